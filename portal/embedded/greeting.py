@@ -1,0 +1,44 @@
+"""Says on the terminal where a demo answers, once it does.
+
+Started by the demo just before it becomes its supervisor: a process of its own, since a supervisor
+waits for nobody. It ends with the supervisor, its parent, at the latest.
+"""
+
+import http.client
+import os
+import signal
+import sys
+import time
+
+PATIENCE_S = 120
+PAUSE_S = 0.2
+
+
+def main(port: int, text: str) -> None:
+    """Wait for the page, then print the text; say where to look when the page never comes."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = os.getppid()
+    for _turn in range(int(PATIENCE_S / PAUSE_S)):
+        if os.getppid() != parent:
+            return
+        if answers(port):
+            sys.stdout.write(text + "\n")
+            return
+        time.sleep(PAUSE_S)
+    sys.stderr.write("The page does not answer yet: see log/web-1.log in the data folder.\n")
+
+
+def answers(port: int) -> bool:
+    """Whether the web server gives any page, a sign-in included."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.stdin.read())

@@ -1,0 +1,165 @@
+"""Both servers together, shared between commands by two lock files.
+
+Each command that uses the servers holds `servers.lock` shared, and the last one out, which gets
+it alone, stops them. A demo holds it alone for as long as it runs; others then just connect.
+`start.lock` is held only while somebody decides, starts or stops. A killed process frees its
+locks by dying, so the next start finds what it left behind and ends it.
+"""
+
+import fcntl
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from portal.embedded import Unavailable, postgres, processes, valkey
+from portal.embedded.paths import Paths
+
+# Longer than the longest start of a server.
+DECIDE_S = 150
+# A demo stops its servers once, between loading and serving.
+DEMO_S = 60
+OTHERS_S = 10
+CHILD_STOP = ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0))
+Say = Callable[[str], None]
+
+
+@contextmanager
+def in_use(
+    paths: Paths, say: Say, *, with_postgres: bool = True, with_valkey: bool = True
+) -> Iterator[None]:
+    """Have the servers running inside the block; the last user out stops them.
+
+    Effects: starts what does not run and says so in one line. Errors: Unavailable.
+    """
+    paths.make()
+    lock = processes.open_lock(paths.use_lock)
+    owner = os.getpid()
+    try:
+        shared = join(paths, lock, say, with_postgres=with_postgres, with_valkey=with_valkey)
+        if not shared:
+            wait_for_demo(paths, with_postgres=with_postgres, with_valkey=with_valkey)
+        yield
+    finally:
+        # A fork of this process shares the lock but is not the user of the servers.
+        if os.getpid() == owner:
+            leave(paths, lock)
+
+
+def join(paths: Paths, lock: int, say: Say, *, with_postgres: bool, with_valkey: bool) -> bool:
+    """Hold the servers shared and see that they run; False when a demo has them.
+
+    Errors: Unavailable.
+    """
+    with deciding(paths):
+        if processes.try_lock(lock, fcntl.LOCK_EX):
+            end_children(paths)
+        if not processes.try_lock(lock, fcntl.LOCK_SH):
+            return False
+        missing = with_postgres and postgres.running_pid(paths) is None
+        missing |= with_valkey and valkey.running_pid(paths) is None
+        if missing:
+            say(f"Starting the embedded servers in {paths.data_dir}")
+        if with_postgres:
+            postgres.start(paths)
+        if with_valkey:
+            valkey.start(paths)
+        return True
+
+
+def leave(paths: Paths, lock: int) -> None:
+    """Let go of the servers; whoever then has the lock alone was the last and stops them."""
+    with deciding(paths):
+        if processes.try_lock(lock, fcntl.LOCK_EX):
+            stop(paths)
+        os.close(lock)
+
+
+def wait_for_demo(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> None:
+    """Wait until the servers of a running demo answer. Errors: Unavailable."""
+    ready = processes.wait_until(
+        lambda: (
+            (not with_postgres or postgres.is_ready(paths))
+            and (not with_valkey or valkey.is_ready(paths))
+        ),
+        DEMO_S,
+    )
+    if not ready:
+        raise Unavailable(f"The servers of the demo do not answer: see {paths.logs}")
+
+
+def claim(paths: Paths) -> int | None:
+    """Take the servers for a demo, alone and for as long as the answer stays open.
+
+    Shape: the lock's descriptor; None when a demo has them. Effects: ends what a killed demo or
+    command left behind. Errors: Unavailable when other commands go on using the servers.
+    """
+    paths.make()
+    lock = processes.open_lock(paths.use_lock)
+    for _second in range(OTHERS_S):
+        with deciding(paths):
+            if processes.try_lock(lock, fcntl.LOCK_EX):
+                end_children(paths)
+                stop(paths)
+                return lock
+            if not processes.try_lock(lock, fcntl.LOCK_SH):
+                os.close(lock)
+                return None
+            processes.try_lock(lock, fcntl.LOCK_UN)
+        time.sleep(1)
+    os.close(lock)
+    raise Unavailable(
+        f"Another command uses the servers in {paths.data_dir}: let it end, then start the demo"
+    )
+
+
+@contextmanager
+def running(paths: Paths) -> Iterator[None]:
+    """Have the servers running inside the block, for the one who claimed them.
+
+    Errors: Unavailable.
+    """
+    try:
+        with deciding(paths):
+            postgres.start(paths)
+            valkey.start(paths)
+        yield
+    finally:
+        stop(paths)
+
+
+def stop(paths: Paths) -> None:
+    """Stop both servers, the queue first."""
+    valkey.stop(paths)
+    postgres.stop(paths)
+
+
+def end_children(paths: Paths) -> None:
+    """End web, workers and scheduler of a supervisor that was killed.
+
+    It had given each a process group of its own, so what a child started ends with it.
+    """
+    for file in sorted(paths.run.glob("child-*.pid")):
+        if pid := processes.pid_in(file, (child_mark(paths),)):
+            processes.end(pid, CHILD_STOP, send=os.killpg)
+        file.unlink(missing_ok=True)
+
+
+def child_mark(paths: Paths) -> str:
+    """The word in a supervised program's command line that tells whose it is.
+
+    Not the path itself: the supervisor's file would read a percent sign in it as something else.
+    """
+    return f"syncline={hashlib.sha256(os.fsencode(paths.data_dir)).hexdigest()[:16]}"
+
+
+@contextmanager
+def deciding(paths: Paths) -> Iterator[None]:
+    """Be the only one who starts or stops servers. Errors: Unavailable."""
+    try:
+        with processes.locked(paths.start_lock, seconds=DECIDE_S):
+            yield
+    except TimeoutError as error:
+        raise Unavailable(f"Another start holds {paths.start_lock}: end it first") from error

@@ -1,0 +1,181 @@
+"""All configuration. Only this module reads the environment; the contract names the variables."""
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from portal.embedded.paths import Paths
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+PRODUCTION = env.bool("SYNCLINE_PRODUCTION", False)
+DEBUG = env.bool("SYNCLINE_DEBUG", False)
+SYNCLINE_DATA_DIR = Path(env.str("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()
+EMBEDDED = Paths(SYNCLINE_DATA_DIR)
+
+
+def secret_key() -> str:
+    """The key that signs sessions and links; a fixed one is for development only."""
+    key = env.str("SYNCLINE_SECRET_KEY", "")
+    if PRODUCTION and len(key) < 50:
+        raise ImproperlyConfigured("SYNCLINE_SECRET_KEY: at least 50 characters in production")
+    return key or "development-only-" + "0" * 40
+
+
+def allowed_hosts() -> list[str]:
+    """Names under which the portal answers."""
+    hosts = env.list("SYNCLINE_ALLOWED_HOSTS", default=[])
+    if PRODUCTION and (not hosts or "*" in hosts):
+        raise ImproperlyConfigured("SYNCLINE_ALLOWED_HOSTS: name the hosts in production, not *")
+    return hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
+
+
+def hq_database() -> dict[str, Any]:
+    """Connection of the HQ database: DATABASE_URL, or the embedded server's socket."""
+    if env.str("DATABASE_URL", ""):
+        found: dict[str, Any] = env.db_url("DATABASE_URL")
+        if "postgresql" not in found["ENGINE"]:
+            raise ImproperlyConfigured("DATABASE_URL: HQ needs PostgreSQL, postgresql://…")
+    else:
+        found = {"ENGINE": "django.db.backends.postgresql", "NAME": "syncline"}
+        found |= {"USER": "syncline", "HOST": str(EMBEDDED.sockets), "PORT": "5432"}
+    found["CONN_MAX_AGE"] = 60
+    found["CONN_HEALTH_CHECKS"] = True
+    found["OPTIONS"] = found.get("OPTIONS", {}) | {
+        "application_name": "syncline",
+        "connect_timeout": 5,
+        "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=10min",
+    }
+    return found
+
+
+if PRODUCTION and DEBUG:
+    raise ImproperlyConfigured("SYNCLINE_DEBUG: not together with SYNCLINE_PRODUCTION")
+
+SECRET_KEY = secret_key()
+ALLOWED_HOSTS = allowed_hosts()
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_htmx",
+    "django_tables2",
+    "django_filters",
+    "django_rq",
+    "csp",
+    "stores",
+    "stores.channeldb",
+]
+
+# The policy's header must be on every response, so its middleware comes first.
+MIDDLEWARE = [
+    "csp.middleware.CSPMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "portal.urls"
+WSGI_APPLICATION = "portal.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+DATABASES = {"default": hq_database()}
+DATABASE_ROUTERS = ["stores.channeldb.router.ChannelRouter"]
+# Channel tables bear the contract's names, some of which HQ has too; the router parts them.
+SILENCED_SYSTEM_CHECKS = ["models.W035"]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Redis carries run ids only; nothing is lost when it is emptied.
+REDIS_URL = env.str("REDIS_URL", EMBEDDED.redis_url)
+RQ_QUEUES = {
+    "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
+}
+RQ_SHOW_ADMIN_LINK = False
+# A run that is silent for so long counts as lost where its lock cannot be asked.
+RUN_LEASE_S = 30
+RUN_HEARTBEAT_S = 5
+# A queued run for which the bell was rung this long ago is rung for again.
+RING_AGAIN_S = 15
+# No run may take longer; the worker ends it then.
+RUN_LIMIT_S = 4 * 60 * 60
+
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 12},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = SYNCLINE_DATA_DIR / "static"
+WHITENOISE_USE_FINDERS = True
+
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+    }
+}
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_AGE = 12 * 60 * 60
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PRODUCTION
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PRODUCTION
+
+DJANGO_TABLES2_TEMPLATE = "_table.html"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {
+        "stores": {"level": "INFO"},
+        "rq.worker": {"level": "WARNING"},
+        "rq.job": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,9 @@
+"""Where the project's addresses begin."""
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+    path("", include("stores.urls")),
+]

@@ -1,0 +1,74 @@
+"""Gives every test process a PostgreSQL and a Valkey of its own; a pytest plugin.
+
+It is named in `addopts`, because it must set the data folder before pytest-django reads the
+settings, and that is before any conftest.py. Under xdist each worker has its pair and the
+controller none. What a killed run leaves behind, the next one removes.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from portal.embedded import postgres, processes, valkey
+from portal.embedded.paths import Paths
+
+# Short: a socket's path in it must not exceed 107 bytes.
+PREFIX = "syncline-test-"
+
+
+def leftovers() -> Iterator[Path]:
+    """Data folders of test runs that ended without removing them."""
+    for folder in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
+        with suppress(OSError, ValueError):
+            owner = int((folder / "owner").read_text())
+            if folder.stat().st_uid == os.geteuid() and not processes.command_line(owner):
+                yield folder
+
+
+def remove(folder: Path) -> None:
+    """Stop the servers of a data folder and remove it."""
+    paths = Paths(folder)
+    valkey.stop(paths)
+    postgres.stop(paths)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_folder() -> Path:
+    """Make the data folder of this process and point the settings at it."""
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+    (folder / "owner").write_text(str(os.getpid()))
+    os.environ["SYNCLINE_DATA_DIR"] = str(folder)
+    for name in ("DATABASE_URL", "REDIS_URL"):
+        os.environ.pop(name, None)
+    if elsewhere := os.environ.get("SYNCLINE_TEST_DATABASE_URL"):
+        os.environ["DATABASE_URL"] = elsewhere
+    # A browser test has a running event loop, and Django would refuse the database beside it.
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    return folder
+
+
+FOLDER = make_folder()
+
+
+def is_controller(config: pytest.Config) -> bool:
+    """Whether this process only hands tests to xdist's workers."""
+    return bool(config.getoption("tx", None)) and not hasattr(config, "workerinput")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    for folder in leftovers():
+        remove(folder)
+    if session.config.option.collectonly or is_controller(session.config):
+        return
+    paths = Paths(FOLDER)
+    postgres.start(paths, durable=False)
+    valkey.start(paths)
+
+
+def pytest_unconfigure() -> None:
+    remove(FOLDER)

@@ -1,0 +1,24 @@
+"""The app, and what it checks at start."""
+
+from importlib.util import find_spec
+from typing import Any
+
+from django.apps import AppConfig
+from django.core.checks import CheckMessage, Error, register
+
+
+class StoresConfig(AppConfig):
+    name = "stores"
+    verbose_name = "Syncline"
+
+    def ready(self) -> None:
+        register(check_driver)
+
+
+def check_driver(**kwargs: Any) -> list[CheckMessage]:
+    """Django takes psycopg 3 silently when both drivers are there, and COPY would break."""
+    if find_spec("psycopg") is None:
+        return []
+    return [
+        Error("psycopg 3 is installed.", hint="Remove it: pip uninstall psycopg", id="stores.E001")
+    ]

@@ -1,0 +1,82 @@
+"""The legal entity and the sequence from which its customers get their account numbers."""
+
+import re
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+
+
+class Company(models.Model):
+    """A legal entity: the scope within which an account number is unique."""
+
+    code = models.CharField(max_length=4, primary_key=True)
+    name = models.CharField(max_length=100)
+
+    class Meta:
+        db_table = "company"
+        ordering = ["code"]
+        verbose_name_plural = "companies"
+
+    def __str__(self) -> str:
+        return self.code
+
+
+def check_format(value: str) -> None:
+    """Refuse a format without exactly one run of #, or one too long for an account number."""
+    if len(re.findall(r"#+", value)) != 1:
+        raise ValidationError("The format needs exactly one run of #, for example C-######.")
+    if not re.fullmatch(r"[A-Z0-9#./-]+", value):
+        raise ValidationError("The format may hold capital letters, digits and - . / besides #.")
+
+
+class NumberSequence(models.Model):
+    """The gap-free account numbers of one company.
+
+    `next` is handed out in blocks by the conversion and never falls; a trigger keeps both it and,
+    once a number was issued, `format` and `start`.
+    """
+
+    company = models.OneToOneField(Company, models.PROTECT, primary_key=True)
+    format = models.CharField(
+        max_length=20,
+        validators=[check_format],
+        help_text="One run of # stands for the number, the rest stays: C-###### or 00####.",
+    )
+    start = models.BigIntegerField("smallest", default=1, help_text="The first number issued.")
+    largest = models.BigIntegerField(help_text="The last number that may be issued.")
+    next = models.BigIntegerField(help_text="The number that the next customer gets.")
+
+    class Meta:
+        db_table = "number_sequence"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(start__gte=0, next__gte=F("start")), name="next_number_is_in_range"
+            ),
+            models.CheckConstraint(
+                condition=Q(next__lte=F("largest") + 1), name="no_number_beyond_the_largest"
+            ),
+            models.CheckConstraint(
+                condition=Q(format__regex=r"^[A-Z0-9./-]*#+[A-Z0-9./-]*$"),
+                name="number_format_has_one_run",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.company_id} {self.format}"
+
+    def clean(self) -> None:
+        if self.format and self.largest is not None and self.largest >= 10**self.width:
+            raise ValidationError(
+                {"largest": f"Does not fit into the {self.width} # of the format."}
+            )
+
+    @property
+    def width(self) -> int:
+        """How many digits the format holds."""
+        return self.format.count("#")
+
+    @property
+    def left(self) -> int:
+        """How many numbers can still be issued."""
+        return self.largest - self.next + 1

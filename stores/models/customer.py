@@ -1,0 +1,301 @@
+"""Customers with an account, what belongs to them, and the map from every GUID to its account."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+
+# Text columns allow NULL beside '': a till that sent nothing and one that sent an empty text stay
+# apart, as the channel's own tables keep them apart.
+
+
+class CustomerColumns(models.Model):
+    """What a till says of a customer; the lengths are the contract's."""
+
+    customer_type = models.CharField(max_length=12, null=True)
+    first_name = models.CharField(max_length=60, null=True)
+    middle_name = models.CharField(max_length=60, null=True)
+    last_name = models.CharField(max_length=60, null=True)
+    name = models.CharField(max_length=300, null=True)
+    title = models.CharField(max_length=20, null=True)
+    language = models.CharField(max_length=7, null=True)
+    currency = models.CharField(max_length=3, null=True)
+    customer_group = models.CharField(max_length=20, null=True)
+    email = models.CharField(max_length=255, null=True)
+    phone = models.CharField(max_length=60, null=True)
+    receipt_email = models.CharField(max_length=255, null=True)
+    vat_number = models.CharField(max_length=30, null=True)
+    birth_date = models.DateField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class AddressColumns(models.Model):
+    """What a till says of an address."""
+
+    purpose = models.CharField(max_length=10, null=True)
+    description = models.CharField(max_length=60, null=True)
+    street = models.CharField(max_length=250, null=True)
+    street_number = models.CharField(max_length=20, null=True)
+    building = models.CharField(max_length=60, null=True)
+    city = models.CharField(max_length=60, null=True)
+    county = models.CharField(max_length=10, null=True)
+    state = models.CharField(max_length=10, null=True)
+    postal_code = models.CharField(max_length=10, null=True)
+    country = models.CharField(max_length=3, null=True)
+    is_primary = models.BooleanField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class ContactColumns(models.Model):
+    """What a till says of an e-mail address, a phone or a web address."""
+
+    kind = models.CharField(max_length=5, null=True)
+    locator = models.CharField(max_length=255, null=True)
+    description = models.CharField(max_length=60, null=True)
+    is_primary = models.BooleanField(null=True)
+    marketing_opt_in = models.BooleanField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class LatestEvent(models.Model):
+    """Which event wrote the row last: an older one arriving late must not overwrite it."""
+
+    event_at = models.DateTimeField(db_default=Now())
+    event_database = models.IntegerField(null=True)
+    event_generation = models.IntegerField(null=True)
+    event_counter = models.BigIntegerField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class AccountState(models.TextChoices):
+    ACTIVE = "active", "Active"
+    ERASED = "erased", "Erased"
+    VOID = "void", "Void"
+
+
+class CustomerQuerySet(models.QuerySet["Customer"]):
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+
+class Customer(CustomerColumns, LatestEvent):
+    """One account of one company. Never deleted, never renumbered: triggers keep both."""
+
+    id = models.BigAutoField(primary_key=True)
+    company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="customers")
+    # 20 characters cannot hold a GUID, so no account ever looks like one.
+    account_number = models.CharField(max_length=20)
+    number = models.BigIntegerField(
+        null=True, help_text="Place in the number sequence; none if the sequence did not issue it."
+    )
+    state = models.CharField(
+        max_length=8, choices=AccountState.choices, db_default=AccountState.ACTIVE
+    )
+    is_blocked = models.BooleanField(db_default=False)
+    is_active = models.BooleanField(db_default=True)
+    hq_version = models.BigIntegerField(db_default=1)
+    created_at = models.DateTimeField(db_default=Now())
+    modified_at = models.DateTimeField(db_default=Now())
+
+    objects = CustomerQuerySet.as_manager()
+
+    class Meta:
+        db_table = "customer"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["company", "account_number"], name="account_is_unique_in_its_company"
+            ),
+            models.UniqueConstraint(
+                fields=["company", "number"], name="number_is_issued_once_in_its_company"
+            ),
+            models.UniqueConstraint(fields=["id", "company"], name="customer_carries_its_company"),
+            models.CheckConstraint(
+                condition=Q(state__in=AccountState.values), name="account_state_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.account_number
+
+    def get_absolute_url(self) -> str:
+        return reverse("customer", args=[self.account_number])
+
+    @property
+    def display_name(self) -> str:
+        """The name, or the parts of a person's name."""
+        parts = [self.first_name, self.middle_name, self.last_name]
+        return self.name or " ".join(part for part in parts if part)
+
+
+class Child(LatestEvent):
+    """A row that belongs to a customer; a removal keeps it, inactive."""
+
+    is_active = models.BooleanField(db_default=True)
+    hq_version = models.BigIntegerField(db_default=1)
+
+    class Meta:
+        abstract = True
+
+
+class CustomerAddress(AddressColumns, Child):
+    """An address; at most one primary for each customer and purpose."""
+
+    address_id = models.UUIDField(primary_key=True)
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="addresses")
+
+    class Meta:
+        db_table = "customer_address"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "purpose"],
+                condition=Q(is_primary=True, is_active=True),
+                name="one_primary_address_per_purpose",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.address_id)
+
+
+class CustomerContact(ContactColumns, Child):
+    """A way to reach a customer; at most one primary for each customer and kind."""
+
+    contact_id = models.UUIDField(primary_key=True)
+    customer = models.ForeignKey(Customer, models.PROTECT, related_name="contacts")
+
+    class Meta:
+        db_table = "customer_contact"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer", "kind"],
+                condition=Q(is_primary=True, is_active=True),
+                name="one_primary_contact_per_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.contact_id)
+
+
+class CustomerAffiliation(Child):
+    """Membership in a named group of customers."""
+
+    pk = models.CompositePrimaryKey("customer_id", "affiliation")
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, db_index=False, related_name="affiliations"
+    )
+    affiliation = models.CharField(max_length=20)
+
+    class Meta:
+        db_table = "customer_affiliation"
+
+    def __str__(self) -> str:
+        return self.affiliation
+
+
+class CustomerAttribute(Child):
+    """The value of one attribute."""
+
+    pk = models.CompositePrimaryKey("customer_id", "attribute")
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, db_index=False, related_name="attributes"
+    )
+    attribute = models.CharField(max_length=60)
+    value = models.TextField(null=True)
+
+    class Meta:
+        db_table = "customer_attribute"
+
+    def __str__(self) -> str:
+        return self.attribute
+
+
+class AttributeType(models.TextChoices):
+    TEXT = "text", "Text"
+    DECIMAL = "decimal", "Decimal number"
+    INTEGER = "integer", "Whole number"
+    BOOLEAN = "boolean", "Yes or no"
+    CURRENCY = "currency", "Amount of money"
+
+
+class AttributeDefinition(models.Model):
+    """What values an attribute may have. One that is not defined takes any text."""
+
+    company = models.ForeignKey("Company", models.PROTECT, related_name="attribute_definitions")
+    name = models.CharField(max_length=60)
+    data_type = models.CharField(
+        max_length=8, choices=AttributeType.choices, default=AttributeType.TEXT
+    )
+    options = models.JSONField(
+        default=list, blank=True, help_text="The allowed values; empty: any of the type."
+    )
+    smallest = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
+    largest = models.DecimalField(max_digits=18, decimal_places=4, null=True, blank=True)
+
+    class Meta:
+        db_table = "attribute_definition"
+        ordering = ["company", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["company", "name"], name="attribute_is_defined_once"),
+            models.CheckConstraint(
+                condition=Q(data_type__in=AttributeType.values), name="attribute_type_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class GuidOrigin(models.TextChoices):
+    CREATED = "created", "Created"
+    LINKED = "linked", "Linked"
+
+
+class GuidMap(models.Model):
+    """GUID -> account, for ever: a trigger refuses every change.
+
+    An account has one GUID that created it; further ones are linked to it by a person.
+    """
+
+    async_account = models.UUIDField(primary_key=True)
+    # Two composite foreign keys (migration 0002) tie company, customer and channel together.
+    company = models.ForeignKey("Company", models.PROTECT, db_index=False, db_constraint=False)
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, db_constraint=False, related_name="guids"
+    )
+    origin = models.CharField(
+        max_length=7, choices=GuidOrigin.choices, db_default=GuidOrigin.CREATED
+    )
+    channel = models.ForeignKey(
+        "Channel", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
+    run = models.ForeignKey(
+        "JobRun", models.PROTECT, null=True, db_index=False, db_constraint=False, related_name="+"
+    )
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "guid_map"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["customer"],
+                condition=Q(origin="created"),
+                name="one_guid_creates_an_account",
+            ),
+            models.CheckConstraint(
+                condition=Q(origin__in=GuidOrigin.values), name="guid_origin_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.async_account)

@@ -1,0 +1,65 @@
+"""Which channel database has which version of a customer, and which one it is owed."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import F, Q
+
+
+class DeliveryQuerySet(models.QuerySet["Delivery"]):
+    def owed(self) -> Self:
+        """The database lacks the customer's present version."""
+        return self.filter(delivered_version__lt=F("version"))
+
+
+class Delivery(models.Model):
+    """One customer owed or given to one channel database.
+
+    References are checked by one trigger per statement instead of one per row; neither customers
+    nor databases are ever deleted.
+    """
+
+    pk = models.CompositePrimaryKey("database_id", "customer_id")
+    database = models.ForeignKey(
+        "ChannelDatabase",
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="deliveries",
+    )
+    customer = models.ForeignKey(
+        "Customer", models.PROTECT, db_index=False, db_constraint=False, related_name="deliveries"
+    )
+    version = models.BigIntegerField()
+    delivered_version = models.BigIntegerField(db_default=0)
+    delivered_at = models.DateTimeField(null=True)
+    session = models.ForeignKey(
+        "DownloadSession",
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+    )
+
+    objects = DeliveryQuerySet.as_manager()
+
+    class Meta:
+        db_table = "delivery"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(delivered_version__gte=0, delivered_version__lte=F("version")),
+                name="delivered_is_at_most_owed",
+            ),
+        ]
+        indexes = [
+            # What 1010 still has to send, in customer order.
+            models.Index(
+                fields=["database", "customer"],
+                condition=Q(delivered_version__lt=F("version")),
+                name="delivery_owed",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.customer_id}"

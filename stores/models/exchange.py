@@ -1,0 +1,97 @@
+"""One visit that carried rows: up from a channel database, or down to it."""
+
+import uuid
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+class UploadStatus(models.TextChoices):
+    STARTED = "started", "Started"
+    AVAILABLE = "available", "Available"
+    UPLOADED = "uploaded", "Uploaded"
+    APPLIED = "applied", "Applied"
+    CANCELED = "canceled", "Canceled"
+    UPLOAD_FAILED = "upload_failed", "Upload failed"
+    APPLY_FAILED = "apply_failed", "Apply failed"
+
+
+class DownloadStatus(models.TextChoices):
+    STARTED = "started", "Started"
+    AVAILABLE = "available", "Available"
+    REQUESTED = "requested", "Requested"
+    DOWNLOADED = "downloaded", "Downloaded"
+    APPLIED = "applied", "Applied"
+    CANCELED = "canceled", "Canceled"
+    CREATE_FAILED = "create_failed", "Create failed"
+    DOWNLOAD_FAILED = "download_failed", "Download failed"
+    APPLY_FAILED = "apply_failed", "Apply failed"
+    NO_DATA = "no_data", "No data"
+    SUSPENDED = "suspended", "Suspended"
+
+
+class Session(models.Model):
+    """What both directions share; `parts` counts the transactions that carried rows."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    run = models.ForeignKey("stores.JobRun", models.PROTECT, null=True, related_name="%(class)ss")
+    database = models.ForeignKey("stores.ChannelDatabase", models.PROTECT, related_name="%(class)ss")
+    parts = models.PositiveIntegerField(default=0)
+    size_bytes = models.BigIntegerField(default=0)
+    message = models.CharField(max_length=300, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    applied_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+        ordering = ["-started_at", "id"]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class UploadSession(Session):
+    """Events read from one channel database: staged, known already, or set aside."""
+
+    status = models.CharField(
+        max_length=13, choices=UploadStatus.choices, default=UploadStatus.STARTED
+    )
+    read = models.BigIntegerField(default=0)
+    staged = models.BigIntegerField(default=0)
+    unchanged = models.BigIntegerField(default=0)
+    quarantined = models.BigIntegerField(default=0)
+    waiting = models.BigIntegerField(default=0)
+
+    class Meta(Session.Meta):
+        db_table = "upload_session"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=UploadStatus.values), name="upload_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    read=F("staged") + F("unchanged") + F("quarantined") + F("waiting"),
+                ),
+                name="every_row_read_is_accounted_for",
+            ),
+        ]
+
+
+class DownloadSession(Session):
+    """Customers sent to one channel database."""
+
+    job = models.CharField(max_length=20, default="1010")
+    status = models.CharField(
+        max_length=15, choices=DownloadStatus.choices, default=DownloadStatus.STARTED
+    )
+    customers = models.BigIntegerField(default=0)
+    rows = models.BigIntegerField(default=0)
+
+    class Meta(Session.Meta):
+        db_table = "download_session"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=DownloadStatus.values), name="download_status_is_known"
+            ),
+        ]

@@ -1,0 +1,252 @@
+"""Turn the URL of a channel's database into connection settings, or refuse it in one sentence.
+
+Four forms: `postgresql://user:password@host:port/name?sslmode=…`, `sqlite:///relative/path` (below
+SYNCLINE_DATA_DIR), `embedded:name` (a database of the embedded server) and
+`env:CHANNEL_DSN_NAME` (one of the first two, kept in the environment).
+
+Nothing here connects, and settings are fixed fields: what stands in a password stays a password.
+"""
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from django.conf import settings
+
+from stores.channeldb.errors import ChannelMisconfigured
+
+# Longer work, such as COPY of a large backlog, says SET LOCAL statement_timeout for itself.
+STATEMENT_TIMEOUT_S = 30
+CONNECT_TIMEOUT_S = 5
+LOCK_TIMEOUT_S = 5
+IDLE_TIMEOUT_S = 60
+# Messages and dates as Django expects them, whatever the server's own defaults are.
+SESSION = (
+    f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c lock_timeout={LOCK_TIMEOUT_S}s"
+    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_S}s"
+    " -c search_path=public -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres"
+)
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": CONNECT_TIMEOUT_S,
+    "application_name": "syncline-channel",
+    "options": SESSION,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 3,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+SQLITE_OPTIONS = {
+    "timeout": LOCK_TIMEOUT_S,
+    "transaction_mode": "IMMEDIATE",
+    # A register's power may fail: FULL keeps what was committed. Its file is not ours, so nothing
+    # in its schema may call functions that reach outside, and damaged pages must be noticed.
+    "init_command": "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+    " PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+}
+# What a URL may say beyond the address; hostaddr, options, service and passfile are not among it.
+URL_PARAMETERS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "require_auth"}
+ENVIRONMENT_NAME = re.compile(r"CHANNEL_DSN_[A-Z0-9_]{1,100}")
+DATABASE_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+# One folder or file name: letters of any language, no URL syntax, nothing that hides or ascends.
+PATH_PART = re.compile(r"(?!\.)[\w.+=@, -]{1,200}")
+LOCAL_HOSTS = {"localhost", "127.0.0.1", "::1"}
+
+
+class Database(Protocol):
+    """What must be known of a channel's database to open it: HQ's ChannelDatabase has it."""
+
+    @property
+    def pk(self) -> Any:
+        """HQ's number of the database."""
+
+    @property
+    def url(self) -> str:
+        """Its address, in one of the four forms."""
+
+    @property
+    def label(self) -> str:
+        """Its name for people, such as "houston" or "houston/till-1"."""
+
+
+def connection_settings(database: Database) -> dict[str, Any]:
+    """Django's settings for the database. Errors: ChannelMisconfigured."""
+    url = resolved_url(database)
+    if is_sqlite(url):
+        return sqlite_settings(sqlite_path(database))
+    if url.startswith("embedded:"):
+        return embedded_settings(embedded_name(database))
+    return postgresql_settings(database, url)
+
+
+def till_url(database: Database) -> str:
+    """The address for a till: a URL that PostgreSQL and SQLite clients read, or the reference.
+
+    Errors: ChannelMisconfigured.
+    """
+    if database.url.startswith("sqlite:"):
+        return f"sqlite:///{sqlite_path(database)}"
+    if database.url.startswith("embedded:"):
+        found = embedded_settings(embedded_name(database))
+        return f"postgresql://{found['USER']}@/{found['NAME']}?host={quote(found['HOST'])}"
+    return database.url
+
+
+def is_sqlite(url: str) -> bool:
+    """Whether the address is one of a SQLite file."""
+    return url.startswith("sqlite:")
+
+
+def is_embedded(database: Database) -> bool:
+    """Whether the database is one of the embedded server, which HQ may make by itself."""
+    return database.url.startswith("embedded:")
+
+
+def resolved_url(database: Database) -> str:
+    """The address itself, fetched from the environment if the URL refers to it.
+
+    Errors: ChannelMisconfigured.
+    """
+    if not database.url.startswith("env:"):
+        return database.url
+    name = database.url.removeprefix("env:")
+    if not ENVIRONMENT_NAME.fullmatch(name):
+        raise refusal(database, "env: may name CHANNEL_DSN_… only")
+    url = os.environ.get(name, "")
+    if not url:
+        raise refusal(database, f"{name} is not set in the environment")
+    if not url.startswith(("postgresql://", "postgres://", "sqlite:///")):
+        raise refusal(database, f"{name} must hold postgresql://… or sqlite:///…")
+    return url
+
+
+def refusal(database: Database, why: str) -> ChannelMisconfigured:
+    """The error that names the channel and the rule, and repeats nothing from the address."""
+    return ChannelMisconfigured(f"Channel {database.label} has an address that is refused: {why}.")
+
+
+# ------------------------------------------------------------------- SQLite
+
+
+def sqlite_path(database: Database) -> Path:
+    """The real path of the file, which lies below SYNCLINE_DATA_DIR; it need not exist yet.
+
+    Errors: ChannelMisconfigured for any path that leads elsewhere or to something else.
+    """
+    relative = resolved_url(database).removeprefix("sqlite:///")
+    if not all(PATH_PART.fullmatch(part) for part in relative.split("/")):
+        raise refusal(database, "sqlite:/// takes a plain path below SYNCLINE_DATA_DIR")
+    root = Path(settings.SYNCLINE_DATA_DIR).resolve()
+    try:
+        path = (root / relative).resolve()
+        is_file = not path.exists() or stat.S_ISREG(path.stat().st_mode)
+    except (OSError, RuntimeError):
+        raise refusal(database, "the path cannot be followed") from None
+    if not path.is_relative_to(root):
+        raise refusal(database, "the file lies outside SYNCLINE_DATA_DIR")
+    if not is_file:
+        raise refusal(database, "the path leads to something that is not a file")
+    return path
+
+
+def sqlite_settings(path: Path) -> dict[str, Any]:
+    """Settings that open an existing file: mode=rw never makes one."""
+    return {
+        "ENGINE": "django.db.backends.sqlite3",
+        "NAME": f"{path.as_uri()}?mode=rw",
+        "OPTIONS": dict(SQLITE_OPTIONS),
+    }
+
+
+# --------------------------------------------------------------- PostgreSQL
+
+
+def embedded_name(database: Database) -> str:
+    """The name of a database in the embedded server. Errors: ChannelMisconfigured."""
+    name = database.url.removeprefix("embedded:")
+    if not DATABASE_NAME.fullmatch(name):
+        raise refusal(database, "embedded: takes a name of small letters, digits and _")
+    return name
+
+
+def embedded_settings(name: str) -> dict[str, Any]:
+    """Settings for a database of the embedded server, which answers on its socket only."""
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": "syncline",
+        "HOST": str(settings.EMBEDDED.sockets),
+        "PORT": "5432",
+        "OPTIONS": dict(POSTGRESQL_OPTIONS),
+    }
+
+
+def postgresql_settings(database: Database, url: str) -> dict[str, Any]:
+    """Settings for a server of the channel's own. Errors: ChannelMisconfigured."""
+    try:
+        return read_postgresql_url(url)
+    except ValueError as error:
+        raise refusal(database, str(error)) from None
+
+
+def read_postgresql_url(url: str) -> dict[str, Any]:
+    """Take a postgresql:// URL apart. Errors: ValueError with a rule, never a part of the URL."""
+    try:
+        parts = urlsplit(url)
+        port, query = parts.port, dict(parse_qsl(parts.query, strict_parsing=bool(parts.query)))
+    except ValueError:
+        raise ValueError("it is not a URL") from None
+    if parts.scheme not in ("postgresql", "postgres") or parts.fragment:
+        raise ValueError("it must be postgresql://…, sqlite:///…, env:CHANNEL_DSN_… or embedded")
+    if set(query) - URL_PARAMETERS:
+        raise ValueError(f"of parameters it takes {', '.join(sorted(URL_PARAMETERS))} only")
+    name = unquote(parts.path.removeprefix("/"))
+    # Bytes, as PostgreSQL counts; a longer name would be cut to that of another database.
+    if not name or "\0" in unquote(url) or len(name.encode()) > 63:
+        raise ValueError("it must name a database, in up to 63 bytes")
+    host = host_of(parts.netloc) or query.get("host", "")
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": one_host(host),
+        "PORT": str(port or query.get("port", "")),
+        "OPTIONS": POSTGRESQL_OPTIONS | transport(host, bool(parts.password), query),
+    }
+
+
+def host_of(netloc: str) -> str:
+    """The host as written: urlsplit would turn the path of a socket into small letters."""
+    address = netloc.rpartition("@")[2]
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return unquote(address.partition(":")[0])
+
+
+def one_host(host: str) -> str:
+    """The host, if it is one: libpq reads a comma as a list. Errors: ValueError."""
+    if not host or "," in host:
+        raise ValueError("it must name one host, or the folder of a socket as ?host=/path")
+    return host
+
+
+def transport(host: str, has_password: bool, query: dict[str, str]) -> dict[str, str]:
+    """How the connection is secured: a password goes to nobody unproven, remote only by TLS.
+
+    A socket needs neither. A URL may say otherwise, but not for a remote host in production.
+    Errors: ValueError.
+    """
+    options = {name: query[name] for name in query if name not in ("host", "port")}
+    if host.startswith("/"):
+        return options
+    if has_password:
+        options.setdefault("require_auth", "scram-sha-256")
+    if host not in LOCAL_HOSTS:
+        options.setdefault("sslmode", "verify-full")
+        if settings.PRODUCTION and options["sslmode"] != "verify-full":
+            raise ValueError("in production a remote host needs sslmode=verify-full")
+    return options

@@ -1,0 +1,266 @@
+"""Open a channel's database for one `with` block; the only place that meets a driver's errors.
+
+Channels are rows, so their databases are not in DATABASES. `connect` puts a connection into
+Django's handler for this thread and takes it out again: nothing leaks between threads, runs or
+tests. Inside the block `Model.objects.using(alias)`, `atomic(using=alias)` and, for bulk work, the
+driver's own connection `connections[alias].connection` work.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pkgutil import iter_modules
+from typing import Any, NoReturn
+
+import psycopg2
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DjangoError
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.utils import load_backend
+from psycopg2 import errorcodes
+
+from stores.channeldb import migrations
+from stores.channeldb.address import Database, connection_settings, till_url
+from stores.channeldb.errors import (
+    ChannelAlreadyOpen,
+    ChannelBusy,
+    ChannelError,
+    ChannelMisconfigured,
+    ChannelNotChosen,
+    ChannelUnmigrated,
+    ChannelUnreachable,
+)
+from stores.channeldb.router import ALIAS, APP
+
+__all__ = [
+    "ChannelAlreadyOpen",
+    "ChannelBusy",
+    "ChannelError",
+    "ChannelMisconfigured",
+    "ChannelNotChosen",
+    "ChannelUnmigrated",
+    "ChannelUnreachable",
+    "Database",
+    "alias_of",
+    "connect",
+    "till_url",
+    "translated",
+]
+
+DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
+# Trouble that has a sentence of its own, by PostgreSQL's state or SQLite's primary code.
+BUSY = (ChannelBusy, "is busy")
+READ_ONLY = (ChannelUnreachable, "is read-only")
+FULL = (ChannelUnreachable, "has no room left")
+FORBIDDEN = (ChannelMisconfigured, "does not allow this to the role that HQ uses")
+MEANINGS: dict[str | int, tuple[type[ChannelError], str]] = {
+    errorcodes.LOCK_NOT_AVAILABLE: BUSY,
+    errorcodes.DEADLOCK_DETECTED: BUSY,
+    errorcodes.SERIALIZATION_FAILURE: BUSY,
+    errorcodes.QUERY_CANCELED: BUSY,
+    errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT: BUSY,
+    errorcodes.READ_ONLY_SQL_TRANSACTION: READ_ONLY,
+    errorcodes.DISK_FULL: FULL,
+    errorcodes.INSUFFICIENT_PRIVILEGE: FORBIDDEN,
+    sqlite3.SQLITE_BUSY: BUSY,
+    sqlite3.SQLITE_LOCKED: BUSY,
+    sqlite3.SQLITE_READONLY: READ_ONLY,
+    sqlite3.SQLITE_FULL: FULL,
+}
+# Classes of states, and SQLite's codes, that are about the server, the file or the line.
+TROUBLE_CLASSES = ("08", "53", "57", "58")
+SQLITE_TROUBLES = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOTADB,
+}
+
+_open = threading.local()
+
+
+@contextmanager
+def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str]:
+    """Open the channel's database in this thread and yield its alias, such as "channel-7".
+
+    With `migrate` the tables may still be missing. Trouble with the channel inside the block comes
+    out as ChannelUnreachable; errors of HQ's own database and of single rows pass as they are.
+
+    Errors: ChannelNotChosen, ChannelMisconfigured, ChannelUnreachable, ChannelUnmigrated,
+    ChannelAlreadyOpen.
+    """
+    if database is None or database.pk is None:
+        raise ChannelNotChosen
+    alias = alias_of(database)
+    with opened(database, alias) as wrapper:
+        require_channel(database, wrapper, migrate=migrate)
+        at_first = wrapper.connection
+        try:
+            yield alias
+        except DRIVER_ERRORS as error:
+            if came_from((at_first, wrapper.connection), error):
+                raise_translated(database, error)
+            raise
+
+
+def alias_of(database: Database) -> str:
+    """The name under which the channel is open while it is open."""
+    return f"{ALIAS}{database.pk}"
+
+
+@contextmanager
+def opened(database: Database, alias: str) -> Iterator[BaseDatabaseWrapper]:
+    """Put a fresh connection into Django's handler; close and remove it at the end."""
+    here = _open.__dict__.setdefault("aliases", set())
+    if alias in here:
+        raise ChannelAlreadyOpen(f"Channel {database.label} is open in this thread already.")
+    wrapper = new_wrapper(alias, connection_settings(database))
+    here.add(alias)
+    connections[alias] = wrapper
+    try:
+        with translated(database, always=True):
+            wrapper.ensure_connection()
+        yield wrapper
+    finally:
+        here.discard(alias)
+        del connections[alias]
+        close_quietly(wrapper)
+
+
+def new_wrapper(alias: str, conf: dict[str, Any]) -> BaseDatabaseWrapper:
+    """A connection that Django does not know yet; it opens at its first use."""
+    placeholder: dict[str, Any] = {}
+    known = connections.configure_settings({DEFAULT_DB_ALIAS: placeholder, alias: conf})
+    wrapper: BaseDatabaseWrapper = load_backend(conf["ENGINE"]).DatabaseWrapper(known[alias], alias)
+    return wrapper
+
+
+def close_quietly(wrapper: BaseDatabaseWrapper) -> None:
+    """Close, also in the middle of a transaction or on a dead line: the work is over."""
+    wrapper.in_atomic_block = False
+    try:
+        wrapper.close()
+    except DRIVER_ERRORS:
+        wrapper.connection = None
+
+
+# ------------------------------------------------------------------- tables
+
+
+@cache
+def needed_migrations() -> frozenset[str]:
+    """The names of the migrations that a channel must have."""
+    return frozenset(module.name for module in iter_modules(migrations.__path__))
+
+
+def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate: bool) -> None:
+    """Refuse HQ's own database, and one without our tables unless they are about to be made.
+
+    Errors: ChannelUnmigrated, ChannelMisconfigured, ChannelUnreachable.
+    """
+    with translated(database, always=True):
+        applied = applied_migrations(wrapper)
+    if "stores" in {app for app, _ in applied}:
+        raise ChannelMisconfigured(
+            f"Channel {database.label} has an address that is refused: this is HQ's own database."
+        )
+    if not migrate and needed_migrations() - {name for app, name in applied if app == APP}:
+        name = database.label.split("/")[0]
+        raise ChannelUnmigrated(
+            f"Channel {database.label} has no Syncline tables, or old ones: "
+            f"run migrate_channels {name}."
+        )
+
+
+def applied_migrations(wrapper: BaseDatabaseWrapper) -> set[tuple[str, str]]:
+    """App and name of the migrations that the database has seen; empty without their table."""
+    exists = {
+        "postgresql": "SELECT to_regclass('public.django_migrations') IS NOT NULL",
+        "sqlite": "SELECT count(*) FROM sqlite_master WHERE name = 'django_migrations'",
+    }
+    with wrapper.cursor() as cursor:
+        cursor.execute(exists[wrapper.vendor])
+        if not cursor.fetchone()[0]:
+            return set()
+        cursor.execute(
+            "SELECT app, name FROM django_migrations WHERE app IN ('channeldb', 'stores')"
+        )
+        return set(cursor.fetchall())
+
+
+# ------------------------------------------------------------------- errors
+
+
+@contextmanager
+def translated(database: Database, *, always: bool = False) -> Iterator[None]:
+    """Turn trouble with the channel's server, file or line into ChannelUnreachable or ChannelBusy.
+
+    For blocks that talk to this channel only. Errors about a row or a statement pass as they are,
+    for a caller that tries the rows one by one; with `always` every driver error is translated.
+    Errors: ChannelUnreachable, ChannelBusy.
+    """
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        if always or is_trouble(error):
+            raise_translated(database, error)
+        raise
+
+
+def raise_translated(database: Database, error: Exception) -> NoReturn:
+    """Say in our words what the driver said in its own.
+
+    Errors: ChannelUnreachable, ChannelBusy, ChannelMisconfigured.
+    """
+    otherwise = (ChannelUnreachable, "cannot be reached")
+    kind, words = MEANINGS.get(sqlstate(error) or sqlite_code(error), otherwise)
+    raise kind(f"Channel {database.label} {words}.") from None
+
+
+def is_trouble(error: Exception) -> bool:
+    """Whether an error is about the server, the file or the line, not about a row or statement."""
+    driver = driver_error(error)
+    if state := sqlstate(error):
+        return state in MEANINGS or state.startswith(TROUBLE_CLASSES)
+    if isinstance(driver, sqlite3.Error):
+        return sqlite_code(error) in SQLITE_TROUBLES
+    # Without a state the server did not speak: the line is gone, or was closed before.
+    return isinstance(driver, (psycopg2.OperationalError, psycopg2.InterfaceError))
+
+
+def came_from(ours: tuple[Any, ...], error: Exception) -> bool:
+    """Whether an error that leaves the block is trouble of this channel, and not of HQ.
+
+    `ours` are the driver's connections: Django drops one that died within a transaction.
+    """
+    driver = driver_error(error)
+    if not is_trouble(error):
+        return False
+    if isinstance(driver, sqlite3.Error):
+        return any(isinstance(one, sqlite3.Connection) for one in ours)
+    # psycopg2 keeps the cursor of a failed statement; a failed COMMIT has none, but a dead line.
+    cursor = getattr(driver, "cursor", None)
+    if cursor is not None:
+        return any(cursor.connection is one for one in ours if one is not None)
+    return any(getattr(one, "closed", 0) for one in ours)
+
+
+def driver_error(error: Exception) -> BaseException:
+    """The driver's own error inside Django's."""
+    return error.__cause__ if isinstance(error, DjangoError) and error.__cause__ else error
+
+
+def sqlstate(error: Exception) -> str:
+    """PostgreSQL's code of the error, or nothing."""
+    return getattr(driver_error(error), "pgcode", None) or ""
+
+
+def sqlite_code(error: Exception) -> int:
+    """SQLite's primary code of the error, or 0: every extended code ends in its primary one."""
+    return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF

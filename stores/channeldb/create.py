@@ -1,0 +1,185 @@
+"""Make a channel's database and its tables: what `create_channel` and `migrate_channels` call."""
+
+import os
+from uuid import uuid4
+
+import psycopg2
+from django.conf import settings
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.executor import MigrationExecutor
+from psycopg2 import errors, sql
+
+from stores.channeldb import address
+from stores.channeldb.address import Database
+from stores.channeldb.connection import applied_migrations, connect, translated
+from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
+from stores.channeldb.models import ChannelSetting
+from stores.channeldb.router import APP
+from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+
+# Two commands that migrate one channel at once: the second waits, then finds nothing to do.
+MIGRATION_LOCK = 0x53594E43
+
+
+def create_database(database: Database) -> None:
+    """See that the database exists; it may still be without tables.
+
+    Effects: makes an embedded database, or a SQLite file with its folders. A PostgreSQL database
+    elsewhere must be there already. Errors: ChannelMisconfigured, ChannelUnreachable.
+    """
+    if address.is_embedded(database):
+        create_embedded(database)
+    elif address.is_sqlite(address.resolved_url(database)):
+        create_file(database)
+    with connect(database, migrate=True) as alias:
+        require_whole_file(database, connections[alias])
+
+
+def create_file(database: Database) -> None:
+    """Make an empty file that only this user may read; an existing one is left alone."""
+    path = address.sqlite_path(database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
+    except FileExistsError:
+        pass
+    except OSError:
+        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be made.") from None
+
+
+def require_whole_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+    """Refuse a damaged SQLite file at first contact. Errors: ChannelUnreachable."""
+    if wrapper.vendor != "sqlite":
+        return
+    with wrapper.cursor() as cursor:
+        cursor.execute("PRAGMA quick_check(1)")
+        if cursor.fetchone()[0] != "ok":
+            raise ChannelUnreachable(f"Channel {database.label}: its file is damaged.")
+
+
+def create_embedded(database: Database) -> None:
+    """Make the database in the embedded server unless it is there."""
+    name = address.embedded_name(database)
+    with translated(database, always=True):
+        server = psycopg2.connect(
+            dbname="postgres",
+            user="syncline",
+            host=str(settings.EMBEDDED.sockets),
+            port=5432,
+            connect_timeout=address.CONNECT_TIMEOUT_S,
+        )
+        try:
+            server.autocommit = True
+            make_unless_there(server, name)
+        finally:
+            server.close()
+
+
+def make_unless_there(server: "psycopg2.extensions.connection", name: str) -> None:
+    """CREATE DATABASE knows no IF NOT EXISTS, so look first and forgive whoever was faster."""
+    with server.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
+        if cursor.fetchone():
+            return
+        make = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'")
+        try:
+            cursor.execute(make.format(sql.Identifier(name)))
+        except (errors.DuplicateDatabase, errors.UniqueViolation):
+            return
+
+
+def migrate_database(database: Database) -> bool:
+    """Bring the tables up to date; whether there was anything to do.
+
+    Effects: the channel's tables, in one transaction per migration; no signals, so no content types
+    or permissions land in the channel. Errors: those of connect().
+    """
+    with connect(database, migrate=True) as alias, translated(database):
+        wrapper = connections[alias]
+        if wrapper.vendor == "postgresql":
+            with wrapper.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        executor = MigrationExecutor(wrapper)
+        targets = executor.loader.graph.leaf_nodes(APP)
+        plan = executor.migration_plan(targets)
+        if plan:
+            require_room(database, wrapper)
+            executor.migrate(targets, plan)
+        return bool(plan)
+
+
+def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+    """Refuse a database in which somebody else has tables of our names.
+
+    Errors: ChannelMisconfigured.
+    """
+    if applied_migrations(wrapper):
+        return
+    taken = sorted(TABLE.keys() & set(wrapper.introspection.table_names()))
+    if taken:
+        raise ChannelMisconfigured(
+            f"Channel {database.label}: its database holds a table {taken[0]} "
+            "that Syncline did not make."
+        )
+
+
+def tell_company(database: Database, company: str) -> None:
+    """Let `customer_lookup` name the company of customers who have no account yet.
+
+    Effects: `channel_setting` "company" of the channel, unless it says so already. Errors: those of
+    connect().
+    """
+    with connect(database) as alias, translated(database):
+        settings_of_channel = ChannelSetting.objects.using(alias)
+        if not settings_of_channel.filter(key="company", value=company).exists():
+            settings_of_channel.update_or_create(key="company", defaults={"value": company})
+
+
+def renew_identity(alias: str) -> None:
+    """Give a copied database an identity of its own, as if HQ had never seen it.
+
+    Effects: `exchange_state` of the open channel, committed at once.
+    """
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "UPDATE exchange_state SET database_id = %s, epoch = 0, nonce = %s, account_high = %s",
+            [str(uuid4()), str(uuid4()), "{}"],
+        )
+
+
+def grant_till_role(database: Database, role: str) -> None:
+    """Let an existing role of the server write events and read what HQ tells.
+
+    Effects: grants in the channel's database, in one transaction. Errors: ChannelError with a
+    sentence when the role is missing or the engine has none; those of connect().
+    """
+    with connect(database) as alias, translated(database):
+        wrapper = connections[alias]
+        if wrapper.vendor != "postgresql":
+            raise ChannelError(
+                f"Channel {database.label} is a SQLite file, which has no roles: "
+                "give the till's user access to the file instead."
+            )
+        with wrapper.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role])
+            if not cursor.fetchone():
+                raise ChannelError(
+                    f'Channel {database.label}: the role "{role}" does not exist on its server.'
+                )
+            cursor.execute(till_grants(role))
+
+
+def till_grants(role: str) -> sql.Composed:
+    """What a till needs and nothing more; identity columns need no right on their sequence."""
+    written = [f"public.{table.name}" for table in EVENT_TABLES + PART_TABLES]
+    read = [f"public.{table.name}" for table in HQ_TABLES] + ["public.customer_lookup"]
+    return sql.SQL(
+        "GRANT USAGE ON SCHEMA public TO {role};"
+        "GRANT SELECT, INSERT ON {written} TO {role};"
+        "GRANT SELECT ON {read} TO {role}"
+    ).format(
+        role=sql.Identifier(role),
+        written=sql.SQL(", ").join(sql.SQL(name) for name in written),
+        read=sql.SQL(", ").join(sql.SQL(name) for name in read),
+    )

@@ -1,0 +1,176 @@
+"""The SQL that makes an empty database a channel, for PostgreSQL and for SQLite.
+
+Names come from `schema` alone, so nothing here is ever built from what somebody typed.
+Source: contract 3.1 and 3.2.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from stores.channeldb import guards
+from stores.channeldb.schema import EVENT_TABLES, TABLES, Column, Kind, Table
+
+Vendor = Literal["postgresql", "sqlite"]
+
+TYPES: dict[Vendor, dict[Kind, str]] = {
+    "postgresql": {
+        "uuid": "uuid",
+        "counter": "bigint GENERATED ALWAYS AS IDENTITY UNIQUE",
+        "text": "text",
+        "time": "timestamptz",
+        "date": "date",
+        "boolean": "boolean",
+        "money": "numeric(18,4)",
+        "integer": "integer",
+        "bigint": "bigint",
+        "json": "jsonb",
+    },
+    # AUTOINCREMENT: a number that was given away is never given again, even after a deletion.
+    "sqlite": {
+        "uuid": "TEXT",
+        "counter": "INTEGER PRIMARY KEY AUTOINCREMENT",
+        "text": "TEXT",
+        "time": "TEXT",
+        "date": "TEXT",
+        "boolean": "INTEGER",
+        "money": "TEXT",
+        "integer": "INTEGER",
+        "bigint": "INTEGER",
+        "json": "TEXT",
+    },
+}
+# What a column holds when the writer leaves it out; NULL where the schema says nothing.
+DEFAULTS: dict[Vendor, dict[str, str]] = {
+    "postgresql": {"no": "false", "yes": "true", "zero": "0", "now": "now()"},
+    "sqlite": {
+        "no": "0",
+        "yes": "1",
+        "zero": "0",
+        "now": "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))",
+    },
+}
+SPELLING: dict[Vendor, dict[str, str]] = {
+    "postgresql": {
+        "public": "public.",
+        "true": "true",
+        "false": "false",
+        "setting_text": "s.value #>> '{}'",
+    },
+    # trim, not json_extract: a till's SQLite may be built without JSON.
+    "sqlite": {"public": "", "true": "1", "false": "0", "setting_text": "trim(s.value, '\"')"},
+}
+
+# What HQ has not fetched yet: a small index, so asking is cheap and no watermark is needed.
+WAITING = (
+    "CREATE INDEX {table}_waiting ON {public}{table} (replication_counter)"
+    " WHERE acknowledged_at IS NULL"
+)
+INDEXES = (
+    # customer_lookup: which GUIDs lead to this account. HQ: the same question, for a merged person.
+    "CREATE INDEX account_map_account ON {public}account_map (company, account_number)",
+    # A till shows and edits the addresses and contacts of one customer. The other two children
+    # begin their key with the account and need no index of their own.
+    "CREATE INDEX customer_address_account ON {public}customer_address (company, account_number)",
+    "CREATE INDEX customer_contact_account ON {public}customer_contact (company, account_number)",
+    # customer_lookup: the newest event of a GUID, and whether this channel made it.
+    "CREATE INDEX async_customer_account ON {public}async_customer (async_account)"
+    " WHERE async_account IS NOT NULL",
+    # HQ and channel agree by this one row; two would be two truths.
+    "CREATE UNIQUE INDEX exchange_state_one_row ON {public}exchange_state (({true}))",
+)
+
+FULL_NAME = (
+    "coalesce(nullif({row}.name, ''), trim(coalesce({row}.first_name || ' ', '')"
+    " || coalesce({row}.middle_name || ' ', '') || coalesce({row}.last_name, '')))"
+)
+# Every person once. Known: active customers. Pending: the newest event of a GUID without account.
+# Several GUIDs may lead to one account, so the GUID of a known person is looked up for each row
+# that is shown (the one created here, else the one HQ names) and not joined. Which company a
+# pending person belongs to is known here once HQ has written the setting "company".
+VIEW = """\
+CREATE VIEW {public}customer_lookup AS
+SELECT c.account_number AS display_account, c.company, c.account_number,
+       coalesce((SELECT m.async_account
+                   FROM {public}account_map m
+                   JOIN {public}async_customer e ON e.async_account = m.async_account
+                  WHERE m.company = c.company AND m.account_number = c.account_number
+                    AND e.operation = 'create'
+                  ORDER BY e.replication_counter LIMIT 1), c.async_account) AS async_account,
+       {known_name} AS name, c.first_name, c.last_name, c.email, c.phone, {false} AS is_pending
+  FROM {public}customer c
+ WHERE c.is_active
+UNION ALL
+SELECT 'Pending sync', (SELECT {setting_text} FROM {public}channel_setting s
+                         WHERE s.key = 'company'),
+       NULL, e.async_account, {pending_name}, e.first_name, e.last_name, e.email, e.phone, {true}
+  FROM {public}async_customer e
+ WHERE e.async_account IS NOT NULL AND coalesce(e.operation, '') <> 'deactivate'
+   AND NOT EXISTS (SELECT 1 FROM {public}account_map m WHERE m.async_account = e.async_account)
+   AND NOT EXISTS (SELECT 1 FROM {public}async_customer newer
+                    WHERE newer.async_account = e.async_account
+                      AND newer.replication_counter > e.replication_counter)"""
+
+
+def vendor_of(connection: BaseDatabaseWrapper) -> Vendor:
+    """The engine of an open channel."""
+    return "postgresql" if connection.vendor == "postgresql" else "sqlite"
+
+
+def statements(vendor: Vendor) -> Iterator[str]:
+    """Yield the SQL that makes an empty database a channel, in an order that runs."""
+    for table in TABLES:
+        yield create_table(table, vendor)
+    for table in EVENT_TABLES:
+        yield WAITING.format(table=table.name, **SPELLING[vendor])
+    for index in INDEXES:
+        yield index.format(**SPELLING[vendor])
+    yield VIEW.format(
+        known_name=FULL_NAME.format(row="c"),
+        pending_name=FULL_NAME.format(row="e"),
+        **SPELLING[vendor],
+    )
+    yield from guards.postgresql() if vendor == "postgresql" else guards.sqlite()
+
+
+def removal(vendor: Vendor) -> Iterator[str]:
+    """Yield the SQL that takes everything away again; triggers go with their tables."""
+    public = SPELLING[vendor]["public"]
+    yield f"DROP VIEW {public}customer_lookup"
+    for table in reversed(TABLES):
+        yield f"DROP TABLE {public}{table.name}"
+    if vendor == "postgresql":
+        for function in guards.POSTGRESQL_FUNCTIONS:
+            yield f"DROP FUNCTION public.{function}()"
+
+
+def create_table(table: Table, vendor: Vendor) -> str:
+    """One CREATE TABLE."""
+    # On SQLite the counter is the key of the row, so an event's own key is one more unique column.
+    is_numbered = vendor == "sqlite" and table.guard == "event"
+    unique = (*table.key, *table.unique) if is_numbered else table.unique
+    rows = [column_line(column, vendor) for column in table.columns]
+    rows += [] if is_numbered else [f"PRIMARY KEY ({', '.join(table.key)})"]
+    rows += [f"UNIQUE ({column})" for column in unique]
+    ending = " WITHOUT ROWID" if vendor == "sqlite" and is_slim(table) else ""
+    body = ",\n    ".join(rows)
+    return f"CREATE TABLE {SPELLING[vendor]['public']}{table.name} (\n    {body}\n){ending}"
+
+
+def column_line(column: Column, vendor: Vendor) -> str:
+    """One column of a CREATE TABLE."""
+    default = f"DEFAULT {DEFAULTS[vendor][column.default]}" if column.default else ""
+    required = "NOT NULL" if column.required else ""
+    parts = (column.name, TYPES[vendor][column.kind], required, default)
+    return " ".join(part for part in parts if part)
+
+
+def is_slim(table: Table) -> bool:
+    """Whether SQLite keeps the rows within the key.
+
+    That saves an index where rows are small, and the rows of a part table then have no rowid by
+    which INSERT OR REPLACE could remove one behind the back of its guards.
+    """
+    slim = ("customer_affiliation", "customer_attribute", "account_map", "applied_session")
+    return table.guard == "part" or table.name in slim

@@ -1,0 +1,35 @@
+"""What can be wrong with a channel's database, each as one sentence that names the channel.
+
+Never a driver's text: it may quote a row, an address or a password.
+"""
+
+
+class ChannelError(Exception):
+    """The channel's database cannot be used."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").partition("\n")[0])
+
+
+class ChannelNotChosen(ChannelError):
+    """No channel was chosen: open one with connect() and name its alias with using()."""
+
+
+class ChannelMisconfigured(ChannelError):
+    """The address of the channel's database is not one that Syncline accepts."""
+
+
+class ChannelUnreachable(ChannelError):
+    """The channel's database cannot be reached."""
+
+
+class ChannelBusy(ChannelUnreachable):
+    """The channel's database is held by somebody else; a later try may succeed."""
+
+
+class ChannelUnmigrated(ChannelError):
+    """The channel's database has no Syncline tables, or old ones."""
+
+
+class ChannelAlreadyOpen(ChannelError):
+    """The channel is open in this thread already: pass its alias on instead of opening it again."""

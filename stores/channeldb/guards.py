@@ -1,0 +1,216 @@
+"""The triggers that keep what a till wrote, whoever writes to the database.
+
+An event may be added unacknowledged, be acknowledged (and that be taken back), and be deleted after
+that; nothing else. Lines and payments never change: they come before their header is acknowledged
+and may go after. The column lists come from `schema`, as the tables do. Source: reliability 3.2.
+"""
+
+from collections.abc import Iterator
+
+from stores.channeldb.schema import EVENT_TABLES, PART_TABLES, Table
+
+# What a refused writer reads: the same words on both engines, and no value of the row in them.
+STARTS_UNACKNOWLEDGED = "an event starts unacknowledged"
+NEVER_CHANGES = "an event never changes, write a new one"
+NOT_YET_ACKNOWLEDGED = "not yet acknowledged by HQ, so it stays"
+NEVER_EMPTIED = "an event table is never emptied"
+KEY_REUSED = "this key is taken by another row"
+DOCUMENT_CLOSED = "its document is acknowledged, nothing can be added"
+COUNTER_GIVEN = "leave out replication_counter, it counts by itself"
+
+
+def kept_columns(table: Table) -> list[str]:
+    """What never changes in an event."""
+    return [name for name in table.column_names if name != "acknowledged_at"]
+
+
+# ---------------------------------------------------------------- PostgreSQL
+# Conditions stand in WHEN: an ordinary INSERT or acknowledgement calls no function at all.
+
+POSTGRESQL_FUNCTIONS = ("event_guard", "document_guard")
+POSTGRESQL_REFUSAL = """\
+CREATE FUNCTION public.event_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog AS $$
+BEGIN
+    RAISE EXCEPTION '%: %', TG_TABLE_NAME, TG_ARGV[0]
+        USING ERRCODE = 'integrity_constraint_violation';
+END $$"""
+# Asked once per statement, of the rows that were really added: a till that repeats a document with
+# ON CONFLICT DO NOTHING adds none, and a COPY of many lines asks once. The settings hold the plan
+# to look-ups by key; one kept from a large COPY would read every header for a single line.
+POSTGRESQL_DOCUMENT = """\
+CREATE FUNCTION public.document_guard() RETURNS trigger LANGUAGE plpgsql
+SET search_path = pg_catalog
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE
+    refused boolean;
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        refused := EXISTS (
+            SELECT 1 FROM touched p JOIN public.retail_transaction t USING (transaction_id)
+             WHERE t.acknowledged_at IS NOT NULL);
+    ELSE
+        refused := EXISTS (
+            SELECT 1 FROM touched p LEFT JOIN public.retail_transaction t USING (transaction_id)
+             WHERE t.acknowledged_at IS NULL);
+    END IF;
+    IF refused THEN
+        RAISE EXCEPTION '%: %', TG_TABLE_NAME, TG_ARGV[0]
+            USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NULL;
+END $$"""
+POSTGRESQL_GUARD = (
+    "CREATE TRIGGER guard_{name} BEFORE {action} ON public.{table}"
+    " FOR EACH {scope}{when} EXECUTE FUNCTION public.event_guard('{message}')"
+)
+POSTGRESQL_DOCUMENT_GUARD = (
+    "CREATE TRIGGER guard_{name} AFTER {action} ON public.{table}"
+    " REFERENCING {version} TABLE AS touched"
+    " FOR EACH STATEMENT EXECUTE FUNCTION public.document_guard('{message}')"
+)
+
+
+def postgresql() -> Iterator[str]:
+    """Yield functions and triggers for PostgreSQL."""
+    yield POSTGRESQL_REFUSAL
+    yield POSTGRESQL_DOCUMENT
+    for table in EVENT_TABLES:
+        yield from postgresql_event(table)
+    for table in PART_TABLES:
+        yield from postgresql_part(table)
+
+
+def postgresql_event(table: Table) -> Iterator[str]:
+    """Guards of one event table."""
+    # As records, *<> compares bytes: 1.0 and 1.00 differ, and so do two spellings of one letter.
+    old, new = (
+        ", ".join(f"{row}.{name}" for name in kept_columns(table)) for row in ("OLD", "NEW")
+    )
+    changed = f"ROW({old})::record *<> ROW({new})::record"
+    yield postgresql_refuse(
+        table, "INSERT", STARTS_UNACKNOWLEDGED, "NEW.acknowledged_at IS NOT NULL"
+    )
+    yield postgresql_refuse(table, "UPDATE", NEVER_CHANGES, changed)
+    yield postgresql_refuse(table, "DELETE", NOT_YET_ACKNOWLEDGED, "OLD.acknowledged_at IS NULL")
+    yield postgresql_refuse(table, "TRUNCATE", NEVER_EMPTIED)
+
+
+def postgresql_part(table: Table) -> Iterator[str]:
+    """Guards of one table of lines."""
+    yield postgresql_refuse(table, "UPDATE", NEVER_CHANGES)
+    yield postgresql_refuse(table, "TRUNCATE", NEVER_EMPTIED)
+    yield POSTGRESQL_DOCUMENT_GUARD.format(
+        name="insert", action="INSERT", table=table.name, version="NEW", message=DOCUMENT_CLOSED
+    )
+    yield POSTGRESQL_DOCUMENT_GUARD.format(
+        name="delete",
+        action="DELETE",
+        table=table.name,
+        version="OLD",
+        message=NOT_YET_ACKNOWLEDGED,
+    )
+
+
+def postgresql_refuse(table: Table, action: str, message: str, condition: str = "") -> str:
+    """One trigger that refuses `action`, where the condition holds."""
+    return POSTGRESQL_GUARD.format(
+        name=action.lower(),
+        action=action,
+        table=table.name,
+        scope="STATEMENT" if action == "TRUNCATE" else "ROW",
+        when=f" WHEN ({condition})" if condition else "",
+        message=message,
+    )
+
+
+# -------------------------------------------------------------------- SQLite
+# Three holes that these forms close. INSERT OR REPLACE removes the row in its way without firing
+# the delete trigger: so every unique key is asked before an insert. UPDATE … SET rowid slips past a
+# trigger written UPDATE OF column: so all columns are compared. The order of several triggers for
+# one action is not defined: so there is one for each.
+
+SQLITE_GUARD = """\
+CREATE TRIGGER {table}_guard_{name} BEFORE {action} ON {table}
+BEGIN
+    SELECT CASE
+        {cases}
+    END;
+END"""
+# Before an insert, SQLite shows a counter that was left out as -1; a stored -1 would then make
+# every further event look like a repeat of that one.
+SQLITE_COUNTER_GUARD = """\
+CREATE TRIGGER {table}_guard_counter AFTER INSERT ON {table} WHEN NEW.replication_counter < 1
+BEGIN
+    SELECT RAISE(ABORT, '{table}: {message}');
+END"""
+SQLITE_EXISTS = "EXISTS (SELECT 1 FROM {table} p WHERE {condition})"
+SQLITE_ACKNOWLEDGED = (
+    "EXISTS (SELECT 1 FROM retail_transaction t WHERE t.transaction_id = {row}.transaction_id"
+    " AND t.acknowledged_at IS NOT NULL)"
+)
+Case = tuple[str, str]
+
+
+def sqlite() -> Iterator[str]:
+    """Yield the triggers for SQLite."""
+    for table in EVENT_TABLES:
+        yield from sqlite_event(table)
+        yield SQLITE_COUNTER_GUARD.format(table=table.name, message=COUNTER_GIVEN)
+    for table in PART_TABLES:
+        yield from sqlite_part(table)
+
+
+def sqlite_event(table: Table) -> Iterator[str]:
+    """Guards of one event table. The till's own repeat of an event is passed over in silence."""
+    said = [name for name in kept_columns(table) if name != "replication_counter"]
+    keys = [(key,) for key in ("event_id", "replication_counter", *table.unique)]
+    yield sqlite_guard(
+        table,
+        "INSERT",
+        refuse(table, "NEW.acknowledged_at IS NOT NULL", STARTS_UNACKNOWLEDGED),
+        ignore(row_exists(table, ("event_id",), said)),
+        *(refuse(table, row_exists(table, key), KEY_REUSED) for key in keys),
+    )
+    changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in kept_columns(table))
+    yield sqlite_guard(table, "UPDATE", refuse(table, changed, NEVER_CHANGES))
+    waits = "OLD.acknowledged_at IS NULL"
+    yield sqlite_guard(table, "DELETE", refuse(table, waits, NOT_YET_ACKNOWLEDGED))
+
+
+def sqlite_part(table: Table) -> Iterator[str]:
+    """Guards of one table of lines. The till's own repeat of a line is passed over in silence."""
+    closed = SQLITE_ACKNOWLEDGED.format(row="NEW")
+    yield sqlite_guard(
+        table,
+        "INSERT",
+        ignore(row_exists(table, table.key, table.column_names)),
+        refuse(table, row_exists(table, table.key), KEY_REUSED),
+        refuse(table, closed, DOCUMENT_CLOSED),
+    )
+    yield sqlite_guard(table, "UPDATE", refuse(table, "1", NEVER_CHANGES))
+    waits = f"NOT {SQLITE_ACKNOWLEDGED.format(row='OLD')}"
+    yield sqlite_guard(table, "DELETE", refuse(table, waits, NOT_YET_ACKNOWLEDGED))
+
+
+def sqlite_guard(table: Table, action: str, *cases: Case) -> str:
+    """One trigger: the first condition that holds decides."""
+    lines = "\n        ".join(f"WHEN {condition} THEN {answer}" for condition, answer in cases)
+    return SQLITE_GUARD.format(table=table.name, name=action.lower(), action=action, cases=lines)
+
+
+def refuse(table: Table, condition: str, message: str) -> Case:
+    """The statement fails and changes nothing, whatever its own OR clause says."""
+    return condition, f"RAISE(ABORT, '{table.name}: {message}')"
+
+
+def ignore(condition: str) -> Case:
+    """The row is left as it is and the statement goes on."""
+    return condition, "RAISE(IGNORE)"
+
+
+def row_exists(table: Table, key: tuple[str, ...], same: list[str] | tuple[str, ...] = ()) -> str:
+    """Whether a row with the new row's key is there, equal also in the columns `same`."""
+    found = [f"p.{name} = NEW.{name}" for name in key]
+    found += [f"p.{name} IS NEW.{name}" for name in same if name not in key]
+    return SQLITE_EXISTS.format(table=table.name, condition=" AND ".join(found))

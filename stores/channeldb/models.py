@@ -1,0 +1,355 @@
+"""The tables of a channel for Python: always with `using(alias)` of an open channel.
+
+Bulk steps read and write with raw cursors instead; these models serve commands, traces and tests.
+Source: contract 3.1 and 3.2. A test compares them with `schema.TABLES`.
+"""
+
+from typing import Self
+
+from django.db import models
+
+from stores.channeldb.fields import (
+    ChannelCounterField,
+    ChannelMoneyField,
+    ChannelTimeField,
+    ChannelUUIDField,
+)
+
+# ruff: noqa: DJ001 - in a channel, text that a till left out is NULL; HQ decides what that means
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    """Events of one table in the open channel."""
+
+    def unacknowledged(self) -> Self:
+        """What HQ does not hold yet, in the order of this database."""
+        return self.filter(acknowledged_at__isnull=True).order_by("replication_counter")
+
+    def newest_first(self) -> Self:
+        """Latest event first, in the order of this database."""
+        return self.order_by("-replication_counter")
+
+
+class Event(models.Model):
+    """One operation at a till: added once, acknowledged by HQ, never changed."""
+
+    event_id = ChannelUUIDField(primary_key=True)
+    replication_counter = ChannelCounterField()
+    occurred_at = ChannelTimeField()
+    operation = models.TextField(null=True)
+    async_account = ChannelUUIDField(null=True)
+    account_number = models.TextField(null=True)
+    staff_id = models.TextField(null=True)
+    terminal_id = models.TextField(null=True)
+    created_offline = models.BooleanField(null=True, default=False)
+    acknowledged_at = ChannelTimeField(null=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self._meta.db_table} {self.event_id}"
+
+
+class CustomerColumns(models.Model):
+    """What is known of a person or organization."""
+
+    customer_type = models.TextField(null=True)
+    first_name = models.TextField(null=True)
+    middle_name = models.TextField(null=True)
+    last_name = models.TextField(null=True)
+    name = models.TextField(null=True)
+    title = models.TextField(null=True)
+    language = models.TextField(null=True)
+    currency = models.TextField(null=True)
+    customer_group = models.TextField(null=True)
+    email = models.TextField(null=True)
+    phone = models.TextField(null=True)
+    receipt_email = models.TextField(null=True)
+    vat_number = models.TextField(null=True)
+    birth_date = models.DateField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class AddressColumns(models.Model):
+    """One postal address."""
+
+    address_id = ChannelUUIDField()
+    purpose = models.TextField(null=True)
+    description = models.TextField(null=True)
+    street = models.TextField(null=True)
+    street_number = models.TextField(null=True)
+    building = models.TextField(null=True)
+    city = models.TextField(null=True)
+    county = models.TextField(null=True)
+    state = models.TextField(null=True)
+    postal_code = models.TextField(null=True)
+    country = models.TextField(null=True)
+    is_primary = models.BooleanField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class ContactColumns(models.Model):
+    """One way to reach a customer."""
+
+    contact_id = ChannelUUIDField()
+    kind = models.TextField(null=True)
+    locator = models.TextField(null=True)
+    description = models.TextField(null=True)
+    is_primary = models.BooleanField(null=True)
+    # NULL means no.
+    marketing_opt_in = models.BooleanField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+# ------------------------------------------------------- written by the till
+
+
+class CustomerEvent(Event, CustomerColumns):
+    """A customer was created, edited or deactivated at a till."""
+
+    class Meta(Event.Meta):
+        db_table = "async_customer"
+
+
+class AddressEvent(Event, AddressColumns):
+    """An address was added, edited or removed."""
+
+    class Meta(Event.Meta):
+        db_table = "async_address"
+
+
+class ContactEvent(Event, ContactColumns):
+    """A way to reach a customer was added, edited or removed."""
+
+    class Meta(Event.Meta):
+        db_table = "async_contact"
+
+
+class AffiliationEvent(Event):
+    """A customer joined or left a group."""
+
+    affiliation = models.TextField(null=True)
+
+    class Meta(Event.Meta):
+        db_table = "async_affiliation"
+
+
+class AttributeEvent(Event):
+    """An attribute of a customer got a value, or lost it."""
+
+    attribute = models.TextField(null=True)
+    value = models.TextField(null=True)
+
+    class Meta(Event.Meta):
+        db_table = "async_attribute"
+
+
+class RetailTransaction(Event):
+    """A sale, return or customer order; its lines and payments travel with it."""
+
+    transaction_id = models.TextField(null=True, unique=True)
+    transaction_type = models.TextField(null=True)
+    entry_status = models.TextField(null=True)
+    confirmation_number = models.TextField(null=True)
+    business_date = models.DateField(null=True)
+    store_number = models.TextField(null=True)
+    currency = models.TextField(null=True)
+    net_amount = ChannelMoneyField(null=True)
+    tax_amount = ChannelMoneyField(null=True)
+    gross_amount = ChannelMoneyField(null=True)
+    discount_amount = ChannelMoneyField(null=True)
+    payment_amount = ChannelMoneyField(null=True)
+    line_count = models.IntegerField(null=True)
+    delivery_address_id = ChannelUUIDField(null=True)
+    delivery_mode = models.TextField(null=True)
+    receipt_number = models.TextField(null=True)
+
+    class Meta(Event.Meta):
+        db_table = "retail_transaction"
+
+
+class RetailTransactionLine(models.Model):
+    """One item of a transaction."""
+
+    pk = models.CompositePrimaryKey("transaction_id", "line_number")
+    transaction_id = models.TextField()
+    line_number = models.IntegerField()
+    item_id = models.TextField(null=True)
+    description = models.TextField(null=True)
+    quantity = ChannelMoneyField(null=True)
+    unit = models.TextField(null=True)
+    price = ChannelMoneyField(null=True)
+    discount_amount = ChannelMoneyField(null=True)
+    tax_amount = ChannelMoneyField(null=True)
+    net_amount = ChannelMoneyField(null=True)
+    is_voided = models.BooleanField(null=True)
+
+    class Meta:
+        db_table = "retail_transaction_line"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} line {self.line_number}"
+
+
+class RetailTransactionPayment(models.Model):
+    """One payment of a transaction."""
+
+    pk = models.CompositePrimaryKey("transaction_id", "line_number")
+    transaction_id = models.TextField()
+    line_number = models.IntegerField()
+    tender_type = models.TextField(null=True)
+    amount = ChannelMoneyField(null=True)
+    currency = models.TextField(null=True)
+
+    class Meta:
+        db_table = "retail_transaction_payment"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} payment {self.line_number}"
+
+
+# ------------------------------------------------------------- written by HQ
+
+
+class Known(models.Model):
+    """What HQ tells the channel about one account; a higher version replaces a lower one."""
+
+    company = models.TextField()
+    account_number = models.TextField()
+    # Rows stay: a removal is a higher version that is not active.
+    is_active = models.BooleanField(default=True)
+    hq_version = models.BigIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self._meta.db_table} {self.company} {self.account_number}"
+
+
+class Customer(Known, CustomerColumns):
+    """An account as HQ knows it."""
+
+    pk = models.CompositePrimaryKey("company", "account_number")
+    async_account = ChannelUUIDField(null=True)
+    is_blocked = models.BooleanField(default=False)
+
+    class Meta(Known.Meta):
+        db_table = "customer"
+
+
+class CustomerAddress(Known, AddressColumns):
+    """An address of an account."""
+
+    address_id = ChannelUUIDField(primary_key=True)
+
+    class Meta(Known.Meta):
+        db_table = "customer_address"
+
+
+class CustomerContact(Known, ContactColumns):
+    """A way to reach the holder of an account."""
+
+    contact_id = ChannelUUIDField(primary_key=True)
+
+    class Meta(Known.Meta):
+        db_table = "customer_contact"
+
+
+class CustomerAffiliation(Known):
+    """A group that an account belongs to."""
+
+    pk = models.CompositePrimaryKey("company", "account_number", "affiliation")
+    affiliation = models.TextField()
+
+    class Meta(Known.Meta):
+        db_table = "customer_affiliation"
+
+
+class CustomerAttribute(Known):
+    """The value of one attribute of an account."""
+
+    pk = models.CompositePrimaryKey("company", "account_number", "attribute")
+    attribute = models.TextField()
+    value = models.TextField(null=True)
+
+    class Meta(Known.Meta):
+        db_table = "customer_attribute"
+
+
+class AccountMap(models.Model):
+    """A GUID that has an account; several GUIDs of one person may lead to the same."""
+
+    async_account = ChannelUUIDField(primary_key=True)
+    company = models.TextField()
+    account_number = models.TextField()
+    received_at = ChannelTimeField()
+
+    class Meta:
+        db_table = "account_map"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.async_account} is {self.account_number}"
+
+
+class ChannelSetting(models.Model):
+    """One effective setting: profile, features, defaults, definitions; also "company"."""
+
+    key = models.TextField(primary_key=True)
+    value = models.JSONField(null=True)
+
+    class Meta:
+        db_table = "channel_setting"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class AppliedSession(models.Model):
+    """One transaction that HQ made here: a known session and part is skipped."""
+
+    pk = models.CompositePrimaryKey("session_id", "part")
+    session_id = ChannelUUIDField()
+    part = models.IntegerField()
+    job = models.TextField(null=True)
+    rows = models.IntegerField(null=True)
+    applied_at = ChannelTimeField()
+
+    class Meta:
+        db_table = "applied_session"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.session_id} part {self.part}"
+
+
+class ExchangeState(models.Model):
+    """The one row by which HQ recognizes this database and its latest visit."""
+
+    database_id = ChannelUUIDField(primary_key=True)
+    epoch = models.BigIntegerField()
+    nonce = ChannelUUIDField()
+    account_high = models.JSONField(default=dict)
+    updated_at = ChannelTimeField()
+
+    class Meta:
+        db_table = "exchange_state"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.database_id} epoch {self.epoch}"

@@ -1,0 +1,137 @@
+"""Real channel databases on both engines, copied from a migrated template.
+
+Nothing here needs HQ's tables: a channel is described by a small dataclass.
+"""
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import transaction
+
+from stores.channeldb import create
+from stores.channeldb.address import sqlite_path
+from stores.channeldb.connection import connect
+from tests.channeldb.make import Channel, Till, on_server
+
+ENGINES = ("postgresql", "sqlite")
+NUMBER = itertools.count(7001)
+
+
+@pytest.fixture(autouse=True)
+def _databases_allowed(django_db_blocker):
+    """Channels are no part of pytest-django's rollback; each test has its own database."""
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture(scope="session")
+def templates(django_db_blocker) -> dict[str, Channel]:
+    """A migrated channel database of each engine, to be copied and never opened again."""
+    made = {
+        "postgresql": Channel(next(NUMBER), "embedded:ch_template"),
+        "sqlite": Channel(next(NUMBER), "sqlite:///ch_template.sqlite3"),
+    }
+    with django_db_blocker.unblock():
+        for channel in made.values():
+            create.create_database(channel)
+            create.migrate_database(channel)
+    return made
+
+
+@contextmanager
+def empty_channel(engine: str) -> Iterator[Channel]:
+    """The description of a database that does not exist yet; removed at the end."""
+    pk = next(NUMBER)
+    if engine == "sqlite":
+        channel = Channel(pk, f"sqlite:///channels/ch_{pk}.sqlite3")
+        yield channel
+        for ending in ("", "-wal", "-shm"):
+            Path(f"{sqlite_path(channel)}{ending}").unlink(missing_ok=True)
+    else:
+        yield Channel(pk, f"embedded:ch_{pk}")
+        on_server(f"DROP DATABASE IF EXISTS ch_{pk} WITH (FORCE)")
+
+
+@contextmanager
+def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Channel]:
+    """A channel database with our tables and an identity of its own."""
+    with empty_channel(engine) as channel:
+        if engine == "sqlite":
+            create.create_file(channel)
+            shutil.copyfile(sqlite_path(templates[engine]), sqlite_path(channel))
+        else:
+            on_server(f"CREATE DATABASE ch_{channel.pk} TEMPLATE ch_template")
+        with connect(channel) as alias:
+            create.renew_identity(alias)
+        yield channel
+
+
+@pytest.fixture(params=ENGINES)
+def nowhere(request) -> Iterator[Channel]:
+    """A channel whose database is not there yet, on each engine."""
+    with empty_channel(request.param) as channel:
+        yield channel
+
+
+@pytest.fixture(params=ENGINES)
+def channel(request, templates) -> Iterator[Channel]:
+    """A channel on each engine."""
+    with migrated_channel(request.param, templates) as made:
+        yield made
+
+
+@pytest.fixture
+def houston(templates) -> Iterator[Channel]:
+    """A store on PostgreSQL."""
+    with migrated_channel("postgresql", templates) as made:
+        yield made
+
+
+@pytest.fixture
+def register(templates) -> Iterator[Channel]:
+    """A register on SQLite."""
+    with migrated_channel("sqlite", templates) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared(templates, django_db_blocker) -> Iterator[dict[str, Channel]]:
+    """One channel of each engine for the tests that leave nothing in it."""
+    with ExitStack() as stack:
+        stack.enter_context(django_db_blocker.unblock())
+        yield {
+            engine: stack.enter_context(migrated_channel(engine, templates)) for engine in ENGINES
+        }
+
+
+@contextmanager
+def open_till(channel: Channel) -> Iterator[Till]:
+    """An open channel in which nothing stays: all is rolled back at the end."""
+    with connect(channel) as alias, transaction.atomic(using=alias):
+        yield Till(alias)
+        transaction.set_rollback(True, using=alias)
+
+
+@pytest.fixture(params=ENGINES)
+def till(request, shared) -> Iterator[Till]:
+    """A till at an open channel, on each engine."""
+    with open_till(shared[request.param]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def postgresql_till(shared) -> Iterator[Till]:
+    """A till at an open channel on PostgreSQL."""
+    with open_till(shared["postgresql"]) as opened:
+        yield opened
+
+
+@pytest.fixture
+def sqlite_till(shared) -> Iterator[Till]:
+    """A till at an open channel on SQLite."""
+    with open_till(shared["sqlite"]) as opened:
+        yield opened

@@ -1,0 +1,250 @@
+"""The one birthplace of accounts: staged customers become HQ customers with a number.
+
+Convert, Synchronize orders, end of day and the real-time service all come here and nowhere else.
+Children are written before their customer, whose foreign keys are checked at commit, so that the
+number sequence is the last lock taken: until then nobody else waits for it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.models import Company, Customer, NumberSequence, RunStep
+from stores.pipeline.bulk import CUSTOMERS, fetch, fetch_one, lock_until_commit, names, run_sql
+from stores.pipeline.fold import newest, write_children
+from stores.pipeline.kinds import CHILDREN, CUSTOMER
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What one chunk did; `last` is the greatest GUID it looked at, None when there was none."""
+
+    converted: int = 0
+    failed: int = 0
+    last: UUID | None = None
+
+
+def open_accounts(
+    step: RunStep,
+    company: Company,
+    *,
+    beyond: UUID | None = None,
+    only: Sequence[UUID] | None = None,
+    limit: int = CUSTOMERS,
+) -> Opened:
+    """Give each claimed GUID its account, and its customer all that was staged for it.
+
+    Claims up to `limit` GUIDs of the company with a pending customer event and no account, in the
+    order of the GUIDs: those beyond one, or only those named. Children go with their customer.
+
+    Effects: customers and children, GUID map, deliveries to every enabled database of the company,
+    number sequence, staging; in the caller's transaction. Customers for whom no number is left
+    become failed, and none is drawn for them. Source: reliability 3.5, ADR 0006.
+    """
+    # Of one company one conversion at a time: it would wait for the number sequence anyhow, and so
+    # no two jobs ever hold the same GUID.
+    lock_until_commit(f"accounts:{company.pk}")
+    claim(company, beyond=beyond, only=only, limit=limit)
+    (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
+    if not claimed:
+        run_sql("DROP TABLE claimed")
+        return Opened()
+    failed = fail_beyond_the_sequence(company, claimed)
+    if failed < claimed:
+        run_sql("ANALYZE claimed")
+        for kind in CHILDREN:
+            write_children(step, company, kind)
+        write_customers(step, company, claimed - failed)
+    run_sql("DROP TABLE claimed")
+    return Opened(converted=claimed - failed, failed=failed, last=last)
+
+
+def claim(
+    company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
+) -> None:
+    """Table claimed: GUIDs that need an account, each with the id of the customer it becomes.
+
+    A GUID whose event also names an account is an edit of that account, not a new customer.
+    """
+    run_sql(
+        """CREATE TEMP TABLE claimed ON COMMIT DROP AS
+           SELECT async_account, nextval('customer_id_seq') AS customer_id,
+                  true AS is_new, 1::bigint AS hq_version
+             FROM (SELECT DISTINCT s.async_account FROM async_customer s
+                    WHERE s.company_id = %(company)s AND s.status = 'pending'
+                      AND s.async_account > %(beyond)s AND s.account_number IS NULL
+                      AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
+                      AND NOT EXISTS (SELECT FROM guid_map m
+                                       WHERE m.async_account = s.async_account)
+                    ORDER BY s.async_account LIMIT %(limit)s) fresh
+            ORDER BY async_account""",
+        {
+            "company": company.pk,
+            "beyond": beyond or UUID(int=0),
+            "only": None if only is None else [str(guid) for guid in only],
+            "limit": limit,
+        },
+    )
+
+
+def fail_beyond_the_sequence(company: Company, claimed: int) -> int:
+    """Fail the customers for whom no number is left. Returns how many.
+
+    The sequence is read without a lock: should another job take the last numbers meanwhile, its
+    constraint refuses ours and the chunk is done again.
+    """
+    sequence = NumberSequence.objects.filter(company=company).first()
+    left = sequence.left if sequence else 0
+    if left >= claimed:
+        return 0
+    run_sql(
+        """UPDATE async_customer s SET status = 'failed', reason = %(reason)s, field = NULL
+             FROM (SELECT async_account FROM claimed ORDER BY 1 OFFSET %(left)s) too_many
+            WHERE s.company_id = %(company)s AND s.async_account = too_many.async_account
+              AND s.status = 'pending'""",
+        {
+            "company": company.pk,
+            "left": left,
+            "reason": "sequence_exhausted" if sequence else "sequence_missing",
+        },
+    )
+    return run_sql(
+        """DELETE FROM claimed WHERE async_account IN
+               (SELECT async_account FROM claimed ORDER BY 1 OFFSET %s)""",
+        [left],
+    )
+
+
+def allocate(company: Company, count: int) -> int:
+    """Take `count` numbers off the sequence, in the caller's transaction. Returns the first.
+
+    A rollback gives them back, so there are no gaps. Errors: IntegrityError beyond the largest.
+    """
+    (following,) = fetch_one(
+        "UPDATE number_sequence SET next = next + %s WHERE company_id = %s RETURNING next",
+        [count, company.pk],
+    )
+    return int(following) - count
+
+
+def write_customers(step: RunStep, company: Company, count: int) -> None:
+    """Customers, their inherited affiliations, the GUID map and what every database is owed."""
+    first = allocate(company, count)
+    values = {
+        "company": company.pk,
+        "run": str(step.run_id),
+        "first": first,
+    }
+    run_sql(
+        sql.SQL(
+            """CREATE TEMP TABLE born ON COMMIT DROP AS SELECT NULL::uuid AS async_account,
+                  NULL::bigint AS customer_id, NULL::int AS channel_id WITH NO DATA"""
+        )
+    )
+    run_sql(
+        sql.SQL(
+            """WITH {newest}, written AS (
+               INSERT INTO customer (id, company_id, account_number, number, is_active, hq_version,
+                                     event_at, event_database, event_generation, event_counter,
+                                     {columns})
+               SELECT n.customer_id, %(company)s,
+                      account_text(q.format, %(first)s - 1 + row_number() OVER by_guid),
+                      %(first)s - 1 + row_number() OVER by_guid,
+                      n.last_operation <> 'deactivate', 1,
+                      n.last_at, n.last_database, n.last_generation, n.last_counter,
+                      {values}
+                 FROM newest n
+                 JOIN channel_database b ON b.id = n.database_id
+                 JOIN channel h ON h.id = b.channel_id
+                 JOIN number_sequence q ON q.company_id = %(company)s
+                 LEFT JOIN customer d ON d.id = h.default_customer_id
+               WINDOW by_guid AS (ORDER BY n.async_account)
+               RETURNING id)
+               INSERT INTO born
+               SELECT n.async_account, n.customer_id, b.channel_id
+                 FROM newest n JOIN channel_database b ON b.id = n.database_id"""
+        ).format(
+            newest=newest(CUSTOMER),
+            columns=names(CUSTOMER.columns),
+            values=sql.SQL(", ").join(map(with_default, CUSTOMER.columns)),
+        ),
+        values,
+    )
+    run_sql(
+        """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
+           SELECT born.customer_id, a.affiliation, 1
+             FROM born JOIN channel h ON h.id = born.channel_id
+             JOIN customer_affiliation a ON a.customer_id = h.default_customer_id AND a.is_active
+               ON CONFLICT DO NOTHING"""
+    )
+    run_sql(
+        """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
+           SELECT async_account, %(company)s, customer_id, channel_id, %(run)s FROM born""",
+        values,
+    )
+    owe(company)
+    run_sql("DROP TABLE born")
+
+
+def with_default(column: str) -> sql.Composable:
+    """A column of the new customer, or what it inherits from the channel's default customer."""
+    text = {
+        "customer_type": "coalesce(nullif(n.{0}, ''), d.{0}, 'person')",
+        "language": "coalesce(nullif(n.{0}, ''), d.{0})",
+        "currency": "coalesce(nullif(n.{0}, ''), d.{0})",
+        "customer_group": "coalesce(nullif(n.{0}, ''), d.{0})",
+    }.get(column, "n.{0}")
+    return sql.SQL(text).format(sql.Identifier(column))
+
+
+def owe(company: Company) -> None:
+    """Owe the born customers to every enabled database of their company.
+
+    Read after the sequence was locked: who enables a channel locks it first, so neither misses the
+    other.
+    """
+    run_sql(
+        """INSERT INTO delivery (database_id, customer_id, version)
+           SELECT b.id, born.customer_id, 1
+             FROM channel_database b JOIN channel h ON h.id = b.channel_id CROSS JOIN born
+            WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled
+            ORDER BY 1, 2""",
+        [company.pk],
+    )
+
+
+def retry_exhausted(company: Company) -> int:
+    """Make customers pending again that failed for want of a number. Returns events."""
+    (left,) = (
+        fetch("SELECT largest - next + 1 FROM number_sequence WHERE company_id = %s", [company.pk])
+        or [(0,)]
+    )[0]
+    if not left:
+        return 0
+    return run_sql(
+        """UPDATE async_customer SET status = 'pending', reason = NULL
+            WHERE company_id = %s AND status = 'failed'
+              AND reason IN ('sequence_exhausted', 'sequence_missing')""",
+        [company.pk],
+    )
+
+
+def import_account(
+    company: Company, account_number: str, *, deliver: bool = True, **columns: object
+) -> Customer:
+    """Make a customer whose account the sequence did not issue, such as a default customer.
+
+    Effects: the customer and, with `deliver`, what every database of the company is owed; in the
+    caller's transaction. Errors: IntegrityError for an account that the sequence would issue.
+    """
+    customer = Customer.objects.create(company=company, account_number=account_number, **columns)
+    if deliver:
+        run_sql(
+            """INSERT INTO delivery (database_id, customer_id, version)
+               SELECT b.id, %s, 1 FROM channel_database b JOIN channel h ON h.id = b.channel_id
+                WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled""",
+            [customer.pk, company.pk],
+        )
+    return customer

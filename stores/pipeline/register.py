@@ -1,0 +1,241 @@
+"""Make a channel known: its row in HQ, its database, and what it is owed from the start."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import connections, transaction
+
+from stores.channeldb.connection import connect
+from stores.channeldb.create import (
+    create_database,
+    grant_till_role,
+    migrate_database,
+    tell_company,
+)
+from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
+from stores.models.customer import Customer
+from stores.pipeline.accounts import import_account
+from stores.pipeline.bulk import run_sql
+
+DEFAULT_GROUP = "Default"
+EMBEDDED = "embedded"
+
+
+class RegistrationRefused(Exception):
+    """The channel cannot be registered like this."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The number sequence of a company that may be new."""
+
+    format: str = "C-######"
+    first: int = 1
+    last: int | None = None
+
+    @property
+    def largest(self) -> int:
+        """The last number; without one as many as the format holds."""
+        return self.last if self.last is not None else 10 ** self.format.count("#") - 1
+
+
+def register_channel(
+    *,
+    code: str,
+    name: str,
+    kind: str,
+    company: str,
+    database: str,
+    group: str | None = None,
+    profile: str | None = None,
+    default_customer: str | None = None,
+    account_format: str | None = None,
+    first_number: int | None = None,
+    last_number: int | None = None,
+    country: str | None = None,
+    till_role: str | None = None,
+) -> ChannelDatabase:
+    """Register a channel and its company, make and migrate its database, owe it all customers.
+
+    The same call again changes nothing. Effects: HQ's set-up in one transaction, then the
+    channel's database. Errors: RegistrationRefused with one sentence when values are wrong or
+    differ from those registered; ChannelError when the database cannot be made.
+    """
+    with transaction.atomic():
+        owner = register_company(company, account_format, first_number, last_number)
+        channel = ensure_channel(
+            code=code,
+            name=name,
+            kind=kind,
+            company=owner,
+            profile=profile or "",
+            country=country or "",
+        )
+        ensure_default_customer(channel, default_customer)
+        made = ensure_database(channel, "", database, group)
+    open_for_business(made, till_role)
+    return made
+
+
+def add_register(
+    *,
+    code: str,
+    register: str,
+    database: str,
+    group: str | None = None,
+    till_role: str | None = None,
+) -> ChannelDatabase:
+    """Give a registered channel a further database, that of an offline register.
+
+    Effects and errors as for register_channel.
+    """
+    channel = Channel.objects.filter(code=code).first()
+    if channel is None:
+        raise RegistrationRefused(f"No channel is called {code}.")
+    with transaction.atomic():
+        made = ensure_database(channel, register, database, group)
+    open_for_business(made, till_role)
+    return made
+
+
+def register_company(
+    code: str, account_format: str | None, first: int | None, last: int | None
+) -> Company:
+    """The company with its number sequence; made if new, compared if known."""
+    company, is_new = Company.objects.get_or_create(code=code, defaults={"name": code})
+    if is_new:
+        checked(company)
+        numbers = Numbers(account_format or "C-######", 1 if first is None else first, last)
+        sequence = NumberSequence(
+            company=company,
+            format=numbers.format,
+            start=numbers.first,
+            next=numbers.first,
+            largest=numbers.largest,
+        )
+        checked(sequence)
+        sequence.save(force_insert=True)
+        return company
+    known = NumberSequence.objects.filter(company=company).first()
+    for option, value, present in (
+        ("--account-format", account_format, known and known.format),
+        ("--first-number", first, known and known.start),
+        ("--last-number", last, known and known.largest),
+    ):
+        if value is not None and value != present:
+            raise RegistrationRefused(
+                f"{option}: company {code} is registered with {present}; change it in the set-up."
+            )
+    return company
+
+
+def ensure_channel(**values: Any) -> Channel:
+    """The channel with exactly these values; made if new."""
+    known = Channel.objects.filter(code=values["code"]).first()
+    if known is None:
+        channel = Channel(**values)
+        checked(channel)
+        channel.save()
+        return channel
+    for field, value in values.items():
+        present = getattr(known, field)
+        if value != present and not (value == "" and field in ("profile", "country")):
+            raise RegistrationRefused(
+                f"Channel {known.code} is registered with {field.replace('_', ' ')} {present}."
+            )
+    return known
+
+
+def ensure_default_customer(channel: Channel, account: str | None) -> None:
+    """The channel's default customer: an existing account, or one made outside the sequence."""
+    present = channel.default_customer
+    if present is not None:
+        if account is not None and present.account_number != account:
+            raise RegistrationRefused(
+                f"Channel {channel.code} is registered with default customer "
+                f"{present.account_number}."
+            )
+        return
+    account = account or f"DEFAULT-{channel.code.upper()}"
+    channel.default_customer = Customer.objects.filter(
+        company=channel.company, account_number=account
+    ).first() or import_account(
+        channel.company, account, name=f"Default customer of {channel.name}", deliver=False
+    )
+    channel.save(update_fields=["default_customer"])
+
+
+def ensure_database(
+    channel: Channel, register: str, url: str, group: str | None
+) -> ChannelDatabase:
+    """The description of one database; with what it is owed, if it is new."""
+    url = embedded_url(channel, register) if url == EMBEDDED else url
+    known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
+    if known is not None:
+        if known.url != url:
+            raise RegistrationRefused(f"Channel {known.label} is registered with another database.")
+        if group is not None and known.group.name != group:
+            raise RegistrationRefused(
+                f"Channel {known.label} is registered with group {known.group.name}."
+            )
+        return known
+    place, _ = ChannelDatabaseGroup.objects.get_or_create(name=group or DEFAULT_GROUP)
+    database = ChannelDatabase(channel=channel, name=register, url=url, group=place)
+    checked(database)
+    database.save()
+    owe_everything(database)
+    return database
+
+
+def embedded_url(channel: Channel, register: str) -> str:
+    """A new database in the embedded server, named after the channel."""
+    words = [channel.code, register] if register else [channel.code]
+    return "embedded:ch_" + "_".join(words).replace("-", "_").lower()
+
+
+def owe_everything(database: ChannelDatabase) -> None:
+    """Owe a new database every customer of its company: a snapshot, no replay of history.
+
+    Locks the number sequence first, as conversion does last, so that no customer converted at this
+    moment is missed. Default customers are templates and stay at HQ.
+    """
+    run_sql(
+        "SELECT 1 FROM number_sequence WHERE company_id = %s FOR UPDATE",
+        [database.channel.company_id],
+    )
+    run_sql(
+        """INSERT INTO delivery (database_id, customer_id, version)
+           SELECT %(database)s, k.id, k.hq_version FROM customer k
+            WHERE k.company_id = %(company)s
+              AND (k.number IS NOT NULL
+                   OR NOT EXISTS (SELECT FROM channel h WHERE h.default_customer_id = k.id))
+            ORDER BY k.id ON CONFLICT DO NOTHING""",
+        {"database": database.pk, "company": database.channel.company_id},
+    )
+
+
+def open_for_business(database: ChannelDatabase, till_role: str | None) -> None:
+    """Make and migrate the channel's own database, and tell it its company and identity."""
+    create_database(database)
+    migrate_database(database)
+    if till_role:
+        grant_till_role(database, till_role)
+    tell_company(database, database.channel.company_id)
+    with connect(database) as alias, connections[alias].cursor() as cursor:
+        cursor.execute("SELECT database_id FROM exchange_state")
+        (found,) = cursor.fetchone()
+    if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=found).exists():
+        raise RegistrationRefused(
+            f"Channel {database.label}: its database is a copy of another channel's."
+        )
+    ChannelDatabase.objects.filter(pk=database.pk).update(database_id=found)
+
+
+def checked(instance: Any) -> None:
+    """Refuse a set-up row whose values break a rule, naming the first field."""
+    try:
+        instance.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as error:
+        field, messages = next(iter(error.message_dict.items()))
+        raise RegistrationRefused(f"{field.replace('_', ' ')}: {messages[0]}") from None

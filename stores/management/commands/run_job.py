@@ -1,0 +1,68 @@
+"""Run a job here and now, or through the queue."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from stores import jobs
+from stores.management.choice import chosen_channels, chosen_companies
+from stores.management.output import print_json
+from stores.pipeline import JOBS, Job, find_job
+
+EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
+
+
+class Command(BaseCommand):
+    help = (
+        "Run a job: " + ", ".join(JOBS) + ". "
+        "Exit status: 0 done or nothing to do, 1 failed, partly or cancelled, "
+        "2 wrong arguments, 75 busy."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("job", metavar="JOB")
+        parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
+        parser.add_argument("--company", nargs="+", action="extend", default=[], metavar="C")
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument("--dry-run", action="store_true", help="say what a run would do")
+        how.add_argument("--queue", action="store_true", help="leave it to a worker")
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        job = find_job(options["job"])
+        if job is None:
+            known = ", ".join(JOBS)
+            raise CommandError(f"No job is called {options['job']}; known: {known}.", returncode=2)
+        scope = {
+            "channels": chosen_channels(options["channel"]),
+            "companies": chosen_companies(options["company"]),
+        }
+        if options["queue"]:
+            found = queued(job, scope)
+        else:
+            found = jobs.run_here(job, dry_run=options["dry_run"], **scope)
+        if options["json"]:
+            print_json(self, found)
+        else:
+            self.tell(found)
+        if status := EXIT_STATUS.get(found["outcome"], 1):
+            raise SystemExit(status)
+
+    def tell(self, found: dict[str, Any]) -> None:
+        """Print the outcome in one line, and a line for each step."""
+        for step in found["steps"]:
+            counts = ", ".join(f"{rows:,} {word}" for word, rows in step["counts"].items())
+            place = step["channel"] or step["company"] or ""
+            self.stdout.write(
+                f"{step['step']:<10} {place:<16} {step['outcome']:<14} "
+                f"{step['seconds']:>8.2f} s  {counts or step['message']}".rstrip()
+            )
+        self.stdout.write(f"{found['job']}: {found['outcome']}. {found['message']}")
+
+
+def queued(job: Job, scope: dict[str, list[str]]) -> dict[str, Any]:
+    """Leave the run to a worker; the document says queued, or busy if one is live already."""
+    started = jobs.start_and_ring(job, **scope)
+    if not started.is_new:
+        return jobs.busy_document(started.run)
+    return jobs.document(started.run) | {"message": "The run waits for a worker."}

@@ -1,0 +1,14 @@
+"""Start the pipeline every minute, and take care of runs that nobody executes."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from stores import schedule
+
+
+class Command(BaseCommand):
+    help = "Start the pipeline every minute and heal lost runs. Ends on SIGTERM."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        schedule.keep(say=self.stdout.write)

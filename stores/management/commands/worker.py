@@ -1,0 +1,17 @@
+"""Execute runs that wait in the queue."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from stores import doorbell
+
+
+class Command(BaseCommand):
+    help = "Execute runs as they are rung for. Ends on SIGTERM after the run at hand."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--burst", action="store_true", help="end when nothing waits any more")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        doorbell.work(burst=options["burst"])

@@ -1,0 +1,312 @@
+"""`manage.py demo`: the whole of Syncline on one computer, with a day of traffic."""
+
+import argparse
+import json
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connections
+
+from portal.embedded import Unavailable, processes, servers, supervisor
+from portal.embedded.bootstrap import say
+from portal.embedded.command_line import end_on_signals
+from stores.channeldb.connection import connect
+from stores.channeldb.errors import ChannelError
+from stores.channeldb.schema import EVENT_TABLES
+from stores.models import ChannelDatabase
+from stores.pipeline.register import RegistrationRefused, register_channel
+
+COMPANY = "USRT"
+USERS = ("viewer", "operator", "manager", "auditor", "administrator")
+# Another demo is at its tables and traffic.
+PREPARE_S = 600
+EXIT_CODES = {"partly": 1, "failed": 1, "cancelled": 1, "busy": 75}
+# The words of the contract, in the order of the ring.
+ALWAYS_SHOWN = ("read", "staged", "converted", "distributed")
+SHOWN_IF_ANY = ("unchanged", "updated", "linked", "waiting", "quarantined", "failed")
+
+
+@dataclass(frozen=True)
+class DemoChannel:
+    """A channel of the demo; share is its part of the day's customers, in percent."""
+
+    code: str
+    name: str
+    kind: str
+    database: str
+    share: int
+
+
+CHANNELS = (
+    DemoChannel("houston", "Houston", "store", "embedded", 35),
+    DemoChannel("seattle", "Seattle", "store", "embedded", 25),
+    DemoChannel("web", "Web shop", "online", "embedded", 30),
+    DemoChannel("popup", "Pop-up store", "store", "sqlite:///channels/popup.sqlite3", 10),
+)
+
+
+class Command(BaseCommand):
+    help = (
+        "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
+        "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "
+        "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
+    )
+    requires_system_checks: list[str] = []
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """A parser that tells of a wrong argument in one line, without its usage."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.print_usage = lambda file=None: None  # type: ignore[method-assign]
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=whole(1, 65535), default=8000, help="of the page (8000)")
+        parser.add_argument("--workers", type=whole(1, 64), default=2, help="job processes (2)")
+        parser.add_argument(
+            "--customers",
+            type=whole(0, 1_000_000),
+            default=400,
+            help="size of the traffic, loaded only into empty databases (400)",
+        )
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="load, run the whole pipeline, print the result and end",
+        )
+        parser.add_argument("--json", action="store_true", help="with --once: the result as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["json"] and not options["once"]:
+            raise CommandError("--json goes with --once only", returncode=2)
+        if settings.PRODUCTION:
+            raise CommandError("The demo does not run with SYNCLINE_PRODUCTION")
+        end_on_signals()
+        try:
+            if options["once"]:
+                self.once(options["customers"], as_json=options["json"])
+            else:
+                self.serve(options["port"], options["workers"], options["customers"])
+        except (Unavailable, ChannelError, RegistrationRefused) as trouble:
+            raise CommandError(str(trouble)) from trouble
+
+    def once(self, customers: int, *, as_json: bool) -> None:
+        """Load, run the pipeline here and show what it did."""
+        from stores.jobs import run_here
+
+        with servers.in_use(settings.EMBEDDED, say):
+            loaded = prepare(customers)
+            run = run_here(job="pipeline")
+            connections.close_all()
+        if as_json:
+            document = {"loaded": loaded, "channels": by_channel(run["steps"]), "run": run}
+            self.stdout.write(json.dumps(document, default=str))
+        else:
+            self.stdout.write("\n".join([*table(run), "", run["message"]]))
+        if code := EXIT_CODES.get(run["outcome"]):
+            raise SystemExit(code)
+
+    def serve(self, port: int, workers: int, customers: int) -> None:
+        """Load and become the supervisor; or say that a demo runs already."""
+        paths, address = settings.EMBEDDED, f"http://127.0.0.1:{port}"
+        lock = servers.claim(paths)
+        if lock is None:
+            self.stdout.write(f"already running at {running_address()}")
+            return
+        require_free(port)
+        paths.address.write_text(address)
+        say(f"Preparing databases and traffic in {paths.data_dir} ...")
+        with servers.running(paths):
+            prepare(customers)
+            greeting = welcome(address)
+            connections.close_all()
+        programs = supervisor.programs(paths, port=port, workers=workers)
+        say("Starting web, workers and scheduler ...")
+        supervisor.serve(paths, lock, programs, port=port, greeting=greeting)
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A parser of whole numbers within bounds."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {low} to {high}")
+        return number
+
+    return parse
+
+
+def require_free(port: int) -> None:
+    """Refuse a port that the web server could not have. Errors: CommandError."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except PermissionError as error:
+            raise CommandError(
+                f"Port {port} is for the system's own programs: choose one above 1023 with --port"
+            ) from error
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} is taken by another program: choose another with --port"
+            ) from error
+
+
+def running_address() -> str:
+    """Where the running demo answers, or soon will."""
+    address = settings.EMBEDDED.address
+    return str(address.read_text()) if address.exists() else "an address it has not chosen yet"
+
+
+def prepare(customers: int) -> dict[str, int]:
+    """Make tables, channels, users and, in empty databases, traffic.
+
+    Shape: the events written into each channel. Effects: HQ and the four channels; harmless to
+    repeat. Errors: Unavailable, ChannelError.
+    """
+    try:
+        with processes.locked(settings.EMBEDDED.prepare_lock, seconds=PREPARE_S):
+            call_command("migrate", interactive=False, verbosity=0)
+            databases = register_channels()
+            make_users()
+            return load(databases, customers) if are_empty(databases.values()) else {}
+    except TimeoutError as error:
+        raise Unavailable("Another demo is loading its traffic: try again later") from error
+
+
+def register_channels() -> dict[str, ChannelDatabase]:
+    """Make the company and its four channels, or find them again.
+
+    Errors: RegistrationRefused, ChannelError.
+    """
+    return {channel.code: registered(channel) for channel in CHANNELS}
+
+
+def registered(channel: DemoChannel) -> ChannelDatabase:
+    """The database of a channel of the demo. Errors: RegistrationRefused, ChannelError."""
+    try:
+        return register_channel(
+            code=channel.code,
+            name=channel.name,
+            kind=channel.kind,
+            company=COMPANY,
+            database=channel.database,
+            account_format="C-######",
+            first_number=1,
+            last_number=999_999,
+            country="USA",
+        )
+    except RegistrationRefused:
+        # Somebody has given it another name or country since: it stays as it is.
+        found = ChannelDatabase.objects.filter(channel__code=channel.code, name="").first()
+        if found is None:
+            raise
+        return found
+
+
+def make_users() -> None:
+    """Make one user per role; they sign in through links alone."""
+    from django.contrib.auth.models import Group, User
+
+    for name in USERS:
+        rights = {"is_staff": True, "is_superuser": True} if name == USERS[-1] else {}
+        user, created = User.objects.get_or_create(username=name, defaults=rights)
+        if created:
+            user.set_unusable_password()
+            user.save(update_fields=["password"])
+        user.groups.add(*Group.objects.filter(name=name))
+
+
+def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
+    """Whether neither HQ nor any of the channels holds an event."""
+    from stores import models
+
+    staged = (
+        models.AsyncCustomer,
+        models.AsyncAddress,
+        models.AsyncContact,
+        models.AsyncAffiliation,
+        models.AsyncAttribute,
+    )
+    if any(model.objects.exists() for model in staged):
+        return False
+    return not any(holds_events(database) for database in databases)
+
+
+def holds_events(database: ChannelDatabase) -> bool:
+    """Whether a till has ever written to the channel. Errors: ChannelError."""
+    with connect(database) as alias, connections[alias].cursor() as cursor:
+        for event_table in EVENT_TABLES:
+            # The names are those of our own schema.
+            cursor.execute(f"SELECT 1 FROM {event_table.name} LIMIT 1")  # noqa: S608
+            if cursor.fetchone():
+                return True
+    return False
+
+
+def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
+    """Let the tills write a day of traffic: the same in every first start."""
+    from stores.traffic import write_traffic
+
+    written = {}
+    left = customers
+    for number, channel in enumerate(CHANNELS, start=1):
+        share = left if channel is CHANNELS[-1] else customers * channel.share // 100
+        left -= share
+        if share:
+            database = databases[channel.code]
+            made = write_traffic(database, customers=share, edits=share // 10, seed=number)
+            written[channel.code] = sum(made.rows.values())
+    if written:
+        say(f"{customers} customers wrote {sum(written.values())} events into the channels.")
+    return written
+
+
+def welcome(address: str) -> str:
+    """What is printed once the page answers: where it is, and a way in for each role."""
+    from stores.signin import sign_in_link
+
+    links = [f"  {name:<14} {address}{sign_in_link(name)}" for name in USERS]
+    return "\n".join(
+        [
+            "",
+            f"Syncline answers at {address}/",
+            "",
+            "Sign in through one of these links. Each works once, within five minutes;",
+            "`python3 manage.py sign_in_link USER` makes another.",
+            *links,
+            "",
+            f"Ctrl-C stops everything. Logs: {settings.EMBEDDED.logs}",
+            "",
+        ]
+    )
+
+
+def by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """The counts of a run's steps, summed for each channel; steps of no channel are HQ's."""
+    found: dict[str, Counter[str]] = {}
+    for step in steps:
+        found.setdefault(step["channel"] or "HQ", Counter()).update(step["counts"])
+    return {place: dict(counts) for place, counts in found.items()}
+
+
+def table(run: dict[str, Any]) -> list[str]:
+    """The lines of a table: one per channel, then the total."""
+    rows = {**by_channel(run["steps"]), "total": run["counts"]}
+    extra = [word for word in SHOWN_IF_ANY if any(counts.get(word) for counts in rows.values())]
+    words = [*ALWAYS_SHOWN, *extra]
+    first = max(len(place) for place in [*rows, "channel"])
+    lines = ["  ".join(["channel".ljust(first), *(f"{word:>11}" for word in words)])]
+    for place, counts in rows.items():
+        cells = [f"{counts.get(word, 0):>11}" for word in words]
+        lines.append("  ".join([place.ljust(first), *cells]))
+    return lines

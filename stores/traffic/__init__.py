@@ -1,0 +1,175 @@
+"""Makes traffic: events in a channel database as its tills would write them, all from a seed.
+
+Tills know nothing of HQ, and neither does this: plain SQL through an opened channel, into its event
+tables alone, in the order in which a day goes by. `people` invents the customers, `edits` changes
+those that are there, `faults` spoils some, `store` is the shop around them.
+
+The same call writes the same rows, so a repeat meets its own rows and adds nothing. Whoever gives
+no seed gets new customers, and is told the seed.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from django.db import IntegrityError, connections, transaction
+from django.db.backends.utils import CursorWrapper
+
+from stores.channeldb.connection import connect
+from stores.models import ChannelDatabase
+from stores.traffic import edits as editing
+from stores.traffic import people
+from stores.traffic.faults import Fault, faults_on, insert_exactly, make_faulty
+from stores.traffic.people import EVENT_TABLES, Events, FakerMissing, Row
+from stores.traffic.store import Store
+
+__all__ = ["FakerMissing", "SeedTaken", "Written", "write_traffic"]
+
+# Customers or edits in one commit: a till commits each, but a year of customers must not take one.
+BATCH = 500
+T = TypeVar("T")
+
+
+class SeedTaken(Exception):
+    """The channel holds other rows under this seed: choose another."""
+
+    def __str__(self) -> str:
+        return self.__doc__ or ""
+
+
+@dataclass
+class Written:
+    """What a call added to a channel database.
+
+    `quarantined` counts by reason the rows that HQ is meant to refuse; `repeated` the rows that an
+    earlier call with the same seed had written.
+    """
+
+    database: str
+    seed: int
+    rows: Counter[str] = field(default_factory=Counter)
+    customers: int = 0
+    edits: int = 0
+    faulty: int = 0
+    repeated: int = 0
+    quarantined: Counter[str] = field(default_factory=Counter)
+
+
+def write_traffic(
+    database: ChannelDatabase,
+    *,
+    customers: int,
+    edits: int = 0,
+    seed: int | None = None,
+    faulty: float = 0.0,
+) -> Written:
+    """Let the tills of a channel database serve new customers and edit some they know.
+
+    Units: `faulty` is the share of the new customers, 0 to 1, that a broken till writes.
+    Effects: the event tables of the channel, committed every 500 customers; nothing in HQ.
+    Errors: ChannelError if the channel cannot be written; FakerMissing; SeedTaken where the rows
+    once made from the seed were others (another release of Faker, another country).
+    """
+    if customers < 0 or edits < 0 or not 0 <= faulty <= 1:
+        raise ValueError("customers and edits count from 0 on, faulty is a share from 0 to 1")
+    store = Store.of(database, seed)
+    written = Written(database.label, store.seed)
+    with connect(database) as alias, connections[alias].cursor() as cursor:
+        try:
+            for numbers in _batches(range(customers)):
+                with transaction.atomic(using=alias):
+                    _serve(cursor, store, written, numbers, customers, faulty)
+            _edit(cursor, store, written, edits)
+        except IntegrityError:
+            # Not the driver's own words: they could quote a row.
+            raise SeedTaken from None
+    return written
+
+
+def _serve(
+    cursor: CursorWrapper,
+    store: Store,
+    written: Written,
+    numbers: Sequence[int],
+    customers: int,
+    faulty: float,
+) -> None:
+    """Write new customers: the good ones together, those of the broken till one by one."""
+    good: Events = {table: [] for table in EVENT_TABLES}
+    bad: list[tuple[Fault, Events]] = []
+    faults = faults_on(cursor.db.vendor)
+    for number in numbers:
+        spoilt_before = round(number * faulty)
+        if round((number + 1) * faulty) > spoilt_before:
+            fault = faults[(store.seed + spoilt_before) % len(faults)]
+            rng = store.stream("faulty", customers, number, fault.name)
+            moment = store.moment((number + rng.random()) / customers)
+            bad.append((fault, make_faulty(rng, store, moment, fault)))
+        else:
+            rng = store.stream("customer", customers, number)
+            moment = store.moment((number + rng.random()) / customers)
+            for table, rows in people.new_customer(rng, store, moment).items():
+                good[table] += rows
+    written.customers += _add(cursor, written, good)["async_customer"]
+    for fault, events in bad:
+        _add_faulty(cursor, written, fault, events)
+
+
+def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> None:
+    """Write edits, of as many different customers as there are."""
+    done = 0
+    rng = store.stream("edits", edits)
+    while done < edits and (found := editing.find_customers(cursor)):
+        for chosen in _batches(rng.sample(found, min(edits - done, len(found)))):
+            with transaction.atomic(using=cursor.db.alias):
+                rows = editing.make_edits(cursor, store, chosen, done)
+                added = sum(_add(cursor, written, rows).values())
+            done += len(chosen)
+            written.edits += added
+            written.repeated += len(chosen) - added
+
+
+def _add(cursor: CursorWrapper, written: Written, events: Events) -> Counter[str]:
+    added = Counter({table: _insert(cursor, table, rows) for table, rows in events.items() if rows})
+    written.rows += added
+    written.repeated += sum(map(len, events.values())) - sum(added.values())
+    return added
+
+
+def _add_faulty(cursor: CursorWrapper, written: Written, fault: Fault, events: Events) -> None:
+    added: Counter[str] = Counter()
+    for table, rows in events.items():
+        for row in rows:
+            is_new = insert_exactly(cursor, table, row)
+            added[table] += is_new
+            written.repeated += not is_new
+    written.rows += added
+    if added[fault.table]:
+        written.faulty += 1
+        written.customers += added["async_customer"]
+        written.quarantined.update([fault.reason] if fault.reason else [])
+
+
+def _insert(cursor: CursorWrapper, table: str, rows: Sequence[Row]) -> int:
+    """Add rows of one shape; returns how many of them were new.
+
+    A till's repeat is harmless: PostgreSQL is told so here, SQLite's trigger passes over it.
+    """
+    columns = list(rows[0])
+    marks = f"({', '.join(['%s'] * len(columns))})"
+    values = [tuple(map(row.__getitem__, columns)) for row in rows]
+    into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 names of the schema
+    if cursor.db.vendor == "sqlite":
+        cursor.executemany(into + marks, values)
+    else:
+        flat = [value for row in values for value in row]
+        cursor.execute(
+            f"{into}{', '.join([marks] * len(rows))} ON CONFLICT (event_id) DO NOTHING", flat
+        )
+    return int(cursor.rowcount)
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

@@ -192,7 +192,9 @@ def line(
         try:
             fields.append(reader(value))
         except Broken as error:
-            raise BrokenRow(str(error), columns[place]) from None
+            # Without its id an event cannot be told from another one.
+            reason = "key_missing" if place == required else str(error)
+            raise BrokenRow(reason, columns[place]) from None
     return "\t".join(fields) + "\n"
 
 

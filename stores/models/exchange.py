@@ -36,7 +36,9 @@ class Session(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     run = models.ForeignKey("stores.JobRun", models.PROTECT, null=True, related_name="%(class)ss")
-    database = models.ForeignKey("stores.ChannelDatabase", models.PROTECT, related_name="%(class)ss")
+    database = models.ForeignKey(
+        "stores.ChannelDatabase", models.PROTECT, related_name="%(class)ss"
+    )
     parts = models.PositiveIntegerField(default=0)
     size_bytes = models.BigIntegerField(default=0)
     message = models.CharField(max_length=300, blank=True)

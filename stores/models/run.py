@@ -12,6 +12,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Coalesce, Now
 from django.urls import reverse
 
+from stores.models.channel import ChannelDatabase
+from stores.models.company import Company
+
 
 class RunStatus(models.TextChoices):
     QUEUED = "queued", "Queued"
@@ -203,10 +206,10 @@ class RunStep(models.Model):
     position = models.PositiveIntegerField()
     step = models.CharField(max_length=40)
     database = models.ForeignKey(
-        "ChannelDatabase", models.PROTECT, null=True, db_index=False, related_name="+"
+        ChannelDatabase, models.PROTECT, null=True, db_index=False, related_name="+"
     )
     company = models.ForeignKey(
-        "Company", models.PROTECT, null=True, db_index=False, related_name="+"
+        Company, models.PROTECT, null=True, db_index=False, related_name="+"
     )
     status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     counts = models.JSONField(default=dict)
@@ -234,6 +237,20 @@ class RunStep(models.Model):
     def place(self) -> str:
         """The channel database or company that the step works on."""
         return self.database.label if self.database else str(self.company_id or "")
+
+    @property
+    def its_database(self) -> ChannelDatabase:
+        """The database of a step that is done once per database."""
+        if self.database is None:
+            raise TypeError(f"{self.step} is not done per database")
+        return self.database
+
+    @property
+    def its_company(self) -> Company:
+        """The company of a step that is done once per company."""
+        if self.company is None:
+            raise TypeError(f"{self.step} is not done per company")
+        return self.company
 
     @property
     def lock_name(self) -> str:

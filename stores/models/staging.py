@@ -47,7 +47,11 @@ class Event(models.Model):
 
     event_id = models.UUIDField(primary_key=True)
     database = models.ForeignKey(
-        "stores.ChannelDatabase", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+        "stores.ChannelDatabase",
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
     )
     company = models.ForeignKey(
         "stores.Company", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
@@ -68,7 +72,11 @@ class Event(models.Model):
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     session = models.ForeignKey(
-        "stores.UploadSession", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+        "stores.UploadSession",
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
     )
     staged_at = models.DateTimeField(db_default=Now())
     customer = models.ForeignKey(
@@ -81,7 +89,12 @@ class Event(models.Model):
     )
     applied_at = models.DateTimeField(null=True)
     applied_run = models.ForeignKey(
-        "stores.JobRun", models.PROTECT, null=True, db_index=False, db_constraint=False, related_name="+"
+        "stores.JobRun",
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
     )
 
     objects = EventQuerySet.as_manager()

@@ -19,8 +19,7 @@ def convert_customers(step: RunStep) -> None:
 
     Effects: see open_accounts; a chunk a transaction.
     """
-    company = step.company
-    assert company is not None  # noqa: S101 - the job gives this step one per company
+    company = step.its_company
     with step.chunk():
         retry_exhausted(company)
     beyond: UUID | None = None

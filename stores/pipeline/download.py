@@ -94,7 +94,7 @@ def download_accounts(step: RunStep) -> None:
     if not count_owed(step):
         return
     session = DownloadSession.objects.create(
-        run=step.run, database_id=step.database_id, status=DownloadStatus.AVAILABLE
+        run=step.run, database=step.its_database, status=DownloadStatus.AVAILABLE
     )
     try:
         with visit(step.database) as channel:

@@ -77,7 +77,7 @@ def batches(channel: Visit, *, forget: bool) -> Iterator[list[Events]]:
 def open_session(step: RunStep) -> UploadSession:
     """The record of this visit; made only once there is something to carry."""
     return UploadSession.objects.create(
-        run=step.run, database_id=step.database_id, status=UploadStatus.AVAILABLE
+        run=step.run, database=step.its_database, status=UploadStatus.AVAILABLE
     )
 
 
@@ -167,13 +167,18 @@ def as_texts(kind: Kind, counters: Sequence[int]) -> list[tuple[Any, ...]]:
 
 
 def foreign_accounts(channel: Channel) -> list[int]:
-    """Counters of incoming rows that name an account which only another company has."""
+    """Counters of incoming rows whose account is another company's, or none of this one's shape.
+
+    An account of its shape that HQ does not know waits: HQ may have been set back in time.
+    """
     found = fetch(
         """SELECT i.replication_counter FROM incoming i
             WHERE i.account_number IS NOT NULL
               AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
                                  AND c.account_number = i.account_number)
-              AND EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)""",
+              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
+                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
+                                  AND account_place(q.format, i.account_number) IS NOT NULL))""",
         {"company": channel.company_id},
     )
     return [counter for (counter,) in found]

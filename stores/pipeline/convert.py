@@ -10,6 +10,8 @@ from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, run_sq
 from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
 from stores.pipeline.kinds import CUSTOMER, KINDS, Kind
 
+# Below this the planner's old figures serve as well.
+WORTH_ANALYZING = 1_000
 # What a new customer inherits; an edit that leaves it out keeps it.
 INHERITED = ("customer_type", "language", "currency", "customer_group")
 
@@ -21,6 +23,7 @@ def convert_customers(step: RunStep) -> None:
     """
     company = step.its_company
     with step.chunk():
+        tell_the_planner()
         retry_exhausted(company)
     beyond: UUID | None = None
     while True:
@@ -35,6 +38,22 @@ def convert_customers(step: RunStep) -> None:
             pass
     with step.chunk():
         step.add(waiting=sum(explain_waiting(company, kind) for kind in KINDS))
+
+
+def tell_the_planner() -> None:
+    """Refresh the statistics of staging after a large upload.
+
+    With old ones a chunk could scan a whole table instead of an index, and a large backlog would
+    take quadratic time.
+    """
+    for kind in KINDS:
+        (changed, known) = fetch_one(
+            """SELECT n_mod_since_analyze, n_live_tup FROM pg_stat_user_tables
+                WHERE relid = %s::regclass""",
+            [kind.event],
+        )
+        if changed > WORTH_ANALYZING and changed * 10 > known:
+            run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(kind.event)))
 
 
 def apply_edits(step: RunStep, company: Company, kind: Kind) -> int:

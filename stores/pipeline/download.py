@@ -127,14 +127,12 @@ def count_owed(step: RunStep) -> int:
 
 def send_all(step: RunStep, session: DownloadSession, channel: Visit) -> None:
     """Send part after part, in the order of the customers' ids."""
-    beyond = part = 0
+    beyond, part = 0, 0
     while True:
-        with step.chunk():
-            last = claim_owed(step, beyond)
+        last, packages = read_part(step, beyond, as_copy=channel.takes_copy)
         if last is None:
             return
-        packages = read_packages(as_copy=channel.takes_copy)
-        part += 1
+        beyond, part = last, part + 1
         rows = channel.apply(packages, session=session.pk, part=part, job=JOB)
         with step.chunk():
             delivered = mark_delivered(step, session)
@@ -146,14 +144,26 @@ def send_all(step: RunStep, session: DownloadSession, channel: Visit) -> None:
                 rows=F("rows") + rows,
                 size_bytes=F("size_bytes") + sum(len(package.data) for package in packages),
             )
-        beyond = last
+
+
+def read_part(step: RunStep, beyond: int, *, as_copy: bool) -> tuple[int | None, list[Package]]:
+    """The next customers the database is owed and all that belongs to them, of one moment.
+
+    Returns the greatest customer id, or None when nothing is owed any more.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        last = claim_owed(step, beyond)
+        if last is None:
+            return None, []
+        return last, [package(sent, as_copy=as_copy) for sent in TABLES]
 
 
 def claim_owed(step: RunStep, beyond: int) -> int | None:
-    """Table owed: the next customers of the database with the version it lacks.
+    """Table owed: the next customers of the database with the version they have now.
 
-    Outlives the transaction, because the channel commits in between. Returns the greatest id, or
-    None when nothing is owed any more.
+    Outlives the transaction, because the channel commits before HQ notes the delivery.
     """
     run_sql("DROP TABLE IF EXISTS owed")
     run_sql(
@@ -168,23 +178,6 @@ def claim_owed(step: RunStep, beyond: int) -> int | None:
     run_sql("ANALYZE owed")
     (last,) = fetch_one("SELECT max(customer_id) FROM owed")
     return None if last is None else int(last)
-
-
-def read_packages(*, as_copy: bool) -> list[Package]:
-    """All that belongs to the owed customers, of one moment."""
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        refresh_versions()
-        return [package(sent, as_copy=as_copy) for sent in TABLES]
-
-
-def refresh_versions() -> None:
-    """A customer changed since it was claimed is sent, and noted, as it is at this moment."""
-    run_sql(
-        """UPDATE owed SET version = k.hq_version FROM customer k
-            WHERE k.id = owed.customer_id AND k.hq_version <> owed.version"""
-    )
 
 
 def package(sent: Sent, *, as_copy: bool) -> Package:

@@ -23,8 +23,6 @@ from stores.pipeline.bulk import EVENTS, copy_in, fetch, fetch_one, names, run_s
 from stores.pipeline.kinds import CUSTOMER, KINDS, Kind
 from stores.pipeline.rules import first_broken, parameters, rules_for
 
-# Below this the planner's old figures serve as well.
-WORTH_ANALYZING = 1_000
 SOURCES = [Source(kind.event, kind.sent, tuple(map(kind.type_of, kind.sent))) for kind in KINDS]
 
 
@@ -47,13 +45,10 @@ def upload_events(step: RunStep) -> None:
         if session:
             end_badly(session, error)
         raise
-    with step.chunk():
-        if session:
-            UploadSession.objects.filter(pk=session.pk).update(
-                status=UploadStatus.APPLIED, applied_at=Now()
-            )
-        if step.counts.get("read", 0) > WORTH_ANALYZING:
-            analyze()
+    if session:
+        UploadSession.objects.filter(pk=session.pk).update(
+            status=UploadStatus.APPLIED, applied_at=Now()
+        )
 
 
 def batches(channel: Visit, *, forget: bool) -> Iterator[list[Events]]:
@@ -298,9 +293,3 @@ def plain(value: Any) -> Any:
 
 def in_base64(data: bytes) -> dict[str, str]:
     return {"base64": base64.b64encode(data).decode()}
-
-
-def analyze() -> None:
-    """Let the planner know the new rows: conversion must find them by index, chunk by chunk."""
-    for kind in KINDS:
-        run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(kind.event)))

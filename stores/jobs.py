@@ -23,7 +23,8 @@ from stores import doorbell
 from stores.channeldb.errors import ChannelError
 from stores.locks import Locks, heartbeat, is_alive, name_of
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
-from stores.models.run import RunCancelled, RunLost, RunStatus, StartedBy
+from stores.models.exchange import DownloadStatus, UploadStatus
+from stores.models.run import LIVE, RunCancelled, RunLost, RunStatus, StartedBy
 from stores.pipeline import JOBS, Job, Step
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 # Words of the contract that mean that a run did something.
 EFFECTS = ("staged", "quarantined", "converted", "updated", "linked", "distributed", "posted")
 MOST_ATTEMPTS = 5
+GONE = "The process that executed it is gone."
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,37 @@ def start_and_ring(job: Job, **wanted: Any) -> Started:
 
 
 def bury(run: JobRun) -> bool:
-    """Mark a run as lost whose process is gone. False if it ended or was taken over meanwhile."""
-    return bool(
-        JobRun.objects.filter(
+    """Mark a run as lost whose process is gone. False if it ended or was taken over meanwhile.
+
+    Effects: the run, and what it left open: steps and sessions.
+    """
+    with transaction.atomic():
+        buried = JobRun.objects.filter(
             pk=run.pk, status=RunStatus.RUNNING, fencing_no=run.fencing_no
-        ).update(
-            status=RunStatus.LOST,
-            ended_at=Now(),
-            message="The process that executed it is gone.",
-        )
+        ).update(status=RunStatus.LOST, ended_at=Now(), message=GONE)
+        if buried:
+            close_what_is_open(run, RunStatus.LOST, GONE)
+    return bool(buried)
+
+
+def close_what_is_open(run: JobRun, status: RunStatus, message: str) -> None:
+    """End the steps and sessions that a run did not come to, or left in the middle."""
+    run.steps.filter(status__in=LIVE).update(status=status, ended_at=Now())
+    uploads = run.uploadsessions.all()
+    uploads.filter(status=UploadStatus.UPLOADED).update(
+        status=UploadStatus.APPLY_FAILED, message=message
+    )
+    uploads.filter(status__in=[UploadStatus.STARTED, UploadStatus.AVAILABLE]).update(
+        status=UploadStatus.UPLOAD_FAILED, message=message
+    )
+    open_downloads = [
+        DownloadStatus.STARTED,
+        DownloadStatus.AVAILABLE,
+        DownloadStatus.REQUESTED,
+        DownloadStatus.DOWNLOADED,
+    ]
+    run.downloadsessions.filter(status__in=open_downloads).update(
+        status=DownloadStatus.DOWNLOAD_FAILED, message=message
     )
 
 
@@ -228,6 +252,8 @@ def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
 
 def end(run: JobRun, status: RunStatus, message: str = "", *, error: str = "") -> None:
     """Close the run with the sum of its steps' counts and a sentence for everyone."""
+    if status in (RunStatus.CANCELLED, RunStatus.FAILED):
+        close_what_is_open(run, RunStatus.CANCELLED, "The run ended before.")
     steps = list(run.steps.select_related("database__channel", "company"))
     counts = sum_counts(steps)
     run.end(

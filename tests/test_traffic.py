@@ -21,7 +21,7 @@ from stores import traffic
 from stores.channeldb import schema
 from stores.channeldb.connection import connect
 from stores.channeldb.create import create_database, migrate_database
-from stores.models import AsyncCustomer, GuidMap, ChannelDatabase, Customer, Quarantine
+from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, Quarantine
 from stores.traffic import FakerMissing, SeedTaken, faults, people, write_traffic
 from stores.traffic.store import Store, day_of, fresh_seed
 

@@ -30,9 +30,13 @@ class Migration(migrations.Migration):
                 (
                     "code",
                     models.CharField(
-                        max_length=10,
+                        max_length=12,
                         unique=True,
-                        validators=[django.core.validators.RegexValidator("^[a-z0-9][a-z0-9_-]*$")],
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "^[A-Za-z0-9][A-Za-z0-9_-]*$", "Takes letters, digits, - and _."
+                            )
+                        ],
                     ),
                 ),
                 ("name", models.CharField(max_length=100)),

@@ -30,8 +30,13 @@ class ChannelKind(models.TextChoices):
 class Channel(models.Model):
     """A store, a web shop or a call center that creates customers of one company."""
 
+    # Together with "DEFAULT-" it fits into an account number.
     code = models.CharField(
-        max_length=10, unique=True, validators=[RegexValidator(r"^[a-z0-9][a-z0-9_-]*$")]
+        max_length=12,
+        unique=True,
+        validators=[
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "Takes letters, digits, - and _.")
+        ],
     )
     name = models.CharField(max_length=100)
     kind = models.CharField(max_length=12, choices=ChannelKind.choices, default=ChannelKind.STORE)

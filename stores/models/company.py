@@ -66,7 +66,13 @@ class NumberSequence(models.Model):
         return f"{self.company_id} {self.format}"
 
     def clean(self) -> None:
-        if self.format and self.largest is not None and self.largest >= 10**self.width:
+        if self.start is not None and self.start < 0:
+            raise ValidationError({"start": "May not be negative."})
+        if self.start is None or self.largest is None or not self.format:
+            return
+        if self.largest < self.start:
+            raise ValidationError({"largest": "Must not be smaller than the smallest."})
+        if self.largest >= 10**self.width:
             raise ValidationError(
                 {"largest": f"Does not fit into the {self.width} # of the format."}
             )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import connections, transaction
+from django.db import IntegrityError, connections, transaction
 
 from stores.channeldb.connection import connect
 from stores.channeldb.create import (
@@ -58,9 +58,10 @@ def register_channel(
 ) -> ChannelDatabase:
     """Register a channel and its company, make and migrate its database, owe it all customers.
 
-    The same call again changes nothing. Effects: HQ's set-up in one transaction, then the
-    channel's database. Errors: RegistrationRefused with one sentence when values are wrong or
-    differ from those registered; ChannelError when the database cannot be made.
+    The same call again changes nothing. Effects: the channel's database, and HQ's set-up in one
+    transaction that commits once the database is ready. Errors: RegistrationRefused with one
+    sentence when values are wrong or differ from those registered; ChannelError when the database
+    cannot be made.
     """
     with transaction.atomic():
         owner = register_company(company, account_format, first_number, last_number)
@@ -74,7 +75,7 @@ def register_channel(
         )
         ensure_default_customer(channel, default_customer)
         made = ensure_database(channel, "", database, group)
-    open_for_business(made, till_role)
+        open_for_business(made, till_role)
     return made
 
 
@@ -95,7 +96,7 @@ def add_register(
         raise RegistrationRefused(f"No channel is called {code}.")
     with transaction.atomic():
         made = ensure_database(channel, register, database, group)
-    open_for_business(made, till_role)
+        open_for_business(made, till_role)
     return made
 
 
@@ -103,9 +104,11 @@ def register_company(
     code: str, account_format: str | None, first: int | None, last: int | None
 ) -> Company:
     """The company with its number sequence; made if new, compared if known."""
-    company, is_new = Company.objects.get_or_create(code=code, defaults={"name": code})
-    if is_new:
-        checked(company)
+    company = Company.objects.filter(code=code).first()
+    if company is None:
+        company = Company(code=code, name=code)
+        checked(company, code="--company")
+        company.save(force_insert=True)
         numbers = Numbers(account_format or "C-######", 1 if first is None else first, last)
         sequence = NumberSequence(
             company=company,
@@ -114,7 +117,9 @@ def register_company(
             next=numbers.first,
             largest=numbers.largest,
         )
-        checked(sequence)
+        checked(
+            sequence, format="--account-format", start="--first-number", largest="--last-number"
+        )
         sequence.save(force_insert=True)
         return company
     known = NumberSequence.objects.filter(company=company).first()
@@ -135,7 +140,7 @@ def ensure_channel(**values: Any) -> Channel:
     known = Channel.objects.filter(code=values["code"]).first()
     if known is None:
         channel = Channel(**values)
-        checked(channel)
+        checked(channel, code="CODE", name="--name", kind="--kind", country="--country")
         channel.save()
         return channel
     for field, value in values.items():
@@ -157,13 +162,26 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
                 f"{present.account_number}."
             )
         return
-    account = account or f"DEFAULT-{channel.code.upper()}"
-    channel.default_customer = Customer.objects.filter(
-        company=channel.company, account_number=account
-    ).first() or import_account(
-        channel.company, account, name=f"Default customer of {channel.name}", deliver=False
-    )
+    account = account or f"DEFAULT-{channel.code}"
+    known = Customer.objects.filter(company=channel.company, account_number=account).first()
+    channel.default_customer = known or make_default_customer(channel, account)
     channel.save(update_fields=["default_customer"])
+
+
+def make_default_customer(channel: Channel, account: str) -> Customer:
+    """A template customer outside the number sequence; it stays at HQ."""
+    name = f"Default customer of {channel.name}"
+    checked(
+        Customer(company=channel.company, account_number=account, name=name),
+        account_number="--default-customer",
+    )
+    try:
+        with transaction.atomic():
+            return import_account(channel.company, account, name=name, deliver=False)
+    except IntegrityError:
+        raise RegistrationRefused(
+            f"--default-customer: the number sequence of {channel.company_id} issues such accounts."
+        ) from None
 
 
 def ensure_database(
@@ -180,9 +198,11 @@ def ensure_database(
                 f"Channel {known.label} is registered with group {known.group.name}."
             )
         return known
+    if taken := ChannelDatabase.objects.filter(url=url).first():
+        raise RegistrationRefused(f"--database: it belongs to channel {taken.label} already.")
     place, _ = ChannelDatabaseGroup.objects.get_or_create(name=group or DEFAULT_GROUP)
     database = ChannelDatabase(channel=channel, name=register, url=url, group=place)
-    checked(database)
+    checked(database, url="--database", name="--register")
     database.save()
     owe_everything(database)
     return database
@@ -232,10 +252,15 @@ def open_for_business(database: ChannelDatabase, till_role: str | None) -> None:
     ChannelDatabase.objects.filter(pk=database.pk).update(database_id=found)
 
 
-def checked(instance: Any) -> None:
-    """Refuse a set-up row whose values break a rule, naming the first field."""
+def checked(instance: Any, **options: str) -> None:
+    """Refuse a set-up row whose values break a rule, naming the option of the first field."""
+    unset = [
+        field.name
+        for field in instance._meta.fields
+        if field.name not in options and getattr(instance, field.attname, None) in (None, "")
+    ]
     try:
-        instance.full_clean(validate_unique=False, validate_constraints=False)
+        instance.full_clean(exclude=unset, validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         field, messages = next(iter(error.message_dict.items()))
-        raise RegistrationRefused(f"{field.replace('_', ' ')}: {messages[0]}") from None
+        raise RegistrationRefused(f"{options.get(field, field)}: {messages[0]}") from None

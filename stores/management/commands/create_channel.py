@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connection import ChannelError, ChannelMisconfigured, till_url
+from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
@@ -13,7 +14,7 @@ from stores.pipeline.register import RegistrationRefused, add_register, register
 NEEDED = ("name", "kind", "company")
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = (
         "Register a channel with its company and make its database; with --register a further "
         "database of a registered channel. The same call again changes nothing. "

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import connections
 
 from portal.embedded import Unavailable, processes, servers, supervisor
@@ -19,6 +19,7 @@ from portal.embedded.command_line import end_on_signals
 from stores.channeldb.connection import connect
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema import EVENT_TABLES
+from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.pipeline.register import RegistrationRefused, register_channel
 
@@ -51,7 +52,7 @@ CHANNELS = (
 )
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = (
         "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
         "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "

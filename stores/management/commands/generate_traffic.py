@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connection import ChannelError
+from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = (
         "Write invented customers and edits into a channel database, as its tills would. The same"
         " seed writes the same rows and never twice; without --seed they are new ones. Exit status:"

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connection import ChannelError
 from stores.channeldb.create import migrate_database
+from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
 from stores.models import ChannelDatabase
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = (
         "Apply channel migrations to all channels, or to those named. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from stores import jobs
+from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels, chosen_companies
 from stores.management.output import print_json
 from stores.pipeline import JOBS, Job, find_job
@@ -12,7 +13,7 @@ from stores.pipeline import JOBS, Job, find_job
 EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = (
         "Run a job: " + ", ".join(JOBS) + ". "
         "Exit status: 0 done or nothing to do, 1 failed, partly or cancelled, "

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from stores import schedule
+from stores.management.base import SynclineCommand
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = "Start the pipeline every minute and heal lost runs. Ends on SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from stores import doorbell
+from stores.management.base import SynclineCommand
 
 
-class Command(BaseCommand):
+class Command(SynclineCommand):
     help = "Execute runs as they are rung for. Ends on SIGTERM after the run at hand."
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,0 +1,22 @@
+"""What all commands share: a wrong argument is told in one line."""
+
+import sys
+from functools import partial
+from typing import Any, NoReturn
+
+from django.core.management.base import BaseCommand, CommandParser
+
+
+class SynclineCommand(BaseCommand):
+    """A command whose argument errors are one sentence on stderr, with exit status 2."""
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.error = partial(refuse, parser.prog)  # type: ignore[method-assign]
+        return parser
+
+
+def refuse(program: str, message: str) -> NoReturn:
+    """End with the sentence alone: the usage is what --help is for."""
+    sys.stderr.write(f"{program}: {message}\n")
+    sys.exit(2)

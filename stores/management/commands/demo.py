@@ -6,12 +6,14 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 from django.db import connections
+from django.utils import timezone
 
 from portal.embedded import Unavailable, processes, servers, supervisor
 from portal.embedded.bootstrap import say
@@ -255,7 +257,7 @@ def holds_events(database: ChannelDatabase) -> bool:
 
 
 def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
-    """Let the tills write a day of traffic: the same in every first start."""
+    """Let the tills write a day of traffic, that of yesterday."""
     from stores.traffic import write_traffic
 
     written = {}
@@ -265,7 +267,7 @@ def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int
         left -= share
         if share:
             database = databases[channel.code]
-            made = write_traffic(database, customers=share, edits=share // 10, seed=number)
+            made = write_traffic(database, customers=share, edits=share // 10, seed=seed_of_yesterday(number))
             written[channel.code] = sum(made.rows.values())
     if written:
         say(f"{customers} customers wrote {sum(written.values())} events into the channels.")
@@ -311,3 +313,9 @@ def table(run: dict[str, Any]) -> list[str]:
         cells = [f"{counts.get(word, 0):>11}" for word in words]
         lines.append("  ".join([place.ljust(first), *cells]))
     return lines
+
+
+def seed_of_yesterday(number: int) -> int:
+    """A seed whose first digits are the day that the traffic is of."""
+    yesterday = timezone.localdate() - timedelta(days=1)
+    return int(f"{yesterday:%Y%m%d}") * 1_000_000 + number

@@ -30,6 +30,7 @@ REASONS = {
     "time_format": Reason("{field}: not a time with offset.", CORRECT),
     "date_format": Reason("{field}: not a date.", CORRECT),
     "date_range": Reason("{field}: not between 1900 and today.", CORRECT),
+    "time_range": Reason("{field}: not between the years 1900 and 9999.", CORRECT),
     "too_long": Reason("{field}: longer than HQ can hold.", CORRECT),
     "unknown_word": Reason("{field}: not one of the words HQ knows.", CORRECT),
     "name_missing": Reason("{field}: a customer needs a name.", CORRECT),

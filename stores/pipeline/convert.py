@@ -184,7 +184,7 @@ def explain_waiting(company: Company, kind: Kind) -> int:
         sql.SQL(
             """UPDATE {event} s SET reason = why.reason
                  FROM (SELECT w.event_id,
-                              CASE WHEN w.async_account IS NULL THEN 'account_unknown'
+                              CASE WHEN w.account_number IS NOT NULL THEN 'account_unknown'
                                    WHEN EXISTS (SELECT FROM async_customer p
                                                  WHERE p.company_id = %(company)s
                                                    AND p.async_account = w.async_account

@@ -165,7 +165,7 @@ def claim_owed(step: RunStep, beyond: int) -> int | None:
 
     Outlives the transaction, because the channel commits before HQ notes the delivery.
     """
-    run_sql("DROP TABLE IF EXISTS owed")
+    run_sql("DROP TABLE IF EXISTS pg_temp.owed")
     run_sql(
         """CREATE TEMP TABLE owed AS
            SELECT d.customer_id, k.hq_version AS version

@@ -267,7 +267,8 @@ def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int
         left -= share
         if share:
             database = databases[channel.code]
-            made = write_traffic(database, customers=share, edits=share // 10, seed=seed_of_yesterday(number))
+            seed = seed_of_yesterday(number)
+            made = write_traffic(database, customers=share, edits=share // 10, seed=seed)
             written[channel.code] = sum(made.rows.values())
     if written:
         say(f"{customers} customers wrote {sum(written.values())} events into the channels.")

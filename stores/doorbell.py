@@ -67,7 +67,7 @@ class OnlyRuns(rq.job.Job):
 def work(*, burst: bool) -> None:
     """Execute runs as they are rung for; with `burst` only those that wait already."""
     wait_for_servers()
-    # Each run's process opens its own: in an inherited one the transaction of a killed run lives on.
+    # Each run's process opens its own: in an inherited one a killed run's transaction lives on.
     connection.close()
     queue = django_rq.get_queue(QUEUE)
     worker = Worker(

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import DatabaseError
-from django.db.models import F, Q, QuerySet, TextField, Value
+from django.db.models import F, Q, TextField, Value
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Lower, Replace
+from django.db.models.lookups import Exact
 
 from stores.channeldb import models as channeldb
 from stores.channeldb.connection import ChannelError, connect
@@ -99,14 +100,18 @@ def unfetched_events(alias: str, wanted: Wanted) -> Iterator[Unfetched]:
     """
     guids = set(wanted.async_accounts)
     for kind, model in EVENTS.items():
-        events = as_texts(model.objects.using(alias).unacknowledged())
-        condition = Q(guid__in=guids) | Q(account_number__in=wanted.account_numbers)
+        is_about = Q(guid__in=guids) | Q(account_number__in=wanted.account_numbers)
         if kind == "customer":
-            events = events.alias(digits=bare_digits("phone"))
-            condition |= remembered(wanted)
-        for guid, account, at in events.filter(condition).values_list(
-            "guid", "account_number", "at"
-        ):
+            is_about |= remembered(wanted)
+        events = (
+            model.objects.using(alias)
+            .unacknowledged()
+            # GUID and time as plain text, however a till wrote them.
+            .annotate(guid=Lower(Cast("async_account", TextField())))
+            .annotate(at=Cast("occurred_at", TextField()))
+            .filter(is_about)
+        )
+        for guid, account, at in events.values_list("guid", "account_number", "at"):
             guids |= {guid} - {None}
             yield Unfetched(kind, guid, account, moment(at))
 
@@ -120,20 +125,13 @@ def known_accounts(alias: str, wanted: Wanted, guids: set[str]) -> Iterator[Know
         yield Known(str(row.async_account), row.company, row.account_number, row.received_at)
 
 
-def as_texts(events: QuerySet[channeldb.Event]) -> QuerySet[channeldb.Event]:
-    """The events with GUID and time as plain text, however a till wrote them."""
-    return events.annotate(
-        guid=Lower(Cast("async_account", TextField())), at=Cast("occurred_at", TextField())
-    )
-
-
 def remembered(wanted: Wanted) -> Q:
     """Whether a customer event holds the e-mail or the phone."""
     condition = Q(pk__in=[])
     if wanted.email:
         condition |= Q(email__iexact=wanted.email) | Q(receipt_email__iexact=wanted.email)
     if wanted.phone:
-        condition |= Q(digits=wanted.phone)
+        condition |= Q(Exact(bare_digits("phone"), wanted.phone))
     return condition
 
 

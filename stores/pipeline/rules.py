@@ -20,9 +20,10 @@ from stores.models import (
     AsyncCustomer,
 )
 from stores.models.country import COUNTRIES
+from stores.models.staging import Event
 from stores.pipeline.kinds import Kind
 
-STAGED: dict[str, type[models.Model]] = {
+STAGED: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
     "address": AsyncAddress,
     "contact": AsyncContact,

@@ -1,0 +1,83 @@
+"""List the channels as HQ last knew them."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+from django.db.models import Count, QuerySet
+
+from stores.management.base import SynclineCommand
+from stores.management.output import print_json
+from stores.models import ChannelDatabase, Delivery, Quarantine
+from stores.models.staging import StagingStatus
+from stores.pipeline.rules import STAGED
+
+
+class Command(SynclineCommand):
+    help = (
+        "List the channel databases with their status and what waits, as HQ last knew them: no "
+        "channel is opened. Exit status: 0."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = listed()
+        if options["json"]:
+            print_json(self, {"channels": found})
+            return
+        for row in found:
+            self.stdout.write(sentence(row))
+        if not found:
+            self.stdout.write("There is no channel yet: make one with create_channel.")
+
+
+def listed() -> list[dict[str, Any]]:
+    """Each channel database with its counts."""
+    waiting: dict[int, int] = {}
+    for model in STAGED.values():
+        for database, rows in counted(model.objects.filter(status=StagingStatus.PENDING)).items():
+            waiting[database] = waiting.get(database, 0) + rows
+    quarantined = counted(Quarantine.objects.open())
+    owed = counted(Delivery.objects.owed())
+    return [
+        {
+            "channel": database.channel.code,
+            "name": database.channel.name,
+            "kind": database.channel.kind,
+            "company": database.channel.company_id,
+            "database": database.label,
+            "status": status_of(database),
+            "error": database.last_error or None,
+            "counts": {
+                "waiting": waiting.get(database.pk, 0),
+                "quarantined": quarantined.get(database.pk, 0),
+                "owed": owed.get(database.pk, 0),
+            },
+            "last_visit": database.last_visited_at,
+        }
+        for database in ChannelDatabase.objects.with_channel()
+    ]
+
+
+def counted(rows: QuerySet[Any]) -> dict[int, int]:
+    """Rows of each channel database."""
+    found = rows.order_by().values("database").annotate(rows=Count("*"))
+    return {row["database"]: row["rows"] for row in found}
+
+
+def status_of(database: ChannelDatabase) -> str:
+    """Disabled, unreachable at the last visit, or ok."""
+    if not (database.is_enabled and database.channel.is_enabled):
+        return "disabled"
+    return "unreachable" if database.last_error else "ok"
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """One channel database in a line."""
+    at = f"{row['last_visit']:%Y-%m-%d %H:%M}" if row["last_visit"] else "never visited"
+    counts = ", ".join(f"{count:,} {word}" for word, count in row["counts"].items())
+    told = (
+        f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} {at:<17}"
+    )
+    return f"{told} {counts}" + (f"  {row['error']}" if row["error"] else "")

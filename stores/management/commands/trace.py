@@ -1,0 +1,87 @@
+"""Tell the whole story of one customer."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from stores.management.base import SynclineCommand
+from stores.management.output import print_json
+from stores.pipeline.look import Sighting, look
+from stores.trace import (
+    Match,
+    Trace,
+    as_json,
+    candidates,
+    matches,
+    story,
+    wanted,
+    with_sightings,
+)
+
+TIME = "%Y-%m-%d %H:%M:%S"
+
+
+class Command(SynclineCommand):
+    help = (
+        "Tell the whole story of a customer: a GUID, an account number (COMPANY:ACCOUNT where two "
+        "companies have it), an e-mail address or a phone number. Where several customers fit, "
+        "they are listed; with --json the newest is told. "
+        "Exit status: 0 found, 1 nobody or several found, 2 wrong arguments."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("ref", metavar="REF")
+        parser.add_argument(
+            "--look-in-channels",
+            action="store_true",
+            help="open the channels too and find what they have not sent yet",
+        )
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        ref = options["ref"]
+        sightings: list[Sighting] = []
+        if options["look_in_channels"]:
+            sightings = look(wanted(ref, matches(ref)))
+        found = candidates(ref, sightings)
+        if not found:
+            raise CommandError(" ".join(["Nobody is known by this reference.", *errors(sightings)]))
+        if len(found) > 1 and not options["json"]:
+            for match in found:
+                self.stdout.write(line(match))
+            raise CommandError(f"{len(found)} customers fit: choose one by its first word.")
+        told = with_sightings(story(found[0]), sightings)
+        if options["json"]:
+            print_json(self, as_json(told))
+        else:
+            for sentence in sentences(told):
+                self.stdout.write(sentence)
+
+
+def errors(sightings: list[Sighting]) -> list[str]:
+    """Why some channels could not be looked into."""
+    return [sighting.error for sighting in sightings if sighting.error]
+
+
+def line(match: Match) -> str:
+    """One of several customers, without what identifies a person."""
+    account = match.account_number or "no account yet"
+    return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME}}"
+
+
+def sentences(told: Trace) -> Iterator[str]:
+    """The story in lines."""
+    for guid in told.async_accounts:
+        yield f"GUID     {guid}"
+    yield f"Account  {told.account_number or 'none yet'} ({told.company})"
+    yield f"State    {told.state}"
+    if told.waiting_for:
+        yield f"Waiting  {told.waiting_for.text} {told.waiting_for.next_step}"
+    yield ""
+    for event in told.events:
+        yield f"{event.at:{TIME}}  {event.kind:<14} {event.channel:<16} {event.text}"
+    yield ""
+    for place in told.channels:
+        knows = "knows the account" if place.knows_account else "lacks the account"
+        yield f"{place.database:<16} {knows}" + (f" since {place.at:{TIME}}" if place.at else "")

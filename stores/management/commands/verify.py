@@ -1,0 +1,38 @@
+"""Check the promises of Syncline from the databases."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from stores.management.base import SynclineCommand
+from stores.management.output import print_json
+from stores.pipeline.verify import verify
+
+
+class Command(SynclineCommand):
+    help = (
+        "Check every invariant from the databases, also while jobs run; channels are opened, "
+        "nothing is changed. Exit status: 0 all hold, 1 one is broken or a channel is unreachable."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        checks = verify()
+        broken = [check.id for check in checks if not check.ok]
+        if options["json"]:
+            print_json(self, {"ok": not broken, "checks": [asdict(check) for check in checks]})
+            if broken:
+                raise SystemExit(1)
+            return
+        for check in checks:
+            verdict = "ok" if check.ok else "BROKEN"
+            self.stdout.write(f"{verdict:<7} {check.id:<4} {check.checked:>9,}  {check.title}")
+            for breach in check.offending:
+                self.stdout.write(f"{'':<24}{json.dumps(breach, default=str)}")
+        if broken:
+            raise CommandError(f"{len(broken)} of {len(checks)} broken: {', '.join(broken)}.")
+        self.stdout.write(f"All {len(checks)} hold.")

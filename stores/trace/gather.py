@@ -1,0 +1,187 @@
+"""All that HQ holds of one customer, read in a handful of queries."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from operator import itemgetter
+from typing import Any
+from uuid import UUID
+
+from django.db.models import BinaryField, F, Func, IntegerField, Q, QuerySet, Value
+from django.db.models.lookups import GreaterThan
+
+from stores.models import ChannelDatabase, Customer, Delivery, GuidMap, Quarantine
+from stores.models.staging import OPEN, Operation, StagingStatus
+from stores.pipeline.convert import INHERITED
+from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.rules import STAGED
+from stores.trace.parts import Match
+
+# The column that says which of a customer's several rows it is, without naming anybody.
+WHICH = {
+    "address": "purpose",
+    "contact": "kind",
+    "affiliation": "affiliation",
+    "attribute": "attribute",
+}
+
+
+@dataclass(frozen=True)
+class Act:
+    """One operation of a till on one entity, and the one before it if HQ has it."""
+
+    kind: Kind
+    row: Any
+    before: Any = None
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in words that name nobody."""
+        which = getattr(self.row, WHICH.get(self.kind.name, ""), None)
+        return self.kind.name.capitalize() + (f" {which}" if which else "")
+
+    @property
+    def done(self) -> str:
+        """What was done: created, edited, added, removed, deactivated."""
+        if self.row.operation == Operation.UPDATE:
+            return "edited"
+        words = ("created", "deactivated") if self.kind.name == "customer" else ("added", "removed")
+        return words[self.row.operation == Operation.DEACTIVATE]
+
+    @property
+    def changes(self) -> dict[str, str]:
+        """Each column that an edit changed, as old -> new; an old value nobody knows is a ?."""
+        if self.row.operation == Operation.DEACTIVATE:
+            return {}
+        found = {}
+        for column in self.kind.columns:
+            old, new = getattr(self.before, column, None), getattr(self.row, column)
+            # HQ keeps these when an edit leaves them out.
+            is_kept = self.kind.name == "customer" and column in INHERITED and not new
+            if column not in self.kind.key and (old or "") != (new or "") and not is_kept:
+                found[column] = f"{shown(old) if self.before else '?'} -> {shown(new)}"
+        return found
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether it changes something that was there, so that old and new can be told."""
+        return self.before is not None or self.row.operation == Operation.UPDATE
+
+    @property
+    def in_short(self) -> str:
+        """The operation with the names of the changed columns."""
+        names = ", ".join(self.changes) if self.before else ""
+        return f"{self.subject} {self.done}" + (f": {names}" if names else "")
+
+    @property
+    def in_full(self) -> str:
+        """The operation with old and new values."""
+        values = ", ".join(f"{name} {change}" for name, change in self.changes.items())
+        return f"{self.subject} {self.done}" + (f": {values}" if values and self.is_edit else "")
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """All that HQ has of one customer."""
+
+    match: Match
+    customer: Customer | None
+    guids: list[GuidMap]
+    acts: list[Act]
+    aside: list[Quarantine]
+    databases: list[ChannelDatabase]
+    deliveries: dict[int, Delivery]
+
+    @property
+    def owed(self) -> list[ChannelDatabase]:
+        """The enabled databases that lack the customer's present version."""
+        return [
+            database
+            for database in self.databases
+            if (delivery := self.deliveries.get(database.pk))
+            and delivery.delivered_version < delivery.version
+            and database.is_enabled
+            and database.channel.is_enabled
+        ]
+
+
+def gather(match: Match) -> Holdings:
+    """Read all that HQ has of one customer."""
+    customer = (
+        Customer.objects.filter(company=match.company, account_number=match.account_number).first()
+        if match.account_number
+        else None
+    )
+    maps = GuidMap.objects.filter(customer=customer) if customer else GuidMap.objects.none()
+    guids = list(maps.select_related("channel").order_by("origin", "created_at"))
+    ids = [one.pk for one in guids] or [UUID(one) for one in [match.async_account] if one]
+    acts = [act for kind in KINDS for act in acts_of(kind, match, customer, ids)]
+    databases = list(ChannelDatabase.objects.with_channel().filter(channel__company=match.company))
+    owed = Delivery.objects.filter(database__in=databases, customer=customer)
+    return Holdings(
+        match,
+        customer,
+        guids,
+        acts,
+        list(set_aside(match, ids, [act.row.pk for act in acts])),
+        databases,
+        {one.database_id: one for one in owed.select_related("session")} if customer else {},
+    )
+
+
+def acts_of(
+    kind: Kind, match: Match, customer: Customer | None, guids: Sequence[UUID]
+) -> Iterator[Act]:
+    """The staged events of one kind, each entity's in the order in which conversion takes them."""
+    waits = Q(status__in=OPEN, company=match.company)
+    mine = waits & Q(async_account__in=guids)
+    if customer:
+        mine |= Q(customer=customer) | waits & Q(account_number=match.account_number)
+    rows = STAGED[kind.name].objects.filter(mine).select_related("database__channel", "session")
+    entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
+    for row in rows:
+        entities[tuple(getattr(row, column) for column in kind.key)].append(row)
+    for events in entities.values():
+        before = None
+        for row in in_till_order(events):
+            yield Act(kind, row, before)
+            if row.status != StagingStatus.FAILED and row.operation != Operation.DEACTIVATE:
+                before = row
+
+
+def in_till_order(events: Iterable[Any]) -> list[Any]:
+    """Events of one entity in the order of reliability 3.4, which `fold` keeps in SQL."""
+    latest: dict[int, datetime] = {}
+    placed = []
+    for row in sorted(events, key=lambda row: (row.generation, row.replication_counter)):
+        at = min(row.occurred_at, row.staged_at)
+        latest[row.database_id] = at = max(at, latest.get(row.database_id, at))
+        placed.append(((at, row.database_id, row.generation, row.replication_counter), row))
+    return [row for _, row in sorted(placed, key=itemgetter(0))]
+
+
+def set_aside(match: Match, guids: Sequence[UUID], events: Sequence[UUID]) -> QuerySet[Quarantine]:
+    """Quarantined rows of the customer: by GUID, by event id, or by account where no GUID is."""
+    mine = Q(async_account__in=guids) | Q(event_id__in=events)
+    if match.account_number:
+        # The row is kept as JSON in bytes that need not be text, so it is searched as bytes.
+        needle = f'"account_number": {json.dumps(match.account_number)}'.encode()
+        place = Func(
+            Value(needle, BinaryField()),
+            F("raw"),
+            template="position(%(expressions)s)",
+            arg_joiner=" IN ",
+            output_field=IntegerField(),
+        )
+        mine |= Q(async_account=None, database__channel__company=match.company) & Q(
+            GreaterThan(place, 0)
+        )
+    rows = Quarantine.objects.filter(mine).select_related("database__channel", "session")
+    return rows.order_by("pk")
+
+
+def shown(value: Any) -> str:
+    """A value for people."""
+    return "(empty)" if value in (None, "") else str(value)

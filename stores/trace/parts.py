@@ -1,0 +1,99 @@
+"""What a trace is made of: matches, events, channels, and why it is not at its end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+# Of events at the same moment, the order in which they happen.
+HAPPENS = (
+    "captured",
+    "uploaded",
+    "quarantined",
+    "created",
+    "converted",
+    "linked",
+    "added",
+    "edited",
+    "removed",
+    "superseded",
+    "erased",
+    "failed",
+    "waiting",
+    "delivered",
+    "pending_upload",
+    "unreachable",
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """A customer that a reference may mean; `at` is when HQ, or a channel, first saw it."""
+
+    async_account: str | None
+    account_number: str | None
+    company: str | None
+    at: datetime
+
+    @property
+    def ref(self) -> str:
+        """A reference that means this customer only."""
+        return self.async_account or f"{self.company}:{self.account_number}"
+
+
+@dataclass(frozen=True)
+class WaitingFor:
+    """Why the story has not come to its end, and what to do."""
+
+    code: str
+    text: str
+    next_step: str
+
+
+@dataclass(frozen=True)
+class TraceEvent:
+    """Something that happened: a word of HAPPENS, where, and the run and session that did it."""
+
+    at: datetime
+    kind: str
+    channel: str
+    text: str
+    run: str | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True)
+class TraceChannel:
+    """Whether a channel database has the account, and since when."""
+
+    channel: str
+    database: str
+    knows_account: bool
+    at: datetime | None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The story of one customer; the words are the contract's."""
+
+    async_accounts: list[str]
+    account_number: str | None
+    company: str | None
+    state: str
+    waiting_for: WaitingFor | None
+    events: list[TraceEvent]
+    channels: list[TraceChannel]
+    documents: list[dict[str, Any]] = field(default_factory=list)
+
+
+def newest_first(found: Iterable[Match]) -> list[Match]:
+    return sorted(found, key=lambda match: match.at, reverse=True)
+
+
+def in_order(events: Iterable[TraceEvent]) -> list[TraceEvent]:
+    """Events by time; what happened at one moment, in the order in which it happens."""
+    return sorted(events, key=lambda event: (event.at, HAPPENS.index(event.kind)))
+
+
+def text(value: Any) -> str | None:
+    return None if value is None else str(value)

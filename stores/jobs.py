@@ -8,7 +8,7 @@ alone.
 import logging
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 # Words of the contract that mean that a run did something.
 EFFECTS = ("staged", "quarantined", "converted", "updated", "linked", "distributed", "posted")
 MOST_ATTEMPTS = 5
+# What Ctrl-C and SIGTERM raise.
+SIGNALS = (KeyboardInterrupt, SystemExit)
 GONE = "The process that executed it is gone."
 
 
@@ -153,9 +155,9 @@ def recorded(run: JobRun) -> Iterator[None]:
         yield
     except RunLost:
         logger.warning("run=%s was taken over or ended by another process", run.pk)
-    except (RunCancelled, KeyboardInterrupt) as stop:
+    except (RunCancelled, *SIGNALS) as stop:
         end(run, RunStatus.CANCELLED, "Stopped; what was committed stays.")
-        if isinstance(stop, KeyboardInterrupt):
+        if not isinstance(stop, RunCancelled):
             raise
     except Exception:
         end(run, RunStatus.FAILED, "Unforeseen error.", error=traceback.format_exc())
@@ -202,7 +204,7 @@ def perform(step: Step, row: RunStep, locks: Locks) -> None:
     except ChannelError as error:
         row.finish(RunStatus.FAILED, str(error))
         note_visit(row, str(error))
-    except (RunCancelled, KeyboardInterrupt):
+    except (RunCancelled, *SIGNALS):
         row.finish(RunStatus.CANCELLED, "Stopped; what was committed stays.")
         raise
     except RunLost:
@@ -304,7 +306,9 @@ def run_here(
     started = start(found, channels=channels, companies=companies)
     if not started.is_new and started.run.status != RunStatus.QUEUED:
         return busy_document(started.run)
-    execute(str(started.run.pk))
+    # The ledger says that it was stopped, and so does the document.
+    with suppress(KeyboardInterrupt):
+        execute(str(started.run.pk))
     run = JobRun.objects.get(pk=started.run.pk)
     return document(run) if run.is_final else busy_document(run)
 

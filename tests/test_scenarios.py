@@ -20,6 +20,7 @@ from stores.models import (
     DownloadSession,
     GuidMap,
     NumberSequence,
+    Quarantine,
 )
 from stores.pipeline.accounts import import_account
 from tests.make import lookup, make_customer, make_event, query, run, write
@@ -358,3 +359,27 @@ def test_a_till_clock_in_the_future_does_not_win_over_a_later_edit_of_the_same_t
     run("pipeline")
 
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
+
+
+def test_a_corrected_event_replaces_the_quarantined_one(store):
+    guid = make_customer(store, "A" * 90)
+    run("pipeline")
+    assert Quarantine.objects.get().status == "open"
+
+    make_customer(store, "Ann", guid=guid)
+    run("pipeline")
+
+    assert Quarantine.objects.get().status == "superseded"
+    assert lookup(store) == [("005001", "Ann")]
+
+
+def test_a_corrected_address_replaces_the_quarantined_one_and_no_other(store):
+    guid, address = make_customer(store, "Ann"), uuid4()
+    make_event("address", store, async_account=guid, address_id=address, county="X" * 40)
+    make_event("address", store, async_account=guid, county="Y" * 40)
+    run("pipeline")
+
+    make_event("address", store, async_account=guid, address_id=address, county="X")
+    run("pipeline")
+
+    assert sorted(Quarantine.objects.values_list("status", flat=True)) == ["open", "superseded"]

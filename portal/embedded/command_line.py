@@ -67,6 +67,10 @@ def run_django(name: str, argv: Sequence[str]) -> None:
             execute_from_command_line(list(argv))
     except ImproperlyConfigured as error:
         sys.exit(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except DatabaseError as error:
         if "--traceback" in argv or not (sentence := explain(error)):
             raise

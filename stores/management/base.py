@@ -15,6 +15,13 @@ class SynclineCommand(BaseCommand):
         parser.error = partial(refuse, parser.prog)  # type: ignore[method-assign]
         return parser
 
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Run the command; what it printed comes before the sentence about its failure."""
+        try:
+            return super().execute(*args, **options)
+        finally:
+            self.stdout.flush()
+
 
 def refuse(program: str, message: str) -> NoReturn:
     """End with the sentence alone: the usage is what --help is for."""

@@ -37,6 +37,8 @@ def convert_customers(step: RunStep) -> None:
         while apply_edits(step, company, kind):
             pass
     with step.chunk():
+        for kind in KINDS:
+            supersede_quarantined(company, kind)
         step.add(waiting=sum(explain_waiting(company, kind) for kind in KINDS))
 
 
@@ -176,6 +178,29 @@ def changed_column(column: str) -> sql.Composable:
     return sql.SQL(
         "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
     ).format(sql.Identifier(column))
+
+
+def supersede_quarantined(company: Company, kind: Kind) -> int:
+    """Close quarantined rows that a later, applied event of the same entity replaces."""
+    same = [
+        sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
+            sql.Literal(column), sql.Identifier(column)
+        )
+        for column in kind.key
+    ]
+    return run_sql(
+        sql.SQL(
+            """UPDATE quarantine q SET status = 'superseded'
+                 FROM guid_map m JOIN {event} s ON s.customer_id = m.customer_id
+                WHERE q.status = 'open' AND q.table = %(table)s
+                  AND m.async_account = q.async_account AND m.company_id = %(company)s
+                  AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
+                  AND s.replication_counter > q.row_key::bigint AND {same}"""
+        ).format(
+            event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
+        ),
+        {"table": kind.event, "company": company.pk},
+    )
 
 
 def explain_waiting(company: Company, kind: Kind) -> int:

@@ -74,9 +74,7 @@ def register_channel(
             country=country or "",
         )
         ensure_default_customer(channel, default_customer)
-        made = ensure_database(channel, "", database, group)
-        open_for_business(made, till_role)
-    return made
+        return open_database(channel, "", database, group, till_role)
 
 
 def add_register(
@@ -95,9 +93,7 @@ def add_register(
     if channel is None:
         raise RegistrationRefused(f"No channel is called {code}.")
     with transaction.atomic():
-        made = ensure_database(channel, register, database, group)
-        open_for_business(made, till_role)
-    return made
+        return open_database(channel, register, database, group, till_role)
 
 
 def register_company(
@@ -184,10 +180,21 @@ def make_default_customer(channel: Channel, account: str) -> Customer:
         ) from None
 
 
+def open_database(
+    channel: Channel, register: str, url: str, group: str | None, till_role: str | None
+) -> ChannelDatabase:
+    """Describe a database, make it ready, and owe it all customers."""
+    database = ensure_database(channel, register, url, group)
+    make_ready(database, till_role)
+    # Last, because it holds the number sequence until HQ commits.
+    owe_everything(database)
+    return database
+
+
 def ensure_database(
     channel: Channel, register: str, url: str, group: str | None
 ) -> ChannelDatabase:
-    """The description of one database; with what it is owed, if it is new."""
+    """The description of one database; made if new, compared if known."""
     url = embedded_url(channel, register) if url == EMBEDDED else url
     known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
     if known is not None:
@@ -204,7 +211,6 @@ def ensure_database(
     database = ChannelDatabase(channel=channel, name=register, url=url, group=place)
     checked(database, url="--database", name="--register")
     database.save()
-    owe_everything(database)
     return database
 
 
@@ -235,7 +241,7 @@ def owe_everything(database: ChannelDatabase) -> None:
     )
 
 
-def open_for_business(database: ChannelDatabase, till_role: str | None) -> None:
+def make_ready(database: ChannelDatabase, till_role: str | None) -> None:
     """Make and migrate the channel's own database, and tell it its company and identity."""
     create_database(database)
     migrate_database(database)

@@ -1,0 +1,274 @@
+"""Set-up data, for administrators; what jobs write is for reading only."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from stores import jobs
+from stores.models import (
+    AttributeDefinition,
+    Channel,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Company,
+    Customer,
+    DownloadSession,
+    GuidMap,
+    JobRun,
+    NumberSequence,
+    Quarantine,
+    UploadSession,
+)
+from stores.models.run import StartedBy
+from stores.pipeline import JOBS
+from stores.pipeline.register import owe_everything
+
+admin.site.site_header = "Syncline set-up"
+admin.site.site_title = "Syncline set-up"
+admin.site.index_title = "Set-up"
+
+
+class NeverDeleted:
+    """Rows that others refer to for ever."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+class ReadOnly(NeverDeleted):
+    """Rows that jobs write and people only read."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+# ------------------------------------------------------------------ set-up
+
+
+class NumberSequenceForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A sequence starts at its smallest number; while jobs draw from it only the rest is saved."""
+
+    class Meta:
+        model = NumberSequence
+        fields = ("format", "start", "largest")
+
+    def clean_start(self) -> int:
+        start: int = self.cleaned_data["start"]
+        if not self.instance._state.adding and start < self.instance.next:
+            raise forms.ValidationError(f"May be raised, but not below {self.instance.next}.")
+        return start
+
+    def clean_largest(self) -> int:
+        largest: int = self.cleaned_data["largest"]
+        if was_issued(self.instance) and largest < self.instance.next - 1:
+            raise forms.ValidationError(f"{self.instance.next - 1} has been issued already.")
+        return largest
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        start = values.get("start", self.instance.start)
+        if "largest" in values and values["largest"] < start:
+            self.add_error("largest", "Below the smallest number.")
+        return values
+
+    def _post_clean(self) -> None:
+        # Before the constraints are checked: until a number is issued, the next is the smallest.
+        if not was_issued(self.instance) and "start" in self.cleaned_data:
+            self.instance.next = self.cleaned_data["start"]
+        super()._post_clean()  # type: ignore[misc]
+
+    def save(self, commit: bool = True) -> Any:
+        if not self.instance._state.adding and commit:
+            self.instance.save(update_fields=[*self.changed_data, *self.moved()])
+            return self.instance
+        return super().save(commit)
+
+    def moved(self) -> list[str]:
+        """A smallest number that changes takes the next one along."""
+        return ["next"] if "start" in self.changed_data else []
+
+
+def was_issued(sequence: NumberSequence | None) -> bool:
+    """Whether the sequence has given out a number; its format and start are then fixed."""
+    if sequence is None or sequence._state.adding:
+        return False
+    saved = NumberSequence.objects.get(pk=sequence.pk)
+    return saved.next > saved.start
+
+
+class NumberSequenceInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
+    model = NumberSequence
+    form = NumberSequenceForm
+    fields = ("format", "start", "largest", "next")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        sequence = NumberSequence.objects.filter(company=obj).first() if obj else None
+        return ("format", "start", "next") if was_issued(sequence) else ("next",)
+
+
+@admin.register(Company)
+class CompanyAdmin(NeverDeleted, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("code", "name", "numbers_left")
+    list_select_related = ("numbersequence",)
+    inlines = (NumberSequenceInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("code",) if obj else ()
+
+    @admin.display(description="account numbers left")
+    def numbers_left(self, company: Company) -> str:
+        sequence = getattr(company, "numbersequence", None)
+        return f"{sequence.left:,}" if sequence else "no number sequence"
+
+
+class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
+    model = ChannelDatabase
+    fields = ("name", "group", "url", "is_enabled", "last_visited_at", "last_error")
+    readonly_fields = ("name", "last_visited_at", "last_error")
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Channel)
+class ChannelAdmin(NeverDeleted, admin.ModelAdmin):  # type: ignore[type-arg]
+    """The command create_channel adds channels: it also makes their databases."""
+
+    list_display = ("code", "name", "kind", "company", "is_enabled")
+    list_filter = ("is_enabled", "kind", "company")
+    search_fields = ("code", "name")
+    readonly_fields = ("code", "company", "created_at")
+    raw_id_fields = ("default_customer",)
+    inlines = (DatabaseInline,)
+    actions = ("run_pipeline",)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_run_job_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("stores.run_job")
+
+    @admin.action(description="Run pipeline for the selected channels", permissions=["run_job"])
+    def run_pipeline(self, request: HttpRequest, chosen: QuerySet[Channel]) -> None:
+        started = jobs.start_and_ring(
+            JOBS["pipeline"],
+            channels=[channel.code for channel in chosen],
+            started_by=StartedBy.ADMIN,
+            user=request.user,
+        )
+        if started.is_new:
+            self.message_user(request, f"Run {started.run.short_id} of the pipeline started.")
+        else:
+            told = f"The pipeline is already running for these: run {started.run.short_id}."
+            self.message_user(request, told, messages.WARNING)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        forms_saved = [form, *(one for formset in formsets for one in formset.forms)]
+        if any("is_enabled" in one.changed_data for one in forms_saved):
+            catch_up(ChannelDatabase.objects.filter(channel=form.instance))
+
+
+@admin.register(ChannelDatabase)
+class ChannelDatabaseAdmin(NeverDeleted, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("__str__", "group", "is_enabled", "last_visited_at", "last_error")
+    list_filter = ("is_enabled", "group")
+    list_select_related = ("channel", "group")
+    fields = (
+        *("channel", "name", "group", "url", "is_enabled"),
+        *("database_id", "generation", "last_visited_at", "last_error"),
+    )
+    readonly_fields = (
+        *("channel", "name", "database_id", "generation"),
+        *("last_visited_at", "last_error"),
+    )
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if "is_enabled" in form.changed_data:
+            catch_up(ChannelDatabase.objects.filter(pk=obj.pk))
+
+
+def catch_up(databases: QuerySet[ChannelDatabase]) -> None:
+    """Owe databases that were switched on what they missed while they were off."""
+    for database in databases.filter(is_enabled=True, channel__is_enabled=True):
+        owe_everything(database)
+
+
+@admin.register(ChannelDatabaseGroup)
+class ChannelDatabaseGroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name",)
+
+
+@admin.register(AttributeDefinition)
+class AttributeDefinitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("name", "company", "data_type")
+    list_filter = ("company", "data_type")
+
+
+# ------------------------------------------------------------------ what jobs write
+
+
+@admin.register(Customer)
+class CustomerAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("account_number", "company", "is_active", "created_at")
+    list_filter = ("company", "is_active")
+    search_fields = ("=account_number",)
+    search_help_text = "An account number"
+    show_full_result_count = False
+
+
+@admin.register(GuidMap)
+class GuidMapAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("async_account", "customer", "company", "origin", "channel", "created_at")
+    list_select_related = ("customer", "company", "channel")
+    search_fields = ("=async_account", "=customer__account_number")
+    search_help_text = "A GUID or an account number"
+    show_full_result_count = False
+    ordering = ("-customer", "async_account")
+
+
+@admin.register(JobRun)
+class JobRunAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("__str__", "status", "scope", "started_by", "created_at", "ended_at")
+    list_filter = ("status", "job", "started_by")
+    show_full_result_count = False
+    ordering = ("-created_at", "id")
+
+
+class SessionAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_filter = ("status", "database")
+    list_select_related = ("database__channel",)
+    show_full_result_count = False
+    ordering = ("-started_at", "id")
+
+
+@admin.register(UploadSession)
+class UploadSessionAdmin(SessionAdmin):
+    list_display = ("id", "database", "status", "read", "staged", "quarantined", "started_at")
+
+
+@admin.register(DownloadSession)
+class DownloadSessionAdmin(SessionAdmin):
+    list_display = ("id", "database", "status", "customers", "rows", "started_at")
+
+
+@admin.register(Quarantine)
+class QuarantineAdmin(ReadOnly, admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("id", "database", "table", "field", "reason", "status", "first_seen_at")
+    list_filter = ("status", "reason", "table")
+    list_select_related = ("database__channel",)
+    # What the row held is personal data.
+    exclude = ("raw", "payload_hash")
+    show_full_result_count = False
+    ordering = ("-id",)

@@ -1,0 +1,45 @@
+"""Print a one-time link that signs a user in."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.management.base import CommandError, CommandParser
+
+from stores.management.base import SynclineCommand
+from stores.management.output import print_json
+from stores.signin import VALID_S, LinkRefused, sign_in_link
+
+USUAL_ADDRESS = "http://127.0.0.1:8000"
+
+
+class Command(SynclineCommand):
+    help = (
+        "Print a link that signs USER in, once and within five minutes. Only with the embedded "
+        "data directory. Exit status: 0 printed, 1 refused here, 2 no such user."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("user", metavar="USER")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        name = options["user"]
+        try:
+            url = address() + sign_in_link(name)
+        except LinkRefused as error:
+            raise CommandError(str(error)) from None
+        except User.DoesNotExist:
+            raise CommandError(f"No active user is called {name}.", returncode=2) from None
+        if options["json"]:
+            print_json(self, {"user": name, "url": url, "valid_seconds": VALID_S})
+        else:
+            self.stdout.write(url)
+
+
+def address() -> str:
+    """Where the running demo answers, or where it usually does."""
+    try:
+        return str(settings.EMBEDDED.address.read_text()).strip() or USUAL_ADDRESS
+    except OSError:
+        return USUAL_ADDRESS

@@ -1,0 +1,65 @@
+"""One-time links that sign a user in: for the embedded demo, where nobody has a password."""
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from django.core import signing
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+SALT = "stores.signin"
+VALID_S = 300
+
+
+class LinkRefused(Exception):
+    """Sign-in links are for the embedded data directory only."""
+
+    def __str__(self) -> str:
+        return super().__str__() or self.__doc__ or ""
+
+
+def require_embedded() -> None:
+    """Refuse links where HQ is a real installation. Errors: LinkRefused."""
+    if settings.PRODUCTION:
+        raise LinkRefused("Sign-in links are refused in production (SYNCLINE_PRODUCTION).")
+    if settings.DATABASES["default"]["HOST"] != str(settings.EMBEDDED.sockets):
+        raise LinkRefused("Sign-in links work only with the embedded database, not DATABASE_URL.")
+
+
+def sign_in_link(username: str) -> str:
+    """The path of a link that signs a user in once, within VALID_S seconds.
+
+    Errors: LinkRefused; User.DoesNotExist also for a user who may not sign in.
+    """
+    require_embedded()
+    user = get_user_model().objects.get(username=username, is_active=True)
+    token = signing.dumps([user.pk, seal(user)], salt=SALT)
+    return reverse("sign-in-link", args=[token])
+
+
+def redeem(token: str) -> User | None:
+    """The user of a link, who has then used it up; None when it is used, too old or not ours.
+
+    Effects: the user's last sign-in. Of two who use a link at once, one gets in.
+    """
+    try:
+        require_embedded()
+        pk, sealed = signing.loads(token, salt=SALT, max_age=VALID_S)
+    except (LinkRefused, signing.BadSignature):
+        return None
+    user = get_user_model().objects.filter(pk=pk, is_active=True).first()
+    if user is None or not constant_time_compare(seal(user), sealed):
+        return None
+    unused = get_user_model().objects.filter(pk=user.pk)
+    if user.last_login is None:
+        unused = unused.filter(last_login__isnull=True)
+    else:
+        unused = unused.filter(last_login=user.last_login)
+    return user if unused.update(last_login=timezone.now()) else None
+
+
+def seal(user: User) -> str:
+    """What any sign-in or new password changes: a link made before is then dead."""
+    moment = user.last_login.isoformat() if user.last_login else "never"
+    return salted_hmac(SALT, f"{moment} {user.password}", algorithm="sha256").hexdigest()

@@ -1,0 +1,257 @@
+"""One table per list: its columns in reading order, and what an empty one says."""
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+
+import django_tables2 as tables
+from django_tables2.rows import BoundRow
+
+from stores.models import (
+    AsyncCustomer,
+    ChannelDatabase,
+    Customer,
+    DownloadSession,
+    JobRun,
+    Quarantine,
+    UploadSession,
+)
+from stores.models.reason import REASONS, explain
+
+NOTHING = "\u2013"
+# A spreadsheet takes a cell that begins like this for a formula; the last four are wide signs.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
+class Cell(tables.TemplateColumn):  # type: ignore[misc]
+    """A cell drawn by a template; the CSV gets the bare value."""
+
+    def __init__(self, template: str, **options: Any) -> None:
+        super().__init__(template_name=f"cells/{template}.html", **options)
+
+    def value(self, value: Any) -> Any:
+        return value
+
+
+def wide(screen: str = "lg", css: str = "") -> dict[str, Any]:
+    """Attributes of a column that only screens of some width show."""
+    classes = f"d-none d-{screen}-table-cell {css}".strip()
+    return {"th": {"class": classes}, "td": {"class": classes}}
+
+
+BY_NAME = ("last_name", "name", "first_name")
+NUMBER = {"th": {"class": "num"}, "td": {"class": "num"}}
+
+
+class ListTable(tables.Table):  # type: ignore[misc]
+    """A list that keeps its order and page in the address."""
+
+    caption = "List"
+
+    class Meta:
+        attrs = {"class": "table"}
+        default = NOTHING
+
+    def csv_rows(self) -> Iterator[list[Any]]:
+        """Header and all rows of the list as CSV cells, read bit by bit."""
+        columns = [column.name for column in self.columns]
+        yield [str(column.header) for column in self.columns]
+        for record in self.data.data.iterator(chunk_size=2000):
+            row = BoundRow(record, table=self)
+            yield [as_cell(row.get_cell_value(name)) for name in columns]
+
+
+def name_of(record: AsyncCustomer | Customer) -> str:
+    """The name, or the parts of a person's name."""
+    parts = [record.first_name, record.middle_name, record.last_name]
+    return record.name or " ".join(part for part in parts if part) or NOTHING
+
+
+def as_cell(value: Any) -> Any:
+    """A value as it may stand in a CSV: never a formula."""
+    if value is None or value == NOTHING:
+        return ""
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+
+
+class PeopleTable(ListTable):
+    def render_name(self, record: AsyncCustomer | Customer) -> str:
+        return name_of(record)
+
+
+class AsyncCustomerTable(PeopleTable):
+    caption = "Async customer operations"
+
+    channel = tables.Column("Channel", accessor="database__channel__name", attrs=wide("md"))
+    account = Cell(
+        "account",
+        verbose_name="Customer account",
+        accessor="customer__account_number",
+    )
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("sm"))
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=wide("lg"))
+    operation = Cell("operation", verbose_name="Operation", attrs=wide("md"))
+    occurred_at = Cell("when", verbose_name="Operations timestamp", attrs=wide("md"))
+    staged_at = Cell("when", verbose_name="Arrived", attrs=wide("xxl"))
+    state = Cell("state", verbose_name="Customer sync status")
+    reason = tables.Column("Reason", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = AsyncCustomer
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No operation matches. Customers that tills have saved arrive here with the P-job:"
+            " run the pipeline, or clear the filters."
+        )
+
+
+class CustomerTable(PeopleTable):
+    caption = "Customers"
+
+    account_number = Cell("customer", verbose_name="Account")
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME)
+    email = tables.Column("E-mail", attrs=wide("lg", "mail"))
+    phone = tables.Column("Phone", attrs=wide("xl", "text-nowrap"))
+    company = tables.Column("Company", accessor="company_id", attrs=wide("xxl"))
+    created_at = Cell("when", verbose_name="Created", attrs=wide("md"))
+    owed = Cell("owed", verbose_name="Delivery")
+    is_active = Cell("active", verbose_name="Status", attrs=wide("sm"))
+
+    class Meta(ListTable.Meta):
+        model = Customer
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No customer matches. Customers get their account when uploaded ones are synchronized:"
+            " run the pipeline, or clear the filters."
+        )
+
+
+class RunTable(ListTable):
+    caption = "Runs"
+
+    created_at = Cell("run", verbose_name="Run")
+    job = Cell("job", verbose_name="Job")
+    status = Cell("badge", verbose_name="Status")
+    scope = Cell("scope", verbose_name="Channels", attrs=wide("md"))
+    started_by = tables.Column("Started by", attrs=wide("lg"))
+    seconds = Cell("took", verbose_name="Took", order_by="took", attrs=wide("md", "num"))
+    message = tables.Column("Result", attrs=wide("lg"))
+
+    class Meta(ListTable.Meta):
+        model = JobRun
+        fields: tuple[str, ...] = ()
+        empty_text = "No run matches. Start one on the page Jobs, or clear the filters."
+
+    def render_started_by(self, record: JobRun) -> str:
+        user = record.requested_by
+        return f"{record.get_started_by_display()}{f' · {user.get_username()}' if user else ''}"
+
+
+class SessionTable(ListTable):
+    started_at = Cell("when", verbose_name="Started")
+    database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
+    status = Cell("session_status", verbose_name="Status")
+
+
+def count_of(title: str, screen: str = "") -> Cell:
+    """A column of counts."""
+    return Cell("number", verbose_name=title, attrs=wide(screen, "num") if screen else NUMBER)
+
+
+class UploadTable(SessionTable):
+    caption = "Upload sessions"
+
+    read = count_of("Rows", "sm")
+    staged = count_of("Staged")
+    unchanged = count_of("Unchanged", "lg")
+    quarantined = count_of("Quarantined", "md")
+    waiting = count_of("Left", "xl")
+    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    message = tables.Column("Message", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = UploadSession
+        fields: tuple[str, ...] = ()
+        sequence = ("started_at", "database", "status", "...")
+        empty_text = "No upload matches. A session is made when a P-job finds events in a channel."
+
+
+class DownloadTable(SessionTable):
+    caption = "Download sessions"
+
+    job = tables.Column("Job", attrs=wide("lg"))
+    customers = count_of("Customers")
+    rows = count_of("Rows", "md")
+    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    message = tables.Column("Message", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = DownloadSession
+        fields: tuple[str, ...] = ()
+        sequence = ("started_at", "database", "status", "...")
+        empty_text = (
+            "No download matches. A session is made when 1010 owes a channel some customers."
+        )
+
+
+class QuarantineTable(ListTable):
+    caption = "Quarantined rows"
+
+    first_seen_at = Cell("when", verbose_name="Since")
+    database = tables.Column(
+        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
+    )
+    table = Cell("code", verbose_name="Table", attrs=wide("md"))
+    row_key = tables.Column("Row", attrs=wide("xxl", "num"))
+    field = Cell("code", verbose_name="Field", attrs=wide("xl"))
+    reason = Cell("quarantine_reason", verbose_name="Reason and next step")
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("lg"))
+    status = Cell("badge", verbose_name="Status", attrs=wide("xl"))
+
+    class Meta(ListTable.Meta):
+        model = Quarantine
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No row is set aside here. Rows that HQ cannot use are kept in this list with the"
+            " reason, and the rest of their upload goes on."
+        )
+
+    def value_reason(self, record: Quarantine) -> str:
+        known = REASONS.get(record.reason)
+        return f"{explain(record.reason, record.field)} {known.next_step if known else ''}".strip()
+
+
+class ChannelTable(ListTable):
+    caption = "Channel databases"
+
+    label = Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
+    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide("lg"))
+    company = tables.Column("Company", accessor="channel__company_id", attrs=wide("xl"))
+    group = tables.Column("Group", order_by="group__name", attrs=wide("xl"))
+    health = Cell(
+        "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
+    )
+    last_visited_at = Cell("when", verbose_name="Last visit")
+    waiting = Cell("count", verbose_name="Waiting", attrs=wide("md", "num"))
+    owed = Cell("owed_count", verbose_name="Owed", attrs=NUMBER)
+
+    class Meta(ListTable.Meta):
+        model = ChannelDatabase
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no channel yet. Add one with the command create_channel, which also makes"
+            " its database."
+        )
+
+    def render_kind(self, record: ChannelDatabase) -> str:
+        return record.channel.get_kind_display()
+
+    def value_health(self, record: ChannelDatabase) -> str:
+        return record.last_error

@@ -1,0 +1,250 @@
+"""How a state, a time or a number looks on a page."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django import forms, template
+from django.forms.boundfield import BoundField
+from django.utils import timezone
+from django.utils.safestring import SafeString
+
+from stores.filters import MOST_COUNTED
+from stores.models.reason import REASONS, explain
+from stores.models.run import COLOURS
+from stores.tables import NOTHING
+from stores.tables import name_of as name_of_record
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and icon of a state; its word is always shown beside them."""
+
+    colour: str
+    icon: str
+
+
+GOOD = Look("success", "check-circle-fill")
+BUSY = Look("primary", "arrow-repeat")
+WAITS = Look("info", "hourglass-split")
+CAREFUL = Look("warning", "exclamation-triangle-fill")
+BAD = Look("danger", "x-circle-fill")
+QUIET = Look("secondary", "dash-circle")
+
+LOOKS = {
+    # Runs and their steps; the colours are those of stores.models.run.
+    "queued": WAITS,
+    "running": BUSY,
+    "succeeded": GOOD,
+    "nothing_to_do": Look("success", "check2"),
+    "partly": CAREFUL,
+    "failed": BAD,
+    "busy": CAREFUL,
+    "cancelled": QUIET,
+    "lost": BAD,
+    # Upload and download sessions.
+    "started": BUSY,
+    "available": BUSY,
+    "uploaded": BUSY,
+    "requested": BUSY,
+    "downloaded": BUSY,
+    "applied": GOOD,
+    "canceled": QUIET,
+    "upload_failed": BAD,
+    "apply_failed": BAD,
+    "create_failed": BAD,
+    "download_failed": BAD,
+    "no_data": QUIET,
+    "suspended": Look("warning", "pause-circle"),
+    # Async customers.
+    "pending_upload": WAITS,
+    "not_synchronized": WAITS,
+    "waiting": Look("warning", "hourglass-split"),
+    "duplicate_review": Look("warning", "people"),
+    "synchronized": Look("success", "person-check"),
+    "distributed": GOOD,
+    "erased": QUIET,
+    # Quarantined rows.
+    "open": CAREFUL,
+    "released": GOOD,
+    "dismissed": QUIET,
+    "superseded": QUIET,
+    # Customers and channels.
+    "active": GOOD,
+    "inactive": QUIET,
+    "blocked": BAD,
+    "owed": WAITS,
+    "delivered": GOOD,
+    "on": GOOD,
+    "off": Look("secondary", "slash-circle"),
+    "error": BAD,
+    "never": QUIET,
+}
+LOOKS |= {code: Look(colour, LOOKS[code].icon) for code, colour in COLOURS.items()}
+
+
+@register.inclusion_tag("_badge.html")
+def badge(code: str, word: str = "") -> dict[str, Any]:
+    """A state as word, icon and colour."""
+    look = LOOKS.get(code, QUIET)
+    return {
+        "word": word or code.replace("_", " ").capitalize(),
+        "colour": look.colour,
+        "icon": look.icon,
+        "spins": code == "running",
+    }
+
+
+@register.inclusion_tag("_icon.html")
+def icon(name: str, css: str = "") -> dict[str, str]:
+    """A decoration: whatever it says must be said in words, too."""
+    return {"name": name, "css": css}
+
+
+@register.inclusion_tag("_when.html")
+def when(moment: datetime | None, otherwise: str = NOTHING) -> dict[str, Any]:
+    """How long ago, with the exact time at hand."""
+    return {"moment": moment, "age": ago(moment), "otherwise": otherwise}
+
+
+@register.inclusion_tag("_guid.html")
+def guid(value: object, copy: bool = False) -> dict[str, Any]:
+    """A GUID that takes little room and is marked and copied in full."""
+    return {"value": str(value) if value else "", "copy": copy}
+
+
+@register.inclusion_tag("_command.html")
+def command(words: str) -> dict[str, str]:
+    """The command that does what a button does."""
+    return {"command": f"python3 manage.py {words}"}
+
+
+@register.filter
+def ago(moment: datetime | None) -> str:
+    """How long ago a moment was, in one unit; beyond a month its date."""
+    if moment is None:
+        return ""
+    seconds = (timezone.now() - moment).total_seconds()
+    if seconds > 30 * 86_400:
+        return f"{moment:%Y-%m-%d}"
+    return "just now" if seconds < 5 else f"{age(seconds)} ago"
+
+
+@register.filter
+def age(seconds: float | None) -> str:
+    """A length of time, in the largest unit that fits."""
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+@register.filter
+def took(seconds: float | None) -> str:
+    """How long a run or step took."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+@register.filter
+def number(value: float | None) -> str:
+    """A number with thousands apart."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+@register.filter
+def capped(value: int) -> str:
+    """A count that stops at a limit."""
+    return f"{MOST_COUNTED:,}+" if value > MOST_COUNTED else f"{value:,}"
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """A form field in Bootstrap's dress, tied to its error."""
+    is_choice = isinstance(field.field.widget, forms.Select)
+    look = "form-select" if is_choice else "form-control"
+    attrs: dict[str, str | bool] = {"class": look}
+    if field.errors:
+        attrs["class"] = f"{look} is-invalid"
+        attrs["aria-describedby"] = f"{field.auto_id}_error"
+    return field.as_widget(attrs=attrs)
+
+
+@register.filter
+def size(value: float) -> str:
+    """A number of bytes, in the largest unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+@register.filter
+def step_word(code: str) -> str:
+    """What a step of the ring is called on pages."""
+    return {
+        "upload": "Upload",
+        "convert": "Give account numbers",
+        "download": "Hand out accounts",
+    }.get(code, code)
+
+
+# What happened to a customer, as stores.trace tells it: word and icon.
+EVENTS = {
+    "captured": ("Captured", "pencil"),
+    "pending_upload": ("Not uploaded yet", "hourglass-split"),
+    "uploaded": ("Uploaded", "cloud-upload"),
+    "quarantined": ("Set aside", "shield-exclamation"),
+    "created": ("Created", "person-vcard"),
+    "converted": ("Converted", "person-check"),
+    "linked": ("Linked", "people"),
+    "added": ("Added", "person-vcard"),
+    "edited": ("Edited", "pencil"),
+    "removed": ("Removed", "dash-circle"),
+    "superseded": ("Superseded", "slash-circle"),
+    "erased": ("Erased", "slash-circle"),
+    "failed": ("Failed", "x-circle-fill"),
+    "waiting": ("Waiting", "hourglass-split"),
+    "delivered": ("Delivered", "check-circle-fill"),
+    "unreachable": ("Unreachable", "cloud-slash"),
+}
+
+
+@register.filter
+def event_word(kind: str) -> str:
+    """The word for what happened."""
+    return EVENTS[kind][0] if kind in EVENTS else kind.replace("_", " ").capitalize()
+
+
+@register.filter
+def event_icon(kind: str) -> str:
+    """The icon for what happened."""
+    return EVENTS[kind][1] if kind in EVENTS else "circle"
+
+
+@register.filter
+def name_of(record: Any) -> str:
+    """The name of a customer, as lists show it."""
+    return name_of_record(record)
+
+
+@register.filter
+def because(row: Any) -> str:
+    """The sentence for the reason of a row, which names the field but never its value."""
+    return explain(row.reason, row.field) if row.reason else ""
+
+
+@register.filter
+def next_step(reason: str | None) -> str:
+    """What a person can do about a reason."""
+    known = REASONS.get(reason or "")
+    return known.next_step if known else ""

@@ -1,0 +1,79 @@
+"""What a person does in a browser: sign in, run the pipeline, watch it, trace a customer."""
+
+from playwright.sync_api import Page, expect
+
+from stores.models import Customer, JobRun
+from tests.make import make_customer
+from tests.processes import running
+
+PATIENCE_MS = 60_000
+
+
+def test_a_person_runs_the_pipeline_and_finds_the_customer(
+    watched: Page, site, link_for, houston, popup
+):
+    page, guid = watched, make_customer(houston, "Ann")
+
+    page.goto(site + link_for("operator"))
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    page.get_by_role("button", name="Run pipeline").click()
+    expect(page.locator("#progress")).to_contain_text("Waits for a worker")
+    page.evaluate("window.isTheSamePage = true")
+    with running("manage.py", "worker", "--burst"):
+        status = page.locator("#progress .state").first
+        expect(status).to_have_text("Succeeded", timeout=PATIENCE_MS)
+
+    assert page.evaluate("window.isTheSamePage")
+    expect(page.locator("#progress")).to_contain_text("1 converted")
+    expect(page.locator("#progress[hx-trigger]")).to_have_count(0)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0)
+
+    page.get_by_role("searchbox").fill(str(guid).upper())
+    page.get_by_role("searchbox").press("Enter")
+    account = Customer.objects.get(first_name="Ann").account_number
+    expect(page.get_by_role("heading", name=account)).to_be_visible()
+    expect(page.locator(".ticks .has-it")).to_have_count(2)
+
+
+def test_a_run_that_waits_is_cancelled(watched: Page, site, link_for, houston):
+    page = watched
+    page.goto(site + link_for("operator"))
+    page.get_by_role("button", name="Run pipeline").click()
+
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.locator("#progress .state").first).to_have_text("Cancelled")
+    assert JobRun.objects.get().status == "cancelled"
+
+
+def test_a_filter_changes_the_list_and_the_address(watched: Page, site, link_for, houston, popup):
+    make_customer(houston, "Ann")
+    make_customer(popup, "Bo")
+    page = watched
+    page.goto(site + link_for("operator"))
+    page.get_by_role("button", name="Run pipeline").click()
+    with running("manage.py", "worker", "--burst"):
+        expect(page.locator("#progress .state").first).to_have_text(
+            "Succeeded", timeout=PATIENCE_MS
+        )
+    page.goto(f"{site}/async-customers/")
+    expect(page.locator("#list")).to_contain_text("2 rows")
+
+    page.get_by_label("Channel", exact=True).select_option("popup")
+
+    expect(page.locator("#list")).to_contain_text("1 row")
+    assert page.url == f"{site}/async-customers/?channel=popup"
+    page.go_back()
+    expect(page.locator("#list")).to_contain_text("2 rows")
+
+
+def test_the_theme_is_remembered(watched: Page, site, link_for):
+    page = watched
+    page.goto(site + link_for("viewer"))
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-bs-theme", "light")
+
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.goto(f"{site}/jobs/")
+
+    expect(html).to_have_attribute("data-bs-theme", "dark")

@@ -1,0 +1,71 @@
+"""A signed-in client, and customers to look at."""
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from stores.models import JobRun
+from tests.make import make_customer, make_event, run
+
+
+@pytest.fixture
+def ann(hq) -> User:
+    """A user without any right of her own."""
+    return User.objects.create_user("ann")
+
+
+@pytest.fixture
+def reader(ann) -> Client:
+    """A client in which ann is signed in."""
+    client = Client()
+    client.force_login(ann)
+    return client
+
+
+@pytest.fixture
+def boss(hq) -> Client:
+    """A client in which an administrator is signed in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+@pytest.fixture
+def people(houston, popup) -> dict[str, UUID]:
+    """Ann has an account, Bo's event waits in staging, one of Cy's rows is in quarantine."""
+    made = {"Ann": make_customer(houston, "Ann", email="ann@example.com", phone="+1 281 555 0100")}
+    make_event("address", houston, async_account=made["Ann"])
+    make_event("attribute", houston, async_account=made["Ann"])
+    run("pipeline")
+    made["Bo"] = make_customer(popup, "Bo", email="bo@example.com")
+    made["Cy"] = make_customer(popup, "C" * 61)
+    run("P-0001")
+    return made
+
+
+@pytest.fixture
+def queries_of(reader) -> Callable[[str], int]:
+    """How many queries a page takes."""
+
+    def count(path: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert reader.get(path).status_code == 200
+        return len(captured)
+
+    return count
+
+
+@pytest.fixture
+def newest_run() -> Callable[[], JobRun]:
+    return lambda: JobRun.objects.newest_first()[0]
+
+
+def rows_of(response: Any) -> list[Any]:
+    """The rows that a list shows on its page."""
+    return [row.record for row in response.context["table"].paginated_rows]

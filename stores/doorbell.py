@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import time
+from typing import Any
 from uuid import UUID
 
 import django_rq
@@ -57,6 +58,14 @@ class Worker(rq.Worker):
 
 class OnlyRuns(rq.job.Job):
     """A message may ask for one thing: to execute a run."""
+
+    def restore(self, raw_data: Any) -> None:
+        """Take the message without what else it may ask to be imported or called."""
+        super().restore(raw_data)
+        self._success_callback_name = None
+        self._failure_callback_name = None
+        self._stopped_callback_name = None
+        self.webhooks = []
 
     def perform(self) -> object:
         if self.func_name != ENTRY:

@@ -40,17 +40,20 @@ def keep(*, say: Callable[[str], object]) -> None:
 
 
 def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], object]) -> None:
-    """Act for as long as this process holds the scheduler's lock."""
+    """Wait for the scheduler's lock, then act for as long as this process lives."""
+    while not locks.acquire("scheduler"):
+        if stop.wait(1):
+            return
     due = {start_pipeline: 0.0, heal: 0.0, doorbell.clean_up: 0.0}
     every = {start_pipeline: PIPELINE_S, heal: HEAL_S, doorbell.clean_up: CLEAN_UP_S}
     while not stop.is_set():
-        if locks.acquire("scheduler"):
-            for task, at in due.items():
-                if time.monotonic() >= at:
-                    due[task] = time.monotonic() + every[task]
-                    for sentence in task() or ():
-                        say(sentence)
-            locks.release("scheduler")
+        # The lock is gone with its connection; this raises then.
+        locks.ask("SELECT 1")
+        for task, at in due.items():
+            if time.monotonic() >= at:
+                due[task] = time.monotonic() + every[task]
+                for sentence in task() or ():
+                    say(sentence)
         stop.wait(1)
 
 

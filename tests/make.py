@@ -19,7 +19,7 @@ OWN = {
 }
 
 
-def make_event(kind: str, database: ChannelDatabase, **columns: Any) -> UUID:
+def make_event(kind: str, database: ChannelDatabase, /, **columns: Any) -> UUID:
     """Write one event as the channel's till would. Returns its id."""
     values: dict[str, Any] = {"event_id": uuid4(), "occurred_at": timezone.now()}
     values |= {"operation": "create"} | OWN[kind]

@@ -1,0 +1,102 @@
+"""Real processes on the servers of the test: `manage.py` commands, and processes to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from django.conf import settings
+from django.db import connection
+
+from stores.locks import is_alive
+from stores.models import JobRun
+from stores.models.run import RunStatus
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, str]:
+    """What a process of its own needs to find the servers and the database of this test."""
+    return os.environ | {
+        "DATABASE_URL": hq_url(),
+        "REDIS_URL": settings.REDIS_URL,
+        "SYNCLINE_DATA_DIR": str(settings.SYNCLINE_DATA_DIR),
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+    }
+
+
+def hq_url() -> str:
+    """The address of HQ's test database."""
+    found = connection.settings_dict
+    secret = f":{quote(found['PASSWORD'], safe='')}" if found["PASSWORD"] else ""
+    user, name = f"{quote(found['USER'], safe='')}{secret}@", quote(found["NAME"], safe="")
+    if found["HOST"].startswith("/"):
+        return f"postgresql://{user}/{name}?host={found['HOST']}&port={found['PORT'] or 5432}"
+    return f"postgresql://{user}{found['HOST']}:{found['PORT'] or 5432}/{name}"
+
+
+def manage(*words: str) -> "subprocess.CompletedProcess[str]":
+    """A command of manage.py in a process of its own, to its end."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@contextmanager
+def running(*words: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command of manage.py while it runs; killed at the end if it has not ended by itself."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Wait for something that another process does."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.005)
+
+
+def kill(pid: int) -> None:
+    """End a process as the power does; one that is gone already is fine."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def is_running(run: JobRun) -> bool:
+    """Whether a worker has claimed the run and not ended it."""
+    return JobRun.objects.filter(pk=run.pk, status=RunStatus.RUNNING).exists()
+
+
+def is_executed(run: JobRun) -> bool:
+    """Whether a process lives that executes the run."""
+    return is_running(run) and is_alive(run.pk)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has forked."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

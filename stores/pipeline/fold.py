@@ -137,7 +137,8 @@ def statement(kind: Kind, owner: sql.SQL) -> sql.Composable:
            SELECT n.customer_id, {columns}, n.operation = 'deactivate' AS is_removal,
                   n.last_operation <> 'deactivate' AS is_active, n.hq_version,
                   n.last_at AS event_at, n.last_database AS event_database,
-                  n.last_generation AS event_generation, n.last_counter AS event_counter
+                  n.last_generation AS event_generation, n.last_counter AS event_counter,
+                  {claim} AS claim
              FROM newest n),
          removed AS (
            UPDATE {table} old SET is_active = false, hq_version = f.hq_version, {latest}
@@ -147,9 +148,10 @@ def statement(kind: Kind, owner: sql.SQL) -> sql.Composable:
          written AS (
            INSERT INTO {table} AS old (customer_id, {names}, is_active, hq_version, {event})
            SELECT customer_id, {names}, is_active, hq_version, {event} FROM fresh f
-            WHERE NOT f.is_removal
-               OR NOT EXISTS (SELECT FROM {table} old
-                               WHERE old.customer_id = f.customer_id AND {same_key})
+            WHERE f.claim = 1
+              AND (NOT f.is_removal
+                   OR NOT EXISTS (SELECT FROM {table} old
+                                   WHERE old.customer_id = f.customer_id AND {same_key}))
                ON CONFLICT ({conflict}) DO UPDATE SET {changed}
                   WHERE old.customer_id = excluded.customer_id AND {newer_excluded}
            RETURNING 1)
@@ -158,6 +160,7 @@ def statement(kind: Kind, owner: sql.SQL) -> sql.Composable:
     ).format(
         newest=newest(kind, owner),
         columns=sql.SQL(", ").join(fresh_column(kind, column) for column in kind.columns),
+        claim=claim_to_id(kind, owner),
         names=names(kind.columns),
         event=names(LATEST),
         table=sql.Identifier(kind.table),
@@ -174,6 +177,21 @@ def statement(kind: Kind, owner: sql.SQL) -> sql.Composable:
             sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in changed
         ),
     )
+
+
+def claim_to_id(kind: Kind, owner: sql.SQL) -> sql.Composable:
+    """The place among customers who name one id at once: its owner's is 1, else the earliest's."""
+    if kind not in (ADDRESS, CONTACT):
+        return sql.SQL("1")
+    # New customers own nothing yet.
+    owned = sql.SQL(
+        """NOT EXISTS (SELECT FROM {table} old
+                        WHERE old.{key} = n.{key} AND old.customer_id = n.customer_id),"""
+    ).format(table=sql.Identifier(kind.table), key=sql.Identifier(kind.key[0]))
+    return sql.SQL(
+        """row_number() OVER (PARTITION BY n.{key} ORDER BY {owned} n.last_at, n.last_database,
+                                           n.last_generation, n.last_counter)"""
+    ).format(key=sql.Identifier(kind.key[0]), owned=sql.SQL("") if owner is BY_GUID else owned)
 
 
 def fresh_column(kind: Kind, column: str) -> sql.Composable:

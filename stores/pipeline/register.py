@@ -207,6 +207,7 @@ def ensure_database(
         return known
     if taken := ChannelDatabase.objects.filter(url=url).first():
         raise RegistrationRefused(f"--database: it belongs to channel {taken.label} already.")
+    checked(ChannelDatabaseGroup(name=group or DEFAULT_GROUP), name="--group")
     place, _ = ChannelDatabaseGroup.objects.get_or_create(name=group or DEFAULT_GROUP)
     database = ChannelDatabase(channel=channel, name=register, url=url, group=place)
     checked(database, url="--database", name="--register")

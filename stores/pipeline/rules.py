@@ -157,8 +157,13 @@ def limits(kind: Kind) -> Iterator[Rule]:
     """One rule for each text that HQ holds only up to a length."""
     for field in STAGED[kind.name]._meta.concrete_fields:
         if field.column in kind.sent and isinstance(field, models.CharField):
+            # Some letters become several in NFC, but never more than they have bytes.
+            longest = f"greatest(char_length({field.column}), char_length(tidy({field.column})))"
             yield Rule(
-                "too_long", field.column, f"char_length({field.column}) > {field.max_length}"
+                "too_long",
+                field.column,
+                f"octet_length({field.column}) > {field.max_length}"
+                f" AND {longest} > {field.max_length}",
             )
 
 

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 from django.db.models import F
@@ -276,7 +277,7 @@ def encode(columns: Sequence[str], values: Sequence[Any]) -> bytes:
     """A row as JSON from which every byte can be had back.
 
     Shape: column -> value; numbers, texts and null as they are, bytes and texts that are no
-    UTF-8 as {"base64": …}, everything else as PostgreSQL's text.
+    UTF-8 or hold a NUL as {"base64": …}, everything else as text.
     """
     return json.dumps(dict(zip(columns, map(plain, values), strict=True))).encode()
 
@@ -285,10 +286,13 @@ def plain(value: Any) -> Any:
     """One value as JSON holds it."""
     if isinstance(value, str):
         data = value.encode("utf-8", "surrogateescape")
-        return value if data.decode("utf-8", "replace") == value else in_base64(data)
+        # PostgreSQL reads no JSON with a NUL or an infinite number in it.
+        is_text = "\0" not in value and data.decode("utf-8", "replace") == value
+        return value if is_text else in_base64(data)
     if isinstance(value, (bytes, memoryview)):
         return in_base64(bytes(value))
-    return value if value is None or isinstance(value, (bool, int, float)) else str(value)
+    is_number = isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value))
+    return value if value is None or is_number else str(value)
 
 
 def in_base64(data: bytes) -> dict[str, str]:

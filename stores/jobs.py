@@ -159,8 +159,8 @@ def recorded(run: JobRun) -> Iterator[None]:
         end(run, RunStatus.CANCELLED, "Stopped; what was committed stays.")
         if not isinstance(stop, RunCancelled):
             raise
-    except Exception:
-        end(run, RunStatus.FAILED, "Unforeseen error.", error=traceback.format_exc())
+    except Exception as error:
+        end(run, RunStatus.FAILED, "Unforeseen error.", error=technical_detail(error))
         raise
     else:
         end(run, outcome_of(list(run.steps.all())))
@@ -209,10 +209,11 @@ def perform(step: Step, row: RunStep, locks: Locks) -> None:
         raise
     except RunLost:
         raise
-    except Exception:
+    except Exception as error:
         # One place must not stop the others, whatever went wrong in it.
-        logger.exception("run=%s step=%s place=%s crashed", row.run_id, row.step, row.place)
-        keep_traceback(row, traceback.format_exc())
+        detail = technical_detail(error)
+        logger.error("run=%s step=%s place=%s\n%s", row.run_id, row.step, row.place, detail)
+        keep_detail(row, detail)
         row.finish(RunStatus.FAILED, "Unforeseen error; the run has the technical detail.")
     else:
         row.finish(RunStatus.SUCCEEDED if has_effect(row) else RunStatus.NOTHING_TO_DO)
@@ -228,7 +229,24 @@ def note_visit(row: RunStep, error: str) -> None:
         ChannelDatabase.objects.filter(pk=row.database_id).update(last_error=error[:300], **seen)
 
 
-def keep_traceback(row: RunStep, text: str) -> None:
+def technical_detail(error: BaseException) -> str:
+    """Where an error came from and of what kind it is, without its text, which may quote a row.
+
+    Of a database's error also the code and the constraint.
+    """
+    parts = []
+    for cause in (error.__cause__, error):
+        if cause is None:
+            continue
+        diagnosis = getattr(cause, "diag", None)
+        facts = [getattr(cause, "pgcode", None), getattr(diagnosis, "constraint_name", None)]
+        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+        parts.append("".join(traceback.format_tb(cause.__traceback__)))
+        parts.append(" ".join([kind, *(fact for fact in facts if fact)]) + "\n")
+    return "".join(parts)
+
+
+def keep_detail(row: RunStep, text: str) -> None:
     """Fold the technical detail into the run, for those who look for it."""
     run = row.run
     run.error = f"{run.error}{row.step} {row.place}\n{text}\n"

@@ -215,6 +215,32 @@ SEQUENCES = [
         "number_sequence: delete refused",
     ),
     Breach(
+        "a truncated number sequence",
+        "sequences_are_never_truncated",
+        "TRUNCATE number_sequence",
+        "number_sequence: truncate refused",
+    ),
+    Breach(
+        "a range that comes to an imported account",
+        "a_sequence_keeps_clear_of_imported_accounts",
+        "UPDATE number_sequence SET largest = 5005 WHERE company_id = 'USRT';"
+        " INSERT INTO customer (company_id, account_number) VALUES ('USRT', '005100');"
+        " UPDATE number_sequence SET largest = 5999 WHERE company_id = 'USRT'",
+        "number_sequence: an imported account lies in its range",
+    ),
+    Breach(
+        "truncated channel databases",
+        "a_database_is_never_deleted",
+        "TRUNCATE channel_database CASCADE",
+        "channel_database: truncate refused",
+    ),
+    Breach(
+        "a fencing number taken away",
+        "fencing_numbers_only_grow",
+        "UPDATE job_run SET fencing_no = NULL WHERE id = %(live)s",
+        "job_run: update refused",
+    ),
+    Breach(
         "a next number before the first",
         "next_number_is_in_range",
         "UPDATE number_sequence SET start = 7 WHERE company_id = 'EURT'",

@@ -78,6 +78,25 @@ CREATE TRIGGER the_format_is_frozen_once_used BEFORE UPDATE ON number_sequence F
     EXECUTE FUNCTION refuse();
 CREATE TRIGGER a_used_sequence_is_never_deleted BEFORE DELETE ON number_sequence FOR EACH ROW
     WHEN (OLD.next > OLD.start) EXECUTE FUNCTION refuse();
+CREATE TRIGGER sequences_are_never_truncated BEFORE TRUNCATE ON number_sequence
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- A conversion that came to an imported account would fail, and all after it.
+CREATE FUNCTION a_sequence_keeps_clear_of_imported_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM customer c
+         WHERE c.company_id = NEW.company_id AND c.number IS NULL
+           AND account_place(NEW.format, c.account_number) BETWEEN NEW.start AND NEW.largest)
+    THEN
+        RAISE EXCEPTION 'number_sequence: an imported account lies in its range'
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER a_sequence_keeps_clear_of_imported_accounts
+    AFTER INSERT OR UPDATE OF start, largest, format ON number_sequence
+    FOR EACH ROW EXECUTE FUNCTION a_sequence_keeps_clear_of_imported_accounts();
 """
 
 # One look-up per row by index, whatever the statistics say: a scan of all customers for every chunk
@@ -104,16 +123,18 @@ CREATE TRIGGER deliveries_have_customer_and_database AFTER INSERT ON delivery
 CREATE TRIGGER a_delivery_is_never_moved BEFORE UPDATE ON delivery FOR EACH ROW
     WHEN ((OLD.database_id, OLD.customer_id) IS DISTINCT FROM (NEW.database_id, NEW.customer_id))
     EXECUTE FUNCTION refuse();
-CREATE TRIGGER a_database_is_never_deleted BEFORE DELETE ON channel_database
+CREATE TRIGGER a_database_is_never_deleted BEFORE DELETE OR TRUNCATE ON channel_database
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
-CREATE TRIGGER a_channel_is_never_deleted BEFORE DELETE ON channel
+CREATE TRIGGER a_channel_is_never_deleted BEFORE DELETE OR TRUNCATE ON channel
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 CREATE TRIGGER a_channel_keeps_its_company BEFORE UPDATE ON channel FOR EACH ROW
     WHEN (OLD.company_id <> NEW.company_id) EXECUTE FUNCTION refuse();
 CREATE TRIGGER a_database_keeps_its_channel BEFORE UPDATE ON channel_database FOR EACH ROW
     WHEN (OLD.channel_id <> NEW.channel_id) EXECUTE FUNCTION refuse();
 CREATE TRIGGER fencing_numbers_only_grow BEFORE UPDATE ON job_run FOR EACH ROW
-    WHEN (NEW.fencing_no < OLD.fencing_no) EXECUTE FUNCTION refuse();
+    WHEN (OLD.fencing_no IS NOT NULL
+          AND (NEW.fencing_no IS NULL OR NEW.fencing_no < OLD.fencing_no))
+    EXECUTE FUNCTION refuse();
 """
 
 

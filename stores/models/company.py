@@ -3,7 +3,7 @@
 import re
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import connection, models
 from django.db.models import F, Q
 
 
@@ -76,6 +76,19 @@ class NumberSequence(models.Model):
             raise ValidationError(
                 {"largest": f"Does not fit into the {self.width} # of the format."}
             )
+        if self.covers_imported_account():
+            raise ValidationError({"largest": "An imported account lies in this range."})
+
+    def covers_imported_account(self) -> bool:
+        """Whether an account that the sequence did not issue reads as one of its numbers."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """SELECT EXISTS (SELECT FROM customer c
+                       WHERE c.company_id = %s AND c.number IS NULL
+                         AND account_place(%s, c.account_number) BETWEEN %s AND %s)""",
+                [self.company_id, self.format, self.start, self.largest],
+            )
+            return bool(cursor.fetchone()[0])
 
     @property
     def width(self) -> int:

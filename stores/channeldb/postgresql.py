@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg2 import sql
+from psycopg2 import errors, sql
 
 from stores.channeldb.visit import Events, Package, Source, Target
 
@@ -56,7 +56,7 @@ class PostgreSQLVisit:
                         sql.Identifier(held)
                     )
                 )
-                copy_in(cursor, held, ("event_id",), batch.keys)
+                copy_in(cursor, sql.Identifier(held), ("event_id",), batch.keys)
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {} e SET acknowledged_at = now() FROM {} held "
@@ -73,12 +73,28 @@ class PostgreSQLVisit:
             )
             if not cursor.rowcount:
                 return 0
-            written = sum(self._upsert(cursor, package) for package in packages if package.data)
+            written = sum(self._write(cursor, package) for package in packages if package.data)
             cursor.execute(
                 "UPDATE public.applied_session SET rows = %s WHERE session_id = %s AND part = %s",
                 [written, str(session), part],
             )
             return written
+
+    def _write(self, cursor: Any, package: Package) -> int:
+        if package.is_first and (rows := self._copy(cursor, package)) is not None:
+            return rows
+        return self._upsert(cursor, package)
+
+    def _copy(self, cursor: Any, package: Package) -> int | None:
+        """Copy straight into the table, in half the time; None if a row is there after all."""
+        try:
+            with transaction.atomic(using=self.wrapper.alias):
+                copy_in(
+                    cursor, qualified(package.target.table), package.target.columns, package.data
+                )
+                return int(cursor.rowcount)
+        except errors.UniqueViolation:
+            return None
 
     def _upsert(self, cursor: Any, package: Package) -> int:
         target, incoming = package.target, f"in_{package.target.table}"
@@ -87,7 +103,7 @@ class PostgreSQLVisit:
                 sql.Identifier(incoming), names(target.columns), qualified(target.table)
             )
         )
-        copy_in(cursor, incoming, target.columns, package.data)
+        copy_in(cursor, sql.Identifier(incoming), target.columns, package.data)
         cursor.execute(upsert(target, incoming))
         return int(cursor.rowcount)
 
@@ -133,11 +149,9 @@ def copy_out(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
     return int(cursor.rowcount), data.getvalue()
 
 
-def copy_in(cursor: Any, table: str, columns: Sequence[str], data: bytes) -> None:
+def copy_in(cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes) -> None:
     cursor.copy_expert(
-        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
-            sql.Identifier(table), names(columns)
-        ),
+        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names(columns)),
         BytesIO(data),
         size=BLOCK,
     )

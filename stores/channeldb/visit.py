@@ -72,11 +72,15 @@ class Target:
 
 @dataclass(frozen=True)
 class Package:
-    """Rows for one target, in the form the engine asked for: COPY data or tuples."""
+    """Rows for one target, in the form the engine asked for: COPY data or tuples.
+
+    `is_first` says that the channel has none of them yet, unless an earlier part was not noted.
+    """
 
     target: Target
     data: bytes = b""
     rows: Sequence[tuple[Any, ...]] = ()
+    is_first: bool = False
 
 
 class Visit(Protocol):

@@ -154,21 +154,22 @@ def read_part(step: RunStep, beyond: int, *, as_copy: bool) -> tuple[int | None,
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        last = claim_owed(step, beyond)
+        last, is_first = claim_owed(step, beyond)
         if last is None:
             return None, []
-        return last, [package(sent, as_copy=as_copy) for sent in TABLES]
+        return last, [package(sent, as_copy=as_copy, is_first=is_first) for sent in TABLES]
 
 
-def claim_owed(step: RunStep, beyond: int) -> int | None:
+def claim_owed(step: RunStep, beyond: int) -> tuple[int | None, bool]:
     """Table owed: the next customers of the database with the version they have now.
 
-    Outlives the transaction, because the channel commits before HQ notes the delivery.
+    Outlives the transaction, because the channel commits before HQ notes the delivery. Returns the
+    greatest id, if there is any, and whether the database has none of them yet.
     """
     run_sql("DROP TABLE IF EXISTS pg_temp.owed")
     run_sql(
         """CREATE TEMP TABLE owed AS
-           SELECT d.customer_id, k.hq_version AS version
+           SELECT d.customer_id, k.hq_version AS version, d.delivered_version = 0 AS is_first
              FROM delivery d JOIN customer k ON k.id = d.customer_id
             WHERE d.database_id = %(database)s AND d.delivered_version < d.version
               AND d.customer_id > %(beyond)s
@@ -176,14 +177,14 @@ def claim_owed(step: RunStep, beyond: int) -> int | None:
         {"database": step.database_id, "beyond": beyond, "limit": CUSTOMERS},
     )
     run_sql("ANALYZE owed")
-    (last,) = fetch_one("SELECT max(customer_id) FROM owed")
-    return None if last is None else int(last)
+    last, is_first = fetch_one("SELECT max(customer_id), bool_and(is_first) FROM owed")
+    return None if last is None else int(last), bool(is_first)
 
 
-def package(sent: Sent, *, as_copy: bool) -> Package:
+def package(sent: Sent, *, as_copy: bool, is_first: bool) -> Package:
     """The rows for one table, in the form that the engine takes."""
     if as_copy:
-        return Package(sent.target, data=copy_out(sent.query))
+        return Package(sent.target, data=copy_out(sent.query), is_first=is_first)
     columns: list[Any] = [
         sql.SQL("{}" + AS_TUPLE.get(name, "")).format(sql.Identifier(column))
         for column, name in zip(sent.target.columns, sent.target.types, strict=True)

@@ -45,8 +45,6 @@ def make_folder() -> Path:
     os.environ["SYNCLINE_DATA_DIR"] = str(folder)
     for name in ("DATABASE_URL", "REDIS_URL"):
         os.environ.pop(name, None)
-    if elsewhere := os.environ.get("SYNCLINE_TEST_DATABASE_URL"):
-        os.environ["DATABASE_URL"] = elsewhere
     # A browser test has a running event loop, and Django would refuse the database beside it.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
     return folder

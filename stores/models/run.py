@@ -92,13 +92,34 @@ def next_fencing_number() -> int:
         return int(cursor.fetchone()[0])
 
 
-class JobRun(models.Model):
+class Outcome(models.Model):
+    """What a run and each of its steps have: a status, a beginning and an end."""
+
+    status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def colour(self) -> str:
+        return COLOURS[RunStatus(self.status)]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, or None while it runs or when it never started."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return round((self.ended_at - self.started_at).total_seconds(), 3)
+
+
+class JobRun(Outcome):
     """One started job: all its steps on all its channels."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     job = models.CharField(max_length=40)
     scope = models.CharField(max_length=500, default="*", help_text="Its channels; *: all.")
-    status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     channels = models.JSONField(default=list, blank=True)
     companies = models.JSONField(default=list, blank=True)
     started_by = models.CharField(
@@ -112,10 +133,8 @@ class JobRun(models.Model):
     fencing_no = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     rung_at = models.DateTimeField(null=True)
-    started_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
@@ -158,17 +177,6 @@ class JobRun(models.Model):
         """Ended, one way or another."""
         return self.status not in LIVE
 
-    @property
-    def colour(self) -> str:
-        return COLOURS[RunStatus(self.status)]
-
-    @property
-    def seconds(self) -> float | None:
-        """How long it took, or None while it runs or when it never started."""
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return round((self.ended_at - self.started_at).total_seconds(), 3)
-
     def breathe(self) -> None:
         """Say that the run lives, inside the transaction that is about to write.
 
@@ -198,7 +206,7 @@ class JobRun(models.Model):
             self.refresh_from_db()
 
 
-class RunStep(models.Model):
+class RunStep(Outcome):
     """One step of a run on one channel database or one company, with its own outcome."""
 
     id = models.BigAutoField(primary_key=True)
@@ -211,11 +219,8 @@ class RunStep(models.Model):
     company = models.ForeignKey(
         Company, models.PROTECT, null=True, db_index=False, related_name="+"
     )
-    status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
-    started_at = models.DateTimeField(null=True)
-    ended_at = models.DateTimeField(null=True)
 
     # A dry run reads and computes all, and writes neither to channels nor, in the end, to HQ.
     is_dry = False
@@ -256,16 +261,6 @@ class RunStep(models.Model):
     def lock_name(self) -> str:
         """What must not overlap with any other run: the step on its database or company."""
         return f"{self.step}:{self.database_id or self.company_id}"
-
-    @property
-    def colour(self) -> str:
-        return COLOURS[RunStatus(self.status)]
-
-    @property
-    def seconds(self) -> float | None:
-        if self.started_at is None or self.ended_at is None:
-            return None
-        return round((self.ended_at - self.started_at).total_seconds(), 3)
 
     @contextmanager
     def chunk(self) -> Iterator[None]:

@@ -7,9 +7,10 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psycopg2
@@ -24,6 +25,7 @@ USERS = ("viewer", "operator", "manager", "auditor", "administrator")
 # What a demo is, with programs that need no Django.
 SUPERVISED = """
 import sys
+import time
 from pathlib import Path
 from portal.embedded import postgres, servers, supervisor, valkey
 from portal.embedded.paths import Paths
@@ -128,10 +130,13 @@ def test_committed_data_survives_kill_9_of_both_servers(paths: Paths) -> None:
         assert queue.get("kept") == b"7"
 
 
-def test_a_path_with_blanks_and_signs_works_for_servers_and_clients(tmp_path: Path) -> None:
-    for paths in stopped_later(tmp_path / "été 100% #1 ?&"):
+@pytest.mark.parametrize(("name", "holds_sockets"), [("été100%#1?&", True), ("my shop=1", False)])
+def test_a_path_with_blanks_and_signs_works_for_servers_and_clients(
+    tmp_path: Path, name: str, holds_sockets: bool
+) -> None:
+    for paths in stopped_later(tmp_path / name):
         with use(paths):
-            assert paths.sockets == paths.run
+            assert (paths.sockets == paths.run) is holds_sockets
             assert ask(paths, "SELECT 1") == [(1,)]
             with redis.from_url(paths.redis_url) as queue:
                 assert queue.ping()
@@ -464,18 +469,12 @@ def test_demo_once_moves_the_day_and_then_finds_nothing_to_do(paths: Paths) -> N
 
 
 def test_demo_answers_gives_links_and_ends_with_ctrl_c(paths: Paths, free_port: int) -> None:
-    words = [sys.executable, str(ROOT / "manage.py"), "demo", "--port", str(free_port)]
-    words += ["--workers", "1", "--customers", "10"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    demo = subprocess.Popen(words, env=environment(paths.data_dir), text=True, **pipes)
-    try:
-        told = read_until(demo, "Ctrl-C stops everything")
+    with running_demo(paths.data_dir, free_port) as (told, demo):
         second = manage(paths.data_dir, "demo")
         # As a person would: the first of the links, all the way to a page.
         link = next(word for word in told.split() if word.startswith("http://127.0.0.1:"))
         with urllib.request.urlopen(link, timeout=30) as page:  # noqa: S310
             status = page.status
-    finally:
         demo.send_signal(signal.SIGINT)
         _, stderr = demo.communicate(timeout=90)
 
@@ -485,6 +484,36 @@ def test_demo_answers_gives_links_and_ends_with_ctrl_c(paths: Paths, free_port: 
     assert status == 200
     assert "Traceback" not in stderr
     assert living(paths) == []
+
+
+def test_the_workers_of_a_demo_bring_its_day_home_also_in_a_folder_with_a_space(
+    tmp_path: Path, free_port: int
+) -> None:
+    folder = tmp_path / "my shop = ours"
+
+    with running_demo(folder, free_port):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            answer = manage(folder, "trace", "C-000001", "--json")
+            if answer.returncode == 0 and json.loads(answer.stdout)["state"] == "distributed":
+                break
+
+    assert json.loads(answer.stdout)["state"] == "distributed"
+
+
+@contextmanager
+def running_demo(data_dir: Path, port: int) -> "Iterator[tuple[str, subprocess.Popen[str]]]":
+    """A demo that answers, and what it told; ended as Ctrl-C does."""
+    words = [sys.executable, str(ROOT / "manage.py"), "demo", "--port", str(port)]
+    words += ["--workers", "1", "--customers", "10"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    demo = subprocess.Popen(words, env=environment(data_dir), text=True, **pipes)
+    try:
+        yield read_until(demo, "Ctrl-C stops everything"), demo
+    finally:
+        if demo.poll() is None:
+            demo.send_signal(signal.SIGINT)
+            demo.communicate(timeout=90)
 
 
 def read_until(process: "subprocess.Popen[str]", words: str) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
@@ -68,10 +69,11 @@ class Paths:
 def fits(folder: Path) -> bool:
     """Whether PostgreSQL and its clients can use a socket in the folder.
 
-    A comma separates folders in PostgreSQL's option and hosts in a client's address.
+    A comma separates folders in PostgreSQL's option and hosts in a client's address. Valkey tells
+    a worker who it is in words with spaces and = between, its socket's path among them.
     """
     socket = os.fsencode(folder / f".s.PGSQL.{POSTGRES_PORT}")
-    return len(socket) <= LONGEST_SOCKET_PATH and b"," not in socket
+    return len(socket) <= LONGEST_SOCKET_PATH and not re.search(rb"[\s,=]", socket)
 
 
 def private_folder(data_dir: Path) -> Path:

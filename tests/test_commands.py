@@ -101,6 +101,7 @@ def assert_refused(answer: Answer, *words: str) -> None:
         ({"company": "USRTX"}, "--company"),
         ({"profile": "p" * 61}, "profile"),
         ({"country": "USAX"}, "--country"),
+        ({"country": "XXX"}, "--country"),
         ({"group": "g" * 61}, "--group"),
         ({"account_format": "C-"}, "format"),
         ({"account_format": "C-##-##"}, "format"),

@@ -3,9 +3,12 @@
 import uuid
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.urls import reverse
+
+from stores.models.country import COUNTRIES
 
 
 class ChannelDatabaseGroup(models.Model):
@@ -70,6 +73,10 @@ class Channel(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("channel", args=[self.code])
+
+    def clean(self) -> None:
+        if self.country and self.country not in COUNTRIES:
+            raise ValidationError({"country": "Not a country of ISO 3166-1 (three letters)."})
 
 
 class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):

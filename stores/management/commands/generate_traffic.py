@@ -10,6 +10,9 @@ from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
 
+# More than any channel sees in its life.
+MOST = 10_000_000
+
 
 class Command(SynclineCommand):
     help = (
@@ -90,10 +93,12 @@ def whole(option: str, text: Any) -> int:
 
 
 def count(option: str, text: Any) -> int:
-    """A whole number from 0 on."""
+    """A whole number from 0 to MOST."""
     number = whole(option, text)
     if number < 0:
         raise CommandError(f"{option} counts from 0 on.", returncode=2)
+    if number > MOST:
+        raise CommandError(f"{option} takes at most {MOST:,}.", returncode=2)
     return number
 
 

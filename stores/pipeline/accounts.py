@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.models import Company, Customer, NumberSequence, RunStep
-from stores.pipeline.bulk import CUSTOMERS, fetch, fetch_one, lock_until_commit, names, run_sql
+from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, names, run_sql
 from stores.pipeline.fold import newest, write_children
 from stores.pipeline.kinds import CHILDREN, CUSTOMER
 
@@ -138,10 +138,8 @@ def write_customers(step: RunStep, company: Company, count: int) -> None:
         "first": first,
     }
     run_sql(
-        sql.SQL(
-            """CREATE TEMP TABLE born ON COMMIT DROP AS SELECT NULL::uuid AS async_account,
-                  NULL::bigint AS customer_id, NULL::int AS channel_id WITH NO DATA"""
-        )
+        """CREATE TEMP TABLE born (async_account uuid, customer_id bigint, channel_id bigint)
+               ON COMMIT DROP"""
     )
     run_sql(
         sql.SQL(
@@ -217,11 +215,8 @@ def owe(company: Company) -> None:
 
 def retry_exhausted(company: Company) -> int:
     """Make customers pending again that failed for want of a number. Returns events."""
-    (left,) = (
-        fetch("SELECT largest - next + 1 FROM number_sequence WHERE company_id = %s", [company.pk])
-        or [(0,)]
-    )[0]
-    if not left:
+    sequence = NumberSequence.objects.filter(company=company).first()
+    if sequence is None or not sequence.left:
         return 0
     return run_sql(
         """UPDATE async_customer SET status = 'pending', reason = NULL

@@ -72,7 +72,7 @@ def apply_edits(step: RunStep, company: Company, kind: Kind) -> int:
             if kind is CUSTOMER:
                 update_customers(step, company)
             else:
-                demote_primaries(kind, company)
+                demote_primaries(kind)
                 write_children(step, company, kind, BY_EVENT)
         run_sql("DROP TABLE claimed")
     return claimed

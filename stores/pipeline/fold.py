@@ -217,7 +217,7 @@ def fresh_column(kind: Kind, column: str) -> sql.Composable:
     )
 
 
-def demote_primaries(kind: Kind, company: Company) -> None:
+def demote_primaries(kind: Kind) -> None:
     """Make room for the primaries that claimed events are about to set."""
     if kind not in (ADDRESS, CONTACT):
         return
@@ -242,7 +242,6 @@ def demote_primaries(kind: Kind, company: Company) -> None:
             else sql.SQL("tidy(s.kind)"),
             key=sql.Identifier(kind.key[0]),
         ),
-        {"company": company.pk},
     )
 
 

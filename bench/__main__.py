@@ -1,0 +1,51 @@
+"""`python -m bench MEASURE`: servers and databases of its own, one measure, one table."""
+
+import argparse
+import sys
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MEASURES = {
+    "lists": "pages, searches and look-ups in a big HQ, which is filled by SQL (1,000,000)",
+    "ring": "the whole ring against plain SQL, a second upload, memory, first and last chunk",
+    "growth": "the ring over 10,000, 100,000 and 1,000,000 customers",
+    "orm": "the ring against the same one written with bulk ORM calls",
+    "sqlite": "an upload from SQLite against one from PostgreSQL",
+    "trickle": "one new customer through the ring, and with the scheduler on",
+    "day": "a day of sales and orders from four channels until it is posted (8 per customer)",
+    "idle": "a pipeline over 200 channels with nothing new",
+    "burst": "200,000 customers at once from one channel beside 500 others, pages meanwhile",
+}
+
+
+def main() -> None:
+    listed = "\n".join(f"  {name:<8} {text}" for name, text in MEASURES.items())
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=f"Measures:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("measure", choices=MEASURES)
+    parser.add_argument("--customers", type=int, metavar="N", help="customers in all channels")
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
+    parser.add_argument(
+        "--dsn", metavar="URL", default="", help="a server that may be filled; else an embedded one"
+    )
+    parser.add_argument(
+        "--made", action="store_true", help="short rows made in SQL instead of invented customers"
+    )
+    parser.add_argument("--alone", action="store_true", help="ring: without plain SQL beside it")
+    parser.add_argument("--json", action="store_true", help="ring: figures only, as JSON")
+    options = parser.parse_args()
+    # A checkout need not be installed to be measured.
+    sys.path.insert(0, str(ROOT))
+    from bench.place import opened
+
+    with opened(options.dsn) as place:
+        # Only now, because models cannot be imported before Django knows its database.
+        import_module(f"bench.{options.measure}").measure(place, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""500 channels, nearly all of them SQLite files; one more sends 200,000 customers at once.
+
+The burst belongs to a company of its own: within one, every customer is owed to every database,
+and 200,000 customers in 500 databases are another question.
+"""
+
+import time
+from datetime import datetime
+from statistics import median
+from uuid import uuid4
+
+from django.contrib.auth.models import User
+from django.db import connection, connections
+from django.db.models import Max
+from django.test import Client
+from psycopg2 import sql
+
+from bench.idle import copy
+from bench.place import SHOPS, Options, Place, execute, table
+from bench.ring import span
+from stores import jobs
+from stores.channeldb.connection import connect
+from stores.models import ChannelDatabase, JobRun
+from stores.pipeline import JOBS
+
+CHANNELS, BURST = 500, 200_000
+COLUMNS = (
+    """event_id, occurred_at, operation, async_account, customer_type, first_name, last_name"""
+)
+PAGES = ("/", "/customers/", "/async-customers/", "/channels/", "/runs/", "/sessions/uploads/")
+
+
+def measure(place: Place, options: Options) -> None:
+    workers, customers = max(options.workers, 2), options.customers or BURST
+    for code in SHOPS:
+        place.shop(code)
+    first = place.shop("till001", url="sqlite:///channels/till001.sqlite3")
+    for number in range(2, CHANNELS - len(SHOPS) + 1):
+        copy(place, first, f"till{number:03}")
+    place.shop("burst", company="NLRT")
+    small = ChannelDatabase.objects.exclude(channel__code="burst")
+    for shop in small.with_channel():
+        serve_one(shop)
+    rows = f"""INSERT INTO async_customer ({COLUMNS})
+               SELECT gen_random_uuid(), now(), 'create', gen_random_uuid(), 'person', 'Ann', 'Lee'
+                 FROM generate_series(1, {customers})"""  # noqa: S608 - our own number
+    execute(place.url("bench_burst"), sql.SQL(rows))
+    place.settle()
+
+    run, pages = watched(place, workers)
+    slowest, path = max(pages)
+
+    of_small = run.steps.filter(database__in=small)
+    ended = {
+        word: of_small.filter(step=word).aggregate(at=Max("ended_at"))["at"]
+        for word in ("upload", "download")
+    }
+    table(
+        ["measure", "goal", "measured"],
+        [
+            ["channels, of them SQLite, and one more with", "", burst_words(customers)],
+            ["workers, outcome", "", f"{workers}, {run.status}"],
+            ["all small channels fetched after", "", seconds(run, ended["upload"])],
+            ["all small channels given every customer after", "", seconds(run, ended["download"])],
+            ["the whole run", "", seconds(run, run.ended_at)],
+            ["pages meanwhile: median", "1 s", f"{median(took for took, _ in pages):.2f} s"],
+            ["the slowest of so many", "", f"{slowest:.2f} s, {path}, of {len(pages)}"],
+            ["memory of the largest process", "300 MB", f"{place.peak_mb:.0f} MB"],
+        ],
+    )
+
+
+def burst_words(customers: int) -> str:
+    return f"{CHANNELS}, {CHANNELS - len(SHOPS)}, {customers:,} customers"
+
+
+def seconds(run: JobRun, moment: datetime | None) -> str:
+    """How long after the start of the run."""
+    return f"{span(run.created_at, moment):.1f} s"
+
+
+def serve_one(shop: ChannelDatabase) -> None:
+    """Let a till of the channel write one customer."""
+    with connect(shop) as alias, connections[alias].cursor() as cursor:
+        cursor.execute(
+            f"""INSERT INTO async_customer ({COLUMNS})
+                VALUES (%s, '2026-03-01 10:00:00+00:00', 'create', %s, 'person', 'Bo', 'Lee')""",  # noqa: S608
+            [str(uuid4()), str(uuid4())],
+        )
+
+
+def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]]:
+    """One pipeline run, and how long each page took while it went on."""
+    client, pages = Client(), []
+    client.force_login(User.objects.create_superuser("boss"))
+    with place.served(workers):
+        run = jobs.start_and_ring(JOBS["pipeline"]).run
+        while not run.is_final:
+            for path in PAGES:
+                began = time.monotonic()
+                client.get(path)
+                pages.append((time.monotonic() - began, path))
+            time.sleep(2)
+            run.refresh_from_db()
+    connection.close()
+    return run, pages

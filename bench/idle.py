@@ -1,0 +1,46 @@
+"""A pipeline with nothing new over 200 channels, nearly all of them SQLite files."""
+
+import shutil
+
+from bench.place import SHOPS, Options, Place, table
+from bench.ring import share
+from stores.channeldb.address import sqlite_path
+from stores.channeldb.connection import connect
+from stores.channeldb.create import renew_identity
+from stores.models import ChannelDatabase
+
+CHANNELS = 200
+
+
+def measure(place: Place, options: Options) -> None:
+    workers = max(options.workers, 2)
+    for code in SHOPS:
+        place.shop(code)
+    first = place.shop("till001", url="sqlite:///channels/till001.sqlite3")
+    for number in range(2, CHANNELS - len(SHOPS) + 1):
+        copy(place, first, f"till{number:03}")
+    share(place, workers)
+    run = share(place, workers)
+    table(
+        ["channels", "of them SQLite", "workers", "outcome", "goal", "measured"],
+        [
+            [
+                ChannelDatabase.objects.count(),
+                CHANNELS - len(SHOPS),
+                workers,
+                run.status,
+                "5 s",
+                f"{run.seconds:.1f} s",
+            ]
+        ],
+    )
+
+
+def copy(place: Place, first: ChannelDatabase, code: str) -> None:
+    """A channel like the first; copied, because making the tables takes its time."""
+    path = sqlite_path(first)
+    shutil.copyfile(path, path.with_name(f"{code}.sqlite3"))
+    url = f"sqlite:///channels/{code}.sqlite3"
+    with connect(ChannelDatabase(pk=0, url=url, channel=first.channel)) as alias:
+        renew_identity(alias)
+    place.shop(code, url=url)

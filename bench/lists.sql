@@ -1,0 +1,89 @@
+-- Fills HQ as years of tills would: so many customers with GUIDs, events, contacts and deliveries to four
+-- databases, a fifth as many runs, sessions and quarantined rows. Triggers and secondary indexes are off.
+CREATE FUNCTION pg_temp.syllables(how_many int, seed bigint) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg((ARRAY['an','bo','cor','da','el','fen','ga','hil','is','jo','ka','lun','mar','nor',
+                             'os','pe','ri','sa','tor','ul','van','wil','xa','yn','zo','ber','den','lis',
+                             'mon','ter'])[1 + abs(hashint8extended(seed, n)) %% 30], '')
+      FROM generate_series(1, how_many) n $$;
+
+CREATE TEMP TABLE first_names AS
+SELECT n, initcap(pg_temp.syllables(2, n)) AS first_name FROM generate_series(0, 699) n;
+CREATE TEMP TABLE last_names AS
+SELECT n, initcap(pg_temp.syllables(3, n)) AS last_name FROM generate_series(0, 30010) n;
+CREATE TEMP TABLE person AS
+SELECT p.n, gen_random_uuid() AS guid, first_name, last_name,
+       '+31 6 ' || lpad((p.n * 7919 %% 100000000)::text, 8, '0') AS phone,
+       now() - (%(rows)s - p.n) * interval '2 years' / %(rows)s AS at
+  FROM generate_series(1::bigint, %(rows)s) p (n)
+  JOIN first_names f ON f.n = p.n %% 700
+  JOIN last_names l ON l.n = p.n * 7919 %% 30011
+ ORDER BY p.n;
+ANALYZE person;
+
+INSERT INTO customer (id, company_id, account_number, number, customer_type, first_name, last_name,
+                      name, email, phone, language, currency, created_at, modified_at, event_at)
+SELECT n, 'BNCH', 'C-' || lpad(n::text, 8, '0'), n, 'person', first_name, last_name,
+       first_name || ' ' || last_name, lower(first_name || '.' || last_name) || n || '@example.com',
+       phone, 'en-us', 'EUR', at, at, at
+  FROM person;
+INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, created_at)
+SELECT guid, 'BNCH', n, (SELECT min(id) FROM channel) + n %% 4, at FROM person;
+INSERT INTO customer_contact (contact_id, customer_id, kind, locator, event_at)
+SELECT gen_random_uuid(), n, CASE WHEN n %% 2 = 0 THEN 'email' ELSE 'phone' END,
+       CASE WHEN n %% 2 = 0 THEN 'second' || n || '@example.com' ELSE phone END, at
+  FROM person;
+-- What the last thousandth of the customers changed is still owed to one database.
+INSERT INTO delivery (database_id, customer_id, version, delivered_version, delivered_at)
+SELECT d.id, n, 1, CASE WHEN n > %(rows)s * 0.999 AND d.id %% 4 = 0 THEN 0 ELSE 1 END, at
+  FROM channel_database d, person ORDER BY 1, 2;
+
+INSERT INTO upload_session (id, run_id, database_id, parts, size_bytes, message, started_at, applied_at,
+                            status, read, staged, unchanged, quarantined, waiting)
+SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '',
+       now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', 5, 5, 0, 0, 0
+  FROM generate_series(1, %(rows)s / 5) n;
+INSERT INTO download_session (id, run_id, database_id, parts, size_bytes, message, started_at,
+                              applied_at, status, job, customers, rows)
+SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '',
+       now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', '1010', 5, 9
+  FROM generate_series(1, %(rows)s / 5) n;
+
+-- Of the newest events one in a hundred waits for conversion, one in five thousand has failed.
+INSERT INTO async_customer (event_id, database_id, company_id, replication_counter, occurred_at,
+                            operation, async_account, status, reason, session_id, staged_at,
+                            customer_id, applied_at, customer_type, first_name, last_name, name, email,
+                            phone)
+SELECT gen_random_uuid(), (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create',
+       CASE WHEN is_open THEN gen_random_uuid() ELSE guid END,
+       CASE WHEN has_failed THEN 'failed' WHEN is_open THEN 'pending' ELSE 'applied' END,
+       CASE WHEN has_failed THEN 'identity_mismatch' WHEN is_open AND n %% 7 = 0
+            THEN 'account_unknown' END,
+       session, at, CASE WHEN is_open THEN NULL ELSE n END, CASE WHEN is_open THEN NULL ELSE at END,
+       'person', first_name, last_name, first_name || ' ' || last_name,
+       lower(first_name || '.' || last_name) || n || '@example.com', phone
+  FROM (SELECT *, (SELECT id FROM upload_session LIMIT 1) AS session,
+               n %% 5000 = 0 AS has_failed, n > %(rows)s * 0.99 OR n %% 5000 = 0 AS is_open
+          FROM person) p;
+INSERT INTO async_contact (event_id, database_id, company_id, replication_counter, occurred_at,
+                           operation, async_account, status, session_id, staged_at, customer_id,
+                           applied_at, contact_id, kind, locator)
+SELECT gen_random_uuid(), (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create', guid,
+       'applied', (SELECT id FROM upload_session LIMIT 1), at, n, at, gen_random_uuid(), 'phone', phone
+  FROM person;
+
+INSERT INTO quarantine (database_id, "table", row_key, event_id, async_account, payload_hash, reason,
+                        field, raw, status, session_id, first_seen_at, last_seen_at)
+SELECT (SELECT min(id) FROM channel_database) + n %% 4, 'async_customer', n::text, gen_random_uuid(),
+       guid, sha256(n::text::bytea), 'too_long', 'last_name', convert_to('{"last_name": "..."}', 'UTF8'),
+       CASE WHEN n %% 100 = 0 THEN 'open' ELSE 'superseded' END,
+       (SELECT id FROM upload_session LIMIT 1), at, at
+  FROM person WHERE n %% 5 = 0;
+
+INSERT INTO job_run (id, job, scope, channels, companies, started_by, status, attempt, created_at,
+                     started_at, ended_at, counts, message, error)
+SELECT gen_random_uuid(), (ARRAY['pipeline','P-0001','sync-customers','1010'])[1 + n %% 4], '*', '[]', '[]',
+       'schedule', CASE WHEN n %% 1000 = 0 THEN 'failed' ELSE 'succeeded' END, 1,
+       now() - n * interval '1 minute', now() - n * interval '1 minute',
+       now() - n * interval '1 minute' + n %% 60 * interval '1 second', '{}', '', ''
+  FROM generate_series(1, %(rows)s / 5) n;
+SELECT setval('customer_id_seq', %(rows)s);

@@ -1,0 +1,204 @@
+"""Where a measure happens: a server with fresh databases, channels with rows, processes of ours."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import psycopg2
+from psycopg2 import sql
+
+from bench import limit
+from portal.embedded import postgres, servers
+from portal.embedded.paths import Paths
+
+if TYPE_CHECKING:
+    from stores.models import ChannelDatabase
+
+ROOT = Path(__file__).resolve().parent.parent
+Options = Namespace
+HQ = "bench_hq"
+SHOPS = ("houston", "seattle", "web", "austin")
+SEED = 77
+START_S = 3
+
+
+@dataclass
+class Place:
+    """A server, and what was made in it; `peak_mb` is the most memory one of our processes took."""
+
+    server: str
+    folder: Path
+    made: list[str] = field(default_factory=list)
+    peak_mb: float = 0
+
+    def url(self, name: str) -> str:
+        """The address of one of the server's databases."""
+        return urlsplit(self.server)._replace(path=f"/{name}").geturl()
+
+    def make(self, name: str) -> str:
+        """A new, empty database. Returns its address."""
+        self.drop(name)
+        self.run("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name)
+        self.made.append(name)
+        return self.url(name)
+
+    def drop(self, name: str) -> None:
+        self.run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+    def run(self, statement: str, *names: str) -> None:
+        """One statement outside of all our databases."""
+        execute(self.server, sql.SQL(statement).format(*map(sql.Identifier, names)))
+
+    def settle(self) -> None:
+        """Let the server write out what came before, so that nobody pays for it later."""
+        self.run("CHECKPOINT")
+
+    def shops(self, customers: int, *, made: bool = False) -> "list[ChannelDatabase]":
+        """Four channels on PostgreSQL whose tills have written so many customers together."""
+        opened = [self.shop(code) for code in SHOPS]
+        fill = self.fill_with_made if made else self.fill_with_traffic
+        fill(customers)
+        for code in SHOPS:
+            execute(self.url(f"bench_{code}"), sql.SQL("ANALYZE"))
+        self.settle()
+        return opened
+
+    def shop(self, code: str, *, url: str = "", company: str = "USRT") -> "ChannelDatabase":
+        """A channel of the company of nearly all, on PostgreSQL unless a URL says otherwise."""
+        from stores.pipeline.register import register_channel
+
+        return register_channel(
+            code=code,
+            name=code.title(),
+            kind="store",
+            company=company,
+            database=url or self.make(f"bench_{code}"),
+            country="USA",
+            account_format="C-#########",
+        )
+
+    def fill_with_traffic(self, customers: int) -> None:
+        """What generate_traffic invents: names and addresses as long as people's are."""
+        with ThreadPoolExecutor() as pool:
+            each = customers // len(SHOPS)
+            list(pool.map(lambda code: self.write_traffic(code, each), SHOPS))
+
+    def write_traffic(self, code: str, customers: int) -> None:
+        """Let the tills of a channel serve so many new customers."""
+        words = ["generate_traffic", code, "--customers", str(customers), "--seed", str(SEED)]
+        command = [sys.executable, "manage.py", *words]
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+
+    def fill_with_made(self, customers: int) -> None:
+        """The yardstick's own rows: shorter, and there in seconds."""
+        for number, code in enumerate(SHOPS, 1):
+            for kind in limit.KINDS:
+                rows = limit.source_rows(kind, number, len(SHOPS), customers)
+                statement = f"""INSERT INTO public.async_{kind} ({limit.ROW[kind]})
+                                OVERRIDING SYSTEM VALUE {rows} ORDER BY 2"""
+                execute(self.url(f"bench_{code}"), sql.SQL(statement))
+
+    def job(self, name: str) -> dict[str, Any]:
+        """Run a job in a process of its own. Returns its document."""
+        with self.process("run_job", name, "--json", stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            document: dict[str, Any] = json.loads(process.stdout.read())
+        if document["outcome"] not in ("succeeded", "nothing_to_do"):
+            raise SystemExit(f"{name}: {document['outcome']}, {document['message']}")
+        return document
+
+    @contextmanager
+    def process(self, *words: str, **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
+        """A command of manage.py, waited for at the end; the memory it took is noted."""
+        command = [sys.executable, "manage.py", *words]
+        with subprocess.Popen(command, cwd=ROOT, **options) as process:
+            try:
+                yield process
+            finally:
+                # Of the process and of all that it had forked.
+                _, status, used = os.wait4(process.pid, 0)
+                process.returncode = os.waitstatus_to_exitcode(status)
+                self.peak_mb = max(self.peak_mb, used.ru_maxrss / 1024)
+
+    @contextmanager
+    def served(self, workers: int, *others: str) -> Iterator[None]:
+        """Workers, and other commands that serve until they are told to stop, already at work."""
+        with ExitStack() as stack:
+            for command in ["worker"] * workers + list(others):
+                process = stack.enter_context(self.process(command))
+                stack.callback(os.kill, process.pid, signal.SIGTERM)
+            # They take a moment to start.
+            time.sleep(START_S)
+            yield
+
+
+@contextmanager
+def opened(dsn: str) -> Iterator[Place]:
+    """A place with an empty HQ; Django is set up for it, and all is gone at the end.
+
+    Without a DSN the server is an embedded one, durable as always. Errors: psycopg2.Error when a
+    given server refuses to make databases.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="syncline-bench-"))).resolve()
+        paths = Paths(folder)
+        stack.enter_context(servers.in_use(paths, lambda _said: None, with_postgres=not dsn))
+        place = Place(dsn or postgres.dsn("postgres", paths), folder)
+        os.environ |= {
+            "SYNCLINE_DATA_DIR": str(folder),
+            "DATABASE_URL": place.make(HQ),
+            "REDIS_URL": paths.redis_url,
+            "DJANGO_SETTINGS_MODULE": "portal.settings",
+        }
+        import django
+        from django.core.management import call_command
+        from django.db import connections
+
+        django.setup()
+        call_command("migrate", verbosity=0)
+        try:
+            yield place
+        finally:
+            connections.close_all()
+            for name in place.made:
+                place.drop(name)
+
+
+def execute(url: str, statement: sql.Composable) -> None:
+    """One statement in the database of that address, committed."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows as docs/performance.md shows them."""
+    for cells in (head, ["---"] * len(head), *rows):
+        print("| " + " | ".join(map(str, cells)) + " |", flush=True)
+    print()
+
+
+def beside(options: Options, customers: int) -> dict[str, float]:
+    """The ring over so many customers, measured in a place of its own. Returns its figures."""
+    words = ["--alone", "--json", "--customers", str(customers), "--dsn", options.dsn]
+    words += ["--made"] if options.made else []
+    command = [sys.executable, "-m", "bench", "ring", *words]
+    answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
+    found: dict[str, float] = json.loads(answer.stdout)
+    return found

@@ -1,0 +1,71 @@
+"""One new customer through the ring over four channels, and how soon a schedule brings one home."""
+
+import time
+from random import Random
+from statistics import median, quantiles
+
+from django.db import connections
+
+from bench.place import Options, Place, table
+from stores import jobs
+from stores.channeldb.connection import connect
+from stores.models import ChannelDatabase
+from stores.pipeline import JOBS
+from stores.traffic import write_traffic
+
+TIMES = 40
+SCHEDULED = 12
+
+
+def measure(place: Place, options: Options) -> None:
+    shops = place.shops(0)
+    with place.served(options.workers):
+        taken = sorted(once(shops[number % len(shops)], number) for number in range(TIMES))
+    with place.served(options.workers, "scheduler"):
+        waits = sorted(wait_for(shops, number) for number in range(TIMES, TIMES + SCHEDULED))
+    table(
+        ["measure", "goal", "median", "95 of 100"],
+        [
+            [
+                "one new customer, once the job has begun",
+                "95 of 100 under 1 s",
+                f"{median(taken):.2f} s",
+                f"{quantiles(taken, n=20)[-1]:.2f} s",
+            ],
+            [
+                "saved in one channel -> known in all, scheduler on",
+                "median under 10 s",
+                f"{median(waits):.1f} s",
+                f"{quantiles(waits, n=20)[-1]:.1f} s",
+            ],
+        ],
+    )
+
+
+def once(shop: ChannelDatabase, seed: int) -> float:
+    """Seconds that a run takes which brings one new customer to all channels."""
+    write_traffic(shop, customers=1, seed=seed)
+    run = jobs.start_and_ring(JOBS["pipeline"]).run
+    while not run.is_final:
+        time.sleep(0.02)
+        run.refresh_from_db()
+    if run.counts.get("distributed") != 4:
+        raise SystemExit(f"A run did not bring the customer everywhere: {run.message}")
+    return run.seconds or 0
+
+
+def wait_for(shops: list[ChannelDatabase], seed: int) -> float:
+    """Seconds from a customer saved at an odd moment until every channel knows the account."""
+    time.sleep(Random(seed).uniform(0, 5))  # noqa: S311 - no secret
+    write_traffic(shops[seed % len(shops)], customers=1, seed=seed)
+    saved = time.monotonic()
+    while any(known(shop) <= seed for shop in shops):
+        time.sleep(0.1)
+    return time.monotonic() - saved
+
+
+def known(shop: ChannelDatabase) -> int:
+    """How many accounts the channel knows."""
+    with connect(shop) as alias, connections[alias].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM account_map")
+        return int(cursor.fetchone()[0])

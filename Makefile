@@ -16,7 +16,7 @@ format:
 check:
 	$(BIN)ruff check .
 	$(BIN)ruff format --check .
-	$(BIN)mypy portal stores manage.py
+	$(BIN)mypy portal stores bench manage.py
 	$(BIN)lint-imports
 	$(if $(TEMPLATES),$(BIN)djade --check --target-version 5.2 $(TEMPLATES))
 	$(if $(TEMPLATES),$(BIN)djlint --lint --quiet $(TEMPLATES))

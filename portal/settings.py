@@ -6,6 +6,7 @@ from typing import Any
 import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from psycopg2.extensions import ISOLATION_LEVEL_READ_COMMITTED
 
 from portal.embedded.paths import Paths
 
@@ -16,6 +17,10 @@ PRODUCTION = env.bool("SYNCLINE_PRODUCTION", False)
 DEBUG = env.bool("SYNCLINE_DEBUG", False)
 SYNCLINE_DATA_DIR = Path(env.str("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()
 EMBEDDED = Paths(SYNCLINE_DATA_DIR)
+# In production on another volume than HQ's database, and in no backup together with it.
+NUMBER_JOURNAL_DIR = Path(
+    env.str("SYNCLINE_JOURNAL_DIR", str(SYNCLINE_DATA_DIR / "journal"))
+).resolve()
 
 
 def secret_key() -> str:
@@ -48,7 +53,13 @@ def hq_database() -> dict[str, Any]:
     found["OPTIONS"] = found.get("OPTIONS", {}) | {
         "application_name": "syncline",
         "connect_timeout": 5,
-        "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=10min",
+        # Unique constraints decide, whatever a server's own default is: in transactions, and (by
+        # the options) for statements that commit by themselves.
+        "isolation_level": ISOLATION_LEVEL_READ_COMMITTED,
+        "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=10min"
+        r" -c default_transaction_isolation=read\ committed"
+        # Compiling our long statements takes seconds, each of them runs in a tenth of one.
+        " -c jit=off -c temp_buffers=32MB",
     }
     return found
 
@@ -120,13 +131,40 @@ RQ_QUEUES = {
     "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
 }
 RQ_SHOW_ADMIN_LINK = False
-# A run that is silent for so long counts as lost where its lock cannot be asked.
-RUN_LEASE_S = 30
-RUN_HEARTBEAT_S = 5
+# A worker that is silent for so long counts as lost, even where its lock says otherwise.
+RUN_LEASE_S = env.int("SYNCLINE_RUN_LEASE_S", 30)
+RUN_HEARTBEAT_S = env.int("SYNCLINE_RUN_HEARTBEAT_S", 5)
+# In a scheduled run a channel that takes longer leaves the rest for the next one.
+VISIT_SHARE_S = 60
+# A channel whose last visit took longer is visited by schedules in runs of their own.
+SLOW_VISIT_S = 10
+# A channel in trouble is left alone by schedules: at first so long, at most so long.
+BACK_OFF_S = 10
+BACK_OFF_MOST_S = 180
 # A queued run for which the bell was rung this long ago is rung for again.
 RING_AGAIN_S = 15
+# The scheduler starts the pipeline so long after the last one ended.
+PIPELINE_PAUSE_S = env.int("SYNCLINE_PIPELINE_PAUSE_S", 3)
+# Scheduled runs that found nothing to do are forgotten after so long.
+IDLE_RUNS_KEPT_S = 10 * 60
+# Every worker looks after all runs so often.
+DISPATCH_S = env.int("SYNCLINE_DISPATCH_S", 15)
+# A step that counts nothing for so long hangs; its worker's process is ended.
+STEP_SILENT_S = env.int("SYNCLINE_STEP_SILENT_S", 900)
 # No run may take longer; the worker ends it then.
 RUN_LIMIT_S = 4 * 60 * 60
+
+# Where a channel's server may be beside the public internet: names, addresses or networks.
+# Developers have theirs on their own computer or network; a real installation names its stores'.
+NEARBY = ["127.0.0.0/8", "::1", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"]
+CHANNEL_HOSTS = env.list("SYNCLINE_CHANNEL_HOSTS", default=[] if PRODUCTION else NEARBY)
+# Patience with a channel, in seconds: to connect, for one statement, for a lock, for ourselves
+# within a transaction, and over a statement's time until a silent line is cut.
+CHANNEL_CONNECT_S = 5
+CHANNEL_STATEMENT_S = 30
+CHANNEL_LOCK_S = 5
+CHANNEL_IDLE_S = 60
+CHANNEL_GRACE_S = 15
 
 LOGIN_URL = "sign-in"
 LOGIN_REDIRECT_URL = "home"

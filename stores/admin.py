@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from stores import jobs
 from stores.models import (
@@ -20,6 +21,7 @@ from stores.models import (
     JobRun,
     NumberSequence,
     Quarantine,
+    Schedule,
     UploadSession,
 )
 from stores.models.run import StartedBy
@@ -214,6 +216,34 @@ class ChannelDatabaseGroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class AttributeDefinitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("name", "company", "data_type")
     list_filter = ("company", "data_type")
+
+
+class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        labels = {"every_minutes": "Minutes from start to start", "is_enabled": "Switched on"}
+        help_texts = {
+            "every_minutes": "Instead of a time of day: from 1 to 1440.",
+            "group": "Instead of a channel: those that have a database in this group.",
+        }
+
+
+@admin.register(Schedule)
+class ScheduleAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ScheduleForm
+    list_display = ("job", "rhythm", "channels", "is_enabled", "next_start")
+    list_select_related = ("channel", "group")
+    fields = ("job", "channel", "group", "at", "every_minutes", "is_enabled")
+
+    @admin.display(description="channels")
+    def channels(self, schedule: Schedule) -> str:
+        if schedule.channel:
+            return schedule.channel.code
+        return f"group {schedule.group}" if schedule.group else "all"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if "at" in form.changed_data:
+            obj.begin_from(timezone.now())
+        super().save_model(request, obj, form, change)
 
 
 # ------------------------------------------------------------------ what jobs write

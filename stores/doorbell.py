@@ -1,10 +1,13 @@
 """The queue: it carries the id of a run that waits in PostgreSQL, and nothing else."""
 
 import ctypes
+import hashlib
 import logging
 import signal
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -13,11 +16,14 @@ import redis
 import rq
 from django.conf import settings
 from django.db import OperationalError, connection
-from django.db.models.functions import Now
-from rq.registry import StartedJobRegistry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from rq.serializers import JSONSerializer
 
-from stores.models import JobRun
+from stores.crash import crash_here
+from stores.models import Incident, JobRun
+from stores.models.incident import IncidentKind
+from stores.models.run import ClockTime
 
 logger = logging.getLogger(__name__)
 
@@ -26,81 +32,208 @@ ENTRY = "stores.jobs.execute"
 PR_SET_PDEATHSIG = 1
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
 FAILURES_KEPT_S = 24 * 60 * 60
+# Nobody waits longer for a queue that does not answer: the run is saved anyway.
+CONNECT_S, ANSWER_S = 1, 2
 
 
-def ring(run_id: UUID) -> bool:
-    """Tell the workers that a run waits. False when the queue is away; heal() rings again."""
+class EvictingQueue(Exception):
+    """Redis may drop messages when it is full: set its maxmemory-policy to noeviction."""
+
+
+# ------------------------------------------------------------------ ringing
+
+
+def queue() -> rq.Queue:
+    """The queue, over a connection that gives up soon."""
+    client = redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=CONNECT_S,
+        socket_timeout=ANSWER_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+    return django_rq.get_queue(QUEUE, commit_mode="auto", connection=client, job_class=OnlyRuns)
+
+
+def ring(run_id: UUID, *, hands: int = 1) -> bool:
+    """Tell workers that a run waits; False when the queue is away, and heal() rings again.
+
+    Up to `hands` workers are called, as many as there are. A message too many finds the run ended
+    or nothing to help with.
+    """
+    crash_here("run:before_ring")
     try:
-        queue = django_rq.get_queue(QUEUE, commit_mode="auto")
-        queue.enqueue(
-            ENTRY,
-            str(run_id),
-            job_id=str(run_id),
-            job_timeout=settings.RUN_LIMIT_S,
-            result_ttl=0,
-            failure_ttl=FAILURES_KEPT_S,
-        )
+        bell = queue()
+        for hand in range(max(1, min(hands, rq.Worker.count(queue=bell)))):
+            bell.enqueue(
+                ENTRY,
+                str(run_id),
+                job_id=f"{run_id}-{hand}" if hand else str(run_id),
+                job_timeout=settings.RUN_LIMIT_S,
+                result_ttl=0,
+                failure_ttl=FAILURES_KEPT_S,
+            )
     except redis.RedisError:
         logger.warning("run=%s the queue is away; the run starts when it is back", run_id)
         return False
-    JobRun.objects.filter(pk=run_id).update(rung_at=Now())
+    JobRun.objects.filter(pk=run_id).update(rung_at=ClockTime())
     return True
 
 
-class Worker(rq.Worker):
-    """Executes runs one at a time, each in a process of its own that dies with this one."""
+def ring_again(run_id: UUID) -> bool:
+    """Ring unless the message still lies in the queue. Says whether it did."""
+    with suppress(redis.RedisError):
+        if queue().get_job_position(str(run_id)) is not None:
+            return False
+    return ring(run_id)
 
-    def setup_work_horse_signals(self) -> None:
-        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+def count_workers() -> int | None:
+    """How many workers listen; None when the queue does not answer."""
+    try:
+        return rq.Worker.count(queue=queue())
+    except redis.RedisError:
+        return None
+
+
+# ------------------------------------------------------------------ listening
 
 
 class OnlyRuns(rq.job.Job):
-    """A message may ask for one thing: to execute a run."""
+    """A message may ask for one thing: to execute a run. All else is refused before any import."""
+
+    asks_for_more = False
 
     def restore(self, raw_data: Any) -> None:
         """Take the message without what else it may ask to be imported or called."""
         super().restore(raw_data)
+        callbacks = (
+            self._success_callback_name,
+            self._failure_callback_name,
+            self._stopped_callback_name,
+        )
+        self.asks_for_more = any(callbacks) or bool(self.webhooks)
         self._success_callback_name = None
         self._failure_callback_name = None
         self._stopped_callback_name = None
         self.webhooks = []
 
     def perform(self) -> object:
-        if self.func_name != ENTRY:
+        if not self.asks_for_a_run():
+            self.report()
             raise PermissionError("a message asked for something other than a run")
         return super().perform()
 
+    def asks_for_a_run(self) -> bool:
+        """Whether it names the one entry point and the id of a run, and nothing else."""
+        try:
+            [run_id] = self.args
+            UUID(run_id)
+            plain = not self.kwargs and not self.instance
+            return plain and self.func_name == ENTRY and not self.asks_for_more
+        except (rq.exceptions.DeserializationError, AttributeError, TypeError, ValueError):
+            return False
 
-def work(*, burst: bool) -> None:
-    """Execute runs as they are rung for; with `burst` only those that wait already."""
-    wait_for_servers()
-    # Each run's process opens its own: in an inherited one a killed run's transaction lives on.
-    connection.close()
-    queue = django_rq.get_queue(QUEUE)
-    worker = Worker(
-        [queue],
-        connection=queue.connection,
-        serializer=JSONSerializer,
-        job_class=OnlyRuns,
-    )
-    worker.work(burst=burst, logging_level="WARNING")
+    def report(self) -> None:
+        """Let people see that somebody else writes into the queue, without what is written."""
+        digest = hashlib.sha256(self.data or b"").hexdigest()
+        Incident.objects.report(
+            IncidentKind.MESSAGE_REFUSED,
+            "The queue held a message that is no run; nothing of it was carried out. "
+            "Find out who else can write to Redis.",
+            subject=digest[:32],
+            detail={"sha256": digest},
+        )
 
 
-def clean_up() -> None:
-    """Let the queue forget jobs whose worker died; the ledger takes care of their runs."""
-    queue = django_rq.get_queue(QUEUE)
-    StartedJobRegistry(queue=queue, serializer=JSONSerializer).cleanup()
+class Worker(rq.Worker):
+    """Executes runs one at a time, each in a process of its own that dies with this one.
+
+    Every few seconds, also while one is executed, it looks after all runs.
+    """
+
+    max_connection_wait_time = 5
+    look_after: Callable[[], object]
+    is_hung: Callable[[str, int], bool]
+
+    def setup_work_horse_signals(self) -> None:
+        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def run_maintenance_tasks(self) -> None:
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
+        self.tend()
+
+    def maintain_heartbeats(self, job: rq.job.Job, execution: Any) -> None:
+        with suppress(redis.RedisError):
+            super().maintain_heartbeats(job, execution)
+        if self.tend(job.args[0] if job.args else ""):
+            # An alarm inside it would not end a statement that hangs.
+            self.kill_horse()
+
+    def tend(self, run_id: str = "") -> bool:
+        """Look after all runs; says whether the horse, at work on this run, hangs."""
+        try:
+            hangs = bool(run_id) and self.is_hung(run_id, self.horse_pid)
+            self.look_after()
+            return hangs
+        except OperationalError:
+            logger.warning("HQ's database does not answer; trying again")
+            return False
+        finally:
+            # Each run's process opens its own: in an inherited one a killed run's transaction
+            # lives on.
+            connection.close()
+
+
+def work(
+    *, burst: bool, look_after: Callable[[], object], is_hung: Callable[[str, int], bool]
+) -> None:
+    """Execute runs as they are rung for; with `burst` only those that wait already.
+
+    Survives a queue that goes away. Errors: EvictingQueue in production.
+    """
+    while True:
+        wait_for_servers()
+        connection.close()
+        bell = queue()
+        worker = Worker(
+            [bell],
+            connection=bell.connection,
+            serializer=JSONSerializer,
+            job_class=OnlyRuns,
+            worker_ttl=settings.DISPATCH_S + 15,
+            maintenance_interval=settings.DISPATCH_S,
+            job_monitoring_interval=settings.DISPATCH_S,
+        )
+        worker.look_after, worker.is_hung = look_after, is_hung
+        with suppress(redis.RedisError):
+            worker.work(burst=burst, logging_level="WARNING")
+        if burst or worker._shutdown_requested_date:
+            return
+        logger.warning("the queue went away; the worker begins anew")
 
 
 def wait_for_servers() -> None:
-    """Return once PostgreSQL and the queue answer."""
+    """Return once PostgreSQL and the queue answer. Errors: EvictingQueue in production."""
     while True:
         try:
             connection.ensure_connection()
-            django_rq.get_connection(QUEUE).ping()
+            require_noeviction()
         except (OperationalError, redis.RedisError):
             time.sleep(1)
         else:
             return
+
+
+def require_noeviction() -> None:
+    """In production a queue that may forget messages is refused.
+
+    Errors: EvictingQueue, redis.RedisError.
+    """
+    policy = queue().connection.info("memory").get("maxmemory_policy", "noeviction")
+    if settings.PRODUCTION and policy != "noeviction":
+        raise EvictingQueue(
+            f"Redis may drop messages (maxmemory-policy is {policy}): "
+            "set maxmemory-policy to noeviction."
+        )

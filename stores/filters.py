@@ -3,12 +3,16 @@
 A count on a page comes from the same filter as the list it links to, so both always agree.
 """
 
+import json
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 import django_filters as filters
 from django import forms
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
+from django.utils import timezone
 
 from stores.models import (
     AsyncCustomer,
@@ -16,22 +20,39 @@ from stores.models import (
     ChannelDatabase,
     Company,
     Customer,
+    DayBalance,
     Delivery,
     DownloadSession,
+    EditConflict,
+    GuidMap,
+    Incident,
     JobRun,
     Quarantine,
     UploadSession,
 )
+from stores.models.column import label
+from stores.models.customer import GuidOrigin
 from stores.models.exchange import DownloadStatus, UploadStatus
+from stores.models.incident import IncidentKind
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus, StartedBy
+from stores.models.search import is_called, is_reached_at, key_of
 from stores.models.staging import OPEN, Operation, StagingStatus
 from stores.pipeline import JOBS
+from stores.pipeline.bulk import fetch
+from stores.pipeline.kinds import KINDS
 
 ANY = "any"
+# No channel code: those have no colon.
+AT_HQ = "hq:"
 # Counting further would read a big table only to draw a page.
 MOST_COUNTED = 10_000
+# What counting may cost, as the planner reckons: a twentieth of a second or so.
+MOST_COST = 25_000
+# A search that finds more people than this is answered with so many of them.
+MOST_FOUND = 1_000
+TOO_MANY = "Very many customers match, and these are only some of them: type more of the name."
 
 
 def owed_by(**wanted: Any) -> QuerySet[Delivery]:
@@ -54,12 +75,27 @@ STATES = {
 }
 STATE_WORDS = {
     "open": "Not done yet",
+    "pending": "Not synchronized or waiting",
+    "converted": "Converted",
+    "linked": "Linked to an account",
     "not_synchronized": "Not synchronized",
     "waiting": "Waiting",
     "failed": "Failed",
     "synchronized": "Synchronized",
     "distributed": "Distributed",
     "erased": "Erased",
+}
+
+
+IS_LINKED = Exists(
+    GuidMap.objects.filter(async_account=OuterRef("async_account"), origin=GuidOrigin.LINKED)
+)
+# Several states at once, or a part of some; the numbers of the balance lead to them.
+GROUPS = {
+    "open": Q(status__in=OPEN),
+    "pending": Q(status=StagingStatus.PENDING),
+    "converted": DONE & ~IS_LINKED,
+    "linked": DONE & IS_LINKED,
 }
 
 
@@ -76,7 +112,25 @@ def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
 
 def counted(rows: QuerySet[Any]) -> int:
     """How many rows there are; one more than MOST_COUNTED stands for any number beyond it."""
-    return rows.order_by()[: MOST_COUNTED + 1].count()
+    return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a list is: counted like `counted`, or the planner's guess."""
+
+    count: int
+    is_exact: bool = True
+
+
+def length(rows: QuerySet[Any]) -> Length:
+    """Count the rows of a list, but guess where counting would read a big table."""
+    capped = rows.order_by().values("pk")[: MOST_COUNTED + 1]
+    # Without a plan nothing can be found.
+    plan = json.loads(capped.explain(format="json") or "[{}]")[0].get("Plan")
+    if plan is None or plan["Total Cost"] <= MOST_COST:
+        return Length(capped.count())
+    return Length(plan["Plans"][0]["Plan Rows"], is_exact=False)
 
 
 def as_guid(text: str) -> UUID | None:
@@ -87,15 +141,52 @@ def as_guid(text: str) -> UUID | None:
         return None
 
 
-def is_person(text: str) -> Q:
-    """The exact e-mail or phone, or a part of the name."""
-    found = Q(email__iexact=text) | Q(phone=text)
-    for field in ("name", "first_name", "last_name"):
-        found |= Q(**{f"{field}__icontains": text})
-    words = text.split()
-    if len(words) > 1:
-        found |= Q(first_name__icontains=words[0], last_name__icontains=words[-1])
-    return found
+def people(text: str) -> list[int]:
+    """Ids of the customers that a text means: by account, else by e-mail or phone, else by name.
+
+    One more than MOST_FOUND stands for any number beyond it.
+    """
+    customers = Customer.objects.values_list("pk", flat=True)
+    companies = list(Company.objects.values_list("pk", flat=True))
+    for means in (
+        Q(company__in=companies, account_number=text),
+        *(is_reached_at(key) for key in [key_of(text)] if key),
+        is_called(text),
+    ):
+        if found := list(customers.filter(means)[: MOST_FOUND + 1]):
+            return found
+    return []
+
+
+def operations_of(text: str) -> Q:
+    """The operations that a text means: those of customers, and those still on their way."""
+    companies = list(Company.objects.values_list("pk", flat=True))
+    waits = Q(status__in=OPEN, company__in=companies)
+    if guid := as_guid(text):
+        owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
+        return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
+    key = key_of(text)
+    means = Q(account_number=text) | is_called(text) | (is_reached_at(key) if key else Q())
+    waiting = AsyncCustomer.objects.filter(waits & means).values_list("pk", flat=True)
+    return Q(customer__in=people(text)) | Q(pk__in=list(waiting[: MOST_FOUND + 1]))
+
+
+def owed_customers(**wanted: Any) -> list[int]:
+    """Ids of the customers that enabled databases lack, newest first.
+
+    One more than MOST_COUNTED stands for any number beyond it.
+    """
+    databases = ChannelDatabase.objects.enabled().filter(**wanted).values_list("pk", flat=True)
+    # The newest of each by its index: all of them at once may be millions.
+    rows = fetch(
+        """SELECT DISTINCT owed.customer_id FROM unnest(%(databases)s::bigint[]) one (id),
+                  LATERAL (SELECT d.customer_id FROM delivery d
+                            WHERE d.database_id = one.id AND d.delivered_version < d.version
+                            ORDER BY d.customer_id DESC LIMIT %(most)s) owed
+            ORDER BY 1 DESC LIMIT %(most)s""",
+        {"databases": list(databases), "most": MOST_COUNTED + 1},
+    )
+    return [customer for (customer,) in rows]
 
 
 def channels() -> list[tuple[str, str]]:
@@ -112,9 +203,10 @@ def databases() -> list[tuple[str, str]]:
     return [(ANY, "Any channel"), *((label, label) for label in labels)]
 
 
-def database_called(label: str) -> Q:
+def database_called(label: str) -> dict[str, str]:
+    """The conditions on a database that a label means."""
     code, _, register = label.partition("/")
-    return Q(database__channel__code=code, database__name=register)
+    return {"channel__code": code, "name": register}
 
 
 def in_short(reason: str) -> str:
@@ -142,16 +234,40 @@ def text(label: str, hint: str, **how: Any) -> filters.CharFilter:
     return filters.CharFilter(label=label, widget=typed, **how)
 
 
-def day(label: str, field: str, lookup: str) -> filters.DateFilter:
+class DayFilter(filters.DateFilter):  # type: ignore[misc]
+    """From the first moment of a day on, or until its last; an index on the moment serves both."""
+
+    def filter(self, rows: QuerySet[Any], value: date | None) -> QuerySet[Any]:
+        if value is None:
+            return rows
+        is_last = self.lookup_expr == "lt"
+        start = datetime.combine(value + timedelta(days=is_last), time.min)
+        found: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
+        return found
+
+
+DATE = forms.DateInput(attrs={"type": "date"})
+
+
+def day(label: str, field: str, lookup: str) -> DayFilter:
     """A day; from its first or to its last moment."""
-    typed = forms.DateInput(attrs={"type": "date"})
-    return filters.DateFilter(
-        label=label, field_name=field, lookup_expr=f"date__{lookup}", widget=typed
-    )
+    return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE)
+
+
+FIELDS = [
+    (column, label(column))
+    for column in sorted({"is_active", *(name for kind in KINDS for name in kind.columns)})
+]
+TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in KINDS]
+
+DOCUMENTS = ("retail_transaction", "Sales and orders")
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
     """A list's filters. What cannot be understood finds nothing, and says so."""
+
+    # What a reader of the list must know about it.
+    note = ""
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         return queryset.none() if self.form.errors else super().filter_queryset(queryset)
@@ -163,8 +279,8 @@ class AsyncCustomerFilter(ListFilter):
     state = choice(list(STATE_WORDS.items()), "State", method="in_state")
     operation = choice(Operation.choices, "Operation", field="operation")
     reason = choice(reasons, "Reason", field="reason")
-    since = day("From", "occurred_at", "gte")
-    until = day("To", "occurred_at", "lte")
+    since = day("Arrived from", "staged_at", "gte")
+    until = day("Arrived to", "staged_at", "lt")
 
     class Meta:
         model = AsyncCustomer
@@ -173,15 +289,20 @@ class AsyncCustomerFilter(ListFilter):
     def search(
         self, events: QuerySet[AsyncCustomer], name: str, value: str
     ) -> QuerySet[AsyncCustomer]:
-        if guid := as_guid(value):
-            return events.filter(Q(async_account=guid) | Q(event_id=guid))
-        account = Q(customer__account_number=value) | Q(account_number=value)
-        return events.filter(account | is_person(value))
+        return events.filter(operations_of(value))
 
     def in_state(
         self, events: QuerySet[AsyncCustomer], name: str, value: str
     ) -> QuerySet[AsyncCustomer]:
-        return events.filter(Q(status__in=OPEN) if value == "open" else STATES[value])
+        if group := GROUPS.get(value):
+            return events.filter(group)
+        if value == "synchronized" and len(owed := owed_customers()) <= MOST_COUNTED:
+            # Few among many: found by their customers first, or the planner might walk all.
+            done = AsyncCustomer.objects.filter(DONE, customer__in=owed).values_list(
+                "pk", flat=True
+            )
+            return events.filter(pk__in=list(done[: MOST_COUNTED + 1]))
+        return events.filter(STATES[value])
 
 
 class CustomerFilter(ListFilter):
@@ -197,16 +318,23 @@ class CustomerFilter(ListFilter):
     def search(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
         if guid := as_guid(value):
             return customers.filter(guids__async_account=guid)
-        return customers.filter(Q(account_number=value) | is_person(value))
+        found = people(value)
+        if len(found) > MOST_FOUND:
+            self.note = TOO_MANY
+        return customers.filter(pk__in=found)
 
     def is_active(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
         return customers.filter(is_active=value == "yes")
 
     def is_owed(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        owed = owed_by(customer=OuterRef("pk"))
-        if value != ANY:
-            owed = owed.filter(database_called(value))
-        return customers.filter(Exists(owed))
+        wanted = {} if value == ANY else database_called(value)
+        owed = owed_customers(**wanted)
+        if len(owed) <= MOST_COUNTED:
+            return customers.filter(pk__in=owed)
+        databases = {f"database__{name}": what for name, what in wanted.items()}
+        return customers.filter(
+            Exists(owed_by(customer=OuterRef("pk"), **databases)), pk__lte=owed[0]
+        )
 
 
 class RunFilter(ListFilter):
@@ -214,7 +342,7 @@ class RunFilter(ListFilter):
     status = choice(RunStatus.choices, "Status", field="status")
     started_by = choice(StartedBy.choices, "Started by", field="started_by")
     since = day("From", "created_at", "gte")
-    until = day("To", "created_at", "lte")
+    until = day("To", "created_at", "lt")
 
     class Meta:
         model = JobRun
@@ -224,7 +352,7 @@ class RunFilter(ListFilter):
 class SessionFilter(ListFilter):
     channel = choice(channels, "Channel", field="database__channel__code")
     since = day("From", "started_at", "gte")
-    until = day("To", "started_at", "lte")
+    until = day("To", "started_at", "lt")
     # Followed from a run or a trace, not typed.
     run = filters.UUIDFilter(label="Run", field_name="run", widget=forms.HiddenInput)
     session = filters.UUIDFilter(label="Session", field_name="id", widget=forms.HiddenInput)
@@ -250,6 +378,9 @@ class QuarantineFilter(ListFilter):
     channel = choice(channels, "Channel", field="database__channel__code")
     reason = choice(reasons, "Reason", field="reason")
     status = choice(QuarantineStatus.choices, "Status", field="status")
+    table = choice([*TABLES, DOCUMENTS], "Rows", field="table")
+    since = day("Arrived from", "first_seen_at", "gte")
+    until = day("Arrived to", "first_seen_at", "lt")
     event = filters.UUIDFilter(label="Event or GUID", method="about")
 
     class Meta:
@@ -258,6 +389,70 @@ class QuarantineFilter(ListFilter):
 
     def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
+
+
+class BalanceFilter(ListFilter):
+    channel = choice(channels, "Channel", field="database__channel__code")
+    table = choice([*TABLES, DOCUMENTS], "Rows", field="table")
+    since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE)
+    until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE)
+    odd = choice([("yes", "Only these")], "Does not add up", method="is_odd")
+
+    class Meta:
+        model = DayBalance
+        fields: list[str] = []
+
+    def is_odd(self, rows: QuerySet[DayBalance], name: str, value: str) -> QuerySet[DayBalance]:
+        return rows.exclude(difference=0)
+
+
+class IncidentFilter(ListFilter):
+    status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    kind = choice(IncidentKind.choices, "Kind", field="kind")
+    channel = choice(channels, "Channel", field="database__channel__code")
+
+    class Meta:
+        model = Incident
+        fields: list[str] = []
+
+    def in_status(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
+        return rows.filter(closed_at__isnull=value == "open")
+
+
+def places() -> list[tuple[str, str]]:
+    """Headquarters, and every channel."""
+    return [(AT_HQ, "Headquarters"), *channels()]
+
+
+def of_place(side: str, code: str) -> Q:
+    """That one side of a conflict is a channel, or headquarters."""
+    if code == AT_HQ:
+        return Q((f"{side}_database__isnull", True))
+    return Q((f"{side}_database__channel__code", code))
+
+
+class ConflictFilter(ListFilter):
+    status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    field = choice(FIELDS, "Field", field="field")
+    place = choice(places, "Channel", method="of_any")
+    won = choice(places, "Won by", method="won_by")
+    since = day("Found from", "found_at", "gte")
+    until = day("Found to", "found_at", "lt")
+
+    class Meta:
+        model = EditConflict
+        fields: list[str] = []
+
+    def in_status(
+        self, rows: QuerySet[EditConflict], name: str, value: str
+    ) -> QuerySet[EditConflict]:
+        return rows.filter(closed_at__isnull=value == "open")
+
+    def of_any(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+        return rows.filter(of_place("lost", value) | of_place("kept", value))
+
+    def won_by(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+        return rows.filter(of_place("kept", value))
 
 
 def async_customers(**wanted: str) -> QuerySet[AsyncCustomer]:

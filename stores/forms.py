@@ -1,18 +1,137 @@
 """What a person types, checked."""
 
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from django import forms
 
-from stores.models import Channel
-from stores.pipeline import JOBS
+from stores.models import Channel, RetailTransaction
+from stores.models.column import label
+from stores.models.conflict import Choice
+from stores.models.reason import explain
+from stores.models.staging import Operation
+from stores.pipeline import DATED, JOBS
+from stores.pipeline.days import NoBusinessDate, business_date
+from stores.pipeline.kinds import Kind
+from stores.pipeline.rules import Rule
+
+YES_OR_NO = [("", "Not said"), ("true", "Yes"), ("false", "No")]
+
+
+class ConflictForm(forms.Form):
+    """Which of two values stays, and why."""
+
+    choice = forms.ChoiceField(
+        label="Which value stays?",
+        choices=[(Choice.KEEP, "Keep the present value"), (Choice.TAKE, "Take the other value")],
+        error_messages={"invalid_choice": "Which value stays: keep or take."},
+    )
+    reason = forms.CharField(
+        label="Reason",
+        max_length=300,
+        error_messages={
+            "required": "Reason: say why; both values stay in the history.",
+            "max_length": "Reason: at most 300 characters.",
+        },
+    )
+    version = forms.IntegerField(widget=forms.HiddenInput, max_value=2**62)
 
 
 class StartForm(forms.Form):
-    """A job to start, on one channel or on all."""
+    """A job to start, on one channel or on all, for one business date or for every one."""
 
-    job = forms.ChoiceField(choices=[(job.code, job.title) for job in JOBS.values()])
+    job = forms.ChoiceField(
+        choices=[(job.code, job.title) for job in JOBS.values()],
+        error_messages={
+            "required": "There is no such job.",
+            "invalid_choice": "There is no such job.",
+        },
+    )
     channel = forms.ModelChoiceField(
         Channel.objects.filter(is_enabled=True),
         to_field_name="code",
         required=False,
         empty_label="All channels",
+        error_messages={"invalid_choice": "There is no such channel, or it is switched off."},
     )
+    date = forms.CharField(required=False)
+    order = forms.CharField(required=False)
+
+    def clean_date(self) -> datetime.date | None:
+        """The day, by the rule of `run_job --date`."""
+        typed = self.cleaned_data["date"]
+        if typed and self.cleaned_data.get("job") not in DATED:
+            raise forms.ValidationError(f"A business date goes with {', '.join(DATED)} only.")
+        try:
+            return business_date(typed) if typed else None
+        except NoBusinessDate as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean_order(self) -> str:
+        """The confirmation number of an order that is there."""
+        number: str = self.cleaned_data["order"]
+        job = JOBS.get(self.cleaned_data.get("job", ""))
+        if number and job and not job.takes_order:
+            raise forms.ValidationError("An order goes with Synchronize orders only.")
+        channel = self.cleaned_data.get("channel")
+        codes = [channel.code] if channel else []
+        if number and not RetailTransaction.objects.orders_numbered(number, codes).exists():
+            raise forms.ValidationError("There is no such customer order.")
+        return number
+
+    @property
+    def refusal(self) -> str:
+        """The first thing that is wrong, in one sentence."""
+        return str(next(iter(self.errors.values()))[0])
+
+
+def field_for(kind: Kind, column: str) -> forms.Field:
+    """The field to type a column in; lengths and words are left to the rules of upload."""
+    options: dict[str, Any] = {"label": label(column), "required": False}
+    types: dict[str, type[forms.Field]] = {"uuid": forms.UUIDField, "date": forms.DateField}
+    refusals = {"uuid": "guid_format", "date": "date_format"}
+    if kind.type_of(column) == "boolean":
+        return forms.TypedChoiceField(
+            choices=YES_OR_NO, coerce=lambda word: word == "true", empty_value=None, **options
+        )
+    if found := types.get(kind.type_of(column)):
+        refusal = explain(refusals[kind.type_of(column)], label(column))
+        return found(error_messages={"invalid": refusal}, **options)
+    return forms.CharField(empty_value=None, **options)
+
+
+class EventForm(forms.Form):
+    """The columns of one event, as a person corrects them."""
+
+    operation = forms.ChoiceField(choices=Operation.choices)
+
+    def __init__(self, kind: Kind, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for column in ("async_account", "account_number", *kind.columns):
+            self.fields[column] = field_for(kind, column)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The columns, as an event takes them."""
+        return dict(self.cleaned_data)
+
+
+def blame(form: forms.Form, broken: Iterable[Rule]) -> None:
+    """Say at each field which rule it breaks."""
+    for rule in broken:
+        text = explain(rule.code, label(rule.field))
+        allowed = f" It may be {rule.allows}." if rule.allows else ""
+        form.add_error(rule.field if rule.field in form.fields else None, text + allowed)
+
+
+def as_typed(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a row as the form shows them first; bytes that are no text are left out."""
+    known = {column: values.get(column) for column in kind.sent}
+    return {
+        column: {1: "true", 0: "false", "t": "true"}.get(value, value)
+        if kind.type_of(column) == "boolean"
+        else value
+        for column, value in known.items()
+        if value is not None and not isinstance(value, bytes)
+    }

@@ -1,28 +1,42 @@
-"""Locks that die with the process that holds them, and the heartbeat of a run.
+"""Locks that die with the process that holds them, and the heartbeat of those who take part.
 
 They are session-level advisory locks of HQ's PostgreSQL on a connection of their own: a killed
 process frees them at once, so nobody waits for the dead and nobody overtakes the living.
 """
 
+import os
+import secrets
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
 from uuid import UUID
 
 import psycopg2
 from django.conf import settings
-from django.db import connection
+from django.db import DatabaseError, connection
 
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
+JOIN = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
+# Who holds which of these names; looking takes no lock, so that a look disturbs nobody.
+HOLDERS = """
+    SELECT named.name, held.pid
+      FROM unnest(%s::text[]) named (name)
+      JOIN pg_locks held
+        ON (held.classid::bigint << 32 | held.objid::bigint) = hashtextextended(named.name, 0)
+     WHERE held.locktype = 'advisory' AND held.objsubid = 1 AND held.granted
+       AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 class Locks:
     """Named locks on one connection of their own; all are freed when it closes."""
 
     def __enter__(self) -> Self:
-        params = connection.get_connection_params()
+        # Unlike any other process, also one of another computer and one that had its number.
+        self.worker = f"{socket.gethostname()[:32]}:{os.getpid()}-{secrets.token_hex(3)}"
+        params = connection.get_connection_params() | {"application_name": self.worker}
         self.connection = connection.get_new_connection(params)
         self.connection.autocommit = True
         self.ask("SET lock_timeout = '2s'")
@@ -37,7 +51,13 @@ class Locks:
         return bool(self.ask(ACQUIRE, [name]))
 
     def release(self, name: str) -> None:
-        self.ask(RELEASE, [name])
+        """Free the lock; it is free already if the connection is gone."""
+        with suppress(psycopg2.Error):
+            self.ask(RELEASE, [name])
+
+    def join(self, name: str) -> None:
+        """Take the lock together with others who do the same."""
+        self.ask(JOIN, [name])
 
     def ask(self, statement: str, params: list[Any] | None = None) -> Any:
         """The first value that a statement returns, or None."""
@@ -47,35 +67,79 @@ class Locks:
 
 
 def name_of(run_id: UUID) -> str:
-    """The lock that a process holds while it executes the run."""
+    """The lock that a process holds while it leads the run."""
     return f"run:{run_id}"
 
 
-def is_alive(run_id: UUID) -> bool:
-    """Whether some process executes the run at this moment."""
+def crew_of(run_id: UUID) -> str:
+    """The lock that all processes share that take part in the run."""
+    return f"crew:{run_id}"
+
+
+def holders(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Each of the names that is locked, with the connection that holds it; shared ones often."""
     with connection.cursor() as cursor:
-        cursor.execute(ACQUIRE, [name_of(run_id)])
-        if not cursor.fetchone()[0]:
-            return True
-        cursor.execute(RELEASE, [name_of(run_id)])
-        return False
+        cursor.execute(HOLDERS, [list(names)])
+        return [(name, pid) for name, pid in cursor.fetchall()]
+
+
+def is_alive(run_id: UUID) -> bool:
+    """Whether some process leads the run at this moment."""
+    return bool(holders([name_of(run_id)]))
+
+
+def crew_size(run_id: UUID) -> int:
+    """How many processes take part in the run."""
+    return len(holders([crew_of(run_id)]))
+
+
+def cut_off(workers: Sequence[str]) -> None:
+    """End the connections of processes that have been silent for too long.
+
+    What they had open is rolled back, and their locks are free. A process that is merely frozen
+    finds this out when it wakes up.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()""",
+            [[worker for worker in workers if worker]],
+        )
 
 
 @contextmanager
-def heartbeat(locks: Locks, run_id: UUID, fencing_no: int) -> Iterator[None]:
-    """Renew the run's lease, also while one statement takes long."""
+def working_as(worker: str) -> Iterator[None]:
+    """Let HQ know this thread's connection by the worker's name, so that it can be cut off."""
+    name_connection(worker)
+    try:
+        yield
+    finally:
+        connection.close_if_unusable_or_obsolete()
+        with suppress(DatabaseError):
+            name_connection("syncline")
+
+
+def name_connection(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', %s, false)", [name])
+
+
+@contextmanager
+def heartbeat(locks: Locks, run_id: UUID) -> Iterator[None]:
+    """Renew the leases of what this worker does of the run, also while one statement takes long."""
     stop = threading.Event()
+    renew = """SET heartbeat_at = clock_timestamp(),
+                   lease_until = clock_timestamp() + %s * interval '1 second'
+             WHERE {} = %s AND worker = %s AND status = 'running'"""
+    mine = [settings.RUN_LEASE_S, str(run_id), locks.worker]
 
     def beat() -> None:
         while not stop.wait(settings.RUN_HEARTBEAT_S):
-            # The run's own transaction may hold the row; then it has just renewed the lease.
+            # Somebody may be taking over one of them; then it is not ours to renew.
             with suppress(psycopg2.Error):
-                locks.ask(
-                    """UPDATE job_run SET heartbeat_at = clock_timestamp(),
-                              lease_until = clock_timestamp() + %s * interval '1 second'
-                        WHERE id = %s AND fencing_no = %s AND status = 'running'""",
-                    [settings.RUN_LEASE_S, str(run_id), fencing_no],
-                )
+                locks.ask("UPDATE run_step " + renew.format("run_id"), mine)
+            with suppress(psycopg2.Error):
+                locks.ask("UPDATE job_run " + renew.format("id"), mine)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

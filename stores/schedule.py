@@ -1,25 +1,34 @@
-"""The scheduler: until schedules can be edited it starts the pipeline every minute."""
+"""The scheduler: the pipeline again and again, other jobs when people say, or after trouble."""
 
 import logging
 import signal
 import threading
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 import psycopg2
 import redis
-from django.db import DatabaseError, close_old_connections
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores import doorbell, jobs
 from stores.locks import Locks
-from stores.models.run import StartedBy
+from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
+from stores.models.incident import BLOCKS_CONVERSION
+from stores.models.run import LIVE, ClockTime, RunStatus, StartedBy, counted
 from stores.pipeline import JOBS
 
 logger = logging.getLogger(__name__)
 
-PIPELINE_S = 60
 HEAL_S = 5
-CLEAN_UP_S = 30
+FORGET_S = 60
+LOOK_AT_CLOCK_S = 15
+# Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
+AFTER_INCIDENT = timedelta(days=1)
+# What is done for slow channels, in turn: never more than one of them at a time.
+FOR_SLOW_CHANNELS = ("P-0001", "1010")
 TROUBLE = (DatabaseError, psycopg2.Error, redis.RedisError)
 
 
@@ -44,8 +53,15 @@ def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], ob
     while not locks.acquire("scheduler"):
         if stop.wait(1):
             return
-    due = {start_pipeline: 0.0, heal: 0.0, doorbell.clean_up: 0.0}
-    every = {start_pipeline: PIPELINE_S, heal: HEAL_S, doorbell.clean_up: CLEAN_UP_S}
+    every = {
+        start_pipeline: 0,
+        start_for_slow_channels: 0,
+        heal: HEAL_S,
+        forget_idle_runs: FORGET_S,
+        start_scheduled: LOOK_AT_CLOCK_S,
+        compare_after_incidents: LOOK_AT_CLOCK_S,
+    }
+    due = dict.fromkeys(every, 0.0)
     while not stop.is_set():
         # The lock is gone with its connection; this raises then.
         locks.ask("SELECT 1")
@@ -58,9 +74,104 @@ def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], ob
 
 
 def heal() -> list[str]:
-    return jobs.heal()
+    return jobs.look_after()
 
 
 def start_pipeline() -> None:
-    """Start the pipeline unless one is live."""
-    jobs.start_and_ring(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
+    """Start the pipeline a few seconds after the last one ended."""
+    if not lately(JobRun.objects.filter(job="pipeline", scope="*")):
+        jobs.start_and_ring(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
+
+
+def start_for_slow_channels() -> None:
+    """Visit the channels that would hold up the others, in runs of their own."""
+    slow = ChannelDatabase.objects.enabled().not_paused().slow()
+    codes = sorted(set(slow.values_list("channel__code", flat=True)))
+    mine = JobRun.objects.filter(started_by=StartedBy.SCHEDULE, job__in=FOR_SLOW_CHANNELS)
+    if codes and not lately(mine):
+        latest = mine.newest_first().first()
+        turn = "1010" if latest and latest.job == "P-0001" else "P-0001"
+        jobs.start_and_ring(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
+
+
+def start_scheduled() -> list[str]:
+    """Start the jobs whose time has come."""
+    now = clock()
+    return [told for one in Schedule.objects.due(now) if (told := start_in_turn(one, now))]
+
+
+def start_in_turn(schedule: Schedule, now: datetime) -> str:
+    """Start the job of one schedule, unless another scheduler has; what was done.
+
+    A run of the same job and channels that is live already serves this turn too.
+    """
+    with transaction.atomic():
+        if not schedule.take_turn(now):
+            return ""
+        codes = schedule.codes
+        if codes == []:
+            return f"{schedule.job}: no channel of its schedule is switched on."
+        started = jobs.start_and_ring(
+            JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE
+        )
+        Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
+    return f"{schedule.job}: started, as {schedule.rhythm}."
+
+
+def compare_after_incidents() -> list[str]:
+    """Compare channels with headquarters once what was wrong with them is settled.
+
+    Every channel, if headquarters itself had been set back or moved.
+    """
+    settled = Incident.objects.filter(
+        Q(database=OuterRef("pk")) | Q(kind__in=BLOCKS_CONVERSION),
+        closed_at__gt=clock() - AFTER_INCIDENT,
+    ).order_by("-closed_at")
+    compared = RunStep.objects.filter(
+        database=OuterRef("pk"),
+        step__in=("reconcile", "repair"),
+        started_at__gt=OuterRef("settled_at"),
+    )
+    databases = (
+        ChannelDatabase.objects.enabled()
+        .annotate(settled_at=Subquery(settled.values("closed_at")[:1]))
+        .filter(~Exists(compared), settled_at__isnull=False)
+    )
+    codes = sorted(set(databases.values_list("channel__code", flat=True)))
+    live = JobRun.objects.live().filter(job="reconcile", started_by=StartedBy.SCHEDULE)
+    if not codes or live.exists():
+        return []
+    jobs.start_and_ring(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
+    return [f"reconcile: started after an incident, for {counted(codes)}."]
+
+
+def clock() -> datetime:
+    """The time by HQ's database, which all schedulers share."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def lately(runs: QuerySet[JobRun]) -> bool:
+    """Whether one of the runs is live, or ended a moment ago."""
+    moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
+    return runs.filter(Q(status__in=LIVE) | Q(ended_at__gt=moment)).exists()
+
+
+def forget_idle_runs() -> None:
+    """Remove scheduled runs that found nothing to do: there are thousands a day.
+
+    The latest run of a schedule stays, so that people see that it works.
+    """
+    moment = ClockTime() - timedelta(seconds=settings.IDLE_RUNS_KEPT_S)
+    JobRun.objects.filter(
+        started_by=StartedBy.SCHEDULE,
+        status=RunStatus.NOTHING_TO_DO,
+        ended_at__lt=moment,
+        schedules=None,
+        successor_of=None,
+        successors=None,
+        uploadsessions=None,
+        downloadsessions=None,
+    ).delete()

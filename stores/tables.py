@@ -1,6 +1,6 @@
 """One table per list: its columns in reading order, and what an empty one says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import Any
 
@@ -11,7 +11,10 @@ from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
     Customer,
+    DayBalance,
     DownloadSession,
+    EditConflict,
+    Incident,
     JobRun,
     Quarantine,
     UploadSession,
@@ -39,24 +42,34 @@ def wide(screen: str = "lg", css: str = "") -> dict[str, Any]:
     return {"th": {"class": classes}, "td": {"class": classes}}
 
 
+class Day(tables.DateColumn):  # type: ignore[misc]
+    """A day, written as on all other pages."""
+
+    def __init__(self, title: str, **options: Any) -> None:
+        super().__init__(verbose_name=title, format="Y-m-d", **options)
+
+
 BY_NAME = ("last_name", "name", "first_name")
 NUMBER = {"th": {"class": "num"}, "td": {"class": "num"}}
+WHOLE = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
     """A list that keeps its order and page in the address."""
 
     caption = "List"
+    # The columns of each order that an index carries, both ways; its rows can be walked to the end.
+    walks: tuple[tuple[str, ...], ...] = (("pk",),)
 
     class Meta:
         attrs = {"class": "table"}
         default = NOTHING
 
-    def csv_rows(self) -> Iterator[list[Any]]:
-        """Header and all rows of the list as CSV cells, read bit by bit."""
+    def csv_rows(self, records: Iterable[Any]) -> Iterator[list[Any]]:
+        """Header and rows as CSV cells, one by one."""
         columns = [column.name for column in self.columns]
         yield [str(column.header) for column in self.columns]
-        for record in self.data.data.iterator(chunk_size=2000):
+        for record in records:
             row = BoundRow(record, table=self)
             yield [as_cell(row.get_cell_value(name)) for name in columns]
 
@@ -86,8 +99,11 @@ class PeopleTable(ListTable):
 
 class AsyncCustomerTable(PeopleTable):
     caption = "Async customer operations"
+    walks = (("staged_at", "pk"),)
 
-    channel = tables.Column("Channel", accessor="database__channel__name", attrs=wide("md"))
+    channel = tables.Column(
+        "Channel", accessor="database__channel__name", empty_values=(), attrs=wide("md")
+    )
     account = Cell(
         "account",
         verbose_name="Customer account",
@@ -97,7 +113,9 @@ class AsyncCustomerTable(PeopleTable):
     name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=wide("lg"))
     operation = Cell("operation", verbose_name="Operation", attrs=wide("md"))
     occurred_at = Cell("when", verbose_name="Operations timestamp", attrs=wide("md"))
-    staged_at = Cell("when", verbose_name="Arrived", attrs=wide("xxl"))
+    staged_at = Cell(
+        "when", verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide("xxl")
+    )
     state = Cell("state", verbose_name="Customer sync status")
     reason = tables.Column("Reason", visible=False)
 
@@ -109,16 +127,22 @@ class AsyncCustomerTable(PeopleTable):
             " run the pipeline, or clear the filters."
         )
 
+    def render_channel(self, record: AsyncCustomer) -> str:
+        return record.database.channel.name if record.database else "Headquarters"
+
 
 class CustomerTable(PeopleTable):
     caption = "Customers"
+    walks = (("pk",), ("company_id", "account_number"))
 
-    account_number = Cell("customer", verbose_name="Account")
+    account_number = Cell(
+        "customer", verbose_name="Account", order_by=("company_id", "account_number")
+    )
     name = tables.Column("Name", empty_values=(), order_by=BY_NAME)
-    email = tables.Column("E-mail", attrs=wide("lg", "mail"))
+    email = Cell("email", verbose_name="E-mail", attrs=wide("lg", "mail"))
     phone = tables.Column("Phone", attrs=wide("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide("xxl"))
-    created_at = Cell("when", verbose_name="Created", attrs=wide("md"))
+    created_at = Cell("when", verbose_name="Created", order_by="pk", attrs=wide("md"))
     owed = Cell("owed", verbose_name="Delivery")
     is_active = Cell("active", verbose_name="Status", attrs=wide("sm"))
 
@@ -133,8 +157,9 @@ class CustomerTable(PeopleTable):
 
 class RunTable(ListTable):
     caption = "Runs"
+    walks = (("created_at", "pk"),)
 
-    created_at = Cell("run", verbose_name="Run")
+    created_at = Cell("run", verbose_name="Run", order_by=("created_at", "pk"))
     job = Cell("job", verbose_name="Job")
     status = Cell("badge", verbose_name="Status")
     scope = Cell("scope", verbose_name="Channels", attrs=wide("md"))
@@ -153,7 +178,9 @@ class RunTable(ListTable):
 
 
 class SessionTable(ListTable):
-    started_at = Cell("when", verbose_name="Started")
+    walks = (("started_at", "pk"),)
+
+    started_at = Cell("when", verbose_name="Started", order_by=("started_at", "pk"))
     database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
     status = Cell("session_status", verbose_name="Status")
 
@@ -204,7 +231,7 @@ class DownloadTable(SessionTable):
 class QuarantineTable(ListTable):
     caption = "Quarantined rows"
 
-    first_seen_at = Cell("when", verbose_name="Since")
+    first_seen_at = Cell("when", verbose_name="Since", order_by="pk")
     database = tables.Column(
         "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
     )
@@ -225,7 +252,61 @@ class QuarantineTable(ListTable):
 
     def value_reason(self, record: Quarantine) -> str:
         known = REASONS.get(record.reason)
-        return f"{explain(record.reason, record.field)} {known.next_step if known else ''}".strip()
+        advice = known.advice(self.request.user.has_perm) if known else ""
+        return f"{explain(record.reason, record.field)} {advice}".strip()
+
+
+class IncidentTable(ListTable):
+    caption = "Incidents"
+
+    opened_at = Cell("when", verbose_name="Since", order_by="pk")
+    database = tables.Column(
+        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
+    )
+    message = Cell("incident", verbose_name="What is wrong and what to do", orderable=False)
+    times = tables.Column("Seen", attrs=wide("lg", "num"))
+    status = Cell("badge", verbose_name="Status", order_by="closed_at")
+
+    class Meta(ListTable.Meta):
+        model = Incident
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no incident here. A channel that was set back or copied, and a headquarters"
+            " that was set back, show up in this list until a person has closed them."
+        )
+
+
+class ConflictTable(ListTable):
+    caption = "Edit conflicts"
+
+    found_at = Cell("conflict", verbose_name="Found", order_by="pk")
+    customer = Cell(
+        "conflict_customer", verbose_name="Customer", order_by="customer__account_number"
+    )
+    subject = tables.Column("Field", order_by=("table", "field"))
+    kept_value = Cell("value", verbose_name="Value that stayed")
+    kept_place = tables.Column(
+        "Won by",
+        order_by=("kept_database__channel__code", "kept_database__name"),
+        attrs=wide("md"),
+    )
+    kept_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    lost_value = Cell("value", verbose_name="Other value")
+    lost_place = tables.Column(
+        "Came from",
+        order_by=("lost_database__channel__code", "lost_database__name"),
+        attrs=wide("md"),
+    )
+    lost_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
+
+    class Meta(ListTable.Meta):
+        model = EditConflict
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no conflict here. When two places change the same field of a customer without"
+            " knowing of each other, both values are listed."
+        )
 
 
 class ChannelTable(ListTable):
@@ -255,3 +336,26 @@ class ChannelTable(ListTable):
 
     def value_health(self, record: ChannelDatabase) -> str:
         return record.last_error
+
+
+class BalanceTable(ListTable):
+    caption = "Balance"
+    day = Day("Day", attrs=WHOLE)
+    database = tables.Column(
+        "Channel",
+        order_by=("database__channel__code", "database__name"),
+    )
+    table = Cell("table", verbose_name="Rows")
+    captured = Cell("part", verbose_name="Captured", attrs=NUMBER)
+    converted = Cell("part", verbose_name="Converted", attrs=NUMBER)
+    linked = Cell("part", verbose_name="Linked", attrs=wide("xl", "num"))
+    waiting = Cell("part", verbose_name="Waiting", attrs=NUMBER)
+    failed = Cell("part", verbose_name="Failed", attrs=NUMBER)
+    quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMBER)
+    erased = Cell("part", verbose_name="Erased", attrs=wide("xl", "num"))
+    difference = Cell("difference", verbose_name="Difference", attrs=NUMBER)
+
+    class Meta(ListTable.Meta):
+        model = DayBalance
+        fields: tuple[str, ...] = ()
+        empty_text = "Nothing has arrived yet. The P-job brings what tills have written."

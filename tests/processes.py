@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import pytest
 from django.conf import settings
 from django.db import connection
 
@@ -20,10 +21,21 @@ from stores.models.run import RunStatus
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def environment() -> dict[str, str]:
-    """What a process of its own needs to find the servers and the database of this test."""
+class Died(BaseException):
+    """The process ends here: no handler of the code under test catches it."""
+
+
+def die() -> None:
+    raise Died
+
+
+def environment(*, hq: str = "") -> dict[str, str]:
+    """What a process of its own needs to find the servers and the database of this test.
+
+    Or another one of HQ, by its address.
+    """
     return os.environ | {
-        "DATABASE_URL": hq_url(),
+        "DATABASE_URL": hq or hq_url(),
         "REDIS_URL": settings.REDIS_URL,
         "SYNCLINE_DATA_DIR": str(settings.SYNCLINE_DATA_DIR),
         "DJANGO_SETTINGS_MODULE": "portal.settings",
@@ -40,12 +52,12 @@ def hq_url() -> str:
     return f"postgresql://{user}{found['HOST']}:{found['PORT'] or 5432}/{name}"
 
 
-def manage(*words: str) -> "subprocess.CompletedProcess[str]":
-    """A command of manage.py in a process of its own, to its end."""
+def manage(*words: str, hq: str = "") -> "subprocess.CompletedProcess[str]":
+    """A command of manage.py in a process of its own, to its end; HQ may be at another address."""
     return subprocess.run(
         [sys.executable, "manage.py", *words],
         cwd=ROOT,
-        env=environment(),
+        env=environment(hq=hq),
         capture_output=True,
         text=True,
         timeout=120,
@@ -100,3 +112,23 @@ def is_executed(run: JobRun) -> bool:
 def children_of(pid: int) -> list[int]:
     """The processes that a process has forked."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@contextmanager
+def forking(answer: Path, **variables: str) -> Iterator[Callable[[str], int]]:
+    """The process that forks one task after the other; says of each how it ended.
+
+    That is an exit status, or minus a signal. What a task answers is written to the file `answer`.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (variables | {"KILLABLE_ANSWER": str(answer)}).items():
+            patch.setenv(name, value)
+        with running("-m", "tests.killable") as process:
+
+            def ask(line: str) -> int:
+                process.stdin.write(line + "\n")
+                process.stdin.flush()
+                process.stdout.readline()
+                return int(process.stdout.readline())
+
+            yield ask

@@ -27,7 +27,7 @@ def test_each_channel_is_listed_with_what_waits_for_it(houston, popup, command):
     assert {row["status"] for row in found.values()} == {"ok"}
     assert list(found["popup"]) == [
         *["channel", "name", "kind", "company", "database", "status", "error", "counts"],
-        "last_visit",
+        *["last_visit", "failures", "next_try"],
     ]
 
 

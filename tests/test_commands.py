@@ -22,7 +22,7 @@ from stores.models import (
 )
 from stores.pipeline import JOBS, find_job
 from tests.channeldb.make import on_server
-from tests.make import lookup, make_customer
+from tests.make import lookup, make_customer, make_sale, run
 from tests.processes import manage
 
 CREATE = {"--name": "Houston", "--kind": "store", "--company": "USRT"}
@@ -113,7 +113,7 @@ def assert_refused(answer: Answer, *words: str) -> None:
         ({"account_format": "C-##", "last_number": "100"}, "--last-number"),
         ({"first_number": "1" * 20}, "first"),
         ({"default_customer": "D" * 21}, "--default-customer"),
-        ({"default_customer": "C-000042"}, "--default-customer"),
+        ({"default_customer": "C-000042"}, "--default-customer: C-000042 looks like"),
         ({"url": "mysql://root@localhost/shop"}, "shop"),
         ({"url": "postgresql://localhost"}, "shop"),
         ({"url": "sqlite:////etc/shop.db"}, "shop"),
@@ -199,7 +199,7 @@ def test_the_same_call_with_another_value_is_refused_and_changes_nothing(create,
 
     answer = create(**other)
 
-    assert_refused(answer, "registered with")
+    assert_refused(answer, "registered with", "set-up")
     assert (list(Channel.objects.values()), list(NumberSequence.objects.values())) == before
     assert Company.objects.count() == 1
 
@@ -268,7 +268,8 @@ def test_a_channel_without_tables_says_which_command_makes_them(houston, call):
     assert (refused.status, refused.document["outcome"]) == (1, "failed")
     assert "run migrate_channels houston" in refused.document["message"]
     assert migrated.document["channels"][0]["outcome"] == "migrated"
-    assert call("run_job", "P-0001").status == 0
+    # It has tables now, and is still not the database that was registered.
+    assert "leads to another database" in call("run_job", "P-0001").out
 
 
 def test_a_channel_that_is_away_does_not_keep_others_from_being_migrated(houston, seattle, call):
@@ -302,7 +303,25 @@ def test_an_unknown_channel_is_not_migrated(houston, call):
         (["pipeline", "--channel"], "--channel"),
         (["pipeline", "--company", "EURT"], "EURT"),
         (["pipeline", "--dry-run", "--queue"], "--dry-run"),
-        (["pipeline", "--date", "31.02.2026"], "--date"),
+        (["eod", "--date", "31.02.2026"], "'31.02.2026' is no day"),
+        (["eod", "--date", "2026-02-30"], "--date"),
+        (["validate", "--date", "20260301"], "--date"),
+        (["calculate-statements", "--date", "2026-W10-1"], "--date"),
+        (["post-statements", "--date", ""], "--date"),
+        (["post-statements", "--date", "yesterday\n"], "--date"),
+        (["eod", "--date"], "--date"),
+        (["eod", "--date", "1900-01-01"], "1900-01-01 is no business date"),
+        (["eod", "--date", "2099-01-01"], "2099-01-01 is no business date"),
+        (["eod", "--date", "0001-01-01", "--dry-run"], "0001-01-01 is no business date"),
+        (["verify", "--channel", "houston"], "--channel does not go with verify"),
+        (["verify", "--company", "USRT"], "--company does not go with verify"),
+        (["pipeline", "--date", "2026-03-01"], "--date goes with validate"),
+        (["sync-orders", "--date", "2026-03-01"], "not with sync-orders"),
+        (["pipeline", "--order", "SO-1"], "--order goes with sync-orders; not with pipeline"),
+        (["sync-orders", "--order", "SO-1"], "There is no customer order 'SO-1'."),
+        (["sync-orders", "--order", "SO-1", "--channel", "houston"], "order 'SO-1' in houston."),
+        (["sync-orders", "--order", "\udcff"], "There is no customer order '\\udcff'."),
+        (["sync-orders", "--order", ""], "There is no customer order ''."),
         (["pipeline", "--limit", "-1"], "--limit"),
     ],
 )
@@ -313,6 +332,20 @@ def test_a_wrong_argument_for_a_job_is_one_line_and_nothing_runs(houston, call, 
 
     assert_refused(answer, named)
     assert not JobRun.objects.exists()
+
+
+def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(houston, call):
+    order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
+    make_sale(houston, async_account=make_customer(houston), net_amount="11.00", **order)
+    run("pipeline")
+
+    answer = call("run_job", "sync-orders")
+
+    assert answer.out.splitlines()[-1] == (
+        "sync-orders: nothing_to_do. Nothing was done: 1 failed."
+    )
+    alone = call("run_job", "sync-orders", "--order", "SO-1")
+    assert alone.out.splitlines()[-1].endswith("1 failed. Net amount: not the sum of its lines.")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,8 @@
 """1010: every database of the company is given every account, and nothing newer is overwritten."""
 
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -14,10 +17,13 @@ from stores.models import (
     Delivery,
     DownloadSession,
     GuidMap,
+    Incident,
     JobRun,
 )
+from stores.models.incident import IncidentKind
+from stores.pipeline import download
 from stores.pipeline.accounts import import_account
-from stores.pipeline.download import TABLES, read_part
+from stores.pipeline.outgoing import TABLES, read_parts
 from stores.pipeline.register import add_register
 from tests.make import lookup, make_customer, make_event, query, run
 
@@ -97,16 +103,42 @@ def test_sending_it_again_after_a_lost_note_changes_nothing(store, seattle, ann)
 
 def test_a_part_that_a_channel_knows_is_skipped(store, ann):
     session = uuid4()
-    step = JobRun.objects.create(job="1010").steps.create(position=1, step="1010", database=store)
 
     with visit(store) as channel:
-        _, packages = read_part(step, 0, as_copy=channel.takes_copy)
-        written = [channel.apply(packages, session=session, part=1, job="1010") for _ in range(2)]
+        parts = read_parts("USRT", {store.pk: channel.takes_copy}, 0)
+        packages = parts[store.pk].packages[channel.takes_copy]
+        nonce = channel.state().pair.nonce
+        written = [
+            channel.apply(packages, session=session, part=1, job="1010", nonce=nonce)
+            for _ in range(2)
+        ]
 
     assert len(packages) == len(TABLES)
     assert written == [len(HQ_TABLES), 0]
 
 
+def test_what_databases_lack_alike_is_read_once_and_each_gets_no_more_than_it_lacks(
+    houston, seattle, web
+):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    make_customer(houston, "Bo")
+    run("P-0001")
+    run("sync-customers")
+    Delivery.objects.filter(database=web).update(delivered_version=0)
+
+    parts = read_parts("USRT", {houston.pk: True, seattle.pk: True, web.pk: True}, 0)
+
+    assert parts[houston.pk] is parts[seattle.pk]
+    assert {key: len(part.customers) for key, part in parts.items()} == {
+        houston.pk: 1,
+        seattle.pk: 1,
+        web.pk: 2,
+    }
+    assert run("1010")["counts"] == {"distributed": 4}
+
+
+@pytest.mark.fault("F-49")
 def test_an_older_version_never_overwrites_a_newer_one(store, ann):
     query(
         store,
@@ -122,9 +154,30 @@ def test_an_older_version_never_overwrites_a_newer_one(store, ann):
 def test_an_account_that_a_channel_knows_for_a_guid_is_not_overwritten(store, ann):
     query(store, f"INSERT INTO account_map VALUES ('{ann}', 'USRT', '004711', '{NOW}')")  # noqa: S608
 
-    run("1010")
+    found = run("1010", channels=[store.channel.code])
 
+    assert found["outcome"] == "failed"
     assert account_map(store) == {str(ann): "004711"}
+    assert query(store, "SELECT 1 FROM customer") == []
+    told = Incident.objects.open().get(kind=IncidentKind.FORGOTTEN_ACCOUNT, database=store)
+    assert told.detail["first"] == [
+        {"key": str(ann), "channel": "USRT:004711", "headquarters": "USRT:005001"}
+    ]
+
+
+def test_an_account_that_a_channel_knows_under_another_guid_is_not_overwritten(store, ann):
+    query(
+        store,
+        "INSERT INTO customer (company, account_number, async_account, hq_version)"
+        " VALUES ('USRT', '005001', %s, 0)",
+        str(uuid4()),
+    )
+
+    found = run("1010", channels=[store.channel.code])
+
+    assert "holds another account" in found["message"]
+    assert query(store, "SELECT 1 FROM account_map") == []
+    assert run("1010", channels=[store.channel.code])["message"].endswith("is closed.")
 
 
 def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
@@ -214,3 +267,41 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
 
     assert lookup(web) == []
     assert not Delivery.objects.filter(database=web).exists()
+
+
+def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
+    send, write = download.send, download.Receiver.write
+    written: list[str] = []
+
+    def slowly(receiver, *args) -> None:
+        while receiver.parts.empty():
+            time.sleep(0.01)
+        # The main thread has read all there is, and waits.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.3)
+        write(receiver, *args)
+        written.append("in time")
+
+    def watched(steps) -> None:
+        try:
+            send(steps)
+        finally:
+            written.append("left")
+
+    monkeypatch.setattr(download.Receiver, "write", slowly)
+    monkeypatch.setattr(download, "send", watched)
+
+    assert run("1010")["outcome"] == "cancelled"
+    assert written == ["in time", "left"]
+    account = GuidMap.objects.get(async_account=ann).customer.account_number
+    assert [shown for shown, _ in lookup(store)] == [account]
+
+
+def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
+    def wrapped(*_: object) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr(download, "feed", wrapped)
+
+    assert run("1010")["outcome"] == "cancelled"
+    assert JobRun.objects.newest_first()[0].error == ""

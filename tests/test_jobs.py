@@ -21,12 +21,14 @@ from rq.webhook import Webhook
 
 from stores import doorbell, jobs, schedule
 from stores.channeldb.connection import connect
+from stores.jobs.claiming import claim
 from stores.locks import Locks, heartbeat, name_of
 from stores.models import (
     AsyncCustomer,
     Company,
     Delivery,
     GuidMap,
+    Incident,
     JobRun,
     Quarantine,
     RunStep,
@@ -184,8 +186,8 @@ def test_a_run_whose_process_died_is_marked_lost_at_once_and_a_successor_follows
 
 def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
     dead = claimed()
-    [_, (_, step), *_] = jobs.plan(dead)
-    step.begin()
+    jobs.plan(dead)
+    claim(dead, PIPELINE.steps[0], "gone")
     UploadSession.objects.create(run=dead, database=houston, status="available")
 
     jobs.bury(dead)
@@ -226,6 +228,24 @@ def test_a_claim_is_won_once(hq):
     assert len([run for run in found if run is not None]) == 1
 
 
+@pytest.mark.fault("F-45")
+def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popup):
+    make_customer(houston, "Ann")
+    make_customer(popup, "Bo")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off;
+               SET enable_hashagg = off; SET enable_sort = off; SET enable_memoize = off;
+               SET enable_indexscan = off; SET enable_bitmapscan = off"""
+        )
+        try:
+            found = run("P-0001")
+        finally:
+            cursor.execute("RESET ALL")
+
+    assert [step["counts"].get("staged") for step in found["steps"]] == [1, 1]
+
+
 def test_a_second_ring_for_a_run_does_nothing(houston):
     waiting = jobs.start(PIPELINE).run
     jobs.execute(str(waiting.pk))
@@ -247,7 +267,8 @@ def test_every_claim_draws_a_higher_fencing_number(hq):
 
 def test_a_run_that_was_taken_over_writes_nothing_any_more(houston):
     dead = claimed()
-    [(_, step), *_] = jobs.plan(dead)
+    jobs.plan(dead)
+    [step] = claim(dead, PIPELINE.steps[0], "gone")
     jobs.bury(dead)
 
     with pytest.raises(RunLost), step.chunk():
@@ -276,8 +297,10 @@ def test_the_heartbeat_renews_the_lease_of_a_long_step(hq, settings):
     settings.RUN_HEARTBEAT_S = 0.01
     live = claimed()
 
-    with Locks() as locks, heartbeat(locks, live.pk, live.fencing_no):
-        until(lambda: JobRun.objects.get().heartbeat_at > live.heartbeat_at, 30)
+    with Locks() as locks:
+        JobRun.objects.update(worker=locks.worker)
+        with heartbeat(locks, live.pk):
+            until(lambda: JobRun.objects.get().heartbeat_at > live.heartbeat_at, 30)
 
     assert JobRun.objects.get().lease_until > live.lease_until
 
@@ -324,6 +347,7 @@ def test_two_healers_at_once_make_one_successor(hq):
     assert JobRun.objects.count() == 2
 
 
+@pytest.mark.fault("F-37")
 def test_heal_rings_again_for_a_run_of_which_the_queue_lost_the_message(queue):
     waiting = jobs.start_and_ring(PIPELINE).run
     queue.connection.flushall()
@@ -346,6 +370,8 @@ def test_heal_gives_up_after_the_last_attempt(hq):
 
     assert status_of(run) == "lost"
     assert JobRun.objects.count() == jobs.MOST_ATTEMPTS
+    [incident] = Incident.objects.open()
+    assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(run.pk)})
 
 
 def test_heal_does_not_follow_a_lost_run_that_was_asked_to_stop(hq):
@@ -561,6 +587,7 @@ def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
     assert JobRun.objects.get().rung_at is None
 
 
+@pytest.mark.fault("F-39")
 def test_a_run_started_without_the_queue_is_rung_for_once_it_is_back(queue, queue_away):
     waiting = jobs.start_and_ring(PIPELINE).run
     JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
@@ -592,6 +619,7 @@ def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
 
     assert ended.returncode == 0
     assert not (tmp_path / "made").exists()
+    assert Incident.objects.get().kind == "message_refused"
     assert status_of(waiting) == "nothing_to_do"
 
 
@@ -629,6 +657,7 @@ class Impatient(threading.Event):
         return super().wait(0.001)
 
 
+@pytest.mark.fault("F-08")
 def test_of_two_schedulers_one_acts(hq, monkeypatch):
     acted = []
     monkeypatch.setattr(schedule, "start_pipeline", lambda: acted.append(threading.get_ident()))
@@ -647,7 +676,7 @@ def test_of_two_schedulers_one_acts(hq, monkeypatch):
     for thread in threads:
         thread.join(60)
 
-    assert len(acted) == 1
+    assert len(set(acted)) == 1
 
 
 def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch):
@@ -661,7 +690,7 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
 
         schedule.stand_by_or_act(second, Impatient(3), print)
 
-    assert acted == ["second"]
+    assert set(acted) == {"second"}
 
 
 def test_a_scheduler_starts_the_pipeline_and_a_worker_runs_it(houston, queue):

@@ -211,6 +211,7 @@ def lose(ledger: JobRun) -> JobRun:
     return JobRun.objects.get(successor_of=ledger)
 
 
+@pytest.mark.fault("F-01", "F-02", "F-03")
 @pytest.mark.timeout(240)
 def test_killing_the_worker_or_its_horse_loses_and_doubles_nothing(shops):
     opened, dice = shops(), Random(2027)  # noqa: S311 - no secret

@@ -1,11 +1,13 @@
 """The command `quarantine list`: every row that waits for a person, and never a value of one."""
 
 import json
+from io import StringIO
+from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, execute_from_command_line
 
-from stores.models import NumberSequence, Quarantine
+from stores.models import AsyncAttribute, AttributeDefinition, NumberSequence, Quarantine
 from tests.make import make_customer, make_event, run
 
 
@@ -55,7 +57,14 @@ def test_only_the_rows_of_one_channel_or_reason_are_listed(houston, popup, comma
 def test_settled_rows_are_listed_only_with_all(houston, command):
     make_customer(houston, phone="none")
     run("P-0001")
-    Quarantine.objects.update(status="dismissed")
+    command(
+        "quarantine",
+        "dismiss",
+        "--cause",
+        "houston:async_customer:phone_format:phone",
+        "--reason",
+        "a test",
+    )
 
     assert listed(command) == []
     assert [row["status"] for row in listed(command, "--all")] == ["dismissed"]
@@ -76,21 +85,106 @@ def test_an_empty_list_is_one_line(hq, command):
     assert command("quarantine", "list") == "0 rows.\n"
 
 
-@pytest.mark.parametrize("word", ["show", "release", "dismiss"])
-def test_what_the_command_cannot_do_yet_is_refused_with_status_2(word, capsys):
-    with pytest.raises(SystemExit) as end:
-        call_command("quarantine", word, "1")
+def test_causes_count_what_failed_alike(houston, popup, command):
+    for channel in (houston, houston, popup):
+        make_customer(channel, phone="none")
+    run("P-0001")
 
-    assert end.value.code == 2
-    assert f"invalid choice: '{word}'" in capsys.readouterr().err
+    causes = json.loads(command("quarantine", "causes", "--json"))["causes"]
+
+    assert [(cause["rows"], cause["cause"]) for cause in causes] == [
+        (2, "houston:async_customer:phone_format:phone"),
+        (1, "popup:async_customer:phone_format:phone"),
+    ]
+
+
+def test_show_tells_one_row_in_full(store, command):
+    make_customer(store, "Ann", phone="none")
+    run("P-0001")
+    (row,) = listed(command)
+
+    shown = json.loads(command("quarantine", "show", row["id"], "--json"))
+
+    assert (shown["field"], shown["values"]["phone"]) == ("phone", "none")
+    assert "<-- see the reason" in command("quarantine", "show", row["id"])
+
+
+def test_what_still_breaks_a_rule_stays_open_and_the_command_says_so(store, command, capsys):
+    make_customer(store, phone="none")
+    run("P-0001")
+    (row,) = listed(command)
+
+    with pytest.raises(SystemExit) as end:
+        call_command("quarantine", "release", row["id"], "--json")
+
+    assert end.value.code == 1
+    assert json.loads(capsys.readouterr().out) == {"released": 0, "left": [row["id"]]}
+    assert Quarantine.objects.get().attempts == 2
+
+
+def test_all_of_one_cause_are_released_at_once(store, command):
+    definition = AttributeDefinition.objects.create(
+        company=store.channel.company, name="HAT", options=["S"]
+    )
+    for _ in range(3):
+        make_event("attribute", store, async_account=uuid4(), attribute="HAT", value="XXL")
+    run("P-0001")
+    definition.options = ["S", "XXL"]
+    definition.save()
+    cause = f"{store.label}:async_attribute:attribute_invalid:value"
+
+    told = command("quarantine", "release", "--cause", cause)
+
+    assert told == "3 released, 0 still open.\n"
+    assert AsyncAttribute.objects.filter(status="pending").count() == 3
+
+
+def test_dismissed_rows_say_why(houston, command):
+    make_customer(houston, phone="none")
+    run("P-0001")
+    (row,) = listed(command)
+
+    told = command("quarantine", "dismiss", row["id"], "--reason", "test till")
+
+    assert told == "1 dismissed, 0 still open.\n"
+    assert Quarantine.objects.get().settled_because == "test till"
+
+
+def test_a_row_that_stays_open_is_named_with_its_reason(houston):
+    make_customer(houston, phone="none")
+    run("P-0001")
+    said = StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("quarantine", "release", str(Quarantine.objects.get().pk), stdout=said)
+
+    line, total = said.getvalue().splitlines()
+    assert line.endswith("phone: not a phone number.")
+    assert total == "0 released, 1 still open."
+
+
+def test_without_an_action_only_the_action_is_asked_for(hq, capsys):
+    with pytest.raises(SystemExit):
+        execute_from_command_line(["manage.py", "quarantine"])
+
+    assert capsys.readouterr().err.endswith("the following arguments are required: action\n")
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["list", "--channel", "nowhere"], "No channel is called nowhere."),
+        (["list", "--channel", "nowhere"], "There is no channel 'nowhere'."),
         (["list", "--reason", "bad_luck"], "No reason is called bad_luck."),
-        (["list", "--channel", ""], "No channel is called ."),
+        (["list", "--channel", ""], "There is no channel ''."),
+        (["list", "7"], "list takes no ID."),
+        (["show"], "show takes one ID."),
+        (["show", "7"], "No row has the id 7."),
+        (["show", "<b>"], "No row has the id <b>."),
+        (["release"], "release takes IDs, or --cause."),
+        (["release", "7", "--cause", "a:b:c:d"], "release takes IDs, or --cause."),
+        (["release", "--cause", "a"], "--cause: CHANNEL:TABLE:REASON:FIELD, as causes lists."),
+        (["dismiss", "7"], "dismiss takes --reason, in your words."),
+        (["dismiss", "7", "--reason", " "], "dismiss takes --reason, in your words."),
     ],
 )
 def test_wrong_arguments_end_with_one_line_and_status_2(hq, words, sentence):

@@ -338,19 +338,6 @@ def test_a_channel_that_is_down_stays_owed_while_the_others_go_on(store, seattle
     assert lookup(seattle) == [("005001", "Ann")]
 
 
-def test_of_two_primary_addresses_the_later_event_wins(store):
-    guid = make_customer(store, "Ann")
-    make_event("address", store, async_account=guid, is_primary=True, city="Old")
-    run("pipeline")
-    make_event("address", store, async_account=guid, is_primary=True, city="New")
-
-    run("pipeline")
-
-    primaries = CustomerAddress.objects.filter(is_primary=True)
-    assert [address.city for address in primaries] == ["New"]
-    assert sorted(query(store, "SELECT city FROM customer_address WHERE is_primary")) == [("New",)]
-
-
 def test_a_till_clock_in_the_future_does_not_win_over_a_later_edit_of_the_same_till(store):
     tomorrow = timezone.now() + timedelta(days=365)
     guid = make_customer(store, "Ann", occurred_at=tomorrow)

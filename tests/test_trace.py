@@ -324,13 +324,28 @@ def test_a_pending_customer_is_found_by_what_people_remember(houston, ref):
     assert told(ref).async_accounts == [str(guid)]
 
 
-@pytest.mark.parametrize("ref", ["009999", "no\0body", "", "@", "{}", str(UUID(int=1)), "\udcff"])
+@pytest.mark.parametrize("ref", ["009999", "no\0body", "@", "{}", str(UUID(int=1)), "\udcff"])
 def test_an_unknown_reference_ends_with_one_line_and_status_1(houston, ref):
     with pytest.raises(CommandError) as error:
         call_command("trace", ref)
 
     assert error.value.returncode == 1
     assert str(error.value) == "Nobody is known by this reference."
+
+
+@pytest.mark.parametrize("ref", ["", "  "])
+def test_a_reference_that_is_empty_is_a_wrong_argument(hq, ref):
+    with pytest.raises(CommandError, match="Name a GUID") as error:
+        call_command("trace", ref)
+
+    assert error.value.returncode == 2
+
+
+def test_a_company_that_does_not_exist_is_told(houston):
+    with pytest.raises(CommandError, match="before the colon is no company"):
+        call_command("trace", "NOPE:C-000001")
+    with pytest.raises(CommandError, match=r"by this reference\.$"):
+        call_command("trace", f"{houston.channel.company_id}:C-000001")
 
 
 def test_several_people_with_one_phone_are_listed_and_the_newest_is_the_json(houston, command):

@@ -422,6 +422,12 @@ def test_the_command_says_what_it_wrote_and_its_seed(channel):
     assert said.count("\n") == 1
 
 
+def test_the_command_says_how_many_faulty_sales_go_to_quarantine_and_how_many_break_a_rule(houston):
+    said = command("houston", "--sales", "6", "--faulty", "1")
+
+    assert "), 6 sales and orders faulty (2 to quarantine, 4 to break a rule). Seed " in said
+
+
 def test_the_command_called_twice_without_a_seed_makes_twenty_customers(channel):
     for _ in range(2):
         command(channel.channel.code, "--customers", "10")
@@ -450,6 +456,10 @@ def test_the_command_prints_one_document(channel):
         ["houston", "--customers", "1", "--faulty", "nan"],
         ["houston", "--customers", "1", "--seed", "x"],
         ["houston", "--customers", "1", "--register", "till-9"],
+        ["houston"],
+        ["houston", "--sales", ""],
+        ["houston", "--customers", "5", "--sales", "1", "--seed", "3"],
+        ["houston", "--customers", "5", "--orders", "1", "--seed", "-1"],
     ],
 )
 def test_wrong_arguments_are_one_line_and_status_two(words, houston):
@@ -459,6 +469,14 @@ def test_wrong_arguments_are_one_line_and_status_two(words, houston):
     assert refused.value.returncode == 2
     assert "\n" not in str(refused.value)
     assert counts(houston).total() == 0
+
+
+def test_a_seed_for_sales_that_names_no_day_is_refused_with_one_that_does(houston):
+    with pytest.raises(CommandError, match=r"such as \d{8}000003:") as refused:
+        command("houston", "--sales", "1", "--seed", "3")
+
+    (better,) = re.findall(r"\d{14}", str(refused.value))
+    assert "1 retail_transaction" in command("houston", "--sales", "1", "--seed", better)
 
 
 def test_a_channel_out_of_reach_is_one_line_and_status_one(houston):

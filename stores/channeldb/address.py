@@ -17,36 +17,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from django.conf import settings
 
 from stores.channeldb.errors import ChannelMisconfigured
+from stores.channeldb.limits import LimitedConnection, WatchedConnection, WatchedCursor
 
-# Longer work, such as COPY of a large backlog, says SET LOCAL statement_timeout for itself.
-STATEMENT_TIMEOUT_S = 30
-CONNECT_TIMEOUT_S = 5
-LOCK_TIMEOUT_S = 5
-IDLE_TIMEOUT_S = 60
-# Messages and dates as Django expects them, whatever the server's own defaults are.
-SESSION = (
-    f"-c statement_timeout={STATEMENT_TIMEOUT_S}s -c lock_timeout={LOCK_TIMEOUT_S}s"
-    f" -c idle_in_transaction_session_timeout={IDLE_TIMEOUT_S}s"
-    " -c search_path=public -c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=postgres"
-)
-POSTGRESQL_OPTIONS = {
-    "connect_timeout": CONNECT_TIMEOUT_S,
-    "application_name": "syncline-channel",
-    "options": SESSION,
-    "keepalives": 1,
-    "keepalives_idle": 10,
-    "keepalives_interval": 3,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 15_000,
-}
-SQLITE_OPTIONS = {
-    "timeout": LOCK_TIMEOUT_S,
-    "transaction_mode": "IMMEDIATE",
-    # A register's power may fail: FULL keeps what was committed. Its file is not ours, so nothing
-    # in its schema may call functions that reach outside, and damaged pages must be noticed.
-    "init_command": "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
-    " PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
-}
 # What a URL may say beyond the address; hostaddr, options, service and passfile are not among it.
 URL_PARAMETERS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "require_auth"}
 ENVIRONMENT_NAME = re.compile(r"CHANNEL_DSN_[A-Z0-9_]{1,100}")
@@ -70,6 +42,48 @@ class Database(Protocol):
     @property
     def label(self) -> str:
         """Its name for people, such as "houston" or "houston/till-1"."""
+
+
+def postgresql_options() -> dict[str, Any]:
+    """Time limits, and messages and dates as Django expects them, whatever the server's defaults.
+
+    Longer work says limits.allow_time() for itself.
+    """
+    session = {
+        "statement_timeout": f"{settings.CHANNEL_STATEMENT_S}s",
+        "lock_timeout": f"{settings.CHANNEL_LOCK_S}s",
+        "idle_in_transaction_session_timeout": f"{settings.CHANNEL_IDLE_S}s",
+        # pg_catalog comes before it by itself; a channel with things of its own there is refused.
+        "search_path": "public",
+        "TimeZone": "UTC",
+        "DateStyle": "ISO",
+        "IntervalStyle": "postgres",
+    }
+    return {
+        "connection_factory": WatchedConnection,
+        "cursor_factory": WatchedCursor,
+        "connect_timeout": settings.CHANNEL_CONNECT_S,
+        "application_name": "syncline-channel",
+        "client_encoding": "UTF8",
+        "options": " ".join(f"-c {name}={value}" for name, value in session.items()),
+        "keepalives": 1,
+        "keepalives_idle": 10,
+        "keepalives_interval": 3,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+    }
+
+
+def sqlite_options() -> dict[str, Any]:
+    """Time limits, and a file that is not ours: its schema calls nothing that reaches outside."""
+    return {
+        "factory": LimitedConnection,
+        "timeout": settings.CHANNEL_LOCK_S,
+        "transaction_mode": "IMMEDIATE",
+        # A register's power may fail: FULL keeps what was committed. Damaged pages must be noticed.
+        "init_command": "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+        " PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL",
+    }
 
 
 def connection_settings(database: Database) -> dict[str, Any]:
@@ -157,7 +171,7 @@ def sqlite_settings(path: Path) -> dict[str, Any]:
     return {
         "ENGINE": "django.db.backends.sqlite3",
         "NAME": f"{path.as_uri()}?mode=rw",
-        "OPTIONS": dict(SQLITE_OPTIONS),
+        "OPTIONS": sqlite_options(),
     }
 
 
@@ -180,7 +194,7 @@ def embedded_settings(name: str) -> dict[str, Any]:
         "USER": "syncline",
         "HOST": str(settings.EMBEDDED.sockets),
         "PORT": "5432",
-        "OPTIONS": dict(POSTGRESQL_OPTIONS),
+        "OPTIONS": postgresql_options(),
     }
 
 
@@ -215,7 +229,7 @@ def read_postgresql_url(url: str) -> dict[str, Any]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": one_host(host),
         "PORT": str(port or query.get("port", "")),
-        "OPTIONS": POSTGRESQL_OPTIONS | transport(host, bool(parts.password), query),
+        "OPTIONS": postgresql_options() | transport(host, bool(parts.password), query),
     }
 
 

@@ -6,6 +6,7 @@ tests. Inside the block `Model.objects.using(alias)`, `atomic(using=alias)` and,
 driver's own connection `connections[alias].connection` work.
 """
 
+import re
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -26,17 +27,22 @@ from stores.channeldb.address import Database, connection_settings, till_url
 from stores.channeldb.errors import (
     ChannelAlreadyOpen,
     ChannelBusy,
+    ChannelDrifted,
     ChannelError,
     ChannelMisconfigured,
     ChannelNotChosen,
     ChannelUnmigrated,
     ChannelUnreachable,
 )
+from stores.channeldb.fingerprint import differences
+from stores.channeldb.hosts import pinned
+from stores.channeldb.limits import allow_time
 from stores.channeldb.router import ALIAS, APP
 
 __all__ = [
     "ChannelAlreadyOpen",
     "ChannelBusy",
+    "ChannelDrifted",
     "ChannelError",
     "ChannelMisconfigured",
     "ChannelNotChosen",
@@ -54,21 +60,35 @@ DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 BUSY = (ChannelBusy, "is busy")
 READ_ONLY = (ChannelUnreachable, "is read-only")
 FULL = (ChannelUnreachable, "has no room left")
+CROWDED = (ChannelBusy, "has no connection left: too many are open")
+SLOW = (ChannelBusy, "is too slow: a statement took longer than it may")
+DAMAGED = (ChannelUnreachable, "has a damaged file")
+FOREIGN = (ChannelUnreachable, "has a file that is no SQLite database")
+LOSSY = (ChannelMisconfigured, "keeps its text in an encoding that cannot hold every name")
+NO_TEXT = (ChannelMisconfigured, "holds bytes that are no text in its encoding")
 FORBIDDEN = (ChannelMisconfigured, "does not allow this to the role that HQ uses")
 MEANINGS: dict[str | int, tuple[type[ChannelError], str]] = {
     errorcodes.LOCK_NOT_AVAILABLE: BUSY,
     errorcodes.DEADLOCK_DETECTED: BUSY,
     errorcodes.SERIALIZATION_FAILURE: BUSY,
-    errorcodes.QUERY_CANCELED: BUSY,
+    errorcodes.QUERY_CANCELED: SLOW,
     errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT: BUSY,
     errorcodes.READ_ONLY_SQL_TRANSACTION: READ_ONLY,
     errorcodes.DISK_FULL: FULL,
+    errorcodes.TOO_MANY_CONNECTIONS: CROWDED,
     errorcodes.INSUFFICIENT_PRIVILEGE: FORBIDDEN,
+    errorcodes.UNTRANSLATABLE_CHARACTER: LOSSY,
+    errorcodes.CHARACTER_NOT_IN_REPERTOIRE: NO_TEXT,
     sqlite3.SQLITE_BUSY: BUSY,
     sqlite3.SQLITE_LOCKED: BUSY,
     sqlite3.SQLITE_READONLY: READ_ONLY,
     sqlite3.SQLITE_FULL: FULL,
+    sqlite3.SQLITE_INTERRUPT: SLOW,
+    sqlite3.SQLITE_CORRUPT: DAMAGED,
+    sqlite3.SQLITE_NOTADB: FOREIGN,
 }
+# Of a connection that the server turns away the driver keeps the words and drops the state.
+TURNED_AWAY = re.compile(r"FATAL: .*(too many (connections|clients)|connection slots are reserved)")
 # Classes of states, and SQLite's codes, that are about the server, the file or the line.
 TROUBLE_CLASSES = ("08", "53", "57", "58")
 SQLITE_TROUBLES = {
@@ -80,7 +100,10 @@ SQLITE_TROUBLES = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_INTERRUPT,
 }
+# What a check of a whole file may take, in seconds.
+WHOLE_FILE_S = 600
 
 _open = threading.local()
 
@@ -89,17 +112,20 @@ _open = threading.local()
 def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str]:
     """Open the channel's database in this thread and yield its alias, such as "channel-7".
 
-    With `migrate` the tables may still be missing. Trouble with the channel inside the block comes
-    out as ChannelUnreachable; errors of HQ's own database and of single rows pass as they are.
+    With `migrate` the tables may still be missing, or other ones. Trouble with the channel inside
+    the block comes out as ChannelUnreachable; errors of HQ's own database and of single rows pass
+    as they are.
 
     Errors: ChannelNotChosen, ChannelMisconfigured, ChannelUnreachable, ChannelUnmigrated,
-    ChannelAlreadyOpen.
+    ChannelDrifted, ChannelAlreadyOpen.
     """
     if database is None or database.pk is None:
         raise ChannelNotChosen
     alias = alias_of(database)
     with opened(database, alias) as wrapper:
         require_channel(database, wrapper, migrate=migrate)
+        if not migrate:
+            require_schema(database, wrapper)
         at_first = wrapper.connection
         try:
             yield alias
@@ -120,7 +146,7 @@ def opened(database: Database, alias: str) -> Iterator[BaseDatabaseWrapper]:
     here = _open.__dict__.setdefault("aliases", set())
     if alias in here:
         raise ChannelAlreadyOpen(f"Channel {database.label} is open in this thread already.")
-    wrapper = new_wrapper(alias, connection_settings(database))
+    wrapper = new_wrapper(alias, pinned(database, connection_settings(database)))
     here.add(alias)
     connections[alias] = wrapper
     try:
@@ -178,6 +204,35 @@ def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate
         )
 
 
+def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+    """Refuse tables that were changed, before anything is read of them.
+
+    Errors: ChannelDrifted, whose sentence names the first difference; ChannelUnreachable.
+    """
+    with translated(database, always=True):
+        found = differences(wrapper)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise ChannelDrifted(
+            f"Channel {database.label}: its tables were changed: {found[0]}{more}.", found
+        )
+
+
+def require_whole_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+    """Refuse a damaged SQLite file: asked at first contact, and after a visit that failed.
+
+    Errors: ChannelUnreachable.
+    """
+    if wrapper.vendor != "sqlite":
+        return
+    allow_time(wrapper, WHOLE_FILE_S)
+    with translated(database, always=True), wrapper.cursor() as cursor:
+        cursor.execute("PRAGMA quick_check(1)")
+        if cursor.fetchone()[0] != "ok":
+            kind, words = DAMAGED
+            raise kind(f"Channel {database.label} {words}.")
+
+
 def applied_migrations(wrapper: BaseDatabaseWrapper) -> set[tuple[str, str]]:
     """App and name of the migrations that the database has seen; empty without their table."""
     exists = {
@@ -218,7 +273,7 @@ def raise_translated(database: Database, error: Exception) -> NoReturn:
 
     Errors: ChannelUnreachable, ChannelBusy, ChannelMisconfigured.
     """
-    otherwise = (ChannelUnreachable, "cannot be reached")
+    otherwise = CROWDED if is_crowded(error) else (ChannelUnreachable, "cannot be reached")
     kind, words = MEANINGS.get(sqlstate(error) or sqlite_code(error), otherwise)
     raise kind(f"Channel {database.label} {words}.") from None
 
@@ -232,6 +287,11 @@ def is_trouble(error: Exception) -> bool:
         return sqlite_code(error) in SQLITE_TROUBLES
     # Without a state the server did not speak: the line is gone, or was closed before.
     return isinstance(driver, (psycopg2.OperationalError, psycopg2.InterfaceError))
+
+
+def is_crowded(error: Exception) -> bool:
+    """Whether a server, in English, let us not in because too many are there already."""
+    return bool(TURNED_AWAY.search(str(driver_error(error))))
 
 
 def came_from(ours: tuple[Any, ...], error: Exception) -> bool:

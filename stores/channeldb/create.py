@@ -12,7 +12,12 @@ from psycopg2 import errors, sql
 
 from stores.channeldb import address
 from stores.channeldb.address import Database
-from stores.channeldb.connection import applied_migrations, connect, translated
+from stores.channeldb.connection import (
+    applied_migrations,
+    connect,
+    require_whole_file,
+    translated,
+)
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
 from stores.channeldb.models import ChannelSetting
 from stores.channeldb.router import APP
@@ -48,16 +53,6 @@ def create_file(database: Database) -> None:
         raise ChannelUnreachable(f"Channel {database.label}: its file cannot be made.") from None
 
 
-def require_whole_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
-    """Refuse a damaged SQLite file at first contact. Errors: ChannelUnreachable."""
-    if wrapper.vendor != "sqlite":
-        return
-    with wrapper.cursor() as cursor:
-        cursor.execute("PRAGMA quick_check(1)")
-        if cursor.fetchone()[0] != "ok":
-            raise ChannelUnreachable(f"Channel {database.label}: its file is damaged.")
-
-
 def create_embedded(database: Database) -> None:
     """Make the database in the embedded server unless it is there."""
     name = address.embedded_name(database)
@@ -67,7 +62,7 @@ def create_embedded(database: Database) -> None:
             user="syncline",
             host=str(settings.EMBEDDED.sockets),
             port=5432,
-            connect_timeout=address.CONNECT_TIMEOUT_S,
+            connect_timeout=settings.CHANNEL_CONNECT_S,
         )
         try:
             server.autocommit = True

@@ -3,6 +3,8 @@
 Never a driver's text: it may quote a row, an address or a password.
 """
 
+from collections.abc import Sequence
+
 
 class ChannelError(Exception):
     """The channel's database cannot be used."""
@@ -31,5 +33,17 @@ class ChannelUnmigrated(ChannelError):
     """The channel's database has no Syncline tables, or old ones."""
 
 
+class ChannelDrifted(ChannelError):
+    """The tables of the channel's database are not as Syncline made them."""
+
+    def __init__(self, message: str = "", differences: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.differences = list(differences)
+
+
 class ChannelAlreadyOpen(ChannelError):
     """The channel is open in this thread already: pass its alias on instead of opening it again."""
+
+
+class ChannelBlocked(ChannelError):
+    """The channel's database is not visited until a person has closed its incident."""

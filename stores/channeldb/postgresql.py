@@ -1,7 +1,7 @@
 """A visit to a channel on PostgreSQL: COPY in both directions."""
 
+import json
 from collections.abc import Sequence
-from io import BytesIO
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +9,23 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors, sql
 
-from stores.channeldb.visit import Events, Package, Source, Target
-
-BLOCK = 1 << 18
+from stores.channeldb.copying import BatchTooLarge, copy_in, copy_out, names, qualified
+from stores.channeldb.limits import LARGEST_VALUE
+from stores.channeldb.rights import surplus_rights
+from stores.channeldb.unmappable import copy_parts, read_around_unmappable
+from stores.channeldb.visit import (
+    LISTED,
+    Contradiction,
+    Events,
+    NonceRefused,
+    Package,
+    Pair,
+    Source,
+    State,
+    Target,
+    state_of,
+)
+from stores.crash import crash_here
 
 
 class PostgreSQLVisit:
@@ -20,24 +34,74 @@ class PostgreSQLVisit:
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
 
+    def surplus_rights(self) -> list[str]:
+        return surplus_rights(self.wrapper)
+
+    def state(self) -> State | None:
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(
+                "SELECT database_id, epoch, nonce, account_high::text FROM public.exchange_state"
+            )
+            return state_of(cursor.fetchall())
+
+    def fence(self, seen: Pair, pair: Pair) -> bool:
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            # FOR UPDATE waits also for visits that acknowledge at this moment: see _require.
+            cursor.execute("SELECT 1 FROM public.exchange_state FOR UPDATE")
+            cursor.execute(
+                "UPDATE public.exchange_state SET epoch = %s, nonce = %s, updated_at = now() "
+                "WHERE epoch = %s AND nonce = %s",
+                [pair.epoch, str(pair.nonce), seen.epoch, str(seen.nonce)],
+            )
+            return bool(cursor.rowcount)
+
+    def _require(self, cursor: Any, nonce: UUID) -> None:
+        """Go on only if no later visit has come; none can until this transaction ends.
+
+        A key share, so that one visit may acknowledge while another applies.
+        """
+        cursor.execute(
+            "SELECT 1 FROM public.exchange_state WHERE nonce = %s FOR KEY SHARE", [str(nonce)]
+        )
+        if not cursor.fetchone():
+            raise NonceRefused
+
     def read_events(
         self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
     ) -> list[Events]:
-        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
-            # One snapshot for all tables: a child is never seen without its earlier parent.
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            return [
-                self._read(cursor, source, limit, beyond.get(source.table, 0)) for source in sources
-            ]
+        while True:
+            try:
+                with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+                    # One snapshot for all tables: a child is never seen without its parent.
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    return [
+                        self._read(cursor, source, limit, beyond.get(source.table, 0))
+                        for source in sources
+                    ]
+            except BatchTooLarge:
+                limit = max(1, limit // 8)
 
     def _read(self, cursor: Any, source: Source, limit: int, beyond: int) -> Events:
         waiting = sql.SQL(
-            "FROM {} WHERE acknowledged_at IS NULL AND replication_counter > {} "
+            "FROM {} WHERE acknowledged_at IS NULL AND replication_counter > {} AND {} <= {} "
             "ORDER BY replication_counter LIMIT {}"
-        ).format(qualified(source.table), sql.Literal(beyond), sql.Literal(limit))
-        rows, data = copy_out(cursor, sql.SQL("SELECT {} ").format(names(source.columns)) + waiting)
+        ).format(
+            qualified(source.table),
+            sql.Literal(beyond),
+            size_of(source),
+            sql.Literal(LARGEST_VALUE),
+            sql.Literal(limit),
+        )
+        try:
+            with transaction.atomic(using=self.wrapper.alias):
+                rows, data = copy_out(
+                    cursor, sql.SQL("SELECT {} ").format(names(source.columns)) + waiting
+                )
+                parts = copy_parts(cursor, source, waiting)
+        except (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter):
+            return read_around_unmappable(cursor, source, waiting)
         if not rows:
-            return Events(source.table)
+            return Events(source.table, left=self._too_large(cursor, source))
         _, ids = copy_out(cursor, sql.SQL("SELECT event_id ") + waiting)
         cursor.execute(
             sql.SQL(
@@ -45,10 +109,34 @@ class PostgreSQLVisit:
             ).format(waiting)
         )
         last = cursor.fetchone()[0]
-        return Events(source.table, rows, data, binary=True, last_counter=last, keys=ids)
+        return Events(
+            source.table, rows, data, binary=True, last_counter=last, keys=ids, parts=parts
+        )
 
-    def acknowledge(self, events: Sequence[Events]) -> None:
+    def _too_large(self, cursor: Any, source: Source) -> list[int]:
+        """Rows that wait and are too large to be carried; asked when no others wait."""
+        cursor.execute(
+            sql.SQL(
+                "SELECT replication_counter FROM {} WHERE acknowledged_at IS NULL AND {} > {} "
+                "ORDER BY 1 LIMIT {}"
+            ).format(
+                qualified(source.table),
+                size_of(source),
+                sql.Literal(LARGEST_VALUE),
+                sql.Literal(LISTED),
+            )
+        )
+        return [counter for (counter,) in cursor.fetchall()]
+
+    def event_ids(self, table: str) -> tuple[bytes, bool]:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            _, data = copy_out(cursor, sql.SQL("SELECT event_id FROM {}").format(qualified(table)))
+            return data, True
+
+    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
+        vanished: dict[str, int] = {}
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
             for batch in events:
                 held = f"held_{batch.table}"
                 cursor.execute(
@@ -60,12 +148,50 @@ class PostgreSQLVisit:
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {} e SET acknowledged_at = now() FROM {} held "
-                        "WHERE e.event_id = held.event_id AND e.acknowledged_at IS NULL"
-                    ).format(qualified(batch.table), sql.Identifier(held))
+                        "WHERE e.event_id = held.event_id AND e.acknowledged_at IS NULL "
+                        "AND e.replication_counter <> ALL (%s)"
+                    ).format(qualified(batch.table), sql.Identifier(held)),
+                    [batch.waiting],
                 )
+                if cursor.rowcount < batch.total and (gone := self._gone(cursor, batch, held)):
+                    vanished[batch.table] = gone
+            crash_here("upload:before_acknowledge")
+        return vanished
 
-    def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
+    def _gone(self, cursor: Any, batch: Events, held: str) -> int:
+        """How many of the rows are not there any more."""
+        cursor.execute(
+            sql.SQL(
+                "SELECT count(*) FROM {} held WHERE NOT EXISTS "
+                "(SELECT FROM {} e WHERE e.event_id = held.event_id)"
+            ).format(sql.Identifier(held), qualified(batch.table))
+        )
+        return int(cursor.fetchone()[0])
+
+    def reopen(self, table: str, counters: Sequence[int], *, nonce: UUID) -> int:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
+            cursor.execute(
+                sql.SQL(
+                    "UPDATE {} SET acknowledged_at = NULL "
+                    "WHERE replication_counter = ANY(%s) AND acknowledged_at IS NOT NULL"
+                ).format(qualified(table)),
+                [list(counters)],
+            )
+            return int(cursor.rowcount)
+
+    def apply(
+        self,
+        packages: Sequence[Package],
+        *,
+        session: UUID,
+        part: int,
+        job: str,
+        nonce: UUID,
+        high: dict[str, int] | None = None,
+    ) -> int:
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
             cursor.execute(
                 "INSERT INTO public.applied_session (session_id, part, job, rows, applied_at) "
                 "VALUES (%s, %s, %s, 0, now()) ON CONFLICT DO NOTHING",
@@ -78,7 +204,21 @@ class PostgreSQLVisit:
                 "UPDATE public.applied_session SET rows = %s WHERE session_id = %s AND part = %s",
                 [written, str(session), part],
             )
+            if high:
+                self._note_high(cursor, high)
+            crash_here("download:before_channel_commit")
             return written
+
+    def _note_high(self, cursor: Any, high: dict[str, int]) -> None:
+        """Remember the highest number of each company; it never falls."""
+        cursor.execute(
+            """UPDATE public.exchange_state
+                  SET account_high = account_high || (
+                        SELECT jsonb_object_agg(key, greatest(value::bigint,
+                                                              (account_high ->> key)::bigint))
+                          FROM jsonb_each_text(%s::jsonb))""",
+            [json.dumps(high)],
+        )
 
     def _write(self, cursor: Any, package: Package) -> int:
         if package.is_first and (rows := self._copy(cursor, package)) is not None:
@@ -104,8 +244,34 @@ class PostgreSQLVisit:
             )
         )
         copy_in(cursor, sql.Identifier(incoming), target.columns, package.data)
+        if target.fixed:
+            refuse_contradictions(cursor, target, incoming)
         cursor.execute(upsert(target, incoming))
         return int(cursor.rowcount)
+
+
+def refuse_contradictions(cursor: Any, target: Target, source: str) -> None:
+    """See that no fixed column of a row that is there would change. Errors: Contradiction."""
+    cursor.execute(
+        sql.SQL(
+            """SELECT count(*) OVER (), concat_ws(':', {key}), concat_ws(':', {here}),
+                      concat_ws(':', {told})
+                 FROM {table} here JOIN {source} told USING ({key}) WHERE {changed} LIMIT {most}"""
+        ).format(
+            key=names(target.key),
+            here=sql.SQL(", ").join(sql.Identifier("here", column) for column in target.fixed),
+            told=sql.SQL(", ").join(sql.Identifier("told", column) for column in target.fixed),
+            table=qualified(target.table),
+            source=sql.Identifier(source),
+            changed=sql.SQL(" OR ").join(
+                sql.SQL("here.{0} <> told.{0}").format(sql.Identifier(column))
+                for column in target.fixed
+            ),
+            most=sql.Literal(LISTED),
+        )
+    )
+    if rows := cursor.fetchall():
+        raise Contradiction(target.table, rows[0][0], [row[1:] for row in rows])
 
 
 def upsert(target: Target, source: str) -> sql.Composed:
@@ -131,27 +297,25 @@ def upsert(target: Target, source: str) -> sql.Composed:
     )
 
 
-def qualified(table: str) -> sql.Composed:
-    """The table in schema public, whatever the search path says."""
-    return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table))
+def size_of(source: Source) -> sql.Composable:
+    """The bytes of a row's texts and of what travels with it; the server need not read them."""
+    sizes = [texts_of(source)]
+    for part in source.parts:
+        sizes.append(
+            sql.SQL("(SELECT coalesce(sum({}), 0) FROM {} p WHERE p.transaction_id = {})").format(
+                texts_of(part, "p"),
+                qualified(part.table),
+                sql.Identifier(source.table, "transaction_id"),
+            )
+        )
+    return sql.SQL(" + ").join(sizes)
 
 
-def names(columns: Sequence[str]) -> sql.Composed:
-    return sql.SQL(", ").join(map(sql.Identifier, columns))
-
-
-def copy_out(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
-    """Rows and bytes of a query in binary COPY format."""
-    data = BytesIO()
-    cursor.copy_expert(
-        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, size=BLOCK
-    )
-    return int(cursor.rowcount), data.getvalue()
-
-
-def copy_in(cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes) -> None:
-    cursor.copy_expert(
-        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names(columns)),
-        BytesIO(data),
-        size=BLOCK,
-    )
+def texts_of(source: Source, *alias: str) -> sql.Composable:
+    """The bytes of one row's texts."""
+    sizes = [
+        sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(*alias, column))
+        for column, kind in zip(source.columns, source.types, strict=True)
+        if kind == "text"
+    ]
+    return sql.SQL(" + ").join([sql.Literal(0), *sizes])

@@ -1,7 +1,9 @@
 """A visit to a channel in a SQLite file: strict reading of columns that may hold anything."""
 
+import json
 import re
-from collections.abc import Callable, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from functools import partial
 from typing import Any
@@ -11,10 +13,26 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from stores.channeldb.visit import GUID, Events, Package, Source, Unreadable
+from stores.channeldb.fields import CANONICAL_MONEY
+from stores.channeldb.visit import (
+    GUID,
+    LARGEST_BATCH,
+    LISTED,
+    Contradiction,
+    Events,
+    NonceRefused,
+    Package,
+    Pair,
+    Source,
+    State,
+    Unreadable,
+    state_of,
+)
+from stores.crash import crash_here
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)")
 DATE = re.compile(r"\d{4}-\d\d-\d\d")
+PLAIN_NUMBER = re.compile(r"-?\d{1,100}(\.\d{1,100})?", re.ASCII)
 # What COPY's text format would read as something else.
 ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
@@ -79,6 +97,24 @@ def whole(value: Any) -> str:
     return str(value)
 
 
+def small(value: Any) -> str:
+    if not isinstance(value, int):
+        raise Broken("type")
+    if not -(2**31) <= value < 2**31:
+        raise Broken("overflow")
+    return str(value)
+
+
+def money(value: Any) -> str:
+    """COPY text of an exact amount; a whole number is one too, a floating one never."""
+    found = str(value) if isinstance(value, int) else value
+    if not isinstance(found, str) or not PLAIN_NUMBER.fullmatch(found):
+        raise Broken("amount_format")
+    if not CANONICAL_MONEY.fullmatch(found):
+        raise Broken("overflow")
+    return found
+
+
 READERS: dict[str, Column] = {
     "text": text,
     "uuid": guid,
@@ -86,6 +122,8 @@ READERS: dict[str, Column] = {
     "date": day,
     "boolean": truth,
     "bigint": whole,
+    "integer": small,
+    "numeric": money,
 }
 
 
@@ -94,6 +132,40 @@ class SQLiteVisit:
 
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
+
+    def surplus_rights(self) -> list[str]:
+        return []
+
+    def state(self) -> State | None:
+        self.wrapper.ensure_connection()
+        return state_of(
+            self.wrapper.connection.execute(
+                'SELECT "database_id", "epoch", "nonce", "account_high" FROM "exchange_state"'
+            ).fetchall()
+        )
+
+    def fence(self, seen: Pair, pair: Pair) -> bool:
+        with transaction.atomic(using=self.wrapper.alias):
+            changed = self.wrapper.connection.execute(
+                'UPDATE "exchange_state" SET "epoch" = ?, "nonce" = ?, "updated_at" = ? '
+                'WHERE "epoch" = ? AND "nonce" = ?',
+                [
+                    pair.epoch,
+                    str(pair.nonce),
+                    timezone.now().isoformat(),
+                    seen.epoch,
+                    str(seen.nonce),
+                ],
+            )
+            return bool(changed.rowcount)
+
+    def _require(self, nonce: UUID) -> None:
+        """Go on only if no later visit has come; none can while we hold the write lock."""
+        found = self.wrapper.connection.execute(
+            'SELECT 1 FROM "exchange_state" WHERE "nonce" = ?', [str(nonce)]
+        )
+        if not found.fetchone():
+            raise NonceRefused
 
     def read_events(
         self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
@@ -112,53 +184,113 @@ class SQLiteVisit:
             raw.text_factory = before
 
     def _read(self, raw: Any, source: Source, limit: int, beyond: dict[str, int]) -> Events:
-        columns = ", ".join(f'"{column}"' for column in source.columns)
-        rows = raw.execute(
-            f'SELECT "replication_counter", {columns} FROM "{source.table}" '  # noqa: S608
-            'WHERE "acknowledged_at" IS NULL AND "replication_counter" > ? '
-            'ORDER BY "replication_counter" LIMIT ?',
-            [beyond.get(source.table, 0), limit],
-        )
-        readers = [READERS[name] for name in source.types]
-        required = source.columns.index("event_id")
-        events = Events(source.table, keys=[])
-        lines = []
-        for counter, *values in rows:
+        parts = [self._read_part(raw, source, part, limit, beyond) for part in source.parts]
+        reader = RowReader(source, parts)
+        after, step = beyond.get(source.table, 0), limit
+        while len(reader.keys) < limit and reader.size <= LARGEST_BATCH:
+            before = after
             try:
-                lines.append(line(values, readers, source.columns, required))
-                events.keys.append((counter, values[required]))
-            except BrokenRow as broken:
-                events.keys.append((counter, None))
-                events.unreadable.append(
-                    Unreadable(counter, broken.reason, broken.field, tuple(values))
-                )
-        events.rows = len(lines)
-        events.data = "".join(lines).encode()
-        events.last_counter = events.keys[-1][0] if events.keys else 0
-        return events
+                for counter, *values in raw.execute(reader.query, [after, step]):
+                    reader.take(counter, values)
+                    after = counter
+                    if reader.size > LARGEST_BATCH:
+                        break
+                if step > 1 or after == before:
+                    break
+            except sqlite3.DataError:
+                # A value that is larger than the connection reads. The driver looks a row ahead, so
+                # from here on one at a time, to know which it is.
+                if step == 1:
+                    [(after,)] = raw.execute(reader.next_query, [after])
+                    reader.left.append(after)
+                step = 1
+        return reader.events()
 
-    def acknowledge(self, events: Sequence[Events]) -> None:
+    def event_ids(self, table: str) -> tuple[bytes, bool]:
+        rows = self.wrapper.connection.execute(
+            f'SELECT CAST("event_id" AS BLOB) FROM "{table}"'  # noqa: S608 - our own names
+        )
+        texts = (value.decode("ascii", "replace") for (value,) in rows)
+        return "".join(f"{text}\n" for text in texts if GUID.fullmatch(text)).encode(), False
+
+    def _read_part(
+        self, raw: Any, source: Source, part: Source, limit: int, beyond: dict[str, int]
+    ) -> "PartRows":
+        """The rows of one table that travel with the documents of this batch."""
+        columns = ", ".join(f'"{column}"' for column in part.columns)
+        rows = f'SELECT {columns} FROM "{part.table}" WHERE "transaction_id"'  # noqa: S608
+        documents = (
+            f'SELECT "transaction_id" FROM "{source.table}" WHERE "acknowledged_at" IS NULL '  # noqa: S608
+            'AND "replication_counter" > ? ORDER BY "replication_counter" LIMIT ?'
+        )
+        bounds = [beyond.get(source.table, 0), limit]
+        found = PartRows(part)
+        try:
+            found.take(raw.execute(f"{rows} IN ({documents})", bounds))
+        except sqlite3.DataError:
+            # A value that is larger than the connection reads: document by document, to know whose.
+            found = PartRows(part)
+            for (document,) in raw.execute(documents, bounds).fetchall():
+                try:
+                    found.take(raw.execute(f"{rows} = ?", [document]).fetchall())
+                except sqlite3.DataError:
+                    found.too_large.add(document)
+        return found
+
+    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
         now = timezone.now().isoformat()
+        vanished: dict[str, int] = {}
         with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
+            raw = self.wrapper.connection
             for batch in events:
                 # By counter, because a row without a usable id has nothing else; a usable id makes
                 # sure that it is still the same row.
-                self.wrapper.connection.executemany(
+                held = [key for key in batch.keys if key[0] not in batch.waiting]
+                is_it = '"replication_counter" = ? AND "event_id" = coalesce(?, "event_id")'
+                marked = raw.executemany(
                     f'UPDATE "{batch.table}" SET "acknowledged_at" = ? '  # noqa: S608
-                    'WHERE "replication_counter" = ? AND "event_id" = coalesce(?, "event_id") '
-                    'AND "acknowledged_at" IS NULL',
-                    [(now, counter, event_id) for counter, event_id in batch.keys],
-                )
+                    f'WHERE {is_it} AND "acknowledged_at" IS NULL',
+                    [(now, *key) for key in held],
+                ).rowcount
+                if marked < len(held):
+                    there = f'SELECT 1 FROM "{batch.table}" WHERE {is_it}'  # noqa: S608
+                    gone = sum(raw.execute(there, key).fetchone() is None for key in held)
+                    vanished |= {batch.table: gone} if gone else {}
+            crash_here("upload:before_acknowledge")
+        return vanished
 
-    def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
+    def reopen(self, table: str, counters: Sequence[int], *, nonce: UUID) -> int:
+        with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
+            done = self.wrapper.connection.executemany(
+                f'UPDATE "{table}" SET "acknowledged_at" = NULL '  # noqa: S608 - our own names
+                'WHERE "replication_counter" = ? AND "acknowledged_at" IS NOT NULL',
+                [(counter,) for counter in counters],
+            )
+            return int(done.rowcount)
+
+    def apply(
+        self,
+        packages: Sequence[Package],
+        *,
+        session: UUID,
+        part: int,
+        job: str,
+        nonce: UUID,
+        high: dict[str, int] | None = None,
+    ) -> int:
         raw = self.wrapper.connection
         with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
             known = raw.execute(
                 'SELECT 1 FROM "applied_session" WHERE "session_id" = ? AND "part" = ?',
                 [str(session), part],
             )
             if known.fetchone():
                 return 0
+            for package in packages:
+                self._refuse_contradictions(package)
             written: int = sum(
                 raw.executemany(upsert(package), package.rows).rowcount for package in packages
             )
@@ -167,7 +299,136 @@ class SQLiteVisit:
                 "VALUES (?, ?, ?, ?, ?)",
                 [str(session), part, job, written, timezone.now().isoformat()],
             )
+            if high:
+                self._note_high(high)
+            crash_here("download:before_channel_commit")
             return written
+
+    def _refuse_contradictions(self, package: Package) -> None:
+        """See that no fixed column of a row that is there would change. Errors: Contradiction."""
+        target = package.target
+        if not target.fixed:
+            return
+        columns = ", ".join(f'"{column}"' for column in target.fixed)
+        key = " AND ".join(f'"{column}" = ?' for column in target.key)
+        here = f'SELECT {columns} FROM "{target.table}" WHERE {key}'  # noqa: S608 - our own names
+        changed = []
+        for row in package.rows:
+            told = dict(zip(target.columns, row, strict=True))
+            its_key = [told[column] for column in target.key]
+            values = [told[column] for column in target.fixed]
+            found = self.wrapper.connection.execute(here, its_key).fetchone() or ()
+            pairs = zip(found, values, strict=False)
+            if any(old != new for old, new in pairs if None not in (old, new)):
+                changed.append([":".join(map(str, part)) for part in (its_key, found, values)])
+        if changed:
+            raise Contradiction(target.table, len(changed), changed[:LISTED])
+
+    def _note_high(self, high: dict[str, int]) -> None:
+        """Remember the highest number of each company; it never falls."""
+        state = self.state()
+        known = state.account_high if state else {}
+        raised = known | {
+            company: max(number, known.get(company, number)) for company, number in high.items()
+        }
+        self.wrapper.connection.execute(
+            'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(raised)]
+        )
+
+
+class RowReader:
+    """Rows of one event table, one after the other, those out of form set aside."""
+
+    def __init__(self, source: Source, parts: Sequence["PartRows"]) -> None:
+        columns = ", ".join(f'"{column}"' for column in source.columns)
+        waiting = (
+            f'FROM "{source.table}" WHERE "acknowledged_at" IS NULL AND "replication_counter" > ?'
+        )
+        self.query = (
+            f'SELECT "replication_counter", {columns} {waiting} '
+            'ORDER BY "replication_counter" LIMIT ?'
+        )
+        self.next_query = f'SELECT min("replication_counter") {waiting}'
+        self.source = source
+        self.readers = [READERS[name] for name in source.types]
+        self.required = source.columns.index("event_id")
+        self.parts = parts
+        self.document = source.columns.index("transaction_id") if parts else self.required
+        self.lines: list[str] = []
+        self.keys: list[tuple[int, Any]] = []
+        self.unreadable: list[Unreadable] = []
+        self.left: list[int] = []
+        self.size = 0
+
+    def take(self, counter: int, values: Sequence[Any]) -> None:
+        """Add one row."""
+        if any(values[self.document] in part.too_large for part in self.parts):
+            self.left.append(counter)
+            return
+        try:
+            found = line(values, self.readers, self.source.columns, self.required)
+            for part in self.parts:
+                part.require_whole(values[self.document])
+            self.lines.append(found)
+            self.keys.append((counter, values[self.required]))
+            self.size += len(self.lines[-1])
+        except BrokenRow as broken:
+            self.keys.append((counter, None))
+            held = {part.table: part.rows.get(values[self.document], []) for part in self.parts}
+            self.unreadable.append(
+                Unreadable(counter, broken.reason, broken.field, tuple(values), parts=held)
+            )
+            self.size += sum(len(value) for value in values if isinstance(value, (str, bytes)))
+
+    def events(self) -> Events:
+        """What was read."""
+        return Events(
+            self.source.table,
+            rows=len(self.lines),
+            data="".join(self.lines).encode(),
+            last_counter=self.keys[-1][0] if self.keys else 0,
+            keys=self.keys,
+            unreadable=self.unreadable,
+            parts={part.table: part.data for part in self.parts},
+            left=self.left[:LISTED],
+        )
+
+
+class PartRows:
+    """Rows that travel with documents: COPY data of the whole ones, and which documents they break.
+
+    `rows` keeps them as found, by document, for those that are set aside; `too_large` are documents
+    with a row that cannot be carried.
+    """
+
+    def __init__(self, part: Source) -> None:
+        self.table, self.columns = part.table, part.columns
+        self.readers = [READERS[name] for name in part.types]
+        self.rows: dict[Any, list[tuple[Any, ...]]] = {}
+        self.broken: dict[Any, BrokenRow] = {}
+        self.too_large: set[Any] = set()
+        self.lines: list[str] = []
+
+    def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows. Errors: sqlite3.DataError at one that is too large."""
+        required = self.columns.index("line_number")
+        document = self.columns.index("transaction_id")
+        for values in rows:
+            self.rows.setdefault(values[document], []).append(values)
+            try:
+                self.lines.append(line(values, self.readers, self.columns, required))
+            except BrokenRow as broken:
+                self.broken.setdefault(values[document], broken)
+
+    @property
+    def data(self) -> bytes:
+        """COPY data of the rows that are in form."""
+        return "".join(self.lines).encode()
+
+    def require_whole(self, document: Any) -> None:
+        """Raise what is wrong with a row of the document. Errors: BrokenRow."""
+        if broken := self.broken.get(document):
+            raise broken
 
 
 class BrokenRow(Exception):

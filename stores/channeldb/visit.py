@@ -1,9 +1,12 @@
 """One visit of HQ to a channel database: read events, acknowledge them, apply packages.
 
 Both engines offer the same few verbs, so no step knows which one it talks to. Rows travel as COPY
-data or tuples, never as model instances.
+data or tuples, never as model instances. Whoever writes names the nonce of the latest visit, and
+the channel's own transaction refuses any other.
 """
 
+import dataclasses
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,34 +16,53 @@ from uuid import UUID
 
 from django.db import connections
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connection import connect, require_whole_file
+from stores.channeldb.errors import ChannelError
 
+# How many contradictions, or rows that were left, are told one by one.
+LISTED = 20
+# What a batch may hold of one table, in bytes; a normal one holds a tenth of it.
+LARGEST_BATCH = 32 << 20
 # The only form in which a GUID counts; anything else is never read as one.
 GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Which columns of which event table to read, and their types by PostgreSQL's names."""
+    """Which columns of which event table to read, and their types by PostgreSQL's names.
+
+    `parts` are the tables whose rows travel with those of this one, by `transaction_id`.
+    """
 
     table: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
+    parts: tuple["Source", ...] = ()
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A row whose form is broken, as found; `values` are what the engine gave."""
+    """A row whose form is broken, as found; `values` are what the engine gave.
+
+    `rule` is what the field may hold, where that does not follow from the reason.
+    `parts` are the rows that travel with it, by table.
+    """
 
     counter: int
     reason: str
     field: str
     values: tuple[Any, ...]
+    rule: str = ""
+    parts: dict[str, list[tuple[Any, ...]]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass
 class Events:
-    """Rows of one event table, read in one snapshot: COPY data for HQ, and what to acknowledge."""
+    """Rows of one event table, read in one snapshot: COPY data for HQ, and what to acknowledge.
+
+    `parts` is COPY data of the rows that travel with them, by table; `waiting` are counters that
+    HQ does not take yet, and that stay unacknowledged.
+    """
 
     table: str
     rows: int = 0
@@ -49,6 +71,10 @@ class Events:
     last_counter: int = 0
     keys: Any = None
     unreadable: list[Unreadable] = field(default_factory=list)
+    # Counters of rows that are too large to be carried: they stay where they are.
+    left: list[int] = field(default_factory=list)
+    parts: dict[str, bytes] = field(default_factory=dict)
+    waiting: list[int] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -61,6 +87,7 @@ class Target:
     """A table that HQ writes in a channel.
 
     A row replaces an older one by `key`; without `version` a row that is there stays for ever.
+    What stands in a `fixed` column never becomes something else: the attempt is a contradiction.
     """
 
     table: str
@@ -68,6 +95,7 @@ class Target:
     types: tuple[str, ...]
     key: tuple[str, ...]
     version: str | None = "hq_version"
+    fixed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,38 +111,124 @@ class Package:
     is_first: bool = False
 
 
+class NonceRefused(ChannelError):
+    """Another visit has taken the channel over."""
+
+
+class Contradiction(ChannelError):
+    """The channel knows an account otherwise than HQ, and nothing was written."""
+
+    def __init__(self, table: str, count: int, rows: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self.table, self.count = table, count
+        self.first = [
+            dict(zip(("key", "channel", "headquarters"), row, strict=True)) for row in rows
+        ]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Which visit was the latest: epochs only grow, the nonce tells two of one epoch apart."""
+
+    epoch: int
+    nonce: UUID
+
+
+@dataclass(frozen=True)
+class State:
+    """What a channel database says of itself; `account_high` is the highest number by company."""
+
+    database_id: UUID
+    pair: Pair
+    account_high: dict[str, int]
+
+
+def state_of(rows: Sequence[tuple[Any, ...]]) -> State | None:
+    """The state in the row of `exchange_state`, or None if it is missing or makes no sense."""
+    try:
+        [(database_id, epoch, nonce, high)] = rows
+        high = json.loads(high) if isinstance(high, str) else high
+        return State(
+            UUID(str(database_id)),
+            Pair(int(epoch), UUID(str(nonce))),
+            {str(company): int(number) for company, number in high.items()},
+        )
+    except (ValueError, TypeError, AttributeError):
+        return None
+
+
 class Visit(Protocol):
     """An open channel database. Errors: ChannelUnreachable when it goes away."""
 
     # Whether packages are wanted as COPY data (PostgreSQL) or as tuples (SQLite).
     takes_copy: bool
 
+    def surplus_rights(self) -> list[str]:
+        """What HQ's role may do here and never needs."""
+
+    def state(self) -> State | None:
+        """Which database this is and which visit was the latest; None if it does not say."""
+
+    def fence(self, seen: Pair, pair: Pair) -> bool:
+        """Put a new pair in the place of the one seen, and commit. False if it is not there."""
+
     def read_events(
         self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
     ) -> list[Events]:
         """The oldest unacknowledged rows of each table, at most `limit` of each, in one snapshot.
 
-        `beyond` skips counters up to its value; a dry run pages with it, others leave it empty.
+        Fewer when they are large. Rows with more than LARGEST_VALUE are `left`; they are named at
+        the latest when there is nothing else to read. `beyond` skips counters up to its value; a
+        dry run pages with it, others leave it empty.
         """
 
-    def acknowledge(self, events: Sequence[Events]) -> None:
-        """Mark exactly these rows as held by HQ, and commit."""
+    def event_ids(self, table: str) -> tuple[bytes, bool]:
+        """The ids of all events of a table as COPY data, and whether that is binary."""
 
-    def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
+    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
+        """Mark exactly these rows as held by HQ, and commit.
+
+        Returns how many of them are there no longer, by table, where there are any. Errors:
+        NonceRefused.
+        """
+
+    def reopen(self, table: str, counters: Sequence[int], *, nonce: UUID) -> int:
+        """Make acknowledged events unacknowledged again, and commit: HQ does not hold them.
+
+        Returns how many. Errors: NonceRefused.
+        """
+
+    def apply(
+        self,
+        packages: Sequence[Package],
+        *,
+        session: UUID,
+        part: int,
+        job: str,
+        nonce: UUID,
+        high: dict[str, int] | None = None,
+    ) -> int:
         """Write one part of a session in one transaction, or skip it when it is known.
 
-        Returns how many rows were new or newer.
+        `high` is the highest account number that HQ has issued, by company; the channel keeps it as
+        a witness. Returns how many rows were new or newer. Errors: NonceRefused; Contradiction
+        when a fixed column would change, and then nothing is written.
         """
 
 
 @contextmanager
-def visit(database: Any) -> Iterator[Visit]:
-    """Open a channel database for reading events and applying packages."""
+def visit(database: Any, *, check_file: bool = False) -> Iterator[Visit]:
+    """Open a channel database for reading events and applying packages.
+
+    `check_file` reads a SQLite file from end to end first and refuses a damaged one.
+    """
     # Imported here because both modules build on the names above.
     from stores.channeldb.postgresql import PostgreSQLVisit
     from stores.channeldb.sqlite import SQLiteVisit
 
     with connect(database) as alias:
         wrapper = connections[alias]
+        if check_file:
+            require_whole_file(database, wrapper)
         engine = PostgreSQLVisit if wrapper.vendor == "postgresql" else SQLiteVisit
         yield engine(wrapper)

@@ -1,7 +1,10 @@
 """HQ's tables: one noun, one file."""
 
+from stores.models.balance import Arrival, Balance, DayBalance
+from stores.models.case import Case
 from stores.models.channel import Channel, ChannelDatabase, ChannelDatabaseGroup
 from stores.models.company import Company, NumberSequence
+from stores.models.conflict import EditConflict
 from stores.models.customer import (
     AttributeDefinition,
     Customer,
@@ -12,9 +15,17 @@ from stores.models.customer import (
     GuidMap,
 )
 from stores.models.delivery import Delivery
+from stores.models.difference import Difference
 from stores.models.exchange import DownloadSession, UploadSession
+from stores.models.excluded import ExcludedSale
+from stores.models.failed import FailedSale
+from stores.models.incident import Incident
+from stores.models.journal import Headquarters, NumberJournal
+from stores.models.order import OrderSequence, PostedPayment, SalesOrder
+from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
-from stores.models.run import JobRun, RunStep
+from stores.models.run import JobRun
+from stores.models.schedule import Schedule
 from stores.models.staging import (
     AsyncAddress,
     AsyncAffiliation,
@@ -22,14 +33,33 @@ from stores.models.staging import (
     AsyncContact,
     AsyncCustomer,
 )
+from stores.models.statement import (
+    Statement,
+    StatementAggregate,
+    StatementEvent,
+    StatementTender,
+    StatementTotal,
+)
+from stores.models.step import RunStep
+from stores.models.transaction import (
+    IncompleteDocument,
+    RetailTransaction,
+    RetailTransactionLine,
+    RetailTransactionPayment,
+    TransactionChange,
+    TransactionError,
+)
 
 __all__ = [
+    "Arrival",
     "AsyncAddress",
     "AsyncAffiliation",
     "AsyncAttribute",
     "AsyncContact",
     "AsyncCustomer",
     "AttributeDefinition",
+    "Balance",
+    "Case",
     "Channel",
     "ChannelDatabase",
     "ChannelDatabaseGroup",
@@ -39,12 +69,36 @@ __all__ = [
     "CustomerAffiliation",
     "CustomerAttribute",
     "CustomerContact",
+    "DayBalance",
     "Delivery",
+    "Difference",
     "DownloadSession",
+    "EditConflict",
+    "ExcludedSale",
+    "FailedSale",
     "GuidMap",
+    "Headquarters",
+    "Incident",
+    "IncompleteDocument",
     "JobRun",
+    "NumberJournal",
     "NumberSequence",
+    "OrderSequence",
+    "PostedPayment",
+    "Promise",
     "Quarantine",
+    "RetailTransaction",
+    "RetailTransactionLine",
+    "RetailTransactionPayment",
     "RunStep",
+    "SalesOrder",
+    "Schedule",
+    "Statement",
+    "StatementAggregate",
+    "StatementEvent",
+    "StatementTender",
+    "StatementTotal",
+    "TransactionChange",
+    "TransactionError",
     "UploadSession",
 ]

@@ -1,12 +1,18 @@
 """Channels and the databases they keep: described here, opened by stores.channeldb alone."""
 
 import uuid
+from datetime import time
 from typing import Self
+from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from stores.models.country import COUNTRIES
 
@@ -28,6 +34,19 @@ class ChannelKind(models.TextChoices):
     STORE = "store"
     ONLINE = "online", "Online"
     CALL_CENTER = "call_center", "Call center"
+
+
+def check_time_zone(value: str) -> None:
+    """Refuse what is no zone of the IANA list."""
+    if value not in available_timezones():
+        raise ValidationError("Not a time zone of the IANA list, for example Europe/Amsterdam.")
+
+
+class StatementMode(models.TextChoices):
+    """When a channel's sales enter a statement. Open statements end before the mode changes."""
+
+    END_OF_DAY = "end_of_day", "After the business date has ended"
+    TRICKLE_FEED = "trickle_feed", "All day long"
 
 
 class Channel(models.Model):
@@ -58,6 +77,27 @@ class Channel(models.Model):
         help_text="Three letters (NLD); the country of an address that names none.",
     )
     profile = models.CharField(max_length=60, blank=True, help_text="Functionality profile.")
+    time_zone = models.CharField(
+        max_length=40,
+        default="UTC",
+        validators=[check_time_zone],
+        help_text="Where the store's clock hangs: Europe/Amsterdam.",
+    )
+    day_ends_at = models.TimeField(
+        default=time(0),
+        help_text="Sales before this hour belong to the business date of the day before.",
+    )
+    statement_mode = models.CharField(
+        max_length=12,
+        choices=StatementMode.choices,
+        default=StatementMode.TRICKLE_FEED,
+        help_text="Cannot be changed while a statement of the channel is open.",
+    )
+    hold_code = models.CharField(
+        max_length=20,
+        default="SYNC-ERROR",
+        help_text="A mended order is put on hold with it until a person releases it.",
+    )
     is_enabled = models.BooleanField(default=True, help_text="Off: no job visits the channel.")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -65,7 +105,10 @@ class Channel(models.Model):
         db_table = "channel"
         ordering = ["code"]
         constraints = [
-            models.UniqueConstraint(fields=["id", "company"], name="channel_carries_its_company"),
+            models.CheckConstraint(
+                condition=Q(statement_mode__in=StatementMode.values),
+                name="statement_mode_is_known",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -77,12 +120,27 @@ class Channel(models.Model):
     def clean(self) -> None:
         if self.country and self.country not in COUNTRIES:
             raise ValidationError({"country": "Not a country of ISO 3166-1 (three letters)."})
+        changed = Channel.objects.filter(pk=self.pk).exclude(statement_mode=self.statement_mode)
+        if changed.filter(~Q(statements__state="posted"), statements__isnull=False).exists():
+            raise ValidationError({"statement_mode": "Post its open statements first."})
 
 
 class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
     def enabled(self) -> Self:
         """Databases that jobs visit: both they and their channel are switched on."""
         return self.filter(is_enabled=True, channel__is_enabled=True)
+
+    def not_paused(self) -> Self:
+        """Databases without trouble, or whose next try is due."""
+        return self.filter(Q(next_try_at=None) | Q(next_try_at__lte=Now()))
+
+    def slow(self) -> Self:
+        """Databases whose last visit took long."""
+        return self.filter(last_duration_s__gt=settings.SLOW_VISIT_S)
+
+    def quick(self) -> Self:
+        """Databases whose last visit did not take long, or that were never visited."""
+        return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=settings.SLOW_VISIT_S))
 
     def with_channel(self) -> Self:
         """Bring channel and group, in channel order; the channel's own database first."""
@@ -94,6 +152,9 @@ class ChannelDatabase(models.Model):
 
     `url` is a reference, resolved when the database is opened: embedded:NAME, sqlite:///PATH below
     the data directory, env:CHANNEL_DSN_X, or postgresql://….
+
+    Epoch and nonce say which visit was the last: the database holds the confirmed pair, or the
+    intended one if a visit died between its steps. Anything else is an incident.
     """
 
     channel = models.ForeignKey(Channel, models.PROTECT, related_name="databases")
@@ -101,10 +162,22 @@ class ChannelDatabase(models.Model):
     group = models.ForeignKey(ChannelDatabaseGroup, models.PROTECT, related_name="databases")
     url = models.CharField(max_length=500)
     database_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # Raised when a database that was set back in time is accepted, so that counters which its
+    # tills use again still sort after the old ones.
     generation = models.PositiveIntegerField(default=1, editable=False)
+    confirmed_epoch = models.BigIntegerField(db_default=0, editable=False)
+    # None until the first contact.
+    confirmed_nonce = models.UUIDField(null=True, editable=False)
+    intended_epoch = models.BigIntegerField(null=True, editable=False)
+    intended_nonce = models.UUIDField(null=True, editable=False)
+    fenced_at = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     last_visited_at = models.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=300, blank=True, editable=False)
+    last_duration_s = models.FloatField(null=True, editable=False)
+    # In a row; after trouble, schedules leave the database alone until the next try.
+    failures = models.PositiveIntegerField(db_default=0, editable=False)
+    next_try_at = models.DateTimeField(null=True, editable=False)
 
     objects = ChannelDatabaseQuerySet.as_manager()
 
@@ -114,10 +187,22 @@ class ChannelDatabase(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["channel", "name"], name="one_database_per_register"),
             models.UniqueConstraint(fields=["url"], name="a_database_belongs_to_one_channel"),
+            models.CheckConstraint(
+                condition=models.Q(intended_epoch__isnull=True, intended_nonce__isnull=True)
+                | models.Q(
+                    intended_epoch__gt=models.F("confirmed_epoch"), intended_nonce__isnull=False
+                ),
+                name="an_intention_is_ahead_of_what_is_confirmed",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether schedules leave it alone for now, after trouble."""
+        return self.next_try_at is not None and self.next_try_at > timezone.now()
 
     @property
     def label(self) -> str:

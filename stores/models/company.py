@@ -12,9 +12,23 @@ class Company(models.Model):
 
     code = models.CharField(max_length=4, primary_key=True)
     name = models.CharField(max_length=100)
+    closed_until = models.DateField(
+        null=True, blank=True, help_text="Last day of the closed fiscal periods."
+    )
+    payment_tolerance = models.DecimalField(
+        max_digits=18,
+        decimal_places=4,
+        default=0,
+        help_text="How far payments may be off the total of a sale, in its currency.",
+    )
 
     class Meta:
         db_table = "company"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(payment_tolerance__gte=0), name="a_tolerance_is_not_negative"
+            ),
+        ]
         ordering = ["code"]
         verbose_name_plural = "companies"
 

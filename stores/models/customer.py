@@ -92,7 +92,10 @@ class Customer(CustomerColumns, LatestEvent):
     """One account of one company. Never deleted, never renumbered: triggers keep both."""
 
     id = models.BigAutoField(primary_key=True)
-    company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="customers")
+    # This reference and those to customers are checked once per statement: ADR 0007.
+    company = models.ForeignKey(
+        "Company", models.PROTECT, db_index=False, db_constraint=False, related_name="customers"
+    )
     # 20 characters cannot hold a GUID, so no account ever looks like one.
     account_number = models.CharField(max_length=20)
     number = models.BigIntegerField(
@@ -118,10 +121,16 @@ class Customer(CustomerColumns, LatestEvent):
             models.UniqueConstraint(
                 fields=["company", "number"], name="number_is_issued_once_in_its_company"
             ),
-            models.UniqueConstraint(fields=["id", "company"], name="customer_carries_its_company"),
             models.CheckConstraint(
                 condition=Q(state__in=AccountState.values), name="account_state_is_known"
             ),
+        ]
+        # Migration 0007 has those that find people; see stores.models.search.
+        indexes = [
+            # The few that are switched off, among millions.
+            models.Index(fields=["id"], condition=Q(is_active=False), name="customer_inactive"),
+            # Uploads ask for these, and mostly there are none.
+            models.Index(fields=["company"], condition=Q(state="erased"), name="customer_erased"),
         ]
 
     def __str__(self) -> str:
@@ -151,7 +160,9 @@ class CustomerAddress(AddressColumns, Child):
     """An address; at most one primary for each customer and purpose."""
 
     address_id = models.UUIDField(primary_key=True)
-    customer = models.ForeignKey(Customer, models.PROTECT, related_name="addresses")
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, db_constraint=False, related_name="addresses"
+    )
 
     class Meta:
         db_table = "customer_address"
@@ -171,7 +182,9 @@ class CustomerContact(ContactColumns, Child):
     """A way to reach a customer; at most one primary for each customer and kind."""
 
     contact_id = models.UUIDField(primary_key=True)
-    customer = models.ForeignKey(Customer, models.PROTECT, related_name="contacts")
+    customer = models.ForeignKey(
+        Customer, models.PROTECT, db_constraint=False, related_name="contacts"
+    )
 
     class Meta:
         db_table = "customer_contact"
@@ -192,7 +205,11 @@ class CustomerAffiliation(Child):
 
     pk = models.CompositePrimaryKey("customer_id", "affiliation")
     customer = models.ForeignKey(
-        Customer, models.PROTECT, db_index=False, related_name="affiliations"
+        Customer,
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="affiliations",
     )
     affiliation = models.CharField(max_length=20)
 
@@ -208,7 +225,11 @@ class CustomerAttribute(Child):
 
     pk = models.CompositePrimaryKey("customer_id", "attribute")
     customer = models.ForeignKey(
-        Customer, models.PROTECT, db_index=False, related_name="attributes"
+        Customer,
+        models.PROTECT,
+        db_index=False,
+        db_constraint=False,
+        related_name="attributes",
     )
     attribute = models.CharField(max_length=60)
     value = models.TextField(null=True)
@@ -268,7 +289,7 @@ class GuidMap(models.Model):
     """
 
     async_account = models.UUIDField(primary_key=True)
-    # Two composite foreign keys (migration 0002) tie company, customer and channel together.
+    # A trigger sees that company, customer and channel belong together.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, db_constraint=False)
     customer = models.ForeignKey(
         Customer, models.PROTECT, db_constraint=False, related_name="guids"

@@ -47,7 +47,8 @@ class Session(models.Model):
 
     class Meta:
         abstract = True
-        ordering = ["-started_at", "id"]
+        ordering = ["-started_at", "-pk"]
+        indexes = [models.Index(fields=["started_at", "id"], name="%(class)s_newest")]
 
     def __str__(self) -> str:
         return str(self.id)

@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -24,17 +25,25 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
 
 
 class Quarantine(models.Model):
-    """One row of a channel table, lossless, that broke a rule on its way into HQ."""
+    """One row of a channel table, lossless, that broke a rule on its way into HQ.
+
+    `raw` is never changed: a correction is an event of its own, whose id `became` then names.
+    """
 
     id = models.BigAutoField(primary_key=True)
     database = models.ForeignKey("ChannelDatabase", models.PROTECT, related_name="quarantine")
     table = models.CharField(max_length=40)
     row_key = models.CharField(max_length=80, help_text="The row's counter in its table.")
+    generation = models.IntegerField(db_default=1)
     event_id = models.UUIDField(null=True, db_index=True)
     async_account = models.UUIDField(null=True, db_index=True)
+    account_number = models.CharField(max_length=20, blank=True, db_default="")
     payload_hash = models.BinaryField(max_length=32)
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40, blank=True)
+    rule = models.CharField(
+        max_length=120, blank=True, db_default="", help_text="What the field may hold."
+    )
     raw = models.BinaryField()
     status = models.CharField(
         max_length=10, choices=QuarantineStatus.choices, db_default=QuarantineStatus.OPEN
@@ -43,6 +52,12 @@ class Quarantine(models.Model):
     session = models.ForeignKey("UploadSession", models.PROTECT, related_name="quarantine")
     first_seen_at = models.DateTimeField(db_default=Now())
     last_seen_at = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True, blank=True)
+    settled_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    settled_because = models.CharField(max_length=300, blank=True, db_default="")
+    became = models.UUIDField(null=True, blank=True, help_text="The event staged in its place.")
 
     objects = QuarantineQuerySet.as_manager()
 
@@ -57,6 +72,30 @@ class Quarantine(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=QuarantineStatus.values), name="quarantine_status_is_known"
             ),
+            models.CheckConstraint(
+                condition=Q(status=QuarantineStatus.OPEN, settled_at__isnull=True)
+                | (~Q(status=QuarantineStatus.OPEN) & Q(settled_at__isnull=False)),
+                name="a_settled_row_says_since_when",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=QuarantineStatus.DISMISSED) | ~Q(settled_because=""),
+                name="a_row_is_dismissed_with_a_reason",
+            ),
+        ]
+        indexes = [
+            # What waits for a person: its causes, all rows of one, and the list by reason.
+            models.Index(
+                fields=["database", "table", "reason", "field"],
+                condition=Q(status="open"),
+                name="quarantine_open_causes",
+            ),
+            models.Index(
+                fields=["reason", "id"], condition=Q(status="open"), name="quarantine_open"
+            ),
+        ]
+        permissions = [
+            ("resolve_quarantine", "Can release and correct quarantined rows"),
+            ("dismiss_quarantine", "Can dismiss quarantined rows"),
         ]
 
     def __str__(self) -> str:

@@ -1,19 +1,16 @@
 """The ledger of runs. PostgreSQL holds the truth about every run; the queue only rings."""
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from django.conf import settings
-from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce, Now
+from django.db import connection, models
+from django.db.models import Func, Q, QuerySet, TextField, Value
+from django.db.models.functions import Concat, Now
 from django.urls import reverse
 
-from stores.models.channel import ChannelDatabase
-from stores.models.company import Company
+from stores.models.transaction import RetailTransaction
 
 
 class RunStatus(models.TextChoices):
@@ -50,6 +47,13 @@ class StartedBy(models.TextChoices):
     SCHEDULE = "schedule", "Schedule"
 
 
+RUN_JOB = "stores.run_job"
+# What a schedule starts again moments after it ended.
+AGAIN_AND_AGAIN = ("pipeline", "P-0001", "1010")
+# What Ctrl-C and SIGTERM raise.
+SIGNALS = (KeyboardInterrupt, SystemExit)
+
+
 class RunLost(Exception):
     """Another process has taken this run over, or ended it."""
 
@@ -58,24 +62,36 @@ class RunCancelled(Exception):
     """Somebody asked the run to stop."""
 
 
+class StepFailed(Exception):
+    """A step did its work and what it found is not well; the message is the sentence for people."""
+
+
+class ClockTime(Func):
+    """The moment by HQ's own clock; now() would be when the transaction began."""
+
+    function = "clock_timestamp"
+    output_field = models.DateTimeField()
+
+
 class JobRunQuerySet(models.QuerySet["JobRun"]):
     def live(self) -> Self:
         """Waiting for a worker, or running."""
         return self.filter(status__in=LIVE)
 
     def newest_first(self) -> Self:
-        return self.order_by("-created_at", "pk")
+        return self.order_by("-created_at", "-pk")
 
-    def claim(self, run_id: uuid.UUID) -> "JobRun | None":
-        """Make a queued run ours, or None: another process has it, or it has ended.
+    def claim(self, run_id: uuid.UUID, worker: str = "") -> "JobRun | None":
+        """Make a queued run ours to lead, or None: another process has it, or it has ended.
 
         Effects: status, start, lease and a new fencing number; committed by the caller.
         """
         claimed = self.filter(pk=run_id, status=RunStatus.QUEUED).update(
             status=RunStatus.RUNNING,
-            started_at=Now(),
-            heartbeat_at=Now(),
-            lease_until=Now() + lease(),
+            worker=worker,
+            started_at=ClockTime(),
+            heartbeat_at=ClockTime(),
+            lease_until=ClockTime() + lease(),
             fencing_no=next_fencing_number(),
         )
         return self.get(pk=run_id) if claimed else None
@@ -122,14 +138,27 @@ class JobRun(Outcome):
     scope = models.CharField(max_length=500, default="*", help_text="Its channels; *: all.")
     channels = models.JSONField(default=list, blank=True)
     companies = models.JSONField(default=list, blank=True)
+    business_date = models.DateField(
+        null=True, blank=True, help_text="The only day whose sales it looks at; empty: every day."
+    )
+    order_number = models.CharField(
+        max_length=50,
+        blank=True,
+        db_default="",
+        help_text="The only customer order it looks at, by its confirmation number; empty: all.",
+    )
     started_by = models.CharField(
         max_length=8, choices=StartedBy.choices, default=StartedBy.COMMAND
     )
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
+    # Whoever asked for it had the right to; it is looked at again when the run begins.
+    needs_right = models.BooleanField(db_default=False)
     attempt = models.PositiveIntegerField(default=1)
     successor_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="successors")
+    # Whoever leads it; others may help.
+    worker = models.CharField(max_length=60, blank=True, db_default="")
     fencing_no = models.BigIntegerField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     rung_at = models.DateTimeField(null=True)
@@ -141,6 +170,9 @@ class JobRun(Outcome):
     error = models.TextField(blank=True, help_text="Technical detail of an unforeseen failure.")
 
     objects = JobRunQuerySet.as_manager()
+
+    # A rehearsal, of which nothing stays.
+    is_dry = False
 
     class Meta:
         db_table = "job_run"
@@ -159,7 +191,11 @@ class JobRun(Outcome):
                 name="a_run_has_an_end_once_it_ended",
             ),
         ]
-        indexes = [models.Index(fields=["-created_at", "id"], name="job_run_newest")]
+        indexes = [
+            models.Index(fields=["created_at", "id"], name="job_run_newest"),
+            # The latest run of each job, however long ago.
+            models.Index(fields=["job", "created_at", "id"], name="job_run_newest_of_job"),
+        ]
         permissions = [("run_job", "Can run jobs")]
 
     def __str__(self) -> str:
@@ -173,131 +209,56 @@ class JobRun(Outcome):
         return str(self.pk)[:8]
 
     @property
+    def orders(self) -> QuerySet[RetailTransaction]:
+        """The customer orders of its number: one, unless several channels have given the same."""
+        return RetailTransaction.objects.orders_numbered(self.order_number, self.channels)
+
+    @property
+    def about(self) -> str:
+        """What it looks at, in words."""
+        named = [*self.channels, *(f"company {code}" for code in self.companies)]
+        words = [counted(named) or "all channels"]
+        words += [f"business date {self.business_date}"] if self.business_date else []
+        words += [f"order {self.order_number}"] if self.order_number else []
+        return ", ".join(words)
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether a schedule starts it again in a moment: the next run takes what this leaves."""
+        return self.started_by == StartedBy.SCHEDULE and self.job in AGAIN_AND_AGAIN
+
+    @property
     def is_final(self) -> bool:
         """Ended, one way or another."""
         return self.status not in LIVE
 
-    def breathe(self) -> None:
-        """Say that the run lives, inside the transaction that is about to write.
-
-        Errors: RunLost when the run is no longer ours, and then nothing may be written;
-        RunCancelled when somebody asked it to stop.
-        """
-        mine = JobRun.objects.filter(
-            pk=self.pk, fencing_no=self.fencing_no, status=RunStatus.RUNNING
-        )
-        if not mine.update(heartbeat_at=Now(), lease_until=Now() + lease()):
-            raise RunLost
-        if mine.filter(cancel_requested_at__isnull=False).exists():
-            raise RunCancelled
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is still led by the process that claimed it as this object says."""
+        mine = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no)
+        return mine.filter(status=RunStatus.RUNNING).exists()
 
     def ask_to_stop(self) -> bool:
         """Ask for a stop at the next chunk; a waiting run ends at once. Says whether it lived."""
         waiting = JobRun.objects.filter(pk=self.pk, status=RunStatus.QUEUED)
-        if waiting.update(status=RunStatus.CANCELLED, ended_at=Now(), message="Cancelled."):
+        if waiting.update(status=RunStatus.CANCELLED, ended_at=ClockTime(), message="Cancelled."):
             return True
         running = JobRun.objects.filter(pk=self.pk, status=RunStatus.RUNNING)
-        return bool(running.update(cancel_requested_at=Now()))
+        return bool(running.update(cancel_requested_at=ClockTime()))
 
-    def end(self, status: str, message: str, *, counts: dict[str, int], error: str = "") -> None:
-        """Close the run, unless it is no longer ours."""
+    def end(self, status: str, message: str, counts: dict[str, int]) -> bool:
+        """Close the run, unless it is no longer ours. Says whether it was."""
         mine = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no, status__in=LIVE)
-        if mine.update(status=status, message=message, counts=counts, error=error, ended_at=Now()):
-            self.refresh_from_db()
+        ended = mine.update(status=status, message=message, counts=counts, ended_at=ClockTime())
+        return bool(ended)
+
+    def keep_detail(self, text: str) -> None:
+        """Add technical detail to what is there; several workers may have some."""
+        added = Concat("error", Value(text), output_field=TextField())
+        JobRun.objects.filter(pk=self.pk).update(error=added)
 
 
-class RunStep(Outcome):
-    """One step of a run on one channel database or one company, with its own outcome."""
-
-    id = models.BigAutoField(primary_key=True)
-    run = models.ForeignKey(JobRun, models.CASCADE, related_name="steps")
-    position = models.PositiveIntegerField()
-    step = models.CharField(max_length=40)
-    database = models.ForeignKey(
-        ChannelDatabase, models.PROTECT, null=True, db_index=False, related_name="+"
-    )
-    company = models.ForeignKey(
-        Company, models.PROTECT, null=True, db_index=False, related_name="+"
-    )
-    counts = models.JSONField(default=dict)
-    message = models.CharField(max_length=500, blank=True)
-
-    # A dry run reads and computes all, and writes neither to channels nor, in the end, to HQ.
-    is_dry = False
-
-    class Meta:
-        db_table = "run_step"
-        ordering = ["run", "position"]
-        constraints = [
-            models.UniqueConstraint(fields=["run", "position"], name="one_step_per_position"),
-            models.CheckConstraint(
-                condition=Q(status__in=RunStatus.values), name="step_status_is_known"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.step} {self.place}"
-
-    @property
-    def place(self) -> str:
-        """The channel database or company that the step works on."""
-        return self.database.label if self.database else str(self.company_id or "")
-
-    @property
-    def its_database(self) -> ChannelDatabase:
-        """The database of a step that is done once per database."""
-        if self.database is None:
-            raise TypeError(f"{self.step} is not done per database")
-        return self.database
-
-    @property
-    def its_company(self) -> Company:
-        """The company of a step that is done once per company."""
-        if self.company is None:
-            raise TypeError(f"{self.step} is not done per company")
-        return self.company
-
-    @property
-    def lock_name(self) -> str:
-        """What must not overlap with any other run: the step on its database or company."""
-        return f"{self.step}:{self.database_id or self.company_id}"
-
-    @contextmanager
-    def chunk(self) -> Iterator[None]:
-        """One HQ transaction of the run: refused when the run is lost or asked to stop.
-
-        The counts added inside are committed with the rows they count.
-        """
-        before = dict(self.counts)
-        try:
-            with transaction.atomic():
-                self.run.breathe()
-                yield
-                if self.counts != before:
-                    RunStep.objects.filter(pk=self.pk).update(counts=self.counts)
-        except BaseException:
-            self.counts = before
-            raise
-
-    def add(self, **counts: int) -> None:
-        """Count rows, in the words of the contract; inside chunk()."""
-        found: dict[str, Any] = dict(self.counts)
-        for word, rows in counts.items():
-            if rows:
-                found[word] = found.get(word, 0) + rows
-        self.counts = found
-
-    def begin(self) -> None:
-        self.status = RunStatus.RUNNING
-        RunStep.objects.filter(pk=self.pk).update(status=self.status, started_at=Now())
-
-    def finish(self, status: str, message: str = "") -> None:
-        """Record the outcome; what the chunks counted stays."""
-        self.status, self.message = status, message[:500]
-        RunStep.objects.filter(pk=self.pk).update(
-            status=status,
-            message=self.message,
-            ended_at=Now(),
-            started_at=Coalesce(F("started_at"), Now()),
-        )
-        self.refresh_from_db(fields=["started_at", "ended_at"])
+def counted(codes: list[str]) -> str:
+    """The first channels by name, and how many more."""
+    more = f" and {len(codes) - 5} more" if len(codes) > 5 else ""
+    return ", ".join(codes[:5]) + more

@@ -1,11 +1,15 @@
 """What channels sent: append-only copies of their events, with what became of each.
 
+Edits that people make in HQ are events here too, so that there is one way to write a customer.
+
 References carry no foreign key constraint here: half a million rows a run would each lock the row
 they point at, and neither channels, databases nor customers are ever deleted.
 """
 
 from typing import Self
 
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -32,6 +36,13 @@ class Operation(models.TextChoices):
     DEACTIVATE = "deactivate", "Deactivate"
 
 
+class Origin(models.TextChoices):
+    """Who made an event."""
+
+    TILL = "till", "Till"
+    HQ = "hq", "Headquarters"
+
+
 class EventQuerySet(models.QuerySet["Event"]):
     def open(self) -> Self:
         """Not applied yet: waiting or failed."""
@@ -43,12 +54,17 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """One operation of a till, as HQ holds it."""
+    """One operation of a till, as HQ holds it, or of a person in HQ.
+
+    An event of HQ has no channel database and no session; its replication_counter is HQ's own.
+    """
 
     event_id = models.UUIDField(primary_key=True)
+    origin = models.CharField(max_length=4, choices=Origin.choices, db_default=Origin.TILL)
     database = models.ForeignKey(
         "stores.ChannelDatabase",
         models.PROTECT,
+        null=True,
         db_index=False,
         db_constraint=False,
         related_name="+",
@@ -71,9 +87,11 @@ class Event(models.Model):
     )
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
+    # None: made in HQ, or released from quarantine, whose row names the session that brought it.
     session = models.ForeignKey(
         "stores.UploadSession",
         models.PROTECT,
+        null=True,
         db_index=False,
         db_constraint=False,
         related_name="+",
@@ -96,6 +114,25 @@ class Event(models.Model):
         db_constraint=False,
         related_name="+",
     )
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+    )
+    # A correction made in HQ: the id of the row it corrects, and the database that sent that row.
+    # A new customer belongs to the channel of that database.
+    corrects = models.CharField(max_length=36, null=True)
+    for_database = models.ForeignKey(
+        "stores.ChannelDatabase",
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+    )
 
     objects = EventQuerySet.as_manager()
 
@@ -105,10 +142,20 @@ class Event(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=StagingStatus.values), name="%(class)s_status_is_known"
             ),
-            # A customer is known once the event was applied (or came too late to be).
+            # A customer is known once the event was applied, or came too late to be; one that was
+            # corrected may never have had one.
             models.CheckConstraint(
-                condition=~Q(status__in=["applied", "superseded"]) | Q(customer__isnull=False),
+                condition=~Q(status__in=["applied", "superseded"])
+                | Q(customer__isnull=False)
+                | Q(status="superseded", reason="corrected", reason__isnull=False),
                 name="%(class)s_applied_has_customer",
+            ),
+            models.CheckConstraint(
+                condition=Q(database__isnull=False) | Q(origin="hq"),
+                name="%(class)s_comes_from_somewhere",
+            ),
+            models.CheckConstraint(
+                condition=Q(origin__in=Origin.values), name="%(class)s_origin_is_known"
             ),
         ]
         indexes = [
@@ -124,6 +171,15 @@ class Event(models.Model):
                 condition=Q(status__in=["pending", "failed"], account_number__isnull=False),
                 name="%(class)s_open_account",
             ),
+            # What arrived on a day: in that order but for late updates, and almost free.
+            BrinIndex(fields=["staged_at"], name="%(class)s_arrived"),
+            # What a person must look at: failed, and waiting for long.
+            models.Index(fields=["reason"], condition=Q(status="failed"), name="%(class)s_failed"),
+            models.Index(
+                fields=["staged_at"],
+                condition=Q(status="pending", reason__isnull=False),
+                name="%(class)s_waiting",
+            ),
             # The history of one customer; filled in customer order, so it stays cheap.
             models.Index(
                 fields=["customer"],
@@ -135,6 +191,11 @@ class Event(models.Model):
     def __str__(self) -> str:
         return str(self.event_id)
 
+    @property
+    def source(self) -> str:
+        """Where it was made: the channel database's label, or headquarters."""
+        return self.database.label if self.database else "headquarters"
+
 
 class AsyncCustomer(CustomerColumns, Event):
     class Meta(Event.Meta):
@@ -142,7 +203,19 @@ class AsyncCustomer(CustomerColumns, Event):
         indexes = [
             *Event.Meta.indexes,
             # The list, newest first.
-            models.Index(fields=["-staged_at", "event_id"], name="async_customer_newest"),
+            models.Index(fields=["staged_at", "event_id"], name="async_customer_newest"),
+            # How many of each database wait. All keys are alike, so it costs next to nothing.
+            models.Index(
+                fields=["database"],
+                condition=Q(status__in=["pending", "failed"]),
+                name="async_customer_open_database",
+            ),
+            # What waits for something or has failed; few, so that nobody else pays for it.
+            models.Index(
+                fields=["reason", "staged_at", "event_id"],
+                condition=Q(status="failed") | Q(reason__isnull=False),
+                name="async_customer_reason",
+            ),
         ]
 
 

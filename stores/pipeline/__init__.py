@@ -9,37 +9,82 @@ each other; rows and their states connect them.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from stores.models import RunStep
 from stores.pipeline.convert import convert_customers
 from stores.pipeline.download import download_accounts
+from stores.pipeline.orders import synchronize_orders
+from stores.pipeline.reconcile import compare_channel, repair_channel
+from stores.pipeline.statements import calculate_statements, post_statements
 from stores.pipeline.upload import upload_events
+from stores.pipeline.validate import validate_transactions
+from stores.pipeline.verify.keeping import check_promises
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step of the ring: its word, its function, and what it is done once for."""
+    """One step of the ring: its word, its function, and what it is done once for.
+
+    Of a step per group the function is given a list, one row per database of one group, each with
+    its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
+    that overlaps may be begun while the last of the step before it are still going on. One that
+    `takes_date` looks at a single business date where its run names one, and one that `takes_order`
+    at a single customer order.
+    """
 
     word: str
-    work: Callable[[RunStep], None]
-    per: Literal["database", "company"]
+    work: Callable[[Any], None]
+    per: Literal["database", "channel", "company", "group", "run"]
+    overlaps: bool = False
+    takes_date: bool = False
+    takes_order: bool = False
+
+    def do(self, rows: list[RunStep]) -> None:
+        """Do it in the places of these rows; more than one only per group."""
+        self.work(rows if self.per == "group" else rows[0])
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job as retailers know it: its steps in order, and further names that find it."""
+    """A job as retailers know it: its steps in order, and further names that find it.
+
+    One that `waits` for a while where another run is doing a step is not done without that step.
+    """
 
     code: str
     title: str
     sentence: str
     steps: tuple[Step, ...]
     names: tuple[str, ...] = ()
+    waits: bool = False
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it looks at everything, and cannot be limited to a channel."""
+        return all(step.per == "run" for step in self.steps)
+
+    @property
+    def takes_date(self) -> bool:
+        """Whether it can be limited to the sales of one business date."""
+        return any(step.takes_date for step in self.steps)
+
+    @property
+    def takes_order(self) -> bool:
+        """Whether it can be limited to one customer order."""
+        return any(step.takes_order for step in self.steps)
 
 
 UPLOAD = Step("upload", upload_events, per="database")
 CONVERT = Step("convert", convert_customers, per="company")
-DOWNLOAD = Step("download", download_accounts, per="database")
+DOWNLOAD = Step("download", download_accounts, per="group", overlaps=True)
+RECONCILE = Step("reconcile", compare_channel, per="database")
+REPAIR = Step("repair", repair_channel, per="database")
+ORDERS = Step("orders", synchronize_orders, per="channel", takes_order=True)
+VALIDATE = Step("validate", validate_transactions, per="channel", takes_date=True)
+CALCULATE = Step("calculate", calculate_statements, per="channel", takes_date=True)
+POST = Step("post", post_statements, per="channel", takes_date=True)
+VERIFY = Step("verify", check_promises, per="run")
 
 JOBS = {
     job.code: job
@@ -73,8 +118,66 @@ JOBS = {
             "Hands accounts and changes to every channel.",
             (DOWNLOAD,),
         ),
+        Job(
+            "sync-orders",
+            "Synchronize orders",
+            "Makes sales orders of customer orders, with the customers and addresses they name.",
+            (ORDERS,),
+            ("synchronize-orders",),
+        ),
+        Job(
+            "validate",
+            "Validate store transactions",
+            "Holds every rule against the sales and orders that are not posted yet.",
+            (VALIDATE,),
+            ("validate-store-transactions",),
+        ),
+        Job(
+            "calculate-statements",
+            "Calculate transactional statements",
+            "Takes validated sales into the statements of their business dates.",
+            (CALCULATE,),
+            ("calculate-transactional-statements",),
+        ),
+        Job(
+            "post-statements",
+            "Post transactional statements",
+            "Makes orders, invoices and payments of calculated statements.",
+            (POST,),
+            ("post-transactional-statements",),
+        ),
+        Job(
+            "eod",
+            "End of day",
+            "P-job, validation, calculation and posting, one after the other.",
+            (UPLOAD, VALIDATE, CALCULATE, POST),
+            ("end-of-day",),
+            waits=True,
+        ),
+        Job(
+            "verify",
+            "Check the promises",
+            "Checks from all databases that every promise holds. Changes nothing in them.",
+            (VERIFY,),
+        ),
+        Job(
+            "reconcile",
+            "Compare with the channels",
+            "Compares what headquarters and each channel hold of each other. Changes nothing.",
+            (RECONCILE,),
+        ),
+        Job(
+            "repair",
+            "Compare and mend",
+            "Compares, fetches again what headquarters lacks and owes again what did not arrive.",
+            (REPAIR,),
+        ),
     )
 }
+
+
+# The jobs that can be limited to the sales of one business date.
+DATED = [code for code, job in JOBS.items() if job.takes_date]
 
 
 def find_job(name: str) -> Job | None:

@@ -1,8 +1,8 @@
 """The one birthplace of accounts: staged customers become HQ customers with a number.
 
 Convert, Synchronize orders, end of day and the real-time service all come here and nowhere else.
-Children are written before their customer, whose foreign keys are checked at commit, so that the
-number sequence is the last lock taken: until then nobody else waits for it.
+Of one company one conversion runs at a time, so nobody else waits for its number sequence; only who
+registers a channel does, for one chunk.
 """
 
 from collections.abc import Sequence
@@ -11,10 +11,20 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.models import Company, Customer, NumberSequence, RunStep
-from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, names, run_sql
+from stores.models import Company, Customer, Incident, NumberSequence, RunStep
+from stores.models.run import StepFailed
+from stores.pipeline.bulk import (
+    CUSTOMERS,
+    by_index,
+    fetch_one,
+    lock_until_commit,
+    names,
+    run_sql,
+    take_numbers,
+)
 from stores.pipeline.fold import newest, write_children
 from stores.pipeline.kinds import CHILDREN, CUSTOMER
+from stores.pipeline.refold import INHERITED, fold_again
 
 
 @dataclass(frozen=True)
@@ -41,24 +51,56 @@ def open_accounts(
 
     Effects: customers and children, GUID map, deliveries to every enabled database of the company,
     number sequence, staging; in the caller's transaction. Customers for whom no number is left
-    become failed, and none is drawn for them. Source: reliability 3.5, ADR 0006.
+    become failed, and none is drawn for them. Errors: StepFailed while an incident stops
+    conversion. Source: reliability 3.5, ADR 0006.
     """
+    require_issuing()
     # Of one company one conversion at a time: it would wait for the number sequence anyhow, and so
     # no two jobs ever hold the same GUID.
     lock_until_commit(f"accounts:{company.pk}")
-    claim(company, beyond=beyond, only=only, limit=limit)
-    (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
-    if not claimed:
+    with by_index():
+        claim(company, beyond=beyond, only=only, limit=limit)
+        (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
+        failed = fail_beyond_the_sequence(company, claimed)
+        if failed < claimed:
+            run_sql("ANALYZE claimed")
+            if write_customers(step, company, claimed - failed):
+                fold_again(CUSTOMER)
+            for kind in CHILDREN:
+                if write_children(step, company, kind):
+                    fold_again(kind)
         run_sql("DROP TABLE claimed")
-        return Opened()
-    failed = fail_beyond_the_sequence(company, claimed)
-    if failed < claimed:
-        run_sql("ANALYZE claimed")
-        for kind in CHILDREN:
-            write_children(step, company, kind)
-        write_customers(step, company, claimed - failed)
-    run_sql("DROP TABLE claimed")
     return Opened(converted=claimed - failed, failed=failed, last=last)
+
+
+def require_issuing() -> None:
+    """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
+    if incident := Incident.objects.stopping_conversion().order_by("pk").first():
+        raise StepFailed(
+            f"No account number is issued until incident {incident.pk} is settled: "
+            f"{incident.message}"
+        )
+
+
+def refuse_account(
+    company: Company, *, beyond: UUID | None = None, only: Sequence[UUID] | None = None
+) -> Opened:
+    """Fail the next customer that open_accounts would claim: the database refuses the account.
+
+    Effects: its events of the customer become failed, without a number; in the caller's
+    transaction. What belongs to it waits.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+    claim(company, beyond=beyond, only=only, limit=1)
+    run_sql(
+        """UPDATE async_customer s SET status = 'failed', reason = 'refused', field = NULL
+             FROM claimed c WHERE s.company_id = %s AND s.async_account = c.async_account
+              AND s.status = 'pending'""",
+        [company.pk],
+    )
+    (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
+    run_sql("DROP TABLE claimed")
+    return Opened(failed=claimed, last=last)
 
 
 def claim(
@@ -77,7 +119,8 @@ def claim(
                       AND s.async_account > %(beyond)s AND s.account_number IS NULL
                       AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
                       AND NOT EXISTS (SELECT FROM guid_map m
-                                       WHERE m.async_account = s.async_account)
+                                       WHERE m.async_account = s.async_account
+                                         AND m.async_account > %(beyond)s)
                     ORDER BY s.async_account LIMIT %(limit)s) fresh
             ORDER BY async_account""",
         {
@@ -117,54 +160,49 @@ def fail_beyond_the_sequence(company: Company, claimed: int) -> int:
     )
 
 
-def allocate(company: Company, count: int) -> int:
-    """Take `count` numbers off the sequence, in the caller's transaction. Returns the first.
+def write_customers(step: RunStep, company: Company, count: int) -> bool:
+    """Customers, their inherited affiliations, the GUID map and what every database is owed.
 
-    A rollback gives them back, so there are no gaps. Errors: IntegrityError beyond the largest.
+    Says whether somebody had several events.
     """
-    (following,) = fetch_one(
-        "UPDATE number_sequence SET next = next + %s WHERE company_id = %s RETURNING next",
-        [count, company.pk],
-    )
-    return int(following) - count
-
-
-def write_customers(step: RunStep, company: Company, count: int) -> None:
-    """Customers, their inherited affiliations, the GUID map and what every database is owed."""
-    first = allocate(company, count)
+    first = take_numbers("number_sequence", "next", company.pk, count)
     values = {
         "company": company.pk,
-        "run": str(step.run_id),
+        "run": step.run_key,
         "first": first,
     }
     run_sql(
         """CREATE TEMP TABLE born (async_account uuid, customer_id bigint, channel_id bigint)
                ON COMMIT DROP"""
     )
-    run_sql(
+    events, customers = fetch_one(
         sql.SQL(
-            """WITH {newest}, written AS (
+            """WITH {newest},
+             homes AS MATERIALIZED (
+               SELECT b.id AS home_database_id, b.channel_id, q.format, {inherited}
+                 FROM channel_database b JOIN channel h ON h.id = b.channel_id
+                 JOIN number_sequence q ON q.company_id = %(company)s
+                 LEFT JOIN customer d ON d.id = h.default_customer_id),
+             written AS (
                INSERT INTO customer (id, company_id, account_number, number, is_active, hq_version,
                                      event_at, event_database, event_generation, event_counter,
                                      {columns})
-               SELECT n.customer_id, %(company)s,
-                      account_text(q.format, %(first)s - 1 + row_number() OVER by_guid),
-                      %(first)s - 1 + row_number() OVER by_guid,
+               SELECT n.customer_id, %(company)s, account_text(d.format, n.number), n.number,
                       n.last_operation <> 'deactivate', 1,
                       n.last_at, n.last_database, n.last_generation, n.last_counter,
                       {values}
-                 FROM newest n
-                 JOIN channel_database b ON b.id = n.database_id
-                 JOIN channel h ON h.id = b.channel_id
-                 JOIN number_sequence q ON q.company_id = %(company)s
-                 LEFT JOIN customer d ON d.id = h.default_customer_id
-               WINDOW by_guid AS (ORDER BY n.async_account)
-               RETURNING id)
+                 FROM (SELECT *, %(first)s - 1 + row_number() OVER (ORDER BY async_account)
+                              AS number FROM newest) n
+                 JOIN homes d USING (home_database_id)
+               RETURNING id), known AS (
                INSERT INTO born
-               SELECT n.async_account, n.customer_id, b.channel_id
-                 FROM newest n JOIN channel_database b ON b.id = n.database_id"""
+               SELECT n.async_account, n.customer_id, d.channel_id
+                 FROM newest n JOIN homes d USING (home_database_id)
+               RETURNING 1)
+               SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM known)"""
         ).format(
             newest=newest(CUSTOMER),
+            inherited=names(INHERITED, of="d"),
             columns=names(CUSTOMER.columns),
             values=sql.SQL(", ").join(map(with_default, CUSTOMER.columns)),
         ),
@@ -184,16 +222,17 @@ def write_customers(step: RunStep, company: Company, count: int) -> None:
     )
     owe(company)
     run_sql("DROP TABLE born")
+    return bool(events > customers)
 
 
 def with_default(column: str) -> sql.Composable:
     """A column of the new customer, or what it inherits from the channel's default customer."""
-    text = {
-        "customer_type": "coalesce(nullif(n.{0}, ''), d.{0}, 'person')",
-        "language": "coalesce(nullif(n.{0}, ''), d.{0})",
-        "currency": "coalesce(nullif(n.{0}, ''), d.{0})",
-        "customer_group": "coalesce(nullif(n.{0}, ''), d.{0})",
-    }.get(column, "n.{0}")
+    if column == "customer_type":
+        text = "coalesce(nullif(n.{0}, ''), d.{0}, 'person')"
+    elif column in INHERITED:
+        text = "coalesce(nullif(n.{0}, ''), d.{0})"
+    else:
+        text = "n.{0}"
     return sql.SQL(text).format(sql.Identifier(column))
 
 

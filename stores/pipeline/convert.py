@@ -1,19 +1,39 @@
 """Synchronize customers and business partners from async mode: staging -> HQ customers."""
 
+from functools import partial
 from uuid import UUID
 
 from psycopg2 import sql
 
+from stores.crash import crash_here
 from stores.models import Company, RunStep
-from stores.pipeline.accounts import open_accounts, retry_exhausted
-from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, run_sql
-from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
-from stores.pipeline.kinds import CUSTOMER, KINDS, Kind
+from stores.pipeline import journal
+from stores.pipeline.accounts import open_accounts, refuse_account, retry_exhausted
+from stores.pipeline.balance import count_balance
+from stores.pipeline.bulk import (
+    by_index,
+    fetch_one,
+    in_chunks,
+    lock_until_commit,
+    names,
+    run_sql,
+)
+from stores.pipeline.edits import apply_named, claim_named
+from stores.pipeline.kinds import KINDS, Kind
 
-# Below this the planner's old figures serve as well.
+# Below this the planner's old figures serve as well, and so they do of a table not much smaller.
 WORTH_ANALYZING = 1_000
-# What a new customer inherits; an edit that leaves it out keeps it.
-INHERITED = ("customer_type", "language", "currency", "customer_group")
+GREW = 1.1
+FOUND_BY = (
+    "event_id",
+    "company_id",
+    "async_account",
+    "account_number",
+    "status",
+    "customer_id",
+)
+# Counts that say that rows have gone on, and the balance is another one.
+MOVES = ("converted", "updated", "linked", "failed")
 
 
 def convert_customers(step: RunStep) -> None:
@@ -22,162 +42,91 @@ def convert_customers(step: RunStep) -> None:
     Effects: see open_accounts; a chunk a transaction.
     """
     company = step.its_company
+    if not step.is_dry:
+        journal.compare()
     with step.chunk():
         tell_the_planner()
         retry_exhausted(company)
-    beyond: UUID | None = None
-    while True:
-        with step.chunk():
-            opened = open_accounts(step, company, beyond=beyond)
-            step.add(converted=opened.converted, failed=opened.failed)
-        if opened.last is None:
-            break
-        beyond = opened.last
+    open_all(step, company)
     for kind in KINDS:
-        while apply_edits(step, company, kind):
-            pass
-    with step.chunk():
+        in_chunks(partial(apply_edits, step, company, kind))
+    with step.chunk(), by_index():
         for kind in KINDS:
             supersede_quarantined(company, kind)
         step.add(waiting=sum(explain_waiting(company, kind) for kind in KINDS))
+        crash_here("convert:before_last_commit")
+    with step.chunk():
+        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
+
+
+def open_all(step: RunStep, company: Company) -> None:
+    """Give each staged customer of the company its account, in the order of the GUIDs."""
+    beyond: UUID | None = None
+
+    def open_some(limit: int) -> bool:
+        nonlocal beyond
+        with step.chunk():
+            if limit:
+                opened = open_accounts(step, company, beyond=beyond, limit=limit)
+            else:
+                opened = refuse_account(company, beyond=beyond)
+            step.add(converted=opened.converted, failed=opened.failed)
+            crash_here("convert:before_commit")
+        crash_here("convert:after_commit")
+        if opened.converted and not step.is_dry:
+            journal.keep()
+        beyond = opened.last or beyond
+        return opened.last is not None
+
+    in_chunks(open_some)
 
 
 def tell_the_planner() -> None:
     """Refresh the statistics of staging after a large upload.
 
-    With old ones a chunk could scan a whole table instead of an index, and a large backlog would
-    take quadratic time.
+    With old ones a chunk could join its customers the wrong way round, and a large backlog would
+    take quadratic time. Only of the columns by which conversion finds events: a third of the time.
     """
     for kind in KINDS:
-        (changed, known) = fetch_one(
-            """SELECT n_mod_since_analyze, n_live_tup FROM pg_stat_user_tables
-                WHERE relid = %s::regclass""",
+        (known, rows) = fetch_one(
+            """SELECT greatest(c.reltuples, 0), s.n_live_tup
+                 FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+                WHERE c.oid = %s::regclass""",
             [kind.event],
         )
-        if changed > WORTH_ANALYZING and changed * 10 > known:
-            run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(kind.event)))
+        if rows > WORTH_ANALYZING and rows > known * GREW:
+            run_sql(sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), names(FOUND_BY)))
 
 
-def apply_edits(step: RunStep, company: Company, kind: Kind) -> int:
-    """Apply one chunk of events that name a customer HQ knows. Returns how many events.
+def apply_edits(step: RunStep, company: Company, kind: Kind, limit: int) -> bool:
+    """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
 
-    An edit that knows only the GUID lands on the account the GUID became.
+    An edit that knows only the GUID lands on the account the GUID became. Without a limit the next
+    event is set aside.
     """
-    with step.chunk():
-        lock_until_commit(f"accounts:{company.pk}")
-        claimed = claim_named(company, kind)
-        if claimed:
-            failed = fail_mismatches(kind)
-            step.add(failed=failed, updated=bump_versions(company))
-            if kind is CUSTOMER:
-                update_customers(step, company)
-            else:
-                demote_primaries(kind)
-                write_children(step, company, kind, BY_EVENT)
-        run_sql("DROP TABLE claimed")
-    return claimed
+    with step.chunk(), by_index():
+        if limit:
+            claimed = apply_named(step, company, kind, limit=limit)
+        else:
+            claimed = refuse_named(company, kind)
+            step.add(failed=claimed)
+        crash_here("convert:before_edits_commit")
+    crash_here("convert:after_edits_commit")
+    return claimed > 0
 
 
-def claim_named(company: Company, kind: Kind) -> int:
-    """Table claimed: pending events whose customer is known, by GUID or by account number."""
-    return run_sql(
+def refuse_named(company: Company, kind: Kind) -> int:
+    """Fail the next event that names a known customer: the database refuses what comes of it."""
+    lock_until_commit(f"accounts:{company.pk}")
+    claim_named(company, kind, limit=1)
+    refused = run_sql(
         sql.SQL(
-            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
-               SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id,
-                      m.customer_id <> k.id AS is_mismatch, 0::bigint AS hq_version
-                 FROM {event} s
-                 LEFT JOIN guid_map m ON m.async_account = s.async_account
-                 LEFT JOIN customer k
-                        ON k.company_id = %(company)s AND k.account_number = s.account_number
-                WHERE s.company_id = %(company)s AND s.status = 'pending'
-                  AND coalesce(m.customer_id, k.id) IS NOT NULL
-                ORDER BY s.database_id, s.generation, s.replication_counter
-                LIMIT %(limit)s"""
-        ).format(event=sql.Identifier(kind.event)),
-        {"company": company.pk, "limit": CUSTOMERS},
-    )
-
-
-def fail_mismatches(kind: Kind) -> int:
-    """Fail events whose GUID and account number name two customers. Returns how many."""
-    failed = run_sql(
-        sql.SQL(
-            """UPDATE {event} s SET status = 'failed', reason = 'identity_mismatch',
-                                    field = 'account_number'
-                 FROM claimed c WHERE s.event_id = c.event_id AND c.is_mismatch"""
+            """UPDATE {event} s SET status = 'failed', reason = 'refused', field = NULL
+                 FROM claimed c WHERE s.event_id = c.event_id"""
         ).format(event=sql.Identifier(kind.event))
     )
-    if failed:
-        run_sql("DELETE FROM claimed WHERE is_mismatch")
-    return failed
-
-
-def bump_versions(company: Company) -> int:
-    """Raise the claimed customers' versions and owe them to all databases. Returns customers."""
-    run_sql(
-        """WITH bumped AS (
-             UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
-              WHERE id IN (SELECT customer_id FROM claimed) RETURNING id, hq_version)
-           UPDATE claimed SET hq_version = bumped.hq_version
-             FROM bumped WHERE bumped.id = claimed.customer_id"""
-    )
-    run_sql(
-        """UPDATE delivery d SET version = c.hq_version
-             FROM (SELECT DISTINCT customer_id, hq_version FROM claimed) c, channel_database b,
-                  channel h
-            WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
-              AND d.customer_id = c.customer_id""",
-        [company.pk],
-    )
-    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM claimed")
-    return int(customers)
-
-
-def update_customers(step: RunStep, company: Company) -> None:
-    """Apply claimed edits and deactivations of customers; what came too late is superseded."""
-    run_sql(
-        sql.SQL(
-            """WITH {newest},
-             fresh AS (
-               SELECT n.*, n.last_at AS event_at, n.last_database AS event_database,
-                      n.last_generation AS event_generation, n.last_counter AS event_counter
-                 FROM newest n),
-             written AS (
-               UPDATE customer old
-                  SET {columns}, is_active = f.last_operation <> 'deactivate', {latest}
-                 FROM fresh f
-                WHERE old.id = f.customer_id AND {newer}
-               RETURNING old.id)
-             SELECT count(*) FROM written"""
-        ).format(
-            newest=newest(CUSTOMER, BY_EVENT),
-            columns=sql.SQL(", ").join(map(changed_column, CUSTOMER.columns)),
-            latest=sql.SQL(", ").join(
-                sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
-            ),
-            newer=newer("old", "f"),
-        ),
-        {"company": company.pk, "run": str(step.run_id)},
-    )
-    run_sql(
-        """UPDATE async_customer s SET status = 'superseded'
-             FROM customer k
-            WHERE s.applied_at = now() AND s.status = 'applied' AND k.id = s.customer_id
-              AND s.customer_id IN (SELECT customer_id FROM claimed)
-              AND NOT EXISTS (SELECT FROM async_customer mine
-                               WHERE mine.customer_id = k.id AND mine.applied_at = now()
-                                 AND mine.database_id = k.event_database
-                                 AND mine.generation = k.event_generation
-                                 AND mine.replication_counter = k.event_counter)"""
-    )
-
-
-def changed_column(column: str) -> sql.Composable:
-    """A bare deactivation keeps what is there; an inherited column is never emptied."""
-    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED else "f.{0}"
-    return sql.SQL(
-        "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
-    ).format(sql.Identifier(column))
+    run_sql("DROP TABLE claimed")
+    return refused
 
 
 def supersede_quarantined(company: Company, kind: Kind) -> int:
@@ -190,12 +139,15 @@ def supersede_quarantined(company: Company, kind: Kind) -> int:
     ]
     return run_sql(
         sql.SQL(
-            """UPDATE quarantine q SET status = 'superseded'
+            """UPDATE quarantine q
+                  SET status = 'superseded', settled_at = now(), became = s.event_id,
+                      settled_because = 'A later event of the same database replaced it.'
                  FROM guid_map m JOIN {event} s ON s.customer_id = m.customer_id
                 WHERE q.status = 'open' AND q.table = %(table)s
                   AND m.async_account = q.async_account AND m.company_id = %(company)s
                   AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
-                  AND s.replication_counter > q.row_key::bigint AND {same}"""
+                  AND (s.generation, s.replication_counter) > (q.generation, q.row_key::bigint)
+                  AND {same}"""
         ).format(
             event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
         ),

@@ -2,118 +2,88 @@
 
 Each database is sent what it is owed, and HQ notes it as delivered only after the channel
 committed. A crash in between sends the same versions once more, which changes nothing.
+
+Some databases of a company are open side by side, each in a thread of its own: what they lack alike
+is read once, and while they write one part HQ reads the next.
 """
 
-from dataclasses import dataclass
-from typing import Any
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import groupby
+from queue import Queue
 
-from django.db import connection, transaction
+from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Now
-from psycopg2 import sql
 
 from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import Package, Target, Visit, visit
+from stores.crash import crash_here
 from stores.models import DownloadSession, RunStep
 from stores.models.exchange import DownloadStatus
-from stores.models.run import RunCancelled
-from stores.pipeline.bulk import CUSTOMERS, copy_out, fetch, fetch_one, run_sql
-from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
+from stores.models.run import SIGNALS, RunCancelled, RunStatus
+from stores.models.step import StepGivenBack
+from stores.pipeline.bulk import batched, fetch, fetch_one, run_sql
+from stores.pipeline.fence import Entered, enter
+from stores.pipeline.outgoing import Part, read_parts
 
 JOB = "1010"
+# So many databases are open at the same time.
+SIDE_BY_SIDE = 8
+# Without anything to send, a worker looks for other work after so many seconds.
+PATIENCE_S = 1
+LOOK_AGAIN_S = 0.1
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A table of the channel and HQ's query that fills it, for the customers in `owed`."""
+def download_accounts(steps: list[RunStep]) -> None:
+    """Give the channel databases of a group the customers they are owed, oldest account first.
 
-    target: Target
-    query: sql.Composable
-
-
-def sent_customer() -> Sent:
-    """Customers with the GUID that created them."""
-    own = CUSTOMER.columns
-    columns = ("company", "account_number", "async_account", *own, "is_blocked", "is_active")
-    query = sql.SQL(
-        """SELECT k.company_id, k.account_number, m.async_account, {}, k.is_blocked, k.is_active,
-                  k.hq_version
-             FROM owed JOIN customer k ON k.id = owed.customer_id
-             LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'"""
-    ).format(sql.SQL(", ").join(sql.Identifier("k", column) for column in own))
-    types = ("text", "text", "uuid", *map(CUSTOMER.type_of, own), "boolean", "boolean", "bigint")
-    target = Target("customer", (*columns, "hq_version"), types, ("company", "account_number"))
-    return Sent(target, query)
-
-
-def sent_child(kind: Kind) -> Sent:
-    """Addresses, contacts, affiliations or attributes of the customers."""
-    query = sql.SQL(
-        """SELECT k.company_id, k.account_number, {}, r.is_active, r.hq_version
-             FROM owed JOIN customer k ON k.id = owed.customer_id
-             JOIN {} r ON r.customer_id = k.id"""
-    ).format(
-        sql.SQL(", ").join(sql.Identifier("r", column) for column in kind.columns),
-        sql.Identifier(kind.table),
-    )
-    owner = ("company", "account_number")
-    columns = (*owner, *kind.columns, "is_active", "hq_version")
-    types = ("text", "text", *map(kind.type_of, kind.columns), "boolean", "bigint")
-    # Ids of addresses and contacts are unique by themselves; names only within their customer.
-    key = kind.key if kind.key == kind.conflict else (*owner, *kind.key)
-    return Sent(Target(kind.table, columns, types, key), query)
-
-
-def sent_map() -> Sent:
-    """Every GUID that led to one of the customers."""
-    query = sql.SQL(
-        """SELECT m.async_account, k.company_id, k.account_number
-             FROM owed JOIN customer k ON k.id = owed.customer_id
-             JOIN guid_map m ON m.customer_id = k.id"""
-    )
-    columns = ("async_account", "company", "account_number")
-    types = ("uuid", "text", "text")
-    return Sent(Target("account_map", columns, types, ("async_account",), version=None), query)
-
-
-TABLES = [sent_customer(), *map(sent_child, CHILDREN), sent_map()]
-# SQLite has no types of its own for these; the contract says how they are written.
-AS_TUPLE = {"uuid": "::text", "date": "::text", "boolean": "::int"}
-
-
-def download_accounts(step: RunStep) -> None:
-    """Give the channel database the customers it is owed, oldest account first.
-
-    Effects: the channel's tables, a part a transaction, then deliveries and counts in HQ.
-    Errors: ChannelError when the channel cannot be visited any more; it stays owed the rest.
+    While the run still converts customers of theirs it waits for more. Effects: the channels'
+    tables, a part a transaction, then deliveries and counts in HQ. Trouble with one database is
+    that step's outcome; it stays owed the rest.
     """
-    if step.is_dry:
-        with step.chunk():
-            step.add(distributed=count_owed(step))
-        return
-    if not count_owed(step):
-        return
-    session = DownloadSession.objects.create(
-        run=step.run, database=step.its_database, status=DownloadStatus.AVAILABLE
-    )
-    try:
-        with visit(step.database) as channel:
-            send_all(step, session, channel)
-    except Exception as error:
-        end_badly(session, error)
-        raise
-    DownloadSession.objects.filter(pk=session.pk).update(
-        status=DownloadStatus.APPLIED, applied_at=Now()
-    )
+    begun = time.monotonic()
+    while True:
+        more_may_come = any(step.more_may_come for step in steps)
+        lacking = owed(steps)
+        for some in side_by_side(lacking):
+            send(some)
+        if not more_may_come:
+            return
+        if not lacking and time.monotonic() - begun > PATIENCE_S:
+            raise StepGivenBack
+        if not lacking:
+            time.sleep(LOOK_AGAIN_S)
 
 
-def end_badly(session: DownloadSession, error: Exception) -> None:
-    """Say at the session why it ended early; the database stays owed the rest."""
-    stopped = isinstance(error, RunCancelled)
-    session.status = DownloadStatus.CANCELED if stopped else DownloadStatus.DOWNLOAD_FAILED
-    # A driver's own text may quote a row.
-    session.message = str(error)[:300] if isinstance(error, ChannelError) else ""
-    session.save(update_fields=["status", "message"])
+def owed(steps: list[RunStep]) -> list[RunStep]:
+    """Those steps whose database lacks a customer in its present version."""
+    found = fetch(
+        """SELECT b.id FROM unnest(%s) b (id)
+            WHERE EXISTS (SELECT FROM delivery d
+                           WHERE d.database_id = b.id AND d.delivered_version < d.version)""",
+        [[step.database_id for step in steps]],
+    )
+    lacking = {database for (database,) in found}
+    return [
+        step for step in steps if step.status == RunStatus.RUNNING and step.database_id in lacking
+    ]
+
+
+def side_by_side(steps: Sequence[RunStep]) -> Iterator[list[RunStep]]:
+    """The steps by company, so many at a time as are open together; dry ones are only counted."""
+    for step in steps:
+        if step.is_dry:
+            with step.chunk():
+                step.add(distributed=count_owed(step))
+    wet = [step for step in steps if not step.is_dry]
+    for _, alike in groupby(sorted(wet, key=company_of), key=company_of):
+        yield from batched(alike, SIDE_BY_SIDE)
+
+
+def company_of(step: RunStep) -> str:
+    return step.its_database.channel.company_id
 
 
 def count_owed(step: RunStep) -> int:
@@ -125,86 +95,180 @@ def count_owed(step: RunStep) -> int:
     return int(owed)
 
 
-def send_all(step: RunStep, session: DownloadSession, channel: Visit) -> None:
-    """Send part after part, in the order of the customers' ids."""
-    beyond, part = 0, 0
-    while True:
-        last, packages = read_part(step, beyond, as_copy=channel.takes_copy)
-        if last is None:
+def send(steps: list[RunStep]) -> None:
+    """Send databases of one company all that they are owed, in the order of the customers' ids."""
+    receivers = {step.its_database.pk: Receiver(step) for step in steps}
+    is_left_off = True
+    try:
+        for receiver in receivers.values():
+            receiver.start()
+        feed(receivers, company_of(steps[0]))
+        is_left_off = False
+    finally:
+        end(receivers.values(), is_left_off=is_left_off)
+    for receiver in receivers.values():
+        if receiver.error:
+            raise receiver.error
+
+
+def feed(receivers: "dict[int, Receiver]", company: str) -> None:
+    """Give part after part to those that lack it, until none is left or HQ is in trouble."""
+    forms = {database: receiver.takes_copy.result() for database, receiver in receivers.items()}
+    beyond = 0
+    while not any(receiver.error for receiver in receivers.values()):
+        takers = {
+            database: takes_copy
+            for database, takes_copy in forms.items()
+            if takes_copy is not None and not receivers[database].is_over
+        }
+        parts = read_parts(company, takers, beyond) if takers else {}
+        if not parts:
             return
-        beyond, part = last, part + 1
-        rows = channel.apply(packages, session=session.pk, part=part, job=JOB)
-        with step.chunk():
-            delivered = mark_delivered(step, session)
-            step.add(distributed=delivered)
+        beyond = max(part.customers[-1] for part in parts.values())
+        for database, part in parts.items():
+            receivers[database].parts.put(part)
+
+
+def end(receivers: "Iterable[Receiver]", *, is_left_off: bool) -> None:
+    """Tell the receivers that nothing follows, and wait until each has written what it has.
+
+    Ctrl-C does not end the waiting, but is raised after it: who leaves a receiver behind may stop
+    the servers while it writes.
+    """
+    stop = None
+    for receiver in receivers:
+        receiver.is_left_off = is_left_off
+    started = [receiver for receiver in receivers if receiver.ident]
+    while not all(receiver.has_ended.is_set() for receiver in started):
+        try:
+            for receiver in started:
+                receiver.tell_the_end()
+            for receiver in started:
+                # Not join(): interrupted, it takes a thread for ended that is not.
+                receiver.has_ended.wait()
+        except SIGNALS as signal:
+            stop = signal
+    if stop:
+        raise stop
+
+
+class Receiver(threading.Thread):
+    """One channel database that is sent part after part, as they are put into `parts`; None ends.
+
+    `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
+    is recorded at its step, and `error` is any other. `is_left_off`: some parts were never read.
+    """
+
+    def __init__(self, step: RunStep) -> None:
+        super().__init__(name=f"{JOB} {step.place}", daemon=True)
+        self.step = step
+        # One waits while another is written; who reads faster waits too.
+        self.parts: Queue[Part | None] = Queue(maxsize=1)
+        self.takes_copy: Future[bool | None] = Future()
+        self.has_ended = threading.Event()
+        self.error: BaseException | None = None
+        self.is_over = self.is_left_off = self.has_all = self.is_told = False
+        self.part = 0
+
+    def run(self) -> None:
+        """Receive until the end, whatever happens: nobody may wait to put what nobody takes."""
+        try:
+            # A worker that is taken for dead is cut off by this name.
+            run_sql("SELECT set_config('application_name', %s, false)", [self.step.worker])
+            self.step.stop_if_asked()
+            self.receive()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self.is_over = True
+            if not self.takes_copy.done():
+                self.takes_copy.set_result(None)
+            try:
+                connections.close_all()
+            finally:
+                while not self.has_all:
+                    self.next_part()
+                self.has_ended.set()
+
+    def tell_the_end(self) -> None:
+        """Say that nothing follows; once is enough."""
+        if not self.is_told:
+            self.parts.put(None)
+            self.is_told = True
+
+    def next_part(self) -> Part | None:
+        part = self.parts.get()
+        self.has_all = part is None
+        return part
+
+    def receive(self) -> None:
+        """Open the channel and write what comes; trouble with it is recorded at its step."""
+        session = DownloadSession.objects.create(
+            run=self.step.run, database=self.step.its_database, status=DownloadStatus.AVAILABLE
+        )
+        try:
+            with enter(self.step) as channel:
+                self.takes_copy.set_result(channel.takes_copy)
+                for part in iter(self.next_part, None):
+                    self.write(channel, session, part)
+        except Exception as error:
+            end_badly(session, error)
+            if not isinstance(error, ChannelError):
+                raise
+            self.step.finish(RunStatus.FAILED, str(error))
+        else:
+            left_off, whole = DownloadStatus.DOWNLOAD_FAILED, DownloadStatus.APPLIED
+            DownloadSession.objects.filter(pk=session.pk).update(
+                status=left_off if self.is_left_off else whole, applied_at=Now()
+            )
+
+    def write(self, channel: Entered, session: DownloadSession, part: Part) -> None:
+        """Write one part into the channel; note it as delivered once the channel has committed."""
+        packages = part.packages[channel.takes_copy]
+        self.part += 1
+        self.step.stop_if_asked()
+        rows = channel.apply(packages, session=session.pk, part=self.part, job=JOB)
+        crash_here("download:after_channel_commit")
+        with self.step.chunk(may_stop=False):
+            delivered = mark_delivered(self.step, session, part)
+            self.step.add(distributed=delivered)
             DownloadSession.objects.filter(pk=session.pk).update(
                 status=DownloadStatus.DOWNLOADED,
-                parts=part,
+                parts=self.part,
                 customers=F("customers") + delivered,
                 rows=F("rows") + rows,
                 size_bytes=F("size_bytes") + sum(len(package.data) for package in packages),
             )
+            crash_here("download:before_delivered")
+        crash_here("download:after_delivered")
 
 
-def read_part(step: RunStep, beyond: int, *, as_copy: bool) -> tuple[int | None, list[Package]]:
-    """The next customers the database is owed and all that belongs to them, of one moment.
-
-    Returns the greatest customer id, or None when nothing is owed any more.
-    """
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        last, is_first = claim_owed(step, beyond)
-        if last is None:
-            return None, []
-        return last, [package(sent, as_copy=as_copy, is_first=is_first) for sent in TABLES]
+def end_badly(session: DownloadSession, error: Exception) -> None:
+    """Say at the session why it ended early; the database stays owed the rest."""
+    stopped = isinstance(error, RunCancelled)
+    session.status = DownloadStatus.CANCELED if stopped else DownloadStatus.DOWNLOAD_FAILED
+    # A driver's own text may quote a row.
+    session.message = str(error)[:300] if isinstance(error, ChannelError) else ""
+    session.save(update_fields=["status", "message"])
 
 
-def claim_owed(step: RunStep, beyond: int) -> tuple[int | None, bool]:
-    """Table owed: the next customers of the database with the version they have now.
-
-    Outlives the transaction, because the channel commits before HQ notes the delivery. Returns the
-    greatest id, if there is any, and whether the database has none of them yet.
-    """
-    run_sql("DROP TABLE IF EXISTS pg_temp.owed")
-    run_sql(
-        """CREATE TEMP TABLE owed AS
-           SELECT d.customer_id, k.hq_version AS version, d.delivered_version = 0 AS is_first
-             FROM delivery d JOIN customer k ON k.id = d.customer_id
-            WHERE d.database_id = %(database)s AND d.delivered_version < d.version
-              AND d.customer_id > %(beyond)s
-            ORDER BY d.customer_id LIMIT %(limit)s""",
-        {"database": step.database_id, "beyond": beyond, "limit": CUSTOMERS},
-    )
-    run_sql("ANALYZE owed")
-    last, is_first = fetch_one("SELECT max(customer_id), bool_and(is_first) FROM owed")
-    return None if last is None else int(last), bool(is_first)
-
-
-def package(sent: Sent, *, as_copy: bool, is_first: bool) -> Package:
-    """The rows for one table, in the form that the engine takes."""
-    if as_copy:
-        return Package(sent.target, data=copy_out(sent.query), is_first=is_first)
-    columns: list[Any] = [
-        sql.SQL("{}" + AS_TUPLE.get(name, "")).format(sql.Identifier(column))
-        for column, name in zip(sent.target.columns, sent.target.types, strict=True)
-    ]
-    query = sql.SQL("SELECT {} FROM ({}) AS sent ({})").format(
-        sql.SQL(", ").join(columns),
-        sent.query,
-        sql.SQL(", ").join(map(sql.Identifier, sent.target.columns)),
-    )
-    return Package(sent.target, rows=fetch(query))
-
-
-def mark_delivered(step: RunStep, session: DownloadSession) -> int:
+def mark_delivered(step: RunStep, session: DownloadSession, part: Part) -> int:
     """Note what the channel has committed. Returns customers."""
     return run_sql(
         """UPDATE delivery d
-              SET delivered_version = owed.version, version = greatest(d.version, owed.version),
-                  delivered_at = now(), session_id = %s
-             FROM owed
-            WHERE d.database_id = %s AND d.customer_id = owed.customer_id
-              AND d.delivered_version < owed.version""",
-        [str(session.pk), step.database_id],
+              SET delivered_version = given.version, version = greatest(d.version, given.version),
+                  delivered_at = now(), session_id = %(session)s
+             FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
+                  AS given (customer_id, version)
+            WHERE d.database_id = %(database)s AND d.customer_id = given.customer_id
+              AND d.customer_id BETWEEN %(first)s AND %(last)s
+              AND d.delivered_version < given.version""",
+        {
+            "session": str(session.pk),
+            "database": step.database_id,
+            "customers": part.customers,
+            "versions": part.versions,
+            "first": part.customers[0],
+            "last": part.customers[-1],
+        },
     )

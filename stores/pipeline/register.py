@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 
+from stores.channeldb import create
 from stores.channeldb.connection import connect
 from stores.channeldb.create import (
     create_database,
@@ -13,6 +14,7 @@ from stores.channeldb.create import (
     migrate_database,
     tell_company,
 )
+from stores.channeldb.models import ExchangeState
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
 from stores.pipeline.accounts import import_account
@@ -55,6 +57,7 @@ def register_channel(
     last_number: int | None = None,
     country: str | None = None,
     till_role: str | None = None,
+    renew_identity: bool = False,
 ) -> ChannelDatabase:
     """Register a channel and its company, make and migrate its database, owe it all customers.
 
@@ -74,7 +77,7 @@ def register_channel(
             country=country or "",
         )
         ensure_default_customer(channel, default_customer)
-        return open_database(channel, "", database, group, till_role)
+        return open_database(channel, "", database, group, till_role, renew_identity)
 
 
 def add_register(
@@ -84,6 +87,7 @@ def add_register(
     database: str,
     group: str | None = None,
     till_role: str | None = None,
+    renew_identity: bool = False,
 ) -> ChannelDatabase:
     """Give a registered channel a further database, that of an offline register.
 
@@ -91,9 +95,9 @@ def add_register(
     """
     channel = Channel.objects.filter(code=code).first()
     if channel is None:
-        raise RegistrationRefused(f"No channel is called {code}.")
+        raise RegistrationRefused(f"There is no channel {code!r}.")
     with transaction.atomic():
-        return open_database(channel, register, database, group, till_role)
+        return open_database(channel, register, database, group, till_role, renew_identity)
 
 
 def register_company(
@@ -143,7 +147,8 @@ def ensure_channel(**values: Any) -> Channel:
         present = getattr(known, field)
         if value != present and not (value == "" and field in ("profile", "country")):
             raise RegistrationRefused(
-                f"Channel {known.code} is registered with {field.replace('_', ' ')} {present}."
+                f"Channel {known.code} is registered with {field.replace('_', ' ')} {present}"
+                " and stays so; the set-up is the place to change it."
             )
     return known
 
@@ -155,7 +160,7 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
         if account is not None and present.account_number != account:
             raise RegistrationRefused(
                 f"Channel {channel.code} is registered with default customer "
-                f"{present.account_number}."
+                f"{present.account_number}; the set-up is the place to change it."
             )
         return
     account = account or f"DEFAULT-{channel.code}"
@@ -176,16 +181,22 @@ def make_default_customer(channel: Channel, account: str) -> Customer:
             return import_account(channel.company, account, name=name, deliver=False)
     except IntegrityError:
         raise RegistrationRefused(
-            f"--default-customer: the number sequence of {channel.company_id} issues such accounts."
+            f"--default-customer: {account} looks like a number that {channel.company_id} gives to"
+            f" customers; take another, such as DEFAULT-{channel.code}."
         ) from None
 
 
 def open_database(
-    channel: Channel, register: str, url: str, group: str | None, till_role: str | None
+    channel: Channel,
+    register: str,
+    url: str,
+    group: str | None,
+    till_role: str | None,
+    is_copy: bool,
 ) -> ChannelDatabase:
     """Describe a database, make it ready, and owe it all customers."""
     database = ensure_database(channel, register, url, group)
-    make_ready(database, till_role)
+    make_ready(database, till_role, is_copy)
     # Last, because it holds the number sequence until HQ commits.
     owe_everything(database)
     return database
@@ -199,10 +210,14 @@ def ensure_database(
     known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
     if known is not None:
         if known.url != url:
-            raise RegistrationRefused(f"Channel {known.label} is registered with another database.")
+            raise RegistrationRefused(
+                f"Channel {known.label} is registered with another database;"
+                " the set-up is the place to change it."
+            )
         if group is not None and known.group.name != group:
             raise RegistrationRefused(
-                f"Channel {known.label} is registered with group {known.group.name}."
+                f"Channel {known.label} is registered with group {known.group.name};"
+                " the set-up is the place to change it."
             )
         return known
     if taken := ChannelDatabase.objects.filter(url=url).first():
@@ -234,7 +249,7 @@ def owe_everything(database: ChannelDatabase) -> None:
     run_sql(
         """INSERT INTO delivery (database_id, customer_id, version)
            SELECT %(database)s, k.id, k.hq_version FROM customer k
-            WHERE k.company_id = %(company)s
+            WHERE k.company_id = %(company)s AND k.state <> 'void'
               AND (k.number IS NOT NULL
                    OR NOT EXISTS (SELECT FROM channel h WHERE h.default_customer_id = k.id))
             ORDER BY k.id ON CONFLICT DO NOTHING""",
@@ -242,21 +257,29 @@ def owe_everything(database: ChannelDatabase) -> None:
     )
 
 
-def make_ready(database: ChannelDatabase, till_role: str | None) -> None:
-    """Make and migrate the channel's own database, and tell it its company and identity."""
+def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:
+    """Make and migrate the channel's own database, tell it its company, note its identity.
+
+    A copy of another channel's database is refused, unless it is to get an identity of its own.
+    """
     create_database(database)
     migrate_database(database)
     if till_role:
         grant_till_role(database, till_role)
     tell_company(database, database.channel.company_id)
-    with connect(database) as alias, connections[alias].cursor() as cursor:
-        cursor.execute("SELECT database_id FROM exchange_state")
-        (found,) = cursor.fetchone()
-    if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=found).exists():
+    is_new = database.confirmed_nonce is None
+    with connect(database) as alias:
+        if is_new and is_copy:
+            create.renew_identity(alias)
+        found = ExchangeState.objects.using(alias).get()
+    if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=found.pk).exists():
         raise RegistrationRefused(
             f"Channel {database.label}: its database is a copy of another channel's."
         )
-    ChannelDatabase.objects.filter(pk=database.pk).update(database_id=found)
+    if is_new:
+        ChannelDatabase.objects.filter(pk=database.pk).update(
+            database_id=found.pk, confirmed_epoch=found.epoch, confirmed_nonce=found.nonce
+        )
 
 
 def checked(instance: Any, **options: str) -> None:

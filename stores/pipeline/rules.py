@@ -21,6 +21,7 @@ from stores.models import (
 )
 from stores.models.country import COUNTRIES
 from stores.models.staging import Event
+from stores.pipeline.days import EARLIEST, LATEST
 from stores.pipeline.kinds import Kind
 
 STAGED: dict[str, type[Event]] = {
@@ -37,11 +38,12 @@ PHONE = r"^(?=(.*[0-9]){3})[0-9+()./ xX#*-]+$"
 
 @dataclass(frozen=True)
 class Rule:
-    """One check of one field: `broken` is a condition in SQL."""
+    """One check of one field: `broken` is a condition in SQL, `allows` what the field may hold."""
 
     code: str
     field: str
     broken: str
+    allows: str = ""
 
 
 COMMON = (
@@ -50,12 +52,13 @@ COMMON = (
         "unknown_word",
         "operation",
         "operation IS NULL OR operation NOT IN ('create', 'update', 'deactivate')",
+        "create, update or deactivate",
     ),
-    # The years that every reader of the row can hold, also at the edge of a time zone.
     Rule(
         "time_range",
         "occurred_at",
-        "occurred_at NOT BETWEEN '1900-01-02 00:00Z' AND '9999-12-30 00:00Z'",
+        f"occurred_at NOT BETWEEN '{EARLIEST} 00:00Z' AND '{LATEST} 00:00Z'",
+        "a time between the years 1900 and 9999",
     ),
 )
 OWN = {
@@ -65,6 +68,7 @@ OWN = {
             "unknown_word",
             "customer_type",
             "customer_type NOT IN ('person', 'organization')",
+            "person or organization",
         ),
         Rule(
             "name_missing",
@@ -85,16 +89,23 @@ OWN = {
             f"receipt_email <> '' AND btrim(receipt_email) !~ '{EMAIL}'",
         ),
         Rule("phone_format", "phone", f"phone <> '' AND btrim(phone) !~ '{PHONE}'"),
-        Rule("unknown_word", "currency", "currency <> '' AND currency !~ '^[A-Z]{3}$'"),
+        Rule(
+            "unknown_word",
+            "currency",
+            "currency <> '' AND currency !~ '^[A-Z]{3}$'",
+            "three capital letters",
+        ),
         Rule(
             "unknown_word",
             "language",
             "language <> '' AND language !~ '^[A-Za-z]{2,3}([-_][A-Za-z]{2,4})?$'",
+            "a language such as en or en-us",
         ),
         Rule(
             "date_range",
             "birth_date",
             "birth_date NOT BETWEEN date '1900-01-01' AND current_date",
+            "a day between 1900 and today",
         ),
     ),
     "address": (
@@ -103,8 +114,14 @@ OWN = {
             "unknown_word",
             "purpose",
             "purpose NOT IN ('home', 'business', 'delivery', 'invoice', 'other')",
+            "home, business, delivery, invoice or other",
         ),
-        Rule("country_unknown", "country", "country <> '' AND country <> ALL (%(countries)s)"),
+        Rule(
+            "country_unknown",
+            "country",
+            "country <> '' AND country <> ALL (%(countries)s)",
+            "three letters of ISO 3166-1",
+        ),
     ),
     "contact": (
         Rule("key_missing", "contact_id", "contact_id IS NULL"),
@@ -112,6 +129,7 @@ OWN = {
             "unknown_word",
             "kind",
             "kind NOT IN ('email', 'phone', 'url') OR (kind IS NULL AND operation <> 'deactivate')",
+            "email, phone or url",
         ),
         Rule(
             "value_missing",
@@ -148,6 +166,7 @@ OWN = {
                              THEN (d.smallest IS NULL OR value::numeric >= d.smallest)
                               AND (d.largest IS NULL OR value::numeric <= d.largest)
                         ELSE true END, false))""",
+            "what the definition of the attribute allows",
         ),
     ),
 }
@@ -164,6 +183,7 @@ def limits(kind: Kind) -> Iterator[Rule]:
                 field.column,
                 f"octet_length({field.column}) > {field.max_length}"
                 f" AND {longest} > {field.max_length}",
+                f"at most {field.max_length} characters",
             )
 
 
@@ -178,6 +198,15 @@ def first_broken(kind: Kind) -> sql.SQL:
     """SQL for the place of the first broken rule of a row of `incoming`, or NULL."""
     cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(rules_for(kind))]
     return sql.SQL("CASE " + "\n".join(cases) + " END")
+
+
+@cache
+def every_broken(kind: Kind) -> sql.SQL:
+    """SQL for the places of all broken rules of a row of `incoming`, in order."""
+    places = [
+        f"CASE WHEN {rule.broken} THEN {place} END" for place, rule in enumerate(rules_for(kind))
+    ]
+    return sql.SQL("array_remove(ARRAY[" + ",\n".join(places) + "], NULL)")
 
 
 def parameters(company: str) -> dict[str, object]:

@@ -4,27 +4,37 @@ HQ commits the events it could use and those it could not, then the channel may 
 these. A crash in between repeats one batch, and the repetition finds every event known.
 """
 
-import base64
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
-from math import isfinite
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
+import psycopg2
+from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
-from psycopg2 import sql
 
+from stores.channeldb import copydata
 from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import GUID, Events, Source, Unreadable, Visit, visit
-from stores.models import Channel, RunStep, UploadSession
+from stores.channeldb.visit import Events, Source, Unreadable
+from stores.crash import crash_here
+from stores.models import Incident, RunStep, UploadSession
 from stores.models.exchange import UploadStatus
+from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
-from stores.pipeline.bulk import EVENTS, copy_in, fetch, fetch_one, names, run_sql
-from stores.pipeline.kinds import CUSTOMER, KINDS, Kind
-from stores.pipeline.rules import first_broken, parameters, rules_for
+from stores.models.step import StepGivenBack
+from stores.pipeline import document_parts, documents
+from stores.pipeline.bulk import EVENTS, copy_in, is_about_data
+from stores.pipeline.fence import Entered, enter
+from stores.pipeline.intake import Taken, diagnosis, make_incoming, take_in
+from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.set_aside import Arrival, keep_unreadable
 
-SOURCES = [Source(kind.event, kind.sent, tuple(map(kind.type_of, kind.sent))) for kind in KINDS]
+# So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
+MANY = 1_000
+# Customers before the sales that name them.
+SOURCES = [
+    *(Source(kind.event, kind.sent, tuple(map(kind.type_of, kind.sent))) for kind in KINDS),
+    document_parts.SOURCE,
+]
 
 
 def upload_events(step: RunStep) -> None:
@@ -36,12 +46,14 @@ def upload_events(step: RunStep) -> None:
     """
     session: UploadSession | None = None
     try:
-        with visit(step.database) as channel:
-            for batch in batches(channel, forget=not step.is_dry):
+        with enter(step) as channel:
+            for batch in batches(step, channel):
                 with step.chunk():
                     session = session or open_session(step)
                     for events in batch:
                         stage(step, session, events)
+                    crash_here("upload:before_hq_commit")
+                crash_here("upload:after_hq_commit")
     except Exception as error:
         if session:
             end_badly(session, error)
@@ -50,24 +62,59 @@ def upload_events(step: RunStep) -> None:
         UploadSession.objects.filter(pk=session.pk).update(
             status=UploadStatus.APPLIED, applied_at=Now()
         )
+        flag_a_flood(step)
 
 
-def batches(channel: Visit, *, forget: bool) -> Iterator[list[Events]]:
+def batches(step: RunStep, channel: Entered) -> Iterator[list[Events]]:
     """Read batch after batch; when the caller comes back, the batch is committed in HQ.
 
-    Effects: the channel marks each batch as held, unless `forget` is false.
+    Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
+    batch as held, unless the run is dry; incidents about events that are too large, or that
+    vanished in between.
     """
     beyond: dict[str, int] = {}
     while True:
         read = channel.read_events(SOURCES, limit=EVENTS, beyond=beyond)
         batch = [events for events in read if events.total]
         if not batch:
+            tell_too_large(step, {events.table: events.left for events in read if events.left})
             return
         yield batch
-        if forget:
-            channel.acknowledge(batch)
-        else:
-            beyond |= {events.table: events.last_counter for events in batch}
+        if not step.is_dry:
+            vanished = channel.acknowledge(batch)
+            crash_here("upload:after_acknowledge")
+            tell_vanished(step, vanished)
+            if step.has_had_its_share:
+                return
+        passed = [events for events in batch if events.waiting or step.is_dry]
+        beyond |= {events.table: events.last_counter for events in passed}
+
+
+def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:
+    """Report events that stay in the channel, because HQ does not carry rows of their size."""
+    if left:
+        with step.chunk():
+            step.add(waiting=sum(map(len, left.values())))
+            Incident.objects.report(
+                IncidentKind.EVENT_TOO_LARGE,
+                f"Channel {step.place}: an event in {', '.join(left)} is too large to be fetched. "
+                "It stays there.",
+                database=step.its_database,
+                detail={"replication_counters": left},
+            )
+
+
+def tell_vanished(step: RunStep, vanished: dict[str, int]) -> None:
+    """Report events that HQ has read and holds, and that somebody has deleted since."""
+    if vanished:
+        with step.chunk():
+            Incident.objects.report(
+                IncidentKind.EVENT_VANISHED,
+                f"Channel {step.place}: events in {', '.join(vanished)} were deleted before they "
+                "were acknowledged. Headquarters holds them.",
+                database=step.its_database,
+                detail={"rows": vanished},
+            )
 
 
 def open_session(step: RunStep) -> UploadSession:
@@ -79,8 +126,10 @@ def open_session(step: RunStep) -> UploadSession:
 
 def end_badly(session: UploadSession, error: Exception) -> None:
     """Say at the session how far it came: HQ has rows that the channel may not know of, or none."""
-    present = UploadSession.objects.get(pk=session.pk)
-    if isinstance(error, RunCancelled):
+    present = UploadSession.objects.filter(pk=session.pk).first()
+    if present is None:
+        return  # the batch that would have made it was rolled back
+    if isinstance(error, RunCancelled | StepGivenBack):
         present.status = UploadStatus.CANCELED
     elif present.status == UploadStatus.UPLOADED:
         present.status = UploadStatus.APPLY_FAILED
@@ -91,209 +140,90 @@ def end_badly(session: UploadSession, error: Exception) -> None:
     present.save(update_fields=["status", "message"])
 
 
+def flag_a_flood(step: RunStep) -> None:
+    """Open an incident if very many rows of this visit went to quarantine."""
+    quarantined = step.counts.get("quarantined", 0)
+    if quarantined >= MANY:
+        Incident.objects.report(
+            IncidentKind.MANY_QUARANTINED,
+            f"One visit to {step.place} brought {quarantined:,} rows that cannot be used.",
+            database=step.its_database,
+            detail={"quarantined": quarantined},
+        )
+
+
 def stage(step: RunStep, session: UploadSession, events: Events) -> None:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them."""
-    kind = next(kind for kind in KINDS if kind.event == events.table)
-    quarantined = sum(set_aside(session, kind, row) for row in events.unreadable)
-    staged = 0
-    if events.rows:
-        receive(kind, events)
-        quarantined += set_aside_broken(session, kind)
-        staged, conflicts = insert_staged(session, kind)
-        quarantined += conflicts
-        run_sql(sql.SQL("DROP TABLE incoming"))
-    unchanged = events.total - staged - quarantined
+    arrival = Arrival(session.database, session, session.database.generation)
+    if events.table == document_parts.TABLE:
+        taken = documents.stage_documents(arrival, events)
+    else:
+        taken = stage_rows(arrival, events)
+    done = taken.staged + taken.erased
+    waiting = len(events.waiting)
+    unchanged = events.total - done - taken.quarantined - waiting
     UploadSession.objects.filter(pk=session.pk).update(
         status=UploadStatus.UPLOADED,
         parts=F("parts") + 1,
-        size_bytes=F("size_bytes") + len(events.data),
+        size_bytes=F("size_bytes") + len(events.data) + sum(map(len, events.parts.values())),
         read=F("read") + events.total,
-        staged=F("staged") + staged,
+        staged=F("staged") + done,
         unchanged=F("unchanged") + unchanged,
-        quarantined=F("quarantined") + quarantined,
+        quarantined=F("quarantined") + taken.quarantined,
+        waiting=F("waiting") + waiting,
     )
-    step.add(read=events.total, staged=staged, unchanged=unchanged, quarantined=quarantined)
-
-
-def receive(kind: Kind, events: Events) -> None:
-    """Copy the rows into table incoming, whose texts have no limit yet."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
-        for column in kind.sent
-    )
-    run_sql(sql.SQL("CREATE TEMP TABLE incoming ({}) ON COMMIT DROP").format(columns))
-    copy_in("incoming", kind.sent, events.data, binary=events.binary)
-
-
-def set_aside_broken(session: UploadSession, kind: Kind) -> int:
-    """Move rows of incoming that break a rule to quarantine. Returns how many were new there."""
-    channel, rules = session.database.channel, rules_for(kind)
-    broken = fetch(
-        sql.SQL(
-            """SELECT replication_counter, place FROM incoming, LATERAL (SELECT {} AS place) rule
-                WHERE place IS NOT NULL"""
-        ).format(first_broken(kind)),
-        parameters(channel.company_id),
-    )
-    found = {counter: (rules[place].code, rules[place].field) for counter, place in broken}
-    for counter in foreign_accounts(channel):
-        found.setdefault(counter, ("company_mismatch", "account_number"))
-    for counter in foreign_guids(channel) if kind is CUSTOMER else []:
-        found.setdefault(counter, ("guid_conflict", "async_account"))
-    kept = 0
-    for counter, *values in as_texts(kind, list(found)):
-        kept += set_aside(session, kind, Unreadable(counter, *found[counter], tuple(values)))
-    if found:
-        run_sql("DELETE FROM incoming WHERE replication_counter = ANY(%s)", [list(found)])
-    return kept
-
-
-def as_texts(kind: Kind, counters: Sequence[int]) -> list[tuple[Any, ...]]:
-    """Rows of incoming: the counter, then all columns as text, because no driver reads them all."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{}::text").format(sql.Identifier(column)) for column in kind.sent
-    )
-    return fetch(
-        sql.SQL(
-            """SELECT replication_counter, {} FROM incoming WHERE replication_counter = ANY(%s)
-                ORDER BY 1"""
-        ).format(columns),
-        [list(counters)],
+    step.add(
+        read=events.total,
+        staged=taken.staged,
+        unchanged=unchanged,
+        quarantined=taken.quarantined,
+        erased=taken.erased,
+        waiting=waiting,
     )
 
 
-def foreign_accounts(channel: Channel) -> list[int]:
-    """Counters of incoming rows whose account is another company's, or none of this one's shape.
+def stage_rows(arrival: Arrival, events: Events) -> Taken:
+    """Take in the events of one kind."""
+    kind = next(kind for kind in KINDS if kind.event == events.table)
+    taken = Taken(quarantined=keep_unreadable(arrival, kind, events.unreadable))
+    return taken + receive(arrival, kind, events) if events.rows else taken
 
-    An account of its shape that HQ does not know waits: HQ may have been set back in time.
+
+def receive(arrival: Arrival, kind: Kind, events: Events) -> Taken:
+    """Take the rows in; should the database refuse one by its bytes, it is found by halving.
+
+    Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
     """
-    found = fetch(
-        """SELECT i.replication_counter FROM incoming i
-            WHERE i.account_number IS NOT NULL
-              AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
-                                 AND c.account_number = i.account_number)
-              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
-                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                  AND account_place(q.format, i.account_number) IS NOT NULL))""",
-        {"company": channel.company_id},
-    )
-    return [counter for (counter,) in found]
-
-
-def foreign_guids(channel: Channel) -> list[int]:
-    """Counters of incoming rows whose GUID another channel made and never shared with this one."""
-    found = fetch(
-        """SELECT i.replication_counter FROM incoming i
-            WHERE i.async_account IS NOT NULL
-              AND (EXISTS (SELECT FROM guid_map m
-                            WHERE m.async_account = i.async_account AND m.channel_id <> %(channel)s
-                              AND NOT EXISTS (SELECT FROM delivery d
-                                     JOIN channel_database b ON b.id = d.database_id
-                                    WHERE d.customer_id = m.customer_id AND d.delivered_version > 0
-                                      AND b.channel_id = %(channel)s))
-                OR EXISTS (SELECT FROM async_customer s
-                             JOIN channel_database b ON b.id = s.database_id
-                            WHERE s.company_id = %(company)s AND s.status IN ('pending', 'failed')
-                              AND s.async_account = i.async_account
-                              AND b.channel_id <> %(channel)s
-                              AND NOT EXISTS (SELECT FROM guid_map m
-                                               WHERE m.async_account = s.async_account)))""",
-        {"channel": channel.pk, "company": channel.company_id},
-    )
-    return [counter for (counter,) in found]
-
-
-def insert_staged(session: UploadSession, kind: Kind) -> tuple[int, int]:
-    """Stage the rows of incoming. Returns how many were new, and how many clash with a known id."""
-    database = session.database
-    values = {
-        "database": database.pk,
-        "company": database.channel.company_id,
-        "generation": database.generation,
-        "session": str(session.pk),
-    }
-    staged = run_sql(
-        sql.SQL(
-            """INSERT INTO {table} (database_id, company_id, generation, session_id, {columns})
-               SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {columns}
-                 FROM incoming ORDER BY replication_counter
-                   ON CONFLICT (event_id) DO NOTHING"""
-        ).format(table=sql.Identifier(kind.event), columns=names(kind.sent)),
-        values,
-    )
-    (left,) = fetch_one("SELECT count(*) FROM incoming")
-    return staged, set_aside_conflicts(session, kind) if left > staged else 0
-
-
-def set_aside_conflicts(session: UploadSession, kind: Kind) -> int:
-    """Quarantine rows whose event id HQ holds with other content; equal ones are merely known."""
-    content = [column for column in kind.sent if column != "replication_counter"]
-    mine, held = names(content, of="i"), names(content, of="s")
-    clashing = fetch(
-        sql.SQL(
-            """SELECT i.replication_counter FROM incoming i JOIN {table} s USING (event_id)
-                WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
-        ).format(table=sql.Identifier(kind.event), mine=mine, held=held),
-    )
-    return sum(
-        set_aside(session, kind, Unreadable(counter, "event_conflict", "event_id", tuple(values)))
-        for counter, *values in as_texts(kind, [counter for (counter,) in clashing])
+    try:
+        with transaction.atomic():
+            make_incoming(kind)
+            copy_in("incoming", kind.sent, events.data, binary=events.binary)
+            return take_in(arrival, kind)
+    except (DatabaseError, psycopg2.Error) as error:
+        if not is_about_data(error):
+            raise
+        refusal = diagnosis(error)
+    rows = copydata.split(events.data, binary=events.binary)
+    if len(rows) == 1:
+        return Taken(
+            quarantined=keep_unreadable(arrival, kind, [unreadable(kind, events, refusal)])
+        )
+    half = len(rows) // 2
+    return receive(arrival, kind, part(events, rows[:half])) + receive(
+        arrival, kind, part(events, rows[half:])
     )
 
 
-def set_aside(session: UploadSession, kind: Kind, row: Unreadable) -> int:
-    """Keep one row as it came, with the reason. Returns 1 if it was not kept already."""
-    raw = encode(kind.sent, row.values)
-    values = dict(zip(kind.sent, row.values, strict=True))
-    (is_new,) = fetch_one(
-        """INSERT INTO quarantine (database_id, "table", row_key, event_id, async_account,
-                                   payload_hash, reason, field, raw, session_id)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-               ON CONFLICT (database_id, "table", row_key, payload_hash)
-               DO UPDATE SET last_seen_at = now(), attempts = quarantine.attempts + 1
-        RETURNING (xmax = 0)::int""",
-        [
-            session.database_id,
-            kind.event,
-            str(row.counter),
-            canonical(values["event_id"]),
-            canonical(values["async_account"]),
-            hashlib.sha256(raw).digest(),
-            row.reason,
-            row.field,
-            raw,
-            str(session.pk),
-        ],
-    )
-    return int(is_new)
+def part(events: Events, rows: list[bytes]) -> Events:
+    """Some of the rows, as COPY data like the whole."""
+    data = copydata.join(rows, binary=events.binary)
+    return replace(events, rows=len(rows), data=data, unreadable=[])
 
 
-def canonical(value: Any) -> str | None:
-    """The text of a well-formed id, or None."""
-    return value if isinstance(value, str) and GUID.fullmatch(value) else None
-
-
-def encode(columns: Sequence[str], values: Sequence[Any]) -> bytes:
-    """A row as JSON from which every byte can be had back.
-
-    Shape: column -> value; numbers, texts and null as they are, bytes and texts that are no
-    UTF-8 or hold a NUL as {"base64": …}, everything else as text.
-    """
-    return json.dumps(dict(zip(columns, map(plain, values), strict=True))).encode()
-
-
-def plain(value: Any) -> Any:
-    """One value as JSON holds it."""
-    if isinstance(value, str):
-        data = value.encode("utf-8", "surrogateescape")
-        # PostgreSQL reads no JSON with a NUL or an infinite number in it.
-        is_text = "\0" not in value and data.decode("utf-8", "replace") == value
-        return value if is_text else in_base64(data)
-    if isinstance(value, (bytes, memoryview)):
-        return in_base64(bytes(value))
-    is_number = isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value))
-    return value if value is None or is_number else str(value)
-
-
-def in_base64(data: bytes) -> dict[str, str]:
-    return {"base64": base64.b64encode(data).decode()}
+def unreadable(kind: Kind, events: Events, refusal: str) -> Unreadable:
+    """The only row of events, which HQ's database refuses even to read."""
+    types = [kind.type_of(column) for column in kind.sent]
+    (row,) = copydata.split(events.data, binary=events.binary)
+    values = copydata.values(row, types, binary=events.binary)
+    counter = values[kind.sent.index("replication_counter")]
+    return Unreadable(int(counter), "refused", "", values, refusal)

@@ -2,14 +2,20 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django import forms, template
 from django.forms.boundfield import BoundField
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
-from stores.filters import MOST_COUNTED
+from stores.filters import MOST_COUNTED, Length
+from stores.models import DayBalance
+from stores.models.column import label
 from stores.models.reason import REASONS, explain
 from stores.models.run import COLOURS
 from stores.tables import NOTHING
@@ -68,6 +74,7 @@ LOOKS = {
     "erased": QUIET,
     # Quarantined rows.
     "open": CAREFUL,
+    "closed": GOOD,
     "released": GOOD,
     "dismissed": QUIET,
     "superseded": QUIET,
@@ -81,6 +88,23 @@ LOOKS = {
     "off": Look("secondary", "slash-circle"),
     "error": BAD,
     "never": QUIET,
+    # Sales, orders and statements; an order on hold waits for a person.
+    "none": QUIET,
+    "successful": GOOD,
+    "editing": Look("warning", "pause-circle"),
+    "waiting_order": WAITS,
+    "on_hold": Look("warning", "pause-circle"),
+    "invoiced": GOOD,
+    "marked": WAITS,
+    "calculated": WAITS,
+    "checked": WAITS,
+    "aggregated": WAITS,
+    "orders_created": WAITS,
+    "payments_posted": WAITS,
+    "posted": GOOD,
+    # Promises.
+    "held": GOOD,
+    "broken": BAD,
 }
 LOOKS |= {code: Look(colour, LOOKS[code].icon) for code, colour in COLOURS.items()}
 
@@ -154,10 +178,72 @@ def took(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+@register.inclusion_tag("_part.html")
+def part(row: DayBalance, name: str) -> dict[str, Any]:
+    """A number of the balance, with the list of the rows behind it where there is one."""
+    count, url = getattr(row, name), ""
+    wanted = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
+    if name == "quarantined":
+        url = f"{reverse('quarantine')}?{urlencode(wanted | {'table': row.table})}"
+    elif row.table == "async_customer" and name in STATE_OF_PART:
+        url = f"{reverse('async-customers')}?{urlencode(wanted | {'state': STATE_OF_PART[name]})}"
+    return {"count": count, "url": url if count else "", "name": name}
+
+
+STATE_OF_PART = {
+    "converted": "converted",
+    "linked": "linked",
+    "waiting": "pending",
+    "failed": "failed",
+    "erased": "erased",
+}
+
+
+@register.filter
+def signed(value: int) -> str:
+    """A difference: missing rows with a minus, rows too many with a plus."""
+    return f"\u2212{value:,}" if value > 0 else f"+{-value:,}"
+
+
+@register.filter
+def rows_word(table: str) -> str:
+    """What a table of events holds, for people."""
+    return PART_WORDS.get(table) or table.removeprefix("async_").capitalize()
+
+
+PART_WORDS = {
+    "retail_transaction": "Sales and orders",
+    "retail_transaction_line": "Lines",
+    "retail_transaction_payment": "Payments",
+}
+
+
 @register.filter
 def number(value: float | None) -> str:
     """A number with thousands apart."""
     return NOTHING if value is None else f"{value:,}"
+
+
+@register.filter
+def length_words(rows: Length) -> str:
+    """How long a list is, as far as it was worth counting."""
+    if not rows.is_exact:
+        return f"About {rough(rows.count):,} rows"
+    if rows.count > MOST_COUNTED:
+        return f"More than {MOST_COUNTED:,} rows"
+    return f"{rows.count:,} row{'' if rows.count == 1 else 's'}"
+
+
+def rough(value: int) -> int:
+    """A guess with the digits it deserves."""
+    return int(float(f"{value:.1e}"))
+
+
+@register.filter
+def breaks_at_sign(email: str) -> SafeString:
+    """An e-mail address that goes on in the next line before its @, if it must."""
+    name, at, host = email.rpartition("@")
+    return format_html("{}<wbr>{}{}", name, at, host)
 
 
 @register.filter
@@ -169,8 +255,9 @@ def capped(value: int) -> str:
 @register.filter
 def control(field: BoundField) -> SafeString:
     """A form field in Bootstrap's dress, tied to its error."""
-    is_choice = isinstance(field.field.widget, forms.Select)
-    look = "form-select" if is_choice else "form-control"
+    widget = field.field.widget
+    look = "form-select" if isinstance(widget, forms.Select) else "form-control"
+    look = "form-check-input d-block" if isinstance(widget, forms.CheckboxInput) else look
     attrs: dict[str, str | bool] = {"class": look}
     if field.errors:
         attrs["class"] = f"{look} is-invalid"
@@ -195,6 +282,10 @@ def step_word(code: str) -> str:
         "upload": "Upload",
         "convert": "Give account numbers",
         "download": "Hand out accounts",
+        "orders": "Make sales orders",
+        "validate": "Validate sales",
+        "calculate": "Calculate statements",
+        "post": "Post statements",
     }.get(code, code)
 
 
@@ -211,6 +302,8 @@ EVENTS = {
     "edited": ("Edited", "pencil"),
     "removed": ("Removed", "dash-circle"),
     "superseded": ("Superseded", "slash-circle"),
+    "conflict": ("Edit conflict", "signpost-split"),
+    "decided": ("Decided", "check2"),
     "erased": ("Erased", "slash-circle"),
     "failed": ("Failed", "x-circle-fill"),
     "waiting": ("Waiting", "hourglass-split"),
@@ -244,7 +337,44 @@ def because(row: Any) -> str:
 
 
 @register.filter
-def next_step(reason: str | None) -> str:
-    """What a person can do about a reason."""
+def amount(value: Decimal | None) -> str:
+    """An exact amount, with the places of the smallest unit at least."""
+    if value is None:
+        return NOTHING
+    text = f"{value:,.4f}".rstrip("0")
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places:0<2}"
+
+
+@register.filter
+def quantity(value: Decimal | None) -> str:
+    """How many pieces, without places that say nothing."""
+    return NOTHING if value is None else f"{value.normalize():,f}"
+
+
+@register.filter
+def figure(text: str) -> str:
+    """An amount that is kept as text, or the text itself."""
+    try:
+        return amount(Decimal(text))
+    except InvalidOperation:
+        return text or NOTHING
+
+
+@register.filter
+def order_look(state: str) -> str:
+    """The look of a sales order: an open one is on its way, and no row of quarantine."""
+    return "waiting_order" if state == "open" else state
+
+
+@register.filter
+def reason_words(code: str, field: str = "") -> str:
+    """The sentence for a reason and the field it is about."""
+    return explain(code, label(field) if field else "")
+
+
+@register.simple_tag(takes_context=True)
+def next_step(context: template.Context, reason: str | None, otherwise: str = "") -> str:
+    """What the user can do about a reason; `otherwise` is for what is none."""
     known = REASONS.get(reason or "")
-    return known.next_step if known else ""
+    return known.advice(context["user"].has_perm) if known else otherwise

@@ -1,10 +1,10 @@
-"""Which customers a reference may mean: GUID, account number, e-mail address or phone number."""
+"""Which customers a reference may mean: GUID, account, document, e-mail address or phone number."""
 
 import re
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import F, Func, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models import OuterRef, QuerySet, Subquery
 
 from stores.models import (
     AsyncContact,
@@ -15,12 +15,16 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
+from stores.models.search import is_contact_at, is_reached_at, key_of
 from stores.pipeline.rules import STAGED
+from stores.trace.documents import buyers_in
 from stores.trace.parts import Match, newest_first, text
 
 GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # A phone number somebody shares with more people than this is no way to find one of them.
 MOST_MATCHES = 50
+# So many that the newest of them are among these.
+MOST_HOLDERS = 1_000
 
 
 def matches(ref: str) -> list[Match]:
@@ -30,19 +34,14 @@ def matches(ref: str) -> list[Match]:
         return []
     if guid := guid_of(ref):
         return by_guids([guid])
-    return by_account(ref) or (by_email(ref) if "@" in ref else by_phone(digits_of(ref)))
+    key = key_of(ref)
+    return by_account(ref) or by_document(ref) or (holders(key) if key else [])
 
 
 def guid_of(text: str) -> UUID | None:
     """The GUID that a text is, in any case, with or without braces."""
     found = GUID.fullmatch(text)
     return UUID(found[1]) if found else None
-
-
-def digits_of(text: str) -> str:
-    """The digits of what may be a phone number, or nothing if letters stand between them."""
-    digits = re.sub(r"\D", "", text, flags=re.ASCII)
-    return digits if len(digits) >= 3 and re.fullmatch(r"[0-9+()./ xX#*-]+", text) else ""
 
 
 def by_guids(guids: Iterable[UUID | None]) -> list[Match]:
@@ -62,47 +61,31 @@ def by_account(ref: str) -> list[Match]:
     return known(Customer.objects.filter(company__in=companies, account_number__in=numbers))
 
 
-def by_email(email: str) -> list[Match]:
-    """The customers who gave an e-mail address."""
-    said = Q(email__iexact=email) | Q(receipt_email__iexact=email)
-    return holders(said, Q(kind="email", locator__iexact=email))
+def by_document(ref: str) -> list[Match]:
+    """The customers named by sales and orders of this number, receipt or confirmation."""
+    customers, guids = buyers_in(ref)
+    return newest_first([*known(Customer.objects.filter(pk__in=customers)), *by_guids(guids)])
 
 
-def by_phone(digits: str) -> list[Match]:
-    """The customers who gave a phone number."""
-    return holders(Q(digits=digits), Q(kind="phone", digits=digits)) if digits else []
-
-
-def holders(said: Q, reached: Q) -> list[Match]:
-    """The customers whose own columns, or whose contacts, hold what somebody gave."""
-    contacts = CustomerContact.objects.alias(digits=bare_digits("locator")).filter(reached)
+def holders(key: str) -> list[Match]:
+    """The customers whose own e-mail or phone, or a contact of theirs, is what somebody gave."""
     guids = {
         *AsyncCustomer.objects.open()
-        .alias(digits=bare_digits("phone"))
-        .filter(said)
+        .filter(is_reached_at(key))
         .values_list("async_account", flat=True),
         *AsyncContact.objects.open()
-        .alias(digits=bare_digits("locator"))
-        .filter(reached)
+        .filter(is_contact_at(key))
         .values_list("async_account", flat=True),
     }
-    customers = Customer.objects.alias(digits=bare_digits("phone")).filter(
-        said | Q(pk__in=contacts.filter(is_active=True).values("customer"))
-    )
-    found = {match.ref: match for match in (*known(customers), *by_guids(guids))}
+    contacts = CustomerContact.objects.filter(is_contact_at(key), is_active=True)
+    # Apart, so that each is found by its own index.
+    customers = {
+        *Customer.objects.filter(is_reached_at(key)).values_list("pk", flat=True)[:MOST_HOLDERS],
+        *contacts.values_list("customer", flat=True)[:MOST_HOLDERS],
+    }
+    known_ones = known(Customer.objects.filter(pk__in=customers))
+    found = {match.ref: match for match in (*known_ones, *by_guids(guids))}
     return newest_first(found.values())
-
-
-def bare_digits(column: str) -> Func:
-    """A column without what stands between its digits."""
-    return Func(
-        F(column),
-        Value(r"\D"),
-        Value(""),
-        Value("g"),
-        function="regexp_replace",
-        output_field=TextField(),
-    )
 
 
 def known(customers: QuerySet[Customer]) -> list[Match]:

@@ -1,6 +1,6 @@
 """All that HQ holds of one customer, read in a handful of queries."""
 
-import json
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,12 @@ from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
-from django.db.models import BinaryField, F, Func, IntegerField, Q, QuerySet, Value
-from django.db.models.lookups import GreaterThan
+from django.db.models import Q, QuerySet
 
-from stores.models import ChannelDatabase, Customer, Delivery, GuidMap, Quarantine
-from stores.models.staging import OPEN, Operation, StagingStatus
-from stores.pipeline.convert import INHERITED
+from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
+from stores.models.staging import OPEN, Operation, Origin, StagingStatus
 from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.refold import INHERITED
 from stores.pipeline.rules import STAGED
 from stores.trace.parts import Match
 
@@ -26,6 +25,8 @@ WHICH = {
     "affiliation": "affiliation",
     "attribute": "attribute",
 }
+# What HQ fills in where a till leaves it out.
+FILLED_IN = {"address": ("purpose", "country"), "contact": ("marketing_opt_in",)}
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,16 @@ class Act:
             old, new = getattr(self.before, column, None), getattr(self.row, column)
             # HQ keeps these when an edit leaves them out.
             is_kept = self.kind.name == "customer" and column in INHERITED and not new
-            if column not in self.kind.key and (old or "") != (new or "") and not is_kept:
+            # A form of HQ also sends back what HQ had filled in for a till.
+            is_kept |= self.is_of_hq and column in FILLED_IN.get(self.kind.name, ()) and not old
+            if column not in self.kind.key and tidied(old) != tidied(new) and not is_kept:
                 found[column] = f"{shown(old) if self.before else '?'} -> {shown(new)}"
         return found
+
+    @property
+    def is_of_hq(self) -> bool:
+        """Whether a person made it at headquarters."""
+        return bool(self.row.origin == Origin.HQ)
 
     @property
     def is_edit(self) -> bool:
@@ -93,6 +101,7 @@ class Holdings:
     aside: list[Quarantine]
     databases: list[ChannelDatabase]
     deliveries: dict[int, Delivery]
+    conflicts: list[EditConflict]
 
     @property
     def owed(self) -> list[ChannelDatabase]:
@@ -128,6 +137,7 @@ def gather(match: Match) -> Holdings:
         list(set_aside(match, ids, [act.row.pk for act in acts])),
         databases,
         {one.database_id: one for one in owed.select_related("session")} if customer else {},
+        list(EditConflict.objects.for_customer(customer)) if customer else [],
     )
 
 
@@ -139,7 +149,8 @@ def acts_of(
     mine = waits & Q(async_account__in=guids)
     if customer:
         mine |= Q(customer=customer) | waits & Q(account_number=match.account_number)
-    rows = STAGED[kind.name].objects.filter(mine).select_related("database__channel", "session")
+    rows = STAGED[kind.name].objects.filter(mine)
+    rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:
         entities[tuple(getattr(row, column) for column in kind.key)].append(row)
@@ -157,29 +168,34 @@ def in_till_order(events: Iterable[Any]) -> list[Any]:
     placed = []
     for row in sorted(events, key=lambda row: (row.generation, row.replication_counter)):
         at = min(row.occurred_at, row.staged_at)
-        latest[row.database_id] = at = max(at, latest.get(row.database_id, at))
-        placed.append(((at, row.database_id, row.generation, row.replication_counter), row))
+        database = row.database_id or 0
+        latest[database] = at = max(at, latest.get(database, at))
+        channel, name = database_place(row)
+        placed.append(((at, channel, name, row.generation, row.replication_counter), row))
     return [row for _, row in sorted(placed, key=itemgetter(0))]
+
+
+def database_place(row: Any) -> tuple[str, str]:
+    """Channel code and register, which decide at one moment; headquarters comes first of all."""
+    return (row.database.channel.code, row.database.name) if row.database else ("", "")
 
 
 def set_aside(match: Match, guids: Sequence[UUID], events: Sequence[UUID]) -> QuerySet[Quarantine]:
     """Quarantined rows of the customer: by GUID, by event id, or by account where no GUID is."""
     mine = Q(async_account__in=guids) | Q(event_id__in=events)
     if match.account_number:
-        # The row is kept as JSON in bytes that need not be text, so it is searched as bytes.
-        needle = f'"account_number": {json.dumps(match.account_number)}'.encode()
-        place = Func(
-            Value(needle, BinaryField()),
-            F("raw"),
-            template="position(%(expressions)s)",
-            arg_joiner=" IN ",
-            output_field=IntegerField(),
-        )
-        mine |= Q(async_account=None, database__channel__company=match.company) & Q(
-            GreaterThan(place, 0)
+        mine |= Q(
+            async_account=None,
+            account_number=match.account_number,
+            database__channel__company=match.company,
         )
     rows = Quarantine.objects.filter(mine).select_related("database__channel", "session")
     return rows.order_by("pk")
+
+
+def tidied(value: Any) -> str:
+    """A value as HQ keeps it, so that only what differs there counts as changed."""
+    return unicodedata.normalize("NFC", str(value or "").strip(" \t\r\n"))
 
 
 def shown(value: Any) -> str:

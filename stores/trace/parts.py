@@ -17,6 +17,8 @@ HAPPENS = (
     "edited",
     "removed",
     "superseded",
+    "conflict",
+    "decided",
     "erased",
     "failed",
     "waiting",

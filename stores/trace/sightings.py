@@ -7,8 +7,9 @@ from uuid import UUID
 from django.utils import timezone
 
 from stores.models import GuidMap
+from stores.models.search import digits_of
 from stores.pipeline.look import Known, Sighting, Unfetched, Wanted
-from stores.trace.find import by_guids, digits_of, guid_of, matches
+from stores.trace.find import by_guids, guid_of, matches
 from stores.trace.parts import (
     Match,
     Trace,

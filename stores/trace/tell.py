@@ -4,16 +4,18 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import UUID
 
 from django.utils import timezone
 
-from stores.models import ChannelDatabase, Delivery, GuidMap, Quarantine
+from stores.models import ChannelDatabase, Delivery, EditConflict, GuidMap, Quarantine
 from stores.models.customer import AccountState, GuidOrigin
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
 from stores.pipeline.kinds import CUSTOMER
-from stores.trace.gather import Act, Holdings, gather
+from stores.trace.documents import documents_of
+from stores.trace.gather import Act, Holdings, gather, shown
 from stores.trace.parts import Match, Trace, TraceChannel, TraceEvent, WaitingFor, in_order, text
 
 TO_CONVERT = WaitingFor(
@@ -30,15 +32,17 @@ PARENT_MISSING = WaitingFor(
 def story(match: Match) -> Trace:
     """The story of one customer."""
     held = gather(match)
+    created = [one for one in [match.async_account] if one]
+    guids = [str(one.pk) for one in held.guids] or created
     return Trace(
-        async_accounts=[str(one.pk) for one in held.guids]
-        or [one for one in [match.async_account] if one],
+        async_accounts=guids,
         account_number=match.account_number,
         company=match.company,
         state=state_of(held),
         waiting_for=reason_to_wait(held),
         events=in_order(events_of(held)),
         channels=channels_of(held),
+        documents=documents_of(held.customer, [UUID(guid) for guid in guids]),
     )
 
 
@@ -110,6 +114,8 @@ def events_of(held: Holdings) -> Iterator[TraceEvent]:
     known = {act.row.pk: act for act in held.acts}
     for row in held.aside:
         yield quarantined(row, known.get(row.event_id))
+    for conflict in held.conflicts:
+        yield from contended(conflict)
     if held.customer and not held.guids:
         made = f"Account {held.customer} made at headquarters."
         yield TraceEvent(held.customer.created_at, "created", "", made)
@@ -125,18 +131,25 @@ def events_of(held: Holdings) -> Iterator[TraceEvent]:
             yield delivered(database, delivery)
 
 
+PLURALS = {"address": "addresses"}
+
+
 def uploads(rows: Iterable[Any]) -> Iterator[TraceEvent]:
     """One event for all that a session brought."""
     brought: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
-        brought[row.session].append(row)
+        if row.session:
+            brought[row.session].append(row)
     for session, found in brought.items():
         words = Counter(row._meta.db_table.removeprefix("async_") for row in found)
-        told = ", ".join(f"{count} {word}" for word, count in words.items())
+        told = ", ".join(
+            f"{count} {word if count == 1 else PLURALS.get(word, word + 's')}"
+            for word, count in words.items()
+        )
         yield TraceEvent(
             min(row.staged_at for row in found),
             "uploaded",
-            found[0].database.label,
+            found[0].source,
             f"Uploaded: {told}.",
             text(session.run_id),
             str(session.pk),
@@ -146,8 +159,9 @@ def uploads(rows: Iterable[Any]) -> Iterator[TraceEvent]:
 def captured(act: Act) -> TraceEvent:
     """What the till did, when it says it did."""
     offline = ", offline" if act.row.created_offline else ""
-    told = f"{act.in_short}{offline}."
-    return TraceEvent(act.row.occurred_at, "captured", act.row.database.label, told)
+    by = f", by {act.row.made_by}" if act.row.made_by else ""
+    told = f"{act.in_short}{offline}{by}."
+    return TraceEvent(act.row.occurred_at, "captured", act.row.source, told)
 
 
 def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
@@ -170,7 +184,23 @@ def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
     if kind != "waiting" or row.reason:
         # In one transaction with its account: told after it.
         at = max([row.applied_at or row.staged_at, *issued])
-        yield TraceEvent(at, kind, row.database.label, told, text(row.applied_run_id))
+        yield TraceEvent(at, kind, row.source, told, text(row.applied_run_id))
+
+
+def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
+    """Two edits of one field, with both values; and what a person decided."""
+    told = (
+        f"{conflict.subject}: {shown(conflict.lost_value)} of {conflict.lost_place} lost to "
+        f"{shown(conflict.kept_value)} of {conflict.kept_place}; neither knew of the other."
+    )
+    if conflict.is_clock_off:
+        told += " A clock was more than 15 minutes wrong."
+    yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, told)
+    if conflict.closed_at and conflict.is_settled_by_person:
+        told = f"{conflict.subject}: {conflict.get_choice_display()}, by {conflict.closed_by}"
+        yield TraceEvent(
+            conflict.closed_at, "decided", "headquarters", f"{told}: {conflict.reason}"
+        )
 
 
 def quarantined(row: Quarantine, held: Act | None) -> TraceEvent:

@@ -11,7 +11,8 @@ no seed gets new customers, and is told the seed.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, connections, transaction
 from django.db.backends.utils import CursorWrapper
@@ -20,8 +21,22 @@ from stores.channeldb.connection import connect
 from stores.models import ChannelDatabase
 from stores.traffic import edits as editing
 from stores.traffic import people
-from stores.traffic.faults import Fault, faults_on, insert_exactly, make_faulty
+from stores.traffic.faults import (
+    BROKEN_TERMINAL,
+    Fault,
+    faults_on,
+    insert_exactly,
+    make_faulty,
+)
 from stores.traffic.people import EVENT_TABLES, Events, FakerMissing, Row
+from stores.traffic.sales import (
+    DOCUMENT_TABLES,
+    SALE_FAULTS,
+    Document,
+    make_order,
+    make_sale,
+    pick_buyers,
+)
 from stores.traffic.store import Store
 
 __all__ = ["FakerMissing", "SeedTaken", "Written", "write_traffic"]
@@ -42,8 +57,9 @@ class SeedTaken(Exception):
 class Written:
     """What a call added to a channel database.
 
-    `quarantined` counts by reason the rows that HQ is meant to refuse; `repeated` the rows that an
-    earlier call with the same seed had written.
+    `quarantined` counts by reason the rows that HQ is meant to refuse, `invalid` the sales that are
+    meant to fail validation; `repeated` the rows that an earlier call with the same seed had
+    written.
     """
 
     database: str
@@ -51,9 +67,13 @@ class Written:
     rows: Counter[str] = field(default_factory=Counter)
     customers: int = 0
     edits: int = 0
+    sales: int = 0
+    orders: int = 0
     faulty: int = 0
+    faulty_sales: int = 0
     repeated: int = 0
     quarantined: Counter[str] = field(default_factory=Counter)
+    invalid: Counter[str] = field(default_factory=Counter)
 
 
 def write_traffic(
@@ -61,18 +81,21 @@ def write_traffic(
     *,
     customers: int,
     edits: int = 0,
+    sales: int = 0,
+    orders: int = 0,
     seed: int | None = None,
     faulty: float = 0.0,
 ) -> Written:
-    """Let the tills of a channel database serve new customers and edit some they know.
+    """Let the tills of a channel database serve new customers, edit some they know, and sell.
 
-    Units: `faulty` is the share of the new customers, 0 to 1, that a broken till writes.
+    Units: `faulty` is the share of the new customers, and of sales and orders, 0 to 1, that a
+    broken till writes.
     Effects: the event tables of the channel, committed every 500 customers; nothing in HQ.
     Errors: ChannelError if the channel cannot be written; FakerMissing; SeedTaken where the rows
     once made from the seed were others (another release of Faker, another country).
     """
-    if customers < 0 or edits < 0 or not 0 <= faulty <= 1:
-        raise ValueError("customers and edits count from 0 on, faulty is a share from 0 to 1")
+    if min(customers, edits, sales, orders) < 0 or not 0 <= faulty <= 1:
+        raise ValueError("they all count from 0 on, and faulty is a share from 0 to 1")
     store = Store.of(database, seed)
     written = Written(database.label, store.seed)
     with connect(database) as alias, connections[alias].cursor() as cursor:
@@ -81,6 +104,8 @@ def write_traffic(
                 with transaction.atomic(using=alias):
                     _serve(cursor, store, written, numbers, customers, faulty)
             _edit(cursor, store, written, edits)
+            _sell(cursor, store, written, sales, faulty)
+            _order(cursor, store, written, orders, faulty)
         except IntegrityError:
             # Not the driver's own words: they could quote a row.
             raise SeedTaken from None
@@ -130,6 +155,73 @@ def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> 
             written.repeated += len(chosen) - added
 
 
+def _sell(cursor: CursorWrapper, store: Store, written: Written, sales: int, faulty: float) -> None:
+    """Write sales and returns, some to customers whom the channel knows, the rest to guests."""
+    known = editing.find_customers(cursor) if sales else []
+    for numbers in _batches(range(sales)):
+        rng = store.stream("buyers", sales, numbers[0])
+        documents = []
+        for number, buyer in zip(numbers, pick_buyers(rng, known, len(numbers)), strict=True):
+            rng = store.stream("sale", sales, number)
+            share = (number + rng.random()) / sales
+            documents.append(make_sale(rng, store, buyer, number, share))
+        _spoil_some(store, written, documents, numbers, faulty)
+        with transaction.atomic(using=cursor.db.alias):
+            written.sales += _add_documents(cursor, written, documents)
+
+
+def _order(
+    cursor: CursorWrapper, store: Store, written: Written, orders: int, faulty: float
+) -> None:
+    """Write customer orders, each of a customer whom the channel knows."""
+    known = editing.find_customers(cursor) if orders else []
+    if not known:
+        return
+    for numbers in _batches(range(orders)):
+        rng = store.stream("order buyers", orders, numbers[0])
+        buyers = [rng.choice(known) for _ in numbers]
+        held = editing.held_of(cursor, list(dict.fromkeys(buyers)))
+        documents = []
+        for number, buyer in zip(numbers, buyers, strict=True):
+            rng = store.stream("order", orders, number)
+            share = (number + rng.random()) / orders
+            documents.append(make_order(rng, store, buyer, held[buyer], number, share))
+        _spoil_some(store, written, documents, numbers, faulty)
+        with transaction.atomic(using=cursor.db.alias):
+            written.orders += _add_documents(cursor, written, documents)
+
+
+def _spoil_some(
+    store: Store,
+    written: Written,
+    documents: Sequence[Document],
+    numbers: Sequence[int],
+    faulty: float,
+) -> None:
+    """Let the share of a broken till's documents go wrong, each fault in its turn."""
+    for number, document in zip(numbers, documents, strict=True):
+        spoilt_before = round(number * faulty)
+        if round((number + 1) * faulty) > spoilt_before:
+            fault = SALE_FAULTS[(store.seed + spoilt_before) % len(SALE_FAULTS)]
+            fault.spoil(document)
+            document["retail_transaction"][0] |= {
+                "terminal_id": BROKEN_TERMINAL,
+                "entry_status": "concluded",
+            }
+            written.faulty_sales += 1
+            counted = written.quarantined if fault.is_quarantined else written.invalid
+            counted[fault.reason] += 1
+
+
+def _add_documents(cursor: CursorWrapper, written: Written, documents: Sequence[Document]) -> int:
+    """Write whole documents that the channel does not have; returns how many."""
+    events = {
+        table: [row for document in documents for row in document[table]]
+        for table in DOCUMENT_TABLES
+    }
+    return _add(cursor, written, events)["retail_transaction"]
+
+
 def _add(cursor: CursorWrapper, written: Written, events: Events) -> Counter[str]:
     added = Counter({table: _insert(cursor, table, rows) for table, rows in events.items() if rows})
     written.rows += added
@@ -158,16 +250,19 @@ def _insert(cursor: CursorWrapper, table: str, rows: Sequence[Row]) -> int:
     """
     columns = list(rows[0])
     marks = f"({', '.join(['%s'] * len(columns))})"
-    values = [tuple(map(row.__getitem__, columns)) for row in rows]
+    values = [tuple(_as_written(row[column]) for column in columns) for row in rows]
     into = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "  # noqa: S608 names of the schema
     if cursor.db.vendor == "sqlite":
         cursor.executemany(into + marks, values)
     else:
         flat = [value for row in values for value in row]
-        cursor.execute(
-            f"{into}{', '.join([marks] * len(rows))} ON CONFLICT (event_id) DO NOTHING", flat
-        )
+        cursor.execute(f"{into}{', '.join([marks] * len(rows))} ON CONFLICT DO NOTHING", flat)
     return int(cursor.rowcount)
+
+
+def _as_written(value: Any) -> Any:
+    """An amount as the plain text that both engines take; everything else as it is."""
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

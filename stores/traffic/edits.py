@@ -101,7 +101,7 @@ def make_edits(cursor: CursorWrapper, store: Store, chosen: Sequence[Known], fir
     streams = [store.stream("edit", first + place) for place in range(len(chosen))]
     ids = [make_guid(rng) for rng in streams]
     written = _written(cursor, ids)
-    held = _held(cursor, chosen)
+    held = held_of(cursor, chosen)
     rows: Events = {table: [] for table in EVENT_TABLES}
     for rng, event_id, known in zip(streams, ids, chosen, strict=True):
         if event_id not in written and "customer" in held[known]:
@@ -114,7 +114,7 @@ def make_edit(rng: Random, store: Store, known: Known, held: Held) -> tuple[str,
     """Draw one edit of a customer: the part it changes and the row."""
     possible = [change for change in CHANGES if change[0] in held]
     part, operation, _ = rng.choices(possible, [weight for _, _, weight in possible])[0]
-    guid, account = _names(rng, known)
+    guid, account = names_of(rng, known)
     stamp = make_stamp(rng, _moment_after(rng, store, known, held), guid, account, operation)
     content = dict(held[part].content)
     if operation == "update":
@@ -136,7 +136,8 @@ def _change(rng: Random, store: Store, part: str, content: Row) -> Row:
     return {"phone": make_phone(rng, country.code)}
 
 
-def _names(rng: Random, known: Known) -> tuple[str | None, str | None]:
+def names_of(rng: Random, known: Known) -> tuple[str | None, str | None]:
+    """GUID and account number under which a till that knows this much writes a customer's row."""
     guid, account = known.async_account, known.account_number
     if account is None:
         return guid, None
@@ -158,7 +159,7 @@ def _moment_after(rng: Random, store: Store, known: Known, held: Held) -> str:
     return (start + timedelta(seconds=max(seconds, 1))).isoformat(timespec="seconds")
 
 
-def _held(cursor: CursorWrapper, chosen: Sequence[Known]) -> dict[Known, Held]:
+def held_of(cursor: CursorWrapper, chosen: Sequence[Known]) -> dict[Known, Held]:
     """What the channel holds of each: HQ's word where there is an account, else the till's own."""
     held: dict[Known, Held] = {known: {} for known in chosen}
     for part in PARTS:

@@ -10,7 +10,8 @@ from stores.models import ChannelDatabase
 
 OPENS = time(9)
 OPEN_FOR = timedelta(hours=12)
-# The day of seeds that name none. Long past, so that no clock finds it in the future.
+# The day of seeds that name none. Long past, so that no clock finds it in the future; too long for
+# sales, which HQ takes only of days that are near.
 USUAL_DAY = date(2025, 6, 2)
 SEEDS_PER_DAY = 1_000_000
 
@@ -62,13 +63,23 @@ def fresh_seed(country: str) -> int:
 
     The day is part of the number so that repeating the seed next week repeats the day too.
     """
+    return seed_of_yesterday(country, secrets.randbelow(SEEDS_PER_DAY))
+
+
+def seed_of_yesterday(country: str, number: int) -> int:
+    """The seed of yesterday with these last six digits."""
     yesterday = (datetime.now(UTC).astimezone(zone_of(country)) - timedelta(days=1)).date()
-    return int(f"{yesterday:%Y%m%d}") * SEEDS_PER_DAY + secrets.randbelow(SEEDS_PER_DAY)
+    return int(f"{yesterday:%Y%m%d}") * SEEDS_PER_DAY + number % SEEDS_PER_DAY
 
 
 def day_of(seed: int) -> date:
     """The store day a seed stands for."""
+    return day_named_by(seed) or USUAL_DAY
+
+
+def day_named_by(seed: int) -> date | None:
+    """The day with which a seed begins, if it does."""
     try:
         return datetime.strptime(str(seed // SEEDS_PER_DAY), "%Y%m%d").replace(tzinfo=UTC).date()
     except ValueError:
-        return USUAL_DAY
+        return None

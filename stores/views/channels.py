@@ -7,7 +7,7 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from stores.filters import MOST_COUNTED, ListFilter, async_customers, counted, quarantine
-from stores.models import AsyncCustomer, Channel, ChannelDatabase, Customer, Delivery
+from stores.models import AsyncCustomer, Channel, ChannelDatabase, Customer, Delivery, Incident
 from stores.tables import ChannelTable
 from stores.views import Request
 from stores.views.lists import respond
@@ -36,7 +36,9 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk")).values("pk")
     owed = Delivery.objects.owed().filter(database=OuterRef("pk")).values("customer_id")
     return ChannelDatabase.objects.with_channel().annotate(
-        waiting=CappedCount(waiting), owed=CappedCount(owed)
+        waiting=CappedCount(waiting),
+        owed=CappedCount(owed),
+        blocked_by=Subquery(Incident.objects.of_each_blocked()),
     )
 
 

@@ -3,17 +3,27 @@
 from dataclasses import dataclass
 from typing import Any
 
+from django.contrib import messages
 from django.db.models import Exists, OuterRef
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_safe
 
+from stores.customer_forms import CustomerForms
 from stores.filters import CustomerFilter, owed_by
 from stores.models import ChannelDatabase, Customer, Delivery
+from stores.models.column import label
+from stores.models.customer import AccountState
+from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, save_edits
 from stores.tables import CustomerTable
 from stores.views import Request
 from stores.views.lists import respond
+from stores.views.rights import needs
+
+may_change = needs("stores.change_customer", "Your user may not change customers.")
 
 DETAILS = (
     "customer_type",
@@ -32,8 +42,6 @@ DETAILS = (
     "vat_number",
 )
 
-LABELS = {"email": "E-mail", "receipt_email": "E-mail for receipts", "vat_number": "VAT number"}
-
 
 @require_safe
 def customer_list(request: Request) -> HttpResponseBase:
@@ -46,15 +54,81 @@ def customer_list(request: Request) -> HttpResponseBase:
 @require_safe
 def customer_detail(request: Request, account: str) -> HttpResponse:
     """One customer; where several companies have the account, a choice between them."""
+    customers = customers_with(request, account)
+    if len(customers) > 1:
+        return render(request, "customers/choose.html", {"customers": customers})
+    can_change = customers[0].state == AccountState.ACTIVE and request.user.has_perm(
+        "stores.change_customer"
+    )
+    context = describe(customers[0]) | {"can_change": can_change}
+    return render(request, "customers/detail.html", context)
+
+
+def customers_with(request: Request, account: str) -> list[Customer]:
+    """The customers with an account, of the company asked for or of all."""
     found = Customer.objects.filter(account_number=account).select_related("company")
     if company := request.GET.get("company"):
         found = found.filter(company__code=company)
     customers = list(found.order_by("company__code"))
     if not customers:
         raise Http404(f"No customer has the account {account}.")
+    return customers
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_change
+def change_customer(request: Request, account: str) -> HttpResponse:
+    """The customer with all that belongs to it; what is changed becomes events of headquarters."""
+    customers = customers_with(request, account)
     if len(customers) > 1:
         return render(request, "customers/choose.html", {"customers": customers})
-    return render(request, "customers/detail.html", describe(customers[0]))
+    customer = customers[0]
+    if customer.state != AccountState.ACTIVE:
+        messages.error(request, f"Account {customer} is {customer.get_state_display().lower()}.")
+        return redirect(page_of(customer))
+    changed = CustomerForms(customer, request.POST if request.method == "POST" else None)
+    if request.method == "POST" and (answer := save(request, customer, changed)):
+        return answer
+    return render(request, "customers/change.html", {"customer": customer, "forms": changed})
+
+
+def save(
+    request: Request, customer: Customer, changed: CustomerForms
+) -> HttpResponseRedirect | None:
+    """Save what was typed; where to go then, or nothing if it is shown again with its flaws."""
+    if changed.seen != customer.hq_version:
+        return shown_anew(request, customer)
+    if not changed.is_valid():
+        return None
+    edits = [edit for _, edit in changed.edits()]
+    if not edits:
+        messages.info(request, "Nothing was changed.")
+        return redirect(page_of(customer))
+    try:
+        save_edits(customer, edits, seen=changed.seen, by=request.user)
+    except OutOfDate:
+        return shown_anew(request, customer)
+    except EditsRefused as refused:
+        changed.blame(refused)
+        return None
+    except Occupied as occupied:
+        messages.warning(request, str(occupied))
+        return None
+    told = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
+    messages.success(request, f"{told} 1010 carries them to the channels.")
+    return redirect(page_of(customer))
+
+
+def shown_anew(request: Request, customer: Customer) -> HttpResponseRedirect:
+    """Nothing is saved; the person sees what somebody else, or a channel, has changed."""
+    messages.warning(request, str(OutOfDate()))
+    return redirect(page_of(customer, "change-customer"))
+
+
+def page_of(customer: Customer, page: str = "customer") -> str:
+    """A page of this customer, whatever other company has the account."""
+    company = urlencode({"company": customer.company_id})
+    return f"{reverse(page, args=[customer.account_number])}?{company}"
 
 
 def describe(customer: Customer) -> dict[str, Any]:
@@ -69,10 +143,6 @@ def describe(customer: Customer) -> dict[str, Any]:
         "guids": customer.guids.select_related("channel").order_by("created_at", "pk"),
         "deliveries": deliveries_of(customer),
     }
-
-
-def label(field: str) -> str:
-    return LABELS.get(field) or field.replace("_", " ").capitalize()
 
 
 @dataclass(frozen=True)

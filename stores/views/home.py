@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -19,7 +20,6 @@ from stores.filters import (
     counted,
     customers,
     in_short,
-    owed_by,
     quarantine,
 )
 from stores.models import (
@@ -29,19 +29,29 @@ from stores.models import (
     AsyncContact,
     Channel,
     Customer,
+    EditConflict,
+    Incident,
     JobRun,
     NumberSequence,
+    Promise,
+    RetailTransaction,
+    SalesOrder,
+    Statement,
 )
+from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
+from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.pipeline import JOBS
 from stores.views import Request
+from stores.views.balance import latest_day, link_to, out_of_balance
 from stores.views.channels import with_counts
 
 FEW_NUMBERS = 1000
 TROUBLE = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
 # Waiting for these ends by itself, when their customer arrives or is mended.
 PATIENCE = ("parent_missing", "parent_failed")
+Reader = User | AnonymousUser
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ def overview(request: Request) -> HttpResponse:
         "databases": databases,
         "channels": Channel.objects.count(),
         "visited": max(filter(None, (one.last_visited_at for one in databases)), default=None),
-        "concerns": list(concerns(databases)),
+        "balance": latest_day(),
+        "concerns": list(concerns(databases, request.user)),
         "runs": JobRun.objects.newest_first().defer("error")[:5],
         "live": JobRun.objects.live().filter(job="pipeline").newest_first().first(),
         "pipeline": JOBS["pipeline"],
@@ -84,7 +95,6 @@ def overview(request: Request) -> HttpResponse:
 
 def ring() -> dict[str, Any]:
     """What is at each station; every tally is the length of the list it leads to."""
-    owed = Customer.objects.filter(pk__in=owed_by().values("customer")[: MOST_COUNTED + 1])
     return {
         "not_synchronized": staged("not_synchronized"),
         "waiting": staged("waiting"),
@@ -95,11 +105,7 @@ def ring() -> dict[str, Any]:
         ),
         "customers": tally(customers(), "created_at", link("customers")),
         "newest": Customer.objects.newest_first().values_list("created_at", flat=True).first(),
-        "owed": Tally(
-            counted(customers(owed="any")),
-            owed.aggregate(oldest=Min("modified_at"))["oldest"],
-            link("customers", owed="any"),
-        ),
+        "owed": tally(customers(owed="any"), "modified_at", link("customers", owed="any")),
     }
 
 
@@ -126,27 +132,98 @@ def link(name: str, **wanted: str) -> str:
 # ------------------------------------------------------------- what needs a person
 
 
-def concerns(databases: list[Any]) -> Iterator[Concern]:
-    """Everything that does not end by itself, the most pressing first."""
+def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
+    """Everything that does not end by itself, the most pressing first, with what a user may do."""
+    yield from broken_promises()
+    yield from lost_rows()
+    yield from open_incidents()
+    yield from doubtful_edits(user)
     yield from silent_channels(databases)
     yield from failed_runs()
     yield from short_sequences()
+    yield from stuck_sales(user)
     for state in ("failed", "waiting"):
         yield from by_reason(
             async_customers(state=state).exclude(reason__in=PATIENCE),
             f"customer operation{{s}} {state}",
             "async-customers",
+            user,
             state=state,
         )
     yield from by_reason(
-        quarantine(status="open"), "row{s} in quarantine", "quarantine", status="open"
+        quarantine(status="open"), "row{s} in quarantine", "quarantine", user, status="open"
     )
+
+
+def advice(user: Reader, right: str, next_step: str, otherwise: str) -> str:
+    """What a user is told to do: nothing that takes a right he or she lacks."""
+    return next_step if user.has_perm(f"stores.{right}") else otherwise
+
+
+def broken_promises() -> Iterator[Concern]:
+    """Promises that the last check found broken."""
+    if broken := list(Promise.objects.filter(ok=False).values_list("pk", flat=True)):
+        yield Concern(
+            "x-circle-fill",
+            len(broken),
+            f"promise{'' if len(broken) == 1 else 's'} broken: {', '.join(broken)}",
+            "Look at the rows that the last check named, and check again.",
+            reverse("promises"),
+        )
+
+
+def lost_rows() -> Iterator[Concern]:
+    """Days on which not everything that arrived is there."""
+    for row in out_of_balance(timezone.now().date()):
+        missing = row.difference > 0
+        yield Concern(
+            "x-circle-fill",
+            abs(row.difference),
+            f"{'rows are missing' if missing else 'rows too many'} of {row.table}"
+            f" that {row.database.label} sent on {row.day}",
+            "Somebody's hand was in the database: compare with the channel by the job reconcile.",
+            link_to(row),
+        )
+
+
+def open_incidents() -> Iterator[Concern]:
+    """What stays wrong until a person closes it."""
+    for incident in Incident.objects.open().newest_first()[:10]:
+        yield Concern(
+            "exclamation-triangle-fill",
+            None,
+            incident.message,
+            incident.next_step,
+            incident.get_absolute_url(),
+        )
+
+
+def doubtful_edits(user: Reader) -> Iterator[Concern]:
+    """Edit conflicts that a wrong clock may have decided."""
+    if found := counted(EditConflict.objects.open()):
+        yield Concern(
+            "exclamation-triangle-fill",
+            found,
+            f"edit conflict{'' if found == 1 else 's'} that a wrong clock may have decided",
+            advice(
+                user,
+                "change_customer",
+                "Choose which value stays, and set the clock of the till.",
+                "Set the clock of the till. Somebody who may change customers chooses the value.",
+            ),
+            link("conflicts", status="open"),
+        )
 
 
 def silent_channels(databases: list[Any]) -> Iterator[Concern]:
     """Databases whose last visit went wrong."""
     for database in databases:
-        if database.last_error and database.is_enabled and database.channel.is_enabled:
+        if (
+            database.last_error
+            and not database.blocked_by
+            and database.is_enabled
+            and database.channel.is_enabled
+        ):
             yield Concern(
                 "cloud-slash",
                 None,
@@ -158,8 +235,9 @@ def silent_channels(databases: list[Any]) -> Iterator[Concern]:
 
 def failed_runs() -> Iterator[Concern]:
     """Jobs whose last run went wrong."""
-    last = JobRun.objects.order_by("job", "-created_at", "pk").distinct("job")
-    for run in last.filter(ended_at__isnull=False).defer("error"):
+    ended = JobRun.objects.filter(ended_at__isnull=False).defer("error").newest_first()
+    last = [ended.filter(job=job)[:1] for job in JOBS]
+    for run in last[0].union(*last[1:], all=True):
         if run.status in TROUBLE:
             yield Concern(
                 "clock-history",
@@ -183,7 +261,56 @@ def short_sequences() -> Iterator[Concern]:
             )
 
 
-def by_reason(rows: QuerySet[Any], what: str, name: str, **wanted: str) -> Iterator[Concern]:
+def stuck_sales(user: Reader) -> Iterator[Concern]:
+    """Transactions, orders and statements that a person must help on."""
+    unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
+    correct = advice(
+        user,
+        "mend_transaction",
+        "Correct them, one by one or all that failed alike together.",
+        "Tell somebody who may correct transactions.",
+    )
+    release = advice(
+        user,
+        "release_hold",
+        "They had failed, or were corrected: look at them, and release them.",
+        "They had failed, or were corrected. Tell somebody who may release them.",
+    )
+    for rows, what, next_step, url in (
+        (
+            Statement.objects.open().exclude(reason=""),
+            "statement{s} not posted",
+            "See what stands in the way; the next run goes on where it stopped.",
+            link("statements", only="failed"),
+        ),
+        (
+            unposted.filter(validation_status=ValidationStatus.ERROR),
+            "transaction{s} in error",
+            correct,
+            link("transactions", validation=ValidationStatus.ERROR),
+        ),
+        (
+            unposted.filter(order_status=OrderStatus.FAILED),
+            "customer order{s} failed",
+            correct,
+            link("transactions", order=OrderStatus.FAILED),
+        ),
+        (
+            SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD),
+            "order{s} on hold",
+            release,
+            link("orders", state=SalesOrderState.ON_HOLD),
+        ),
+    ):
+        if count := counted(rows):
+            yield Concern(
+                "receipt", count, what.format(s="" if count == 1 else "s"), next_step, url
+            )
+
+
+def by_reason(
+    rows: QuerySet[Any], what: str, name: str, user: Reader, **wanted: str
+) -> Iterator[Concern]:
     """One concern for each reason, the most frequent first."""
     found = rows.order_by().values("reason").annotate(count=Count("pk"))
     for row in found.filter(~Q(reason=None)).order_by("-count", "reason"):
@@ -192,6 +319,6 @@ def by_reason(rows: QuerySet[Any], what: str, name: str, **wanted: str) -> Itera
             "shield-exclamation" if name == "quarantine" else "inbox",
             row["count"],
             f"{what.format(s=plural)}: {in_short(row['reason'])}",
-            known.next_step if known else "",
+            known.advice(user.has_perm) if known else "",
             link(name, **wanted, reason=row["reason"]),
         )

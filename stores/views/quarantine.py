@@ -1,19 +1,198 @@
-"""Rows that HQ set aside."""
+"""Rows that HQ could not use: by cause, one by one, and what people do about them."""
 
+from collections.abc import Callable
+from typing import Any, cast
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores.filters import QuarantineFilter
-from stores.models import Quarantine
+from stores.forms import EventForm, as_typed, blame
+from stores.models import Case, Quarantine
+from stores.models.case import CaseStatus, Cause
+from stores.pipeline.hq_events import EventRefused
+from stores.pipeline.kinds import Kind
+from stores.pipeline.resolve import (
+    ChangedMeanwhile,
+    Settled,
+    alike,
+    correct,
+    correct_document,
+    dismiss,
+    release,
+)
+from stores.sale_forms import DocumentForm
 from stores.tables import QuarantineTable
+from stores.trace.case import CaseStory, describe
 from stores.views import Request
 from stores.views.lists import respond
+from stores.views.rights import needs
+
+# Causes on the page, rows of one cause, and rows that one press of a button settles.
+MOST_CAUSES, MOST_SHOWN, MOST_AT_ONCE = 20, 100, 10_000
+
+may_resolve = needs(
+    "stores.resolve_quarantine", "Your user may not release or correct quarantined rows."
+)
+may_dismiss = needs("stores.dismiss_quarantine", "Your user may not dismiss quarantined rows.")
 
 
 @require_safe
 def quarantine_list(request: Request) -> HttpResponseBase:
-    """Every row that HQ could not use, newest first: why, and what to do. Never what it holds."""
+    """What failed alike, and every row set aside, newest first: why, and never what it holds."""
     # What a row held is personal data, and big: it stays in the database.
     rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
     filters = QuarantineFilter(request.GET, rows.select_related("database__channel"))
-    return respond(request, filters, QuarantineTable, "quarantine/list.html")
+    context = {} if request.htmx else {"causes": causes()}
+    return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
+
+
+def causes() -> list[dict[str, Any]]:
+    """The most frequent causes of what is not settled."""
+    found = list(Case.objects.unsettled().by_cause()[:MOST_CAUSES])
+    for row in found:
+        code, name = row["database__channel__code"], row["database__name"]
+        label = f"{code}/{name}" if name else code
+        row["cause"] = Cause(label, row["table"], row["reason"], row["field"])
+    return found
+
+
+@require_safe
+def cause_detail(request: Request) -> HttpResponse:
+    """All rows that failed alike, to be settled together."""
+    cause = Cause.parse(request.GET.get("cause", ""))
+    if cause is None:
+        raise Http404("No such cause.")
+    cases = Case.objects.unsettled().with_cause(cause)
+    context = {
+        "cause": cause,
+        "cases": cases.select_related("database__channel").order_by("since", "id")[:MOST_SHOWN],
+        "count": cases.count(),
+        "rule": cases.values_list("rule", flat=True).first(),
+        "most": MOST_SHOWN,
+        "can_dismiss": cases.filter(status=CaseStatus.OPEN).exists(),
+    }
+    return render(request, "quarantine/cause.html", context)
+
+
+@require_safe
+def case_detail(request: Request, case: str) -> HttpResponse:
+    """One row with what is wrong; its values only for those who may settle it."""
+    return render(request, "quarantine/detail.html", in_context(request, story_of(case)))
+
+
+def story_of(case: str) -> CaseStory:
+    cases = Case.objects.select_related("database__channel")
+    return describe(get_object_or_404(cases, pk=case))
+
+
+def in_context(request: Request, story: CaseStory) -> dict[str, Any]:
+    """What the pages of one row show."""
+    user = request.user
+    is_staged = story.row is None
+    may = user.has_perm("stores.resolve_quarantine")
+    return {
+        "case": story.case,
+        "story": story,
+        "may_see": may or user.has_perm("stores.dismiss_quarantine"),
+        "can_release": may and story.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
+        "can_correct": may and story.can_be_corrected,
+        "can_dismiss": user.has_perm("stores.dismiss_quarantine")
+        and story.case.status == CaseStatus.OPEN,
+        "is_staged": is_staged,
+    }
+
+
+@require_POST
+@may_resolve
+def release_cases(request: Request) -> HttpResponseRedirect:
+    """Judge one row, or all of a cause, by today's rules again."""
+    settled, again = settle(request, lambda cases: release(cases, by=request.user))
+    left = len(settled.left)
+    if settled.done:
+        messages.success(request, told(settled.done, "released. The next run takes it on."))
+    if left:
+        messages.warning(request, told(left, "still not usable, for the reason now shown."))
+    return redirect(again)
+
+
+@require_POST
+@may_dismiss
+def dismiss_cases(request: Request) -> HttpResponseRedirect:
+    """Close one row, or all of a cause, for good; it says why."""
+    because = request.POST.get("reason", "").strip()
+    if not because or "\0" in because:
+        messages.error(request, "Say why: a dismissed row is never looked at again.")
+        return redirect(place_of(request))
+    settled, again = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
+    messages.success(request, told(settled.done, "dismissed."))
+    if settled.left:
+        messages.warning(
+            request, told(len(settled.left), "still open: failed events are released or corrected.")
+        )
+    return redirect(again)
+
+
+def settle(request: Request, act: Any) -> tuple[Settled, str]:
+    """Do something about the row or the cause that was posted; and where to go then."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    if cause is None:
+        case = get_object_or_404(Case, pk=request.POST.get("case", ""))
+        return act([case.pk]), place_of(request)
+    total = Settled()
+    for some in alike(cause):
+        part = act(some)
+        total = Settled(total.done + part.done, total.left + part.left)
+        if total.done + len(total.left) >= MOST_AT_ONCE:
+            break
+    is_over = not Case.objects.unsettled().with_cause(cause).exists()
+    return total, reverse("quarantine") if is_over else place_of(request)
+
+
+def place_of(request: Request) -> str:
+    """The page of the row or the cause that was posted."""
+    if cause := request.POST.get("cause"):
+        return f"{reverse('quarantine-cause')}?{urlencode({'cause': cause})}"
+    return reverse("quarantine-case", args=[request.POST.get("case") or "0"])
+
+
+def told(count: int, what: str) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'} {what}"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_resolve
+def correct_case(request: Request, case: str) -> HttpResponse:
+    """A form with the row's values; what is sent becomes an event of headquarters."""
+    story = story_of(case)
+    if not story.can_be_corrected:
+        messages.warning(request, "Changed meanwhile: the row is settled already.")
+        return redirect(story.case)
+    form, settle_it = form_for(story, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            settle_it(case, form.values, by=request.user)
+        except EventRefused as refused:
+            blame(form, refused.broken)
+        except ChangedMeanwhile:
+            messages.warning(request, "Changed meanwhile: the row is settled already.")
+            return redirect(story.case)
+        else:
+            messages.success(request, "Corrected. The next run takes on what is in its place.")
+            return redirect(story.case)
+    context = in_context(request, story) | {"form": form}
+    return render(request, "quarantine/correct.html", context)
+
+
+def form_for(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+    """The form in which a row is corrected, and what then settles it."""
+    if story.is_document:
+        return DocumentForm(story.values, data), correct_document
+    kind = cast(Kind, story.kind)
+    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct

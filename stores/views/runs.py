@@ -1,6 +1,8 @@
 """Jobs and their runs: launch, history, one run live."""
 
+import shlex
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 from django.contrib import messages
@@ -8,17 +10,22 @@ from django.db.models import DurationField, ExpressionWrapper, F
 from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from stores import jobs
+from stores import doorbell, jobs
 from stores.filters import RunFilter
 from stores.forms import StartForm
 from stores.models import Channel, JobRun
-from stores.models.run import StartedBy
+from stores.models.run import RunStatus, StartedBy
 from stores.pipeline import JOBS
+from stores.pipeline.days import EARLIEST, latest_day
 from stores.tables import RunTable
 from stores.views import Request
 from stores.views.lists import part_or_page, respond
+
+# So long a run may wait before its page says why.
+PATIENCE = timedelta(seconds=5)
 
 
 @require_safe
@@ -28,6 +35,8 @@ def job_list(request: Request) -> HttpResponse:
         "jobs": JOBS.values(),
         "channels": Channel.objects.filter(is_enabled=True),
         "live": JobRun.objects.live().newest_first(),
+        "earliest": EARLIEST,
+        "latest": latest_day(),
     }
     return render(request, "jobs/list.html", context)
 
@@ -46,17 +55,24 @@ def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job for the workers, or lead to the run of it that is live already."""
     form = StartForm(request.POST)
     if not form.is_valid():
-        messages.error(request, "There is no such job or channel, or the channel is switched off.")
+        messages.error(request, form.refusal)
         return redirect("jobs")
     job, channel = JOBS[form.cleaned_data["job"]], form.cleaned_data["channel"]
+    day, order = form.cleaned_data["date"], form.cleaned_data["order"]
     started = jobs.start_and_ring(
         job,
         channels=[channel.code] if channel else [],
+        business_date=day,
+        order_number=order,
         started_by=StartedBy.PAGE,
         user=request.user,
     )
-    if started.is_new:
-        messages.success(request, f"{job.title} started.")
+    if started.is_new and JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
+        told = f"{job.title}: saved. It starts by itself when the queue is back."
+        messages.warning(request, told)
+    elif started.is_new:
+        subject = day or (f"order {order}" if order else "")
+        messages.success(request, f"{job.title} started{f' for {subject}' if subject else ''}.")
     else:
         messages.warning(request, f"{job.title} is already running; this is that run.")
     return redirect(started.run)
@@ -76,8 +92,22 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "command": command_of(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
         "successor": run.successors.first(),
+        "unheard": why_unheard(run),
+        "order": run.orders.first() if run.order_number else None,
     }
     return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)
+
+
+def why_unheard(run: JobRun) -> str:
+    """The sentence for a run that has waited for longer than a worker needs to answer."""
+    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < PATIENCE:
+        return ""
+    workers = doorbell.count_workers()
+    if workers is None:
+        return "The queue does not answer. The run is saved and starts by itself when it is back."
+    if not workers:
+        return "No worker is running. The run is saved and starts when there is one."
+    return "All workers are busy. The run starts when one is free."
 
 
 @require_POST
@@ -96,4 +126,8 @@ def command_of(run: JobRun) -> str:
     words: Sequence[str] = ["run_job", run.job]
     for option, values in (("--channel", run.channels), ("--company", run.companies)):
         words = [*words, option, *values] if values else words
+    if run.business_date:
+        words = [*words, "--date", str(run.business_date)]
+    if run.order_number:
+        words = [*words, "--order", shlex.quote(run.order_number)]
     return " ".join(words)

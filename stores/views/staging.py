@@ -13,7 +13,7 @@ from stores.views.lists import respond
 @require_safe
 def async_customer_list(request: Request) -> HttpResponseBase:
     """Every customer operation that channels sent, newest first, with what became of it."""
-    newest = AsyncCustomer.objects.order_by("-staged_at")
+    newest = AsyncCustomer.objects.order_by("-staged_at", "-pk")
     operations = with_state(newest.select_related("database__channel", "customer"))
     filters = AsyncCustomerFilter(request.GET, operations)
     return respond(request, filters, AsyncCustomerTable, "async_customers/list.html")

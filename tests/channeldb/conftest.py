@@ -64,7 +64,7 @@ def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Cha
             create.create_file(channel)
             shutil.copyfile(sqlite_path(templates[engine]), sqlite_path(channel))
         else:
-            on_server(f"CREATE DATABASE ch_{channel.pk} TEMPLATE ch_template")
+            on_server(f"CREATE DATABASE ch_{channel.pk} TEMPLATE ch_template STRATEGY FILE_COPY")
         with connect(channel) as alias:
             create.renew_identity(alias)
         yield channel

@@ -32,7 +32,7 @@ def test_postgresql_url_becomes_fixed_fields():
     assert (found["USER"], found["PASSWORD"]) == ("shop", "s@cret")
 
 
-def test_password_stays_a_password():
+def test_e1_password_stays_a_password():
     found = settings_of("postgresql://shop:x%20hostaddr=127.0.0.1%20options='-c%20a=b'@db/ch")
 
     assert found["PASSWORD"] == "x hostaddr=127.0.0.1 options='-c a=b'"  # noqa: S105 - not a real one
@@ -183,7 +183,7 @@ def test_file_is_opened_and_never_made(data):
         "é" * 200,
     ],
 )
-def test_path_that_leads_elsewhere_is_refused(path):
+def test_e4_path_that_leads_elsewhere_is_refused(path):
     with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: "):
         settings_of(f"sqlite:///{path}")
 
@@ -194,7 +194,7 @@ def test_url_with_a_host_or_without_slashes_is_refused():
             settings_of(url)
 
 
-def test_link_that_leaves_the_data_folder_is_refused(data, tmp_path):
+def test_e4_link_that_leaves_the_data_folder_is_refused(data, tmp_path):
     outside = tmp_path / "outside.sqlite3"
     outside.touch()
     (data / "link.sqlite3").symlink_to(outside)
@@ -212,7 +212,7 @@ def test_link_within_the_data_folder_is_followed(data):
     assert sqlite_path(Channel(1, "sqlite:///link.sqlite3")) == data / "real.sqlite3"
 
 
-def test_what_is_no_file_is_refused(data):
+def test_e4_what_is_no_file_is_refused(data):
     (data / "folder.sqlite3").mkdir()
     os.mkfifo(data / "pipe.sqlite3")
     (data / "loop.sqlite3").symlink_to(data / "loop.sqlite3")
@@ -226,7 +226,7 @@ def test_what_is_no_file_is_refused(data):
             settings_of(f"sqlite:///{name}.sqlite3")
 
 
-def test_device_is_refused(settings):
+def test_e4_device_is_refused(settings):
     settings.SYNCLINE_DATA_DIR = "/dev"
 
     with pytest.raises(ChannelMisconfigured, match="not a file"):

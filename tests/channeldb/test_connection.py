@@ -181,6 +181,7 @@ def test_database_without_tables_is_refused(nowhere):
         pass
 
 
+@pytest.mark.fault("F-29")
 def test_database_with_old_tables_is_refused(channel):
     with connect(channel) as alias:
         Till(alias).sql("UPDATE django_migrations SET name = '0000_older'")
@@ -202,7 +203,7 @@ def test_register_is_migrated_under_its_channel_s_name(nowhere):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migrate", [False, True])
-def test_hq_s_own_database_is_refused(migrate):
+def test_e3_hq_s_own_database_is_refused(migrate):
     hq = Channel(1, f"embedded:{connection.settings_dict['NAME']}")
 
     with pytest.raises(ChannelMisconfigured, match="this is HQ's own database"):
@@ -230,7 +231,7 @@ def test_channel_that_is_not_there_is_unreachable(url):
     assert error.value.__suppress_context__
 
 
-def test_missing_file_is_not_made():
+def test_e4_missing_file_is_not_made():
     missing = Channel(1, "sqlite:///not_there.sqlite3")
 
     with pytest.raises(ChannelUnreachable), connect(missing, migrate=True):
@@ -242,7 +243,7 @@ def test_missing_file_is_not_made():
 def test_file_that_is_no_database_is_unreachable(register):
     sqlite_path(register).write_bytes(os.urandom(8192))
 
-    with pytest.raises(ChannelUnreachable), connect(register):
+    with pytest.raises(ChannelUnreachable, match="is no SQLite database"), connect(register):
         pass
 
 
@@ -316,7 +317,7 @@ def test_locked_file_is_busy(register):
 
 
 def test_slow_statement_is_busy(houston):
-    with pytest.raises(ChannelBusy), connect(houston) as alias:
+    with pytest.raises(ChannelBusy, match="is too slow"), connect(houston) as alias:
         till = Till(alias)
         till.sql("SET statement_timeout = '10ms'")
         till.sql("SELECT pg_sleep(1)")

@@ -5,12 +5,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from stores.models import JobRun
+from stores.roles import make_groups
 from tests.make import make_customer, make_event, run
 
 
@@ -34,6 +35,31 @@ def boss(hq) -> Client:
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
     return client
+
+
+@pytest.fixture
+def clerk(hq) -> Client:
+    """A client in which a user is signed in who may correct transactions."""
+    user = User.objects.create_user("clerk")
+    user.user_permissions.add(Permission.objects.get(codename="mend_transaction"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def user_of(hq) -> Callable[[str], Client]:
+    """A client in which a user with the rights of a group is signed in."""
+    make_groups()
+
+    def signed_in(role: str) -> Client:
+        user = User.objects.create_user(role)
+        user.groups.add(*Group.objects.filter(name=role))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
 
 
 @pytest.fixture

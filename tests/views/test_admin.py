@@ -10,6 +10,7 @@ from tests.make import make_customer, run
 
 SEQUENCE = {
     "name": "Retail",
+    "payment_tolerance": "0",
     "numbersequence-TOTAL_FORMS": "1",
     "numbersequence-INITIAL_FORMS": "1",
     "numbersequence-0-company": "USRT",
@@ -25,6 +26,10 @@ def channel_form(database: ChannelDatabase, **changed: str) -> dict[str, str]:
         "default_customer": str(channel.default_customer_id),
         "country": "",
         "profile": "",
+        "time_zone": channel.time_zone,
+        "day_ends_at": "00:00",
+        "statement_mode": channel.statement_mode,
+        "hold_code": channel.hold_code,
         "databases-TOTAL_FORMS": "1",
         "databases-INITIAL_FORMS": "1",
         "databases-0-id": str(database.pk),

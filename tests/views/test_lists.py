@@ -10,6 +10,7 @@ from stores import filters
 from stores.models import AsyncCustomer, ChannelDatabase, Customer
 from stores.tables import (
     AsyncCustomerTable,
+    BalanceTable,
     ChannelTable,
     CustomerTable,
     DownloadTable,
@@ -30,6 +31,7 @@ TABLES = {
     "uploads": UploadTable,
     "downloads": DownloadTable,
     "channels": ChannelTable,
+    "balance": BalanceTable,
 }
 
 
@@ -74,7 +76,21 @@ def test_sorting_by_account_goes_both_ways(reader, houston):
 
 
 @pytest.mark.parametrize(
-    "query", ["sort=nothing", "page=0", "page=-3", "page=x", "page=99999999999", "per_page=0"]
+    "query",
+    [
+        "sort=nothing",
+        "page=0",
+        "page=-3",
+        "page=x",
+        "page=99999999999",
+        "per_page=0",
+        "after=x",
+        "after=~",
+        "before=1~2~3",
+        "after=a%00b",
+        "after=2026-99-99~x",
+        "sort=name&after=1",
+    ],
 )
 def test_a_mistyped_order_or_page_is_no_error(reader, query):
     for path in LISTS.values():
@@ -104,13 +120,24 @@ def test_counting_stops_at_a_limit(reader, houston, monkeypatch):
     for name in ("Ann", "Bo", "Cy"):
         make_customer(houston, name)
     run("pipeline")
-    for module in ("stores.filters", "stores.views.lists", "stores.templatetags.syncline"):
+    for module in ("stores.filters", "stores.views.paging", "stores.templatetags.syncline"):
         monkeypatch.setattr(f"{module}.MOST_COUNTED", 2)
 
     page = reader.get("/customers/").content.decode()
 
     assert "More than 2 rows" in page
     assert len(lines(reader.get("/customers/?_export=csv"))) == 4
+
+
+def test_operations_of_a_moment_belong_to_its_day(reader, people):
+    AsyncCustomer.objects.filter(first_name="Ann").update(staged_at="2026-03-01T00:00:00Z")
+    AsyncCustomer.objects.filter(first_name="Bo").update(staged_at="2026-03-01T23:59:59.999Z")
+
+    of_the_day = rows_of(reader.get("/async-customers/?since=2026-03-01&until=2026-03-01"))
+
+    assert [row.first_name for row in of_the_day] == ["Bo", "Ann"]
+    assert rows_of(reader.get("/async-customers/?since=2026-03-02")) == []
+    assert rows_of(reader.get("/async-customers/?until=2026-02-28")) == []
 
 
 FILTERS = {
@@ -216,3 +243,7 @@ def test_a_name_is_no_markup(reader, houston):
 
     assert "<b>Ann</b>" not in page
     assert "&lt;b&gt;Ann&lt;/b&gt;" in page
+
+
+def test_an_address_may_break_before_its_at_sign(reader, people):
+    assert "ann<wbr>@example.com" in reader.get("/customers/").content.decode()

@@ -3,6 +3,7 @@
 import re
 
 from django.urls import URLPattern, get_resolver
+from django.urls.converters import IntConverter
 
 from stores import urls
 from stores.models import Channel, ChannelDatabase, Company, Customer, JobRun, NumberSequence
@@ -17,17 +18,31 @@ LISTS = {
     "uploads": "/sessions/uploads/",
     "downloads": "/sessions/downloads/",
     "channels": "/channels/",
+    "balance": "/balance/",
 }
-PLAIN = ["/", "/trace/", "/jobs/"]
+# Lists whose rows other tests make.
+SALES = ["/transactions/", "/orders/", "/statements/"]
+OTHERS = ["/conflicts/", *SALES]
+PLAIN = [
+    "/",
+    "/trace/",
+    "/jobs/",
+    "/schedules/",
+    "/promises/",
+    "/end-of-day/",
+    "/transactions/failed/",
+]
 OPEN_TO_ALL = {"sign-in", "sign-in-link", "healthz"}
-EXAMPLES = {"ref": "C-1", "account": "C-1", "code": "houston", "token": "x"}
+EXAMPLES = {"ref": "C-1", "account": "C-1", "code": "houston", "token": "x", "number": 1}
 
 
 def address(route: URLPattern) -> str:
     """An address that the route answers."""
-    kwargs = {
-        name: EXAMPLES.get(name, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
-        for name in route.pattern.converters
+    kwargs: dict[str, object] = {
+        name: 1
+        if isinstance(converter, IntConverter)
+        else EXAMPLES.get(name, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
+        for name, converter in route.pattern.converters.items()
     }
     return get_resolver().reverse(route.name, **kwargs)
 
@@ -48,12 +63,12 @@ def test_healthz_asks_nobody(client):
 
 
 def test_pages_are_there_without_any_customer(reader, houston):
-    for path in (*PLAIN, *LISTS.values(), "/channels/houston/"):
+    for path in (*PLAIN, *LISTS.values(), *OTHERS, "/channels/houston/"):
         assert reader.get(path).status_code == 200, path
 
 
 def test_pages_are_there_before_the_first_channel(reader):
-    for path in (*PLAIN, *LISTS.values()):
+    for path in (*PLAIN, *LISTS.values(), *OTHERS):
         answer = reader.get(path)
 
         assert answer.status_code == 200, path
@@ -172,6 +187,14 @@ def test_the_counts_of_what_needs_a_person_are_the_lengths_of_their_lists(reader
     assert concerns
     for concern in concerns:
         assert concern.count == reader.get(concern.url).context["table"].paginator.count
+
+
+def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
+    page = boss.get("/").content.decode()
+    menu = page[page.index('<nav aria-label="Main"') : page.index("</nav>")]
+
+    icons = re.findall(r"#([a-z0-9-]+)", menu)
+    assert len(icons) == len(set(icons)) == menu.count("<li>")
 
 
 def test_a_silent_channel_needs_a_person(reader, houston):

@@ -1,12 +1,15 @@
 """Starting, watching and cancelling runs from the page."""
 
+from datetime import date
+
 import django_rq
 import pytest
 from django.db.models.functions import Now
 
 from stores import jobs
-from stores.models import JobRun
-from tests.make import make_customer, run
+from stores.models import JobRun, RetailTransaction, SalesOrder
+from stores.pipeline import JOBS
+from tests.make import make_customer, make_sale, run
 
 HTMX = {"HX-Request": "true"}
 
@@ -45,6 +48,72 @@ def test_an_unknown_job_or_channel_starts_nothing(reader, houston, wrong):
     answer = press(reader, **({"job": "pipeline"} | wrong))
 
     assert answer["Location"] == "/jobs/"
+    assert not JobRun.objects.exists()
+
+
+def test_a_job_is_started_for_one_business_date(reader, houston, newest_run):
+    answer = press(reader, "eod", channel="houston", date="2026-03-01")
+
+    assert newest_run().business_date == date(2026, 3, 1)
+    assert "End of day started for 2026-03-01." in reader.get(answer["Location"]).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("job", "typed", "told"),
+    [
+        ("eod", "31.02.2026", "&#x27;31.02.2026&#x27; is no day such as 2026-03-01."),
+        ("validate", "1900-01-01", "1900-01-01 is no business date: they go from 1900-01-02 to"),
+        ("post-statements", "2099-01-01", "2099-01-01 is no business date"),
+        ("sync-orders", "2026-03-01", "A business date goes with validate, "),
+    ],
+)
+def test_a_wrong_business_date_starts_nothing_and_is_told_in_a_sentence(
+    reader, houston, job, typed, told
+):
+    answer = press(reader, job, date=typed)
+
+    assert told in reader.get(answer["Location"]).content.decode()
+    assert not JobRun.objects.exists()
+
+
+def test_the_page_of_jobs_asks_for_a_date_where_a_job_takes_one(reader, houston):
+    page = reader.get("/jobs/").content.decode()
+
+    dated = {job.code for job in JOBS.values() if f'id="date-{job.code}"' in page}
+    assert dated == {"validate", "calculate-statements", "post-statements", "eod"}
+    assert 'min="1900-01-02"' in page
+
+
+def test_one_order_is_synchronized_from_its_page(reader, houston, newest_run):
+    order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
+    for number in ("SO 1", "SO 2"):
+        make_sale(houston, confirmation_number=number, **order)
+    run("P-0001")
+    sale = RetailTransaction.objects.get(confirmation_number="SO 1")
+    assert b"Synchronize order</button>" in reader.get(sale.get_absolute_url()).content
+
+    answer = press(reader, "sync-orders", channel="houston", order="SO 1")
+    jobs.execute(str(newest_run().pk))
+
+    page = reader.get(answer["Location"]).content.decode()
+    assert "Synchronize orders started for order SO 1." in page
+    assert f'<a href="{sale.get_absolute_url()}">houston, order SO 1</a>' in page
+    assert "run_job sync-orders --channel houston --order &#x27;SO 1&#x27;" in page
+    assert [one.confirmation_number for one in SalesOrder.objects.all()] == ["SO 1"]
+    assert b"Synchronize order</button>" not in reader.get(sale.get_absolute_url()).content
+
+
+@pytest.mark.parametrize(
+    ("job", "told"),
+    [
+        ("sync-orders", "There is no such customer order."),
+        ("pipeline", "An order goes with Synchronize orders only."),
+    ],
+)
+def test_an_order_that_is_not_there_or_not_meant_starts_nothing(reader, houston, job, told):
+    answer = press(reader, job, order="SO-1")
+
+    assert told in reader.get(answer["Location"]).content.decode()
     assert not JobRun.objects.exists()
 
 
@@ -125,6 +194,14 @@ def test_the_page_of_jobs_has_a_command_for_each(reader, houston):
 
     for job in ("pipeline", "P-0001", "sync-customers", "1010"):
         assert f"python3 manage.py run_job {job}" in page
+
+
+def test_the_page_of_a_run_has_the_command_for_the_same(reader, houston):
+    found = run("eod", channels=["houston"], business_date=date(2026, 3, 1))["run"]
+
+    page = reader.get(f"/runs/{found}/").content.decode()
+
+    assert "python3 manage.py run_job eod --channel houston --date 2026-03-01" in page
 
 
 def test_a_run_that_refreshes_itself_after_sign_out_shows_no_form_inside(client, houston, hq):

@@ -7,7 +7,7 @@ from django.db.models import Count, QuerySet
 
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
-from stores.models import ChannelDatabase, Delivery, Quarantine
+from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.rules import STAGED
 
@@ -40,6 +40,7 @@ def listed() -> list[dict[str, Any]]:
             waiting[database] = waiting.get(database, 0) + rows
     quarantined = counted(Quarantine.objects.open())
     owed = counted(Delivery.objects.owed())
+    blocked = set(Incident.objects.blocked_databases())
     return [
         {
             "channel": database.channel.code,
@@ -47,7 +48,7 @@ def listed() -> list[dict[str, Any]]:
             "kind": database.channel.kind,
             "company": database.channel.company_id,
             "database": database.label,
-            "status": status_of(database),
+            "status": status_of(database, is_blocked=database.pk in blocked),
             "error": database.last_error or None,
             "counts": {
                 "waiting": waiting.get(database.pk, 0),
@@ -55,6 +56,8 @@ def listed() -> list[dict[str, Any]]:
                 "owed": owed.get(database.pk, 0),
             },
             "last_visit": database.last_visited_at,
+            "failures": database.failures,
+            "next_try": database.next_try_at if database.is_paused else None,
         }
         for database in ChannelDatabase.objects.with_channel()
     ]
@@ -66,11 +69,20 @@ def counted(rows: QuerySet[Any]) -> dict[int, int]:
     return {row["database"]: row["rows"] for row in found}
 
 
-def status_of(database: ChannelDatabase) -> str:
-    """Disabled, unreachable at the last visit, or ok."""
+def status_of(database: ChannelDatabase, *, is_blocked: bool) -> str:
+    """Disabled, blocked by an incident, unreachable at the last visit, or ok."""
     if not (database.is_enabled and database.channel.is_enabled):
         return "disabled"
+    if is_blocked:
+        return "blocked"
     return "unreachable" if database.last_error else "ok"
+
+
+def pause(row: dict[str, Any]) -> str:
+    """Until when schedules leave the database alone, and why."""
+    if row["next_try"] is None:
+        return ""
+    return f" Paused until {row['next_try']:%H:%M:%S} after {row['failures']} failures."
 
 
 def sentence(row: dict[str, Any]) -> str:
@@ -80,4 +92,4 @@ def sentence(row: dict[str, Any]) -> str:
     told = (
         f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} {at:<17}"
     )
-    return f"{told} {counts}" + (f"  {row['error']}" if row["error"] else "")
+    return f"{told} {counts}" + (f"  {row['error']}" if row["error"] else "") + pause(row)

@@ -39,6 +39,11 @@ class Command(SynclineCommand):
         parser.add_argument("--country", metavar="XXX", help="three letters, for addresses")
         parser.add_argument("--default-customer", metavar="ACCOUNT")
         parser.add_argument("--till-role", metavar="R", help="existing role that gets the grants")
+        parser.add_argument(
+            "--renew-identity",
+            action="store_true",
+            help="the database is a copy of another channel's: make it one of its own",
+        )
         parser.add_argument("--account-format", metavar="F", help="such as C-###### or 00####")
         parser.add_argument("--first-number", type=int, metavar="N")
         parser.add_argument("--last-number", type=int, metavar="N")
@@ -59,9 +64,12 @@ class Command(SynclineCommand):
             self.stdout.write(f"Channel {database.label} is ready. Its tills write to {url}")
 
 
+SHARED = ("code", "database", "group", "till_role", "renew_identity")
+
+
 def register(options: dict[str, Any]) -> ChannelDatabase:
     """Register what the options describe. Errors: RegistrationRefused, ChannelError."""
-    shared = {key: options[key] for key in ("code", "database", "group", "till_role")}
+    shared = {key: options[key] for key in SHARED}
     if options["register"]:
         return add_register(register=options["register"], **shared)
     for option in NEEDED:

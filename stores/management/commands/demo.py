@@ -220,6 +220,9 @@ def make_users() -> None:
     """Make one user per role; they sign in through links alone."""
     from django.contrib.auth.models import Group, User
 
+    from stores.roles import make_groups
+
+    make_groups()
     for name in USERS:
         rights = {"is_staff": True, "is_superuser": True} if name == USERS[-1] else {}
         user, created = User.objects.get_or_create(username=name, defaults=rights)

@@ -9,28 +9,38 @@ from stores.channeldb.connection import ChannelError
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
+from stores.traffic.store import day_named_by, seed_of_yesterday
 
 # More than any channel sees in its life.
 MOST = 10_000_000
+WANTED = ("customers", "edits", "sales", "orders")
 
 
 class Command(SynclineCommand):
     help = (
-        "Write invented customers and edits into a channel database, as its tills would. The same"
+        "Write invented customers, edits, sales and orders into a channel database, as its tills"
+        " would. The same"
         " seed writes the same rows and never twice; without --seed they are new ones. Exit status:"
         " 0 written, 1 the channel could not be written, 2 wrong arguments."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="The channel.")
-        parser.add_argument("--customers", metavar="N", required=True, help="New customers.")
-        parser.add_argument("--edits", metavar="N", default="0", help="Edits of known customers.")
-        parser.add_argument("--seed", metavar="S", help="A whole number; repeats an earlier call.")
+        parser.add_argument("--customers", metavar="N", help="New customers.")
+        parser.add_argument("--edits", metavar="N", help="Edits of known customers.")
+        parser.add_argument("--orders", metavar="N", help="Customer orders.")
+        parser.add_argument("--sales", metavar="N", help="Sales, some of them returns.")
+        parser.add_argument(
+            "--seed",
+            metavar="S",
+            help="A whole number; repeats an earlier call. With sales or orders it begins with"
+            " their day: 20260301000007.",
+        )
         parser.add_argument(
             "--faulty",
             metavar="RATE",
             default="0",
-            help="Share of the new customers, 0 to 1, that a broken till writes.",
+            help="Share of new customers, sales and orders, 0 to 1, that a broken till writes.",
         )
         parser.add_argument(
             "--register", metavar="NAME", default="", help="A register's own database."
@@ -38,15 +48,22 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        customers = count("--customers", options["customers"])
-        edits = count("--edits", options["edits"])
+        if all(options[word] is None for word in WANTED):
+            named = " or ".join((", ".join(f"--{word}" for word in WANTED[:-1]), f"--{WANTED[-1]}"))
+            raise CommandError(f"Say how much to write: {named}.", returncode=2)
+        wanted = {word: count(f"--{word}", options[word]) for word in WANTED}
         seed = None if options["seed"] is None else whole("--seed", options["seed"])
         faulty = share("--faulty", options["faulty"])
         database = find_database(options["code"], options["register"])
-        try:
-            written = write_traffic(
-                database, customers=customers, edits=edits, seed=seed, faulty=faulty
+        if seed is not None and (wanted["sales"] or wanted["orders"]) and not day_named_by(seed):
+            better = seed_of_yesterday(database.channel.country, seed)
+            raise CommandError(
+                f"--seed begins with the day of the sales and orders, such as {better}: HQ refuses"
+                " those of a day long past.",
+                returncode=2,
             )
+        try:
+            written = write_traffic(database, **wanted, seed=seed, faulty=faulty)
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(as_json(database, written) if options["json"] else sentence(written))
@@ -72,7 +89,12 @@ def sentence(written: Written) -> str:
     if written.repeated:
         said += f", {written.repeated} were there already"
     if written.faulty:
-        said += f", {written.faulty} customers faulty ({written.quarantined.total()} to quarantine)"
+        said += f", {written.faulty} customers faulty"
+    if written.faulty_sales:
+        said += f", {written.faulty_sales} sales and orders faulty"
+    if written.faulty or written.faulty_sales:
+        said += f" ({written.quarantined.total()} to quarantine"
+        said += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
     return f"{said}. Seed {written.seed}."
 
 
@@ -93,8 +115,8 @@ def whole(option: str, text: Any) -> int:
 
 
 def count(option: str, text: Any) -> int:
-    """A whole number from 0 to MOST."""
-    number = whole(option, text)
+    """A whole number from 0 to MOST; 0 where none was given."""
+    number = 0 if text is None else whole(option, text)
     if number < 0:
         raise CommandError(f"{option} counts from 0 on.", returncode=2)
     if number > MOST:

@@ -1,6 +1,6 @@
-"""List the rows that wait for a person."""
+"""Rows that wait for a person: list them, look at one, release or dismiss one or all alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -8,72 +8,194 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
-from stores.models import Quarantine
+from stores.models import Case
+from stores.models.case import Cause
 from stores.models.reason import REASONS, explain
-from stores.models.staging import StagingStatus
-from stores.pipeline.rules import STAGED
+from stores.pipeline.resolve import Settled, alike, dismiss, release
+from stores.trace.case import describe
+
+LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
+# Rows that are named when they stay open.
+MOST_TOLD = 20
+CAUSE_LINE = "{rows:>7}  {cause}  {text}"
 
 
 class Command(SynclineCommand):
     help = (
-        "List rows that HQ could not use: set aside on arrival (by number), or failed in "
-        "conversion (by event id). "
-        "Exit status: 0 listed, also when there is none, 2 wrong arguments."
+        "Rows that HQ could not use: set aside on arrival (named by number), failed in conversion, "
+        "or waiting for more than a day (by event id). list, causes and show look; release judges "
+        "rows by today's rules again; dismiss closes them with a reason. "
+        "Exit status: 0 done, 1 some rows are still open, 2 wrong arguments."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list"])
-        parser.add_argument("--channel", metavar="CODE", help="only rows of this channel")
-        parser.add_argument("--reason", metavar="CODE", help="only rows with this reason")
-        parser.add_argument("--all", action="store_true", help="also rows that are settled")
+        actions = ["list", "causes", "show", "release", "dismiss"]
+        parser.add_argument("action", choices=actions)
+        parser.add_argument(
+            "ids",
+            nargs="*",
+            default=[],
+            metavar="ID",
+            help="show, release, dismiss: rows, as list names them",
+        )
+        parser.add_argument("--channel", metavar="CODE", help="list: only rows of this channel")
+        parser.add_argument(
+            "--reason",
+            metavar="R",
+            help="list: only rows with this reason code; dismiss: why, in your words",
+        )
+        parser.add_argument(
+            "--cause",
+            metavar="CAUSE",
+            help="list, release, dismiss: all rows of one cause, as the action causes names it",
+        )
+        parser.add_argument("--all", action="store_true", help="list: also rows that are settled")
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        cause = self.chosen_cause(options["cause"])
+        action = options["action"]
+        if action in ("list", "causes") and options["ids"]:
+            raise CommandError(f"{action} takes no ID.", returncode=2)
+        if action == "list":
+            self.list(cause, options)
+        elif action == "causes":
+            self.causes(as_json=options["json"])
+        elif action == "show":
+            self.show(options["ids"], as_json=options["json"])
+        else:
+            self.settle(action, options["ids"], cause, options)
+
+    def chosen_cause(self, text: str | None) -> Cause | None:
+        """The cause that was named. Errors: CommandError with status 2."""
+        cause = Cause.parse(text) if text is not None else None
+        if text is not None and cause is None:
+            form = "CHANNEL:TABLE:REASON:FIELD, as causes lists."
+            raise CommandError(f"--cause: {form}", returncode=2)
+        return cause
+
+    def list(self, cause: Cause | None, options: dict[str, Any]) -> None:
+        """One line for each row, oldest first; never a value of one."""
         if options["reason"] is not None and options["reason"] not in REASONS:
             raise CommandError(f"No reason is called {options['reason']}.", returncode=2)
         chosen_channels([options["channel"]] if options["channel"] is not None else [])
-        wanted = {
-            "database__channel__code": options["channel"],
-            "reason": options["reason"],
-        }
+        wanted = {"database__channel__code": options["channel"], "reason": options["reason"]}
         wanted = {name: value for name, value in wanted.items() if value is not None}
-        rows = [*set_aside(wanted, settled=options["all"]), *failed(wanted)]
+        cases = Case.objects.filter(**wanted).select_related("database__channel")
+        cases = cases if options["all"] else cases.unsettled()
+        cases = cases.with_cause(cause) if cause else cases
+        rows = [in_short(case) for case in cases.order_by("since", "id")]
         if options["json"]:
             print_json(self, {"rows": rows})
-        else:
+            return
+        for row in rows:
+            self.stdout.write(LINE.format_map(row))
+        self.stdout.write(f"{len(rows)} rows." if len(rows) != 1 else "1 row.")
+
+    def causes(self, *, as_json: bool) -> None:
+        """One line for each cause, the most frequent first."""
+        found = [
+            {
+                "cause": str(cause_of(row)),
+                "rows": row["rows"],
+                "text": explain(row["reason"], row["field"]),
+                "oldest": row["oldest"],
+            }
+            for row in Case.objects.unsettled().by_cause()
+        ]
+        if as_json:
+            print_json(self, {"causes": found})
+            return
+        for row in found:
+            self.stdout.write(CAUSE_LINE.format_map(row))
+        self.stdout.write(f"{len(found)} causes." if len(found) != 1 else "1 cause.")
+
+    def show(self, ids: Sequence[str], *, as_json: bool) -> None:
+        """All that is known of one row, its values included."""
+        if len(ids) != 1:
+            raise CommandError("show takes one ID.", returncode=2)
+        (case,) = known(ids)
+        told = describe(case)
+        if as_json:
+            shown: dict[str, Any] = {column.name: column.value for column in told.columns}
+            for table, columns, rows in told.parts:
+                shown[table] = [dict(zip(columns, row, strict=True)) for row in rows]
+            print_json(self, in_full(case) | {"values": shown})
+            return
+        for word, value in in_full(case).items():
+            self.stdout.write(f"{word:<16} {value if value is not None else '-'}")
+        self.stdout.write("")
+        for column in told.columns:
+            mark = "<-- " + column.flaw if column.flaw else ""
+            self.stdout.write(f"  {column.name:<20} {column.value or '':<40} {mark}".rstrip())
+        for table, columns, rows in told.parts:
             for row in rows:
+                said = (
+                    f"{name} {value}" for name, value in zip(columns, row, strict=True) if value
+                )
+                self.stdout.write(f"  {table}: {', '.join(said)}")
+
+    def settle(
+        self, action: str, ids: Sequence[str], cause: Cause | None, options: dict[str, Any]
+    ) -> None:
+        """Release or dismiss the rows named, or all of a cause."""
+        if bool(ids) == bool(cause):
+            raise CommandError(f"{action} takes IDs, or --cause.", returncode=2)
+        reason = (options["reason"] or "").strip()
+        if action == "dismiss" and not reason:
+            raise CommandError("dismiss takes --reason, in your words.", returncode=2)
+        settled = Settled()
+        for some in alike(cause) if cause else [[case.id for case in known(ids)]]:
+            part = dismiss(some, because=reason) if action == "dismiss" else release(some)
+            settled = Settled(settled.done + part.done, settled.left + part.left)
+        word = "dismissed" if action == "dismiss" else "released"
+        if options["json"]:
+            print_json(self, {word: settled.done, "left": settled.left})
+        else:
+            for row in map(in_short, known(settled.left[:MOST_TOLD])):
                 self.stdout.write(LINE.format_map(row))
-            self.stdout.write(f"{len(rows)} rows." if len(rows) != 1 else "1 row.")
+            self.stdout.write(f"{settled.done} {word}, {len(settled.left)} still open.")
+        if settled.left:
+            raise SystemExit(1)
 
 
-LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
+def cause_of(row: dict[str, Any]) -> Cause:
+    """The cause that a row of by_cause() is."""
+    code, name = row["database__channel__code"], row["database__name"]
+    return Cause(f"{code}/{name}" if name else code, row["table"], row["reason"], row["field"])
 
 
-def set_aside(wanted: dict[str, str], *, settled: bool) -> Iterator[dict[str, Any]]:
-    """Rows that broke a rule on arrival, oldest first; only those still open unless `settled`."""
-    rows = Quarantine.objects.filter(**wanted).select_related("database__channel")
-    rows = rows.defer("raw", "payload_hash").order_by("pk")
-    for row in rows if settled else rows.open():
-        yield described(row, str(row.pk), row.table, row.first_seen_at)
+def known(ids: Iterable[str]) -> list[Case]:
+    """The rows with these ids. Errors: CommandError with status 2 for one that is not there."""
+    cases = Case.objects.select_related("database__channel").in_bulk(list(ids))
+    for one in ids:
+        if one not in cases:
+            raise CommandError(f"No row has the id {one}.", returncode=2)
+    return [cases[one] for one in ids]
 
 
-def failed(wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Staged events that could not become what they should, parents first."""
-    for model in STAGED.values():
-        rows = model.objects.filter(status=StagingStatus.FAILED, **wanted)
-        for row in rows.select_related("database__channel").order_by("staged_at", "pk"):
-            yield described(row, str(row.pk), row._meta.db_table, row.staged_at)
-
-
-def described(row: Any, key: str, table: str, since: Any) -> dict[str, Any]:
-    """What both kinds of rows say of themselves; never a value of theirs."""
+def in_short(case: Case) -> dict[str, Any]:
+    """What a row says of itself; never a value of its."""
     return {
-        "id": key,
-        "channel": row.database.label,
-        "table": table,
-        "field": row.field or None,
-        "reason": row.reason,
-        "text": explain(row.reason, row.field),
-        "since": since,
-        "status": row.status,
+        "id": case.id,
+        "channel": case.database.label if case.database else "headquarters",
+        "table": case.table,
+        "field": case.field or None,
+        "reason": case.reason,
+        "text": explain(case.reason, case.field),
+        "since": case.since,
+        "status": case.status,
+    }
+
+
+def in_full(case: Case) -> dict[str, Any]:
+    """The same, with what the field may hold and who the row is about."""
+    return in_short(case) | {
+        "rule": case.rule or None,
+        "cause": str(case.cause),
+        "attempts": case.attempts,
+        "row": case.row_key,
+        "event": case.event_id,
+        "async_account": case.async_account,
+        "account_number": case.account_number or None,
     }

@@ -6,9 +6,9 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores import jobs
 from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels, chosen_companies
+from stores.management.choice import chosen_channels, chosen_companies, chosen_order, typed_date
 from stores.management.output import print_json
-from stores.pipeline import JOBS, Job, find_job
+from stores.pipeline import DATED, JOBS, Job, find_job
 
 EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
@@ -24,6 +24,17 @@ class Command(SynclineCommand):
         parser.add_argument("job", metavar="JOB")
         parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
         parser.add_argument("--company", nargs="+", action="extend", default=[], metavar="C")
+        parser.add_argument(
+            "--date",
+            type=typed_date,
+            metavar="YYYY-MM-DD",
+            help=f"only the sales of this business date; with {', '.join(DATED)}",
+        )
+        parser.add_argument(
+            "--order",
+            metavar="NUMBER",
+            help="only this customer order, by its confirmation number; with sync-orders",
+        )
         how = parser.add_mutually_exclusive_group()
         how.add_argument("--dry-run", action="store_true", help="say what a run would do")
         how.add_argument("--queue", action="store_true", help="leave it to a worker")
@@ -34,10 +45,24 @@ class Command(SynclineCommand):
         if job is None:
             known = ", ".join(JOBS)
             raise CommandError(f"No job is called {options['job']}; known: {known}.", returncode=2)
-        scope = {
+        if options["date"] and not job.takes_date:
+            known = ", ".join(DATED)
+            raise CommandError(f"--date goes with {known}; not with {job.code}.", returncode=2)
+        if options["order"] is not None and not job.takes_order:
+            raise CommandError(f"--order goes with sync-orders; not with {job.code}.", returncode=2)
+        for option in ("channel", "company"):
+            if options[option] and job.is_everywhere:
+                raise CommandError(
+                    f"--{option} does not go with {job.code}, which looks at everything.",
+                    returncode=2,
+                )
+        scope: dict[str, Any] = {
             "channels": chosen_channels(options["channel"]),
             "companies": chosen_companies(options["company"]),
+            "business_date": options["date"],
         }
+        if options["order"] is not None:
+            scope["order_number"] = chosen_order(options["order"], scope["channels"])
         if options["queue"]:
             found = queued(job, scope)
         else:
@@ -61,7 +86,7 @@ class Command(SynclineCommand):
         self.stdout.write(f"{found['job']}: {found['outcome']}. {found['message']}")
 
 
-def queued(job: Job, scope: dict[str, list[str]]) -> dict[str, Any]:
+def queued(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     """Leave the run to a worker; the document says queued, or busy if one is live already."""
     started = jobs.start_and_ring(job, **scope)
     if not started.is_new:

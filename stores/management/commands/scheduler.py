@@ -1,13 +1,18 @@
-"""Start the pipeline every minute, and take care of runs that nobody executes."""
+"""Start what is due by itself, and take care of runs that nobody executes."""
 
 from typing import Any
 
-from stores import schedule
+from django.core.management.base import CommandError
+
+from stores import doorbell, schedule
 from stores.management.base import SynclineCommand
 
 
 class Command(SynclineCommand):
-    help = "Start the pipeline every minute and heal lost runs. Ends on SIGTERM."
+    help = "Start the pipeline, the checks of the night, and what is lost anew. Ends on SIGTERM."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        schedule.keep(say=self.stdout.write)
+        try:
+            schedule.keep(say=self.stdout.write)
+        except doorbell.EvictingQueue as error:
+            raise CommandError(str(error)) from None

@@ -7,6 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
+from stores.models import Company
 from stores.pipeline.look import Sighting, look
 from stores.trace import (
     Match,
@@ -25,8 +26,9 @@ TIME = "%Y-%m-%d %H:%M:%S"
 class Command(SynclineCommand):
     help = (
         "Tell the whole story of a customer: a GUID, an account number (COMPANY:ACCOUNT where two "
-        "companies have it), an e-mail address or a phone number. Where several customers fit, "
-        "they are listed; with --json the newest is told. "
+        "companies have it), an e-mail address, a phone number, or the number, receipt or "
+        "confirmation that a till gave a sale or order. Where several customers fit, they are "
+        "listed; with --json the newest is told. "
         "Exit status: 0 found, 1 nobody or several found, 2 wrong arguments."
     )
 
@@ -41,12 +43,14 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
+        if not ref.strip():
+            raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
         sightings: list[Sighting] = []
         if options["look_in_channels"]:
             sightings = look(wanted(ref, matches(ref)))
         found = candidates(ref, sightings)
         if not found:
-            raise CommandError(" ".join(["Nobody is known by this reference.", *errors(sightings)]))
+            raise CommandError(" ".join([nobody(ref), *errors(sightings)]))
         if len(found) > 1 and not options["json"]:
             for match in found:
                 self.stdout.write(line(match))
@@ -57,6 +61,14 @@ class Command(SynclineCommand):
         else:
             for sentence in sentences(told):
                 self.stdout.write(sentence)
+
+
+def nobody(ref: str) -> str:
+    """That nobody was found; and whether the company before the account is unknown."""
+    company, colon, _ = ref.strip().partition(":")
+    if not colon or company.upper() in Company.objects.values_list("code", flat=True):
+        return "Nobody is known by this reference."
+    return "Nobody is known by this reference: what stands before the colon is no company."
 
 
 def errors(sightings: list[Sighting]) -> list[str]:

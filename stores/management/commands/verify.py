@@ -18,10 +18,13 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--full", action="store_true", help="compare every event and customer, not a sample"
+        )
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        checks = verify()
+        checks = verify(full=options["full"])
         broken = [check.id for check in checks if not check.ok]
         if options["json"]:
             print_json(self, {"ok": not broken, "checks": [asdict(check) for check in checks]})
@@ -30,7 +33,10 @@ class Command(SynclineCommand):
             return
         for check in checks:
             verdict = "ok" if check.ok else "BROKEN"
-            self.stdout.write(f"{verdict:<7} {check.id:<4} {check.checked:>9,}  {check.title}")
+            late = f" ({check.late:,} late)" if check.late else ""
+            self.stdout.write(
+                f"{verdict:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}"
+            )
             for breach in check.offending:
                 self.stdout.write(f"{'':<24}{json.dumps(breach, default=str)}")
         if broken:

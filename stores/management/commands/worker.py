@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
-from stores import doorbell
+from stores import doorbell, jobs
 from stores.management.base import SynclineCommand
 
 
@@ -15,4 +15,7 @@ class Command(SynclineCommand):
         parser.add_argument("--burst", action="store_true", help="end when nothing waits any more")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        doorbell.work(burst=options["burst"])
+        try:
+            doorbell.work(burst=options["burst"], look_after=jobs.look_after, is_hung=jobs.is_hung)
+        except doorbell.EvictingQueue as error:
+            raise CommandError(str(error)) from None

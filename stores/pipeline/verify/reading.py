@@ -1,5 +1,6 @@
 """Read what is compared of every channel, each as of one moment, into temporary tables of HQ."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,70 +12,68 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.connection import ChannelError, connect
-from stores.channeldb.schema import EVENT_TABLES
-from stores.channeldb.sqlite import ESCAPES
-from stores.channeldb.visit import GUID
+from stores.channeldb.limits import allow_time
 from stores.models import ChannelDatabase
 from stores.pipeline.bulk import names, run_sql
+from stores.pipeline.verify.copies import CONTENTS, COPIES, EVENTS, Copy, part_of
+from stores.pipeline.verify.values import READERS, as_words
 
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
 # Statements of a check, and of reading a large channel, may take longer than those of a visit.
-PATIENCE = "SET LOCAL statement_timeout = '10min'"
+PATIENCE_S = 600
+PATIENCE = f"SET LOCAL statement_timeout = '{PATIENCE_S}s'"
+
+CHANNEL = """CREATE TEMP TABLE seen_channel (
+    database_id bigint PRIMARY KEY, label text, read_at timestamptz, generation integer,
+    confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint, intended_nonce uuid,
+    identity text, epoch bigint, nonce text, account_high jsonb)"""
+# Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
+LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
+    SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
+      FROM customer_lookup WHERE NOT is_pending
+     GROUP BY company, account_number HAVING count(*) > 1
+    UNION ALL
+    SELECT 'pending twice', CAST(async_account AS TEXT), count(*)
+      FROM customer_lookup WHERE is_pending GROUP BY async_account HAVING count(*) > 1
+    UNION ALL
+    SELECT 'not shown by its account', account_number, 1
+      FROM customer_lookup WHERE NOT is_pending AND display_account <> account_number
+    UNION ALL
+    SELECT 'not shown as pending', NULL, 1
+      FROM customer_lookup WHERE is_pending AND display_account <> 'Pending sync'
+    ) shown LIMIT 20"""
 
 
 @dataclass
 class Seen:
-    """What was read of the channels: their rows are in temporary tables."""
+    """What was read of the channels: their rows are in temporary tables, seen_… and content_…."""
 
+    # Whether every event's content was read, and every customer is looked at, or a sample of each.
+    full: bool = False
     unreachable: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A table of the channels and the columns of it that are compared, with PostgreSQL's types."""
-
-    target: str
-    source: str
-    columns: tuple[tuple[str, str], ...]
-    condition: str = ""
-
-
-ACKNOWLEDGED = [
-    Copy(
-        f"seen_{table.name}",
-        table.name,
-        (("event_id", "uuid"), ("replication_counter", "bigint")),
-        " WHERE acknowledged_at IS NOT NULL",
-    )
-    for table in EVENT_TABLES
-]
-MAP = Copy(
-    "seen_map",
-    "account_map",
-    (("async_account", "uuid"), ("company", "text"), ("account_number", "text")),
-)
-COPIES = (MAP, *ACKNOWLEDGED)
+    # What a channel's tills are shown that they must not be.
+    shown: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
-def channels_read() -> Iterator[Seen]:
+def channels_read(*, full: bool = False) -> Iterator[Seen]:
     """Copy what is compared from every enabled channel database into temporary tables."""
-    seen = Seen()
-    run_sql("CREATE TEMP TABLE seen_channel (database_id bigint, label text, read_at timestamptz)")
-    for copy in COPIES:
+    seen, tables = Seen(full), (*COPIES, *CONTENTS)
+    run_sql(CHANNEL)
+    for copy in tables:
         run_sql(create(copy))
     try:
         for database in ChannelDatabase.objects.enabled().with_channel():
             try:
-                read(database)
+                read(database, seen)
             except ChannelError:
                 seen.unreachable.append({"channel": database.label, "error": "unreachable"})
-        for copy in COPIES:
+        for copy in tables:
             run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(copy.target)))
         yield seen
     finally:
-        for name in ("seen_channel", *(copy.target for copy in COPIES)):
+        for name in ("seen_channel", *(copy.target for copy in tables)):
             run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
@@ -88,32 +87,34 @@ def create(copy: Copy) -> sql.Composable:
     )
 
 
-def read(database: ChannelDatabase) -> None:
+def read(database: ChannelDatabase, seen: Seen) -> None:
     """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
     with transaction.atomic():
-        # HQ's clock before the channel is opened: what was delivered earlier must be seen.
+        # HQ's clock and fence before the channel is opened: what was delivered earlier must be
+        # seen, and a visit that begins meanwhile only moves the fence on.
         run_sql(
-            "INSERT INTO seen_channel VALUES (%s, %s, clock_timestamp())",
-            [database.pk, database.label],
+            """INSERT INTO seen_channel
+               SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
+                      intended_epoch, intended_nonce FROM channel_database WHERE id = %s""",
+            [database.label, database.pk],
         )
         with connect(database) as alias, one_moment(connections[alias]) as channel:
-            for copy in COPIES:
-                with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
-                    write_rows(channel, database, copy, rows)
-                    rows.seek(0)
-                    with connection.cursor() as cursor:
-                        cursor.copy_expert(
-                            sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(copy.target)), rows
-                        )
+            rows = {copy.source: carry(channel, database, copy) for copy in COPIES}
+            for event, content in zip(EVENTS, CONTENTS, strict=False):
+                part = "" if seen.full else part_of(rows[event.source])
+                carry(channel, database, content, part)
+            read_state(channel, database)
+            shown = read_lookup(channel, database)
+    seen.shown += shown
 
 
 @contextmanager
 def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """A read transaction of the channel that sees one snapshot and locks nobody out."""
+    allow_time(channel, PATIENCE_S)
     if channel.vendor == "postgresql":
         with transaction.atomic(using=channel.alias), channel.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            cursor.execute(PATIENCE)
             yield channel
     else:
         channel.connection.execute("BEGIN DEFERRED")
@@ -123,8 +124,26 @@ def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
             channel.connection.execute("ROLLBACK")
 
 
+def carry(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: Copy, part: str = ""
+) -> int:
+    """Copy one table, or a part of it, into its temporary table. Returns how many rows."""
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
+        write_rows(channel, database, copy, part, rows)
+        rows.seek(0)
+        with connection.cursor() as cursor:
+            cursor.copy_expert(
+                sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(copy.target)), rows
+            )
+            return int(cursor.rowcount)
+
+
 def write_rows(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: Copy, rows: IO[bytes]
+    channel: BaseDatabaseWrapper,
+    database: ChannelDatabase,
+    copy: Copy,
+    part: str,
+    rows: IO[bytes],
 ) -> None:
     """The rows of one table in COPY's text format, the database's number in front."""
     if channel.vendor == "postgresql":
@@ -132,29 +151,55 @@ def write_rows(
             sql.Literal(database.pk),
             names([name for name, _ in copy.columns]),
             sql.Identifier(copy.source),
-            sql.SQL(copy.condition),
+            sql.SQL(part),
         )
         with channel.cursor() as cursor:
             cursor.copy_expert(statement, rows)
         return
     # As blobs: a damaged text must not fail the whole table.
     columns = ", ".join(f'CAST("{name}" AS BLOB)' for name, _ in copy.columns)
-    readers = [as_guid if kind == "uuid" else as_text for _, kind in copy.columns]
+    readers = [READERS[kind] for _, kind in copy.columns]
     for found in channel.connection.execute(
-        f'SELECT {columns} FROM "{copy.source}"{copy.condition}'  # noqa: S608 - our own names
+        f'SELECT {columns} FROM "{copy.source}"{part}'  # noqa: S608 - our own names
     ):
         values = [reader(value) for reader, value in zip(readers, found, strict=True)]
         rows.write("\t".join([str(database.pk), *values]).encode() + b"\n")
 
 
-def as_guid(value: bytes | None) -> str:
-    """COPY text of a GUID; what is no GUID becomes NULL, which is nobody's."""
-    found = (value or b"").decode("ascii", "replace")
-    return found if GUID.fullmatch(found) else r"\N"
+def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
+    """Put what the channel knows of itself beside what HQ knew of it."""
+    columns = ("database_id", "epoch", "nonce", "account_high")
+    kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
+    selected = ", ".join(f"CAST({name} AS {kind})" for name in columns)
+    with channel.cursor() as cursor:
+        cursor.execute(f"SELECT {selected} FROM exchange_state")  # noqa: S608 - our own names
+        row = cursor.fetchone()
+    if row is None:
+        return
+    identity, epoch, nonce, high = map(as_words, row)
+    run_sql(
+        """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s
+            WHERE database_id = %s""",
+        [identity, int(epoch) if epoch.isdigit() else None, nonce, numbers(high), database.pk],
+    )
 
 
-def as_text(value: bytes | None) -> str:
-    """COPY text of a text, as far as it is one."""
-    if value is None:
-        return r"\N"
-    return value.decode("utf-8", "replace").replace("\0", "\ufffd").translate(ESCAPES)
+def numbers(text: str) -> str:
+    """The JSON of the highest numbers by company, with only what is a number in it."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    high = found.items() if isinstance(found, dict) else ()
+    return json.dumps({name: value for name, value in high if type(value) is int})
+
+
+def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
+    """Whom the channel's tills would see twice, or by something else than the account."""
+    statement = LOOKUP if channel.vendor == "sqlite" else LOOKUP.replace("AS BLOB", "AS TEXT")
+    with channel.cursor() as cursor:
+        cursor.execute(statement)
+        return [
+            {"channel": database.label, "what": what, "who": as_words(who), "times": times}
+            for what, who, times in cursor.fetchall()
+        ]

@@ -1,0 +1,69 @@
+"""COPY data cut into rows: needed only to find the one for which PostgreSQL refuses them all."""
+
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any
+from uuid import UUID
+
+# Of the binary format: signature, flags and the length of an extension that nobody uses.
+HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+TRAILER = b"\xff\xff"
+# Of the text format, as SQLite's rows are written.
+ESCAPED = re.compile(r"\\([\\tnr])")
+MEANING = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+
+
+def split(data: bytes, *, binary: bool) -> list[bytes]:
+    """The rows of COPY data, each as it stands there."""
+    if not binary:
+        # Line ends inside a value are escaped.
+        return [line + b"\n" for line in data.split(b"\n")[:-1]]
+    rows, place = [], len(HEADER)
+    while data[place : place + 2] != TRAILER:
+        *_, (_, end) = binary_fields(data, place)
+        rows.append(data[place:end])
+        place = end
+    return rows
+
+
+def join(rows: Sequence[bytes], *, binary: bool) -> bytes:
+    """COPY data that consists of these rows."""
+    return HEADER + b"".join(rows) + TRAILER if binary else b"".join(rows)
+
+
+def values(row: bytes, types: Sequence[str], *, binary: bool) -> tuple[Any, ...]:
+    """The columns of one row: texts, ids, counters; of other types the bytes as they travel."""
+    if not binary:
+        return tuple(map(from_text, row[:-1].decode().split("\t")))
+    found = [value for value, _ in binary_fields(row, 0)]
+    return tuple(from_binary(value, name) for value, name in zip(found, types, strict=True))
+
+
+def binary_fields(data: bytes, place: int) -> Iterator[tuple[bytes | None, int]]:
+    """Each field of the row that begins at `place`, and where it ends."""
+    (count,) = struct.unpack_from("!h", data, place)
+    place += 2
+    for _ in range(count):
+        (length,) = struct.unpack_from("!i", data, place)
+        place += 4
+        yield (None if length < 0 else data[place : place + length]), place + max(length, 0)
+        place += max(length, 0)
+
+
+def from_binary(value: bytes | None, name: str) -> Any:
+    if value is None:
+        return None
+    if name == "uuid":
+        return str(UUID(bytes=value))
+    if name == "bigint":
+        return int.from_bytes(value, "big", signed=True)
+    if name == "boolean":
+        return value == b"\x01"
+    return value.decode("utf-8", "surrogateescape") if name == "text" else value
+
+
+def from_text(value: str) -> str | None:
+    if value == r"\N":
+        return None
+    return ESCAPED.sub(lambda found: MEANING[found[1]], value)

@@ -1,0 +1,356 @@
+"""Are a channel's tables still the ones that Syncline made? Asked before each visit.
+
+Tills rely on the tables and the guards in them, and so does HQ: a trigger that somebody switched
+off, or a column of another type, must stop the visit before anything is read. A channel may have
+columns that can be null, tables, views, indexes and AFTER triggers of its own beside ours.
+
+What is looked at is told in facts, such as "column async_customer.email" -> "text". PostgreSQL
+sends one digest of its facts; SQLite keeps the words its schema was made with, which are compared
+as they are. Only when these differ are the facts themselves read, to say what is different.
+
+Source: reliability 3.10 and 3.11.
+"""
+
+import hashlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from stores.channeldb import ddl, guards
+from stores.channeldb.schema import TABLES, Column, Table
+
+Facts = dict[str, str]
+
+LONGEST_NAME = 80
+SWITCHED_OFF = "switched off "
+SAID_IN_FULL = ("table ", "view ", "column ", "key ")
+
+
+def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
+    """What is different from the schema that HQ knows, in sentences without a full stop.
+
+    One round trip if nothing is. Errors: those of the driver.
+    """
+    if wrapper.vendor == "postgresql":
+        with wrapper.cursor() as cursor:
+            cursor.execute(DIGEST, parameters())
+            if cursor.fetchone()[0] == expected_digest():
+                return []
+            cursor.execute(READ, parameters())
+            return compare(postgresql_facts(), dict(cursor.fetchall()))
+    raw = wrapper.connection
+    if sqlite_words(raw) == expected_sqlite()[0]:
+        return []
+    return compare(expected_sqlite()[1], sqlite_facts(raw))
+
+
+def compare(expected: Facts, found: Facts) -> list[str]:
+    """Say what is missing, changed or added, table by table."""
+    told = []
+    for thing in sorted(expected.keys() | found.keys(), key=lambda thing: thing.split(" ", 1)[1]):
+        if thing not in found:
+            told.append(f"{thing} is missing")
+        elif thing not in expected:
+            told.append(f"{plain(thing)} must not be there")
+        elif expected[thing] != found[thing]:
+            told.append(f"{thing} {changed(thing, expected[thing], found[thing])}")
+    # Of a table that is gone, its columns and triggers are no news.
+    gone = [line.split()[1] for line in told if re.fullmatch(r"table \w+ is missing", line)]
+    return [
+        line
+        for line in told
+        if line.startswith("table ") or not any(belongs_to(line, table) for table in gone)
+    ]
+
+
+def belongs_to(line: str, table: str) -> bool:
+    """Whether a difference is about something within a table."""
+    return line.split()[1].partition(".")[0] == table
+
+
+def changed(thing: str, expected: str, found: str) -> str:
+    """How two descriptions differ; definitions are not repeated."""
+    if found == f"{SWITCHED_OFF}{expected}":
+        return "is switched off"
+    if not thing.startswith(SAID_IN_FULL):
+        return "is not as Syncline made it"
+    return f"is {plain(found)}, not {expected}"
+
+
+def plain(name: str) -> str:
+    """A name from a channel, fit for a sentence: no control characters, no end of its own."""
+    return "".join(c if c.isprintable() else "?" for c in name)[:LONGEST_NAME]
+
+
+def squeezed(words: str) -> str:
+    """A definition without what engines and their versions write differently."""
+    return re.sub(r'[\s()"]|::record|public\.', "", words.lower())
+
+
+# ---------------------------------------------------------------- PostgreSQL
+# Names of types and definitions as the catalogue gives them. Beside what is expected, facts name
+# what would change the meaning of our statements: columns that must be filled, triggers that could
+# swallow a row, rules, and functions or operators in `public` that could be taken for the server's
+# own (those of extensions are no surprise). While it asks, `public` is not on the search path.
+
+FACTS = r"""
+SET LOCAL search_path = pg_catalog;
+WITH ours AS (
+    SELECT oid, relname, relkind, relpersistence, relrowsecurity FROM pg_class
+     WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(tables)s)
+), keys AS (
+    SELECT DISTINCT t.relname || '.' || (
+               SELECT string_agg(a.attname, ',' ORDER BY k.place)
+                 FROM unnest(i.indkey::int2[]) WITH ORDINALITY k (number, place)
+                 JOIN pg_attribute a ON (a.attrelid, a.attnum) = (t.oid, k.number)) AS columns
+      FROM ours t JOIN pg_index i ON i.indrelid = t.oid
+     WHERE i.indisunique AND i.indisvalid AND i.indimmediate
+       AND i.indpred IS NULL AND i.indexprs IS NULL
+), planted AS (
+    SELECT classid, objid FROM pg_depend WHERE deptype = 'e'
+), facts (thing, description) AS (
+    SELECT 'table ' || relname,
+           CASE relkind WHEN 'r' THEN 'a table' WHEN 'v' THEN 'a view'
+                        WHEN 'm' THEN 'a materialized view' WHEN 'f' THEN 'a foreign table'
+                        ELSE 'something else' END
+           || CASE relpersistence WHEN 'p' THEN '' ELSE ' that a crash empties' END
+           || CASE WHEN relrowsecurity THEN ' with row security' ELSE '' END
+      FROM ours WHERE relname <> 'customer_lookup'
+    UNION ALL
+    SELECT 'view ' || relname, CASE relkind WHEN 'v' THEN 'a view' ELSE 'something else' END
+      FROM ours WHERE relname = 'customer_lookup'
+    UNION ALL
+    SELECT 'column ' || t.relname || '.' || a.attname,
+           format_type(a.atttypid, a.atttypmod)
+           || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+           || CASE a.attidentity WHEN '' THEN '' WHEN 'a' THEN ' identity' ELSE ' default' END
+           || CASE a.attgenerated WHEN '' THEN '' ELSE ' generated' END
+      FROM ours t JOIN pg_attribute a ON a.attrelid = t.oid
+     WHERE a.attnum > 0 AND NOT a.attisdropped AND t.relname <> 'customer_lookup'
+       AND (a.attnotnull OR t.relname || '.' || a.attname = ANY (%(columns)s))
+    UNION ALL
+    SELECT 'key ' || columns, 'unique' FROM keys WHERE columns = ANY (%(keys)s)
+    UNION ALL
+    SELECT 'index ' || t.relname || '.' || c.relname,
+           CASE WHEN i.indisvalid THEN '' ELSE 'unusable ' END
+           || regexp_replace(lower(pg_get_indexdef(c.oid)), '[\s()"]|public\.', '', 'g')
+      FROM ours t JOIN pg_index i ON i.indrelid = t.oid JOIN pg_class c ON c.oid = i.indexrelid
+     WHERE t.relname || '.' || c.relname = ANY (%(indexes)s)
+    UNION ALL
+    SELECT 'trigger ' || t.relname || '.' || g.tgname,
+           CASE WHEN g.tgenabled IN ('O', 'A') THEN '' ELSE 'switched off ' END
+           || regexp_replace(lower(pg_get_triggerdef(g.oid)), '[\s()"]|::record|public\.', '', 'g')
+      FROM ours t JOIN pg_trigger g ON g.tgrelid = t.oid
+     WHERE NOT g.tgisinternal
+       -- 66: BEFORE or INSTEAD OF. An AFTER trigger can neither change nor swallow the row.
+       AND (g.tgtype & 66 <> 0 OR t.relname || '.' || g.tgname = ANY (%(triggers)s))
+    UNION ALL
+    SELECT 'rule ' || t.relname || '.' || r.rulename, 'a rule'
+      FROM ours t JOIN pg_rewrite r ON r.ev_class = t.oid
+     WHERE r.rulename <> '_RETURN'
+    UNION ALL
+    SELECT 'function ' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')',
+           CASE WHEN p.pronargs = 0 AND p.proname = ANY (%(functions)s)
+                THEN encode(sha256(convert_to(l.lanname || array_to_string(p.proconfig, ',')
+                                              || p.prosrc, 'UTF8')), 'hex')
+                ELSE 'planted' END
+      FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+     WHERE p.pronamespace = 'public'::regnamespace
+       AND (p.proname = ANY (%(functions)s)
+            OR EXISTS (SELECT FROM pg_proc s WHERE s.proname = p.proname
+                          AND s.pronamespace = 'pg_catalog'::regnamespace))
+       AND NOT EXISTS (SELECT FROM planted WHERE classid = 'pg_proc'::regclass AND objid = p.oid)
+    UNION ALL
+    SELECT 'operator ' || o.oprname || '(' || format_type(o.oprleft, NULL) || ', '
+           || format_type(o.oprright, NULL) || ')', 'planted'
+      FROM pg_operator o
+     WHERE o.oprnamespace = 'public'::regnamespace
+       AND NOT EXISTS (SELECT FROM planted
+                        WHERE classid = 'pg_operator'::regclass AND objid = o.oid)
+)"""
+READ = f"{FACTS} SELECT thing, description FROM facts"  # noqa: S608 - both halves are ours
+DIGEST = (
+    FACTS  # noqa: S608 - as above
+    + r"""
+SELECT encode(sha256(convert_to(string_agg(
+           thing || E'\t' || description, E'\n' ORDER BY thing COLLATE "C"), 'UTF8')), 'hex')
+  FROM facts"""
+)
+TYPE_NAMES = {
+    "counter": "bigint not null identity",
+    "time": "timestamp with time zone",
+}
+
+
+@cache
+def postgresql_facts() -> Facts:
+    """The facts of a channel as the migrations make it."""
+    facts = {"view customer_lookup": "a view"}
+    for table in TABLES:
+        facts[f"table {table.name}"] = "a table"
+        for column in table.columns:
+            facts[f"column {table.name}.{column.name}"] = postgresql_column(table, column)
+        counter = ("replication_counter",) if table.guard == "event" else ()
+        for key in (table.key, *((name,) for name in (*table.unique, *counter))):
+            facts[f"key {table.name}.{','.join(key)}"] = "unique"
+    for statement in ddl.statements("postgresql"):
+        words = statement.split()
+        if words[0] == "CREATE" and "INDEX" in words[1:3]:
+            name, on = words[words.index("INDEX") + 1], words[words.index("ON") + 1]
+            table_name = on.removeprefix("public.").partition("(")[0]
+            facts[f"index {table_name}.{name}"] = squeezed(
+                statement.replace(f" {on}", f" {on} USING btree")
+            )
+        elif words[:2] == ["CREATE", "TRIGGER"]:
+            on = words[words.index("ON") + 1].removeprefix("public.")
+            facts[f"trigger {on}.{words[2]}"] = squeezed(statement)
+        elif words[:2] == ["CREATE", "FUNCTION"]:
+            facts[f"function {words[2].removeprefix('public.')}"] = postgresql_function(statement)
+    return facts
+
+
+def postgresql_column(table: Table, column: Column) -> str:
+    """The type as format_type() gives it, and whether it must be filled."""
+    name = TYPE_NAMES.get(column.kind, ddl.TYPES["postgresql"][column.kind])
+    must = column.required or column.name in table.key
+    return name + (" not null" if must else "")
+
+
+def postgresql_function(statement: str) -> str:
+    """A digest of the language, settings and body of a function."""
+    before, body, _ = statement.split("$$")
+    settings = [f"{name}={value}" for name, value in re.findall(r"SET (\w+) = (\w+)", before)]
+    return hashlib.sha256(f"plpgsql{','.join(settings)}{body}".encode()).hexdigest()
+
+
+@cache
+def parameters() -> dict[str, list[str]]:
+    """What the query must know to leave a channel's own things aside."""
+    names: dict[str, list[str]] = {}
+    for thing in postgresql_facts():
+        kind, name = thing.split(" ", 1)
+        names.setdefault(kind, []).append(name)
+    return {
+        "tables": names["table"] + names["view"],
+        "columns": names["column"],
+        "keys": names["key"],
+        "indexes": names["index"],
+        "triggers": names["trigger"],
+        "functions": list(guards.POSTGRESQL_FUNCTIONS),
+    }
+
+
+@cache
+def expected_digest() -> str:
+    """The digest of the facts of an unchanged channel."""
+    lines = sorted(f"{thing}\t{words}" for thing, words in postgresql_facts().items())
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+# -------------------------------------------------------------------- SQLite
+
+VIEW = "customer_lookup"
+OURS = [*(table.name for table in TABLES), VIEW]
+# A trigger that comes after the row can no longer swallow it; BEFORE is what SQLite assumes.
+AFTER = re.compile(r"CREATE\s+(TEMP\w*\s+)?TRIGGER\s+(\[.*?\]|\".*?\"|\S+)\s+AFTER\b", re.I | re.S)
+
+
+def sqlite_words(raw: Any) -> dict[str, str]:
+    """What each of our tables, indexes, triggers and views was made with, by its name."""
+    marks = ", ".join("?" for _ in OURS)
+    return dict(
+        raw.execute(
+            "SELECT type || ' ' || name, sql FROM sqlite_master "  # noqa: S608 - marks only
+            f"WHERE lower(tbl_name) IN ({marks}) AND sql IS NOT NULL",
+            OURS,
+        )
+    )
+
+
+@cache
+def expected_sqlite() -> tuple[dict[str, str], Facts]:
+    """Words and facts of an unchanged channel, asked of one that is made for it in memory."""
+    memory = sqlite3.connect(":memory:")
+    try:
+        for statement in ddl.statements("sqlite"):
+            memory.execute(statement)
+        return sqlite_words(memory), sqlite_facts(memory)
+    finally:
+        memory.close()
+
+
+def sqlite_facts(raw: Any) -> Facts:
+    """The facts of a SQLite channel, whose schema may be written in other words than ours."""
+    facts: Facts = {}
+    for thing, words in sqlite_words(raw).items():
+        kind, name = thing.lower().split(" ", 1)
+        if kind in ("table", "view"):
+            facts[f"{'view' if name == VIEW else 'table'} {name}"] = sqlite_kind(words)
+    for table in TABLES:
+        facts.update(sqlite_columns(raw, table))
+        facts.update(sqlite_keys(raw, table))
+    facts.update(sqlite_helpers(raw))
+    return facts
+
+
+def sqlite_kind(words: str) -> str:
+    """What a CREATE made; of a table also what tells how its rows are numbered."""
+    start = words.lower().split("(")[0].split()[1:2]
+    rest = squeezed(words.rpartition(")")[2])
+    numbered = " with AUTOINCREMENT" if "autoincrement" in words.lower() else ""
+    return " ".join(["a", *start]) + numbered + (" without rowid" if "withoutrowid" in rest else "")
+
+
+def sqlite_columns(raw: Any, table: Table) -> Iterator[tuple[str, str]]:
+    """Columns that are ours, and others that must be filled."""
+    for _, name, kind, must, _, place, hidden in raw.execute(f"PRAGMA table_xinfo({table.name})"):
+        if must or name.lower() in table.column_names:
+            words = [kind.upper(), "not null" if must else "", "in the key" if place else ""]
+            words.append("generated" if hidden else "")
+            yield f"column {table.name}.{name.lower()}", " ".join(filter(None, words))
+
+
+def sqlite_keys(raw: Any, table: Table) -> Iterator[tuple[str, str]]:
+    """What is unique and ours, and how its texts are compared."""
+    ours = {*((name,) for name in ("event_id", *table.unique)), table.key}
+    for _, index, is_unique, _, is_partial in raw.execute(f"PRAGMA index_list({table.name})"):
+        parts = [
+            (name, how)
+            for _, _, name, _, how, is_key in raw.execute(
+                "SELECT * FROM pragma_index_xinfo(?)", [index]
+            )
+            if is_key
+        ]
+        columns = tuple(name for name, _ in parts)
+        if is_unique and not is_partial and columns in ours:
+            ways = {how for _, how in parts}
+            yield f"key {table.name}.{','.join(columns)}", " ".join(["unique", *sorted(ways)])
+
+
+def sqlite_helpers(raw: Any) -> Iterator[tuple[str, str]]:
+    """Indexes and triggers that are ours, and triggers that could swallow a row."""
+    for kind, name, table, words in raw.execute(
+        "SELECT type, name, lower(tbl_name), sql FROM sqlite_master"
+        " WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
+    ):
+        is_ours = f"{kind} {table}.{name}" in sqlite_helper_names()
+        swallows = kind == "trigger" and table in OURS and not AFTER.match(words)
+        if is_ours or swallows:
+            yield f"{kind} {table}.{name}", squeezed(words)
+
+
+@cache
+def sqlite_helper_names() -> frozenset[str]:
+    """Our indexes and triggers, as "trigger async_customer.async_customer_guard_insert"."""
+    found = set()
+    for statement in ddl.statements("sqlite"):
+        words = statement.replace("(", " ").split()
+        kind = next((word for word in ("INDEX", "TRIGGER") if word in words[:3]), "")
+        if kind:
+            name, table = words[words.index(kind) + 1], words[words.index("ON") + 1]
+            found.add(f"{kind.lower()} {table}.{name}")
+    return frozenset(found)

@@ -1,0 +1,54 @@
+"""What HQ's role may do in a channel on PostgreSQL beyond what it needs.
+
+HQ needs to read events and to acknowledge them, and to write its own tables; docs/channel-schema.md
+has the grants. A role that may do more works as well, but a fault of HQ, or a stolen password,
+could then do more harm: it is told, not refused.
+"""
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES
+
+PRIVILEGES = ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"]
+HELD = """
+SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
+UNION ALL
+SELECT 'it may make roles or databases' FROM pg_roles
+ WHERE rolname = current_user AND NOT rolsuper AND (rolcreaterole OR rolcreatedb)
+UNION ALL
+SELECT 'it may make tables' WHERE has_schema_privilege('public', 'CREATE')
+UNION ALL
+SELECT 'it owns ' || relname FROM pg_class
+ WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(all)s)
+   AND pg_has_role(relowner, 'USAGE')
+UNION ALL
+SELECT 'it has ' || privilege || ' on ' || relname
+  FROM pg_class, unnest(%(privileges)s) AS privilege
+ WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(all)s)
+   AND has_table_privilege(pg_class.oid, privilege)
+   AND NOT (relname = ANY (%(written)s) AND privilege IN ('INSERT', 'UPDATE'))
+UNION ALL
+SELECT 'it has UPDATE on ' || relname || '.' || attname
+  FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+ WHERE relnamespace = 'public'::regnamespace AND relname = ANY (%(all)s)
+   AND relname <> ALL (%(written)s) AND attnum > 0 AND NOT attisdropped
+   AND NOT has_table_privilege(pg_class.oid, 'UPDATE')
+   AND has_column_privilege(pg_class.oid, attnum, 'UPDATE')
+   AND NOT (attname = 'acknowledged_at' AND relname = ANY (%(acknowledged)s))
+ ORDER BY 1"""
+
+
+def surplus_rights(wrapper: BaseDatabaseWrapper) -> list[str]:
+    """What the role may do beyond what it needs; of a superuser only that."""
+    written = [table.name for table in HQ_TABLES]
+    acknowledged = [table.name for table in EVENT_TABLES]
+    names = {
+        "all": [*written, *acknowledged, *(table.name for table in PART_TABLES)],
+        "written": written,
+        "acknowledged": acknowledged,
+        "privileges": PRIVILEGES,
+    }
+    with wrapper.cursor() as cursor:
+        cursor.execute(HELD, names)
+        told = [said for (said,) in cursor.fetchall()]
+    return [said for said in told if "superuser" in said] or told

@@ -1,0 +1,64 @@
+"""Named places between two commits, at which a test lets a process die.
+
+Each commit that moves a row on has one, before and after it. In a real installation nothing is
+armed and a point does nothing; only a test arms one, in the process that is to die.
+"""
+
+from collections.abc import Callable
+
+RING_POINTS = (
+    "run:before_ring",
+    "run:after_claim",
+    "run:before_end",
+    "run:after_end",
+    "run:after_burial",
+    "run:before_takeover",
+    "step:after_claim",
+    "step:before_takeover",
+    "step:after_takeover",
+    "fence:after_intention",
+    "fence:after_channel",
+    "fence:before_confirmation",
+    "fence:after_confirmation",
+    "upload:before_hq_commit",
+    "upload:after_hq_commit",
+    "upload:before_acknowledge",
+    "upload:after_acknowledge",
+    "convert:before_commit",
+    "convert:after_commit",
+    "journal:before_append",
+    "journal:before_commit",
+    "journal:after_commit",
+    "convert:before_edits_commit",
+    "convert:after_edits_commit",
+    "convert:before_last_commit",
+    "download:before_channel_commit",
+    "download:after_channel_commit",
+    "download:before_delivered",
+    "download:after_delivered",
+)
+SALES_POINTS = (
+    "validate:before_commit",
+    "validate:after_commit",
+    "orders:before_commit",
+    "orders:after_commit",
+    "statements:after_start",
+    "statements:before_marked",
+    "statements:before_calculated",
+    "statements:before_checked",
+    "statements:before_aggregated",
+    "statements:before_orders_created",
+    "statements:before_invoiced",
+    "statements:before_payments_posted",
+    "statements:before_posted",
+    "statements:after_commit",
+)
+CRASH_POINTS = (*RING_POINTS, *SALES_POINTS)
+
+armed: dict[str, Callable[[], object]] = {}
+
+
+def crash_here(name: str) -> None:
+    """Do what a test has armed for this point; usually that is the end of the process."""
+    if deadly := armed.get(name):
+        deadly()

@@ -1,0 +1,146 @@
+"""Runs whose process died or hangs, and runs that nobody has begun.
+
+Every worker looks after them, and the scheduler too, so that none has to be there.
+"""
+
+import socket
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from stores import doorbell
+from stores.crash import crash_here
+from stores.jobs.planning import hands_for, ring_on_commit
+from stores.jobs.recording import close_what_is_open, finish
+from stores.jobs.visiting import note_failure
+from stores.locks import Locks, crew_size, cut_off, is_alive
+from stores.models import Incident, JobRun, RunStep
+from stores.models.incident import IncidentKind
+from stores.models.run import ClockTime, RunStatus
+
+MOST_ATTEMPTS = 5
+GONE = "The process that executed it is gone."
+
+
+def look_after() -> list[str]:
+    """Heal, unless another process is doing so at this moment."""
+    with Locks() as locks:
+        return heal() if locks.acquire("dispatcher") else []
+
+
+def heal() -> list[str]:
+    """Take over runs whose process died, and ring again for those that still wait.
+
+    Effects: lost runs end, each with a queued successor. Returns what was done, in sentences.
+    """
+    told = []
+    running = JobRun.objects.filter(status=RunStatus.RUNNING)
+    # Frozen, or cut off from HQ: the lock of such a process may still be held.
+    silent = set(running.filter(lease_until__lt=ClockTime()).values_list("pk", flat=True))
+    for run in running:
+        if (run.pk in silent or not is_alive(run.pk)) and (successor := succeed(run)):
+            told.append(f"{run} was lost; {successor} follows it.")
+    for run in waiting_unheard():
+        if doorbell.ring_again(run.pk):
+            told.append(f"Rang again for {run}.")
+    return told
+
+
+def succeed(run: JobRun) -> JobRun | None:
+    """End a lost run and put its successor into the ledger; None beyond the last attempt.
+
+    Effects: both in one transaction; beyond the last attempt an incident instead.
+    """
+    with transaction.atomic():
+        if not bury(run) or run.cancel_requested_at:
+            return None
+        if run.attempt >= MOST_ATTEMPTS:
+            give_up(run)
+            return None
+        successor = JobRun.objects.create(
+            job=run.job,
+            scope=run.scope,
+            channels=run.channels,
+            companies=run.companies,
+            business_date=run.business_date,
+            order_number=run.order_number,
+            started_by=run.started_by,
+            requested_by=run.requested_by,
+            needs_right=run.needs_right,
+            attempt=run.attempt + 1,
+            successor_of=run,
+        )
+        ring_on_commit(successor)
+        crash_here("run:before_takeover")
+        return successor
+
+
+def give_up(run: JobRun) -> None:
+    """Let people see that a run does not come to its end."""
+    Incident.objects.report(
+        IncidentKind.RUN_GIVEN_UP,
+        f"{run} lost its process {run.attempt} times in a row and is not started again.",
+        subject=f"{run.job} {run.scope}"[:120],
+        detail={"run": str(run.pk)},
+    )
+
+
+def bury(run: JobRun) -> bool:
+    """Mark a run as lost whose process is gone. False if it ended or was taken over meanwhile.
+
+    Effects: the run, and what it left open: steps and sessions. Whoever still helps with it is cut
+    off.
+    """
+    with transaction.atomic():
+        buried = JobRun.objects.filter(
+            pk=run.pk, status=RunStatus.RUNNING, fencing_no=run.fencing_no
+        ).update(status=RunStatus.LOST, ended_at=ClockTime(), message=GONE)
+        if buried:
+            cut_off([run.worker, *run.steps.live().values_list("worker", flat=True)])
+            close_what_is_open(run, RunStatus.LOST, GONE)
+    return bool(buried)
+
+
+def waiting_unheard() -> list[JobRun]:
+    """Runs for which the bell has not been rung lately: queued ones, and those that could use help.
+
+    The latter have steps that wait, and there are workers who do not take part.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT id FROM job_run r
+                WHERE greatest(rung_at, created_at)
+                          < clock_timestamp() - %s * interval '1 second'
+                  AND (status = 'queued' OR status = 'running' AND EXISTS (
+                          SELECT FROM run_step s WHERE s.run_id = r.id AND s.status = 'queued'))""",
+            [settings.RING_AGAIN_S],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    runs = JobRun.objects.live().filter(pk__in=ids)
+    return [run for run in runs if run.status == RunStatus.QUEUED or could_use_help(run)]
+
+
+def could_use_help(run: JobRun) -> bool:
+    """Whether there is a worker who does not take part, and a place for it."""
+    return crew_size(run.pk) < min(hands_for(run), doorbell.count_workers() or 0)
+
+
+def is_hung(run_id: str, pid: int) -> bool:
+    """Whether that process of this computer should be ended: a step of it moves no more.
+
+    Effects: the step fails, so that the run goes on without it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT id FROM run_step
+                WHERE run_id = %s AND status = 'running' AND worker LIKE %s
+                  AND greatest(started_at, moved_at)
+                          < clock_timestamp() - %s * interval '1 second'""",
+            [run_id, f"{socket.gethostname()[:32]}:{pid}-%", settings.STEP_SILENT_S],
+        )
+        ids = [row[0] for row in cursor.fetchall()]
+    for row in RunStep.objects.with_place().filter(pk__in=ids):
+        message = f"No progress for {settings.STEP_SILENT_S} s; its worker was ended."
+        finish([row], RunStatus.FAILED, message)
+        note_failure(row, message)
+    return bool(ids)

@@ -1,0 +1,234 @@
+"""What stays of a run in the ledger: outcomes, counts, sentences, technical detail."""
+
+import logging
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from stores.crash import crash_here
+from stores.models import DownloadSession, JobRun, RunStep, UploadSession
+from stores.models.column import label
+from stores.models.exchange import DownloadStatus, UploadStatus
+from stores.models.reason import explain
+from stores.models.run import SIGNALS, ClockTime, RunCancelled, RunLost, RunStatus
+
+logger = logging.getLogger(__name__)
+
+# Words that mean that a run did something: those of the contract, and of the jobs that look.
+EFFECTS = (
+    "staged",
+    "quarantined",
+    "converted",
+    "updated",
+    "linked",
+    "distributed",
+    "posted",
+    "checked",
+    "compared",
+)
+STOPPED = "Stopped; what was committed stays."
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise what a signal raises as itself, also where it came up inside C code of a driver."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, SIGNALS):
+            raise error.__cause__ from None
+        raise
+
+
+@contextmanager
+def recorded(run: JobRun) -> Iterator[None]:
+    """End the run with its outcome and sentence, whatever happens inside.
+
+    A crash is recorded with its traceback and flies on.
+    """
+    try:
+        yield
+    except RunLost:
+        logger.warning("run=%s was taken over or ended by another process", run.pk)
+    except (RunCancelled, *SIGNALS) as stop:
+        end(run, RunStatus.CANCELLED, STOPPED)
+        if not isinstance(stop, RunCancelled):
+            raise
+    except Exception as error:
+        # A worker that was cut off meets this at whatever it does next.
+        connection.close_if_unusable_or_obsolete()
+        if not run.is_ours:
+            logger.warning("run=%s was taken over from this process", run.pk)
+            return
+        run.keep_detail(technical_detail(error))
+        end(run, RunStatus.FAILED, "Unforeseen error.")
+        raise
+    else:
+        end(run)
+
+
+def end(run: JobRun, status: RunStatus | None = None, message: str = "") -> None:
+    """Close the run with the sum of its steps' counts and a sentence for everyone."""
+    with transaction.atomic():
+        if status:
+            close_what_is_open(run, RunStatus.CANCELLED, "The run ended before.")
+        steps = list(run.steps.with_place())
+        status = status or outcome_of(steps)
+        counts = sum_counts(steps)
+        crash_here("run:before_end")
+        run.end(status, message or sentence(run, steps, status, counts), counts)
+    crash_here("run:after_end")
+
+
+def close_what_is_open(run: JobRun, status: RunStatus, message: str) -> None:
+    """End the steps and sessions that a run did not come to, or left in the middle.
+
+    Waits for chunks that are about to be committed.
+    """
+    still_open = run.steps.live()
+    if still_open.select_for_update():
+        still_open.update(status=status, ended_at=ClockTime())
+    close_sessions(run.pk, message)
+
+
+def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
+    """End the sessions of a run that nobody goes on with."""
+    uploads = UploadSession.objects.filter(run=run_id, **where)
+    uploads.filter(status=UploadStatus.UPLOADED).update(
+        status=UploadStatus.APPLY_FAILED, message=message
+    )
+    uploads.filter(status__in=[UploadStatus.STARTED, UploadStatus.AVAILABLE]).update(
+        status=UploadStatus.UPLOAD_FAILED, message=message
+    )
+    open_downloads = [
+        DownloadStatus.STARTED,
+        DownloadStatus.AVAILABLE,
+        DownloadStatus.REQUESTED,
+        DownloadStatus.DOWNLOADED,
+    ]
+    DownloadSession.objects.filter(run=run_id, status__in=open_downloads, **where).update(
+        status=DownloadStatus.DOWNLOAD_FAILED, message=message
+    )
+
+
+def finish(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> None:
+    """Record one outcome for steps that are still ours; what their chunks counted stays."""
+    ours = {row.pk: row for row in rows if row.status == RunStatus.RUNNING}
+    if not ours:
+        return
+    RunStep.objects.filter(pk__in=ours, worker=rows[0].worker, status=RunStatus.RUNNING).update(
+        status=status, message=message[:500], ended_at=ClockTime()
+    )
+    for row in ours.values():
+        row.status, row.message = status, message[:500]
+
+
+def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
+    """The outcome of a run from those of its steps (contract, section 4)."""
+    found = {RunStatus(step.status) for step in steps}
+    trouble = found & {RunStatus.FAILED, RunStatus.BUSY}
+    if trouble == found == {RunStatus.BUSY}:
+        return RunStatus.BUSY
+    if trouble and found - trouble:
+        return RunStatus.PARTLY
+    if trouble:
+        return RunStatus.FAILED
+    return RunStatus.SUCCEEDED if RunStatus.SUCCEEDED in found else RunStatus.NOTHING_TO_DO
+
+
+def has_effect(row: RunStep) -> bool:
+    return any(row.counts.get(word) for word in EFFECTS)
+
+
+def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for step in steps:
+        for word, rows in step.counts.items():
+            total[word] = total.get(word, 0) + rows
+    return total
+
+
+def sentence(
+    run: JobRun, steps: Sequence[RunStep], status: RunStatus, counts: dict[str, int]
+) -> str:
+    """What a run did, and the first thing that went wrong."""
+    done = ", ".join(f"{rows:,} {word}" for word, rows in counts.items() if word != "read")
+    trouble = [step for step in steps if step.status in (RunStatus.FAILED, RunStatus.BUSY)]
+    parts = []
+    if status == RunStatus.NOTHING_TO_DO:
+        # What it could not do, or knew already.
+        parts.append(f"Nothing was done: {done}." if done else nothing_to_do(run))
+        if done and run.order_number:
+            parts.append(why_not(run))
+    elif done:
+        parts.append(f"{done[0].upper()}{done[1:]}.")
+    if trouble:
+        first, more = trouble[0], len(trouble) - 1
+        parts.append(first.message + (f" And {more} more." if more else ""))
+    return " ".join(parts)[:500] or "Done."
+
+
+def nothing_to_do(run: JobRun) -> str:
+    """That nothing was to do; of a run for one order also why."""
+    if not run.order_number:
+        return "There was nothing to do."
+    if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
+        return f"There was nothing to do: the order is {made.sales_order} already."
+    return "There was nothing to do: somebody is correcting the order, or another run holds it."
+
+
+def why_not(run: JobRun) -> str:
+    """What stands in the way of the one order that a run had looked at."""
+    order = run.orders.exclude(order_reason=None).first()
+    return explain(order.order_reason or "", label(order.order_field or "")) if order else ""
+
+
+def technical_detail(error: BaseException) -> str:
+    """Where an error came from and of what kind it is, without its text, which may quote a row.
+
+    Of a database's error also the code and the constraint.
+    """
+    parts = []
+    for cause in (error.__cause__, error):
+        if cause is None:
+            continue
+        diagnosis = getattr(cause, "diag", None)
+        facts = [getattr(cause, "pgcode", None), getattr(diagnosis, "constraint_name", None)]
+        kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
+        parts.append("".join(traceback.format_tb(cause.__traceback__)))
+        parts.append(" ".join([kind, *(fact for fact in facts if fact)]) + "\n")
+    return "".join(parts)
+
+
+def document(run: JobRun) -> dict[str, Any]:
+    """The run as `run_job --json` prints it (contract, section 4)."""
+    return {
+        "run": str(run.pk),
+        "job": run.job,
+        "outcome": run.status,
+        "message": run.message,
+        "counts": run.counts,
+        "seconds": run.seconds or 0.0,
+        "steps": [
+            {
+                "step": step.step,
+                "channel": step.place if step.database or step.channel else None,
+                "company": step.company_id,
+                "outcome": step.status,
+                "message": step.message,
+                "counts": step.counts,
+                "seconds": step.seconds or 0.0,
+            }
+            for step in run.steps.select_related("database__channel", "channel")
+        ],
+    }
+
+
+def busy_document(run: JobRun) -> dict[str, Any]:
+    """The answer to a start while a run of the same job and scope is live."""
+    message = f"{run.job} is already running ({run.short_id})."
+    return document(run) | {"outcome": RunStatus.BUSY.value, "message": message, "steps": []}

@@ -1,0 +1,66 @@
+"""Compare HQ with the channels, both ways."""
+
+from typing import Any
+
+from django.core.management.base import CommandParser
+
+from stores import jobs
+from stores.management.base import SynclineCommand
+from stores.management.choice import chosen_channels
+from stores.management.output import print_json
+from stores.models import RunStep
+from stores.pipeline import JOBS
+
+CLEAN = ("succeeded", "nothing_to_do")
+
+
+class Command(SynclineCommand):
+    help = (
+        "Compare HQ with the channels, both ways. Exit status: 0 nothing differs, 1 something does "
+        "or a channel could not be compared, 2 wrong arguments, 75 busy."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
+        parser.add_argument("--fix", action="store_true", help="mend what may be mended")
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        job = JOBS["repair" if options["fix"] else "reconcile"]
+        run = jobs.run_here(job, channels=chosen_channels(options["channel"]))
+        steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
+        found = {
+            "ok": run["outcome"] in CLEAN,
+            "run": run["run"],
+            "outcome": run["outcome"],
+            "message": run["message"],
+            "channels": [told(step) for step in steps],
+        }
+        if options["json"]:
+            print_json(self, found)
+        else:
+            self.tell(found)
+        if not found["ok"]:
+            raise SystemExit(75 if run["outcome"] == "busy" else 1)
+
+    def tell(self, found: dict[str, Any]) -> None:
+        """One line for each channel, and one for each difference that is named."""
+        for channel in found["channels"]:
+            counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
+            self.stdout.write(f"{channel['channel']:<16} {channel['outcome']:<10} {counts}")
+            if channel["message"] and not channel["differences"]:
+                self.stdout.write(f"{'':<17}{channel['message']}")
+            for row in channel["differences"]:
+                self.stdout.write(f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}")
+        self.stdout.write(found["message"])
+
+
+def told(step: RunStep) -> dict[str, Any]:
+    """What the comparison of one channel database found."""
+    return {
+        "channel": step.place,
+        "outcome": step.status,
+        "message": step.message,
+        "counts": step.counts,
+        "differences": list(step.differences.values("what", "table", "key")),
+    }

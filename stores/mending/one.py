@@ -1,0 +1,126 @@
+"""Correct one transaction under a lease that keeps jobs and other people away from it."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from stores.mending.again import judge_again
+from stores.models import RetailTransaction, TransactionChange
+from stores.models.transaction import OrderStatus, TransactionType
+from stores.pipeline.document_parts import HEADER_AMOUNTS
+
+LEASE = timedelta(minutes=15)
+# What a person may change; identity, lines' numbers and what the till signed for stay.
+HEADER_FIELDS = (
+    "async_account",
+    "account_number",
+    "business_date",
+    "currency",
+    *HEADER_AMOUNTS,
+    "delivery_address_id",
+    "delivery_mode",
+)
+LINE_FIELDS = ("item_id", "quantity", "price", "discount_amount", "tax_amount", "net_amount")
+PAYMENT_FIELDS = ("tender_type", "amount", "currency")
+
+
+class MendingRefused(Exception):
+    """The transaction cannot be corrected now; the message says why."""
+
+
+def open_for(user: Any) -> Q:
+    """Transactions that the user may correct: in no order or statement, leased to nobody else."""
+    free = Q(editing_until__isnull=True) | Q(editing_until__lt=Now()) | Q(editing_by=user)
+    return free & Q(sales_order__isnull=True, statement__isnull=True)
+
+
+def lease(sale: RetailTransaction, user: Any) -> None:
+    """Keep jobs and other people away from the transaction for a quarter of an hour.
+
+    Effects: the lease and, of a customer order, status Editing. Errors: MendingRefused.
+    """
+    mine = RetailTransaction.objects.filter(open_for(user), pk=sale.pk)
+    status = (
+        OrderStatus.EDITING
+        if sale.transaction_type == TransactionType.CUSTOMER_ORDER
+        else sale.order_status
+    )
+    if not mine.update(editing_by=user, editing_until=Now() + LEASE, order_status=status):
+        raise MendingRefused("It is posted already, or somebody else is correcting it.")
+
+
+def let_go(sale: RetailTransaction, user: Any) -> None:
+    """Give the transaction back to the jobs, which try it again."""
+    end_leases(RetailTransaction.objects.filter(pk=sale.pk, editing_by=user))
+
+
+def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
+    """Take the leases off transactions; what was being edited is nothing special any more."""
+    sales.update(
+        editing_by=None,
+        editing_until=None,
+        order_status=models.Case(
+            models.When(order_status=OrderStatus.EDITING, then=models.Value(OrderStatus.NONE)),
+            default=F("order_status"),
+        ),
+    )
+
+
+def mend(
+    sale: RetailTransaction,
+    user: Any,
+    reason: str,
+    changes: Mapping[models.Model, Mapping[str, Any]],
+) -> int:
+    """Write corrected values into a leased transaction, its lines and payments, and let it go.
+
+    Shape: `changes` maps the transaction, or one of its lines or payments, to its new values.
+    Effects: the rows, one kept change for each value, validation anew. Returns how many values
+    changed. Errors: MendingRefused when the lease is over.
+    """
+    with transaction.atomic():
+        held = RetailTransaction.objects.select_for_update().filter(
+            pk=sale.pk, editing_by=user, editing_until__gte=Now()
+        )
+        if not held.exists():
+            raise MendingRefused("The time for correcting it is over: open it again.")
+        kept = [
+            change
+            for row, values in changes.items()
+            for change in written(sale, row, values, user, reason)
+        ]
+        TransactionChange.objects.bulk_create(kept)
+        if kept:
+            judge_again([sale.pk])
+        let_go(sale, user)
+    return len(kept)
+
+
+def written(
+    sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
+) -> list[TransactionChange]:
+    """Write the values of one row that differ. Returns what is to be kept of it."""
+    changed = {name: new for name, new in values.items() if getattr(row, name) != new}
+    kept = [
+        TransactionChange(
+            transaction=sale,
+            line_number=getattr(row, "line_number", None),
+            field=name,
+            old=as_text(getattr(row, name)),
+            new=as_text(new),
+            reason=reason,
+            changed_by=user,
+        )
+        for name, new in changed.items()
+    ]
+    if changed:
+        type(row)._default_manager.filter(pk=row.pk).update(**changed)
+    return kept
+
+
+def as_text(value: Any) -> str | None:
+    return None if value is None else str(value)

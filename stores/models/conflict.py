@@ -1,0 +1,144 @@
+"""Two edits of one field, whose makers did not know of each other: both values, and which stays."""
+
+from typing import Any, Self
+from uuid import UUID
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from stores.models.column import label
+
+
+class Choice(models.TextChoices):
+    """How a conflict was closed."""
+
+    RULE = "rule", "The later edit stays"
+    KEEP = "keep", "The kept value confirmed"
+    TAKE = "take", "The other value taken"
+
+
+class EditConflictQuerySet(models.QuerySet["EditConflict"]):
+    def open(self) -> Self:
+        """Those that a person should look at: a clock was wrong, so the rule may be, too."""
+        return self.filter(closed_at__isnull=True)
+
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+    def with_places(self) -> Self:
+        return self.select_related(
+            "customer", "lost_database__channel", "kept_database__channel", "closed_by"
+        )
+
+    def for_customer(self, customer: Any) -> Self:
+        return self.filter(customer=customer).with_places().order_by("pk")
+
+
+class EditConflict(models.Model):
+    """One field of one entity that two places changed at the same time.
+
+    A place without a database is headquarters. Values are texts, as HQ keeps them.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    customer = models.ForeignKey(
+        "Customer", models.PROTECT, db_constraint=False, related_name="conflicts"
+    )
+    table = models.CharField(max_length=20)
+    # Which of the customer's addresses, contacts, affiliations or attributes.
+    key = models.CharField(max_length=60, blank=True)
+    field = models.CharField(max_length=40)
+    lost_value = models.TextField(blank=True)
+    kept_value = models.TextField(blank=True)
+    lost_event = models.UUIDField()
+    kept_event = models.UUIDField()
+    lost_database = models.ForeignKey(
+        "ChannelDatabase", models.PROTECT, null=True, db_index=False, related_name="+"
+    )
+    kept_database = models.ForeignKey(
+        "ChannelDatabase", models.PROTECT, null=True, db_index=False, related_name="+"
+    )
+    lost_at = models.DateTimeField()
+    kept_at = models.DateTimeField()
+    is_clock_off = models.BooleanField()
+    found_at = models.DateTimeField(db_default=Now())
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+    choice = models.CharField(max_length=4, choices=Choice.choices, blank=True)
+    reason = models.CharField(max_length=300, blank=True)
+    made_event = models.UUIDField(null=True)
+
+    objects = EditConflictQuerySet.as_manager()
+
+    class Meta:
+        db_table = "edit_conflict"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lost_event", "kept_event", "field"], name="two_edits_conflict_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(choice="", closed_at__isnull=True)
+                | Q(choice__in=Choice.values, closed_at__isnull=False),
+                name="conflict_is_closed_by_a_choice",
+            ),
+            # What a clock may have decided is nobody's to close but a person's.
+            models.CheckConstraint(
+                condition=~Q(choice="rule") | Q(is_clock_off=False),
+                name="no_rule_settles_a_wrong_clock",
+            ),
+            models.CheckConstraint(
+                condition=~Q(choice__in=["keep", "take"])
+                | Q(closed_by__isnull=False) & ~Q(reason=""),
+                name="a_person_says_why",
+            ),
+            models.CheckConstraint(
+                condition=Q(choice="take", made_event__isnull=False)
+                | Q(made_event__isnull=True) & ~Q(choice="take"),
+                name="a_taken_value_has_its_event",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["id"], condition=Q(closed_at__isnull=True), name="edit_conflict_open"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"conflict {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("conflict", args=[self.pk])
+
+    @property
+    def lost_place(self) -> str:
+        return self.lost_database.label if self.lost_database else "headquarters"
+
+    @property
+    def kept_place(self) -> str:
+        return self.kept_database.label if self.kept_database else "headquarters"
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in words that name nobody."""
+        name = label(self.field)
+        name = name if name[:2].isupper() else name[:1].lower() + name[1:]
+        return f"{self.table.removeprefix('async_').capitalize()} {name}"
+
+    @property
+    def state(self) -> str:
+        return "open" if self.closed_at is None else "closed"
+
+    @property
+    def is_settled_by_person(self) -> bool:
+        return self.choice in (Choice.KEEP, Choice.TAKE)
+
+    def settle(self, choice: Choice, reason: str, *, by: Any, made: UUID | None = None) -> bool:
+        """Close it, saying why; false if somebody else has."""
+        unsettled = EditConflict.objects.filter(pk=self.pk, choice__in=["", Choice.RULE])
+        closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
+        return bool(unsettled.update(closed_at=Now(), **closed))

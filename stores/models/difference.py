@@ -1,0 +1,30 @@
+"""What a comparison of HQ with a channel found."""
+
+from django.db import models
+
+
+class What(models.TextChoices):
+    """The kinds of differences; the label stands after a number."""
+
+    UNKNOWN = "unknown_at_hq", "acknowledged and unknown to headquarters"
+    VANISHED = "gone_from_channel", "gone from the channel"
+    CHANGED = "changed", "events with other content than headquarters holds"
+    FOREIGN = "foreign_account", "accounts that headquarters did not give"
+    NOT_ARRIVED = "not_arrived", "customers that did not arrive"
+
+
+class Difference(models.Model):
+    """One row that differs; `key` is an event's id, a GUID or an account number."""
+
+    id = models.BigAutoField(primary_key=True)
+    step = models.ForeignKey("RunStep", models.CASCADE, related_name="differences")
+    what = models.CharField(max_length=20, choices=What.choices)
+    table = models.CharField(max_length=40)
+    key = models.CharField(max_length=60)
+
+    class Meta:
+        db_table = "difference"
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.table} {self.key}"

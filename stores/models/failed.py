@@ -1,0 +1,73 @@
+"""Transactions that cannot go on, one row for each thing that stands in the way of one."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.db import models
+from django.db.models import Count, Max, Min
+
+PARTS = ("header", "line", "payment")
+
+
+@dataclass(frozen=True)
+class SaleCause:
+    """What transactions have in common that failed alike; written as REASON:FIELD:PART.
+
+    The part is that of the document in which the field stands: header, line or payment.
+    """
+
+    reason: str
+    field: str
+    part: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}:{self.field}:{self.part}"
+
+    @classmethod
+    def parse(cls, text: str) -> "SaleCause | None":
+        """The cause that a text names, if it has the form of one."""
+        parts = text.split(":")
+        is_one = len(parts) == 3 and parts[2] in PARTS and "\0" not in text
+        return cls(*parts) if is_one else None
+
+
+class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
+    def with_cause(self, cause: SaleCause) -> Self:
+        """What failed alike."""
+        return self.filter(reason=cause.reason, field=cause.field, part=cause.part)
+
+    def by_cause(self) -> models.QuerySet[Any, Any]:
+        """One row for each cause, the most frequent first."""
+        alike = self.order_by().values("reason", "field", "part")
+        counted: models.QuerySet[Any, Any] = alike.annotate(
+            sales=Count("transaction", distinct=True),
+            channels=Count("channel", distinct=True),
+            oldest=Min("business_date"),
+            newest=Max("business_date"),
+        )
+        return counted.order_by("-sales", "reason", "field", "part")
+
+
+class FailedSale(models.Model):
+    """One row of the view failed_sale (migration 0021): a broken rule, or why an order failed."""
+
+    id = models.CharField(primary_key=True, max_length=30)
+    transaction = models.ForeignKey("RetailTransaction", models.DO_NOTHING, related_name="failures")
+    channel = models.ForeignKey("Channel", models.DO_NOTHING, related_name="+")
+    business_date = models.DateField()
+    reason = models.CharField(max_length=40)
+    field = models.CharField(max_length=40)
+    part = models.CharField(max_length=7)
+    line_number = models.IntegerField(null=True)
+    expected = models.CharField(max_length=60)
+    found = models.CharField(max_length=60)
+
+    objects = FailedSaleQuerySet.as_manager()
+
+    class Meta:
+        managed = False
+        db_table = "failed_sale"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.transaction_id} {self.reason}"

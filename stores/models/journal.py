@@ -1,0 +1,38 @@
+"""What HQ remembers of things outside its database: the files of issued numbers, its own server."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class NumberJournal(models.Model):
+    """How far HQ has followed one number journal; the file bears the id in its first line."""
+
+    id = models.UUIDField(primary_key=True)
+    size = models.BigIntegerField(db_default=0, help_text="Bytes up to which HQ knows every line.")
+    # The hash of the last line before that: a file that was exchanged does not have it there.
+    last_hash = models.CharField(max_length=16, blank=True)
+    # Company -> the first number that is not in the file.
+    following = models.JSONField(default=dict)
+    followed_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "number_journal"
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class Headquarters(models.Model):
+    """The server and database on which HQ last issued a number; one row."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    identity = models.JSONField()
+    noted_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "headquarters"
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="there_is_one_headquarters")]
+
+    def __str__(self) -> str:
+        return "headquarters"

@@ -1,0 +1,29 @@
+"""What the last check of each invariant found."""
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+
+
+class Promise(models.Model):
+    """One invariant of Syncline, as it was when it was last checked by a run."""
+
+    id = models.CharField(max_length=8, primary_key=True)
+    position = models.PositiveIntegerField(help_text="Its place in the catalogue.")
+    title = models.CharField(max_length=300)
+    ok = models.BooleanField()
+    checked = models.BigIntegerField(help_text="How many rows were looked at.")
+    late = models.BigIntegerField(
+        db_default=0, help_text="Rows that are still under way, which is no breach."
+    )
+    # Keys and counts; never what a person typed.
+    offending = models.JSONField(default=list, encoder=DjangoJSONEncoder)
+    checked_at = models.DateTimeField()
+    broken_since = models.DateTimeField(null=True)
+    run = models.ForeignKey("JobRun", models.SET_NULL, null=True, related_name="+")
+
+    class Meta:
+        db_table = "promise"
+        ordering = ["position"]
+
+    def __str__(self) -> str:
+        return self.id

@@ -1,0 +1,161 @@
+"""Jobs that start by themselves, once a day or every few minutes; the pipeline needs none."""
+
+from datetime import datetime, timedelta
+from typing import Self
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import ExpressionWrapper, F, Q, Value
+from django.utils import timezone
+
+from stores.models.channel import Channel, ChannelDatabaseGroup
+from stores.models.run import JobRun
+
+MINUTES_A_DAY = 24 * 60
+MINUTE = Value(timedelta(minutes=1))
+
+
+class ScheduledJob(models.TextChoices):
+    """What may have schedules, by the codes of the jobs."""
+
+    SYNC_ORDERS = "sync-orders", "Synchronize orders"
+    EOD = "eod", "End of day"
+    VERIFY = "verify", "Check the promises"
+    RECONCILE = "reconcile", "Compare with the channels"
+
+
+class ScheduleQuerySet(models.QuerySet["Schedule"]):
+    def due(self, now: datetime) -> Self:
+        """Switched on, and not started yet on this day, or for so many minutes."""
+        of_today = Q(started_on=None) | Q(started_on__lt=now.date())
+        pause = ExpressionWrapper(F("every_minutes") * MINUTE, models.DurationField())
+        return self.filter(
+            Q(of_today, at__lte=now.time())
+            | Q(every_minutes__isnull=False, started_at=None)
+            | Q(started_at__lte=Value(now, models.DateTimeField()) - pause),
+            is_enabled=True,
+        )
+
+
+class Schedule(models.Model):
+    """When a job starts, by HQ's database clock, which keeps UTC, and for which channels."""
+
+    id = models.BigAutoField(primary_key=True)
+    job = models.CharField(max_length=40, choices=ScheduledJob.choices)
+    channel = models.ForeignKey(
+        Channel,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="schedules",
+        help_text="The only channel it is for; empty: every channel.",
+    )
+    group = models.ForeignKey(
+        ChannelDatabaseGroup,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="schedules",
+        help_text="For the channels that have a database in this group.",
+    )
+    is_enabled = models.BooleanField(default=True, help_text="Off: it starts only by hand.")
+    at = models.TimeField(
+        "every day at",
+        null=True,
+        blank=True,
+        help_text="Time of day in UTC. Missed, it starts as soon as it can.",
+    )
+    every_minutes = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(MINUTES_A_DAY)],
+        help_text="Instead of a time of day: from one start to the next.",
+    )
+    # One start a day, whichever process comes first: it must write this day before it starts.
+    started_on = models.DateField(null=True, blank=True, editable=False)
+    started_at = models.DateTimeField(null=True, editable=False)
+    last_run = models.ForeignKey(
+        JobRun, models.PROTECT, null=True, editable=False, related_name="schedules"
+    )
+
+    objects = ScheduleQuerySet.as_manager()
+
+    class Meta:
+        db_table = "schedule"
+        ordering = ["at", "job", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(job__in=ScheduledJob.values), name="scheduled_job_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(at__isnull=False, every_minutes__isnull=True)
+                | Q(
+                    at__isnull=True,
+                    # A range alone holds of nothing at all.
+                    every_minutes__isnull=False,
+                    every_minutes__range=(1, MINUTES_A_DAY),
+                ),
+                name="a_schedule_is_daily_or_recurring",
+                violation_error_message="Give either a time of day or minutes from start to start.",
+            ),
+            models.CheckConstraint(
+                condition=Q(channel__isnull=True) | Q(group__isnull=True),
+                name="a_schedule_is_for_a_channel_or_a_group",
+                violation_error_message="Choose a channel or a group, not both.",
+            ),
+            models.CheckConstraint(
+                condition=~Q(job=ScheduledJob.VERIFY) | Q(channel__isnull=True, group__isnull=True),
+                name="promises_are_checked_everywhere",
+                violation_error_message="The promises are checked everywhere: choose no channel.",
+            ),
+            models.UniqueConstraint(
+                fields=["job", "channel", "group", "at", "every_minutes"],
+                nulls_distinct=False,
+                name="nothing_is_scheduled_twice",
+                violation_error_message="There is such a schedule already.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.rhythm}"
+
+    def take_turn(self, now: datetime) -> bool:
+        """Note the start that is due. Says whether it was ours to note."""
+        mine = Schedule.objects.due(now).filter(pk=self.pk)
+        return bool(mine.update(started_on=now.date(), started_at=now))
+
+    def begin_from(self, now: datetime) -> None:
+        """Leave out today's start if its time is over: who sets a time means the next one."""
+        is_over = self.at is not None and self.at <= now.time()
+        self.started_on = now.date() if is_over else None
+
+    @property
+    def rhythm(self) -> str:
+        """How often it starts, in words."""
+        if self.at is not None:
+            return f"every day at {self.at:%H:%M} UTC"
+        return "every minute" if self.every_minutes == 1 else f"every {self.every_minutes} minutes"
+
+    @property
+    def codes(self) -> list[str] | None:
+        """The channels that it is for, of those that are switched on; None: every channel."""
+        channels = Channel.objects.filter(is_enabled=True)
+        if self.channel_id:
+            channels = channels.filter(pk=self.channel_id)
+        elif self.group_id:
+            channels = channels.filter(databases__group=self.group_id, databases__is_enabled=True)
+        else:
+            return None
+        return sorted(set(channels.values_list("code", flat=True)))
+
+    @property
+    def next_start(self) -> datetime | None:
+        """When it starts next; in the past while a start is due and no scheduler has come by."""
+        if not self.is_enabled:
+            return None
+        now = timezone.now()
+        if self.at is None:
+            pause = timedelta(minutes=self.every_minutes or 0)
+            return self.started_at + pause if self.started_at else now
+        day = now.date() + timedelta(days=1) if self.started_on == now.date() else now.date()
+        return datetime.combine(day, self.at, tzinfo=timezone.get_default_timezone())

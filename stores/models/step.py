@@ -1,0 +1,206 @@
+"""One step of a run in one place, claimed by one worker at a time."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import Q
+
+from stores.models.channel import Channel, ChannelDatabase
+from stores.models.company import Company
+from stores.models.run import (
+    LIVE,
+    ClockTime,
+    JobRun,
+    Outcome,
+    RunCancelled,
+    RunLost,
+    RunStatus,
+)
+
+
+class StepGivenBack(Exception):
+    """The worker leaves the step to whoever comes next; what was committed stays."""
+
+
+class RunStepQuerySet(models.QuerySet["RunStep"]):
+    def live(self) -> Self:
+        """Waiting for a worker, or being done."""
+        return self.filter(status__in=LIVE)
+
+    def with_place(self) -> Self:
+        """Bring the channel database or company that each step works on."""
+        return self.select_related("database__channel", "database__group", "channel", "company")
+
+
+class RunStep(Outcome):
+    """One step of a run on one channel database or one company, with its own outcome.
+
+    Workers share a run by claiming its steps one by one. A chunk locks only its own step's row, so
+    that they never wait for each other, and in a way that a heartbeat may pass and a takeover may
+    not.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(JobRun, models.CASCADE, related_name="steps")
+    position = models.PositiveIntegerField()
+    step = models.CharField(max_length=40)
+    database = models.ForeignKey(
+        ChannelDatabase, models.PROTECT, null=True, db_index=False, related_name="+"
+    )
+    channel = models.ForeignKey(
+        Channel, models.PROTECT, null=True, db_index=False, related_name="+"
+    )
+    company = models.ForeignKey(
+        Company, models.PROTECT, null=True, db_index=False, related_name="+"
+    )
+    fencing_no = models.BigIntegerField(null=True)
+    worker = models.CharField(max_length=60, blank=True, db_default="")
+    heartbeat_at = models.DateTimeField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    # When a chunk last counted something.
+    moved_at = models.DateTimeField(null=True)
+    counts = models.JSONField(default=dict)
+    message = models.CharField(max_length=500, blank=True)
+
+    objects = RunStepQuerySet.as_manager()
+
+    # When this process began with it, by its own clock.
+    begun = 0.0
+    # Its worker has to leave: it is given back at its next chunk.
+    is_called_back = False
+
+    class Meta:
+        db_table = "run_step"
+        ordering = ["run", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["run", "position"], name="one_step_per_position"),
+            models.CheckConstraint(
+                condition=Q(status__in=RunStatus.values), name="step_status_is_known"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} {self.place}"
+
+    @property
+    def place(self) -> str:
+        """The channel database, channel or company that the step works on."""
+        if self.database:
+            return self.database.label
+        return self.channel.code if self.channel else str(self.company_id or "everything")
+
+    @property
+    def its_database(self) -> ChannelDatabase:
+        """The database of a step that is done once per database."""
+        if self.database is None:
+            raise TypeError(f"{self.step} is not done per database")
+        return self.database
+
+    @property
+    def its_channel(self) -> Channel:
+        """The channel of a step that is done once per channel."""
+        if self.channel is None:
+            raise TypeError(f"{self.step} is not done per channel")
+        return self.channel
+
+    @property
+    def its_company(self) -> Company:
+        """The company of a step that is done once per company."""
+        if self.company is None:
+            raise TypeError(f"{self.step} is not done per company")
+        return self.company
+
+    @property
+    def run_key(self) -> str | None:
+        """The run as rows name it that the step writes; None where no run does the work."""
+        return str(self.run_id) if self.run_id else None
+
+    @property
+    def lock_name(self) -> str:
+        """What must not overlap with any other run: the step in its place."""
+        if self.channel_id:
+            return f"{self.step}:channel:{self.channel_id}"
+        return f"{self.step}:{self.database_id or self.company_id or '*'}"
+
+    @property
+    def is_dry(self) -> bool:
+        """A dry run reads and computes all, and writes neither to channels nor, at last, to HQ."""
+        return self.run.is_dry
+
+    @property
+    def more_may_come(self) -> bool:
+        """Whether this run still converts customers of the database's company."""
+        company = self.its_database.channel.company_id
+        return self.run.steps.live().filter(company=company).exists()
+
+    @property
+    def has_had_its_share(self) -> bool:
+        """Whether a channel should let the others have their turn, and go on in the next run."""
+        return self.run.comes_again and time.monotonic() - self.begun > settings.VISIT_SHARE_S
+
+    @contextmanager
+    def chunk(self, *, may_stop: bool = True) -> Iterator[None]:
+        """One HQ transaction of the run: refused when the step is lost or the run asked to stop.
+
+        The counts added inside are committed with the rows they count. `may_stop` is false where
+        HQ notes what a channel has committed already. Errors: see hold().
+        """
+        before = dict(self.counts)
+        try:
+            with transaction.atomic():
+                self.hold(may_stop=may_stop, lock=True)
+                yield
+                if self.counts != before:
+                    RunStep.objects.filter(pk=self.pk).update(
+                        counts=self.counts, moved_at=ClockTime()
+                    )
+        except BaseException:
+            self.counts = before
+            raise
+
+    def stop_if_asked(self) -> None:
+        """A place where nothing is half done, before something is sent to a channel.
+
+        Errors: see hold().
+        """
+        self.hold(may_stop=True, lock=False)
+
+    def hold(self, *, may_stop: bool, lock: bool) -> None:
+        """Make sure that the step is ours; with `lock` it stays so until the transaction ends.
+
+        Errors: RunLost when it is not; with `may_stop` also RunCancelled when the run is to stop,
+        and StepGivenBack when the worker is.
+        """
+        sql = """SELECT r.cancel_requested_at IS NOT NULL
+                   FROM run_step s JOIN job_run r ON r.id = s.run_id
+                  WHERE s.id = %s AND s.fencing_no = %s AND s.status = 'running'
+                    AND r.status = 'running'"""
+        with connection.cursor() as cursor:
+            # Lets a heartbeat through and keeps a takeover, which locks FOR UPDATE, waiting.
+            cursor.execute(f"{sql} FOR KEY SHARE OF s" if lock else sql, [self.pk, self.fencing_no])
+            found = cursor.fetchone()
+        if found is None:
+            raise RunLost
+        if may_stop and found[0]:
+            raise RunCancelled
+        if may_stop and self.is_called_back:
+            raise StepGivenBack
+
+    def add(self, **counts: int) -> None:
+        """Count rows, in the words of the contract; inside chunk()."""
+        found: dict[str, Any] = dict(self.counts)
+        for word, rows in counts.items():
+            if rows:
+                found[word] = found.get(word, 0) + rows
+        self.counts = found
+
+    def finish(self, status: str, message: str = "") -> None:
+        """Record the outcome, if the step is still ours; what the chunks counted stays."""
+        self.status, self.message = status, message[:500]
+        RunStep.objects.filter(
+            pk=self.pk, fencing_no=self.fencing_no, status=RunStatus.RUNNING
+        ).update(status=status, message=self.message, ended_at=ClockTime())

@@ -1,0 +1,356 @@
+"""P-0001 for sales: a header with its lines and payments is one document and shares one fate.
+
+A header comes before its lines only where a till broke its transaction; it is left in the channel
+and counted as waiting, and after a while set aside, so that it cannot clog the batches. Source:
+reliability 3.2 to 3.4.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from psycopg2 import sql
+
+from stores.channeldb.visit import Events
+from stores.models.staging import Origin
+from stores.pipeline.bulk import copy_in, fetch, names, run_sql
+from stores.pipeline.document_parts import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
+from stores.pipeline.intake import (
+    BROKEN,
+    Taken,
+    close_returned,
+    find_foreign_accounts,
+    make_incoming,
+    origin_of,
+)
+from stores.pipeline.set_aside import ASIDE, Arrival, as_object, keep, keep_unreadable, leave_out
+
+# A till that broke its own transaction has mended it by then, or never will.
+PATIENCE_MINUTES = 15
+
+
+def stage_documents(arrival: Arrival, events: Events) -> Taken:
+    """Keep the documents of one batch, set the unusable ones aside, leave the incomplete ones.
+
+    Effects: sales and quarantine in HQ, in the caller's transaction; `events.waiting` names the
+    headers that the channel must keep unacknowledged.
+    """
+    quarantined = keep_unreadable(arrival, HEADER, events.unreadable)
+    receive(events)
+    run_sql(BROKEN)
+    find_broken(arrival)
+    quarantined += take_out(arrival)
+    describe_documents()
+    events.waiting = find_incomplete(arrival)
+    quarantined += take_out(arrival)
+    staged = insert_documents(arrival)
+    find_conflicts(arrival)
+    find_copies(arrival)
+    quarantined += take_out(arrival)
+    close_returned(arrival, HEADER)
+    forget_tables()
+    return Taken(staged=staged, quarantined=quarantined)
+
+
+def keep_again(
+    arrival: Arrival,
+    events: Events,
+    *,
+    made: Mapping[str, Any] | None = None,
+    others: Sequence[int] = (),
+) -> None:
+    """Keep documents that were set aside, or that HQ makes in their place; nobody else writes them.
+
+    Effects: sales in HQ, in the caller's transaction; table broken names those that cannot be kept,
+    until forget_tables(). `made` is what HQ says of a document of its own; `others` are the
+    counters of those that a person found to be others than another channel's of their numbers.
+    """
+    receive(events)
+    run_sql(BROKEN)
+    find_broken(arrival)
+    leave_out()
+    describe_documents()
+    run_sql(
+        """INSERT INTO broken
+           SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM document d JOIN incoming i USING (replication_counter)
+            WHERE d.lines < i.line_count"""
+    )
+    leave_out()
+    insert_documents(arrival, made, others)
+    find_conflicts(arrival)
+    find_copies(arrival)
+
+
+def forget_tables() -> None:
+    """Drop the tables of the documents at hand."""
+    incoming = (HEADER.incoming, *(part.incoming for part in PARTS))
+    for name in (*incoming, "document", "kept_document", "broken"):
+        run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+def receive(events: Events) -> None:
+    """Copy headers, lines and payments into their incoming tables, whose texts have no limit."""
+    for part in (HEADER, *PARTS):
+        make_incoming(part, name=part.incoming)
+        data = events.data if part is HEADER else events.parts.get(part.event, b"")
+        if data:
+            copy_in(part.incoming, part.sent, data, binary=events.binary)
+
+
+def find_broken(arrival: Arrival) -> None:
+    """Name the documents that break a rule, in whichever of their rows; its first rule counts."""
+    for part in (HEADER, *PARTS):
+        cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(part.rules)]
+        mine = "counter" if part is HEADER else "i.replication_counter"
+        run_sql(
+            sql.SQL(
+                """INSERT INTO broken
+                   SELECT found.replication_counter, (%(codes)s::text[])[place + 1],
+                          (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
+                     FROM (SELECT i.replication_counter, min(p.place) AS place
+                             FROM incoming i
+                             JOIN (SELECT transaction_id, {counter} AS counter,
+                                          CASE {cases} END AS place FROM {incoming}) p
+                               ON p.transaction_id IS NOT DISTINCT FROM i.transaction_id
+                              AND {mine} = i.replication_counter
+                            WHERE p.place IS NOT NULL GROUP BY 1) found
+                    WHERE NOT EXISTS (SELECT FROM broken b
+                                       WHERE b.replication_counter = found.replication_counter)"""
+            ).format(
+                counter=sql.SQL("replication_counter" if part is HEADER else "NULL::bigint"),
+                cases=sql.SQL(" ".join(cases)),
+                incoming=sql.Identifier(part.incoming),
+                mine=sql.SQL(mine),
+            ),
+            {
+                "codes": [rule.code for rule in part.rules],
+                "fields": [rule.field for rule in part.rules],
+                "allowed": [rule.allows for rule in part.rules],
+            },
+        )
+    find_foreign_accounts(arrival.database.channel)
+
+
+def describe_documents() -> None:
+    """Table document: how many lines each has, and a hash over all it says."""
+    hashed = sql.SQL("""WITH line AS (
+             SELECT transaction_id, count(*) AS lines, {lines} AS content
+               FROM incoming_line l GROUP BY 1),
+         payment AS (
+             SELECT transaction_id, {payments} AS content FROM incoming_payment l GROUP BY 1)
+         SELECT i.replication_counter, i.event_id, coalesce(line.lines, 0) AS lines,
+                sha256(convert_to(concat_ws(E'\\x1d', {header}, line.content, payment.content),
+                                  'UTF8')) AS content_hash
+           FROM incoming i
+           LEFT JOIN line USING (transaction_id) LEFT JOIN payment USING (transaction_id)""")
+    run_sql(
+        sql.SQL("CREATE TEMP TABLE document ON COMMIT DROP AS {}").format(
+            hashed.format(
+                header=content(HEADER, "i", without=("event_id", "replication_counter")),
+                lines=together(LINE),
+                payments=together(PAYMENT),
+            )
+        )
+    )
+
+
+def find_incomplete(arrival: Arrival) -> list[int]:
+    """Leave headers in the channel whose announced lines are not there, but not for ever.
+
+    Those that have waited too long are named as broken. Returns the counters of the others.
+    """
+    database = arrival.database.pk
+    run_sql(
+        """INSERT INTO incomplete_document (database_id, event_id)
+           SELECT %s, d.event_id FROM document d JOIN incoming i USING (replication_counter)
+            WHERE d.lines < i.line_count ON CONFLICT DO NOTHING""",
+        [database],
+    )
+    run_sql(
+        """DELETE FROM incomplete_document n USING document d JOIN incoming i
+                 USING (replication_counter)
+            WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count""",
+        [database],
+    )
+    run_sql(
+        """INSERT INTO broken
+           SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
+             FROM incomplete_document n JOIN document d USING (event_id)
+            WHERE n.database_id = %s AND n.first_seen_at < now() - %s * interval '1 minute'""",
+        [database, PATIENCE_MINUTES],
+    )
+    waiting = [
+        counter
+        for (counter,) in fetch(
+            """SELECT d.replication_counter
+                 FROM incomplete_document n JOIN document d USING (event_id)
+                WHERE n.database_id = %s AND NOT EXISTS (
+                      SELECT FROM broken b WHERE b.replication_counter = d.replication_counter)""",
+            [database],
+        )
+    ]
+    run_sql("DELETE FROM incoming WHERE replication_counter = ANY(%s)", [waiting])
+    return waiting
+
+
+def content(part: Part, alias: str, without: Sequence[str] = ()) -> sql.Composable:
+    """One row as a text that is the same for the same values on both engines."""
+    columns = [
+        sql.SQL("{}{}").format(
+            sql.Identifier(alias, column),
+            sql.SQL("::numeric(18, 4)" if part.type_of(column) == MONEY else ""),
+        )
+        for column in part.sent
+        if column not in without
+    ]
+    return sql.SQL("ROW({})::text").format(sql.SQL(", ").join(columns))
+
+
+def together(part: Part) -> sql.Composable:
+    """All rows of one table of a document as one text."""
+    return sql.SQL("string_agg({}, E'\x1e' ORDER BY l.line_number)").format(content(part, "l"))
+
+
+def insert_documents(
+    arrival: Arrival, made: Mapping[str, Any] | None = None, others: Sequence[int] = ()
+) -> int:
+    """Keep the documents that HQ does not know. Returns how many.
+
+    Table kept_document: their ids in HQ by counter.
+    """
+    channel = arrival.database.channel
+    values = {
+        **origin_of(arrival),
+        "origin": Origin.TILL,
+        "made_by": None,
+        "corrects": None,
+        "channel": channel.pk,
+        "zone": channel.time_zone,
+        "day_ends_at": channel.day_ends_at,
+        "others": list(others),
+        **(made or {}),
+    }
+    copied = [column for column in HEADER.sent if column not in ("operation", "business_date")]
+    run_sql(
+        """CREATE TEMP TABLE kept_document (id bigint, transaction_id text, event_id uuid)
+               ON COMMIT DROP"""
+    )
+    kept = run_sql(
+        sql.SQL(
+            """WITH kept AS (
+                 INSERT INTO retail_transaction (database_id, channel_id, company_id, generation,
+                                                 session_id, origin, made_by_id, corrects,
+                                                 shares_number, business_date, content_hash,
+                                                 {columns})
+                 SELECT %(database)s, %(channel)s, %(company)s, %(generation)s, %(session)s,
+                        %(origin)s, %(made_by)s, %(corrects)s,
+                        i.replication_counter = ANY(%(others)s),
+                        coalesce(i.business_date,
+                                 business_date_of(i.occurred_at, %(zone)s, %(day_ends_at)s)),
+                        d.content_hash, {values}
+                   FROM incoming i JOIN document d USING (replication_counter)
+                  ORDER BY i.replication_counter
+                     ON CONFLICT DO NOTHING
+                 RETURNING id, transaction_id, event_id)
+               INSERT INTO kept_document SELECT * FROM kept"""
+        ).format(columns=names(copied), values=names(copied, of="i")),
+        values,
+    )
+    for part in PARTS:
+        own = [column for column in part.sent if column != KEY]
+        run_sql(
+            sql.SQL(
+                """INSERT INTO {table} (transaction_id, {columns})
+                   SELECT k.id, {values}
+                     FROM {incoming} i JOIN kept_document k USING (transaction_id)
+                    ORDER BY 1, i.line_number"""
+            ).format(
+                table=sql.Identifier(part.event),
+                columns=names(own),
+                values=names(own, of="i"),
+                incoming=sql.Identifier(part.incoming),
+            )
+        )
+    return kept
+
+
+def find_conflicts(arrival: Arrival) -> None:
+    """Name what clashes with a document that HQ holds; equal ones are merely known.
+
+    Events of a copied database, which goes on under another channel, have known ids and collapse.
+    """
+    run_sql(
+        """INSERT INTO broken
+           SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
+                  CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
+                       ELSE 'document_conflict' END,
+                  CASE WHEN t.event_id = i.event_id THEN 'event_id'
+                       WHEN t.transaction_id = i.transaction_id THEN 'transaction_id'
+                       ELSE 'confirmation_number' END, 'one of its own'
+             FROM incoming i JOIN document d USING (replication_counter)
+             JOIN retail_transaction t
+               ON t.event_id = i.event_id
+               OR (t.channel_id = %s
+                   AND (t.transaction_id = i.transaction_id
+                        OR t.transaction_type = 'customer_order'
+                           AND i.transaction_type = 'customer_order'
+                           AND t.confirmation_number = i.confirmation_number))
+            WHERE t.content_hash <> d.content_hash
+              AND i.event_id NOT IN (SELECT event_id FROM kept_document)
+            ORDER BY i.replication_counter, t.event_id = i.event_id DESC""",
+        [arrival.database.channel_id],
+    )
+
+
+def find_copies(arrival: Arrival) -> None:
+    """Name documents that another channel has sent under another event: a copied till sells on.
+
+    The database did not keep them, though nothing of their own channel clashes with them.
+    """
+    run_sql(
+        """INSERT INTO broken
+           SELECT i.replication_counter, 'document_elsewhere', 'transaction_id', 'one of its own'
+             FROM incoming i
+            WHERE i.event_id NOT IN (SELECT event_id FROM kept_document)
+              AND NOT EXISTS (SELECT FROM broken b
+                               WHERE b.replication_counter = i.replication_counter)
+              AND NOT EXISTS (SELECT FROM retail_transaction held
+                               WHERE held.event_id = i.event_id
+                                  OR held.transaction_id = i.transaction_id
+                                     AND held.channel_id = %s)""",
+        [arrival.database.channel_id],
+    )
+
+
+def take_out(arrival: Arrival) -> int:
+    """Move the documents that broken names to quarantine, whole. Returns how many are new there."""
+    run_sql(ASIDE)
+    moved = run_sql(
+        sql.SQL(
+            """INSERT INTO aside
+               SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
+                      b.reason, b.field, b.rule,
+                      convert_to(
+                          (jsonb_build_object({header}) || jsonb_build_object({parts}))::text,
+                          'UTF8')
+                 FROM broken b JOIN incoming i USING (replication_counter)"""
+        ).format(header=as_object(HEADER), parts=sql.SQL(", ").join(map(rows_of, PARTS)))
+    )
+    leave_out()
+    run_sql("TRUNCATE broken")
+    if moved:
+        return keep(arrival, HEADER)
+    run_sql("DROP TABLE aside")
+    return 0
+
+
+def rows_of(part: Part) -> sql.Composable:
+    """Name and rows of one table of a document, as objects of texts."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier("p", column))
+        for column in part.sent
+    )
+    return sql.SQL(
+        """{}, (SELECT jsonb_agg(jsonb_build_object({}) ORDER BY p.line_number)
+                  FROM {} p WHERE p.transaction_id = i.transaction_id)"""
+    ).format(sql.Literal(part.event), columns, sql.Identifier(part.incoming))

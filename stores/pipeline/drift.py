@@ -1,0 +1,73 @@
+"""A channel whose tables were changed is not read, and people are told what is different."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
+
+from stores.channeldb import visit as channeldb
+from stores.channeldb.errors import ChannelDrifted
+from stores.channeldb.visit import Visit
+from stores.models import ChannelDatabase, Incident
+from stores.models.incident import IncidentKind
+
+logger = logging.getLogger(__name__)
+
+REPAIRED = "The schema is right again."
+# What an incident keeps of a very long list.
+MOST = 100
+MOST_RIGHTS = 10
+
+
+@contextmanager
+def visit(database: ChannelDatabase) -> Iterator[Visit]:
+    """Open a channel database whose tables are as HQ knows them.
+
+    Effects: an incident "schema_drift" with all differences, committed, when they are not; it is
+    closed by itself at the first visit that finds them right again. Errors: ChannelError.
+    """
+    try:
+        # What went wrong at the last visit may have left a file damaged, or be a sign of it.
+        with channeldb.visit(database, check_file=bool(database.last_error)) as channel:
+            close_repaired(database)
+            if database.last_visited_at is None:
+                tell_surplus_rights(database, channel)
+            yield channel
+    except ChannelDrifted as drift:
+        report(database, drift)
+        raise
+
+
+def tell_surplus_rights(database: ChannelDatabase, channel: Visit) -> None:
+    """Say in the log, at the first visit, what HQ's role could do and never needs.
+
+    The embedded server is HQ's own.
+    """
+    if database.url.startswith("embedded:") or not (found := channel.surplus_rights()):
+        return
+    logger.warning(
+        "channel=%s HQ's role may do more than it needs: %s%s",
+        database.label,
+        ", ".join(found[:MOST_RIGHTS]),
+        ", …" if len(found) > MOST_RIGHTS else "",
+    )
+
+
+def report(database: ChannelDatabase, drift: ChannelDrifted) -> None:
+    """Tell people what is different; once while it stays so."""
+    with transaction.atomic():
+        Incident.objects.report(
+            IncidentKind.SCHEMA_DRIFT,
+            str(drift)[:500],
+            database=database,
+            detail={"differences": drift.differences[:MOST]},
+        )
+
+
+def close_repaired(database: ChannelDatabase) -> None:
+    """Nobody needs to find a button once the tables are right."""
+    for incident in Incident.objects.open().filter(
+        database=database, kind=IncidentKind.SCHEMA_DRIFT
+    ):
+        incident.close(REPAIRED)

@@ -1,0 +1,156 @@
+"""Events that name a customer HQ knows: edits of it and what is added to it.
+
+Convert applies all that wait, Synchronize orders those that an order needs now; both come here.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.models import Company, RunStep
+from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, run_sql
+from stores.pipeline.contend import record_conflicts
+from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
+from stores.pipeline.kinds import CUSTOMER, Kind
+from stores.pipeline.refold import INHERITED, fold_again
+
+
+def apply_named(
+    step: RunStep,
+    company: Company,
+    kind: Kind,
+    *,
+    only: Sequence[UUID] | None = None,
+    limit: int = CUSTOMERS,
+) -> int:
+    """Apply pending events that name a known customer, or of these only some. Returns events.
+
+    Effects: customers or children, what channels are owed, staging; in the caller's transaction.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+    claimed = claim_named(company, kind, only, limit=limit)
+    if claimed:
+        failed = fail_mismatches(kind)
+        step.add(failed=failed, updated=bump_versions(company))
+        if kind is CUSTOMER:
+            is_doubtful = update_customers(step, company)
+        else:
+            demote_primaries(kind)
+            is_doubtful = write_children(step, company, kind, BY_EVENT)
+        if is_doubtful:
+            fold_again(kind)
+        record_conflicts(kind)
+    run_sql("DROP TABLE claimed")
+    return claimed
+
+
+def claim_named(
+    company: Company, kind: Kind, only: Sequence[UUID] | None = None, *, limit: int = CUSTOMERS
+) -> int:
+    """Table claimed: pending events whose customer is known, by GUID or by account number."""
+    return run_sql(
+        sql.SQL(
+            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
+               SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id,
+                      m.customer_id <> k.id AS is_mismatch, 0::bigint AS hq_version
+                 FROM {event} s
+                 LEFT JOIN guid_map m ON m.async_account = s.async_account
+                 LEFT JOIN customer k
+                        ON k.company_id = %(company)s AND k.account_number = s.account_number
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                  AND coalesce(m.customer_id, k.id) IS NOT NULL {only}
+                ORDER BY s.database_id, s.generation, s.replication_counter
+                LIMIT %(limit)s"""
+        ).format(
+            event=sql.Identifier(kind.event),
+            only=sql.SQL("AND s.event_id = ANY(%(only)s::uuid[])" if only is not None else ""),
+        ),
+        {"company": company.pk, "limit": limit, "only": [str(event) for event in only or ()]},
+    )
+
+
+def fail_mismatches(kind: Kind) -> int:
+    """Fail events whose GUID and account number name two customers. Returns how many."""
+    failed = run_sql(
+        sql.SQL(
+            """UPDATE {event} s SET status = 'failed', reason = 'identity_mismatch',
+                                    field = 'account_number'
+                 FROM claimed c WHERE s.event_id = c.event_id AND c.is_mismatch"""
+        ).format(event=sql.Identifier(kind.event))
+    )
+    if failed:
+        run_sql("DELETE FROM claimed WHERE is_mismatch")
+    return failed
+
+
+def bump_versions(company: Company) -> int:
+    """Raise the claimed customers' versions and owe them to all databases. Returns customers."""
+    run_sql(
+        """WITH bumped AS (
+             UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
+              WHERE id IN (SELECT customer_id FROM claimed) RETURNING id, hq_version)
+           UPDATE claimed SET hq_version = bumped.hq_version
+             FROM bumped WHERE bumped.id = claimed.customer_id"""
+    )
+    run_sql(
+        """UPDATE delivery d SET version = c.hq_version
+             FROM (SELECT DISTINCT customer_id, hq_version FROM claimed) c, channel_database b,
+                  channel h
+            WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
+              AND d.customer_id = c.customer_id""",
+        [company.pk],
+    )
+    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM claimed")
+    return int(customers)
+
+
+def update_customers(step: RunStep, company: Company) -> bool:
+    """Apply claimed edits and deactivations of customers; what came too late is superseded.
+
+    Says whether something was, or several events were about one customer.
+    """
+    events, customers = fetch_one(
+        sql.SQL(
+            """WITH {newest},
+             fresh AS (
+               SELECT n.*, n.last_at AS event_at, n.last_database AS event_database,
+                      n.last_generation AS event_generation, n.last_counter AS event_counter
+                 FROM newest n),
+             written AS (
+               UPDATE customer old
+                  SET {columns}, is_active = f.last_operation <> 'deactivate', {latest}
+                 FROM fresh f
+                WHERE old.id = f.customer_id AND {newer}
+               RETURNING old.id)
+             SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh)"""
+        ).format(
+            newest=newest(CUSTOMER, BY_EVENT),
+            columns=sql.SQL(", ").join(map(changed_column, CUSTOMER.columns)),
+            latest=sql.SQL(", ").join(
+                sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
+            ),
+            newer=newer("old", "f"),
+        ),
+        {"company": company.pk, "run": step.run_key},
+    )
+    superseded = run_sql(
+        """UPDATE async_customer s SET status = 'superseded'
+             FROM customer k
+            WHERE s.applied_at = now() AND s.status = 'applied' AND k.id = s.customer_id
+              AND s.customer_id IN (SELECT customer_id FROM claimed)
+              AND NOT EXISTS (SELECT FROM async_customer mine
+                               WHERE mine.customer_id = k.id AND mine.applied_at = now()
+                                 AND coalesce(mine.database_id, 0) = k.event_database
+                                 AND mine.generation = k.event_generation
+                                 AND mine.replication_counter = k.event_counter)"""
+    )
+    return bool(superseded or events > customers)
+
+
+def changed_column(column: str) -> sql.Composable:
+    """A bare deactivation keeps what is there; an inherited column is never emptied."""
+    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED else "f.{0}"
+    return sql.SQL(
+        "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
+    ).format(sql.Identifier(column))

@@ -1,0 +1,161 @@
+"""What follows when a channel is not as HQ left it: incidents, and a database accepted anew."""
+
+from typing import Any
+from uuid import uuid4
+
+from psycopg2 import sql
+
+from stores.channeldb.visit import Contradiction, Pair, State, Visit
+from stores.models import ChannelDatabase, Incident
+from stores.models.incident import IncidentKind
+from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
+from stores.pipeline.fence.judging import Known, as_json, judge, judge_stranger
+from stores.pipeline.kinds import KINDS
+
+# How many event ids of each table an incident lists.
+LISTED = 100
+SENTENCES = {
+    IncidentKind.WRONG_DATABASE: "its address leads to another database than the registered one.",
+    IncidentKind.CHANNEL_FORKED: "its database shows a visit that headquarters did not make: there "
+    "are two copies of it, or a second headquarters visits it.",
+    IncidentKind.HQ_BEHIND: "its database remembers more than headquarters: headquarters was set "
+    "back in time, or a second one visits the channel.",
+    IncidentKind.CHANNEL_RESTORED: "its database was set back in time. It is given all its "
+    "customers again.",
+}
+UNNAMED = "its database does not say which one it is."
+TWICE = "its database was set back twice within a day: two copies of it seem to answer in turn."
+
+
+def draw(
+    database: ChannelDatabase, known: Known, state: State | None, channel: Visit
+) -> str | None:
+    """Report what is wrong. Returns the sentence for which the visit ends, or None to go on.
+
+    Effects: an incident; a database set back in time is accepted; in the caller's transaction.
+    """
+    if state is None:
+        return tell(database, IncidentKind.WRONG_DATABASE, UNNAMED, {})
+    verdict = judge(known, state)
+    if verdict is None:
+        return None
+    if verdict == IncidentKind.CHANNEL_RESTORED:
+        if was_set_back_lately(database):
+            return tell(database, IncidentKind.CHANNEL_FORKED, TWICE, compared(known, state))
+        detail = compared(known, state) | {"forgotten": forgotten(database, channel)}
+        accept(database, state.pair)
+        tell(database, verdict, SENTENCES[verdict], detail)
+        return None
+    return tell(database, verdict, SENTENCES[verdict], compared(known, state))
+
+
+def tell(database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]) -> str:
+    """Open the incident, or note that it was seen again. Returns its sentence."""
+    sentence = f"Channel {database.label}: {words}"
+    Incident.objects.report(kind, sentence, database=database, detail=detail)
+    return sentence
+
+
+def compared(known: Known, state: State) -> dict[str, Any]:
+    """Both sides, for whoever looks into it."""
+    return {
+        "channel": {
+            "database_id": str(state.database_id),
+            **as_json(state.pair),
+            "account_high": state.account_high,
+        },
+        "headquarters": {
+            "database_id": str(known.database_id),
+            "epoch": known.confirmed_epoch,
+            "nonce": str(known.confirmed_nonce),
+            "next_number": known.following,
+        },
+    }
+
+
+def was_set_back_lately(database: ChannelDatabase) -> bool:
+    """Whether the database was set back within the last day already, closed by now or not."""
+    (found,) = fetch_one(
+        """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
+                             AND last_seen_at > now() - interval '1 day')""",
+        [database.pk, IncidentKind.CHANNEL_RESTORED.value],
+    )
+    return bool(found)
+
+
+def accept(database: ChannelDatabase, pair: Pair) -> None:
+    """Take the database as it is: it is owed everything again, and its counters start anew.
+
+    The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
+    no second restore; the intention is beyond every epoch that any copy may show.
+    Effects: the database's row and deliveries, in the caller's transaction.
+    """
+    run_sql(
+        """UPDATE channel_database
+              SET generation = generation + 1,
+                  intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
+                  intended_nonce = %(next)s,
+                  confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s
+            WHERE id = %(id)s""",
+        {"id": database.pk, "epoch": pair.epoch, "nonce": str(pair.nonce), "next": str(uuid4())},
+    )
+    send_again(database)
+
+
+def send_again(database: ChannelDatabase) -> None:
+    """Owe the database every customer that it was ever given."""
+    run_sql(
+        """UPDATE delivery SET delivered_version = 0, delivered_at = NULL
+            WHERE database_id = %s AND delivered_version > 0""",
+        [database.pk],
+    )
+
+
+def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
+    """Events that HQ holds of this database and the database no longer has, by table.
+
+    Shape: table -> count and the first ids. Where a till's owner removes old events they are
+    among them.
+    """
+    found = {}
+    for kind in KINDS:
+        data, is_binary = channel.event_ids(kind.event)
+        run_sql("CREATE TEMP TABLE present (event_id uuid) ON COMMIT DROP")
+        copy_in("present", ("event_id",), data, binary=is_binary)
+        rows = fetch(
+            sql.SQL(
+                """SELECT count(*) OVER (), event_id FROM {} s
+                    WHERE s.database_id = %s AND NOT EXISTS (
+                            SELECT FROM present p WHERE p.event_id = s.event_id)
+                    ORDER BY s.generation, s.replication_counter LIMIT %s"""
+            ).format(sql.Identifier(kind.event)),
+            [database.pk, LISTED],
+        )
+        run_sql("DROP TABLE present")
+        if rows:
+            found[kind.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+    return found
+
+
+def accept_stranger(database: ChannelDatabase, known: Known, state: State) -> str | None:
+    """Take a database that HQ has never met, unless something is wrong with it."""
+    others = ChannelDatabase.objects.exclude(pk=database.pk)
+    is_taken = others.filter(database_id=state.database_id).exists()
+    if verdict := judge_stranger(known, state, is_taken=is_taken):
+        return tell(database, verdict, SENTENCES[verdict], compared(known, state))
+    ChannelDatabase.objects.filter(pk=database.pk).update(
+        database_id=state.database_id,
+        confirmed_epoch=state.pair.epoch,
+        confirmed_nonce=state.pair.nonce,
+    )
+    return None
+
+
+def tell_contradiction(database: ChannelDatabase, found: Contradiction) -> str:
+    """Report accounts that the channel knows otherwise than HQ. Returns the sentence."""
+    return tell(
+        database,
+        IncidentKind.FORGOTTEN_ACCOUNT,
+        "it holds another account for a customer than headquarters. Nothing was overwritten.",
+        {"table": found.table, "count": found.count, "first": found.first},
+    )

@@ -1,0 +1,83 @@
+"""Compare what HQ and a channel remember of the latest visit; nothing is read or written here."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from stores.channeldb.visit import Pair, State
+from stores.models.incident import IncidentKind
+
+
+@dataclass(frozen=True)
+class Known:
+    """What HQ knows of a database.
+
+    `following` is the next account number of each company; `is_watched` says that HQ wants to know
+    of every database that agrees with it.
+    """
+
+    database_id: UUID
+    generation: int
+    confirmed_epoch: int
+    confirmed_nonce: UUID | None
+    intended_epoch: int | None
+    intended_nonce: UUID | None
+    following: dict[str, int]
+    blocked_by: int | None
+    is_watched: bool
+
+    @property
+    def is_met(self) -> bool:
+        """Whether HQ has seen the database before."""
+        return self.confirmed_nonce is not None
+
+    @property
+    def expected(self) -> tuple[tuple[int, UUID | None], ...]:
+        """The pairs that the channel may show: a visit may have died between its steps."""
+        confirmed = (self.confirmed_epoch, self.confirmed_nonce)
+        if self.intended_epoch is None:
+            return (confirmed,)
+        return (confirmed, (self.intended_epoch, self.intended_nonce))
+
+
+def judge(known: Known, state: State) -> IncidentKind | None:
+    """What is wrong with a database that HQ has met, or None.
+
+    The id comes first, because the epochs of two databases mean nothing to each other.
+    """
+    pair = state.pair
+    if state.database_id != known.database_id:
+        return IncidentKind.WRONG_DATABASE
+    if knows_more(known, state):
+        return IncidentKind.HQ_BEHIND
+    if (pair.epoch, pair.nonce) in known.expected:
+        return None
+    if pair.epoch > max(epoch for epoch, _ in known.expected):
+        return IncidentKind.HQ_BEHIND
+    if pair.epoch < known.confirmed_epoch:
+        return IncidentKind.CHANNEL_RESTORED
+    return IncidentKind.CHANNEL_FORKED
+
+
+def judge_stranger(known: Known, state: State, *, is_taken: bool) -> IncidentKind | None:
+    """What is wrong with a database at first contact, or None.
+
+    `is_taken` says that its id is that of another channel's database.
+    """
+    if is_taken:
+        return IncidentKind.WRONG_DATABASE
+    if state.pair.epoch > 0 or knows_more(known, state):
+        return IncidentKind.HQ_BEHIND
+    return None
+
+
+def knows_more(known: Known, state: State) -> bool:
+    """Whether the channel has seen account numbers that HQ has still to issue."""
+    return any(
+        number >= known.following.get(company, number)
+        for company, number in state.account_high.items()
+    )
+
+
+def as_json(pair: Pair) -> dict[str, object]:
+    """A pair in the detail of an incident."""
+    return {"epoch": pair.epoch, "nonce": str(pair.nonce)}

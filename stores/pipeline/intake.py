@@ -1,0 +1,384 @@
+"""From table incoming to staging: what the rules allow is staged, the rest named with its reason.
+
+Uploads bring rows here from the channels, releases bring them back from quarantine; both pass the
+same rules. Table broken names rows of incoming that cannot be used.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from psycopg2 import sql
+
+from stores.models import Channel, ChannelDatabase
+from stores.pipeline.bulk import by_index, cause_of, fetch, fetch_one, is_about_data, names, run_sql
+from stores.pipeline.days import EARLIEST
+from stores.pipeline.kinds import CUSTOMER, Kind
+from stores.pipeline.rules import first_broken, parameters, rules_for
+from stores.pipeline.set_aside import Arrival, Sent, keep_broken
+
+KNOWN = "ON CONFLICT (event_id) DO NOTHING"
+BROKEN = """CREATE TEMP TABLE broken (replication_counter bigint, reason text, field text,
+                                      rule text) ON COMMIT DROP"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of rows: staged, staged without payload, new in quarantine."""
+
+    staged: int = 0
+    erased: int = 0
+    quarantined: int = 0
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            self.staged + other.staged,
+            self.erased + other.erased,
+            self.quarantined + other.quarantined,
+        )
+
+
+def take_in(arrival: Arrival, kind: Kind) -> Taken:
+    """Stage the rows of incoming, or quarantine them; what is known already is neither.
+
+    Effects: staging and quarantine, in the caller's transaction; incoming is gone.
+    """
+    erased = stage_erased(arrival, kind)
+    leave_known(kind)
+    run_sql(BROKEN)
+    staged = quarantined = 0
+    if count_incoming():
+        if find_broken(arrival.database, kind):
+            quarantined = keep_broken(arrival, kind)
+        staged, refused = insert_staged(arrival, kind)
+        if staged < count_incoming():
+            run_sql("TRUNCATE broken")
+            if name_refused(refused) + name_conflicts(kind):
+                quarantined += keep_broken(arrival, kind)
+        close_returned(arrival, kind)
+    run_sql("DROP TABLE broken, incoming")
+    return Taken(staged, erased, quarantined)
+
+
+def count_incoming() -> int:
+    (rows,) = fetch_one("SELECT count(*) FROM incoming")
+    return int(rows)
+
+
+def leave_known(kind: Kind) -> None:
+    """Take out of incoming what HQ holds already, word for word: nothing is to be done with it.
+
+    Rows come again as a batch, after a crash or when a channel sends everything once more; so only
+    when the first is known is it worth looking for the others.
+    """
+    known = sql.SQL(
+        """SELECT EXISTS (SELECT FROM {table} s WHERE s.event_id =
+               (SELECT event_id FROM incoming ORDER BY replication_counter LIMIT 1))"""
+    ).format(table=sql.Identifier(kind.event))
+    if not fetch_one(known)[0]:
+        return
+    with by_index():
+        run_sql(
+            sql.SQL(
+                """DELETE FROM incoming i USING {table} s
+                    WHERE s.event_id = i.event_id AND ({mine}) IS NOT DISTINCT FROM ({held})"""
+            ).format(
+                table=sql.Identifier(kind.event),
+                mine=names(content_of(kind), of="i"),
+                held=names(content_of(kind), of="s"),
+            )
+        )
+
+
+def content_of(kind: Kind) -> list[str]:
+    """What makes two events of one id the same; a copied channel may count them otherwise."""
+    return [column for column in kind.sent if column != "replication_counter"]
+
+
+def make_incoming(kind: Sent, *, name: str = "incoming") -> None:
+    """Table incoming, or one for a part of documents; its texts have no limit yet."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
+        for column in kind.sent
+    )
+    run_sql(
+        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns)
+    )
+
+
+# ------------------------------------------------------------------------- rules
+
+
+def find_broken(database: ChannelDatabase, kind: Kind) -> int:
+    """Name the rows of incoming that break a rule. Returns how many.
+
+    What HQ holds already is not judged again: the rules may have changed since.
+    """
+    channel, rules = database.channel, rules_for(kind)
+    run_sql(
+        sql.SQL(
+            """INSERT INTO broken
+               SELECT replication_counter, (%(codes)s::text[])[place + 1],
+                      (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
+                 FROM incoming, LATERAL (SELECT {} AS place) rule WHERE place IS NOT NULL"""
+        ).format(first_broken(kind)),
+        parameters(channel.company_id)
+        | {
+            "codes": [rule.code for rule in rules],
+            "fields": [rule.field for rule in rules],
+            "allowed": [rule.allows for rule in rules],
+        },
+    )
+    find_foreign_accounts(channel)
+    if kind is CUSTOMER:
+        find_foreign_guids(channel)
+    (found,) = fetch_one("SELECT count(*) FROM broken")
+    if not found:
+        return 0
+    return int(found) - run_sql(
+        sql.SQL(
+            """DELETE FROM broken b USING incoming i JOIN {} s USING (event_id)
+                WHERE i.replication_counter = b.replication_counter"""
+        ).format(sql.Identifier(kind.event))
+    )
+
+
+def find_foreign_accounts(channel: Channel) -> None:
+    """Name rows whose account is another company's, or none of this one's shape.
+
+    An account of its shape that HQ does not know waits: HQ may have been set back in time.
+    """
+    run_sql(
+        """INSERT INTO broken
+           SELECT i.replication_counter, 'company_mismatch', 'account_number',
+                  'an account of ' || %(company)s
+             FROM incoming i
+            WHERE i.account_number IS NOT NULL
+              AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
+                                 AND c.account_number = i.account_number)
+              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
+                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
+                                  AND account_place(q.format, i.account_number) IS NOT NULL))
+              AND NOT EXISTS (SELECT FROM broken b
+                               WHERE b.replication_counter = i.replication_counter)""",
+        {"company": channel.company_id},
+    )
+
+
+def find_foreign_guids(channel: Channel) -> None:
+    """Name rows whose GUID another channel made and never shared with this one.
+
+    An event that HQ holds already is no conflict: a copied channel sends those of its original.
+    """
+    # LIMIT has each row looked up by index: statistics know too little of a backlog that grows, and
+    # its customers would be read whole for every batch.
+    run_sql(
+        """WITH foreign_guid AS MATERIALIZED (
+             SELECT i.replication_counter, i.event_id
+               FROM incoming i
+               LEFT JOIN LATERAL (
+                    SELECT m.channel_id, m.customer_id FROM guid_map m
+                     WHERE m.async_account = i.async_account LIMIT 1) known ON true
+               LEFT JOIN LATERAL (
+                    SELECT true AS is_there FROM delivery d
+                      JOIN channel_database b ON b.id = d.database_id
+                     WHERE d.customer_id = known.customer_id AND d.delivered_version > 0
+                       AND b.channel_id = %(channel)s LIMIT 1) given
+                    ON known.channel_id <> %(channel)s
+               LEFT JOIN LATERAL (
+                    SELECT true AS is_there FROM async_customer s
+                      JOIN channel_database b ON b.id = s.database_id
+                     WHERE s.company_id = %(company)s AND s.status IN ('pending', 'failed')
+                       AND s.async_account = i.async_account
+                       AND b.channel_id <> %(channel)s LIMIT 1) waiting
+                    ON known.customer_id IS NULL
+              WHERE waiting.is_there
+                 OR (known.channel_id <> %(channel)s AND given.is_there IS NULL))
+           INSERT INTO broken
+           SELECT f.replication_counter, 'guid_conflict', 'async_account',
+                  'a GUID of this channel, or one that it was given'
+             FROM foreign_guid f
+            WHERE NOT EXISTS (SELECT FROM async_customer held WHERE held.event_id = f.event_id)
+              AND NOT EXISTS (SELECT FROM broken b
+                               WHERE b.replication_counter = f.replication_counter)""",
+        {"channel": channel.pk, "company": channel.company_id},
+    )
+
+
+# ----------------------------------------------------------------------- staging
+
+
+def insert_staged(arrival: Arrival, kind: Kind) -> tuple[int, dict[int, str]]:
+    """Stage the rows of incoming. Returns how many were new, and the counters of refused ones.
+
+    Should the database refuse one for a reason that no rule foresees, it is found by halving.
+    """
+    refused: dict[int, str] = {}
+    # To look for known rows costs half as much again as to insert, and mostly there are none.
+    for known in ("", KNOWN):
+        try:
+            with transaction.atomic():
+                return insert(arrival, kind, known), refused
+        except DatabaseError as error:
+            if not is_about_data(error):
+                raise
+    counters = [
+        counter for (counter,) in fetch("SELECT replication_counter FROM incoming ORDER BY 1")
+    ]
+    return insert_by_halves(arrival, kind, counters, refused), refused
+
+
+def insert_by_halves(
+    arrival: Arrival, kind: Kind, counters: Sequence[int], refused: dict[int, str]
+) -> int:
+    """Stage the rows with these counters, of which at least one is refused, and note those."""
+    half, staged = len(counters) // 2, 0
+    for part in (counters[:half], counters[half:]):
+        try:
+            with transaction.atomic():
+                staged += insert(arrival, kind, KNOWN, part)
+        except DatabaseError as error:
+            if not is_about_data(error):
+                raise
+            if len(part) > 1:
+                staged += insert_by_halves(arrival, kind, part, refused)
+            else:
+                refused[part[0]] = diagnosis(error)
+    return staged
+
+
+def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | None = None) -> int:
+    """Insert rows of incoming into staging; `known` is what to do with those it holds.
+
+    In the order of the GUIDs, as conversion takes them: the events of a chunk lie side by side.
+    """
+    return run_sql(
+        sql.SQL(
+            """INSERT INTO {table} (database_id, company_id, generation, session_id, {columns})
+               SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {columns}
+                 FROM incoming {some} ORDER BY async_account, replication_counter {known}"""
+        ).format(
+            table=sql.Identifier(kind.event),
+            columns=names(kind.sent),
+            known=sql.SQL(known),
+            some=sql.SQL(
+                "" if counters is None else "WHERE replication_counter = ANY(%(counters)s)"
+            ),
+        ),
+        origin_of(arrival) | {"counters": None if counters is None else list(counters)},
+    )
+
+
+def origin_of(arrival: Arrival) -> dict[str, Any]:
+    """What staging says of where a row came from."""
+    return {
+        "database": arrival.database.pk,
+        "company": arrival.database.channel.company_id,
+        "generation": arrival.generation,
+        "session": str(arrival.session.pk) if arrival.session else None,
+    }
+
+
+def diagnosis(error: BaseException) -> str:
+    """What a database said of a row it refused, without its text, which may quote the row."""
+    cause = cause_of(error)
+    facts = [f"SQLSTATE {cause.pgcode}", cause.diag.constraint_name, cause.diag.table_name]
+    return ", ".join(fact for fact in facts if fact)[:120]
+
+
+def name_refused(refused: dict[int, str]) -> int:
+    """Name the rows that the database refused. Returns how many."""
+    if not refused:
+        return 0
+    return run_sql(
+        """INSERT INTO broken SELECT counter, 'refused', '', told
+             FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, told)""",
+        [list(refused), list(refused.values())],
+    )
+
+
+def name_conflicts(kind: Kind) -> int:
+    """Name rows whose event id HQ holds with other content; equal ones are merely known."""
+    return run_sql(
+        sql.SQL(
+            """INSERT INTO broken
+               SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
+                 FROM incoming i JOIN {table} s USING (event_id)
+                WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
+        ).format(
+            table=sql.Identifier(kind.event),
+            mine=names(content_of(kind), of="i"),
+            held=names(content_of(kind), of="s"),
+        )
+    )
+
+
+def close_returned(arrival: Arrival, kind: Sent) -> None:
+    """Close quarantined rows that came again and now pass: the rules may have changed."""
+    run_sql(
+        """UPDATE quarantine q SET status = 'released', settled_at = now(), became = q.event_id,
+                                   settled_because = 'It came again and passed the rules.'
+             FROM incoming i
+            WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
+              AND q.generation = %(generation)s AND q.event_id = i.event_id
+              AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'""",
+        origin_of(arrival) | {"table": kind.event},
+    )
+
+
+# ----------------------------------------------------------------- erased people
+
+
+def stage_erased(arrival: Arrival, kind: Kind) -> int:
+    """Stage events of erased customers without what they say. Returns how many were new."""
+    company = arrival.database.channel.company_id
+    (some,) = fetch_one(
+        "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND state = 'erased')", [company]
+    )
+    if not some:
+        return 0
+    run_sql(
+        """CREATE TEMP TABLE of_erased ON COMMIT DROP AS
+           SELECT i.replication_counter, k.id AS customer_id FROM incoming i
+             LEFT JOIN guid_map m ON m.async_account = i.async_account
+             JOIN customer k ON k.company_id = %s AND k.state = 'erased'
+              AND (k.id = m.customer_id OR k.account_number = i.account_number)""",
+        [company],
+    )
+    staged = run_sql(
+        sql.SQL(
+            """INSERT INTO {table} (database_id, company_id, generation, session_id, event_id,
+                                    replication_counter, occurred_at, operation, async_account,
+                                    status, customer_id {keys})
+               SELECT DISTINCT ON (i.event_id) %(database)s, %(company)s, %(generation)s,
+                      %(session)s, i.event_id, i.replication_counter,
+                      CASE WHEN i.occurred_at BETWEEN %(earliest)s AND now()
+                           THEN i.occurred_at ELSE now() END,
+                      CASE WHEN i.operation IN ('create', 'deactivate') THEN i.operation
+                           ELSE 'update' END,
+                      i.async_account, 'erased', e.customer_id {blanks}
+                 FROM incoming i JOIN of_erased e USING (replication_counter)
+                   ON CONFLICT (event_id) DO NOTHING"""
+        ).format(
+            table=sql.Identifier(kind.event),
+            keys=sql.SQL("").join(
+                sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
+            ),
+            blanks=sql.SQL("").join(sql.SQL(", ") + blank(kind, column) for column in kind.key),
+        ),
+        origin_of(arrival) | {"earliest": EARLIEST},
+    )
+    run_sql(
+        """DELETE FROM incoming i USING of_erased e
+            WHERE e.replication_counter = i.replication_counter"""
+    )
+    run_sql("DROP TABLE of_erased")
+    return staged
+
+
+def blank(kind: Kind, column: str) -> sql.Composable:
+    """What a key says of an erased person: an id stays, a word goes."""
+    if kind.type_of(column) == "uuid":
+        return sql.SQL("coalesce(i.{}, i.event_id)").format(sql.Identifier(column))
+    return sql.SQL("''")

@@ -1,0 +1,372 @@
+"""The number journal: what was issued, kept beside the database, so that a restored HQ is noticed.
+
+An append-only file in NUMBER_JOURNAL_DIR. Its first line names it; each further one is a number of
+a company: company, number, GUID, account, channel, time and a hash of these, parted by tabs. It is
+written and synced after the commit that issued the numbers, and only numbers in a journal leave HQ.
+The database remembers how far it has followed the file, so that a start reads only what is new.
+
+Numbers in the file that the database does not know mean that HQ was set back in time. The server
+and database on which HQ runs are compared too: a backup that was restored elsewhere shows there.
+Source: reliability 3.7, ADR 0010.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import IO, Any
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from psycopg2 import sql
+
+from stores.crash import crash_here
+from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
+from stores.models.incident import IncidentKind
+from stores.models.run import StepFailed
+from stores.pipeline.bulk import (
+    EVENTS,
+    batched,
+    copy_in,
+    copy_text,
+    fetch,
+    fetch_one,
+    lock_until_commit,
+    run_sql,
+)
+
+FILE = "numbers.journal"
+TITLE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
+# A hash and the end of the line.
+ENDING = 17
+LISTED = 100
+COLUMNS = ("company", "number", "guid", "account", "channel")
+TABLE = (
+    "CREATE TEMP TABLE told (company text, number bigint, guid uuid, account text, channel text)"
+)
+UNKNOWN = """
+    SELECT count(*) OVER (), t.company, t.number, t.account FROM told t
+     WHERE NOT EXISTS (
+             SELECT FROM customer c
+              WHERE c.company_id = t.company AND c.number = t.number
+                AND c.account_number = t.account
+                AND (t.guid IS NULL OR EXISTS (SELECT FROM guid_map m
+                       WHERE m.async_account = t.guid AND m.customer_id = c.id)))
+     ORDER BY t.company, t.number LIMIT %s"""
+# The first number of each company that a whole journal lacks; it is written from there on.
+FIRST_UNTOLD = """
+    SELECT c.company_id, min(c.number) FROM customer c
+     WHERE c.number IS NOT NULL
+       AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id AND t.number = c.number)
+     GROUP BY c.company_id
+    UNION ALL
+    SELECT q.company_id, q.next FROM number_sequence q
+     WHERE NOT EXISTS (SELECT FROM customer c
+                        WHERE c.company_id = q.company_id AND c.number IS NOT NULL
+                          AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id
+                                             AND t.number = c.number))"""
+AFTER_TOLD = "SELECT company, max(number) + 1 FROM told GROUP BY company"
+MISSING = sql.SQL(
+    """SELECT company, number, guid, account, channel, at,
+              left(encode(sha256(convert_to(concat_ws(E'\\t', company, number, guid, account,
+                                                      channel, at), 'UTF8')), 'hex'), 16)
+         FROM (SELECT c.company_id AS company, c.number::text,
+                      coalesce(m.async_account::text, '-') AS guid, c.account_number AS account,
+                      coalesce(h.code, '-') AS channel,
+                      to_char(c.created_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
+                 FROM customer c
+                 LEFT JOIN guid_map m ON m.customer_id = c.id AND m.origin = 'created'
+                 LEFT JOIN channel h ON h.id = m.channel_id
+                WHERE c.company_id = {} AND c.number >= {} AND c.number < {}
+                ORDER BY c.number) issued"""
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One issued number, as a journal tells it; the GUID is None for a number that is void."""
+
+    company: str
+    number: int
+    guid: str | None
+    account: str
+    channel: str | None
+
+
+def compare() -> None:
+    """Refuse to issue numbers if HQ seems to have forgotten some.
+
+    Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
+    Errors: StepFailed with one sentence.
+    """
+    sentence = compare_server() or keep()
+    if sentence:
+        raise StepFailed(sentence)
+
+
+def keep() -> str | None:
+    """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
+
+    Effects: the file, synced, before HQ commits what it remembers of it.
+    """
+    crash_here("journal:before_append")
+    with transaction.atomic():
+        with opened() as (known, file):
+            sentence = follow(known, file)
+            if sentence is None:
+                append(known, file)
+        crash_here("journal:before_commit")
+    crash_here("journal:after_commit")
+    return sentence
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Table told with every line of the journal of this data directory."""
+    run_sql(TABLE)
+    if place().exists():
+        with place().open("rb") as file:
+            tell(file)
+    try:
+        yield
+    finally:
+        run_sql("DROP TABLE told")
+
+
+def journaled(company: str) -> int:
+    """The first number of the company that is in no journal yet."""
+    (following,) = fetch_one(
+        """SELECT coalesce(max((following ->> %s)::bigint),
+                           (SELECT start FROM number_sequence WHERE company_id = %s), 0)
+             FROM number_journal""",
+        [company, company],
+    )
+    return int(following)
+
+
+def issued(company: str) -> int:
+    """The first number of the company that was not issued yet."""
+    found = fetch("SELECT next FROM number_sequence WHERE company_id = %s", [company])
+    return int(found[0][0]) if found else 0
+
+
+# ---------------------------------------------------------------------------- the file
+
+
+def place() -> Path:
+    return Path(settings.NUMBER_JOURNAL_DIR) / FILE
+
+
+@contextmanager
+def opened() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
+    """The journal of this data directory and what HQ knows of it; made if there is none.
+
+    One process at a time follows and appends, until it commits.
+    """
+    lock_until_commit("number_journal")
+    path = place()
+    if not path.exists():
+        make(path)
+    with path.open("r+b") as file:
+        title = TITLE.fullmatch(file.readline())
+        if title is None:
+            raise StepFailed("The number journal is damaged: its first line does not name it.")
+        known, _ = NumberJournal.objects.get_or_create(pk=UUID(title[1].decode()))
+        yield known, file
+
+
+def make(path: Path) -> None:
+    """An empty journal with a name of its own; whole or not there at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    with fresh.open("wb") as file:
+        file.write(f"# syncline number journal {uuid4()}\n".encode())
+        sync(file)
+    fresh.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def follow(known: NumberJournal, file: IO[bytes]) -> str | None:
+    """Compare the lines that HQ has not followed yet with the database.
+
+    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence if
+    the database does not know one. Effects: an incident then; else `known` is brought up to date.
+    """
+    beginning = file.tell()
+    is_whole = not was_followed(known, file)
+    if is_whole:
+        known.following = {}
+        file.seek(beginning)
+    run_sql(TABLE)
+    tell(file)
+    if not (sentence := tell_forgotten()):
+        known.following |= dict(fetch(FIRST_UNTOLD if is_whole else AFTER_TOLD))
+    run_sql("DROP TABLE told")
+    return sentence
+
+
+def tell(file: IO[bytes]) -> None:
+    """Put the rest of the file into table told."""
+    for lines in batched(filter(None, map(parse, file)), EVENTS):
+        copy_in("told", COLUMNS, "".join(map(as_row, lines)).encode(), binary=False)
+
+
+def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
+    """Whether the file still has, up to the known size, what HQ has seen; it is read from there."""
+    if not known.size:
+        return False
+    file.seek(known.size - ENDING)
+    return file.read(ENDING) == known.last_hash.encode() + b"\n"
+
+
+def parse(line: bytes) -> Line | None:
+    """One line, or None if it is torn: its writer died, and the number is written once more."""
+    text, _, told = line.rstrip(b"\n").rpartition(b"\t")
+    fields = text.decode("utf-8", "replace").split("\t")
+    if len(fields) != 6 or sha256(text).hexdigest()[:16].encode() != told:
+        return None
+    company, number, guid, account, channel, _ = fields
+    return Line(
+        company,
+        int(number),
+        None if guid == "-" else guid,
+        account,
+        None if channel == "-" else channel,
+    )
+
+
+def append(known: NumberJournal, file: IO[bytes]) -> None:
+    """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
+
+    The numbers below `next` are read after it, so that none is passed over that is committed
+    meanwhile.
+    """
+    limits: dict[str, int] = dict(
+        fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
+    )
+    data = b"".join(
+        copy_text(
+            MISSING.format(
+                sql.Literal(company),
+                sql.Literal(known.following.get(company, 0)),
+                sql.Literal(following),
+            )
+        )
+        for company, following in limits.items()
+        if known.following.get(company, 0) < following
+    )
+    file.seek(0, os.SEEK_END)
+    if data:
+        # What a writer left who died in the middle of a line.
+        file.write(data if ends_a_line(file) else b"\n" + data)
+        sync(file)
+    known.size = file.tell()
+    file.seek(known.size - ENDING)
+    known.last_hash = file.read(ENDING - 1).decode("ascii", "replace")
+    known.following |= limits
+    known.save(update_fields=["size", "last_hash", "following"])
+
+
+def ends_a_line(file: IO[bytes]) -> bool:
+    end = file.tell()
+    file.seek(end - 1)
+    found = file.read(1) == b"\n"
+    file.seek(end)
+    return found
+
+
+def as_row(line: Line) -> str:
+    """A line in COPY's text format."""
+    values = (line.company, line.number, line.guid, line.account, line.channel)
+    return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
+
+
+# ----------------------------------------------------------------------- the incidents
+
+
+def tell_forgotten() -> str | None:
+    """Report numbers of table told that the database does not know. Returns the sentence."""
+    rows = fetch(UNKNOWN, [LISTED])
+    if not rows:
+        return None
+    count = rows[0][0]
+    incident = Incident.objects.report(
+        IncidentKind.HQ_BEHIND,
+        f"The number journal holds {count:,} account numbers that headquarters does not know: it "
+        "was set back in time.",
+        subject="journal",
+        detail={"count": count, "first": [f"{row[1]} {row[3]}" for row in rows]},
+    )
+    return incident.message
+
+
+def compare_server() -> str | None:
+    """See that HQ still runs on the server and database on which it last issued numbers.
+
+    Returns a sentence if it does not, until every enabled channel was visited and agreed, or a
+    person has closed the incident. Effects: the incident, opened and closed.
+    """
+    here = identity()
+    known, is_first = Headquarters.objects.get_or_create(pk=1, defaults={"identity": here})
+    moved = Incident.objects.filter(kind=IncidentKind.HQ_MOVED, opened_at__gt=known.noted_at)
+    told = moved.filter(detail__now=here).newest_first()
+    if is_first or (known.identity == here and not told.open().exists()):
+        return None
+    incident = told.first() or tell_moved(known.identity, here)
+    if incident.closed_at is None:
+        if missing := not_visited_since(incident):
+            return f"{incident.message} Not visited since: {', '.join(missing[:5])}."
+        incident.close("Every enabled channel was visited since and agrees with headquarters.")
+    Headquarters.objects.filter(pk=1).update(identity=here, noted_at=Now())
+    return None
+
+
+def tell_moved(before: Any, now: Any) -> Incident:
+    return Incident.objects.report(
+        IncidentKind.HQ_MOVED,
+        "Headquarters runs on another server or database than before: no account number is issued "
+        "until every channel was visited.",
+        detail={"before": before, "now": now},
+    )
+
+
+def not_visited_since(incident: Incident) -> list[str]:
+    """Labels of enabled databases that nobody has compared with HQ since the incident."""
+    late = Q(fenced_at__isnull=True) | Q(fenced_at__lt=incident.opened_at)
+    return [one.label for one in ChannelDatabase.objects.enabled().with_channel().filter(late)]
+
+
+def identity() -> dict[str, Any]:
+    """By what HQ knows its server and database again.
+
+    Shape: the database's oid, and the cluster's identifier and timeline where the role may read
+    them; a promoted standby has another timeline, a restored dump another oid.
+    """
+    (oid,) = fetch_one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
+    (may_read,) = fetch_one(
+        """SELECT has_function_privilege('pg_control_system()', 'execute')
+              AND has_function_privilege('pg_control_checkpoint()', 'execute')"""
+    )
+    found = {"database": oid}
+    if may_read:
+        (system, timeline) = fetch_one(
+            """SELECT s.system_identifier::text, c.timeline_id
+                 FROM pg_control_system() s, pg_control_checkpoint() c"""
+        )
+        found |= {"system": system, "timeline": timeline}
+    return found

@@ -1,0 +1,131 @@
+"""Synchronize orders: customer orders of tills -> sales orders of accounts.
+
+Customer and address that an order names are converted in the chunk that makes the order. What is
+not there yet is waited for and named; what is wrong fails alone. Source: domain 2.10.
+"""
+
+from stores.crash import crash_here
+from stores.models import Channel, OrderSequence, RunStep
+from stores.pipeline import journal
+from stores.pipeline.bulk import SALES, fetch_one, run_sql, take_numbers
+from stores.pipeline.buyers import claim_sales, find_missing, name_addresses, name_buyers
+from stores.pipeline.validate import check_sales
+
+
+def synchronize_orders(step: RunStep) -> None:
+    """Make a sales order of each customer order of the channel, or of one only, oldest first.
+
+    Effects: accounts and addresses that orders name, sales orders with number, order status,
+    retry count and reason; a chunk a transaction.
+    """
+    channel = step.its_channel
+    OrderSequence.objects.get_or_create(company=channel.company)
+    beyond = 0
+    if not step.is_dry:
+        journal.compare()
+    while True:
+        with step.chunk():
+            claimed = claim_sales(
+                """t.channel_id = %(channel)s AND t.id > %(beyond)s
+                   AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
+                   AND t.order_status <> 'editing'
+                   AND (%(order)s = '' OR t.confirmation_number = %(order)s)""",
+                {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
+                limit=SALES,
+            )
+            if not claimed:
+                return
+            step.add(read=claimed)
+            converted = order_claimed(step, channel)
+            (beyond,) = fetch_one("SELECT max(id) FROM sale")
+            crash_here("orders:before_commit")
+        crash_here("orders:after_commit")
+        if converted and not step.is_dry:
+            journal.keep()
+
+
+def order_claimed(step: RunStep, channel: Channel) -> int:
+    """Make orders of the documents at hand, and say of the others what they wait for or lack.
+
+    Returns how many customers were converted on the way.
+    """
+    converted = name_buyers(step, channel.company)
+    name_addresses(step, channel.company)
+    check_sales()
+    find_missing()
+    explain()
+    posted = create_orders(step, channel)
+    waiting, failed = fetch_one(
+        """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
+                  count(*) FILTER (WHERE t.order_status = 'failed')
+             FROM sale JOIN retail_transaction t USING (id)"""
+    )
+    step.add(posted=posted, waiting=int(waiting), failed=int(failed))
+    return converted
+
+
+def explain() -> None:
+    """Status and reason of every order at hand that cannot be made now.
+
+    Waiting is not failing: what has not arrived leaves the status at none and draws no attempt.
+    """
+    run_sql(
+        """UPDATE retail_transaction t
+              SET order_status = CASE WHEN why.waits THEN 'none' ELSE 'failed' END,
+                  order_attempts = t.order_attempts + CASE WHEN why.waits THEN 0 ELSE 1 END,
+                  order_reason = why.reason, order_field = why.field, order_tried_at = now()
+             FROM (SELECT o.id, coalesce(m.reason, e.rule) AS reason,
+                          coalesce(m.field, e.field) AS field, coalesce(m.waits, false) AS waits
+                     FROM sale JOIN retail_transaction o USING (id)
+                     LEFT JOIN missing m USING (id)
+                     LEFT JOIN LATERAL (
+                          SELECT rule, field FROM transaction_error WHERE transaction_id = o.id
+                           ORDER BY id LIMIT 1) e ON true) why
+            WHERE t.id = why.id AND why.reason IS NOT NULL"""
+    )
+
+
+def create_orders(step: RunStep, channel: Channel) -> int:
+    """Give each order at hand that lacks nothing its number, and link both. Returns how many.
+
+    What had failed, or a person has mended, goes on hold until a person releases it.
+    """
+    run_sql(
+        """CREATE TEMP TABLE ready ON COMMIT DROP AS
+           SELECT t.id, row_number() OVER (ORDER BY t.id) AS place
+             FROM sale JOIN retail_transaction t USING (id)
+            WHERE t.validation_status = 'successful' AND t.customer_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM missing m WHERE m.id = t.id)"""
+    )
+    (ready,) = fetch_one("SELECT count(*) FROM ready")
+    if ready:
+        first = take_numbers("order_sequence", "next_order", channel.company_id, ready)
+        run_sql(
+            """WITH made AS (
+                 INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                        customer_id, delivery_address_id, delivery_mode, business_date, currency,
+                        net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
+                        run_id)
+                 SELECT t.company_id, t.channel_id,
+                        account_text(q.order_format, %(first)s + r.place - 1),
+                        t.confirmation_number, t.customer_id, t.delivery_address_id,
+                        t.delivery_mode, t.business_date, t.currency, t.net_amount, t.tax_amount,
+                        t.gross_amount, t.discount_amount,
+                        CASE WHEN was.is_held THEN 'on_hold' ELSE 'open' END,
+                        CASE WHEN was.is_held THEN h.hold_code END, %(run)s
+                   FROM ready r JOIN retail_transaction t USING (id)
+                  CROSS JOIN LATERAL (SELECT t.is_mended OR t.order_attempts > 0 AS is_held) was
+                   JOIN channel h ON h.id = t.channel_id
+                   JOIN order_sequence q ON q.company_id = t.company_id
+                  ORDER BY r.place
+                 RETURNING id, confirmation_number)
+               UPDATE retail_transaction t
+                  SET sales_order_id = made.id, order_status = 'succeeded', order_reason = NULL,
+                      order_field = NULL, order_tried_at = now(),
+                      order_attempts = t.order_attempts + 1
+                 FROM made, ready
+                WHERE ready.id = t.id AND made.confirmation_number = t.confirmation_number""",
+            {"first": first, "run": str(step.run_id)},
+        )
+    run_sql("DROP TABLE ready")
+    return int(ready)

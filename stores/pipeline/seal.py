@@ -1,0 +1,38 @@
+"""The seal of a posted statement: one hash over every row that it stands for.
+
+Posting writes it and `verify` computes it again, so that a change under a statement shows.
+"""
+
+
+def content_hash(statement: str) -> str:
+    """SQL of the hash over the rows of a statement, whose id is an expression."""
+    return f"""SELECT sha256(convert_to(
+         string_agg(row, E'\\n' ORDER BY row COLLATE "C"), 'UTF8'))
+  FROM (SELECT concat_ws('|', 'transaction', t.transaction_id, t.customer_id, t.sales_order_id,
+                         t.currency, t.net_amount, t.tax_amount, t.gross_amount,
+                         t.discount_amount, t.payment_amount, encode(t.content_hash, 'hex')) AS row
+          FROM retail_transaction t WHERE t.statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'line', l::text)
+          FROM retail_transaction t JOIN retail_transaction_line l ON l.transaction_id = t.id
+         WHERE t.statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'paid', p::text)
+          FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
+         WHERE t.statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'total', currency, transactions, net_amount, tax_amount, gross_amount,
+                         discount_amount)
+          FROM statement_total WHERE statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'tender', tender_type, currency, count, amount)
+          FROM statement_tender WHERE statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'order', number, invoice_number, customer_id, currency, net_amount,
+                         tax_amount, gross_amount, discount_amount)
+          FROM sales_order WHERE statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'payment', p.sales_order_id, p.tender_type, p.currency, p.count,
+                         p.amount)
+          FROM posted_payment p JOIN sales_order o ON o.id = p.sales_order_id
+         WHERE o.statement_id = {statement}) held"""  # noqa: S608 - our own names

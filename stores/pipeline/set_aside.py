@@ -1,0 +1,217 @@
+"""Quarantine: rows that HQ has taken over but cannot use, kept as they came, many at a time."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Protocol
+
+from psycopg2 import sql
+
+from stores.channeldb.visit import GUID, Unreadable
+from stores.models import ChannelDatabase, UploadSession
+from stores.pipeline.bulk import fetch, fetch_one, run_sql
+from stores.pipeline.kinds import EVENT_COLUMNS
+
+# What a column may hold whose form is broken, by the reason's code.
+FORMS = {
+    "key_missing": "a GUID",
+    "guid_format": "a GUID of 36 characters in lower case",
+    "encoding": "text in UTF-8 without zero bytes",
+    "time_format": "a time such as 2026-03-01T10:00:00+01:00",
+    "date_format": "a date such as 2026-03-01",
+}
+
+ASIDE = """CREATE TEMP TABLE aside (row_key text, event_id uuid, async_account uuid,
+                                    account_number text, reason text, field text, rule text,
+                                    raw bytea) ON COMMIT DROP"""
+
+
+class Sent(Protocol):
+    """What a channel sends to one event table: a kind of event, or the header of documents."""
+
+    @property
+    def event(self) -> str:
+        """The table."""
+
+    @property
+    def sent(self) -> tuple[str, ...]:
+        """Its columns, in the order in which they travel."""
+
+    def type_of(self, column: str) -> str:
+        """PostgreSQL's type of a column while it travels."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """Where rows come from: a channel database as it was in one generation, in one session."""
+
+    database: ChannelDatabase
+    session: UploadSession | None
+    generation: int
+
+
+def keep_broken(arrival: Arrival, kind: Sent) -> int:
+    """Move the rows of incoming that table broken names to quarantine. Returns how many are new."""
+    run_sql(ASIDE)
+    run_sql(
+        sql.SQL(
+            """INSERT INTO aside
+               SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
+                      b.reason, b.field, b.rule, convert_to(jsonb_build_object({row})::text, 'UTF8')
+                 FROM broken b JOIN incoming i USING (replication_counter)"""
+        ).format(row=as_object(kind))
+    )
+    leave_out()
+    return keep(arrival, kind)
+
+
+def leave_out() -> None:
+    """Take the rows that table broken names out of incoming; their names stay."""
+    run_sql(
+        """DELETE FROM incoming i USING broken b
+            WHERE b.replication_counter = i.replication_counter"""
+    )
+
+
+def as_object(kind: Sent) -> sql.Composable:
+    """Name and text of each column: no driver could read them all, dates beyond 9999 for one."""
+    return sql.SQL(", ").join(
+        sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier("i", column))
+        for column in kind.sent
+    )
+
+
+def keep_unreadable(arrival: Arrival, kind: Sent, rows: Sequence[Unreadable]) -> int:
+    """Quarantine rows whose form no table of HQ can hold. Returns how many are new there."""
+    if not rows:
+        return 0
+    run_sql(ASIDE)
+    columns = zip(*(aside(kind, row) for row in without_the_erased(kind, rows)), strict=True)
+    run_sql(
+        """INSERT INTO aside
+           SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
+                                %s::text[], %s::text[], %s::text[], %s::bytea[])""",
+        list(map(list, columns)),
+    )
+    return keep(arrival, kind)
+
+
+def aside(kind: Sent, row: Unreadable) -> tuple[Any, ...]:
+    """One row of table aside."""
+    values = dict(zip(kind.sent, row.values, strict=True))
+    return (
+        str(row.counter),
+        canonical(values["event_id"]),
+        canonical(values["async_account"]),
+        clean(values["account_number"]),
+        row.reason,
+        row.field,
+        row.rule or FORMS.get(row.reason, ""),
+        encode(kind.sent, row.values, row.parts),
+    )
+
+
+def without_the_erased(kind: Sent, rows: Sequence[Unreadable]) -> list[Unreadable]:
+    """The rows; of people whose data were erased only what every event has."""
+    place = kind.sent.index("async_account")
+    guids = [guid for row in rows if (guid := canonical(row.values[place]))]
+    gone = {
+        str(guid)
+        for (guid,) in fetch(
+            """SELECT m.async_account FROM guid_map m JOIN customer k ON k.id = m.customer_id
+                WHERE k.state = 'erased' AND m.async_account = ANY(%s::uuid[])""",
+            [guids],
+        )
+    }
+    kept = len(EVENT_COLUMNS)
+    return [
+        row
+        if canonical(row.values[place]) not in gone
+        else Unreadable(
+            row.counter,
+            row.reason,
+            row.field,
+            (*row.values[:kept], *(None for _ in row.values[kept:])),
+        )
+        for row in rows
+    ]
+
+
+def keep(arrival: Arrival, kind: Sent) -> int:
+    """Write table aside into quarantine; what is there already was seen once more."""
+    (new,) = fetch_one(
+        """WITH kept AS (
+             INSERT INTO quarantine AS known (database_id, "table", row_key, generation, event_id,
+                    async_account, account_number, payload_hash, reason, field, rule, raw,
+                    session_id)
+             SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
+                    CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
+                    sha256(raw), reason, field, rule, raw, %(session)s FROM aside
+                 ON CONFLICT (database_id, "table", row_key, payload_hash)
+                 DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
+             RETURNING xmax = 0 AS is_new)
+           SELECT count(*) FROM kept WHERE is_new""",
+        {
+            "database": arrival.database.pk,
+            "table": kind.event,
+            "generation": arrival.generation,
+            "session": str(arrival.session.pk) if arrival.session else None,
+        },
+    )
+    run_sql("DROP TABLE aside")
+    return int(new)
+
+
+def canonical(value: Any) -> str | None:
+    """The text of a well-formed id, or None."""
+    return value if isinstance(value, str) and GUID.fullmatch(value) else None
+
+
+def clean(value: Any) -> str | None:
+    """A text that PostgreSQL can hold, or None."""
+    return value if isinstance(value, str) and plain(value) == value else None
+
+
+def encode(
+    columns: Sequence[str],
+    values: Sequence[Any],
+    parts: Mapping[str, Sequence[tuple[Any, ...]]] | None = None,
+) -> bytes:
+    """A row as JSON from which every byte can be had back.
+
+    Shape: column -> value, and table -> rows of what travels with it; numbers, texts and null as
+    they are, bytes and texts that are no UTF-8 or hold a NUL as {"base64": …}, everything else as
+    text.
+    """
+    row: dict[str, Any] = dict(zip(columns, map(plain, values), strict=True))
+    for table, rows in (parts or {}).items():
+        row[table] = [[plain(value) for value in one] for one in rows]
+    return json.dumps(row).encode()
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """A row as it was encoded: texts, numbers and None; bytes where they are no text."""
+    return {column: back(value) for column, value in json.loads(bytes(raw)).items()}
+
+
+def plain(value: Any) -> Any:
+    """One value as JSON holds it."""
+    if isinstance(value, str):
+        data = value.encode("utf-8", "surrogateescape")
+        # PostgreSQL reads no JSON with a NUL or an infinite number in it.
+        is_text = "\0" not in value and data.decode("utf-8", "replace") == value
+        return value if is_text else in_base64(data)
+    if isinstance(value, (bytes, memoryview)):
+        return in_base64(bytes(value))
+    is_number = isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value))
+    return value if value is None or is_number else str(value)
+
+
+def in_base64(data: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def back(value: Any) -> Any:
+    return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

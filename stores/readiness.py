@@ -1,0 +1,165 @@
+"""Whether a store's day can be posted: what will be converted on the way, and what stands in it.
+
+Looks at what HQ holds, opens no channel and changes nothing. No blockers means that posting cannot
+fail on a customer. Source: features E.9.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+from django.db import connection
+from django.db.models import Count, QuerySet
+from django.utils import timezone
+
+from stores.models import Channel, ExcludedSale, Quarantine, Statement
+from stores.pipeline.document_parts import HEADER
+from stores.pipeline.statements import OPEN
+from stores.pipeline.validate import SALE_RULES
+
+# How far back the board tells of posted days and voided sales; the lists have all.
+LATE_DAYS = 31
+MOST_POSTED = 100
+
+
+@dataclass
+class Blocker:
+    """Sales of one day that cannot be posted for one reason."""
+
+    reason: str
+    field: str
+    sales: int
+
+    @property
+    def is_rule(self) -> bool:
+        """Whether it is a rule of validation, by which the list of transactions can be asked."""
+        return any(rule.code == self.reason for rule in SALE_RULES)
+
+
+@dataclass
+class Readiness:
+    """One channel's open sales of one business date."""
+
+    channel: Channel
+    business_date: date
+    sales: int = 0
+    validated: int = 0
+    customers: int = 0
+    addresses: int = 0
+    blockers: list[Blocker] = field(default_factory=list)
+
+    @property
+    def blocked(self) -> int:
+        """How many sales cannot be posted as things stand."""
+        return sum(blocker.sales for blocker in self.blockers)
+
+    @property
+    def blocked_words(self) -> str:
+        return f"{self.blocked:,} blocked"
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.blockers
+
+
+DAYS = f"""
+SELECT t.channel_id, t.business_date, count(*) AS sales,
+       count(*) FILTER (WHERE t.validation_status = 'successful') AS validated,
+       count(DISTINCT t.async_account) FILTER (
+           WHERE t.customer_id IS NULL AND EXISTS (
+               SELECT FROM async_customer s
+                WHERE s.company_id = t.company_id AND s.async_account = t.async_account
+                  AND s.status = 'pending')) AS customers,
+       (SELECT count(DISTINCT a.address_id)
+          FROM async_address a
+         WHERE a.company_id = min(t.company_id) AND a.status = 'pending'
+           AND a.async_account = ANY (array_agg(t.async_account))) AS addresses
+  FROM retail_transaction t
+ WHERE {OPEN}
+ GROUP BY t.channel_id, t.business_date ORDER BY t.business_date, t.channel_id"""  # noqa: S608
+
+# The same questions in the same order as the jobs ask them; what is only not validated yet and has
+# a customer is no blocker. A customer who is not here is missing until validation has looked, then
+# unknown, as the transaction's page and what failed alike call it.
+BLOCKERS = f"""
+SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS sales
+  FROM (SELECT t.* FROM retail_transaction t WHERE {OPEN}) open
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN EXISTS (SELECT FROM transaction_error e
+                                 WHERE e.transaction_id = open.id AND e.rule = 'customer_unknown')
+                   THEN 'customer_unknown' ELSE 'customer_missing' END AS reason) missing
+ CROSS JOIN LATERAL (
+       SELECT q.reason, q.field, 1 AS place FROM quarantine q
+        WHERE open.customer_id IS NULL AND q.async_account = open.async_account
+          AND q.table = 'async_customer' AND q.status = 'open'
+       UNION ALL
+       SELECT s.reason, s.field, 2 FROM async_customer s
+        WHERE open.customer_id IS NULL AND s.company_id = open.company_id
+          AND s.async_account = open.async_account AND s.status = 'failed'
+       UNION ALL
+       SELECT missing.reason, 'async_account', 3
+        WHERE open.customer_id IS NULL AND open.async_account IS NOT NULL
+          AND NOT EXISTS (SELECT FROM async_customer s
+                           WHERE s.company_id = open.company_id AND s.status = 'pending'
+                             AND s.async_account = open.async_account)
+          AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = open.async_account)
+       UNION ALL
+       SELECT missing.reason, 'account_number', 4
+        WHERE open.customer_id IS NULL AND open.account_number IS NOT NULL
+          AND NOT EXISTS (SELECT FROM customer k
+                           WHERE k.company_id = open.company_id
+                             AND k.account_number = open.account_number)
+       UNION ALL
+       SELECT 'customer_not_active', 'customer', 5 FROM customer k
+        WHERE k.id = open.customer_id AND k.state <> 'active'
+       UNION ALL
+       (SELECT e.rule, e.field, 6 FROM transaction_error e
+         WHERE e.transaction_id = open.id AND e.rule <> 'customer_unknown' ORDER BY e.id LIMIT 1)
+       ORDER BY place LIMIT 1) why
+ GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 3, 4"""  # noqa: S608
+
+
+def readiness() -> list[Readiness]:
+    """Every channel's business dates with sales that are not in a statement yet, oldest first."""
+    channels = Channel.objects.in_bulk()
+    board: dict[tuple[int, date], Readiness] = {}
+    for channel, day, sales, validated, customers, addresses in rows_of(DAYS):
+        board[channel, day] = Readiness(
+            channels[channel], day, sales, validated, customers, addresses
+        )
+    for channel, day, reason, name, sales in rows_of(BLOCKERS):
+        board[channel, day].blockers.append(Blocker(reason, name or "", sales))
+    return list(board.values())
+
+
+def posted_lately() -> QuerySet[Statement]:
+    """The newest statements of late business dates that are posted, with how many sales they have.
+
+    There is one for each day, and one more for what came afterwards.
+    """
+    posted = Statement.objects.posted_since(first_late_day()).newest_first()
+    return posted.with_sales().select_related("channel")[:MOST_POSTED]
+
+
+def first_late_day() -> date:
+    return timezone.now().date() - timedelta(days=LATE_DAYS)
+
+
+def voided_lately() -> QuerySet[Any, Any]:
+    """The sales of late business dates that were voided: excluded for good, by store and day."""
+    voided = ExcludedSale.objects.for_good().filter(business_date__gte=first_late_day())
+    return voided.by_reason("-business_date", "channel__name", "channel__code")
+
+
+def documents_set_aside() -> QuerySet[Any, Any]:
+    """How many sales and orders of each channel HQ could not use: they are in no list of a day."""
+    aside = Quarantine.objects.open().filter(table=HEADER.event)
+    channels = aside.order_by().values("database__channel__code", "database__channel__name")
+    found: QuerySet[Any, Any] = channels.annotate(count=Count("pk"))
+    return found.order_by("database__channel__name")
+
+
+def rows_of(statement: str) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return list(cursor.fetchall())

@@ -1,0 +1,78 @@
+"""Recover a headquarters that was set back in time, while nothing else runs."""
+
+from typing import Any
+
+from stores import jobs
+from stores.channeldb.errors import ChannelError
+from stores.locks import Locks
+from stores.models import ChannelDatabase, NumberSequence, RunStep
+from stores.models.run import RunStatus
+from stores.pipeline import JOBS, journal
+from stores.pipeline.recover import Recovery, import_everything, release, reopen
+
+DONE = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
+
+
+def recover(*, dry_run: bool) -> dict[str, Any]:
+    """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
+
+    Effects: see stores.pipeline.recover; an upload of all channels. Everything may be repeated.
+    """
+    with Locks() as locks:
+        if not all(locks.acquire(name) for name in lock_names()):
+            return {"outcome": "busy", "message": "A job is running: wait for it, or stop it."}
+        found = import_everything(dry_run=dry_run)
+        if found.unreachable:
+            return document(found, "failed", "A channel cannot be read. Nothing was changed.")
+        if found.conflicts:
+            return document(found, "failed", "Sources contradict each other. Nothing was changed.")
+        if dry_run:
+            return document(found, "planned", "Nothing was changed.")
+        try:
+            reopen(found)
+        except ChannelError as error:
+            return document(found, "failed", f"{error} Run recover_hq again.")
+    pulled = jobs.run_here(JOBS["P-0001"])
+    if pulled["outcome"] not in DONE:
+        return document(found, "failed", f"{pulled['message']} Run recover_hq again.")
+    if still_unknown := journal.keep():
+        return document(found, "failed", still_unknown)
+    released = release()
+    if not (found.has_effect or released):
+        return document(found, "nothing_to_do", "Headquarters lacks nothing.") | {"released": 0}
+    return document(found, "recovered", "Numbers are issued again.") | {"released": released}
+
+
+def lock_names() -> list[str]:
+    """What every step of every job would lock."""
+    steps = [
+        RunStep(step=word, database_id=pk)
+        for pk in ChannelDatabase.objects.values_list("pk", flat=True)
+        for word in ("upload", "download")
+    ]
+    companies = NumberSequence.objects.values_list("company_id", flat=True)
+    steps += [RunStep(step="convert", company_id=company) for company in companies]
+    return [step.lock_name for step in steps]
+
+
+def document(found: Recovery, outcome: str, message: str) -> dict[str, Any]:
+    """What `recover_hq --json` prints."""
+    labels = {
+        database.pk: database.label
+        for database in ChannelDatabase.objects.with_channel().filter(pk__in=found.unknown)
+    }
+    return {
+        "outcome": outcome,
+        "message": message,
+        "accounts": found.accounts,
+        "guids": found.guids,
+        "void": found.void,
+        "versions": found.versions,
+        "next_numbers": found.counters,
+        "events": {
+            labels[pk]: sum(map(len, tables.values())) for pk, tables in found.unknown.items()
+        },
+        "unreachable": found.unreachable,
+        "conflicts": found.conflicts,
+        "released": 0,
+    }

@@ -1,0 +1,124 @@
+"""One row that HQ could not use, told in full: for the one page, and the one command, that may."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from stores.models import Case, Quarantine, RetailTransaction
+from stores.models.case import CaseStatus
+from stores.pipeline.document_parts import HEADER, KEY, PARTS, rows_in
+from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.rules import STAGED
+from stores.pipeline.set_aside import Sent, decode
+
+# A time in UTC, as either engine and Python write it.
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d*?)0*)?(?:Z|\+00(?::00)?)")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the row; `held` is what HQ has in an event of the same id, if it has one."""
+
+    name: str
+    value: str
+    flaw: str = ""
+    held: str = ""
+    differs: bool = False
+
+
+@dataclass(frozen=True)
+class CaseStory:
+    """The row and all that was done about it."""
+
+    case: Case
+    kind: Sent
+    row: Quarantine | None
+    event: Any
+
+    @property
+    def columns(self) -> Iterator[Column]:
+        """Each column, with what is wrong with it, and what HQ holds under the same id."""
+        values = self.values
+        for name in self.kind.sent:
+            value = shown(values.get(name))
+            held = shown(getattr(self.event, name, "create")) if self.has_held else ""
+            flaw = (self.case.rule or "see the reason") if name == self.case.field else ""
+            differs = self.has_held and alike(value) != alike(held)
+            yield Column(name, value, flaw, held, differs)
+
+    @property
+    def has_held(self) -> bool:
+        """Whether HQ holds an event with the same id, to be compared."""
+        return self.event is not None and self.row is not None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The columns as the row gave them; bytes where they are no text."""
+        if self.row:
+            return decode(bytes(self.row.raw))
+        return {column: getattr(self.event, column) for column in self.kind.sent}
+
+    @property
+    def is_document(self) -> bool:
+        """Whether it is a sale or an order, with lines and payments."""
+        return self.kind is HEADER
+
+    @property
+    def parts(self) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]]]:
+        """Of each table that travels with a document: its name, its columns and its rows."""
+        for part in PARTS if self.is_document and self.row else ():
+            columns = tuple(column for column in part.sent if column != KEY)
+            rows = [
+                [shown(one.get(column)) for column in columns] for one in rows_in(self.values, part)
+            ]
+            yield part.event, columns, rows
+
+    @property
+    def can_be_corrected(self) -> bool:
+        """Whether an event or a document of HQ may still take its place."""
+        return self.case.status in (CaseStatus.OPEN, CaseStatus.FAILED) and bool(self.case.database)
+
+    @property
+    def replacement(self) -> RetailTransaction | None:
+        """The document of HQ, or the row's own, that is among the sales now."""
+        if not (self.is_document and self.row and self.row.became):
+            return None
+        return RetailTransaction.objects.filter(event_id=self.row.became).first()
+
+
+def describe(case: Case) -> CaseStory:
+    """All that HQ has of the row."""
+    kind = next((kind for kind in (*KINDS, HEADER) if kind.event == case.table), HEADER)
+    row = None
+    if case.id.isdecimal():
+        rows = Quarantine.objects.select_related("settled_by", "session__run")
+        row = rows.get(pk=int(case.id))
+    return CaseStory(case, kind, row, held_event(kind, case.event_id) if case.event_id else None)
+
+
+def held_event(kind: Sent, event_id: UUID) -> Any:
+    """What HQ holds under an event id."""
+    if isinstance(kind, Kind):
+        return STAGED[kind.name].objects.filter(pk=event_id).first()
+    return RetailTransaction.objects.filter(event_id=event_id).first()
+
+
+def shown(value: Any) -> str:
+    """A value for people; bytes that are no text as hexadecimal digits."""
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return f"bytes {value.hex(' ')}"
+    return "true" if value is True else "false" if value is False else str(value)
+
+
+def alike(value: str) -> str:
+    """A value without what only its spelling tells apart: SQLite's 1 and true, a time's zone.
+
+    Of the fraction of a second PostgreSQL leaves the last zeros out, Python does not.
+    """
+    if found := TIME.fullmatch(value):
+        return f"{found[1]} {found[2]}.{found[3] or ''}"
+    return {"1": "true", "0": "false"}.get(value, value)

@@ -1,0 +1,55 @@
+"""The sales, orders and returns that name a customer, newest first."""
+
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+
+from stores.models import Customer, RetailTransaction
+from stores.models.transaction import OrderStatus, ValidationStatus
+
+# A trace is read by a person; the list of transactions has the rest.
+MOST_SHOWN = 50
+
+
+def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[str, Any]]:
+    """What tills sold to the customer, under the account or a GUID, as the contract shows it."""
+    mine = Q(async_account__in=list(guids))
+    if customer:
+        mine |= Q(customer=customer)
+    sales = RetailTransaction.objects.filter(mine).newest_first()
+    return [
+        {
+            "kind": sale.transaction_type,
+            "id": sale.transaction_id,
+            "channel": sale.channel.code,
+            "state": state_of(sale),
+        }
+        for sale in sales.select_related("channel", "statement")[:MOST_SHOWN]
+    ]
+
+
+def state_of(sale: RetailTransaction) -> str:
+    """How far a document has come, in one word."""
+    if sale.entry_status == "voided":
+        return "voided"
+    if sale.sales_order_id:
+        return "posted"
+    if sale.order_status != OrderStatus.NONE:
+        return str(sale.order_status)
+    if sale.order_reason:
+        return "waiting"
+    if sale.validation_status == ValidationStatus.NONE:
+        return "not_validated"
+    return "in_statement" if sale.statement_id else str(sale.validation_status)
+
+
+def buyers_in(ref: str) -> tuple[set[int], set[UUID]]:
+    """Ids of customers and GUIDs named by documents of this number, receipt or confirmation."""
+    sales = RetailTransaction.objects.filter(
+        Q(transaction_id=ref) | Q(receipt_number=ref) | Q(confirmation_number=ref)
+    )
+    named = list(sales.values_list("customer_id", "async_account")[:MOST_SHOWN])
+    customers = {customer for customer, _ in named if customer}
+    return customers, {guid for customer, guid in named if guid and not customer}

@@ -1,0 +1,95 @@
+"""Edits that contended: both values of each, and which of them stays."""
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from stores.filters import ConflictFilter
+from stores.forms import ConflictForm
+from stores.models import EditConflict
+from stores.models.conflict import Choice
+from stores.models.customer import AccountState
+from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, row_of, take_lost_value
+from stores.tables import ConflictTable
+from stores.views import Request
+from stores.views.lists import respond
+from stores.views.rights import needs
+
+may_close = needs("stores.change_customer", "Your user may not close edit conflicts.")
+
+
+@require_safe
+def conflict_list(request: Request) -> HttpResponseBase:
+    """Every field that two places changed without knowing of each other, newest first."""
+    filters = ConflictFilter(request.GET, EditConflict.objects.newest_first().with_places())
+    return respond(request, filters, ConflictTable, "conflicts/list.html")
+
+
+@require_safe
+def conflict_detail(request: Request, number: int) -> HttpResponse:
+    """One conflict: both values, what the customer shows now, and who closed it."""
+    conflict = with_customer(number)
+    form = ConflictForm(initial={"version": conflict.customer.hq_version})
+    return page(request, conflict, form)
+
+
+def with_customer(number: int) -> EditConflict:
+    conflicts = EditConflict.objects.with_places().select_related("customer__company")
+    return get_object_or_404(conflicts, pk=number)
+
+
+def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
+    """The page of a conflict, with a form for those who may close it."""
+    kind, row = row_of(conflict)
+    context = {
+        "conflict": conflict,
+        "now": getattr(row, conflict.field),
+        "kind": kind,
+        "form": form,
+        "can_close": can_be_closed(conflict) and request.user.has_perm("stores.change_customer"),
+    }
+    return render(request, "conflicts/detail.html", context)
+
+
+def can_be_closed(conflict: EditConflict) -> bool:
+    """Whether a person may still decide; the rule's own decision is not the last word."""
+    return not conflict.is_settled_by_person and conflict.customer.state == AccountState.ACTIVE
+
+
+@require_http_methods(["POST"])
+@may_close
+def close_conflict(request: Request, number: int) -> HttpResponse:
+    """Keep the present value, or take the other by an event of headquarters."""
+    conflict = with_customer(number)
+    form = ConflictForm(request.POST)
+    if not can_be_closed(conflict):
+        return told(request, conflict, "The conflict was closed already.")
+    if not form.is_valid():
+        return page(request, conflict, form)
+    try:
+        is_mine = close(request, conflict, form)
+    except (OutOfDate, Occupied) as hindrance:
+        return told(request, conflict, str(hindrance))
+    except EditsRefused as refused:
+        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
+        return told(request, conflict, f"The other value breaks a rule of today: {broken}.")
+    if not is_mine:
+        return told(request, conflict, "The conflict was closed already.")
+    messages.success(request, f"Conflict {conflict.pk} closed.")
+    return redirect(conflict)
+
+
+def close(request: Request, conflict: EditConflict, form: ConflictForm) -> bool:
+    """Do what was chosen. Says whether nobody else was faster."""
+    reason = form.cleaned_data["reason"]
+    if form.cleaned_data["choice"] == Choice.KEEP:
+        return conflict.settle(Choice.KEEP, reason, by=request.user)
+    seen = form.cleaned_data["version"]
+    return take_lost_value(conflict, reason, seen=seen, by=request.user)
+
+
+def told(request: Request, conflict: EditConflict, sentence: str) -> HttpResponseRedirect:
+    messages.warning(request, sentence)
+    return redirect(conflict)

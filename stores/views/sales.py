@@ -1,0 +1,274 @@
+"""Transactions, orders and statements, and the board that says whether a day can be posted."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Count, Max, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from stores import mending
+from stores.models import ExcludedSale, FailedSale, RetailTransaction, SalesOrder, Statement
+from stores.models.failed import SaleCause
+from stores.models.statement import AggregateState
+from stores.models.transaction import EntryStatus, TransactionType, ValidationStatus
+from stores.readiness import (
+    LATE_DAYS,
+    documents_set_aside,
+    posted_lately,
+    readiness,
+    voided_lately,
+)
+from stores.sale_filters import OrderFilter, StatementFilter, TransactionFilter
+from stores.sale_forms import AlikeForm, MendForm, ScopeForm
+from stores.sale_tables import AggregateTable, OrderTable, StatementTable, TransactionTable
+from stores.views import Request
+from stores.views.lists import as_csv, respond
+
+# Causes on the page, and transactions of one cause.
+MOST_CAUSES, MOST_SHOWN = 50, 100
+
+
+@require_safe
+def transaction_list(request: Request) -> HttpResponseBase:
+    """Every document of the tills, newest first."""
+    sales = RetailTransaction.objects.newest_first()
+    brought = sales.select_related("channel", "customer", "sales_order").defer("content_hash")
+    filters = TransactionFilter(request.GET, brought)
+    return respond(request, filters, TransactionTable, "transactions/list.html")
+
+
+def with_all(sales: QuerySet[RetailTransaction]) -> QuerySet[RetailTransaction]:
+    return sales.select_related(
+        "channel",
+        "customer",
+        "sales_order",
+        "statement__channel",
+        "editing_by",
+        "made_by",
+        "exclusion",
+    )
+
+
+@require_safe
+def transaction_detail(request: Request, pk: int) -> HttpResponse:
+    """One document: its lines, payments, broken rules, and what people changed in it."""
+    sale = get_object_or_404(with_all(RetailTransaction.objects.all()), pk=pk)
+    context = {
+        "sale": sale,
+        "lines": sale.lines.all(),
+        "payments": sale.payments.all(),
+        "errors": sale.errors.all(),
+        # A rule that the order breaks is among the errors, with what was expected and found.
+        "order_trouble": sale.order_reason
+        and not sale.errors.filter(rule=sale.order_reason).exists(),
+        "changes": sale.changes.select_related("changed_by"),
+        "can_mend": request.user.has_perm("stores.mend_transaction")
+        and sale.entry_status == EntryStatus.CONCLUDED
+        and sale.sales_order_id is None
+        and sale.statement_id is None,
+        "can_synchronize": sale.transaction_type == TransactionType.CUSTOMER_ORDER
+        and sale.entry_status == EntryStatus.CONCLUDED
+        and sale.sales_order_id is None,
+    }
+    return render(request, "transactions/detail.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@permission_required("stores.mend_transaction", raise_exception=True)
+def mend_transaction(request: Request, pk: int) -> HttpResponse:
+    """Correct one document under a lease; it is validated again by the next run."""
+    sale = get_object_or_404(RetailTransaction, pk=pk)
+    form = MendForm(sale, request.POST or None)
+    try:
+        if request.method != "POST":
+            return render(request, "transactions/mend.html", {"sale": sale, "form": form})
+        if "open" in request.POST:
+            mending.lease(sale, request.user)
+            form = MendForm(sale)
+        elif form.is_valid():
+            changed = mending.mend(sale, request.user, form.reason, form.changes())
+            words = f"{changed} value{'' if changed == 1 else 's'} corrected."
+            messages.success(request, f"{words} {outcome(sale)}")
+            return redirect(sale)
+    except mending.MendingRefused as refused:
+        messages.error(request, str(refused))
+        return redirect(sale)
+    return render(request, "transactions/mend.html", {"sale": sale, "form": form, "is_open": True})
+
+
+@require_POST
+@permission_required("stores.mend_transaction", raise_exception=True)
+def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
+    """Give a document back to the jobs without a change."""
+    sale = get_object_or_404(RetailTransaction, pk=pk)
+    mending.let_go(sale, request.user)
+    return redirect(sale)
+
+
+def outcome(sale: RetailTransaction) -> str:
+    """What the rules say of a transaction now that it was corrected."""
+    sale.refresh_from_db()
+    return {
+        ValidationStatus.SUCCESSFUL: "It breaks no rule now.",
+        ValidationStatus.ERROR: "It still breaks a rule; see below.",
+    }.get(ValidationStatus(sale.validation_status), "The next run tries it again.")
+
+
+@require_safe
+def failed_sales(request: Request) -> HttpResponse:
+    """What stands in the way of transactions, by cause."""
+    form = ScopeForm(request.GET)
+    found = FailedSale.objects.by_cause()
+    if channel := form.scope.channel:
+        found = found.filter(channel=channel)
+    causes = list(found[:MOST_CAUSES])
+    for row in causes:
+        row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
+        row["fields"] = mending.fields_of(row["cause"])
+    return render(request, "transactions/failed.html", {"causes": causes, "form": form})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def failed_alike(request: Request) -> HttpResponse:
+    """All transactions that failed for one cause, to be corrected with one correction."""
+    cause = SaleCause.parse(request.GET.get("cause", ""))
+    if cause is None:
+        raise Http404("No such cause.")
+    scope = ScopeForm(request.POST or request.GET)
+    form = AlikeForm(cause, request.POST or None)
+    if request.method == "POST":
+        if not request.user.has_perm("stores.mend_transaction"):
+            raise PermissionDenied("Your user may not correct transactions.")
+        if form.is_valid():
+            done = mending.mend_alike(cause, scope.scope, request.user, form.reason, form.values)
+            tell(request, done)
+            return redirect(request.get_full_path())
+    meant = scope.scope.of(cause)
+    brought = meant.select_related("transaction__channel", "transaction__customer")
+    in_order = brought.order_by("transaction", "id")
+    context = {
+        "cause": cause,
+        "form": form,
+        "scope": scope,
+        "failed": in_order[:MOST_SHOWN],
+        "most": MOST_SHOWN,
+        **meant.aggregate(
+            count=Count("transaction", distinct=True),
+            upto=Max("transaction"),
+            held=Count(
+                "transaction",
+                distinct=True,
+                filter=Q(transaction__editing_until__gte=Now())
+                & ~Q(transaction__editing_by=request.user),
+            ),
+        ),
+    }
+    return render(request, "transactions/alike.html", context)
+
+
+def tell(request: Request, done: mending.Mended) -> None:
+    """Say what became of transactions that failed alike."""
+    if done.corrected:
+        messages.success(request, f"{sales_word(done.corrected)} corrected. The next run goes on.")
+    if done.broken:
+        messages.warning(request, f"{done.broken:,} of them still break a rule, maybe another one.")
+    if done.unchanged:
+        messages.info(request, f"{sales_word(done.unchanged)} had these values already.")
+    if done.skipped:
+        messages.warning(
+            request,
+            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+        )
+    if not (done.corrected or done.unchanged or done.skipped):
+        messages.info(request, "Nothing is left to correct for this cause.")
+
+
+def sales_word(count: int) -> str:
+    return f"{count:,} transaction{'' if count == 1 else 's'}"
+
+
+@require_safe
+def order_list(request: Request) -> HttpResponseBase:
+    """Every sales order, newest first."""
+    orders = SalesOrder.objects.newest_first().select_related("channel", "customer", "statement")
+    return respond(request, OrderFilter(request.GET, orders), OrderTable, "orders/list.html")
+
+
+@require_safe
+def order_detail(request: Request, pk: int) -> HttpResponse:
+    """One order with the documents and payments it stands for."""
+    brought = SalesOrder.objects.select_related(
+        "channel", "customer", "statement__channel", "delivery_address", "released_by", "run"
+    )
+    order = get_object_or_404(brought, pk=pk)
+    sales = order.transactions.newest_first()[:200]
+    context = {
+        "order": order,
+        "sales": sales,
+        "sales_count": order.transactions.count(),
+        "payments": order.payments.order_by("tender_type"),
+    }
+    return render(request, "orders/detail.html", context)
+
+
+@require_POST
+@permission_required("stores.release_hold", raise_exception=True)
+def release_order(request: Request, pk: int) -> HttpResponseRedirect:
+    """Lift the hold of an order that a person had mended."""
+    order = get_object_or_404(SalesOrder, pk=pk)
+    if order.release(request.user):
+        messages.success(request, f"{order} is released.")
+    else:
+        messages.info(request, f"{order} is not on hold.")
+    return redirect(order)
+
+
+@require_safe
+def statement_list(request: Request) -> HttpResponseBase:
+    """Every statement, the newest business date first."""
+    statements = Statement.objects.newest_first().with_sales().select_related("channel")
+    filters = StatementFilter(request.GET, statements)
+    return respond(request, filters, StatementTable, "statements/list.html")
+
+
+@require_safe
+def statement_detail(request: Request, pk: int) -> HttpResponseBase:
+    """One statement: totals, tenders, aggregated orders, also as CSV, and what happened to it."""
+    statement = get_object_or_404(Statement.objects.select_related("channel", "company"), pk=pk)
+    aggregates = statement.aggregates.select_related("customer", "sales_order")
+    only_failures = request.GET.get("show") == "failures"
+    shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
+    if request.GET.get("_export") == "csv":
+        return as_csv(AggregateTable(shown), shown.iterator(), filename=statement.number)
+    context = {
+        "statement": statement,
+        "totals": statement.totals.all(),
+        "tenders": statement.tenders.all(),
+        "aggregates": shown[:500],
+        "aggregate_count": aggregates.count(),
+        "only_failures": only_failures,
+        "excluded": ExcludedSale.objects.filter(
+            channel=statement.channel_id, business_date=statement.business_date
+        )
+        .exclude(reason="statement_open")
+        .by_reason(),
+        "events": statement.events.select_related("run", "user"),
+    }
+    return render(request, "statements/detail.html", context)
+
+
+@require_safe
+def end_of_day(request: Request) -> HttpResponse:
+    """Whether each store's days can be posted, and what stands in their way."""
+    context = {
+        "board": readiness(),
+        "set_aside": documents_set_aside(),
+        "posted": posted_lately(),
+        "voided": voided_lately(),
+        "late_days": LATE_DAYS,
+    }
+    return render(request, "statements/end_of_day.html", context)

@@ -1,0 +1,109 @@
+"""A whole ring on this computer: servers, four channels, two workers, a scheduler."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from django.core.management import call_command
+
+from stores.models import ChannelDatabase
+from stores.pipeline.register import register_channel
+from tests.chaos.places import Place
+from tests.processes import ROOT, environment
+from tests.proxy import Proxy
+
+SHOPS = {
+    "houston": ("store", "embedded"),
+    "web": ("online", "embedded"),
+    "popup": ("store", "sqlite:///channels/popup.sqlite3"),
+    "kiosk": ("store", "sqlite:///channels/kiosk.sqlite3"),
+}
+FIRST_NUMBER = 5001
+SERVICES = {
+    "worker 1": ("-m", "tests.chaos.worker"),
+    "worker 2": ("-m", "tests.chaos.worker"),
+    "scheduler": ("manage.py", "scheduler"),
+}
+
+
+def open_shops(lines: Sequence[Proxy]) -> list[Place]:
+    """Register the four channels; HQ reaches those on PostgreSQL over the lines, one each."""
+    call_command("migrate", verbosity=0)
+    places = []
+    for code, (kind, url) in SHOPS.items():
+        database = register_channel(
+            code=code,
+            name=code.title(),
+            kind=kind,
+            company="USRT",
+            database=url,
+            account_format="C-######",
+            first_number=FIRST_NUMBER,
+        )
+        places.append(Place.of(database))
+    for place, line in zip(places, lines, strict=False):
+        ChannelDatabase.objects.filter(pk=place.pk).update(url=line.url(f"ch_{place.label}"))
+    return places
+
+
+class Services:
+    """The processes, kept running as a supervisor would, until `close`."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log.open("ab")
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.started = 0
+        self.closed = threading.Event()
+        self.watching = threading.Thread(target=self.watch, daemon=True)
+        self.watching.start()
+
+    def watch(self) -> None:
+        while not self.closed.wait(0.1):
+            for name, words in SERVICES.items():
+                process = self.running.get(name)
+                if process is None or process.poll() is not None:
+                    self.running[name] = self.start(words)
+
+    def start(self, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+        self.started += 1
+        return subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+
+    def pids(self, kind: str) -> list[int]:
+        """The processes of one kind that run at this moment."""
+        return [
+            process.pid
+            for name, process in list(self.running.items())
+            if name.startswith(kind) and process.poll() is None
+        ]
+
+    def send(self, pid: int, number: int) -> None:
+        """A signal to one process; one that is gone already is fine."""
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+    def close(self) -> None:
+        """Ask them to end and wait until they have."""
+        self.closed.set()
+        self.watching.join()
+        for process in self.running.values():
+            self.send(process.pid, signal.SIGCONT)
+            process.terminate()
+        for process in self.running.values():
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.log.close()

@@ -1,0 +1,153 @@
+"""Wherever a process dies between two commits, the ring goes on as if nothing had happened."""
+
+import ast
+import signal
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from stores import jobs
+from stores.crash import CRASH_POINTS, RING_POINTS
+from stores.models import JobRun, Quarantine
+from stores.models.run import RunStatus
+from stores.pipeline.verify import verify
+from tests.chaos.checker import Checker
+from tests.chaos.places import Place
+from tests.make import make_customer, make_event, run
+from tests.processes import ROOT, forking, hq_url
+
+VERIFY = ROOT / "stores/pipeline/verify"
+# It looks anew each time and owes again: a death only leaves that to the next one.
+RECONCILE = ROOT / "stores/pipeline/reconcile.py"
+# They report an incident and move no row on.
+ONLY_TELL = {"tell_too_large", "tell_vanished"}
+CHUNK = 2
+RAISED = 3
+# Where the first word of a name is called; everything else is called in stores/pipeline/WORD.py.
+HOMES = {
+    "run": ("stores/jobs", "stores/doorbell.py"),
+    "step": ("stores/jobs",),
+    "upload": ("stores/pipeline/upload.py", "stores/channeldb"),
+    "download": ("stores/pipeline/download.py", "stores/channeldb"),
+}
+# Points that a pipeline at a prompt does not come by: what must die before, and the task that does.
+BESIDES = {
+    "run:before_ring": ("", "ring"),
+    "run:after_burial": ("pipeline run:after_claim kill", "start"),
+    "run:before_takeover": ("pipeline run:after_claim kill", "heal"),
+    "step:before_takeover": ("", "replace"),
+    "step:after_takeover": ("", "replace"),
+}
+
+
+def calls() -> Iterator[tuple[str, str]]:
+    """Every crash point that is called, with the file."""
+    for path in sorted((ROOT / "stores").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "crash_here":
+                yield ast.literal_eval(node.args[0]), str(path.relative_to(ROOT))
+
+
+def test_each_named_point_is_called_in_the_part_it_names_and_no_other_is():
+    called = list(calls())
+
+    assert sorted({name for name, _ in called}) == sorted(CRASH_POINTS)
+    for name, path in called:
+        word = name.partition(":")[0]
+        assert path.startswith(HOMES.get(word, f"stores/pipeline/{word}")), (name, path)
+
+
+def test_a_point_is_called_once_for_each_engine():
+    many = Counter(name for name, _ in calls())
+
+    assert {name for name, times in many.items() if times > 1} == {
+        "upload:before_acknowledge",
+        "download:before_channel_commit",
+    }
+
+
+class WithoutDryRuns(ast.NodeTransformer):
+    """Leaves out what only a dry run does: all of it is rolled back."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        return node.orelse if "is_dry" in ast.unparse(node.test) else self.generic_visit(node)
+
+
+def functions_with_a_chunk() -> Iterator[tuple[str, str]]:
+    """Name and text of every function that commits chunks of a step.
+
+    Checks, and what only tells people something, move no row on.
+    """
+    for path in sorted({*(ROOT / "stores").rglob("*.py")} - {*VERIFY.rglob("*.py"), RECONCILE}):
+        for node in ast.walk(WithoutDryRuns().visit(ast.parse(path.read_text()))):
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("tell_"):
+                continue
+            if ".chunk(" in (text := ast.unparse(node)):
+                yield f"{path.relative_to(ROOT)}: {node.name}", text
+
+
+def test_no_chunk_is_committed_without_a_named_point():
+    found = list(functions_with_a_chunk())
+
+    assert len(found) >= 4
+    assert [
+        name
+        for name, text in found
+        if "crash_here(" not in text and name.partition(": ")[2] not in ONLY_TELL
+    ] == []
+
+
+@pytest.fixture
+def ring(houston, popup):
+    """A shop on each engine, each with customers at home, new ones, and edits of the old ones."""
+    for shop in (houston, popup):
+        known = [make_customer(shop, name) for name in ("Ann", "Bo", "Cy")]
+        for guid in known:
+            make_event("address", shop, async_account=guid)
+    assert run("pipeline")["outcome"] == "succeeded"
+    for shop, guid in ((houston, known[0]), (popup, known[1])):
+        for number in range(5):
+            new = make_customer(shop, f"New {number}")
+            make_event("contact", shop, async_account=new, locator=f"{number}@example.com")
+        make_event("customer", shop, operation="update", async_account=guid, first_name="Eva")
+    return Checker(hq_url(), [Place.of(shop) for shop in (houston, popup)])
+
+
+@pytest.fixture(scope="module")
+def forks(django_db_setup, tmp_path_factory):
+    """The process that forks one task after the other."""
+    answer = tmp_path_factory.mktemp("crash") / "answer.json"
+    with forking(answer, KILLABLE_CHUNK=str(CHUNK)) as ask:
+        yield ask
+
+
+def drain(forks) -> None:
+    """Start again until there is nothing to do, as the schedule would."""
+    jobs.heal()
+    for _ in range(4):
+        assert forks("pipeline") == 0
+        latest = JobRun.objects.order_by("-created_at").first()
+        if latest.status == RunStatus.NOTHING_TO_DO:
+            return
+    raise AssertionError(f"not at rest: {latest.message}")
+
+
+@pytest.mark.parametrize("how", ["kill", "raise"])
+@pytest.mark.parametrize("point", RING_POINTS)
+def test_dying_there_loses_and_doubles_nothing(ring, forks, point, how):
+    before, task = BESIDES.get(point, ("", "pipeline"))
+    if before:
+        assert forks(before) == -signal.SIGKILL
+
+    died = forks(f"{task} {point} {how}")
+    assert died in ((-signal.SIGKILL,) if how == "kill" else (0, RAISED)), "nothing came by here"
+    assert ring.safety() == []
+
+    drain(forks)
+    assert ring.convergence() == []
+    assert not Quarantine.objects.exists()
+    assert [check for check in verify() if not check.ok] == []
+    at_rest = ring.rest()
+    assert forks("pipeline") == 0
+    assert ring.rest() == at_rest

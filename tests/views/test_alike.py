@@ -1,0 +1,236 @@
+"""Transactions that failed alike, corrected with one correction."""
+
+from contextlib import closing
+from datetime import date
+from uuid import uuid4
+
+import psycopg2
+from django.contrib.auth.models import User
+
+from stores import mending
+from stores.mending import alike
+from stores.models import RetailTransaction, SalesOrder, TransactionChange
+from tests.make import article, make_customer, make_sale, run
+from tests.processes import hq_url
+
+DAY = date(2026, 11, 20)
+ALIKE = "/transactions/failed/alike/"
+
+
+def sale(number):
+    return RetailTransaction.objects.get(transaction_id=number)
+
+
+def sell(store, *numbers, **columns):
+    """Sales that do not add up in the same way, uploaded and validated."""
+    for number in numbers:
+        make_sale(store, business_date=DAY, transaction_id=number, **columns)
+    run("P-0001")
+    run("validate")
+
+
+def correct(client, cause, **values):
+    """Send the correction of a cause; what the page says then."""
+    page = client.get(ALIKE, {"cause": cause})
+    values = {"upto": page.context["upto"], "why": "Typo at the till."} | values
+    return client.post(f"{ALIKE}?cause={cause}", values, follow=True).content.decode()
+
+
+def test_causes_are_counted_the_most_frequent_first(reader, houston):
+    sell(houston, "T-1", "T-2", gross_amount="99.00", payment_amount="99.00")
+    sell(houston, "T-3", async_account=uuid4())
+
+    causes = reader.get("/transactions/failed/").context["causes"]
+
+    assert [(str(row["cause"]), row["sales"]) for row in causes] == [
+        ("gross_differs:gross_amount:header", 2),
+        ("customer_unknown:async_account:header", 1),
+    ]
+
+
+def test_each_gets_what_its_rule_expects_and_is_validated_at_once(clerk, houston):
+    for number, price in (("T-1", "10.00"), ("T-2", "20.00")):
+        make_sale(houston, price, transaction_id=number, gross_amount="99.00")
+    run("P-0001")
+    run("validate")
+
+    told = correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
+
+    assert "2 transactions corrected" in told
+    assert "still break a rule" not in told
+    assert [sale(n).validation_status for n in ("T-1", "T-2")] == ["successful", "successful"]
+    kept = TransactionChange.objects.order_by("transaction")
+    assert [(one.old, one.new) for one in kept] == [("99.0000", "10.7000"), ("99.0000", "21.4000")]
+    assert {(one.changed_by.username, one.reason, one.field) for one in kept} == {
+        ("clerk", "Typo at the till.", "gross_amount")
+    }
+
+
+def test_many_are_corrected_in_portions(clerk, houston, monkeypatch):
+    monkeypatch.setattr(alike, "PORTION", 2)
+    sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
+
+    told = correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
+
+    assert "3 transactions corrected" in told
+    assert TransactionChange.objects.count() == 3
+
+
+def test_no_more_than_so_many_are_corrected_at_once(clerk, houston, monkeypatch):
+    monkeypatch.setattr(alike, "PORTION", 1)
+    monkeypatch.setattr(alike, "MOST_AT_ONCE", 2)
+    sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
+
+    correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
+
+    assert [sale(f"T-{n}").is_mended for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_all_become_one_value_and_the_day_is_posted(clerk, houston):
+    ann = make_customer(houston)
+    run("pipeline")
+    sell(houston, "T-1", "T-2", async_account=uuid4())
+
+    correct(
+        clerk,
+        "customer_unknown:async_account:header",
+        **{"to-account_number": "value", "account_number": "005001"},
+    )
+
+    run("eod")
+    order = SalesOrder.objects.get()
+    assert (order.customer.guids.get().async_account, order.transactions.count()) == (ann, 2)
+
+
+def test_only_the_lines_that_break_the_rule_are_corrected(clerk, houston):
+    lines = [article("10.00"), article("5.00", item_id=""), article("6.00", item_id="")]
+    sell(houston, "T-1", lines=lines)
+
+    correct(clerk, "item_missing:item_id:line", **{"to-item_id": "value", "item_id": "0099"})
+
+    assert list(sale("T-1").lines.values_list("item_id", flat=True)) == ["0004", "0099", "0099"]
+    kept = TransactionChange.objects.order_by("line_number")
+    assert [(one.line_number, one.old, one.new) for one in kept] == [
+        (2, "", "0099"),
+        (3, "", "0099"),
+    ]
+
+
+def test_a_failed_order_becomes_an_order_on_hold(clerk, houston):
+    make_sale(
+        houston,
+        transaction_id="T-1",
+        transaction_type="customer_order",
+        confirmation_number="SO-1",
+        async_account=make_customer(houston, title="x" * 21),
+    )
+    make_customer(houston, "Bo")
+    run("pipeline")
+    run("sync-orders")
+    assert sale("T-1").order_status == "failed"
+
+    correct(
+        clerk,
+        "too_long:title:header",
+        **{
+            "to-account_number": "value",
+            "account_number": "005001",
+            "to-async_account": "nothing",
+        },
+    )
+    run("sync-orders")
+
+    assert SalesOrder.objects.get().state == "on_hold"
+
+
+def test_what_somebody_else_corrects_or_a_job_holds_is_skipped(clerk, houston):
+    sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
+    mending.lease(sale("T-1"), User.objects.create_user("desk"))
+    with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as job:
+        job.execute("SELECT id FROM retail_transaction WHERE transaction_id = 'T-2' FOR UPDATE")
+
+        told = correct(
+            clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"}
+        )
+
+    assert "1 transaction corrected" in told
+    assert "2 transactions skipped" in told
+    assert [one.transaction_id for one in RetailTransaction.objects.filter(is_mended=True)] == [
+        "T-3"
+    ]
+
+
+def test_correcting_twice_changes_nothing_more(clerk, houston):
+    sell(houston, "T-1", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
+
+    for _ in range(2):
+        told = correct(
+            clerk, "net_differs:net_amount:header", **{"to-net_amount": "value", "net_amount": "12"}
+        )
+
+    assert "1 transaction had these values already" in told
+    assert TransactionChange.objects.count() == 1
+
+
+def test_what_is_still_broken_after_a_correction_is_counted(clerk, houston):
+    sell(houston, "T-1", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
+
+    told = correct(clerk, "net_differs:net_amount:header", **{"to-net_amount": "expected"})
+
+    assert "1 of them still break" in told
+    assert sale("T-1").errors.get().rule == "gross_differs"
+
+
+def test_what_failed_after_the_page_was_shown_is_left(clerk, houston):
+    sell(houston, "T-1", gross_amount="99.00")
+    seen = clerk.get(ALIKE, {"cause": "gross_differs:gross_amount:header"}).context["upto"]
+    sell(houston, "T-2", gross_amount="99.00")
+
+    correct(
+        clerk,
+        "gross_differs:gross_amount:header",
+        upto=seen,
+        **{"to-gross_amount": "expected"},
+    )
+
+    assert [sale(number).is_mended for number in ("T-1", "T-2")] == [True, False]
+
+
+def test_one_store_or_day_can_be_corrected_alone(clerk, houston, popup):
+    sell(houston, "T-1", gross_amount="99.00")
+    sell(popup, "T-2", gross_amount="99.00")
+
+    correct(
+        clerk,
+        "gross_differs:gross_amount:header",
+        channel="popup",
+        date=DAY,
+        **{"to-gross_amount": "expected"},
+    )
+
+    assert [sale(number).is_mended for number in ("T-1", "T-2")] == [False, True]
+
+
+def test_a_correction_without_value_or_reason_is_refused_in_words(clerk, houston):
+    sell(houston, "T-1", currency="EUR", payments=[])
+
+    told = correct(
+        clerk, "payment_differs:payment_amount:header", why="", **{"to-payment_amount": "value"}
+    )
+
+    assert "Type the value, or choose something else." in told
+    assert "This field is required." in told
+    assert not TransactionChange.objects.exists()
+
+
+def test_who_may_not_correct_sees_them_only(reader, houston):
+    sell(houston, "T-1", gross_amount="99.00")
+    cause = "gross_differs:gross_amount:header"
+
+    page = reader.get(ALIKE, {"cause": cause})
+
+    assert page.context["count"] == 1
+    assert "Your user may look only." in page.content.decode()
+    answer = reader.post(f"{ALIKE}?cause={cause}", {"to-gross_amount": "expected", "why": "x"})
+    assert answer.status_code == 403
+    assert reader.get(ALIKE, {"cause": "nonsense"}).status_code == 404

@@ -1,0 +1,122 @@
+"""The pages of quarantine: what failed alike, one row, and who may do what about it."""
+
+from typing import Any
+
+import pytest
+
+from stores.models import AsyncCustomer, Case, Quarantine
+from tests.make import make_customer, query, run
+
+CAUSE = "houston:async_customer:email_format:email"
+
+
+@pytest.fixture
+def aside(houston) -> str:
+    """Two rows that failed alike; the path of the first."""
+    make_customer(houston, "Canary", email="nobody")
+    make_customer(houston, "Canary", email="nowhere")
+    run("P-0001")
+    return f"/quarantine/{Quarantine.objects.order_by('pk')[0].pk}/"
+
+
+def page(answer: Any) -> str:
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_rows_that_failed_alike_are_one_line_that_leads_to_them(reader, aside):
+    shown = page(reader.get("/quarantine/"))
+
+    assert f"/quarantine/cause/?cause={CAUSE.replace(':', '%3A')}" in shown
+    assert "2 rows in <code>async_customer</code> of houston" in page(
+        reader.get("/quarantine/cause/", {"cause": CAUSE})
+    )
+
+
+def test_lists_show_no_value_and_one_row_shows_it_to_those_who_may_settle_it(user_of, aside):
+    viewer, operator = user_of("viewer"), user_of("operator")
+    for path in ("/quarantine/", f"/quarantine/cause/?cause={CAUSE}", aside):
+        assert "Canary" not in page(viewer.get(path))
+        assert "nobody" not in page(viewer.get(path))
+
+    assert "Canary" in page(operator.get(aside))
+
+
+@pytest.mark.parametrize(
+    ("role", "action", "status"),
+    [
+        ("viewer", "release", 403),
+        ("viewer", "dismiss", 403),
+        ("operator", "release", 302),
+        ("operator", "dismiss", 403),
+        ("manager", "release", 302),
+        ("manager", "dismiss", 302),
+        ("auditor", "dismiss", 403),
+    ],
+)
+def test_each_role_does_what_it_may(user_of, aside, role, action, status):
+    form = {"cause": CAUSE, "reason": "A test till."}
+
+    answer = user_of(role).post(f"/quarantine/{action}/", form)
+
+    assert answer.status_code == status
+    if status == 403:
+        assert "quarantined rows. An administrator can give it" in answer.content.decode()
+    is_done = status == 302 and action == "dismiss"
+    assert set(Quarantine.objects.values_list("status", flat=True)) == {
+        "dismissed" if is_done else "open"
+    }
+
+
+def test_the_buttons_are_there_only_for_those_who_may_press_them(user_of, aside):
+    shown = {role: page(user_of(role).get(aside)) for role in ("viewer", "operator", "manager")}
+
+    assert [role for role, html in shown.items() if "/quarantine/release/" in html] == [
+        "operator",
+        "manager",
+    ]
+    assert [role for role, html in shown.items() if "/quarantine/dismiss/" in html] == ["manager"]
+
+
+def test_a_dismissal_says_why_or_is_none(user_of, aside):
+    answer = user_of("manager").post("/quarantine/dismiss/", {"cause": CAUSE, "reason": " "})
+
+    assert answer.status_code == 302
+    assert Quarantine.objects.open().count() == 2
+
+
+def test_a_correction_shows_what_is_wrong_and_then_becomes_an_event(user_of, aside):
+    manager = user_of("manager")
+    form = {"operation": "create", "first_name": "Ann", "last_name": "Lee"}
+    form["async_account"] = str(Case.objects.get(pk=aside.split("/")[2]).async_account)
+    assert 'value="nobody"' in page(manager.get(f"{aside}correct/"))
+
+    refused = manager.post(f"{aside}correct/", form | {"email": "still nobody"})
+    assert "E-mail: not an e-mail address." in page(refused)
+    saved = manager.post(f"{aside}correct/", form | {"email": "ann@example.com"}, follow=True)
+
+    assert "Corrected." in page(saved)
+    assert AsyncCustomer.objects.get().email == "ann@example.com"
+    late = manager.post(f"{aside}correct/", form, follow=True)
+    assert "Changed meanwhile" in page(late)
+
+
+@pytest.mark.parametrize("second", ["12", "12.345670", "12.345678"])
+def test_two_events_of_one_id_are_shown_side_by_side(user_of, houston, second):
+    event = "00000000-0000-4000-8000-00000000000a"
+    make_customer(houston, "Ann", event_id=event, occurred_at=f"2026-03-01T10:00:{second}+00:00")
+    run("P-0001")
+    AsyncCustomer.objects.update(first_name="Held")
+    query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
+    run("P-0001")
+
+    shown = page(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+
+    assert {"Held", "Ann"} <= set(shown.replace("<", ">").split(">"))
+    assert shown.count("differs") == 1
+
+
+def test_what_is_not_there_is_a_404(boss, hq):
+    for path in ("/quarantine/7/", "/quarantine/cause/?cause=x", "/quarantine/nothing/"):
+        assert boss.get(path).status_code == 404
+    assert boss.post("/quarantine/release/", {"case": "7"}).status_code == 404

@@ -17,6 +17,8 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
+from stores.helpers import name_connection
+
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 JOIN = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
@@ -117,11 +119,6 @@ def working_as(worker: str) -> Iterator[None]:
         connection.close_if_unusable_or_obsolete()
         with suppress(DatabaseError):
             name_connection("syncline")
-
-
-def name_connection(name: str) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('application_name', %s, false)", [name])
 
 
 @contextmanager

@@ -5,11 +5,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from django.db import connections
-
-from stores.locks import name_connection
+from stores.helpers import Helper, see_off
 from stores.models import RunStep
-from stores.models.run import SIGNALS, RunCancelled
+from stores.models.run import RunCancelled
 
 # A visit mostly waits, for the channel or for HQ; each holds a batch in memory.
 SIDE_BY_SIDE = 4
@@ -28,7 +26,6 @@ class Hands:
         self.threads: list[Hand] = []
         self.tasks: SimpleQueue[tuple[Callable[[], None], RunStep] | None] = SimpleQueue()
         self.changed = threading.Event()
-        self.error: BaseException | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,7 +33,7 @@ class Hands:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind and not issubclass(kind, RunCancelled):
             self.call_back()
-        self.rest()
+        see_off(self.threads)
         if kind is None:
             self.raise_error()
 
@@ -55,56 +52,37 @@ class Hands:
         self.raise_error()
 
     def raise_error(self) -> None:
-        if self.error:
-            raise self.error
+        for hand in self.threads:
+            if hand.error:
+                raise hand.error
 
     def call_back(self) -> None:
         """Have the steps stop where nothing is half done, and wait for whoever comes next."""
         for row in list(self.busy):
             row.is_called_back = True
 
-    def rest(self) -> None:
-        """Wait until nobody works any more. Ctrl-C does not end the waiting, but is raised after.
 
-        Who leaves a hand behind may stop the servers while it writes.
-        """
-        stop = None
-        for _ in self.threads:
-            self.tasks.put(None)
-        while not all(hand.has_ended.is_set() for hand in self.threads):
-            try:
-                for hand in self.threads:
-                    # Not join(): interrupted, it takes a thread for ended that is not.
-                    hand.has_ended.wait()
-            except SIGNALS as signal:
-                stop = signal
-                self.call_back()
-        if stop:
-            raise stop
-
-
-class Hand(threading.Thread):
+class Hand(Helper):
     """One of a worker's hands."""
 
     def __init__(self, hands: Hands) -> None:
-        super().__init__(name=f"hand {len(hands.threads) + 1}", daemon=True)
+        super().__init__(f"hand {len(hands.threads) + 1}", hands.worker)
         self.hands = hands
-        self.has_ended = threading.Event()
+        self.is_told = False
 
-    def run(self) -> None:
-        hands = self.hands
-        try:
-            # A worker that is taken for dead is cut off by this name.
-            name_connection(hands.worker)
-            for work, row in iter(hands.tasks.get, None):
-                work()
-                hands.busy.remove(row)
-                hands.changed.set()
-        except BaseException as error:
-            hands.error = hands.error or error
-            hands.changed.set()
-        finally:
-            try:
-                connections.close_all()
-            finally:
-                self.has_ended.set()
+    def work(self) -> None:
+        for work, row in iter(self.hands.tasks.get, None):
+            work()
+            self.hands.busy.remove(row)
+            self.hands.changed.set()
+
+    def leave(self) -> None:
+        self.hands.changed.set()
+
+    def tell_the_end(self) -> None:
+        if not self.is_told:
+            self.hands.tasks.put(None)
+            self.is_told = True
+
+    def call_back(self) -> None:
+        self.hands.call_back()

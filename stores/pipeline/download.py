@@ -7,22 +7,21 @@ Some databases of a company are open side by side, each in a thread of its own: 
 is read once, and while they write one part HQ reads the next.
 """
 
-import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import groupby
 from queue import Queue
 
-from django.db import connections
 from django.db.models import F
 from django.db.models.functions import Now
 
 from stores.channeldb.connection import ChannelError
 from stores.crash import crash_here
+from stores.helpers import Helper, see_off
 from stores.models import DownloadSession, RunStep
 from stores.models.exchange import DownloadStatus
-from stores.models.run import SIGNALS, RunCancelled, RunStatus
+from stores.models.run import RunCancelled, RunStatus
 from stores.models.step import StepGivenBack
 from stores.pipeline.bulk import batched, fetch, fetch_one, run_sql
 from stores.pipeline.fence import Entered, enter
@@ -105,7 +104,9 @@ def send(steps: list[RunStep]) -> None:
         feed(receivers, company_of(steps[0]))
         is_left_off = False
     finally:
-        end(receivers.values(), is_left_off=is_left_off)
+        for receiver in receivers.values():
+            receiver.is_left_off = is_left_off
+        see_off([receiver for receiver in receivers.values() if receiver.ident])
     for receiver in receivers.values():
         if receiver.error:
             raise receiver.error
@@ -129,30 +130,7 @@ def feed(receivers: "dict[int, Receiver]", company: str) -> None:
             receivers[database].parts.put(part)
 
 
-def end(receivers: "Iterable[Receiver]", *, is_left_off: bool) -> None:
-    """Tell the receivers that nothing follows, and wait until each has written what it has.
-
-    Ctrl-C does not end the waiting, but is raised after it: who leaves a receiver behind may stop
-    the servers while it writes.
-    """
-    stop = None
-    for receiver in receivers:
-        receiver.is_left_off = is_left_off
-    started = [receiver for receiver in receivers if receiver.ident]
-    while not all(receiver.has_ended.is_set() for receiver in started):
-        try:
-            for receiver in started:
-                receiver.tell_the_end()
-            for receiver in started:
-                # Not join(): interrupted, it takes a thread for ended that is not.
-                receiver.has_ended.wait()
-        except SIGNALS as signal:
-            stop = signal
-    if stop:
-        raise stop
-
-
-class Receiver(threading.Thread):
+class Receiver(Helper):
     """One channel database that is sent part after part, as they are put into `parts`; None ends.
 
     `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
@@ -160,38 +138,27 @@ class Receiver(threading.Thread):
     """
 
     def __init__(self, step: RunStep) -> None:
-        super().__init__(name=f"{JOB} {step.place}", daemon=True)
+        super().__init__(f"{JOB} {step.place}", step.worker)
         self.step = step
         # One waits while another is written; who reads faster waits too.
         self.parts: Queue[Part | None] = Queue(maxsize=1)
         self.takes_copy: Future[bool | None] = Future()
-        self.has_ended = threading.Event()
-        self.error: BaseException | None = None
         self.is_over = self.is_left_off = self.has_all = self.is_told = False
         self.part = 0
 
-    def run(self) -> None:
-        """Receive until the end, whatever happens: nobody may wait to put what nobody takes."""
-        try:
-            # A worker that is taken for dead is cut off by this name.
-            run_sql("SELECT set_config('application_name', %s, false)", [self.step.worker])
-            self.step.stop_if_asked()
-            self.receive()
-        except BaseException as error:
-            self.error = error
-        finally:
-            self.is_over = True
-            if not self.takes_copy.done():
-                self.takes_copy.set_result(None)
-            try:
-                connections.close_all()
-            finally:
-                while not self.has_all:
-                    self.next_part()
-                self.has_ended.set()
+    def work(self) -> None:
+        self.step.stop_if_asked()
+        self.receive()
+
+    def leave(self) -> None:
+        """Take what is still put: nobody may wait to put what nobody takes."""
+        self.is_over = True
+        if not self.takes_copy.done():
+            self.takes_copy.set_result(None)
+        while not self.has_all:
+            self.next_part()
 
     def tell_the_end(self) -> None:
-        """Say that nothing follows; once is enough."""
         if not self.is_told:
             self.parts.put(None)
             self.is_told = True

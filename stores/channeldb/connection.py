@@ -185,6 +185,11 @@ def needed_migrations() -> frozenset[str]:
     return frozenset(module.name for module in iter_modules(migrations.__path__))
 
 
+def missing_migrations(applied: set[tuple[str, str]]) -> frozenset[str]:
+    """Those migrations that a database with these, by app and name, still needs."""
+    return needed_migrations() - {name for app, name in applied if app == APP}
+
+
 def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate: bool) -> None:
     """Refuse HQ's own database, and one without our tables unless they are about to be made.
 
@@ -196,7 +201,7 @@ def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate
         raise ChannelMisconfigured(
             f"Channel {database.label} has an address that is refused: this is HQ's own database."
         )
-    if not migrate and needed_migrations() - {name for app, name in applied if app == APP}:
+    if not migrate and missing_migrations(applied):
         name = database.label.split("/")[0]
         raise ChannelUnmigrated(
             f"Channel {database.label} has no Syncline tables, or old ones: "

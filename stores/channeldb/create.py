@@ -15,6 +15,7 @@ from stores.channeldb.address import Database
 from stores.channeldb.connection import (
     applied_migrations,
     connect,
+    missing_migrations,
     require_whole_file,
     translated,
 )
@@ -95,13 +96,14 @@ def migrate_database(database: Database) -> bool:
         if wrapper.vendor == "postgresql":
             with wrapper.cursor() as cursor:
                 cursor.execute("SELECT pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        executor = MigrationExecutor(wrapper)
-        targets = executor.loader.graph.leaf_nodes(APP)
-        plan = executor.migration_plan(targets)
-        if plan:
+        applied = applied_migrations(wrapper)
+        if not missing_migrations(applied):
+            return False
+        if not applied:
             require_room(database, wrapper)
-            executor.migrate(targets, plan)
-        return bool(plan)
+        executor = MigrationExecutor(wrapper)
+        executor.migrate(executor.loader.graph.leaf_nodes(APP))
+        return True
 
 
 def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
@@ -109,8 +111,6 @@ def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
 
     Errors: ChannelMisconfigured.
     """
-    if applied_migrations(wrapper):
-        return
     taken = sorted(TABLE.keys() & set(wrapper.introspection.table_names()))
     if taken:
         raise ChannelMisconfigured(
@@ -119,16 +119,14 @@ def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
         )
 
 
-def tell_company(database: Database, company: str) -> None:
+def tell_company(alias: str, company: str) -> None:
     """Let `customer_lookup` name the company of customers who have no account yet.
 
-    Effects: `channel_setting` "company" of the channel, unless it says so already. Errors: those of
-    connect().
+    Effects: `channel_setting` "company" of the open channel, unless it says so already.
     """
-    with connect(database) as alias, translated(database):
-        settings_of_channel = ChannelSetting.objects.using(alias)
-        if not settings_of_channel.filter(key="company", value=company).exists():
-            settings_of_channel.update_or_create(key="company", defaults={"value": company})
+    settings_of_channel = ChannelSetting.objects.using(alias)
+    if not settings_of_channel.filter(key="company", value=company).exists():
+        settings_of_channel.update_or_create(key="company", defaults={"value": company})
 
 
 def renew_identity(alias: str) -> None:

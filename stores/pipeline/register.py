@@ -266,9 +266,9 @@ def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) 
     migrate_database(database)
     if till_role:
         grant_till_role(database, till_role)
-    tell_company(database, database.channel.company_id)
     is_new = database.confirmed_nonce is None
     with connect(database) as alias:
+        tell_company(alias, database.channel.company_id)
         if is_new and is_copy:
             create.renew_identity(alias)
         found = ExchangeState.objects.using(alias).get()

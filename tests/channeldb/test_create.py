@@ -143,8 +143,8 @@ def test_company_of_pending_customers_is_told_once(channel):
         Till(alias).insert("async_customer", **event(async_account=guid()))
 
     for company in ("USMF", "USMF", "DEMF"):
-        create.tell_company(channel, company)
         with connect(channel) as alias:
+            create.tell_company(alias, company)
             assert Till(alias).one("SELECT company FROM customer_lookup") == company
 
 

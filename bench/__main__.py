@@ -9,6 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MEASURES = {
     "lists": "pages, searches and look-ups in a big HQ, which is filled by SQL (1,000,000)",
     "ring": "the whole ring against plain SQL, a second upload, memory, first and last chunk",
+    "backlog": "the ring at an HQ that knew as many customers already and was at rest",
     "growth": "the ring over 10,000, 100,000 and 1,000,000 customers",
     "orm": "the ring against the same one written with bulk ORM calls",
     "sqlite": "an upload from SQLite against one from PostgreSQL",

@@ -89,15 +89,15 @@ class Place:
             account_format="C-#########",
         )
 
-    def fill_with_traffic(self, customers: int) -> None:
+    def fill_with_traffic(self, customers: int, seed: int = SEED) -> None:
         """What generate_traffic invents: names and addresses as long as people's are."""
         with ThreadPoolExecutor() as pool:
             each = customers // len(SHOPS)
-            list(pool.map(lambda code: self.write_traffic(code, each), SHOPS))
+            list(pool.map(lambda code: self.write_traffic(code, each, seed), SHOPS))
 
-    def write_traffic(self, code: str, customers: int) -> None:
-        """Let the tills of a channel serve so many new customers."""
-        words = ["generate_traffic", code, "--customers", str(customers), "--seed", str(SEED)]
+    def write_traffic(self, code: str, customers: int, seed: int = SEED) -> None:
+        """Let the tills of a channel serve so many new customers; others for another seed."""
+        words = ["generate_traffic", code, "--customers", str(customers), "--seed", str(seed)]
         command = [sys.executable, "manage.py", *words]
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 

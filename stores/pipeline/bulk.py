@@ -141,6 +141,17 @@ def by_index() -> Iterator[None]:
     run_sql("SET LOCAL enable_seqscan = on; SET LOCAL work_mem TO DEFAULT")
 
 
+@contextmanager
+def in_index_order() -> Iterator[None]:
+    """Have the first rows of an order read from its index, however few the statistics expect.
+
+    Else all that is left would be collected and sorted for every chunk. A rollback ends it too.
+    """
+    run_sql("SET LOCAL enable_bitmapscan = off")
+    yield
+    run_sql("SET LOCAL enable_bitmapscan = on")
+
+
 def in_chunks(work: Callable[[int], bool]) -> None:
     """Have `work` done for so many rows at a time until it says that none was left.
 

@@ -12,7 +12,7 @@ from psycopg2 import sql
 
 from stores.channeldb.visit import Package, Target
 from stores.pipeline import journal
-from stores.pipeline.bulk import CUSTOMERS, copy_out, fetch, run_sql
+from stores.pipeline.bulk import CUSTOMERS, copy_out, fetch, in_index_order, run_sql
 from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
 
 
@@ -140,30 +140,36 @@ def owed(databases: Sequence[int], beyond: int, journaled: int) -> list[tuple[in
 
     Only the first that each one lacks are looked at, however many there are.
     """
-    found = fetch(
-        """WITH lacked AS (
-             SELECT b.id AS database_id, d.customer_id, d.is_first
-               FROM unnest(%(databases)s) b (id), LATERAL (
-                    SELECT customer_id, delivered_version = 0 AS is_first FROM delivery
-                     WHERE database_id = b.id AND delivered_version < version
-                       AND customer_id > %(beyond)s
-                     ORDER BY customer_id LIMIT %(limit)s) d),
-           upcoming AS (
-             SELECT k.id, k.hq_version
-               FROM (SELECT DISTINCT customer_id FROM lacked) l JOIN customer k
-                 ON k.id = l.customer_id AND (k.number IS NULL OR k.number < %(journaled)s)
-              ORDER BY k.id LIMIT %(limit)s)
-           SELECT l.database_id, array_agg(l.customer_id ORDER BY l.customer_id),
-                  array_agg(n.hq_version ORDER BY l.customer_id), bool_and(l.is_first)
-             FROM lacked l JOIN upcoming n ON n.id = l.customer_id
-            GROUP BY l.database_id""",
-        {
-            "databases": list(databases),
-            "beyond": beyond,
-            "limit": CUSTOMERS,
-            "journaled": journaled,
-        },
-    )
+    # LATERAL and LIMIT have each customer looked up by its id: the statistics of an HQ that was at
+    # rest expect none here, and a backlog would be compared with itself.
+    with in_index_order():
+        found = fetch(
+            """WITH lacked AS (
+                 SELECT d.customer_id, array_agg(b.id) AS databases,
+                        array_agg(d.is_first) AS firsts
+                   FROM unnest(%(databases)s) b (id), LATERAL (
+                        SELECT customer_id, delivered_version = 0 AS is_first FROM delivery
+                         WHERE database_id = b.id AND delivered_version < version
+                           AND customer_id > %(beyond)s
+                         ORDER BY customer_id LIMIT %(limit)s) d
+                  GROUP BY d.customer_id),
+               upcoming AS (
+                 SELECT l.*, k.hq_version
+                   FROM lacked l, LATERAL (
+                        SELECT hq_version, number FROM customer WHERE id = l.customer_id LIMIT 1) k
+                  WHERE k.number IS NULL OR k.number < %(journaled)s
+                  ORDER BY l.customer_id LIMIT %(limit)s)
+               SELECT d.id, array_agg(n.customer_id ORDER BY n.customer_id),
+                      array_agg(n.hq_version ORDER BY n.customer_id), bool_and(d.is_first)
+                 FROM upcoming n, unnest(n.databases, n.firsts) d (id, is_first)
+                GROUP BY d.id""",
+            {
+                "databases": list(databases),
+                "beyond": beyond,
+                "limit": CUSTOMERS,
+                "journaled": journaled,
+            },
+        )
     return [
         (database, Lack(tuple(customers), tuple(versions), is_first))
         for database, customers, versions, is_first in found

@@ -33,7 +33,10 @@ class ChannelFilter(ListFilter):
 
 def with_counts() -> QuerySet[ChannelDatabase]:
     """Every channel database with what waits in staging and what it is owed."""
-    waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk")).values("pk")
+    # `database > 0` is what the index for this asks for.
+    waiting = (
+        AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
+    )
     owed = Delivery.objects.owed().filter(database=OuterRef("pk")).values("customer_id")
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting),

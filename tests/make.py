@@ -1,5 +1,6 @@
 """What tills write, and how jobs are run, in one line each."""
 
+from contextlib import AbstractContextManager
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -120,6 +121,11 @@ def article(price: str = "10.00", **columns: Any) -> dict[str, Any]:
     return row | {"is_voided": False} | columns
 
 
+def till(database: ChannelDatabase) -> AbstractContextManager[str]:
+    """The channel, open: a till does not ask whether its tables are as HQ made them."""
+    return connect(database, migrate=True)
+
+
 def write(database: ChannelDatabase, table: str, values: dict[str, Any]) -> None:
     """Insert one row into a channel's table with plain SQL."""
     write_rows(database, {table: [values]})
@@ -127,7 +133,7 @@ def write(database: ChannelDatabase, table: str, values: dict[str, Any]) -> None
 
 def write_rows(database: ChannelDatabase, tables: dict[str, list[dict[str, Any]]]) -> None:
     """Insert rows into tables of a channel with plain SQL, all or none; bytes as they are."""
-    with connect(database) as alias, transaction.atomic(using=alias):
+    with till(database) as alias, transaction.atomic(using=alias):
         as_written = as_sqlite if connections[alias].vendor == "sqlite" else as_it_is
         for table, row in ((table, row) for table, rows in tables.items() for row in rows):
             marks = ("CAST(%s AS TEXT)" if isinstance(v, RawText) else "%s" for v in row.values())
@@ -153,7 +159,7 @@ def as_sqlite(value: Any) -> Any:
 
 def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple[Any, ...]]:
     """Rows of a channel's database."""
-    with connect(database) as alias, connections[alias].cursor() as cursor:
+    with till(database) as alias, connections[alias].cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
 

@@ -446,13 +446,30 @@ def test_a_trace_shows_the_customer_s_documents_and_is_found_by_their_numbers(st
     run("eod")
     run("sync-orders")
 
-    for ref in ("T-1", "R-77", number):
+    of_hq = SalesOrder.objects.filter(customer=account_of(ann))
+    posted = of_hq.get(invoice_number__isnull=False)
+    for ref in (
+        "T-1",
+        "R-77",
+        number,
+        *of_hq.values_list("number", flat=True),
+        posted.invoice_number,
+    ):
         found = trace(ref)
         assert found.account_number == account_of(ann).account_number
     assert [(one["id"], one["state"]) for one in found.documents] == [
         ("T-2", "posted"),
         ("T-1", "posted"),
     ]
+
+
+def test_a_sale_to_nobody_leads_to_no_customer(store):
+    sell(store, "10.00")
+    run("eod")
+
+    order = SalesOrder.objects.get()
+    assert order.customer == store.channel.default_customer
+    assert trace(order.number) is None
 
 
 @pytest.mark.parametrize(

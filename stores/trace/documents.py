@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import F, Q
 
-from stores.models import Customer, RetailTransaction
+from stores.models import Company, Customer, RetailTransaction, SalesOrder
 from stores.models.transaction import OrderStatus, ValidationStatus
 
 # A trace is read by a person; the list of transactions has the rest.
@@ -46,10 +46,23 @@ def state_of(sale: RetailTransaction) -> str:
 
 
 def buyers_in(ref: str) -> tuple[set[int], set[UUID]]:
-    """Ids of customers and GUIDs named by documents of this number, receipt or confirmation."""
+    """Ids of customers and GUIDs named by documents of this number, be it a till's or HQ's own."""
     sales = RetailTransaction.objects.filter(
         Q(transaction_id=ref) | Q(receipt_number=ref) | Q(confirmation_number=ref)
     )
     named = list(sales.values_list("customer_id", "async_account")[:MOST_SHOWN])
-    customers = {customer for customer, _ in named if customer}
+    customers = {customer for customer, _ in named if customer} | customers_of_orders(ref)
     return customers, {guid for customer, guid in named if guid and not customer}
+
+
+def customers_of_orders(ref: str) -> set[int]:
+    """Ids of customers with a sales order or an invoice of this number; not default customers."""
+    orders = SalesOrder.objects.filter(company__in=Company.objects.all()).exclude(
+        customer=F("channel__default_customer")
+    )
+    # Apart, so that each is found by its own index.
+    return {
+        customer
+        for numbered in (orders.filter(number=ref), orders.filter(invoice_number=ref))
+        for customer in numbered.values_list("customer", flat=True)
+    }

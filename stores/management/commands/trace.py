@@ -26,9 +26,9 @@ TIME = "%Y-%m-%d %H:%M:%S"
 class Command(SynclineCommand):
     help = (
         "Tell the whole story of a customer: a GUID, an account number (COMPANY:ACCOUNT where two "
-        "companies have it), an e-mail address, a phone number, or the number, receipt or "
-        "confirmation that a till gave a sale or order. Where several customers fit, they are "
-        "listed; with --json the newest is told. "
+        "companies have it), an e-mail address, a phone number, the number, receipt or "
+        "confirmation that a till gave a sale or order, or that of HQ's sales order or invoice. "
+        "Where several customers fit, they are listed; with --json the newest is told. "
         "Exit status: 0 found, 1 nobody or several found, 2 wrong arguments."
     )
 

@@ -1,15 +1,35 @@
-"""One-time links that sign a user in: for the embedded demo, where nobody has a password."""
+"""Who must sign in, and one-time links for the embedded demo, where nobody has a password."""
+
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.middleware import LoginRequiredMiddleware
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.core import signing
+from django.http import HttpRequest, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 SALT = "stores.signin"
 VALID_S = 300
+
+
+class SignInRequired(LoginRequiredMiddleware):
+    """Sends whoever was signed out to sign in, and back: after a button, to the page it was on."""
+
+    def handle_no_permission(
+        self, request: HttpRequest, view_func: Callable[..., HttpResponseBase]
+    ) -> HttpResponseRedirect:
+        if request.method in ("GET", "HEAD"):
+            return super().handle_no_permission(request, view_func)
+        page = urlsplit(request.headers.get("referer", ""))
+        is_ours = page.netloc == request.get_host()
+        return redirect_to_login(page._replace(scheme="", netloc="").geturl() if is_ours else "/")
 
 
 class LinkRefused(Exception):

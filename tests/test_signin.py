@@ -1,6 +1,7 @@
 """Signing in: by password, and by a link that works once."""
 
 import json
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.contrib.auth.models import User
@@ -166,3 +167,18 @@ def test_signing_out_takes_a_form(ann, client):
     assert is_signed_in(client)
     client.post("/sign-out/")
     assert not is_signed_in(client)
+
+
+@pytest.mark.parametrize(
+    ("page", "leads_to"),
+    [
+        ("http://testserver/jobs/?job=eod", "/jobs/?job=eod"),
+        ("http://elsewhere.example/jobs/", "/"),
+        ("", "/"),
+    ],
+)
+def test_who_was_signed_out_at_a_button_comes_back_to_its_page(hq, client, page, leads_to):
+    answer = client.post("/runs/start/", {"job": "eod"}, headers={"referer": page})
+
+    assert answer.status_code == 302
+    assert parse_qs(urlsplit(answer["Location"]).query) == {"next": [leads_to]}

@@ -307,6 +307,7 @@ class GuidMap(models.Model):
 
     class Meta:
         db_table = "guid_map"
+        verbose_name = verbose_name_plural = "GUID map"
         constraints = [
             models.UniqueConstraint(
                 fields=["customer"],

@@ -63,6 +63,8 @@ class Quarantine(models.Model):
 
     class Meta:
         db_table = "quarantine"
+        verbose_name = "quarantined row"
+        verbose_name_plural = "quarantine"
         constraints = [
             models.UniqueConstraint(
                 fields=["database", "table", "row_key", "payload_hash"],

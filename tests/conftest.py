@@ -31,8 +31,8 @@ CAST = {
     "web": ("online", "embedded"),
     "popup": ("store", "sqlite:///channels/popup.sqlite3"),
 }
-# Bytes of a table that only a large test fills.
-LARGE = 1_000_000
+# Bytes of a table that more than a handful of rows fill.
+LARGE = 100_000
 KEPT = {"auth_permission", "django_content_type", "auth_group", "auth_group_permissions"}
 
 

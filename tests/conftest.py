@@ -23,7 +23,8 @@ from stores.models import ChannelDatabase, Company
 from stores.pipeline.accounts import import_account
 from stores.pipeline.register import register_channel
 from tests.backups import Backup
-from tests.channeldb.make import Channel, on_server
+from tests.channeldb.make import Channel
+from tests.shelf import TEMPLATE, Shelf
 
 CAST = {
     "houston": ("store", "embedded"),
@@ -51,7 +52,7 @@ def django_db_setup(request, django_test_environment, django_db_blocker) -> Iter
 def ring_templates(django_db_blocker) -> dict[str, Channel]:
     """A migrated channel database of each engine, to be copied and never opened again."""
     made = {
-        "embedded": Channel(9001, "embedded:ring_template"),
+        "embedded": Channel(9001, f"embedded:{TEMPLATE}"),
         "sqlite": Channel(9002, "sqlite:///ring_template.sqlite3"),
     }
     with django_db_blocker.unblock():
@@ -59,6 +60,12 @@ def ring_templates(django_db_blocker) -> dict[str, Channel]:
             create_database(channel)
             migrate_database(channel)
     return made
+
+
+@pytest.fixture(scope="session")
+def shelf(ring_templates) -> Shelf:
+    """Where channel databases of PostgreSQL wait for the next test."""
+    return Shelf()
 
 
 @pytest.fixture
@@ -107,13 +114,13 @@ def desk(hq) -> User:
 
 
 @pytest.fixture
-def register(hq, ring_templates) -> Iterator[Callable[..., ChannelDatabase]]:
+def register(hq, ring_templates, shelf) -> Iterator[Callable[..., ChannelDatabase]]:
     """Registers a member of the cast; its database is removed at the end."""
     made: list[ChannelDatabase] = []
 
     def add(code: str, **options: object) -> ChannelDatabase:
         kind, url = CAST[code]
-        copy_template(code, url, ring_templates)
+        make_database(code, url, ring_templates, shelf)
         values = {"name": code.title(), "kind": kind, "company": "USRT", "database": url}
         values |= {"account_format": "00####", "first_number": 5001} if not made else {}
         made.append(register_channel(code=code, **(values | options)))
@@ -122,20 +129,18 @@ def register(hq, ring_templates) -> Iterator[Callable[..., ChannelDatabase]]:
     yield add
     for database in made:
         if database.url.startswith("embedded:"):
-            on_server(f"DROP DATABASE IF EXISTS {database.url[9:]} WITH (FORCE)")
+            shelf.put_back(database.url.removeprefix("embedded:"))
         else:
             for ending in ("", "-wal", "-shm"):
                 path = sqlite_path(database)
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def copy_template(code: str, url: str, templates: dict[str, Channel]) -> None:
+def make_database(code: str, url: str, templates: dict[str, Channel], shelf: Shelf) -> None:
     """The channel's database with its tables and an identity, before it is registered."""
     if url == "embedded":
         channel = Channel(9003, f"embedded:ch_{code}")
-        on_server(f"DROP DATABASE IF EXISTS ch_{code} WITH (FORCE)")
-        # Copies files instead of logging every page: half the time, and a test keeps no log.
-        on_server(f"CREATE DATABASE ch_{code} TEMPLATE ring_template STRATEGY FILE_COPY")
+        shelf.take(f"ch_{code}")
     else:
         channel = Channel(9003, url)
         create_file(channel)

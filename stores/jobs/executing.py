@@ -114,21 +114,8 @@ def take_part(run: JobRun, locks: Locks, *, leads: bool) -> None:
     with Hands(locks.worker) as hands:
         while True:
             left = what_is_left(run)
-            step = next_step(JOBS[run.job], left)
-            rows: list[RunStep] = []
-            later: list[RunStep] = []
-            if step and has_free_hand(hands, run, left, step):
-                rows = claim(run, step, locks.worker)
-                mine, later = occupy(rows, locks, met)
-                if mine:
-                    work = partial(perform, step, mine, locks)
-                    is_alone = left.waiting[step.word] == 1 and not hands.busy
-                    # A rehearsal is one transaction, so all of it happens on one connection.
-                    if step.per != "database" or is_alone or run.is_dry:
-                        work()
-                    else:
-                        hands.take(work, mine[0])
-            if later != rows:
+            claimed, later = take_step(run, locks, hands, left, met)
+            if later != claimed:
                 continue
             if left.is_over or (not leads and is_wanted_elsewhere(run, waits=bool(left.waiting))):
                 return
@@ -136,6 +123,29 @@ def take_part(run: JobRun, locks: Locks, *, leads: bool) -> None:
                 take_back(run, locks.worker)
                 looked_at = time.monotonic()
             hands.wait(OCCUPIED_S if later else LOOK_AGAIN_S)
+
+
+def take_step(
+    run: JobRun, locks: Locks, hands: Hands, left: Left, met: dict[int, float]
+) -> tuple[list[RunStep], list[RunStep]]:
+    """Claim the next step that is free, and do it here or have a hand do it.
+
+    Returns what was claimed, and what of it comes later because another run is doing it.
+    """
+    step = next_step(JOBS[run.job], left)
+    if not step or not has_free_hand(hands, run, left, step):
+        return [], []
+    rows = claim(run, step, locks.worker)
+    mine, later = occupy(rows, locks, met)
+    if mine:
+        work = partial(perform, step, mine, locks)
+        is_alone = left.waiting[step.word] == 1 and not hands.busy
+        # A rehearsal is one transaction, so all of it happens on one connection.
+        if step.per != "database" or is_alone or run.is_dry:
+            work()
+        else:
+            hands.take(work, mine[0])
+    return rows, later
 
 
 def has_free_hand(hands: Hands, run: JobRun, left: Left, step: Step) -> bool:

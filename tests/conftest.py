@@ -33,7 +33,7 @@ CAST = {
     "popup": ("store", "sqlite:///channels/popup.sqlite3"),
 }
 # Bytes of a table that more than a handful of rows fill.
-LARGE = 100_000
+LARGE = 30_000
 KEPT = {"auth_permission", "django_content_type", "auth_group", "auth_group_permissions"}
 
 

@@ -152,6 +152,18 @@ def in_index_order() -> Iterator[None]:
     run_sql("SET LOCAL enable_bitmapscan = on")
 
 
+@contextmanager
+def by_hash() -> Iterator[None]:
+    """Have rows matched by hash inside the block, however few the statistics expect.
+
+    Of what was written a moment ago they know nothing: all would be compared with all. A rollback
+    ends it too.
+    """
+    run_sql("SET LOCAL enable_nestloop = off")
+    yield
+    run_sql("SET LOCAL enable_nestloop = on")
+
+
 def in_chunks(work: Callable[[int], bool]) -> None:
     """Have `work` done for so many rows at a time until it says that none was left.
 

@@ -15,7 +15,7 @@ from stores.crash import crash_here
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
 from stores.models.run import StepFailed
 from stores.models.statement import StatementState
-from stores.pipeline.bulk import fetch, fetch_one, run_sql, take_numbers
+from stores.pipeline.bulk import by_hash, fetch, fetch_one, run_sql, take_numbers
 from stores.pipeline.seal import content_hash
 
 
@@ -285,33 +285,34 @@ def create_orders(step: RunStep, statement: Statement) -> None:
             "customer_not_active", f"{failed:,} customers' accounts are not active any more."
         )
     first = take_numbers("order_sequence", "next_order", statement.company_id, waiting)
-    run_sql(
-        """WITH made AS (
-             INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
-                    business_date, currency, net_amount, tax_amount, gross_amount,
-                    discount_amount, run_id)
-             SELECT s.company_id, s.channel_id,
-                    account_text(q.order_format,
-                                 %(first)s - 1 + row_number() OVER (ORDER BY a.id)),
-                    s.id, a.customer_id, s.business_date, a.currency, a.net_amount, a.tax_amount,
-                    a.gross_amount, a.discount_amount, %(run)s
-               FROM statement_aggregate a JOIN statement s ON s.id = a.statement_id
-               JOIN order_sequence q ON q.company_id = s.company_id
-              WHERE a.statement_id = %(statement)s AND a.state = 'waiting' ORDER BY a.id
-             RETURNING id, customer_id, currency)
-           UPDATE statement_aggregate a SET state = 'ordered', sales_order_id = made.id
-             FROM made
-            WHERE a.statement_id = %(statement)s AND a.customer_id = made.customer_id
-              AND a.currency = made.currency""",
-        values | {"first": first},
-    )
-    run_sql(
-        """UPDATE retail_transaction t SET sales_order_id = a.sales_order_id
-             FROM statement_aggregate a
-            WHERE t.statement_id = %(statement)s AND a.statement_id = t.statement_id
-              AND a.customer_id = t.customer_id AND a.currency = t.currency""",
-        values,
-    )
+    with by_hash():
+        run_sql(
+            """WITH made AS (
+                 INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
+                        business_date, currency, net_amount, tax_amount, gross_amount,
+                        discount_amount, run_id)
+                 SELECT s.company_id, s.channel_id,
+                        account_text(q.order_format,
+                                     %(first)s - 1 + row_number() OVER (ORDER BY a.id)),
+                        s.id, a.customer_id, s.business_date, a.currency, a.net_amount,
+                        a.tax_amount, a.gross_amount, a.discount_amount, %(run)s
+                   FROM statement_aggregate a JOIN statement s ON s.id = a.statement_id
+                   JOIN order_sequence q ON q.company_id = s.company_id
+                  WHERE a.statement_id = %(statement)s AND a.state = 'waiting' ORDER BY a.id
+                 RETURNING id, customer_id, currency)
+               UPDATE statement_aggregate a SET state = 'ordered', sales_order_id = made.id
+                 FROM made
+                WHERE a.statement_id = %(statement)s AND a.customer_id = made.customer_id
+                  AND a.currency = made.currency""",
+            values | {"first": first},
+        )
+        run_sql(
+            """UPDATE retail_transaction t SET sales_order_id = a.sales_order_id
+                 FROM statement_aggregate a
+                WHERE t.statement_id = %(statement)s AND a.statement_id = t.statement_id
+                  AND a.customer_id = t.customer_id AND a.currency = t.currency""",
+            values,
+        )
     crash_here("statements:before_orders_created")
 
 

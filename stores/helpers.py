@@ -16,6 +16,7 @@ class Helper(threading.Thread):
         self.worker = worker
         self.has_ended = threading.Event()
         self.error: BaseException | None = None
+        self.is_told = False
 
     def run(self) -> None:
         try:
@@ -40,6 +41,12 @@ class Helper(threading.Thread):
 
     def tell_the_end(self) -> None:
         """Say that nothing follows; to say it again changes nothing."""
+        if not self.is_told:
+            self.put_the_end()
+            self.is_told = True
+
+    def put_the_end(self) -> None:
+        """Put the end behind what is to be worked on."""
         raise NotImplementedError
 
     def call_back(self) -> None:

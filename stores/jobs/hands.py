@@ -68,7 +68,6 @@ class Hand(Helper):
     def __init__(self, hands: Hands) -> None:
         super().__init__(f"hand {len(hands.threads) + 1}", hands.worker)
         self.hands = hands
-        self.is_told = False
 
     def work(self) -> None:
         for work, row in iter(self.hands.tasks.get, None):
@@ -79,10 +78,8 @@ class Hand(Helper):
     def leave(self) -> None:
         self.hands.changed.set()
 
-    def tell_the_end(self) -> None:
-        if not self.is_told:
-            self.hands.tasks.put(None)
-            self.is_told = True
+    def put_the_end(self) -> None:
+        self.hands.tasks.put(None)
 
     def call_back(self) -> None:
         self.hands.call_back()

@@ -143,7 +143,7 @@ class Receiver(Helper):
         # One waits while another is written; who reads faster waits too.
         self.parts: Queue[Part | None] = Queue(maxsize=1)
         self.takes_copy: Future[bool | None] = Future()
-        self.is_over = self.is_left_off = self.has_all = self.is_told = False
+        self.is_over = self.is_left_off = self.has_all = False
         self.part = 0
 
     def work(self) -> None:
@@ -158,10 +158,8 @@ class Receiver(Helper):
         while not self.has_all:
             self.next_part()
 
-    def tell_the_end(self) -> None:
-        if not self.is_told:
-            self.parts.put(None)
-            self.is_told = True
+    def put_the_end(self) -> None:
+        self.parts.put(None)
 
     def next_part(self) -> Part | None:
         part = self.parts.get()

@@ -3,9 +3,7 @@
 Meanwhile the server has cleared up: it believes that next to nothing waits, and is wrong.
 """
 
-from psycopg2 import sql
-
-from bench.place import HQ, SEED, SHOPS, Options, Place, execute, table
+from bench.place import SEED, Options, Place, table
 from bench.ring import STEPS, ring
 
 
@@ -14,8 +12,7 @@ def measure(place: Place, options: Options) -> None:
     place.shops(customers)
     place.settle()
     first = ring(place, options.workers)
-    for name in (HQ, *(f"bench_{code}" for code in SHOPS)):
-        execute(place.url(name), sql.SQL("VACUUM (ANALYZE)"))
+    place.rest()
     place.fill_with_traffic(customers, SEED + 1)
     place.settle()
     later = ring(place, options.workers)

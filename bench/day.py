@@ -3,9 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from psycopg2 import sql
-
-from bench.place import HQ, SHOPS, Options, Place, execute, table
+from bench.place import SHOPS, Options, Place, table
 from stores.models import ChannelDatabase
 from stores.traffic import write_traffic
 from stores.traffic.store import fresh_seed
@@ -21,9 +19,7 @@ def measure(place: Place, options: Options) -> None:
     each = customers // len(shops)
     first = day(place, shops, each)
     idle = place.job("eod")["seconds"]
-    # At rest the server clears up, and believes that nothing is open.
-    for name in (HQ, *(f"bench_{code}" for code in SHOPS[:3])):
-        execute(place.url(name), sql.SQL("VACUUM (ANALYZE)"))
+    place.rest()
     later = day(place, shops, each)
     sold = (SALES + 1) * each * len(shops)
     wholes = [sum(run["seconds"] for run in runs) for runs in (first, later)]

@@ -93,14 +93,12 @@ def empty_hq() -> None:
         cursor.execute("SET session_replication_role = replica")
         # Deleting is quicker where there is little. A large test would leave the next ones pages
         # of dead rows, and statistics from which the server expects nothing where much is written.
-        # One in a transaction leaves nothing, and what is written in it cannot be truncated.
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND relkind = 'r'"
             " AND pg_relation_size(oid) > %s",
             [ours, LARGE],
         )
-        large = [table for (table,) in cursor.fetchall()]
-        if large and not connection.in_atomic_block:
+        if large := [table for (table,) in cursor.fetchall()]:
             cursor.execute(f"TRUNCATE {', '.join(large)} CASCADE")
         # In one message: a test must not wait for each table.
         cursor.execute(emptied)

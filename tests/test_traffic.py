@@ -25,8 +25,6 @@ from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, Quarantine
 from stores.traffic import FakerMissing, SeedTaken, faults, people, write_traffic
 from stores.traffic.store import Store, day_of, fresh_seed
 
-pytestmark = pytest.mark.django_db
-
 TABLES = people.EVENT_TABLES
 CUSTOMER = ", ".join(column.name for column in schema.CUSTOMER)
 SEED = 1010

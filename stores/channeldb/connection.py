@@ -34,7 +34,7 @@ from stores.channeldb.errors import (
     ChannelUnmigrated,
     ChannelUnreachable,
 )
-from stores.channeldb.fingerprint import differences
+from stores.channeldb.fingerprint import can_be_made_anew, differences
 from stores.channeldb.hosts import pinned
 from stores.channeldb.limits import allow_time
 from stores.channeldb.router import ALIAS, APP
@@ -218,8 +218,13 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
         found = differences(wrapper)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        remedy = (
+            f" Run migrate_channels {database.label.split('/')[0]} to make it anew."
+            if can_be_made_anew(found)
+            else ""
+        )
         raise ChannelDrifted(
-            f"Channel {database.label}: its tables were changed: {found[0]}{more}.", found
+            f"Channel {database.label}: its tables were changed: {found[0]}{more}.{remedy}", found
         )
 
 

@@ -5,21 +5,24 @@ from uuid import uuid4
 
 import psycopg2
 from django.conf import settings
-from django.db import connections
+from django.db import DatabaseError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from psycopg2 import errors, sql
 
-from stores.channeldb import address
+from stores.channeldb import address, ddl
 from stores.channeldb.address import Database
 from stores.channeldb.connection import (
     applied_migrations,
     connect,
+    is_trouble,
     missing_migrations,
+    require_schema,
     require_whole_file,
     translated,
 )
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
+from stores.channeldb.fingerprint import broken_helpers
 from stores.channeldb.models import ChannelSetting
 from stores.channeldb.router import APP
 from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
@@ -104,6 +107,29 @@ def migrate_database(database: Database) -> bool:
         executor = MigrationExecutor(wrapper)
         executor.migrate(executor.loader.graph.leaf_nodes(APP))
         return True
+
+
+def rebuild_helpers(database: Database) -> list[str]:
+    """Make missing or changed triggers, functions, indexes and the view anew; names what was made.
+
+    A restore that went wrong, or a hand, may have left them out. Rows stay as they are.
+    Effects: the channel's schema, in one transaction. Errors: ChannelDrifted when the tables
+    themselves differ or something foreign is in the way; those of connect().
+    """
+    with connect(database, migrate=True) as alias, translated(database):
+        wrapper = connections[alias]
+        broken = broken_helpers(wrapper)
+        try:
+            with transaction.atomic(using=alias), wrapper.cursor() as cursor:
+                for thing, statement in broken.items():
+                    for command in ddl.made_anew(thing, statement, ddl.vendor_of(wrapper)):
+                        cursor.execute(command)
+        except DatabaseError as error:
+            # What is in the way is what the schema is different in.
+            if is_trouble(error):
+                raise
+        require_schema(database, wrapper)
+        return list(broken)
 
 
 def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:

@@ -61,6 +61,8 @@ SPELLING: dict[Vendor, dict[str, str]] = {
     # trim, not json_extract: a till's SQLite may be built without JSON.
     "sqlite": {"public": "", "true": "1", "false": "0", "setting_text": "trim(s.value, '\"')"},
 }
+# What can be made anew at any time, because it holds no rows.
+HELPERS = ("INDEX", "VIEW", "FUNCTION", "TRIGGER")
 
 # What HQ has not fetched yet: a small index, so asking is cheap and no watermark is needed.
 WAITING = (
@@ -132,6 +134,39 @@ def statements(vendor: Vendor) -> Iterator[str]:
         **SPELLING[vendor],
     )
     yield from guards.postgresql() if vendor == "postgresql" else guards.sqlite()
+
+
+def helpers(vendor: Vendor) -> dict[str, str]:
+    """The statements that make what holds no rows, by the name of what each makes.
+
+    Shape: "index account_map.account_map_account" -> CREATE INDEX …, in an order that runs.
+    """
+    made = {}
+    for statement in statements(vendor):
+        words = statement.replace("(", " (").replace("public.", "").split()
+        kind = next((word for word in words[:3] if word in HELPERS), "")
+        if not kind:
+            continue
+        name = words[words.index(kind) + 1]
+        if kind in ("INDEX", "TRIGGER"):
+            name = f"{words[words.index('ON') + 1]}.{name}"
+        made[f"{kind.lower()} {name}{'()' if kind == 'FUNCTION' else ''}"] = statement
+    return made
+
+
+def made_anew(thing: str, statement: str, vendor: Vendor) -> Iterator[str]:
+    """Yield the SQL that makes one of `helpers` anew, whether it is there or not."""
+    public = SPELLING[vendor]["public"]
+    kind, name = thing.split(" ", 1)
+    table, _, inner = name.rpartition(".")
+    if kind == "function":
+        # Triggers hold on to it, so it is replaced and not dropped.
+        yield statement.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+        return
+    on = f" ON {public}{table}" if kind == "trigger" and vendor == "postgresql" else ""
+    place = "" if kind == "trigger" else public
+    yield f"DROP {kind.upper()} IF EXISTS {place}{inner}{on}"
+    yield statement
 
 
 def removal(vendor: Vendor) -> Iterator[str]:

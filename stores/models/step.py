@@ -150,14 +150,18 @@ class RunStep(Outcome):
         HQ notes what a channel has committed already. Errors: see hold().
         """
         before = dict(self.counts)
+        with self.counted(), transaction.atomic():
+            self.hold(may_stop=may_stop, lock=True)
+            yield
+            if self.counts != before:
+                RunStep.objects.filter(pk=self.pk).update(counts=self.counts, moved_at=ClockTime())
+
+    @contextmanager
+    def counted(self) -> Iterator[None]:
+        """Forget what was counted inside if it ends with an error: its rows are rolled back."""
+        before = dict(self.counts)
         try:
-            with transaction.atomic():
-                self.hold(may_stop=may_stop, lock=True)
-                yield
-                if self.counts != before:
-                    RunStep.objects.filter(pk=self.pk).update(
-                        counts=self.counts, moved_at=ClockTime()
-                    )
+            yield
         except BaseException:
             self.counts = before
             raise

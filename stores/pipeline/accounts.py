@@ -7,6 +7,7 @@ registers a channel does, for one chunk.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from psycopg2 import sql
@@ -15,7 +16,9 @@ from stores.models import Company, Customer, Incident, NumberSequence, RunStep
 from stores.models.run import StepFailed
 from stores.pipeline.bulk import (
     CUSTOMERS,
+    by_halves,
     by_index,
+    fetch,
     fetch_one,
     lock_until_commit,
     names,
@@ -23,7 +26,7 @@ from stores.pipeline.bulk import (
     take_numbers,
 )
 from stores.pipeline.fold import newest, write_children
-from stores.pipeline.kinds import CHILDREN, CUSTOMER
+from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again
 
 
@@ -50,14 +53,48 @@ def open_accounts(
     order of the GUIDs: those beyond one, or only those named. Children go with their customer.
 
     Effects: customers and children, GUID map, deliveries to every enabled database of the company,
-    number sequence, staging; in the caller's transaction. Customers for whom no number is left
-    become failed, and none is drawn for them. Errors: StepFailed while an incident stops
-    conversion. Source: reliability 3.5, ADR 0006.
+    number sequence, staging; in the caller's transaction. Customers for whom no number is left, or
+    whom the database refuses, become failed, and none is drawn for them. Errors: StepFailed while
+    an incident stops conversion. Source: reliability 3.5, ADR 0006.
     """
     require_issuing()
     # Of one company one conversion at a time: it would wait for the number sequence anyhow, and so
     # no two jobs ever hold the same GUID.
     lock_until_commit(f"accounts:{company.pk}")
+
+    def open_some(children: Sequence[Kind], guids: Sequence[UUID] | None) -> Opened:
+        some = only if guids is None else guids
+        with step.counted():
+            return open_claimed(step, company, children, beyond=beyond, only=some, limit=limit)
+
+    def unopened() -> list[UUID]:
+        return fetch_unopened(company, beyond=beyond, only=only, limit=limit)
+
+    done, refused = by_halves(partial(open_some, CHILDREN), unopened)
+    if refused:
+        # It may be something of theirs: then that is added to them, or fails, by itself.
+        suspects = list(refused)
+        more, refused = by_halves(
+            lambda guids: open_some((), suspects if guids is None else guids), lambda: suspects
+        )
+        done += [*more, fail_refused(company, list(refused))]
+    return Opened(
+        converted=sum(opened.converted for opened in done),
+        failed=sum(opened.failed for opened in done),
+        last=max((opened.last for opened in done if opened.last), default=None),
+    )
+
+
+def open_claimed(
+    step: RunStep,
+    company: Company,
+    children: Sequence[Kind],
+    *,
+    beyond: UUID | None,
+    only: Sequence[UUID] | None,
+    limit: int,
+) -> Opened:
+    """Open the accounts of one chunk, all or none, with what belongs to them of these kinds."""
     with by_index():
         claim(company, beyond=beyond, only=only, limit=limit)
         (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
@@ -66,7 +103,7 @@ def open_accounts(
             run_sql("ANALYZE claimed")
             if write_customers(step, company, claimed - failed):
                 fold_again(CUSTOMER)
-            for kind in CHILDREN:
+            for kind in children:
                 if write_children(step, company, kind):
                     fold_again(kind)
         run_sql("DROP TABLE claimed")
@@ -82,54 +119,66 @@ def require_issuing() -> None:
         )
 
 
-def refuse_account(
-    company: Company, *, beyond: UUID | None = None, only: Sequence[UUID] | None = None
-) -> Opened:
-    """Fail the next customer that open_accounts would claim: the database refuses the account.
-
-    Effects: its events of the customer become failed, without a number; in the caller's
-    transaction. What belongs to it waits.
-    """
-    lock_until_commit(f"accounts:{company.pk}")
-    claim(company, beyond=beyond, only=only, limit=1)
+def fail_refused(company: Company, guids: Sequence[UUID]) -> Opened:
+    """Fail the customers whose accounts the database refuses; what belongs to them waits."""
     run_sql(
-        """UPDATE async_customer s SET status = 'failed', reason = 'refused', field = NULL
-             FROM claimed c WHERE s.company_id = %s AND s.async_account = c.async_account
-              AND s.status = 'pending'""",
-        [company.pk],
+        """UPDATE async_customer SET status = 'failed', reason = 'refused', field = NULL
+            WHERE company_id = %s AND async_account = ANY(%s::uuid[]) AND status = 'pending'""",
+        [company.pk, [str(guid) for guid in guids]],
     )
-    (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
-    run_sql("DROP TABLE claimed")
-    return Opened(failed=claimed, last=last)
+    return Opened(failed=len(guids), last=max(guids, default=None))
 
 
 def claim(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> None:
-    """Table claimed: GUIDs that need an account, each with the id of the customer it becomes.
+    """Table claimed: GUIDs that need an account, each with the id of the customer it becomes."""
+    run_sql(
+        sql.SQL(
+            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
+               SELECT async_account, nextval('customer_id_seq') AS customer_id,
+                      true AS is_new, 1::bigint AS hq_version
+                 FROM ({}) fresh ORDER BY async_account"""
+        ).format(unopened(beyond)),
+        which(company, beyond=beyond, only=only, limit=limit),
+    )
+
+
+def fetch_unopened(
+    company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
+) -> list[UUID]:
+    """The GUIDs that claim() would take, in their order."""
+    found = fetch(unopened(beyond), which(company, beyond=beyond, only=only, limit=limit))
+    return [guid for (guid,) in found]
+
+
+def unopened(beyond: UUID | None) -> sql.Composable:
+    """Query for GUIDs that need an account.
 
     A GUID whose event also names an account is an edit of that account, not a new customer.
     """
-    run_sql(
-        """CREATE TEMP TABLE claimed ON COMMIT DROP AS
-           SELECT async_account, nextval('customer_id_seq') AS customer_id,
-                  true AS is_new, 1::bigint AS hq_version
-             FROM (SELECT DISTINCT s.async_account FROM async_customer s
-                    WHERE s.company_id = %(company)s AND s.status = 'pending'
-                      AND s.async_account > %(beyond)s AND s.account_number IS NULL
-                      AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
-                      AND NOT EXISTS (SELECT FROM guid_map m
-                                       WHERE m.async_account = s.async_account
-                                         AND m.async_account > %(beyond)s)
-                    ORDER BY s.async_account LIMIT %(limit)s) fresh
-            ORDER BY async_account""",
-        {
-            "company": company.pk,
-            "beyond": beyond or UUID(int=0),
-            "only": None if only is None else [str(guid) for guid in only],
-            "limit": limit,
-        },
-    )
+    return sql.SQL(
+        """SELECT DISTINCT s.async_account FROM async_customer s
+            WHERE s.company_id = %(company)s AND s.status = 'pending'
+              AND s.async_account {after} %(beyond)s AND s.account_number IS NULL
+              AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
+              AND NOT EXISTS (SELECT FROM guid_map m
+                               WHERE m.async_account = s.async_account
+                                 AND m.async_account {after} %(beyond)s)
+            ORDER BY s.async_account LIMIT %(limit)s"""
+    ).format(after=sql.SQL(">=" if beyond is None else ">"))
+
+
+def which(
+    company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
+) -> dict[str, object]:
+    """The values of the query unopened."""
+    return {
+        "company": company.pk,
+        "beyond": beyond or UUID(int=0),
+        "only": None if only is None else [str(guid) for guid in only],
+        "limit": limit,
+    }
 
 
 def fail_beyond_the_sequence(company: Company, claimed: int) -> int:

@@ -6,16 +6,15 @@ as identifiers; a name never comes from outside this code.
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from io import BytesIO
 from itertools import islice
 from random import uniform
 from typing import Any, TypeAlias, TypeVar
 
 import psycopg2
-from django.db import DatabaseError, OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection, transaction
 from psycopg2 import errorcodes, sql
 
 logger = logging.getLogger(__name__)
@@ -26,8 +25,6 @@ EVENTS = 10_000
 CUSTOMERS = 5_000
 # Sales in one chunk of validation, orders and statements; each brings some lines and payments.
 SALES = 2_000
-# More rows that the database refuses in one step are no accident.
-MOST_REFUSED = 20
 # Another transaction got in the way; the same again may well succeed.
 PASSING = {
     errorcodes.SERIALIZATION_FAILURE,
@@ -36,10 +33,17 @@ PASSING = {
 }
 TRIES = 5
 LONGEST_PAUSE_S = 0.4
-# SQLSTATE classes that blame a row: data exception, constraint, limit, and what a trigger raises.
-ABOUT_DATA = ("22", "23", "54", "P0")
+# SQLSTATE classes of trouble with the connection, the transaction, the server or its files;
+# everything else is said of a row.
+TROUBLE = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX001", "XX002")
+# What a statement of ours gets wrong or may not do; within a function, as in a trigger, a row can
+# be the cause.
+STATEMENT_WRONG = ("0A", "42")
+# Where the server says that an error comes from, when a function raised it: any code can be raised.
+RAISED = "exec_stmt_raise"
 
 Done = TypeVar("Done")
+Key = TypeVar("Key", bound=Hashable)
 Statement: TypeAlias = str | sql.Composable
 Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
@@ -164,25 +168,60 @@ def by_hash() -> Iterator[None]:
     run_sql("SET LOCAL enable_nestloop = on")
 
 
-def in_chunks(work: Callable[[int], bool]) -> None:
-    """Have `work` done for so many rows at a time until it says that none was left.
+def in_chunks(work: Callable[[], bool]) -> None:
+    """Have `work` done for one chunk after the other until it says that none was left.
 
-    Each call is one transaction of HQ. A chunk that the database refuses for its data is halved
-    until the culprit is alone; then work(0) sets the next row aside. Errors: the database's own
-    when it refuses so many that the data cannot be the cause.
+    Each call is one transaction of HQ.
     """
-    size, refused = CUSTOMERS, 0
-    while True:
+    while patiently(work, "a chunk"):
+        pass
+
+
+def by_halves(
+    work: Callable[[Sequence[Key] | None], Done], keys: Callable[[], Sequence[Key]]
+) -> tuple[list[Done], dict[Key, str]]:
+    """Do work for many rows, and without those that the database refuses for what they say.
+
+    `work(None)` does it for all at once. Only when that is refused, `keys()` names the rows, and
+    work is given one half and the other, and halves of these, until each culprit is alone. Each try
+    is a savepoint of the caller's transaction, and deferred constraints are checked at its end.
+
+    Returns what work returned, in the order of the keys, and for each refused key what the database
+    said. The caller sets these rows aside. Errors: the database's own when it blames no row.
+    """
+    try:
+        return [checked(work, None)], {}
+    except (DatabaseError, psycopg2.Error) as error:
+        if not is_about_data(error):
+            raise
+        logger.warning("a statement over many rows was refused (%s)", diagnosis(error))
+    done: list[Done] = []
+    refused: dict[Key, str] = {}
+    # The first part lies on top.
+    parts = [list(keys())]
+    while parts:
+        part = parts.pop()
+        if not part:
+            continue
         try:
-            if not patiently(partial(work, size), "a chunk"):
-                return
-            size = min(CUSTOMERS, 2 * max(size, 1))
-        except DatabaseError as error:
-            refused += size == 1
-            if size == 0 or refused > MOST_REFUSED or not is_about_data(error):
+            done.append(checked(work, part))
+        except (DatabaseError, psycopg2.Error) as error:
+            if not is_about_data(error):
                 raise
-            logger.warning("a chunk of %s was refused (%s)", size, code_of(error))
-            size //= 2
+            if len(part) == 1:
+                refused[part[0]] = diagnosis(error)
+            else:
+                half = len(part) // 2
+                parts += [part[half:], part[:half]]
+    return done, refused
+
+
+def checked(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
+    """Work in a savepoint, with what would be checked at the commit."""
+    with transaction.atomic():
+        done = work(keys)
+        connection.check_constraints()
+        return done
 
 
 def patiently(work: Callable[[], Done], what: str) -> Done:
@@ -205,8 +244,24 @@ def patiently(work: Callable[[], Done], what: str) -> Done:
 
 
 def is_about_data(error: BaseException) -> bool:
-    """Whether a database refused what was to be written, and not the connection or the server."""
-    return code_of(error).startswith(ABOUT_DATA)
+    """Whether a database refused what was to be written, and not the connection or the server.
+
+    A trigger may refuse a row with any code, so there is no list of those that blame one.
+    """
+    cause = cause_of(error)
+    code = cause.pgcode or ""
+    if not code or cause.diag.source_function == RAISED:
+        return bool(code)
+    if code.startswith(STATEMENT_WRONG):
+        return bool(cause.diag.context)
+    return not code.startswith(TROUBLE)
+
+
+def diagnosis(error: BaseException) -> str:
+    """What a database said of a row it refused, without its text, which may quote the row."""
+    cause = cause_of(error)
+    facts = [f"SQLSTATE {cause.pgcode}", cause.diag.constraint_name, cause.diag.table_name]
+    return ", ".join(fact for fact in facts if fact)[:120]
 
 
 def code_of(error: BaseException) -> str:

@@ -8,17 +8,16 @@ from psycopg2 import sql
 from stores.crash import crash_here
 from stores.models import Company, RunStep
 from stores.pipeline import journal
-from stores.pipeline.accounts import open_accounts, refuse_account, retry_exhausted
+from stores.pipeline.accounts import open_accounts, retry_exhausted
 from stores.pipeline.balance import count_balance
 from stores.pipeline.bulk import (
     by_index,
     fetch_one,
     in_chunks,
-    lock_until_commit,
     names,
     run_sql,
 )
-from stores.pipeline.edits import apply_named, claim_named
+from stores.pipeline.edits import apply_named
 from stores.pipeline.kinds import KINDS, Kind
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
@@ -63,13 +62,10 @@ def open_all(step: RunStep, company: Company) -> None:
     """Give each staged customer of the company its account, in the order of the GUIDs."""
     beyond: UUID | None = None
 
-    def open_some(limit: int) -> bool:
+    def open_some() -> bool:
         nonlocal beyond
         with step.chunk():
-            if limit:
-                opened = open_accounts(step, company, beyond=beyond, limit=limit)
-            else:
-                opened = refuse_account(company, beyond=beyond)
+            opened = open_accounts(step, company, beyond=beyond)
             step.add(converted=opened.converted, failed=opened.failed)
             crash_here("convert:before_commit")
         crash_here("convert:after_commit")
@@ -98,35 +94,16 @@ def tell_the_planner() -> None:
             run_sql(sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), names(FOUND_BY)))
 
 
-def apply_edits(step: RunStep, company: Company, kind: Kind, limit: int) -> bool:
+def apply_edits(step: RunStep, company: Company, kind: Kind) -> bool:
     """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
 
-    An edit that knows only the GUID lands on the account the GUID became. Without a limit the next
-    event is set aside.
+    An edit that knows only the GUID lands on the account the GUID became.
     """
     with step.chunk(), by_index():
-        if limit:
-            claimed = apply_named(step, company, kind, limit=limit)
-        else:
-            claimed = refuse_named(company, kind)
-            step.add(failed=claimed)
+        claimed = apply_named(step, company, kind)
         crash_here("convert:before_edits_commit")
     crash_here("convert:after_edits_commit")
     return claimed > 0
-
-
-def refuse_named(company: Company, kind: Kind) -> int:
-    """Fail the next event that names a known customer: the database refuses what comes of it."""
-    lock_until_commit(f"accounts:{company.pk}")
-    claim_named(company, kind, limit=1)
-    refused = run_sql(
-        sql.SQL(
-            """UPDATE {event} s SET status = 'failed', reason = 'refused', field = NULL
-                 FROM claimed c WHERE s.event_id = c.event_id"""
-        ).format(event=sql.Identifier(kind.event))
-    )
-    run_sql("DROP TABLE claimed")
-    return refused
 
 
 def supersede_quarantined(company: Company, kind: Kind) -> int:

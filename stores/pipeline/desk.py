@@ -18,7 +18,7 @@ from stores.models.conflict import Choice
 from stores.models.customer import AccountState
 from stores.models.staging import Event, Operation, StagingStatus
 from stores.pipeline.bulk import PASSING, code_of, lock_until_commit, run_sql
-from stores.pipeline.edits import apply_named
+from stores.pipeline.edits import apply_named, apply_together
 from stores.pipeline.hq_events import EventRefused, make_event
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, ATTRIBUTE, CONTACT, CUSTOMER, KINDS, Kind
 from stores.pipeline.refold import INHERITED
@@ -73,7 +73,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
         for kind in KINDS:
             mine = [event for event, edit in zip(made, edits, strict=True) if edit.kind is kind]
             if mine:
-                apply_named(RunStep(), customer.company, kind, only=mine)
+                apply_together(RunStep(), customer.company, kind, only=mine)
     return made
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.models import Company, RunStep
-from stores.pipeline.bulk import CUSTOMERS, fetch_one, lock_until_commit, run_sql
+from stores.pipeline.bulk import CUSTOMERS, by_halves, fetch, fetch_one, lock_until_commit, run_sql
 from stores.pipeline.contend import record_conflicts
 from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
 from stores.pipeline.kinds import CUSTOMER, Kind
@@ -27,6 +27,50 @@ def apply_named(
     """Apply pending events that name a known customer, or of these only some. Returns events.
 
     Effects: customers or children, what channels are owed, staging; in the caller's transaction.
+    An event of which the database refuses what comes of it becomes failed.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+
+    def apply_some(events: Sequence[UUID] | None) -> int:
+        with step.counted():
+            some = only if events is None else events
+            return apply_together(step, company, kind, only=some, limit=limit)
+
+    def events() -> list[UUID]:
+        claim_named(company, kind, only, limit=limit)
+        found = [event for (event,) in fetch("SELECT event_id FROM claimed")]
+        run_sql("DROP TABLE claimed")
+        return found
+
+    done, refused = by_halves(apply_some, events)
+    if refused:
+        fail_refused(kind, list(refused))
+        step.add(failed=len(refused))
+    return sum(done) + len(refused)
+
+
+def fail_refused(kind: Kind, events: Sequence[UUID]) -> None:
+    """Fail events of which the database refuses what comes of them."""
+    run_sql(
+        sql.SQL(
+            """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
+                WHERE event_id = ANY(%s::uuid[]) AND status = 'pending'"""
+        ).format(event=sql.Identifier(kind.event)),
+        [[str(event) for event in events]],
+    )
+
+
+def apply_together(
+    step: RunStep,
+    company: Company,
+    kind: Kind,
+    *,
+    only: Sequence[UUID] | None = None,
+    limit: int = CUSTOMERS,
+) -> int:
+    """Apply pending events that name a known customer, all or none. Returns events.
+
+    Effects: those of apply_named. Errors: the database's own.
     """
     lock_until_commit(f"accounts:{company.pk}")
     claimed = claim_named(company, kind, only, limit=limit)

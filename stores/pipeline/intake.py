@@ -6,13 +6,22 @@ same rules. Table broken names rows of incoming that cannot be used.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
 from stores.models import Channel, ChannelDatabase
-from stores.pipeline.bulk import by_index, cause_of, fetch, fetch_one, is_about_data, names, run_sql
+from stores.pipeline.bulk import (
+    by_halves,
+    by_index,
+    fetch,
+    fetch_one,
+    is_about_data,
+    names,
+    run_sql,
+)
 from stores.pipeline.days import EARLIEST
 from stores.pipeline.kinds import CUSTOMER, Kind
 from stores.pipeline.rules import first_broken, parameters, rules_for
@@ -214,38 +223,21 @@ def insert_staged(arrival: Arrival, kind: Kind) -> tuple[int, dict[int, str]]:
 
     Should the database refuse one for a reason that no rule foresees, it is found by halving.
     """
-    refused: dict[int, str] = {}
     # To look for known rows costs half as much again as to insert, and mostly there are none.
-    for known in ("", KNOWN):
-        try:
-            with transaction.atomic():
-                return insert(arrival, kind, known), refused
-        except DatabaseError as error:
-            if not is_about_data(error):
-                raise
-    counters = [
-        counter for (counter,) in fetch("SELECT replication_counter FROM incoming ORDER BY 1")
-    ]
-    return insert_by_halves(arrival, kind, counters, refused), refused
+    try:
+        with transaction.atomic():
+            return insert(arrival, kind, ""), {}
+    except DatabaseError as error:
+        if not is_about_data(error):
+            raise
+    staged, refused = by_halves(partial(insert, arrival, kind, KNOWN), fetch_counters)
+    return sum(staged), refused
 
 
-def insert_by_halves(
-    arrival: Arrival, kind: Kind, counters: Sequence[int], refused: dict[int, str]
-) -> int:
-    """Stage the rows with these counters, of which at least one is refused, and note those."""
-    half, staged = len(counters) // 2, 0
-    for part in (counters[:half], counters[half:]):
-        try:
-            with transaction.atomic():
-                staged += insert(arrival, kind, KNOWN, part)
-        except DatabaseError as error:
-            if not is_about_data(error):
-                raise
-            if len(part) > 1:
-                staged += insert_by_halves(arrival, kind, part, refused)
-            else:
-                refused[part[0]] = diagnosis(error)
-    return staged
+def fetch_counters() -> list[int]:
+    """The counters of the rows of incoming."""
+    found = fetch("SELECT replication_counter FROM incoming ORDER BY 1")
+    return [counter for (counter,) in found]
 
 
 def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | None = None) -> int:
@@ -278,13 +270,6 @@ def origin_of(arrival: Arrival) -> dict[str, Any]:
         "generation": arrival.generation,
         "session": str(arrival.session.pk) if arrival.session else None,
     }
-
-
-def diagnosis(error: BaseException) -> str:
-    """What a database said of a row it refused, without its text, which may quote the row."""
-    cause = cause_of(error)
-    facts = [f"SQLSTATE {cause.pgcode}", cause.diag.constraint_name, cause.diag.table_name]
-    return ", ".join(fact for fact in facts if fact)[:120]
 
 
 def name_refused(refused: dict[int, str]) -> int:

@@ -22,9 +22,9 @@ from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
-from stores.pipeline.bulk import EVENTS, copy_in, is_about_data
+from stores.pipeline.bulk import EVENTS, copy_in, diagnosis, is_about_data
 from stores.pipeline.fence import Entered, enter
-from stores.pipeline.intake import Taken, diagnosis, make_incoming, take_in
+from stores.pipeline.intake import Taken, make_incoming, take_in
 from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.set_aside import Arrival, keep_unreadable
 

@@ -29,6 +29,15 @@ def die() -> None:
     raise Died
 
 
+def hear_signals() -> None:
+    """Before a process of ours begins: whoever runs the tests may ignore a signal that they send.
+
+    Under nohup that is SIGHUP, in a shell's background SIGINT too; a child would ignore them too.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def environment(*, hq: str = "") -> dict[str, str]:
     """What a process of its own needs to find the servers and the database of this test.
 
@@ -75,6 +84,7 @@ def running(*words: str) -> Iterator["subprocess.Popen[str]"]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_signals,
     )
     with process:
         try:

@@ -19,6 +19,7 @@ import redis
 
 from portal.embedded import Unavailable, postgres, processes, servers, valkey
 from portal.embedded.paths import Paths
+from tests.processes import hear_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 USERS = ("viewer", "operator", "manager", "auditor", "administrator")
@@ -306,7 +307,7 @@ class Supervised:
     def start(self) -> "subprocess.Popen[str]":
         words = [sys.executable, "-c", SUPERVISED, str(self.paths.data_dir), str(self.port)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(words, cwd=ROOT, text=True, **pipes)
+        return subprocess.Popen(words, cwd=ROOT, text=True, preexec_fn=hear_signals, **pipes)
 
     def child(self, name: str) -> int | None:
         return processes.pid_in(
@@ -507,7 +508,9 @@ def running_demo(data_dir: Path, port: int) -> "Iterator[tuple[str, subprocess.P
     words = [sys.executable, str(ROOT / "manage.py"), "demo", "--port", str(port)]
     words += ["--workers", "1", "--customers", "10"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    demo = subprocess.Popen(words, env=environment(data_dir), text=True, **pipes)
+    demo = subprocess.Popen(
+        words, env=environment(data_dir), text=True, preexec_fn=hear_signals, **pipes
+    )
     try:
         yield read_until(demo, "Ctrl-C stops everything"), demo
     finally:

@@ -6,7 +6,7 @@ here first, so that no document goes on under a temporary identity.
 
 from stores.models import Company, RunStep
 from stores.pipeline.accounts import open_accounts
-from stores.pipeline.bulk import fetch, run_sql
+from stores.pipeline.bulk import by_index, fetch, run_sql
 from stores.pipeline.edits import apply_named
 from stores.pipeline.kinds import ADDRESS
 
@@ -80,11 +80,26 @@ def write_buyers() -> None:
     )
 
 
+def name_guests() -> None:
+    """Have the orders at hand that name nobody be the channel's default customer's.
+
+    An order that failed on a default customer gets the one that was chosen since.
+    """
+    run_sql(
+        """UPDATE retail_transaction t SET customer_id = h.default_customer_id
+             FROM sale, channel h
+            WHERE t.id = sale.id AND h.id = t.channel_id
+              AND t.async_account IS NULL AND t.account_number IS NULL
+              AND t.customer_id IS DISTINCT FROM h.default_customer_id"""
+    )
+
+
 def find_missing() -> None:
     """Table missing: what each sale at hand lacks, and whether that may still come by itself.
 
     A customer or address that is quarantined or failed is told with that row's own reason; one that
-    has not arrived is waited for.
+    has not arrived is waited for. An address that was removed meanwhile is there: an order goes
+    where it was to go when it was written.
     """
     run_sql("DROP TABLE IF EXISTS pg_temp.missing")
     run_sql(
@@ -113,6 +128,9 @@ def find_missing() -> None:
                WHERE t.customer_id IS NULL
                  AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL)
               UNION ALL
+              SELECT 'customer', 'default_customer_missing', 'customer', true, 4
+               WHERE t.customer_id IS NULL
+              UNION ALL
               SELECT 'address', 'address_of_another', 'delivery_address_id', false, 5
                 FROM customer_address a
                WHERE a.address_id = t.delivery_address_id AND a.customer_id <> t.customer_id
@@ -130,20 +148,35 @@ def find_missing() -> None:
               SELECT 'address', 'address_missing', 'delivery_address_id', true, 8
                WHERE t.delivery_address_id IS NOT NULL
                  AND NOT EXISTS (SELECT FROM customer_address a
-                                  WHERE a.address_id = t.delivery_address_id AND a.is_active)
+                                  WHERE a.address_id = t.delivery_address_id)
               ORDER BY place LIMIT 1) why"""
     )
 
 
 def name_addresses(step: RunStep, company: Company) -> None:
-    """Apply what waits in staging for the delivery addresses of the sales at hand.
+    """Apply the addresses that wait in staging and belong to the sales at hand.
 
-    Effects: addresses and their staging, in the caller's transaction.
+    They are those that the sales go to, and all of the customers they name: no document is posted
+    beside an address that HQ holds and has not applied. Effects: addresses and their staging, in
+    the caller's transaction.
     """
-    waiting = fetch(
-        """SELECT s.event_id FROM sale JOIN retail_transaction t USING (id)
-             JOIN async_address s ON s.address_id = t.delivery_address_id
-            WHERE s.company_id = t.company_id AND s.status = 'pending'"""
-    )
-    if waiting:
-        apply_named(step, company, ADDRESS, only=[event_id for (event_id,) in waiting])
+    with by_index():
+        waiting = fetch(
+            """WITH named AS MATERIALIZED (
+                 SELECT DISTINCT t.delivery_address_id, t.async_account, t.account_number
+                   FROM sale JOIN retail_transaction t USING (id)
+                  WHERE t.delivery_address_id IS NOT NULL OR t.async_account IS NOT NULL
+                     OR t.account_number IS NOT NULL)
+               SELECT s.event_id FROM named n JOIN async_address s USING (async_account)
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                UNION
+               SELECT s.event_id FROM named n JOIN async_address s USING (account_number)
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                UNION
+               SELECT s.event_id FROM named n
+                 JOIN async_address s ON s.address_id = n.delivery_address_id
+                WHERE s.company_id = %(company)s AND s.status = 'pending'""",
+            {"company": company.pk},
+        )
+        if waiting:
+            apply_named(step, company, ADDRESS, only=[event_id for (event_id,) in waiting])

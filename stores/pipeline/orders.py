@@ -6,9 +6,16 @@ not there yet is waited for and named; what is wrong fails alone. Source: domain
 
 from stores.crash import crash_here
 from stores.models import Channel, OrderSequence, RunStep
+from stores.models.run import StartedBy
 from stores.pipeline import journal
 from stores.pipeline.bulk import SALES, fetch_one, run_sql, take_numbers
-from stores.pipeline.buyers import claim_sales, find_missing, name_addresses, name_buyers
+from stores.pipeline.buyers import (
+    claim_sales,
+    find_missing,
+    name_addresses,
+    name_buyers,
+    name_guests,
+)
 from stores.pipeline.validate import check_sales
 
 
@@ -28,7 +35,6 @@ def synchronize_orders(step: RunStep) -> None:
             claimed = claim_sales(
                 """t.channel_id = %(channel)s AND t.id > %(beyond)s
                    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
-                   AND t.order_status <> 'editing'
                    AND (%(order)s = '' OR t.confirmation_number = %(order)s)""",
                 {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
                 limit=SALES,
@@ -51,9 +57,10 @@ def order_claimed(step: RunStep, channel: Channel) -> int:
     """
     converted = name_buyers(step, channel.company)
     name_addresses(step, channel.company)
+    name_guests()
     check_sales()
     find_missing()
-    explain()
+    explain(is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
     posted = create_orders(step, channel)
     waiting, failed = fetch_one(
         """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
@@ -64,24 +71,30 @@ def order_claimed(step: RunStep, channel: Channel) -> int:
     return converted
 
 
-def explain() -> None:
+def explain(*, is_scheduled: bool) -> None:
     """Status and reason of every order at hand that cannot be made now.
 
-    Waiting is not failing: what has not arrived leaves the status at none and draws no attempt.
+    Waiting is not failing: what has not arrived leaves the status at none and draws no attempt. Nor
+    does a scheduled run that finds what the last one found: nobody has tried anything since.
     """
     run_sql(
         """UPDATE retail_transaction t
-              SET order_status = CASE WHEN why.waits THEN 'none' ELSE 'failed' END,
-                  order_attempts = t.order_attempts + CASE WHEN why.waits THEN 0 ELSE 1 END,
+              SET order_status = why.status,
+                  order_attempts = t.order_attempts + (why.status = 'failed')::integer,
                   order_reason = why.reason, order_field = why.field, order_tried_at = now()
              FROM (SELECT o.id, coalesce(m.reason, e.rule) AS reason,
-                          coalesce(m.field, e.field) AS field, coalesce(m.waits, false) AS waits
+                          coalesce(m.field, e.field) AS field,
+                          CASE WHEN m.waits THEN 'none' ELSE 'failed' END AS status
                      FROM sale JOIN retail_transaction o USING (id)
                      LEFT JOIN missing m USING (id)
                      LEFT JOIN LATERAL (
                           SELECT rule, field FROM transaction_error WHERE transaction_id = o.id
                            ORDER BY id LIMIT 1) e ON true) why
-            WHERE t.id = why.id AND why.reason IS NOT NULL"""
+            WHERE t.id = why.id AND why.reason IS NOT NULL
+              AND (NOT %(is_scheduled)s
+                   OR (t.order_status, t.order_reason, t.order_field)
+                      IS DISTINCT FROM (why.status, why.reason, why.field))""",
+        {"is_scheduled": is_scheduled},
     )
 
 

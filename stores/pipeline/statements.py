@@ -109,8 +109,10 @@ def open_statements(step: RunStep, channel: Channel) -> None:
             )
             note(step, taking, "Started.")
         elif taking.state != StatementState.STARTED:
-            Statement.objects.filter(pk=taking.pk).update(state=StatementState.STARTED)
-            note(step, taking, "Started again: more sales of the day have come.")
+            # Posting may have taken it since: then it is too late, and a supplementary one follows.
+            as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
+            if as_read.update(state=StatementState.STARTED):
+                note(step, taking, "Started again: more sales of the day have come.")
 
 
 def advance(step: RunStep, statement: Statement, *, until: StatementState) -> bool:

@@ -140,7 +140,9 @@ REASONS = {
         "mend_transaction",
         "Tell somebody who may open the period or correct the date.",
     ),
-    "business_date_far": Reason("{field}: too far from the day it arrived.", *CORRECT_SALE),
+    "business_date_far": Reason(
+        "{field}: too far from the day it arrived, and from today.", *CORRECT_SALE
+    ),
     "not_rounded": Reason("{field}: more places than the currency's smallest unit.", *CORRECT_SALE),
     "discount_differs": Reason("{field}: not the sum of its lines.", *CORRECT_SALE),
     "net_differs": Reason("{field}: not the sum of its lines.", *CORRECT_SALE),

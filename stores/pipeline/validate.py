@@ -131,10 +131,10 @@ SALE_RULES = (*HEADER, *LINES, *PAYMENTS)
 
 
 def validate_transactions(step: RunStep) -> None:
-    """Validate the channel's open sales, oldest first, after customers and addresses were converted.
+    """Validate the channel's open sales, oldest first, once what they name was converted.
 
-    Effects: accounts, addresses, the sales' customers, validation status, time and errors; a chunk a
-    transaction. Sales in error are tried again, because what they lacked may have come.
+    Effects: accounts, addresses, the sales' customers, validation status, time and errors; a chunk
+    a transaction. Sales in error are tried again, because what they lacked may have come.
     """
     channel = step.its_channel
     beyond = 0

@@ -302,7 +302,7 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 
     waiting.refresh_from_db()
     assert waiting.status == "failed"
-    assert waiting.message == "Refused: ann may not run jobs any more."
+    assert waiting.message == "Refused: ann may not start this any more."
     assert not AsyncCustomer.objects.exists()
 
 

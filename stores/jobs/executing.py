@@ -37,7 +37,7 @@ from stores.jobs.recording import (
 from stores.jobs.visiting import note_visits
 from stores.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
 from stores.models import JobRun, RunStep
-from stores.models.run import RUN_JOB, SIGNALS, RunCancelled, RunLost, RunStatus, StepFailed
+from stores.models.run import SIGNALS, RunCancelled, RunLost, RunStatus, StepFailed
 from stores.models.step import StepGivenBack
 from stores.pipeline import JOBS, Step
 from stores.pipeline.bulk import patiently
@@ -84,11 +84,11 @@ def begin(run_id: UUID, worker: str) -> JobRun | None:
 
 
 def why_refused(run: JobRun) -> str:
-    """The sentence for a run whose starter has lost the right to it while it waited, or nothing."""
+    """The sentence for a run whose starter may not start it any more, or nothing."""
     user = run.requested_by
-    if user is None or (user.is_active and (not run.needs_right or user.has_perm(RUN_JOB))):
+    if user is None or user.has_perms(JOBS[run.job].rights):
         return ""
-    return f"Refused: {user.get_username()} may not run jobs any more."
+    return f"Refused: {user.get_username()} may not start this any more."
 
 
 def begun_elsewhere(run_id: UUID) -> JobRun | None:

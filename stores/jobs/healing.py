@@ -66,7 +66,6 @@ def succeed(run: JobRun) -> JobRun | None:
             order_number=run.order_number,
             started_by=run.started_by,
             requested_by=run.requested_by,
-            needs_right=run.needs_right,
             attempt=run.attempt + 1,
             successor_of=run,
         )

@@ -13,7 +13,7 @@ from stores.jobs.healing import bury
 from stores.jobs.planning import ring_on_commit
 from stores.locks import is_alive
 from stores.models import JobRun
-from stores.models.run import RUN_JOB, RunStatus, StartedBy
+from stores.models.run import RunStatus, StartedBy
 from stores.pipeline import Job
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
@@ -52,7 +52,6 @@ def start(
         "order_number": order_number,
         "started_by": started_by,
         "requested_by": user,
-        "needs_right": bool(user) and user.has_perm(RUN_JOB),
     }
     lost: JobRun | None = None
     while True:

@@ -132,6 +132,7 @@ class Customer(CustomerColumns, LatestEvent):
             # Uploads ask for these, and mostly there are none.
             models.Index(fields=["company"], condition=Q(state="erased"), name="customer_erased"),
         ]
+        permissions = [("export", "Can have lists as CSV")]
 
     def __str__(self) -> str:
         return self.account_number

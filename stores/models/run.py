@@ -47,7 +47,6 @@ class StartedBy(models.TextChoices):
     SCHEDULE = "schedule", "Schedule"
 
 
-RUN_JOB = "stores.run_job"
 # What a schedule starts again moments after it ended.
 AGAIN_AND_AGAIN = ("pipeline", "P-0001", "1010")
 # What Ctrl-C and SIGTERM raise.
@@ -153,8 +152,6 @@ class JobRun(Outcome):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
-    # Whoever asked for it had the right to; it is looked at again when the run begins.
-    needs_right = models.BooleanField(db_default=False)
     attempt = models.PositiveIntegerField(default=1)
     successor_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="successors")
     # Whoever leads it; others may help.
@@ -196,7 +193,7 @@ class JobRun(Outcome):
             # The latest run of each job, however long ago.
             models.Index(fields=["job", "created_at", "id"], name="job_run_newest_of_job"),
         ]
-        permissions = [("run_job", "Can run jobs")]
+        permissions = [("run_job", "Can run jobs"), ("control_job", "Can cancel runs")]
 
     def __str__(self) -> str:
         return f"{self.job} {self.short_id}"

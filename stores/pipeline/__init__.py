@@ -30,7 +30,7 @@ class Step:
     its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
     that overlaps may be begun while the last of the step before it are still going on. One that
     `takes_date` looks at a single business date where its run names one, and one that `takes_order`
-    at a single customer order.
+    at a single customer order. Whoever starts it on a page needs the `right`.
     """
 
     word: str
@@ -39,6 +39,7 @@ class Step:
     overlaps: bool = False
     takes_date: bool = False
     takes_order: bool = False
+    right: str = "stores.run_job"
 
     def do(self, rows: list[RunStep]) -> None:
         """Do it in the places of these rows; more than one only per group."""
@@ -65,6 +66,11 @@ class Job:
         return all(step.per == "run" for step in self.steps)
 
     @property
+    def rights(self) -> tuple[str, ...]:
+        """The permissions that a user needs to start it: those of all its steps."""
+        return tuple(dict.fromkeys(step.right for step in self.steps))
+
+    @property
     def takes_date(self) -> bool:
         """Whether it can be limited to the sales of one business date."""
         return any(step.takes_date for step in self.steps)
@@ -82,8 +88,14 @@ RECONCILE = Step("reconcile", compare_channel, per="database")
 REPAIR = Step("repair", repair_channel, per="database")
 ORDERS = Step("orders", synchronize_orders, per="channel", takes_order=True)
 VALIDATE = Step("validate", validate_transactions, per="channel", takes_date=True)
-CALCULATE = Step("calculate", calculate_statements, per="channel", takes_date=True)
-POST = Step("post", post_statements, per="channel", takes_date=True)
+CALCULATE = Step(
+    "calculate",
+    calculate_statements,
+    per="channel",
+    takes_date=True,
+    right="stores.calc_statement",
+)
+POST = Step("post", post_statements, per="channel", takes_date=True, right="stores.post_statement")
 VERIFY = Step("verify", check_promises, per="run")
 
 JOBS = {

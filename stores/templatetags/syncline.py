@@ -18,6 +18,8 @@ from stores.models import DayBalance
 from stores.models.column import label
 from stores.models.reason import REASONS, explain
 from stores.models.run import COLOURS
+from stores.pipeline import JOBS, Job
+from stores.roles import who_may
 from stores.tables import NOTHING
 from stores.tables import name_of as name_of_record
 
@@ -371,6 +373,18 @@ def order_look(state: str) -> str:
 def reason_words(code: str, field: str = "") -> str:
     """The sentence for a reason and the field it is about."""
     return explain(code, label(field) if field else "")
+
+
+@register.filter
+def may_start(user: Any, code: str) -> bool:
+    """Whether the user may start the job of this code."""
+    return bool(user.has_perms(JOBS[code].rights))
+
+
+@register.filter
+def who_may_start(job: Job) -> str:
+    """The groups whose users may start a job, in a sentence."""
+    return f"Your user may not start it. {who_may(*job.rights)}"
 
 
 @register.simple_tag(takes_context=True)

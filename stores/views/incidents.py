@@ -3,7 +3,6 @@
 import json
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
 from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -15,6 +14,9 @@ from stores.models.incident import IncidentKind
 from stores.tables import IncidentTable
 from stores.views import Request
 from stores.views.lists import respond
+from stores.views.rights import needs
+
+may_close = needs("stores.release_fence", "Your user may not close incidents.")
 
 SETTLED_BY_COMMAND = {
     IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
@@ -54,7 +56,7 @@ def incident_detail(request: Request, number: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("stores.release_fence", raise_exception=True)
+@may_close
 def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
     incident = get_object_or_404(Incident, pk=number)

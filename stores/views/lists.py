@@ -14,6 +14,7 @@ from stores.filters import ListFilter
 from stores.tables import ListTable
 from stores.views import Request
 from stores.views.paging import Pager
+from stores.views.rights import demand
 
 
 def respond(
@@ -31,7 +32,7 @@ def respond(
     table.paginator = Pager(table, request.GET)
     if request.GET.get("_export") == "csv":
         rows = table.paginator.every_row()
-        return as_csv(table, rows, filename=request.path.strip("/").replace("/", "-"))
+        return as_csv(request, table, rows, filename=request.path.strip("/").replace("/", "-"))
     table.page = table.paginator.page()
     context |= {"table": table, "filters": filters}
     response = render(request, "_list.html" if request.htmx else template, context)
@@ -46,8 +47,11 @@ class Echo:
         return line
 
 
-def as_csv(table: ListTable, rows: Iterable[Any], filename: str) -> HttpResponseBase:
-    """Rows of a list, sent while they are read."""
+def as_csv(
+    request: Request, table: ListTable, rows: Iterable[Any], filename: str
+) -> HttpResponseBase:
+    """Rows of a list, sent while they are read, to those who may have them."""
+    demand(request, "Your user may not have lists as CSV.", "stores.export")
     writer = csv.writer(Echo())
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")

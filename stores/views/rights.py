@@ -1,4 +1,4 @@
-"""Rights that a page asks for, refused in a sentence."""
+"""Rights that a page asks for, refused in a sentence that names who has them."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 
+from stores.roles import who_may
 from stores.views import Request
 
 View = Callable[..., Any]
@@ -17,10 +18,18 @@ def needs(permission: str, sentence: str) -> Callable[[View], View]:
     def guarded(view: View) -> View:
         @wraps(view)
         def answer(request: Request, *args: Any, **kwargs: Any) -> Any:
-            if not request.user.has_perm(permission):
-                raise PermissionDenied(sentence)
+            demand(request, sentence, permission)
             return view(request, *args, **kwargs)
 
         return answer
 
     return guarded
+
+
+def demand(request: Request, sentence: str, *permissions: str) -> None:
+    """Go on only for users with all of the permissions.
+
+    Errors: PermissionDenied with the sentence and the groups whose users may.
+    """
+    if not request.user.has_perms(permissions):
+        raise PermissionDenied(f"{sentence} {who_may(*permissions)}")

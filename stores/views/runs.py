@@ -23,7 +23,9 @@ from stores.pipeline.days import EARLIEST, latest_day
 from stores.tables import RunTable
 from stores.views import Request
 from stores.views.lists import part_or_page, respond
+from stores.views.rights import demand, needs
 
+may_cancel = needs("stores.control_job", "Your user may not cancel runs.")
 # So long a run may wait before its page says why.
 PATIENCE = timedelta(seconds=5)
 
@@ -53,6 +55,8 @@ def run_list(request: Request) -> HttpResponseBase:
 @require_POST
 def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job for the workers, or lead to the run of it that is live already."""
+    if wanted := JOBS.get(request.POST.get("job", "")):
+        demand(request, f"Your user may not start {wanted.title}.", *wanted.rights)
     form = StartForm(request.POST)
     if not form.is_valid():
         messages.error(request, form.refusal)
@@ -111,6 +115,7 @@ def why_unheard(run: JobRun) -> str:
 
 
 @require_POST
+@may_cancel
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     """Ask a run to stop at its next chunk; what is committed stays."""
     run = get_object_or_404(JobRun, pk=pk)

@@ -1,8 +1,6 @@
 """Transactions, orders and statements, and the board that says whether a day can be posted."""
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
-from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Now
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -27,7 +25,11 @@ from stores.sale_forms import AlikeForm, MendForm, ScopeForm
 from stores.sale_tables import AggregateTable, OrderTable, StatementTable, TransactionTable
 from stores.views import Request
 from stores.views.lists import as_csv, respond
+from stores.views.rights import demand, needs
 
+NO_MENDING = "Your user may not correct transactions."
+may_mend = needs("stores.mend_transaction", NO_MENDING)
+may_release = needs("stores.release_hold", "Your user may not release orders on hold.")
 # Causes on the page, and transactions of one cause.
 MOST_CAUSES, MOST_SHOWN = 50, 100
 
@@ -78,7 +80,7 @@ def transaction_detail(request: Request, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("stores.mend_transaction", raise_exception=True)
+@may_mend
 def mend_transaction(request: Request, pk: int) -> HttpResponse:
     """Correct one document under a lease; it is validated again by the next run."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
@@ -101,7 +103,7 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("stores.mend_transaction", raise_exception=True)
+@may_mend
 def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     """Give a document back to the jobs without a change."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
@@ -141,8 +143,7 @@ def failed_alike(request: Request) -> HttpResponse:
     scope = ScopeForm(request.POST or request.GET)
     form = AlikeForm(cause, request.POST or None)
     if request.method == "POST":
-        if not request.user.has_perm("stores.mend_transaction"):
-            raise PermissionDenied("Your user may not correct transactions.")
+        demand(request, NO_MENDING, "stores.mend_transaction")
         if form.is_valid():
             done = mending.mend_alike(cause, scope.scope, request.user, form.reason, form.values)
             tell(request, done)
@@ -216,7 +217,7 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
 
 
 @require_POST
-@permission_required("stores.release_hold", raise_exception=True)
+@may_release
 def release_order(request: Request, pk: int) -> HttpResponseRedirect:
     """Lift the hold of an order that a person had mended."""
     order = get_object_or_404(SalesOrder, pk=pk)
@@ -243,7 +244,8 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
     only_failures = request.GET.get("show") == "failures"
     shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
     if request.GET.get("_export") == "csv":
-        return as_csv(AggregateTable(shown), shown.iterator(), filename=statement.number)
+        table = AggregateTable(shown)
+        return as_csv(request, table, shown.iterator(), filename=statement.number)
     context = {
         "statement": statement,
         "totals": statement.totals.all(),

@@ -8,11 +8,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from playwright.sync_api import Page
 
+from stores.roles import make_groups
 from stores.signin import sign_in_link
 
 
@@ -54,12 +55,17 @@ def site(hq) -> Iterator[str]:
 
 @pytest.fixture
 def link_for(hq, settings) -> Iterator[Callable[..., str]]:
-    """Makes a user with a sign-in link, wherever the test's own database is."""
+    """Makes a user with a sign-in link, in the group of that name if there is one.
+
+    Wherever the test's own database is.
+    """
     hq_settings = settings.DATABASES["default"]
     kept, hq_settings["HOST"] = hq_settings["HOST"], str(settings.EMBEDDED.sockets)
 
     def make(name: str, **rights: bool) -> str:
-        User.objects.create_user(name, **rights)
+        user = User.objects.create_user(name, **rights)
+        make_groups()
+        user.groups.add(*Group.objects.filter(name=name))
         return sign_in_link(name)
 
     yield make

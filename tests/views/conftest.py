@@ -17,8 +17,10 @@ from tests.make import make_customer, make_event, run
 
 @pytest.fixture
 def ann(hq) -> User:
-    """A user without any right of her own."""
-    return User.objects.create_user("ann")
+    """A user who may look, and have lists as CSV, like an auditor."""
+    ann = User.objects.create_user("ann")
+    ann.user_permissions.add(Permission.objects.get(codename="export"))
+    return ann
 
 
 @pytest.fixture
@@ -44,6 +46,16 @@ def clerk(hq) -> Client:
     user.user_permissions.add(Permission.objects.get(codename="mend_transaction"))
     client = Client()
     client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def starter(ann) -> Client:
+    """A client in which ann is signed in, who may also start and cancel every job."""
+    rights = ("run_job", "control_job", "calc_statement", "post_statement")
+    ann.user_permissions.add(*Permission.objects.filter(codename__in=rights))
+    client = Client()
+    client.force_login(ann)
     return client
 
 

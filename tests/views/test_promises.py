@@ -47,8 +47,8 @@ def test_a_broken_promise_names_its_rows_and_since_when(reader, checked):
     assert broken.broken_since == first < broken.checked_at
 
 
-def test_the_button_leaves_the_check_to_a_worker(reader, checked):
-    answer = reader.post("/runs/start/", {"job": "verify"})
+def test_the_button_leaves_the_check_to_a_worker(reader, starter, checked):
+    answer = starter.post("/runs/start/", {"job": "verify"})
 
     queued = JobRun.objects.newest_first()[0]
     assert answer["Location"] == queued.get_absolute_url()

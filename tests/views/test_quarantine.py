@@ -61,7 +61,7 @@ def test_each_role_does_what_it_may(user_of, aside, role, action, status):
 
     assert answer.status_code == status
     if status == 403:
-        assert "quarantined rows. An administrator can give it" in answer.content.decode()
+        assert "quarantined rows. The group" in answer.content.decode()
     is_done = status == 302 and action == "dismiss"
     assert set(Quarantine.objects.values_list("status", flat=True)) == {
         "dismissed" if is_done else "open"

@@ -18,8 +18,8 @@ def press(client, job="pipeline", **more):
     return client.post("/runs/start/", {"job": job, **more})
 
 
-def test_the_button_makes_one_run_and_rings_once(reader, ann, houston, newest_run):
-    answer = press(reader)
+def test_the_button_makes_one_run_and_rings_once(starter, ann, houston, newest_run):
+    answer = press(starter)
 
     started = newest_run()
     assert answer["Location"] == started.get_absolute_url()
@@ -27,16 +27,16 @@ def test_the_button_makes_one_run_and_rings_once(reader, ann, houston, newest_ru
     assert django_rq.get_queue("default").job_ids == [str(started.pk)]
 
 
-def test_a_second_press_leads_to_the_run_that_is_live(reader, houston, newest_run):
-    first, second = press(reader), press(reader)
+def test_a_second_press_leads_to_the_run_that_is_live(starter, houston, newest_run):
+    first, second = press(starter), press(starter)
 
     assert first["Location"] == second["Location"]
     assert JobRun.objects.count() == 1
-    assert b"already running" in reader.get(second["Location"]).content
+    assert b"already running" in starter.get(second["Location"]).content
 
 
-def test_the_run_of_a_channel_visits_that_channel_alone(reader, houston, popup, newest_run):
-    press(reader, channel="popup")
+def test_the_run_of_a_channel_visits_that_channel_alone(starter, houston, popup, newest_run):
+    press(starter, channel="popup")
 
     jobs.execute(str(newest_run().pk))
 
@@ -44,18 +44,18 @@ def test_the_run_of_a_channel_visits_that_channel_alone(reader, houston, popup, 
 
 
 @pytest.mark.parametrize("wrong", [{"job": "rm -rf"}, {"channel": "nowhere"}, {"job": ""}])
-def test_an_unknown_job_or_channel_starts_nothing(reader, houston, wrong):
-    answer = press(reader, **({"job": "pipeline"} | wrong))
+def test_an_unknown_job_or_channel_starts_nothing(starter, houston, wrong):
+    answer = press(starter, **({"job": "pipeline"} | wrong))
 
     assert answer["Location"] == "/jobs/"
     assert not JobRun.objects.exists()
 
 
-def test_a_job_is_started_for_one_business_date(reader, houston, newest_run):
-    answer = press(reader, "eod", channel="houston", date="2026-03-01")
+def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
+    answer = press(starter, "eod", channel="houston", date="2026-03-01")
 
     assert newest_run().business_date == date(2026, 3, 1)
-    assert "End of day started for 2026-03-01." in reader.get(answer["Location"]).content.decode()
+    assert "End of day started for 2026-03-01." in starter.get(answer["Location"]).content.decode()
 
 
 @pytest.mark.parametrize(
@@ -68,39 +68,39 @@ def test_a_job_is_started_for_one_business_date(reader, houston, newest_run):
     ],
 )
 def test_a_wrong_business_date_starts_nothing_and_is_told_in_a_sentence(
-    reader, houston, job, typed, told
+    starter, houston, job, typed, told
 ):
-    answer = press(reader, job, date=typed)
+    answer = press(starter, job, date=typed)
 
-    assert told in reader.get(answer["Location"]).content.decode()
+    assert told in starter.get(answer["Location"]).content.decode()
     assert not JobRun.objects.exists()
 
 
-def test_the_page_of_jobs_asks_for_a_date_where_a_job_takes_one(reader, houston):
-    page = reader.get("/jobs/").content.decode()
+def test_the_page_of_jobs_asks_for_a_date_where_a_job_takes_one(starter, houston):
+    page = starter.get("/jobs/").content.decode()
 
     dated = {job.code for job in JOBS.values() if f'id="date-{job.code}"' in page}
     assert dated == {"validate", "calculate-statements", "post-statements", "eod"}
     assert 'min="1900-01-02"' in page
 
 
-def test_one_order_is_synchronized_from_its_page(reader, houston, newest_run):
+def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
     for number in ("SO 1", "SO 2"):
         make_sale(houston, confirmation_number=number, **order)
     run("P-0001")
     sale = RetailTransaction.objects.get(confirmation_number="SO 1")
-    assert b"Synchronize order</button>" in reader.get(sale.get_absolute_url()).content
+    assert b"Synchronize order</button>" in starter.get(sale.get_absolute_url()).content
 
-    answer = press(reader, "sync-orders", channel="houston", order="SO 1")
+    answer = press(starter, "sync-orders", channel="houston", order="SO 1")
     jobs.execute(str(newest_run().pk))
 
-    page = reader.get(answer["Location"]).content.decode()
+    page = starter.get(answer["Location"]).content.decode()
     assert "Synchronize orders started for order SO 1." in page
     assert f'<a href="{sale.get_absolute_url()}">houston, order SO 1</a>' in page
     assert "run_job sync-orders --channel houston --order &#x27;SO 1&#x27;" in page
     assert [one.confirmation_number for one in SalesOrder.objects.all()] == ["SO 1"]
-    assert b"Synchronize order</button>" not in reader.get(sale.get_absolute_url()).content
+    assert b"Synchronize order</button>" not in starter.get(sale.get_absolute_url()).content
 
 
 @pytest.mark.parametrize(
@@ -110,96 +110,96 @@ def test_one_order_is_synchronized_from_its_page(reader, houston, newest_run):
         ("pipeline", "An order goes with Synchronize orders only."),
     ],
 )
-def test_an_order_that_is_not_there_or_not_meant_starts_nothing(reader, houston, job, told):
-    answer = press(reader, job, order="SO-1")
+def test_an_order_that_is_not_there_or_not_meant_starts_nothing(starter, houston, job, told):
+    answer = press(starter, job, order="SO-1")
 
-    assert told in reader.get(answer["Location"]).content.decode()
+    assert told in starter.get(answer["Location"]).content.decode()
     assert not JobRun.objects.exists()
 
 
-def test_looking_starts_nothing(reader, houston):
-    assert reader.get("/runs/start/").status_code == 405
+def test_looking_starts_nothing(starter, houston):
+    assert starter.get("/runs/start/").status_code == 405
     assert not JobRun.objects.exists()
 
 
-def test_a_form_from_elsewhere_starts_nothing(reader, houston):
-    reader.handler.enforce_csrf_checks = True
+def test_a_form_from_elsewhere_starts_nothing(starter, houston):
+    starter.handler.enforce_csrf_checks = True
 
-    assert press(reader).status_code == 403
+    assert press(starter).status_code == 403
     assert not JobRun.objects.exists()
 
 
-def test_a_live_run_asks_for_itself_again(reader, houston, newest_run):
-    press(reader)
+def test_a_live_run_asks_for_itself_again(starter, houston, newest_run):
+    press(starter)
 
-    part = reader.get(newest_run().get_absolute_url(), headers=HTMX).content.decode()
+    part = starter.get(newest_run().get_absolute_url(), headers=HTMX).content.decode()
 
     assert part.lstrip().startswith('<div id="progress"')
     assert 'hx-trigger="every 1s"' in part
     assert "Waits for a worker" in part
 
 
-def test_a_run_that_has_ended_is_not_asked_for_again(reader, houston):
+def test_a_run_that_has_ended_is_not_asked_for_again(starter, houston):
     make_customer(houston)
     path = f"/runs/{run('pipeline')['run']}/"
 
     for headers in ({}, HTMX):
-        page = reader.get(path, headers=headers).content.decode()
+        page = starter.get(path, headers=headers).content.decode()
         assert "hx-trigger" not in page
         assert "Succeeded" in page
         assert "Cancel" not in page
-    assert reader.get(path).context["counts"]["converted"] == 1
+    assert starter.get(path).context["counts"]["converted"] == 1
 
 
-def test_the_live_view_can_be_switched_off(reader, houston, newest_run):
-    press(reader)
+def test_the_live_view_can_be_switched_off(starter, houston, newest_run):
+    press(starter)
 
-    assert b"hx-trigger" not in reader.get(f"{newest_run().get_absolute_url()}?live=off").content
+    assert b"hx-trigger" not in starter.get(f"{newest_run().get_absolute_url()}?live=off").content
 
 
-def test_cancelling_ends_a_run_that_waits(reader, houston, newest_run):
-    press(reader)
+def test_cancelling_ends_a_run_that_waits(starter, houston, newest_run):
+    press(starter)
 
-    reader.post(f"{newest_run().get_absolute_url()}cancel/")
+    starter.post(f"{newest_run().get_absolute_url()}cancel/")
 
     assert newest_run().status == "cancelled"
 
 
-def test_cancelling_asks_a_running_run_to_stop(reader, houston, newest_run):
-    press(reader)
+def test_cancelling_asks_a_running_run_to_stop(starter, houston, newest_run):
+    press(starter)
     JobRun.objects.update(status="running", started_at=Now())
 
-    reader.post(f"{newest_run().get_absolute_url()}cancel/")
+    starter.post(f"{newest_run().get_absolute_url()}cancel/")
 
     assert newest_run().cancel_requested_at is not None
 
 
-def test_cancelling_a_run_that_has_ended_says_so(reader, houston):
+def test_cancelling_a_run_that_has_ended_says_so(starter, houston):
     path = f"/runs/{run('pipeline')['run']}/"
 
-    answer = reader.post(f"{path}cancel/", follow=True)
+    answer = starter.post(f"{path}cancel/", follow=True)
 
     assert b"has ended already" in answer.content
 
 
-def test_the_traceback_of_a_crash_is_folded(reader, houston):
+def test_the_traceback_of_a_crash_is_folded(starter, houston):
     path = f"/runs/{run('pipeline')['run']}/"
     JobRun.objects.update(status="failed", error="Traceback of it")
 
-    assert b"<summary>Technical detail</summary>" in reader.get(path).content
+    assert b"<summary>Technical detail</summary>" in starter.get(path).content
 
 
-def test_the_page_of_jobs_has_a_command_for_each(reader, houston):
-    page = reader.get("/jobs/").content.decode()
+def test_the_page_of_jobs_has_a_command_for_each(starter, houston):
+    page = starter.get("/jobs/").content.decode()
 
     for job in ("pipeline", "P-0001", "sync-customers", "1010"):
         assert f"python3 manage.py run_job {job}" in page
 
 
-def test_the_page_of_a_run_has_the_command_for_the_same(reader, houston):
+def test_the_page_of_a_run_has_the_command_for_the_same(starter, houston):
     found = run("eod", channels=["houston"], business_date=date(2026, 3, 1))["run"]
 
-    page = reader.get(f"/runs/{found}/").content.decode()
+    page = starter.get(f"/runs/{found}/").content.decode()
 
     assert "python3 manage.py run_job eod --channel houston --date 2026-03-01" in page
 

@@ -312,10 +312,10 @@ def test_no_page_tells_anybody_to_do_what_he_or_she_may_not(user_of, day, page, 
     make_sale(database, currency="usd")
     run("P-0001")
 
-    viewer, manager = (text_of(user_of(role).get(page)) for role in ("viewer", "manager"))
+    auditor, manager = (text_of(user_of(role).get(page)) for role in ("auditor", "manager"))
 
     assert (may in manager, may_not in manager) == (True, False)
-    assert (may in viewer, may_not in viewer) == (False, True)
+    assert (may in auditor, may_not in auditor) == (False, True)
 
 
 def text_of(answer):

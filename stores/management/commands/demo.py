@@ -224,7 +224,8 @@ def make_users() -> None:
 
     make_groups()
     for name in USERS:
-        rights = {"is_staff": True, "is_superuser": True} if name == USERS[-1] else {}
+        # The set-up pages are for staff.
+        rights = {"is_staff": name == "administrator"}
         user, created = User.objects.get_or_create(username=name, defaults=rights)
         if created:
             user.set_unusable_password()

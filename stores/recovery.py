@@ -5,7 +5,7 @@ from typing import Any
 from stores import jobs
 from stores.channeldb.errors import ChannelError
 from stores.locks import Locks
-from stores.models import ChannelDatabase, NumberSequence, RunStep
+from stores.models import Channel, ChannelDatabase, Company, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, journal
 from stores.pipeline.recover import Recovery, import_everything, release, reopen
@@ -44,15 +44,23 @@ def recover(*, dry_run: bool) -> dict[str, Any]:
 
 
 def lock_names() -> list[str]:
-    """What every step of every job would lock."""
-    steps = [
-        RunStep(step=word, database_id=pk)
-        for pk in ChannelDatabase.objects.values_list("pk", flat=True)
-        for word in ("upload", "download")
+    """What every step of every job would lock, wherever it works."""
+    channels = Channel.objects.values_list("pk", flat=True)
+    databases = ChannelDatabase.objects.values_list("pk", flat=True)
+    companies = Company.objects.values_list("pk", flat=True)
+    places: dict[str, list[dict[str, Any]]] = {
+        "database": [{"database_id": pk} for pk in databases],
+        "group": [{"database_id": pk} for pk in databases],
+        "channel": [{"channel_id": pk} for pk in channels],
+        "company": [{"company_id": pk} for pk in companies],
+        "run": [{}],
+    }
+    steps = {step.word: step for job in JOBS.values() for step in job.steps}
+    return [
+        RunStep(step=word, **place).lock_name
+        for word, step in steps.items()
+        for place in places[step.per]
     ]
-    companies = NumberSequence.objects.values_list("company_id", flat=True)
-    steps += [RunStep(step="convert", company_id=company) for company in companies]
-    return [step.lock_name for step in steps]
 
 
 def document(found: Recovery, outcome: str, message: str) -> dict[str, Any]:

@@ -4,10 +4,13 @@ import json
 
 import pytest
 
+from stores.jobs import planning
+from stores.locks import Locks
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
-from stores.pipeline import journal
+from stores.pipeline import JOBS, journal
 from stores.pipeline.verify import verify
+from stores.recovery import lock_names
 from tests.backups import HQBackup
 from tests.make import make_customer, make_event, query, run
 
@@ -185,10 +188,19 @@ def test_a_channel_that_is_away_stops_the_recovery(houston, popup, recover_hq):
         sqlite_path(popup).with_suffix(".away").rename(sqlite_path(popup))
 
 
-def test_while_a_job_runs_there_is_no_recovery(houston, recover_hq):
-    from stores.locks import Locks
-    from stores.recovery import lock_names
+def test_v16_a_recovery_keeps_every_step_of_every_job_away(houston, popup):
+    run("pipeline")
+    of_jobs = {
+        step.lock_name
+        for job in JOBS
+        for step in planning.plan(JobRun.objects.create(job=job, scope=job))
+    }
 
+    assert set(lock_names()) >= of_jobs
+    assert {name.split(":")[0] for name in of_jobs} >= {"orders", "validate", "calculate", "post"}
+
+
+def test_while_a_job_runs_there_is_no_recovery(houston, recover_hq):
     with Locks() as locks:
         assert locks.acquire(lock_names()[0])
         assert recover_hq(fails=True) == 75

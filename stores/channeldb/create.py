@@ -26,6 +26,7 @@ from stores.channeldb.fingerprint import broken_helpers
 from stores.channeldb.models import ChannelSetting
 from stores.channeldb.router import APP
 from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+from stores.channeldb.sqlite import NAMELESS
 
 # Two commands that migrate one channel at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x53594E43
@@ -158,13 +159,21 @@ def tell_company(alias: str, company: str) -> None:
 def renew_identity(alias: str) -> None:
     """Give a copied database an identity of its own, as if HQ had never seen it.
 
-    Effects: `exchange_state` of the open channel, committed at once.
+    What it holds as acknowledged stays the original's, by its id; a row without a usable one is
+    nobody's, and is sent again. Effects: `exchange_state` and such rows of the open channel.
     """
-    with connections[alias].cursor() as cursor:
+    wrapper = connections[alias]
+    with transaction.atomic(using=alias), wrapper.cursor() as cursor:
         cursor.execute(
             "UPDATE exchange_state SET database_id = %s, epoch = 0, nonce = %s, account_high = %s",
             [str(uuid4()), str(uuid4()), "{}"],
         )
+        # PostgreSQL has no other ids.
+        for table in EVENT_TABLES if wrapper.vendor == "sqlite" else ():
+            cursor.execute(
+                f"UPDATE {table.name} SET acknowledged_at = NULL"  # noqa: S608 - our own names
+                f" WHERE acknowledged_at IS NOT NULL AND {NAMELESS}"
+            )
 
 
 def grant_till_role(database: Database, role: str) -> None:

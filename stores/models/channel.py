@@ -178,6 +178,10 @@ class ChannelDatabase(models.Model):
     intended_epoch = models.BigIntegerField(null=True, editable=False)
     intended_nonce = models.UUIDField(null=True, editable=False)
     fenced_at = models.DateTimeField(null=True, editable=False)
+    # Which start of HQ's server was the last one since which the database was found as HQ knows it,
+    # and since which a visit failed; told apart by equality, whatever the clocks say.
+    recognised_start = models.DateTimeField(null=True, editable=False)
+    failed_start = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     last_visited_at = models.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=300, blank=True, editable=False)

@@ -9,6 +9,7 @@ class What(models.TextChoices):
     UNKNOWN = "unknown_at_hq", "acknowledged and unknown to headquarters"
     VANISHED = "gone_from_channel", "gone from the channel"
     CHANGED = "changed", "events with other content than headquarters holds"
+    STRAY = "without_header", "sales of which only lines or payments are there"
     FOREIGN = "foreign_account", "accounts that headquarters did not give"
     NOT_ARRIVED = "not_arrived", "customers that did not arrive"
 

@@ -22,6 +22,8 @@ class IncidentKind(models.TextChoices):
     CONTENT_CHANGED = "content_changed", "An event was changed after it was written"
     EVENT_TOO_LARGE = "event_too_large", "An event is too large to be fetched"
     EVENT_VANISHED = "event_vanished", "An event vanished at its source"
+    PARTS_ALONE = "parts_without_header", "Lines or payments without their sale"
+    POSTED_BEFORE = "posted_before", "Orders or invoices were issued that headquarters forgot"
     RUN_GIVEN_UP = "run_given_up", "A run was lost too often"
     MANY_QUARANTINED = "many_quarantined", "Channel sends many rows that cannot be used"
     MESSAGE_REFUSED = "message_refused", "The queue held a message that is no run"
@@ -37,6 +39,8 @@ BLOCKS_DATABASE = (
 )
 # While one of these is open, no account number is issued anywhere.
 BLOCKS_CONVERSION = (IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED)
+# While one of these is open, no sales order is made and nothing is posted anywhere.
+BLOCKS_POSTING = (*BLOCKS_CONVERSION, IncidentKind.POSTED_BEFORE)
 
 
 # What a person does about it; the manual is docs/recovery.md.
@@ -55,6 +59,11 @@ NEXT_STEPS = {
     "headquarters forgot.",
     IncidentKind.CONTENT_CHANGED: "Find out who changes events in the channel's database.",
     IncidentKind.EVENT_VANISHED: "Find out who removes events from the channel's database.",
+    IncidentKind.PARTS_ALONE: "Find out why the till wrote no header. Once it has, the sale is "
+    "fetched whole and this closes by itself.",
+    IncidentKind.POSTED_BEFORE: "The sales of these orders and invoices come again, under new "
+    "numbers. Cancel the old ones wherever they were exported to, or close their period, and close "
+    "this with what was done. Nothing is posted before.",
     IncidentKind.RUN_GIVEN_UP: "Look at the run's technical detail, and start the job again.",
     IncidentKind.MESSAGE_REFUSED: "Find out who else writes to the queue.",
 }
@@ -84,6 +93,10 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def stopping_conversion(self) -> Self:
         """Open ones for which no account number may be issued."""
         return self.open().filter(kind__in=BLOCKS_CONVERSION)
+
+    def stopping_posting(self) -> Self:
+        """Open ones for which no sales order may be made and nothing posted."""
+        return self.open().filter(kind__in=BLOCKS_POSTING)
 
     def report(
         self,

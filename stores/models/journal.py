@@ -14,6 +14,8 @@ class NumberJournal(models.Model):
     last_hash = models.CharField(max_length=16, blank=True)
     # Company -> the first number that is not in the file.
     following = models.JSONField(default=dict)
+    # Company -> "order" or "invoice" -> the highest number that is in the file.
+    heights = models.JSONField(default=dict)
     followed_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -19,9 +19,12 @@ from stores.channeldb.visit import visit
 from stores.models import ChannelDatabase, Headquarters, Incident
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import journal
-from stores.pipeline.bulk import EVENTS, batched, fetch, run_sql
+from stores.pipeline.bulk import EVENTS as ROWS
+from stores.pipeline.bulk import batched, fetch, run_sql
 from stores.pipeline.fence import Entered
-from stores.pipeline.kinds import CHILDREN, KINDS
+from stores.pipeline.kinds import CHILDREN
+from stores.pipeline.verify.copies import EVENTS
+from stores.pipeline.verify.intake import receipts
 from stores.pipeline.verify.reading import channels_read
 
 NAMED = 100
@@ -90,7 +93,7 @@ def reopen(found: Recovery) -> None:
         with visit(databases[database_id]) as channel:
             entered = Entered(channel, databases[database_id], transaction.atomic)
             for table, counters in tables.items():
-                for some in batched(counters, EVENTS):
+                for some in batched(counters, ROWS):
                     entered.reopen(table, some)
 
 
@@ -314,22 +317,10 @@ def take_pairs() -> None:
 
 
 def unknown_events() -> dict[int, dict[str, list[int]]]:
-    """Acknowledged events that HQ holds neither in staging nor in quarantine."""
+    """Acknowledged events that HQ holds neither as used nor as set aside."""
     found: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for kind in KINDS:
-        rows = fetch(
-            sql.SQL(
-                """SELECT v.database_id, v.replication_counter FROM {seen} v
-                     LEFT JOIN {event} s ON s.event_id = v.event_id
-                    WHERE v.acknowledged_at IS NOT NULL AND s.event_id IS NULL
-                      AND NOT EXISTS (SELECT FROM quarantine q
-                                       WHERE q.database_id = v.database_id AND q."table" = %s
-                                         AND q.row_key = v.replication_counter::text
-                                         AND q.event_id IS NOT DISTINCT FROM v.event_id)
-                    ORDER BY 1, 2"""
-            ).format(seen=sql.Identifier(f"seen_{kind.event}"), event=sql.Identifier(kind.event)),
-            [kind.event],
-        )
-        for database_id, counter in rows:
-            found[database_id][kind.event].append(counter)
+    for copy in EVENTS:
+        statement = receipts(copy, "v.database_id, v.replication_counter")
+        for database_id, counter in fetch(f"{statement} ORDER BY 1, 2"):
+            found[database_id][copy.source].append(counter)
     return found

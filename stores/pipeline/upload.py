@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from stores.channeldb import copydata
 from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import Events, Source, Unreadable
+from stores.channeldb.visit import Events, Unreadable
 from stores.crash import crash_here
 from stores.models import Incident, RunStep, UploadSession
 from stores.models.exchange import UploadStatus
@@ -26,15 +26,11 @@ from stores.pipeline.bulk import EVENTS, copy_in, diagnosis, is_about_data
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.intake import Taken, make_incoming, take_in
 from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.sent import SOURCES
 from stores.pipeline.set_aside import Arrival, keep_unreadable
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
 MANY = 1_000
-# Customers before the sales that name them.
-SOURCES = [
-    *(Source(kind.event, kind.sent, tuple(map(kind.type_of, kind.sent))) for kind in KINDS),
-    document_parts.SOURCE,
-]
 
 
 def upload_events(step: RunStep) -> None:

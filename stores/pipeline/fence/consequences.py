@@ -9,8 +9,9 @@ from stores.channeldb.visit import Contradiction, Pair, State, Visit
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
+from stores.pipeline.document_parts import HEADER, KEY
 from stores.pipeline.fence.judging import Known, as_json, judge, judge_stranger
-from stores.pipeline.kinds import KINDS
+from stores.pipeline.sent import EVENT_TABLES
 
 # How many event ids of each table an incident lists.
 LISTED = 100
@@ -112,28 +113,45 @@ def send_again(database: ChannelDatabase) -> None:
 
 
 def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
-    """Events that HQ holds of this database and the database no longer has, by table.
+    """Events that HQ holds of this database, used or set aside, and that it no longer has.
 
-    Shape: table -> count and the first ids. Where a till's owner removes old events they are
-    among them.
+    Shape: table -> count and the first ids; of sales also the numbers that their tills gave them,
+    which may be given again. Where a till's owner removes old events they are among them.
     """
     found = {}
-    for kind in KINDS:
-        data, is_binary = channel.event_ids(kind.event)
+    for table in EVENT_TABLES:
+        data, is_binary = channel.event_ids(table.event)
         run_sql("CREATE TEMP TABLE present (event_id uuid) ON COMMIT DROP")
         copy_in("present", ("event_id",), data, binary=is_binary)
         rows = fetch(
             sql.SQL(
-                """SELECT count(*) OVER (), event_id FROM {} s
-                    WHERE s.database_id = %s AND NOT EXISTS (
-                            SELECT FROM present p WHERE p.event_id = s.event_id)
-                    ORDER BY s.generation, s.replication_counter LIMIT %s"""
-            ).format(sql.Identifier(kind.event)),
-            [database.pk, LISTED],
+                """SELECT count(*) OVER (), held.event_id, held.number
+                     FROM (SELECT s.generation, s.replication_counter, s.event_id,
+                                  {number} AS number
+                             FROM {event} s WHERE s.database_id = %(database)s
+                           UNION ALL
+                           SELECT q.generation, q.row_key::bigint, q.event_id,
+                                  convert_from(q.raw, 'UTF8')::jsonb ->> {key}
+                             FROM quarantine q
+                            WHERE q.database_id = %(database)s AND q."table" = {name}
+                              AND q.event_id IS NOT NULL
+                              AND NOT EXISTS (SELECT FROM {event} s
+                                               WHERE s.event_id = q.event_id)) held
+                    WHERE NOT EXISTS (SELECT FROM present p WHERE p.event_id = held.event_id)
+                    ORDER BY held.generation, held.replication_counter LIMIT %(listed)s"""
+            ).format(
+                event=sql.Identifier(table.event),
+                name=sql.Literal(table.event),
+                key=sql.Literal(KEY),
+                number=sql.Identifier("s", KEY) if table is HEADER else sql.SQL("NULL"),
+            ),
+            {"database": database.pk, "listed": LISTED},
         )
         run_sql("DROP TABLE present")
         if rows:
-            found[kind.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+            found[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+        if rows and table is HEADER:
+            found[table.event]["numbers"] = [row[2] for row in rows]
     return found
 
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from stores.channeldb.schema import EVENT_TABLES
-from stores.pipeline.kinds import KINDS
+from stores.pipeline.document_parts import KEY
+from stores.pipeline.sent import EVENT_TABLES, PARTS_OF
+from stores.pipeline.set_aside import Sent
 
 # Events of one table of one channel whose content is compared, unless all are asked for.
 SAMPLE = 2_000
@@ -22,8 +23,8 @@ class Copy:
 
 EVENTS = [
     Copy(
-        f"seen_{table.name}",
-        table.name,
+        f"seen_{table.event}",
+        table.event,
         (
             ("event_id", "uuid"),
             ("replication_counter", "bigint"),
@@ -48,15 +49,25 @@ CUSTOMERS = Copy(
     ),
 )
 COPIES = (MAP, CUSTOMERS, *EVENTS)
-# The events themselves, of the tables that HQ stages; in the order of EVENTS.
-CONTENTS = [
-    Copy(
-        f"content_{kind.event}",
-        kind.event,
-        tuple((column, kind.type_of(column)) for column in kind.sent),
-    )
-    for kind in KINDS
-]
+
+
+def content_of(table: Sent) -> Copy:
+    """All that is sent of one table."""
+    columns = tuple((column, table.type_of(column)) for column in table.sent)
+    return Copy(f"content_{table.event}", table.event, columns)
+
+
+# The events themselves; in the order of EVENTS.
+CONTENTS = [content_of(table) for table in EVENT_TABLES]
+# What travels with them, by the table whose rows it belongs to.
+CONTENTS_OF_PARTS = {
+    event: [content_of(part) for part in parts] for event, parts in PARTS_OF.items()
+}
+
+
+def of_these(source: str, part: str) -> str:
+    """The condition for the rows that travel with the events of a sample."""
+    return f" WHERE {KEY} IN (SELECT {KEY} FROM {source}{part})" if part else ""  # noqa: S608
 
 
 def part_of(rows: int) -> str:

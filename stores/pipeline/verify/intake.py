@@ -5,9 +5,15 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from psycopg2 import sql
+
 from stores.models import Quarantine
+from stores.pipeline.bulk import Statement
+from stores.pipeline.document_parts import HEADER, KEY
+from stores.pipeline.documents import described
 from stores.pipeline.kinds import KINDS, Kind
-from stores.pipeline.verify.copies import EVENTS, Copy
+from stores.pipeline.sent import EVENT_TABLES
+from stores.pipeline.verify.copies import CONTENTS, CONTENTS_OF_PARTS, EVENTS, Copy
 from stores.pipeline.verify.judging import (
     GRACE,
     NAMED,
@@ -22,7 +28,7 @@ from stores.pipeline.verify.reading import Seen
 
 # The tables of events that HQ stages, and with the sales all that it takes over.
 STAGED = [kind.event for kind in KINDS]
-TAKEN = [*STAGED, "retail_transaction"]
+TAKEN = [table.event for table in EVENT_TABLES]
 # Channels may delete events this long after they were acknowledged (reliability 3.2).
 RETENTION = "interval '35 days'"
 
@@ -39,8 +45,7 @@ def no_false_receipts(seen: Seen) -> Check:
 
 # Acknowledged events of one table that HQ has in neither staging nor quarantine. A copied database
 # holds the receipts of its original, so an event with an id may have come from any.
-RECEIPTS = """SELECT c.label AS channel, '{source}' AS "table", v.event_id::text,
-                     v.replication_counter
+RECEIPTS = """SELECT {columns}
                 FROM {target} v JOIN seen_channel c USING (database_id)
                 LEFT JOIN {staged} s ON s.event_id = v.event_id
                WHERE s.event_id IS NULL AND v.acknowledged_at IS NOT NULL
@@ -54,7 +59,17 @@ RECEIPTS = """SELECT c.label AS channel, '{source}' AS "table", v.event_id::text
 
 def false_receipts(copy: Copy) -> list[dict[str, Any]]:
     """The first acknowledged events of one table that HQ has in neither staging nor quarantine."""
-    return found(RECEIPTS.format(target=copy.target, source=copy.source, staged=copy.source))
+    return found(receipts(copy, RECEIPT.format(source=copy.source)))
+
+
+def receipts(copy: Copy, columns: str) -> str:
+    """Query for the acknowledged events of one table that HQ does not have."""
+    return RECEIPTS.format(
+        columns=columns, target=copy.target, source=copy.source, staged=copy.source
+    )
+
+
+RECEIPT = """c.label AS channel, '{source}' AS "table", v.event_id::text, v.replication_counter"""
 
 
 # A later row of the table was acknowledged, and an upload has passed since: these were left.
@@ -75,9 +90,11 @@ PASSED_BY = """WITH passed AS (
 def nothing_stays_behind(seen: Seen) -> Check:
     return judged(
         "I8",
-        "Channels hold no event that an upload has passed by.",
+        "Channels hold no event that an upload has passed by, and no line or payment without its "
+        "header.",
         sum(count(copy.target) for copy in EVENTS),
         seen.unreachable,
+        seen.strays,
         *(
             found(PASSED_BY.format(target=copy.target, source=copy.source, grace=GRACE))
             for copy in EVENTS
@@ -254,15 +271,40 @@ def changed_events(kind: Kind) -> str:
                 WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({theirs})"""  # noqa: S608
 
 
-CHANGED = {kind.name: changed_events(kind) for kind in KINDS}
+def changed_documents() -> sql.Composable:
+    """Documents of which a channel has other contents than it sent, lines and payments included.
+
+    By the hash that HQ made on arrival: what people corrected since is no difference.
+    """
+    (content,) = (copy for copy in CONTENTS if copy.source == HEADER.event)
+    parts = CONTENTS_OF_PARTS[HEADER.event]
+    return sql.SQL(
+        """SELECT c.label AS channel, {name} AS "table", s.event_id::text,
+                  'content' AS columns
+             FROM ({described}) v JOIN seen_channel c USING (database_id)
+             JOIN {table} s USING (event_id, database_id)
+            WHERE s.content_hash <> v.content_hash"""
+    ).format(
+        name=sql.Literal(HEADER.event),
+        table=sql.Identifier(HEADER.event),
+        described=described(
+            content.target, *(part.target for part in parts), key=("database_id", KEY)
+        ),
+    )
+
+
+CHANGED: dict[str, Statement] = {
+    **{kind.event: changed_events(kind) for kind in KINDS},
+    HEADER.event: changed_documents(),
+}
 
 
 def events_never_change(seen: Seen) -> Check:
     what = "every event" if seen.full else "a sample of events that moves on every day"
     return judged(
         "I40",
-        f"Events never change: HQ staged them as their channel has them ({what}).",
-        sum(count(f"content_{kind.event}") for kind in KINDS),
+        f"Events never change: HQ took them over as their channel has them ({what}).",
+        sum(count(copy.target) for copy in CONTENTS),
         seen.unreachable,
-        *(found(CHANGED[kind.name]) for kind in KINDS),
+        *map(found, CHANGED.values()),
     )

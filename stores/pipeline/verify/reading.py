@@ -15,7 +15,16 @@ from stores.channeldb.connection import ChannelError, connect
 from stores.channeldb.limits import allow_time
 from stores.models import ChannelDatabase
 from stores.pipeline.bulk import names, run_sql
-from stores.pipeline.verify.copies import CONTENTS, COPIES, EVENTS, Copy, part_of
+from stores.pipeline.document_parts import HEADER, KEY, PARTS
+from stores.pipeline.verify.copies import (
+    CONTENTS,
+    CONTENTS_OF_PARTS,
+    COPIES,
+    EVENTS,
+    Copy,
+    of_these,
+    part_of,
+)
 from stores.pipeline.verify.values import READERS, as_words
 
 # What a copy between two databases may hold in memory.
@@ -45,6 +54,12 @@ LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     ) shown LIMIT 20"""
 
 
+# Lines and payments of which no header tells: an upload begins with headers and never sees them.
+STRAYS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
+             WHERE NOT EXISTS (SELECT 1 FROM {header} t WHERE t.{key} = p.{key})
+             GROUP BY p.{key} ORDER BY 1 LIMIT 100"""
+
+
 @dataclass
 class Seen:
     """What was read of the channels: their rows are in temporary tables, seen_… and content_…."""
@@ -54,12 +69,15 @@ class Seen:
     unreachable: list[dict[str, Any]] = field(default_factory=list)
     # What a channel's tills are shown that they must not be.
     shown: list[dict[str, Any]] = field(default_factory=list)
+    # Lines and payments without a header.
+    strays: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
 def channels_read(*, full: bool = False) -> Iterator[Seen]:
     """Copy what is compared from every enabled channel database into temporary tables."""
-    seen, tables = Seen(full), (*COPIES, *CONTENTS)
+    parts = [part for its in CONTENTS_OF_PARTS.values() for part in its]
+    seen, tables = Seen(full), (*COPIES, *CONTENTS, *parts)
     run_sql(CHANNEL)
     for copy in tables:
         run_sql(create(copy))
@@ -100,12 +118,23 @@ def read(database: ChannelDatabase, seen: Seen) -> None:
         )
         with connect(database) as alias, one_moment(connections[alias]) as channel:
             rows = {copy.source: carry(channel, database, copy) for copy in COPIES}
-            for event, content in zip(EVENTS, CONTENTS, strict=False):
-                part = "" if seen.full else part_of(rows[event.source])
-                carry(channel, database, content, part)
+            for event, content in zip(EVENTS, CONTENTS, strict=True):
+                carry_contents(
+                    channel, database, content, "" if seen.full else part_of(rows[event.source])
+                )
             read_state(channel, database)
-            shown = read_lookup(channel, database)
+            shown, strays = read_lookup(channel, database), read_strays(channel, database)
     seen.shown += shown
+    seen.strays += strays
+
+
+def carry_contents(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, content: Copy, part: str
+) -> None:
+    """Copy events of one table, all or those of a sample, with what travels with them."""
+    carry(channel, database, content, part)
+    for belonging in CONTENTS_OF_PARTS.get(content.source, ()):
+        carry(channel, database, belonging, of_these(content.source, part))
 
 
 @contextmanager
@@ -203,3 +232,25 @@ def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list
             {"channel": database.label, "what": what, "who": as_words(who), "times": times}
             for what, who, times in cursor.fetchall()
         ]
+
+
+def read_strays(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
+    """Lines and payments whose header is not there, by table and transaction."""
+    found = []
+    for part in PARTS:
+        statement = STRAYS.format(key=KEY, part=part.event, header=HEADER.event)
+        if channel.vendor != "sqlite":
+            statement = statement.replace("AS BLOB", "AS TEXT")
+        with channel.cursor() as cursor:
+            cursor.execute(statement)
+            found += [
+                {
+                    "channel": database.label,
+                    "table": part.event,
+                    "transaction_id": as_words(document),
+                    "rows": rows,
+                    "what": "no header",
+                }
+                for document, rows in cursor.fetchall()
+            ]
+    return found

@@ -9,6 +9,8 @@ from stores.channeldb.visit import GUID
 
 NOTHING = r"\N"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
+SMALL = re.compile(r"-?[0-9]{1,9}")
+AMOUNT = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
 
 
 def as_words(value: object) -> str:
@@ -56,6 +58,8 @@ READERS: dict[str, Callable[[bytes | None], str]] = {
     "uuid": in_form(GUID),
     "text": as_text,
     "bigint": in_form(WHOLE),
+    "integer": in_form(SMALL),
+    "numeric": in_form(AMOUNT),
     "boolean": in_form(re.compile("[01]")),
     "timestamptz": as_time,
     "date": as_date,

@@ -1,9 +1,26 @@
 """Where the project's addresses begin."""
 
+from typing import Any
+
 from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.contenttypes.views import shortcut
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.urls import include, path
 
+
+def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
+    """From a set-up page to the page of its row, where rows of that kind have a page."""
+    # django_rq's model has no table; Django's own view would ask it all the same.
+    get_object_or_404(ContentType, pk=kind, app_label="stores")
+    return shortcut(request, kind, key)
+
+
+handler500 = "stores.views.errors.server_error"
+
 urlpatterns = [
+    path("admin/r/<int:kind>/<path:key>/", admin.site.admin_view(view_on_site)),
     path("admin/", admin.site.urls),
     path("", include("stores.urls")),
 ]

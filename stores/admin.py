@@ -4,11 +4,12 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Model, QuerySet
+from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
 from stores import jobs
+from stores.forms import JsonField
 from stores.models import (
     AttributeDefinition,
     Channel,
@@ -216,6 +217,7 @@ class ChannelDatabaseGroupAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 class AttributeDefinitionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("name", "company", "data_type")
     list_filter = ("company", "data_type")
+    formfield_overrides = {JSONField: {"form_class": JsonField}}
 
 
 class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]

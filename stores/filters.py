@@ -241,6 +241,8 @@ class DayFilter(filters.DateFilter):  # type: ignore[misc]
         if value is None:
             return rows
         is_last = self.lookup_expr == "lt"
+        if is_last and value == date.max:
+            return rows
         start = datetime.combine(value + timedelta(days=is_last), time.min)
         found: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
         return found

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 
 from stores.models import Channel, RetailTransaction
 from stores.models.column import label
@@ -17,6 +18,24 @@ from stores.pipeline.kinds import Kind
 from stores.pipeline.rules import Rule
 
 YES_OR_NO = [("", "Not said"), ("true", "Yes"), ("false", "No")]
+
+
+class JsonField(forms.JSONField):
+    """JSON as a person types it; what Python itself refuses to read is a mistake like others."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            return super().to_python(value)
+        except (RecursionError, ValueError):
+            raise forms.ValidationError(
+                self.error_messages["invalid"], code="invalid", params={"value": "it"}
+            ) from None
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        try:
+            return super().bound_data(data, initial)
+        except (RecursionError, ValueError):
+            return InvalidJSONInput(data)
 
 
 class ConflictForm(forms.Form):

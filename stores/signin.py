@@ -27,9 +27,17 @@ class SignInRequired(LoginRequiredMiddleware):
     ) -> HttpResponseRedirect:
         if request.method in ("GET", "HEAD"):
             return super().handle_no_permission(request, view_func)
+        return redirect_to_login(page_before(request))
+
+
+def page_before(request: HttpRequest) -> str:
+    """The page of ours from which a request came, else the overview."""
+    try:
         page = urlsplit(request.headers.get("referer", ""))
-        is_ours = page.netloc == request.get_host()
-        return redirect_to_login(page._replace(scheme="", netloc="").geturl() if is_ours else "/")
+    except ValueError:
+        return "/"
+    is_ours = page.netloc == request.get_host()
+    return page._replace(scheme="", netloc="").geturl() if is_ours else "/"
 
 
 class LinkRefused(Exception):

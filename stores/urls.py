@@ -29,7 +29,14 @@ class ReferenceConverter(StringConverter):
     regex = r"[^\x00]+"
 
 
+class CaseConverter(StringConverter):
+    """The number of a quarantined row, or the event id of a staged one."""
+
+    regex = r"[0-9a-f-]{1,36}"
+
+
 register_converter(ReferenceConverter, "reference")
+register_converter(CaseConverter, "case")
 
 urlpatterns = [
     path("", home.overview, name="home"),
@@ -48,8 +55,8 @@ urlpatterns = [
     path("quarantine/cause/", quarantine.cause_detail, name="quarantine-cause"),
     path("quarantine/release/", quarantine.release_cases, name="quarantine-release"),
     path("quarantine/dismiss/", quarantine.dismiss_cases, name="quarantine-dismiss"),
-    path("quarantine/<str:case>/", quarantine.case_detail, name="quarantine-case"),
-    path("quarantine/<str:case>/correct/", quarantine.correct_case, name="quarantine-correct"),
+    path("quarantine/<case:case>/", quarantine.case_detail, name="quarantine-case"),
+    path("quarantine/<case:case>/correct/", quarantine.correct_case, name="quarantine-correct"),
     path("incidents/", incidents.incident_list, name="incidents"),
     path("incidents/<int:number>/", incidents.incident_detail, name="incident"),
     path("incidents/<int:number>/close/", incidents.close_incident, name="close-incident"),

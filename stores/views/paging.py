@@ -8,7 +8,7 @@ their pages.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -53,11 +53,9 @@ class Order:
         """The values of a key, in its columns' types. Errors: ValueError for no key of ours."""
         texts = key.split(BETWEEN, len(self.columns) - 1)
         fields = [field_of(model, column) for column in self.columns]
-        if "\0" in key:
-            raise ValueError("no row has such a key")
         try:
-            return [field.to_python(text) for field, text in zip(fields, texts, strict=True)]
-        except ValidationError as trouble:
+            return [value_of(field, text) for field, text in zip(fields, texts, strict=True)]
+        except (ValidationError, OverflowError) as trouble:
             raise ValueError("a value of the key is of another type") from trouble
 
     def apply(self, rows: QuerySet[Any], *, backwards: bool = False) -> QuerySet[Any]:
@@ -79,6 +77,13 @@ class Order:
 
     def compared(self, compare: type[Any], place: Iterable[Any]) -> Any:
         return compare(as_row(map(F, self.columns)), as_row(map(Value, place)))
+
+
+def value_of(field: Any, text: str) -> Any:
+    """A text in a column's type. Errors: ValidationError; OverflowError for a time beyond all."""
+    value = field.to_python(text)
+    # The database is asked in UTC, where the first and the last hours of a zone do not exist.
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
 def as_row(parts: Iterable[Any]) -> Func:

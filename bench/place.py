@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 Options = Namespace
-HQ = "bench_hq"
+HQ, EMPTY_HQ = "bench_hq", "bench_hq_empty"
 SHOPS = ("houston", "seattle", "web", "austin")
 SEED = 77
 START_S = 3
@@ -54,6 +55,26 @@ class Place:
         self.made.append(name)
         return self.url(name)
 
+    def renew(self) -> None:
+        """Remove what was made and begin with an empty HQ."""
+        import django_rq
+        from django.db import connections
+
+        connections.close_all()
+        self.remove()
+        self.run("CREATE DATABASE {} TEMPLATE {}", HQ, EMPTY_HQ)
+        self.made.append(HQ)
+        django_rq.get_connection("default").flushall()
+        for name in ("channels", "journal"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        self.peak_mb = 0
+        self.settle()
+
+    def remove(self) -> None:
+        """Drop the databases that were made."""
+        while self.made:
+            self.drop(self.made.pop())
+
     def drop(self, name: str) -> None:
         self.run("DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
 
@@ -73,8 +94,9 @@ class Place:
     def shops(self, customers: int, *, made: bool = False) -> "list[ChannelDatabase]":
         """Four channels on PostgreSQL whose tills have written so many customers together."""
         opened = [self.shop(code) for code in SHOPS]
-        fill = self.fill_with_made if made else self.fill_with_traffic
-        fill(customers)
+        if customers:
+            fill = self.fill_with_made if made else self.fill_with_traffic
+            fill(customers)
         for code in SHOPS:
             execute(self.url(f"bench_{code}"), sql.SQL("ANALYZE"))
         self.settle()
@@ -173,12 +195,16 @@ def opened(dsn: str) -> Iterator[Place]:
 
         django.setup()
         call_command("migrate", verbosity=0)
+        connections.close_all()
+        place.drop(EMPTY_HQ)
+        place.run("ALTER DATABASE {} RENAME TO {}", HQ, EMPTY_HQ)
+        place.made.clear()
         try:
             yield place
         finally:
             connections.close_all()
-            for name in place.made:
-                place.drop(name)
+            place.remove()
+            place.drop(EMPTY_HQ)
 
 
 def execute(url: str, statement: sql.Composable) -> None:
@@ -199,11 +225,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     print()
 
 
-def beside(options: Options, customers: int) -> dict[str, float]:
-    """The ring over so many customers, measured in a place of its own. Returns its figures."""
-    words = ["--alone", "--json", "--customers", str(customers), "--dsn", options.dsn]
-    words += ["--made"] if options.made else []
-    command = [sys.executable, "-m", "bench", "ring", *words]
-    answer = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True)
-    found: dict[str, float] = json.loads(answer.stdout)
-    return found
+def so_many(options: Options, usual: int, tiny: int) -> int:
+    """How many of something a measure takes; `--customers` is about customers alone."""
+    return tiny if options.tiny else usual
+
+
+def customers_of(options: Options, usual: int, tiny: int = 40) -> int:
+    """How many customers all channels get together."""
+    return options.customers or so_many(options, usual, tiny)

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import Max, Min
 from psycopg2 import sql
 
-from bench.place import HQ, SHOPS, Options, Place, execute, table
+from bench.place import HQ, SHOPS, Options, Place, customers_of, execute, table
 from stores import jobs
 from stores.models import JobRun
 from stores.pipeline import JOBS
@@ -32,15 +32,12 @@ WHOLE = {1: 1.25, 2: 0.8}
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 100_000
+    customers = customers_of(options, 100_000)
     place.shops(customers, made=options.made)
-    plain = {} if options.alone else plain_sql(place)
+    plain = plain_sql(place)
     place.settle()
     first = ring(place, options.workers)
     chunks = last_of_first(chunk_seconds())
-    if options.json:
-        print(json.dumps(first | {"chunks": chunks, "peak_mb": place.peak_mb}))
-        return
     compare(first, plain, options.workers)
     idle = ring(place, options.workers)
     again, changed = upload_again(place)
@@ -56,6 +53,14 @@ def measure(place: Place, options: Options) -> None:
             ["memory of the largest process", "300 MB", f"{place.peak_mb:.0f} MB"],
         ],
     )
+
+
+def alone(place: Place, options: Options, customers: int) -> dict[str, float]:
+    """The figures of a ring over so many customers, at an empty HQ and without plain SQL."""
+    place.renew()
+    place.shops(customers, made=options.made)
+    found = ring(place, options.workers)
+    return found | {"chunks": last_of_first(chunk_seconds()), "peak_mb": place.peak_mb}
 
 
 def plain_sql(place: Place) -> dict[str, float]:
@@ -106,9 +111,8 @@ def compare(ours: dict[str, float], plain: dict[str, float], workers: int) -> No
     rows: list[list[Any]] = []
     for word in (*STEPS, "whole"):
         goal = STEPS[word][1] if word in STEPS else WHOLE.get(workers, "")
-        ratio = f"{ours[word] / plain[word]:.2f}" if plain else ""
-        limit = f"{plain[word]:.1f} s" if plain else ""
-        rows.append([word, limit, f"{ours[word]:.1f} s", ratio, goal])
+        ratio = f"{ours[word] / plain[word]:.2f}"
+        rows.append([word, f"{plain[word]:.1f} s", f"{ours[word]:.1f} s", ratio, goal])
     table(["step", "plain SQL", "Syncline", "ratio", "goal"], rows)
 
 

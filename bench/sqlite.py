@@ -1,11 +1,11 @@
 """An upload from a SQLite file against one from PostgreSQL, of as many customers."""
 
-from bench.place import Options, Place, table
+from bench.place import Options, Place, customers_of, table
 from stores.models import RunStep
 
 
 def measure(place: Place, options: Options) -> None:
-    customers = options.customers or 50_000
+    customers = customers_of(options, 50_000)
     place.shop("houston")
     place.shop("popup", url="sqlite:///channels/popup.sqlite3")
     for code in ("houston", "popup"):

@@ -6,7 +6,7 @@ from statistics import median, quantiles
 
 from django.db import connections
 
-from bench.place import Options, Place, table
+from bench.place import Options, Place, so_many, table
 from stores import jobs
 from stores.channeldb.connection import connect
 from stores.models import ChannelDatabase
@@ -19,10 +19,11 @@ SCHEDULED = 12
 
 def measure(place: Place, options: Options) -> None:
     shops = place.shops(0)
+    times, scheduled = so_many(options, TIMES, 2), so_many(options, SCHEDULED, 2)
     with place.served(options.workers):
-        taken = sorted(once(shops[number % len(shops)], number) for number in range(TIMES))
+        taken = sorted(once(shops[number % len(shops)], number) for number in range(times))
     with place.served(options.workers, "scheduler"):
-        waits = sorted(wait_for(shops, number) for number in range(TIMES, TIMES + SCHEDULED))
+        waits = sorted(wait_for(shops, number) for number in range(times, times + scheduled))
     table(
         ["measure", "goal", "median", "95 of 100"],
         [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("stores", "0033_headings"),
+        ("stores", "0057_rights"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

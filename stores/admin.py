@@ -21,6 +21,7 @@ from stores.models import (
     GuidMap,
     JobRun,
     NumberSequence,
+    PaymentRounding,
     Quarantine,
     Schedule,
     UploadSession,
@@ -128,6 +129,17 @@ class CompanyAdmin(NeverDeleted, admin.ModelAdmin):  # type: ignore[type-arg]
     def numbers_left(self, company: Company) -> str:
         sequence = getattr(company, "numbersequence", None)
         return f"{sequence.left:,}" if sequence else "no number sequence"
+
+
+@admin.register(PaymentRounding)
+class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    list_display = ("company", "currency", "tender", "rounding_unit", "tolerance")
+    list_display_links = ("company", "currency")
+    list_filter = ("company", "currency")
+
+    @admin.display(description="tender", ordering="tender_type")
+    def tender(self, rounding: PaymentRounding) -> str:
+        return rounding.tender_type or "all others"
 
 
 class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]

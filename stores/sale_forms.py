@@ -25,9 +25,11 @@ from stores.models import Channel, RetailTransaction
 from stores.models.column import label
 from stores.models.failed import SaleCause
 from stores.models.reason import explain
+from stores.models.transaction import TransactionType
 from stores.pipeline.document_parts import HEADER, KEY, LINE, PAYMENT, Part, rows_in
 from stores.pipeline.rules import Rule
 
+SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
 A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
 # What HQ itself says of a document that it makes, or that goes over as it was.
 NOT_TYPED = ("event_id", "replication_counter", "operation", "created_offline")
@@ -44,7 +46,7 @@ class MendForm(forms.Form):
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
         super().__init__(data)
         self.rows: list[tuple[str, models.Model, tuple[str, ...]]] = [
-            ("header", sale, HEADER_FIELDS),
+            ("header", sale, header_fields(sale)),
             *((f"line-{row.line_number}", row, LINE_FIELDS) for row in sale.lines.all()),
             *((f"payment-{row.line_number}", row, PAYMENT_FIELDS) for row in sale.payments.all()),
         ]
@@ -70,10 +72,25 @@ class MendForm(forms.Form):
         }
 
 
+def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
+    """What of a header may be typed: a sale can have been a return, an order is nothing else."""
+    is_order = sale.transaction_type == TransactionType.CUSTOMER_ORDER
+    return tuple(name for name in HEADER_FIELDS if not (is_order and name == "transaction_type"))
+
+
 def made(row: models.Model, name: str) -> forms.Field:
     """The form's field for a column, with its present value; empty stays empty."""
-    found = field_for(type(row), name, required=not row._meta.get_field(name).null)
+    found = mended_field(type(row), name, required=not row._meta.get_field(name).null)
     found.initial = getattr(row, name)
+    return found
+
+
+def mended_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
+    """The form's field for a column of a document that HQ keeps."""
+    found = field_for(model, name, required=required)
+    if name == "transaction_type" and isinstance(found, forms.ChoiceField):
+        found.choices = SOLD if required else [("", "---------"), *SOLD]
+        found.empty_value = None  # type: ignore[attr-defined]
     return found
 
 
@@ -135,7 +152,7 @@ class AlikeForm(forms.Form):
                 required=len(self.names) == 1,
                 initial=TO_EXPECTED if has_expected(cause) else ways[0][0],
             )
-            self.fields[name] = field_for(model, name, required=False)
+            self.fields[name] = mended_field(model, name, required=False)
             self.fields[name].label = "Value"
         self.fields["why"] = forms.CharField(label="Why are they corrected?", max_length=300)
 

@@ -261,6 +261,8 @@ ORDERS = [
         "posted_payment: update refused",
     ),
 ]
+INSERT_ROUNDING = """INSERT INTO payment_rounding (company_id, currency, tender_type,
+                            rounding_unit, tolerance) VALUES"""
 STATEMENTS = [
     Breach(
         "two statements with one number",
@@ -369,6 +371,16 @@ STATEMENTS = [
         "a negative tolerance",
         "a_tolerance_is_not_negative",
         "UPDATE company SET payment_tolerance = -1",
+    ),
+    Breach(
+        "a negative coin",
+        "no_rounding_is_negative",
+        f"{INSERT_ROUNDING} ('USRT', 'CZK', 'cash', -1, 0)",
+    ),
+    Breach(
+        "a tender rounded in two ways",
+        "a_tender_is_rounded_in_one_way",
+        f"{INSERT_ROUNDING} ('USRT', 'CZK', 'cash', 1, 0), ('USRT', 'CZK', 'Cash', 5, 0)",
     ),
 ]
 RULES_OF_SALES = [*SALES, *ORDERS, *STATEMENTS]

@@ -16,6 +16,7 @@ from stores.pipeline.document_parts import HEADER_AMOUNTS
 LEASE = timedelta(minutes=15)
 # What a person may change; identity, lines' numbers and what the till signed for stay.
 HEADER_FIELDS = (
+    "transaction_type",
     "async_account",
     "account_number",
     "business_date",

@@ -3,7 +3,7 @@
 from stores.models.balance import Arrival, Balance, DayBalance
 from stores.models.case import Case
 from stores.models.channel import Channel, ChannelDatabase, ChannelDatabaseGroup
-from stores.models.company import Company, NumberSequence
+from stores.models.company import Company, NumberSequence, PaymentRounding
 from stores.models.conflict import EditConflict
 from stores.models.customer import (
     AttributeDefinition,
@@ -84,6 +84,7 @@ __all__ = [
     "NumberJournal",
     "NumberSequence",
     "OrderSequence",
+    "PaymentRounding",
     "PostedPayment",
     "Promise",
     "Quarantine",

@@ -3,8 +3,10 @@
 import re
 
 from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import connection, models
 from django.db.models import F, Q
+from django.db.models.functions import Lower
 
 
 class Company(models.Model):
@@ -19,7 +21,8 @@ class Company(models.Model):
         max_digits=18,
         decimal_places=4,
         default=0,
-        help_text="How far payments may be off the total of a sale, in its currency.",
+        help_text="How far payments may be off the total of a sale where no payment rounding says "
+        "it. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050.",
     )
 
     class Meta:
@@ -34,6 +37,56 @@ class Company(models.Model):
 
     def __str__(self) -> str:
         return self.code
+
+
+class PaymentRounding(models.Model):
+    """How far the payments of a sale may be off its total, in one currency and tender.
+
+    The database function allowed_difference (migration 0037) reads it: for validation, which lets
+    such a sale pass, and for posting, which names the difference.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    company = models.ForeignKey(
+        Company, models.PROTECT, db_index=False, related_name="payment_roundings"
+    )
+    currency = models.CharField(
+        max_length=3, validators=[RegexValidator(r"\A[A-Z]{3}\Z", "Three capital letters.")]
+    )
+    tender_type = models.CharField(
+        "tender",
+        max_length=20,
+        blank=True,
+        help_text="As tills write it, such as cash; empty for all others.",
+    )
+    rounding_unit = models.DecimalField(
+        max_digits=18,
+        decimal_places=4,
+        default=0,
+        help_text="The smallest coin: 0.05 rounds to the nearest multiple. 0 for none.",
+    )
+    tolerance = models.DecimalField(
+        max_digits=18,
+        decimal_places=4,
+        default=0,
+        help_text="How far off payments may be besides, instead of the company's tolerance.",
+    )
+
+    class Meta:
+        db_table = "payment_rounding"
+        constraints = [
+            models.UniqueConstraint(
+                "company", "currency", Lower("tender_type"), name="a_tender_is_rounded_in_one_way"
+            ),
+            models.CheckConstraint(
+                condition=Q(rounding_unit__gte=0, tolerance__gte=0),
+                name="no_rounding_is_negative",
+            ),
+        ]
+        ordering = ["company", "currency", "tender_type"]
+
+    def __str__(self) -> str:
+        return f"{self.company_id} {self.currency} {self.tender_type}".rstrip()
 
 
 def check_format(value: str) -> None:

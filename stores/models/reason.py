@@ -151,10 +151,19 @@ REASONS = {
     "line_count_differs": Reason("{field}: not the number of its lines.", *CORRECT_SALE),
     "payment_differs": Reason("{field}: not the sum of its payments.", *CORRECT_SALE),
     "nothing_sold": Reason("{field}: all its lines are voided, or it has none.", *CORRECT_SALE),
+    "only_returned": Reason(
+        "{field}: nothing is sold, only taken back, so it is a return.", *CORRECT_SALE
+    ),
+    "nothing_paid": Reason("{field}: what was paid was given back.", *CORRECT_SALE),
     "not_paid": Reason("{field}: not what the sale comes to.", *CORRECT_SALE),
     "item_missing": Reason("{field}: a line needs an article.", *CORRECT_SALE),
     "price_negative": Reason("{field}: a price is never negative.", *CORRECT_SALE),
     "signs_differ": Reason("{field}: its sign is not that of the quantity.", *CORRECT_SALE),
+    "sign_wrong": Reason(
+        "{field}: what is sold or paid is positive, what comes back negative.", *CORRECT_SALE
+    ),
+    "line_differs": Reason("{field}: not quantity times price less discount.", *CORRECT_SALE),
+    "more_than_price": Reason("{field}: more than quantity times price.", *CORRECT_SALE),
     "payment_currency": Reason(
         "{field}: paid in another currency, and no rate is given.", *CORRECT_SALE
     ),

@@ -1,7 +1,8 @@
 """Validate store transactions: every rule that the columns of a document can decide.
 
 A rule is data: what it is called, where it looks, and SQL that says whether it is broken. The
-customer's rule comes after conversion, never before. Source: domain 2.11, features V.1 to V.27.
+customer's rule comes after conversion, never before. Source: domain 2.11, features V.1 to V.29;
+signs: contract 3.1.
 """
 
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ CUSTOMER = (
         "EXISTS (SELECT FROM customer k WHERE k.id = t.customer_id AND k.state <> 'active')",
     ),
 )
+# A customer order with money and nothing ordered: an instalment, or a deposit given back.
+FOR_AN_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
 HEADER = (
     *CUSTOMER,
     # V.2: the day lies in an open period, and is one that a till can have meant.
@@ -90,19 +93,42 @@ HEADER = (
     equal("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
     equal("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
     equal("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
-    # V.13: something was sold.
-    SaleRule("nothing_sold", "line_count", "coalesce(l.sold, 0) = 0"),
-    # V.14: paid, within what the company allows; an order may be paid later, but never twice.
+    # V.13: something was sold; later money for an order, or money back, is an order of nothing.
+    SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {FOR_AN_ORDER}"),
+    # V.28: an exchange is a sale with returned lines; where nothing else was sold, it is a return.
+    SaleRule("only_returned", "transaction_type", "t.transaction_type = 'sale' AND l.most <= 0"),
+    SaleRule(
+        "sign_wrong",
+        "payment_amount",
+        "t.transaction_type = 'customer_order' AND l.sold > 0 AND t.payment_amount < 0",
+        "NULL",
+        "t.payment_amount::text",
+    ),
+    # Of such an order nobody could say whether its drawers have been posted.
+    SaleRule(
+        "nothing_paid",
+        "payment_amount",
+        "t.transaction_type = 'customer_order' AND p.paid > 0 AND p.amount = 0",
+    ),
+    # V.14: paid, within what is allowed; an order may be paid later, but never twice.
     SaleRule(
         "not_paid",
         "payment_amount",
-        """CASE t.transaction_type
-           WHEN 'customer_order' THEN t.payment_amount > t.gross_amount + c.payment_tolerance
-           ELSE abs(t.gross_amount - t.payment_amount) > c.payment_tolerance END""",
+        """CASE WHEN t.payment_amount = t.gross_amount THEN false
+           WHEN t.transaction_type = 'customer_order'
+                AND (t.payment_amount < t.gross_amount OR l.sold = 0) THEN false
+           ELSE abs(t.gross_amount - t.payment_amount)
+                > (SELECT greatest(rounding, tolerance) FROM allowed_difference(t.id)) END""",
         "t.gross_amount::text",
         "t.payment_amount::text",
     ),
 )
+# What a line comes to before its discount, and the currency's smallest unit: no way of rounding is
+# a whole unit off.
+COMES_TO = "(l.quantity * l.price)"
+LESS_DISCOUNT = f"({COMES_TO} - coalesce(l.discount_amount, 0))"
+UNIT = "power(10::numeric, -currency_places(t.currency))"
+LIVE = "NOT coalesce(l.is_voided, false)"
 LINES = (
     SaleRule("item_missing", "item_id", "coalesce(btrim(l.item_id), '') = ''"),
     *(
@@ -112,16 +138,56 @@ LINES = (
     *rounded("net_amount", "tax_amount", "discount_amount", of="l"),
     # V.21 and V.24.
     SaleRule("price_negative", "price", "l.price < 0", "NULL", "l.price::text"),
+    *(
+        SaleRule(
+            "signs_differ",
+            column,
+            f"sign(l.quantity) * sign(l.{column}) < 0",
+            "l.quantity::text",
+            f"l.{column}::text",
+        )
+        for column in ("net_amount", "discount_amount", "tax_amount")
+    ),
+    # V.28: what comes back is negative, in a return alone and in an order never.
     SaleRule(
-        "signs_differ",
-        "net_amount",
-        "sign(l.quantity) * sign(l.net_amount) < 0",
+        "sign_wrong",
+        "quantity",
+        f"""{LIVE} AND CASE t.transaction_type WHEN 'return' THEN l.quantity > 0
+                       WHEN 'customer_order' THEN l.quantity < 0 ELSE false END""",
+        "NULL",
         "l.quantity::text",
+    ),
+    # V.29.
+    SaleRule(
+        "line_differs",
+        "net_amount",
+        f"""{LIVE} AND l.net_amount <> {LESS_DISCOUNT}
+            AND abs(l.net_amount - {LESS_DISCOUNT}) >= {UNIT}""",
+        f"round({LESS_DISCOUNT}, currency_places(t.currency))::text",
         "l.net_amount::text",
+    ),
+    *(
+        SaleRule(
+            "more_than_price",
+            column,
+            f"""{LIVE} AND abs(l.{column}) > abs({COMES_TO})
+                AND abs(l.{column}) - abs({COMES_TO}) >= {UNIT}""",
+            f"{COMES_TO}::text",
+            f"l.{column}::text",
+        )
+        for column in ("discount_amount", "tax_amount")
     ),
 )
 PAYMENTS = (
     *rounded("amount", of="l"),
+    # V.28: change is given back in a sale, in a return all is.
+    SaleRule(
+        "sign_wrong",
+        "amount",
+        "t.transaction_type = 'return' AND l.amount > 0",
+        "NULL",
+        "l.amount::text",
+    ),
     # Without a rate an amount in another currency cannot be added.
     SaleRule(
         "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
@@ -202,13 +268,16 @@ def find_errors() -> None:
               FROM sale JOIN retail_transaction t USING (id) JOIN company c ON c.code = t.company_id
               LEFT JOIN LATERAL (
                    SELECT count(*) AS lines, count(*) FILTER (WHERE NOT v.is_voided) AS sold,
+                          max(v.quantity) FILTER (WHERE NOT v.is_voided) AS most,
                           sum(v.net_amount) FILTER (WHERE NOT v.is_voided) AS net_amount,
                           sum(v.tax_amount) FILTER (WHERE NOT v.is_voided) AS tax_amount,
                           sum(v.discount_amount) FILTER (WHERE NOT v.is_voided) AS discount_amount
-                     FROM (SELECT coalesce(is_voided, false) AS is_voided, net_amount, tax_amount,
-                                  discount_amount
+                     FROM (SELECT coalesce(is_voided, false) AS is_voided, quantity, net_amount,
+                                  tax_amount, discount_amount
                              FROM retail_transaction_line WHERE transaction_id = t.id) v) l ON true
-              LEFT JOIN LATERAL (SELECT sum(amount) AS amount FROM retail_transaction_payment
+              LEFT JOIN LATERAL (SELECT sum(amount) AS amount,
+                                        count(*) FILTER (WHERE amount <> 0) AS paid
+                                   FROM retail_transaction_payment
                                   WHERE transaction_id = t.id) p ON true
              CROSS JOIN LATERAL (VALUES {values(HEADER)})
                         rule (code, field, is_broken, expected, found)

@@ -4,7 +4,7 @@ from django.contrib.auth.models import Group, Permission
 
 SET_UP = (
     *("company", "numbersequence", "channel", "channeldatabase", "channeldatabasegroup"),
-    *("attributedefinition", "schedule"),
+    *("attributedefinition", "paymentrounding", "schedule"),
 )
 READ_ONLY = ("customer", "guidmap", "jobrun", "uploadsession", "downloadsession", "quarantine")
 OPERATOR = ("stores.run_job", "stores.control_job", "stores.resolve_quarantine")
@@ -26,7 +26,8 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "administrator": (
         "stores.release_fence",
         *(f"stores.{verb}_{name}" for name in SET_UP for verb in ("view", "add", "change")),
-        *("stores.delete_attributedefinition", "stores.delete_schedule"),
+        *("stores.delete_attributedefinition", "stores.delete_paymentrounding"),
+        "stores.delete_schedule",
         *(f"stores.view_{name}" for name in READ_ONLY),
         *(
             f"auth.{verb}_{name}"

@@ -38,7 +38,7 @@ $$;
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0033_headings")]
+    dependencies = [("stores", "0053_restored"), ("stores", "0057_rights")]
 
     operations = [
         migrations.AlterField(

@@ -107,6 +107,9 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
+# A sale of a thousand lines, each with its fields, is corrected on one page. How long a form may be
+# is limited in bytes besides.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
 ROOT_URLCONF = "portal.urls"
 WSGI_APPLICATION = "portal.wsgi.application"
 TEMPLATES = [

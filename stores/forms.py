@@ -130,10 +130,33 @@ class EventForm(forms.Form):
         for column in ("async_account", "account_number", *kind.columns):
             self.fields[column] = field_for(kind, column)
 
+        own = [key for key in kind.key if kind.type_of(key) == "uuid"]
+        # Whom and what the row is about, and what is done with it.
+        self.identity = ["operation", "async_account", "account_number", *own]
+
     @property
     def values(self) -> dict[str, Any]:
         """The columns, as an event takes them."""
         return dict(self.cleaned_data)
+
+
+def lock(form: forms.Form, names: Iterable[str]) -> list[str]:
+    """Have fields of a form stay as they came. Returns those that were sent with another value."""
+    names = list(names)
+    changed = [name for name in names if is_sent_changed(form, name)]
+    for name in names:
+        form.fields[name].disabled = True
+    return changed
+
+
+def is_sent_changed(form: forms.Form, name: str) -> bool:
+    """Whether a field was sent with another value than it was shown with."""
+    field, key = form.fields[name], form.add_prefix(name)
+    sent = field.widget.value_from_datadict(form.data, form.files, key)
+    if sent is None:
+        return False
+    shown = form.get_initial_for_field(field, name)
+    return str(sent) != ("" if shown is None else str(shown)) and field.has_changed(shown, sent)
 
 
 def blame(form: forms.Form, broken: Iterable[Rule]) -> None:

@@ -31,6 +31,11 @@ from stores.pipeline.rules import Rule
 
 SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
 A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
+# What says nothing of what was sold, to whom and for how much.
+BESIDE = (
+    *("occurred_at", "business_date", "store_number", "terminal_id", "staff_id"),
+    *("receipt_number", "delivery_mode", "description", "unit", "item_id"),
+)
 # What HQ itself says of a document that it makes, or that goes over as it was.
 NOT_TYPED = ("event_id", "replication_counter", "operation", "created_offline")
 # What a till may leave out although HQ then knows it.
@@ -194,10 +199,13 @@ class DocumentForm(forms.Form):
         super().__init__(data)
         self.sent = values
         self.rows: list[tuple[str, Part]] = []
+        # Those for one more row, of which nothing came.
+        self.empty: set[str] = set()
         self.add_row("header", HEADER, values)
         for name, part in (("line", LINE), ("payment", PAYMENT)):
             for place, row in enumerate([*rows_in(values, part), {}], 1):
                 self.add_row(f"{name}-{place}", part, row)
+            self.empty.add(f"{name}-{place}")
 
     def add_row(self, prefix: str, part: Part, values: Mapping[str, Any]) -> None:
         """One field for each column that a person may type."""
@@ -214,6 +222,16 @@ class DocumentForm(forms.Form):
         for prefix, part in self.rows:
             title = prefix.replace("-", " ").capitalize()
             yield title, [self[f"{prefix}-{name}"] for name in typed_in(part)]
+
+    @property
+    def identity(self) -> list[str]:
+        """The fields that say what was sold, to whom and for how much."""
+        return [
+            f"{prefix}-{name}"
+            for prefix, part in self.rows
+            for name in typed_in(part)
+            if name not in BESIDE or prefix in self.empty
+        ]
 
     @property
     def values(self) -> dict[str, Any]:

@@ -99,13 +99,13 @@ REASONS = {
     "document_incomplete": Reason(
         "{field}: the lines that the header announces never came.",
         "Correct it here with what was sold, or write it again at the till under a new number.",
-        "resolve_quarantine",
+        "mend_transaction",
         "Write it again at the till under a new number, or tell somebody who may correct it.",
     ),
     "document_conflict": Reason(
         "{field}: HQ holds another document with it.",
         "Compare both; the one that came first stays. Correct it here under a number of its own.",
-        "resolve_quarantine",
+        "mend_transaction",
         "The one that came first stays. Tell somebody who may compare and correct.",
     ),
     "document_elsewhere": Reason(

@@ -13,7 +13,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores.filters import QuarantineFilter
-from stores.forms import EventForm, as_typed, blame
+from stores.forms import EventForm, as_typed, blame, lock
 from stores.models import Case, Quarantine
 from stores.models.case import CaseStatus, Cause
 from stores.pipeline.hq_events import EventRefused
@@ -27,12 +27,13 @@ from stores.pipeline.resolve import (
     dismiss,
     release,
 )
+from stores.roles import who_may
 from stores.sale_forms import DocumentForm
 from stores.tables import QuarantineTable
 from stores.trace.case import CaseStory, describe
 from stores.views import Request
 from stores.views.lists import respond
-from stores.views.rights import needs
+from stores.views.rights import demand, needs
 
 # Causes on the page, rows of one cause, and rows that one press of a button settles.
 MOST_CAUSES, MOST_SHOWN, MOST_AT_ONCE = 20, 100, 10_000
@@ -178,6 +179,7 @@ def correct_case(request: Request, case: str) -> HttpResponse:
         messages.warning(request, "Changed meanwhile: the row is settled already.")
         return redirect(story.case)
     form, settle_it = form_for(story, request.POST or None)
+    keeps = kept_as_it_came(request, story, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
@@ -189,8 +191,28 @@ def correct_case(request: Request, case: str) -> HttpResponse:
         else:
             messages.success(request, "Corrected. The next run takes on what is in its place.")
             return redirect(story.case)
-    context = in_context(request, story) | {"form": form}
+    context = in_context(request, story) | {"form": form, "keeps": keeps}
     return render(request, "quarantine/correct.html", context)
+
+
+def kept_as_it_came(request: Request, story: CaseStory, form: EventForm | DocumentForm) -> str:
+    """The sentence on what this user cannot change in the form, which then stays as it came.
+
+    Whom a row is about is nothing to settle: another GUID, account or operation is a change of that
+    customer, another amount or buyer a correction of the sale. Errors: PermissionDenied when the
+    form was sent with such a change.
+    """
+    right, what = (
+        ("stores.mend_transaction", "what was sold, to whom and for how much")
+        if story.is_document
+        else ("stores.change_customer", "whom a row is about and what is done")
+    )
+    if request.user.has_perm(right):
+        return ""
+    sentence = f"Your user may not change {what}."
+    if lock(form, form.identity):
+        demand(request, sentence, right)
+    return f"{sentence} {who_may(right)}"
 
 
 def form_for(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:

@@ -6,51 +6,108 @@ reliability 3.2 to 3.4.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.visit import Events
+from stores.channeldb import copydata
+from stores.channeldb.visit import Events, Unreadable
 from stores.models.staging import Origin
 from stores.pipeline.bulk import copy_in, fetch, names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
 from stores.pipeline.intake import (
-    BROKEN,
-    Taken,
+    Intake,
     close_returned,
     find_foreign_accounts,
     make_incoming,
     origin_of,
+    values_of,
 )
-from stores.pipeline.set_aside import ASIDE, Arrival, as_object, keep, keep_unreadable, leave_out
+from stores.pipeline.set_aside import (
+    ASIDE,
+    BROKEN,
+    Arrival,
+    Taken,
+    as_object,
+    keep,
+    leave_out,
+    name_broken,
+    name_refused,
+)
 
 # As HQ's columns hold it; what they cannot hold, and no rule has seen yet, stays as it is.
 AMOUNT = sql.SQL("CASE WHEN abs({0}) < 1e14 THEN {0}::numeric(18, 4) ELSE {0} END")
+INCOMING = (HEADER.incoming, *(one.incoming for one in PARTS))
 # A till that broke its own transaction has mended it by then, or never will.
 PATIENCE_MINUTES = 15
 
 
 def stage_documents(arrival: Arrival, events: Events) -> Taken:
-    """Keep the documents of one batch, set the unusable ones aside, leave the incomplete ones.
+    """Keep documents, set the unusable ones aside, leave the incomplete ones in the channel.
 
-    Effects: sales and quarantine in HQ, in the caller's transaction; `events.waiting` names the
-    headers that the channel must keep unacknowledged.
+    Effects: sales and quarantine in HQ, in the caller's transaction.
     """
-    quarantined = keep_unreadable(arrival, HEADER, events.unreadable)
     receive(events)
     run_sql(BROKEN)
     find_broken(arrival)
-    quarantined += take_out(arrival)
+    taken = take_out(arrival)
     describe_documents()
-    events.waiting = find_incomplete(arrival)
-    quarantined += take_out(arrival)
-    staged = insert_documents(arrival)
+    taken += Taken(left=tuple(find_incomplete(arrival)))
+    taken += take_out(arrival)
+    taken += Taken(staged=insert_documents(arrival))
     find_conflicts(arrival)
     find_copies(arrival)
-    quarantined += take_out(arrival)
+    taken += take_out(arrival)
     close_returned(arrival, HEADER)
     forget_tables()
-    return Taken(staged=staged, quarantined=quarantined)
+    return taken
+
+
+def keep_refused(arrival: Arrival, events: Events, refused: Mapping[int, str]) -> Taken:
+    """Set documents aside, whole, with what the database said of each."""
+    receive(events)
+    run_sql(BROKEN)
+    name_refused(refused)
+    kept = take_out(arrival)
+    drop(*INCOMING, "broken")
+    return kept
+
+
+def part(events: Events, rows: Sequence[bytes]) -> Events:
+    """Some of the documents, each with its lines and payments."""
+    numbers = {number_of(HEADER, events, row) for row in rows}
+    parts = {
+        one.event: copydata.join(
+            [row for row in rows_of_part(events, one) if number_of(one, events, row) in numbers],
+            binary=events.binary,
+        )
+        for one in PARTS
+    }
+    data = copydata.join(rows, binary=events.binary)
+    return replace(events, rows=len(rows), data=data, unreadable=[], parts=parts)
+
+
+def rows_of_part(events: Events, one: Part) -> list[bytes]:
+    """The rows of one table that travel with the documents."""
+    data = events.parts.get(one.event, b"")
+    return copydata.split(data, binary=events.binary) if data else []
+
+
+def number_of(one: Part, events: Events, row: bytes) -> Any:
+    """Which document a row belongs to."""
+    return values_of(one, events, row)[one.sent.index(KEY)]
+
+
+def unreadable(events: Events, row: bytes, told: str) -> Unreadable:
+    """A document of which some row does not even come into a table of HQ."""
+    values = values_of(HEADER, events, row)
+    counter = int(values[HEADER.sent.index("replication_counter")])
+    mine = part(events, [row])
+    parts = {
+        one.event: [values_of(one, mine, line) for line in rows_of_part(mine, one)] for one in PARTS
+    }
+    return Unreadable(counter, "refused", "", values, told, parts=parts)
 
 
 def keep_again(
@@ -71,11 +128,12 @@ def keep_again(
     find_broken(arrival)
     leave_out()
     describe_documents()
-    run_sql(
-        """INSERT INTO broken
-           SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
-             FROM document d JOIN incoming i USING (replication_counter)
-            WHERE d.lines < i.line_count"""
+    name_broken(
+        sql.SQL(
+            """SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
+                 FROM document d JOIN incoming i USING (replication_counter)
+                WHERE d.lines < i.line_count"""
+        )
     )
     leave_out()
     insert_documents(arrival, made, others)
@@ -85,9 +143,11 @@ def keep_again(
 
 def forget_tables() -> None:
     """Drop the tables of the documents at hand."""
-    incoming = (HEADER.incoming, *(part.incoming for part in PARTS))
-    for name in (*incoming, "document", "kept_document", "broken"):
-        run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+    drop(*INCOMING, "document", "kept_document", "broken")
+
+
+def drop(*tables: str) -> None:
+    run_sql(sql.SQL("DROP TABLE {}").format(names(tables)))
 
 
 def receive(events: Events) -> None:
@@ -100,14 +160,16 @@ def receive(events: Events) -> None:
 
 
 def find_broken(arrival: Arrival) -> None:
-    """Name the documents that break a rule, in whichever of their rows; its first rule counts."""
+    """Name the documents that break a rule, in whichever of their rows; its first rule counts.
+
+    What HQ holds already is not judged again: the rules may have changed since.
+    """
     for part in (HEADER, *PARTS):
         cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(part.rules)]
         mine = "counter" if part is HEADER else "i.replication_counter"
-        run_sql(
+        name_broken(
             sql.SQL(
-                """INSERT INTO broken
-                   SELECT found.replication_counter, (%(codes)s::text[])[place + 1],
+                """SELECT found.replication_counter, (%(codes)s::text[])[place + 1],
                           (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
                      FROM (SELECT i.replication_counter, min(p.place) AS place
                              FROM incoming i
@@ -115,9 +177,7 @@ def find_broken(arrival: Arrival) -> None:
                                           CASE {cases} END AS place FROM {incoming}) p
                                ON p.transaction_id IS NOT DISTINCT FROM i.transaction_id
                               AND {mine} = i.replication_counter
-                            WHERE p.place IS NOT NULL GROUP BY 1) found
-                    WHERE NOT EXISTS (SELECT FROM broken b
-                                       WHERE b.replication_counter = found.replication_counter)"""
+                            WHERE p.place IS NOT NULL GROUP BY 1) found"""
             ).format(
                 counter=sql.SQL("replication_counter" if part is HEADER else "NULL::bigint"),
                 cases=sql.SQL(" ".join(cases)),
@@ -131,6 +191,10 @@ def find_broken(arrival: Arrival) -> None:
             },
         )
     find_foreign_accounts(arrival.database.channel)
+    run_sql(
+        """DELETE FROM broken b USING incoming i JOIN retail_transaction s USING (event_id)
+            WHERE i.replication_counter = b.replication_counter"""
+    )
 
 
 def describe_documents() -> None:
@@ -188,11 +252,12 @@ def find_incomplete(arrival: Arrival) -> list[int]:
             WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count""",
         [database],
     )
-    run_sql(
-        """INSERT INTO broken
-           SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
-             FROM incomplete_document n JOIN document d USING (event_id)
-            WHERE n.database_id = %s AND n.first_seen_at < now() - %s * interval '1 minute'""",
+    name_broken(
+        sql.SQL(
+            """SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
+                 FROM incomplete_document n JOIN document d USING (event_id)
+                WHERE n.database_id = %s AND n.first_seen_at < now() - %s * interval '1 minute'"""
+        ),
         [database, PATIENCE_MINUTES],
     )
     waiting = [
@@ -294,25 +359,26 @@ def find_conflicts(arrival: Arrival) -> None:
 
     Events of a copied database, which goes on under another channel, have known ids and collapse.
     """
-    run_sql(
-        """INSERT INTO broken
-           SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
-                  CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
-                       ELSE 'document_conflict' END,
-                  CASE WHEN t.event_id = i.event_id THEN 'event_id'
-                       WHEN t.transaction_id = i.transaction_id THEN 'transaction_id'
-                       ELSE 'confirmation_number' END, 'one of its own'
-             FROM incoming i JOIN document d USING (replication_counter)
-             JOIN retail_transaction t
-               ON t.event_id = i.event_id
-               OR (t.channel_id = %s
-                   AND (t.transaction_id = i.transaction_id
-                        OR t.transaction_type = 'customer_order'
-                           AND i.transaction_type = 'customer_order'
-                           AND t.confirmation_number = i.confirmation_number))
-            WHERE t.content_hash <> d.content_hash
-              AND i.event_id NOT IN (SELECT event_id FROM kept_document)
-            ORDER BY i.replication_counter, t.event_id = i.event_id DESC""",
+    name_broken(
+        sql.SQL(
+            """SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
+                      CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
+                           ELSE 'document_conflict' END,
+                      CASE WHEN t.event_id = i.event_id THEN 'event_id'
+                           WHEN t.transaction_id = i.transaction_id THEN 'transaction_id'
+                           ELSE 'confirmation_number' END, 'one of its own'
+                 FROM incoming i JOIN document d USING (replication_counter)
+                 JOIN retail_transaction t
+                   ON t.event_id = i.event_id
+                   OR (t.channel_id = %s
+                       AND (t.transaction_id = i.transaction_id
+                            OR t.transaction_type = 'customer_order'
+                               AND i.transaction_type = 'customer_order'
+                               AND t.confirmation_number = i.confirmation_number))
+                WHERE t.content_hash <> d.content_hash
+                  AND i.event_id NOT IN (SELECT event_id FROM kept_document)
+                ORDER BY i.replication_counter, t.event_id = i.event_id DESC"""
+        ),
         [arrival.database.channel_id],
     )
 
@@ -322,23 +388,23 @@ def find_copies(arrival: Arrival) -> None:
 
     The database did not keep them, though nothing of their own channel clashes with them.
     """
-    run_sql(
-        """INSERT INTO broken
-           SELECT i.replication_counter, 'document_elsewhere', 'transaction_id', 'one of its own'
-             FROM incoming i
-            WHERE i.event_id NOT IN (SELECT event_id FROM kept_document)
-              AND NOT EXISTS (SELECT FROM broken b
-                               WHERE b.replication_counter = i.replication_counter)
-              AND NOT EXISTS (SELECT FROM retail_transaction held
-                               WHERE held.event_id = i.event_id
-                                  OR held.transaction_id = i.transaction_id
-                                     AND held.channel_id = %s)""",
+    name_broken(
+        sql.SQL(
+            """SELECT i.replication_counter, 'document_elsewhere', 'transaction_id',
+                      'one of its own'
+                 FROM incoming i
+                WHERE i.event_id NOT IN (SELECT event_id FROM kept_document)
+                  AND NOT EXISTS (SELECT FROM retail_transaction held
+                                   WHERE held.event_id = i.event_id
+                                      OR held.transaction_id = i.transaction_id
+                                         AND held.channel_id = %s)"""
+        ),
         [arrival.database.channel_id],
     )
 
 
-def take_out(arrival: Arrival) -> int:
-    """Move the documents that broken names to quarantine, whole. Returns how many are new there."""
+def take_out(arrival: Arrival) -> Taken:
+    """Move the documents that broken names to quarantine, whole."""
     run_sql(ASIDE)
     moved = run_sql(
         sql.SQL(
@@ -356,7 +422,7 @@ def take_out(arrival: Arrival) -> int:
     if moved:
         return keep(arrival, HEADER)
     run_sql("DROP TABLE aside")
-    return 0
+    return Taken()
 
 
 def rows_of(part: Part) -> sql.Composable:
@@ -369,3 +435,6 @@ def rows_of(part: Part) -> sql.Composable:
         """{}, (SELECT jsonb_agg(jsonb_build_object({}) ORDER BY p.line_number)
                   FROM {} p WHERE p.transaction_id = i.transaction_id)"""
     ).format(sql.Literal(part.event), columns, sql.Identifier(part.incoming))
+
+
+INTAKE = Intake(HEADER, stage_documents, keep_refused, part, unreadable)

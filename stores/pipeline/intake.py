@@ -4,18 +4,21 @@ Uploads bring rows here from the channels, releases bring them back from quarant
 same rules. Table broken names rows of incoming that cannot be used.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
+from stores.channeldb import copydata
+from stores.channeldb.visit import Events, Unreadable
 from stores.models import Channel, ChannelDatabase
 from stores.pipeline.bulk import (
     by_halves,
     by_index,
+    copy_in,
     fetch,
     fetch_one,
     is_about_data,
@@ -25,27 +28,106 @@ from stores.pipeline.bulk import (
 from stores.pipeline.days import EARLIEST
 from stores.pipeline.kinds import CUSTOMER, Kind
 from stores.pipeline.rules import first_broken, parameters, rules_for
-from stores.pipeline.set_aside import Arrival, Sent, keep_broken
+from stores.pipeline.set_aside import (
+    BROKEN,
+    Arrival,
+    Sent,
+    Taken,
+    keep_broken,
+    keep_unreadable,
+    name_broken,
+    name_refused,
+)
 
 KNOWN = "ON CONFLICT (event_id) DO NOTHING"
-BROKEN = """CREATE TEMP TABLE broken (replication_counter bigint, reason text, field text,
-                                      rule text) ON COMMIT DROP"""
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What became of rows: staged, staged without payload, new in quarantine."""
+class Intake:
+    """How the rows of one table are taken in, and what is done with what the database refuses.
 
-    staged: int = 0
-    erased: int = 0
-    quarantined: int = 0
+    `take` stages rows, or sets them aside by our rules; `keep` sets all of them aside as refused,
+    with what the database said by counter; `part` are some rows, and all that travels with them;
+    `unreadable` is one row that even COPY does not bring into a table of HQ.
+    """
 
-    def __add__(self, other: "Taken") -> "Taken":
-        return Taken(
-            self.staged + other.staged,
-            self.erased + other.erased,
-            self.quarantined + other.quarantined,
+    kind: Sent
+    take: Callable[[Arrival, Events], Taken]
+    keep: Callable[[Arrival, Events, Mapping[int, str]], Taken]
+    part: Callable[[Events, Sequence[bytes]], Events]
+    unreadable: Callable[[Events, bytes, str], Unreadable]
+
+
+def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
+    """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
+
+    Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
+    """
+    kind = intake.kind
+    taken = keep_unreadable(arrival, kind, events.unreadable)
+    if not events.rows:
+        return taken
+
+    def some(rows: Sequence[bytes] | None) -> Events:
+        return events if rows is None else intake.part(events, rows)
+
+    done, refused = by_halves(
+        lambda rows: intake.take(arrival, some(rows)),
+        lambda: copydata.split(events.data, binary=events.binary),
+    )
+    if refused:
+        said = {counter_of(kind, events, row): told for row, told in refused.items()}
+        kept, unreadable = by_halves(
+            lambda rows: intake.keep(arrival, some(rows or list(refused)), said),
+            lambda: list(refused),
         )
+        found = [intake.unreadable(events, row, refused[row]) for row in unreadable]
+        done += [*kept, keep_unreadable(arrival, kind, found)]
+    return sum(done, taken)
+
+
+def counter_of(kind: Sent, events: Events, row: bytes) -> int:
+    """The counter of one row of COPY data."""
+    return int(values_of(kind, events, row)[kind.sent.index("replication_counter")])
+
+
+def values_of(kind: Sent, events: Events, row: bytes) -> tuple[Any, ...]:
+    """The values of one row of COPY data."""
+    types = [kind.type_of(column) for column in kind.sent]
+    return copydata.values(row, types, binary=events.binary)
+
+
+def intake_of(kind: Kind) -> Intake:
+    """How the events of a kind are taken in."""
+
+    def put(events: Events) -> None:
+        make_incoming(kind)
+        copy_in("incoming", kind.sent, events.data, binary=events.binary)
+
+    def take(arrival: Arrival, events: Events) -> Taken:
+        put(events)
+        return take_in(arrival, kind)
+
+    def keep(arrival: Arrival, events: Events, refused: Mapping[int, str]) -> Taken:
+        put(events)
+        run_sql(BROKEN)
+        name_refused(refused)
+        kept = keep_broken(arrival, kind)
+        run_sql("DROP TABLE broken, incoming")
+        return kept
+
+    def unreadable(events: Events, row: bytes, told: str) -> Unreadable:
+        values = values_of(kind, events, row)
+        counter = int(values[kind.sent.index("replication_counter")])
+        return Unreadable(counter, "refused", "", values, told)
+
+    return Intake(kind, take, keep, part, unreadable)
+
+
+def part(events: Events, rows: Sequence[bytes]) -> Events:
+    """Some of the rows, as COPY data like the whole."""
+    data = copydata.join(rows, binary=events.binary)
+    return replace(events, rows=len(rows), data=data, unreadable=[])
 
 
 def take_in(arrival: Arrival, kind: Kind) -> Taken:
@@ -56,18 +138,19 @@ def take_in(arrival: Arrival, kind: Kind) -> Taken:
     erased = stage_erased(arrival, kind)
     leave_known(kind)
     run_sql(BROKEN)
-    staged = quarantined = 0
+    taken = Taken(erased=erased)
     if count_incoming():
         if find_broken(arrival.database, kind):
-            quarantined = keep_broken(arrival, kind)
+            taken += keep_broken(arrival, kind)
         staged, refused = insert_staged(arrival, kind)
+        taken += Taken(staged=staged)
         if staged < count_incoming():
             run_sql("TRUNCATE broken")
-            if name_refused(refused) + name_conflicts(kind):
-                quarantined += keep_broken(arrival, kind)
+            if name_conflicts(kind) + name_refused(refused):
+                taken += keep_broken(arrival, kind)
         close_returned(arrival, kind)
     run_sql("DROP TABLE broken, incoming")
-    return Taken(staged, erased, quarantined)
+    return taken
 
 
 def count_incoming() -> int:
@@ -125,10 +208,9 @@ def find_broken(database: ChannelDatabase, kind: Kind) -> int:
     What HQ holds already is not judged again: the rules may have changed since.
     """
     channel, rules = database.channel, rules_for(kind)
-    run_sql(
+    name_broken(
         sql.SQL(
-            """INSERT INTO broken
-               SELECT replication_counter, (%(codes)s::text[])[place + 1],
+            """SELECT replication_counter, (%(codes)s::text[])[place + 1],
                       (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
                  FROM incoming, LATERAL (SELECT {} AS place) rule WHERE place IS NOT NULL"""
         ).format(first_broken(kind)),
@@ -158,19 +240,18 @@ def find_foreign_accounts(channel: Channel) -> None:
 
     An account of its shape that HQ does not know waits: HQ may have been set back in time.
     """
-    run_sql(
-        """INSERT INTO broken
-           SELECT i.replication_counter, 'company_mismatch', 'account_number',
-                  'an account of ' || %(company)s
-             FROM incoming i
-            WHERE i.account_number IS NOT NULL
-              AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
-                                 AND c.account_number = i.account_number)
-              AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
-                OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                  AND account_place(q.format, i.account_number) IS NOT NULL))
-              AND NOT EXISTS (SELECT FROM broken b
-                               WHERE b.replication_counter = i.replication_counter)""",
+    name_broken(
+        sql.SQL(
+            """SELECT i.replication_counter, 'company_mismatch', 'account_number',
+                      'an account of ' || %(company)s
+                 FROM incoming i
+                WHERE i.account_number IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
+                                     AND c.account_number = i.account_number)
+                  AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
+                    OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
+                                      AND account_place(q.format, i.account_number) IS NOT NULL))"""
+        ),
         {"company": channel.company_id},
     )
 
@@ -182,8 +263,8 @@ def find_foreign_guids(channel: Channel) -> None:
     """
     # LIMIT has each row looked up by index: statistics know too little of a backlog that grows, and
     # its customers would be read whole for every batch.
-    run_sql(
-        """WITH foreign_guid AS MATERIALIZED (
+    name_broken(
+        sql.SQL("""WITH foreign_guid AS MATERIALIZED (
              SELECT i.replication_counter, i.event_id
                FROM incoming i
                LEFT JOIN LATERAL (
@@ -204,13 +285,10 @@ def find_foreign_guids(channel: Channel) -> None:
                     ON known.customer_id IS NULL
               WHERE waiting.is_there
                  OR (known.channel_id <> %(channel)s AND given.is_there IS NULL))
-           INSERT INTO broken
            SELECT f.replication_counter, 'guid_conflict', 'async_account',
                   'a GUID of this channel, or one that it was given'
              FROM foreign_guid f
-            WHERE NOT EXISTS (SELECT FROM async_customer held WHERE held.event_id = f.event_id)
-              AND NOT EXISTS (SELECT FROM broken b
-                               WHERE b.replication_counter = f.replication_counter)""",
+            WHERE NOT EXISTS (SELECT FROM async_customer held WHERE held.event_id = f.event_id)"""),
         {"channel": channel.pk, "company": channel.company_id},
     )
 
@@ -272,23 +350,11 @@ def origin_of(arrival: Arrival) -> dict[str, Any]:
     }
 
 
-def name_refused(refused: dict[int, str]) -> int:
-    """Name the rows that the database refused. Returns how many."""
-    if not refused:
-        return 0
-    return run_sql(
-        """INSERT INTO broken SELECT counter, 'refused', '', told
-             FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, told)""",
-        [list(refused), list(refused.values())],
-    )
-
-
 def name_conflicts(kind: Kind) -> int:
     """Name rows whose event id HQ holds with other content; equal ones are merely known."""
-    return run_sql(
+    return name_broken(
         sql.SQL(
-            """INSERT INTO broken
-               SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
+            """SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
                  FROM incoming i JOIN {table} s USING (event_id)
                 WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
         ).format(

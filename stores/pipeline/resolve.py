@@ -5,6 +5,7 @@ A row is named by its case: the number of a quarantined row, or the event id of 
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -17,6 +18,7 @@ from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import Cause
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import StagingStatus
+from stores.pipeline.bulk import by_halves
 from stores.pipeline.document_parts import HEADER
 from stores.pipeline.hq_events import EventRefused, make_event
 from stores.pipeline.kinds import KINDS, Kind
@@ -39,6 +41,9 @@ class Settled:
 
     done: int = 0
     left: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Settled") -> "Settled":
+        return Settled(self.done + other.done, self.left + other.left)
 
 
 def alike(cause: Cause) -> Iterator[list[str]]:
@@ -66,7 +71,9 @@ def release(cases: Sequence[str], *, by: Any = None, because: str = "") -> Settl
     numbers, events = parted(cases)
     for some in portions(numbers):
         with transaction.atomic():
-            release_quarantined(some, settled, by=by, because=because or "Released.")
+            work = partial(release_quarantined, some, by=by, because=because or "Released.")
+            done, refused = by_halves(work, lambda: some)  # noqa: B023 - called here and now
+        settled += sum(done, Settled(left=list(map(str, refused))))
     for some_events in portions(events):
         settled.done += retry_failed(some_events)
     settled.left += open_among(events)
@@ -100,20 +107,27 @@ def retry_failed(events: Sequence[UUID]) -> int:
     )
 
 
-def release_quarantined(numbers: Sequence[int], settled: Settled, *, by: Any, because: str) -> None:
-    """Release open rows of quarantine, those of one database and table together."""
+def release_quarantined(
+    numbers: Sequence[int], some: Sequence[int] | None, *, by: Any, because: str
+) -> Settled:
+    """Release open rows of quarantine, or some of them, those of one database and table together.
+
+    All or none: the database may refuse one.
+    """
+    settled = Settled()
 
     def place(row: Quarantine) -> tuple[Any, ...]:
         return row.database_id, row.table, row.generation
 
-    rows = Quarantine.objects.open().filter(pk__in=numbers).select_related("database__channel")
+    asked = Quarantine.objects.open().filter(pk__in=numbers if some is None else some)
+    rows = asked.select_related("database__channel")
     locked = rows.select_for_update(of=("self",)).order_by("database", "table", "generation", "pk")
     for (_, table, generation), group in groupby(locked, key=place):
         found = list(group)
         arrival = Arrival(found[0].database, None, generation)
         kind = next((kind for kind in KINDS if kind.event == table), None)
         left = restage(arrival, kind, found) if kind else restage_documents(arrival, found)
-        keep_open(left)
+        keep_open(kind or HEADER, left)
         passed = [row.pk for row in found if row.pk not in left]
         Quarantine.objects.filter(pk__in=passed).update(
             status=QuarantineStatus.RELEASED,
@@ -122,8 +136,8 @@ def release_quarantined(numbers: Sequence[int], settled: Settled, *, by: Any, be
             settled_because=because[:300],
             became=F("event_id"),
         )
-        settled.done += len(passed)
-        settled.left += map(str, left)
+        settled += Settled(len(passed), list(map(str, left)))
+    return settled
 
 
 # ----------------------------------------------------------------------- dismiss

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from psycopg2 import sql
+
 from stores.channeldb.sqlite import READERS, Broken, BrokenRow, line
 from stores.channeldb.visit import Events
 from stores.models import Quarantine
@@ -16,17 +18,17 @@ from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, PARTS, rows_in
 from stores.pipeline.documents import forget_tables, keep_again
 from stores.pipeline.hq_events import EventRefused
-from stores.pipeline.intake import (
-    BROKEN,
-    find_broken,
-    insert_staged,
-    make_incoming,
-    name_conflicts,
-    name_refused,
-)
+from stores.pipeline.intake import find_broken, insert_staged, make_incoming, name_conflicts
 from stores.pipeline.kinds import Kind
 from stores.pipeline.rules import Rule
-from stores.pipeline.set_aside import Arrival, Sent, decode, leave_out
+from stores.pipeline.set_aside import (
+    BROKEN,
+    Arrival,
+    Sent,
+    decode,
+    leave_out,
+    name_refused,
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[in
     leave_out()
     _, refused = insert_staged(arrival, kind)
     run_sql("TRUNCATE broken")
-    name_refused(refused)
     name_conflicts(kind)
+    name_refused(refused)
     left |= flaws(number_of)
     run_sql("DROP TABLE broken, incoming")
     return left
@@ -166,14 +168,25 @@ def flaws(number_of: Mapping[int, int]) -> dict[int, Flaw]:
     return {number_of[counter]: Flaw(*flaw) for counter, *flaw in found}
 
 
-def keep_open(left: Mapping[int, Flaw]) -> None:
-    """Note of rows what is wrong with them today, and that they were tried once more."""
+def keep_open(kind: Sent, left: Mapping[int, Flaw]) -> None:
+    """Note of rows what is wrong with them today, and that they were tried once more.
+
+    Whatever else is wrong, an id that HQ holds with other content comes first.
+    """
     run_sql(
-        """UPDATE quarantine q SET reason = f.reason, field = f.field, rule = f.rule,
-                                   attempts = attempts + 1, last_seen_at = now()
-             FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
-                  AS f (id, reason, field, rule)
-            WHERE q.id = f.id""",
+        sql.SQL(
+            """UPDATE quarantine q
+                  SET reason = CASE WHEN held.is_there THEN 'event_conflict' ELSE f.reason END,
+                      field = CASE WHEN held.is_there THEN 'event_id' ELSE f.field END,
+                      rule = CASE WHEN held.is_there THEN 'an id of its own' ELSE f.rule END,
+                      attempts = q.attempts + 1, last_seen_at = now()
+                 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+                      AS f (id, reason, field, rule)
+                 JOIN quarantine mine USING (id)
+                CROSS JOIN LATERAL (SELECT EXISTS (
+                      SELECT FROM {} s WHERE s.event_id = mine.event_id) AS is_there) held
+                WHERE q.id = f.id"""
+        ).format(sql.Identifier(kind.event)),
         [
             list(left),
             [flaw.reason for flaw in left.values()],

@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 from typing import Any, Protocol
 
@@ -11,7 +12,7 @@ from psycopg2 import sql
 
 from stores.channeldb.visit import GUID, Unreadable
 from stores.models import ChannelDatabase, UploadSession
-from stores.pipeline.bulk import fetch, fetch_one, run_sql
+from stores.pipeline.bulk import by_halves, fetch, fetch_one, run_sql
 from stores.pipeline.kinds import EVENT_COLUMNS
 
 # What a column may hold whose form is broken, by the reason's code.
@@ -23,6 +24,9 @@ FORMS = {
     "date_format": "a date such as 2026-03-01",
 }
 
+# A row stands there once, with the first thing that is wrong with it.
+BROKEN = """CREATE TEMP TABLE broken (replication_counter bigint PRIMARY KEY, reason text,
+                                      field text, rule text) ON COMMIT DROP"""
 ASIDE = """CREATE TEMP TABLE aside (row_key text, event_id uuid, async_account uuid,
                                     account_number text, reason text, field text, rule text,
                                     raw bytea) ON COMMIT DROP"""
@@ -52,8 +56,54 @@ class Arrival:
     generation: int
 
 
-def keep_broken(arrival: Arrival, kind: Sent) -> int:
-    """Move the rows of incoming that table broken names to quarantine. Returns how many are new."""
+@dataclass(frozen=True)
+class Taken:
+    """What became of rows: staged, staged without payload, new in quarantine.
+
+    `left` are the counters of those that stay in the channel: HQ cannot hold them yet.
+    """
+
+    staged: int = 0
+    erased: int = 0
+    quarantined: int = 0
+    left: tuple[int, ...] = ()
+
+    def __add__(self, other: "Taken") -> "Taken":
+        return Taken(
+            self.staged + other.staged,
+            self.erased + other.erased,
+            self.quarantined + other.quarantined,
+            self.left + other.left,
+        )
+
+
+def name_broken(found: sql.Composable, values: Mapping[str, Any] | Sequence[Any] = ()) -> int:
+    """Add to table broken what a query finds; a row that stands there keeps what is said of it.
+
+    The query gives counter, reason, field and what the field may hold. Returns how many were added.
+    """
+    return run_sql(
+        sql.SQL(
+            """INSERT INTO broken (replication_counter, reason, field, rule)
+               {} ON CONFLICT DO NOTHING"""
+        ).format(found),
+        values,
+    )
+
+
+def name_refused(refused: Mapping[int, str]) -> int:
+    """Add the rows that the database refused, by counter, to table broken. Returns how many."""
+    return name_broken(
+        sql.SQL(
+            """SELECT counter, 'refused', '', told
+                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, told)"""
+        ),
+        [list(refused), list(refused.values())],
+    )
+
+
+def keep_broken(arrival: Arrival, kind: Sent) -> Taken:
+    """Move the rows of incoming that table broken names to quarantine."""
     run_sql(ASIDE)
     run_sql(
         sql.SQL(
@@ -83,10 +133,10 @@ def as_object(kind: Sent) -> sql.Composable:
     )
 
 
-def keep_unreadable(arrival: Arrival, kind: Sent, rows: Sequence[Unreadable]) -> int:
-    """Quarantine rows whose form no table of HQ can hold. Returns how many are new there."""
+def keep_unreadable(arrival: Arrival, kind: Sent, rows: Sequence[Unreadable]) -> Taken:
+    """Quarantine rows whose form no table of HQ can hold."""
     if not rows:
-        return 0
+        return Taken()
     run_sql(ASIDE)
     columns = zip(*(aside(kind, row) for row in without_the_erased(kind, rows)), strict=True)
     run_sql(
@@ -139,8 +189,31 @@ def without_the_erased(kind: Sent, rows: Sequence[Unreadable]) -> list[Unreadabl
     ]
 
 
-def keep(arrival: Arrival, kind: Sent) -> int:
-    """Write table aside into quarantine; what is there already was seen once more."""
+def keep(arrival: Arrival, kind: Sent) -> Taken:
+    """Write table aside into quarantine; what is there already was seen once more.
+
+    What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
+    that HQ holds with other content comes first: the event that came first stays.
+    """
+    run_sql(
+        sql.SQL(
+            """UPDATE aside a SET reason = 'event_conflict', field = 'event_id',
+                                  rule = 'an id of its own'
+                 FROM {} held WHERE held.event_id = a.event_id"""
+        ).format(sql.Identifier(kind.event))
+    )
+    new, refused = by_halves(partial(write, arrival, kind), row_keys)
+    run_sql("DROP TABLE aside")
+    return Taken(quarantined=sum(new), left=tuple(map(int, refused)))
+
+
+def row_keys() -> list[str]:
+    """The keys of the rows of table aside."""
+    return [key for (key,) in fetch("SELECT row_key FROM aside ORDER BY row_key::bigint")]
+
+
+def write(arrival: Arrival, kind: Sent, keys: Sequence[str] | None) -> int:
+    """Write rows of table aside, or only those with these keys. Returns how many are new."""
     (new,) = fetch_one(
         """WITH kept AS (
              INSERT INTO quarantine AS known (database_id, "table", row_key, generation, event_id,
@@ -149,6 +222,7 @@ def keep(arrival: Arrival, kind: Sent) -> int:
              SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
                     CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
                     sha256(raw), reason, field, rule, raw, %(session)s FROM aside
+              WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
                  ON CONFLICT (database_id, "table", row_key, payload_hash)
                  DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
              RETURNING xmax = 0 AS is_new)
@@ -158,9 +232,9 @@ def keep(arrival: Arrival, kind: Sent) -> int:
             "table": kind.event,
             "generation": arrival.generation,
             "session": str(arrival.session.pk) if arrival.session else None,
+            "keys": None if keys is None else list(keys),
         },
     )
-    run_sql("DROP TABLE aside")
     return int(new)
 
 

@@ -5,16 +5,12 @@ these. A crash in between repeats one batch, and the repetition finds every even
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-import psycopg2
-from django.db import DatabaseError, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from stores.channeldb import copydata
 from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import Events, Unreadable
+from stores.channeldb.visit import Events
 from stores.crash import crash_here
 from stores.models import Incident, RunStep, UploadSession
 from stores.models.exchange import UploadStatus
@@ -22,15 +18,16 @@ from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
-from stores.pipeline.bulk import EVENTS, copy_in, diagnosis, is_about_data
+from stores.pipeline.bulk import EVENTS
 from stores.pipeline.fence import Entered, enter
-from stores.pipeline.intake import Taken, make_incoming, take_in
-from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.intake import intake_of, receive
+from stores.pipeline.kinds import KINDS
 from stores.pipeline.sent import SOURCES
-from stores.pipeline.set_aside import Arrival, keep_unreadable
+from stores.pipeline.set_aside import Arrival
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
 MANY = 1_000
+INTAKES = {kind.event: intake_of(kind) for kind in KINDS} | {document_parts.TABLE: documents.INTAKE}
 
 
 def upload_events(step: RunStep) -> None:
@@ -151,10 +148,8 @@ def flag_a_flood(step: RunStep) -> None:
 def stage(step: RunStep, session: UploadSession, events: Events) -> None:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them."""
     arrival = Arrival(session.database, session, session.database.generation)
-    if events.table == document_parts.TABLE:
-        taken = documents.stage_documents(arrival, events)
-    else:
-        taken = stage_rows(arrival, events)
+    taken = receive(INTAKES[events.table], arrival, events)
+    events.waiting = list(taken.left)
     done = taken.staged + taken.erased
     waiting = len(events.waiting)
     unchanged = events.total - done - taken.quarantined - waiting
@@ -176,50 +171,3 @@ def stage(step: RunStep, session: UploadSession, events: Events) -> None:
         erased=taken.erased,
         waiting=waiting,
     )
-
-
-def stage_rows(arrival: Arrival, events: Events) -> Taken:
-    """Take in the events of one kind."""
-    kind = next(kind for kind in KINDS if kind.event == events.table)
-    taken = Taken(quarantined=keep_unreadable(arrival, kind, events.unreadable))
-    return taken + receive(arrival, kind, events) if events.rows else taken
-
-
-def receive(arrival: Arrival, kind: Kind, events: Events) -> Taken:
-    """Take the rows in; should the database refuse one by its bytes, it is found by halving.
-
-    Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
-    """
-    try:
-        with transaction.atomic():
-            make_incoming(kind)
-            copy_in("incoming", kind.sent, events.data, binary=events.binary)
-            return take_in(arrival, kind)
-    except (DatabaseError, psycopg2.Error) as error:
-        if not is_about_data(error):
-            raise
-        refusal = diagnosis(error)
-    rows = copydata.split(events.data, binary=events.binary)
-    if len(rows) == 1:
-        return Taken(
-            quarantined=keep_unreadable(arrival, kind, [unreadable(kind, events, refusal)])
-        )
-    half = len(rows) // 2
-    return receive(arrival, kind, part(events, rows[:half])) + receive(
-        arrival, kind, part(events, rows[half:])
-    )
-
-
-def part(events: Events, rows: list[bytes]) -> Events:
-    """Some of the rows, as COPY data like the whole."""
-    data = copydata.join(rows, binary=events.binary)
-    return replace(events, rows=len(rows), data=data, unreadable=[])
-
-
-def unreadable(kind: Kind, events: Events, refusal: str) -> Unreadable:
-    """The only row of events, which HQ's database refuses even to read."""
-    types = [kind.type_of(column) for column in kind.sent]
-    (row,) = copydata.split(events.data, binary=events.binary)
-    values = copydata.values(row, types, binary=events.binary)
-    counter = values[kind.sent.index("replication_counter")]
-    return Unreadable(int(counter), "refused", "", values, refusal)

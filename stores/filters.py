@@ -30,6 +30,7 @@ from stores.models import (
     Quarantine,
     UploadSession,
 )
+from stores.models.characters import tidy_key
 from stores.models.column import label
 from stores.models.customer import GuidOrigin
 from stores.models.exchange import DownloadStatus, UploadStatus
@@ -136,7 +137,7 @@ def length(rows: QuerySet[Any]) -> Length:
 def as_guid(text: str) -> UUID | None:
     """The GUID that a text is, if it is one."""
     try:
-        return UUID(text.strip())
+        return UUID(tidy_key(text))
     except ValueError:
         return None
 
@@ -146,6 +147,7 @@ def people(text: str) -> list[int]:
 
     One more than MOST_FOUND stands for any number beyond it.
     """
+    text = tidy_key(text)
     customers = Customer.objects.values_list("pk", flat=True)
     companies = list(Company.objects.values_list("pk", flat=True))
     for means in (
@@ -165,6 +167,7 @@ def operations_of(text: str) -> Q:
     if guid := as_guid(text):
         owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
         return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
+    text = tidy_key(text)
     key = key_of(text)
     means = Q(account_number=text) | is_called(text) | (is_reached_at(key) if key else Q())
     waiting = AsyncCustomer.objects.filter(waits & means).values_list("pk", flat=True)

@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 
 from stores.filters import ListFilter, as_guid, channels, choice, day, in_short, text
 from stores.models import RetailTransaction, SalesOrder, Statement
+from stores.models.characters import tidy_key
 from stores.models.column import label
 from stores.models.order import SalesOrderState
 from stores.models.reason import explain
@@ -73,6 +74,7 @@ class TransactionFilter(ListFilter):
     ) -> QuerySet[RetailTransaction]:
         if guid := as_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
+        value = tidy_key(value)
         return sales.filter(
             Q(transaction_id=value)
             | Q(receipt_number=value)
@@ -106,6 +108,7 @@ class OrderFilter(ListFilter):
         fields: list[str] = []
 
     def search(self, orders: QuerySet[SalesOrder], name: str, value: str) -> QuerySet[SalesOrder]:
+        value = tidy_key(value)
         return orders.filter(
             Q(number=value)
             | Q(confirmation_number=value)

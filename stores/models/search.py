@@ -1,31 +1,41 @@
 """How people are found: by a part of their name, or by their exact e-mail address or phone number.
 
-The conditions call SQL functions of migration 0007, whose indexes on customers and their contacts
-serve them at any size; staged events have the same columns, but no such index.
+The conditions call SQL functions of migration 0046, whose indexes on customers and their contacts
+serve them at any size; staged events have the same columns, but no such index. What is looked for
+goes through the same functions as what is held.
 """
 
 import re
 from typing import Any
+from unicodedata import normalize
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, Func, Q, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 
+from stores.models.characters import tidy_key, tidy_phone
+
+NUMBER = re.compile(
+    r"[0-9+()./ xX#*,;-]+([ ;,]*"
+    r"(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?",
+    re.IGNORECASE,
+)
 # A shorter piece has no trigram of its own, so it must begin a word.
 SHORTEST_PIECE = 3
 
 
 def key_of(text: str) -> str:
     """The key that an e-mail address or a phone number is looked up by; empty for other texts."""
-    text = text.strip()
-    return text if "@" in text else digits_of(text)
+    text = tidy_key(text)
+    return text if "@" in normalize("NFKC", text) else digits_of(text)
 
 
 def digits_of(text: str) -> str:
     """The digits of what may be a phone number, or nothing if letters stand between them."""
-    digits = re.sub(r"\D", "", text, flags=re.ASCII)
-    return digits if len(digits) >= 3 and re.fullmatch(r"[0-9+()./ xX#*-]+", text) else ""
+    text = tidy_phone(text)
+    digits = re.sub(r"[^0-9]", "", text)
+    return digits if len(digits) >= 3 and NUMBER.fullmatch(text) else ""
 
 
 def is_called(text: str) -> Q:
@@ -35,8 +45,14 @@ def is_called(text: str) -> Q:
         function="search_name",
         output_field=TextField(),
     )
-    pieces = [word if len(word) >= SHORTEST_PIECE else f" {word}" for word in text.split()]
-    return Q(*(Q(Contains(name, Lower(Value(piece)))) for piece in pieces))
+    words = [word for word in map(tidy_key, text.split()) if word]
+    pieces = [word if len(word) >= SHORTEST_PIECE else f" {word}" for word in words]
+    return Q(*(Q(Contains(name, sought(piece))) for piece in pieces))
+
+
+def sought(text: str) -> Func:
+    """A text as it is searched for."""
+    return Func(Value(text), function="search_text", output_field=TextField())
 
 
 def is_reached_at(key: str) -> Q:
@@ -56,7 +72,8 @@ KEYS = ArrayField(TextField())
 
 def has_key(keys: Func, key: str) -> Q:
     """One of the keys is the one looked for."""
-    wanted: Any = Func(Lower(Value(key)), template="ARRAY[%(expressions)s]", output_field=KEYS)
+    tidied = Func(Value(key), function="tidy_email", output_field=TextField())
+    wanted: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEYS)
     return Q(
         Func(
             keys, wanted, template="%(expressions)s", arg_joiner=" @> ", output_field=BooleanField()

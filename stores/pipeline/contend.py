@@ -10,6 +10,7 @@ from psycopg2 import sql
 from stores.pipeline.bulk import run_sql
 from stores.pipeline.fold import tidied
 from stores.pipeline.kinds import ADDRESS, CONTACT, CUSTOMER, Kind
+from stores.pipeline.kinds import tidied as tidied_text
 from stores.pipeline.refold import INHERITED
 
 # A till that makes an entity known cannot have overlooked another's edit of it.
@@ -104,8 +105,8 @@ def record_conflicts(kind: Kind) -> int:
             owner=sql.Identifier("id" if kind is CUSTOMER else "customer_id"),
             name=sql.Literal(kind.event),
             is_edit=sql.SQL("AND l.operation <> 'create'" if kind in CREATES else ""),
-            same_key=same_key(kind, "l", "r", " = tidy({}::text)"),
-            same_key_as_lost=same_key(kind, "t", "l", " = {}"),
+            same_key=same_key(kind, "l", "r"),
+            same_key_as_lost=same_key(kind, "t", "l"),
             key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
             told=told,
             values=sql.SQL(", ").join([*map(said, fields), sql.SQL(IS_ACTIVE)]),
@@ -134,11 +135,13 @@ def as_text(kind: Kind, column: str) -> sql.Composable:
     return value.format(tidied(kind, column), sql.Literal(nothing))
 
 
-def same_key(kind: Kind, event: str, other: str, form: str) -> sql.Composable:
+def same_key(kind: Kind, event: str, other: str) -> sql.Composable:
     """That an event and a row are about the same of the customer's addresses, contacts, …"""
     return sql.SQL(" ").join(
-        sql.SQL("AND tidy({}::text)" + form).format(
-            sql.Identifier(event, column), sql.Identifier(other, column)
+        sql.SQL(
+            f"AND {tidied_text(column, event)} = {other}.{column}"
+            if kind.type_of(column) == "text"
+            else f"AND {event}.{column}::text = {other}.{column}::text"
         )
         for column in kind.key
     )

@@ -13,8 +13,8 @@ from django.db import models
 from stores.channeldb.visit import Source
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.days import EARLIEST, LATEST
-from stores.pipeline.kinds import EVENT_COLUMNS, TYPES
-from stores.pipeline.rules import COMMON, Rule
+from stores.pipeline.kinds import EVENT_COLUMNS, TYPES, tidied
+from stores.pipeline.rules import COMMON, Rule, empty, in_words
 from stores.pipeline.set_aside import back
 
 TABLE = "retail_transaction"
@@ -44,6 +44,12 @@ class Part:
         dates = {"business_date": "date", "delivery_address_id": "uuid"}
         return (TYPES | own | dates).get(column, "text")
 
+    def as_kept(self, column: str, of: str) -> str:
+        """SQL for what HQ keeps of a column of the incoming table: texts are tidied."""
+        if column == "account_number":
+            return f"nullif({tidied(column, of)}, '')"
+        return tidied(column, of) if self.type_of(column) == "text" else f"{of}.{column}"
+
 
 def held_in(model: type[models.Model]) -> dict[str, Any]:
     """The columns of HQ's table, without the document's key, which has its own rules."""
@@ -54,7 +60,12 @@ def text_limits(model: type[models.Model], columns: Sequence[str]) -> tuple[Rule
     """One rule for each text that HQ holds only up to a length."""
     held = held_in(model)
     return tuple(
-        Rule("too_long", column, f"char_length({column}) > {field.max_length}")
+        Rule(
+            "too_long",
+            column,
+            f"octet_length({column}) > {field.max_length}"
+            f" AND char_length({tidied(column)}) > {field.max_length}",
+        )
         for column in columns
         if isinstance(field := held.get(column), models.CharField) and not field.choices
     )
@@ -114,6 +125,7 @@ LINE_COLUMNS = (
 )
 PAYMENT_COLUMNS = (KEY, "line_number", "tender_type", "amount", "currency")
 LONGEST_ID = 44
+TRANSACTION_TYPES = ("sale", "return", "customer_order")
 
 HEADER = Part(
     TABLE,
@@ -121,22 +133,22 @@ HEADER = Part(
     RetailTransaction,
     HEADER_COLUMNS,
     (
-        Rule("key_missing", KEY, f"coalesce(btrim({KEY}), '') = ''"),
-        Rule("too_long", KEY, f"char_length({KEY}) > {LONGEST_ID}"),
-        Rule("unknown_word", "operation", "operation IS DISTINCT FROM 'create'"),
+        Rule("key_missing", KEY, empty(KEY)),
+        Rule("too_long", KEY, f"char_length({tidied(KEY)}) > {LONGEST_ID}"),
+        Rule("unknown_word", "operation", f"{tidied('operation')} IS DISTINCT FROM 'create'"),
         *(rule for rule in COMMON if rule.field == "occurred_at"),
         Rule(
             "unknown_word",
             "transaction_type",
-            "coalesce(transaction_type, '') NOT IN ('sale', 'return', 'customer_order')",
+            f"transaction_type IS NULL OR {in_words('transaction_type', *TRANSACTION_TYPES)}",
         ),
         Rule(
             "unknown_word",
             "entry_status",
-            "coalesce(entry_status, '') NOT IN ('concluded', 'voided')",
+            f"entry_status IS NULL OR {in_words('entry_status', 'concluded', 'voided')}",
         ),
         *text_limits(RetailTransaction, HEADER_COLUMNS),
-        Rule("unknown_word", "currency", "coalesce(currency, '') !~ '^[A-Z]{3}$'"),
+        Rule("unknown_word", "currency", f"coalesce({tidied('currency')}, '') !~ '^[A-Z]{{3}}$'"),
         *amounts(*HEADER_AMOUNTS, required=True),
         *present("line_count"),
         Rule(
@@ -147,7 +159,7 @@ HEADER = Part(
         Rule(
             "value_missing",
             "confirmation_number",
-            "transaction_type = 'customer_order' AND coalesce(btrim(confirmation_number), '') = ''",
+            f"{tidied('transaction_type')} = 'customer_order' AND {empty('confirmation_number')}",
         ),
     ),
 )
@@ -167,9 +179,9 @@ PAYMENT = Part(
     RetailTransactionPayment,
     PAYMENT_COLUMNS,
     (
-        *present("tender_type"),
+        Rule("value_missing", "tender_type", empty("tender_type")),
         *text_limits(RetailTransactionPayment, PAYMENT_COLUMNS),
-        Rule("unknown_word", "currency", "coalesce(currency, '') !~ '^[A-Z]{3}$'"),
+        Rule("unknown_word", "currency", f"coalesce({tidied('currency')}, '') !~ '^[A-Z]{{3}}$'"),
         *amounts("amount", required=True),
     ),
 )

@@ -296,7 +296,7 @@ def insert_documents(
 ) -> int:
     """Keep the documents that HQ does not know. Returns how many.
 
-    Table kept_document: their ids in HQ by counter.
+    Table kept_document: their ids in HQ, by the number that their lines and payments name.
     """
     channel = arrival.database.channel
     values = {
@@ -331,9 +331,11 @@ def insert_documents(
                    FROM incoming i JOIN document d USING (replication_counter)
                   ORDER BY i.replication_counter
                      ON CONFLICT DO NOTHING
-                 RETURNING id, transaction_id, event_id)
-               INSERT INTO kept_document SELECT * FROM kept"""
-        ).format(columns=names(copied), values=names(copied, of="i")),
+                 RETURNING id, event_id)
+               INSERT INTO kept_document
+               SELECT k.id, i.transaction_id, event_id
+                 FROM kept k JOIN incoming i USING (event_id)"""
+        ).format(columns=names(copied), values=tidied_values(HEADER, copied)),
         values,
     )
     for part in PARTS:
@@ -347,11 +349,16 @@ def insert_documents(
             ).format(
                 table=sql.Identifier(part.event),
                 columns=names(own),
-                values=names(own, of="i"),
+                values=tidied_values(part, own),
                 incoming=sql.Identifier(part.incoming),
             )
         )
     return kept
+
+
+def tidied_values(part: Part, columns: Sequence[str]) -> sql.SQL:
+    """Columns of table i as HQ keeps them."""
+    return sql.SQL(", ".join(part.as_kept(column, "i") for column in columns))
 
 
 def find_conflicts(arrival: Arrival) -> None:
@@ -365,16 +372,16 @@ def find_conflicts(arrival: Arrival) -> None:
                       CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
                            ELSE 'document_conflict' END,
                       CASE WHEN t.event_id = i.event_id THEN 'event_id'
-                           WHEN t.transaction_id = i.transaction_id THEN 'transaction_id'
+                           WHEN t.transaction_id = tidy_key(i.transaction_id) THEN 'transaction_id'
                            ELSE 'confirmation_number' END, 'one of its own'
                  FROM incoming i JOIN document d USING (replication_counter)
                  JOIN retail_transaction t
                    ON t.event_id = i.event_id
                    OR (t.channel_id = %s
-                       AND (t.transaction_id = i.transaction_id
+                       AND (t.transaction_id = tidy_key(i.transaction_id)
                             OR t.transaction_type = 'customer_order'
-                               AND i.transaction_type = 'customer_order'
-                               AND t.confirmation_number = i.confirmation_number))
+                               AND tidy_key(i.transaction_type) = 'customer_order'
+                               AND t.confirmation_number = tidy_key(i.confirmation_number)))
                 WHERE t.content_hash <> d.content_hash
                   AND i.event_id NOT IN (SELECT event_id FROM kept_document)
                 ORDER BY i.replication_counter, t.event_id = i.event_id DESC"""
@@ -396,7 +403,7 @@ def find_copies(arrival: Arrival) -> None:
                 WHERE i.event_id NOT IN (SELECT event_id FROM kept_document)
                   AND NOT EXISTS (SELECT FROM retail_transaction held
                                    WHERE held.event_id = i.event_id
-                                      OR held.transaction_id = i.transaction_id
+                                      OR held.transaction_id = tidy_key(i.transaction_id)
                                          AND held.channel_id = %s)"""
         ),
         [arrival.database.channel_id],

@@ -19,6 +19,7 @@ from psycopg2 import sql
 from stores.models import Company, RunStep
 from stores.pipeline.bulk import Row, fetch_one, names, run_sql
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, CONTACT, Kind
+from stores.pipeline.kinds import tidied as tidied_text
 
 # Owners of claimed events: new customers are known by GUID, named events one by one. A chunk's
 # GUIDs lie side by side in the index, so that it costs the same in a backlog of any size.
@@ -69,19 +70,15 @@ NEWEST = sql.SQL(
                  at DESC, database_id DESC, generation DESC, replication_counter DESC))"""
 )
 
-# What a column becomes on its way; the rest is trimmed and brought to NFC.
+# What a column becomes on its way, where its text is not only tidied.
 TIDIED = {
-    ("address", "purpose"): """coalesce(nullif(tidy(t.purpose), ''),
+    ("address", "purpose"): f"""coalesce(nullif({tidied_text("purpose", "t")}, ''),
             CASE (SELECT k.customer_type FROM customer k WHERE k.id = t.customer_id)
-            WHEN 'organization' THEN 'business' ELSE 'home' END)""",
-    ("address", "country"): """coalesce(nullif(tidy(t.country), ''),
+            WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
+    ("address", "country"): f"""coalesce(nullif({tidied_text("country", "t")}, ''),
             (SELECT nullif(h.country, '') FROM channel h JOIN channel_database b
-                 ON b.channel_id = h.id WHERE b.id = t.database_id))""",
-    ("contact", "locator"): """CASE t.kind WHEN 'email' THEN tidy_email(t.locator)
-            ELSE tidy(t.locator) END""",
+                 ON b.channel_id = h.id WHERE b.id = t.database_id))""",  # noqa: S608
     ("contact", "marketing_opt_in"): "coalesce(t.marketing_opt_in, false)",
-    ("customer", "email"): "tidy_email(t.email)",
-    ("customer", "receipt_email"): "tidy_email(t.receipt_email)",
 }
 
 NEWER = sql.SQL(
@@ -120,7 +117,7 @@ def tidied(kind: Kind, column: str) -> sql.Composable:
     if special := TIDIED.get((kind.name, column)):
         return sql.SQL(special)
     if kind.type_of(column) == "text":
-        return sql.SQL("tidy(t.{})").format(sql.Identifier(column))
+        return sql.SQL(tidied_text(column, "t"))
     return sql.SQL("t.{}").format(sql.Identifier(column))
 
 
@@ -315,12 +312,12 @@ def demote_primaries(kind: Kind) -> None:
             event=sql.Identifier(kind.event),
             within=sql.Identifier(str(kind.primary)),
             column=sql.SQL(
-                """coalesce(nullif(tidy(s.purpose), ''),
+                f"""coalesce(nullif({tidied_text("purpose", "s")}, ''),
                        (SELECT CASE k.customer_type WHEN 'organization' THEN 'business'
-                                    ELSE 'home' END FROM customer k WHERE k.id = c.customer_id))"""
+                                    ELSE 'home' END FROM customer k WHERE k.id = c.customer_id))"""  # noqa: S608
             )
             if kind is ADDRESS
-            else sql.SQL("tidy(s.kind)"),
+            else sql.SQL(tidied_text("kind", "s")),
             key=sql.Identifier(kind.key[0]),
         ),
     )

@@ -13,7 +13,7 @@ from psycopg2 import sql
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.bulk import fetch_one, names, run_sql
 from stores.pipeline.kinds import Kind
-from stores.pipeline.rules import Rule, every_broken, parameters, rules_for
+from stores.pipeline.rules import Rule, as_staged, every_broken, parameters, rules_for
 
 
 class EventRefused(Exception):
@@ -96,9 +96,13 @@ def stage(
         sql.SQL(
             """INSERT INTO {table} (origin, company_id, made_by_id, corrects, for_database_id,
                                     staged_at, {columns})
-               SELECT 'hq', %(company)s, %(by)s, %(corrects)s, %(database)s, occurred_at, {columns}
+               SELECT 'hq', %(company)s, %(by)s, %(corrects)s, %(database)s, occurred_at, {values}
                  FROM incoming"""
-        ).format(table=sql.Identifier(kind.event), columns=names(kind.sent)),
+        ).format(
+            table=sql.Identifier(kind.event),
+            columns=names(kind.sent),
+            values=as_staged(kind, kind.sent),
+        ),
         {
             "company": company.pk,
             "by": by.pk if by else None,

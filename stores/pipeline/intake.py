@@ -27,7 +27,7 @@ from stores.pipeline.bulk import (
 )
 from stores.pipeline.days import EARLIEST
 from stores.pipeline.kinds import CUSTOMER, Kind
-from stores.pipeline.rules import first_broken, parameters, rules_for
+from stores.pipeline.rules import as_staged, first_broken, parameters, rules_for
 from stores.pipeline.set_aside import (
     BROKEN,
     Arrival,
@@ -177,7 +177,7 @@ def leave_known(kind: Kind) -> None:
                     WHERE s.event_id = i.event_id AND ({mine}) IS NOT DISTINCT FROM ({held})"""
             ).format(
                 table=sql.Identifier(kind.event),
-                mine=names(content_of(kind), of="i"),
+                mine=as_staged(kind, content_of(kind), of="i"),
                 held=names(content_of(kind), of="s"),
             )
         )
@@ -245,12 +245,13 @@ def find_foreign_accounts(channel: Channel) -> None:
             """SELECT i.replication_counter, 'company_mismatch', 'account_number',
                       'an account of ' || %(company)s
                  FROM incoming i
-                WHERE i.account_number IS NOT NULL
+                CROSS JOIN LATERAL (SELECT tidy_key(i.account_number)) named (account)
+                WHERE named.account <> ''
                   AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
-                                     AND c.account_number = i.account_number)
-                  AND (EXISTS (SELECT FROM customer c WHERE c.account_number = i.account_number)
+                                     AND c.account_number = named.account)
+                  AND (EXISTS (SELECT FROM customer c WHERE c.account_number = named.account)
                     OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                      AND account_place(q.format, i.account_number) IS NOT NULL))"""
+                                      AND account_place(q.format, named.account) IS NOT NULL))"""
         ),
         {"company": channel.company_id},
     )
@@ -326,11 +327,12 @@ def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | N
     return run_sql(
         sql.SQL(
             """INSERT INTO {table} (database_id, company_id, generation, session_id, {columns})
-               SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {columns}
+               SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {values}
                  FROM incoming {some} ORDER BY async_account, replication_counter {known}"""
         ).format(
             table=sql.Identifier(kind.event),
             columns=names(kind.sent),
+            values=as_staged(kind, kind.sent),
             known=sql.SQL(known),
             some=sql.SQL(
                 "" if counters is None else "WHERE replication_counter = ANY(%(counters)s)"
@@ -359,7 +361,7 @@ def name_conflicts(kind: Kind) -> int:
                 WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
         ).format(
             table=sql.Identifier(kind.event),
-            mine=names(content_of(kind), of="i"),
+            mine=as_staged(kind, content_of(kind), of="i"),
             held=names(content_of(kind), of="s"),
         )
     )
@@ -394,7 +396,7 @@ def stage_erased(arrival: Arrival, kind: Kind) -> int:
            SELECT i.replication_counter, k.id AS customer_id FROM incoming i
              LEFT JOIN guid_map m ON m.async_account = i.async_account
              JOIN customer k ON k.company_id = %s AND k.state = 'erased'
-              AND (k.id = m.customer_id OR k.account_number = i.account_number)""",
+              AND (k.id = m.customer_id OR k.account_number = tidy_key(i.account_number))""",
         [company],
     )
     staged = run_sql(
@@ -406,8 +408,8 @@ def stage_erased(arrival: Arrival, kind: Kind) -> int:
                       %(session)s, i.event_id, i.replication_counter,
                       CASE WHEN i.occurred_at BETWEEN %(earliest)s AND now()
                            THEN i.occurred_at ELSE now() END,
-                      CASE WHEN i.operation IN ('create', 'deactivate') THEN i.operation
-                           ELSE 'update' END,
+                      CASE WHEN tidy_key(i.operation) IN ('create', 'deactivate')
+                           THEN tidy_key(i.operation) ELSE 'update' END,
                       i.async_account, 'erased', e.customer_id {blanks}
                  FROM incoming i JOIN of_erased e USING (replication_counter)
                    ON CONFLICT (event_id) DO NOTHING"""

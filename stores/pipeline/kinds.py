@@ -30,6 +30,33 @@ TYPES = {
     "is_primary": "boolean",
     "marketing_opt_in": "boolean",
 }
+# The SQL function that brings a text into shape, where it is another than `tidy`: what is compared
+# and looked up holds no invisible letters.
+TIDYING = {
+    "email": "tidy_email",
+    "receipt_email": "tidy_email",
+    "phone": "tidy_phone",
+} | dict.fromkeys(
+    (
+        *("operation", "account_number", "staff_id", "terminal_id", "customer_type", "language"),
+        *("currency", "customer_group", "vat_number", "purpose", "street_number", "county"),
+        *("state", "postal_code", "country", "kind", "affiliation", "attribute"),
+        *("transaction_id", "transaction_type", "entry_status", "confirmation_number"),
+        *("store_number", "delivery_mode", "receipt_number", "item_id", "unit", "tender_type"),
+    ),
+    "tidy_key",
+)
+
+
+def tidied(column: str, of: str = "") -> str:
+    """SQL for the text of a column in the documented normalisation; `of` is its table."""
+    prefix = f"{of}." if of else ""
+    if column == "locator":
+        return (
+            f"CASE tidy_key({prefix}kind) WHEN 'email' THEN tidy_email({prefix}locator)"
+            f" WHEN 'phone' THEN tidy_phone({prefix}locator) ELSE tidy_key({prefix}locator) END"
+        )
+    return f"{TIDYING.get(column, 'tidy')}({prefix}{column})"
 
 
 def columns_of(model: type[models.Model]) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """What HQ checks of a single event before it stages it.
 
-Each rule is a condition in SQL on the row as it arrived, true when the rule is broken; the first
-broken rule is the one reported. Length limits come from HQ's own columns. Both engines' events
-pass here, so that there is one set of rules.
+Each rule is a condition in SQL on a row as it arrived, true when the rule is broken; the first
+broken rule is the one reported. It judges texts as they will be kept, tidied. Length limits come
+from HQ's own columns. Both engines' events pass here, so that there is one set of rules.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,7 +22,7 @@ from stores.models import (
 from stores.models.country import COUNTRIES
 from stores.models.staging import Event
 from stores.pipeline.days import EARLIEST, LATEST
-from stores.pipeline.kinds import Kind
+from stores.pipeline.kinds import Kind, tidied
 
 STAGED: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
@@ -33,7 +33,11 @@ STAGED: dict[str, type[Event]] = {
 }
 # A dot in the domain and nothing that could break a mail header; more is not known offline.
 EMAIL = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
-PHONE = r"^(?=(.*[0-9]){3})[0-9+()./ xX#*-]+$"
+# Digits with what people set between them, and an extension.
+PHONE = (
+    r"^(?=(.*[0-9]){3})[0-9+()./ xX#*,;-]+"
+    r"([ ;,]*(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?$"
+)
 
 
 @dataclass(frozen=True)
@@ -46,12 +50,27 @@ class Rule:
     allows: str = ""
 
 
+def empty(column: str) -> str:
+    """That nothing can be read in a column."""
+    return f"coalesce({tidied(column)}, '') = ''"
+
+
+def in_words(column: str, *words: str) -> str:
+    """That a column holds another word; none at all is left to other rules."""
+    return f"{tidied(column)} NOT IN ({', '.join(repr(word) for word in words)})"
+
+
+def out_of_form(column: str, form: str, *, operator: str = "!~") -> str:
+    """That a column holds something, and not in this form."""
+    return f"({tidied(column)} <> '' AND {tidied(column)} {operator} '{form}')"
+
+
 COMMON = (
-    Rule("key_missing", "async_account", "async_account IS NULL AND account_number IS NULL"),
+    Rule("key_missing", "async_account", f"async_account IS NULL AND {empty('account_number')}"),
     Rule(
         "unknown_word",
         "operation",
-        "operation IS NULL OR operation NOT IN ('create', 'update', 'deactivate')",
+        f"operation IS NULL OR {in_words('operation', 'create', 'update', 'deactivate')}",
         "create, update or deactivate",
     ),
     Rule(
@@ -61,45 +80,44 @@ COMMON = (
         "a time between the years 1900 and 9999",
     ),
 )
+IS_SAID = f"{tidied('operation')} <> 'deactivate'"
 OWN = {
     "customer": (
-        Rule("guid_missing", "async_account", "async_account IS NULL AND operation = 'create'"),
+        Rule(
+            "guid_missing",
+            "async_account",
+            f"async_account IS NULL AND {tidied('operation')} = 'create'",
+        ),
         Rule(
             "unknown_word",
             "customer_type",
-            "customer_type NOT IN ('person', 'organization')",
+            in_words("customer_type", "person", "organization", ""),
             "person or organization",
         ),
         Rule(
             "name_missing",
             "name",
-            "operation <> 'deactivate' AND customer_type = 'organization'"
-            " AND coalesce(btrim(name), '') = ''",
+            f"{IS_SAID} AND {tidied('customer_type')} = 'organization' AND {empty('name')}",
         ),
         Rule(
             "name_missing",
             "last_name",
-            "operation <> 'deactivate'"
-            " AND coalesce(btrim(concat(first_name, last_name, name)), '') = ''",
+            f"{IS_SAID} AND {empty('last_name')} AND {empty('first_name')} AND {empty('name')}",
         ),
-        Rule("email_format", "email", f"email <> '' AND btrim(email) !~ '{EMAIL}'"),
-        Rule(
-            "email_format",
-            "receipt_email",
-            f"receipt_email <> '' AND btrim(receipt_email) !~ '{EMAIL}'",
-        ),
-        Rule("phone_format", "phone", f"phone <> '' AND btrim(phone) !~ '{PHONE}'"),
+        Rule("email_format", "email", out_of_form("email", EMAIL)),
+        Rule("email_format", "receipt_email", out_of_form("receipt_email", EMAIL)),
+        Rule("phone_format", "phone", out_of_form("phone", PHONE, operator="!~*")),
         Rule(
             "unknown_word",
             "currency",
-            "currency <> '' AND currency !~ '^[A-Z]{3}$'",
+            out_of_form("currency", "^[A-Z]{3}$"),
             "three capital letters",
         ),
         Rule(
             "unknown_word",
             "language",
-            "language <> '' AND language !~ '^[A-Za-z]{2,3}([-_][A-Za-z]{2,4})?$'",
-            "a language such as en or en-us",
+            out_of_form("language", "^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"),
+            "a language such as en, en-us or es-419",
         ),
         Rule(
             "date_range",
@@ -113,13 +131,13 @@ OWN = {
         Rule(
             "unknown_word",
             "purpose",
-            "purpose NOT IN ('home', 'business', 'delivery', 'invoice', 'other')",
+            in_words("purpose", "home", "business", "delivery", "invoice", "other", ""),
             "home, business, delivery, invoice or other",
         ),
         Rule(
             "country_unknown",
             "country",
-            "country <> '' AND country <> ALL (%(countries)s)",
+            f"{tidied('country')} <> '' AND {tidied('country')} <> ALL (%(countries)s)",
             "three letters of ISO 3166-1",
         ),
     ),
@@ -128,43 +146,41 @@ OWN = {
         Rule(
             "unknown_word",
             "kind",
-            "kind NOT IN ('email', 'phone', 'url') OR (kind IS NULL AND operation <> 'deactivate')",
+            f"{in_words('kind', 'email', 'phone', 'url')} OR (kind IS NULL AND {IS_SAID})",
             "email, phone or url",
         ),
-        Rule(
-            "value_missing",
-            "locator",
-            "operation <> 'deactivate' AND coalesce(btrim(locator), '') = ''",
-        ),
+        Rule("value_missing", "locator", f"{IS_SAID} AND {empty('locator')}"),
         Rule(
             "email_format",
             "locator",
-            f"kind = 'email' AND locator <> '' AND btrim(locator) !~ '{EMAIL}'",
+            f"{tidied('kind')} = 'email' AND {out_of_form('locator', EMAIL)}",
         ),
         Rule(
             "phone_format",
             "locator",
-            f"kind = 'phone' AND locator <> '' AND btrim(locator) !~ '{PHONE}'",
+            f"{tidied('kind')} = 'phone' AND {out_of_form('locator', PHONE, operator='!~*')}",
         ),
     ),
-    "affiliation": (Rule("value_missing", "affiliation", "coalesce(btrim(affiliation), '') = ''"),),
+    "affiliation": (Rule("value_missing", "affiliation", empty("affiliation")),),
     "attribute": (
-        Rule("value_missing", "attribute", "coalesce(btrim(attribute), '') = ''"),
+        Rule("value_missing", "attribute", empty("attribute")),
         Rule(
             "attribute_invalid",
             "value",
-            """operation <> 'deactivate' AND EXISTS (
+            f"""{IS_SAID} AND EXISTS (
                  SELECT FROM attribute_definition d
-                  WHERE d.company_id = %(company)s AND d.name = btrim(incoming.attribute)
+                 CROSS JOIN LATERAL (SELECT {tidied("value", "incoming")} AS value) v
+                  WHERE d.company_id = %(company)s AND d.name = {tidied("attribute", "incoming")}
                     AND NOT coalesce(CASE
-                        WHEN d.options <> '[]' AND NOT d.options ? btrim(value) THEN false
-                        WHEN d.data_type = 'integer' AND value !~ '^[+-]?[0-9]{1,14}$' THEN false
+                        WHEN d.options <> '[]' AND NOT d.options ? v.value THEN false
+                        WHEN d.data_type = 'integer' AND v.value !~ '^[+-]?[0-9]{{1,14}}$'
+                        THEN false
                         WHEN d.data_type IN ('decimal', 'currency')
-                             AND value !~ '^[+-]?[0-9]{1,14}([.][0-9]{1,4})?$' THEN false
-                        WHEN d.data_type = 'boolean' THEN value IN ('true', 'false', '0', '1')
+                             AND v.value !~ '^[+-]?[0-9]{{1,14}}([.][0-9]{{1,4}})?$' THEN false
+                        WHEN d.data_type = 'boolean' THEN v.value IN ('true', 'false', '0', '1')
                         WHEN d.data_type IN ('integer', 'decimal', 'currency')
-                             THEN (d.smallest IS NULL OR value::numeric >= d.smallest)
-                              AND (d.largest IS NULL OR value::numeric <= d.largest)
+                             THEN (d.smallest IS NULL OR v.value::numeric >= d.smallest)
+                              AND (d.largest IS NULL OR v.value::numeric <= d.largest)
                         ELSE true END, false))""",
             "what the definition of the attribute allows",
         ),
@@ -174,17 +190,50 @@ OWN = {
 
 def limits(kind: Kind) -> Iterator[Rule]:
     """One rule for each text that HQ holds only up to a length."""
-    for field in STAGED[kind.name]._meta.concrete_fields:
-        if field.column in kind.sent and isinstance(field, models.CharField):
-            # Some letters become several in NFC, but never more than they have bytes.
-            longest = f"greatest(char_length({field.column}), char_length(tidy({field.column})))"
-            yield Rule(
-                "too_long",
-                field.column,
-                f"octet_length({field.column}) > {field.max_length}"
-                f" AND {longest} > {field.max_length}",
-                f"at most {field.max_length} characters",
-            )
+    for column, longest in longest_in(kind).items():
+        # A letter has at least one byte.
+        yield Rule(
+            "too_long",
+            column,
+            f"octet_length({column}) > {longest} AND char_length({tidied(column)}) > {longest}",
+            f"at most {longest} characters",
+        )
+
+
+@cache
+def longest_in(kind: Kind) -> dict[str, int]:
+    """The texts of a kind of event that HQ holds only up to a length, in characters."""
+    return {
+        str(field.column): int(field.max_length or 0)
+        for field in STAGED[kind.name]._meta.concrete_fields
+        if field.column in kind.sent and isinstance(field, models.CharField)
+    }
+
+
+def as_kept(kind: Kind, column: str, of: str = "") -> str:
+    """SQL for what staging holds of a column of incoming: as it came, wherever it can.
+
+    Words by which statements find an event are tidied, and so is a text that is too long with its
+    blanks only. A day that no calendar of ours knows is left out.
+    """
+    found = f"{of}.{column}" if of else column
+    if column == "account_number":
+        return f"nullif({tidied(column, of)}, '')"
+    if column == "operation":
+        return tidied(column, of)
+    if longest := longest_in(kind).get(column):
+        return (
+            f"CASE WHEN octet_length({found}) > {longest} AND char_length({found}) > {longest}"
+            f" THEN {tidied(column, of)} ELSE {found} END"
+        )
+    if kind.type_of(column) == "date":
+        return f"CASE WHEN {found} BETWEEN date '0001-01-01' AND date '9999-12-31' THEN {found} END"
+    return found
+
+
+def as_staged(kind: Kind, columns: Sequence[str], of: str = "") -> sql.SQL:
+    """Columns of incoming as staging holds them."""
+    return sql.SQL(", ".join(as_kept(kind, column, of) for column in columns))
 
 
 @cache

@@ -130,7 +130,7 @@ LESS_DISCOUNT = f"({COMES_TO} - coalesce(l.discount_amount, 0))"
 UNIT = "power(10::numeric, -currency_places(t.currency))"
 LIVE = "NOT coalesce(l.is_voided, false)"
 LINES = (
-    SaleRule("item_missing", "item_id", "coalesce(btrim(l.item_id), '') = ''"),
+    SaleRule("item_missing", "item_id", "coalesce(tidy_key(l.item_id), '') = ''"),
     *(
         SaleRule("value_missing", column, f"l.{column} IS NULL")
         for column in ("quantity", "price", "net_amount", "tax_amount")

@@ -15,6 +15,7 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
+from stores.models.characters import tidy_key
 from stores.models.search import is_contact_at, is_reached_at, key_of
 from stores.pipeline.rules import STAGED
 from stores.trace.documents import buyers_in
@@ -29,7 +30,7 @@ MOST_HOLDERS = 1_000
 
 def matches(ref: str) -> list[Match]:
     """Every customer that a reference may mean, newest first, pending ones included."""
-    ref = ref.strip()
+    ref = tidy_key(ref)
     if "\0" in ref or not ref.isprintable():
         return []
     if guid := guid_of(ref):

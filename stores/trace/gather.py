@@ -1,6 +1,5 @@
 """All that HQ holds of one customer, read in a handful of queries."""
 
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
+from stores.models.characters import tidy
 from stores.models.staging import OPEN, Operation, Origin, StagingStatus
 from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.refold import INHERITED
@@ -195,7 +195,7 @@ def set_aside(match: Match, guids: Sequence[UUID], events: Sequence[UUID]) -> Qu
 
 def tidied(value: Any) -> str:
     """A value as HQ keeps it, so that only what differs there counts as changed."""
-    return unicodedata.normalize("NFC", str(value or "").strip(" \t\r\n"))
+    return tidy(str(value or ""))
 
 
 def shown(value: Any) -> str:

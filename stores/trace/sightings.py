@@ -7,6 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from stores.models import GuidMap
+from stores.models.characters import tidy_key
 from stores.models.search import digits_of
 from stores.pipeline.look import Known, Sighting, Unfetched, Wanted
 from stores.trace.find import by_guids, guid_of, matches
@@ -30,10 +31,10 @@ FORGOTTEN = WaitingFor(
 
 def wanted(ref: str, found: Sequence[Match]) -> Wanted:
     """What to look for in the channels: the reference itself, and the ids of those it matches."""
-    said = [*(match.async_account for match in found), text(guid_of(ref.strip()))]
+    said = [*(match.async_account for match in found), text(guid_of(tidy_key(ref)))]
     guids = {guid for guid in said if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
-    name = ref.strip() if is_name(ref, found) else ""
+    name = tidy_key(ref) if is_name(ref, found) else ""
     return Wanted(
         async_accounts=sorted(guids | {str(one.pk) for one in linked}),
         account_numbers=[match.account_number for match in found if match.account_number],
@@ -45,8 +46,8 @@ def wanted(ref: str, found: Sequence[Match]) -> Wanted:
 def is_name(ref: str, found: Sequence[Match]) -> bool:
     """Whether a reference is what people remember, and may fit more of them than HQ knows."""
     accounts = {match.account_number for match in found}
-    account = ref.strip().rpartition(":")[2]
-    return guid_of(ref.strip()) is None and not {account, account.upper()} & accounts
+    account = tidy_key(ref).rpartition(":")[2]
+    return guid_of(tidy_key(ref)) is None and not {account, account.upper()} & accounts
 
 
 def candidates(ref: str, sightings: Iterable[Sighting]) -> list[Match]:

@@ -7,13 +7,14 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
 from stores import trace as tracing
+from stores.models.characters import tidy_key
 from stores.views import Request
 
 
 @require_safe
 def search(request: Request) -> HttpResponse:
     """A box to type a reference; leads to the one customer it means, or lists several."""
-    ref = request.GET.get("ref", "").strip()
+    ref = tidy_key(request.GET.get("ref", ""))
     if not ref:
         return render(request, "trace/search.html")
     found = tracing.matches(ref)

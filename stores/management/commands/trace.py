@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import Company
+from stores.models.characters import tidy_key
 from stores.pipeline.look import Sighting, look
 from stores.trace import (
     Match,
@@ -43,7 +44,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
-        if not ref.strip():
+        if not tidy_key(ref):
             raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
         sightings: list[Sighting] = []
         if options["look_in_channels"]:
@@ -65,7 +66,7 @@ class Command(SynclineCommand):
 
 def nobody(ref: str) -> str:
     """That nobody was found; and whether the company before the account is unknown."""
-    company, colon, _ = ref.strip().partition(":")
+    company, colon, _ = tidy_key(ref).partition(":")
     if not colon or company.upper() in Company.objects.values_list("code", flat=True):
         return "Nobody is known by this reference."
     return "Nobody is known by this reference: what stands before the colon is no company."

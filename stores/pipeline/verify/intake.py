@@ -12,6 +12,7 @@ from stores.pipeline.bulk import Statement
 from stores.pipeline.document_parts import HEADER, KEY
 from stores.pipeline.documents import described
 from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.rules import as_kept
 from stores.pipeline.sent import EVENT_TABLES
 from stores.pipeline.verify.copies import CONTENTS, CONTENTS_OF_PARTS, EVENTS, Copy
 from stores.pipeline.verify.judging import (
@@ -259,11 +260,12 @@ def changed_events(kind: Kind) -> str:
     Another channel's event of the same id is none of ours: it was set aside.
     """
     columns = [column for column in kind.sent if column != "replication_counter"]
+    sent = {column: as_kept(kind, column, "v") for column in columns}
     cases = ", ".join(
-        f"CASE WHEN v.{column} IS DISTINCT FROM s.{column} THEN '{column}' END"
-        for column in columns
+        f"CASE WHEN {value} IS DISTINCT FROM s.{column} THEN '{column}' END"
+        for column, value in sent.items()
     )
-    mine, theirs = (", ".join(f"{row}.{column}" for column in columns) for row in "sv")
+    mine, theirs = ", ".join(f"s.{column}" for column in columns), ", ".join(sent.values())
     return f"""SELECT c.label AS channel, '{kind.event}' AS "table", s.event_id::text,
                       array_to_string(ARRAY[{cases}], ' ') AS columns
                  FROM content_{kind.event} v JOIN seen_channel c USING (database_id)

@@ -7,6 +7,7 @@ from psycopg2 import sql
 from stores.pipeline.bulk import run_sql
 from stores.pipeline.fold import tidied
 from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.kinds import tidied as tidied_text
 from stores.pipeline.verify.copies import EVENTS
 from stores.pipeline.verify.intake import false_receipts
 from stores.pipeline.verify.judging import GRACE, Check, Guard, count, found, judged, unguarded
@@ -190,7 +191,7 @@ def changed_fields(kind: Kind) -> list[dict[str, Any]]:
 def as_it_should_be(kind: Kind, column: str) -> sql.Composable:
     """What a column of the row must hold, from event t; what the event left out is as it is."""
     if column in FILLED_IN.get(kind.name, ()):
-        return sql.SQL("coalesce(nullif(tidy(t.{0}), ''), r.{0})").format(sql.Identifier(column))
+        return sql.SQL(f"coalesce(nullif({tidied_text(column, 't')}, ''), r.{column})")
     return tidied(kind, column)
 
 

@@ -1,0 +1,60 @@
+"""Letters that nobody sees, and what tidying does about them.
+
+One table for Python and for the SQL functions `tidy…` of migration 0045; a test holds the two
+against each other, letter by letter.
+"""
+
+import re
+import unicodedata
+
+# Blanks of every kind, and letters that are drawn as one; the odd ones are plain blanks in a key.
+ODD_BLANK = (
+    "\x85\xa0\u115f\u1160\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u2800\u3000\u3164\uffa0"
+)
+BLANK = "\t-\r\x1c- " + ODD_BLANK
+CONTROL = "\x01-\x08\x0e-\x1b\x7f-\x84\x86-\x9f"
+# Soft hyphen, zero widths, direction marks, byte order mark: nothing is lost without them.
+HIDDEN = (
+    "\xad\u034f\u061c\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+)
+# They join and part letters of Arabic and Indian scripts, and emoji: inside a name they belong.
+JOINER = "\u200c\u200d"
+# They choose the shape of the letter before them, also of the last one in Japanese names.
+SELECTOR = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0000-\U000e007f\U000e0100-\U000e01ef"
+# Signs after which a joiner at the end of a word shows: old spellings of Malayalam and Bengali.
+VIRAMA = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca"
+
+ENDS = re.compile(
+    rf"^[{BLANK}{CONTROL}{HIDDEN}{JOINER}{SELECTOR}]+"
+    rf"|(?:[{BLANK}{CONTROL}{HIDDEN}{JOINER}](?<![{VIRAMA}]\u200d))+\Z"
+)
+# What people set between digits for a hyphen.
+DASHES = re.compile("[\u2010-\u2015\u2212\u30fc]")
+NEVER_IN_KEYS = re.compile(f"[{HIDDEN}{JOINER}{SELECTOR}]")
+ODD_BLANKS = re.compile(f"[{ODD_BLANK}]")
+
+
+def tidy(text: str) -> str:
+    """A text without blanks and invisible letters at its ends, in NFC."""
+    return unicodedata.normalize("NFC", ENDS.sub("", text))
+
+
+def tidy_key(text: str) -> str:
+    """The same of what is compared and looked up; invisible letters never belong inside it."""
+    return tidy(ODD_BLANKS.sub(" ", NEVER_IN_KEYS.sub("", text)))
+
+
+def tidy_phone(text: str) -> str:
+    """A number as people write it, in digits and signs of one kind and without `tel:`."""
+    text = DASHES.sub("-", unicodedata.normalize("NFKC", tidy_key(text)))
+    digits = "".join(
+        str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text
+    )
+    return re.sub("^tel: *", "", digits, flags=re.IGNORECASE).strip(" ")
+
+
+def tidy_email(text: str) -> str:
+    """A key whose letters have one width, and the domain of a mail address in lower case."""
+    name, at, domain = unicodedata.normalize("NFKC", tidy_key(text)).partition("@")
+    return name + at + domain.lower() if at else name.lower()

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from stores.models import Channel, ExcludedSale, Quarantine, Statement
 from stores.pipeline.document_parts import HEADER
-from stores.pipeline.statements import OPEN
+from stores.pipeline.refused_sales import REFUSED
+from stores.pipeline.statement_sales import OPEN
 from stores.pipeline.validate import SALE_RULES
 
 # How far back the board tells of posted days and voided sales; the lists have all.
@@ -33,7 +34,7 @@ class Blocker:
     @property
     def is_rule(self) -> bool:
         """Whether it is a rule of validation, by which the list of transactions can be asked."""
-        return any(rule.code == self.reason for rule in SALE_RULES)
+        return self.reason in REFUSED or any(rule.code == self.reason for rule in SALE_RULES)
 
 
 @dataclass

@@ -20,6 +20,7 @@ RIGHTS: dict[str, tuple[str, ...]] = {
         "stores.change_customer",
         "stores.mend_transaction",
         "stores.release_hold",
+        "stores.cancel_statement",
         "stores.export",
     ),
     "auditor": ("stores.export",),

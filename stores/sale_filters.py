@@ -13,8 +13,9 @@ from stores.models.characters import tidy_key
 from stores.models.column import label
 from stores.models.order import SalesOrderState
 from stores.models.reason import explain
-from stores.models.statement import StatementState
+from stores.models.statement import StatementQuerySet, StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
+from stores.pipeline.refused_sales import SALE_REFUSED, SUM_TOO_LARGE
 from stores.pipeline.validate import SALE_RULES
 
 POSTED = [
@@ -24,13 +25,16 @@ POSTED = [
     ("excluded", "Never: voided"),
 ]
 
+SHOWN = [("failed", "Only those that failed"), ("open", "Only those that are not posted")]
+
 
 def rules() -> list[tuple[str, str]]:
-    """The rules of validation, in the order in which they are held.
+    """The rules of validation, in the order in which they are held, and what posting finds.
 
     Those that say the same of different fields name them.
     """
     fields = {rule.code: rule.field for rule in SALE_RULES}
+    fields |= {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
     often = Counter(map(in_short, fields))
     return [
         (code, in_short(code) if often[in_short(code)] == 1 else explain(code, label(name))[:-1])
@@ -120,7 +124,7 @@ class OrderFilter(ListFilter):
 class StatementFilter(ListFilter):
     channel = choice(channels, "Channel", field="channel__code")
     state = choice(StatementState.choices, "State", field="state")
-    only = choice([("failed", "Only those that failed")], "Show", method="failed")
+    only = choice(SHOWN, "Show", method="failed")
     since = business_day("Business date from", "gte")
     until = business_day("Business date to", "lte")
 
@@ -128,5 +132,7 @@ class StatementFilter(ListFilter):
         model = Statement
         fields: list[str] = []
 
-    def failed(self, statements: QuerySet[Any], name: str, value: str) -> QuerySet[Any]:
-        return statements.exclude(reason="")
+    def failed(
+        self, statements: StatementQuerySet, name: str, value: str
+    ) -> StatementQuerySet:
+        return statements.stuck() if value == "failed" else statements.open()

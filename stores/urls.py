@@ -71,6 +71,7 @@ urlpatterns = [
     path("orders/<int:pk>/release/", sales.release_order, name="release-order"),
     path("statements/", sales.statement_list, name="statements"),
     path("statements/<int:pk>/", sales.statement_detail, name="statement"),
+    path("statements/<int:pk>/cancel/", sales.cancel_statement, name="cancel-statement"),
     path("end-of-day/", sales.end_of_day, name="end-of-day"),
     path("jobs/", runs.job_list, name="jobs"),
     path("schedules/", schedules.schedule_list, name="schedules"),

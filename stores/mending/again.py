@@ -22,7 +22,9 @@ def judge_again(sales: Sequence[int]) -> int:
     run_sql(
         """UPDATE retail_transaction t
               SET is_mended = true, customer_id = NULL, validation_status = 'none',
-                  validated_at = NULL, order_reason = NULL, order_field = NULL,
+                  validated_at = NULL, order_field = NULL,
+                  order_reason = CASE WHEN transaction_type = 'customer_order'
+                                      THEN 'not_ordered' END,
                   order_status = CASE WHEN order_status = 'failed' THEN 'none'
                                       ELSE order_status END
              FROM sale WHERE sale.id = t.id"""

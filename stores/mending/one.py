@@ -9,9 +9,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from stores.mending.again import judge_again
-from stores.models import RetailTransaction, TransactionChange
-from stores.models.transaction import OrderStatus, TransactionType
+from stores.models import RetailTransaction, TransactionChange, TransactionError
+from stores.models.transaction import OrderStatus, TransactionType, ValidationStatus
 from stores.pipeline.document_parts import HEADER_AMOUNTS
+from stores.pipeline.refused_sales import REFUSED
 
 LEASE = timedelta(minutes=15)
 # What a person may change; identity, lines' numbers and what the till signed for stay.
@@ -51,12 +52,32 @@ def lease(sale: RetailTransaction, user: Any) -> None:
         else sale.order_status
     )
     if not mine.update(editing_by=user, editing_until=Now() + LEASE, order_status=status):
-        raise MendingRefused("It is posted already, or somebody else is correcting it.")
+        raise MendingRefused(why_not(sale))
+
+
+def why_not(sale: RetailTransaction) -> str:
+    """Why a transaction cannot be corrected now."""
+    sale.refresh_from_db()
+    if sale.sales_order_id is None and sale.statement_id is not None:
+        return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
+    if sale.sales_order_id is not None:
+        return "It is posted already."
+    return "Somebody else is correcting it."
 
 
 def let_go(sale: RetailTransaction, user: Any) -> None:
-    """Give the transaction back to the jobs, which try it again."""
-    end_leases(RetailTransaction.objects.filter(pk=sale.pk, editing_by=user))
+    """Give the transaction back to the jobs, which try it again.
+
+    Also one that the database had refused: whatever refused it may be mended.
+    """
+    with transaction.atomic():
+        mine = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
+        if not mine.exists():
+            return
+        refused = TransactionError.objects.filter(transaction=sale, rule__in=REFUSED)
+        if refused.delete()[0]:
+            mine.update(validation_status=ValidationStatus.NONE, validated_at=None)
+        end_leases(mine)
 
 
 def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:

@@ -28,11 +28,15 @@ class OrderSequence(models.Model):
 
 
 class SalesOrderState(models.TextChoices):
-    """Allowed steps: on_hold -> open -> invoiced, open -> on_hold; a trigger refuses others."""
+    """Allowed steps: on_hold -> open -> invoiced, open -> on_hold; a trigger refuses others.
+
+    An order of a statement that is not posted yet may be cancelled with it; its numbers stay.
+    """
 
     OPEN = "open", "Open"
     ON_HOLD = "on_hold", "On hold"
     INVOICED = "invoiced", "Invoiced"
+    CANCELLED = "cancelled", "Cancelled"
 
 
 class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
@@ -66,7 +70,7 @@ class SalesOrder(models.Model):
     gross_amount = MoneyField()
     discount_amount = MoneyField()
     state = models.CharField(
-        max_length=8, choices=SalesOrderState.choices, db_default=SalesOrderState.OPEN
+        max_length=9, choices=SalesOrderState.choices, db_default=SalesOrderState.OPEN
     )
     hold_code = models.CharField(max_length=20, null=True)
     released_at = models.DateTimeField(null=True)
@@ -108,7 +112,8 @@ class SalesOrder(models.Model):
                 name="a_held_order_has_its_code",
             ),
             models.CheckConstraint(
-                condition=Q(invoice_number__isnull=True) | Q(state=SalesOrderState.INVOICED),
+                condition=Q(invoice_number__isnull=True)
+                | Q(state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED]),
                 name="an_invoice_belongs_to_an_invoiced_order",
             ),
         ]

@@ -167,6 +167,17 @@ REASONS = {
     "payment_currency": Reason(
         "{field}: paid in another currency, and no rate is given.", *CORRECT_SALE
     ),
+    "sum_too_large": Reason(
+        "{field}: too large to be added up with the other sales of its day.", *CORRECT_SALE
+    ),
+    "sale_refused": Reason(
+        "{field}: the database refused what comes of it, and no rule had foreseen that.",
+        "Correct the transaction, or give it back unchanged to have it tried again. Whoever looks "
+        "after the server finds the code of the error beside it.",
+        "mend_transaction",
+        "Tell somebody who may correct transactions.",
+    ),
+    "not_ordered": Reason("No sales order was made of it yet.", "Synchronize orders."),
     "voided": Reason("It was voided at the till.", "Nothing to do: it is posted nowhere."),
     "statement_open": Reason(
         "Its statement is not posted yet.", "See the statement for what stands in its way."
@@ -177,6 +188,18 @@ REASONS = {
     "not_validated": Reason("It is not validated yet.", "Validate store transactions."),
     "not_calculated": Reason(
         "It is valid, and no statement has taken it yet.", "Calculate statements."
+    ),
+    "statement_not_calculated": Reason(
+        "Its sales are not added up yet.", "Calculate statements, or run the end of day."
+    ),
+    "statement_not_posted": Reason(
+        "It is calculated and not posted yet.", "Post statements, or run the end of day."
+    ),
+    "statement_refused": Reason(
+        "The database refused it, and none of its sales alone is the cause.",
+        "The next run tries again. Cancel the statement to have its sales back.",
+        "cancel_statement",
+        "The next run tries again. Tell somebody who may cancel statements if it fails again.",
     ),
     "totals_differ": Reason(
         "The totals are not those of its sales.", "Calculate the statement again."

@@ -151,6 +151,10 @@ class Event(models.Model):
                 name="%(class)s_applied_has_customer",
             ),
             models.CheckConstraint(
+                condition=~Q(status="failed") | (Q(reason__isnull=False) & ~Q(reason="")),
+                name="%(class)s_failed_says_why",
+            ),
+            models.CheckConstraint(
                 condition=Q(database__isnull=False) | Q(origin="hq"),
                 name="%(class)s_comes_from_somewhere",
             ),

@@ -27,6 +27,13 @@ class StatementState(models.TextChoices):
     INVOICED = "invoiced", "Invoiced"
     PAYMENTS_POSTED = "payments_posted", "Payments posted"
     POSTED = "posted", "Posted"
+    # A person gave its sales back; reached from any state up to invoiced.
+    CANCELLED = "cancelled", "Cancelled"
+
+
+ENDED = (StatementState.POSTED, StatementState.CANCELLED)
+# What an open statement waits for when nothing is wrong with it.
+NOT_ADDED_UP, NOT_POSTED = "statement_not_calculated", "statement_not_posted"
 
 
 class StatementQuerySet(models.QuerySet["Statement"]):
@@ -47,8 +54,12 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return self.filter(state=StatementState.POSTED, business_date__gte=day)
 
     def open(self) -> Self:
-        """Not posted yet."""
-        return self.exclude(state=StatementState.POSTED)
+        """Neither posted nor cancelled."""
+        return self.exclude(state__in=ENDED)
+
+    def stuck(self) -> Self:
+        """Open, and something stands in the way of the next state."""
+        return self.open().exclude(reason__in=[NOT_ADDED_UP, NOT_POSTED])
 
 
 class Statement(models.Model):
@@ -64,8 +75,8 @@ class Statement(models.Model):
     state = models.CharField(
         max_length=15, choices=StatementState.choices, db_default=StatementState.STARTED
     )
-    # Why the step after `state` did not succeed; empty when nothing is wrong.
-    reason = models.CharField(max_length=40, blank=True)
+    # Why it is not posted: what the step after `state` waits for, or what it failed on.
+    reason = models.CharField(max_length=40, blank=True, db_default=NOT_ADDED_UP)
     message = models.CharField(max_length=500, blank=True)
     attempts = models.PositiveIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -86,7 +97,7 @@ class Statement(models.Model):
             # What arrives before posting joins the open statement instead of a second one.
             models.UniqueConstraint(
                 fields=["channel", "business_date"],
-                condition=~Q(state="posted"),
+                condition=~Q(state__in=ENDED),
                 name="one_open_statement_per_day",
             ),
             models.CheckConstraint(
@@ -97,10 +108,15 @@ class Statement(models.Model):
                 | Q(posted_at__isnull=False, content_hash__isnull=False),
                 name="a_posted_statement_is_sealed",
             ),
+            models.CheckConstraint(
+                condition=Q(state__in=ENDED) | ~Q(reason=""),
+                name="an_open_statement_says_why",
+            ),
         ]
         permissions = [
             ("calc_statement", "Can calculate statements"),
             ("post_statement", "Can post statements"),
+            ("cancel_statement", "Can cancel statements that are not posted"),
         ]
 
     def __str__(self) -> str:
@@ -116,8 +132,19 @@ class Statement(models.Model):
         return f"{self.channel.code}-{self.business_date:%Y%m%d}{supplement}"
 
     @property
-    def is_posted(self) -> bool:
-        return self.state == StatementState.POSTED
+    def is_open(self) -> bool:
+        """Whether it is on its way to be posted."""
+        return self.state not in ENDED
+
+    @property
+    def can_be_cancelled(self) -> bool:
+        """Whether its sales can be given back: its payments are not posted."""
+        return self.is_open and self.state != StatementState.PAYMENTS_POSTED
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether something stands in the way of its next state."""
+        return self.is_open and self.reason not in (NOT_ADDED_UP, NOT_POSTED)
 
 
 class StatementTender(models.Model):

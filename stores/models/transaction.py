@@ -14,6 +14,8 @@ from django.urls import reverse
 
 from stores.models.staging import Origin
 
+# Why an order has no sales order as long as nobody has tried to make one.
+NOT_ORDERED = "not_ordered"
 # What the contract gives an amount of money, a price or a quantity.
 DIGITS, PLACES = 18, 4
 
@@ -203,6 +205,14 @@ class RetailTransaction(models.Model):
             models.CheckConstraint(
                 condition=~Q(order_status=OrderStatus.SUCCEEDED) | Q(sales_order__isnull=False),
                 name="a_succeeded_order_exists",
+            ),
+            # An order that waits or failed says why, from its arrival on.
+            models.CheckConstraint(
+                condition=~Q(transaction_type=TransactionType.CUSTOMER_ORDER)
+                | ~Q(entry_status=EntryStatus.CONCLUDED)
+                | Q(sales_order__isnull=False)
+                | (Q(order_reason__isnull=False) & ~Q(order_reason="")),
+                name="an_order_that_waits_says_why",
             ),
         ]
         indexes = [

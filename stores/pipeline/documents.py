@@ -321,13 +321,16 @@ def insert_documents(
                  INSERT INTO retail_transaction (database_id, channel_id, company_id, generation,
                                                  session_id, origin, made_by_id, corrects,
                                                  shares_number, business_date, content_hash,
-                                                 {columns})
+                                                 order_reason, {columns})
                  SELECT %(database)s, %(channel)s, %(company)s, %(generation)s, %(session)s,
                         %(origin)s, %(made_by)s, %(corrects)s,
                         i.replication_counter = ANY(%(others)s),
                         coalesce(i.business_date,
                                  business_date_of(i.occurred_at, %(zone)s, %(day_ends_at)s)),
-                        d.content_hash, {values}
+                        d.content_hash,
+                        CASE WHEN i.transaction_type = 'customer_order'
+                              AND i.entry_status = 'concluded' THEN 'not_ordered' END,
+                        {values}
                    FROM incoming i JOIN document d USING (replication_counter)
                   ORDER BY i.replication_counter
                      ON CONFLICT DO NOTHING

@@ -4,6 +4,8 @@ Customer and address that an order names are converted in the chunk that makes t
 not there yet is waited for and named; what is wrong fails alone. Source: domain 2.10.
 """
 
+from functools import partial
+
 from stores.crash import crash_here
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
@@ -16,7 +18,8 @@ from stores.pipeline.buyers import (
     name_buyers,
     name_guests,
 )
-from stores.pipeline.validate import check_sales
+from stores.pipeline.refused_sales import IS_REFUSED
+from stores.pipeline.validate import check_sales, claimed_sales, each_by_itself
 
 
 def synchronize_orders(step: RunStep) -> None:
@@ -33,17 +36,19 @@ def synchronize_orders(step: RunStep) -> None:
     while True:
         with step.chunk():
             claimed = claim_sales(
-                """t.channel_id = %(channel)s AND t.id > %(beyond)s
+                f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
                    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
-                   AND (%(order)s = '' OR t.confirmation_number = %(order)s)""",
+                   AND CASE %(order)s WHEN '' THEN NOT {IS_REFUSED}
+                            ELSE t.confirmation_number = %(order)s END""",
                 {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
                 limit=SALES,
             )
             if not claimed:
                 return
             step.add(read=claimed)
-            converted = order_claimed(step, channel)
-            (beyond,) = fetch_one("SELECT max(id) FROM sale")
+            sales = claimed_sales()
+            converted = each_by_itself(step, partial(order_claimed, step, channel), sales)
+            beyond = sales[-1]
             crash_here("orders:before_commit")
         crash_here("orders:after_commit")
         if converted and not step.is_dry:

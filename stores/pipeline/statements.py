@@ -6,17 +6,44 @@ does anything twice. A posted statement is frozen; what comes late gets a supple
 domain 2.11, features E.13 to E.18.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import date
+from functools import partial
 
+import psycopg2
+from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
+from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
 
 from stores.crash import crash_here
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
+from stores.models.column import label
+from stores.models.reason import explain
 from stores.models.run import StepFailed
-from stores.models.statement import StatementState
-from stores.pipeline.bulk import by_hash, fetch, fetch_one, run_sql, take_numbers
+from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState
+from stores.pipeline.bulk import (
+    by_halves,
+    by_hash,
+    code_of,
+    diagnosis,
+    fetch,
+    fetch_one,
+    is_about_data,
+    run_sql,
+    take_numbers,
+)
+from stores.pipeline.refused_sales import Refusal, keep_refused, together, too_large
 from stores.pipeline.seal import content_hash
+from stores.pipeline.statement_sales import (
+    READY,
+    end_cancelled,
+    free_sales,
+    sales_of,
+    take_in,
+    take_in_ready,
+)
 
 
 class StatementRefused(StepFailed):
@@ -27,29 +54,24 @@ class StatementRefused(StepFailed):
         self.reason = reason
 
 
-# What a business date still has to post: sold, in no statement and no order.
-OPEN = """t.statement_id IS NULL AND t.sales_order_id IS NULL
-          AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
-# What may enter a statement: open, validated, not being corrected.
-READY = f"""{OPEN} AND t.validation_status = 'successful'
-            AND (t.editing_until IS NULL OR t.editing_until < now())"""
-
-
 def calculate_statements(step: RunStep) -> None:
     """Take all sales that are ready into statements of their business dates and add them up.
 
     An open statement of the day takes what has come since; after posting a supplementary one does.
-    Effects: statements as far as calculated, their sales, tenders and totals.
+    Effects: statements as far as calculated, their sales, tenders and totals. Errors:
+    StatementRefused at the end, if one or more could not be calculated.
     """
     channel = step.its_channel
     with step.chunk():
-        open_statements(step, channel)
+        refused = open_statements(step, channel)
     crash_here("statements:after_start")
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
     )
-    for statement in calculating.order_by("business_date", "sequence"):
-        advance(step, statement, until=StatementState.CALCULATED)
+    advance_all(step, calculating, until=StatementState.CALCULATED)
+    for day, said in refused.items():
+        sentence = explain("statement_refused", None)
+        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({said})")
 
 
 def post_statements(step: RunStep) -> None:
@@ -63,24 +85,33 @@ def post_statements(step: RunStep) -> None:
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
     unposted = of_day.open().filter(calculated_at__isnull=False)
-    failed = [
-        statement
-        for statement in unposted.order_by("business_date", "sequence")
-        if not advance(step, statement, until=StatementState.POSTED)
+    advance_all(step, unposted, until=StatementState.POSTED)
+
+
+def advance_all(step: RunStep, statements: StatementQuerySet, *, until: StatementState) -> None:
+    """Move statements on, oldest first, each as far as it goes.
+
+    Errors: StatementRefused at the end, if something stands in the way of one or more.
+    """
+    ends = [
+        advance(step, statement, until=until)
+        for statement in statements.order_by("business_date", "sequence")
     ]
-    if failed:
-        first = Statement.objects.get(pk=failed[0].pk)
+    # What another run has moved on meanwhile, or a person has cancelled, did not fail.
+    stuck = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
+    if failed := list(stuck.order_by("business_date", "sequence")):
         more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
-        raise StatementRefused(first.reason, f"{first.number}: {first.message}{more}")
+        raise StatementRefused(failed[0].reason, f"{failed[0].number}: {failed[0].message}{more}")
 
 
-def open_statements(step: RunStep, channel: Channel) -> None:
+def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales; one that is calculated takes them.
 
     A channel that is not on trickle feed waits until the date has ended by its own clock. Effects:
-    statements in state started, again for those that get more sales.
+    statements in state started, again for those that get more sales. Returns the dates whose
+    statement the database refuses, with what it said.
     """
-    days = fetch(
+    found = fetch(
         f"""SELECT DISTINCT t.business_date
               FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
              WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY}
@@ -88,62 +119,169 @@ def open_statements(step: RunStep, channel: Channel) -> None:
                     < business_date_of(now(), h.time_zone, h.day_ends_at)) ORDER BY 1""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
-    for (day,) in days:
-        known = Statement.objects.filter(channel=channel, business_date=day)
-        taking = known.filter(
-            state__in=[
-                StatementState.STARTED,
-                StatementState.MARKED,
-                StatementState.CALCULATED,
-            ]
-        ).first()
-        if taking is None and known.open().exists():
-            # It is being posted; what is left over follows in the next calculation.
-            continue
-        if taking is None:
-            taking = Statement.objects.create(
-                company=channel.company,
-                channel=channel,
-                business_date=day,
-                sequence=known.count() + 1,
-            )
-            note(step, taking, "Started.")
-        elif taking.state != StatementState.STARTED:
-            # Posting may have taken it since: then it is too late, and a supplementary one follows.
-            as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
-            if as_read.update(state=StatementState.STARTED):
-                note(step, taking, "Started again: more sales of the day have come.")
+    days = [day for (day,) in found]
+
+    def open_some(some: Sequence[date] | None) -> None:
+        for day in days if some is None else some:
+            open_day(step, channel, day)
+
+    return by_halves(open_some, lambda: days)[1] if days else {}
 
 
-def advance(step: RunStep, statement: Statement, *, until: StatementState) -> bool:
-    """Move a statement from state to state, a commit each. False when one refused.
+def open_day(step: RunStep, channel: Channel, day: date) -> None:
+    """Start a statement of a day, or have one that is not posted yet take more sales."""
+    known = Statement.objects.filter(channel=channel, business_date=day)
+    taking = known.filter(
+        state__in=[
+            StatementState.STARTED,
+            StatementState.MARKED,
+            StatementState.CALCULATED,
+        ]
+    ).first()
+    if taking is None and known.open().exists():
+        # It is being posted; what is left over follows in the next calculation.
+        return
+    if taking is None:
+        note(step, start_statement(channel, day), "Started.")
+    elif taking.state != StatementState.STARTED:
+        # Posting may have taken it since: then it is too late, and a supplementary one follows.
+        as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
+        if as_read.update(state=StatementState.STARTED, reason=NOT_ADDED_UP, message=""):
+            note(step, taking, "Started again: more sales of the day have come.")
 
+
+def start_statement(channel: Channel, day: date) -> Statement:
+    """The next statement of a channel's business date, without sales."""
+    before = Statement.objects.filter(channel=channel, business_date=day)
+    return Statement.objects.create(
+        company=channel.company, channel=channel, business_date=day, sequence=before.count() + 1
+    )
+
+
+def advance(step: RunStep, statement: Statement, *, until: StatementState) -> Statement | None:
+    """Move a statement from state to state, a commit each. Returns it if it did not come there.
+
+    Sales of which the database refuses what comes of them are taken out, and the rest goes on.
     Effects: the statement, its event log and what each state writes.
     """
-    states = list(StatementState)
-    for state in states[
-        states.index(StatementState(statement.state)) + 1 : states.index(until) + 1
-    ]:
+    while (state := following(statement, until)) is not None:
         try:
             with step.chunk():
                 locked = Statement.objects.select_for_update().get(pk=statement.pk)
                 if locked.state != statement.state:
-                    return False
-                REACH[state](step, locked)
-                moved = {"state": state, "reason": "", "message": ""}
-                Statement.objects.filter(pk=statement.pk).update(**moved)
+                    return statement
+                reach(step, locked, state)
                 note(step, locked, f"{state.label}.", state=state)
         except StatementRefused as refused:
-            with step.chunk():
-                Statement.objects.filter(pk=statement.pk).update(
-                    reason=refused.reason, message=str(refused), attempts=F("attempts") + 1
-                )
-                note(step, statement, f"{state.label} was not reached: {refused}")
-                step.add(failed=1)
-            return False
+            stop(step, statement, state, refused.reason, str(refused))
+            return statement
+        except (DatabaseError, psycopg2.Error) as error:
+            if not is_about_data(error):
+                raise
+            rest = take_out_refused(step, statement, error)
+            if rest is None:
+                sentence = explain("statement_refused", None)
+                said = f"{sentence} ({diagnosis(error)})"
+                stop(step, statement, state, "statement_refused", said)
+                return statement
+            statement = rest
+            continue
         crash_here("statements:after_commit")
         statement.state = state
-    return True
+    return None
+
+
+def following(statement: Statement, until: StatementState) -> StatementState | None:
+    """The next state on the way to one, None once it is reached or where there is no way."""
+    if not statement.is_open:
+        return None
+    states = [StatementState.STARTED, *REACH]
+    place = states.index(StatementState(statement.state)) + 1
+    return states[place] if place <= states.index(until) else None
+
+
+def reach(step: RunStep, statement: Statement, state: StatementState) -> None:
+    """Do what makes a state, and write that it is reached; in the caller's transaction."""
+    REACH[state](step, statement)
+    is_added_up = state != StatementState.MARKED
+    waits_for = NOT_POSTED if is_added_up else NOT_ADDED_UP
+    Statement.objects.filter(pk=statement.pk).update(
+        state=state, reason="" if state == StatementState.POSTED else waits_for, message=""
+    )
+
+
+def stop(
+    step: RunStep, statement: Statement, state: StatementState, reason: str, message: str
+) -> None:
+    """Keep why a statement did not reach its next state, unless another run has moved it on."""
+    with step.chunk():
+        as_read = Statement.objects.filter(pk=statement.pk, state=statement.state)
+        if as_read.update(reason=reason, message=message[:500], attempts=F("attempts") + 1):
+            note(step, statement, f"{state.label} was not reached: {message}")
+            step.add(failed=1)
+
+
+class Tried(Exception):
+    """A trial came to its end: everything in it is undone."""
+
+
+def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
+    """Take those sales out of a statement of which the database refuses what comes of them.
+
+    They are in error, and whoever corrects them has them posted by the next run. Returns the
+    statement that goes on with the rest: a new one where orders with numbers were made already,
+    which are cancelled with the old one. None when no sale is the cause, or it is too late.
+    """
+    with suppress(Tried), step.chunk():
+        locked = Statement.objects.select_for_update().get(pk=statement.pk)
+        if locked.state != statement.state or not locked.can_be_cancelled:
+            return None
+        sales = sales_of(locked)
+        numbered = locked.sales_orders.exists()
+        free_sales(locked)
+        if numbered:
+            end_cancelled(locked)
+            going_on = start_statement(locked.channel, locked.business_date)
+        else:
+            going_on = locked
+        found = too_large(sales) if code_of(error) == NUMERIC_VALUE_OUT_OF_RANGE else []
+        large = {refusal.sale for refusal in found}
+        rest = [sale for sale in sales if sale not in large]
+        rest, more = together(partial(try_all, step, going_on), rest)
+        found += more
+        if not found:
+            raise Tried
+        keep_refused(found)
+        taken_out = len(sales) - len(rest)
+        step.add(failed=taken_out)
+        note(step, locked, f"{taken_out:,} sales were taken out: {what_was_found(found)}")
+        if rest:
+            take_in(going_on, rest)
+            marked = {"state": StatementState.MARKED, "reason": NOT_ADDED_UP, "message": ""}
+            Statement.objects.filter(pk=going_on.pk).update(**marked)
+            if numbered:
+                note(step, going_on, f"Started in the place of {locked.number}.")
+        else:
+            end_cancelled(going_on)
+        going_on.refresh_from_db()
+        return going_on
+    return None
+
+
+def what_was_found(found: Sequence[Refusal]) -> str:
+    """The sentences of what sales were refused for, each once."""
+    return " ".join(dict.fromkeys(explain(one.rule, label(one.field)) for one in found))
+
+
+def try_all(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
+    """Take sales through every state up to the seal, and undo it. Errors: the database's own."""
+    with suppress(Tried, StatementRefused), step.counted(), transaction.atomic():
+        take_in(statement, sales)
+        for state in REACH:
+            if state not in (StatementState.MARKED, StatementState.POSTED):
+                reach(step, statement, state)
+        connection.check_constraints()
+        raise Tried
 
 
 def note(
@@ -160,16 +298,7 @@ def note(
 
 def mark(step: RunStep, statement: Statement) -> None:
     """Take the day's ready sales into the statement."""
-    marked = run_sql(
-        f"""UPDATE retail_transaction t SET statement_id = %(statement)s
-             WHERE t.channel_id = %(channel)s AND t.business_date = %(day)s AND {READY}""",  # noqa: S608
-        {
-            "statement": statement.pk,
-            "channel": statement.channel_id,
-            "day": statement.business_date,
-        },
-    )
-    step.add(updated=marked)
+    step.add(updated=take_in_ready(statement))
     crash_here("statements:before_marked")
 
 

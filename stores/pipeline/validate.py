@@ -5,13 +5,16 @@ customer's rule comes after conversion, never before. Source: domain 2.11, featu
 signs: contract 3.1.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from stores.crash import crash_here
-from stores.models import RunStep
+from stores.models import Channel, RunStep
 from stores.pipeline import journal
-from stores.pipeline.bulk import SALES, fetch_one, run_sql
+from stores.pipeline.bulk import SALES, by_halves, fetch, fetch_one, run_sql
 from stores.pipeline.buyers import claim_sales, name_addresses, name_buyers
+from stores.pipeline.refused_sales import IS_REFUSED, keep_refused, narrow, refusals
 
 
 @dataclass(frozen=True)
@@ -209,23 +212,56 @@ def validate_transactions(step: RunStep) -> None:
     while True:
         with step.chunk():
             claimed = claim_sales(
-                """t.channel_id = %(channel)s AND t.statement_id IS NULL AND t.id > %(beyond)s
+                f"""t.channel_id = %(channel)s AND t.statement_id IS NULL AND t.id > %(beyond)s
                    AND t.entry_status = 'concluded' AND t.validation_status <> 'successful'
+                   AND NOT {IS_REFUSED}
                    AND t.business_date = coalesce(%(day)s, t.business_date)""",
                 {"channel": channel.pk, "beyond": beyond, "day": step.run.business_date},
                 limit=SALES,
             )
             if not claimed:
                 return
-            converted = name_buyers(step, channel.company)
-            name_addresses(step, channel.company)
-            changed, failed = check_sales()
-            step.add(read=claimed, updated=changed, failed=failed)
-            (beyond,) = fetch_one("SELECT max(id) FROM sale")
+            step.add(read=claimed)
+            sales = claimed_sales()
+            converted = each_by_itself(step, partial(validate_claimed, step, channel), sales)
+            beyond = sales[-1]
             crash_here("validate:before_commit")
         crash_here("validate:after_commit")
         if converted and not step.is_dry:
             journal.keep()
+
+
+def validate_claimed(step: RunStep, channel: Channel) -> int:
+    """Convert what the sales at hand name, and validate them. Returns how many were converted."""
+    converted = name_buyers(step, channel.company)
+    name_addresses(step, channel.company)
+    changed, failed = check_sales()
+    step.add(updated=changed, failed=failed)
+    return converted
+
+
+def claimed_sales() -> list[int]:
+    """The sales at hand, in their order."""
+    return [sale for (sale,) in fetch("SELECT id FROM sale ORDER BY id")]
+
+
+def each_by_itself(step: RunStep, work: Callable[[], int], sales: Sequence[int]) -> int:
+    """Do work for the sales at hand; those that the database refuses are set aside as errors.
+
+    Returns the sum of what work returned.
+    """
+
+    def some(ids: Sequence[int] | None) -> int:
+        if ids is not None:
+            narrow(ids)
+        with step.counted():
+            return work()
+
+    done, refused = by_halves(some, lambda: sales)
+    if refused:
+        keep_refused(refusals(refused))
+        step.add(failed=len(refused))
+    return sum(done)
 
 
 def check_sales() -> tuple[int, int]:

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import F, Q
 
 from stores.models import Company, Customer, RetailTransaction, SalesOrder
-from stores.models.transaction import OrderStatus, ValidationStatus
+from stores.models.transaction import NOT_ORDERED, OrderStatus, ValidationStatus
 
 # A trace is read by a person; the list of transactions has the rest.
 MOST_SHOWN = 50
@@ -38,7 +38,7 @@ def state_of(sale: RetailTransaction) -> str:
         return "posted"
     if sale.order_status != OrderStatus.NONE:
         return str(sale.order_status)
-    if sale.order_reason:
+    if sale.order_reason and sale.order_reason != NOT_ORDERED:
         return "waiting"
     if sale.validation_status == ValidationStatus.NONE:
         return "not_validated"

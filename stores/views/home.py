@@ -278,7 +278,7 @@ def stuck_sales(user: Reader) -> Iterator[Concern]:
     )
     for rows, what, next_step, url in (
         (
-            Statement.objects.open().exclude(reason=""),
+            Statement.objects.stuck(),
             "statement{s} not posted",
             "See what stands in the way; the next run goes on where it stopped.",
             link("statements", only="failed"),

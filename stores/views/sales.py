@@ -11,8 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from stores import mending
 from stores.models import ExcludedSale, FailedSale, RetailTransaction, SalesOrder, Statement
 from stores.models.failed import SaleCause
+from stores.models.reason import explain
 from stores.models.statement import AggregateState
 from stores.models.transaction import EntryStatus, TransactionType, ValidationStatus
+from stores.pipeline import statement_sales
 from stores.readiness import (
     LATE_DAYS,
     documents_set_aside,
@@ -30,6 +32,7 @@ from stores.views.rights import demand, needs
 NO_MENDING = "Your user may not correct transactions."
 may_mend = needs("stores.mend_transaction", NO_MENDING)
 may_release = needs("stores.release_hold", "Your user may not release orders on hold.")
+may_cancel = needs("stores.cancel_statement", "Your user may not cancel statements.")
 # Causes on the page, and transactions of one cause.
 MOST_CAUSES, MOST_SHOWN = 50, 100
 
@@ -258,9 +261,28 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         )
         .exclude(reason="statement_open")
         .by_reason(),
+        "waits_for": explain(statement.reason, None) if statement.is_open else "",
         "events": statement.events.select_related("run", "user"),
     }
     return render(request, "statements/detail.html", context)
+
+
+@require_POST
+@may_cancel
+def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
+    """Give the sales of a statement that is not posted back."""
+    statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
+    reason = request.POST.get("reason", "").strip()[:300]
+    if not reason:
+        messages.error(request, "Give a reason.")
+        return redirect(statement)
+    try:
+        sales = statement_sales.cancel_statement(statement, reason, by=request.user)
+    except statement_sales.NotCancelled as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{statement} is cancelled, {sales:,} sales are given back.")
+    return redirect(statement)
 
 
 @require_safe

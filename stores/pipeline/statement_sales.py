@@ -1,0 +1,131 @@
+"""Which sales a statement has: how they come into it, and how they leave one that is not posted."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+
+from stores.models import Statement, StatementEvent
+from stores.models.statement import StatementState
+from stores.pipeline.bulk import fetch, run_sql
+
+# What a business date still has to post: sold, in no statement and no order.
+OPEN = """t.statement_id IS NULL AND t.sales_order_id IS NULL
+          AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
+# What may enter a statement: open, validated, not taken out of one, not being corrected.
+READY = f"""{OPEN} AND t.validation_status = 'successful'
+            AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
+            AND (t.editing_until IS NULL OR t.editing_until < now())"""
+OF_ITS_DAY = "t.channel_id = %(channel)s AND t.business_date = %(day)s"
+
+
+class NotCancelled(Exception):
+    """The statement cannot be cancelled now; the message says why."""
+
+
+def of_its_day(statement: Statement) -> dict[str, Any]:
+    """The values of a query for the sales of a statement's channel and business date."""
+    return {
+        "statement": statement.pk,
+        "channel": statement.channel_id,
+        "day": statement.business_date,
+    }
+
+
+def take_in_ready(statement: Statement) -> int:
+    """Take the day's ready sales into a statement. Returns how many."""
+    return run_sql(
+        f"""UPDATE retail_transaction t SET statement_id = %(statement)s
+             WHERE {OF_ITS_DAY} AND {READY}""",  # noqa: S608 - our own conditions
+        of_its_day(statement),
+    )
+
+
+def take_in(statement: Statement, sales: Sequence[int]) -> None:
+    """Take these sales into a statement."""
+    run_sql(
+        "UPDATE retail_transaction SET statement_id = %s WHERE id = ANY(%s)",
+        [statement.pk, list(sales)],
+    )
+
+
+def sales_of(statement: Statement) -> list[int]:
+    """The sales that are in a statement; of one that is only started also those that are ready."""
+    ready = f"OR {OF_ITS_DAY} AND {READY}" if statement.state == StatementState.STARTED else ""
+    found = fetch(
+        f"""SELECT t.id FROM retail_transaction t
+             WHERE t.statement_id = %(statement)s {ready} ORDER BY t.id""",  # noqa: S608
+        of_its_day(statement),
+    )
+    return [sale for (sale,) in found]
+
+
+def free_sales(statement: Statement) -> None:
+    """Have a statement as it was before its first state: without sales, its orders cancelled.
+
+    Effects: totals, tenders and aggregates go; orders keep their numbers, and say that they count
+    no more. In the caller's transaction, which holds the statement.
+    """
+    statement.aggregates.all().delete()
+    statement.totals.all().delete()
+    statement.tenders.all().delete()
+    run_sql(
+        """UPDATE sales_order SET state = 'cancelled'
+            WHERE statement_id = %s AND state <> 'cancelled'""",
+        [statement.pk],
+    )
+    freed = fetch(
+        """UPDATE retail_transaction SET statement_id = NULL, sales_order_id = NULL
+            WHERE statement_id = %s RETURNING id""",
+        [statement.pk],
+    )
+    # Whom a guest's sale is for is decided when it is posted.
+    run_sql(
+        """UPDATE retail_transaction SET customer_id = NULL
+            WHERE id = ANY(%s) AND customer_id IS NOT NULL
+              AND async_account IS NULL AND account_number IS NULL""",
+        [[sale for (sale,) in freed]],
+    )
+
+
+def end_cancelled(statement: Statement) -> None:
+    """Write that a statement without sales is cancelled."""
+    ended = {"state": StatementState.CANCELLED, "reason": "", "message": ""}
+    Statement.objects.filter(pk=statement.pk).update(**ended)
+
+
+def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> int:
+    """Give the sales of a statement that is not posted back, to be validated and calculated anew.
+
+    Whatever keeps the day from being posted can then be mended in its sales. Effects: the
+    statement is cancelled, its orders with it, its sales are as they arrived; one event says who
+    and why. Returns how many sales were freed. Errors: NotCancelled.
+    """
+    with transaction.atomic():
+        locked = Statement.objects.select_for_update().get(pk=statement.pk)
+        if not locked.can_be_cancelled:
+            raise NotCancelled(why_not(locked))
+        sales = list(locked.transactions.values_list("pk", flat=True))
+        free_sales(locked)
+        run_sql(
+            """UPDATE retail_transaction SET validation_status = 'none', validated_at = NULL
+                WHERE id = ANY(%s)""",
+            [sales],
+        )
+        end_cancelled(locked)
+        StatementEvent.objects.create(
+            statement=locked,
+            state=StatementState.CANCELLED,
+            text=f"Cancelled, {len(sales):,} sales given back: {reason}"[:500],
+            user=by,
+        )
+    return len(sales)
+
+
+def why_not(statement: Statement) -> str:
+    """Why a statement cannot be cancelled."""
+    if statement.state == StatementState.CANCELLED:
+        return f"{statement} is cancelled already."
+    if statement.state == StatementState.POSTED:
+        return f"{statement} is posted: what is posted never changes."
+    return f"The payments of {statement} are posted: run Post statements, which ends it."

@@ -1,7 +1,6 @@
 """Filters of the lists of sales, orders and statements."""
 
 from collections import Counter
-from typing import Any
 
 import django_filters as filters
 from django import forms
@@ -132,7 +131,5 @@ class StatementFilter(ListFilter):
         model = Statement
         fields: list[str] = []
 
-    def failed(
-        self, statements: StatementQuerySet, name: str, value: str
-    ) -> StatementQuerySet:
+    def failed(self, statements: StatementQuerySet, name: str, value: str) -> StatementQuerySet:
         return statements.stuck() if value == "failed" else statements.open()

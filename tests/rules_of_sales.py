@@ -56,7 +56,8 @@ SALES = [
         "one confirmation number on two orders of tills",
         "a_confirmation_number_is_one_order",
         """UPDATE retail_transaction SET confirmation_number = 'W-1',
-                  transaction_type = 'customer_order' WHERE id = %(open_sale)s""",
+                  transaction_type = 'customer_order', order_reason = 'x'
+            WHERE id = %(open_sale)s""",
     ),
     Breach(
         "an unknown type of document",
@@ -87,6 +88,12 @@ SALES = [
         "an order that succeeded and is not there",
         "a_succeeded_order_exists",
         "UPDATE retail_transaction SET order_status = 'succeeded' WHERE id = %(open_sale)s",
+    ),
+    Breach(
+        "an order that waits without a reason",
+        "an_order_that_waits_says_why",
+        """UPDATE retail_transaction SET transaction_type = 'customer_order',
+                  confirmation_number = 'W-9' WHERE id = %(open_sale)s""",
     ),
     Breach(
         "an amount that is no number",
@@ -231,6 +238,18 @@ ORDERS = [
         "sales_order: update refused",
     ),
     Breach(
+        "an order of a till that is cancelled",
+        "an_order_is_cancelled_with_its_statement",
+        "UPDATE sales_order SET state = 'cancelled' WHERE id = %(open_order)s",
+        "only orders of a statement that is not posted are cancelled",
+    ),
+    Breach(
+        "an order of a posted statement that is cancelled",
+        "an_order_is_cancelled_with_its_statement",
+        "UPDATE sales_order SET state = 'cancelled' WHERE id = %(posted_order)s",
+        "only orders of a statement that is not posted are cancelled",
+    ),
+    Breach(
         "a vanished order",
         "a_sales_order_is_never_deleted",
         "DELETE FROM sales_order",
@@ -269,15 +288,27 @@ STATEMENTS = [
         "one_statement_per_sequence",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message,
                   state, posted_at, content_hash)
-           SELECT company_id, channel_id, business_date, sequence, '', '', state, posted_at,
+           SELECT company_id, channel_id, business_date, sequence, 'x', '', state, posted_at,
                   content_hash FROM statement WHERE id = %(posted)s""",
     ),
     Breach(
         "two open statements of one day",
         "one_open_statement_per_day",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message)
-           SELECT company_id, channel_id, business_date, 2, '', '' FROM statement
+           SELECT company_id, channel_id, business_date, 2, 'x', '' FROM statement
             WHERE id = %(open)s""",
+    ),
+    Breach(
+        "a statement that waits without a reason",
+        "an_open_statement_says_why",
+        "UPDATE statement SET reason = '' WHERE id = %(open)s",
+    ),
+    Breach(
+        "a cancelled statement with sales",
+        "a_cancelled_statement_has_no_sales",
+        """UPDATE retail_transaction SET statement_id = %(open)s WHERE id = %(open_sale)s;
+           UPDATE statement SET state = 'cancelled' WHERE id = %(open)s""",
+        "statement: a cancelled one has no sales",
     ),
     Breach(
         "an unknown state of a statement",

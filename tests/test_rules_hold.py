@@ -424,6 +424,7 @@ STAGED = (
 OF_EVENTS = (
     ("an unknown status", "status_is_known", "status = 'forgotten'"),
     ("applied to nobody", "applied_has_customer", "status = 'applied'"),
+    ("failed without a reason", "failed_says_why", "status = 'failed', reason = ''"),
     ("of an unknown origin", "origin_is_known", "origin = '?'"),
     ("from nowhere", "comes_from_somewhere", "database_id = NULL"),
     ("superseded for nobody", "applied_has_customer", "status = 'superseded'"),

@@ -58,7 +58,7 @@ def lease(sale: RetailTransaction, user: Any) -> None:
 def why_not(sale: RetailTransaction) -> str:
     """Why a transaction cannot be corrected now."""
     sale.refresh_from_db()
-    if sale.sales_order_id is None and sale.statement_id is not None:
+    if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
     if sale.sales_order_id is not None:
         return "It is posted already."

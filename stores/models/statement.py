@@ -1,5 +1,6 @@
 """Transactional statements: one channel's sales of one business date on their way to be posted."""
 
+import re
 from datetime import date
 from typing import TYPE_CHECKING, Self
 
@@ -52,6 +53,18 @@ class StatementQuerySet(models.QuerySet["Statement"]):
     def posted_since(self, day: date) -> Self:
         """Posted, of this business date or a later one."""
         return self.filter(state=StatementState.POSTED, business_date__gte=day)
+
+    def numbered(self, number: str) -> "Statement | None":
+        """The one whose number is written so."""
+        form = re.fullmatch(r"([\w-]+)-(\d{8})(?:-([1-9]\d{0,8}))?", number, re.ASCII)
+        if form is None:
+            return None
+        code, day, sequence = form.groups()
+        try:
+            of_day = self.filter(channel__code=code, business_date=date.fromisoformat(day))
+        except ValueError:
+            return None
+        return of_day.select_related("channel").filter(sequence=sequence or 1).first()
 
     def open(self) -> Self:
         """Neither posted nor cancelled."""

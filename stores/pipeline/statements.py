@@ -236,6 +236,8 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
         if locked.state != statement.state or not locked.can_be_cancelled:
             return None
+        # What is tried goes on to the orders, which calculation has not come to yet.
+        OrderSequence.objects.get_or_create(company=locked.company)
         sales = sales_of(locked)
         numbered = locked.sales_orders.exists()
         free_sales(locked)

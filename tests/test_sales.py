@@ -136,7 +136,7 @@ def test_one_order_is_synchronized_by_its_number_and_all_others_wait(store, comm
 
     assert "sync-orders: succeeded. 1 posted, 1 converted." in told
     assert status(wanted) == ("succeeded", None)
-    assert status(other) == ("none", None)
+    assert status(other) == ("none", "not_ordered")
     again = run("sync-orders", order_number=wanted)
     assert again["outcome"] == "nothing_to_do"
     assert again["message"] == "There was nothing to do: the order is SO-000001 already."
@@ -149,7 +149,7 @@ def test_an_order_that_somebody_is_correcting_waits_and_the_run_says_why(store):
     mending.lease(RetailTransaction.objects.get(confirmation_number=number), clerk)
 
     assert "somebody is correcting" in run("sync-orders", order_number=number)["message"]
-    assert status(number) == ("editing", None)
+    assert status(number) == ("editing", "not_ordered")
 
 
 def test_synchronizing_orders_twice_makes_each_order_once(store):

@@ -96,7 +96,8 @@ HQ_DAMAGE = {
         {"I7", "I10", "I12", "I15"},
     ),
     "a failed event lost its reason": (
-        """UPDATE async_contact SET status = 'failed', reason = NULL""",
+        """ALTER TABLE async_contact DROP CONSTRAINT asynccontact_failed_says_why;
+           UPDATE async_contact SET status = 'failed', reason = NULL""",
         {"I10", "I14"},
     ),
     "a field of a customer was changed by hand": (

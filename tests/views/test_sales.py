@@ -233,7 +233,7 @@ def test_two_people_do_not_correct_one_transaction_at_once(clerk, boss, day):
 
     answer = boss.post(f"/transactions/{sale('T-3').pk}/correct/", {"open": "1"}, follow=True)
 
-    assert b"somebody else is correcting it" in answer.content
+    assert b"Somebody else is correcting it" in answer.content
 
 
 def test_who_may_not_correct_is_told_so(reader, day):

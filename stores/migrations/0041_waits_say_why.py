@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
     """Forward only: a downgrade would leave the rules without guard."""
 
     dependencies = [
-        ("stores", "0057_rights"),
+        ("stores", "0037_payment_rounding"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -43,6 +43,7 @@ BUTTONS = FORMS | {
     "failed-alike": {"manager"},
     "let-go": {"manager"},
     "release-order": {"manager"},
+    "cancel-statement": {"manager"},
     "cancel-run": RUNNERS,
     "sign-out": EVERYBODY,
 }

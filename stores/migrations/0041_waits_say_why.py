@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
     """Forward only: a downgrade would leave the rules without guard."""
 
     dependencies = [
-        ("stores", "0037_payment_rounding"),
+        ("stores", "0046_search_text"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

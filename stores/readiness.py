@@ -84,37 +84,52 @@ SELECT t.channel_id, t.business_date, count(*) AS sales,
 # unknown, as the transaction's page and what failed alike call it.
 BLOCKERS = f"""
 SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS sales
-  FROM (SELECT t.* FROM retail_transaction t WHERE {OPEN}) open
+  FROM (SELECT t.*, coalesce(t.customer_id, m.customer_id, k.id) AS buyer,
+               t.customer_id IS NULL AND m.customer_id <> k.id AS names_two,
+               h.default_customer_id
+          FROM retail_transaction t
+          JOIN channel h ON h.id = t.channel_id
+          LEFT JOIN guid_map m
+                 ON m.async_account = t.async_account AND m.company_id = t.company_id
+          LEFT JOIN customer k
+                 ON k.account_number = t.account_number AND k.company_id = t.company_id
+         WHERE {OPEN}) open
  CROSS JOIN LATERAL (
        SELECT CASE WHEN EXISTS (SELECT FROM transaction_error e
                                  WHERE e.transaction_id = open.id AND e.rule = 'customer_unknown')
                    THEN 'customer_unknown' ELSE 'customer_missing' END AS reason) missing
  CROSS JOIN LATERAL (
-       SELECT q.reason, q.field, 1 AS place FROM quarantine q
-        WHERE open.customer_id IS NULL AND q.async_account = open.async_account
+       SELECT 'identity_mismatch' AS reason, 'account_number' AS field, 1 AS place
+        WHERE open.names_two
+       UNION ALL
+       SELECT q.reason, q.field, 2 FROM quarantine q
+        WHERE open.buyer IS NULL AND q.async_account = open.async_account
           AND q.table = 'async_customer' AND q.status = 'open'
        UNION ALL
-       SELECT s.reason, s.field, 2 FROM async_customer s
-        WHERE open.customer_id IS NULL AND s.company_id = open.company_id
+       SELECT s.reason, s.field, 3 FROM async_customer s
+        WHERE open.buyer IS NULL AND s.company_id = open.company_id
           AND s.async_account = open.async_account AND s.status = 'failed'
        UNION ALL
-       SELECT missing.reason, 'async_account', 3
-        WHERE open.customer_id IS NULL AND open.async_account IS NOT NULL
+       SELECT missing.reason, 'account_number', 4
+        WHERE open.buyer IS NULL AND open.account_number IS NOT NULL
+       UNION ALL
+       SELECT missing.reason, 'async_account', 5
+        WHERE open.buyer IS NULL AND open.async_account IS NOT NULL
           AND NOT EXISTS (SELECT FROM async_customer s
                            WHERE s.company_id = open.company_id AND s.status = 'pending'
-                             AND s.async_account = open.async_account)
-          AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = open.async_account)
+                             AND s.async_account = open.async_account
+                             AND s.account_number IS NULL)
        UNION ALL
-       SELECT missing.reason, 'account_number', 4
-        WHERE open.customer_id IS NULL AND open.account_number IS NOT NULL
-          AND NOT EXISTS (SELECT FROM customer k
-                           WHERE k.company_id = open.company_id
-                             AND k.account_number = open.account_number)
+       SELECT 'customer_not_active', 'customer', 6 FROM customer k
+        WHERE k.id = coalesce(open.buyer, open.default_customer_id) AND k.state <> 'active'
+          AND (open.buyer IS NOT NULL
+               OR open.async_account IS NULL AND open.account_number IS NULL)
        UNION ALL
-       SELECT 'customer_not_active', 'customer', 5 FROM customer k
-        WHERE k.id = open.customer_id AND k.state <> 'active'
+       SELECT 'default_customer_missing', 'customer', 7
+        WHERE open.default_customer_id IS NULL AND open.buyer IS NULL
+          AND open.async_account IS NULL AND open.account_number IS NULL
        UNION ALL
-       (SELECT e.rule, e.field, 6 FROM transaction_error e
+       (SELECT e.rule, e.field, 8 FROM transaction_error e
          WHERE e.transaction_id = open.id AND e.rule <> 'customer_unknown' ORDER BY e.id LIMIT 1)
        ORDER BY place LIMIT 1) why
  GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 3, 4"""  # noqa: S608
@@ -131,6 +146,12 @@ def readiness() -> list[Readiness]:
     for channel, day, reason, name, sales in rows_of(BLOCKERS):
         board[channel, day].blockers.append(Blocker(reason, name or "", sales))
     return list(board.values())
+
+
+def open_statements() -> QuerySet[Statement]:
+    """The statements that are not posted, oldest first: their sales are in no row of the board."""
+    found = Statement.objects.open().with_sales().select_related("channel")
+    return found.order_by("business_date", "pk")[:MOST_POSTED]
 
 
 def posted_lately() -> QuerySet[Statement]:

@@ -6,7 +6,7 @@ import django_filters as filters
 from django import forms
 from django.db.models import Q, QuerySet
 
-from stores.filters import ListFilter, as_guid, channels, choice, day, in_short, text
+from stores.filters import ListFilter, as_guid, channels, choice, day, in_short, reasons, text
 from stores.models import RetailTransaction, SalesOrder, Statement
 from stores.models.characters import tidy_key
 from stores.models.column import label
@@ -62,6 +62,7 @@ class TransactionFilter(ListFilter):
     validation = choice(ValidationStatus.choices, "Validation", field="validation_status")
     rule = choice(rules, "Broken rule", method="breaks")
     order = choice(OrderStatus.choices, "Order status", field="order_status")
+    reason = choice(reasons, "Order waits or failed because", field="order_reason")
     posted = choice(POSTED, "Posted", method="in_state")
     why = choice(exclusions, "Left out because", field="exclusion__reason")
     date = business_day("Business date", "exact")

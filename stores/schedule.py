@@ -95,9 +95,10 @@ def start_for_slow_channels() -> None:
 
 
 def start_scheduled() -> list[str]:
-    """Start the jobs whose time has come."""
+    """Start the jobs whose time has come, and those of the day that had not done all."""
     now = clock()
-    return [told for one in Schedule.objects.due(now) if (told := start_in_turn(one, now))]
+    turns = [*Schedule.objects.due(now), *Schedule.objects.to_try_again(now)]
+    return [told for one in turns if (told := start_in_turn(one, now))]
 
 
 def start_in_turn(schedule: Schedule, now: datetime) -> str:

@@ -161,7 +161,7 @@ class RunTable(ListTable):
 
     created_at = Cell("run", verbose_name="Run", order_by=("created_at", "pk"))
     job = Cell("job", verbose_name="Job")
-    status = Cell("badge", verbose_name="Status")
+    status = Cell("outcome", verbose_name="Status")
     scope = Cell("scope", verbose_name="Channels", attrs=wide("md"))
     started_by = tables.Column("Started by", attrs=wide("lg"))
     seconds = Cell("took", verbose_name="Took", order_by="took", attrs=wide("md", "num"))

@@ -440,6 +440,14 @@ EVENTS = [
 ]
 EVENTS += [
     Breach(
+        "an event that a conversion passed by without a word",
+        "what_waits_in_staging_says_why",
+        """UPDATE async_address SET staged_at = now() - interval '1 hour';
+           UPDATE run_step SET step = 'convert', company_id = 'USRT', status = 'running',
+                  started_at = now();
+           UPDATE run_step SET status = 'succeeded'""",
+    ),
+    Breach(
         "an event staged twice",
         "async_customer_pkey",
         "INSERT INTO async_customer SELECT * FROM async_customer",

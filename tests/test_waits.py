@@ -2,6 +2,7 @@
 
 import time
 from datetime import date, timedelta
+from datetime import time as time_of_day
 from threading import Thread
 from uuid import uuid4
 
@@ -17,11 +18,14 @@ from stores.models import (
     CustomerAddress,
     JobRun,
     RetailTransaction,
+    Schedule,
     Statement,
 )
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.statements import open_statements
+from stores.readiness import readiness
+from stores.schedule import clock, start_scheduled
 from tests.make import make_customer, make_event, make_sale, run
 
 DAY = date(2026, 11, 20)
@@ -195,3 +199,75 @@ def test_v16_a_clock_that_was_wrong_keeps_no_sale_in_error_for_ever(houston, day
     assert list(far.errors.values_list("rule", flat=True)) == (
         ["business_date_far"] if days_wrong > 0 else []
     )
+
+
+def blockers():
+    return {
+        (blocker.reason, blocker.field): blocker.sales
+        for day in readiness()
+        for blocker in day.blockers
+    }
+
+
+def test_a2_the_board_says_before_validation_what_validation_finds(houston):
+    ann, bo = make_customer(houston), make_customer(houston, "Bo")
+    run("pipeline")
+    (of_ann, of_bo) = (
+        Customer.objects.get(first_name=name).account_number for name in ("Ann", "Bo")
+    )
+    broken = make_customer(houston, "Cy", title="x" * 21)
+    day = {"business_date": DAY}
+    # Two customers in one; a known account beside an unknown or broken GUID, and the other way.
+    make_sale(houston, async_account=ann, account_number=of_bo, transaction_id="T-1", **day)
+    make_sale(houston, async_account=uuid4(), account_number=of_ann, transaction_id="T-2", **day)
+    make_sale(houston, async_account=broken, account_number=of_ann, transaction_id="T-3", **day)
+    make_sale(houston, async_account=bo, account_number="NOBODY", transaction_id="T-4", **day)
+    make_sale(houston, async_account=uuid4(), transaction_id="T-5", **day)
+    make_sale(houston, transaction_id="T-6", **day)
+    number = make_order(houston, async_account=ann, account_number=of_bo)
+    Channel.objects.update(default_customer=None)
+    run("P-0001")
+    before = blockers()
+
+    run("validate")
+    run("sync-orders")
+
+    assert before == {
+        ("identity_mismatch", "account_number"): 1,
+        ("customer_missing", "async_account"): 1,
+        ("default_customer_missing", "customer"): 1,
+    }
+    unknown = {
+        ("customer_unknown", "async_account"): before.pop(("customer_missing", "async_account"))
+    }
+    assert blockers() == before | unknown
+    wrong = RetailTransaction.objects.filter(validation_status="error")
+    assert set(wrong.values_list("transaction_id", "errors__rule", "errors__field")) == {
+        ("T-1", "identity_mismatch", "account_number"),
+        ("T-5", "customer_unknown", "async_account"),
+        (order(number).transaction_id, "identity_mismatch", "account_number"),
+    }
+    assert order(number).order_reason == "identity_mismatch"
+
+
+def test_a16_a_daily_end_of_day_that_did_not_do_all_is_tried_again_the_same_day(houston):
+    now = clock()
+    schedule = Schedule.objects.create(job="eod", at=time_of_day(0, 0))
+    assert len(start_scheduled()) == 1
+    schedule.refresh_from_db()
+    first, day = schedule.last_run, schedule.started_on
+
+    def end(status, minutes_ago):
+        schedule.refresh_from_db()
+        JobRun.objects.filter(pk=schedule.last_run_id).update(
+            status=status, ended_at=now - timedelta(minutes=minutes_ago)
+        )
+
+    end("partly", 5)
+    assert start_scheduled() == []
+    end("partly", 16)
+    assert len(start_scheduled()) == 1
+    schedule.refresh_from_db()
+    assert (schedule.last_run == first, schedule.started_on) == (False, day)
+    end("succeeded", 16)
+    assert start_scheduled() == []

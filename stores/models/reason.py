@@ -77,7 +77,10 @@ REASONS = {
         "Check the account number at the till.",
     ),
     "identity_mismatch": Reason(
-        "{field}: GUID and account number name different customers.", *CORRECT
+        "{field}: GUID and account number name different customers.",
+        "Correct it here or at the till.",
+        "resolve_quarantine",
+        "Correct it at the till, or tell somebody who may correct it here.",
     ),
     "belongs_to_another": Reason("{field}: belongs to another customer already.", *CORRECT),
     "refused": Reason(

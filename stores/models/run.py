@@ -26,6 +26,8 @@ class RunStatus(models.TextChoices):
 
 
 LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+# Rows that a run left behind; its outcome alone does not tell of them.
+LEFT_BEHIND = ("failed", "quarantined")
 # Beside the choices, so that word and colour of a status are decided in one place.
 COLOURS = {
     RunStatus.QUEUED: "secondary",
@@ -119,7 +121,28 @@ class Outcome(models.Model):
 
     @property
     def colour(self) -> str:
-        return COLOURS[RunStatus(self.status)]
+        """That of a warning also where all went well but for some rows."""
+        plain = COLOURS[RunStatus(self.status)]
+        return "warning" if plain == "success" and self.left_behind(*LEFT_BEHIND) else plain
+
+    @property
+    def verdict(self) -> str:
+        """The status in words, with the rows that a run which ended well left behind."""
+        word = str(RunStatus(self.status).label)
+        counts = getattr(self, "counts", {})
+        if self.status == RunStatus.NOTHING_TO_DO:
+            left = self.left_behind(*LEFT_BEHIND, "waiting")
+            word = "Nothing done" if left else word
+        elif self.status == RunStatus.SUCCEEDED:
+            left = self.left_behind(*LEFT_BEHIND)
+        else:
+            left = []
+        return ", ".join([word, *(f"{counts[name]:,} {name}" for name in left)])
+
+    def left_behind(self, *words: str) -> list[str]:
+        """Those of the words that count rows of it."""
+        counts = getattr(self, "counts", {})
+        return [word for word in words if counts.get(word)]
 
     @property
     def seconds(self) -> float | None:

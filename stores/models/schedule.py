@@ -9,9 +9,11 @@ from django.db.models import ExpressionWrapper, F, Q, Value
 from django.utils import timezone
 
 from stores.models.channel import Channel, ChannelDatabaseGroup
-from stores.models.run import JobRun
+from stores.models.run import JobRun, RunStatus
 
 MINUTES_A_DAY = 24 * 60
+# When what a daily run could not do is tried again, and again until the next day's.
+TRY_AGAIN = timedelta(minutes=15)
 MINUTE = Value(timedelta(minutes=1))
 
 
@@ -34,6 +36,16 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             | Q(every_minutes__isnull=False, started_at=None)
             | Q(started_at__lte=Value(now, models.DateTimeField()) - pause),
             is_enabled=True,
+        )
+
+    def to_try_again(self, now: datetime) -> Self:
+        """Daily ones whose run of the last day did not do all, and ended a while ago."""
+        return self.filter(
+            is_enabled=True,
+            at__isnull=False,
+            started_at__gt=now - timedelta(days=1),
+            last_run__status__in=[RunStatus.PARTLY, RunStatus.FAILED, RunStatus.BUSY],
+            last_run__ended_at__lte=now - TRY_AGAIN,
         )
 
 
@@ -120,9 +132,12 @@ class Schedule(models.Model):
         return f"{self.job} {self.rhythm}"
 
     def take_turn(self, now: datetime) -> bool:
-        """Note the start that is due. Says whether it was ours to note."""
+        """Note the start that is due, or one more of the same day. Says whether it was ours."""
         mine = Schedule.objects.due(now).filter(pk=self.pk)
-        return bool(mine.update(started_on=now.date(), started_at=now))
+        if mine.update(started_on=now.date(), started_at=now):
+            return True
+        again = Schedule.objects.to_try_again(now).filter(pk=self.pk)
+        return bool(again.update(started_at=now))
 
     def begin_from(self, now: datetime) -> None:
         """Leave out today's start if its time is over: who sets a time means the next one."""

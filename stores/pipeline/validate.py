@@ -55,7 +55,11 @@ def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
 
 
 # V.1: the customer exists in HQ, as one and the same under GUID and account number.
+NAMES_TWO = """EXISTS (SELECT FROM guid_map m JOIN customer k USING (company_id)
+                        WHERE m.company_id = t.company_id AND m.async_account = t.async_account
+                          AND k.account_number = t.account_number AND m.customer_id <> k.id)"""
 CUSTOMER = (
+    SaleRule("identity_mismatch", "account_number", f"t.customer_id IS NULL AND {NAMES_TWO}"),
     SaleRule(
         "customer_unknown",
         "async_account",
@@ -64,7 +68,7 @@ CUSTOMER = (
     SaleRule(
         "customer_unknown",
         "account_number",
-        "t.account_number IS NOT NULL AND t.customer_id IS NULL",
+        f"t.account_number IS NOT NULL AND t.customer_id IS NULL AND NOT {NAMES_TWO}",
     ),
     SaleRule(
         "customer_not_active",

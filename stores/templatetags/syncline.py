@@ -17,7 +17,7 @@ from stores.filters import MOST_COUNTED, Length
 from stores.models import DayBalance
 from stores.models.column import label
 from stores.models.reason import REASONS, explain
-from stores.models.run import COLOURS
+from stores.models.run import COLOURS, Outcome
 from stores.pipeline import JOBS, Job
 from stores.roles import who_may
 from stores.tables import NOTHING
@@ -121,6 +121,12 @@ def badge(code: str, word: str = "") -> dict[str, Any]:
         "icon": look.icon,
         "spins": code == "running",
     }
+
+
+@register.inclusion_tag("_badge.html")
+def outcome(row: Outcome) -> dict[str, Any]:
+    """How a run or a step went, with what failed in it."""
+    return badge(row.status, row.verdict) | {"colour": row.colour}
 
 
 @register.inclusion_tag("_icon.html")

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Count, Min, Q, QuerySet
+from django.db.models import Count, F, Min, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -41,6 +41,7 @@ from stores.models import (
 from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
+from stores.models.statement import NOT_ADDED_UP, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.pipeline import JOBS
 from stores.views import Request
@@ -51,6 +52,8 @@ FEW_NUMBERS = 1000
 TROUBLE = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
 # Waiting for these ends by itself, when their customer arrives or is mended.
 PATIENCE = ("parent_missing", "parent_failed")
+# An order that waits longer needs somebody to look for what it names.
+LONG = timedelta(days=1)
 Reader = User | AnonymousUser
 
 
@@ -86,6 +89,7 @@ def overview(request: Request) -> HttpResponse:
         "visited": max(filter(None, (one.last_visited_at for one in databases)), default=None),
         "balance": latest_day(),
         "concerns": list(concerns(databases, request.user)),
+        "waits": list(waits(request.user)),
         "runs": JobRun.objects.newest_first().defer("error")[:5],
         "live": JobRun.objects.live().filter(job="pipeline").newest_first().first(),
         "pipeline": JOBS["pipeline"],
@@ -142,6 +146,7 @@ def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
     yield from failed_runs()
     yield from short_sequences()
     yield from stuck_sales(user)
+    yield from long_waiting_orders(user)
     for state in ("failed", "waiting"):
         yield from by_reason(
             async_customers(state=state).exclude(reason__in=PATIENCE),
@@ -308,17 +313,88 @@ def stuck_sales(user: Reader) -> Iterator[Concern]:
             )
 
 
+# ------------------------------------------------------------------ what waits
+
+
+def waiting_orders() -> QuerySet[RetailTransaction]:
+    """Customer orders without a sales order that have not failed, each with its reason."""
+    return (
+        RetailTransaction.objects.orders()
+        .filter(sales_order=None, statement=None)
+        .exclude(order_status=OrderStatus.FAILED)
+    )
+
+
+def long_waiting_orders(user: Reader) -> Iterator[Concern]:
+    """Orders that do not go on by themselves, or have not for long."""
+    told = waiting_orders().filter(
+        Q(order_reason="default_customer_missing") | Q(staged_at__lt=timezone.now() - LONG)
+    )
+    yield from by_reason(
+        told,
+        "customer order{s} waiting",
+        "transactions",
+        user,
+        field="order_reason",
+        posted="waiting",
+    )
+
+
+def waits(user: Reader) -> Iterator[Concern]:
+    """What a job or an arrival takes on, with the reason and the next step."""
+    yield from by_reason(
+        waiting_orders().filter(staged_at__gte=timezone.now() - LONG),
+        "customer order{s}",
+        "transactions",
+        user,
+        field="order_reason",
+        posted="waiting",
+    )
+    sales = RetailTransaction.objects.sold().filter(statement=None, sales_order=None)
+    for rows, what, reason, url in (
+        (
+            sales.filter(validation_status=ValidationStatus.NONE),
+            "sale{s}",
+            "not_validated",
+            link("transactions", why="not_validated"),
+        ),
+        (
+            sales.filter(validation_status=ValidationStatus.SUCCESSFUL),
+            "sale{s}",
+            "not_calculated",
+            link("transactions", why="not_calculated"),
+        ),
+        (
+            Statement.objects.open().filter(reason=NOT_ADDED_UP),
+            "statement{s}",
+            NOT_ADDED_UP,
+            link("statements", only="open"),
+        ),
+        (
+            Statement.objects.open().filter(reason=NOT_POSTED),
+            "statement{s}",
+            NOT_POSTED,
+            link("statements", only="open"),
+        ),
+    ):
+        if count := counted(rows):
+            yield of_a_reason("hourglass-split", count, what, reason, user, url)
+
+
+def of_a_reason(icon: str, count: int, what: str, reason: str, user: Reader, url: str) -> Concern:
+    """Things that wait or failed for one reason."""
+    plural, known = "" if count == 1 else "s", REASONS.get(reason)
+    text = f"{what.format(s=plural)}: {in_short(reason)}"
+    return Concern(icon, count, text, known.advice(user.has_perm) if known else "", url)
+
+
 def by_reason(
-    rows: QuerySet[Any], what: str, name: str, user: Reader, **wanted: str
+    rows: QuerySet[Any], what: str, name: str, user: Reader, *, field: str = "reason", **wanted: str
 ) -> Iterator[Concern]:
-    """One concern for each reason, the most frequent first."""
-    found = rows.order_by().values("reason").annotate(count=Count("pk"))
-    for row in found.filter(~Q(reason=None)).order_by("-count", "reason"):
-        known, plural = REASONS.get(row["reason"]), "" if row["count"] == 1 else "s"
-        yield Concern(
-            "shield-exclamation" if name == "quarantine" else "inbox",
-            row["count"],
-            f"{what.format(s=plural)}: {in_short(row['reason'])}",
-            known.advice(user.has_perm) if known else "",
-            link(name, **wanted, reason=row["reason"]),
-        )
+    """One concern for each reason, the most frequent first; `field` holds it."""
+    found = rows.order_by().values(reason_code=F(field)).annotate(count=Count("pk"))
+    for row in found.filter(~Q(reason_code=None)).order_by("-count", "reason_code"):
+        reason = row["reason_code"]
+        icon = "shield-exclamation" if name == "quarantine" else "inbox"
+        url = link(name, **wanted, reason=reason)
+        yield of_a_reason(icon, row["count"], what, reason, user, url)

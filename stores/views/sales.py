@@ -18,6 +18,7 @@ from stores.pipeline import statement_sales
 from stores.readiness import (
     LATE_DAYS,
     documents_set_aside,
+    open_statements,
     posted_lately,
     readiness,
     voided_lately,
@@ -290,6 +291,7 @@ def end_of_day(request: Request) -> HttpResponse:
     """Whether each store's days can be posted, and what stands in their way."""
     context = {
         "board": readiness(),
+        "open_statements": open_statements(),
         "set_aside": documents_set_aside(),
         "posted": posted_lately(),
         "voided": voided_lately(),

@@ -133,6 +133,15 @@ class PostgreSQLVisit:
             _, data = copy_out(cursor, sql.SQL("SELECT event_id FROM {}").format(qualified(table)))
             return data, True
 
+    def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(
+                "SELECT async_account::text, company, account_number FROM public.account_map "
+                "WHERE async_account = ANY(%s::uuid[])",
+                [list(guids)],
+            )
+            return {guid: (company, account) for guid, company, account in cursor.fetchall()}
+
     def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
         vanished: dict[str, int] = {}
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:

@@ -216,6 +216,17 @@ class SQLiteVisit:
         texts = (value.decode("ascii", "replace") for (value,) in rows)
         return "".join(f"{text}\n" for text in texts if GUID.fullmatch(text)).encode(), False
 
+    def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        found = {}
+        for guid in guids:
+            row = self.wrapper.connection.execute(
+                'SELECT "company", "account_number" FROM "account_map" WHERE "async_account" = ?',
+                [guid],
+            ).fetchone()
+            if row:
+                found[guid] = row
+        return found
+
     def _read_part(
         self, raw: Any, source: Source, part: Source, limit: int, beyond: dict[str, int]
     ) -> "PartRows":

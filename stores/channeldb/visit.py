@@ -185,6 +185,9 @@ class Visit(Protocol):
     def event_ids(self, table: str) -> tuple[bytes, bool]:
         """The ids of all events of a table as COPY data, and whether that is binary."""
 
+    def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Company and account number of those of the GUIDs that the channel was given."""
+
     def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
         """Mark exactly these rows as held by HQ, and commit.
 

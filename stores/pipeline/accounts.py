@@ -137,7 +137,7 @@ def claim(
         sql.SQL(
             """CREATE TEMP TABLE claimed ON COMMIT DROP AS
                SELECT async_account, nextval('customer_id_seq') AS customer_id,
-                      true AS is_new, 1::bigint AS hq_version
+                      true AS is_new, 1::bigint AS hq_version, databases
                  FROM ({}) fresh ORDER BY async_account"""
         ).format(unopened(beyond)),
         which(company, beyond=beyond, only=only, limit=limit),
@@ -149,23 +149,29 @@ def fetch_unopened(
 ) -> list[UUID]:
     """The GUIDs that claim() would take, in their order."""
     found = fetch(unopened(beyond), which(company, beyond=beyond, only=only, limit=limit))
-    return [guid for (guid,) in found]
+    return [guid for guid, _ in found]
 
 
 def unopened(beyond: UUID | None) -> sql.Composable:
-    """Query for GUIDs that need an account.
+    """Query for GUIDs that need an account, each with the databases of the channel that made it.
 
-    A GUID whose event also names an account is an edit of that account, not a new customer.
+    A GUID whose event also names an account is an edit of that account, not a new customer. Should
+    two channels name it, it is the first one's.
     """
     return sql.SQL(
-        """SELECT DISTINCT s.async_account FROM async_customer s
+        """SELECT DISTINCT ON (s.async_account) s.async_account, home.databases
+             FROM async_customer s
+             JOIN (SELECT b.id, array_agg(o.id) AS databases
+                     FROM channel_database b JOIN channel_database o USING (channel_id)
+                    GROUP BY b.id) home
+               ON home.id = coalesce(s.database_id, s.for_database_id)
             WHERE s.company_id = %(company)s AND s.status = 'pending'
               AND s.async_account {after} %(beyond)s AND s.account_number IS NULL
               AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
               AND NOT EXISTS (SELECT FROM guid_map m
                                WHERE m.async_account = s.async_account
                                  AND m.async_account {after} %(beyond)s)
-            ORDER BY s.async_account LIMIT %(limit)s"""
+            ORDER BY s.async_account, s.staged_at LIMIT %(limit)s"""
     ).format(after=sql.SQL(">=" if beyond is None else ">"))
 
 

@@ -4,10 +4,13 @@ Works on table `sale`, the ids of the transactions at hand. Orders, validation a
 here first, so that no document goes on under a temporary identity.
 """
 
+from psycopg2 import sql
+
 from stores.models import Company, RunStep
 from stores.pipeline.accounts import open_accounts
 from stores.pipeline.bulk import by_index, fetch, run_sql
 from stores.pipeline.edits import apply_named
+from stores.pipeline.guids import is_foreign
 from stores.pipeline.kinds import ADDRESS
 
 
@@ -63,20 +66,24 @@ def write_buyers() -> None:
     """Give every sale at hand the account that HQ knows under the GUID or number it names."""
     run_sql(
         # The sales at hand first: the statistics do not know yet how many have no customer.
-        """WITH nameless AS MATERIALIZED (
-             SELECT t.id, t.company_id, t.async_account, t.account_number
+        sql.SQL(
+            """WITH nameless AS MATERIALIZED (
+             SELECT t.id, t.company_id, t.async_account, t.account_number, t.channel_id,
+                    t.database_id, t.staged_at
                FROM sale JOIN retail_transaction t USING (id)
               WHERE t.customer_id IS NULL
                 AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL))
            UPDATE retail_transaction t SET customer_id = found.customer_id
              FROM (SELECT n.id, coalesce(m.customer_id, k.id) AS customer_id
                      FROM nameless n
-                     LEFT JOIN guid_map m
-                            ON m.async_account = n.async_account AND m.company_id = n.company_id
+                     LEFT JOIN guid_map m ON m.async_account = n.async_account
                      LEFT JOIN customer k
                             ON k.company_id = n.company_id AND k.account_number = n.account_number
-                    WHERE m.customer_id IS NULL OR k.id IS NULL OR m.customer_id = k.id) found
+                    WHERE m.customer_id IS NULL
+                       OR (m.company_id = n.company_id AND NOT {is_foreign}
+                           AND (k.id IS NULL OR m.customer_id = k.id))) found
             WHERE t.id = found.id AND found.customer_id IS NOT NULL"""
+        ).format(is_foreign=is_foreign("n", channel=("n", "channel_id")))
     )
 
 
@@ -103,15 +110,23 @@ def find_missing() -> None:
     """
     run_sql("DROP TABLE IF EXISTS pg_temp.missing")
     run_sql(
-        """CREATE TEMP TABLE missing ON COMMIT DROP AS
+        sql.SQL(
+            """CREATE TEMP TABLE missing ON COMMIT DROP AS
            SELECT t.id, why.what, why.reason, why.field, why.waits
              FROM sale JOIN retail_transaction t USING (id)
             CROSS JOIN LATERAL (
-              SELECT 'customer' AS what, 'identity_mismatch' AS reason,
-                     'account_number' AS field, false AS waits, 1 AS place
+              SELECT 'customer' AS what,
+                     CASE WHEN m.company_id <> t.company_id THEN 'company_mismatch'
+                          ELSE 'guid_conflict' END AS reason,
+                     'async_account' AS field, false AS waits, 0 AS place
+                FROM guid_map m
+               WHERE t.customer_id IS NULL AND m.async_account = t.async_account
+                 AND (m.company_id <> t.company_id OR {is_foreign})
+              UNION ALL
+              SELECT 'customer', 'identity_mismatch', 'account_number', false, 1
                 FROM guid_map m JOIN customer k ON k.account_number = t.account_number
-                                               AND k.company_id = t.company_id
-               WHERE t.account_number IS NOT NULL
+                                               AND k.company_id = m.company_id
+               WHERE m.company_id = t.company_id AND t.account_number IS NOT NULL
                  AND m.async_account = t.async_account AND m.customer_id <> k.id
               UNION ALL
               SELECT 'customer', q.reason, q.field, false, 2 FROM quarantine q
@@ -150,6 +165,7 @@ def find_missing() -> None:
                  AND NOT EXISTS (SELECT FROM customer_address a
                                   WHERE a.address_id = t.delivery_address_id)
               ORDER BY place LIMIT 1) why"""
+        ).format(is_foreign=is_foreign("t", channel=("t", "channel_id")))
     )
 
 

@@ -16,6 +16,7 @@ from stores.channeldb.visit import Events, Unreadable
 from stores.models.staging import Origin
 from stores.pipeline.bulk import copy_in, fetch, names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
+from stores.pipeline.guids import find_foreign_guids
 from stores.pipeline.intake import (
     Intake,
     close_returned,
@@ -191,6 +192,7 @@ def find_broken(arrival: Arrival) -> None:
             },
         )
     find_foreign_accounts(arrival.database.channel)
+    find_foreign_guids(arrival, HEADER)
     run_sql(
         """DELETE FROM broken b USING incoming i JOIN retail_transaction s USING (event_id)
             WHERE i.replication_counter = b.replication_counter"""

@@ -12,6 +12,7 @@ from stores.models import Company, RunStep
 from stores.pipeline.bulk import CUSTOMERS, by_halves, fetch, fetch_one, lock_until_commit, run_sql
 from stores.pipeline.contend import record_conflicts
 from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
+from stores.pipeline.guids import is_foreign
 from stores.pipeline.kinds import CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again
 
@@ -75,7 +76,7 @@ def apply_together(
     lock_until_commit(f"accounts:{company.pk}")
     claimed = claim_named(company, kind, only, limit=limit)
     if claimed:
-        failed = fail_mismatches(kind)
+        failed = fail_disallowed(kind)
         step.add(failed=failed, updated=bump_versions(company))
         if kind is CUSTOMER:
             is_doubtful = update_customers(step, company)
@@ -92,13 +93,20 @@ def apply_together(
 def claim_named(
     company: Company, kind: Kind, only: Sequence[UUID] | None = None, *, limit: int = CUSTOMERS
 ) -> int:
-    """Table claimed: pending events whose customer is known, by GUID or by account number."""
+    """Table claimed: pending events whose customer is known, by GUID or by account number.
+
+    `refusal` is the reason for which one may not be applied.
+    """
     return run_sql(
         sql.SQL(
             """CREATE TEMP TABLE claimed ON COMMIT DROP AS
                SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id,
-                      m.customer_id <> k.id AS is_mismatch, 0::bigint AS hq_version
+                      0::bigint AS hq_version,
+                      CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
+                           WHEN {is_foreign} THEN 'guid_conflict'
+                           WHEN m.customer_id <> k.id THEN 'identity_mismatch' END AS refusal
                  FROM {event} s
+                 LEFT JOIN channel_database b ON b.id = s.database_id
                  LEFT JOIN guid_map m ON m.async_account = s.async_account
                  LEFT JOIN customer k
                         ON k.company_id = %(company)s AND k.account_number = s.account_number
@@ -108,23 +116,25 @@ def claim_named(
                 LIMIT %(limit)s"""
         ).format(
             event=sql.Identifier(kind.event),
+            is_foreign=is_foreign("s", channel=("b", "channel_id")),
             only=sql.SQL("AND s.event_id = ANY(%(only)s::uuid[])" if only is not None else ""),
         ),
         {"company": company.pk, "limit": limit, "only": [str(event) for event in only or ()]},
     )
 
 
-def fail_mismatches(kind: Kind) -> int:
-    """Fail events whose GUID and account number name two customers. Returns how many."""
+def fail_disallowed(kind: Kind) -> int:
+    """Fail claimed events that name somebody they may not, or two customers. Returns how many."""
     failed = run_sql(
         sql.SQL(
-            """UPDATE {event} s SET status = 'failed', reason = 'identity_mismatch',
-                                    field = 'account_number'
-                 FROM claimed c WHERE s.event_id = c.event_id AND c.is_mismatch"""
+            """UPDATE {event} s SET status = 'failed', reason = c.refusal,
+                      field = CASE c.refusal WHEN 'identity_mismatch' THEN 'account_number'
+                                             ELSE 'async_account' END
+                 FROM claimed c WHERE s.event_id = c.event_id AND c.refusal IS NOT NULL"""
         ).format(event=sql.Identifier(kind.event))
     )
     if failed:
-        run_sql("DELETE FROM claimed WHERE is_mismatch")
+        run_sql("DELETE FROM claimed WHERE refusal IS NOT NULL")
     return failed
 
 

@@ -22,9 +22,12 @@ from stores.pipeline.kinds import ADDRESS, AFFILIATION, CONTACT, Kind
 from stores.pipeline.kinds import tidied as tidied_text
 
 # Owners of claimed events: new customers are known by GUID, named events one by one. A chunk's
-# GUIDs lie side by side in the index, so that it costs the same in a backlog of any size.
+# GUIDs lie side by side in the index, so that it costs the same in a backlog of any size. A new
+# GUID is known to the channel that made it and to nobody else.
 BY_GUID = sql.SQL(
-    """t.async_account = c.async_account AND t.async_account BETWEEN
+    """t.async_account = c.async_account
+       AND coalesce(t.database_id, t.for_database_id) = ANY(c.databases)
+       AND t.async_account BETWEEN
            (SELECT async_account FROM claimed ORDER BY 1 LIMIT 1)
        AND (SELECT async_account FROM claimed ORDER BY 1 DESC LIMIT 1)"""
 )
@@ -77,7 +80,8 @@ TIDIED = {
             WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
     ("address", "country"): f"""coalesce(nullif({tidied_text("country", "t")}, ''),
             (SELECT nullif(h.country, '') FROM channel h JOIN channel_database b
-                 ON b.channel_id = h.id WHERE b.id = t.database_id))""",  # noqa: S608
+                 ON b.channel_id = h.id
+              WHERE b.id = coalesce(t.database_id, t.for_database_id)))""",  # noqa: S608
     ("contact", "marketing_opt_in"): "coalesce(t.marketing_opt_in, false)",
 }
 

@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from stores.channeldb import copydata
 from stores.channeldb.visit import Events, Unreadable
-from stores.models import Channel, ChannelDatabase
+from stores.models import Channel
 from stores.pipeline.bulk import (
     by_halves,
     by_index,
@@ -26,7 +26,8 @@ from stores.pipeline.bulk import (
     run_sql,
 )
 from stores.pipeline.days import EARLIEST
-from stores.pipeline.kinds import CUSTOMER, Kind
+from stores.pipeline.guids import find_foreign_guids
+from stores.pipeline.kinds import Kind
 from stores.pipeline.rules import as_staged, first_broken, parameters, rules_for
 from stores.pipeline.set_aside import (
     BROKEN,
@@ -140,7 +141,7 @@ def take_in(arrival: Arrival, kind: Kind) -> Taken:
     run_sql(BROKEN)
     taken = Taken(erased=erased)
     if count_incoming():
-        if find_broken(arrival.database, kind):
+        if find_broken(arrival, kind):
             taken += keep_broken(arrival, kind)
         staged, refused = insert_staged(arrival, kind)
         taken += Taken(staged=staged)
@@ -202,12 +203,12 @@ def make_incoming(kind: Sent, *, name: str = "incoming") -> None:
 # ------------------------------------------------------------------------- rules
 
 
-def find_broken(database: ChannelDatabase, kind: Kind) -> int:
+def find_broken(arrival: Arrival, kind: Kind) -> int:
     """Name the rows of incoming that break a rule. Returns how many.
 
     What HQ holds already is not judged again: the rules may have changed since.
     """
-    channel, rules = database.channel, rules_for(kind)
+    channel, rules = arrival.database.channel, rules_for(kind)
     name_broken(
         sql.SQL(
             """SELECT replication_counter, (%(codes)s::text[])[place + 1],
@@ -222,8 +223,7 @@ def find_broken(database: ChannelDatabase, kind: Kind) -> int:
         },
     )
     find_foreign_accounts(channel)
-    if kind is CUSTOMER:
-        find_foreign_guids(channel)
+    find_foreign_guids(arrival, kind)
     (found,) = fetch_one("SELECT count(*) FROM broken")
     if not found:
         return 0
@@ -254,43 +254,6 @@ def find_foreign_accounts(channel: Channel) -> None:
                                       AND account_place(q.format, named.account) IS NOT NULL))"""
         ),
         {"company": channel.company_id},
-    )
-
-
-def find_foreign_guids(channel: Channel) -> None:
-    """Name rows whose GUID another channel made and never shared with this one.
-
-    An event that HQ holds already is no conflict: a copied channel sends those of its original.
-    """
-    # LIMIT has each row looked up by index: statistics know too little of a backlog that grows, and
-    # its customers would be read whole for every batch.
-    name_broken(
-        sql.SQL("""WITH foreign_guid AS MATERIALIZED (
-             SELECT i.replication_counter, i.event_id
-               FROM incoming i
-               LEFT JOIN LATERAL (
-                    SELECT m.channel_id, m.customer_id FROM guid_map m
-                     WHERE m.async_account = i.async_account LIMIT 1) known ON true
-               LEFT JOIN LATERAL (
-                    SELECT true AS is_there FROM delivery d
-                      JOIN channel_database b ON b.id = d.database_id
-                     WHERE d.customer_id = known.customer_id AND d.delivered_version > 0
-                       AND b.channel_id = %(channel)s LIMIT 1) given
-                    ON known.channel_id <> %(channel)s
-               LEFT JOIN LATERAL (
-                    SELECT true AS is_there FROM async_customer s
-                      JOIN channel_database b ON b.id = s.database_id
-                     WHERE s.company_id = %(company)s AND s.status IN ('pending', 'failed')
-                       AND s.async_account = i.async_account
-                       AND b.channel_id <> %(channel)s LIMIT 1) waiting
-                    ON known.customer_id IS NULL
-              WHERE waiting.is_there
-                 OR (known.channel_id <> %(channel)s AND given.is_there IS NULL))
-           SELECT f.replication_counter, 'guid_conflict', 'async_account',
-                  'a GUID of this channel, or one that it was given'
-             FROM foreign_guid f
-            WHERE NOT EXISTS (SELECT FROM async_customer held WHERE held.event_id = f.event_id)"""),
-        {"channel": channel.pk, "company": channel.company_id},
     )
 
 
@@ -394,10 +357,11 @@ def stage_erased(arrival: Arrival, kind: Kind) -> int:
     run_sql(
         """CREATE TEMP TABLE of_erased ON COMMIT DROP AS
            SELECT i.replication_counter, k.id AS customer_id FROM incoming i
-             LEFT JOIN guid_map m ON m.async_account = i.async_account
-             JOIN customer k ON k.company_id = %s AND k.state = 'erased'
+             LEFT JOIN guid_map m
+                    ON m.async_account = i.async_account AND m.company_id = %(company)s
+             JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
               AND (k.id = m.customer_id OR k.account_number = tidy_key(i.account_number))""",
-        [company],
+        {"company": company},
     )
     staged = run_sql(
         sql.SQL(

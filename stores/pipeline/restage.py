@@ -53,7 +53,7 @@ def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[in
     make_incoming(kind)
     copy_in("incoming", kind.sent, "".join(lines).encode(), binary=False)
     run_sql(BROKEN)
-    find_broken(arrival.database, kind)
+    find_broken(arrival, kind)
     left |= flaws(number_of)
     leave_out()
     _, refused = insert_staged(arrival, kind)

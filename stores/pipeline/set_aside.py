@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -49,11 +49,15 @@ class Sent(Protocol):
 
 @dataclass(frozen=True)
 class Arrival:
-    """Where rows come from: a channel database as it was in one generation, in one session."""
+    """Where rows come from: a channel database as it was in one generation, in one session.
+
+    `accounts_of` asks the channel, while it is open, which accounts it knows of some GUIDs.
+    """
 
     database: ChannelDatabase
     session: UploadSession | None
     generation: int
+    accounts_of: Callable[[Sequence[str]], dict[str, tuple[str, str]]] | None = None
 
 
 @dataclass(frozen=True)

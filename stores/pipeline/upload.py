@@ -44,7 +44,7 @@ def upload_events(step: RunStep) -> None:
                 with step.chunk():
                     session = session or open_session(step)
                     for events in batch:
-                        stage(step, session, events)
+                        stage(step, channel, session, events)
                     crash_here("upload:before_hq_commit")
                 crash_here("upload:after_hq_commit")
     except Exception as error:
@@ -145,9 +145,11 @@ def flag_a_flood(step: RunStep) -> None:
         )
 
 
-def stage(step: RunStep, session: UploadSession, events: Events) -> None:
+def stage(step: RunStep, channel: Entered, session: UploadSession, events: Events) -> None:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them."""
-    arrival = Arrival(session.database, session, session.database.generation)
+    arrival = Arrival(
+        session.database, session, session.database.generation, channel.channel.accounts_of
+    )
     taken = receive(INTAKES[events.table], arrival, events)
     events.waiting = list(taken.left)
     done = taken.staged + taken.erased

@@ -1,5 +1,8 @@
 """Who is who: one GUID, one account, one number; a conversion is whole or not at all."""
 
+from stores.pipeline import document_parts
+from stores.pipeline.guids import GIVEN
+from stores.pipeline.kinds import KINDS
 from stores.pipeline.verify.judging import Check, Guard, count, found, judged, unguarded
 from stores.pipeline.verify.reading import Seen
 
@@ -123,8 +126,8 @@ def accounts_are_never_rewritten(seen: Seen) -> Check:
 def accounts_stay_in_their_company(seen: Seen) -> Check:
     return judged(
         "I6",
-        "An account belongs to the company of the channel that sent its GUID, and channels see no "
-        "other company's.",
+        "An account belongs to the company of the channel that sent its GUID, channels see no "
+        "other company's, and what they say of a GUID counts if they made it or were given it.",
         count("guid_map"),
         seen.unreachable,
         unguarded(
@@ -154,7 +157,29 @@ def accounts_stay_in_their_company(seen: Seen) -> Check:
             )
             for told in ("account_map", "customer")
         ),
+        *(found(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
+        *(found(NEVER_GIVEN.format(table=table, given=GIVEN_TO)) for table in NAMING),
     )
+
+
+# Tables whose rows name a customer, and got one.
+NAMING = (*(kind.event for kind in KINDS), document_parts.TABLE)
+ACROSS_COMPANIES = """SELECT s.event_id::text, '{table}' AS "table", s.company_id AS company,
+                             k.company_id AS of_customer
+                        FROM {table} s JOIN customer k ON k.id = s.customer_id
+                       WHERE k.company_id <> s.company_id"""
+GIVEN_TO = GIVEN.format(channel="b.channel_id")
+NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account::text,
+                        'never given to its channel' AS what
+                   FROM {table} s JOIN channel_database b ON b.id = s.database_id
+                   JOIN guid_map m ON m.async_account = s.async_account
+                    AND m.company_id = s.company_id AND m.customer_id = s.customer_id
+                  WHERE m.channel_id <> b.channel_id AND s.account_number IS NULL
+                    AND NOT {given}
+                    AND NOT EXISTS (SELECT FROM seen_map v
+                                      JOIN channel_database o ON o.id = v.database_id
+                                     WHERE o.channel_id = b.channel_id
+                                       AND v.async_account = s.async_account)"""
 
 
 def conversion_is_atomic(seen: Seen) -> Check:

@@ -12,6 +12,7 @@ from psycopg2 import errors, sql
 from stores.channeldb.copying import BatchTooLarge, copy_in, copy_out, names, qualified
 from stores.channeldb.limits import LARGEST_VALUE
 from stores.channeldb.rights import surplus_rights
+from stores.channeldb.schema import EVENT_TABLES
 from stores.channeldb.unmappable import copy_parts, read_around_unmappable
 from stores.channeldb.visit import (
     LISTED,
@@ -27,6 +28,16 @@ from stores.channeldb.visit import (
 )
 from stores.crash import crash_here
 
+# A table that its owner has emptied is told by its sequence, where HQ's role may look at that.
+COUNTER = """coalesce(
+    (SELECT max(replication_counter) FROM public.{table}),
+    (SELECT CASE WHEN has_sequence_privilege(s.name, 'SELECT')
+                 THEN coalesce(pg_sequence_last_value(s.name::regclass), 0) END
+       FROM pg_get_serial_sequence('public.{table}', 'replication_counter') AS s (name)))"""
+STATE = f"""SELECT database_id, epoch, nonce, account_high::text, json_build_object({
+    ", ".join(f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES)
+})::text FROM public.exchange_state"""  # noqa: S608 - our own names
+
 
 class PostgreSQLVisit:
     takes_copy = True
@@ -39,10 +50,13 @@ class PostgreSQLVisit:
 
     def state(self) -> State | None:
         with self.wrapper.cursor() as cursor:
-            cursor.execute(
-                "SELECT database_id, epoch, nonce, account_high::text FROM public.exchange_state"
-            )
-            return state_of(cursor.fetchall())
+            cursor.execute(STATE)
+            found = cursor.fetchall()
+        counters = json.loads(found[0][-1]) if found else {}
+        return state_of(
+            [row[:-1] for row in found],
+            {table: counter for table, counter in counters.items() if counter is not None},
+        )
 
     def fence(self, seen: Pair, pair: Pair) -> bool:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
@@ -197,10 +211,13 @@ class PostgreSQLVisit:
         part: int,
         job: str,
         nonce: UUID,
+        following: Pair | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             self._require(cursor, nonce)
+            if following:
+                self._follow(cursor, nonce, following)
             cursor.execute(
                 "INSERT INTO public.applied_session (session_id, part, job, rows, applied_at) "
                 "VALUES (%s, %s, %s, 0, now()) ON CONFLICT DO NOTHING",
@@ -217,6 +234,16 @@ class PostgreSQLVisit:
                 self._note_high(cursor, high)
             crash_here("download:before_channel_commit")
             return written
+
+    def _follow(self, cursor: Any, nonce: UUID, pair: Pair) -> None:
+        """Put a new pair in the place of the latest; another visit may have come meanwhile."""
+        cursor.execute(
+            "UPDATE public.exchange_state SET epoch = %s, nonce = %s, updated_at = now() "
+            "WHERE nonce = %s",
+            [pair.epoch, str(pair.nonce), str(nonce)],
+        )
+        if not cursor.rowcount:
+            raise NonceRefused
 
     def _note_high(self, cursor: Any, high: dict[str, int]) -> None:
         """Remember the highest number of each company; it never falls."""

@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from stores.channeldb.fields import CANONICAL_MONEY
+from stores.channeldb.schema import EVENT_TABLES
 from stores.channeldb.visit import (
     GUID,
     LARGEST_BATCH,
@@ -141,10 +142,14 @@ class SQLiteVisit:
 
     def state(self) -> State | None:
         self.wrapper.ensure_connection()
+        raw = self.wrapper.connection
+        # What SQLite has counted up to, also where the rows are gone.
+        counted = dict(raw.execute('SELECT "name", "seq" FROM "sqlite_sequence"'))
         return state_of(
-            self.wrapper.connection.execute(
+            raw.execute(
                 'SELECT "database_id", "epoch", "nonce", "account_high" FROM "exchange_state"'
-            ).fetchall()
+            ).fetchall(),
+            {table.name: counted.get(table.name, 0) for table in EVENT_TABLES},
         )
 
     def fence(self, seen: Pair, pair: Pair) -> bool:
@@ -292,11 +297,17 @@ class SQLiteVisit:
         part: int,
         job: str,
         nonce: UUID,
+        following: Pair | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         raw = self.wrapper.connection
         with transaction.atomic(using=self.wrapper.alias):
             self._require(nonce)
+            if following:
+                raw.execute(
+                    'UPDATE "exchange_state" SET "epoch" = ?, "nonce" = ?, "updated_at" = ?',
+                    [following.epoch, str(following.nonce), timezone.now().isoformat()],
+                )
             known = raw.execute(
                 'SELECT 1 FROM "applied_session" WHERE "session_id" = ? AND "part" = ?',
                 [str(session), part],

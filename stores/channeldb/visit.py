@@ -136,14 +136,18 @@ class Pair:
 
 @dataclass(frozen=True)
 class State:
-    """What a channel database says of itself; `account_high` is the highest number by company."""
+    """What a channel database says of itself; `account_high` is the highest number by company.
+
+    `counters` is the highest replication counter of each event table, where it can be told.
+    """
 
     database_id: UUID
     pair: Pair
     account_high: dict[str, int]
+    counters: dict[str, int] = field(default_factory=dict)
 
 
-def state_of(rows: Sequence[tuple[Any, ...]]) -> State | None:
+def state_of(rows: Sequence[tuple[Any, ...]], counters: dict[str, int]) -> State | None:
     """The state in the row of `exchange_state`, or None if it is missing or makes no sense."""
     try:
         [(database_id, epoch, nonce, high)] = rows
@@ -152,6 +156,7 @@ def state_of(rows: Sequence[tuple[Any, ...]]) -> State | None:
             UUID(str(database_id)),
             Pair(int(epoch), UUID(str(nonce))),
             {str(company): int(number) for company, number in high.items()},
+            counters,
         )
     except (ValueError, TypeError, AttributeError):
         return None
@@ -209,10 +214,13 @@ class Visit(Protocol):
         part: int,
         job: str,
         nonce: UUID,
+        following: Pair | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         """Write one part of a session in one transaction, or skip it when it is known.
 
+        `following` is what the same transaction puts in the place of the latest pair, so that a
+        copy of the database tells whether it holds the part.
         `high` is the highest account number that HQ has issued, by company; the channel keeps it as
         a witness. Returns how many rows were new or newer. Errors: NonceRefused; Contradiction
         when a fixed column would change, and then nothing is written.

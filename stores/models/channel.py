@@ -172,6 +172,8 @@ class ChannelDatabase(models.Model):
     # Raised when a database that was set back in time is accepted, so that counters which its
     # tills use again still sort after the old ones.
     generation = models.PositiveIntegerField(default=1, editable=False)
+    # Event table -> the highest counter that HQ has taken from this generation.
+    staged = models.JSONField(default=dict, db_default={}, editable=False)
     confirmed_epoch = models.BigIntegerField(db_default=0, editable=False)
     # None until the first contact.
     confirmed_nonce = models.UUIDField(null=True, editable=False)

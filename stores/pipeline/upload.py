@@ -4,6 +4,7 @@ HQ commits the events it could use and those it could not, then the channel may 
 these. A crash in between repeats one batch, and the repetition finds every event known.
 """
 
+import json
 from collections.abc import Iterator
 
 from django.db.models import F
@@ -12,13 +13,13 @@ from django.db.models.functions import Now
 from stores.channeldb.connection import ChannelError
 from stores.channeldb.visit import Events
 from stores.crash import crash_here
-from stores.models import Incident, RunStep, UploadSession
+from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.exchange import UploadStatus
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
-from stores.pipeline.bulk import EVENTS
+from stores.pipeline.bulk import EVENTS, run_sql
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.intake import intake_of, receive
 from stores.pipeline.kinds import KINDS
@@ -45,6 +46,7 @@ def upload_events(step: RunStep) -> None:
                     session = session or open_session(step)
                     for events in batch:
                         stage(step, channel, session, events)
+                    note_counters(step.its_database, batch)
                     crash_here("upload:before_hq_commit")
                 crash_here("upload:after_hq_commit")
     except Exception as error:
@@ -72,6 +74,9 @@ def batches(step: RunStep, channel: Entered) -> Iterator[list[Events]]:
         if not batch:
             tell_too_large(step, {events.table: events.left for events in read if events.left})
             return
+        if not step.is_dry:
+            # Before anything of the batch is staged: see Entered.take.
+            channel.take()
         yield batch
         if not step.is_dry:
             vanished = channel.acknowledge(batch)
@@ -81,6 +86,22 @@ def batches(step: RunStep, channel: Entered) -> Iterator[list[Events]]:
                 return
         passed = [events for events in batch if events.waiting or step.is_dry]
         beyond |= {events.table: events.last_counter for events in passed}
+
+
+def note_counters(database: ChannelDatabase, batch: list[Events]) -> None:
+    """Note how far HQ has read this generation of the database; the fence compares it."""
+    run_sql(
+        """UPDATE channel_database b SET staged = b.staged || (
+                  SELECT jsonb_object_agg(key, greatest(value::bigint,
+                                                        (b.staged ->> key)::bigint))
+                    FROM jsonb_each_text(%s::jsonb))
+            WHERE id = %s AND generation = %s""",
+        [
+            json.dumps({events.table: events.last_counter for events in batch}),
+            database.pk,
+            database.generation,
+        ],
+    )
 
 
 def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:

@@ -93,7 +93,7 @@ def accept(database: ChannelDatabase, pair: Pair) -> None:
     """
     run_sql(
         """UPDATE channel_database
-              SET generation = generation + 1,
+              SET generation = generation + 1, staged = '{}',
                   intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
                   intended_nonce = %(next)s,
                   confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s

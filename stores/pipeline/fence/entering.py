@@ -57,6 +57,7 @@ def look(database: ChannelDatabase) -> Known:
                       b.intended_epoch, b.intended_nonce,
                       (SELECT coalesce(json_object_agg(company_id, next), '{}')
                          FROM number_sequence),
+                      b.staged::json,
                       (SELECT min(i.id) FROM incident i
                         WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
                       EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL)
@@ -82,6 +83,9 @@ class Entered:
     def __init__(self, channel: Visit, database: ChannelDatabase, chunk: Chunk) -> None:
         self.channel, self.database, self.chunk = channel, database, chunk
         self.takes_copy = channel.takes_copy
+        # What the channel shows as the latest visit, as far as this one knows; and the nonce under
+        # which this one may write.
+        self.latest: Pair | None = None
         self.nonce: UUID | None = None
 
     # ------------------------------------------------------------------- recognise
@@ -98,6 +102,7 @@ class Entered:
         else:
             pair = state.pair
         self.database.generation = known.generation
+        self.latest = pair
         if known.is_watched:
             run_sql(
                 "UPDATE channel_database SET fenced_at = now() WHERE id = %s",
@@ -124,18 +129,30 @@ class Entered:
     def take(self) -> UUID:
         """Make this visit the latest one, in three steps. Returns its nonce.
 
-        Errors: ChannelBlocked, and those of the chunk.
+        Before rows that were read are staged, too: so whatever HQ has staged is in every copy of
+        the channel that shows the confirmed pair. Errors: ChannelBlocked, and those of the chunk.
         """
         while True:
             pair = self.intend()
             seen = self.recognise(look(self.database))
-            if self.channel.fence(seen, pair):
-                crash_here("fence:after_channel")
-                self.confirm(pair)
+            if seen != pair and self.channel.fence(seen, pair):
+                self.confirm_written(pair)
+                self.nonce = pair.nonce
                 return pair.nonce
 
     def intend(self) -> Pair:
-        """Commit what the channel is about to hold; an unconfirmed intention is reused."""
+        """Commit what the channel is about to hold; an unconfirmed intention is reused.
+
+        Unless the channel shows it already, by a visit that died or goes on: each write has its
+        own.
+        """
+        while True:
+            pair = self.note_intention()
+            if pair != (self.latest or self.recognise(look(self.database))):
+                return pair
+            self.confirm(pair)
+
+    def note_intention(self) -> Pair:
         with self.chunk():
             epoch, nonce = fetch_one(
                 """UPDATE channel_database
@@ -146,6 +163,12 @@ class Entered:
             )
         crash_here("fence:after_intention")
         return Pair(epoch, nonce)
+
+    def confirm_written(self, pair: Pair) -> None:
+        """Note that the channel has committed the pair."""
+        crash_here("fence:after_channel")
+        self.latest = pair
+        self.confirm(pair)
 
     def confirm(self, pair: Pair) -> None:
         """Note that the channel holds the pair, unless another visit has noted it already."""
@@ -173,12 +196,21 @@ class Entered:
         return self.write(partial(self.channel.acknowledge, events))
 
     def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
-        """See Visit.apply. Errors: also those of take()."""
+        """See Visit.apply; each part has a pair of its own. Errors: also those of take()."""
         apply = partial(self.channel.apply, packages, session=session, part=part, job=job)
-        try:
-            return self.write(partial(apply, high=highest_issued(self.database)))
-        except Contradiction as found:
-            raise ChannelBlocked(tell_contradiction(self.database, found)) from None
+        high = highest_issued(self.database)
+        while True:
+            pair = self.intend()
+            latest = self.latest or self.recognise(look(self.database))
+            try:
+                rows = apply(nonce=latest.nonce, following=pair, high=high)
+            except NonceRefused:
+                self.latest = None
+            except Contradiction as found:
+                raise ChannelBlocked(tell_contradiction(self.database, found)) from None
+            else:
+                self.confirm_written(pair)
+                return rows
 
     def reopen(self, table: str, counters: Sequence[int]) -> int:
         """See Visit.reopen. Errors: also those of take()."""
@@ -191,7 +223,7 @@ class Entered:
             try:
                 return verb(nonce=self.nonce)
             except NonceRefused:
-                self.nonce = None
+                self.nonce = self.latest = None
 
 
 def highest_issued(database: ChannelDatabase) -> dict[str, int]:

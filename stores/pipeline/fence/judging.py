@@ -11,8 +11,9 @@ from stores.models.incident import IncidentKind
 class Known:
     """What HQ knows of a database.
 
-    `following` is the next account number of each company; `is_watched` says that HQ wants to know
-    of every database that agrees with it.
+    `following` is the next account number of each company; `staged` the highest counter of each
+    event table that HQ has taken from this generation; `is_watched` says that HQ wants to know of
+    every database that agrees with it.
     """
 
     database_id: UUID
@@ -22,6 +23,7 @@ class Known:
     intended_epoch: int | None
     intended_nonce: UUID | None
     following: dict[str, int]
+    staged: dict[str, int]
     blocked_by: int | None
     is_watched: bool
 
@@ -50,7 +52,7 @@ def judge(known: Known, state: State) -> IncidentKind | None:
     if knows_more(known, state):
         return IncidentKind.HQ_BEHIND
     if (pair.epoch, pair.nonce) in known.expected:
-        return None
+        return IncidentKind.CHANNEL_RESTORED if lacks_events(known, state) else None
     if pair.epoch > max(epoch for epoch, _ in known.expected):
         return IncidentKind.HQ_BEHIND
     if pair.epoch < known.confirmed_epoch:
@@ -75,6 +77,15 @@ def knows_more(known: Known, state: State) -> bool:
     return any(
         number >= known.following.get(company, number)
         for company, number in state.account_high.items()
+    )
+
+
+def lacks_events(known: Known, state: State) -> bool:
+    """Whether the channel counts lower than what HQ has taken from it: its tills count anew."""
+    return any(
+        state.counters[table] < counter
+        for table, counter in known.staged.items()
+        if table in state.counters
     )
 
 

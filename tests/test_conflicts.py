@@ -158,16 +158,6 @@ def test_parts_of_a_customer_contend_one_by_one(store, seattle, known):
     assert list(keys) == [str(address["address_id"]), "SIZE"]
 
 
-def test_a_removal_that_a_later_edit_takes_back_is_kept_too(store, seattle, known):
-    edit(store, 20, operation="deactivate")
-    edit(seattle, 10, phone="333 333")
-
-    convert()
-
-    assert ann().is_active
-    assert found() == [("is_active", "false", store.label, "true", "seattle")]
-
-
 def test_an_edit_before_a_later_removal_loses_nothing(store, seattle, known):
     edit(store, 20, phone="222 222")
     edit(seattle, 10, operation="deactivate")

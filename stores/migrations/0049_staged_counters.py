@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0057_rights")]
+    dependencies = [("stores", "0037_payment_rounding")]
     operations = [
         migrations.AddField(
             model_name="channeldatabase",

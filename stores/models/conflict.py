@@ -22,8 +22,12 @@ class Choice(models.TextChoices):
 
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
-        """Those that a person should look at: a clock was wrong, so the rule may be, too."""
+        """Those that a person should look at: a removal, or a clock was wrong, and so the rule."""
         return self.filter(closed_at__isnull=True)
+
+    def of_removals(self) -> Self:
+        """Edits of what somebody else had removed, unseen."""
+        return self.filter(field="is_active", lost_value="true")
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
@@ -92,6 +96,10 @@ class EditConflict(models.Model):
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(
+                condition=~Q(choice="rule", field="is_active", lost_value="true"),
+                name="no_rule_undoes_a_removal",
+            ),
+            models.CheckConstraint(
                 condition=~Q(choice__in=["keep", "take"])
                 | Q(closed_by__isnull=False) & ~Q(reason=""),
                 name="a_person_says_why",
@@ -130,6 +138,11 @@ class EditConflict(models.Model):
         return f"{self.table.removeprefix('async_').capitalize()} {name}"
 
     @property
+    def is_of_removal(self) -> bool:
+        """Whether it is about an edit of what somebody else had removed."""
+        return self.field == "is_active" and self.lost_value == "true"
+
+    @property
     def state(self) -> str:
         return "open" if self.closed_at is None else "closed"
 
@@ -138,7 +151,15 @@ class EditConflict(models.Model):
         return self.choice in (Choice.KEEP, Choice.TAKE)
 
     def settle(self, choice: Choice, reason: str, *, by: Any, made: UUID | None = None) -> bool:
-        """Close it, saying why; false if somebody else has."""
+        """Close it, saying why; false if somebody else has.
+
+        One decision is enough for all who edited unseen what had been removed.
+        """
         unsettled = EditConflict.objects.filter(pk=self.pk, choice__in=["", Choice.RULE])
         closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
-        return bool(unsettled.update(closed_at=Now(), **closed))
+        is_mine = bool(unsettled.update(closed_at=Now(), **closed))
+        if is_mine and self.is_of_removal:
+            alike = EditConflict.objects.open().of_removals()
+            alike = alike.filter(customer=self.customer_id, table=self.table, key=self.key)
+            alike.update(closed_at=Now(), **closed)
+        return is_mine

@@ -109,13 +109,13 @@ def record_conflicts(kind: Kind) -> int:
             same_key_as_lost=same_key(kind, "t", "l"),
             key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
             told=told,
-            values=sql.SQL(", ").join([*map(said, fields), sql.SQL(IS_ACTIVE)]),
+            values=sql.SQL(", ").join(map(said, fields)) if fields else NOTHING,
         )
     )
 
 
-# An edit beside a deactivation loses nothing but being active; what it says is kept.
-IS_ACTIVE = "('is_active', true, l.is_active::text, w.is_active::text, b.is_active::text)"
+# An affiliation says nothing but that it is there, and removals are no contest: see removals.
+NOTHING = sql.SQL("('', false, '', '', '')")
 
 
 def said(column: str) -> sql.Composable:

@@ -15,6 +15,7 @@ from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newe
 from stores.pipeline.guids import is_foreign
 from stores.pipeline.kinds import CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again
+from stores.pipeline.removals import keep_removed
 
 
 def apply_named(
@@ -85,6 +86,7 @@ def apply_together(
             is_doubtful = write_children(step, company, kind, BY_EVENT)
         if is_doubtful:
             fold_again(kind)
+        keep_removed(kind)
         record_conflicts(kind)
     run_sql("DROP TABLE claimed")
     return claimed

@@ -193,6 +193,11 @@ def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
         f"{conflict.subject}: {shown(conflict.lost_value)} of {conflict.lost_place} lost to "
         f"{shown(conflict.kept_value)} of {conflict.kept_place}; neither knew of the other."
     )
+    if conflict.is_of_removal:
+        told = (
+            f"{conflict.subject}: edited by {conflict.lost_place}, which did not know of the "
+            f"removal by {conflict.kept_place}. It stays removed until a person decides."
+        )
     if conflict.is_clock_off:
         told += " A clock was more than 15 minutes wrong."
     yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, told)

@@ -204,17 +204,19 @@ def open_incidents() -> Iterator[Concern]:
 
 
 def doubtful_edits(user: Reader) -> Iterator[Concern]:
-    """Edit conflicts that a wrong clock may have decided."""
+    """Edit conflicts that only a person can decide."""
     if found := counted(EditConflict.objects.open()):
         yield Concern(
             "exclamation-triangle-fill",
             found,
-            f"edit conflict{'' if found == 1 else 's'} that a wrong clock may have decided",
+            f"edit conflict{'' if found == 1 else 's'} to decide: an edit of what was removed, or "
+            "a wrong clock",
             advice(
                 user,
                 "change_customer",
-                "Choose which value stays, and set the clock of the till.",
-                "Set the clock of the till. Somebody who may change customers chooses the value.",
+                "Restore what was removed or leave it; choose the value where a clock was wrong.",
+                "Somebody who may change customers decides. Set the clock of the till if it is "
+                "wrong.",
             ),
             link("conflicts", status="open"),
         )

@@ -12,6 +12,8 @@ class What(models.TextChoices):
     STRAY = "without_header", "sales of which only lines or payments are there"
     FOREIGN = "foreign_account", "accounts that headquarters did not give"
     NOT_ARRIVED = "not_arrived", "customers that did not arrive"
+    DIFFERENT = "different", "rows of customers with other content than headquarters sent"
+    NOT_SENT = "not_sent", "rows of customers that headquarters did not send"
 
 
 class Difference(models.Model):

@@ -9,16 +9,18 @@ moment, and HQ later: whatever the channel acknowledged or was given before must
     one event with two contents                   incident
     lines or payments without their header        incident
     an account or version that did not arrive     mended: it is owed again
+    a row that says something else than HQ sent   mended: it is owed in a higher version
+    a row of a customer that HQ never sent        mended: it is made inactive
     an account that HQ did not give               incident; the channel is blocked
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from uuid import UUID
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
 
-from django.db import connections
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
@@ -29,8 +31,12 @@ from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import What
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
-from stores.pipeline.bulk import Row, fetch, run_sql
+from stores.pipeline.bulk import Row, fetch, lock_until_commit, run_sql
 from stores.pipeline.fence import Entered, enter
+from stores.pipeline.kinds import CHILDREN
+from stores.pipeline.outgoing import Sent, package
+from stores.pipeline.verify import contents
+from stores.pipeline.verify.contents import Wrong
 from stores.pipeline.verify.copies import (
     CONTENTS,
     CONTENTS_OF_PARTS,
@@ -69,6 +75,7 @@ class Found:
 
     compared: int
     rows: dict[What, list[tuple[str, str, int | None]]]
+    wrong: list[Wrong]
 
     def __bool__(self) -> bool:
         return any(self.rows.values())
@@ -124,10 +131,12 @@ def compare(database: ChannelDatabase) -> Found:
                 carry(channel, database, copy, within(buckets[copy.source]) + nameless)
                 carry_contents(channel, database, content, part_of(rows))
             compared += carry(channel, database, MAP) + carry(channel, database, CUSTOMERS)
+            compared += contents.read_contents(channel, database)
             strays = read_strays(channel, database)
         found = look(buckets)
+        wrong = look_at_contents(database, found)
         found[What.STRAY] += [(row["table"], row["transaction_id"], None) for row in strays]
-        return Found(compared, found)
+        return Found(compared, found, wrong)
 
 
 @contextmanager
@@ -136,11 +145,13 @@ def tables(*groups: Sequence[Copy]) -> Iterator[None]:
     copies = [copy for group in groups for copy in group]
     names = ["seen_channel", *(copy.target for copy in copies)]
     run_sql(CHANNEL)
+    contents.create_tables()
     for copy in copies:
         run_sql(create(copy))
     try:
         yield
     finally:
+        contents.drop_tables()
         for name in names:
             run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
@@ -207,10 +218,31 @@ def look(buckets: dict[str, list[int]]) -> dict[What, list[tuple[str, str, int |
         for row in fetch(changed):
             found[What.CHANGED].append((table, str(row[2]), None))
     found[What.FOREIGN] += [("account_map", guid, None) for (guid,) in fetch(FOREIGN)]
+    found[What.FOREIGN] += [("customer", account, None) for (account,) in fetch(OTHER_GUID)]
     found[What.NOT_ARRIVED] += [
         ("customer", account, customer) for account, customer in fetch(NOT_ARRIVED)
     ]
     return found
+
+
+def look_at_contents(
+    database: ChannelDatabase, found: dict[What, list[tuple[str, str, int | None]]]
+) -> list[Wrong]:
+    """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
+
+    Who did not arrive at all is told as that, and another GUID of an account is an incident.
+    """
+    with transaction.atomic():
+        run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        wrong = contents.find_wrong(database.pk)
+    told = {key for _, key, _ in (*found[What.NOT_ARRIVED], *found[What.FOREIGN])}
+    wrong = [row for row in wrong if row.account not in told]
+    for row in wrong:
+        what = What.NOT_SENT if row.is_extra else What.DIFFERENT
+        is_part = row.table != "customer"
+        key = f"{row.account} {row.part}" if is_part else row.account
+        found[what].append((row.table, key, row.customer))
+    return [row for row in wrong if row.customer is not None]
 
 
 FOREIGN = """SELECT v.async_account::text FROM seen_map v
@@ -218,6 +250,13 @@ FOREIGN = """SELECT v.async_account::text FROM seen_map v
                LEFT JOIN customer k ON k.id = m.customer_id
               WHERE (v.company, v.account_number)
                     IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+# An account that the channel shows under another GUID than the one that created it.
+OTHER_GUID = """SELECT v.account_number FROM seen_customer v
+                  JOIN customer k ON k.company_id = v.company
+                   AND k.account_number = v.account_number
+                  LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
+                 WHERE v.async_account IS NOT NULL
+                   AND v.async_account IS DISTINCT FROM m.async_account"""
 # Delivered before the channel was read, and the channel lacks the customer, its version or a GUID.
 NOT_ARRIVED = """SELECT DISTINCT k.account_number, k.id
                    FROM seen_channel c JOIN delivery d USING (database_id)
@@ -295,3 +334,75 @@ def repair(step: RunStep, channel: Entered, found: Found) -> None:
             [step.database_id, customers],
         )
         step.add(owed_again=owed)
+    if found.wrong:
+        mend_contents(step, channel, found.wrong)
+
+
+def mend_contents(step: RunStep, channel: Entered, wrong: Sequence[Wrong]) -> None:
+    """Owe the customers of wrong rows in a version above the channel's, and remove what is extra.
+
+    A channel takes a row again only in a higher version. Effects: versions of customers and what
+    belongs to them, owed to every database of the company; rows of the channel that HQ never sent
+    become inactive.
+    """
+    highest: dict[int, int] = {}
+    for row in wrong:
+        if row.customer is not None:
+            version = min(row.version or 0, HIGHEST)
+            highest[row.customer] = max(version, highest.get(row.customer, 0))
+    with step.chunk():
+        lock_until_commit(f"accounts:{step.its_database.channel.company_id}")
+        raised = raise_versions(highest)
+        step.add(owed_again=len(raised))
+    packages = [
+        package(inactive(one, extra), as_copy=channel.takes_copy, is_first=False)
+        for one in contents.COMPARED
+        if (extra := [row for row in wrong if row.is_extra and row.table == one.target.table])
+    ]
+    if packages:
+        channel.apply(packages, session=uuid4(), part=1, job="reconcile")
+
+
+# What somebody has put above it in a channel cannot be outdone.
+HIGHEST = 1 << 62
+
+
+def raise_versions(highest: Mapping[int, int]) -> dict[int, int]:
+    """Put customers above the versions given, and owe them everywhere. Returns the new ones."""
+    raised: dict[int, int] = dict(
+        fetch(
+            """UPDATE customer k SET hq_version = greatest(k.hq_version, above.version) + 1
+                 FROM unnest(%s::bigint[], %s::bigint[]) above (id, version)
+                WHERE k.id = above.id RETURNING k.id, k.hq_version""",
+            [list(highest), list(highest.values())],
+        )
+    )
+    for table in (*(kind.table for kind in CHILDREN), "delivery"):
+        run_sql(
+            sql.SQL(
+                """UPDATE {} r SET {} = k.hq_version FROM customer k
+                    WHERE k.id = r.customer_id AND r.customer_id = ANY(%s)"""
+            ).format(
+                sql.Identifier(table),
+                sql.Identifier("version" if table == "delivery" else "hq_version"),
+            ),
+            [list(raised)],
+        )
+    return raised
+
+
+def inactive(one: Sent, extra: Sequence[Wrong]) -> Sent:
+    """Rows that HQ never sent, as removed ones of their customers."""
+    target, part = one.target, one.target.key[-1]
+    kind = dict(zip(target.columns, target.types, strict=True))[part]
+    columns = ("company", "account_number", part, "is_active", "hq_version")
+    values = sql.SQL(", ").join(
+        sql.SQL("({}, {})").format(sql.Literal(row.customer), sql.Literal(row.part))
+        for row in extra
+    )
+    query = sql.SQL(
+        """SELECT k.company_id, k.account_number, e.part::{}, false, k.hq_version
+             FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
+    ).format(sql.SQL(kind), values)
+    types = ("text", "text", kind, "boolean", "bigint")
+    return Sent(replace(target, columns=columns, types=types, fixed=()), query)

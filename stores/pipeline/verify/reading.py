@@ -16,6 +16,7 @@ from stores.channeldb.limits import allow_time
 from stores.models import ChannelDatabase
 from stores.pipeline.bulk import names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, PARTS
+from stores.pipeline.verify import contents
 from stores.pipeline.verify.copies import (
     CONTENTS,
     CONTENTS_OF_PARTS,
@@ -66,6 +67,8 @@ class Seen:
 
     # Whether every event's content was read, and every customer is looked at, or a sample of each.
     full: bool = False
+    # Whether the rows that HQ wrote were compared.
+    with_rows: bool = False
     unreachable: list[dict[str, Any]] = field(default_factory=list)
     # What a channel's tills are shown that they must not be.
     shown: list[dict[str, Any]] = field(default_factory=list)
@@ -74,11 +77,15 @@ class Seen:
 
 
 @contextmanager
-def channels_read(*, full: bool = False) -> Iterator[Seen]:
-    """Copy what is compared from every enabled channel database into temporary tables."""
+def channels_read(*, full: bool = False, with_rows: bool = False) -> Iterator[Seen]:
+    """Copy what is compared from every enabled channel database into temporary tables.
+
+    `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
+    """
     parts = [part for its in CONTENTS_OF_PARTS.values() for part in its]
-    seen, tables = Seen(full), (*COPIES, *CONTENTS, *parts)
+    seen, tables = Seen(full, with_rows), (*COPIES, *CONTENTS, *parts)
     run_sql(CHANNEL)
+    contents.create_tables()
     for copy in tables:
         run_sql(create(copy))
     try:
@@ -91,6 +98,7 @@ def channels_read(*, full: bool = False) -> Iterator[Seen]:
             run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(copy.target)))
         yield seen
     finally:
+        contents.drop_tables()
         for name in ("seen_channel", *(copy.target for copy in tables)):
             run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
@@ -122,6 +130,8 @@ def read(database: ChannelDatabase, seen: Seen) -> None:
                 carry_contents(
                     channel, database, content, "" if seen.full else part_of(rows[event.source])
                 )
+            if seen.with_rows:
+                contents.read_contents(channel, database)
             read_state(channel, database)
             shown, strays = read_lookup(channel, database), read_strays(channel, database)
     seen.shown += shown

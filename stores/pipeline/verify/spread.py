@@ -1,6 +1,9 @@
 """What channels know: nothing else than HQ gave them, all of it, and each person once."""
 
-from stores.pipeline.bulk import fetch_one
+from typing import Any
+
+from stores.pipeline.bulk import fetch, fetch_one
+from stores.pipeline.verify import contents
 from stores.pipeline.verify.judging import GRACE, Check, count, found, judged
 from stores.pipeline.verify.reading import Seen
 
@@ -62,7 +65,8 @@ def channels_know_what_was_delivered(seen: Seen) -> Check:
 def delivered_versions_arrived(seen: Seen) -> Check:
     return judged(
         "I19",
-        "What HQ noted as delivered is in the channel, in that version or a newer one.",
+        "What HQ noted as delivered is in the channel, in that version or a newer one"
+        + (", and says the same." if seen.with_rows else "."),
         count("delivery", "delivered_version > 0"),
         seen.unreachable,
         found(
@@ -76,7 +80,17 @@ def delivered_versions_arrived(seen: Seen) -> Check:
                 WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
                   AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)"""
         ),
+        other_contents() if seen.with_rows else [],
     )
+
+
+def other_contents() -> list[dict[str, Any]]:
+    """Rows of channels that say something else than HQ sent, or that it never sent."""
+    return [
+        {"channel": label, "table": row.table, "account_number": row.account}
+        for database, label in fetch("SELECT database_id, label FROM seen_channel")
+        for row in contents.find_wrong(database)
+    ]
 
 
 def tills_see_each_person_once(seen: Seen) -> Check:

@@ -84,9 +84,11 @@ def test_a6_what_somebody_changed_in_a_channel_is_found_and_mended(full_ring, ca
             query(store, statement.format(id=uuid4(), true=true, false=false))
 
     assert {"I18", "I19"} & set(wrong())
-    status, found = reconciled(capsys, "--fix")
-    assert (status, set(named(found))) == (1, {"houston", "popup"})
-    run("1010")
+    assert set(named(reconciled(capsys)[1])) == {"houston", "popup"}
+    # What the first channel's customers are owed anew is owed to the other one as well.
+    for store in full_ring:
+        assert reconciled(capsys, "--fix", "--channel", store.channel.code)[0] in (0, 1)
+        run("1010")
 
     assert [whole(store) for store in full_ring] == before
     assert wrong() == []

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from stores.models import (
@@ -17,8 +18,9 @@ from stores.models.conflict import Choice
 from stores.pipeline.desk import take_lost_value
 from stores.pipeline.hq_events import make_event as make_hq_event
 from stores.pipeline.kinds import CUSTOMER, KINDS
+from stores.pipeline.resolve import correct
 from stores.pipeline.verify import verify
-from tests.make import make_customer, make_event, query, run
+from tests.make import make_customer, make_event, only_case, query, run
 
 ADDRESS, CONTACT = uuid4(), uuid4()
 # What an edit says; each kind has a word that tells that it arrived.
@@ -157,7 +159,8 @@ def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, sea
 def test_p19_a_person_at_headquarters_counts_as_well(store, seattle, ann, desk):
     # Removed at headquarters, and a till edits before it is told.
     values = {"operation": "deactivate", "account_number": "005001"}
-    make_hq_event(store.channel.company, CUSTOMER, values, by=desk)
+    with transaction.atomic():
+        make_hq_event(store.channel.company, CUSTOMER, values, by=desk)
     run("sync-customers")
     make_event("customer", seattle, async_account=ann, operation="update", phone="222 222")
     convert()
@@ -176,9 +179,6 @@ def test_p19_a_till_brings_back_what_it_removed_itself(store, seattle, ann):
 
 
 def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(register, desk):
-    from stores.pipeline.resolve import correct
-    from tests.make import only_case
-
     store = register("houston")
     store.channel.country = "NLD"
     store.channel.save()

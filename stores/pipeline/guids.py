@@ -11,6 +11,7 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.pipeline.bulk import fetch
+from stores.pipeline.kinds import CUSTOMER
 from stores.pipeline.set_aside import Arrival, Sent, name_broken
 
 # That HQ has noted once that a database of the channel has the customer. A database that is owed
@@ -42,7 +43,7 @@ def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
     channel = arrival.database.channel
-    foreign = not_held(arrival, look_up(arrival))
+    foreign = not_held(arrival, look_up(arrival, kind))
     if not foreign:
         return
     name_broken(
@@ -66,18 +67,27 @@ def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
     )
 
 
-def look_up(arrival: Arrival) -> list[tuple[Any, ...]]:
+# Most of what a till adds belongs to a customer of its own that waits for the account.
+OTHERS = """SELECT DISTINCT i.async_account
+              FROM incoming i LEFT JOIN LATERAL (
+                   SELECT true AS is_there FROM async_customer s
+                    WHERE s.company_id = %(company)s AND s.status = 'pending'
+                      AND s.async_account = i.async_account AND s.database_id = %(database)s
+                    LIMIT 1) own ON true
+             WHERE i.async_account IS NOT NULL AND own.is_there IS NULL"""
+ALL = "SELECT DISTINCT async_account FROM incoming WHERE async_account IS NOT NULL"
+
+
+def look_up(arrival: Arrival, kind: Sent) -> list[tuple[Any, ...]]:
     """GUIDs in incoming that are another channel's, as far as HQ knows.
 
     Shape: GUID, the company it belongs to, its account if it has one.
     """
     # LIMIT has each GUID looked up by index: statistics know too little of a backlog that grows,
-    # and its customers would be read whole for every batch. Most GUIDs are of customers of this
-    # channel that wait for their account.
+    # and its customers would be read whole for every batch.
     return fetch(
         sql.SQL(
-            """WITH named AS MATERIALIZED (
-                 SELECT DISTINCT async_account FROM incoming WHERE async_account IS NOT NULL)
+            """WITH named AS MATERIALIZED ({named})
                SELECT n.async_account::text, coalesce(m.company_id, first.company_id),
                       (SELECT account_number FROM customer WHERE id = m.customer_id)
                  FROM named n
@@ -96,8 +106,15 @@ def look_up(arrival: Arrival) -> list[tuple[Any, ...]]:
                       ON first.channel_id IS DISTINCT FROM %(channel)s
                 WHERE CASE WHEN m.channel_id IS NULL THEN first.channel_id <> %(channel)s
                            ELSE m.channel_id <> %(channel)s AND NOT {given} END"""
-        ).format(given=sql.SQL(GIVEN).format(channel=sql.Placeholder("channel"))),
-        {"channel": arrival.database.channel_id},
+        ).format(
+            named=sql.SQL(ALL if kind is CUSTOMER else OTHERS),
+            given=sql.SQL(GIVEN).format(channel=sql.Placeholder("channel")),
+        ),
+        {
+            "channel": arrival.database.channel_id,
+            "company": arrival.database.channel.company_id,
+            "database": arrival.database.pk,
+        },
     )
 
 

@@ -21,6 +21,7 @@ from stores.pipeline.kinds import CUSTOMER, KINDS
 from stores.pipeline.resolve import correct
 from stores.pipeline.verify import verify
 from tests.make import make_customer, make_event, only_case, query, run
+from tests.verify.damage import broken_by
 
 ADDRESS, CONTACT = uuid4(), uuid4()
 # What an edit says; each kind has a word that tells that it arrived.
@@ -111,6 +112,9 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
     assert places == {(store.label, "seattle")}
     assert run("pipeline")["outcome"] == "nothing_to_do"
     assert [check.id for check in verify() if not check.ok] == []
+
+    for kind in KINDS[: 2 * is_removal_first]:
+        assert "I10" in broken_by(f"UPDATE {kind.table} SET is_active = true")  # noqa: S608
 
     # A person restores the customer and the address, and leaves the rest.
     for conflict in EditConflict.objects.open().order_by("pk"):

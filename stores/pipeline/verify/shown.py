@@ -109,9 +109,34 @@ def how_many(seen: Seen) -> str:
 def the_last_event_is_shown(seen: Seen) -> Check:
     return judged(
         "I10",
-        f"HQ shows of everything the last event of the database it came from ({how_many(seen)}).",
+        "HQ shows of everything the last event of the database it came from, and nothing that was "
+        f"removed is back by an edit that had not seen it ({how_many(seen)}).",
         count("shown"),
         wrongly_shown("NOT has_event OR is_outdated"),
+        *(brought_back(kind) for kind in KINDS),
+    )
+
+
+def brought_back(kind: Kind) -> list[dict[str, Any]]:
+    """Rows that are active by an edit of which a person has still to decide."""
+    return found(
+        sql.SQL(
+            """SELECT k.account_number, {name} AS "table", 'removed' AS what
+                 FROM edit_conflict c JOIN {event} t ON t.event_id = c.lost_event
+                 JOIN customer k ON k.id = c.customer_id
+                 JOIN {table} r ON r.{owner} = c.customer_id
+                      AND r.event_database = coalesce(t.database_id, 0)
+                      AND r.event_generation = t.generation
+                      AND r.event_counter = t.replication_counter
+                WHERE c.closed_at IS NULL AND c.field = 'is_active' AND c.lost_value = 'true'
+                  AND c."table" = {event_name} AND r.is_active"""
+        ).format(
+            name=sql.Literal(kind.table),
+            event=sql.Identifier(kind.event),
+            event_name=sql.Literal(kind.event),
+            table=sql.Identifier(kind.table),
+            owner=sql.Identifier(owner_of(kind)),
+        )
     )
 
 

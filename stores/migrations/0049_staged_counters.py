@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0037_payment_rounding")]
+    dependencies = [("stores", "0046_search_text")]
     operations = [
         migrations.AddField(
             model_name="channeldatabase",

@@ -16,6 +16,7 @@ from django.utils import timezone
 from stores.models import ChannelDatabase, Company, GuidMap
 from stores.pipeline.rules import STAGED
 from tests.make import OWN, query, run
+from tests.verify.damage import damage
 
 NOON = timezone.now().replace(microsecond=0) - timedelta(days=2)
 LATEST = ("event_at", "event_database", "event_generation", "event_counter")
@@ -44,7 +45,16 @@ def address(part: str, minute: int, place: str = "houston", **says: Any) -> Told
 
 @pytest.fixture
 def places(houston, seattle, popup) -> dict[str, ChannelDatabase | None]:
-    return {"houston": houston, "seattle": seattle, "popup": popup, "desk": None}
+    """Three databases of one channel, whose tills may name each other's customers, and HQ."""
+    for register in (seattle, popup):
+        # Past the trigger by which a database keeps its channel.
+        damage(
+            f"UPDATE channel_database SET channel_id = {houston.channel_id},"  # noqa: S608
+            f" name = '{register.channel.code}' WHERE id = {register.pk}"
+        )
+    ours = ChannelDatabase.objects.with_channel().in_bulk([houston.pk, seattle.pk, popup.pk])
+    databases = [ours[database.pk] for database in (houston, seattle, popup)]
+    return dict(zip(("houston", "seattle", "popup", "desk"), [*databases, None], strict=True))
 
 
 @pytest.fixture

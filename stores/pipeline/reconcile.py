@@ -235,9 +235,10 @@ def look_at_contents(
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         wrong = contents.find_wrong(database.pk)
-    told = {key for _, key, _ in (*found[What.NOT_ARRIVED], *found[What.FOREIGN])}
-    wrong = [row for row in wrong if row.account not in told]
-    for row in wrong:
+    foreign = {key for _, key, _ in found[What.FOREIGN]}
+    wrong = [row for row in wrong if row.account not in foreign]
+    not_arrived = {key for _, key, _ in found[What.NOT_ARRIVED]}
+    for row in (row for row in wrong if row.account not in not_arrived):
         what = What.NOT_SENT if row.is_extra else What.DIFFERENT
         is_part = row.table != "customer"
         key = f"{row.account} {row.part}" if is_part else row.account

@@ -25,7 +25,8 @@ COMPARED = [sent_customer(), *map(sent_child, CHILDREN)]
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
 HELD = """CREATE TEMP TABLE held_row (database_id bigint, "table" text, key text, content text,
-              company text, account_number text, part text, hq_version bigint)"""
+              company text, account_number text, part text, hq_version bigint,
+              is_active boolean)"""
 GIVEN = """CREATE TEMP TABLE sent ON COMMIT DROP AS
            SELECT d.customer_id FROM delivery d JOIN seen_channel c USING (database_id)
             WHERE d.database_id = %s AND d.delivered_version = d.version
@@ -67,7 +68,8 @@ def hashed(target: Target, source: sql.Composable, where: str = "") -> sql.Compo
         """SELECT * FROM (
              SELECT {table} AS "table", {key} AS key,
                     encode(sha256(convert_to(concat_ws({between}, {values}), 'UTF8')), 'hex')
-                    AS content, r.company, r.account_number, {part} AS part, r.hq_version
+                    AS content, r.company, r.account_number, {part} AS part, r.hq_version,
+                    r.is_active
                FROM {source} r) hashed {where}"""
     ).format(
         table=sql.Literal(target.table),
@@ -218,13 +220,14 @@ def write_rows(
             key = joined([row[column] for column in target.key])
             told: list[Any] = [str(database.pk), target.table, text(key), content]
             told += [text(row[column]) for column in ("company", "account_number", target.key[-1])]
-            rows.write("\t".join([*told, whole(row["hq_version"])]).encode() + b"\n")
+            told += [whole(row["hq_version"]), READERS["boolean"](row["is_active"])]
+            rows.write("\t".join(told).encode() + b"\n")
 
 
 # ---------------------------------------------------------------------------- looking
 
-# Rows of a customer of whom the database is owed nothing, and that HQ does not have, are extra; so
-# are those of an account that HQ does not know.
+# Active rows of a customer of whom the database is owed nothing, and that HQ does not have, are
+# extra; so are those of an account that HQ does not know.
 WRONG = """
     WITH ours AS (SELECT ours.*, {bucket} AS bucket FROM ({rows}) ours),
     compared AS (
@@ -239,8 +242,9 @@ WRONG = """
       LEFT JOIN customer k ON k.company_id = coalesce(o.company, h.company)
                           AND k.account_number = coalesce(o.account_number, h.account_number)
      WHERE o.content IS DISTINCT FROM h.content
-       AND (o.key IS NOT NULL OR k.id IS NULL
-            OR EXISTS (SELECT FROM sent WHERE sent.customer_id = k.id))
+       AND (o.key IS NOT NULL
+            OR h.is_active IS DISTINCT FROM false
+               AND (k.id IS NULL OR EXISTS (SELECT FROM sent WHERE sent.customer_id = k.id)))
      ORDER BY 1, 2"""
 
 

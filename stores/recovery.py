@@ -1,27 +1,38 @@
 """Recover a headquarters that was set back in time, while nothing else runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from stores import jobs
 from stores.channeldb.errors import ChannelError
 from stores.locks import Locks
-from stores.models import Channel, ChannelDatabase, Company, RunStep
+from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, journal
-from stores.pipeline.recover import Recovery, import_everything, release, reopen
+from stores.pipeline.recover import (
+    MOST_VOID,
+    Recovery,
+    correct,
+    import_everything,
+    release,
+    reopen,
+)
 
 DONE = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
 
 
-def recover(*, dry_run: bool) -> dict[str, Any]:
+def recover(
+    *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
+) -> dict[str, Any]:
     """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
 
-    Effects: see stores.pipeline.recover; an upload of all channels. Everything may be repeated.
+    `most_void` and `distrusted` say which channels' highest numbers are believed. Effects: see
+    stores.pipeline.recover; an upload of all channels. Everything may be repeated.
     """
     with Locks() as locks:
         if not all(locks.acquire(name) for name in lock_names()):
             return {"outcome": "busy", "message": "A job is running: wait for it, or stop it."}
-        found = import_everything(dry_run=dry_run)
+        found = import_everything(dry_run=dry_run, most_void=most_void, distrusted=distrusted)
         if found.unreachable:
             return document(found, "failed", "A channel cannot be read. Nothing was changed.")
         if found.conflicts:
@@ -29,6 +40,7 @@ def recover(*, dry_run: bool) -> dict[str, Any]:
         if dry_run:
             return document(found, "planned", "Nothing was changed.")
         try:
+            correct(found)
             reopen(found)
         except ChannelError as error:
             return document(found, "failed", f"{error} Run recover_hq again.")
@@ -40,7 +52,10 @@ def recover(*, dry_run: bool) -> dict[str, Any]:
     released = release()
     if not (found.has_effect or released):
         return document(found, "nothing_to_do", "Headquarters lacks nothing.") | {"released": 0}
-    return document(found, "recovered", "Numbers are issued again.") | {"released": released}
+    words = "Numbers are issued again."
+    if held := Incident.objects.stopping_posting().order_by("pk").first():
+        words += f" Nothing is posted until incident {held.pk} is closed."
+    return document(found, "recovered", words) | {"released": released}
 
 
 def lock_names() -> list[str]:
@@ -77,6 +92,8 @@ def document(found: Recovery, outcome: str, message: str) -> dict[str, Any]:
         "void": found.void,
         "versions": found.versions,
         "next_numbers": found.counters,
+        "documents": found.documents,
+        "corrected": [database.label for database in found.distrusted],
         "events": {
             labels[pk]: sum(map(len, tables.values())) for pk, tables in found.unknown.items()
         },

@@ -15,6 +15,7 @@ from stores.channeldb.rights import surplus_rights
 from stores.channeldb.schema import EVENT_TABLES
 from stores.channeldb.unmappable import copy_parts, read_around_unmappable
 from stores.channeldb.visit import (
+    ISSUED_KEY,
     LISTED,
     Contradiction,
     Events,
@@ -24,6 +25,7 @@ from stores.channeldb.visit import (
     Source,
     State,
     Target,
+    higher_of,
     state_of,
 )
 from stores.crash import crash_here
@@ -34,7 +36,8 @@ COUNTER = """coalesce(
     (SELECT CASE WHEN has_sequence_privilege(s.name, 'SELECT')
                  THEN coalesce(pg_sequence_last_value(s.name::regclass), 0) END
        FROM pg_get_serial_sequence('public.{table}', 'replication_counter') AS s (name)))"""
-STATE = f"""SELECT database_id, epoch, nonce, account_high::text, json_build_object({
+STATE = f"""SELECT database_id, epoch, nonce, account_high::text,
+                   (SELECT value::text FROM public.channel_setting WHERE key = %s), json_build_object({
     ", ".join(f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES)
 })::text FROM public.exchange_state"""  # noqa: S608 - our own names
 
@@ -50,7 +53,7 @@ class PostgreSQLVisit:
 
     def state(self) -> State | None:
         with self.wrapper.cursor() as cursor:
-            cursor.execute(STATE)
+            cursor.execute(STATE, [ISSUED_KEY])
             found = cursor.fetchall()
         counters = json.loads(found[0][-1]) if found else {}
         return state_of(
@@ -202,6 +205,29 @@ class PostgreSQLVisit:
                 [list(counters)],
             )
             return int(cursor.rowcount)
+
+    def note_issued(self, issued: dict[str, int], *, nonce: UUID) -> None:
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
+            state = self.state()
+            self._keep_issued(cursor, higher_of(state.issued if state else {}, issued))
+
+    def correct_heights(
+        self, account_high: dict[str, int], issued: dict[str, int], *, nonce: UUID
+    ) -> None:
+        with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
+            self._require(cursor, nonce)
+            cursor.execute(
+                "UPDATE public.exchange_state SET account_high = %s", [json.dumps(account_high)]
+            )
+            self._keep_issued(cursor, issued)
+
+    def _keep_issued(self, cursor: Any, issued: dict[str, int]) -> None:
+        cursor.execute(
+            "INSERT INTO public.channel_setting (key, value) VALUES (%s, %s) "
+            "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            [ISSUED_KEY, json.dumps(issued)],
+        )
 
     def apply(
         self,

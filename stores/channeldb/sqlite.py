@@ -17,6 +17,7 @@ from stores.channeldb.fields import CANONICAL_MONEY
 from stores.channeldb.schema import EVENT_TABLES
 from stores.channeldb.visit import (
     GUID,
+    ISSUED_KEY,
     LARGEST_BATCH,
     LISTED,
     Contradiction,
@@ -27,6 +28,7 @@ from stores.channeldb.visit import (
     Source,
     State,
     Unreadable,
+    higher_of,
     state_of,
 )
 from stores.crash import crash_here
@@ -147,7 +149,9 @@ class SQLiteVisit:
         counted = dict(raw.execute('SELECT "name", "seq" FROM "sqlite_sequence"'))
         return state_of(
             raw.execute(
-                'SELECT "database_id", "epoch", "nonce", "account_high" FROM "exchange_state"'
+                'SELECT "database_id", "epoch", "nonce", "account_high", '
+                '(SELECT "value" FROM "channel_setting" WHERE "key" = ?) FROM "exchange_state"',
+                [ISSUED_KEY],
             ).fetchall(),
             {table.name: counted.get(table.name, 0) for table in EVENT_TABLES},
         )
@@ -289,6 +293,29 @@ class SQLiteVisit:
             )
             return int(done.rowcount)
 
+    def note_issued(self, issued: dict[str, int], *, nonce: UUID) -> None:
+        with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
+            state = self.state()
+            self._keep_issued(higher_of(state.issued if state else {}, issued))
+
+    def correct_heights(
+        self, account_high: dict[str, int], issued: dict[str, int], *, nonce: UUID
+    ) -> None:
+        with transaction.atomic(using=self.wrapper.alias):
+            self._require(nonce)
+            self.wrapper.connection.execute(
+                'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(account_high)]
+            )
+            self._keep_issued(issued)
+
+    def _keep_issued(self, issued: dict[str, int]) -> None:
+        self.wrapper.connection.execute(
+            'INSERT INTO "channel_setting" ("key", "value") VALUES (?, ?) '
+            'ON CONFLICT ("key") DO UPDATE SET "value" = excluded."value"',
+            [ISSUED_KEY, json.dumps(issued)],
+        )
+
     def apply(
         self,
         packages: Sequence[Package],
@@ -353,11 +380,8 @@ class SQLiteVisit:
         """Remember the highest number of each company; it never falls."""
         state = self.state()
         known = state.account_high if state else {}
-        raised = known | {
-            company: max(number, known.get(company, number)) for company, number in high.items()
-        }
         self.wrapper.connection.execute(
-            'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(raised)]
+            'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(higher_of(known, high))]
         )
 
 

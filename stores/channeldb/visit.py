@@ -134,32 +134,56 @@ class Pair:
     nonce: UUID
 
 
+# Where a channel keeps how far orders and invoices are numbered: "USRT/order" and so on.
+ISSUED_KEY = "issued_numbers"
+ISSUED = f"SELECT value FROM channel_setting WHERE key = '{ISSUED_KEY}'"  # noqa: S608
+
+
 @dataclass(frozen=True)
 class State:
-    """What a channel database says of itself; `account_high` is the highest number by company.
+    """What a channel database says of itself.
 
-    `counters` is the highest replication counter of each event table, where it can be told.
+    `account_high` is the highest account number by company, `issued` the highest of its orders and
+    invoices, by company and series. `counters` is the highest replication counter of each event
+    table, where it can be told.
     """
 
     database_id: UUID
     pair: Pair
     account_high: dict[str, int]
+    issued: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
 
 def state_of(rows: Sequence[tuple[Any, ...]], counters: dict[str, int]) -> State | None:
     """The state in the row of `exchange_state`, or None if it is missing or makes no sense."""
     try:
-        [(database_id, epoch, nonce, high)] = rows
+        [(database_id, epoch, nonce, high, issued)] = rows
         high = json.loads(high) if isinstance(high, str) else high
         return State(
             UUID(str(database_id)),
             Pair(int(epoch), UUID(str(nonce))),
             {str(company): int(number) for company, number in high.items()},
+            issued_in(issued),
             counters,
         )
     except (ValueError, TypeError, AttributeError):
         return None
+
+
+def issued_in(value: Any) -> dict[str, int]:
+    """The numbers in the channel's setting; it is one witness of many, so nonsense says nothing."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else None
+    except ValueError:
+        found = None
+    series = found.items() if isinstance(found, dict) else ()
+    return {name: number for name, number in series if type(number) is int}
+
+
+def higher_of(known: dict[str, int], told: dict[str, int]) -> dict[str, int]:
+    """Both, with the higher number where they differ."""
+    return known | {name: max(number, known.get(name, number)) for name, number in told.items()}
 
 
 class Visit(Protocol):
@@ -204,6 +228,20 @@ class Visit(Protocol):
         """Make acknowledged events unacknowledged again, and commit: HQ does not hold them.
 
         Returns how many. Errors: NonceRefused.
+        """
+
+    def note_issued(self, issued: dict[str, int], *, nonce: UUID) -> None:
+        """Remember how far orders and invoices are numbered, and commit; never less than before.
+
+        Errors: NonceRefused.
+        """
+
+    def correct_heights(
+        self, account_high: dict[str, int], issued: dict[str, int], *, nonce: UUID
+    ) -> None:
+        """Remember these highest numbers in the place of others, which were wrong, and commit.
+
+        Errors: NonceRefused.
         """
 
     def apply(

@@ -17,7 +17,7 @@ WENT_WELL = """
 # Doubles with each failure up to a limit; chance keeps channels that failed together apart.
 WENT_BADLY = """
     UPDATE channel_database
-       SET last_error = %s, failures = failures + 1,
+       SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),
            last_duration_s = coalesce(%s, last_duration_s),
            next_try_at = clock_timestamp() + interval '1 second'
                * least(%s, %s * 2 ^ least(failures, 20)) * (0.8 + 0.4 * random())

@@ -1,7 +1,8 @@
 """The number journal: what was issued, kept beside the database, so that a restored HQ is noticed.
 
 An append-only file in NUMBER_JOURNAL_DIR. Its first line names it; each further one is a number of
-a company: company, number, GUID, account, channel, time and a hash of these, parted by tabs. It is
+a company: company, number, GUID, account, channel, time and a hash of these, parted by tabs; or how
+far its orders or invoices are numbered: company, series, number, its text, time and a hash. It is
 written and synced after the commit that issued the numbers, and only numbers in a journal leave HQ.
 The database remembers how far it has followed the file, so that a start reads only what is new.
 
@@ -10,6 +11,7 @@ and database on which HQ runs are compared too: a backup that was restored elsew
 Source: reliability 3.7, ADR 0010.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import DateTimeField, Func, Q
 from django.db.models.functions import Now
 from psycopg2 import sql
 
@@ -47,9 +49,10 @@ TITLE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
 ENDING = 17
 LISTED = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
-TABLE = (
-    "CREATE TEMP TABLE told (company text, number bigint, guid uuid, account text, channel text)"
-)
+HEIGHT_COLUMNS = ("company", "series", "number")
+TABLES = """
+    CREATE TEMP TABLE told (company text, number bigint, guid uuid, account text, channel text);
+    CREATE TEMP TABLE told_height (company text, series text, number bigint)"""
 UNKNOWN = """
     SELECT count(*) OVER (), t.company, t.number, t.account FROM told t
      WHERE NOT EXISTS (
@@ -71,6 +74,15 @@ FIRST_UNTOLD = """
                         WHERE c.company_id = q.company_id AND c.number IS NOT NULL
                           AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id
                                              AND t.number = c.number))"""
+# Series of documents that go on beyond what the database has issued.
+HIGHER = """
+    SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM told_height t
+      LEFT JOIN issued_document i USING (company, series)
+     GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
+TOLD_HEIGHTS = """
+    SELECT company, json_object_agg(series, number)
+      FROM (SELECT company, series, max(number) AS number FROM told_height GROUP BY 1, 2) t
+     GROUP BY 1"""
 AFTER_TOLD = "SELECT company, max(number) + 1 FROM told GROUP BY company"
 MISSING = sql.SQL(
     """SELECT company, number, guid, account, channel, at,
@@ -88,6 +100,19 @@ MISSING = sql.SQL(
 )
 
 
+# What the file lacks of how far orders and invoices are numbered.
+MISSING_HEIGHTS = sql.SQL(
+    """SELECT company, series, number, text, at,
+              left(encode(sha256(convert_to(concat_ws(E'\\t', company, series, number, text, at),
+                                            'UTF8')), 'hex'), 16)
+         FROM (SELECT company, series, number::text, account_text(format, number) AS text,
+                      to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS at
+                 FROM issued_document
+                WHERE number > coalesce(({}::jsonb -> company ->> series)::bigint, 0)
+                ORDER BY 1, 2) issued"""
+)
+
+
 @dataclass(frozen=True)
 class Line:
     """One issued number, as a journal tells it; the GUID is None for a number that is void."""
@@ -99,15 +124,36 @@ class Line:
     channel: str | None
 
 
+@dataclass(frozen=True)
+class Height:
+    """How far a company's orders or invoices were numbered, as a journal tells it."""
+
+    company: str
+    series: str
+    number: int
+
+
 def compare() -> None:
     """Refuse to issue numbers if HQ seems to have forgotten some.
 
     Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
     Errors: StepFailed with one sentence.
     """
-    sentence = compare_server() or keep()
+    sentence = compare_server() or keep() or ask_channels_first()
     if sentence:
         raise StepFailed(sentence)
+
+
+def compare_for_posting() -> None:
+    """The same for numbers of orders and invoices, which an incident of their own may stop.
+
+    Effects and errors: as those of compare().
+    """
+    compare()
+    if incident := Incident.objects.stopping_posting().order_by("pk").first():
+        raise StepFailed(
+            f"Nothing is posted until incident {incident.pk} is settled: {incident.message}"
+        )
 
 
 def keep() -> str | None:
@@ -128,15 +174,15 @@ def keep() -> str | None:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Table told with every line of the journal of this data directory."""
-    run_sql(TABLE)
+    """Tables told and told_height with every line of the journal of this data directory."""
+    run_sql(TABLES)
     if place().exists():
         with place().open("rb") as file:
             tell(file)
     try:
         yield
     finally:
-        run_sql("DROP TABLE told")
+        run_sql("DROP TABLE told, told_height")
 
 
 def journaled(company: str) -> int:
@@ -210,20 +256,29 @@ def follow(known: NumberJournal, file: IO[bytes]) -> str | None:
     beginning = file.tell()
     is_whole = not was_followed(known, file)
     if is_whole:
-        known.following = {}
+        known.following, known.heights = {}, {}
         file.seek(beginning)
-    run_sql(TABLE)
+    run_sql(TABLES)
     tell(file)
     if not (sentence := tell_forgotten()):
         known.following |= dict(fetch(FIRST_UNTOLD if is_whole else AFTER_TOLD))
-    run_sql("DROP TABLE told")
+        for company, heights in fetch(TOLD_HEIGHTS):
+            known.heights[company] = known.heights.get(company, {}) | heights
+    run_sql("DROP TABLE told, told_height")
     return sentence
 
 
 def tell(file: IO[bytes]) -> None:
-    """Put the rest of the file into table told."""
+    """Put the rest of the file into tables told and told_height."""
     for lines in batched(filter(None, map(parse, file)), EVENTS):
-        copy_in("told", COLUMNS, "".join(map(as_row, lines)).encode(), binary=False)
+        issued = "".join(as_row(line) for line in lines if isinstance(line, Line))
+        copy_in("told", COLUMNS, issued.encode(), binary=False)
+        heights = "".join(
+            f"{one.company}\t{one.series}\t{one.number}\n"
+            for one in lines
+            if isinstance(one, Height)
+        )
+        copy_in("told_height", HEIGHT_COLUMNS, heights.encode(), binary=False)
 
 
 def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
@@ -234,12 +289,15 @@ def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
     return file.read(ENDING) == known.last_hash.encode() + b"\n"
 
 
-def parse(line: bytes) -> Line | None:
+def parse(line: bytes) -> Line | Height | None:
     """One line, or None if it is torn: its writer died, and the number is written once more."""
     text, _, told = line.rstrip(b"\n").rpartition(b"\t")
     fields = text.decode("utf-8", "replace").split("\t")
-    if len(fields) != 6 or sha256(text).hexdigest()[:16].encode() != told:
+    if sha256(text).hexdigest()[:16].encode() != told or len(fields) not in (5, 6):
         return None
+    if len(fields) == 5:
+        company, series, number, _, _ = fields
+        return Height(company, series, int(number))
     company, number, guid, account, channel, _ = fields
     return Line(
         company,
@@ -254,7 +312,7 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
 
     The numbers below `next` are read after it, so that none is passed over that is committed
-    meanwhile.
+    meanwhile; so are the heights.
     """
     limits: dict[str, int] = dict(
         fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
@@ -270,6 +328,11 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
         for company, following in limits.items()
         if known.following.get(company, 0) < following
     )
+    heights = fetch(
+        """SELECT company, json_object_agg(series, number) FROM issued_document
+            WHERE number > 0 GROUP BY 1"""
+    )
+    data += copy_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
     file.seek(0, os.SEEK_END)
     if data:
         # What a writer left who died in the middle of a line.
@@ -279,7 +342,8 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     file.seek(known.size - ENDING)
     known.last_hash = file.read(ENDING - 1).decode("ascii", "replace")
     known.following |= limits
-    known.save(update_fields=["size", "last_hash", "following"])
+    known.heights |= dict(heights)
+    known.save(update_fields=["size", "last_hash", "following", "heights"])
 
 
 def ends_a_line(file: IO[bytes]) -> bool:
@@ -300,17 +364,28 @@ def as_row(line: Line) -> str:
 
 
 def tell_forgotten() -> str | None:
-    """Report numbers of table told that the database does not know. Returns the sentence."""
-    rows = fetch(UNKNOWN, [LISTED])
-    if not rows:
+    """Report numbers of the told tables that the database does not know. Returns the sentence."""
+    rows, higher = fetch(UNKNOWN, [LISTED]), fetch(HIGHER)
+    if not rows and not higher:
         return None
-    count = rows[0][0]
+    count = rows[0][0] if rows else 0
+    unknown = [f"{count:,} account numbers"] if rows else []
+    unknown += [f"{series} numbers up to {told} ({company})" for company, series, told, _ in higher]
+    detail: dict[str, Any] = {
+        "count": count,
+        "first": [f"{row[1]} {row[3]}" for row in rows],
+    }
+    if higher:
+        detail["documents"] = [
+            {"company": company, "series": series, "journal": told, "headquarters": known}
+            for company, series, told, known in higher
+        ]
     incident = Incident.objects.report(
         IncidentKind.HQ_BEHIND,
-        f"The number journal holds {count:,} account numbers that headquarters does not know: it "
+        f"The number journal holds {' and '.join(unknown)} that headquarters does not know: it "
         "was set back in time.",
         subject="journal",
-        detail={"count": count, "first": [f"{row[1]} {row[3]}" for row in rows]},
+        detail=detail,
     )
     return incident.message
 
@@ -334,6 +409,27 @@ def compare_server() -> str | None:
         incident.close("Every enabled channel was visited since and agrees with headquarters.")
     Headquarters.objects.filter(pk=1).update(identity=here, noted_at=Now())
     return None
+
+
+def ask_channels_first() -> str | None:
+    """See that HQ's database was compared with its channels since its server was started.
+
+    A folder that was set back together with the journal in it shows nowhere else. Returns a
+    sentence while a channel was neither visited since nor found to be away, or all were away.
+    """
+    databases = ChannelDatabase.objects.enabled().filter(confirmed_nonce__isnull=False)
+    start = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+    seen = Q(recognised_start=start)
+    # One in trouble is left alone until its next try.
+    away = Q(failed_start=start) | Q(next_try_at__gt=Now())
+    missing = databases.exclude(seen | away)
+    if not missing.exists() and (databases.filter(seen).exists() or not databases.exists()):
+        return None
+    late = [one.label for one in databases.exclude(seen).with_channel()[:5]]
+    return (
+        "No number is issued before the channels were visited since headquarters' database server "
+        f"was started: run the P-job. Not visited: {', '.join(late)}."
+    )
 
 
 def tell_moved(before: Any, now: Any) -> Incident:

@@ -32,7 +32,7 @@ def synchronize_orders(step: RunStep) -> None:
     OrderSequence.objects.get_or_create(company=channel.company)
     beyond = 0
     if not step.is_dry:
-        journal.compare()
+        journal.compare_for_posting()
     while True:
         with step.chunk():
             claimed = claim_sales(
@@ -46,12 +46,13 @@ def synchronize_orders(step: RunStep) -> None:
             if not claimed:
                 return
             step.add(read=claimed)
+            posted = step.counts.get("posted", 0)
             sales = claimed_sales()
             converted = each_by_itself(step, partial(order_claimed, step, channel), sales)
             beyond = sales[-1]
             crash_here("orders:before_commit")
         crash_here("orders:after_commit")
-        if converted and not step.is_dry:
+        if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
             journal.keep()
 
 

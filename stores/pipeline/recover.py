@@ -7,7 +7,7 @@ nothing left to do. Source: reliability 3.7.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from django.db import transaction
 from psycopg2 import sql
 
 from stores.channeldb.visit import visit
-from stores.models import ChannelDatabase, Headquarters, Incident
+from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import journal
 from stores.pipeline.bulk import EVENTS as ROWS
@@ -28,6 +28,13 @@ from stores.pipeline.verify.intake import receipts
 from stores.pipeline.verify.reading import channels_read
 
 NAMED = 100
+# So many numbers may be missing because one channel has seen a higher one; more is for a person.
+MOST_VOID = 100
+# Series -> columns of its next number and its format.
+NUMBERED = {
+    "order": ("next_order", "order_format"),
+    "invoice": ("next_invoice", "invoice_format"),
+}
 SETTLED = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
 
 
@@ -40,6 +47,10 @@ class Recovery:
     void: int = 0
     versions: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    # Orders and invoices that were issued and forgotten, for people.
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    # Databases whose highest numbers a person does not believe.
+    distrusted: list[ChannelDatabase] = field(default_factory=list)
     # Database -> table -> counters of events that HQ does not hold.
     unknown: dict[int, dict[str, list[int]]] = field(default_factory=dict)
     unreachable: list[dict[str, Any]] = field(default_factory=list)
@@ -56,22 +67,40 @@ class Recovery:
 
     @property
     def has_effect(self) -> bool:
-        return bool(self.accounts or self.guids or self.void or self.versions or self.events)
+        return bool(
+            self.accounts
+            or self.guids
+            or self.void
+            or self.versions
+            or self.events
+            or self.documents
+            or self.distrusted
+        )
 
 
-def import_everything(*, dry_run: bool) -> Recovery:
+def import_everything(
+    *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
+) -> Recovery:
     """Read channels and journal and import what HQ forgot, unless something contradicts.
 
-    Effects: customers, GUID map, deliveries, number sequences and the fence's pairs of HQ, in one
-    transaction; none in a dry run, or when a channel is away or two sources contradict each other.
+    A highest number that one channel alone has seen is believed up to `most_void` beyond all that
+    others know; of the channels with the codes `distrusted` it is not.
+
+    Effects: customers, GUID map, deliveries, number sequences and the fence's pairs of HQ, and an
+    incident about orders and invoices, in one transaction; none in a dry run, or when a channel is
+    away or two sources contradict each other.
     """
-    found = Recovery()
-    with channels_read(full=True) as seen, journal.told(), sources():
+    databases = ChannelDatabase.objects.enabled().with_channel()
+    found = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
+    with channels_read(full=True) as seen, journal.told(), sources(found.distrusted):
         found.unreachable = [*seen.unreachable, *strangers()]
-        found.conflicts = conflicts()
+        found.conflicts = [*conflicts(), *lone_heights(most_void)]
         if not found.is_possible:
             return found
         with transaction.atomic():
+            found.documents = raise_documents()
+            if found.documents:
+                tell_documents(found.documents)
             found.counters = raise_counters()
             found.accounts, found.guids = import_accounts()
             found.void = fill_gaps()
@@ -80,6 +109,34 @@ def import_everything(*, dry_run: bool) -> Recovery:
             found.unknown = unknown_events()
             transaction.set_rollback(dry_run)
     return found
+
+
+def correct(found: Recovery) -> None:
+    """Have the channels that a person distrusts remember HQ's own highest numbers.
+
+    Effects: `exchange_state` and `channel_setting` of these channels. Errors: ChannelError; a
+    repetition goes on.
+    """
+    accounts: dict[str, int] = dict(
+        fetch("SELECT company_id, next - 1 FROM number_sequence WHERE next > start")
+    )
+    issued: dict[str, int] = dict(
+        fetch("SELECT company || '/' || series, number FROM issued_document WHERE number > 0")
+    )
+    for database in found.distrusted:
+        mine = database.channel.company_id
+        with visit(database) as channel:
+            # The fence would not let a visit in that is behind the channel.
+            if state := channel.state():
+                channel.correct_heights(
+                    {company: number for company, number in accounts.items() if company == mine},
+                    {
+                        name: number
+                        for name, number in issued.items()
+                        if name.startswith(f"{mine}/")
+                    },
+                    nonce=state.pair.nonce,
+                )
 
 
 def reopen(found: Recovery) -> None:
@@ -110,11 +167,25 @@ def release() -> int:
 
 
 @contextmanager
-def sources() -> Iterator[None]:
+def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
     """Table known: every account of a GUID, by whoever knows it. Needs table told.
 
     `is_home` says that the channel made the GUID, `is_creator` that the account began with it.
+    Table height: the highest numbers of accounts, orders and invoices that each channel has seen.
     """
+    run_sql(
+        """CREATE TEMP TABLE height AS
+           SELECT database_id, label, high.key AS company, 'account' AS series,
+                  high.value::bigint AS number
+             FROM seen_channel, jsonb_each_text(account_high) high
+            WHERE database_id <> ALL(%(distrusted)s)
+            UNION ALL
+           SELECT database_id, label, split_part(high.key, '/', 1), split_part(high.key, '/', 2),
+                  high.value::bigint
+             FROM seen_channel, jsonb_each_text(issued) high
+            WHERE database_id <> ALL(%(distrusted)s)""",
+        {"distrusted": [database.pk for database in distrusted]},
+    )
     run_sql(
         """CREATE TEMP TABLE known AS
            SELECT m.company, m.account_number AS account, m.async_account AS guid,
@@ -137,7 +208,7 @@ def sources() -> Iterator[None]:
     try:
         yield
     finally:
-        run_sql("DROP TABLE known")
+        run_sql("DROP TABLE known, height")
 
 
 def strangers() -> list[dict[str, Any]]:
@@ -172,10 +243,13 @@ CONFLICTS = {
            AND NOT EXISTS (SELECT FROM customer c
                             WHERE c.company_id = k.company AND c.account_number = k.account)""",
     "a channel has seen a number that its company cannot have issued": """
-        SELECT c.label, high.key || ' ' || high.value
-          FROM seen_channel c, jsonb_each_text(c.account_high) high
-          LEFT JOIN number_sequence q ON q.company_id = high.key
-         WHERE q.company_id IS NULL OR high.value::bigint > q.largest""",
+        SELECT h.label, h.company || ' ' || h.number
+          FROM height h LEFT JOIN number_sequence q ON q.company_id = h.company
+         WHERE h.series = 'account' AND (q.company_id IS NULL OR h.number > q.largest)
+        UNION ALL
+        SELECT h.label, h.company || ' ' || h.series || ' ' || h.number
+          FROM height h LEFT JOIN company c ON c.code = h.company
+         WHERE h.series <> 'account' AND c.code IS NULL""",
     "the channel that created a customer is not registered": """
         SELECT DISTINCT company || ' ' || account, coalesce(guid::text, '')
           FROM known k WHERE guid IS NOT NULL
@@ -190,6 +264,43 @@ def conflicts() -> list[dict[str, Any]]:
         {"what": what, "about": about, "between": between}
         for what, statement in CONFLICTS.items()
         for about, between in fetch(f"{statement} ORDER BY 1 LIMIT {NAMED}")
+    ]
+
+
+# What HQ, the journal and customers' accounts vouch for, or a second channel.
+LONE = """
+    WITH vouched AS (
+      SELECT company, series, max(number) AS number
+        FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
+                FROM number_sequence
+              UNION ALL SELECT company, series, number FROM issued_document
+              UNION ALL SELECT company, series, number FROM told_height
+              UNION ALL SELECT company, 'account', number FROM known
+              UNION ALL
+              SELECT v.company, 'account', account_place(s.format, v.account_number)
+                FROM seen_customer v JOIN number_sequence s ON s.company_id = v.company
+               WHERE account_place(s.format, v.account_number) BETWEEN s.start AND s.largest
+              UNION ALL
+              SELECT company, series, number
+                FROM (SELECT *, row_number() OVER (PARTITION BY company, series
+                                                   ORDER BY number DESC) AS place
+                        FROM height) ranked WHERE place = 2) n
+       GROUP BY 1, 2)
+    SELECT h.label, split_part(h.label, '/', 1), h.company, h.series, h.number,
+           h.number - coalesce(v.number, 0)
+      FROM height h LEFT JOIN vouched v USING (company, series)
+     WHERE h.number - coalesce(v.number, 0) > %s ORDER BY 1, 3, 4 LIMIT %s"""
+
+
+def lone_heights(most_void: int) -> list[dict[str, Any]]:
+    """Highest numbers that one channel alone has seen, too far beyond all that others know."""
+    return [
+        {
+            "what": "one channel alone has seen a number far beyond all others",
+            "about": f"{label}: {series} number {number} of {company}",
+            "between": f"--distrust {code} sets it right there; --void {beyond} believes it",
+        }
+        for label, code, company, series, number, beyond in fetch(LONE, [most_void, NAMED])
     ]
 
 
@@ -210,12 +321,51 @@ def raise_counters() -> dict[str, int]:
                                 WHERE account_place(s.format, v.account_number)
                                       BETWEEN s.start AND s.largest
                                UNION ALL
-                               SELECT high.key, high.value::bigint
-                                 FROM seen_channel c, jsonb_each_text(c.account_high) high) n
+                               SELECT company, number FROM height WHERE series = 'account') n
                         GROUP BY company) top
                 WHERE top.company = q.company_id AND top.number >= q.next
             RETURNING q.company_id, q.next"""
         )
+    )
+
+
+def raise_documents() -> list[dict[str, Any]]:
+    """Put each company's next order and invoice above every number known anywhere.
+
+    Returns what was issued and HQ does not know, from and to.
+    """
+    forgotten = fetch(
+        """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
+             FROM (SELECT company, series, number FROM told_height
+                   UNION ALL
+                   SELECT company, series, number FROM height WHERE series <> 'account') n
+             LEFT JOIN issued_document i USING (company, series)
+            GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0) ORDER BY 1, 2 DESC"""
+    )
+    found = []
+    for company, series, known, number in forgotten:
+        sequence, _ = OrderSequence.objects.get_or_create(company_id=company)
+        column, form = NUMBERED[series]
+        OrderSequence.objects.filter(pk=sequence.pk).update(**{column: number + 1})
+        [(first, last)] = fetch(
+            "SELECT account_text(%(form)s, %(first)s), account_text(%(form)s, %(last)s)",
+            {"form": getattr(sequence, form), "first": known + 1, "last": number},
+        )
+        found.append({"company": company, "series": series, "first": first, "last": last})
+    return found
+
+
+def tell_documents(documents: list[dict[str, Any]]) -> None:
+    """Stop posting until a person has seen what was posted, and perhaps exported, and forgotten."""
+    told = ", ".join(
+        f"{one['series']}s {one['first']} to {one['last']} ({one['company']})"
+        for one in documents[:5]
+    )
+    Incident.objects.report(
+        IncidentKind.POSTED_BEFORE,
+        f"Headquarters had issued {told} before it was set back, and does not know them any more. "
+        "Nothing is posted until somebody has looked at them.",
+        detail={"documents": documents},
     )
 
 

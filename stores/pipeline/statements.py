@@ -23,6 +23,7 @@ from stores.models.column import label
 from stores.models.reason import explain
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState
+from stores.pipeline import journal
 from stores.pipeline.bulk import (
     by_halves,
     by_hash,
@@ -78,13 +79,16 @@ def post_statements(step: RunStep) -> None:
     """Post the channel's calculated statements, oldest first, each from the state it has.
 
     One that fails stops neither the others nor the run; the run says that it failed. Effects:
-    orders, invoices and payments of the statements' sales. Errors: StatementRefused at the end, if
-    one or more could not be posted.
+    orders, invoices and payments of the statements' sales, their numbers in the journal. Errors:
+    StatementRefused at the end, if one or more could not be posted; StepFailed while HQ may have
+    forgotten what it posted.
     """
     channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
     unposted = of_day.open().filter(calculated_at__isnull=False)
+    if unposted.exists() and not step.is_dry:
+        journal.compare_for_posting()
     advance_all(step, unposted, until=StatementState.POSTED)
 
 
@@ -93,10 +97,11 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
 
     Errors: StatementRefused at the end, if something stands in the way of one or more.
     """
-    ends = [
-        advance(step, statement, until=until)
-        for statement in statements.order_by("business_date", "sequence")
-    ]
+    ends = []
+    for statement in statements.order_by("business_date", "sequence"):
+        ends.append(advance(step, statement, until=until))
+        if until == StatementState.POSTED and not step.is_dry:
+            journal.keep()
     # What another run has moved on meanwhile, or a person has cancelled, did not fail.
     stuck = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
     if failed := list(stuck.order_by("business_date", "sequence")):

@@ -49,6 +49,8 @@ def upload_events(step: RunStep) -> None:
                     note_counters(step.its_database, batch)
                     crash_here("upload:before_hq_commit")
                 crash_here("upload:after_hq_commit")
+            if not step.is_dry:
+                channel.tell_issued()
     except Exception as error:
         if session:
             end_badly(session, error)

@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
+from stores.management.choice import chosen_channels
 from stores.management.output import print_json
+from stores.pipeline.recover import MOST_VOID
 from stores.recovery import recover
 
 EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
@@ -21,10 +23,33 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+        parser.add_argument(
+            "--void",
+            type=int,
+            default=MOST_VOID,
+            metavar="N",
+            help="believe a highest number that one channel alone has seen up to so many beyond "
+            f"all others; those between become void (default: {MOST_VOID})",
+        )
+        parser.add_argument(
+            "--distrust",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="CODE",
+            help="do not believe the highest numbers that these channels have seen, and set them "
+            "right there",
+        )
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = recover(dry_run=options["dry_run"])
+        if options["void"] < 0:
+            raise CommandError("--void may not be negative.", returncode=2)
+        found = recover(
+            dry_run=options["dry_run"],
+            most_void=options["void"],
+            distrusted=chosen_channels(options["distrust"]),
+        )
         if options["json"]:
             print_json(self, found)
         else:
@@ -39,6 +64,11 @@ class Command(SynclineCommand):
                 self.stdout.write(f"{word:<12} {found[word]:,}")
         for company, number in found.get("next_numbers", {}).items():
             self.stdout.write(f"{'next number':<12} {number} ({company})")
+        for one in found.get("documents", []):
+            words = f"{one['first']} to {one['last']} ({one['company']})"
+            self.stdout.write(f"{one['series'] + 's':<12} {words}")
+        for label in found.get("corrected", []):
+            self.stdout.write(f"{'corrected':<12} {label}")
         for channel, events in found.get("events", {}).items():
             self.stdout.write(f"{'events':<12} {events:,} ({channel})")
         for one in found.get("unreachable", []):

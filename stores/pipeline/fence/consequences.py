@@ -10,7 +10,7 @@ from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
 from stores.pipeline.document_parts import HEADER, KEY
-from stores.pipeline.fence.judging import Known, as_json, judge, judge_stranger
+from stores.pipeline.fence.judging import Known, as_json, judge, judge_stranger, numbers_ahead
 from stores.pipeline.sent import EVENT_TABLES
 
 # How many event ids of each table an incident lists.
@@ -47,7 +47,13 @@ def draw(
         accept(database, state.pair)
         tell(database, verdict, SENTENCES[verdict], detail)
         return None
-    return tell(database, verdict, SENTENCES[verdict], compared(known, state))
+    return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
+
+
+def words_for(verdict: IncidentKind, known: Known, state: State) -> str:
+    """What is wrong; of numbers that HQ does not know the first ones."""
+    ahead = numbers_ahead(known, state) if verdict == IncidentKind.HQ_BEHIND else []
+    return SENTENCES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
 
 
 def tell(database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]) -> str:
@@ -64,12 +70,14 @@ def compared(known: Known, state: State) -> dict[str, Any]:
             "database_id": str(state.database_id),
             **as_json(state.pair),
             "account_high": state.account_high,
+            "issued": state.issued,
         },
         "headquarters": {
             "database_id": str(known.database_id),
             "epoch": known.confirmed_epoch,
             "nonce": str(known.confirmed_nonce),
             "next_number": known.following,
+            "issued": known.issued,
         },
     }
 
@@ -160,7 +168,7 @@ def accept_stranger(database: ChannelDatabase, known: Known, state: State) -> st
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     is_taken = others.filter(database_id=state.database_id).exists()
     if verdict := judge_stranger(known, state, is_taken=is_taken):
-        return tell(database, verdict, SENTENCES[verdict], compared(known, state))
+        return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
     ChannelDatabase.objects.filter(pk=database.pk).update(
         database_id=state.database_id,
         confirmed_epoch=state.pair.epoch,

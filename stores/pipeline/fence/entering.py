@@ -16,6 +16,7 @@ from stores.channeldb.visit import (
     Package,
     Pair,
     Source,
+    State,
     Visit,
 )
 from stores.crash import crash_here
@@ -58,9 +59,12 @@ def look(database: ChannelDatabase) -> Known:
                       (SELECT coalesce(json_object_agg(company_id, next), '{}')
                          FROM number_sequence),
                       b.staged::json,
+                      (SELECT coalesce(json_object_agg(company || '/' || series, number), '{}')
+                         FROM issued_document WHERE number > 0),
                       (SELECT min(i.id) FROM incident i
                         WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
-                      EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL)
+                      b.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
+                      OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL)
                  FROM channel_database b WHERE b.id = %s""",
             [
                 [kind.value for kind in BLOCKS_DATABASE],
@@ -87,6 +91,8 @@ class Entered:
         # which this one may write.
         self.latest: Pair | None = None
         self.nonce: UUID | None = None
+        # Numbers of orders and invoices that HQ has issued and the channel has not heard of.
+        self.untold: dict[str, int] = {}
 
     # ------------------------------------------------------------------- recognise
 
@@ -101,11 +107,13 @@ class Entered:
             known, pair = self.recognise_under_lock()
         else:
             pair = state.pair
+            self.untold = untold(self.database, known, state)
         self.database.generation = known.generation
         self.latest = pair
         if known.is_watched:
             run_sql(
-                "UPDATE channel_database SET fenced_at = now() WHERE id = %s",
+                "UPDATE channel_database SET fenced_at = now(), "
+                "recognised_start = pg_postmaster_start_time() WHERE id = %s",
                 [self.database.pk],
             )
         return pair
@@ -216,6 +224,16 @@ class Entered:
         """See Visit.reopen. Errors: also those of take()."""
         return self.write(partial(self.channel.reopen, table, counters))
 
+    def tell_issued(self) -> None:
+        """Let the channel remember how far orders and invoices are numbered, where it does not.
+
+        As it remembers account numbers: a witness when HQ and its journal are set back together.
+        Errors: those of take().
+        """
+        if self.untold:
+            self.write(partial(self.channel.note_issued, self.untold))
+            self.untold = {}
+
     def write(self, verb: Callable[..., Done]) -> Done:
         """Do one write of the channel under the fence; taken back if another visit has it."""
         while True:
@@ -224,6 +242,16 @@ class Entered:
                 return verb(nonce=self.nonce)
             except NonceRefused:
                 self.nonce = self.latest = None
+
+
+def untold(database: ChannelDatabase, known: Known, state: State) -> dict[str, int]:
+    """The highest numbers of documents of the database's company that the channel lacks."""
+    mine = f"{database.channel.company_id}/"
+    return {
+        series: number
+        for series, number in known.issued.items()
+        if series.startswith(mine) and number > state.issued.get(series, 0)
+    }
 
 
 def highest_issued(database: ChannelDatabase) -> dict[str, int]:

@@ -11,9 +11,9 @@ from stores.models.incident import IncidentKind
 class Known:
     """What HQ knows of a database.
 
-    `following` is the next account number of each company; `staged` the highest counter of each
-    event table that HQ has taken from this generation; `is_watched` says that HQ wants to know of
-    every database that agrees with it.
+    `following` is the next account number of each company, `issued` how far its orders and
+    invoices are numbered; `staged` the highest counter of each event table that HQ has taken from
+    this generation; `is_watched` says that HQ wants to know of every database that agrees with it.
     """
 
     database_id: UUID
@@ -24,6 +24,7 @@ class Known:
     intended_nonce: UUID | None
     following: dict[str, int]
     staged: dict[str, int]
+    issued: dict[str, int]
     blocked_by: int | None
     is_watched: bool
 
@@ -73,11 +74,24 @@ def judge_stranger(known: Known, state: State, *, is_taken: bool) -> IncidentKin
 
 
 def knows_more(known: Known, state: State) -> bool:
-    """Whether the channel has seen account numbers that HQ has still to issue."""
-    return any(
-        number >= known.following.get(company, number)
+    """Whether the channel has seen numbers that HQ has still to issue."""
+    return bool(numbers_ahead(known, state))
+
+
+def numbers_ahead(known: Known, state: State) -> list[str]:
+    """The numbers that the channel has seen and HQ has still to issue, each with HQ's own."""
+    accounts = [
+        f"account number {number} of {company} (here: {known.following.get(company, 1) - 1})"
         for company, number in state.account_high.items()
-    )
+        if number >= known.following.get(company, number)
+    ]
+    documents = [
+        f"{series.rpartition('/')[2]} number {number} of {series.rpartition('/')[0]} "
+        f"(here: {known.issued.get(series, 0)})"
+        for series, number in state.issued.items()
+        if number > known.issued.get(series, 0)
+    ]
+    return accounts + documents
 
 
 def lacks_events(known: Known, state: State) -> bool:

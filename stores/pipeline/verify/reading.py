@@ -13,6 +13,7 @@ from psycopg2 import sql
 
 from stores.channeldb.connection import ChannelError, connect
 from stores.channeldb.limits import allow_time
+from stores.channeldb.visit import ISSUED
 from stores.models import ChannelDatabase
 from stores.pipeline.bulk import names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, PARTS
@@ -28,6 +29,7 @@ from stores.pipeline.verify.copies import (
 )
 from stores.pipeline.verify.values import READERS, as_words
 
+HIGHEST = 10**18 - 1
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
 # Statements of a check, and of reading a large channel, may take longer than those of a visit.
@@ -37,7 +39,7 @@ PATIENCE = f"SET LOCAL statement_timeout = '{PATIENCE_S}s'"
 CHANNEL = """CREATE TEMP TABLE seen_channel (
     database_id bigint PRIMARY KEY, label text, read_at timestamptz, generation integer,
     confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint, intended_nonce uuid,
-    identity text, epoch bigint, nonce text, account_high jsonb)"""
+    identity text, epoch bigint, nonce text, account_high jsonb, issued jsonb)"""
 # Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
 LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
@@ -207,7 +209,7 @@ def write_rows(
 
 def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
     """Put what the channel knows of itself beside what HQ knew of it."""
-    columns = ("database_id", "epoch", "nonce", "account_high")
+    columns = ("database_id", "epoch", "nonce", "account_high", f"({ISSUED})")
     kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
     selected = ", ".join(f"CAST({name} AS {kind})" for name in columns)
     with channel.cursor() as cursor:
@@ -215,22 +217,32 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
         row = cursor.fetchone()
     if row is None:
         return
-    identity, epoch, nonce, high = map(as_words, row)
+    identity, epoch, nonce, high, issued = map(as_words, row)
     run_sql(
-        """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s
-            WHERE database_id = %s""",
-        [identity, int(epoch) if epoch.isdigit() else None, nonce, numbers(high), database.pk],
+        """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
+                                   issued = %s WHERE database_id = %s""",
+        [
+            identity,
+            int(epoch) if epoch.isdigit() else None,
+            nonce,
+            numbers(high),
+            numbers(issued),
+            database.pk,
+        ],
     )
 
 
 def numbers(text: str) -> str:
-    """The JSON of the highest numbers by company, with only what is a number in it."""
+    """The JSON of the highest numbers by company, with only what is a number in it.
+
+    One that no column of HQ could hold is as impossible as the highest that one can.
+    """
     try:
         found = json.loads(text)
     except ValueError:
         found = None
     high = found.items() if isinstance(found, dict) else ()
-    return json.dumps({name: value for name, value in high if type(value) is int})
+    return json.dumps({name: min(value, HIGHEST) for name, value in high if type(value) is int})
 
 
 def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:

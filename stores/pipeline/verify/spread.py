@@ -158,4 +158,17 @@ def no_number_is_ahead_of_hq(seen: Seen) -> Check:
                  FROM told t LEFT JOIN number_sequence s ON s.company_id = t.company
                 WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next"""
         ),
+        found(
+            """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
+                      coalesce(i.number, 0) AS issued
+                 FROM seen_channel c, jsonb_each_text(c.issued) seen
+                 LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
+                WHERE seen.value::bigint > coalesce(i.number, 0)"""
+        ),
+        found(
+            """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
+                      max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
+                 FROM told_height t LEFT JOIN issued_document i USING (company, series)
+                GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)"""
+        ),
     )

@@ -266,6 +266,10 @@ FIELDS = [
 TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in KINDS]
 
 DOCUMENTS = ("retail_transaction", "Sales and orders")
+PARTS_OF_DOCUMENTS = [
+    ("retail_transaction_line", "Lines"),
+    ("retail_transaction_payment", "Payments"),
+]
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
@@ -398,7 +402,7 @@ class QuarantineFilter(ListFilter):
 
 class BalanceFilter(ListFilter):
     channel = choice(channels, "Channel", field="database__channel__code")
-    table = choice([*TABLES, DOCUMENTS], "Rows", field="table")
+    table = choice([*TABLES, DOCUMENTS, *PARTS_OF_DOCUMENTS], "Rows", field="table")
     since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE)
     until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE)
     odd = choice([("yes", "Only these")], "Does not add up", method="is_odd")

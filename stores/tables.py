@@ -349,6 +349,8 @@ class BalanceTable(ListTable):
     captured = Cell("part", verbose_name="Captured", attrs=NUMBER)
     converted = Cell("part", verbose_name="Converted", attrs=NUMBER)
     linked = Cell("part", verbose_name="Linked", attrs=wide("xl", "num"))
+    posted = Cell("part", verbose_name="Posted", attrs=NUMBER)
+    voided = Cell("part", verbose_name="Voided", attrs=wide("xl", "num"))
     waiting = Cell("part", verbose_name="Waiting", attrs=NUMBER)
     failed = Cell("part", verbose_name="Failed", attrs=NUMBER)
     quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMBER)

@@ -119,8 +119,12 @@ BUYERS = """
     SELECT t.transaction_id, k.account_number FROM retail_transaction t
       JOIN sales_order o ON o.id = t.sales_order_id JOIN customer k ON k.id = o.customer_id
       JOIN guid_map m ON m.async_account = t.async_account AND m.customer_id = k.id"""
-# When rows were last looked at, and how often: all that may change when there is nothing to do.
+# When rows were last looked at, and how often, and the fence of a channel that was told what was
+# posted: all that may change when there is nothing to do.
 LOOKED_AT = (
+    "confirmed_epoch",
+    "confirmed_nonce",
+    "fenced_at",
     "validated_at",
     "order_tried_at",
     "order_attempts",

@@ -10,12 +10,21 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
+from django.db.models import Count
 
-from stores.models import ChannelDatabase, Headquarters, Incident
+from stores.models import (
+    ChannelDatabase,
+    Headquarters,
+    Incident,
+    Quarantine,
+    RetailTransaction,
+    SalesOrder,
+)
 from stores.pipeline import journal
 from tests.backups import Backup, HQBackup
-from tests.make import make_customer, query, run
+from tests.make import make_customer, make_sale, query, run
 from tests.processes import ROOT, environment
+from tests.verify.damage import broken
 
 PAGE = (ROOT / "docs/recovery.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(sh|text|sql)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -61,6 +70,31 @@ def follow(capsys, popup):
     return section
 
 
+def trade(database, number):
+    """A new customer's sale, posted, and her order, synchronized."""
+    guid = make_customer(database)
+    make_sale(database, "10.00", "5.00", async_account=guid)
+    order = {"transaction_type": "customer_order", "confirmation_number": f"WEB-{number}"}
+    make_sale(database, "20.00", async_account=guid, payments=[], payment_amount="0", **order)
+    assert run("eod")["outcome"] == "succeeded"
+    assert run("sync-orders")["counts"]["posted"] == 1
+    run("pipeline")
+    return guid
+
+
+def sold():
+    """How many sales and orders HQ holds, with lines and payments, how many posted; its numbers."""
+    documents = RetailTransaction.objects
+    numbers = SalesOrder.objects.values_list("number", "invoice_number")
+    return (
+        documents.count(),
+        documents.aggregate(Count("lines"))["lines__count"],
+        documents.aggregate(Count("payments"))["payments__count"],
+        documents.filter(sales_order__isnull=False).count(),
+        {number for pair in numbers for number in pair if number},
+    )
+
+
 @pytest.fixture
 def undo():
     """Backups to be removed at the end."""
@@ -74,30 +108,39 @@ def set_back(database, undo, events=1):
     """Restore a channel to before its latest customers were fetched."""
     backup = Backup(database)
     undo.append(backup)
-    for _ in range(events):
-        make_customer(database)
-        run("pipeline")
+    for number in range(events):
+        trade(database, number)
     backup.restore()
 
 
 @pytest.mark.fault("F-31")
 def test_a_channel_was_restored(follow, popup, undo):
     set_back(popup, undo)
+    before = sold()
 
     follow("A channel was restored")
 
-    assert not Incident.objects.open().exists()
+    told = Incident.objects.get()
+    numbers = told.detail["forgotten"]["retail_transaction"]["numbers"]
+    assert told.closed_at
+    assert numbers == list(RetailTransaction.objects.values_list("transaction_id", flat=True))
+    assert sold() == before
+    make_sale(popup, transaction_id=numbers[0])
+    run("P-0001")
+    assert Quarantine.objects.get().reason == "document_conflict"
 
 
 @pytest.mark.fault("F-32")
 def test_a_channel_exists_twice(follow, popup):
     query(popup, f"UPDATE exchange_state SET nonce = '{uuid4()}'")  # noqa: S608
     guid = make_customer(popup)
+    make_sale(popup, async_account=guid)
     run("pipeline")
 
     follow("A channel exists twice")
 
     assert query(popup, "SELECT async_account FROM account_map") == [(str(guid),)]
+    assert run("eod")["counts"]["posted"] == 1
     assert ChannelDatabase.objects.get().generation == 2
 
 
@@ -105,25 +148,29 @@ def test_a_channel_exists_twice(follow, popup):
 def test_a_copy_becomes_a_new_database(follow, popup, register, houston):
     identity = uuid4()
     query(popup, f"UPDATE exchange_state SET database_id = '{identity}'")  # noqa: S608
-    make_customer(popup)
+    guid = make_customer(popup)
+    make_sale(popup, async_account=guid)
     run("P-0001")
 
     follow("A copy becomes a new database")
 
     renewed = ChannelDatabase.objects.get(pk=popup.pk)
     assert str(renewed.database_id) != str(identity)
+    assert run("eod")["counts"]["posted"] == 1
     assert query(popup, "SELECT count(*) FROM account_map") == [(1,)]
 
 
 def test_an_address_leads_to_another_database(follow, popup):
     query(popup, f"UPDATE exchange_state SET database_id = '{uuid4()}'")  # noqa: S608
-    make_customer(popup)
+    guid = make_customer(popup)
+    make_sale(popup, async_account=guid)
     run("P-0001")
     # What correcting the address does.
     query(popup, f"UPDATE exchange_state SET database_id = '{popup_id(popup)}'")  # noqa: S608
 
     follow("An address leads to another database")
 
+    assert run("eod")["counts"]["posted"] == 1
     assert query(popup, "SELECT count(*) FROM account_map") == [(1,)]
 
 
@@ -137,7 +184,8 @@ def test_a_second_headquarters(follow, popup, undo, tmp_path):
     run("pipeline")
     second = HQBackup()
     undo.append(second)
-    make_customer(popup)
+    guid = make_customer(popup)
+    make_sale(popup, "10.00", "5.00", async_account=guid)
     url = environment()["DATABASE_URL"].replace(second.original, second.name, 1)
     theirs = {"DATABASE_URL": url, "SYNCLINE_JOURNAL_DIR": str(tmp_path)}
     done = subprocess.run(
@@ -149,24 +197,33 @@ def test_a_second_headquarters(follow, popup, undo, tmp_path):
         text=True,
         timeout=60,
     )
-    assert "1 staged" in done.stdout
+    assert "2 staged" in done.stdout
 
     follow("A second headquarters")
 
+    assert run("eod")["counts"]["posted"] == 1
+    assert RetailTransaction.objects.get().lines.count() == 2
     assert query(popup, "SELECT count(*) FROM account_map") == [(2,)]
 
 
 @pytest.mark.fault("F-33")
 def test_headquarters_was_restored(follow, popup, undo):
+    trade(popup, 1)
+    early = sold()
     backup = HQBackup()
     undo.append(backup)
-    guid = make_customer(popup)
-    run("pipeline")
+    guid = trade(popup, 2)
+    before = sold()
     backup.restore()
 
     follow("Headquarters was restored")
 
-    assert query(popup, "SELECT async_account FROM account_map") == [(str(guid),)]
+    assert (str(guid),) in query(popup, "SELECT async_account FROM account_map")
+    # All is there and posted again, the new ones under numbers that nobody has had.
+    assert sold()[:4] == before[:4] == (4, 6, 2, 4)
+    assert sold()[4] & before[4] == early[4]
+    assert run("eod")["outcome"] == "nothing_to_do"
+    assert broken() == {}
 
 
 @pytest.mark.fault("F-35")
@@ -177,8 +234,7 @@ def test_both_were_restored(follow, popup, undo):
     run("pipeline")
     backup = HQBackup()
     undo.append(backup)
-    make_customer(popup)
-    run("pipeline")
+    trade(popup, 1)
     backup.restore()
     early.restore()
 
@@ -195,9 +251,28 @@ def test_sources_contradict_each_other(follow, popup):
     follow("Sources contradict each other")
 
 
-def test_headquarters_was_moved(follow, popup):
+def test_a_channel_claims_a_number(follow, popup):
+    trade(popup, 1)
+    query(popup, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")
+
+    follow("A channel claims a number")
+
+    trade(popup, 2)
+    assert query(popup, "SELECT max(account_number) FROM account_map") == [("005002",)]
+
+
+def test_the_server_was_started(follow, popup):
+    trade(popup, 1)
     make_customer(popup)
-    run("pipeline")
+    ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
+
+    follow("The server was started")
+
+    assert query(popup, "SELECT count(*) FROM account_map") == [(2,)]
+
+
+def test_headquarters_was_moved(follow, popup):
+    trade(popup, 1)
     Headquarters.objects.update(identity={"database": 1})
     make_customer(popup)
 
@@ -205,13 +280,13 @@ def test_headquarters_was_moved(follow, popup):
 
 
 def test_the_number_journal_was_lost(follow, popup):
-    make_customer(popup)
-    run("pipeline")
+    trade(popup, 1)
     journal.place().unlink()
 
     follow("The number journal was lost")
 
-    assert len(journal.place().read_text().splitlines()) == 2
+    # Its name, a customer, and how far orders and invoices are numbered.
+    assert len(journal.place().read_text().splitlines()) == 4
 
 
 def test_every_section_with_commands_is_followed():

@@ -42,20 +42,33 @@ class Arrival(Place):
         return f"{self.database_id} {self.table} {self.day}"
 
 
-PARTS = ("converted", "linked", "waiting", "failed", "quarantined", "erased")
+PARTS = (
+    "converted",
+    "linked",
+    "posted",
+    "voided",
+    "waiting",
+    "failed",
+    "quarantined",
+    "erased",
+)
 
 
 class Parts(Place):
     """Where the rows are.
 
     converted: applied to the account of their customer, or replaced by a later one that was.
-    linked: the same, of a GUID that was linked to an account that was there. waiting, failed,
-    quarantined, erased: what they say; quarantined also holds rows that were dismissed or replaced.
+    linked: the same, of a GUID that was linked to an account that was there. posted: sales and
+    orders that became a sales order; voided: those that never will. waiting, failed, quarantined,
+    erased: what they say; quarantined also holds rows that were dismissed or replaced. Lines and
+    payments are where their sale is.
     """
 
     captured = models.BigIntegerField(default=0)
     converted = models.BigIntegerField(default=0)
     linked = models.BigIntegerField(default=0)
+    posted = models.BigIntegerField(db_default=0)
+    voided = models.BigIntegerField(db_default=0)
     waiting = models.BigIntegerField(default=0)
     failed = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)

@@ -8,8 +8,10 @@ since, or some rows were not settled yet.
 
 from psycopg2 import sql
 
-from stores.models import Company
-from stores.pipeline.bulk import run_sql
+from stores.models import Channel, Company
+from stores.models.balance import PARTS as PLACES
+from stores.pipeline.bulk import names, run_sql
+from stores.pipeline.document_parts import HEADER, PARTS, Part
 from stores.pipeline.kinds import KINDS, Kind
 
 # Days with unsettled rows change also without a run, by people; so often they are looked at then.
@@ -22,11 +24,36 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
     Effects: table balance; one row for each database, table and day, in the caller's transaction.
     """
     for kind in KINDS:
-        run_sql(recount(kind), {"company": company.pk, "is_moved": is_moved})
+        run_sql(recount(kind.event, of_kind(kind), OF_COMPANY), values(company.pk, is_moved))
+    for part in (HEADER, *PARTS):
+        # Orders and statements count what they settle.
+        run_sql(recount(part.event, of_document(part), OF_COMPANY), values(company.pk, False))
 
 
-def recount(kind: Kind) -> sql.Composable:
-    """One statement, so that arrivals and rows are seen as of one moment."""
+def count_sales(channel: Channel) -> None:
+    """Count the channel's sales and orders again, of which some were just settled.
+
+    Effects: as those of count_balance, in the caller's transaction.
+    """
+    for part in (HEADER, *PARTS):
+        run_sql(recount(part.event, of_document(part), OF_CHANNEL), values(channel.pk, True))
+
+
+def values(place: object, is_moved: bool) -> dict[str, object]:
+    return {"place": place, "is_moved": is_moved}
+
+
+OF_COMPANY = """SELECT c.id FROM channel_database c JOIN channel h ON h.id = c.channel_id
+                 WHERE h.company_id = %(place)s"""
+OF_CHANNEL = "SELECT id FROM channel_database WHERE channel_id = %(place)s"
+
+
+def recount(table: str, held: sql.Composable, databases: str) -> sql.Composable:
+    """One statement, so that arrivals and rows are seen as of one moment.
+
+    `held` selects the rows that the databases handed over on certain days, of table days or set
+    aside: database_id, at, place, rows.
+    """
     return sql.SQL(
         """WITH open AS (
              SELECT a.database_id, a.day, a.rows,
@@ -34,52 +61,93 @@ def recount(kind: Kind) -> sql.Composable:
                     (a.day + 1)::timestamp AT TIME ZONE 'UTC' AS until
                FROM arrival a LEFT JOIN balance b USING (database_id, "table", day)
               WHERE a."table" = {name}
-                AND a.database_id IN (SELECT c.id FROM channel_database c
-                                        JOIN channel h ON h.id = c.channel_id
-                                       WHERE h.company_id = %(company)s)
+                AND a.database_id IN ({databases})
                 AND (b.captured IS DISTINCT FROM a.rows
                      OR (b.waiting + b.failed + b.quarantined > 0
                          AND (%(is_moved)s OR b.counted_at < now() - {settling})))),
            days AS (SELECT DISTINCT since, until FROM open),
-           aside AS (
-             SELECT q.database_id, q.first_seen_at AS at, s.status, s.async_account, s.event_id
-               FROM quarantine q
-               LEFT JOIN {event} s ON q.status = 'released' AND s.event_id = q.event_id
-                                  AND s.database_id = q.database_id AND s.session_id IS NULL
-              WHERE q."table" = {name}),
-           held AS (
-             SELECT s.database_id, s.staged_at AS at, s.status, s.async_account, s.event_id
-               FROM days d JOIN {event} s ON s.staged_at >= d.since AND s.staged_at < d.until
-              WHERE s.session_id IS NOT NULL
-              UNION ALL SELECT * FROM aside),
+           held AS ({held}),
            found AS (
-             SELECT h.database_id, (h.at AT TIME ZONE 'UTC')::date AS day,
-                    count(*) FILTER (WHERE h.status IN ('applied', 'superseded')
-                                       AND l.async_account IS NULL) AS converted,
-                    count(*) FILTER (WHERE h.status IN ('applied', 'superseded')
-                                       AND l.async_account IS NOT NULL) AS linked,
-                    count(*) FILTER (WHERE h.status = 'pending') AS waiting,
-                    count(*) FILTER (WHERE h.status = 'failed') AS failed,
-                    count(*) FILTER (WHERE h.event_id IS NULL) AS quarantined,
-                    count(*) FILTER (WHERE h.status = 'erased') AS erased
-               FROM held h
-               LEFT JOIN (SELECT async_account FROM guid_map WHERE origin = 'linked') l
-                    USING (async_account)
-              GROUP BY 1, 2)
-           INSERT INTO balance (database_id, "table", day, captured, converted, linked, waiting,
-                                failed, quarantined, erased, counted_at)
-           SELECT o.database_id, {name}, o.day, o.rows,
-                  coalesce(f.converted, 0), coalesce(f.linked, 0), coalesce(f.waiting, 0),
-                  coalesce(f.failed, 0), coalesce(f.quarantined, 0), coalesce(f.erased, 0), now()
+             SELECT database_id, (at AT TIME ZONE 'UTC')::date AS day, {sums}
+               FROM held GROUP BY 1, 2)
+           INSERT INTO balance (database_id, "table", day, captured, {parts}, counted_at)
+           SELECT o.database_id, {name}, o.day, o.rows, {found}, now()
              FROM open o LEFT JOIN found f USING (database_id, day)
             ORDER BY 1, 3
                ON CONFLICT (database_id, "table", day) DO UPDATE SET
-                  captured = excluded.captured, converted = excluded.converted,
-                  linked = excluded.linked, waiting = excluded.waiting, failed = excluded.failed,
-                  quarantined = excluded.quarantined, erased = excluded.erased,
-                  counted_at = excluded.counted_at"""
+                  captured = excluded.captured, {replaced}, counted_at = excluded.counted_at"""
     ).format(
-        name=sql.Literal(kind.event),
-        event=sql.Identifier(kind.event),
+        name=sql.Literal(table),
+        databases=sql.SQL(databases),
+        held=held,
         settling=sql.SQL(SETTLING),
+        parts=names(PLACES),
+        sums=each("coalesce(sum(rows) FILTER (WHERE place = {literal}), 0) AS {name}"),
+        found=each("coalesce(f.{name}, 0)"),
+        replaced=each("{name} = excluded.{name}"),
     )
+
+
+def each(words: str) -> sql.Composable:
+    """The same for every place, with commas between."""
+    return sql.SQL(", ").join(
+        sql.SQL(words).format(name=sql.Identifier(place), literal=sql.Literal(place))
+        for place in PLACES
+    )
+
+
+def of_kind(kind: Kind) -> sql.Composable:
+    """Events of a kind, and where they are."""
+    return sql.SQL(
+        """SELECT e.database_id, e.at, 1 AS rows,
+                  CASE WHEN e.status IS NULL THEN 'quarantined'
+                       WHEN e.status NOT IN ('applied', 'superseded')
+                       THEN CASE e.status WHEN 'pending' THEN 'waiting' ELSE e.status END
+                       WHEN l.async_account IS NULL THEN 'converted' ELSE 'linked' END AS place
+             FROM (SELECT s.database_id, s.staged_at AS at, s.status, s.async_account
+                     FROM days d JOIN {event} s ON s.staged_at >= d.since AND s.staged_at < d.until
+                    WHERE s.session_id IS NOT NULL
+                   UNION ALL
+                   SELECT q.database_id, q.first_seen_at, s.status, s.async_account
+                     FROM quarantine q
+                     LEFT JOIN {event} s ON q.status = 'released' AND s.event_id = q.event_id
+                                        AND s.database_id = q.database_id AND s.session_id IS NULL
+                    WHERE q."table" = {name}) e
+             LEFT JOIN (SELECT async_account FROM guid_map WHERE origin = 'linked') l
+                  USING (async_account)"""
+    ).format(name=sql.Literal(kind.event), event=sql.Identifier(kind.event))
+
+
+def of_document(part: Part) -> sql.Composable:
+    """Sales and orders, or the lines or payments that are there of them, and where they are."""
+    held: sql.Composable = sql.SQL("1")
+    aside: sql.Composable = sql.SQL("1")
+    if part is not HEADER:
+        rows = "(SELECT count(*) FROM {} p WHERE p.transaction_id = t.id)"
+        held = sql.SQL(rows).format(sql.Identifier(part.event))
+        aside = sql.SQL("rows_aside(q.raw, {})").format(sql.Literal(part.event))
+    return sql.SQL(
+        """SELECT t.database_id, t.staged_at AS at, {held} AS rows, {place} AS place
+             FROM days d JOIN {header} t ON t.staged_at >= d.since AND t.staged_at < d.until
+            WHERE t.session_id IS NOT NULL
+           UNION ALL
+           SELECT q.database_id, q.first_seen_at,
+                  CASE WHEN t.id IS NULL THEN {aside} ELSE {held} END,
+                  CASE WHEN t.id IS NULL THEN 'quarantined' ELSE {place} END
+             FROM quarantine q
+             LEFT JOIN {header} t ON q.status = 'released' AND t.event_id = q.event_id
+                                 AND t.database_id = q.database_id AND t.session_id IS NULL
+            WHERE q."table" = {name}"""
+    ).format(
+        held=held,
+        aside=aside,
+        place=sql.SQL(PLACE_OF_DOCUMENT),
+        header=sql.Identifier(HEADER.event),
+        name=sql.Literal(HEADER.event),
+    )
+
+
+PLACE_OF_DOCUMENT = """CASE WHEN t.sales_order_id IS NOT NULL THEN 'posted'
+                            WHEN t.entry_status = 'voided' THEN 'voided'
+                            WHEN t.validation_status = 'error' OR t.order_status = 'failed'
+                            THEN 'failed' ELSE 'waiting' END"""

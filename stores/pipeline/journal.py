@@ -417,7 +417,8 @@ def ask_channels_first() -> str | None:
     A folder that was set back together with the journal in it shows nowhere else. Returns a
     sentence while a channel was neither visited since nor found to be away, or all were away.
     """
-    databases = ChannelDatabase.objects.enabled().filter(confirmed_nonce__isnull=False)
+    # One that HQ has never written to has nothing to tell.
+    databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
     start = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
     seen = Q(recognised_start=start)
     # One in trouble is left alone until its next try.

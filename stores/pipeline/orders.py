@@ -10,6 +10,7 @@ from stores.crash import crash_here
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
 from stores.pipeline import journal
+from stores.pipeline.balance import count_sales
 from stores.pipeline.bulk import SALES, fetch_one, run_sql, take_numbers
 from stores.pipeline.buyers import (
     claim_sales,
@@ -44,6 +45,8 @@ def synchronize_orders(step: RunStep) -> None:
                 limit=SALES,
             )
             if not claimed:
+                if step.counts.get("posted"):
+                    count_sales(channel)
                 return
             step.add(read=claimed)
             posted = step.counts.get("posted", 0)

@@ -24,6 +24,7 @@ from stores.models.reason import explain
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState
 from stores.pipeline import journal
+from stores.pipeline.balance import count_sales
 from stores.pipeline.bulk import (
     by_halves,
     by_hash,
@@ -102,6 +103,9 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
         ends.append(advance(step, statement, until=until))
         if until == StatementState.POSTED and not step.is_dry:
             journal.keep()
+    if step.counts.get("posted"):
+        with step.chunk():
+            count_sales(step.its_channel)
     # What another run has moved on meanwhile, or a person has cancelled, did not fail.
     stuck = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
     if failed := list(stuck.order_by("business_date", "sequence")):

@@ -26,7 +26,10 @@ def balance_list(request: Request) -> HttpResponseBase:
 
 
 def latest_day() -> dict[str, Any] | None:
-    """The last day on which anything arrived: for each database its customers and the rest."""
+    """The last day on which anything arrived: for each database its customers, sales and the rest.
+
+    Lines and payments are not told apart from their sales, unless some are missing.
+    """
     day = DayBalance.objects.order_by("-day").values_list("day", flat=True).first()
     if day is None:
         return None
@@ -34,14 +37,23 @@ def latest_day() -> dict[str, Any] | None:
     for row in in_channel_order(DayBalance.objects.filter(day=day)):
         line = lines.setdefault(
             row.database_id,
-            {"database": row.database, "row": None, "belonging": 0, "odd": False, "difference": ""},
+            {
+                "database": row.database,
+                "row": None,
+                "sales": None,
+                "belonging": 0,
+                "odd": False,
+                "difference": "",
+            },
         )
         if row.difference:
             line["odd"] = True
             line["difference"] = f"{line['difference']} {signed(row.difference)}".strip()
         if row.table == "async_customer":
             line["row"] = row
-        else:
+        elif row.table == "retail_transaction":
+            line["sales"] = row
+        elif row.table.startswith("async_"):
             line["belonging"] += row.captured
     return {"day": day, "lines": list(lines.values())}
 

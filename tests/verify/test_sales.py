@@ -13,7 +13,7 @@ OF_SALES = [f"I{n}" for n in range(21, 28)]
 SALES_DAMAGE = {
     "a line was lost": (
         "DELETE FROM retail_transaction_line WHERE line_number = 2",
-        {"I21", "I22", "I26"},
+        {"I11", "I21", "I22", "I26"},
     ),
     "a payment was changed": (
         "UPDATE retail_transaction_payment SET amount = amount + 1",

@@ -9,11 +9,11 @@ from psycopg2 import sql
 
 from stores.models import Quarantine
 from stores.pipeline.bulk import Statement
-from stores.pipeline.document_parts import HEADER, KEY
+from stores.pipeline.document_parts import HEADER, KEY, PARTS
 from stores.pipeline.documents import described
 from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.rules import as_kept
-from stores.pipeline.sent import EVENT_TABLES
+from stores.pipeline.sent import EVENT_TABLES, TABLES
 from stores.pipeline.verify.copies import CONTENTS, CONTENTS_OF_PARTS, EVENTS, Copy
 from stores.pipeline.verify.judging import (
     GRACE,
@@ -136,7 +136,7 @@ def every_row_is_accounted_for(seen: Seen) -> Check:
         count("upload_session"),
         lost_or_doubled(),
         unguarded(
-            *(Guard("trigger", table, "arrivals_are_counted") for table in (*STAGED, "quarantine")),
+            *(Guard("trigger", table, "arrivals_are_counted") for table in (*TABLES, "quarantine")),
             Guard("constraint", "upload_session", "every_row_read_is_accounted_for"),
             *(
                 Guard("constraint", table, f"{table.replace('_', '')}_status_is_known")
@@ -158,20 +158,33 @@ def every_row_is_accounted_for(seen: Seen) -> Check:
 
 
 def lost_or_doubled() -> list[dict[str, Any]]:
-    """Days of which other rows are there than arrived, also where the balance has not seen it."""
-    rows = " UNION ALL ".join(
-        f"""SELECT database_id, '{table}' AS "table", staged_at AS at FROM {table}
-             WHERE session_id IS NOT NULL"""  # noqa: S608
-        for table in STAGED
-    )
+    """Days of which other rows are there than arrived, also where the balance has not seen it.
+
+    Lines and payments are counted with the sale that they came with.
+    """
+    taken = [
+        f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
+              FROM {table} WHERE session_id IS NOT NULL"""  # noqa: S608
+        for table in TAKEN
+    ]
+    belonging = [
+        f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
+              FROM {part.event} p JOIN {HEADER.event} t ON t.id = p.transaction_id
+             WHERE t.session_id IS NOT NULL
+            UNION ALL
+            SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
+              FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608
+        for part in PARTS
+    ]
+    rows = " UNION ALL ".join([*taken, *belonging])
     return found(
         f"""WITH held AS (
-              SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, count(*) AS n
+              SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, sum(rows) AS n
                 FROM ({rows} UNION ALL
-                      SELECT database_id, "table", first_seen_at FROM quarantine) r
-               GROUP BY 1, 2, 3)
+                      SELECT database_id, "table", first_seen_at, 1 FROM quarantine) r
+               GROUP BY 1, 2, 3 HAVING sum(rows) > 0)
             SELECT concat_ws('/', h.code, nullif(b.name, '')) AS channel, "table", day::text,
-                   a.rows AS arrived, held.n AS held
+                   a.rows AS arrived, held.n::bigint AS held
               FROM arrival a FULL JOIN held USING (database_id, "table", day)
               LEFT JOIN channel_database b ON b.id = coalesce(a.database_id, held.database_id)
               LEFT JOIN channel h ON h.id = b.channel_id

@@ -18,6 +18,7 @@ from stores.pipeline.bulk import (
     run_sql,
 )
 from stores.pipeline.edits import apply_named
+from stores.pipeline.issuing import require_numbers
 from stores.pipeline.kinds import KINDS, Kind
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
@@ -42,7 +43,7 @@ def convert_customers(step: RunStep) -> None:
     """
     company = step.its_company
     if not step.is_dry:
-        journal.compare()
+        require_numbers()
     with step.chunk():
         tell_the_planner()
         retry_exhausted(company)

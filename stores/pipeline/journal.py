@@ -24,7 +24,7 @@ from uuid import UUID, uuid4
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import DateTimeField, Func, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg2 import sql
 
@@ -139,21 +139,9 @@ def compare() -> None:
     Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
     Errors: StepFailed with one sentence.
     """
-    sentence = compare_server() or keep() or ask_channels_first()
+    sentence = compare_server() or keep()
     if sentence:
         raise StepFailed(sentence)
-
-
-def compare_for_posting() -> None:
-    """The same for numbers of orders and invoices, which an incident of their own may stop.
-
-    Effects and errors: as those of compare().
-    """
-    compare()
-    if incident := Incident.objects.stopping_posting().order_by("pk").first():
-        raise StepFailed(
-            f"Nothing is posted until incident {incident.pk} is settled: {incident.message}"
-        )
 
 
 def keep() -> str | None:
@@ -409,28 +397,6 @@ def compare_server() -> str | None:
         incident.close("Every enabled channel was visited since and agrees with headquarters.")
     Headquarters.objects.filter(pk=1).update(identity=here, noted_at=Now())
     return None
-
-
-def ask_channels_first() -> str | None:
-    """See that HQ's database was compared with its channels since its server was started.
-
-    A folder that was set back together with the journal in it shows nowhere else. Returns a
-    sentence while a channel was neither visited since nor found to be away, or all were away.
-    """
-    # One that HQ has never written to has nothing to tell.
-    databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
-    start = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
-    seen = Q(recognised_start=start)
-    # One in trouble is left alone until its next try.
-    away = Q(failed_start=start) | Q(next_try_at__gt=Now())
-    missing = databases.exclude(seen | away)
-    if not missing.exists() and (databases.filter(seen).exists() or not databases.exists()):
-        return None
-    late = [one.label for one in databases.exclude(seen).with_channel()[:5]]
-    return (
-        "No number is issued before the channels were visited since headquarters' database server "
-        f"was started: run the P-job. Not visited: {', '.join(late)}."
-    )
 
 
 def tell_moved(before: Any, now: Any) -> Incident:

@@ -19,6 +19,7 @@ from stores.pipeline.buyers import (
     name_buyers,
     name_guests,
 )
+from stores.pipeline.issuing import require_posting
 from stores.pipeline.refused_sales import IS_REFUSED
 from stores.pipeline.validate import check_sales, claimed_sales, each_by_itself
 
@@ -33,7 +34,7 @@ def synchronize_orders(step: RunStep) -> None:
     OrderSequence.objects.get_or_create(company=channel.company)
     beyond = 0
     if not step.is_dry:
-        journal.compare_for_posting()
+        require_posting()
     while True:
         with step.chunk():
             claimed = claim_sales(

@@ -36,6 +36,7 @@ from stores.pipeline.bulk import (
     run_sql,
     take_numbers,
 )
+from stores.pipeline.issuing import require_posting
 from stores.pipeline.refused_sales import Refusal, keep_refused, together, too_large
 from stores.pipeline.seal import content_hash
 from stores.pipeline.statement_sales import (
@@ -89,7 +90,7 @@ def post_statements(step: RunStep) -> None:
     of_day = Statement.objects.of(channel, step.run.business_date)
     unposted = of_day.open().filter(calculated_at__isnull=False)
     if unposted.exists() and not step.is_dry:
-        journal.compare_for_posting()
+        require_posting()
     advance_all(step, unposted, until=StatementState.POSTED)
 
 

@@ -1,0 +1,74 @@
+"""Whether numbers may be issued: HQ is compared with its journal, and with its channels.
+
+A folder that is set back as a whole, the journal in it, shows neither in the file nor in the
+identity of server and database. But the server was started then: so after each start channels are
+asked before a number is given, unless an upload has been there already. Source: ADR 0010.
+"""
+
+from django.db import transaction
+from django.db.models import DateTimeField, Func, Q
+from django.db.models.functions import Now
+
+from stores.channeldb.errors import ChannelError
+from stores.models import ChannelDatabase, Incident
+from stores.models.run import StepFailed
+from stores.pipeline import journal
+from stores.pipeline.drift import visit
+from stores.pipeline.fence import Entered
+from stores.pipeline.fence.entering import look
+
+START = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+
+
+def require_numbers() -> None:
+    """Refuse to issue numbers if HQ seems to have forgotten some.
+
+    Effects: those of journal.compare(); channels are visited, once after each start of HQ's server.
+    Errors: StepFailed with one sentence.
+    """
+    journal.compare()
+    ask_channels()
+
+
+def require_posting() -> None:
+    """The same for numbers of orders and invoices, which an incident of their own may stop.
+
+    Effects and errors: as those of require_numbers().
+    """
+    require_numbers()
+    if incident := Incident.objects.stopping_posting().order_by("pk").first():
+        raise StepFailed(
+            f"Nothing is posted until incident {incident.pk} is settled: {incident.message}"
+        )
+
+
+def ask_channels() -> None:
+    """See that HQ was compared with its channels since its server was started.
+
+    One that cannot be visited keeps nobody waiting, unless none can. Effects: an incident when a
+    channel knows more than HQ, which stops conversion. Errors: StepFailed.
+    """
+    # One that HQ has never written to has nothing to tell.
+    databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
+    seen = Q(recognised_start=START)
+    # One in trouble is left alone until its next try.
+    away = Q(failed_start=START) | Q(next_try_at__gt=Now())
+    for database in databases.exclude(seen | away).with_channel():
+        ask(database)
+    if databases.exists() and not databases.filter(seen).exists():
+        stopping = Incident.objects.stopping_conversion().order_by("pk").first()
+        raise StepFailed(
+            stopping.message
+            if stopping
+            else "No number is issued: since headquarters' database server was started no channel "
+            "could be visited."
+        )
+
+
+def ask(database: ChannelDatabase) -> None:
+    """Compare HQ with one channel; trouble with it is noted."""
+    try:
+        with visit(database) as channel:
+            Entered(channel, database, transaction.atomic).recognise(look(database))
+    except ChannelError:
+        ChannelDatabase.objects.filter(pk=database.pk).update(failed_start=START)

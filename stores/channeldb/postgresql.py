@@ -36,10 +36,14 @@ COUNTER = """coalesce(
     (SELECT CASE WHEN has_sequence_privilege(s.name, 'SELECT')
                  THEN coalesce(pg_sequence_last_value(s.name::regclass), 0) END
        FROM pg_get_serial_sequence('public.{table}', 'replication_counter') AS s (name)))"""
-STATE = f"""SELECT database_id, epoch, nonce, account_high::text,
-                   (SELECT value::text FROM public.channel_setting WHERE key = %s), json_build_object({
-    ", ".join(f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES)
-})::text FROM public.exchange_state"""  # noqa: S608 - our own names
+COUNTERS = ", ".join(
+    f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES
+)
+STATE = f"""
+    SELECT database_id, epoch, nonce, account_high::text,
+           (SELECT value::text FROM public.channel_setting WHERE key = %s),
+           json_build_object({COUNTERS})::text
+      FROM public.exchange_state"""  # noqa: S608 - our own names
 
 
 class PostgreSQLVisit:

@@ -134,6 +134,10 @@ class EventForm(forms.Form):
         # Whom and what the row is about, and what is done with it.
         self.identity = ["operation", "async_account", "account_number", *own]
 
+    def blame(self, broken: Iterable[Rule]) -> None:
+        """Say at each field which rule it breaks."""
+        blame(self, broken)
+
     @property
     def values(self) -> dict[str, Any]:
         """The columns, as an event takes them."""

@@ -1,9 +1,10 @@
 """Correct documents: one, all that failed alike, or one that is in quarantine."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django import forms
@@ -11,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
+from stores.forms import EventForm, as_typed
 from stores.mending import (
     HEADER_FIELDS,
     LINE_FIELDS,
@@ -27,7 +29,10 @@ from stores.models.failed import SaleCause
 from stores.models.reason import explain
 from stores.models.transaction import TransactionType
 from stores.pipeline.document_parts import HEADER, KEY, LINE, PAYMENT, Part, rows_in
+from stores.pipeline.kinds import Kind
+from stores.pipeline.resolve import correct, correct_document
 from stores.pipeline.rules import Rule
+from stores.trace.case import CaseStory
 
 SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
 A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
@@ -170,6 +175,12 @@ class AlikeForm(forms.Form):
         return str(self.cleaned_data["why"])
 
     @property
+    def digest(self) -> str:
+        """What tells this correction from another: whoever is sure of one has seen its preview."""
+        said = sorted((name, str(value)) for name, value in self.cleaned_data.items())
+        return hashlib.sha256(repr([one for one in said if one[0] != "why"]).encode()).hexdigest()
+
+    @property
     def values(self) -> dict[str, Any]:
         """What each field becomes; those left as they are are not there."""
         chosen = {name: self.cleaned_data[f"to-{name}"] for name in self.names}
@@ -273,3 +284,11 @@ def as_sent(value: Any) -> Any:
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, UUID) else value
+
+
+def form_of(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+    """The form in which a row of quarantine is corrected, and what then settles it."""
+    if story.is_document:
+        return DocumentForm(story.values, data), correct_document
+    kind = cast(Kind, story.kind)
+    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct

@@ -12,6 +12,7 @@ from stores.mending.alike import (
     has_expected,
     mend_alike,
     model_of,
+    undo_alike,
 )
 from stores.mending.one import (
     HEADER_FIELDS,
@@ -21,6 +22,7 @@ from stores.mending.one import (
     lease,
     let_go,
     mend,
+    outcome,
 )
 
 __all__ = [
@@ -38,4 +40,6 @@ __all__ = [
     "mend",
     "mend_alike",
     "model_of",
+    "outcome",
+    "undo_alike",
 ]

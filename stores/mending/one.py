@@ -122,6 +122,15 @@ def mend(
     return len(kept)
 
 
+def outcome(sale: RetailTransaction) -> str:
+    """What the rules say of a transaction now that it was corrected."""
+    sale.refresh_from_db()
+    return {
+        ValidationStatus.SUCCESSFUL: "It breaks no rule now.",
+        ValidationStatus.ERROR: "It still breaks a rule.",
+    }.get(ValidationStatus(sale.validation_status), "The next run tries it again.")
+
+
 def written(
     sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
 ) -> list[TransactionChange]:

@@ -188,9 +188,17 @@ REASONS = {
     "being_corrected": Reason(
         "A person is correcting it.", "Nothing to do: the jobs take it afterwards."
     ),
-    "not_validated": Reason("It is not validated yet.", "Validate store transactions."),
+    "not_validated": Reason(
+        "It is not validated yet.",
+        "Validate store transactions.",
+        "run_job",
+        "Tell somebody who may run jobs: it must be validated.",
+    ),
     "not_calculated": Reason(
-        "It is valid, and no statement has taken it yet.", "Calculate statements."
+        "It is valid, and no statement has taken it yet.",
+        "Calculate statements.",
+        "calc_statement",
+        "Tell somebody who may calculate statements.",
     ),
     "statement_not_calculated": Reason(
         "Its sales are not added up yet.", "Calculate statements, or run the end of day."
@@ -205,7 +213,10 @@ REASONS = {
         "The next run tries again. Tell somebody who may cancel statements if it fails again.",
     ),
     "totals_differ": Reason(
-        "The totals are not those of its sales.", "Calculate the statement again."
+        "The totals are not those of its sales.",
+        "Calculate the statement again.",
+        "calc_statement",
+        "Tell somebody who may calculate it again.",
     ),
     "default_customer_missing": Reason(
         "The channel has no default customer for sales to guests.",

@@ -339,10 +339,19 @@ class TransactionChange(models.Model):
     reason = models.CharField(max_length=300)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    # What was corrected alike, all at once, and can be undone so.
+    correction = models.UUIDField(null=True)
 
     class Meta:
         db_table = "transaction_change"
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                fields=["correction", "transaction"],
+                condition=Q(correction__isnull=False),
+                name="changes_of_a_correction",
+            ),
+        ]
         constraints = [
             models.CheckConstraint(condition=~Q(reason=""), name="a_change_has_a_reason"),
             models.CheckConstraint(

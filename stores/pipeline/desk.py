@@ -159,6 +159,21 @@ def row_of(conflict: EditConflict) -> tuple[Kind, Any]:
     return kind, parts[kind].get(**{kind.key[0]: conflict.key})
 
 
+def can_be_closed(conflict: EditConflict) -> bool:
+    """Whether a person may still decide; the rule's own decision is not the last word."""
+    return not conflict.is_settled_by_person and conflict.customer.state == AccountState.ACTIVE
+
+
+def close(conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any) -> bool:
+    """Keep the present value of a conflict, or take the other. Says whether nobody was faster.
+
+    Errors: as of save_edits.
+    """
+    if choice == Choice.KEEP:
+        return conflict.settle(Choice.KEEP, reason, by=by)
+    return take_lost_value(conflict, reason, seen=seen, by=by)
+
+
 def take_lost_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
     """Close a conflict with the value that had lost: a new event of HQ, after both edits.
 

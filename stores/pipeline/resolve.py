@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
-from stores.models.case import Cause
+from stores.models.case import UNSETTLED, Cause
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import StagingStatus
 from stores.pipeline.bulk import by_halves
@@ -46,11 +46,12 @@ class Settled:
         return Settled(self.done + other.done, self.left + other.left)
 
 
-def alike(cause: Cause) -> Iterator[list[str]]:
+def alike(cause: Cause, *, statuses: Sequence[str] = UNSETTLED) -> Iterator[list[str]]:
     """The cases of a cause, in portions, read while earlier ones are being settled."""
     last = ""
     while True:
-        rows = Case.objects.unsettled().with_cause(cause).filter(id__gt=last).order_by("id")
+        meant = Case.objects.filter(status__in=statuses).with_cause(cause)
+        rows = meant.filter(id__gt=last).order_by("id")
         found = list(rows.values_list("id", flat=True)[:CHUNK])
         if not found:
             return
@@ -144,7 +145,7 @@ def release_quarantined(
 
 
 def dismiss(cases: Sequence[str], *, by: Any = None, because: str) -> Settled:
-    """Close rows of quarantine for good, with a reason. Staged events cannot be dismissed.
+    """Close rows of quarantine until somebody reopens them. Staged events cannot be dismissed.
 
     Effects: quarantine, a statement for each thousand.
     """
@@ -162,6 +163,19 @@ def dismiss(cases: Sequence[str], *, by: Any = None, because: str) -> Settled:
             )
         )
     return settled
+
+
+def reopen(cases: Sequence[str]) -> int:
+    """Open dismissed rows again; who had dismissed them and why stays with them. Returns how many.
+
+    Effects: quarantine, a statement for each thousand.
+    """
+    numbers, _ = parted(cases)
+    done = 0
+    for some in portions(numbers):
+        dismissed = Quarantine.objects.filter(pk__in=some, status=QuarantineStatus.DISMISSED)
+        done += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
+    return done
 
 
 # ----------------------------------------------------------------------- correct

@@ -10,8 +10,14 @@ from stores.filters import ConflictFilter
 from stores.forms import ConflictForm
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.models.customer import AccountState
-from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, row_of, take_lost_value
+from stores.pipeline.desk import (
+    EditsRefused,
+    Occupied,
+    OutOfDate,
+    can_be_closed,
+    close,
+    row_of,
+)
 from stores.tables import ConflictTable
 from stores.views import Request
 from stores.views.lists import respond
@@ -53,11 +59,6 @@ def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpRe
     return render(request, "conflicts/detail.html", context)
 
 
-def can_be_closed(conflict: EditConflict) -> bool:
-    """Whether a person may still decide; the rule's own decision is not the last word."""
-    return not conflict.is_settled_by_person and conflict.customer.state == AccountState.ACTIVE
-
-
 @require_http_methods(["POST"])
 @may_close
 def close_conflict(request: Request, number: int) -> HttpResponse:
@@ -69,7 +70,13 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     if not form.is_valid():
         return page(request, conflict, form)
     try:
-        is_mine = close(request, conflict, form)
+        is_mine = close(
+            conflict,
+            Choice(form.cleaned_data["choice"]),
+            form.cleaned_data["reason"],
+            seen=form.cleaned_data["version"],
+            by=request.user,
+        )
     except (OutOfDate, Occupied) as hindrance:
         return told(request, conflict, str(hindrance))
     except EditsRefused as refused:
@@ -79,15 +86,6 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
         return told(request, conflict, "The conflict was closed already.")
     messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)
-
-
-def close(request: Request, conflict: EditConflict, form: ConflictForm) -> bool:
-    """Do what was chosen. Says whether nobody else was faster."""
-    reason = form.cleaned_data["reason"]
-    if form.cleaned_data["choice"] == Choice.KEEP:
-        return conflict.settle(Choice.KEEP, reason, by=request.user)
-    seen = form.cleaned_data["version"]
-    return take_lost_value(conflict, reason, seen=seen, by=request.user)
 
 
 def told(request: Request, conflict: EditConflict, sentence: str) -> HttpResponseRedirect:

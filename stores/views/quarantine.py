@@ -1,8 +1,6 @@
 """Rows that HQ could not use: by cause, one by one, and what people do about them."""
 
-from collections.abc import Callable
-from typing import Any, cast
-from uuid import UUID
+from typing import Any
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
@@ -13,22 +11,20 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores.filters import QuarantineFilter
-from stores.forms import EventForm, as_typed, blame, lock
+from stores.forms import EventForm, lock
 from stores.models import Case, Quarantine
 from stores.models.case import CaseStatus, Cause
 from stores.pipeline.hq_events import EventRefused
-from stores.pipeline.kinds import Kind
 from stores.pipeline.resolve import (
     ChangedMeanwhile,
     Settled,
     alike,
-    correct,
-    correct_document,
     dismiss,
     release,
+    reopen,
 )
 from stores.roles import who_may
-from stores.sale_forms import DocumentForm
+from stores.sale_forms import DocumentForm, form_of
 from stores.tables import QuarantineTable
 from stores.trace.case import CaseStory, describe
 from stores.views import Request
@@ -42,6 +38,7 @@ may_resolve = needs(
     "stores.resolve_quarantine", "Your user may not release or correct quarantined rows."
 )
 may_dismiss = needs("stores.dismiss_quarantine", "Your user may not dismiss quarantined rows.")
+may_reopen = needs("stores.dismiss_quarantine", "Your user may not reopen quarantined rows.")
 
 
 @require_safe
@@ -78,6 +75,7 @@ def cause_detail(request: Request) -> HttpResponse:
         "rule": cases.values_list("rule", flat=True).first(),
         "most": MOST_SHOWN,
         "can_dismiss": cases.filter(status=CaseStatus.OPEN).exists(),
+        "dismissed": Case.objects.filter(status=CaseStatus.DISMISSED).with_cause(cause).count(),
     }
     return render(request, "quarantine/cause.html", context)
 
@@ -106,6 +104,8 @@ def in_context(request: Request, story: CaseStory) -> dict[str, Any]:
         "can_correct": may and story.can_be_corrected,
         "can_dismiss": user.has_perm("stores.dismiss_quarantine")
         and story.case.status == CaseStatus.OPEN,
+        "can_reopen": user.has_perm("stores.dismiss_quarantine")
+        and story.case.status == CaseStatus.DISMISSED,
         "is_staged": is_staged,
     }
 
@@ -125,19 +125,44 @@ def release_cases(request: Request) -> HttpResponseRedirect:
 
 @require_POST
 @may_dismiss
-def dismiss_cases(request: Request) -> HttpResponseRedirect:
-    """Close one row, or all of a cause, for good; it says why."""
+def dismiss_cases(request: Request) -> HttpResponse:
+    """Close one row, or all of a cause; it says why, and asks first."""
     because = request.POST.get("reason", "").strip()
     if not because:
         messages.error(request, "Say why: a dismissed row is never looked at again.")
         return redirect(place_of(request))
-    settled, again = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
-    messages.success(request, told(settled.done, "dismissed."))
+    if "sure" not in request.POST:
+        context = {"count": asked_for(request), "because": because, "back": place_of(request)}
+        return render(request, "quarantine/dismiss.html", context)
+    settled, _ = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
+    messages.success(request, told(settled.done, "dismissed. Here they can be reopened."))
     if settled.left:
         messages.warning(
             request, told(len(settled.left), "still open: failed events are released or corrected.")
         )
-    return redirect(again)
+    return redirect(place_of(request))
+
+
+def asked_for(request: Request) -> int:
+    """How many rows would be dismissed of the row or the cause that was posted."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    rows = Case.objects.filter(status=CaseStatus.OPEN)
+    if cause:
+        return rows.with_cause(cause).count()
+    return rows.filter(pk=get_object_or_404(Case, pk=request.POST.get("case", "")).pk).count()
+
+
+@require_POST
+@may_reopen
+def reopen_cases(request: Request) -> HttpResponseRedirect:
+    """Open one dismissed row, or all that were dismissed of a cause, again."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    if cause:
+        count = sum(map(reopen, alike(cause, statuses=[CaseStatus.DISMISSED])))
+    else:
+        count = reopen([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
+    messages.success(request, told(count, "open again."))
+    return redirect(place_of(request))
 
 
 def settle(request: Request, act: Any) -> tuple[Settled, str]:
@@ -178,13 +203,13 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     if not story.can_be_corrected:
         messages.warning(request, "Changed meanwhile: the row is settled already.")
         return redirect(story.case)
-    form, settle_it = form_for(story, request.POST or None)
+    form, settle_it = form_of(story, request.POST or None)
     keeps = kept_as_it_came(request, story, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
         except EventRefused as refused:
-            blame(form, refused.broken)
+            form.blame(refused.broken)
         except ChangedMeanwhile:
             messages.warning(request, "Changed meanwhile: the row is settled already.")
             return redirect(story.case)
@@ -213,11 +238,3 @@ def kept_as_it_came(request: Request, story: CaseStory, form: EventForm | Docume
     if lock(form, form.identity):
         demand(request, sentence, right)
     return f"{sentence} {who_may(right)}"
-
-
-def form_for(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
-    """The form in which a row is corrected, and what then settles it."""
-    if story.is_document:
-        return DocumentForm(story.values, data), correct_document
-    kind = cast(Kind, story.kind)
-    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct

@@ -1,5 +1,7 @@
 """Transactions, orders and statements, and the board that says whether a day can be posted."""
 
+from uuid import UUID
+
 from django.contrib import messages
 from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Now
@@ -9,11 +11,19 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores import mending
-from stores.models import ExcludedSale, FailedSale, RetailTransaction, SalesOrder, Statement
+from stores.models import (
+    ExcludedSale,
+    FailedSale,
+    RetailTransaction,
+    SalesOrder,
+    Statement,
+    TransactionChange,
+)
+from stores.models.column import label
 from stores.models.failed import SaleCause
 from stores.models.reason import explain
 from stores.models.statement import AggregateState
-from stores.models.transaction import EntryStatus, TransactionType, ValidationStatus
+from stores.models.transaction import EntryStatus, TransactionType
 from stores.pipeline import statement_sales
 from stores.readiness import (
     LATE_DAYS,
@@ -98,7 +108,7 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
         elif form.is_valid():
             changed = mending.mend(sale, request.user, form.reason, form.changes())
             words = f"{changed} value{'' if changed == 1 else 's'} corrected."
-            messages.success(request, f"{words} {outcome(sale)}")
+            messages.success(request, f"{words} {mending.outcome(sale)}")
             return redirect(sale)
     except mending.MendingRefused as refused:
         messages.error(request, str(refused))
@@ -113,15 +123,6 @@ def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     sale = get_object_or_404(RetailTransaction, pk=pk)
     mending.let_go(sale, request.user)
     return redirect(sale)
-
-
-def outcome(sale: RetailTransaction) -> str:
-    """What the rules say of a transaction now that it was corrected."""
-    sale.refresh_from_db()
-    return {
-        ValidationStatus.SUCCESSFUL: "It breaks no rule now.",
-        ValidationStatus.ERROR: "It still breaks a rule; see below.",
-    }.get(ValidationStatus(sale.validation_status), "The next run tries it again.")
 
 
 @require_safe
@@ -146,12 +147,18 @@ def failed_alike(request: Request) -> HttpResponse:
         raise Http404("No such cause.")
     scope = ScopeForm(request.POST or request.GET)
     form = AlikeForm(cause, request.POST or None)
+    preview = None
     if request.method == "POST":
         demand(request, NO_MENDING, "stores.mend_transaction")
         if form.is_valid():
-            done = mending.mend_alike(cause, scope.scope, request.user, form.reason, form.values)
-            tell(request, done)
-            return redirect(request.get_full_path())
+            wanted = (cause, scope.scope, request.user, form.reason, form.values)
+            if request.POST.get("sure") == form.digest:
+                done = mending.mend_alike(*wanted)
+                tell(request, done)
+                if done.corrected:
+                    return redirect("correction", done.correction)
+                return redirect(request.get_full_path())
+            preview = mending.mend_alike(*wanted, rehearse=True)
     meant = scope.scope.of(cause)
     brought = meant.select_related("transaction__channel", "transaction__customer")
     in_order = brought.order_by("transaction", "id")
@@ -160,6 +167,7 @@ def failed_alike(request: Request) -> HttpResponse:
         "form": form,
         "scope": scope,
         "failed": in_order[:MOST_SHOWN],
+        "preview": preview,
         "most": MOST_SHOWN,
         **meant.aggregate(
             count=Count("transaction", distinct=True),
@@ -178,9 +186,15 @@ def failed_alike(request: Request) -> HttpResponse:
 def tell(request: Request, done: mending.Mended) -> None:
     """Say what became of transactions that failed alike."""
     if done.corrected:
-        messages.success(request, f"{sales_word(done.corrected)} corrected. The next run goes on.")
-    if done.broken:
-        messages.warning(request, f"{done.broken:,} of them still break a rule, maybe another one.")
+        messages.success(request, f"{sales_word(done.corrected)} corrected. {outcome_alike(done)}")
+    for cause, count in done.broken:
+        broken = explain(cause.reason, label(cause.field))
+        messages.warning(request, f"{sales_word(count)} of these: {broken}")
+    if done.refused:
+        messages.warning(
+            request,
+            f"{sales_word(done.refused)} left unchanged: the rule would still be broken.",
+        )
     if done.unchanged:
         messages.info(request, f"{sales_word(done.unchanged)} had these values already.")
     if done.skipped:
@@ -188,8 +202,50 @@ def tell(request: Request, done: mending.Mended) -> None:
             request,
             f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
         )
-    if not (done.corrected or done.unchanged or done.skipped):
+    if not (done.corrected or done.refused or done.unchanged or done.skipped):
         messages.info(request, "Nothing is left to correct for this cause.")
+
+
+def outcome_alike(done: mending.Mended) -> str:
+    """How corrected transactions stand with the rules, in a sentence each."""
+    told = [f"{done.right:,} of them break no rule now."] if done.right else []
+    told += [f"{done.erring:,} break another rule."] if done.erring else []
+    told += [f"{done.waiting:,} are judged by the next run."] if done.waiting else []
+    return " ".join(told)
+
+
+@require_safe
+def correction_detail(request: Request, correction: UUID) -> HttpResponse:
+    """What was corrected alike at once, and whether it can be undone."""
+    changes = TransactionChange.objects.filter(correction=correction)
+    first = changes.select_related("changed_by").order_by("id").first()
+    if first is None:
+        raise Http404("No such correction.")
+    shown = changes.select_related("transaction").order_by("transaction", "id")
+    context = {
+        "first": first,
+        "count": changes.values("transaction").distinct().count(),
+        "changes": shown[:MOST_SHOWN],
+        "most": MOST_SHOWN,
+        "can_undo": changes.filter(
+            transaction__statement=None, transaction__sales_order=None
+        ).exists(),
+    }
+    return render(request, "transactions/correction.html", context)
+
+
+@require_POST
+@may_mend
+def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
+    """Take back what was corrected alike, as far as it is not posted or changed since."""
+    undone, left = mending.undo_alike(correction, request.user, f"Undone: {correction}")
+    if undone:
+        messages.success(request, f"Undone in {sales_word(undone)}.")
+    if left:
+        messages.warning(
+            request, f"{sales_word(left)} left unchanged: posted, held, or changed since."
+        )
+    return redirect("failed-sales")
 
 
 def sales_word(count: int) -> str:

@@ -5,6 +5,7 @@ from datetime import date
 from uuid import uuid4
 
 import psycopg2
+import pytest
 from django.contrib.auth.models import User
 
 from stores import mending
@@ -33,6 +34,8 @@ def correct(client, cause, **values):
     """Send the correction of a cause; what the page says then."""
     page = client.get(ALIKE, {"cause": cause})
     values = {"upto": page.context["upto"], "why": "Typo at the till."} | values
+    form = client.post(f"{ALIKE}?cause={cause}", values).context["form"]
+    values |= {"sure": form.digest} if form.is_valid() else {}
     return client.post(f"{ALIKE}?cause={cause}", values, follow=True).content.decode()
 
 
@@ -57,7 +60,7 @@ def test_each_gets_what_its_rule_expects_and_is_validated_at_once(clerk, houston
     told = correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
 
     assert "2 transactions corrected" in told
-    assert "still break a rule" not in told
+    assert "2 of them break no rule now." in told
     assert [sale(n).validation_status for n in ("T-1", "T-2")] == ["successful", "successful"]
     kept = TransactionChange.objects.order_by("transaction")
     assert [(one.old, one.new) for one in kept] == [("99.0000", "10.7000"), ("99.0000", "21.4000")]
@@ -160,25 +163,111 @@ def test_what_somebody_else_corrects_or_a_job_holds_is_skipped(clerk, houston):
     ]
 
 
-def test_correcting_twice_changes_nothing_more(clerk, houston):
+def test_u4_a_value_that_breaks_the_same_rule_is_written_nowhere(clerk, houston):
+    lines = [article("10.00") | {"price": "-10.00"}, article("5.00")]
+    sell(houston, "T-1", "T-2", lines=lines)
+
+    told = correct(clerk, "price_negative:price:line", **{"to-price": "value", "price": "-3"})
+
+    assert "2 transactions left unchanged: the rule would still be broken." in told
+    assert "corrected." not in told
+    assert not TransactionChange.objects.exists()
+    assert sale("T-1").lines.first().price == -10
+    assert sale("T-1").errors.filter(rule="price_negative").exists()
+
+
+@pytest.mark.parametrize(
+    ("cause", "values"),
+    [
+        ("net_differs:net_amount:header", {"to-net_amount": "value", "net_amount": "12"}),
+        ("net_differs:net_amount:header", {"to-net_amount": "value", "net_amount": "10.001"}),
+        (
+            "customer_unknown:async_account:header",
+            {"to-account_number": "value", "account_number": "009999"},
+        ),
+        (
+            "customer_unknown:async_account:header",
+            {"to-async_account": "value", "async_account": str(uuid4())},
+        ),
+    ],
+)
+def test_u4_nothing_wrong_takes_the_place_of_what_is_wrong(clerk, houston, cause, values):
+    sell(houston, "T-1", net_amount="11.00", async_account=uuid4())
+
+    told = correct(clerk, cause, **values)
+
+    assert "1 transaction left unchanged" in told
+    assert not TransactionChange.objects.exists()
+    assert not sale("T-1").is_mended
+
+
+def test_u4_only_those_that_become_right_are_corrected(clerk, houston):
+    sell(houston, "T-1", "T-2", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
+    sell(houston, "T-3", lines=[article("20.00")], net_amount="21.00")
+
+    told = correct(
+        clerk, "net_differs:net_amount:header", **{"to-net_amount": "value", "net_amount": "10"}
+    )
+
+    assert "2 transactions corrected." in told
+    assert "1 transaction left unchanged" in told
+    assert [sale(f"T-{n}").is_mended for n in (1, 2, 3)] == [True, True, False]
+
+
+def test_u4_the_message_says_what_is_right_now_and_what_breaks_the_next_rule(clerk, houston):
     sell(houston, "T-1", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
-
-    for _ in range(2):
-        told = correct(
-            clerk, "net_differs:net_amount:header", **{"to-net_amount": "value", "net_amount": "12"}
-        )
-
-    assert "1 transaction had these values already" in told
-    assert TransactionChange.objects.count() == 1
-
-
-def test_what_is_still_broken_after_a_correction_is_counted(clerk, houston):
-    sell(houston, "T-1", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
+    sell(houston, "T-2", net_amount="11.00")
 
     told = correct(clerk, "net_differs:net_amount:header", **{"to-net_amount": "expected"})
 
-    assert "1 of them still break" in told
-    assert sale("T-1").errors.get().rule == "gross_differs"
+    assert "2 transactions corrected. 1 of them break no rule now. 1 break another rule." in told
+    assert "1 transaction of these: Gross amount: not net and tax together." in told
+    assert sale("T-1").errors.get(rule="gross_differs")
+
+
+def test_u4_a_preview_says_what_would_become_of_them_and_writes_nothing(clerk, houston):
+    sell(houston, "T-1", net_amount="11.00", gross_amount="11.70", payment_amount="11.70")
+    sell(houston, "T-2", net_amount="11.00")
+    cause = "net_differs:net_amount:header"
+
+    answer = clerk.post(
+        f"{ALIKE}?cause={cause}", {"to-net_amount": "expected", "why": "Typo at the till."}
+    )
+
+    shown = answer.content.decode()
+    assert "<strong>1</strong> would break no rule any more." in shown
+    assert "<strong>1</strong> would then break: Gross amount: not net and tax together." in shown
+    assert ("T-1", None, "net_amount", "11.0000", "10.0000") in answer.context["preview"].examples
+    assert "Correct 2 transactions" in shown
+    assert not TransactionChange.objects.exists()
+    other = {"to-net_amount": "value", "net_amount": "10", "why": "x"}
+    sure = {"sure": answer.context["form"].digest}
+    assert (
+        "What would become" in clerk.post(f"{ALIKE}?cause={cause}", other | sure).content.decode()
+    )
+    assert not TransactionChange.objects.exists()
+
+
+def test_u4_a_correction_is_undone_where_nobody_changed_anything_since(clerk, reader, houston):
+    sell(houston, "T-1", "T-2", "T-3", net_amount="11.00")
+    correct(clerk, "net_differs:net_amount:header", **{"to-net_amount": "expected"})
+    mending.lease(sale("T-3"), User.objects.get(username="clerk"))
+    mending.mend(
+        sale("T-3"), User.objects.get(username="clerk"), "x", {sale("T-3"): {"net_amount": 12}}
+    )
+    made = TransactionChange.objects.exclude(correction=None).first().correction
+    page = f"/transactions/corrections/{made}/"
+    assert "3 transactions, by clerk" in reader.get(page).content.decode()
+    assert "Undo</button>" not in reader.get(page).content.decode()
+    assert reader.post(f"{page}undo/").status_code == 403
+
+    told = clerk.post(f"{page}undo/", follow=True).content.decode()
+
+    assert "Undone in 2 transactions." in told
+    assert "1 transaction left unchanged" in told
+    assert [int(sale(f"T-{n}").net_amount) for n in (1, 2, 3)] == [11, 11, 12]
+    assert sale("T-1").errors.filter(rule="net_differs").exists()
+    assert clerk.get(f"/transactions/corrections/{uuid4()}/").status_code == 404
 
 
 def test_what_failed_after_the_page_was_shown_is_left(clerk, houston):

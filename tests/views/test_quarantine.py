@@ -55,7 +55,7 @@ def test_lists_show_no_value_and_one_row_shows_it_to_those_who_may_settle_it(use
     ],
 )
 def test_each_role_does_what_it_may(user_of, aside, role, action, status):
-    form = {"cause": CAUSE, "reason": "A test till."}
+    form = {"cause": CAUSE, "reason": "A test till.", "sure": "yes"}
 
     answer = user_of(role).post(f"/quarantine/{action}/", form)
 
@@ -83,6 +83,33 @@ def test_a_dismissal_says_why_or_is_none(user_of, aside):
 
     assert answer.status_code == 302
     assert Quarantine.objects.open().count() == 2
+
+
+@pytest.mark.parametrize("what", ["case", "cause"])
+def test_u6_dismissing_asks_first_and_can_be_taken_back(user_of, aside, what):
+    manager, operator = user_of("manager"), user_of("operator")
+    value = aside.split("/")[2] if what == "case" else CAUSE
+    form = {what: value, "reason": "A test till."}
+
+    asked = page(manager.post("/quarantine/dismiss/", form))
+
+    count = 1 if what == "case" else 2
+    assert f"Dismiss {count} row{'s' * (count > 1)}?" in asked
+    assert "A test till." in asked
+    assert Quarantine.objects.open().count() == 2
+    done = page(manager.post("/quarantine/dismiss/", form | {"sure": "yes"}, follow=True))
+    assert "dismissed. Here they can be reopened." in done
+    assert "/quarantine/reopen/" in done
+    assert Quarantine.objects.open().count() == 2 - count
+    assert operator.post("/quarantine/reopen/", {what: value}).status_code == 403
+
+    again = page(manager.post("/quarantine/reopen/", {what: value}, follow=True))
+
+    assert "open again." in again
+    assert Quarantine.objects.open().count() == 2
+    row = page(manager.get(aside))
+    assert "It had been dismissed by manager: A test till." in row
+    assert "/quarantine/dismiss/" in row
 
 
 def test_a_correction_shows_what_is_wrong_and_then_becomes_an_event(user_of, aside):

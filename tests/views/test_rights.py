@@ -27,7 +27,17 @@ LISTS = (
 PAGES = (
     *("home", "trace-search", "trace", "customer", "conflict", "quarantine-cause"),
     *("quarantine-case", "incident", "transaction", "failed-sales", "failed-alike", "order"),
-    *("statement", "end-of-day", "jobs", "schedules", "run", "channel", "promises", "healthz"),
+    *(
+        "correction",
+        "statement",
+        "end-of-day",
+        "jobs",
+        "schedules",
+        "run",
+        "channel",
+        "promises",
+        "healthz",
+    ),
 )
 # Pages that are for those who may send them.
 FORMS = {
@@ -42,6 +52,8 @@ BUTTONS = FORMS | {
     "close-incident": {"administrator"},
     "failed-alike": {"manager"},
     "let-go": {"manager"},
+    "undo-correction": {"manager"},
+    "quarantine-reopen": {"manager"},
     "release-order": {"manager"},
     "cancel-statement": {"manager"},
     "cancel-run": RUNNERS,
@@ -78,7 +90,7 @@ def people(hq) -> dict[str, Client]:
 def path_of(name: str) -> str:
     pattern = next(one for one in urlpatterns if one.name == name)
     kwargs = {
-        word: uuid4() if name in ("run", "cancel-run") else VALUES[word]
+        word: VALUES.get(word, uuid4()) if name not in ("run", "cancel-run") else uuid4()
         for word in pattern.pattern.converters
     }
     return reverse(name, kwargs=kwargs)

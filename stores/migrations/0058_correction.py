@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0046_search_text")]
+    dependencies = [("stores", "0041_waits_say_why")]
 
     operations = [
         migrations.AddField(

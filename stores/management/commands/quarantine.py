@@ -1,4 +1,4 @@
-"""Rows that wait for a person: list them, look at one, release or dismiss one or all alike."""
+"""Rows that wait for a person: list them, look at one, correct it, settle one or all alike."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,10 +8,13 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
+from stores.management.typed import add_set, add_user, chosen_user, filled, pairs, refuse_flaws
 from stores.models import Case
-from stores.models.case import Cause
+from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
-from stores.pipeline.resolve import Settled, alike, dismiss, release
+from stores.pipeline.hq_events import EventRefused
+from stores.pipeline.resolve import ChangedMeanwhile, Settled, alike, dismiss, release, reopen
+from stores.sale_forms import form_of
 from stores.trace.case import describe
 
 LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
@@ -24,19 +27,20 @@ class Command(SynclineCommand):
     help = (
         "Rows that HQ could not use: set aside on arrival (named by number), failed in conversion, "
         "or waiting for more than a day (by event id). list, causes and show look; release judges "
-        "rows by today's rules again; dismiss closes them with a reason. "
+        "rows by today's rules again; correct puts an event or a document of headquarters in the "
+        "place of one; dismiss closes them with a reason, reopen opens them again. "
         "Exit status: 0 done, 1 some rows are still open, 2 wrong arguments."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["list", "causes", "show", "release", "dismiss"]
+        actions = ["list", "causes", "show", "release", "correct", "dismiss", "reopen"]
         parser.add_argument("action", choices=actions)
         parser.add_argument(
             "ids",
             nargs="*",
             default=[],
             metavar="ID",
-            help="show, release, dismiss: rows, as list names them",
+            help="show, release, correct, dismiss, reopen: rows, as list names them",
         )
         parser.add_argument("--channel", metavar="CODE", help="list: only rows of this channel")
         parser.add_argument(
@@ -47,8 +51,10 @@ class Command(SynclineCommand):
         parser.add_argument(
             "--cause",
             metavar="CAUSE",
-            help="list, release, dismiss: all rows of one cause, as the action causes names it",
+            help="all but show and correct: the rows of one cause, as the action causes names it",
         )
+        add_set(parser)
+        add_user(parser, "release, correct, dismiss")
         parser.add_argument("--all", action="store_true", help="list: also rows that are settled")
         parser.add_argument("--json", action="store_true")
 
@@ -63,6 +69,10 @@ class Command(SynclineCommand):
             self.causes(as_json=options["json"])
         elif action == "show":
             self.show(options["ids"], as_json=options["json"])
+        elif action == "correct":
+            self.correct(options["ids"], options)
+        elif action == "reopen":
+            self.reopen(options["ids"], cause, as_json=options["json"])
         else:
             self.settle(action, options["ids"], cause, options)
 
@@ -135,6 +145,41 @@ class Command(SynclineCommand):
                 )
                 self.stdout.write(f"  {table}: {', '.join(said)}")
 
+    def correct(self, ids: Sequence[str], options: dict[str, Any]) -> None:
+        """Put what the row should have said in its place."""
+        if len(ids) != 1:
+            raise CommandError("correct takes one ID.", returncode=2)
+        (case,) = known(ids)
+        story = describe(case)
+        if not story.can_be_corrected:
+            raise CommandError("The row is settled already, or nothing can take its place.")
+        blank, settle_it = form_of(story, None)
+        form, _ = form_of(story, filled([blank], pairs(options["given"])))
+        refuse_flaws([form])
+        try:
+            made = settle_it(case.id, form.values, by=who(options))
+        except EventRefused as refused:
+            form.blame(refused.broken)
+            refuse_flaws([form])
+        except ChangedMeanwhile:
+            raise CommandError("Changed meanwhile: the row is settled already.") from None
+        if options["json"]:
+            print_json(self, {"corrected": case.id, "event": str(made)})
+        else:
+            self.stdout.write("Corrected. The next run takes on what is in its place.")
+
+    def reopen(self, ids: Sequence[str], cause: Cause | None, *, as_json: bool) -> None:
+        """Open dismissed rows again."""
+        if bool(ids) == bool(cause):
+            raise CommandError("reopen takes IDs, or --cause.", returncode=2)
+        dismissed = [CaseStatus.DISMISSED]
+        meant = alike(cause, statuses=dismissed) if cause else [[case.id for case in known(ids)]]
+        count = sum(map(reopen, meant))
+        if as_json:
+            print_json(self, {"reopened": count})
+        else:
+            self.stdout.write(f"{count} reopened.")
+
     def settle(
         self, action: str, ids: Sequence[str], cause: Cause | None, options: dict[str, Any]
     ) -> None:
@@ -146,7 +191,10 @@ class Command(SynclineCommand):
             raise CommandError("dismiss takes --reason, in your words.", returncode=2)
         settled = Settled()
         for some in alike(cause) if cause else [[case.id for case in known(ids)]]:
-            part = dismiss(some, because=reason) if action == "dismiss" else release(some)
+            if action == "dismiss":
+                part = dismiss(some, by=who(options), because=reason)
+            else:
+                part = release(some, by=who(options))
             settled = Settled(settled.done + part.done, settled.left + part.left)
         word = "dismissed" if action == "dismiss" else "released"
         if options["json"]:
@@ -157,6 +205,11 @@ class Command(SynclineCommand):
             self.stdout.write(f"{settled.done} {word}, {len(settled.left)} still open.")
         if settled.left:
             raise SystemExit(1)
+
+
+def who(options: dict[str, Any]) -> Any:
+    """The user in whose name it is done, or None: a command did it."""
+    return chosen_user(options["user"]) if options["user"] is not None else None
 
 
 def cause_of(row: dict[str, Any]) -> Cause:

@@ -1,0 +1,79 @@
+"""Sales orders: list those on hold, release one."""
+
+from typing import Any
+
+from django.core.management.base import CommandError, CommandParser
+
+from stores.management.base import SynclineCommand
+from stores.management.choice import chosen_companies
+from stores.management.output import print_json
+from stores.management.typed import add_user, chosen_user, is_text
+from stores.models import SalesOrder
+from stores.models.order import SalesOrderState
+
+LINE = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
+
+
+class Command(SynclineCommand):
+    help = (
+        "List the sales orders on hold, or release one by its number. "
+        "Exit status: 0 done, 1 it is not on hold, 2 wrong arguments."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=["list", "release"])
+        parser.add_argument("number", nargs="?", metavar="NUMBER", help="release: the order")
+        parser.add_argument("--company", metavar="C", help="release: where several have the number")
+        add_user(parser, "release")
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"] == "list":
+            self.list(as_json=options["json"])
+            return
+        order = chosen(options["number"], options["company"])
+        if not order.release(chosen_user(options["user"])):
+            raise CommandError(f"{order} is not on hold.")
+        order.refresh_from_db()
+        if options["json"]:
+            print_json(self, described(order))
+        else:
+            self.stdout.write(f"{order} is released.")
+
+    def list(self, *, as_json: bool) -> None:
+        """Orders on hold, oldest first."""
+        held = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD).select_related("channel")
+        found = [described(order) for order in held.order_by("pk")]
+        if as_json:
+            print_json(self, {"orders": found})
+            return
+        for row in found:
+            self.stdout.write(LINE.format_map(row))
+        self.stdout.write(f"{len(found)} orders." if len(found) != 1 else "1 order.")
+
+
+def chosen(number: str | None, company: str | None) -> SalesOrder:
+    """The order with this number. Errors: CommandError with status 2."""
+    chosen_companies([company] if company is not None else [])
+    wanted = {"number": number or "", "company": company}
+    wanted = {name: value for name, value in wanted.items() if value is not None}
+    orders = SalesOrder.objects.filter(**wanted).select_related("channel")
+    found = list(orders.order_by("company")) if is_text(number or "") else []
+    if not found:
+        raise CommandError(f"There is no sales order {number or ''!r}.", returncode=2)
+    if len(found) > 1:
+        codes = ", ".join(str(order.company_id) for order in found)
+        raise CommandError(f"Several companies have it ({codes}): --company.", returncode=2)
+    return found[0]
+
+
+def described(order: SalesOrder) -> dict[str, Any]:
+    """What an order says of itself."""
+    return {
+        "number": order.number,
+        "company": order.company_id,
+        "channel": order.channel.code,
+        "state": order.state,
+        "hold_code": order.hold_code,
+        "business_date": order.business_date,
+    }

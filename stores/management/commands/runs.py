@@ -1,0 +1,76 @@
+"""Runs of jobs: list the latest, cancel one."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+
+from stores.management.base import SynclineCommand
+from stores.management.output import print_json
+from stores.models import JobRun
+
+LINE = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
+MOST_LISTED = 100
+
+
+class Command(SynclineCommand):
+    help = (
+        "List the runs that wait or go on, with --all also those that ended lately, or cancel one: "
+        "it ends at its next chunk, and what is committed stays. "
+        "Exit status: 0 done, 1 it has ended already, 2 wrong arguments."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=["list", "cancel"])
+        parser.add_argument("id", nargs="?", metavar="ID", help="cancel: the run, as list names it")
+        parser.add_argument("--all", action="store_true", help="list: also runs that ended")
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["action"] == "list":
+            self.list(options)
+            return
+        run = chosen(options["id"])
+        if not run.ask_to_stop():
+            raise CommandError("The run has ended already.")
+        run.refresh_from_db()
+        if options["json"]:
+            print_json(self, described(run))
+        else:
+            self.stdout.write("Asked to stop. The run ends at its next chunk.")
+
+    def list(self, options: dict[str, Any]) -> None:
+        """Runs, the newest first."""
+        runs = JobRun.objects.newest_first()
+        runs = runs if options["all"] else runs.live()
+        found = [described(run) for run in runs[:MOST_LISTED]]
+        if options["json"]:
+            print_json(self, {"runs": found})
+            return
+        for row in found:
+            self.stdout.write(LINE.format_map(row))
+        self.stdout.write(f"{len(found)} runs." if len(found) != 1 else "1 run.")
+
+
+def chosen(text: str | None) -> JobRun:
+    """The run with this id. Errors: CommandError with status 2."""
+    try:
+        run = JobRun.objects.filter(pk=UUID(text or "")).first()
+    except ValueError:
+        run = None
+    if run is None:
+        raise CommandError(f"There is no run {text or ''!r}; list shows them.", returncode=2)
+    return run
+
+
+def described(run: JobRun) -> dict[str, Any]:
+    """What a run says of itself."""
+    return {
+        "id": str(run.pk),
+        "job": run.job,
+        "about": run.about,
+        "status": run.status,
+        "at": run.created_at,
+        "cancel_requested": run.cancel_requested_at,
+        "message": run.message or None,
+    }

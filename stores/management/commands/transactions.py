@@ -1,0 +1,257 @@
+"""Sales and orders: correct one or all that failed alike, undo that, give one back to the jobs."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management.base import CommandError, CommandParser
+
+from stores import mending
+from stores.management.base import SynclineCommand
+from stores.management.choice import chosen_channels, typed_date
+from stores.management.output import print_json
+from stores.management.typed import (
+    add_set,
+    add_user,
+    chosen_reason,
+    chosen_user,
+    fields_of,
+    filled,
+    is_text,
+    pairs,
+    refuse_flaws,
+)
+from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
+from stores.models.column import label
+from stores.models.failed import SaleCause
+from stores.models.reason import explain
+from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
+
+CAUSE_LINE = "{sales:>7}  {cause}  {text}"
+ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")
+
+
+class Command(SynclineCommand):
+    help = (
+        "Transactions that are not posted: causes counts what failed alike, show lists the fields "
+        "of one, correct changes some of them, let-go gives one back to the jobs that is being "
+        "corrected, correct-alike corrects all of a cause, undo takes such a correction back. "
+        "Exit status: 0 done, 1 not possible, or some are left as they are, 2 wrong arguments."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("action", choices=ACTIONS)
+        parser.add_argument(
+            "what",
+            nargs="?",
+            metavar="WHAT",
+            help="show, correct, let-go: the number that the till gave; correct-alike: the cause, "
+            "as causes names it; undo: the correction, as correct-alike has told it",
+        )
+        add_set(parser)
+        parser.add_argument(
+            "--expected",
+            action="append",
+            default=[],
+            metavar="FIELD",
+            help="correct-alike: what the rule expects of each",
+        )
+        parser.add_argument(
+            "--preview", action="store_true", help="correct-alike: say what would become of them"
+        )
+        parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
+        parser.add_argument(
+            "--date",
+            type=typed_date,
+            metavar="YYYY-MM-DD",
+            help="correct-alike: only this business date",
+        )
+        parser.add_argument("--reason", metavar="R", help="correct, correct-alike: why; it is kept")
+        add_user(parser, "all but causes and show")
+        parser.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        action = options["action"]
+        chosen_channels([options["channel"]] if options["channel"] is not None else [])
+        if action == "causes":
+            self.causes(options)
+        elif action == "correct-alike":
+            self.correct_alike(options)
+        elif action == "undo":
+            self.undo(options)
+        else:
+            sale = chosen(options["what"], options["channel"])
+            {"show": self.show, "correct": self.correct, "let-go": self.let_go}[action](
+                sale, options
+            )
+
+    def causes(self, options: dict[str, Any]) -> None:
+        """One line for each cause, the most frequent first."""
+        rows = FailedSale.objects.by_cause()
+        rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
+        found = [
+            {
+                "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
+                "sales": row["sales"],
+                "text": explain(row["reason"], label(row["field"])),
+            }
+            for row in rows
+        ]
+        if options["json"]:
+            print_json(self, {"causes": found})
+            return
+        for row in found:
+            self.stdout.write(CAUSE_LINE.format_map(row))
+        self.stdout.write(f"{len(found)} causes." if len(found) != 1 else "1 cause.")
+
+    def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Every field that can be corrected, with its value."""
+        found = fields_of([MendForm(sale)])
+        found.pop("why")
+        if options["json"]:
+            print_json(self, described(sale) | {"fields": found})
+            return
+        for name, value in found.items():
+            self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
+
+    def correct(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Take the lease, write the values, and let go."""
+        given = pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
+        user = chosen_user(options["user"])
+        form = MendForm(sale, filled([MendForm(sale)], given))
+        refuse_flaws([form])
+        try:
+            mending.lease(sale, user)
+            changed = mending.mend(sale, user, form.reason, form.changes())
+        except mending.MendingRefused as refused:
+            raise CommandError(str(refused)) from None
+        sale.refresh_from_db()
+        if options["json"]:
+            print_json(self, described(sale) | {"changed": changed})
+            return
+        told = f"{changed} value{'' if changed == 1 else 's'} corrected."
+        self.stdout.write(f"{told} {mending.outcome(sale)}")
+
+    def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Give it back to the jobs, if it is the user who corrects it."""
+        user = chosen_user(options["user"])
+        if sale.editing_by_id != user.pk:
+            raise CommandError(f"{user} is not correcting it.")
+        mending.let_go(sale, user)
+        sale.refresh_from_db()
+        if options["json"]:
+            print_json(self, described(sale))
+        else:
+            self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
+
+    def correct_alike(self, options: dict[str, Any]) -> None:
+        """Correct all of a cause, or say what would become of them."""
+        cause = SaleCause.parse(options["what"] or "")
+        if cause is None or not is_text(options["what"]):
+            raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
+        user = chosen_user(options["user"])
+        form = AlikeForm(cause, sent_alike(cause, options))
+        refuse_flaws([form])
+        channel = Channel.objects.filter(code=options["channel"]).first()
+        scope = mending.Scope(channel, options["date"])
+        done = mending.mend_alike(
+            cause, scope, user, form.reason, form.values, rehearse=options["preview"]
+        )
+        found = counted(done, is_preview=options["preview"])
+        if options["json"]:
+            print_json(self, found)
+        else:
+            self.tell(found)
+        if done.refused or done.skipped:
+            raise SystemExit(1)
+
+    def tell(self, found: dict[str, Any]) -> None:
+        """Each count in a line of its own."""
+        for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
+            if found[word]:
+                self.stdout.write(f"{found[word]:>7}  {word}")
+        for cause, count in found["broken"].items():
+            self.stdout.write(f"{count:>7}  break {cause}")
+        if found["correction"]:
+            self.stdout.write(f"Correction {found['correction']}")
+        elif not found["preview"]:
+            self.stdout.write("Nothing was corrected.")
+
+    def undo(self, options: dict[str, Any]) -> None:
+        """Take a correction back, as far as nothing was posted or changed since."""
+        correction = known_correction(options["what"])
+        user = chosen_user(options["user"])
+        undone, left = mending.undo_alike(correction, user, f"Undone: {correction}")
+        if options["json"]:
+            print_json(self, {"undone": undone, "left": left})
+        else:
+            self.stdout.write(f"{undone} as before, {left} left as they are.")
+        if left:
+            raise SystemExit(1)
+
+
+def sent_alike(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
+    """What the page would send: what each field becomes. Errors: CommandError with status 2."""
+    given = pairs(options["given"])
+    ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
+    ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
+    known = mending.fields_of(cause)
+    for name in ways:
+        if name not in known:
+            there = ", ".join(known) or "none"
+            raise CommandError(
+                f"There is no field {name!r} in this cause; there are: {there}.", returncode=2
+            )
+    sent = {f"to-{name}": way for name, way in ways.items()} | given
+    return sent | {"why": chosen_reason(options["reason"])}
+
+
+def chosen(number: str | None, channel: str | None) -> RetailTransaction:
+    """The transaction to which a till gave this number. Errors: CommandError with status 2."""
+    sales = RetailTransaction.objects.filter(transaction_id=number or "")
+    sales = sales.filter(channel__code=channel) if channel is not None else sales
+    found = list(sales.select_related("channel")) if is_text(number or "") else []
+    if not found:
+        raise CommandError(f"There is no transaction {number or ''!r}.", returncode=2)
+    if len(found) > 1:
+        codes = ", ".join(sorted(sale.channel.code for sale in found))
+        raise CommandError(f"Several channels have it ({codes}): --channel.", returncode=2)
+    return found[0]
+
+
+def known_correction(text: str | None) -> UUID:
+    """The correction with this id. Errors: CommandError with status 2."""
+    try:
+        correction = UUID(text or "")
+        known = TransactionChange.objects.filter(correction=correction).exists()
+    except ValueError:
+        known = False
+    if not known:
+        raise CommandError(f"There is no correction {text or ''!r}.", returncode=2)
+    return correction
+
+
+def counted(done: mending.Mended, *, is_preview: bool) -> dict[str, Any]:
+    """What became, or would become, of transactions that failed alike."""
+    is_kept = done.corrected and not is_preview
+    return {
+        "preview": is_preview,
+        "correction": str(done.correction) if is_kept else None,
+        "corrected": done.corrected,
+        "right": done.right,
+        "waiting": done.waiting,
+        "broken": {str(cause): count for cause, count in done.broken},
+        "refused": done.refused,
+        "unchanged": done.unchanged,
+        "skipped": done.skipped,
+    }
+
+
+def described(sale: RetailTransaction) -> dict[str, Any]:
+    """What a transaction says of itself."""
+    return {
+        "transaction": sale.transaction_id,
+        "channel": sale.channel.code,
+        "validation_status": sale.validation_status,
+        "order_status": sale.order_status,
+        "editing_until": sale.editing_until,
+    }

@@ -39,7 +39,7 @@ class Blocker:
 
 @dataclass
 class Readiness:
-    """One channel's open sales of one business date."""
+    """One channel's open sales of one business date, and its orders that were paid something."""
 
     channel: Channel
     business_date: date
@@ -75,8 +75,7 @@ SELECT t.channel_id, t.business_date, count(*) AS sales,
           FROM async_address a
          WHERE a.company_id = min(t.company_id) AND a.status = 'pending'
            AND a.async_account = ANY (array_agg(t.async_account))) AS addresses
-  FROM retail_transaction t
- WHERE {OPEN}
+  FROM {OPEN} t
  GROUP BY t.channel_id, t.business_date ORDER BY t.business_date, t.channel_id"""  # noqa: S608
 
 # The same questions in the same order as the jobs ask them; what is only not validated yet and has
@@ -87,13 +86,12 @@ SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS s
   FROM (SELECT t.*, coalesce(t.customer_id, m.customer_id, k.id) AS buyer,
                t.customer_id IS NULL AND m.customer_id <> k.id AS names_two,
                h.default_customer_id
-          FROM retail_transaction t
+          FROM {OPEN} t
           JOIN channel h ON h.id = t.channel_id
           LEFT JOIN guid_map m
                  ON m.async_account = t.async_account AND m.company_id = t.company_id
           LEFT JOIN customer k
-                 ON k.account_number = t.account_number AND k.company_id = t.company_id
-         WHERE {OPEN}) open
+                 ON k.account_number = t.account_number AND k.company_id = t.company_id) open
  CROSS JOIN LATERAL (
        SELECT CASE WHEN EXISTS (SELECT FROM transaction_error e
                                  WHERE e.transaction_id = open.id AND e.rule = 'customer_unknown')

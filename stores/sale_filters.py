@@ -94,11 +94,14 @@ class TransactionFilter(ListFilter):
     def in_state(
         self, sales: QuerySet[RetailTransaction], name: str, value: str
     ) -> QuerySet[RetailTransaction]:
+        # What orders nothing, and was paid, is posted as prepayments alone.
+        of_nothing = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
         if value == "posted":
-            return sales.filter(sales_order__isnull=False)
+            return sales.filter(Q(sales_order__isnull=False) | of_nothing)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
         found = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
+        found = found.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
         return found.filter(order_reason__isnull=False) if value == "waiting" else found
 
 

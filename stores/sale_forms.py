@@ -17,6 +17,7 @@ from stores.mending import (
     HEADER_FIELDS,
     LINE_FIELDS,
     PAYMENT_FIELDS,
+    PREPAID_FIELDS,
     Expected,
     Scope,
     fields_of,
@@ -58,7 +59,11 @@ class MendForm(forms.Form):
         self.rows: list[tuple[str, models.Model, tuple[str, ...]]] = [
             ("header", sale, header_fields(sale)),
             *((f"line-{row.line_number}", row, LINE_FIELDS) for row in sale.lines.all()),
-            *((f"payment-{row.line_number}", row, PAYMENT_FIELDS) for row in sale.payments.all()),
+            *(
+                (f"payment-{row.line_number}", row, PAYMENT_FIELDS)
+                for row in sale.payments.all()
+                if not sale.prepayment_statement_id
+            ),
         ]
         for prefix, row, names in self.rows:
             for name in names:
@@ -83,9 +88,14 @@ class MendForm(forms.Form):
 
 
 def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
-    """What of a header may be typed: a sale can have been a return, an order is nothing else."""
+    """What of a header may be typed: a sale can have been a return, an order is nothing else.
+
+    Whom and what a statement names as paid for an order stays.
+    """
     is_order = sale.transaction_type == TransactionType.CUSTOMER_ORDER
-    return tuple(name for name in HEADER_FIELDS if not (is_order and name == "transaction_type"))
+    kept = {"transaction_type"} if is_order else set()
+    kept |= set(PREPAID_FIELDS) if sale.prepayment_statement_id else set()
+    return tuple(name for name in HEADER_FIELDS if name not in kept)
 
 
 def made(row: models.Model, name: str) -> forms.Field:

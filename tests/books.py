@@ -42,6 +42,11 @@ TENDERS = f"""SELECT {BOOK} AS book, {DAY}, p.currency, p.tender_type, count(*),
                 FROM retail_transaction t
                 JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
                WHERE {BOOK} <> 'voided' GROUP BY 1, 2, 3, 4"""
+# All that a day's drawers took, for sales and orders alike.
+DRAWERS = f"""SELECT {DAY}, p.currency, p.tender_type, count(*), {CENTS.format("p.amount")}
+                FROM retail_transaction t
+                JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
+               WHERE {BOOK} IN ('statement', 'order') GROUP BY 1, 2, 3"""
 
 # What headquarters has made of it.
 POSTED_TOTALS = f"""
@@ -54,23 +59,24 @@ POSTED_TOTALS = f"""
       FROM sales_order t JOIN channel h ON h.id = t.channel_id
      WHERE t.confirmation_number IS NOT NULL GROUP BY 1, 2, 3, 4"""
 POSTED_TENDERS = f"""
-    SELECT h.code, 'statement', CAST(s.business_date AS text), p.currency, p.tender_type,
+    SELECT h.code, CAST(s.business_date AS text), p.currency, p.tender_type,
            CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
       FROM statement_tender p JOIN statement s ON s.id = p.statement_id AND s.state = 'posted'
+      JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4"""
+# What sales and orders were paid, as it went into the books, and what was paid and is in none.
+POSTED_PAYMENTS = f"""
+    SELECT h.code, CASE p.kind WHEN 'payment' THEN 'statement' WHEN 'prepayment' THEN 'order'
+           ELSE p.kind END, CAST(s.business_date AS text), p.currency, p.tender_type,
+           CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
+      FROM posted_payment p JOIN statement s ON s.id = p.statement_id AND s.state = 'posted'
       JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4, 5
-    UNION ALL
-    SELECT h.code, 'order', CAST(o.business_date AS text), p.currency, p.tender_type, count(*),
-           {CENTS.format("p.amount")}
-      FROM sales_order o JOIN retail_transaction t ON t.sales_order_id = o.id
-      JOIN retail_transaction_payment p ON p.transaction_id = t.id
-      JOIN channel h ON h.id = o.channel_id
-     WHERE o.confirmation_number IS NOT NULL GROUP BY 1, 2, 3, 4, 5
     UNION ALL
     SELECT code, 'excluded', day, currency, tender_type, count(*), {CENTS.format("amount")}
       FROM (SELECT h.code, {DAY} AS day, p.currency, p.tender_type, p.amount
               FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
               JOIN retail_transaction_payment p ON p.transaction_id = t.id
-             WHERE t.sales_order_id IS NULL AND t.entry_status = 'concluded'
+             WHERE t.sales_order_id IS NULL AND t.prepayment_statement_id IS NULL
+               AND t.entry_status = 'concluded'
             UNION ALL
             SELECT h.code, r.row ->> 'business_date', coalesce(p ->> 'currency', p ->> 4),
                    coalesce(p ->> 'tender_type', p ->> 2),
@@ -80,12 +86,6 @@ POSTED_TENDERS = f"""
              CROSS JOIN LATERAL (SELECT CAST(convert_from(q.raw, 'UTF8') AS jsonb) AS row) r
              CROSS JOIN LATERAL jsonb_array_elements(r.row -> 'retail_transaction_payment') p
              WHERE q."table" = 'retail_transaction') kept_out GROUP BY 1, 2, 3, 4, 5"""
-# What the tills of a statement's sales took, as it went into the books of the orders.
-POSTED_PAYMENTS = f"""
-    SELECT h.code, 'statement', CAST(o.business_date AS text), p.currency, p.tender_type,
-           CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
-      FROM posted_payment p JOIN sales_order o ON o.id = p.sales_order_id
-      JOIN channel h ON h.id = o.channel_id GROUP BY 1, 2, 3, 4, 5"""
 # Every transaction with every place where it is found; more than one row is one too many.
 PLACES = """
     SELECT h.code, t.transaction_id, 'statement' FROM retail_transaction t
@@ -103,12 +103,13 @@ PLACES = """
       FROM excluded_sale e JOIN retail_transaction t ON t.id = e.transaction_id
       JOIN channel h ON h.id = e.channel_id
      WHERE e.reason NOT IN ('', 'not_validated', 'not_calculated', 'statement_open')
+       AND t.transaction_type <> 'customer_order'
     UNION ALL
     SELECT h.code, t.transaction_id,
            CASE t.entry_status WHEN 'voided' THEN 'voided' ELSE 'excluded' END
       FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
      WHERE t.transaction_type = 'customer_order' AND t.sales_order_id IS NULL
-       AND (t.entry_status = 'voided' OR t.order_reason NOT IN ('', 'not_ordered'))
+       AND (t.entry_status = 'voided' OR t.order_reason NOT IN ('', 'not_ordered', 'nothing_ordered'))
     UNION ALL
     SELECT h.code, CAST(convert_from(q.raw, 'UTF8') AS jsonb) ->> 'transaction_id', 'excluded'
       FROM quarantine q JOIN channel_database d ON d.id = q.database_id

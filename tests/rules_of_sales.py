@@ -185,6 +185,10 @@ SALES = [
         "retail_transaction: update refused",
     ),
 ]
+OF_PAYMENT = """statement_id, kind, customer_id, sales_order_id, transaction_id, tender_type,
+                currency, amount, count"""
+INSERT_PAYMENT = f"INSERT INTO posted_payment ({OF_PAYMENT})"
+SAME_PAYMENT = f"{INSERT_PAYMENT} SELECT {OF_PAYMENT} FROM posted_payment WHERE"  # noqa: S608
 ORDERS = [
     Breach(
         "one order number issued twice",
@@ -270,8 +274,30 @@ ORDERS = [
     Breach(
         "one tender of an order posted twice",
         "a_tender_is_posted_once_an_order",
-        """INSERT INTO posted_payment (sales_order_id, tender_type, currency, amount, count)
-           SELECT sales_order_id, tender_type, currency, amount, count FROM posted_payment""",
+        f"{SAME_PAYMENT} sales_order_id IS NOT NULL",
+    ),
+    Breach(
+        "one prepayment posted twice",
+        "a_prepayment_is_posted_once",
+        f"{SAME_PAYMENT} transaction_id IS NOT NULL",
+    ),
+    Breach(
+        "a payment of no known kind",
+        "payment_kind_is_known",
+        f"""{INSERT_PAYMENT} VALUES
+            (%(posted)s, 'odd', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
+    ),
+    Breach(
+        "a prepayment of no document",
+        "a_prepayment_names_the_till_s_document",
+        f"""{INSERT_PAYMENT} VALUES
+            (%(posted)s, 'prepayment', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
+    ),
+    Breach(
+        "a posted prepayment of somebody else",
+        "a_posted_prepayment_is_kept",
+        "UPDATE retail_transaction SET async_account = gen_random_uuid() WHERE id = %(prepaid)s",
+        "its prepayment is posted",
     ),
     Breach(
         "a posted payment that changes",
@@ -447,7 +473,11 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
     for place, (number, kind, links) in enumerate(
         (
             ("T-1", "sale", {"customer": ann, "statement": posted, "sales_order": first}),
-            ("T-2", "customer_order", {"customer": ann, "sales_order": second}),
+            (
+                "T-2",
+                "customer_order",
+                {"customer": ann, "sales_order": second, "prepayment_statement": posted},
+            ),
             ("T-3", "sale", {}),
         )
     ):
@@ -463,9 +493,20 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
         RetailTransactionPayment.objects.create(
             transaction=sale, line_number=1, tender_type="cash", amount=10, currency="USD"
         )
-    PostedPayment.objects.create(
-        sales_order=first, tender_type="cash", currency="USD", amount=10, count=1
-    )
+    prepaid = RetailTransaction.objects.get(transaction_id="T-2")
+    for paid in (
+        {"sales_order": first},
+        {"transaction": prepaid, "kind": "prepayment"},
+    ):
+        PostedPayment.objects.create(
+            statement=posted,
+            customer=ann,
+            tender_type="cash",
+            currency="USD",
+            amount=10,
+            count=1,
+            **paid,
+        )
     StatementTender.objects.create(
         statement=posted, tender_type="cash", currency="USD", amount=10, count=1
     )
@@ -498,6 +539,7 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
         "open": open_one.pk,
         "posted_order": first.pk,
         "open_order": second.pk,
+        "prepaid": prepaid.pk,
         "posted_sale": RetailTransaction.objects.get(transaction_id="T-1").pk,
         "open_sale": open_sale.pk,
     }

@@ -22,12 +22,15 @@ def judge_again(sales: Sequence[int]) -> int:
     run_sql("DELETE FROM transaction_error e USING sale WHERE sale.id = e.transaction_id")
     run_sql(
         """UPDATE retail_transaction t
-              SET is_mended = true, customer_id = NULL, validation_status = 'none',
-                  validated_at = NULL, order_field = NULL,
-                  order_reason = CASE WHEN transaction_type = 'customer_order'
-                                      THEN 'not_ordered' END,
+              SET is_mended = true, validation_status = 'none', validated_at = NULL,
+                  order_field = NULL,
+                  order_reason = CASE WHEN transaction_type <> 'customer_order' THEN NULL
+                                      WHEN gross_amount = 0 AND payment_amount <> 0
+                                      THEN 'nothing_ordered' ELSE 'not_ordered' END,
                   order_status = CASE WHEN order_status = 'failed' THEN 'none'
-                                      ELSE order_status END
+                                      ELSE order_status END,
+                  -- For whom prepayments are posted is settled.
+                  customer_id = CASE WHEN prepayment_statement_id IS NOT NULL THEN customer_id END
              FROM sale WHERE sale.id = t.id"""
     )
     write_buyers()

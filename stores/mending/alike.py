@@ -15,7 +15,13 @@ from django.db import connection, models, transaction
 from psycopg2 import sql
 
 from stores.mending.again import judge_again, still_unright
-from stores.mending.one import HEADER_FIELDS, LINE_FIELDS, PAYMENT_FIELDS, end_leases
+from stores.mending.one import (
+    HEADER_FIELDS,
+    LINE_FIELDS,
+    PAYMENT_FIELDS,
+    PREPAID_FIELDS,
+    end_leases,
+)
 from stores.models import (
     Channel,
     FailedSale,
@@ -165,8 +171,12 @@ def mend_portion(
 ) -> None:
     """Correct those of the transactions that nobody holds, and count all."""
     claimed = claim_sales(
-        "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
-        {"ids": ids},
+        """t.id = ANY(%(ids)s) AND t.statement_id IS NULL
+           AND (t.prepayment_statement_id IS NULL OR %(is_free)s)""",
+        {
+            "ids": ids,
+            "is_free": cause.part != "payment" and values.keys().isdisjoint(PREPAID_FIELDS),
+        },
         limit=PORTION,
         by=user.pk,
     )

@@ -9,7 +9,12 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from stores.mending.again import judge_again
-from stores.models import RetailTransaction, TransactionChange, TransactionError
+from stores.models import (
+    RetailTransaction,
+    RetailTransactionPayment,
+    TransactionChange,
+    TransactionError,
+)
 from stores.models.transaction import OrderStatus, TransactionType, ValidationStatus
 from stores.pipeline.document_parts import HEADER_AMOUNTS
 from stores.pipeline.refused_sales import REFUSED
@@ -28,6 +33,8 @@ HEADER_FIELDS = (
 )
 LINE_FIELDS = ("item_id", "quantity", "price", "discount_amount", "tax_amount", "net_amount")
 PAYMENT_FIELDS = ("tender_type", "amount", "currency")
+# What stays, with all payments, of an order whose payments a statement holds.
+PREPAID_FIELDS = ("async_account", "account_number", "business_date", "currency", "payment_amount")
 
 
 class MendingRefused(Exception):
@@ -110,6 +117,7 @@ def mend(
         )
         if not held.exists():
             raise MendingRefused("The time for correcting it is over: open it again.")
+        refuse_prepaid(held.get(), changes)
         kept = [
             change
             for row, values in changes.items()
@@ -129,6 +137,22 @@ def outcome(sale: RetailTransaction) -> str:
         ValidationStatus.SUCCESSFUL: "It breaks no rule now.",
         ValidationStatus.ERROR: "It still breaks a rule.",
     }.get(ValidationStatus(sale.validation_status), "The next run tries it again.")
+
+
+def refuse_prepaid(
+    sale: RetailTransaction, changes: Mapping[models.Model, Mapping[str, Any]]
+) -> None:
+    """Keep what a statement says of an order's payments. Errors: MendingRefused."""
+    changed = (
+        isinstance(row, RetailTransactionPayment) or name in PREPAID_FIELDS
+        for row, values in changes.items()
+        for name, new in values.items()
+        if getattr(row, name) != new
+    )
+    if sale.prepayment_statement_id and any(changed):
+        raise MendingRefused(
+            "Its payments are in a statement: customer, business date, currency and payments stay."
+        )
 
 
 def written(

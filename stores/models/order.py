@@ -1,6 +1,6 @@
 """Sales orders: one for each customer order of a till, and those that statements make of sales."""
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -9,6 +9,9 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from stores.models.transaction import MoneyField
+
+if TYPE_CHECKING:
+    from stores.models.statement import Statement
 
 
 class OrderSequence(models.Model):
@@ -135,22 +138,75 @@ class SalesOrder(models.Model):
         return bool(held.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))
 
 
+class PaymentKind(models.TextChoices):
+    PAYMENT = "payment", "Payment"
+    PREPAYMENT = "prepayment", "Prepayment"
+    ROUNDING_DIFFERENCE = "rounding_difference", "Rounding difference"
+    PAYMENT_DIFFERENCE = "payment_difference", "Payment difference"
+
+
+class PostedPaymentQuerySet(models.QuerySet["PostedPayment"]):
+    def differences_of(self, statement: "Statement") -> models.QuerySet[Any, Any]:
+        """One row for each kind of difference and currency: how many sales, and what they lack."""
+        kinds = [PaymentKind.ROUNDING_DIFFERENCE, PaymentKind.PAYMENT_DIFFERENCE]
+        alike = self.filter(statement=statement, kind__in=kinds).values("kind", "currency")
+        found: models.QuerySet[Any, Any] = alike.annotate(
+            sales=models.Sum("count"), total=models.Sum("amount")
+        )
+        return found.order_by("-kind", "currency")
+
+
 class PostedPayment(models.Model):
-    """What an order of a statement was paid with: one row a tender and currency."""
+    """What a statement posted as paid: by whom, for which order, in which tender and currency.
+
+    A prepayment names the document of the till, because its sales order may come later. A
+    difference is what an order's sales came to beyond what was paid, in no tender.
+    """
 
     id = models.BigAutoField(primary_key=True)
-    sales_order = models.ForeignKey(SalesOrder, models.PROTECT, related_name="payments")
-    tender_type = models.CharField(max_length=20)
+    statement = models.ForeignKey("Statement", models.PROTECT, related_name="payments")
+    kind = models.CharField(
+        max_length=19, choices=PaymentKind.choices, db_default=PaymentKind.PAYMENT
+    )
+    customer = models.ForeignKey("Customer", models.PROTECT, db_index=False, related_name="+")
+    sales_order = models.ForeignKey(SalesOrder, models.PROTECT, null=True, related_name="payments")
+    transaction = models.ForeignKey(
+        "RetailTransaction", models.PROTECT, null=True, db_index=False, related_name="prepayments"
+    )
+    tender_type = models.CharField(max_length=20, blank=True)
     currency = models.CharField(max_length=3)
     amount = MoneyField()
     count = models.PositiveIntegerField(help_text="Payment lines in it.")
+
+    objects = PostedPaymentQuerySet.as_manager()
 
     class Meta:
         db_table = "posted_payment"
         constraints = [
             models.UniqueConstraint(
-                fields=["sales_order", "tender_type", "currency"],
+                fields=["sales_order", "kind", "tender_type", "currency"],
+                condition=Q(sales_order__isnull=False),
                 name="a_tender_is_posted_once_an_order",
+            ),
+            models.UniqueConstraint(
+                fields=["transaction", "tender_type", "currency"],
+                condition=Q(transaction__isnull=False),
+                name="a_prepayment_is_posted_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=PaymentKind.values), name="payment_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    kind=PaymentKind.PREPAYMENT,
+                    transaction__isnull=False,
+                    sales_order__isnull=True,
+                )
+                | (
+                    ~Q(kind=PaymentKind.PREPAYMENT)
+                    & Q(transaction__isnull=True, sales_order__isnull=False)
+                ),
+                name="a_prepayment_names_the_till_s_document",
             ),
         ]
 

@@ -181,6 +181,10 @@ REASONS = {
         "Tell somebody who may correct transactions.",
     ),
     "not_ordered": Reason("No sales order was made of it yet.", "Synchronize orders."),
+    "nothing_ordered": Reason(
+        "It orders nothing: only what was paid counts.",
+        "Nothing to do: end of day posts what was paid.",
+    ),
     "voided": Reason("It was voided at the till.", "Nothing to do: it is posted nowhere."),
     "statement_open": Reason(
         "Its statement is not posted yet.", "See the statement for what stands in its way."

@@ -161,7 +161,7 @@ class Statement(models.Model):
 
 
 class StatementTender(models.Model):
-    """What was paid in one tender and currency."""
+    """What was taken in one tender and currency, for sales and for customer orders."""
 
     id = models.BigAutoField(primary_key=True)
     statement = models.ForeignKey(Statement, models.PROTECT, related_name="tenders")
@@ -169,6 +169,7 @@ class StatementTender(models.Model):
     currency = models.CharField(max_length=3)
     count = models.PositiveIntegerField()
     amount = MoneyField()
+    prepaid_amount = MoneyField(db_default=0, help_text="Of it for customer orders.")
 
     class Meta:
         db_table = "statement_tender"

@@ -145,6 +145,11 @@ class RetailTransaction(models.Model):
     statement = models.ForeignKey(
         "Statement", models.PROTECT, null=True, related_name="transactions"
     )
+    # The statement of the day on which a customer order's payments were taken; the order itself is
+    # in none.
+    prepayment_statement = models.ForeignKey(
+        "Statement", models.PROTECT, null=True, db_index=False, related_name="prepaid_orders"
+    )
     is_mended = models.BooleanField(db_default=False, help_text="A person has changed it.")
     shares_number = models.BooleanField(
         db_default=False, help_text="A person found that it is not another channel's of its number."
@@ -224,6 +229,20 @@ class RetailTransaction(models.Model):
                 fields=["channel", "business_date"],
                 condition=Q(statement__isnull=True, sales_order__isnull=True),
                 name="transaction_open",
+            ),
+            models.Index(
+                fields=["channel", "business_date"],
+                condition=~Q(payment_amount=0)
+                & Q(
+                    transaction_type=TransactionType.CUSTOMER_ORDER,
+                    prepayment_statement__isnull=True,
+                ),
+                name="prepayment_open",
+            ),
+            models.Index(
+                fields=["prepayment_statement"],
+                condition=Q(prepayment_statement__isnull=False),
+                name="prepayment_of_statement",
             ),
             models.Index(
                 fields=["async_account"],

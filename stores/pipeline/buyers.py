@@ -90,14 +90,16 @@ def write_buyers() -> None:
 def name_guests() -> None:
     """Have the orders at hand that name nobody be the channel's default customer's.
 
-    An order that failed on a default customer gets the one that was chosen since.
+    An order that failed on a default customer gets the one that was chosen since; one whose
+    prepayments are in a statement stays with the customer who has them there.
     """
     run_sql(
         """UPDATE retail_transaction t SET customer_id = h.default_customer_id
              FROM sale, channel h
             WHERE t.id = sale.id AND h.id = t.channel_id
               AND t.async_account IS NULL AND t.account_number IS NULL
-              AND t.customer_id IS DISTINCT FROM h.default_customer_id"""
+              AND t.customer_id IS DISTINCT FROM h.default_customer_id
+              AND (t.customer_id IS NULL OR t.prepayment_statement_id IS NULL)"""
     )
 
 

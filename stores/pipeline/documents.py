@@ -331,7 +331,9 @@ def insert_documents(
                                  business_date_of(i.occurred_at, %(zone)s, %(day_ends_at)s)),
                         d.content_hash,
                         CASE WHEN i.transaction_type = 'customer_order'
-                              AND i.entry_status = 'concluded' THEN 'not_ordered' END,
+                              AND i.entry_status = 'concluded'
+                              THEN CASE WHEN i.gross_amount = 0 AND i.payment_amount <> 0
+                                        THEN 'nothing_ordered' ELSE 'not_ordered' END END,
                         {values}
                    FROM incoming i JOIN document d USING (replication_counter)
                   ORDER BY i.replication_counter

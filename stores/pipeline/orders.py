@@ -27,6 +27,8 @@ from stores.pipeline.validate import check_sales, claimed_sales, each_by_itself
 def synchronize_orders(step: RunStep) -> None:
     """Make a sales order of each customer order of the channel, or of one only, oldest first.
 
+    What orders nothing and was paid, an instalment or a deposit given back, becomes none.
+
     Effects: accounts and addresses that orders name, sales orders with number, order status,
     retry count and reason; a chunk a transaction.
     """
@@ -40,6 +42,7 @@ def synchronize_orders(step: RunStep) -> None:
             claimed = claim_sales(
                 f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
                    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
+                   AND (t.gross_amount <> 0 OR t.payment_amount = 0)
                    AND CASE %(order)s WHEN '' THEN NOT {IS_REFUSED}
                             ELSE t.confirmation_number = %(order)s END""",
                 {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},

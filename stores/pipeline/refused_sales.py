@@ -122,7 +122,8 @@ def mark_in_error(sales: Sequence[int]) -> None:
                   order_attempts = order_attempts + is_order::integer,
                   order_tried_at = CASE WHEN is_order THEN now() ELSE order_tried_at END
              FROM (SELECT DISTINCT ON (e.transaction_id) e.transaction_id, e.rule, e.field,
-                          o.transaction_type = 'customer_order' AS is_order
+                          o.transaction_type = 'customer_order'
+                          AND o.sales_order_id IS NULL AS is_order
                      FROM transaction_error e JOIN retail_transaction o ON o.id = e.transaction_id
                     WHERE e.transaction_id = ANY(%s) ORDER BY e.transaction_id, e.id) e
             WHERE t.id = e.transaction_id""",

@@ -34,5 +34,19 @@ def content_hash(statement: str) -> str:
         UNION ALL
         SELECT concat_ws('|', 'payment', p.sales_order_id, p.tender_type, p.currency, p.count,
                          p.amount)
-          FROM posted_payment p JOIN sales_order o ON o.id = p.sales_order_id
-         WHERE o.statement_id = {statement}) held"""  # noqa: S608 - our own names
+          FROM posted_payment p WHERE p.statement_id = {statement} AND p.kind = 'payment'
+        UNION ALL
+        SELECT concat_ws('|', p.kind, p.sales_order_id, p.transaction_id, p.customer_id,
+                         p.tender_type, p.currency, p.count, p.amount)
+          FROM posted_payment p WHERE p.statement_id = {statement} AND p.kind <> 'payment'
+        UNION ALL
+        SELECT concat_ws('|', 'prepaid', t.transaction_id, t.customer_id, t.currency,
+                         t.payment_amount)
+          FROM retail_transaction t WHERE t.prepayment_statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'prepaid in', p::text)
+          FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
+         WHERE t.prepayment_statement_id = {statement}
+        UNION ALL
+        SELECT concat_ws('|', 'prepaid tender', tender_type, currency, prepaid_amount)
+          FROM statement_tender WHERE statement_id = {statement} AND prepaid_amount <> 0) held"""  # noqa: S608 - our own names

@@ -9,13 +9,32 @@ from stores.models import Statement, StatementEvent
 from stores.models.statement import StatementState
 from stores.pipeline.bulk import fetch, run_sql
 
-# What a business date still has to post: sold, in no statement and no order.
-OPEN = """t.statement_id IS NULL AND t.sales_order_id IS NULL
+# What a business date still has to post: sold, in no statement and no order; and what was paid for
+# orders, in no statement.
+SOLD = """t.statement_id IS NULL AND t.sales_order_id IS NULL
           AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
-# What may enter a statement: open, validated, not taken out of one, not being corrected.
-READY = f"""{OPEN} AND t.validation_status = 'successful'
-            AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
-            AND (t.editing_until IS NULL OR t.editing_until < now())"""
+PREPAID = """t.prepayment_statement_id IS NULL AND t.transaction_type = 'customer_order'
+             AND t.payment_amount <> 0 AND t.entry_status = 'concluded'"""
+# Each by its own index.
+OPEN = f"""(SELECT t.* FROM retail_transaction t WHERE {SOLD}
+             UNION ALL
+            SELECT t.* FROM retail_transaction t WHERE {PREPAID})"""  # noqa: S608 - our own names
+# What of it may enter a statement: validated, not taken out of one, not being corrected.
+READY = """t.validation_status = 'successful'
+           AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
+           AND (t.editing_until IS NULL OR t.editing_until < now())"""
+# Where sales name their statement, and orders the one with their payments: which are open, and
+# which are meant where all documents are named.
+PLACES = (
+    ("statement_id", SOLD, "t.transaction_type <> 'customer_order'"),
+    ("prepayment_statement_id", PREPAID, "t.transaction_type = 'customer_order'"),
+)
+# The documents in a statement, and whether it is for their payments alone.
+IN_STATEMENT = """(SELECT id, customer_id, false AS is_prepaid FROM retail_transaction
+                    WHERE statement_id = %(statement)s
+                    UNION ALL
+                   SELECT id, customer_id, true FROM retail_transaction
+                    WHERE prepayment_statement_id = %(statement)s)"""
 OF_ITS_DAY = "t.channel_id = %(channel)s AND t.business_date = %(day)s"
 
 
@@ -33,28 +52,36 @@ def of_its_day(statement: Statement) -> dict[str, Any]:
 
 
 def take_in_ready(statement: Statement) -> int:
-    """Take the day's ready sales into a statement. Returns how many."""
-    return run_sql(
-        f"""UPDATE retail_transaction t SET statement_id = %(statement)s
-             WHERE {OF_ITS_DAY} AND {READY}""",  # noqa: S608 - our own conditions
-        of_its_day(statement),
+    """Take the day's ready sales, and what was paid for orders, into a statement. Returns how many.
+
+    An order is in it with its payments alone.
+    """
+    return sum(
+        run_sql(
+            f"""UPDATE retail_transaction t SET {column} = %(statement)s
+                 WHERE {OF_ITS_DAY} AND {is_open} AND {READY}""",  # noqa: S608 - our own conditions
+            of_its_day(statement),
+        )
+        for column, is_open, _ in PLACES
     )
 
 
 def take_in(statement: Statement, sales: Sequence[int]) -> None:
-    """Take these sales into a statement."""
-    run_sql(
-        "UPDATE retail_transaction SET statement_id = %s WHERE id = ANY(%s)",
-        [statement.pk, list(sales)],
-    )
+    """Take these sales, and what was paid for these orders, into a statement."""
+    for column, _, is_meant in PLACES:
+        run_sql(
+            f"""UPDATE retail_transaction t SET {column} = %s
+                 WHERE id = ANY(%s) AND {is_meant}""",  # noqa: S608 - our own names
+            [statement.pk, list(sales)],
+        )
 
 
 def sales_of(statement: Statement) -> list[int]:
-    """The sales that are in a statement; of one that is only started also those that are ready."""
-    ready = f"OR {OF_ITS_DAY} AND {READY}" if statement.state == StatementState.STARTED else ""
+    """The documents in a statement; of one that is only started also those that are ready."""
+    ready = f"UNION SELECT t.id FROM {OPEN} t WHERE {OF_ITS_DAY} AND {READY}"  # noqa: S608
     found = fetch(
-        f"""SELECT t.id FROM retail_transaction t
-             WHERE t.statement_id = %(statement)s {ready} ORDER BY t.id""",  # noqa: S608
+        f"""SELECT t.id FROM {IN_STATEMENT} t
+            {ready if statement.state == StatementState.STARTED else ""} ORDER BY 1""",  # noqa: S608
         of_its_day(statement),
     )
     return [sale for (sale,) in found]
@@ -79,10 +106,16 @@ def free_sales(statement: Statement) -> None:
             WHERE statement_id = %s RETURNING id""",
         [statement.pk],
     )
+    # The order that was made of a document stays; it is none of this statement's.
+    freed += fetch(
+        """UPDATE retail_transaction SET prepayment_statement_id = NULL
+            WHERE prepayment_statement_id = %s RETURNING id""",
+        [statement.pk],
+    )
     # Whom a guest's sale is for is decided when it is posted.
     run_sql(
         """UPDATE retail_transaction SET customer_id = NULL
-            WHERE id = ANY(%s) AND customer_id IS NOT NULL
+            WHERE id = ANY(%s) AND customer_id IS NOT NULL AND sales_order_id IS NULL
               AND async_account IS NULL AND account_number IS NULL""",
         [[sale for (sale,) in freed]],
     )
@@ -105,11 +138,15 @@ def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> in
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
         if not locked.can_be_cancelled:
             raise NotCancelled(why_not(locked))
-        sales = list(locked.transactions.values_list("pk", flat=True))
+        sales = [
+            *locked.transactions.values_list("pk", flat=True),
+            *locked.prepaid_orders.values_list("pk", flat=True),
+        ]
         free_sales(locked)
         run_sql(
+            # Of an order that is made nothing is validated any more.
             """UPDATE retail_transaction SET validation_status = 'none', validated_at = NULL
-                WHERE id = ANY(%s)""",
+                WHERE id = ANY(%s) AND sales_order_id IS NULL""",
             [sales],
         )
         end_cancelled(locked)

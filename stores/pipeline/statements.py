@@ -1,9 +1,10 @@
 """Transactional statements: a channel's sales of one business date, calculated and posted.
 
-A statement moves through its states one commit at a time; a failure names the state and the reason,
-and a retry goes on there. Everything a state writes is found again by its unique keys, so no state
-does anything twice. A posted statement is frozen; what comes late gets a supplementary one. Source:
-domain 2.11, features E.13 to E.18.
+What customer orders were paid on that date is in it too, as prepayments: it is in the drawer,
+whether or not the sales order is there. A statement moves through its states one commit at a time;
+a failure names the state and the reason, and a retry goes on there. Everything a state writes is
+found again by its unique keys, so no state does anything twice. A posted statement is frozen; what
+comes late gets a supplementary one. Source: domain 2.11, features E.13 to E.18.
 """
 
 from collections.abc import Callable, Sequence
@@ -40,6 +41,8 @@ from stores.pipeline.issuing import require_posting
 from stores.pipeline.refused_sales import Refusal, keep_refused, together, too_large
 from stores.pipeline.seal import content_hash
 from stores.pipeline.statement_sales import (
+    IN_STATEMENT,
+    OPEN,
     READY,
     end_cancelled,
     free_sales,
@@ -123,7 +126,7 @@ def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """
     found = fetch(
         f"""SELECT DISTINCT t.business_date
-              FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
+              FROM {OPEN} t JOIN channel h ON h.id = t.channel_id
              WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY}
                AND (h.statement_mode = 'trickle_feed' OR t.business_date
                     < business_date_of(now(), h.time_zone, h.day_ends_at)) ORDER BY 1""",  # noqa: S608
@@ -309,7 +312,7 @@ def note(
 
 
 def mark(step: RunStep, statement: Statement) -> None:
-    """Take the day's ready sales into the statement."""
+    """Take the day's ready sales into the statement, and what was paid for orders."""
     step.add(updated=take_in_ready(statement))
     crash_here("statements:before_marked")
 
@@ -327,11 +330,13 @@ def calculate(step: RunStep, statement: Statement) -> None:
         [statement.pk],
     )
     run_sql(
-        """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount)
-           SELECT t.statement_id, p.tender_type, p.currency, count(*), sum(p.amount)
-             FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
-            WHERE t.statement_id = %s GROUP BY 1, 2, 3""",
-        [statement.pk],
+        f"""INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount,
+                                          prepaid_amount)
+            SELECT %(statement)s, p.tender_type, p.currency, count(*), sum(p.amount),
+                   coalesce(sum(p.amount) FILTER (WHERE t.is_prepaid), 0)
+              FROM {IN_STATEMENT} t JOIN retail_transaction_payment p ON p.transaction_id = t.id
+             GROUP BY 2, 3""",  # noqa: S608 - our own names
+        {"statement": statement.pk},
     )
     Statement.objects.filter(pk=statement.pk).update(calculated_at=Now())
     crash_here("statements:before_calculated")
@@ -340,10 +345,10 @@ def calculate(step: RunStep, statement: Statement) -> None:
 def check(step: RunStep, statement: Statement) -> None:
     """Refuse to post what does not add up or names nobody. Errors: StatementRefused."""
     (without_account,) = fetch_one(
-        """SELECT count(*) FROM retail_transaction
-            WHERE statement_id = %s AND customer_id IS NULL
-              AND (async_account IS NOT NULL OR account_number IS NOT NULL)""",
-        [statement.pk],
+        f"""SELECT count(*) FROM {IN_STATEMENT} held JOIN retail_transaction t USING (id)
+             WHERE t.customer_id IS NULL
+               AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL)""",  # noqa: S608
+        {"statement": statement.pk},
     )
     if without_account:
         raise StatementRefused(
@@ -376,7 +381,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
 
     Errors: StatementRefused when sales name nobody and the channel has no default customer.
     """
-    unnamed = "statement_id = %(statement)s AND customer_id IS NULL"
+    unnamed = f"id IN (SELECT id FROM {IN_STATEMENT} t WHERE customer_id IS NULL)"  # noqa: S608
     values = {
         "statement": statement.pk,
         "default": statement.channel.default_customer_id,
@@ -485,14 +490,45 @@ def invoice(step: RunStep, statement: Statement) -> None:
 
 
 def post_payments(step: RunStep, statement: Statement) -> None:
-    """Post what each order was paid with, per tender and currency. Errors: StatementRefused."""
+    """Post what was paid, per tender and currency: sales by their order, prepayments each alone.
+
+    What sales came to beyond what was paid, or less, is posted as a difference by its name, so that
+    an order is its payments and differences. Errors: StatementRefused.
+    """
     refuse_closed_period(statement)
     run_sql(
-        """INSERT INTO posted_payment (sales_order_id, tender_type, currency, count, amount)
-           SELECT t.sales_order_id, p.tender_type, p.currency, count(*), sum(p.amount)
+        """INSERT INTO posted_payment (statement_id, kind, customer_id, sales_order_id, tender_type,
+                                       currency, count, amount)
+           SELECT t.statement_id, 'payment', t.customer_id, t.sales_order_id, p.tender_type,
+                  p.currency, count(*), sum(p.amount)
              FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
-            WHERE t.statement_id = %s GROUP BY 1, 2, 3 ORDER BY 1, 2, 3""",
-        [statement.pk],
+            WHERE t.statement_id = %(statement)s
+            GROUP BY 1, 3, 4, 5, 6 ORDER BY 4, 5, 6""",
+        {"statement": statement.pk},
+    )
+    run_sql(
+        """INSERT INTO posted_payment (statement_id, kind, customer_id, transaction_id, tender_type,
+                                       currency, count, amount)
+           SELECT t.prepayment_statement_id, 'prepayment', t.customer_id, t.id, p.tender_type,
+                  p.currency, count(*), sum(p.amount)
+             FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
+            WHERE t.prepayment_statement_id = %(statement)s
+            GROUP BY 1, 3, 4, 5, 6 ORDER BY 4, 5, 6""",
+        {"statement": statement.pk},
+    )
+    run_sql(
+        """INSERT INTO posted_payment (statement_id, kind, customer_id, sales_order_id, tender_type,
+                                       currency, count, amount)
+           SELECT t.statement_id, named.kind, t.customer_id, t.sales_order_id, '', t.currency,
+                  count(*), sum(t.gross_amount - t.payment_amount)
+             FROM retail_transaction t
+            CROSS JOIN LATERAL (
+                  SELECT CASE WHEN abs(t.gross_amount - t.payment_amount) <= a.rounding
+                              THEN 'rounding_difference' ELSE 'payment_difference' END AS kind
+                    FROM allowed_difference(t.id) a) named
+            WHERE t.statement_id = %(statement)s AND t.gross_amount <> t.payment_amount
+            GROUP BY 1, 2, 3, 4, 6 ORDER BY 4, 2, 6""",
+        {"statement": statement.pk},
     )
     crash_here("statements:before_payments_posted")
 
@@ -504,7 +540,7 @@ def seal(step: RunStep, statement: Statement) -> None:
              WHERE id = %(statement)s""",  # noqa: S608
         {"statement": statement.pk},
     )
-    step.add(posted=statement.transactions.count())
+    step.add(posted=statement.transactions.count() + statement.prepaid_orders.count())
     crash_here("statements:before_posted")
 
 

@@ -26,7 +26,7 @@ def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[
             "channel": sale.channel.code,
             "state": state_of(sale),
         }
-        for sale in sales.select_related("channel", "statement")[:MOST_SHOWN]
+        for sale in sales.select_related("channel", "prepayment_statement")[:MOST_SHOWN]
     ]
 
 
@@ -34,7 +34,8 @@ def state_of(sale: RetailTransaction) -> str:
     """How far a document has come, in one word."""
     if sale.entry_status == "voided":
         return "voided"
-    if sale.sales_order_id:
+    prepaid_in = sale.prepayment_statement if sale.gross_amount == 0 else None
+    if sale.sales_order_id or (prepaid_in and prepaid_in.is_posted):
         return "posted"
     if sale.order_status != OrderStatus.NONE:
         return str(sale.order_status)

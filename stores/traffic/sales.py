@@ -34,6 +34,8 @@ ARTICLES = (
 TENDERS = ("cash", "card", "voucher")
 # How many of the sales name a customer, are returns, are paid in two tenders, in foreign money.
 NAMED, RETURNED, SPLIT, FOREIGN = 0.6, 0.08, 0.15, 0.05
+# How many orders are not paid in full when they are written, and what is paid of some of them.
+PREPAID_IN_PART, DEPOSIT = 0.5, Decimal("0.3")
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,25 @@ def make_order(
     """One customer order; most are to be delivered to an address that the customer has."""
     made = make_document(rng, store, "customer_order", buyer, number, store.moment(share))
     header = made["retail_transaction"][0]
+    if rng.random() < PREPAID_IN_PART:
+        pay_in_advance(rng, made)
     header["confirmation_number"] = f"{store.label}-{header['event_id'][:13]}".upper()[:50]
     if "address" in held and rng.random() < 0.7:
         header["delivery_address_id"] = held["address"].content["address_id"]
         header["delivery_mode"] = "HOME"
     return made
+
+
+def pay_in_advance(rng: Random, document: Document) -> None:
+    """Have an order be paid nothing yet, or a deposit."""
+    header = document["retail_transaction"][0]
+    deposit = (header["gross_amount"] * rng.choice((0, DEPOSIT))).quantize(CENT)
+    header["payment_amount"] = deposit
+    document["retail_transaction_payment"] = [
+        {"transaction_id": header["transaction_id"]} | payment
+        for payment in make_payments(rng, deposit, header["currency"])
+        if deposit
+    ]
 
 
 def make_document(
@@ -165,16 +181,25 @@ def header_total_off(document: Document) -> None:
     """The header is a cent off its lines."""
     document["retail_transaction"][0]["net_amount"] += CENT
     document["retail_transaction"][0]["gross_amount"] += CENT
-    document["retail_transaction"][0]["payment_amount"] += CENT
-    document["retail_transaction_payment"][0]["amount"] += CENT
+    if document["retail_transaction_payment"]:
+        document["retail_transaction"][0]["payment_amount"] += CENT
+        document["retail_transaction_payment"][0]["amount"] += CENT
 
 
 def payment_off(document: Document) -> None:
     """Less was paid than a sale came to; more for an order, of which the rest may be paid later."""
     header = document["retail_transaction"][0]
     off = 1 if header["transaction_type"] == "customer_order" else -1
-    header["payment_amount"] += off
-    document["retail_transaction_payment"][0]["amount"] += off
+    header["payment_amount"] = header["gross_amount"] + off
+    document["retail_transaction_payment"] = [
+        {
+            "transaction_id": header["transaction_id"],
+            "line_number": 1,
+            "tender_type": "cash",
+            "amount": header["payment_amount"],
+            "currency": header["currency"],
+        }
+    ]
 
 
 def price_below_zero(document: Document) -> None:

@@ -14,6 +14,7 @@ from stores import mending
 from stores.models import (
     ExcludedSale,
     FailedSale,
+    PostedPayment,
     RetailTransaction,
     SalesOrder,
     Statement,
@@ -63,6 +64,7 @@ def with_all(sales: QuerySet[RetailTransaction]) -> QuerySet[RetailTransaction]:
         "customer",
         "sales_order",
         "statement__channel",
+        "prepayment_statement__channel",
         "editing_by",
         "made_by",
         "exclusion",
@@ -271,7 +273,9 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
         "order": order,
         "sales": sales,
         "sales_count": order.transactions.count(),
-        "payments": order.payments.order_by("tender_type"),
+        "payments": PostedPayment.objects.filter(
+            Q(sales_order=order) | Q(transaction__sales_order=order)
+        ).order_by("kind", "tender_type", "currency"),
     }
     return render(request, "orders/detail.html", context)
 
@@ -310,6 +314,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         "statement": statement,
         "totals": statement.totals.all(),
         "tenders": statement.tenders.all(),
+        "differences": PostedPayment.objects.differences_of(statement),
         "aggregates": shown[:500],
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from stores.models import ExcludedSale
+from stores.models import ExcludedSale, PaymentRounding
 from stores.pipeline.verify import verify
 from tests.make import make_customer, make_sale, run
 from tests.verify.damage import broken, damage, without
@@ -45,7 +45,47 @@ SALES_DAMAGE = {
         {"I24"},
     ),
     "nothing says why a sale is left out": ("DELETE FROM transaction_error", {"I24", "I25"}),
-    "a posted payment vanished": ("DELETE FROM posted_payment", {"I25", "I26"}),
+    "a posted payment vanished": (
+        "DELETE FROM posted_payment WHERE kind = 'payment'",
+        {"I22", "I25", "I26"},
+    ),
+    "a posted prepayment vanished": (
+        "DELETE FROM posted_payment WHERE kind = 'prepayment'",
+        {"I24", "I25", "I26"},
+    ),
+    "a difference vanished": (
+        "DELETE FROM posted_payment WHERE kind = 'rounding_difference'",
+        {"I22", "I26"},
+    ),
+    "a posted prepayment went to somebody else": (
+        """UPDATE posted_payment SET customer_id = (SELECT min(id) FROM customer)
+            WHERE kind = 'prepayment'""",
+        {"I23", "I26"},
+    ),
+    "a prepayment was changed": (
+        """UPDATE retail_transaction_payment SET amount = amount + 1
+            WHERE transaction_id = (SELECT id FROM retail_transaction
+                                     WHERE transaction_type = 'customer_order')""",
+        {"I22", "I25", "I26"},
+    ),
+    "an order fell out of its day": (
+        "UPDATE retail_transaction SET prepayment_statement_id = NULL",
+        {"I24", "I25", "I26"},
+    ),
+    "a tender holds other prepayments": (
+        "UPDATE statement_tender SET prepaid_amount = prepaid_amount + 1",
+        {"I25", "I26"},
+    ),
+    "a prepaid order was voided": (
+        """UPDATE retail_transaction SET entry_status = 'voided'
+            WHERE prepayment_statement_id IS NOT NULL""",
+        {"I24"},
+    ),
+    "a return was accepted as a sale": (
+        """UPDATE retail_transaction SET transaction_type = 'return'
+            WHERE statement_id IS NOT NULL""",
+        {"I22"},
+    ),
     "a seal was replaced": ("UPDATE statement SET content_hash = '\\x00'", {"I26"}),
 }
 
@@ -57,6 +97,10 @@ def posted(houston):
     make_sale(houston, "7.00", entry_status="voided")
     make_sale(houston, "8.00", net_amount="9.00")
     make_sale(houston, "10.00", "5.00", async_account=ann)
+    PaymentRounding.objects.create(
+        company=houston.channel.company, currency="USD", tender_type="cash", rounding_unit="0.05"
+    )
+    make_sale(houston, "1.00", async_account=ann, payment_amount="1.05")
     make_sale(
         houston, transaction_type="customer_order", confirmation_number="SO-1", async_account=ann
     )
@@ -76,7 +120,7 @@ def test_a_posted_day_keeps_every_promise(posted):
 
 
 @pytest.mark.parametrize("name", SALES_DAMAGE)
-def test_damage_to_sales_is_named(posted, name):
+def test_p6_p42_damage_to_sales_is_named(posted, name):
     statement, ids = SALES_DAMAGE[name]
 
     damage(statement)

@@ -38,7 +38,8 @@ def a_sale_is_kept_once(seen: Seen) -> Check:
 def what_is_accepted_adds_up(seen: Seen) -> Check:
     return judged(
         "I22",
-        "Every accepted sale adds up: its lines, its payments and its total, in exact amounts.",
+        "Every accepted sale adds up: its lines, its payments and its total, in exact amounts; a "
+        "posted order is its payments and the differences that are named.",
         count("retail_transaction", "validation_status = 'successful'"),
         unguarded(
             Guard("constraint", "retail_transaction", "amounts_are_numbers"),
@@ -59,14 +60,32 @@ def what_is_accepted_adds_up(seen: Seen) -> Check:
                 WHERE t.validation_status = 'successful'
                   AND (t.gross_amount <> l.total OR t.payment_amount <> p.amount)"""
         ),
+        found(
+            """SELECT t.transaction_id, t.transaction_type, t.gross_amount::text AS total,
+                      t.payment_amount::text AS payments
+                 FROM retail_transaction t
+                WHERE t.validation_status = 'successful'
+                  AND (t.transaction_type = 'return'
+                       AND greatest(t.gross_amount, t.payment_amount) > 0
+                       OR t.transaction_type = 'customer_order' AND (
+                          t.gross_amount < 0 OR t.gross_amount > 0 AND t.payment_amount < 0))"""
+        ),
+        found(
+            """SELECT o.number, o.gross_amount::text AS total, p.posted::text AS posted
+                 FROM sales_order o
+                 JOIN statement s ON s.id = o.statement_id AND s.state = 'posted'
+                 LEFT JOIN (SELECT sales_order_id, sum(amount) AS posted FROM posted_payment
+                             GROUP BY 1) p ON p.sales_order_id = o.id
+                WHERE o.gross_amount <> coalesce(p.posted, 0)"""
+        ),
     )
 
 
 def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
     return judged(
         "I23",
-        "No sale or order is posted under a temporary identity: each names an account.",
-        count("sales_order"),
+        "No sale, order or payment is posted under a temporary identity: each names an account.",
+        count("sales_order") + count("posted_payment"),
         unguarded(
             Guard("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
             Guard("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
@@ -74,7 +93,7 @@ def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
         ),
         found(
             """SELECT t.transaction_id, 'posted without account' AS what FROM retail_transaction t
-                 LEFT JOIN statement s ON s.id = t.statement_id
+                 LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
                 WHERE t.customer_id IS NULL
                   AND (t.sales_order_id IS NOT NULL OR s.state = 'posted')"""
         ),
@@ -83,16 +102,28 @@ def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
                  FROM retail_transaction t JOIN sales_order o ON o.id = t.sales_order_id
                 WHERE o.customer_id <> t.customer_id"""
         ),
+        found(
+            """SELECT p.id AS payment, p.kind, 'posted for another account' AS what
+                 FROM posted_payment p
+                 LEFT JOIN sales_order o ON o.id = p.sales_order_id
+                 LEFT JOIN retail_transaction t ON t.id = p.transaction_id
+                WHERE p.customer_id IS DISTINCT FROM coalesce(o.customer_id, t.customer_id)"""
+        ),
     )
 
 
 def a_sale_is_posted_once(seen: Seen) -> Check:
     return judged(
         "I24",
-        "Every sale is in exactly one posted statement and one order, or listed as excluded with "
-        "the reason.",
+        "Every sale is in exactly one posted statement and one order, and what was paid for an "
+        "order in exactly one posted statement, or listed as excluded with the reason.",
         count("retail_transaction"),
-        unguarded(Guard("trigger", "retail_transaction", "settled_for_ever")),
+        unguarded(
+            Guard("trigger", "retail_transaction", "settled_for_ever"),
+            Guard("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
+            Guard("unique index", "posted_payment", "a_prepayment_is_posted_once"),
+            Guard("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
+        ),
         found(
             """SELECT t.transaction_id, 'posted statement, no order' AS what
                  FROM retail_transaction t JOIN statement s ON s.id = t.statement_id
@@ -107,15 +138,30 @@ def a_sale_is_posted_once(seen: Seen) -> Check:
             """SELECT t.transaction_id, CASE WHEN s.state = 'posted' THEN 'posted, and excluded'
                       ELSE 'not posted, and nothing says why' END AS what
                  FROM retail_transaction t
-                 LEFT JOIN statement s ON s.id = t.statement_id
+                 LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
                  LEFT JOIN excluded_sale e ON e.transaction_id = t.id
-                WHERE t.transaction_type IN ('sale', 'return')
+                WHERE (t.transaction_type IN ('sale', 'return')
+                       OR EXISTS (SELECT FROM retail_transaction_payment p
+                                   WHERE p.transaction_id = t.id AND p.amount <> 0))
                   AND (s.state = 'posted') IS TRUE = (coalesce(e.reason, '') <> '')"""
+        ),
+        found(
+            """SELECT t.transaction_id, 'prepayments in a posted statement, not posted' AS what
+                 FROM retail_transaction t JOIN statement s ON s.id = t.prepayment_statement_id
+                WHERE s.state = 'posted'
+                  AND NOT EXISTS (SELECT FROM posted_payment p
+                                   WHERE p.transaction_id = t.id AND p.statement_id = s.id)"""
+        ),
+        found(
+            """SELECT t.transaction_id, 'prepayment posted by another statement' AS what
+                 FROM posted_payment p JOIN retail_transaction t ON t.id = p.transaction_id
+                WHERE p.statement_id IS DISTINCT FROM t.prepayment_statement_id"""
         ),
         found(
             """SELECT t.transaction_id, 'voided, and posted' AS what FROM retail_transaction t
                 WHERE t.entry_status = 'voided'
-                  AND (t.sales_order_id IS NOT NULL OR t.statement_id IS NOT NULL)"""
+                  AND (t.sales_order_id IS NOT NULL OR t.statement_id IS NOT NULL
+                       OR t.prepayment_statement_id IS NOT NULL)"""
         ),
     )
 
@@ -123,27 +169,30 @@ def a_sale_is_posted_once(seen: Seen) -> Check:
 def totals_are_those_of_the_sales(seen: Seen) -> Check:
     return judged(
         "I25",
-        "What a statement posted is what its sales were paid, per tender and currency, to the "
-        "smallest unit; with what was excluded it is all that a business date was paid.",
+        "What a statement posted is what its sales and orders were paid, per tender and currency, "
+        "to the smallest unit; with what was excluded it is all that a business date was paid.",
         count("statement", "state = 'posted'"),
         found(
             """SELECT s.id AS statement, x.tender_type, x.currency, sum(x.sold)::text AS sold,
                       sum(x.summed)::text AS summed, sum(x.posted)::text AS posted
                  FROM statement s
-                 JOIN (SELECT t.statement_id, p.tender_type, p.currency, p.amount AS sold,
-                              0 AS summed, 0 AS posted
+                 JOIN (SELECT coalesce(t.statement_id, t.prepayment_statement_id) AS statement_id,
+                              p.tender_type, p.currency, p.amount AS sold, 0 AS summed,
+                              0 AS posted, 0 AS prepaid, 0 AS as_prepaid
                          FROM retail_transaction t
                          JOIN retail_transaction_payment p ON p.transaction_id = t.id
-                        WHERE t.statement_id IS NOT NULL
+                        WHERE t.statement_id IS NOT NULL OR t.prepayment_statement_id IS NOT NULL
                        UNION ALL
-                       SELECT statement_id, tender_type, currency, 0, amount, 0
+                       SELECT statement_id, tender_type, currency, 0, amount, 0, prepaid_amount, 0
                          FROM statement_tender
                        UNION ALL
-                       SELECT o.statement_id, p.tender_type, p.currency, 0, 0, p.amount
-                         FROM posted_payment p JOIN sales_order o ON o.id = p.sales_order_id) x
+                       SELECT statement_id, tender_type, currency, 0, 0, amount, 0,
+                              CASE kind WHEN 'prepayment' THEN amount ELSE 0 END
+                         FROM posted_payment WHERE kind IN ('payment', 'prepayment')) x
                    ON x.statement_id = s.id
                 WHERE s.state = 'posted' GROUP BY 1, 2, 3
-               HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.posted)"""
+               HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.posted)
+                   OR sum(x.prepaid) <> sum(x.as_prepaid)"""
         ),
         found(
             """SELECT s.id AS statement, x.currency, sum(x.sold)::text AS sold,
@@ -168,7 +217,6 @@ def totals_are_those_of_the_sales(seen: Seen) -> Check:
                               p.amount AS sold, 0 AS posted, 0 AS excluded
                          FROM retail_transaction t
                          JOIN retail_transaction_payment p ON p.transaction_id = t.id
-                        WHERE t.transaction_type IN ('sale', 'return')
                        UNION ALL
                        SELECT s.channel_id, s.business_date, d.tender_type, d.currency, 0,
                               d.amount, 0

@@ -109,7 +109,8 @@ PLACES = """
            CASE t.entry_status WHEN 'voided' THEN 'voided' ELSE 'excluded' END
       FROM retail_transaction t JOIN channel h ON h.id = t.channel_id
      WHERE t.transaction_type = 'customer_order' AND t.sales_order_id IS NULL
-       AND (t.entry_status = 'voided' OR t.order_reason NOT IN ('', 'not_ordered', 'nothing_ordered'))
+       AND (t.entry_status = 'voided'
+            OR t.order_reason NOT IN ('', 'not_ordered', 'nothing_ordered'))
     UNION ALL
     SELECT h.code, CAST(convert_from(q.raw, 'UTF8') AS jsonb) ->> 'transaction_id', 'excluded'
       FROM quarantine q JOIN channel_database d ON d.id = q.database_id

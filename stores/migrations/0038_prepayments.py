@@ -93,7 +93,7 @@ SELECT t.id AS transaction_id, t.channel_id, t.business_date, t.currency,
 class Migration(migrations.Migration):
     """Forward only: the books would lose what drawers took."""
 
-    dependencies = [("stores", "0041_waits_say_why")]
+    dependencies = [("stores", "0042_staged_says_why")]
 
     operations = [
         migrations.AddField(

@@ -29,5 +29,5 @@ CREATE TRIGGER what_waits_in_staging_says_why AFTER UPDATE OF status ON run_step
 class Migration(migrations.Migration):
     """Forward only: a downgrade would leave the rules without guard."""
 
-    dependencies = [("stores", "0041_waits_say_why")]
+    dependencies = [("stores", "0058_correction")]
     operations = [migrations.RunSQL(TRIGGER)]

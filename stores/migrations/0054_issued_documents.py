@@ -12,5 +12,5 @@ SELECT company_id, 'invoice', next_invoice - 1, invoice_format FROM order_sequen
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0041_waits_say_why")]
+    dependencies = [("stores", "0051_different_rows")]
     operations = [migrations.RunSQL(VIEW, "DROP VIEW issued_document")]

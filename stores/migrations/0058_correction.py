@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0041_waits_say_why")]
+    dependencies = [("stores", "0055_balance_of_sales")]
 
     operations = [
         migrations.AddField(

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.models import F, Q
 
 from stores.models import Company, Customer, RetailTransaction, SalesOrder
+from stores.models.statement import StatementState
 from stores.models.transaction import NOT_ORDERED, OrderStatus, ValidationStatus
 
 # A trace is read by a person; the list of transactions has the rest.
@@ -35,7 +36,7 @@ def state_of(sale: RetailTransaction) -> str:
     if sale.entry_status == "voided":
         return "voided"
     prepaid_in = sale.prepayment_statement if sale.gross_amount == 0 else None
-    if sale.sales_order_id or (prepaid_in and prepaid_in.is_posted):
+    if sale.sales_order_id or (prepaid_in and prepaid_in.state == StatementState.POSTED):
         return "posted"
     if sale.order_status != OrderStatus.NONE:
         return str(sale.order_status)

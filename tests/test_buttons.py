@@ -147,7 +147,7 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
     status, said = call(
         "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
     )
-    assert (status, "somebody else is correcting it" in said) == (1, True)
+    assert (status, "Somebody else is correcting it." in said) == (1, True)
     assert call("transactions", "let-go", "T-1", "--user", "desk")[0] == 1
     assert call("transactions", "let-go", "T-1", "--user", "ann")[1]["editing_until"] is None
     status, found = call(

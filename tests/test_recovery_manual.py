@@ -264,6 +264,7 @@ def test_a_channel_claims_a_number(follow, popup):
 def test_the_server_was_started(follow, popup):
     trade(popup, 1)
     make_customer(popup)
+    run("P-0001")
     ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
 
     follow("The server was started")

@@ -617,6 +617,12 @@ CONFLICTS = [
         f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'rule', '', NULL)",
     ),
     Breach(
+        "a removal that a rule settles (p19)",
+        "no_rule_undoes_a_removal",
+        f"{INSERT_CONFLICT}(%(ann)s, 'async_customer', '', 'is_active', 'true', 'false', "
+        "%(ann_guid)s, %(ann_guid)s, now(), now(), false, now(), 'rule', '', NULL)",
+    ),
+    Breach(
         "a conflict closed by nobody",
         "a_person_says_why",
         f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'keep', 'Asked her.', NULL)",

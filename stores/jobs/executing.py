@@ -51,6 +51,7 @@ OCCUPIED_S = 0.5
 LOOK_FOR_THE_DEAD_S = 1
 # A worker that is rung for at the same time as the leader waits so long for it to begin.
 BEGIN_S = 2
+UNFORESEEN = "Unforeseen error; the run has the technical detail."
 
 
 def execute(run_id: str) -> None:
@@ -227,7 +228,7 @@ def attempt(step: Step, rows: list[RunStep]) -> None:
         detail = f"{step.word} {rows[0].place}\n{technical_detail(error)}\n"
         logger.error("run=%s step=%s", rows[0].run_id, detail)
         rows[0].run.keep_detail(detail)
-        finish(rows, RunStatus.FAILED, "Unforeseen error; the run has the technical detail.")
+        settle(step, rows, time.monotonic() - begun, trouble=UNFORESEEN)
     else:
         settle(step, rows, time.monotonic() - begun)
 

@@ -11,13 +11,20 @@ from stores.pipeline import Step
 
 WENT_WELL = """
     UPDATE channel_database
-       SET last_error = '', failures = 0, next_try_at = NULL, last_visited_at = clock_timestamp(),
-           last_duration_s = coalesce(%s, last_duration_s)
+       SET last_visited_at = clock_timestamp(), last_duration_s = coalesce(%s, last_duration_s)
      WHERE id = ANY(%s)"""
+# What an upload could not do no download makes up for, and the other way round.
+FORGIVEN = """
+    UPDATE channel_database
+       SET last_error = '', failures = 0, failed_step = '', next_try_at = NULL
+     WHERE id = ANY(%(well)s)
+       AND (failed_step = %(step)s
+            OR id = ANY(%(there)s) AND failed_step NOT IN ('upload', 'download'))"""
 # Doubles with each failure up to a limit; chance keeps channels that failed together apart.
 WENT_BADLY = """
     UPDATE channel_database
        SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),
+           failed_step = CASE failed_step WHEN 'upload' THEN failed_step ELSE %s END,
            last_duration_s = coalesce(%s, last_duration_s),
            next_try_at = clock_timestamp() + interval '1 second'
                * least(%s, %s * 2 ^ least(failures, 20)) * (0.8 + 0.4 * random())
@@ -31,14 +38,14 @@ def note_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
     """
     # Of a group's visits nobody knows how long each took.
     took = seconds if step.per == "database" else None
+    well = [row for row in rows if row.status in (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)]
+    there = [row.database_id for row in well if step.per == "database" or row.counts]
     with connection.cursor() as cursor:
-        if well := [
-            row.database_id
-            for row in rows
-            if row.status in (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
-            and (step.per == "database" or row.counts)
-        ]:
-            cursor.execute(WENT_WELL, [took, well])
+        if there:
+            cursor.execute(WENT_WELL, [took, there])
+        if well:
+            ids = [row.database_id for row in well]
+            cursor.execute(FORGIVEN, {"well": ids, "there": there, "step": step.word})
     for row in rows:
         if row.status == RunStatus.FAILED:
             note_failure(row, row.message, took)
@@ -48,4 +55,4 @@ def note_failure(row: RunStep, message: str, seconds: float | None = None) -> No
     """Remember that a visit failed, and let schedules wait before the next, longer each time."""
     limits = [settings.BACK_OFF_MOST_S, settings.BACK_OFF_S]
     with connection.cursor() as cursor:
-        cursor.execute(WENT_BADLY, [message[:300], seconds, *limits, row.database_id])
+        cursor.execute(WENT_BADLY, [message[:300], row.step, seconds, *limits, row.database_id])

@@ -9,7 +9,7 @@ from zoneinfo import available_timezones
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db import models
+from django.db import DataError, connection, models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
@@ -44,9 +44,24 @@ def time_zones() -> set[str]:
 
 
 def check_time_zone(value: str) -> None:
-    """Refuse what is no zone of the IANA list."""
+    """Refuse what is no zone of the IANA list, or none that HQ's database knows."""
     if value not in time_zones():
         raise ValidationError("Not a time zone of the IANA list, for example Europe/Amsterdam.")
+    if not database_knows_zone(value):
+        raise ValidationError(
+            "Headquarters' database does not know this time zone. Choose another one with the same "
+            "clock, for example Europe/Amsterdam."
+        )
+
+
+def database_knows_zone(name: str) -> bool:
+    """Whether HQ's database can tell the time in a zone: its list may be older than Python's."""
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT now() AT TIME ZONE %s", [name])
+    except DataError:
+        return False
+    return True
 
 
 class StatementMode(models.TextChoices):
@@ -190,6 +205,8 @@ class ChannelDatabase(models.Model):
     last_duration_s = models.FloatField(null=True, editable=False)
     # In a row; after trouble, schedules leave the database alone until the next try.
     failures = models.PositiveIntegerField(db_default=0, editable=False)
+    # Whose failure that was: a download that goes well does not make up for an upload that failed.
+    failed_step = models.CharField(max_length=12, blank=True, db_default="", editable=False)
     next_try_at = models.DateTimeField(null=True, editable=False)
 
     objects = ChannelDatabaseQuerySet.as_manager()

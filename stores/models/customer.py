@@ -233,7 +233,7 @@ class CustomerAttribute(Child):
         related_name="attributes",
     )
     attribute = models.CharField(max_length=60)
-    value = models.TextField(null=True)
+    value = models.TextField(null=True, max_length=1000)
 
     class Meta:
         db_table = "customer_attribute"

@@ -26,6 +26,7 @@ class IncidentKind(models.TextChoices):
     POSTED_BEFORE = "posted_before", "Orders or invoices were issued that headquarters forgot"
     RUN_GIVEN_UP = "run_given_up", "A run was lost too often"
     MANY_QUARANTINED = "many_quarantined", "Channel sends many rows that cannot be used"
+    ROW_REFUSED = "row_refused", "A database refuses a row"
     MESSAGE_REFUSED = "message_refused", "The queue held a message that is no run"
 
 
@@ -64,6 +65,8 @@ NEXT_STEPS = {
     IncidentKind.POSTED_BEFORE: "The sales of these orders and invoices come again, under new "
     "numbers. Cancel the old ones wherever they were exported to, or close their period, and close "
     "this with what was done. Nothing is posted before.",
+    IncidentKind.ROW_REFUSED: "Look at what the database said, and mend the rule there or the "
+    "row. Every run tries again, and this closes by itself.",
     IncidentKind.RUN_GIVEN_UP: "Look at the run's technical detail, and start the job again.",
     IncidentKind.MESSAGE_REFUSED: "Find out who else writes to the queue.",
 }

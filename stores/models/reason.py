@@ -35,6 +35,8 @@ CORRECT_SALE = (
 REASONS = {
     "key_missing": Reason("{field}: a row needs this key.", *CORRECT),
     "guid_format": Reason("{field}: not a GUID in its canonical form.", *CORRECT),
+    "guid_reserved": Reason("{field}: a GUID that nobody made, of zeros or ones only.", *CORRECT),
+    "unprintable": Reason("{field}: holds control characters or line breaks.", *CORRECT),
     "guid_missing": Reason("{field}: a new customer needs a temporary GUID.", *CORRECT),
     "guid_conflict": Reason(
         "{field}: another channel created this GUID and has not shared it.",
@@ -116,6 +118,12 @@ REASONS = {
         "Find out whether both were sold. Release it if they were, dismiss it if not.",
         "resolve_quarantine",
         "Find out whether both were sold, and tell somebody who may release it.",
+    ),
+    "time_zone_unknown": Reason(
+        "{field}: left out, and headquarters' database does not know the channel's time zone.",
+        "Choose another time zone in the set-up of the channel, then release the row.",
+        "change_channel",
+        "Tell an administrator: the channel needs another time zone.",
     ),
     "amount_format": Reason("{field}: not an exact amount.", *CORRECT),
     "overflow": Reason("{field}: more digits than HQ can hold.", *CORRECT),

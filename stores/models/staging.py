@@ -248,7 +248,7 @@ class AsyncAffiliation(Event):
 
 class AsyncAttribute(Event):
     attribute = models.CharField(max_length=60)
-    value = models.TextField(null=True)
+    value = models.TextField(null=True, max_length=1000)
 
     class Meta(Event.Meta):
         db_table = "async_attribute"

@@ -5,8 +5,8 @@ Of one company one conversion runs at a time, so nobody else waits for its numbe
 registers a channel does, for one chunk.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
@@ -28,15 +28,20 @@ from stores.pipeline.bulk import (
 from stores.pipeline.fold import newest, write_children
 from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again
+from stores.pipeline.refusals import fail_events
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What one chunk did; `last` is the greatest GUID it looked at, None when there was none."""
+    """What one chunk did; `last` is the greatest GUID it looked at, None when there was none.
+
+    `left` are those who could not even be failed, with what the database said.
+    """
 
     converted: int = 0
     failed: int = 0
     last: UUID | None = None
+    left: Mapping[UUID, str] = field(default_factory=dict)
 
 
 def open_accounts(
@@ -46,11 +51,13 @@ def open_accounts(
     beyond: UUID | None = None,
     only: Sequence[UUID] | None = None,
     limit: int = CUSTOMERS,
+    contested: Mapping[str, Sequence[UUID]] | None = None,
 ) -> Opened:
     """Give each claimed GUID its account, and its customer all that was staged for it.
 
     Claims up to `limit` GUIDs of the company with a pending customer event and no account, in the
-    order of the GUIDs: those beyond one, or only those named. Children go with their customer.
+    order of the GUIDs: those beyond one, or only those named. Children go with their customer, but
+    for those whose ids are `contested`, by kind: they follow as events of a known customer.
 
     Effects: customers and children, GUID map, deliveries to every enabled database of the company,
     number sequence, staging; in the caller's transaction. Customers for whom no number is left, or
@@ -65,7 +72,15 @@ def open_accounts(
     def open_some(children: Sequence[Kind], guids: Sequence[UUID] | None) -> Opened:
         some = only if guids is None else guids
         with step.counted():
-            return open_claimed(step, company, children, beyond=beyond, only=some, limit=limit)
+            return open_claimed(
+                step,
+                company,
+                children,
+                contested or {},
+                beyond=beyond,
+                only=some,
+                limit=limit,
+            )
 
     def unopened() -> list[UUID]:
         return fetch_unopened(company, beyond=beyond, only=only, limit=limit)
@@ -77,11 +92,13 @@ def open_accounts(
         more, refused = by_halves(
             lambda guids: open_some((), suspects if guids is None else guids), lambda: suspects
         )
-        done += [*more, fail_refused(company, list(refused))]
+        left = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
+        done += [*more, Opened(failed=len(refused), last=max(refused, default=None), left=left)]
     return Opened(
         converted=sum(opened.converted for opened in done),
         failed=sum(opened.failed for opened in done),
         last=max((opened.last for opened in done if opened.last), default=None),
+        left={guid: told for opened in done for guid, told in opened.left.items()},
     )
 
 
@@ -89,6 +106,7 @@ def open_claimed(
     step: RunStep,
     company: Company,
     children: Sequence[Kind],
+    contested: Mapping[str, Sequence[UUID]],
     *,
     beyond: UUID | None,
     only: Sequence[UUID] | None,
@@ -104,7 +122,7 @@ def open_claimed(
             if write_customers(step, company, claimed - failed):
                 fold_again(CUSTOMER)
             for kind in children:
-                if write_children(step, company, kind):
+                if write_children(step, company, kind, apart=contested.get(kind.name, ())):
                     fold_again(kind)
         run_sql("DROP TABLE claimed")
     return Opened(converted=claimed - failed, failed=failed, last=last)
@@ -117,16 +135,6 @@ def require_issuing() -> None:
             f"No account number is issued until incident {incident.pk} is settled: "
             f"{incident.message}"
         )
-
-
-def fail_refused(company: Company, guids: Sequence[UUID]) -> Opened:
-    """Fail the customers whose accounts the database refuses; what belongs to them waits."""
-    run_sql(
-        """UPDATE async_customer SET status = 'failed', reason = 'refused', field = NULL
-            WHERE company_id = %s AND async_account = ANY(%s::uuid[]) AND status = 'pending'""",
-        [company.pk, [str(guid) for guid in guids]],
-    )
-    return Opened(failed=len(guids), last=max(guids, default=None))
 
 
 def claim(

@@ -5,6 +5,7 @@ as identifiers; a name never comes from outside this code.
 """
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ TROUBLE = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX
 STATEMENT_WRONG = ("0A", "42")
 # Where the server says that an error comes from, when a function raised it: any code can be raised.
 RAISED = "exec_stmt_raise"
+# What a SQLite channel says of a row, by its primary code.
+SQLITE_ABOUT_DATA = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
+DATABASE_ERRORS = (DatabaseError, psycopg2.Error, sqlite3.Error)
 
 Done = TypeVar("Done")
 Key = TypeVar("Key", bound=Hashable)
@@ -177,21 +181,37 @@ def in_chunks(work: Callable[[], bool]) -> None:
         pass
 
 
+def checked(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
+    """Work in a savepoint of HQ, with what would be checked at the commit."""
+    with transaction.atomic():
+        done = work(keys)
+        connection.check_constraints()
+        return done
+
+
+def committed(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
+    """Work that commits by itself, as a write to a channel does."""
+    return work(keys)
+
+
 def by_halves(
-    work: Callable[[Sequence[Key] | None], Done], keys: Callable[[], Sequence[Key]]
+    work: Callable[[Sequence[Key] | None], Done],
+    keys: Callable[[], Sequence[Key]],
+    *,
+    attempt: Callable[[Callable[..., Done], Sequence[Key] | None], Done] = checked,
 ) -> tuple[list[Done], dict[Key, str]]:
-    """Do work for many rows, and without those that the database refuses for what they say.
+    """Do work for many rows, and without those that a database refuses for what they say.
 
     `work(None)` does it for all at once. Only when that is refused, `keys()` names the rows, and
     work is given one half and the other, and halves of these, until each culprit is alone. Each try
-    is a savepoint of the caller's transaction, and deferred constraints are checked at its end.
+    is a savepoint of the caller's transaction, unless `attempt` says otherwise.
 
     Returns what work returned, in the order of the keys, and for each refused key what the database
     said. The caller sets these rows aside. Errors: the database's own when it blames no row.
     """
     try:
-        return [checked(work, None)], {}
-    except (DatabaseError, psycopg2.Error) as error:
+        return [attempt(work, None)], {}
+    except DATABASE_ERRORS as error:
         if not is_about_data(error):
             raise
         logger.warning("a statement over many rows was refused (%s)", diagnosis(error))
@@ -204,8 +224,8 @@ def by_halves(
         if not part:
             continue
         try:
-            done.append(checked(work, part))
-        except (DatabaseError, psycopg2.Error) as error:
+            done.append(attempt(work, part))
+        except DATABASE_ERRORS as error:
             if not is_about_data(error):
                 raise
             if len(part) == 1:
@@ -214,14 +234,6 @@ def by_halves(
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]
     return done, refused
-
-
-def checked(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
-    """Work in a savepoint, with what would be checked at the commit."""
-    with transaction.atomic():
-        done = work(keys)
-        connection.check_constraints()
-        return done
 
 
 def patiently(work: Callable[[], Done], what: str) -> Done:
@@ -248,6 +260,8 @@ def is_about_data(error: BaseException) -> bool:
 
     A trigger may refuse a row with any code, so there is no list of those that blame one.
     """
+    if (lite := sqlite_code(error)) is not None:
+        return lite & 0xFF in SQLITE_ABOUT_DATA
     cause = cause_of(error)
     code = cause.pgcode or ""
     if not code or cause.diag.source_function == RAISED:
@@ -259,9 +273,17 @@ def is_about_data(error: BaseException) -> bool:
 
 def diagnosis(error: BaseException) -> str:
     """What a database said of a row it refused, without its text, which may quote the row."""
+    if (code := sqlite_code(error)) is not None:
+        return f"SQLite's code {code}"
     cause = cause_of(error)
     facts = [f"SQLSTATE {cause.pgcode}", cause.diag.constraint_name, cause.diag.table_name]
     return ", ".join(fact for fact in facts if fact)[:120]
+
+
+def sqlite_code(error: BaseException) -> int | None:
+    """SQLite's extended code of an error; None if it is not one of SQLite."""
+    found = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+    return getattr(found, "sqlite_errorcode", 0) if isinstance(found, sqlite3.Error) else None
 
 
 def code_of(error: BaseException) -> str:

@@ -1,5 +1,6 @@
 """Synchronize customers and business partners from async mode: staging -> HQ customers."""
 
+from collections.abc import Sequence
 from functools import partial
 from uuid import UUID
 
@@ -11,7 +12,9 @@ from stores.pipeline import journal
 from stores.pipeline.accounts import open_accounts, retry_exhausted
 from stores.pipeline.balance import count_balance
 from stores.pipeline.bulk import (
+    by_halves,
     by_index,
+    fetch,
     fetch_one,
     in_chunks,
     names,
@@ -19,7 +22,8 @@ from stores.pipeline.bulk import (
 )
 from stores.pipeline.edits import apply_named
 from stores.pipeline.issuing import require_numbers
-from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.kinds import ADDRESS, CONTACT, KINDS, Kind
+from stores.pipeline.refusals import tell_refused
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
 WORTH_ANALYZING = 1_000
@@ -47,35 +51,66 @@ def convert_customers(step: RunStep) -> None:
     with step.chunk():
         tell_the_planner()
         retry_exhausted(company)
-    open_all(step, company)
+    left: dict[UUID, str] = open_all(step, company)
     for kind in KINDS:
-        in_chunks(partial(apply_edits, step, company, kind))
+        in_chunks(partial(apply_edits, step, company, kind, left))
     with step.chunk(), by_index():
+        unclosed: dict[int, str] = {}
         for kind in KINDS:
-            supersede_quarantined(company, kind)
-        step.add(waiting=sum(explain_waiting(company, kind) for kind in KINDS))
+            unclosed |= supersede_quarantined(company, kind)
+        step.add(waiting=sum(explain_waiting(company, kind, left) for kind in KINDS))
+        tell_refused(f"events of {company}", left)
+        tell_refused(f"quarantine of {company}", unclosed)
         crash_here("convert:before_last_commit")
     with step.chunk():
         count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
 
 
-def open_all(step: RunStep, company: Company) -> None:
-    """Give each staged customer of the company its account, in the order of the GUIDs."""
+def open_all(step: RunStep, company: Company) -> dict[UUID, str]:
+    """Give each staged customer of the company its account, in the order of the GUIDs.
+
+    Returns those who got none and could not even be failed, with what the database said.
+    """
     beyond: UUID | None = None
+    left: dict[UUID, str] = {}
+    contested = find_contested(company)
 
     def open_some() -> bool:
         nonlocal beyond
         with step.chunk():
-            opened = open_accounts(step, company, beyond=beyond)
+            opened = open_accounts(step, company, beyond=beyond, contested=contested)
             step.add(converted=opened.converted, failed=opened.failed)
             crash_here("convert:before_commit")
         crash_here("convert:after_commit")
         if opened.converted and not step.is_dry:
             journal.keep()
         beyond = opened.last or beyond
+        left.update(opened.left)
         return opened.last is not None
 
     in_chunks(open_some)
+    return left
+
+
+def find_contested(company: Company) -> dict[str, list[UUID]]:
+    """Ids of addresses and contacts that several customers name in events that wait, by kind.
+
+    Whose they are is decided over all these events, new customers and known ones together.
+    """
+    return {
+        kind.name: [
+            key
+            for (key,) in fetch(
+                sql.SQL(
+                    """SELECT {key} FROM {event} WHERE company_id = %s AND status = 'pending'
+                        GROUP BY 1 HAVING min(async_account::text) <> max(async_account::text)
+                            OR count(async_account) BETWEEN 1 AND count(*) - 1"""
+                ).format(key=sql.Identifier(kind.key[0]), event=sql.Identifier(kind.event)),
+                [company.pk],
+            )
+        ]
+        for kind in (ADDRESS, CONTACT)
+    }
 
 
 def tell_the_planner() -> None:
@@ -95,29 +130,31 @@ def tell_the_planner() -> None:
             run_sql(sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), names(FOUND_BY)))
 
 
-def apply_edits(step: RunStep, company: Company, kind: Kind) -> bool:
+def apply_edits(step: RunStep, company: Company, kind: Kind, left: dict[UUID, str]) -> bool:
     """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
 
     An edit that knows only the GUID lands on the account the GUID became.
     """
     with step.chunk(), by_index():
-        claimed = apply_named(step, company, kind)
+        claimed = apply_named(step, company, kind, left=left)
         crash_here("convert:before_edits_commit")
     crash_here("convert:after_edits_commit")
     return claimed > 0
 
 
-def supersede_quarantined(company: Company, kind: Kind) -> int:
-    """Close quarantined rows that a later, applied event of the same entity replaces."""
+def supersede_quarantined(company: Company, kind: Kind) -> dict[int, str]:
+    """Close quarantined rows that a later, applied event of the same entity replaces.
+
+    Returns those that the database does not let be closed, with what it said; they stay open.
+    """
     same = [
         sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
             sql.Literal(column), sql.Identifier(column)
         )
         for column in kind.key
     ]
-    return run_sql(
-        sql.SQL(
-            """UPDATE quarantine q
+    statement = sql.SQL(
+        """UPDATE quarantine q
                   SET status = 'superseded', settled_at = now(), became = s.event_id,
                       settled_because = 'A later event of the same database replaced it.'
                  FROM guid_map m JOIN {event} s ON s.customer_id = m.customer_id
@@ -125,19 +162,34 @@ def supersede_quarantined(company: Company, kind: Kind) -> int:
                   AND m.async_account = q.async_account AND m.company_id = %(company)s
                   AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
                   AND (s.generation, s.replication_counter) > (q.generation, q.row_key::bigint)
-                  AND {same}"""
-        ).format(
-            event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
-        ),
-        {"table": kind.event, "company": company.pk},
+                  AND {same} AND (%(some)s::bigint[] IS NULL OR q.id = ANY(%(some)s::bigint[]))"""
+    ).format(
+        event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
     )
+    values = {"table": kind.event, "company": company.pk}
+
+    def close(some: Sequence[int] | None) -> int:
+        return run_sql(statement, {**values, "some": None if some is None else list(some)})
+
+    def open_ones() -> list[int]:
+        found = fetch(
+            """SELECT id FROM quarantine
+                WHERE status = 'open' AND "table" = %(table)s ORDER BY 1""",
+            values,
+        )
+        return [row for (row,) in found]
+
+    _, refused = by_halves(close, open_ones)
+    return refused
 
 
-def explain_waiting(company: Company, kind: Kind) -> int:
-    """Write the reason on what could not be applied yet. Returns how many events wait."""
-    run_sql(
-        sql.SQL(
-            """UPDATE {event} s SET reason = why.reason
+def explain_waiting(company: Company, kind: Kind, left: dict[UUID, str]) -> int:
+    """Write the reason on what could not be applied yet. Returns how many events wait.
+
+    Those on which the database does not let it be written are added to `left`.
+    """
+    statement = sql.SQL(
+        """UPDATE {event} s SET reason = why.reason
                  FROM (SELECT w.event_id,
                               CASE WHEN w.account_number IS NOT NULL THEN 'account_unknown'
                                    WHEN EXISTS (SELECT FROM async_customer p
@@ -152,10 +204,24 @@ def explain_waiting(company: Company, kind: Kind) -> int:
                                    ELSE 'parent_missing' END AS reason
                          FROM {event} w
                         WHERE w.company_id = %(company)s AND w.status = 'pending') why
-                WHERE s.event_id = why.event_id AND s.reason IS DISTINCT FROM why.reason"""
-        ).format(event=sql.Identifier(kind.event)),
-        {"company": company.pk},
-    )
+                WHERE s.event_id = why.event_id AND s.reason IS DISTINCT FROM why.reason
+                  AND (%(some)s::uuid[] IS NULL OR s.event_id = ANY(%(some)s::uuid[]))"""
+    ).format(event=sql.Identifier(kind.event))
+
+    def explain(some: Sequence[UUID] | None) -> int:
+        chosen = None if some is None else list(map(str, some))
+        return run_sql(statement, {"company": company.pk, "some": chosen})
+
+    def pending() -> list[UUID]:
+        found = fetch(
+            sql.SQL("SELECT event_id FROM {} WHERE company_id = %s AND status = 'pending'").format(
+                sql.Identifier(kind.event)
+            ),
+            [company.pk],
+        )
+        return [event for (event,) in found]
+
+    left |= by_halves(explain, pending)[1]
     (waiting,) = fetch_one(
         sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND status = 'pending'").format(
             sql.Identifier(kind.event)

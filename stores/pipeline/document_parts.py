@@ -14,7 +14,7 @@ from stores.channeldb.visit import Source
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.days import EARLIEST, LATEST
 from stores.pipeline.kinds import EVENT_COLUMNS, TYPES, tidied
-from stores.pipeline.rules import COMMON, Rule, empty, in_words
+from stores.pipeline.rules import COMMON, Rule, empty, in_words, reserved, unprintable
 from stores.pipeline.set_aside import back
 
 TABLE = "retail_transaction"
@@ -137,6 +137,8 @@ HEADER = Part(
         Rule("too_long", KEY, f"char_length({tidied(KEY)}) > {LONGEST_ID}"),
         Rule("unknown_word", "operation", f"{tidied('operation')} IS DISTINCT FROM 'create'"),
         *(rule for rule in COMMON if rule.field == "occurred_at"),
+        *map(reserved, ("event_id", "async_account", "delivery_address_id")),
+        *map(unprintable, (KEY, "confirmation_number", "receipt_number", "store_number")),
         Rule(
             "unknown_word",
             "transaction_type",
@@ -170,6 +172,7 @@ LINE = Part(
     LINE_COLUMNS,
     (
         *text_limits(RetailTransactionLine, LINE_COLUMNS),
+        unprintable("item_id"),
         *amounts("quantity", "price", "discount_amount", "tax_amount", "net_amount"),
     ),
 )
@@ -181,6 +184,7 @@ PAYMENT = Part(
     (
         Rule("value_missing", "tender_type", empty("tender_type")),
         *text_limits(RetailTransactionPayment, PAYMENT_COLUMNS),
+        unprintable("tender_type"),
         Rule("unknown_word", "currency", f"coalesce({tidied('currency')}, '') !~ '^[A-Z]{{3}}$'"),
         *amounts("amount", required=True),
     ),

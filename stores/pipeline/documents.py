@@ -13,8 +13,10 @@ from psycopg2 import sql
 
 from stores.channeldb import copydata
 from stores.channeldb.visit import Events, Unreadable
+from stores.models import Channel
+from stores.models.channel import database_knows_zone
 from stores.models.staging import Origin
-from stores.pipeline.bulk import copy_in, fetch, names, run_sql
+from stores.pipeline.bulk import copy_in, fetch, fetch_one, names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
 from stores.pipeline.guids import find_foreign_guids
 from stores.pipeline.intake import (
@@ -193,10 +195,24 @@ def find_broken(arrival: Arrival) -> None:
         )
     find_foreign_accounts(arrival.database.channel)
     find_foreign_guids(arrival, HEADER)
+    find_dateless(arrival.database.channel)
     run_sql(
         """DELETE FROM broken b USING incoming i JOIN retail_transaction s USING (event_id)
             WHERE i.replication_counter = b.replication_counter"""
     )
+
+
+def find_dateless(channel: Channel) -> None:
+    """Name documents without a business date, if HQ's database cannot tell the channel's time."""
+    (some,) = fetch_one("SELECT EXISTS (SELECT FROM incoming WHERE business_date IS NULL)")
+    if some and not database_knows_zone(channel.time_zone):
+        name_broken(
+            sql.SQL(
+                """SELECT replication_counter, 'time_zone_unknown', 'business_date',
+                          'a day such as 2026-03-01'
+                     FROM incoming WHERE business_date IS NULL"""
+            )
+        )
 
 
 def describe_documents() -> None:

@@ -8,24 +8,28 @@ is read once, and while they write one part HQ reads the next.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import groupby
 from queue import Queue
 
 from django.db.models import F
 from django.db.models.functions import Now
 
+from stores.channeldb import copydata
 from stores.channeldb.connection import ChannelError
+from stores.channeldb.visit import Package
 from stores.crash import crash_here
 from stores.helpers import Helper, see_off
 from stores.models import DownloadSession, RunStep
 from stores.models.exchange import DownloadStatus
 from stores.models.run import RunCancelled, RunStatus
 from stores.models.step import StepGivenBack
-from stores.pipeline.bulk import batched, fetch, fetch_one, run_sql
+from stores.pipeline.bulk import batched, by_halves, committed, fetch, fetch_one, run_sql
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.outgoing import Part, read_parts
+from stores.pipeline.refusals import tell_refused
 
 JOB = "1010"
 # So many databases are open at the same time.
@@ -145,6 +149,8 @@ class Receiver(Helper):
         self.takes_copy: Future[bool | None] = Future()
         self.is_over = self.is_left_off = self.has_all = False
         self.part = 0
+        # Customers that the channel does not take, by id, and what it said.
+        self.refused: dict[int, str] = {}
 
     def work(self) -> None:
         self.step.stop_if_asked()
@@ -176,6 +182,8 @@ class Receiver(Helper):
                 self.takes_copy.set_result(channel.takes_copy)
                 for part in iter(self.next_part, None):
                     self.write(channel, session, part)
+            with self.step.chunk(may_stop=False):
+                tell_refused("customers", self.refused, database=self.step.its_database)
         except Exception as error:
             end_badly(session, error)
             if not isinstance(error, ChannelError):
@@ -188,7 +196,21 @@ class Receiver(Helper):
             )
 
     def write(self, channel: Entered, session: DownloadSession, part: Part) -> None:
-        """Write one part into the channel; note it as delivered once the channel has committed."""
+        """Write one part into the channel, but for customers that it refuses: they stay owed."""
+        _, refused = by_halves(
+            lambda some: self.write_some(
+                channel, session, part if some is None else only(part, some)
+            ),
+            lambda: part.customers,
+            attempt=committed,
+        )
+        if refused:
+            self.refused |= refused
+            with self.step.chunk(may_stop=False):
+                self.step.add(failed=len(refused))
+
+    def write_some(self, channel: Entered, session: DownloadSession, part: Part) -> None:
+        """Write a part, all or none; note it as delivered once the channel has committed."""
         packages = part.packages[channel.takes_copy]
         self.part += 1
         self.step.stop_if_asked()
@@ -206,6 +228,39 @@ class Receiver(Helper):
             )
             crash_here("download:before_delivered")
         crash_here("download:after_delivered")
+
+
+def only(part: Part, customers: Sequence[int]) -> Part:
+    """Some customers of a part, with all that is theirs."""
+    accounts = {
+        account
+        for (account,) in fetch(
+            "SELECT account_number FROM customer WHERE id = ANY(%s)", [list(customers)]
+        )
+    }
+    chosen = set(customers)
+    versions = dict(zip(part.customers, part.versions, strict=True))
+    return Part(
+        [customer for customer in part.customers if customer in chosen],
+        [versions[customer] for customer in part.customers if customer in chosen],
+        {
+            as_copy: [only_rows(package, accounts, as_copy=as_copy) for package in packages]
+            for as_copy, packages in part.packages.items()
+        },
+    )
+
+
+def only_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> Package:
+    """The rows of a package that belong to some accounts of its company."""
+    place = package.target.columns.index("account_number")
+    if not as_copy:
+        return replace(package, rows=[row for row in package.rows if row[place] in accounts])
+    rows = [
+        row
+        for row in copydata.split(package.data, binary=True)
+        if copydata.values(row, package.target.types, binary=True)[place] in accounts
+    ]
+    return replace(package, data=copydata.join(rows, binary=True))
 
 
 def end_badly(session: DownloadSession, error: Exception) -> None:

@@ -15,6 +15,7 @@ from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newe
 from stores.pipeline.guids import is_foreign
 from stores.pipeline.kinds import CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again
+from stores.pipeline.refusals import fail_events
 from stores.pipeline.removals import keep_removed
 
 
@@ -24,42 +25,34 @@ def apply_named(
     kind: Kind,
     *,
     only: Sequence[UUID] | None = None,
-    limit: int = CUSTOMERS,
+    left: dict[UUID, str] | None = None,
 ) -> int:
     """Apply pending events that name a known customer, or of these only some. Returns events.
 
     Effects: customers or children, what channels are owed, staging; in the caller's transaction.
-    An event of which the database refuses what comes of it becomes failed.
+    An event of which the database refuses what comes of it becomes failed; if it refuses even that,
+    the event is added to `left`, with what the database said. What stands there is passed over.
     """
     lock_until_commit(f"accounts:{company.pk}")
+    left = {} if left is None else left
+    passed = list(left)
 
     def apply_some(events: Sequence[UUID] | None) -> int:
         with step.counted():
             some = only if events is None else events
-            return apply_together(step, company, kind, only=some, limit=limit)
+            return apply_together(step, company, kind, only=some, passed=passed)
 
     def events() -> list[UUID]:
-        claim_named(company, kind, only, limit=limit)
+        claim_named(company, kind, only, passed)
         found = [event for (event,) in fetch("SELECT event_id FROM claimed")]
         run_sql("DROP TABLE claimed")
         return found
 
     done, refused = by_halves(apply_some, events)
     if refused:
-        fail_refused(kind, list(refused))
+        left |= fail_events(kind, "event_id", company.pk, list(refused))
         step.add(failed=len(refused))
     return sum(done) + len(refused)
-
-
-def fail_refused(kind: Kind, events: Sequence[UUID]) -> None:
-    """Fail events of which the database refuses what comes of them."""
-    run_sql(
-        sql.SQL(
-            """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
-                WHERE event_id = ANY(%s::uuid[]) AND status = 'pending'"""
-        ).format(event=sql.Identifier(kind.event)),
-        [[str(event) for event in events]],
-    )
 
 
 def apply_together(
@@ -68,14 +61,14 @@ def apply_together(
     kind: Kind,
     *,
     only: Sequence[UUID] | None = None,
-    limit: int = CUSTOMERS,
+    passed: Sequence[UUID] = (),
 ) -> int:
     """Apply pending events that name a known customer, all or none. Returns events.
 
     Effects: those of apply_named. Errors: the database's own.
     """
     lock_until_commit(f"accounts:{company.pk}")
-    claimed = claim_named(company, kind, only, limit=limit)
+    claimed = claim_named(company, kind, only, passed)
     if claimed:
         failed = fail_disallowed(kind)
         step.add(failed=failed, updated=bump_versions(company))
@@ -93,7 +86,7 @@ def apply_together(
 
 
 def claim_named(
-    company: Company, kind: Kind, only: Sequence[UUID] | None = None, *, limit: int = CUSTOMERS
+    company: Company, kind: Kind, only: Sequence[UUID] | None, passed: Sequence[UUID]
 ) -> int:
     """Table claimed: pending events whose customer is known, by GUID or by account number.
 
@@ -113,15 +106,21 @@ def claim_named(
                  LEFT JOIN customer k
                         ON k.company_id = %(company)s AND k.account_number = s.account_number
                 WHERE s.company_id = %(company)s AND s.status = 'pending'
-                  AND coalesce(m.customer_id, k.id) IS NOT NULL {only}
+                  AND coalesce(m.customer_id, k.id) IS NOT NULL {only} {others}
                 ORDER BY s.database_id, s.generation, s.replication_counter
                 LIMIT %(limit)s"""
         ).format(
             event=sql.Identifier(kind.event),
             is_foreign=is_foreign("s", channel=("b", "channel_id")),
             only=sql.SQL("AND s.event_id = ANY(%(only)s::uuid[])" if only is not None else ""),
+            others=sql.SQL("AND s.event_id <> ALL(%(passed)s::uuid[])" if passed else ""),
         ),
-        {"company": company.pk, "limit": limit, "only": [str(event) for event in only or ()]},
+        {
+            "company": company.pk,
+            "limit": CUSTOMERS,
+            "only": [str(event) for event in only or ()],
+            "passed": list(map(str, passed)),
+        },
     )
 
 

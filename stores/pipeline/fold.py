@@ -10,8 +10,10 @@ one moment by channel code and register. Events made in HQ are those of one more
 is 0; at one moment they come first.
 """
 
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from psycopg2 import sql
@@ -94,19 +96,25 @@ NEWER = sql.SQL(
 )
 
 
-def newest(kind: Kind, owner: sql.SQL = BY_GUID) -> sql.Composable:
+def newest(kind: Kind, owner: sql.SQL = BY_GUID, *, is_apart: bool = False) -> sql.Composable:
     """CTEs that mark the claimed events as applied; the last one, newest, has one row an entity.
 
     Its columns are those of the newest event that is no deactivation; last_… tell of the newest
-    event of all. Most entities have one event, and nothing is to be sorted for them.
+    event of all. Most entities have one event, and nothing is to be sorted for them. `is_apart`
+    leaves out the entities with the ids in parameter `apart`.
     """
+    condition: sql.Composable = owner
+    if is_apart:
+        condition = owner + sql.SQL(" AND t.{} <> ALL(%(apart)s::uuid[])").format(
+            sql.Identifier(kind.key[0])
+        )
     columns = [
         sql.SQL("{} AS {}").format(tidied(kind, column), sql.Identifier(column))
         for column in kind.columns
     ]
     return NEWEST.format(
         event=sql.Identifier(kind.event),
-        owner=owner,
+        owner=condition,
         columns=sql.SQL(", ").join(columns),
         key=sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key),
         same_entity=sql.SQL(" AND ").join(
@@ -130,22 +138,34 @@ def newer(stored: str, new: str) -> sql.Composable:
     return NEWER.format(stored=sql.Identifier(stored), new=sql.Identifier(new))
 
 
-def write_children(step: RunStep, company: Company, kind: Kind, owner: sql.SQL = BY_GUID) -> bool:
+def write_children(
+    step: RunStep,
+    company: Company,
+    kind: Kind,
+    owner: sql.SQL = BY_GUID,
+    *,
+    apart: Sequence[UUID] = (),
+) -> bool:
     """Fold the claimed events of one kind into addresses, contacts, affiliations or attributes.
+
+    Events about the ids in `apart` are left alone.
 
     Says whether several were about one entity, or one of them changed nothing.
     Effects: the kind's table and its staging, in the caller's transaction. An event older than
     what is there becomes superseded; one that names another customer's row becomes failed.
     """
     events, entities, written = write_folded(
-        kind, owner, {"company": company.pk, "run": step.run_key}
+        kind,
+        owner,
+        {"company": company.pk, "run": step.run_key, "apart": list(map(str, apart))},
+        is_apart=bool(apart),
     )
     if written < entities:
         explain_unwritten(kind)
     return bool(events > entities or written < entities)
 
 
-def write_folded(kind: Kind, owner: sql.SQL, values: dict[str, Any]) -> Row:
+def write_folded(kind: Kind, owner: sql.SQL, values: dict[str, Any], *, is_apart: bool) -> Row:
     """Mark, fold and write one kind. Returns how many events and entities there were, and written.
 
     What belongs to new customers is new too, unless another customer has the id or the channel's
@@ -153,11 +173,13 @@ def write_folded(kind: Kind, owner: sql.SQL, values: dict[str, Any]) -> Row:
     """
     if owner is BY_GUID and kind is not AFFILIATION:
         with suppress(IntegrityError), transaction.atomic():
-            return fetch_one(statement(kind, owner, is_new=True), values)
-    return fetch_one(statement(kind, owner), values)
+            return fetch_one(statement(kind, owner, is_new=True, is_apart=is_apart), values)
+    return fetch_one(statement(kind, owner, is_apart=is_apart), values)
 
 
-def statement(kind: Kind, owner: sql.SQL, *, is_new: bool = False) -> sql.Composable:
+def statement(
+    kind: Kind, owner: sql.SQL, *, is_new: bool = False, is_apart: bool = False
+) -> sql.Composable:
     """The statement of write_folded; with `is_new` it is refused if a row is there already."""
     return sql.SQL(
         """WITH {newest},
@@ -184,7 +206,7 @@ def statement(kind: Kind, owner: sql.SQL, *, is_new: bool = False) -> sql.Compos
          SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh),
                 (SELECT count(*) FROM removed) + (SELECT count(*) FROM written)"""
     ).format(
-        newest=newest(kind, owner),
+        newest=newest(kind, owner, is_apart=is_apart),
         owners=owners(kind, owner),
         is_owner=is_owner(kind),
         columns=sql.SQL(", ").join(fresh_column(kind, column) for column in kind.columns),

@@ -92,6 +92,13 @@ def counter_of(kind: Sent, events: Events, row: bytes) -> int:
     return int(values_of(kind, events, row)[kind.sent.index("replication_counter")])
 
 
+def counters_of(kind: Sent, events: Events) -> list[int]:
+    """The counters of all rows that were read."""
+    rows = copydata.split(events.data, binary=events.binary) if events.rows else []
+    read = [counter_of(kind, events, row) for row in rows]
+    return read + [row.counter for row in events.unreadable]
+
+
 def values_of(kind: Sent, events: Events, row: bytes) -> tuple[Any, ...]:
     """The values of one row of COPY data."""
     types = [kind.type_of(column) for column in kind.sent]

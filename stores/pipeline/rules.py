@@ -8,6 +8,7 @@ from HQ's own columns. Both engines' events pass here, so that there is one set 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from uuid import UUID
 
 from django.db import models
 from psycopg2 import sql
@@ -65,7 +66,25 @@ def out_of_form(column: str, form: str, *, operator: str = "!~") -> str:
     return f"({tidied(column)} <> '' AND {tidied(column)} {operator} '{form}')"
 
 
+def unprintable(column: str) -> Rule:
+    """A rule for what people compare and look up: no control characters, no line breaks."""
+    return Rule(
+        "unprintable",
+        column,
+        rf"{tidied(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
+        "letters, digits and signs that can be printed",
+    )
+
+
+def reserved(column: str) -> Rule:
+    """A rule for GUIDs: those of zeros and of ones only are what a program leaves unset."""
+    zeros, ones = f"'{UUID(int=0)}'", f"'{UUID(int=2**128 - 1)}'"
+    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a GUID made by chance")
+
+
 COMMON = (
+    reserved("async_account"),
+    reserved("event_id"),
     Rule("key_missing", "async_account", f"async_account IS NULL AND {empty('account_number')}"),
     Rule(
         "unknown_word",
@@ -128,6 +147,7 @@ OWN = {
     ),
     "address": (
         Rule("key_missing", "address_id", "address_id IS NULL"),
+        reserved("address_id"),
         Rule(
             "unknown_word",
             "purpose",
@@ -143,6 +163,7 @@ OWN = {
     ),
     "contact": (
         Rule("key_missing", "contact_id", "contact_id IS NULL"),
+        reserved("contact_id"),
         Rule(
             "unknown_word",
             "kind",
@@ -161,9 +182,13 @@ OWN = {
             f"{tidied('kind')} = 'phone' AND {out_of_form('locator', PHONE, operator='!~*')}",
         ),
     ),
-    "affiliation": (Rule("value_missing", "affiliation", empty("affiliation")),),
+    "affiliation": (
+        Rule("value_missing", "affiliation", empty("affiliation")),
+        unprintable("affiliation"),
+    ),
     "attribute": (
         Rule("value_missing", "attribute", empty("attribute")),
+        unprintable("attribute"),
         Rule(
             "attribute_invalid",
             "value",
@@ -204,9 +229,11 @@ def limits(kind: Kind) -> Iterator[Rule]:
 def longest_in(kind: Kind) -> dict[str, int]:
     """The texts of a kind of event that HQ holds only up to a length, in characters."""
     return {
-        str(field.column): int(field.max_length or 0)
+        str(field.column): int(field.max_length)
         for field in STAGED[kind.name]._meta.concrete_fields
-        if field.column in kind.sent and isinstance(field, models.CharField)
+        if field.column in kind.sent
+        and isinstance(field, models.CharField | models.TextField)
+        and field.max_length
     }
 
 

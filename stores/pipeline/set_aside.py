@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import isfinite
 from typing import Any, Protocol
@@ -64,13 +64,15 @@ class Arrival:
 class Taken:
     """What became of rows: staged, staged without payload, new in quarantine.
 
-    `left` are the counters of those that stay in the channel: HQ cannot hold them yet.
+    `left` are the counters of those that stay in the channel for now, `refused` of those that stay
+    because even quarantine refuses them, with what the database said.
     """
 
     staged: int = 0
     erased: int = 0
     quarantined: int = 0
     left: tuple[int, ...] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
 
     def __add__(self, other: "Taken") -> "Taken":
         return Taken(
@@ -78,6 +80,7 @@ class Taken:
             self.erased + other.erased,
             self.quarantined + other.quarantined,
             self.left + other.left,
+            {**self.refused, **other.refused},
         )
 
 
@@ -208,7 +211,7 @@ def keep(arrival: Arrival, kind: Sent) -> Taken:
     )
     new, refused = by_halves(partial(write, arrival, kind), row_keys)
     run_sql("DROP TABLE aside")
-    return Taken(quarantined=sum(new), left=tuple(map(int, refused)))
+    return Taken(quarantined=sum(new), refused={int(key): told for key, told in refused.items()})
 
 
 def row_keys() -> list[str]:

@@ -5,7 +5,9 @@ these. A crash in between repeats one batch, and the repetition finds every even
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
 
 from django.db.models import F
 from django.db.models.functions import Now
@@ -19,15 +21,18 @@ from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
-from stores.pipeline.bulk import EVENTS, run_sql
+from stores.pipeline.bulk import EVENTS, by_halves, committed, run_sql
 from stores.pipeline.fence import Entered, enter
-from stores.pipeline.intake import intake_of, receive
+from stores.pipeline.intake import counters_of, intake_of, receive
 from stores.pipeline.kinds import KINDS
+from stores.pipeline.refusals import tell_refused
 from stores.pipeline.sent import SOURCES
 from stores.pipeline.set_aside import Arrival
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
 MANY = 1_000
+# Rows that a database refuses, by table and counter, and what it said.
+Refused: TypeAlias = dict[tuple[str, int], str]
 INTAKES = {kind.event: intake_of(kind) for kind in KINDS} | {document_parts.TABLE: documents.INTAKE}
 
 
@@ -39,13 +44,14 @@ def upload_events(step: RunStep) -> None:
     visited any more; what was committed stays.
     """
     session: UploadSession | None = None
+    refused: Refused = {}
     try:
         with enter(step) as channel:
-            for batch in batches(step, channel):
+            for batch in batches(step, channel, refused):
                 with step.chunk():
                     session = session or open_session(step)
                     for events in batch:
-                        stage(step, channel, session, events)
+                        refused.update(stage(step, channel, session, events))
                     note_counters(step.its_database, batch)
                     crash_here("upload:before_hq_commit")
                 crash_here("upload:after_hq_commit")
@@ -60,14 +66,16 @@ def upload_events(step: RunStep) -> None:
             status=UploadStatus.APPLIED, applied_at=Now()
         )
         flag_a_flood(step)
+        with step.chunk():
+            tell_refused("events", refused, database=step.its_database)
 
 
-def batches(step: RunStep, channel: Entered) -> Iterator[list[Events]]:
+def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[Events]]:
     """Read batch after batch; when the caller comes back, the batch is committed in HQ.
 
     Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
     batch as held, unless the run is dry; incidents about events that are too large, or that
-    vanished in between.
+    vanished in between. `refused` gets the rows that it does not let itself mark.
     """
     beyond: dict[str, int] = {}
     while True:
@@ -81,7 +89,7 @@ def batches(step: RunStep, channel: Entered) -> Iterator[list[Events]]:
             channel.take()
         yield batch
         if not step.is_dry:
-            vanished = channel.acknowledge(batch)
+            vanished = acknowledge(channel, batch, refused)
             crash_here("upload:after_acknowledge")
             tell_vanished(step, vanished)
             if step.has_had_its_share:
@@ -104,6 +112,47 @@ def note_counters(database: ChannelDatabase, batch: list[Events]) -> None:
             database.generation,
         ],
     )
+
+
+def acknowledge(channel: Entered, batch: Sequence[Events], refused: Refused) -> dict[str, int]:
+    """Have the channel mark the batch as held, without the rows of which it refuses that.
+
+    HQ holds these too; they come again in each run. Returns how many rows are there no longer, by
+    table.
+    """
+
+    def mark(some: Sequence[tuple[str, int]] | None) -> dict[str, int]:
+        if some is None:
+            return channel.acknowledge(batch)
+        chosen = set(some)
+        return channel.acknowledge(
+            [
+                replace(
+                    events,
+                    waiting=[
+                        counter
+                        for counter in counters_of(INTAKES[events.table].kind, events)
+                        if (events.table, counter) not in chosen
+                    ],
+                )
+                for events in batch
+                if events.table in {table for table, _ in some}
+            ]
+        )
+
+    def rows() -> list[tuple[str, int]]:
+        return [
+            (events.table, counter)
+            for events in batch
+            for counter in counters_of(INTAKES[events.table].kind, events)
+            if counter not in events.waiting
+        ]
+
+    done, unmarked = by_halves(mark, rows, attempt=committed)
+    for events in batch:
+        events.waiting += [counter for table, counter in unmarked if table == events.table]
+    refused.update(unmarked)
+    return {table: max(one.get(table, 0) for one in done) for one in done for table in one}
 
 
 def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:
@@ -168,13 +217,16 @@ def flag_a_flood(step: RunStep) -> None:
         )
 
 
-def stage(step: RunStep, channel: Entered, session: UploadSession, events: Events) -> None:
-    """Put one table's rows into staging, the unusable ones into quarantine, and count them."""
+def stage(step: RunStep, channel: Entered, session: UploadSession, events: Events) -> Refused:
+    """Put one table's rows into staging, the unusable ones into quarantine, and count them.
+
+    Returns those that HQ's database takes into neither; they stay in the channel.
+    """
     arrival = Arrival(
         session.database, session, session.database.generation, channel.channel.accounts_of
     )
     taken = receive(INTAKES[events.table], arrival, events)
-    events.waiting = list(taken.left)
+    events.waiting = [*taken.left, *taken.refused]
     done = taken.staged + taken.erased
     waiting = len(events.waiting)
     unchanged = events.total - done - taken.quarantined - waiting
@@ -196,3 +248,4 @@ def stage(step: RunStep, channel: Entered, session: UploadSession, events: Event
         erased=taken.erased,
         waiting=waiting,
     )
+    return {(events.table, counter): told for counter, told in taken.refused.items()}

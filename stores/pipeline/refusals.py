@@ -1,0 +1,59 @@
+"""Rows that a database refuses, and that cannot be set aside: they wait, and a person is told."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.models import ChannelDatabase, Incident
+from stores.models.incident import IncidentKind
+from stores.pipeline.bulk import Key, by_halves, run_sql
+from stores.pipeline.kinds import Kind
+
+# So many rows are named in the incident.
+LISTED = 20
+
+
+def tell_refused(
+    what: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None = None
+) -> None:
+    """Report the rows of one kind that a database refuses; without any the report is closed.
+
+    `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
+    """
+    mine = Incident.objects.open().filter(
+        kind=IncidentKind.ROW_REFUSED, database=database, subject=what
+    )
+    if refused:
+        who = f"Channel {database.label}" if database else "Headquarters' database"
+        said = ", ".join(sorted(set(refused.values()))[:3])
+        Incident.objects.report(
+            IncidentKind.ROW_REFUSED,
+            f"{who} refuses {len(refused):,} {what} ({said}). They wait, the others go on.",
+            database=database,
+            subject=what,
+            detail={"rows": {str(key): text for key, text in list(refused.items())[:LISTED]}},
+        )
+    else:
+        for incident in mine:
+            incident.close("The database refuses none any more.")
+
+
+def fail_events(kind: Kind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Fail pending events of which a database refuses what comes of them.
+
+    `column` is what the ids name. Returns those that it refuses even to mark, with what it said;
+    they stay pending.
+    """
+
+    def fail(some: Sequence[UUID] | None) -> int:
+        return run_sql(
+            sql.SQL(
+                """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
+                    WHERE company_id = %s AND {column} = ANY(%s::uuid[]) AND status = 'pending'"""
+            ).format(event=sql.Identifier(kind.event), column=sql.Identifier(column)),
+            [company, [str(one) for one in (ids if some is None else some)]],
+        )
+
+    _, left = by_halves(fail, lambda: ids)
+    return left

@@ -12,6 +12,7 @@ from stores.mending.alike import (
     has_expected,
     mend_alike,
     model_of,
+    try_again,
     undo_alike,
 )
 from stores.mending.one import (
@@ -43,5 +44,6 @@ __all__ = [
     "mend_alike",
     "model_of",
     "outcome",
+    "try_again",
     "undo_alike",
 ]

@@ -21,6 +21,7 @@ from stores.mending.one import (
     PAYMENT_FIELDS,
     PREPAID_FIELDS,
     end_leases,
+    forget_refusals,
 )
 from stores.models import (
     Channel,
@@ -32,7 +33,7 @@ from stores.models import (
 )
 from stores.models.failed import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
-from stores.pipeline.bulk import fetch, run_sql
+from stores.pipeline.bulk import batched, fetch, run_sql
 from stores.pipeline.buyers import claim_sales
 from stores.pipeline.kinds import ADDRESS
 from stores.pipeline.validate import HEADER, SALE_RULES
@@ -158,6 +159,27 @@ def mend_alike(
             mend_portion(cause, ids, user, reason, values, done)
             transaction.set_rollback(rehearse)
         beyond, seen = ids[-1], seen + len(ids)
+    return done
+
+
+def try_again(cause: SaleCause, scope: Scope, user: Any) -> Mended:
+    """Give transactions that the database had refused back to the jobs as they are.
+
+    Whatever refused them may be mended. Effects: as those of let_go(), a portion a transaction.
+    """
+    done = Mended()
+    meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
+    for ids in batched(list(meant.distinct()[:MOST_AT_ONCE]), PORTION):
+        with transaction.atomic():
+            claim_sales(
+                "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
+                {"ids": ids},
+                limit=PORTION,
+                by=user.pk,
+            )
+            free = [sale for (sale,) in fetch("SELECT id FROM sale")]
+            done.unchanged += forget_refusals(free)
+            done.skipped += len(ids) - len(free)
     return done
 
 

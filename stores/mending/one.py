@@ -1,6 +1,6 @@
 """Correct one transaction under a lease that keeps jobs and other people away from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -79,12 +79,23 @@ def let_go(sale: RetailTransaction, user: Any) -> None:
     """
     with transaction.atomic():
         mine = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
-        if not mine.exists():
-            return
-        refused = TransactionError.objects.filter(transaction=sale, rule__in=REFUSED)
-        if refused.delete()[0]:
-            mine.update(validation_status=ValidationStatus.NONE, validated_at=None)
-        end_leases(mine)
+        if mine.exists():
+            forget_refusals([sale.pk])
+            end_leases(mine)
+
+
+def forget_refusals(sales: Sequence[int]) -> int:
+    """Have the jobs try sales again that the database had refused. Returns how many there were.
+
+    Effects: their errors and status, in the caller's transaction, which holds the sales.
+    """
+    refused = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSED)
+    found = set(refused.values_list("transaction", flat=True))
+    refused.delete()
+    RetailTransaction.objects.filter(pk__in=found).update(
+        validation_status=ValidationStatus.NONE, validated_at=None
+    )
+    return len(found)
 
 
 def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:

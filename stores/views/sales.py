@@ -26,6 +26,7 @@ from stores.models.reason import explain
 from stores.models.statement import AggregateState
 from stores.models.transaction import EntryStatus, TransactionType
 from stores.pipeline import statement_sales
+from stores.pipeline.refused_sales import REFUSED
 from stores.readiness import (
     LATE_DAYS,
     documents_set_aside,
@@ -152,6 +153,10 @@ def failed_alike(request: Request) -> HttpResponse:
     preview = None
     if request.method == "POST":
         demand(request, NO_MENDING, "stores.mend_transaction")
+        if "again" in request.POST and cause.reason in REFUSED:
+            done = mending.try_again(cause, scope.scope, request.user)
+            tell_given_back(request, done)
+            return redirect(request.get_full_path())
         if form.is_valid():
             wanted = (cause, scope.scope, request.user, form.reason, form.values)
             if request.POST.get("sure") == form.digest:
@@ -168,6 +173,7 @@ def failed_alike(request: Request) -> HttpResponse:
         "cause": cause,
         "form": form,
         "scope": scope,
+        "can_try_again": cause.reason in REFUSED,
         "failed": in_order[:MOST_SHOWN],
         "preview": preview,
         "most": MOST_SHOWN,
@@ -183,6 +189,19 @@ def failed_alike(request: Request) -> HttpResponse:
         ),
     }
     return render(request, "transactions/alike.html", context)
+
+
+def tell_given_back(request: Request, done: mending.Mended) -> None:
+    """Say how many transactions the next run tries again."""
+    if done.unchanged:
+        messages.success(
+            request, f"{sales_word(done.unchanged)} given back. The next run tries again."
+        )
+    if done.skipped:
+        messages.warning(
+            request,
+            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+        )
 
 
 def tell(request: Request, done: mending.Mended) -> None:

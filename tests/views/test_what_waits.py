@@ -6,6 +6,7 @@ from uuid import uuid4
 from django.utils import timezone
 
 from stores.models import JobRun, RetailTransaction, Statement
+from stores.pipeline.refused_sales import keep_refused, refusals
 from tests.make import make_customer, make_sale, run
 
 DAY = date(2026, 11, 20)
@@ -64,3 +65,25 @@ def test_a14_every_wait_is_on_the_overview_with_its_reason_and_a_way_there(houst
     assert "Nothing to do" not in text_of(
         reader, JobRun.objects.newest_first().first().get_absolute_url()
     )
+
+
+def test_p2_what_the_database_refused_is_given_back_alike_once_it_is_mended(houston, clerk):
+    for number in ("T-1", "T-2"):
+        make_sale(houston, business_date=DAY, transaction_id=number)
+    run("P-0001")
+    run("validate")
+    sales = list(RetailTransaction.objects.values_list("pk", flat=True))
+    keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
+    cause = "sale_refused:transaction_id:header"
+    page = text_of(clerk, f"/transactions/failed/alike/?cause={cause}")
+    assert "Give back unchanged" in page
+    assert run("eod")["outcome"] == "nothing_to_do"
+
+    answer = clerk.post(
+        f"/transactions/failed/alike/?cause={cause}",
+        {"again": "1", "upto": max(sales)},
+        follow=True,
+    )
+
+    assert "2 transactions given back. The next run tries again." in answer.content.decode()
+    assert run("eod")["counts"]["posted"] == 2

@@ -13,8 +13,27 @@ from portal.embedded.paths import Paths
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
-PRODUCTION = env.bool("SYNCLINE_PRODUCTION", False)
-DEBUG = env.bool("SYNCLINE_DEBUG", False)
+YES, NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off", "")
+
+
+def switch(name: str) -> bool:
+    """Whether a variable says yes; off where it is missing. Any other word is an error."""
+    word = env.str(name, "").strip().lower()
+    if word not in YES + NO:
+        raise ImproperlyConfigured(f"{name}: 1 or 0, or true, yes, on, false, no, off")
+    return word in YES
+
+
+def whole_number(name: str, default: int) -> int:
+    """A number of a variable, at least 1."""
+    text = env.str(name, "").strip() or str(default)
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= 1):
+        raise ImproperlyConfigured(f"{name}: a whole number of at least 1")
+    return int(text)
+
+
+PRODUCTION = switch("SYNCLINE_PRODUCTION")
+DEBUG = switch("SYNCLINE_DEBUG")
 SYNCLINE_DATA_DIR = Path(env.str("SYNCLINE_DATA_DIR", str(BASE_DIR / ".syncline"))).resolve()
 EMBEDDED = Paths(SYNCLINE_DATA_DIR)
 # In production on another volume than HQ's database, and in no backup together with it.
@@ -140,8 +159,8 @@ RQ_QUEUES = {
 }
 RQ_SHOW_ADMIN_LINK = False
 # A worker that is silent for so long counts as lost, even where its lock says otherwise.
-RUN_LEASE_S = env.int("SYNCLINE_RUN_LEASE_S", 30)
-RUN_HEARTBEAT_S = env.int("SYNCLINE_RUN_HEARTBEAT_S", 5)
+RUN_LEASE_S = whole_number("SYNCLINE_RUN_LEASE_S", 30)
+RUN_HEARTBEAT_S = whole_number("SYNCLINE_RUN_HEARTBEAT_S", 5)
 # In a scheduled run a channel that takes longer leaves the rest for the next one.
 VISIT_SHARE_S = 60
 # A channel whose last visit took longer is visited by schedules in runs of their own.
@@ -152,13 +171,13 @@ BACK_OFF_MOST_S = 180
 # A queued run for which the bell was rung this long ago is rung for again.
 RING_AGAIN_S = 15
 # The scheduler starts the pipeline so long after the last one ended.
-PIPELINE_PAUSE_S = env.int("SYNCLINE_PIPELINE_PAUSE_S", 3)
+PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
 # Scheduled runs that found nothing to do are forgotten after so long.
 IDLE_RUNS_KEPT_S = 10 * 60
 # Every worker looks after all runs so often.
-DISPATCH_S = env.int("SYNCLINE_DISPATCH_S", 15)
+DISPATCH_S = whole_number("SYNCLINE_DISPATCH_S", 15)
 # A step that counts nothing for so long hangs; its worker's process is ended.
-STEP_SILENT_S = env.int("SYNCLINE_STEP_SILENT_S", 900)
+STEP_SILENT_S = whole_number("SYNCLINE_STEP_SILENT_S", 900)
 # No run may take longer; the worker ends it then.
 RUN_LIMIT_S = 4 * 60 * 60
 

@@ -358,6 +358,11 @@ class RunFilter(ListFilter):
         fields: list[str] = []
 
 
+def said(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
+    """The states that a session can be found in; the others are words that nothing sets yet."""
+    return [(one.value, one.label) for one in statuses if one.name not in never]
+
+
 class SessionFilter(ListFilter):
     channel = choice(channels, "Channel", field="database__channel__code")
     since = day("From", "started_at", "gte")
@@ -368,7 +373,7 @@ class SessionFilter(ListFilter):
 
 
 class UploadFilter(SessionFilter):
-    status = choice(UploadStatus.choices, "Status", field="status")
+    status = choice(said(UploadStatus, {"STARTED"}), "Status", field="status")
 
     class Meta:
         model = UploadSession
@@ -376,7 +381,14 @@ class UploadFilter(SessionFilter):
 
 
 class DownloadFilter(SessionFilter):
-    status = choice(DownloadStatus.choices, "Status", field="status")
+    status = choice(
+        said(
+            DownloadStatus,
+            {"STARTED", "REQUESTED", "CREATE_FAILED", "APPLY_FAILED", "NO_DATA", "SUSPENDED"},
+        ),
+        "Status",
+        field="status",
+    )
 
     class Meta:
         model = DownloadSession
@@ -384,6 +396,7 @@ class DownloadFilter(SessionFilter):
 
 
 class QuarantineFilter(ListFilter):
+    q = text("Search", "GUID, account, e-mail, phone or words of a name", method="search")
     channel = choice(channels, "Channel", field="database__channel__code")
     reason = choice(reasons, "Reason", field="reason")
     status = choice(QuarantineStatus.choices, "Status", field="status")
@@ -395,6 +408,16 @@ class QuarantineFilter(ListFilter):
     class Meta:
         model = Quarantine
         fields: list[str] = []
+
+    def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
+        if guid := as_guid(value):
+            return rows.filter(Q(event_id=guid) | Q(async_account=guid))
+        key = key_of(value)
+        found = Quarantine.objects.reached_at(key) if key else Quarantine.objects.called(value)
+        # Their ids first: the planner cannot know how few they are.
+        return rows.filter(
+            Q(account_number=value) | Q(pk__in=list(found.values_list("pk", flat=True)))
+        )
 
     def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
         return rows.filter(Q(event_id=value) | Q(async_account=value))

@@ -17,6 +17,7 @@ class TransactionTable(ListTable):
         "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide("sm")
     )
     gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    currency = tables.Column("Currency", visible=False)
     receipt_number = tables.Column("Receipt", attrs=wide("xxl"))
     validation_status = Cell("badge_of_validation", verbose_name="Validation")
     settled = Cell(
@@ -31,8 +32,8 @@ class TransactionTable(ListTable):
         model = RetailTransaction
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No transaction matches. Sales and orders that tills have written arrive here with the"
-            " P-job: run it, or clear the filters."
+            "There is no transaction yet. Sales and orders that tills have written arrive here with"
+            " the P-job: run it."
         )
 
 
@@ -50,6 +51,7 @@ class OrderTable(ListTable):
     )
     business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
     gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    currency = tables.Column("Currency", visible=False)
     state = Cell("badge_of_order", verbose_name="State")
     invoice_number = tables.Column("Invoice", attrs=wide("xl"))
 

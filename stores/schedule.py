@@ -124,9 +124,10 @@ def compare_after_incidents() -> list[str]:
 
     Every channel, if headquarters itself had been set back or moved.
     """
+    now = clock()
     settled = Incident.objects.filter(
         Q(database=OuterRef("pk")) | Q(kind__in=BLOCKS_CONVERSION),
-        closed_at__gt=clock() - AFTER_INCIDENT,
+        closed_at__range=(now - AFTER_INCIDENT, now),
     ).order_by("-closed_at")
     compared = RunStep.objects.filter(
         database=OuterRef("pk"),
@@ -155,9 +156,13 @@ def clock() -> datetime:
 
 
 def lately(runs: QuerySet[JobRun]) -> bool:
-    """Whether one of the runs is live, or ended a moment ago."""
+    """Whether one of the runs is live, or ended a moment ago.
+
+    One that ended in the future did so by a clock that has been set back since: long ago.
+    """
     moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
-    return runs.filter(Q(status__in=LIVE) | Q(ended_at__gt=moment)).exists()
+    ended = Q(ended_at__gt=moment, ended_at__lte=ClockTime())
+    return runs.filter(Q(status__in=LIVE) | ended).exists()
 
 
 def forget_idle_runs() -> None:

@@ -1,7 +1,9 @@
 """One table per list: its columns in reading order, and what an empty one says."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 import django_tables2 as tables
@@ -22,8 +24,16 @@ from stores.models import (
 from stores.models.reason import REASONS, explain
 
 NOTHING = "\u2013"
-# A spreadsheet takes a cell that begins like this for a formula; the last four are wide signs.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# What cannot be seen, or only as a blank.
+BLANK = (
+    r"\s\x00-\x20\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e"
+    r"\u200b-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+# A spreadsheet takes a cell that begins with one of these for a formula, also after blanks; the
+# last four are wide signs. It tries no place twice, however many blanks a text has.
+FORMULA = re.compile(rf"(?<![;{BLANK}])(?:^|[;{BLANK}]++)(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+# One that divides at other signs than commas begins a cell after each of these, too.
+DIVIDERS = frozenset(";\t\r\n\v\f\x85\u2028\u2029")
 
 
 class Cell(tables.TemplateColumn):  # type: ignore[misc]
@@ -66,9 +76,9 @@ class ListTable(tables.Table):  # type: ignore[misc]
         default = NOTHING
 
     def csv_rows(self, records: Iterable[Any]) -> Iterator[list[Any]]:
-        """Header and rows as CSV cells, one by one."""
-        columns = [column.name for column in self.columns]
-        yield [str(column.header) for column in self.columns]
+        """Header and rows as CSV cells, one by one; also of columns that no page has room for."""
+        columns = [column.name for column in self.columns.iterall()]
+        yield [str(column.header) for column in self.columns.iterall()]
         for record in records:
             row = BoundRow(record, table=self)
             yield [as_cell(row.get_cell_value(name)) for name in columns]
@@ -81,15 +91,23 @@ def name_of(record: AsyncCustomer | Customer) -> str:
 
 
 def as_cell(value: Any) -> Any:
-    """A value as it may stand in a CSV: never a formula."""
+    """A value as it may stand in a CSV: a number stays one, and a text is never a formula."""
     if value is None or value == NOTHING:
         return ""
     if isinstance(value, datetime | date):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}"
     if isinstance(value, bool | int | float):
         return value
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    text = FORMULA.sub(defused, str(value))
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
+
+
+def defused(found: re.Match[str]) -> str:
+    """The blanks before a sign, and an apostrophe where a cell may begin in them."""
+    begins = found.start() == 0 or not DIVIDERS.isdisjoint(found[0])
+    return f"{found[0]}'" if begins else found[0]
 
 
 class PeopleTable(ListTable):
@@ -123,8 +141,8 @@ class AsyncCustomerTable(PeopleTable):
         model = AsyncCustomer
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No operation matches. Customers that tills have saved arrive here with the P-job:"
-            " run the pipeline, or clear the filters."
+            "No operation has arrived yet. Customers that tills have saved arrive here with the"
+            " P-job: run the pipeline."
         )
 
     def render_channel(self, record: AsyncCustomer) -> str:
@@ -150,8 +168,8 @@ class CustomerTable(PeopleTable):
         model = Customer
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No customer matches. Customers get their account when uploaded ones are synchronized:"
-            " run the pipeline, or clear the filters."
+            "There is no customer yet. Customers get their account when uploaded ones are"
+            " synchronized: run the pipeline."
         )
 
 
@@ -170,7 +188,7 @@ class RunTable(ListTable):
     class Meta(ListTable.Meta):
         model = JobRun
         fields: tuple[str, ...] = ()
-        empty_text = "No run matches. Start one on the page Jobs, or clear the filters."
+        empty_text = "There is no run yet. Start one on the page Jobs."
 
     def render_started_by(self, record: JobRun) -> str:
         user = record.requested_by
@@ -206,7 +224,9 @@ class UploadTable(SessionTable):
         model = UploadSession
         fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
-        empty_text = "No upload matches. A session is made when a P-job finds events in a channel."
+        empty_text = (
+            "There is no upload yet. A session is made when a P-job finds events in a channel."
+        )
 
 
 class DownloadTable(SessionTable):
@@ -224,7 +244,7 @@ class DownloadTable(SessionTable):
         fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = (
-            "No download matches. A session is made when 1010 owes a channel some customers."
+            "There is no download yet. A session is made when 1010 owes a channel some customers."
         )
 
 

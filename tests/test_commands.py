@@ -356,6 +356,8 @@ def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(housto
         ("p-job", "P-0001"),
         ("sync-customers", "sync-customers"),
         ("synchronize-customers-and-channel-requests", "sync-customers"),
+        ("Synchronize customers and channel requests", "sync-customers"),
+        ("Synchronize customers and business partners from async mode", "sync-customers"),
         ("synchronize-customers-and-business-partners-from-async-mode", "sync-customers"),
         ("1010", "1010"),
     ],

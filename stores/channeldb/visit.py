@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -109,6 +110,14 @@ class Package:
     data: bytes = b""
     rows: Sequence[tuple[Any, ...]] = ()
     is_first: bool = False
+
+    @cached_property
+    def size(self) -> int:
+        """The bytes of its rows: of the COPY data, or written as text."""
+        if self.data:
+            return len(self.data)
+        lines = ("\t".join(r"\N" if v is None else str(v) for v in row) for row in self.rows)
+        return sum(len(line.encode()) + 1 for line in lines)
 
 
 class NonceRefused(ChannelError):

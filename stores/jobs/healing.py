@@ -4,6 +4,7 @@ Every worker looks after them, and the scheduler too, so that none has to be the
 """
 
 import socket
+from datetime import timedelta
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -33,6 +34,7 @@ def heal() -> list[str]:
 
     Effects: lost runs end, each with a queued successor. Returns what was done, in sentences.
     """
+    shorten_leases()
     told = []
     running = JobRun.objects.filter(status=RunStatus.RUNNING)
     # Frozen, or cut off from HQ: the lock of such a process may still be held.
@@ -44,6 +46,15 @@ def heal() -> list[str]:
         if doorbell.ring_again(run.pk):
             told.append(f"Rang again for {run}.")
     return told
+
+
+def shorten_leases() -> None:
+    """End leases in time that were taken before the clock was set back; the living renew theirs."""
+    at_most = ClockTime() + timedelta(seconds=settings.RUN_LEASE_S)
+    for model in (JobRun, RunStep):
+        model.objects.filter(status=RunStatus.RUNNING, lease_until__gt=at_most).update(
+            lease_until=at_most
+        )
 
 
 def succeed(run: JobRun) -> JobRun | None:
@@ -108,8 +119,9 @@ def waiting_unheard() -> list[JobRun]:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id FROM job_run r
-                WHERE greatest(rung_at, created_at)
-                          < clock_timestamp() - %s * interval '1 second'
+                -- In the future by a clock that has been set back since: long ago.
+                WHERE greatest(rung_at, created_at) NOT BETWEEN
+                          clock_timestamp() - %s * interval '1 second' AND clock_timestamp()
                   AND (status = 'queued' OR status = 'running' AND EXISTS (
                           SELECT FROM run_step s WHERE s.run_id = r.id AND s.status = 'queued'))""",
             [settings.RING_AGAIN_S],

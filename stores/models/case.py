@@ -85,7 +85,8 @@ class Case(models.Model):
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=120)
     status = models.CharField(max_length=10, choices=CaseStatus.choices)
-    attempts = models.IntegerField()
+    # Of staged events nobody counts them.
+    attempts = models.IntegerField(null=True)
     since = models.DateTimeField()
 
     objects = CaseQuerySet.as_manager()

@@ -1,7 +1,7 @@
 """Channels and the databases they keep: described here, opened by stores.channeldb alone."""
 
 import uuid
-from datetime import time
+from datetime import time, timedelta
 from functools import cache
 from typing import Self
 from zoneinfo import available_timezones
@@ -147,14 +147,25 @@ class Channel(models.Model):
             raise ValidationError({"statement_mode": "Post its open statements first."})
 
 
+def longest_pause() -> timedelta:
+    """How long schedules leave a database alone at most; with a second for the way here."""
+    return timedelta(seconds=settings.BACK_OFF_MOST_S + 1)
+
+
 class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
     def enabled(self) -> Self:
         """Databases that jobs visit: both they and their channel are switched on."""
         return self.filter(is_enabled=True, channel__is_enabled=True)
 
     def not_paused(self) -> Self:
-        """Databases without trouble, or whose next try is due."""
-        return self.filter(Q(next_try_at=None) | Q(next_try_at__lte=Now()))
+        """Databases without trouble, or whose next try is due.
+
+        One that is further away than any pause is long was noted before the clock was set back.
+        """
+        too_far = Now() + longest_pause()
+        return self.filter(
+            Q(next_try_at=None) | Q(next_try_at__lte=Now()) | Q(next_try_at__gt=too_far)
+        )
 
     def slow(self) -> Self:
         """Databases whose last visit took long."""
@@ -232,7 +243,8 @@ class ChannelDatabase(models.Model):
     @property
     def is_paused(self) -> bool:
         """Whether schedules leave it alone for now, after trouble."""
-        return self.next_try_at is not None and self.next_try_at > timezone.now()
+        now = timezone.now()
+        return self.next_try_at is not None and now < self.next_try_at <= now + longest_pause()
 
     @property
     def label(self) -> str:

@@ -1,5 +1,6 @@
 """Which channel database has which version of a customer, and which one it is owed."""
 
+from datetime import datetime
 from typing import Self
 
 from django.db import models
@@ -42,6 +43,10 @@ class Delivery(models.Model):
         related_name="+",
     )
 
+    # What was delivered before, oldest first, as [version, time, session]; null before the second
+    # delivery, so that the first costs nothing.
+    earlier = models.JSONField(null=True)
+
     objects = DeliveryQuerySet.as_manager()
 
     class Meta:
@@ -63,3 +68,8 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.database_id} {self.customer_id}"
+
+    @property
+    def known_since(self) -> datetime | None:
+        """When the database was first given the customer."""
+        return datetime.fromisoformat(self.earlier[0][1]) if self.earlier else self.delivered_at

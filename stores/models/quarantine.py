@@ -3,9 +3,13 @@
 from typing import Self
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Func, JSONField, Q, TextField, Value
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Now
+
+from stores.models.search import KEYS, has_key
 
 
 class QuarantineStatus(models.TextChoices):
@@ -22,6 +26,47 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
+
+    def of_people(self) -> Self:
+        """The newest rows that wait for a person and say who somebody is or is reached at."""
+        rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
+        return self.filter(pk__in=rows.newest_first().values("pk")[:MOST_READ])
+
+    def reached_at(self, key: str) -> Self:
+        """Those whose e-mail address in any case, or digits of the phone number, are this key."""
+        own, contact = ("email", "receipt_email", "phone"), ("kind", "locator")
+        return self.of_people().filter(
+            Q(has_key(Func(*map(held, own), function="reach_keys", output_field=KEYS), key))
+            | Q(has_key(Func(*map(held, contact), function="contact_keys", output_field=KEYS), key))
+        )
+
+    def called(self, text: str) -> Self:
+        """Those with all words of a text in the name, each as a whole.
+
+        A part of a word would let people without the right to see a name guess it by letters.
+        """
+        names = ("name", "first_name", "middle_name", "last_name")
+        name = Func(*map(held, names), function="search_name", output_field=TextField())
+        words = Func(
+            name,
+            Value(r"\s+"),
+            function="regexp_split_to_array",
+            output_field=ArrayField(TextField()),
+        )
+        rows = self.of_people().annotate(words=words)
+        for word in text.split():
+            rows = rows.filter(words__contains=[word.lower()])
+        return rows
+
+
+def held(column: str) -> KeyTextTransform:
+    """What a row says in a column; nothing where it has none."""
+    text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
+    return KeyTextTransform(column, Cast(text, JSONField()))
+
+
+# Each row is read whole, so a search stops at so many of those that wait.
+MOST_READ = 10_000
 
 
 class Quarantine(models.Model):

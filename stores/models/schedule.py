@@ -28,12 +28,15 @@ class ScheduledJob(models.TextChoices):
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def due(self, now: datetime) -> Self:
-        """Switched on, and not started yet on this day, or for so many minutes."""
-        of_today = Q(started_on=None) | Q(started_on__lt=now.date())
+        """Switched on, and not started yet on this day, or for so many minutes.
+
+        A start in the future was noted by a clock that has been set back since: it is long ago.
+        """
+        of_today = Q(started_on=None) | ~Q(started_on=now.date())
         pause = ExpressionWrapper(F("every_minutes") * MINUTE, models.DurationField())
         return self.filter(
             Q(of_today, at__lte=now.time())
-            | Q(every_minutes__isnull=False, started_at=None)
+            | Q(Q(started_at=None) | Q(started_at__gt=now), every_minutes__isnull=False)
             | Q(started_at__lte=Value(now, models.DateTimeField()) - pause),
             is_enabled=True,
         )
@@ -171,6 +174,7 @@ class Schedule(models.Model):
         now = timezone.now()
         if self.at is None:
             pause = timedelta(minutes=self.every_minutes or 0)
-            return self.started_at + pause if self.started_at else now
+            is_known = self.started_at is not None and self.started_at <= now
+            return self.started_at + pause if self.started_at and is_known else now
         day = now.date() + timedelta(days=1) if self.started_on == now.date() else now.date()
         return datetime.combine(day, self.at, tzinfo=timezone.get_default_timezone())

@@ -116,7 +116,7 @@ JOBS = {
         ),
         Job(
             "sync-customers",
-            "Synchronize customers and business partners from async mode",
+            "Synchronize customers and channel requests",
             "Gives every uploaded customer an account number.",
             (CONVERT,),
             (
@@ -193,9 +193,9 @@ DATED = [code for code, job in JOBS.items() if job.takes_date]
 
 
 def find_job(name: str) -> Job | None:
-    """The job that answers to a name, whatever its case."""
+    """The job that answers to a name or its title, whatever the case."""
     wanted = name.strip().lower()
     for job in JOBS.values():
-        if wanted in (job.code.lower(), *job.names):
+        if wanted in (job.code.lower(), job.title.lower()) or "-".join(wanted.split()) in job.names:
             return job
     return None

@@ -1,4 +1,4 @@
-"""Synchronize customers and business partners from async mode: staging -> HQ customers."""
+"""Synchronize customers and channel requests: staging -> HQ customers."""
 
 from collections.abc import Sequence
 from functools import partial

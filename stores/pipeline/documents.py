@@ -272,11 +272,14 @@ def find_incomplete(arrival: Arrival) -> list[int]:
     )
     name_broken(
         sql.SQL(
+            # Far in the future by a clock that has been set back since: long ago.
             """SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
                  FROM incomplete_document n JOIN document d USING (event_id)
-                WHERE n.database_id = %s AND n.first_seen_at < now() - %s * interval '1 minute'"""
+                WHERE n.database_id = %s
+                  AND n.first_seen_at NOT BETWEEN now() - %s * interval '1 minute'
+                                              AND now() + %s * interval '1 minute'"""
         ),
-        [database, PATIENCE_MINUTES],
+        [database, PATIENCE_MINUTES, PATIENCE_MINUTES],
     )
     waiting = [
         counter

@@ -224,7 +224,7 @@ class Receiver(Helper):
                 parts=self.part,
                 customers=F("customers") + delivered,
                 rows=F("rows") + rows,
-                size_bytes=F("size_bytes") + sum(len(package.data) for package in packages),
+                size_bytes=F("size_bytes") + sum(package.size for package in packages),
             )
             crash_here("download:before_delivered")
         crash_here("download:after_delivered")
@@ -272,12 +272,23 @@ def end_badly(session: DownloadSession, error: Exception) -> None:
     session.save(update_fields=["status", "message"])
 
 
+# Earlier deliveries that are kept of a customer in a database.
+MOST_REMEMBERED = 20
+
+
 def mark_delivered(step: RunStep, session: DownloadSession, part: Part) -> int:
     """Note what the channel has committed. Returns customers."""
     return run_sql(
         """UPDATE delivery d
               SET delivered_version = given.version, version = greatest(d.version, given.version),
-                  delivered_at = now(), session_id = %(session)s
+                  delivered_at = now(), session_id = %(session)s,
+                  -- The first stays; of the later ones the newest.
+                  earlier = CASE WHEN d.delivered_at IS NOT NULL THEN
+                      CASE WHEN jsonb_array_length(d.earlier) >= %(most)s THEN d.earlier - 1
+                           ELSE coalesce(d.earlier, '[]') END
+                      || jsonb_build_array(
+                             jsonb_build_array(d.delivered_version, d.delivered_at, d.session_id))
+                  END
              FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
                   AS given (customer_id, version)
             WHERE d.database_id = %(database)s AND d.customer_id = given.customer_id
@@ -285,6 +296,7 @@ def mark_delivered(step: RunStep, session: DownloadSession, part: Part) -> int:
               AND d.delivered_version < given.version""",
         {
             "session": str(session.pk),
+            "most": MOST_REMEMBERED,
             "database": step.database_id,
             "customers": part.customers,
             "versions": part.versions,

@@ -14,12 +14,14 @@ from dataclasses import asdict
 from datetime import UTC
 from typing import Any
 
+from stores.trace.documents import MOST_SHOWN as MOST_DOCUMENTS
 from stores.trace.find import matches
 from stores.trace.parts import Match, Trace, TraceChannel, TraceEvent, WaitingFor
 from stores.trace.sightings import candidates, wanted, with_sightings
 from stores.trace.tell import story
 
 __all__ = [
+    "MOST_DOCUMENTS",
     "Match",
     "Trace",
     "TraceChannel",
@@ -44,6 +46,9 @@ def trace(ref: str) -> Trace | None:
 def as_json(found: Trace) -> dict[str, Any]:
     """The trace as `trace --json` prints it (contract, section 4)."""
     document = asdict(found)
+    for part in (*document["events"], *filter(None, [document["waiting_for"]])):
+        # Only pages lead from the story to the row.
+        del part["case"]
     for part in (*document["events"], *document["channels"]):
         part["at"] = part["at"] and part["at"].astimezone(UTC).isoformat()
     return document

@@ -13,8 +13,10 @@ from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.rules import STAGED
 from stores.pipeline.set_aside import Sent, decode
 
-# A time in UTC, as either engine and Python write it.
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d*?)0*)?(?:Z|\+00(?::00)?)")
+# A time in UTC, as either engine and Python write it; longer texts are none.
+TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)")
+# What a page can show: letters of a value, and rows of a table that travels with a document.
+MOST_LETTERS, MOST_ROWS = 1_000, 200
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,34 @@ class Column:
     flaw: str = ""
     held: str = ""
     differs: bool = False
+
+    @property
+    def short(self) -> str:
+        """As much of the value as a person reads."""
+        return cut(self.value)
+
+    @property
+    def short_held(self) -> str:
+        return cut(self.held)
+
+
+@dataclass(frozen=True)
+class PartRows:
+    """The rows of a table that travels with a document."""
+
+    table: str
+    columns: tuple[str, ...]
+    rows: list[list[str]]
+
+    @property
+    def first(self) -> list[list[str]]:
+        """As many rows as a person looks at."""
+        return [[cut(value) for value in row] for row in self.rows[:MOST_ROWS]]
+
+    @property
+    def more(self) -> int:
+        """How many rows come after them."""
+        return max(0, len(self.rows) - MOST_ROWS)
 
 
 @dataclass(frozen=True)
@@ -66,14 +96,13 @@ class CaseStory:
         return self.kind is HEADER
 
     @property
-    def parts(self) -> Iterator[tuple[str, tuple[str, ...], list[list[str]]]]:
-        """Of each table that travels with a document: its name, its columns and its rows."""
-        for part in PARTS if self.is_document and self.row else ():
+    def parts(self) -> Iterator[PartRows]:
+        """The tables that travel with a document."""
+        values = self.values if self.is_document and self.row else {}
+        for part in PARTS if values else ():
             columns = tuple(column for column in part.sent if column != KEY)
-            rows = [
-                [shown(one.get(column)) for column in columns] for one in rows_in(self.values, part)
-            ]
-            yield part.event, columns, rows
+            rows = [[shown(one.get(column)) for column in columns] for one in rows_in(values, part)]
+            yield PartRows(part.event, columns, rows)
 
     @property
     def can_be_corrected(self) -> bool:
@@ -114,11 +143,19 @@ def shown(value: Any) -> str:
     return "true" if value is True else "false" if value is False else str(value)
 
 
+def cut(value: str) -> str:
+    """As much of a value as a person reads, and how much more there is."""
+    more = len(value) - MOST_LETTERS
+    if more <= 0:
+        return value
+    return f"{value[:MOST_LETTERS]}\N{HORIZONTAL ELLIPSIS} and {more:,} more letters"
+
+
 def alike(value: str) -> str:
     """A value without what only its spelling tells apart: SQLite's 1 and true, a time's zone.
 
     Of the fraction of a second PostgreSQL leaves the last zeros out, Python does not.
     """
     if found := TIME.fullmatch(value):
-        return f"{found[1]} {found[2]}.{found[3] or ''}"
+        return f"{found[1]} {found[2]}.{(found[3] or '').rstrip('0')}"
     return {"1": "true", "0": "false"}.get(value, value)

@@ -77,6 +77,9 @@ def holders(key: str) -> list[Match]:
         *AsyncContact.objects.open()
         .filter(is_contact_at(key))
         .values_list("async_account", flat=True),
+        *Quarantine.objects.reached_at(key)
+        .filter(async_account__isnull=False)
+        .values_list("async_account", flat=True),
     }
     contacts = CustomerContact.objects.filter(is_contact_at(key), is_active=True)
     # Apart, so that each is found by its own index.

@@ -45,16 +45,20 @@ class Match:
 
 @dataclass(frozen=True)
 class WaitingFor:
-    """Why the story has not come to its end, and what to do."""
+    """Why the story has not come to its end, and what to do; `case` is the row to correct."""
 
     code: str
     text: str
     next_step: str
+    case: str | None = None
 
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """Something that happened: a word of HAPPENS, where, and the run and session that did it."""
+    """Something that happened: a word of HAPPENS, where, and the run and session that did it.
+
+    `case` is the row that a person may settle, where it is about one.
+    """
 
     at: datetime
     kind: str
@@ -62,6 +66,7 @@ class TraceEvent:
     text: str
     run: str | None = None
     session: str | None = None
+    case: str | None = None
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,20 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
-from stores.models import ChannelDatabase, Delivery, EditConflict, GuidMap, Quarantine
+from stores.models import (
+    ChannelDatabase,
+    Delivery,
+    DownloadSession,
+    EditConflict,
+    GuidMap,
+    Quarantine,
+)
 from stores.models.customer import AccountState, GuidOrigin
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
@@ -21,7 +29,7 @@ from stores.trace.parts import Match, Trace, TraceChannel, TraceEvent, WaitingFo
 TO_CONVERT = WaitingFor(
     "not_synchronized",
     "Uploaded, without an account number yet.",
-    "Run Synchronize customers and business partners from async mode, or wait for its schedule.",
+    "Run Synchronize customers and channel requests, or wait for its schedule.",
 )
 TO_APPLY = WaitingFor("not_applied", "An edit is uploaded, not applied yet.", TO_CONVERT.next_step)
 PARENT_MISSING = WaitingFor(
@@ -70,14 +78,19 @@ def reason_to_wait(held: Holdings) -> WaitingFor | None:
     waiting = [row for row in rows if row.status == StagingStatus.PENDING]
     for row in (*failed, *(row for row in waiting if row.reason)):
         known = REASONS.get(row.reason)
-        return WaitingFor(
-            row.reason, explain(row.reason, row.field), known.next_step if known else ""
-        )
+        next_step = known.next_step if known else ""
+        return WaitingFor(row.reason, explain(row.reason, row.field), next_step, case_of(row))
     if waiting and any(act.kind is CUSTOMER for act in held.acts) and not held.customer:
         return TO_CONVERT
     if waiting:
         return TO_APPLY if held.customer else PARENT_MISSING
     return to_deliver(held.owed) if held.owed else None
+
+
+def case_of(row: Any) -> str | None:
+    """The id under which a person settles a row: quarantined, or staged and failed."""
+    is_open = isinstance(row, Quarantine) or row.status == StagingStatus.FAILED
+    return str(row.pk) if is_open else None
 
 
 def to_deliver(owed: Sequence[ChannelDatabase]) -> WaitingFor:
@@ -100,7 +113,7 @@ def channels_of(held: Holdings) -> list[TraceChannel]:
         delivery = held.deliveries.get(database.pk)
         knows = bool(delivery and delivery.delivered_version)
         if knows or (database.is_enabled and database.channel.is_enabled):
-            at = delivery.delivered_at if delivery else None
+            at = delivery.known_since if delivery else None
             found.append(TraceChannel(database.channel.code, database.label, knows, at))
     return found
 
@@ -128,6 +141,7 @@ def events_of(held: Holdings) -> Iterator[TraceEvent]:
         yield TraceEvent(one.created_at, kind, channel, told, text(one.run_id))
     for database in held.databases:
         if (delivery := held.deliveries.get(database.pk)) and delivery.delivered_at:
+            yield from earlier(database, delivery)
             yield delivered(database, delivery)
 
 
@@ -184,7 +198,8 @@ def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
     if kind != "waiting" or row.reason:
         # In one transaction with its account: told after it.
         at = max([row.applied_at or row.staged_at, *issued])
-        yield TraceEvent(at, kind, row.source, told, text(row.applied_run_id))
+        run, case = text(row.applied_run_id), case_of(row)
+        yield TraceEvent(at, kind, row.source, told, run, case=case)
 
 
 def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
@@ -224,6 +239,7 @@ def quarantined(row: Quarantine, held: Act | None) -> TraceEvent:
         told,
         text(session.run_id),
         str(session.pk),
+        case_of(row),
     )
 
 
@@ -242,6 +258,22 @@ def plain(value: Any) -> str:
     if isinstance(value, bool) or value in (0, 1):
         return "true" if value else "false"
     return "" if value is None else str(value)
+
+
+def earlier(database: ChannelDatabase, delivery: Delivery) -> Iterator[TraceEvent]:
+    """The versions of the customer that a channel got before."""
+    before = delivery.earlier or []
+    runs = DownloadSession.objects.in_bulk([session for _, _, session in before if session])
+    for version, at, session in before:
+        found = runs.get(UUID(session)) if session else None
+        yield TraceEvent(
+            datetime.fromisoformat(at),
+            "delivered",
+            database.label,
+            f"Delivered in version {version}." if version else "Delivered; to be sent again.",
+            text(found.run_id) if found else None,
+            session,
+        )
 
 
 def delivered(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:

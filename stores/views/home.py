@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.db.models import Count, F, Min, Q, QuerySet
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -44,11 +45,14 @@ from stores.models.run import RunStatus
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.pipeline import JOBS
+from stores.silence import silences
 from stores.views import Request
 from stores.views.balance import latest_day, link_to, out_of_balance
 from stores.views.channels import with_counts
 
 FEW_NUMBERS = 1000
+# Incidents that are named one by one.
+MOST_INCIDENTS = 10
 TROUBLE = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
 # Waiting for these ends by itself, when their customer arrives or is mended.
 PATIENCE = ("parent_missing", "parent_failed")
@@ -141,6 +145,7 @@ def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
     yield from broken_promises()
     yield from lost_rows()
     yield from open_incidents()
+    yield from what_stands_still()
     yield from doubtful_edits(user)
     yield from silent_channels(databases)
     yield from failed_runs()
@@ -193,7 +198,8 @@ def lost_rows() -> Iterator[Concern]:
 
 def open_incidents() -> Iterator[Concern]:
     """What stays wrong until a person closes it."""
-    for incident in Incident.objects.open().newest_first()[:10]:
+    incidents = Incident.objects.open()
+    for incident in incidents.newest_first()[:MOST_INCIDENTS]:
         yield Concern(
             "exclamation-triangle-fill",
             None,
@@ -201,6 +207,20 @@ def open_incidents() -> Iterator[Concern]:
             incident.next_step,
             incident.get_absolute_url(),
         )
+    if (more := incidents.count() - MOST_INCIDENTS) > 0:
+        yield Concern(
+            "exclamation-triangle-fill",
+            None,
+            f"{more:,} older incident{'' if more == 1 else 's'} open.",
+            "Look at the whole list.",
+            link("incidents", status="open"),
+        )
+
+
+def what_stands_still() -> Iterator[Concern]:
+    """What should happen by itself and does not."""
+    for found in silences():
+        yield Concern("clock-history", None, found.text, found.next_step, reverse(found.page))
 
 
 def doubtful_edits(user: Reader) -> Iterator[Concern]:
@@ -242,7 +262,8 @@ def silent_channels(databases: list[Any]) -> Iterator[Concern]:
 
 def failed_runs() -> Iterator[Concern]:
     """Jobs whose last run went wrong."""
-    ended = JobRun.objects.filter(ended_at__isnull=False).defer("error").newest_first()
+    # Until the clock that was ahead is caught up with, a run of the future is not the last one.
+    ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     last = [ended.filter(job=job)[:1] for job in JOBS]
     for run in last[0].union(*last[1:], all=True):
         if run.status in TROUBLE:

@@ -34,10 +34,21 @@ def respond(
         rows = table.paginator.every_row()
         return as_csv(request, table, rows, filename=request.path.strip("/").replace("/", "-"))
     table.page = table.paginator.page()
+    if not table.page.object_list:
+        table.empty_text = why_empty(filters) or table.empty_text
     context |= {"table": table, "filters": filters}
     response = render(request, "_list.html" if request.htmx else template, context)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def why_empty(filters: ListFilter) -> str:
+    """That only the filters leave nothing over; empty where the list has no row at all."""
+    if filters.form.errors:
+        return "Nothing is listed: one of the filters is not understood."
+    if not filters.queryset.exists():
+        return ""
+    return "Nothing matches the filters, but the list has rows. Clear the filters to see them."
 
 
 class Echo:
@@ -52,7 +63,8 @@ def as_csv(
 ) -> HttpResponseBase:
     """Rows of a list, sent while they are read, to those who may have them."""
     demand(request, "Your user may not have lists as CSV.", "stores.export")
-    writer = csv.writer(Echo())
+    # In quotes a text stays one cell, whatever a spreadsheet divides cells by.
+    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{filename}.csv"'

@@ -47,18 +47,18 @@ def quarantine_list(request: Request) -> HttpResponseBase:
     # What a row held is personal data, and big: it stays in the database.
     rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
     filters = QuarantineFilter(request.GET, rows.select_related("database__channel"))
-    context = {} if request.htmx else {"causes": causes()}
+    context = {} if request.htmx else causes(most=None if "causes" in request.GET else MOST_CAUSES)
     return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
 
 
-def causes() -> list[dict[str, Any]]:
-    """The most frequent causes of what is not settled."""
-    found = list(Case.objects.unsettled().by_cause()[:MOST_CAUSES])
-    for row in found:
+def causes(most: int | None) -> dict[str, Any]:
+    """The most frequent causes of what is not settled, and how many more there are."""
+    found = list(Case.objects.unsettled().by_cause())
+    for row in found[:most]:
         code, name = row["database__channel__code"], row["database__name"]
         label = f"{code}/{name}" if name else code
         row["cause"] = Cause(label, row["table"], row["reason"], row["field"])
-    return found
+    return {"causes": found[:most], "more_causes": len(found) - len(found[:most])}
 
 
 @require_safe

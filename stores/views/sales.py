@@ -135,11 +135,14 @@ def failed_sales(request: Request) -> HttpResponse:
     found = FailedSale.objects.by_cause()
     if channel := form.scope.channel:
         found = found.filter(channel=channel)
-    causes = list(found[:MOST_CAUSES])
+    everything = list(found)
+    causes = everything if "causes" in request.GET else everything[:MOST_CAUSES]
     for row in causes:
         row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
         row["fields"] = mending.fields_of(row["cause"])
-    return render(request, "transactions/failed.html", {"causes": causes, "form": form})
+    more = len(everything) - len(causes)
+    context = {"causes": causes, "more_causes": more, "form": form}
+    return render(request, "transactions/failed.html", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

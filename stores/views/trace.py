@@ -31,7 +31,12 @@ def detail(request: Request, ref: str) -> HttpResponse:
     if len(found) != 1:
         return matches_page(request, ref, found)
     words = shlex.join(["trace", ref])
-    context = {"ref": ref, "trace": tracing.story(found[0]), "words": words}
+    context = {
+        "ref": ref,
+        "trace": tracing.story(found[0]),
+        "words": words,
+        "most_documents": tracing.MOST_DOCUMENTS,
+    }
     return render(request, "trace/detail.html", context)
 
 

@@ -1,11 +1,15 @@
 """The pages of quarantine: what failed alike, one row, and who may do what about it."""
 
+import json
+import time
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
-from stores.models import AsyncCustomer, Case, Quarantine
-from tests.make import make_customer, query, run
+from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
+from stores.trace.case import alike
+from tests.make import make_customer, make_event, make_sale, query, run
 
 CAUSE = "houston:async_customer:email_format:email"
 
@@ -141,6 +145,71 @@ def test_two_events_of_one_id_are_shown_side_by_side(user_of, houston, second):
 
     assert {"Held", "Ann"} <= set(shown.replace("<", ">").split(">"))
     assert shown.count("differs") == 1
+
+
+LONG = 60_000
+
+
+def test_s4_a_case_with_a_long_value_is_shown_in_short_and_at_once(user_of, houston, command):
+    guid, event = make_customer(houston, "Ann"), uuid4()
+    make_event("attribute", houston, async_account=guid, event_id=event, value="M")
+    run("P-0001")
+    aside = Quarantine.objects.create(
+        **values_of_case(houston, event, f"2024-01-01 00:00:00.{'0' * LONG}x")
+    )
+    path = f"/quarantine/{aside.pk}/"
+    client = user_of("operator")
+    client.get(path)
+    began = time.process_time()
+
+    shown = page(client.get(path))
+    told = command("quarantine", "show", str(aside.pk))
+
+    assert time.process_time() - began < 2
+    assert "and 59,021 more letters" in shown
+    assert "and 59,021 more letters" in told
+    values = json.loads(command("quarantine", "show", str(aside.pk), "--json"))["values"]
+    assert len(values["value"]) > LONG
+
+
+def values_of_case(database: ChannelDatabase, event: UUID, value: str) -> dict[str, Any]:
+    """A quarantined row of an attribute, with a value that no rule of arrival would let in."""
+    return {
+        "database": database,
+        "session": UploadSession.objects.get(),
+        "table": "async_attribute",
+        "row_key": "1",
+        "event_id": event,
+        "reason": "event_conflict",
+        "raw": json.dumps({"event_id": str(event), "value": value}).encode(),
+        "payload_hash": b"1",
+    }
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2026-03-01T10:00:12.500000Z", "2026-03-01 10:00:12.5+00", True),
+        ("2026-03-01 10:00:12+00:00", "2026-03-01T10:00:12.000Z", True),
+        ("2026-03-01 10:00:12+00:00", "2026-03-01T10:00:12.001Z", False),
+        ("0" * LONG, "0" * LONG + "x", False),
+    ],
+)
+def test_s4_times_are_compared_in_time(one, other, same):
+    began = time.process_time()
+
+    assert (alike(one) == alike(other)) is same
+    assert time.process_time() - began < 0.5
+
+
+def test_s4_a_document_of_many_lines_is_shown_with_its_first(user_of, houston):
+    make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
+    run("P-0001")
+
+    shown = page(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+
+    assert "And 30 more, not shown here." in shown
+    assert shown.count("<td>Lamp</td>") == 200
 
 
 def test_what_is_not_there_is_a_404(boss, hq):

@@ -186,7 +186,7 @@ def test_what_a_day_needs_a_person_for_is_on_the_overview(reader, clerk, day):
     )
     SalesOrder.objects.filter(statement=None).update(state="on_hold", hold_code="SYNC-ERROR")
 
-    concerns = reader.get("/").context["concerns"]
+    concerns = [one for one in reader.get("/").context["concerns"] if one.count]
 
     assert [one.text for one in concerns] == [
         "statement not posted",
@@ -281,7 +281,7 @@ def test_the_overview_tells_nobody_to_do_what_he_or_she_may_not(user_of, day):
     SalesOrder.objects.filter(statement=None).update(state="on_hold", hold_code="SYNC-ERROR")
 
     viewer, manager = (
-        [one.next_step for one in user_of(role).get("/").context["concerns"]]
+        [one.next_step for one in user_of(role).get("/").context["concerns"] if one.count]
         for role in ("viewer", "manager")
     )
 

@@ -10,24 +10,31 @@ from stores.management.output import print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.rules import STAGED
+from stores.silence import silences
 
 
 class Command(SynclineCommand):
     help = (
         "List the channel databases with their status and what waits, as HQ last knew them: no "
-        "channel is opened. Exit status: 0."
+        "channel is opened. Also what should happen by itself and does not: no scheduler, no "
+        "worker, no pipeline for minutes, a schedule that did not start. Exit status: 0."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = listed()
+        found, concerns = listed(), list(silences())
         if options["json"]:
-            print_json(self, {"channels": found})
+            told = [
+                {"code": one.code, "text": one.text, "next_step": one.next_step} for one in concerns
+            ]
+            print_json(self, {"channels": found, "concerns": told})
             return
         for row in found:
             self.stdout.write(sentence(row))
+        for one in concerns:
+            self.stdout.write(f"{one.text} {one.next_step}")
         if not found:
             self.stdout.write("There is no channel yet: make one with create_channel.")
 

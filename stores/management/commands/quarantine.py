@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
-from stores.management.output import print_json
+from stores.management.output import in_line, print_json
 from stores.management.typed import add_set, add_user, chosen_user, filled, pairs, refuse_flaws
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
@@ -128,8 +128,8 @@ class Command(SynclineCommand):
         told = describe(case)
         if as_json:
             shown: dict[str, Any] = {column.name: column.value for column in told.columns}
-            for table, columns, rows in told.parts:
-                shown[table] = [dict(zip(columns, row, strict=True)) for row in rows]
+            for part in told.parts:
+                shown[part.table] = [dict(zip(part.columns, row, strict=True)) for row in part.rows]
             print_json(self, in_full(case) | {"values": shown})
             return
         for word, value in in_full(case).items():
@@ -137,13 +137,14 @@ class Command(SynclineCommand):
         self.stdout.write("")
         for column in told.columns:
             mark = "<-- " + column.flaw if column.flaw else ""
-            self.stdout.write(f"  {column.name:<20} {column.value or '':<40} {mark}".rstrip())
-        for table, columns, rows in told.parts:
-            for row in rows:
-                said = (
-                    f"{name} {value}" for name, value in zip(columns, row, strict=True) if value
-                )
-                self.stdout.write(f"  {table}: {', '.join(said)}")
+            self.stdout.write(f"  {column.name:<20} {in_line(column.short):<40} {mark}".rstrip())
+        for part in told.parts:
+            for row in part.first:
+                named = zip(part.columns, row, strict=True)
+                said = (f"{name} {in_line(value)}" for name, value in named if value)
+                self.stdout.write(f"  {part.table}: {', '.join(said)}")
+            if part.more:
+                self.stdout.write(f"  {part.table}: and {part.more:,} more")
 
     def correct(self, ids: Sequence[str], options: dict[str, Any]) -> None:
         """Put what the row should have said in its place."""

@@ -1,0 +1,116 @@
+"""What should happen by itself and does not: nothing is broken, and nothing goes on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from stores import doorbell
+from stores.locks import holders
+from stores.models import ChannelDatabase, JobRun, Schedule
+from stores.models.run import RunStatus
+from stores.pipeline import JOBS
+
+# Nobody is told of less: a restart of a server or of a process takes a minute or two.
+PATIENCE = timedelta(minutes=5)
+# Schedules that are named one by one.
+MOST_NAMED = 10
+
+
+@dataclass(frozen=True)
+class Silence:
+    """One thing that does not happen, what a person can do, and the page it is seen on."""
+
+    code: str
+    text: str
+    next_step: str
+    page: str
+
+
+def silences() -> Iterator[Silence]:
+    """What does not happen, the cause before its effects; nothing needs to without a channel."""
+    if not ChannelDatabase.objects.enabled().exists():
+        return
+    yield from no_scheduler()
+    yield from no_worker()
+    yield from no_pipeline()
+    yield from missed_schedules()
+
+
+def no_scheduler() -> Iterator[Silence]:
+    """No process holds the scheduler's lock."""
+    if not holders(["scheduler"]):
+        yield Silence(
+            "no_scheduler",
+            "No scheduler is running: no job starts by itself.",
+            "Start one: python3 manage.py scheduler. Jobs that people start go on.",
+            "schedules",
+        )
+
+
+def no_worker() -> Iterator[Silence]:
+    """Nobody listens to the queue, or it does not answer."""
+    workers = doorbell.count_workers()
+    if workers is None:
+        yield Silence(
+            "queue_away",
+            "The queue does not answer: jobs that are started wait.",
+            "See to Redis or Valkey. What waits is saved and starts by itself.",
+            "runs",
+        )
+    elif not workers:
+        yield Silence(
+            "no_worker",
+            "No worker is running: jobs that are started wait.",
+            "Start one: python3 manage.py worker. What waits is saved and starts by itself.",
+            "runs",
+        )
+
+
+def no_pipeline() -> Iterator[Silence]:
+    """No pipeline has ended for minutes, and none is at work."""
+    now = timezone.now()
+    runs = JobRun.objects.filter(job="pipeline", scope="*")
+    # What ended in the future did so by a clock that has been set back since.
+    is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(now - PATIENCE, now))
+    if runs.filter(is_well).exists():
+        return
+    ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)
+    yield Silence(
+        "no_pipeline",
+        f"No pipeline has ended {since(ended.first(), now)}: no channel is visited.",
+        "Look at the latest runs, the scheduler and the workers; or run the pipeline by hand.",
+        "runs",
+    )
+
+
+def since(moment: datetime | None, now: datetime) -> str:
+    """For how long, in words."""
+    if moment is None:
+        return "yet"
+    minutes = int((now - moment).total_seconds() // 60)
+    if minutes < 120:
+        return f"for {minutes} minutes"
+    return f"since {moment:%Y-%m-%d %H:%M} UTC"
+
+
+def missed_schedules() -> Iterator[Silence]:
+    """Schedules whose start is overdue."""
+    now = timezone.now()
+    overdue = [
+        one for one in Schedule.objects.filter(is_enabled=True) if is_overdue(one.next_start, now)
+    ]
+    for one in overdue[:MOST_NAMED]:
+        due = f"{one.next_start:%Y-%m-%d %H:%M} UTC"
+        yield Silence(
+            "schedule_missed",
+            f"{JOBS[one.job].title} was due at {due} and has not started.",
+            "It starts as soon as a scheduler runs; or start the job by hand.",
+            "schedules",
+        )
+
+
+def is_overdue(start: datetime | None, now: datetime) -> bool:
+    return start is not None and start < now - PATIENCE

@@ -1,6 +1,6 @@
 """Every rule of validation is broken once, and what it allows passes."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -70,6 +70,10 @@ def line(**columns: Any) -> Document:
 BROKEN = {
     ("header", "customer_unknown", "async_account"): header(async_account=uuid4()),
     ("header", "customer_unknown", "account_number"): header(account_number="005999"),
+    # The account of somebody else is put in.
+    ("header", "identity_mismatch", "account_number"): header(
+        async_account=..., account_number=...
+    ),
     # The account of somebody who left is put in before it is written.
     ("header", "customer_not_active", "customer"): header(account_number=...),
     ("header", "period_closed", "business_date"): header(business_date=CLOSED),
@@ -128,15 +132,16 @@ def test_a9_every_rule_of_sales_is_broken_here():
 
 
 def test_a9_each_broken_rule_is_named_and_keeps_its_sale_alone_out(houston, subtests):
-    gone = make_customer(houston)
+    gone, ann = make_customer(houston), make_customer(houston)
     run("pipeline")
     left = GuidMap.objects.get(async_account=gone).customer
     Customer.objects.filter(pk=left.pk).update(state="void")
     Company.objects.update(closed_until=CLOSED)
     written = {}
     for key, document in BROKEN.items():
-        if document.columns.get("account_number") is ...:
-            document = Document(document.columns | {"account_number": left.account_number})
+        known = {"async_account": ann, "account_number": left.account_number}
+        named = {name: known[name] for name, value in document.columns.items() if value is ...}
+        document = replace(document, columns=document.columns | named)
         written[key] = document.write(houston)
     good = make_sale(houston)
 

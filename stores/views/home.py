@@ -345,6 +345,7 @@ def waiting_orders() -> QuerySet[RetailTransaction]:
         RetailTransaction.objects.orders()
         .filter(sales_order=None, statement=None)
         .exclude(order_status=OrderStatus.FAILED)
+        .exclude(order_reason="nothing_ordered")
     )
 
 

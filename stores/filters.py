@@ -24,6 +24,7 @@ from stores.models import (
     Delivery,
     DownloadSession,
     EditConflict,
+    FieldToCorrect,
     GuidMap,
     Incident,
     JobRun,
@@ -43,6 +44,7 @@ from stores.models.staging import OPEN, Operation, StagingStatus
 from stores.pipeline import JOBS
 from stores.pipeline.bulk import fetch
 from stores.pipeline.kinds import KINDS
+from stores.pipeline.rules import OPTIONAL
 
 ANY = "any"
 # No channel code: those have no colon.
@@ -263,6 +265,7 @@ FIELDS = [
     (column, label(column))
     for column in sorted({"is_active", *(name for kind in KINDS for name in kind.columns)})
 ]
+OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL]
 TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in KINDS]
 
 DOCUMENTS = ("retail_transaction", "Sales and orders")
@@ -485,6 +488,26 @@ class ConflictFilter(ListFilter):
 
     def won_by(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
         return rows.filter(of_place("kept", value))
+
+
+class FieldFilter(ListFilter):
+    """Fields to correct."""
+
+    status = choice([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
+    field = choice(OPTIONAL_FIELDS, "Field", field="field")
+    rule = choice(reasons, "Reason", field="rule")
+    channel = choice(channels, "Channel", field="database__channel__code")
+    since = day("Since", "since", "gte")
+    until = day("Until", "since", "lt")
+
+    class Meta:
+        model = FieldToCorrect
+        fields: list[str] = []
+
+    def in_status(
+        self, rows: QuerySet[FieldToCorrect], name: str, value: str
+    ) -> QuerySet[FieldToCorrect]:
+        return rows.filter(settled_at__isnull=value == "open")
 
 
 def async_customers(**wanted: str) -> QuerySet[AsyncCustomer]:

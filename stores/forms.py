@@ -117,7 +117,9 @@ def field_for(kind: Kind, column: str) -> forms.Field:
     if found := types.get(kind.type_of(column)):
         refusal = explain(refusals[kind.type_of(column)], label(column))
         return found(error_messages={"invalid": refusal}, **options)
-    return forms.CharField(empty_value=None, **options)
+    # People's texts run as their letters do, whatever the page does.
+    typed = forms.TextInput(attrs={"dir": "auto"})
+    return forms.CharField(empty_value=None, widget=typed, **options)
 
 
 class EventForm(forms.Form):

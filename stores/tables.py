@@ -16,11 +16,13 @@ from stores.models import (
     DayBalance,
     DownloadSession,
     EditConflict,
+    FieldToCorrect,
     Incident,
     JobRun,
     Quarantine,
     UploadSession,
 )
+from stores.models.column import label
 from stores.models.reason import REASONS, explain
 
 NOTHING = "\u2013"
@@ -50,6 +52,12 @@ def wide(screen: str = "lg", css: str = "") -> dict[str, Any]:
     """Attributes of a column that only screens of some width show."""
     classes = f"d-none d-{screen}-table-cell {css}".strip()
     return {"th": {"class": classes}, "td": {"class": classes}}
+
+
+def either_way(attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Attributes of a column of people's texts: each cell runs as its own letters do."""
+    given = attrs or {}
+    return given | {"td": given.get("td", {}) | {"dir": "auto"}}
 
 
 class Day(tables.DateColumn):  # type: ignore[misc]
@@ -128,7 +136,7 @@ class AsyncCustomerTable(PeopleTable):
         accessor="customer__account_number",
     )
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("sm"))
-    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=wide("lg"))
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way(wide("lg")))
     operation = Cell("operation", verbose_name="Operation", attrs=wide("md"))
     occurred_at = Cell("when", verbose_name="Operations timestamp", attrs=wide("md"))
     staged_at = Cell(
@@ -156,7 +164,7 @@ class CustomerTable(PeopleTable):
     account_number = Cell(
         "customer", verbose_name="Account", order_by=("company_id", "account_number")
     )
-    name = tables.Column("Name", empty_values=(), order_by=BY_NAME)
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way())
     email = Cell("email", verbose_name="E-mail", attrs=wide("lg", "mail"))
     phone = tables.Column("Phone", attrs=wide("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide("xxl"))
@@ -327,6 +335,39 @@ class ConflictTable(ListTable):
             "There is no conflict here. When two places change the same field of a customer without"
             " knowing of each other, both values are listed."
         )
+
+
+class FieldTable(ListTable):
+    caption = "Fields to correct"
+
+    since = Cell("when", verbose_name="Since", order_by="pk")
+    customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
+    field = tables.Column("Field")
+    shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
+    sentence = tables.Column("What is wrong", order_by="rule", attrs=wide("md"))
+    channel = tables.Column(
+        "Channel",
+        accessor="database",
+        empty_values=(),
+        order_by=("database__channel__code", "database__name"),
+        attrs=wide("lg"),
+    )
+    settled_at = Cell("when", verbose_name="Settled", attrs=wide("lg"))
+
+    class Meta(ListTable.Meta):
+        model = FieldToCorrect
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No field is to be corrected here. A phone number, an address for receipts, a language,"
+            " a currency or a date of birth that is not understood keeps nobody from an account;"
+            " it stands here."
+        )
+
+    def render_field(self, record: FieldToCorrect) -> str:
+        return label(record.field)
+
+    def render_channel(self, record: FieldToCorrect) -> str:
+        return record.database.label if record.database else "Headquarters"
 
 
 class ChannelTable(ListTable):

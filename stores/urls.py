@@ -9,6 +9,7 @@ from stores.views import (
     conflicts,
     customers,
     exchanges,
+    fields,
     health,
     home,
     incidents,
@@ -48,6 +49,7 @@ urlpatterns = [
         "customers/<reference:account>/change/", customers.change_customer, name="change-customer"
     ),
     path("customers/<reference:account>/", customers.customer_detail, name="customer"),
+    path("fields-to-correct/", fields.field_list, name="fields-to-correct"),
     path("conflicts/", conflicts.conflict_list, name="conflicts"),
     path("conflicts/<int:number>/", conflicts.conflict_detail, name="conflict"),
     path("conflicts/<int:number>/close/", conflicts.close_conflict, name="close-conflict"),

@@ -16,14 +16,14 @@ def listed(command, *words: str) -> list[dict]:
 
 
 def test_rows_set_aside_are_listed_with_field_and_reason(store, command):
-    make_customer(store, phone="none")
+    make_customer(store, email="none")
     make_event("address", store, async_account=make_customer(store), county="far too long")
     run("P-0001")
 
     rows = listed(command)
 
     assert [(row["table"], row["field"], row["reason"]) for row in rows] == [
-        ("async_customer", "phone", "phone_format"),
+        ("async_customer", "email", "email_format"),
         ("async_address", "county", "too_long"),
     ]
     assert rows[1]["text"] == "county: longer than HQ can hold."
@@ -45,23 +45,23 @@ def test_rows_that_failed_in_conversion_are_listed_too(houston, command):
 
 
 def test_only_the_rows_of_one_channel_or_reason_are_listed(houston, popup, command):
-    make_customer(houston, phone="none")
-    make_customer(popup, email="none")
+    make_customer(houston, email="none")
+    make_customer(popup, "A" * 61)
     run("P-0001")
 
     assert [row["channel"] for row in listed(command, "--channel", "popup")] == ["popup"]
-    assert [row["channel"] for row in listed(command, "--reason", "phone_format")] == ["houston"]
-    assert listed(command, "--channel", "popup", "--reason", "phone_format") == []
+    assert [row["channel"] for row in listed(command, "--reason", "email_format")] == ["houston"]
+    assert listed(command, "--channel", "popup", "--reason", "email_format") == []
 
 
 def test_settled_rows_are_listed_only_with_all(houston, command):
-    make_customer(houston, phone="none")
+    make_customer(houston, email="none")
     run("P-0001")
     command(
         "quarantine",
         "dismiss",
         "--cause",
-        "houston:async_customer:phone_format:phone",
+        "houston:async_customer:email_format:email",
         "--reason",
         "a test",
     )
@@ -71,12 +71,12 @@ def test_settled_rows_are_listed_only_with_all(houston, command):
 
 
 def test_the_text_says_what_is_wrong_and_no_value(houston, command):
-    make_customer(houston, last_name="Canary", phone="canary")
+    make_customer(houston, last_name="Canary", email="canary")
     run("P-0001")
 
     line, total = command("quarantine", "list").splitlines()
 
-    assert line.endswith("phone: not a phone number.")
+    assert line.endswith("email: not an e-mail address.")
     assert total == "1 row."
     assert "canary" not in line.lower()
 
@@ -87,30 +87,30 @@ def test_an_empty_list_is_one_line(hq, command):
 
 def test_causes_count_what_failed_alike(houston, popup, command):
     for channel in (houston, houston, popup):
-        make_customer(channel, phone="none")
+        make_customer(channel, email="none")
     run("P-0001")
 
     causes = json.loads(command("quarantine", "causes", "--json"))["causes"]
 
     assert [(cause["rows"], cause["cause"]) for cause in causes] == [
-        (2, "houston:async_customer:phone_format:phone"),
-        (1, "popup:async_customer:phone_format:phone"),
+        (2, "houston:async_customer:email_format:email"),
+        (1, "popup:async_customer:email_format:email"),
     ]
 
 
 def test_show_tells_one_row_in_full(store, command):
-    make_customer(store, "Ann", phone="none")
+    make_customer(store, "Ann", email="none")
     run("P-0001")
     (row,) = listed(command)
 
     shown = json.loads(command("quarantine", "show", row["id"], "--json"))
 
-    assert (shown["field"], shown["values"]["phone"]) == ("phone", "none")
+    assert (shown["field"], shown["values"]["email"]) == ("email", "none")
     assert "<-- see the reason" in command("quarantine", "show", row["id"])
 
 
 def test_what_still_breaks_a_rule_stays_open_and_the_command_says_so(store, command, capsys):
-    make_customer(store, phone="none")
+    make_customer(store, email="none")
     run("P-0001")
     (row,) = listed(command)
 
@@ -140,7 +140,7 @@ def test_all_of_one_cause_are_released_at_once(store, command):
 
 
 def test_dismissed_rows_say_why(houston, command):
-    make_customer(houston, phone="none")
+    make_customer(houston, email="none")
     run("P-0001")
     (row,) = listed(command)
 
@@ -151,7 +151,7 @@ def test_dismissed_rows_say_why(houston, command):
 
 
 def test_a_row_that_stays_open_is_named_with_its_reason(houston):
-    make_customer(houston, phone="none")
+    make_customer(houston, email="none")
     run("P-0001")
     said = StringIO()
 
@@ -159,7 +159,7 @@ def test_a_row_that_stays_open_is_named_with_its_reason(houston):
         call_command("quarantine", "release", str(Quarantine.objects.get().pk), stdout=said)
 
     line, total = said.getvalue().splitlines()
-    assert line.endswith("phone: not a phone number.")
+    assert line.endswith("email: not an e-mail address.")
     assert total == "0 released, 1 still open."
 
 

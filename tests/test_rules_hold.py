@@ -330,6 +330,33 @@ CHANNELS = [
         "attribute_type_is_known",
         "UPDATE attribute_definition SET data_type = 'colour'",
     ),
+    Breach(
+        "an attribute whose limits leave no value",
+        "an_attribute_has_values",
+        "UPDATE attribute_definition SET smallest = 10, largest = 1",
+    ),
+    Breach(
+        "an attribute whose options are no list",
+        "options_are_texts",
+        """UPDATE attribute_definition SET options = '"S,M,L"'""",
+    ),
+    Breach(
+        "an attribute whose options are no texts",
+        "options_are_texts",
+        "UPDATE attribute_definition SET options = '[1, 2]'",
+    ),
+    Breach(
+        "an attribute without a name",
+        "an_attribute_has_a_name",
+        r"UPDATE attribute_definition SET name = U&'\00A0'",
+    ),
+    Breach(
+        "a field of an event marked twice",
+        "a_field_of_an_event_is_marked_once",
+        """INSERT INTO field_to_correct (company_id, event_id, field, rule)
+           SELECT 'USRT', '00000000-0000-0000-0000-000000000001', 'phone', 'phone_format'
+             FROM generate_series(1, 2)""",
+    ),
 ]
 DELIVERIES = [
     Breach(

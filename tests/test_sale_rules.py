@@ -116,6 +116,10 @@ BROKEN = {
     ("line", "line_differs", "net_amount"): line(quantity="3"),
     ("line", "more_than_price", "discount_amount"): line(discount_amount="10.01"),
     ("line", "more_than_price", "tax_amount"): line(tax_amount="10.01"),
+    ("line", "card_number", "description"): line(description="Card 4111 1111 1111 1111"),
+    ("payment", "card_number", "tender_type"): Document(
+        {}, None, [{**paid("10.70")[0], "tender_type": "4111111111111111"}]
+    ),
     ("payment", "not_rounded", "amount"): Document({}, None, paid("10.695", "0.005")),
     ("payment", "sign_wrong", "amount"): Document(
         RETURN, [piece("-1", "10.00", "-10.00")], paid("-20.00", "10.00")

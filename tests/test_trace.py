@@ -100,15 +100,15 @@ def test_the_json_document_has_exactly_the_contract_s_words(houston, command):
 
 
 def test_a_customer_set_aside_has_failed_and_says_why(store):
-    guid = make_customer(store, phone="none")
+    guid = make_customer(store, email="none")
     run("pipeline")
 
     found = told(guid)
 
     assert found.state == "failed"
-    assert found.waiting_for.code == "phone_format"
+    assert found.waiting_for.code == "email_format"
     assert found.waiting_for.next_step
-    assert texts(found, "quarantined") == ["Customer set aside: phone: not a phone number."]
+    assert texts(found, "quarantined") == ["Customer set aside: email: not an e-mail address."]
 
 
 def test_a_customer_beyond_the_number_sequence_has_failed_until_it_is_extended(houston):

@@ -407,6 +407,7 @@ class RowReader:
         self.keys: list[tuple[int, Any]] = []
         self.unreadable: list[Unreadable] = []
         self.left: list[int] = []
+        self.unread: dict[int, dict[str, Any]] = {}
         self.size = 0
 
     def take(self, counter: int, values: Sequence[Any]) -> None:
@@ -415,7 +416,7 @@ class RowReader:
             self.left.append(counter)
             return
         try:
-            found = line(values, self.readers, self.source.columns, self.required)
+            found = self.line(counter, values)
             for part in self.parts:
                 part.require_whole(values[self.document])
             self.lines.append(found)
@@ -429,6 +430,22 @@ class RowReader:
             )
             self.size += sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
+    def line(self, counter: int, values: Sequence[Any]) -> str:
+        """A row as COPY text, without an optional value that is out of form. Errors: BrokenRow."""
+        try:
+            return line(values, self.readers, self.source.columns, self.required)
+        except BrokenRow as broken:
+            value = values[self.source.columns.index(broken.field)]
+            if broken.field not in self.source.optional or not is_told(value):
+                raise
+            left = [
+                None if column == broken.field else kept
+                for column, kept in zip(self.source.columns, values, strict=True)
+            ]
+            found = line(left, self.readers, self.source.columns, self.required)
+            self.unread[counter] = {broken.field: value}
+            return found
+
     def events(self) -> Events:
         """What was read."""
         return Events(
@@ -438,9 +455,17 @@ class RowReader:
             last_counter=self.keys[-1][0] if self.keys else 0,
             keys=self.keys,
             unreadable=self.unreadable,
+            unread=self.unread,
             parts={part.table: part.data for part in self.parts},
             left=self.left[:LISTED],
         )
+
+
+def is_told(value: Any) -> bool:
+    """Whether a value can be kept as a text, as it is."""
+    if isinstance(value, str):
+        return "\0" not in value and value.encode("utf-8", "replace").decode() == value
+    return isinstance(value, int)
 
 
 class PartRows:

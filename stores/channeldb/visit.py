@@ -32,13 +32,15 @@ GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 class Source:
     """Which columns of which event table to read, and their types by PostgreSQL's names.
 
-    `parts` are the tables whose rows travel with those of this one, by `transaction_id`.
+    `parts` are the tables whose rows travel with those of this one, by `transaction_id`. A value
+    out of form in an `optional` column does not make its row unreadable.
     """
 
     table: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
     parts: tuple["Source", ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Events:
     """Rows of one event table, read in one snapshot: COPY data for HQ, and what to acknowledge.
 
     `parts` is COPY data of the rows that travel with them, by table; `waiting` are counters that
-    HQ does not take yet, and that stay unacknowledged.
+    HQ does not take yet, and that stay unacknowledged; `unread` are values of optional columns
+    that are out of form, by counter and column, and null in the data.
     """
 
     table: str
@@ -76,6 +79,7 @@ class Events:
     left: list[int] = field(default_factory=list)
     parts: dict[str, bytes] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
+    unread: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def total(self) -> int:

@@ -19,6 +19,7 @@ from stores.models.difference import Difference
 from stores.models.exchange import DownloadSession, UploadSession
 from stores.models.excluded import ExcludedSale
 from stores.models.failed import FailedSale
+from stores.models.field_to_correct import FieldToCorrect
 from stores.models.incident import Incident
 from stores.models.journal import Headquarters, NumberJournal
 from stores.models.order import OrderSequence, PostedPayment, SalesOrder
@@ -76,6 +77,7 @@ __all__ = [
     "EditConflict",
     "ExcludedSale",
     "FailedSale",
+    "FieldToCorrect",
     "GuidMap",
     "Headquarters",
     "Incident",

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 from django.utils import timezone
 
-from stores.models.country import COUNTRIES
+from stores.models.country import is_country
 
 
 class ChannelDatabaseGroup(models.Model):
@@ -140,7 +140,7 @@ class Channel(models.Model):
         return reverse("channel", args=[self.code])
 
     def clean(self) -> None:
-        if self.country and self.country not in COUNTRIES:
+        if self.country and not is_country(self.country):
             raise ValidationError({"country": "Not a country of ISO 3166-1 (three letters)."})
         changed = Channel.objects.filter(pk=self.pk).exclude(statement_mode=self.statement_mode)
         if changed.filter(~Q(statements__state="posted"), statements__isnull=False).exists():

@@ -1,4 +1,6 @@
-"""The countries of ISO 3166-1, alpha-3."""
+"""The countries of ISO 3166-1, alpha-3, and the codes that it leaves to those who use them."""
+
+import re
 
 CODES = """
 ABW AFG AGO AIA ALA ALB AND ARE ARG ARM ASM ATA ATF ATG AUS AUT AZE BDI BEL BEN BES BFA BGD
@@ -15,3 +17,11 @@ UGA UKR UMI URY USA UZB VAT VCT VEN VGB VIR VNM VUT WLF WSM YEM ZAF ZMB ZWE
 
 """
 COUNTRIES = frozenset(CODES.split())
+# ISO gives these to nobody, so that users may: XKX is Kosovo with the EU, with banks and shops.
+# Two of them say that no country is known.
+USER_ASSIGNED = r"^(?!XXX|ZZZ)(AA[A-Z]|Q[M-Z][A-Z]|X[A-Z]{2}|ZZ[A-Z])$"
+
+
+def is_country(code: str) -> bool:
+    """Whether an address may name it."""
+    return code in COUNTRIES or bool(re.match(USER_ASSIGNED, code))

@@ -1,11 +1,16 @@
 """Customers with an account, what belongs to them, and the map from every GUID to its account."""
 
+import re
+from decimal import Decimal
 from typing import Self
 
+from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
+
+from stores.models.characters import tidy, tidy_key
 
 # Text columns allow NULL beside '': a till that sent nothing and one that sent an empty text stay
 # apart, as the channel's own tables keep them apart.
@@ -272,10 +277,64 @@ class AttributeDefinition(models.Model):
             models.CheckConstraint(
                 condition=Q(data_type__in=AttributeType.values), name="attribute_type_is_known"
             ),
+            models.CheckConstraint(
+                condition=Q(smallest=None) | Q(largest=None) | Q(smallest__lte=F("largest")),
+                name="an_attribute_has_values",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Refuse what no value could ever fit."""
+        self.name = tidy_key(self.name or "")
+        self.options = options_of(self.options)
+        is_number = self.data_type in NUMBERS
+        if not self.name:
+            raise ValidationError({"name": "Name: letters that one can read."})
+        for limit in ("smallest", "largest"):
+            if getattr(self, limit) is not None and not is_number:
+                raise ValidationError({limit: f"{limit.capitalize()}: only numbers have a limit."})
+        smallest, largest = self.smallest, self.largest
+        if smallest is not None and largest is not None and smallest > largest:
+            raise ValidationError({"largest": "Largest: must not be smaller than the smallest."})
+        for option in self.options:
+            if not self.takes(option):
+                raise ValidationError(
+                    {"options": "Options: each must be of the type and within the limits."}
+                )
+
+    def takes(self, value: str) -> bool:
+        """Whether a value is of the type and within the limits; a rule of upload asks the same."""
+        if self.data_type == AttributeType.BOOLEAN:
+            return value in ("true", "false", "0", "1")
+        if self.data_type not in NUMBERS:
+            return True
+        if not re.fullmatch(NUMBERS[self.data_type], value, re.ASCII):
+            return False
+        smallest = Decimal(value) if self.smallest is None else self.smallest
+        largest = Decimal(value) if self.largest is None else self.largest
+        return smallest <= Decimal(value) <= largest
+
+
+# Texts that are numbers, by the type of an attribute.
+NUMBERS: dict[str, str] = {
+    AttributeType.INTEGER: r"[+-]?[0-9]{1,14}",
+    AttributeType.DECIMAL: r"[+-]?[0-9]{1,14}([.][0-9]{1,4})?",
+    AttributeType.CURRENCY: r"[+-]?[0-9]{1,14}([.][0-9]{1,4})?",
+}
+
+
+def options_of(typed: object) -> list[str]:
+    """The options of an attribute as texts, numbers among them. Errors: ValidationError."""
+    given = typed if typed is not None and typed != "" else []
+    if not isinstance(given, list) or any(isinstance(one, bool | list | dict) for one in given):
+        raise ValidationError({"options": 'Options: a list of texts, for example ["S", "M"].'})
+    options = ["" if one is None else tidy(str(one)) for one in given]
+    if "" in options or len(set(options)) < len(options):
+        raise ValidationError({"options": "Options: none may be empty or there twice."})
+    return options
 
 
 class GuidOrigin(models.TextChoices):

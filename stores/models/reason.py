@@ -168,6 +168,9 @@ REASONS = {
     "nothing_paid": Reason("{field}: what was paid was given back.", *CORRECT_SALE),
     "not_paid": Reason("{field}: not what the sale comes to.", *CORRECT_SALE),
     "item_missing": Reason("{field}: a line needs an article.", *CORRECT_SALE),
+    "card_number": Reason(
+        "{field}: the number of a payment card does not belong here.", *CORRECT_SALE
+    ),
     "price_negative": Reason("{field}: a price is never negative.", *CORRECT_SALE),
     "signs_differ": Reason("{field}: its sign is not that of the quantity.", *CORRECT_SALE),
     "sign_wrong": Reason(

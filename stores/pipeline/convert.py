@@ -23,6 +23,7 @@ from stores.pipeline.bulk import (
 from stores.pipeline.edits import apply_named
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.kinds import ADDRESS, CONTACT, KINDS, Kind
+from stores.pipeline.marks import settle_marks
 from stores.pipeline.refusals import tell_refused
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
@@ -63,6 +64,7 @@ def convert_customers(step: RunStep) -> None:
         tell_refused(f"quarantine of {company}", unclosed)
         crash_here("convert:before_last_commit")
     with step.chunk():
+        settle_marks(company)
         count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
 
 

@@ -21,6 +21,7 @@ from stores.pipeline.bulk import PASSING, code_of, lock_until_commit, run_sql
 from stores.pipeline.edits import apply_named, apply_together
 from stores.pipeline.hq_events import EventRefused, make_event
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, ATTRIBUTE, CONTACT, CUSTOMER, KINDS, Kind
+from stores.pipeline.marks import settle_marks
 from stores.pipeline.refold import INHERITED
 from stores.pipeline.rules import STAGED, Rule
 
@@ -74,6 +75,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
             mine = [event for event, edit in zip(made, edits, strict=True) if edit.kind is kind]
             if mine:
                 apply_together(RunStep(), customer.company, kind, only=mine)
+        settle_marks(customer.company, customer)
     return made
 
 
@@ -118,12 +120,22 @@ def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[U
     own = {"account_number": customer.account_number}
     for place, edit in enumerate(edits):
         try:
-            made.append(make_event(customer.company, edit.kind, {**edit.values, **own}, by=by))
+            values = {**edit.values, **own}
+            unchanged = untouched(customer, edit)
+            made.append(make_event(customer.company, edit.kind, values, by=by, unchanged=unchanged))
         except EventRefused as refused:
             broken[place] = refused.broken
     if broken:
         raise EditsRefused(broken)
     return made
+
+
+def untouched(customer: Customer, edit: Edit) -> set[str]:
+    """The fields of the customer that an edit leaves as they are, if it is one of the customer."""
+    if edit.kind is not CUSTOMER:
+        return set()
+    held = {column: getattr(customer, column) for column in CUSTOMER.columns}
+    return {column for column, value in held.items() if edit.values.get(column) == value}
 
 
 # ------------------------------------------------------------------- what events say

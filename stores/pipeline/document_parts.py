@@ -88,6 +88,12 @@ def present(*columns: str) -> tuple[Rule, ...]:
     return tuple(Rule("value_missing", column, f"{column} IS NULL") for column in columns)
 
 
+CURRENCY = Rule(
+    "unknown_word",
+    "currency",
+    f"coalesce({tidied('currency')}, '') <> ALL (%(currencies)s)",
+    "a currency of ISO 4217",
+)
 HEADER_AMOUNTS = (
     "net_amount",
     "tax_amount",
@@ -150,7 +156,7 @@ HEADER = Part(
             f"entry_status IS NULL OR {in_words('entry_status', 'concluded', 'voided')}",
         ),
         *text_limits(RetailTransaction, HEADER_COLUMNS),
-        Rule("unknown_word", "currency", f"coalesce({tidied('currency')}, '') !~ '^[A-Z]{{3}}$'"),
+        CURRENCY,
         *amounts(*HEADER_AMOUNTS, required=True),
         *present("line_count"),
         Rule(
@@ -185,7 +191,7 @@ PAYMENT = Part(
         Rule("value_missing", "tender_type", empty("tender_type")),
         *text_limits(RetailTransactionPayment, PAYMENT_COLUMNS),
         unprintable("tender_type"),
-        Rule("unknown_word", "currency", f"coalesce({tidied('currency')}, '') !~ '^[A-Z]{{3}}$'"),
+        CURRENCY,
         *amounts("amount", required=True),
     ),
 )

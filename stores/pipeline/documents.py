@@ -27,6 +27,7 @@ from stores.pipeline.intake import (
     origin_of,
     values_of,
 )
+from stores.pipeline.rules import CODES
 from stores.pipeline.set_aside import (
     ASIDE,
     BROKEN,
@@ -188,6 +189,7 @@ def find_broken(arrival: Arrival) -> None:
                 mine=sql.SQL(mine),
             ),
             {
+                **CODES,
                 "codes": [rule.code for rule in part.rules],
                 "fields": [rule.field for rule in part.rules],
                 "allowed": [rule.allows for rule in part.rules],

@@ -4,7 +4,7 @@ They stand in staging like those of tills, with a counter of HQ's own and no cha
 checked by the same rules and folded by the same statements: nothing else writes a customer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +13,7 @@ from psycopg2 import sql
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.bulk import fetch_one, names, run_sql
 from stores.pipeline.kinds import Kind
+from stores.pipeline.marks import mark_fields
 from stores.pipeline.rules import Rule, as_staged, every_broken, parameters, rules_for
 
 
@@ -32,15 +33,20 @@ def make_event(
     by: Any = None,
     corrects: str | None = None,
     for_database: ChannelDatabase | None = None,
+    unchanged: Collection[str] = (),
 ) -> UUID:
     """Stage one event of HQ, which takes effect now. Returns its id.
 
-    `values` are its columns; those left out are empty. Effects: one pending row of staging, in the
-    caller's transaction. Errors: EventRefused with all broken rules, and then nothing is staged.
+    `values` are its columns; those left out are empty. Optional fields that are `unchanged` may be
+    as wrong as they were. Effects: one pending row of staging, in the caller's transaction. Errors:
+    EventRefused with all broken rules, and then nothing is staged.
     """
     event_id = uuid4()
     receive(kind, {**values, "event_id": event_id})
-    broken = broken_rules(kind, company)
+    found = broken_rules(kind, company)
+    broken = [rule for rule in found if not rule.is_optional or rule.field not in unchanged]
+    if found and not broken:
+        mark_fields(company)
     if not broken:
         stage(kind, company, by=by, corrects=corrects, for_database=for_database)
     run_sql("DROP TABLE incoming")

@@ -27,7 +27,8 @@ from stores.pipeline.bulk import (
 )
 from stores.pipeline.days import EARLIEST
 from stores.pipeline.guids import find_foreign_guids
-from stores.pipeline.kinds import Kind
+from stores.pipeline.kinds import CUSTOMER, Kind
+from stores.pipeline.marks import mark_fields
 from stores.pipeline.rules import as_staged, first_broken, parameters, rules_for
 from stores.pipeline.set_aside import (
     BROKEN,
@@ -114,13 +115,13 @@ def intake_of(kind: Kind) -> Intake:
 
     def take(arrival: Arrival, events: Events) -> Taken:
         put(events)
-        return take_in(arrival, kind)
+        return take_in(replace(arrival, unread=events.unread), kind)
 
     def keep(arrival: Arrival, events: Events, refused: Mapping[int, str]) -> Taken:
         put(events)
         run_sql(BROKEN)
         name_refused(refused)
-        kept = keep_broken(arrival, kind)
+        kept = keep_broken(replace(arrival, unread=events.unread), kind)
         run_sql("DROP TABLE broken, incoming")
         return kept
 
@@ -156,6 +157,8 @@ def take_in(arrival: Arrival, kind: Kind) -> Taken:
             run_sql("TRUNCATE broken")
             if name_conflicts(kind) + name_refused(refused):
                 taken += keep_broken(arrival, kind)
+        if kind is CUSTOMER:
+            mark_fields(arrival.database.channel.company, arrival.database.pk, arrival.unread)
         close_returned(arrival, kind)
     run_sql("DROP TABLE broken, incoming")
     return taken

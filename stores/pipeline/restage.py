@@ -19,7 +19,8 @@ from stores.pipeline.document_parts import HEADER, KEY, PARTS, rows_in
 from stores.pipeline.documents import forget_tables, keep_again
 from stores.pipeline.hq_events import EventRefused
 from stores.pipeline.intake import find_broken, insert_staged, make_incoming, name_conflicts
-from stores.pipeline.kinds import Kind
+from stores.pipeline.kinds import CUSTOMER, Kind
+from stores.pipeline.marks import mark_fields
 from stores.pipeline.rules import Rule
 from stores.pipeline.set_aside import (
     BROKEN,
@@ -61,6 +62,9 @@ def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[in
     name_conflicts(kind)
     name_refused(refused)
     left |= flaws(number_of)
+    leave_out()
+    if kind is CUSTOMER:
+        mark_fields(arrival.database.channel.company, arrival.database.pk)
     run_sql("DROP TABLE broken, incoming")
     return left
 

@@ -20,7 +20,9 @@ from stores.models import (
     AsyncContact,
     AsyncCustomer,
 )
-from stores.models.country import COUNTRIES
+from stores.models.country import COUNTRIES, USER_ASSIGNED
+from stores.models.currency import CURRENCIES
+from stores.models.language import LANGUAGES
 from stores.models.staging import Event
 from stores.pipeline.days import EARLIEST, LATEST
 from stores.pipeline.kinds import Kind, tidied
@@ -41,14 +43,21 @@ PHONE = (
 )
 
 
+LANGUAGE = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
+
+
 @dataclass(frozen=True)
 class Rule:
-    """One check of one field: `broken` is a condition in SQL, `allows` what the field may hold."""
+    """One check of one field: `broken` is a condition in SQL, `allows` what the field may hold.
+
+    A field that `is_optional` sets no row aside: it is kept as it came, and marked.
+    """
 
     code: str
     field: str
     broken: str
     allows: str = ""
+    is_optional: bool = False
 
 
 def empty(column: str) -> str:
@@ -100,6 +109,34 @@ COMMON = (
     ),
 )
 IS_SAID = f"{tidied('operation')} <> 'deactivate'"
+# Nobody goes without an account because of these.
+OPTIONAL = (
+    Rule("email_format", "receipt_email", out_of_form("receipt_email", EMAIL), is_optional=True),
+    Rule("phone_format", "phone", out_of_form("phone", PHONE, operator="!~*"), is_optional=True),
+    Rule(
+        "unknown_word",
+        "currency",
+        f"{tidied('currency')} <> '' AND {tidied('currency')} <> ALL (%(currencies)s)",
+        "a currency of ISO 4217",
+        is_optional=True,
+    ),
+    Rule(
+        "unknown_word",
+        "language",
+        out_of_form("language", LANGUAGE)
+        + f" OR {tidied('language')} <> ''"
+        + f" AND lower(substring({tidied('language')} FROM '^[A-Za-z]*')) <> ALL (%(languages)s)",
+        "a language such as en, en-us or es-419",
+        is_optional=True,
+    ),
+    Rule(
+        "date_range",
+        "birth_date",
+        "birth_date NOT BETWEEN date '1900-01-01' AND current_date",
+        "a day between 1900 and today",
+        is_optional=True,
+    ),
+)
 OWN = {
     "customer": (
         Rule(
@@ -123,27 +160,9 @@ OWN = {
             "last_name",
             f"{IS_SAID} AND {empty('last_name')} AND {empty('first_name')} AND {empty('name')}",
         ),
+        # Not an optional field: by it customers are found, told apart and written to.
         Rule("email_format", "email", out_of_form("email", EMAIL)),
-        Rule("email_format", "receipt_email", out_of_form("receipt_email", EMAIL)),
-        Rule("phone_format", "phone", out_of_form("phone", PHONE, operator="!~*")),
-        Rule(
-            "unknown_word",
-            "currency",
-            out_of_form("currency", "^[A-Z]{3}$"),
-            "three capital letters",
-        ),
-        Rule(
-            "unknown_word",
-            "language",
-            out_of_form("language", "^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"),
-            "a language such as en, en-us or es-419",
-        ),
-        Rule(
-            "date_range",
-            "birth_date",
-            "birth_date NOT BETWEEN date '1900-01-01' AND current_date",
-            "a day between 1900 and today",
-        ),
+        *OPTIONAL,
     ),
     "address": (
         Rule("key_missing", "address_id", "address_id IS NULL"),
@@ -157,7 +176,8 @@ OWN = {
         Rule(
             "country_unknown",
             "country",
-            f"{tidied('country')} <> '' AND {tidied('country')} <> ALL (%(countries)s)",
+            f"{tidied('country')} <> '' AND {tidied('country')} <> ALL (%(countries)s)"
+            f" AND {tidied('country')} !~ '{USER_ASSIGNED}'",
             "three letters of ISO 3166-1",
         ),
     ),
@@ -271,8 +291,12 @@ def rules_for(kind: Kind) -> tuple[Rule, ...]:
 
 @cache
 def first_broken(kind: Kind) -> sql.SQL:
-    """SQL for the place of the first broken rule of a row of `incoming`, or NULL."""
-    cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(rules_for(kind))]
+    """SQL for the place of the first broken rule that sets a row of `incoming` aside, or NULL."""
+    cases = [
+        f"WHEN {rule.broken} THEN {place}"
+        for place, rule in enumerate(rules_for(kind))
+        if not rule.is_optional
+    ]
     return sql.SQL("CASE " + "\n".join(cases) + " END")
 
 
@@ -285,6 +309,10 @@ def every_broken(kind: Kind) -> sql.SQL:
     return sql.SQL("array_remove(ARRAY[" + ",\n".join(places) + "], NULL)")
 
 
+# The codes that rules of customers and of sales know.
+CODES = {"countries": list(COUNTRIES), "currencies": list(CURRENCIES)}
+
+
 def parameters(company: str) -> dict[str, object]:
     """What the conditions need to know besides the row."""
-    return {"company": company, "countries": list(COUNTRIES)}
+    return {"company": company, "languages": list(LANGUAGES), **CODES}

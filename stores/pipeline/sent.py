@@ -7,7 +7,7 @@ from here, so that none of them can leave out what another one takes over.
 from stores.channeldb.visit import Source
 from stores.pipeline.document_parts import HEADER, PARTS, Part
 from stores.pipeline.document_parts import SOURCE as DOCUMENTS
-from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.kinds import CUSTOMER, KINDS, Kind
 from stores.pipeline.set_aside import Sent
 
 # Tables whose rows are acknowledged one by one; customers before the sales that name them.
@@ -24,7 +24,9 @@ TABLES = tuple(
 
 def source_of(kind: Kind) -> Source:
     """How an upload reads a kind of event."""
-    return Source(kind.event, kind.sent, tuple(map(kind.type_of, kind.sent)))
+    types = tuple(map(kind.type_of, kind.sent))
+    optional = ("birth_date",) if kind is CUSTOMER else ()
+    return Source(kind.event, kind.sent, types, optional=optional)
 
 
 SOURCES = [*map(source_of, KINDS), DOCUMENTS]

@@ -52,12 +52,14 @@ class Arrival:
     """Where rows come from: a channel database as it was in one generation, in one session.
 
     `accounts_of` asks the channel, while it is open, which accounts it knows of some GUIDs.
+    `unread` are values of rows that no column of HQ can hold, by counter and column.
     """
 
     database: ChannelDatabase
     session: UploadSession | None
     generation: int
     accounts_of: Callable[[Sequence[str]], dict[str, tuple[str, str]]] | None = None
+    unread: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,12 @@ def keep_broken(arrival: Arrival, kind: Sent) -> Taken:
         sql.SQL(
             """INSERT INTO aside
                SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
-                      b.reason, b.field, b.rule, convert_to(jsonb_build_object({row})::text, 'UTF8')
+                      b.reason, b.field, b.rule,
+                      convert_to((jsonb_build_object({row}) || coalesce(
+                          %s::jsonb -> replication_counter::text, '{{}}'))::text, 'UTF8')
                  FROM broken b JOIN incoming i USING (replication_counter)"""
-        ).format(row=as_object(kind))
+        ).format(row=as_object(kind)),
+        [json.dumps(arrival.unread)],
     )
     leave_out()
     return keep(arrival, kind)

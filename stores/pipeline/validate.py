@@ -137,7 +137,20 @@ COMES_TO = "(l.quantity * l.price)"
 LESS_DISCOUNT = f"({COMES_TO} - coalesce(l.discount_amount, 0))"
 UNIT = "power(10::numeric, -currency_places(t.currency))"
 LIVE = "NOT coalesce(l.is_voided, false)"
+
+
+def card_in(column: str) -> SaleRule:
+    """A rule that no card's number stands in a text; what was found is not told."""
+    return SaleRule(
+        "card_number",
+        column,
+        f"char_length(l.{column}) > 13 AND l.{column} ~ '[0-9]([ -]?[0-9]){{13}}'"
+        f" AND holds_card_number(l.{column})",
+    )
+
+
 LINES = (
+    card_in("description"),
     SaleRule("item_missing", "item_id", "coalesce(tidy_key(l.item_id), '') = ''"),
     *(
         SaleRule("value_missing", column, f"l.{column} IS NULL")
@@ -187,6 +200,7 @@ LINES = (
     ),
 )
 PAYMENTS = (
+    card_in("tender_type"),
     *rounded("amount", of="l"),
     # V.28: change is given back in a sale, in a return all is.
     SaleRule(

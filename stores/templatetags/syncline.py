@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from stores.filters import MOST_COUNTED, Length
 from stores.models import DayBalance
+from stores.models.cards import mask_cards
 from stores.models.column import label
 from stores.models.reason import REASONS, explain
 from stores.models.run import COLOURS, Outcome
@@ -330,6 +331,12 @@ def event_word(kind: str) -> str:
 def event_icon(kind: str) -> str:
     """The icon for what happened."""
     return EVENTS[kind][1] if kind in EVENTS else "circle"
+
+
+@register.filter
+def masked(value: Any) -> Any:
+    """A text of a till without the numbers of payment cards; other values as they are."""
+    return mask_cards(value) if isinstance(value, str) else value
 
 
 @register.filter

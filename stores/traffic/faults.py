@@ -223,7 +223,7 @@ def organization_without_name(events: Events) -> None:
 
 def country_unknown(events: Events) -> None:
     """Three letters that are no country."""
-    events["async_address"][0]["country"] = "XQZ"
+    events["async_address"][0]["country"] = "WQZ"
 
 
 def purpose_unknown(events: Events) -> None:
@@ -297,11 +297,11 @@ FAULTS = (
     Fault(city_too_long, "too_long", table="async_address"),
     Fault(postal_code_too_long, "too_long", table="async_address"),
     Fault(email_without_at, "email_format"),
-    Fault(born_at_zero, "date_format", SQLITE),
-    Fault(born_on_no_day, "date_format", SQLITE),
-    Fault(born_in_the_year_10000, "date_range"),
-    Fault(born_at_infinity, "date_range"),
-    Fault(not_born_yet, "date_range"),
+    Fault(born_at_zero, engine=SQLITE),
+    Fault(born_on_no_day, engine=SQLITE),
+    Fault(born_in_the_year_10000),
+    Fault(born_at_infinity),
+    Fault(not_born_yet),
     Fault(operation_unknown, "unknown_word"),
     Fault(customer_type_unknown, "unknown_word"),
     Fault(organization_without_name, "name_missing"),

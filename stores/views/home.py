@@ -31,6 +31,7 @@ from stores.models import (
     Channel,
     Customer,
     EditConflict,
+    FieldToCorrect,
     Incident,
     JobRun,
     NumberSequence,
@@ -152,6 +153,7 @@ def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
     yield from short_sequences()
     yield from stuck_sales(user)
     yield from long_waiting_orders(user)
+    yield from fields_to_correct(user)
     for state in ("failed", "waiting"):
         yield from by_reason(
             async_customers(state=state).exclude(reason__in=PATIENCE),
@@ -239,6 +241,23 @@ def doubtful_edits(user: Reader) -> Iterator[Concern]:
                 "wrong.",
             ),
             link("conflicts", status="open"),
+        )
+
+
+def fields_to_correct(user: Reader) -> Iterator[Concern]:
+    """Optional fields that nobody understood; their customers have their accounts."""
+    if found := counted(FieldToCorrect.objects.open()):
+        yield Concern(
+            "people",
+            found,
+            f"field{'' if found == 1 else 's'} of customers to correct",
+            advice(
+                user,
+                "change_customer",
+                "Correct them on the customers' pages, or at the till.",
+                "They are corrected at the till, or by somebody who may change customers.",
+            ),
+            link("fields-to-correct", status="open"),
         )
 
 

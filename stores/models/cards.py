@@ -1,0 +1,36 @@
+"""Numbers of payment cards in texts where none belongs: they are named by a rule and never shown.
+
+The same shapes as in the SQL function `holds_card_number` of migration 0048: groups as they are
+printed on cards, a prefix that issuers have, and Luhn's check digit. Shorter numbers are bar codes.
+"""
+
+import re
+
+SHAPES = (
+    r"(?<![0-9])[2-6][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}(?![0-9])",
+    r"(?<![0-9])[456][0-9]{3}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{4}[ -]?[0-9]{3}(?![0-9])",
+    r"(?<![0-9])3[04-9][0-9]{2}[ -]?[0-9]{6}[ -]?[0-9]{4,5}(?![0-9])",
+)
+ISSUED = re.compile(
+    r"4[0-9]+|5[0-9]+|2(2[2-9]|[3-6]|7[01]|720)[0-9]+|6[0-9]+|35[0-9]{14}|3[47][0-9]{13}"
+    r"|3(0[0-5]|[689][0-9])[0-9]{11}"
+)
+
+
+def is_card_number(digits: str) -> bool:
+    """Whether digits are those of a card: an issuer's prefix, and the check digit."""
+    odd, even = digits[-1::-2], digits[-2::-2]
+    total = sum(map(int, odd)) + sum(sum(map(int, str(2 * int(digit)))) for digit in even)
+    return total % 10 == 0 and ISSUED.fullmatch(digits) is not None
+
+
+def mask_cards(text: str) -> str:
+    """A text in which only the last four digits of a card's number are left."""
+
+    def masked(found: re.Match[str]) -> str:
+        digits = re.sub("[ -]", "", found[0])
+        return f"\u2022\u2022\u2022\u2022 {digits[-4:]}" if is_card_number(digits) else found[0]
+
+    for shape in SHAPES:
+        text = re.sub(shape, masked, text)
+    return text

@@ -1,0 +1,92 @@
+"""Optional fields that HQ did not understand: kept as they came, listed until they are right."""
+
+from typing import Self
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from stores.models.column import label
+from stores.models.reason import explain
+
+
+class FieldToCorrectQuerySet(models.QuerySet["FieldToCorrect"]):
+    def open(self) -> Self:
+        """Not right yet."""
+        return self.filter(settled_at__isnull=True)
+
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+    def with_customer(self) -> Self:
+        return self.select_related("customer", "database__channel")
+
+
+class FieldToCorrect(models.Model):
+    """One optional field of a customer that breaks a rule, as one event said it.
+
+    Such a field keeps nobody from an account. The customer is empty until the event is converted.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    company = models.ForeignKey(
+        "Company", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
+    # None: made in HQ.
+    database = models.ForeignKey(
+        "ChannelDatabase",
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="+",
+    )
+    event_id = models.UUIDField()
+    async_account = models.UUIDField(null=True)
+    customer = models.ForeignKey(
+        "Customer",
+        models.PROTECT,
+        null=True,
+        db_index=False,
+        db_constraint=False,
+        related_name="fields_to_correct",
+    )
+    field = models.CharField(max_length=40)
+    rule = models.CharField(max_length=40)
+    # As it came, where no column of HQ's can hold it; else it stands in the customer's.
+    value = models.TextField(blank=True, db_default="")
+    since = models.DateTimeField(db_default=Now())
+    settled_at = models.DateTimeField(null=True)
+
+    objects = FieldToCorrectQuerySet.as_manager()
+
+    class Meta:
+        db_table = "field_to_correct"
+        verbose_name_plural = "fields to correct"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["event_id", "field"], name="a_field_of_an_event_is_marked_once"
+            ),
+        ]
+        indexes = [
+            # What is to be corrected: few, and settled after each conversion.
+            models.Index(
+                fields=["company"], condition=Q(settled_at=None), name="field_to_correct_open"
+            ),
+            models.Index(fields=["customer"], name="field_to_correct_customer"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.field} of event {self.event_id}"
+
+    @property
+    def shown(self) -> object:
+        """The value that is to be corrected, if the customer is there to show it."""
+        if self.value or not self.customer:
+            return self.value
+        return getattr(self.customer, self.field)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong with it."""
+        return explain(self.rule, label(self.field))

@@ -17,7 +17,7 @@ def reference(model: str, **options: object) -> models.ForeignKey:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("stores", "0038_prepayments")]
+    dependencies = [("stores", "0061_true_figures")]
     operations = [
         migrations.CreateModel(
             name="FieldToCorrect",

@@ -1,6 +1,7 @@
 """The number journal: what was issued is kept beside the database, and tells when HQ forgets."""
 
 import re
+import resource
 
 import pytest
 from django.conf import settings
@@ -19,7 +20,7 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.run import RunStatus
 from stores.pipeline import journal
-from tests.make import make_customer, query, run
+from tests.make import make_customer, make_event, query, run
 from tests.processes import Died, die
 from tests.verify.damage import check
 
@@ -228,3 +229,78 @@ def test_a_person_may_release_a_move(houston):
 
     assert run("sync-customers")["outcome"] == "nothing_to_do"
     assert Headquarters.objects.get().identity == journal.identity()
+
+
+@pytest.fixture
+def no_room():
+    """No file of this process may grow, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.place().stat().st_size, before[1]))
+
+    yield fill
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_v14_a_full_disk_of_the_journal_is_told_and_what_has_its_number_goes_on(houston, no_room):
+    guid = make_customer(houston, "Ann")
+    run("pipeline")
+    make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
+    make_customer(houston, "Bo")
+    no_room()
+
+    found = run("pipeline")
+    refused = run("sync-customers")
+
+    [incident] = Incident.objects.open()
+    assert incident.kind == IncidentKind.JOURNAL_UNUSABLE
+    assert "The number journal cannot be written: File too large." in refused["message"]
+    assert found["outcome"] == "partly"
+    assert query(houston, "SELECT account_number, first_name FROM customer") == [("005001", "Eve")]
+
+
+def test_v14_a_journal_goes_on_once_there_is_room_again(houston, no_room):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    make_customer(houston, "Bo")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    no_room()
+    run("pipeline")
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    run("pipeline")
+
+    assert lines() == expected()
+    assert not Incident.objects.open()
+    assert query(houston, "SELECT count(*) FROM account_map") == [(2,)]
+
+
+def test_v15_a_journal_folder_that_is_a_file_is_told(houston, settings, tmp_path):
+    settings.NUMBER_JOURNAL_DIR = tmp_path / "file"
+    settings.NUMBER_JOURNAL_DIR.write_text("")
+    make_customer(houston)
+
+    found = run("pipeline")
+
+    assert "The number journal cannot be written" in found["message"]
+    assert Customer.objects.filter(number__isnull=False).count() == 0
+
+
+def test_v16_a_writer_that_was_stopped_for_a_while_overwrites_nobody(houston, monkeypatch):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    make_customer(houston, "Bo")
+    looked = journal.ends_a_line
+
+    def stopped_after_looking(file):
+        found = looked(file)
+        with journal.place().open("ab") as other:
+            other.write(b"# written meanwhile\n")
+        return found
+
+    monkeypatch.setattr(journal, "ends_a_line", stopped_after_looking)
+    run("pipeline")
+
+    assert b"# written meanwhile\n" in journal.place().read_bytes()
+    assert set(expected()) <= set(lines())

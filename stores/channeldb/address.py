@@ -58,6 +58,8 @@ def postgresql_options() -> dict[str, Any]:
         "TimeZone": "UTC",
         "DateStyle": "ISO",
         "IntervalStyle": "postgres",
+        # What HQ notes as delivered must be on the channel's disk, however its server is tuned.
+        "synchronous_commit": "on",
     }
     return {
         "connection_factory": WatchedConnection,

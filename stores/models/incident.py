@@ -24,6 +24,7 @@ class IncidentKind(models.TextChoices):
     EVENT_VANISHED = "event_vanished", "An event vanished at its source"
     PARTS_ALONE = "parts_without_header", "Lines or payments without their sale"
     POSTED_BEFORE = "posted_before", "Orders or invoices were issued that headquarters forgot"
+    JOURNAL_UNUSABLE = "journal_unusable", "The number journal cannot be written"
     RUN_GIVEN_UP = "run_given_up", "A run was lost too often"
     MANY_QUARANTINED = "many_quarantined", "Channel sends many rows that cannot be used"
     ROW_REFUSED = "row_refused", "A database refuses a row"
@@ -67,6 +68,8 @@ NEXT_STEPS = {
     "this with what was done. Nothing is posted before.",
     IncidentKind.ROW_REFUSED: "Look at what the database said, and mend the rule there or the "
     "row. Every run tries again, and this closes by itself.",
+    IncidentKind.JOURNAL_UNUSABLE: "Make room for the number journal, or correct "
+    "SYNCLINE_JOURNAL_DIR. The next run writes what is missing, and this closes by itself.",
     IncidentKind.RUN_GIVEN_UP: "Look at the run's technical detail, and start the job again.",
     IncidentKind.MESSAGE_REFUSED: "Find out who else writes to the queue.",
 }

@@ -22,6 +22,7 @@ from stores.pipeline.bulk import (
 )
 from stores.pipeline.edits import apply_named
 from stores.pipeline.issuing import require_numbers
+from stores.pipeline.journal import JournalUnusable
 from stores.pipeline.kinds import ADDRESS, CONTACT, KINDS, Kind
 from stores.pipeline.marks import settle_marks
 from stores.pipeline.refusals import tell_refused
@@ -44,15 +45,21 @@ MOVES = ("converted", "updated", "linked", "failed")
 def convert_customers(step: RunStep) -> None:
     """Give each staged customer of the company its account, then apply edits of known ones.
 
-    Effects: see open_accounts; a chunk a transaction.
+    Edits need no number, so they go on while the number journal cannot be written. Effects: see
+    open_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
     """
     company = step.its_company
-    if not step.is_dry:
-        require_numbers()
+    unusable: JournalUnusable | None = None
     with step.chunk():
         tell_the_planner()
         retry_exhausted(company)
-    left: dict[UUID, str] = open_all(step, company)
+    left: dict[UUID, str] = {}
+    try:
+        if not step.is_dry:
+            require_numbers()
+        open_all(step, company, left)
+    except JournalUnusable as error:
+        unusable = error
     for kind in KINDS:
         in_chunks(partial(apply_edits, step, company, kind, left))
     with step.chunk(), by_index():
@@ -66,15 +73,16 @@ def convert_customers(step: RunStep) -> None:
     with step.chunk():
         settle_marks(company)
         count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
+    if unusable:
+        raise unusable
 
 
-def open_all(step: RunStep, company: Company) -> dict[UUID, str]:
+def open_all(step: RunStep, company: Company, left: dict[UUID, str]) -> None:
     """Give each staged customer of the company its account, in the order of the GUIDs.
 
-    Returns those who got none and could not even be failed, with what the database said.
+    Those who get none and cannot even be failed are added to `left`, with what the database said.
     """
     beyond: UUID | None = None
-    left: dict[UUID, str] = {}
     contested = find_contested(company)
 
     def open_some() -> bool:
@@ -84,14 +92,13 @@ def open_all(step: RunStep, company: Company) -> dict[UUID, str]:
             step.add(converted=opened.converted, failed=opened.failed)
             crash_here("convert:before_commit")
         crash_here("convert:after_commit")
+        left.update(opened.left)
         if opened.converted and not step.is_dry:
             journal.keep()
         beyond = opened.last or beyond
-        left.update(opened.left)
         return opened.last is not None
 
     in_chunks(open_some)
-    return left
 
 
 def find_contested(company: Company) -> dict[str, list[UUID]]:

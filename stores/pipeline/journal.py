@@ -133,6 +133,10 @@ class Height:
     number: int
 
 
+class JournalUnusable(StepFailed):
+    """The number journal cannot be read or written, so that no further number may be issued."""
+
+
 def compare() -> None:
     """Refuse to issue numbers if HQ seems to have forgotten some.
 
@@ -147,16 +151,21 @@ def compare() -> None:
 def keep() -> str | None:
     """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
 
-    Effects: the file, synced, before HQ commits what it remembers of it.
+    Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
+    cannot be read or written. Errors: JournalUnusable then.
     """
     crash_here("journal:before_append")
-    with transaction.atomic():
-        with opened() as (known, file):
-            sentence = follow(known, file)
-            if sentence is None:
-                append(known, file)
-        crash_here("journal:before_commit")
+    try:
+        with transaction.atomic():
+            with opened() as (known, file):
+                sentence = follow(known, file)
+                if sentence is None:
+                    append(known, file)
+            crash_here("journal:before_commit")
+    except OSError as error:
+        raise JournalUnusable(tell_unusable(error)) from None
     crash_here("journal:after_commit")
+    close_usable()
     return sentence
 
 
@@ -207,7 +216,7 @@ def opened() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
     path = place()
     if not path.exists():
         make(path)
-    with path.open("r+b") as file:
+    with path.open("rb") as file:
         title = TITLE.fullmatch(file.readline())
         if title is None:
             raise StepFailed("The number journal is damaged: its first line does not name it.")
@@ -321,12 +330,10 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
             WHERE number > 0 GROUP BY 1"""
     )
     data += copy_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
-    file.seek(0, os.SEEK_END)
     if data:
         # What a writer left who died in the middle of a line.
-        file.write(data if ends_a_line(file) else b"\n" + data)
-        sync(file)
-    known.size = file.tell()
+        append_whole(data if ends_a_line(file) else b"\n" + data)
+    known.size = file.seek(0, os.SEEK_END)
     file.seek(known.size - ENDING)
     known.last_hash = file.read(ENDING - 1).decode("ascii", "replace")
     known.following |= limits
@@ -334,12 +341,22 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     known.save(update_fields=["size", "last_hash", "following", "heights"])
 
 
+def append_whole(data: bytes) -> None:
+    """Write behind whatever the file holds by now, and sync it.
+
+    A writer that was stopped for a while, and is not alone any more, overwrites nobody.
+    Errors: OSError.
+    """
+    with place().open("ab", buffering=0) as end:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[end.write(rest) :]
+        os.fsync(end.fileno())
+
+
 def ends_a_line(file: IO[bytes]) -> bool:
-    end = file.tell()
-    file.seek(end - 1)
-    found = file.read(1) == b"\n"
-    file.seek(end)
-    return found
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def as_row(line: Line) -> str:
@@ -349,6 +366,27 @@ def as_row(line: Line) -> str:
 
 
 # ----------------------------------------------------------------------- the incidents
+
+
+def tell_unusable(error: OSError) -> str:
+    """Report a journal that cannot be read or written, in the system's own words for why.
+
+    Returns the sentence.
+    """
+    incident = Incident.objects.report(
+        IncidentKind.JOURNAL_UNUSABLE,
+        f"The number journal cannot be written: {error.strerror}. No account number is issued, and "
+        "numbers that are not in it stay at headquarters.",
+        subject="journal",
+        detail={"folder": str(place().parent)},
+    )
+    return incident.message
+
+
+def close_usable() -> None:
+    """Nobody needs to find a button once the journal can be written again."""
+    for incident in Incident.objects.open().filter(kind=IncidentKind.JOURNAL_UNUSABLE):
+        incident.close("The number journal can be written again.")
 
 
 def tell_forgotten() -> str | None:

@@ -4,6 +4,7 @@ A part is read once, at one moment of HQ, for all the databases that lack the sa
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -118,8 +119,10 @@ def read_parts(company: str, takers: dict[int, bool], beyond: int) -> dict[int, 
     """
     journaled = journal.journaled(company)
     if journaled < journal.issued(company):
-        # Somebody died between issuing them and writing them down, or is about to do so.
-        journal.keep()
+        # Somebody died between issuing them and writing them down, or is about to do so. If they
+        # cannot be written down, an incident says so, and what has its number goes on.
+        with suppress(journal.JournalUnusable):
+            journal.keep()
         journaled = journal.journaled(company)
     with transaction.atomic():
         with connection.cursor() as cursor:

@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 
 from stores.models import (
     AsyncCustomer,
+    Balance,
     Case,
     Channel,
     Customer,
@@ -202,6 +203,23 @@ def test_s3_what_comes_of_a_row_is_refused_alone(houston, popup):
 
     assert Customer.objects.filter(first_name="Bad").exists()
     assert CustomerAddress.objects.count() == 2
+    assert told() == set()
+
+
+def test_s3_a_day_of_the_balance_that_is_refused_stops_no_other(houston, popup):
+    for store in (houston, popup):
+        make_customer(store)
+    condition = f"NEW.database_id = {houston.pk} AND NEW.\"table\" = 'async_customer'"
+
+    with planted("balance", condition, on="INSERT OR UPDATE"):
+        found = run("pipeline")
+        assert (found["outcome"], found["counts"]["converted"]) == ("succeeded", 2)
+        assert set(Balance.objects.values_list("database", flat=True)) == {popup.pk}
+        assert told() == {("incident", "days of the balance of USRT")}
+    make_customer(houston)
+    run("pipeline")
+
+    assert set(Balance.objects.values_list("database", flat=True)) == {houston.pk, popup.pk}
     assert told() == set()
 
 

@@ -6,13 +6,16 @@ came from nowhere, shows as a difference. Only days are counted again on which s
 since, or some rows were not settled yet.
 """
 
+from collections.abc import Sequence
+
 from psycopg2 import sql
 
 from stores.models import Channel, Company
 from stores.models.balance import PARTS as PLACES
-from stores.pipeline.bulk import names, run_sql
+from stores.pipeline.bulk import by_halves, fetch, names, run_sql
 from stores.pipeline.document_parts import HEADER, PARTS, Part
 from stores.pipeline.kinds import KINDS, Kind
+from stores.pipeline.refusals import tell_refused
 
 # Days with unsettled rows change also without a run, by people; so often they are looked at then.
 SETTLING = "interval '5 minutes'"
@@ -23,11 +26,13 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
 
     Effects: table balance; one row for each database, table and day, in the caller's transaction.
     """
+    left: dict[str, str] = {}
     for kind in KINDS:
-        run_sql(recount(kind.event, of_kind(kind), OF_COMPANY), values(company.pk, is_moved))
+        left |= count(kind.event, of_kind(kind), OF_COMPANY, company.pk, is_moved)
     for part in (HEADER, *PARTS):
         # Orders and statements count what they settle.
-        run_sql(recount(part.event, of_document(part), OF_COMPANY), values(company.pk, False))
+        left |= count(part.event, of_document(part), OF_COMPANY, company.pk, False)
+    tell_refused(f"days of the balance of {company}", left)
 
 
 def count_sales(channel: Channel) -> None:
@@ -36,13 +41,38 @@ def count_sales(channel: Channel) -> None:
     Effects: as those of count_balance, in the caller's transaction.
     """
     for part in (HEADER, *PARTS):
-        run_sql(recount(part.event, of_document(part), OF_CHANNEL), values(channel.pk, True))
+        count(part.event, of_document(part), OF_CHANNEL, channel.pk, True)
 
 
-def values(place: object, is_moved: bool) -> dict[str, object]:
-    return {"place": place, "is_moved": is_moved}
+def count(
+    table: str, held: sql.Composable, databases: str, place: object, is_moved: bool
+) -> dict[str, str]:
+    """Count the days of one table again.
+
+    Returns those that the database refuses, as channel database and day, with what it said.
+    """
+    statement = recount(table, held, databases)
+    values = {"place": place, "is_moved": is_moved}
+
+    def some(days: Sequence[str] | None) -> int:
+        return run_sql(statement, {**values, "days": None if days is None else list(days)})
+
+    def all_days() -> list[str]:
+        found = fetch(
+            sql.SQL(
+                """SELECT DISTINCT {day} FROM arrival a
+                    WHERE a."table" = {name} AND a.database_id IN ({databases}) ORDER BY 1"""
+            ).format(day=sql.SQL(DAY), name=sql.Literal(table), databases=sql.SQL(databases)),
+            values,
+        )
+        return [day for (day,) in found]
+
+    _, refused = by_halves(some, all_days)
+    return {f"{table} {day}": told for day, told in refused.items()}
 
 
+# What names one row of the balance, of one table.
+DAY = "concat(a.database_id, ' ', a.day)"
 OF_COMPANY = """SELECT c.id FROM channel_database c JOIN channel h ON h.id = c.channel_id
                  WHERE h.company_id = %(place)s"""
 OF_CHANNEL = "SELECT id FROM channel_database WHERE channel_id = %(place)s"
@@ -62,6 +92,7 @@ def recount(table: str, held: sql.Composable, databases: str) -> sql.Composable:
                FROM arrival a LEFT JOIN balance b USING (database_id, "table", day)
               WHERE a."table" = {name}
                 AND a.database_id IN ({databases})
+                AND (%(days)s::text[] IS NULL OR {day} = ANY(%(days)s::text[]))
                 AND (b.captured IS DISTINCT FROM a.rows
                      OR (b.waiting + b.failed + b.quarantined > 0
                          AND (%(is_moved)s OR b.counted_at < now() - {settling})))),
@@ -78,6 +109,7 @@ def recount(table: str, held: sql.Composable, databases: str) -> sql.Composable:
                   captured = excluded.captured, {replaced}, counted_at = excluded.counted_at"""
     ).format(
         name=sql.Literal(table),
+        day=sql.SQL(DAY),
         databases=sql.SQL(databases),
         held=held,
         settling=sql.SQL(SETTLING),

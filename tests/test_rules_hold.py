@@ -290,6 +290,11 @@ CHANNELS = [
         "channel: update refused",
     ),
     Breach(
+        "a channel in a time zone that the database does not know",
+        "its_time_zone_is_known",
+        "UPDATE channel SET time_zone = 'localtime' WHERE id = %(houston)s",
+    ),
+    Breach(
         "a database that changes the channel",
         "a_database_keeps_its_channel",
         "UPDATE channel_database SET channel_id = %(paris)s WHERE id = %(houston_database)s",

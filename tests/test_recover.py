@@ -12,7 +12,7 @@ from stores.pipeline import JOBS, journal
 from stores.pipeline.verify import verify
 from stores.recovery import lock_names
 from tests.backups import HQBackup
-from tests.make import make_customer, make_event, query, run
+from tests.make import lookup, make_customer, make_event, query, run
 
 
 @pytest.fixture
@@ -138,6 +138,31 @@ def test_both_sides_restored_to_different_times_come_to_rest(
     assert accounts() == before
     assert account_map(houston) == account_map(popup) == before
     assert open_kinds() == {IncidentKind.CHANNEL_RESTORED}
+
+
+@pytest.mark.parametrize("journal_survives", [True, False])
+def test_v1_a_guid_stays_that_of_the_channel_that_made_it(
+    houston, seattle, hq_backed_up, recover_hq, journal_survives
+):
+    guid = make_customer(seattle, "Ann")
+    make_event("address", seattle, async_account=guid)
+    run("P-0001")
+    backup = hq_backed_up()
+    run("sync-customers")
+    run("1010", channels=["houston"])
+    make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
+    run("P-0001")
+    backup.restore()
+    if not journal_survives:
+        journal.place().unlink()
+
+    recover_hq()
+    run("pipeline")
+
+    assert GuidMap.objects.get(pk=guid).channel == seattle.channel
+    assert not AsyncCustomer.objects.filter(status="failed").exists()
+    assert lookup(houston) == lookup(seattle) == [("005001", "Eve")]
+    assert query(seattle, "SELECT count(*) FROM customer_address") == [(1,)]
 
 
 def test_numbers_of_which_only_the_height_is_known_become_void(houston, hq_backed_up, recover_hq):

@@ -186,19 +186,26 @@ def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
             WHERE database_id <> ALL(%(distrusted)s)""",
         {"distrusted": [database.pk for database in distrusted]},
     )
+    # Others may have edited the customer by the GUID, and its own channel may not know the account.
+    run_sql(
+        """CREATE TEMP TABLE maker AS
+           SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
+             FROM content_async_customer v JOIN channel_database b ON b.id = v.database_id
+            WHERE v.operation = 'create' AND v.async_account IS NOT NULL
+            ORDER BY v.async_account, v.occurred_at, b.channel_id"""
+    )
     run_sql(
         """CREATE TEMP TABLE known AS
            SELECT m.company, m.account_number AS account, m.async_account AS guid,
-                  b.channel_id, account_place(q.format, m.account_number) AS number,
+                  coalesce(e.channel_id, b.channel_id) AS channel_id,
+                  account_place(q.format, m.account_number) AS number,
                   bool_or(k.async_account = m.async_account) AS is_creator,
-                  bool_or(e.async_account IS NOT NULL) AS is_home
+                  bool_or(e.channel_id IS NOT NULL) AS is_home
              FROM seen_map m JOIN channel_database b ON b.id = m.database_id
              LEFT JOIN number_sequence q ON q.company_id = m.company
              LEFT JOIN seen_customer k ON k.database_id = m.database_id
                    AND k.company = m.company AND k.account_number = m.account_number
-             LEFT JOIN (SELECT DISTINCT database_id, async_account
-                          FROM content_async_customer) e
-                    ON e.database_id = m.database_id AND e.async_account = m.async_account
+             LEFT JOIN maker e ON e.async_account = m.async_account
             GROUP BY 1, 2, 3, 4, 5
            UNION ALL
            SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
@@ -208,7 +215,7 @@ def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
     try:
         yield
     finally:
-        run_sql("DROP TABLE known, height")
+        run_sql("DROP TABLE known, maker, height")
 
 
 def strangers() -> list[dict[str, Any]]:

@@ -41,8 +41,9 @@ class RefuseMalformed:
             require_no_nul("query", request.GET)
             require_no_nul("form", request.POST)
             # Django's set-up pages would look for a column without a name.
-            if is_set_up(request) and request.GET.get("_to_field") == "":
-                raise Malformed("The field _to_field of the query is empty.")
+            asked = (request.GET.get("_to_field"), request.POST.get("_to_field"))
+            if is_set_up(request) and "" in asked:
+                raise Malformed("The field _to_field is empty.")
         except Malformed as trouble:
             return render(request, "400.html", {"reason": str(trouble)}, status=400)
         except UnreadablePostError:

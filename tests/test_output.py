@@ -12,7 +12,7 @@ TITLE = "\x1b]0;owned\x07"
 
 
 def test_s8_a_name_cannot_set_the_terminal_s_title(houston, command):
-    make_customer(houston, f"Ann{TITLE}\nfield  forged", phone="none")
+    make_customer(houston, f"Ann{TITLE}\nfield  forged", email="none")
     run("P-0001")
     row = str(Quarantine.objects.get().pk)
 

@@ -289,7 +289,7 @@ def test_texts_name_nobody(houston):
         houston, first_name="Annabel", last_name="Canary", email="canary@example.com"
     )
     make_event("contact", houston, async_account=guid, locator="canary2@example.com")
-    make_customer(houston, guid=guid, phone="bad canary", operation="update")
+    make_customer(houston, guid=guid, email="bad canary", operation="update")
     run("pipeline")
 
     assert "canary" not in str(as_json(told(guid))).lower()

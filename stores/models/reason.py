@@ -35,7 +35,7 @@ CORRECT_SALE = (
 REASONS = {
     "key_missing": Reason("{field}: a row needs this key.", *CORRECT),
     "guid_format": Reason("{field}: not a GUID in its canonical form.", *CORRECT),
-    "guid_reserved": Reason("{field}: a GUID that nobody made, of zeros or ones only.", *CORRECT),
+    "guid_reserved": Reason("{field}: a GUID of zeros or ones only, which no till made.", *CORRECT),
     "unprintable": Reason("{field}: holds control characters or line breaks.", *CORRECT),
     "guid_missing": Reason("{field}: a new customer needs a temporary GUID.", *CORRECT),
     "guid_conflict": Reason(

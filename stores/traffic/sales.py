@@ -203,8 +203,14 @@ def payment_off(document: Document) -> None:
 
 
 def price_below_zero(document: Document) -> None:
-    """A line with a negative price."""
-    document["retail_transaction_line"][0]["price"] = Decimal("-1.00")
+    """One more line, with a negative price, of which nothing was sold."""
+    lines, none = document["retail_transaction_line"], Decimal(0)
+    lines.append(
+        lines[0]
+        | {"line_number": len(lines) + 1, "price": Decimal("-1.00"), "quantity": none}
+        | {"discount_amount": none, "tax_amount": none, "net_amount": none}
+    )
+    document["retail_transaction"][0]["line_count"] += 1
 
 
 def customer_nobody_knows(document: Document) -> None:

@@ -127,7 +127,8 @@ class Pager:
         self.table, self.query = table, query
         self.own: QuerySet[Any] = table.data.data
         if sort := query.get("sort"):
-            table.order_by = sort
+            # Names of columns only: the library takes a dot for a path of another syntax.
+            table.order_by = [name for name in sort.split(",") if "." not in name]
         self.rows: QuerySet[Any] = table.data.data
         self.order = walked(table, self.rows)
         if self.order is None:

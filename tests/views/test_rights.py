@@ -23,6 +23,7 @@ EXPORTERS = {"manager", "auditor"}
 LISTS = (
     *("async-customers", "customers", "conflicts", "quarantine", "incidents", "transactions"),
     *("orders", "statements", "runs", "uploads", "downloads", "channels", "balance"),
+    "fields-to-correct",
 )
 PAGES = (
     *("home", "trace-search", "trace", "customer", "conflict", "quarantine-cause"),

@@ -32,6 +32,8 @@ def test_after_a_minute_of_kills_and_cuts_nothing_is_lost_and_nothing_doubled():
     assert report["looks"] >= 5
     assert report["confirmed"] >= 200
     assert report["quarantined"] < 0.1 * report["confirmed"]
+    assert report["posted"] >= 50
+    assert report["cents"] > 0
     assert report["done"]["killed"] >= 3
     assert report["cuts"] >= 3
     assert done.returncode == 0

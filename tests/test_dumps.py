@@ -1,28 +1,24 @@
 """A dump that is restored into an empty database is the same database, at HQ and in channels."""
 
 import sqlite3
-import subprocess
 from contextlib import closing
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
-from portal.embedded.postgres import binary
 from stores.channeldb.address import sqlite_path
 from stores.channeldb.create import rebuild_helpers
 from stores.models import ChannelDatabase
-from tests.channeldb.make import on_server
 from tests.channeldb.test_fingerprint import change
+from tests.dumps import dump, restore
 from tests.make import article, lookup, make_customer, make_event, make_sale, run
-
-AT = ["-h", str(settings.EMBEDDED.sockets), "-U", "syncline"]
 
 
 def restore_from_dump(database: ChannelDatabase) -> None:
     """Put the dump of a channel into an empty database in its place, as its owner would."""
     if database.url.startswith("embedded:"):
-        restore_server_database(database.url.removeprefix("embedded:"))
+        name = database.url.removeprefix("embedded:")
+        restore(name, dump(name))
     else:
         path = sqlite_path(database)
         with closing(sqlite3.connect(path)) as old:
@@ -31,22 +27,6 @@ def restore_from_dump(database: ChannelDatabase) -> None:
             path.with_name(path.name + ending).unlink(missing_ok=True)
         with closing(sqlite3.connect(path)) as new:
             new.executescript(script)
-
-
-def restore_server_database(name: str) -> None:
-    """Dump, drop, make empty, restore; psql would go on over an error, so here it must not."""
-    script = dump(name)
-    on_server(f"DROP DATABASE {name} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
-    psql = [binary("psql"), *AT, "-q", "-v", "ON_ERROR_STOP=1", "-d", name]
-    restored = subprocess.run(psql, input=script, capture_output=True, text=True)
-    assert restored.stderr == ""
-
-
-def dump(name: str, *options: str) -> str:
-    """A database as the server's own program writes it down."""
-    command = [binary("pg_dump"), *AT, *options, "-d", name]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def schema_of(name: str) -> list[str]:
@@ -85,7 +65,7 @@ def test_p1_a_restored_headquarters_is_the_same_database(houston, popup, command
     connection.close()
     before = schema_of(name)
 
-    restore_server_database(name)
+    restore(name, dump(name))
 
     assert schema_of(name) == before
     assert command("verify").splitlines()[-1].endswith("hold.")

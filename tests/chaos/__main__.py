@@ -26,7 +26,7 @@ def main() -> int:
     with served() as folder:
         from tests.chaos.story import run_chaos
 
-        report = run_chaos(seed, options.seconds, folder)
+        report = run_chaos(seed, options.seconds, folder, sets_back=options.set_back)
         if not report.is_clean and options.keep:
             say(f"kept for a look: {folder}")
             input("Enter ends it. ")
@@ -38,6 +38,11 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="the same choices again; not the same moments")
     parser.add_argument("--seconds", type=float, default=60, help="how long things break")
+    parser.add_argument(
+        "--set-back",
+        action="store_true",
+        help="also restore shops and headquarters, kill the server, and put clocks wrong",
+    )
     parser.add_argument("--json", action="store_true", help="the report in one line")
     parser.add_argument("--keep", action="store_true", help="after a breach wait before cleaning")
     return parser.parse_args()

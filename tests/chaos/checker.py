@@ -37,6 +37,8 @@ class Checker:
     places: Sequence[Place]
     journal: Journal | None = None
     remembered: dict[str, tuple[str, str]] = field(default_factory=dict)
+    # Databases that were set back: until HQ has noticed, it believes what it noted as delivered.
+    set_back: set[int] = field(default_factory=set)
 
     def safety(self) -> list[Breach]:
         """What is wrong at this moment.
@@ -50,7 +52,9 @@ class Checker:
         found = [*self.numbers(later), *self.map(later), *self.runs(later)]
         for channel in channels:
             found += [*receipts(channel, later), *knowledge(channel, later)]
-            found += [*contents(channel, later), *delivered(earlier, channel)]
+            found += contents(channel, later)
+            if channel.place.pk not in self.set_back - earlier.noticed:
+                found += delivered(earlier, channel)
         if self.journal:
             found += strangers(earlier, self.journal.read())
         return found
@@ -63,7 +67,8 @@ class Checker:
         for channel in channels:
             found += [*unfetched(channel), *unequal(channel, hq), *shown_twice(channel)]
         if self.journal:
-            found += lost(hq, self.journal.read())
+            promises = self.journal.read()
+            found += [*lost(hq, promises), *set_aside(hq, promises)]
         return found
 
     def rest(self) -> tuple[HQSight, list[ChannelSight]]:
@@ -130,6 +135,15 @@ def receipts(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
             if event.status == "held" and not is_held(event_id, event, hq)
         ],
     )
+    yield from breach(
+        "I7 false receipt of a sale",
+        channel.place.label,
+        [
+            event_id
+            for event_id, is_acknowledged in channel.sales.items()
+            if is_acknowledged and event_id not in hq.sales and event_id not in hq.kept_ids
+        ],
+    )
 
 
 def is_held(event_id: str, event: Event, hq: HQSight) -> bool:
@@ -181,15 +195,30 @@ def delivered(hq: HQSight, channel: ChannelSight) -> Iterator[Breach]:
 
 def strangers(hq: HQSight, promises: Promises) -> Iterator[Breach]:
     """I9: headquarters holds nothing that no till wrote, and nothing that a till took back."""
-    from_tills = set(hq.events) - hq.hq_made
+    from_tills = (set(hq.events) | set(hq.sales)) - hq.hq_made
     yield from breach("I9 event that no till wrote", "hq", sorted(from_tills - promises.tried))
     yield from breach("I9 event that was undone", "hq", sorted(from_tills & promises.undone))
 
 
 def lost(hq: HQSight, promises: Promises) -> Iterator[Breach]:
     """I9: what was confirmed to a till arrived, or is kept with its reason."""
-    missing = promises.confirmed - set(hq.events) - hq.kept_ids
+    missing = promises.confirmed - set(hq.events) - set(hq.sales) - hq.kept_ids
     yield from breach("I9 confirmed to a till and lost", "hq", sorted(missing))
+
+
+def set_aside(hq: HQSight, promises: Promises) -> Iterator[Breach]:
+    """What no till wrote wrong has no reason to be in quarantine."""
+    good = (promises.tried & hq.kept_ids) - promises.bad
+    yield from breach("good row in quarantine", "hq", sorted(good))
+    yield from breach(
+        "good event failed",
+        "hq",
+        [
+            f"{event_id} {event.table} {event.reason}"
+            for event_id, event in hq.events.items()
+            if event.status == "failed" and event_id not in promises.bad | hq.hq_made
+        ],
+    )
 
 
 def unfinished(hq: HQSight) -> Iterator[Breach]:
@@ -224,7 +253,8 @@ def unfetched(channel: ChannelSight) -> Iterator[Breach]:
     yield from breach(
         "I8 not fetched",
         channel.place.label,
-        [event_id for event_id, event in channel.events.items() if event.status != "held"],
+        [event_id for event_id, event in channel.events.items() if event.status != "held"]
+        + [event_id for event_id, is_acknowledged in channel.sales.items() if not is_acknowledged],
     )
 
 
@@ -240,9 +270,8 @@ def unequal(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
     yield from breach("I18 map differs from HQ's", place.label, missing)
     for table, mine in channel.shared.items():
         theirs = {row[1:] for row in hq.shared[table] if row[0] == place.pk}
-        yield from breach(
-            f"I18 {table} differs from HQ's", place.label, sorted(mine ^ theirs, key=str)
-        )
+        for where, rows in (("is not at HQ", mine - theirs), ("is not there", theirs - mine)):
+            yield from breach(f"I18 {table} {where}", place.label, sorted(rows, key=str))
 
 
 def stale(hq: HQSight) -> Iterator[Breach]:

@@ -1,11 +1,17 @@
-"""What goes wrong: processes killed and frozen, lines cut at a commit, the queue emptied."""
+"""What goes wrong: processes killed and frozen, lines cut at a commit, the queue emptied.
+
+With appointments also what happens once: a shop of each engine and headquarters are set back to a
+backup, and the server of all databases dies and comes back, also with a clock that is a day ahead.
+"""
 
 import signal
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
+from dataclasses import dataclass
 from random import Random
 
 import django_rq
@@ -22,8 +28,18 @@ from tests.processes import children_of
 from tests.proxy import Proxy
 
 # What HQ or a till says in the transactions whose commit is cut, delayed or kept secret.
-COMMITS = (b"acknowledged_at", b"account_map", b"async_customer", b"")
+COMMITS = (b"acknowledged_at", b"account_map", b"async_customer", b"retail_transaction", b"")
 FROZEN_S = (0.2, 6.0)
+BUTTONS = ("pipeline", "P-0001", "sync-customers", "1010", "eod", "eod", "sync-orders", "validate")
+
+
+@dataclass(frozen=True)
+class Appointment:
+    """Something that happens once, after a share (0 to 1) of the time."""
+
+    share: float
+    word: str
+    action: Callable[[], object]
 
 
 class Mayhem:
@@ -36,9 +52,11 @@ class Mayhem:
         places: Sequence[Place],
         lines: Sequence[Proxy],
         hq: str,
+        appointments: Sequence[Appointment] = (),
     ) -> None:
         self.dice = Random(f"mayhem {seed}")  # noqa: S311 - no secret
         self.services, self.places, self.lines, self.hq = services, places, lines, hq
+        self.appointments = sorted(appointments, key=lambda one: one.share)
         self.done: Counter[str] = Counter()
         self.over = threading.Event()
         self.frozen: dict[int, threading.Timer] = {}
@@ -64,12 +82,24 @@ class Mayhem:
 
     def rage(self, seconds: float) -> None:
         """Act for so long, then let everything run again."""
+        began = time.monotonic()
         threading.Timer(seconds, self.over.set).start()
         while not self.over.wait(self.dice.uniform(0.1, 0.7)):
+            past = (time.monotonic() - began) / seconds
+            if self.appointments and past > self.appointments[0].share:
+                self.keep_next_appointment()
+                continue
             [action] = self.dice.choices([*self.actions], [*self.actions.values()])
             with suppress(redis.RedisError, psycopg2.Error, DatabaseError, sqlite3.Error):
                 action()
+        while self.appointments:
+            self.keep_next_appointment()
         self.make_peace()
+
+    def keep_next_appointment(self) -> None:
+        appointment = self.appointments.pop(0)
+        appointment.action()
+        self.done[appointment.word] += 1
 
     def make_peace(self) -> None:
         """Nothing stays frozen, cut or slow."""
@@ -88,7 +118,7 @@ class Mayhem:
 
     def press_a_button(self) -> None:
         """Somebody starts a job, for all channels or for one."""
-        job = JOBS[self.dice.choice(["pipeline", "P-0001", "sync-customers", "1010"])]
+        job = JOBS[self.dice.choice(BUTTONS)]
         channels = [self.dice.choice(self.places).label] if self.dice.random() < 0.3 else []
         close_old_connections()
         if jobs.start_and_ring(job, channels=channels).is_new:

@@ -36,11 +36,14 @@ class Place:
         return self.address.startswith(SQLITE)
 
     def open(self, *, write: bool = False) -> Any:
-        """A connection of the driver; the caller commits and closes it."""
+        """A connection of the driver; the caller commits and closes it.
+
+        What it confirms is on the disk: the server may be tuned otherwise.
+        """
         if self.is_file:
             path, mode = self.address.removeprefix(SQLITE), "rw" if write else "ro"
             return sqlite3.connect(f"file:{path}?mode={mode}", uri=True, timeout=20)
-        return psycopg2.connect(self.address)
+        return psycopg2.connect(self.address, options="-c synchronous_commit=on")
 
     @contextmanager
     def snapshot(self) -> Iterator[Any]:

@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from random import Random
 
 from django.core.management import call_command
 
-from stores.models import ChannelDatabase
+from stores.models import Channel, ChannelDatabase
+from stores.models.channel import StatementMode
 from stores.pipeline.register import register_channel
+from tests.chaos.documents import ON_TRICKLE_FEED
 from tests.chaos.places import Place
 from tests.processes import ROOT, environment
 from tests.proxy import Proxy
@@ -46,16 +49,39 @@ def open_shops(lines: Sequence[Proxy]) -> list[Place]:
             first_number=FIRST_NUMBER,
         )
         places.append(Place.of(database))
+    Channel.objects.filter(code__in=ON_TRICKLE_FEED).update(
+        statement_mode=StatementMode.TRICKLE_FEED
+    )
     for place, line in zip(places, lines, strict=False):
         ChannelDatabase.objects.filter(pk=place.pk).update(url=line.url(f"ch_{place.label}"))
     return places
 
 
-class Services:
-    """The processes, kept running as a supervisor would, until `close`."""
+# How many of the processes begin with a wrong clock.
+WRONG = 0.2
+# The library that shifts a process's clock; without it all clocks are right.
+FAKETIME = next(Path("/").glob("usr/lib/*/faketime/libfaketime.so.1"), None)
 
-    def __init__(self, log: Path) -> None:
+
+def wrong_clock(shift: str) -> dict[str, str]:
+    """What a process is told so that it takes another time of day for now."""
+    if FAKETIME is None:
+        return {}
+    return {
+        "LD_PRELOAD": str(FAKETIME),
+        "FAKETIME": shift,
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_NO_CACHE": "1",
+    }
+
+
+class Services:
+    """The processes, kept running as a supervisor would, until `close`; some have a wrong clock."""
+
+    def __init__(self, log: Path, clocks: Random | None = None) -> None:
         self.log = log.open("ab")
+        self.clocks, self.wrong_clocks = clocks, 0
+        self.pausing = threading.Lock()
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.started = 0
         self.closed = threading.Event()
@@ -64,17 +90,29 @@ class Services:
 
     def watch(self) -> None:
         while not self.closed.wait(0.1):
-            for name, words in SERVICES.items():
-                process = self.running.get(name)
-                if process is None or process.poll() is not None:
-                    self.running[name] = self.start(words)
+            with self.pausing:
+                for name, words in SERVICES.items():
+                    process = self.running.get(name)
+                    if process is None or process.poll() is not None:
+                        self.running[name] = self.start(words)
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """No process runs inside."""
+        with self.pausing:
+            self.end_all()
+            yield
 
     def start(self, words: Sequence[str]) -> "subprocess.Popen[bytes]":
         self.started += 1
+        clock = {}
+        if self.clocks and self.clocks.random() < WRONG:
+            clock = wrong_clock(self.clocks.choice(["+1d", "-1d"]))
+        self.wrong_clocks += bool(clock)
         return subprocess.Popen(
             [sys.executable, *words],
             cwd=ROOT,
-            env=environment(),
+            env=environment() | clock,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -97,6 +135,10 @@ class Services:
         """Ask them to end and wait until they have."""
         self.closed.set()
         self.watching.join()
+        self.end_all()
+        self.log.close()
+
+    def end_all(self) -> None:
         for process in self.running.values():
             self.send(process.pid, signal.SIGCONT)
             process.terminate()
@@ -106,4 +148,3 @@ class Services:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        self.log.close()

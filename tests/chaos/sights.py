@@ -5,6 +5,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 import psycopg2
@@ -49,12 +50,25 @@ class Event(NamedTuple):
     account: str = ""
 
 
+class Sale(NamedTuple):
+    """HQ's copy of a sale, return or order: where it is, and whether it can no longer get lost."""
+
+    place: int
+    transaction_id: str
+    status: str
+    statement: str
+    order: str
+    rules: str
+    waits: str
+
+
 @dataclass(frozen=True)
 class ChannelSight:
-    """One moment of a channel database."""
+    """One moment of a channel database; of sales only the ids, and whether each is acknowledged."""
 
     place: Place
     events: dict[str, Event]
+    sales: dict[str, bool]
     account_map: dict[str, str]
     versions: dict[str, int]
     shown: list[str]
@@ -66,6 +80,9 @@ class HQSight:
     """One moment of headquarters; accounts are pairs of company and account number."""
 
     events: dict[str, Event]
+    sales: dict[str, Sale]
+    tenders: dict[tuple[str, str, str, str], Decimal]
+    payments: dict[tuple[str, str, str, str], Decimal]
     hq_made: set[str]
     kept: set[tuple[int, str, str]]
     kept_ids: set[str]
@@ -78,6 +95,8 @@ class HQSight:
     live_runs: list[tuple[str, str, str]]
     lost_without_successor: list[str]
     incidents: list[tuple[str, int | None]]
+    # Databases of which HQ has ever said that they were set back or exist twice.
+    noticed: set[int]
 
 
 def select(columns: str, prefix: str = "") -> str:
@@ -99,6 +118,12 @@ def see_channel(place: Place) -> ChannelSight:
             for table in EVENTS
             for event_id, counter, held, guid, *words in rows(cursor, written(table))
         }
+        sales = {
+            str(event_id).lower(): bool(held)
+            for event_id, held in rows(
+                cursor, "SELECT event_id, acknowledged_at IS NOT NULL FROM retail_transaction"
+            )
+        }
         known = rows(cursor, "SELECT CAST(async_account AS TEXT), account_number FROM account_map")
         versions = rows(cursor, "SELECT account_number, hq_version FROM customer")
         shown = rows(cursor, "SELECT display_account FROM customer_lookup")
@@ -109,7 +134,7 @@ def see_channel(place: Place) -> ChannelSight:
             for table, columns in SHARED.items()
         }
     return ChannelSight(
-        place, events, dict(known), dict(versions), [account for (account,) in shown], shared
+        place, events, sales, dict(known), dict(versions), [one for (one,) in shown], shared
     )
 
 
@@ -140,6 +165,9 @@ def _see(cursor: Any) -> HQSight:
         numbers.setdefault(company, []).append(number)
     return HQSight(
         events={event_id: event for event_id, event, _ in staged},
+        sales={event_id: Sale(*columns) for event_id, *columns in rows(cursor, SALES)},
+        tenders={tuple(drawer): amount for *drawer, amount in rows(cursor, TENDERS)},
+        payments={tuple(drawer): amount for *drawer, amount in rows(cursor, PAYMENTS)},
         hq_made={event_id for event_id, _, origin in staged if origin == "hq"},
         kept={(place, table, key) for place, table, key, _ in quarantine},
         kept_ids={str(event_id) for *_, event_id in quarantine if event_id},
@@ -154,9 +182,23 @@ def _see(cursor: Any) -> HQSight:
         ),
         lost_without_successor=[run for (run,) in rows(cursor, LOST)],
         incidents=rows(cursor, "SELECT kind, database_id FROM incident WHERE closed_at IS NULL"),
+        noticed={database for (database,) in rows(cursor, NOTICED)},
     )
 
 
+SALES = """SELECT t.event_id::text, t.database_id, t.transaction_id, t.validation_status,
+                  coalesce(s.state, ''), coalesce(o.number, ''),
+                  coalesce((SELECT string_agg(DISTINCT e.rule, ' ') FROM transaction_error e
+                             WHERE e.transaction_id = t.id), ''), coalesce(t.order_reason, '')
+             FROM retail_transaction t LEFT JOIN statement s ON s.id = t.statement_id
+             LEFT JOIN sales_order o ON o.id = t.sales_order_id WHERE t.origin = 'till'"""
+TENDERS = """SELECT c.code, s.business_date::text, x.tender_type, x.currency, sum(x.amount)
+               FROM statement_tender x JOIN statement s ON s.id = x.statement_id
+               JOIN channel c ON c.id = s.channel_id WHERE s.state = 'posted' GROUP BY 1, 2, 3, 4"""
+PAYMENTS = """SELECT c.code, s.business_date::text, p.tender_type, p.currency, sum(p.amount)
+                FROM posted_payment p JOIN statement s ON s.id = p.statement_id
+                JOIN channel c ON c.id = s.channel_id
+               WHERE p.kind IN ('payment', 'prepayment') GROUP BY 1, 2, 3, 4"""
 GUIDS = """SELECT m.async_account::text, k.company_id, k.account_number
              FROM guid_map m JOIN customer k ON k.id = m.customer_id"""
 CREATORS = """SELECT k.company_id, k.account_number, count(m.async_account)
@@ -166,6 +208,8 @@ CREATORS = """SELECT k.company_id, k.account_number, count(m.async_account)
 SEQUENCES = "SELECT company_id, start, next FROM number_sequence"
 D = """SELECT d.database_id, k.account_number, d.delivered_version, d.version
          FROM delivery d JOIN customer k ON k.id = d.customer_id"""
+NOTICED = """SELECT DISTINCT database_id FROM incident
+              WHERE kind IN ('channel_restored', 'channel_forked')"""
 LOST = """SELECT r.id::text FROM job_run r WHERE r.status = 'lost'
              AND NOT EXISTS (SELECT FROM job_run s WHERE s.successor_of_id = r.id)"""
 

@@ -1,5 +1,6 @@
 """Dump a database with the server's own programs and restore it, as its owner would."""
 
+import os
 import subprocess
 
 from django.conf import settings
@@ -17,12 +18,16 @@ def dump(name: str, *options: str) -> str:
 def restore(name: str, script: str) -> None:
     """Put what the script says into an empty database in the place of this one.
 
-    psql would go on over an error, so here it must not. Errors: AssertionError with what it said.
+    psql would go on over an error, so here it must not. What is restored is on the disk: the
+    server may be tuned otherwise, and die. Errors: AssertionError with what it said.
     """
     on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     psql = [binary("psql"), *server(), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name]
-    restored = subprocess.run(psql, input=script, capture_output=True, text=True, check=False)
+    environ = os.environ | {"PGOPTIONS": "-c synchronous_commit=on"}
+    restored = subprocess.run(
+        psql, input=script, env=environ, capture_output=True, text=True, check=False
+    )
     assert restored.stderr == "", restored.stderr
 
 

@@ -34,6 +34,14 @@ def schema_of(name: str) -> list[str]:
     return [line for line in dump(name, "-s").splitlines() if line.startswith("-- Name: ")]
 
 
+def test_what_is_restored_is_on_the_disk_before_the_server_may_die(houston):
+    name = houston.url.removeprefix("embedded:")
+
+    restore(name, "CREATE TABLE seen AS SELECT current_setting('synchronous_commit') AS setting;")
+
+    assert "\non\n" in dump(name, "--data-only")
+
+
 def test_p1_a_restored_channel_goes_on_where_it_was(store, command):
     guid = make_customer(store, "Ann")
     make_event("address", store, async_account=guid)

@@ -47,7 +47,9 @@ class Till(threading.Thread):
         self.guids: list[str] = []
         # Those whose name is no slip.
         self.promising: set[str] = set()
-        # Customers whom the database surely has, with an address of theirs.
+        # Those whom the database surely has; their addresses may have been there before them.
+        self.made: set[str] = set()
+        # Of these, each with an address that it has too.
         self.sure: dict[str, str] = {}
 
     def run(self) -> None:
@@ -99,10 +101,15 @@ class Till(threading.Thread):
             raise
         self.served += 1
         self.journal.note(ACK, ids)
+        self.made |= {
+            row["async_account"]
+            for table, row in events
+            if table == "async_customer" and row["operation"] == "create"
+        }
         self.sure |= {
             row["async_account"]: row["address_id"]
             for table, row in events
-            if table == "async_address" and row.get("async_account") in self.promising
+            if table == "async_address" and row.get("async_account") in self.promising & self.made
         }
 
     def repeat(self, events: list[Event], ids: list[str]) -> None:
@@ -178,6 +185,7 @@ class Till(threading.Thread):
     def forget(self, guids: set[str]) -> None:
         """Serve these customers no more: the shop's database was set back and has lost them."""
         self.guids = [guid for guid in self.guids if guid not in guids]
+        self.made -= guids
         self.sure = {guid: home for guid, home in self.sure.items() if guid not in guids}
 
     def customer(self) -> list[Event]:

@@ -82,6 +82,7 @@ class Services:
         self.log = log.open("ab")
         self.clocks, self.wrong_clocks = clocks, 0
         self.pausing = threading.Lock()
+        self.retired: set[str] = set()
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         self.started = 0
         self.closed = threading.Event()
@@ -91,10 +92,17 @@ class Services:
     def watch(self) -> None:
         while not self.closed.wait(0.1):
             with self.pausing:
-                for name, words in SERVICES.items():
+                for name in SERVICES.keys() - self.retired:
+                    words = SERVICES[name]
                     process = self.running.get(name)
                     if process is None or process.poll() is not None:
                         self.running[name] = self.start(words)
+
+    def retire(self, name: str) -> None:
+        """Have one of them start nothing any more."""
+        with self.pausing:
+            self.retired.add(name)
+            self.end(self.running[name])
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -143,8 +151,14 @@ class Services:
             self.send(process.pid, signal.SIGCONT)
             process.terminate()
         for process in self.running.values():
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.end(process)
+
+    def end(self, process: "subprocess.Popen[bytes]") -> None:
+        """Ask it to end, and kill it if it does not."""
+        self.send(process.pid, signal.SIGCONT)
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

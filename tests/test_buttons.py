@@ -35,7 +35,7 @@ from stores.urls import urlpatterns
 from tests.make import make_customer, make_event, make_sale, run
 from tests.processes import hq_url
 
-OPERATING = Path(__file__).parents[1] / "docs/operating.md"
+MANUAL = Path(__file__).parents[1] / "docs/commands.md"
 COMMANDS = {
     "start-run": "run_job",
     "cancel-run": "runs cancel",
@@ -93,7 +93,7 @@ def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
     for words in (*COMMANDS.values(), *IN_THE_SET_UP):
         name, *action = words.split()
         parser = load_command_class("stores", name).create_parser("manage.py", name)
-        described = OPERATING.read_text().split(f"\n### {name}\n")[1].split("\n### ")[0]
+        described = MANUAL.read_text().split(f"\n### {name}\n")[1].split("\n### ")[0]
         assert "--json" in parser.format_help(), name
         assert not action or re.search(rf"\b{action[0]}\b", described), words
         assert not action or action[0] in parser.format_help(), words

@@ -12,12 +12,14 @@ from stores.models.run import RunStatus
 from stores.pipeline import JOBS
 
 ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
-OPERATING = ROOT / "docs/operating.md"
-DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = DOCS / "commands.md"
+DOCUMENTS = [README, ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
 
 OUR_COMMANDS = sorted(name for name, app in get_commands().items() if app == "stores")
-READ_BY_SETTINGS = re.compile(r"""\benv\.\w+\(\s*["'](\w+)["']""")
+# Read from the environment, or by one of the functions on top of it.
+READ_BY_SETTINGS = re.compile(r"""\b(?:env\.\w+|switch|whole_number)\(\s*["'](\w+)["']""")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -36,12 +38,17 @@ def anchors(document):
         yield re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
+def section(document, title):
+    """What a document says under a heading of the second level."""
+    return document.read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
 @pytest.mark.parametrize("name", OUR_COMMANDS)
 def test_every_command_is_described_with_its_options(name):
-    text = OPERATING.read_text()
+    text = COMMANDS.read_text()
     assert f"\n### {name}\n" in text
-    section = text.split(f"\n### {name}\n")[1].split("\n## ")[0].split("\n### ")[0]
-    assert [option for option in own_options(name) if option not in section] == []
+    described = text.split(f"\n### {name}\n")[1].split("\n## ")[0].split("\n### ")[0]
+    assert [option for option in own_options(name) if option not in described] == []
 
 
 @pytest.mark.parametrize("name", OUR_COMMANDS)
@@ -50,30 +57,31 @@ def test_the_readme_names_every_command(name):
 
 
 def test_no_command_is_described_that_is_not_there():
-    section = OPERATING.read_text().split("\n## Commands\n")[1].split("\n## ")[0]
-    assert set(re.findall(r"^### (\w+)$", section, re.MULTILINE)) == set(OUR_COMMANDS)
+    described = re.findall(r"^### (\w+)$", COMMANDS.read_text(), re.MULTILINE)
+    assert sorted(described) == OUR_COMMANDS
 
 
 def test_every_reason_has_its_row():
-    listed = OPERATING.read_text().split("\n## Reasons\n")[1].split("\n## ")[0]
+    listed = section(DOCS / "reference.md", "Reasons")
     assert re.findall(r"^\| `(\w+)` \|", listed, re.MULTILINE) == list(REASONS)
 
 
 def test_every_state_of_a_run_has_its_row():
-    listed = OPERATING.read_text().split("\n## Runs\n")[1].split("\n## ")[0]
+    listed = section(DOCS / "jobs.md", "States of a run")
     assert re.findall(r"^\| `(\w+)` \|", listed, re.MULTILINE) == RunStatus.values
 
 
 @pytest.mark.parametrize("code", JOBS)
 def test_every_job_is_described_with_its_names(code):
-    text = OPERATING.read_text()
+    text = section(DOCS / "jobs.md", "Jobs")
     assert [name for name in (code, *JOBS[code].names) if f"`{name}`" not in text] == []
 
 
 def test_every_environment_variable_is_described():
-    names = set(READ_BY_SETTINGS.findall((ROOT / "portal/settings.py").read_text()))
-    assert {"DATABASE_URL", "REDIS_URL", "SYNCLINE_DATA_DIR"} <= names
-    text = README.read_text() + OPERATING.read_text()
+    settings = (ROOT / "portal/settings.py").read_text()
+    names = set(READ_BY_SETTINGS.findall(settings))
+    assert {"DATABASE_URL", "REDIS_URL", "SYNCLINE_DATA_DIR", "SYNCLINE_PRODUCTION"} <= names
+    text = section(DOCS / "reference.md", "Environment variables")
     assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
@@ -88,8 +96,9 @@ def test_links_lead_somewhere(document):
         assert not anchor or anchor in anchors(target), link
 
 
-def test_every_decision_can_be_found_from_the_readme():
-    index = ROOT / "docs/adr/README.md"
-    assert "docs/adr/README.md" in LINK.findall(README.read_text())
-    decisions = {page.name for page in index.parent.glob("*.md")} - {index.name}
-    assert decisions - set(LINK.findall(index.read_text())) == set()
+@pytest.mark.parametrize("folder", ["docs", "docs/adr"])
+def test_every_page_can_be_found_from_the_readme(folder):
+    index = ROOT / folder / "README.md"
+    assert f"{folder}/README.md" in LINK.findall(README.read_text())
+    pages = {page.name for page in index.parent.glob("*.md")} - {index.name}
+    assert pages - set(LINK.findall(index.read_text())) == set()

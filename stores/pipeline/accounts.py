@@ -20,6 +20,7 @@ from stores.pipeline.bulk import (
     by_index,
     fetch,
     fetch_one,
+    in_index_order,
     lock_until_commit,
     names,
     run_sql,
@@ -114,7 +115,8 @@ def open_claimed(
 ) -> Opened:
     """Open the accounts of one chunk, all or none, with what belongs to them of these kinds."""
     with by_index():
-        claim(company, beyond=beyond, only=only, limit=limit)
+        with in_index_order():
+            claim(company, beyond=beyond, only=only, limit=limit)
         (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
         failed = fail_beyond_the_sequence(company, claimed)
         if failed < claimed:
@@ -166,20 +168,23 @@ def unopened(beyond: UUID | None) -> sql.Composable:
     A GUID whose event also names an account is an edit of that account, not a new customer. Should
     two channels name it, it is the first one's.
     """
+    # Limited before anything is joined, so that a chunk reads its own GUIDs and no others.
     return sql.SQL(
-        """SELECT DISTINCT ON (s.async_account) s.async_account, home.databases
-             FROM async_customer s
+        """SELECT g.async_account, home.databases
+             FROM (SELECT DISTINCT ON (s.async_account) s.async_account,
+                          coalesce(s.database_id, s.for_database_id) AS id
+                     FROM async_customer s
+                    WHERE s.company_id = %(company)s AND s.status = 'pending'
+                      AND s.async_account {after} %(beyond)s AND s.account_number IS NULL
+                      AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
+                      AND NOT EXISTS (SELECT FROM guid_map m
+                                       WHERE m.async_account = s.async_account
+                                         AND m.async_account {after} %(beyond)s)
+                    ORDER BY s.async_account, s.staged_at LIMIT %(limit)s) g
              JOIN (SELECT b.id, array_agg(o.id) AS databases
                      FROM channel_database b JOIN channel_database o USING (channel_id)
-                    GROUP BY b.id) home
-               ON home.id = coalesce(s.database_id, s.for_database_id)
-            WHERE s.company_id = %(company)s AND s.status = 'pending'
-              AND s.async_account {after} %(beyond)s AND s.account_number IS NULL
-              AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
-              AND NOT EXISTS (SELECT FROM guid_map m
-                               WHERE m.async_account = s.async_account
-                                 AND m.async_account {after} %(beyond)s)
-            ORDER BY s.async_account, s.staged_at LIMIT %(limit)s"""
+                    GROUP BY b.id) home USING (id)
+            ORDER BY g.async_account"""
     ).format(after=sql.SQL(">=" if beyond is None else ">"))
 
 

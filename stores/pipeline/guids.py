@@ -11,7 +11,6 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.pipeline.bulk import fetch
-from stores.pipeline.kinds import CUSTOMER
 from stores.pipeline.set_aside import Arrival, Sent, name_broken
 
 # That HQ has noted once that a database of the channel has the customer. A database that is owed
@@ -43,7 +42,7 @@ def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
     channel = arrival.database.channel
-    foreign = not_held(arrival, look_up(arrival, kind))
+    foreign = not_held(arrival, look_up(arrival))
     if not foreign:
         return
     name_broken(
@@ -67,55 +66,37 @@ def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
     )
 
 
-# Most of what a till adds belongs to a customer of its own that waits for the account. The sum
-# keeps the index for counting by database out: all that is open would be read for each GUID.
-OTHERS = """SELECT DISTINCT i.async_account
-              FROM incoming i LEFT JOIN LATERAL (
-                   SELECT true AS is_there FROM async_customer s
-                    WHERE s.company_id = %(company)s AND s.status = 'pending'
-                      AND s.async_account = i.async_account AND s.database_id + 0 = %(database)s
-                    LIMIT 1) own ON true
-             WHERE i.async_account IS NOT NULL AND own.is_there IS NULL"""
-ALL = "SELECT DISTINCT async_account FROM incoming WHERE async_account IS NOT NULL"
-
-
-def look_up(arrival: Arrival, kind: Sent) -> list[tuple[Any, ...]]:
+def look_up(arrival: Arrival) -> list[tuple[Any, ...]]:
     """GUIDs in incoming that are another channel's, as far as HQ knows.
 
-    Shape: GUID, the company it belongs to, its account if it has one.
+    Shape: GUID, the company it belongs to, its account if it has one. A GUID that waits is that of
+    the channel whose event came first.
     """
-    # LIMIT has each GUID looked up by index: statistics know too little of a backlog that grows,
-    # and its customers would be read whole for every batch.
+    # Arrays have the GUIDs looked up by index: statistics know too little of a backlog that grows,
+    # and all of it would be read for every batch.
     return fetch(
         sql.SQL(
-            """WITH named AS MATERIALIZED ({named})
-               SELECT n.async_account::text, coalesce(m.company_id, first.company_id),
+            """WITH named AS MATERIALIZED (
+                 SELECT array_agg(DISTINCT async_account) AS guids FROM incoming),
+               waiting AS (
+                 SELECT DISTINCT ON (s.async_account) s.async_account, s.company_id, b.channel_id
+                   FROM async_customer s JOIN channel_database b ON b.id = s.database_id
+                  WHERE s.company_id = ANY(ARRAY(SELECT code FROM company))
+                    AND s.async_account = ANY((SELECT guids FROM named)::uuid[])
+                    AND s.status IN ('pending', 'failed')
+                    AND s.reason IS DISTINCT FROM 'guid_conflict'
+                  ORDER BY s.async_account, s.staged_at),
+               known AS (
+                 SELECT async_account, company_id, channel_id, customer_id FROM guid_map
+                  WHERE async_account = ANY((SELECT guids FROM named)::uuid[]))
+               SELECT async_account::text, coalesce(m.company_id, w.company_id),
                       (SELECT account_number FROM customer WHERE id = m.customer_id)
-                 FROM named n
-                 LEFT JOIN LATERAL (
-                      SELECT w.* FROM company c, LATERAL (
-                             SELECT s.company_id, s.staged_at, b.channel_id
-                               FROM async_customer s JOIN channel_database b ON b.id = s.database_id
-                              WHERE s.company_id = c.code AND s.status IN ('pending', 'failed')
-                                AND s.async_account = n.async_account
-                                AND s.reason IS DISTINCT FROM 'guid_conflict'
-                              ORDER BY s.staged_at LIMIT 1) w
-                       ORDER BY w.staged_at LIMIT 1) first ON true
-                 LEFT JOIN LATERAL (
-                      SELECT m.company_id, m.channel_id, m.customer_id FROM guid_map m
-                       WHERE m.async_account = n.async_account LIMIT 1) m
-                      ON first.channel_id IS DISTINCT FROM %(channel)s
-                WHERE CASE WHEN m.channel_id IS NULL THEN first.channel_id <> %(channel)s
+                 FROM waiting w FULL JOIN known m USING (async_account)
+                WHERE w.channel_id IS DISTINCT FROM %(channel)s
+                  AND CASE WHEN m.channel_id IS NULL THEN true
                            ELSE m.channel_id <> %(channel)s AND NOT {given} END"""
-        ).format(
-            named=sql.SQL(ALL if kind is CUSTOMER else OTHERS),
-            given=sql.SQL(GIVEN).format(channel=sql.Placeholder("channel")),
-        ),
-        {
-            "channel": arrival.database.channel_id,
-            "company": arrival.database.channel.company_id,
-            "database": arrival.database.pk,
-        },
+        ).format(given=sql.SQL(GIVEN).format(channel=sql.Placeholder("channel"))),
+        {"channel": arrival.database.channel_id},
     )
 
 

@@ -5,6 +5,7 @@ from importlib import import_module
 
 import pytest
 from django.apps import apps
+from django.utils import timezone
 
 from stores import jobs
 from stores.jobs.planning import databases_of
@@ -34,15 +35,7 @@ from tests.make import make_many, make_sale
 @pytest.fixture
 def nightly(hq) -> None:
     """The schedules that a new installation has."""
-    import_module("stores.migrations.0025_schedule").make_nightly(apps, None)
-
-
-class JustAfterMidnight(datetime):
-    """A clock that shows 00:24 of a day."""
-
-    @classmethod
-    def now(cls, tz=None):
-        return cls(2026, 11, 27, 0, 24, tzinfo=tz)
+    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
 
 
 def night_comes() -> None:
@@ -63,12 +56,12 @@ def test_a_new_installation_is_checked_and_compared_from_its_first_night_on(nigh
 
 
 def test_an_installation_made_before_two_at_night_is_checked_in_that_night(hq, monkeypatch):
-    migration = import_module("stores.migrations.0025_schedule")
-    monkeypatch.setattr(migration, "datetime", JustAfterMidnight)
+    just_after_midnight = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: just_after_midnight)
 
-    migration.make_nightly(apps, None)
+    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
 
-    assert not Schedule.objects.due(JustAfterMidnight.now(UTC)).exists()
+    assert not Schedule.objects.due(just_after_midnight).exists()
     assert Schedule.objects.due(datetime(2026, 11, 27, 3, tzinfo=UTC)).count() == 2
 
 

@@ -1,7 +1,7 @@
 """Numbers of payment cards in texts where none belongs: they are named by a rule and never shown.
 
-The same shapes as in the SQL function `holds_card_number` of migration 0048: groups as they are
-printed on cards, a prefix that issuers have, and Luhn's check digit. Shorter numbers are bar codes.
+The same shapes as in the SQL function `holds_card_number`: groups as they are printed on cards, a
+prefix that issuers have, and Luhn's check digit. Shorter numbers are bar codes.
 """
 
 import re

@@ -68,7 +68,7 @@ class CaseQuerySet(models.QuerySet["Case"]):
 
 
 class Case(models.Model):
-    """One row of the view quarantine_case (migration 0016).
+    """One row of the view quarantine_case.
 
     `id` is the number of a quarantined row, or the event id of a staged one: failed, or waiting
     for more than 24 hours.

@@ -1,7 +1,7 @@
 """Letters that nobody sees, and what tidying does about them.
 
-One table for Python and for the SQL functions `tidy…` of migration 0045; a test holds the two
-against each other, letter by letter.
+One table for Python and for the SQL functions of `migrations/sql/tidying.sql`; a test holds the
+two against each other, letter by letter.
 """
 
 import re

@@ -42,8 +42,8 @@ class Company(models.Model):
 class PaymentRounding(models.Model):
     """How far the payments of a sale may be off its total, in one currency and tender.
 
-    The database function allowed_difference (migration 0037) reads it: for validation, which lets
-    such a sale pass, and for posting, which names the difference.
+    The database function allowed_difference reads it: for validation, which lets such a sale pass,
+    and for posting, which names the difference.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -24,7 +24,7 @@ class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
 
 
 class ExcludedSale(models.Model):
-    """One row of the view excluded_sale (migration 0020): a sale or return, and why it is out.
+    """One row of the view excluded_sale: a sale, return or prepaid order, and why it is out.
 
     The reason is empty only when nothing says why, which breaks invariant I24.
     """

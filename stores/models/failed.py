@@ -49,7 +49,7 @@ class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
 
 
 class FailedSale(models.Model):
-    """One row of the view failed_sale (migration 0021): a broken rule, or why an order failed."""
+    """One row of the view failed_sale: a broken rule, or why an order failed."""
 
     id = models.CharField(primary_key=True, max_length=30)
     transaction = models.ForeignKey("RetailTransaction", models.DO_NOTHING, related_name="failures")

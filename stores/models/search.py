@@ -1,8 +1,8 @@
 """How people are found: by a part of their name, or by their exact e-mail address or phone number.
 
-The conditions call SQL functions of migration 0046, whose indexes on customers and their contacts
-serve them at any size; staged events have the same columns, but no such index. What is looked for
-goes through the same functions as what is held.
+The conditions call the SQL functions of `migrations/sql/search.sql`, whose indexes on customers
+and their contacts serve them at any size; staged events have the same columns, but no such index.
+What is looked for goes through the same functions as what is held.
 """
 
 import re

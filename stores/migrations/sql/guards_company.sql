@@ -1,0 +1,69 @@
+-- What must hold of companies, their number sequences and their attribute definitions.
+
+-- A company with customers cannot be deleted, nor change its code. Its customers do not reference it by a foreign
+-- key: see guards_customer.sql.
+CREATE FUNCTION a_company_with_customers_stays() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM customer c WHERE c.company_id = OLD.code) THEN
+        RAISE EXCEPTION 'company: it has customers'
+            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+CREATE TRIGGER a_company_with_customers_stays BEFORE DELETE ON company
+    FOR EACH ROW EXECUTE FUNCTION a_company_with_customers_stays();
+CREATE TRIGGER a_company_with_customers_keeps_its_code BEFORE UPDATE OF code ON company
+    FOR EACH ROW EXECUTE FUNCTION a_company_with_customers_stays();
+
+-- TRUNCATE would pass the two triggers above.
+CREATE TRIGGER companies_are_never_truncated BEFORE TRUNCATE ON company
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- No account number is issued twice: the next number never falls.
+CREATE TRIGGER the_next_number_never_falls BEFORE UPDATE ON number_sequence FOR EACH ROW
+    WHEN (NEW.next < OLD.next) EXECUTE FUNCTION refuse();
+
+-- Format and start of a sequence stay once a number of it was issued.
+CREATE TRIGGER the_format_is_frozen_once_used BEFORE UPDATE ON number_sequence FOR EACH ROW
+    WHEN (OLD.next > OLD.start AND (NEW.format, NEW.start) IS DISTINCT FROM (OLD.format, OLD.start))
+    EXECUTE FUNCTION refuse();
+
+-- A sequence that has issued numbers cannot be deleted, because a new one would issue them again.
+CREATE TRIGGER a_used_sequence_is_never_deleted BEFORE DELETE ON number_sequence FOR EACH ROW
+    WHEN (OLD.next > OLD.start) EXECUTE FUNCTION refuse();
+CREATE TRIGGER sequences_are_never_truncated BEFORE TRUNCATE ON number_sequence
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+
+-- No imported account lies among the numbers still to be issued: the conversion that reaches it would fail, and
+-- every one after it. The other direction is accounts_fit_their_sequence on customer.
+CREATE FUNCTION a_sequence_keeps_clear_of_imported_accounts() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM customer c
+         WHERE c.company_id = NEW.company_id AND c.number IS NULL
+           AND account_place(NEW.format, c.account_number) BETWEEN NEW.start AND NEW.largest)
+    THEN
+        RAISE EXCEPTION 'number_sequence: an imported account lies in its range'
+            USING ERRCODE = 'check_violation';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER a_sequence_keeps_clear_of_imported_accounts
+    AFTER INSERT OR UPDATE OF start, largest, format ON number_sequence
+    FOR EACH ROW EXECUTE FUNCTION a_sequence_keeps_clear_of_imported_accounts();
+
+-- No order or invoice number is issued twice: the next numbers never fall.
+CREATE TRIGGER a_sequence_of_orders_never_falls BEFORE UPDATE ON order_sequence FOR EACH ROW
+    WHEN (NEW.next_order < OLD.next_order OR NEW.next_invoice < OLD.next_invoice)
+    EXECUTE FUNCTION refuse();
+
+-- A sequence of orders and invoices cannot be deleted, because a new one would issue its numbers again.
+CREATE TRIGGER a_used_sequence_of_orders_is_never_deleted BEFORE DELETE ON order_sequence
+    FOR EACH ROW EXECUTE FUNCTION refuse();
+
+-- An attribute's options are a list of texts, and its name shows at least one letter.
+ALTER TABLE attribute_definition
+    ADD CONSTRAINT options_are_texts CHECK (
+        jsonb_typeof(options) = 'array'
+        AND NOT jsonb_path_exists(options, '$[*] ? (@.type() <> "string")')),
+    ADD CONSTRAINT an_attribute_has_a_name CHECK (tidy_key(name) <> '');

@@ -1,0 +1,61 @@
+-- Searching for people. What is looked for and what is held go through the same functions.
+
+-- One way to write a text down: case, accents, width and invisible letters do not count, nor which apostrophe, hyphen
+-- or blank it is. ß is ss, a dotless i is an i, and a final sigma is a sigma.
+CREATE FUNCTION search_text(value text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN octet_length(value) <> char_length(value) OR strpos(value, '`') > 0
+            THEN replace(replace(replace(translate(
+                   lower(normalize(
+                     regexp_replace(
+                       normalize(translate(value,
+                         U&'\2018\2019\201B\02B9\02BB\02BC\02BD\2032\00B4`\05F3\A78C'
+                           '\2010\2011\2012\2013\2014\2015\2043\2212\FE58\05BE'
+                           '\0085\115F\1160\1680\2028\2029\2800\3164\FFA0',
+                         ''''''''''''''''''''''''''
+                         '----------'
+                         '         '), NFKD),
+                       '[\u0300-\u036F'  -- accents
+                       '\u00AD\u061C\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E'  -- invisible letters
+                       '\u2060-\u206F\uFE00-\uFE0F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3'
+                       '\U0001D173-\U0001D17A\U000E0000-\U000E007F\U000E0100-\U000E01EF]',
+                       '', 'g'),
+                     NFC)),
+                   'ıςøłđ', 'iσold'),
+                   'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe')
+            ELSE lower(value) END;
+
+-- What a name is searched in. A full name that holds its parts stands for them: every piece costs time in the index.
+-- The space in front lets the beginning of the first word be searched like that of any other.
+CREATE FUNCTION search_name(name text, first_name text, middle_name text, last_name text)
+RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN search_text(' ' || CASE
+    WHEN strpos(name, first_name) > 0 AND strpos(name, last_name) > 0 AND coalesce(middle_name, '') = ''
+    THEN name
+    ELSE coalesce(first_name, '') || ' ' || coalesce(middle_name, '') || ' ' || coalesce(last_name, '')
+         || ' ' || coalesce(name, '') END);
+
+-- The digits of a telephone number; NULL if there are none.
+CREATE FUNCTION bare_digits(phone text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN nullif(regexp_replace(tidy_phone(phone), '[^0-9]', '', 'g'), '');
+
+-- The keys under which a customer is found: both mail addresses in lower case, and the telephone number's digits.
+CREATE FUNCTION reach_keys(email text, receipt_email text, phone text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN array_remove(ARRAY[lower(tidy_email(email)), lower(tidy_email(receipt_email)),
+                          bare_digits(phone)], NULL);
+
+-- The same of a contact, whose kind says what it is.
+CREATE FUNCTION contact_keys(kind text, locator text) RETURNS text[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY[CASE tidy_key(kind) WHEN 'email' THEN lower(tidy_email(locator))
+                                 WHEN 'phone' THEN bare_digits(locator) END];
+
+-- Trigrams find any piece of a name; whole keys find addresses and numbers, at a third of the price of the trigrams
+-- that these would have. New entries wait in a list of each index, so that a conversion does not wait for them. What
+-- each index costs is in docs/performance.md.
+CREATE INDEX customer_search_name ON customer
+    USING gin (search_name(name, first_name, middle_name, last_name) gin_trgm_ops);
+CREATE INDEX customer_reach_keys ON customer USING gin (reach_keys(email, receipt_email, phone));
+CREATE INDEX customer_contact_keys ON customer_contact USING gin (contact_keys(kind, locator));

@@ -32,9 +32,10 @@ class Blocker:
     sales: int
 
     @property
-    def is_rule(self) -> bool:
-        """Whether it is a rule of validation, by which the list of transactions can be asked."""
-        return self.reason in REFUSED or any(rule.code == self.reason for rule in SALE_RULES)
+    def rule(self) -> str:
+        """The rule of validation that it is, by which the list of transactions can be filtered."""
+        is_rule = self.reason in REFUSED or any(rule.code == self.reason for rule in SALE_RULES)
+        return self.reason if is_rule else ""
 
 
 @dataclass

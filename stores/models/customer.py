@@ -143,7 +143,8 @@ class Customer(CustomerColumns, LatestEvent):
         return self.account_number
 
     def get_absolute_url(self) -> str:
-        return reverse("customer", args=[self.account_number])
+        # Another company may have the same account number.
+        return reverse("customer", args=[self.account_number], query={"company": self.company_id})
 
     @property
     def display_name(self) -> str:

@@ -9,7 +9,6 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.customer_forms import CustomerForms
@@ -85,7 +84,7 @@ def change_customer(request: Request, account: str) -> HttpResponse:
     customer = customers[0]
     if customer.state != AccountState.ACTIVE:
         messages.error(request, f"Account {customer} is {customer.get_state_display().lower()}.")
-        return redirect(page_of(customer))
+        return redirect(customer)
     changed = CustomerForms(customer, request.POST if request.method == "POST" else None)
     if request.method == "POST" and (answer := save(request, customer, changed)):
         return answer
@@ -103,7 +102,7 @@ def save(
     edits = [edit for _, edit in changed.edits()]
     if not edits:
         messages.info(request, "Nothing was changed.")
-        return redirect(page_of(customer))
+        return redirect(customer)
     try:
         save_edits(customer, edits, seen=changed.seen, by=request.user)
     except OutOfDate:
@@ -116,19 +115,14 @@ def save(
         return None
     told = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
     messages.success(request, f"{told} 1010 carries them to the channels.")
-    return redirect(page_of(customer))
+    return redirect(customer)
 
 
 def shown_anew(request: Request, customer: Customer) -> HttpResponseRedirect:
     """Nothing is saved; the person sees what somebody else, or a channel, has changed."""
     messages.warning(request, str(OutOfDate()))
-    return redirect(page_of(customer, "change-customer"))
-
-
-def page_of(customer: Customer, page: str = "customer") -> str:
-    """A page of this customer, whatever other company has the account."""
-    company = urlencode({"company": customer.company_id})
-    return f"{reverse(page, args=[customer.account_number])}?{company}"
+    company = {"company": customer.company_id}
+    return redirect(reverse("change-customer", args=[customer.account_number], query=company))
 
 
 def describe(customer: Customer) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def cause_detail(request: Request) -> HttpResponse:
         "count": cases.count(),
         "rule": cases.values_list("rule", flat=True).first(),
         "most": MOST_SHOWN,
-        "can_dismiss": cases.filter(status=CaseStatus.OPEN).exists(),
+        "can_release": request.user.has_perm("stores.resolve_quarantine"),
+        "can_dismiss": request.user.has_perm("stores.dismiss_quarantine")
+        and cases.filter(status=CaseStatus.OPEN).exists(),
         "dismissed": Case.objects.filter(status=CaseStatus.DISMISSED).with_cause(cause).count(),
     }
     return render(request, "quarantine/cause.html", context)

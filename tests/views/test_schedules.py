@@ -29,7 +29,7 @@ def test_each_schedule_shows_when_it_starts_next_and_how_it_went(reader, nightly
     ended = {"status": "failed", "message": "1 of 35 promises is broken: I3.", "ended_at": clock()}
     JobRun.objects.update(**ended)
 
-    page = reader.get("/schedules/").content.decode()
+    page = " ".join(reader.get("/schedules/").content.decode().split())
 
     assert "Every day at 02:00 UTC" in page
     assert starts(tomorrow, "02:00") in page
@@ -60,7 +60,7 @@ def test_a_schedule_for_one_store_is_added_and_shown(boss, houston):
 
     assert answer.status_code == 302
     assert b'<td class="field-channels">houston</td>' in boss.get(answer["Location"]).content
-    page = boss.get("/schedules/").content.decode()
+    page = " ".join(boss.get("/schedules/").content.decode().split())
     assert '<a href="/channels/houston/">Houston</a>' in page
     # Its time of today is over: it starts with the next.
     assert starts(clock().date() + timedelta(days=1), "00:00") in page

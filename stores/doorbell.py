@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq.serializers import JSONSerializer
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
 from stores.models import Incident, JobRun
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime

@@ -14,6 +14,7 @@ from django import forms
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 from django.utils import timezone
 
+from stores.hqdb.sql import fetch
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -42,7 +43,6 @@ from stores.models.run import RunStatus, StartedBy
 from stores.models.search import is_called, is_reached_at, key_of
 from stores.models.staging import OPEN, Operation, StagingStatus
 from stores.pipeline import JOBS
-from stores.pipeline.bulk import fetch
 from stores.pipeline.kinds import KINDS
 from stores.pipeline.rules import OPTIONAL
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from stores import jobs
 from stores.channeldb.errors import ChannelError
-from stores.locks import Locks
+from stores.hqdb.locks import Locks
 from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, journal

@@ -14,7 +14,7 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores import doorbell, jobs
-from stores.locks import Locks
+from stores.hqdb.locks import Locks
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.run import LIVE, ClockTime, RunStatus, StartedBy, counted

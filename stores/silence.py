@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from stores import doorbell
-from stores.locks import holders
+from stores.hqdb.locks import holders
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS

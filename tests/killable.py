@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-BULK = "stores.pipeline.bulk"
+SIZES = "stores.pipeline.chunk_sizes"
 CHUNK = 250
 
 
@@ -25,24 +25,24 @@ class Crash(Exception):
 
 def shrink_chunks(size: int) -> None:
     """Load the module with the sizes first: the steps take them over when they are imported."""
-    path = Path(__file__).resolve().parent.parent.joinpath(*BULK.split(".")).with_suffix(".py")
-    spec = importlib.util.spec_from_file_location(BULK, path)
+    path = Path(__file__).resolve().parent.parent.joinpath(*SIZES.split(".")).with_suffix(".py")
+    spec = importlib.util.spec_from_file_location(SIZES, path)
     assert spec is not None
     assert spec.loader is not None
-    sys.modules[BULK] = module = importlib.util.module_from_spec(spec)
+    sys.modules[SIZES] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.EVENTS = module.CUSTOMERS = size
 
 
 def arm(point: str, how: str) -> None:
     """Let this process die at the crash point: with SIGKILL, or by an exception, once."""
-    from stores import crash
+    from stores import failpoints
 
     def raise_once() -> None:
-        del crash.armed[point]
+        del failpoints.armed[point]
         raise Crash
 
-    crash.armed[point] = {
+    failpoints.armed[point] = {
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "raise": raise_once,
     }[how]
@@ -66,10 +66,10 @@ def replace_a_helper() -> None:
     from datetime import timedelta
 
     from stores import jobs
+    from stores.hqdb.locks import Locks
     from stores.jobs.claiming import claim
     from stores.jobs.executing import begin, take_part
     from stores.jobs.recording import recorded
-    from stores.locks import Locks
     from stores.models.run import ClockTime
     from stores.pipeline import JOBS
 

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from stores.locks import is_alive
+from stores.hqdb.locks import is_alive
 from stores.models import JobRun
 from stores.models.run import RunStatus
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import load_command_class
 
 from stores.channeldb.address import sqlite_path
-from stores.locks import Locks, name_of
+from stores.hqdb.locks import Locks, name_of
 from stores.models import (
     AsyncCustomer,
     Channel,

@@ -12,8 +12,9 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
+from stores.hqdb.locks import Locks
+from stores.hqdb.retry import TRIES, patiently
 from stores.jobs.claiming import OCCUPIED
-from stores.locks import Locks
 from stores.models import (
     AsyncCustomer,
     Company,
@@ -27,7 +28,6 @@ from stores.models import (
 )
 from stores.models.run import RunStatus
 from stores.pipeline.accounts import open_accounts
-from stores.pipeline.bulk import TRIES, patiently
 from stores.pipeline.convert import convert_customers
 from stores.pipeline.desk import Edit, OutOfDate, save_edits, state_of
 from stores.pipeline.kinds import CUSTOMER

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from stores import jobs
-from stores.crash import CRASH_POINTS, RING_POINTS
+from stores.failpoints import CRASH_POINTS, RING_POINTS
 from stores.models import JobRun, Quarantine
 from stores.models.run import RunStatus
 from stores.pipeline.verify import verify

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from stores import jobs
-from stores.crash import SALES_POINTS
+from stores.failpoints import SALES_POINTS
 from stores.models import JobRun, RetailTransaction, SalesOrder, Statement
 from stores.pipeline.verify import verify
 from tests.make import make_customer, make_sale

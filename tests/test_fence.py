@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from stores import crash
+from stores import failpoints
 from stores.channeldb.errors import ChannelBlocked
 from stores.models import (
     AsyncCustomer,
@@ -29,7 +29,7 @@ from tests.faults.looking import waiting
 from tests.make import make_customer, make_sale, query, run
 from tests.processes import Died, die
 
-FENCE = [name for name in crash.CRASH_POINTS if name.startswith("fence:")]
+FENCE = [name for name in failpoints.CRASH_POINTS if name.startswith("fence:")]
 
 
 def its_pair(database):
@@ -99,10 +99,10 @@ def test_a_visit_that_dies_between_two_steps_is_followed_by_one_that_goes_on(
     make_customer(store)
     epoch, _ = its_pair(store)
 
-    monkeypatch.setitem(crash.armed, point, die)
+    monkeypatch.setitem(failpoints.armed, point, die)
     with pytest.raises(Died):
         run("P-0001")
-    monkeypatch.delitem(crash.armed, point)
+    monkeypatch.delitem(failpoints.armed, point)
     its_own = ChannelDatabase.objects.get(pk=store.pk)
     is_unused = its_own.intended_nonce is not None and its_pair(store)[0] == epoch
     JobRun.objects.filter(status=RunStatus.RUNNING).update(

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 from django.db import connections
 
-from stores import crash
+from stores import failpoints
 from stores.models import (
     AsyncCustomer,
     Case,
@@ -238,10 +238,10 @@ def test_v3_an_edit_is_taken_where_the_delivery_was_not_noted(houston, seattle, 
     ann = make_customer(houston, "Ann")
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setitem(crash.armed, "download:after_channel_commit", die)
+    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", die)
     with pytest.raises(Died):
         run("1010", channels=["seattle"])
-    monkeypatch.delitem(crash.armed, "download:after_channel_commit")
+    monkeypatch.delitem(failpoints.armed, "download:after_channel_commit")
     edit_in(seattle, ann)
 
     run("P-0001")
@@ -263,14 +263,14 @@ def test_v3_an_edit_is_taken_by_another_run_before_the_delivery_is_noted(
         connections.close_all()
 
     def meanwhile() -> None:
-        crash.armed.pop("download:after_channel_commit")
+        failpoints.armed.pop("download:after_channel_commit")
         thread = Thread(target=upload)
         thread.start()
         thread.join()
 
-    monkeypatch.setitem(crash.armed, "download:after_channel_commit", meanwhile)
+    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", meanwhile)
     run("1010", channels=["seattle"])
-    monkeypatch.setitem(crash.armed, "download:after_channel_commit", lambda: None)
+    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", lambda: None)
     assert not Quarantine.objects.exists()
     run("sync-customers")
 

@@ -21,8 +21,8 @@ from rq.webhook import Webhook
 
 from stores import doorbell, jobs, schedule
 from stores.channeldb.connection import connect
+from stores.hqdb.locks import Locks, heartbeat, name_of
 from stores.jobs.claiming import claim
-from stores.locks import Locks, heartbeat, name_of
 from stores.models import (
     AsyncCustomer,
     Company,

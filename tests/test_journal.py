@@ -7,7 +7,7 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from stores import crash
+from stores import failpoints
 from stores.models import (
     Customer,
     GuidMap,
@@ -24,7 +24,7 @@ from tests.make import make_customer, make_event, query, run
 from tests.processes import Died, die
 from tests.verify.damage import check
 
-POINTS = [name for name in crash.CRASH_POINTS if name.startswith("journal:")]
+POINTS = [name for name in failpoints.CRASH_POINTS if name.startswith("journal:")]
 
 
 def lines():
@@ -94,10 +94,10 @@ def test_a_process_that_dies_while_it_writes_the_journal_leaves_it_complete_in_t
     make_customer(houston)
     run("sync-customers")
     run("P-0001")
-    monkeypatch.setitem(crash.armed, point, die)
+    monkeypatch.setitem(failpoints.armed, point, die)
     with pytest.raises(Died):
         run("sync-customers")
-    monkeypatch.delitem(crash.armed, point)
+    monkeypatch.delitem(failpoints.armed, point)
     JobRun.objects.filter(status=RunStatus.RUNNING).update(
         status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
     )

@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from stores import jobs
-from stores.locks import is_alive
+from stores.hqdb.locks import is_alive
 from stores.models import ChannelDatabase, Customer, GuidMap, JobRun, NumberSequence, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS

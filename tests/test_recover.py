@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from stores.hqdb.locks import Locks
 from stores.jobs import planning
-from stores.locks import Locks
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
 from stores.pipeline import JOBS, journal

@@ -19,10 +19,10 @@ from django.utils import timezone
 
 from portal.embedded import valkey
 from stores import doorbell, jobs
+from stores.hqdb.locks import Locks
 from stores.jobs.claiming import claim
 from stores.jobs.executing import begin
 from stores.jobs.planning import databases_of
-from stores.locks import Locks
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS
@@ -179,7 +179,7 @@ django.setup()
 from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client
-from stores import crash
+from stores import failpoints as crash
 from stores.models import JobRun
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 if {point!r}:

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from stores.channeldb.connection import connect
-from stores.locks import Locks
+from stores.hqdb.locks import Locks
 from stores.models import (
     AsyncAddress,
     AsyncCustomer,

@@ -22,7 +22,7 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
-from stores.pipeline.bulk import EVENTS
+from stores.pipeline.chunk_sizes import EVENTS
 from stores.schedule import (
     clock,
     compare_after_incidents,

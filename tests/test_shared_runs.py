@@ -14,11 +14,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from stores import doorbell, jobs
+from stores.hqdb.locks import Locks, crew_of
 from stores.jobs import claiming, executing
 from stores.jobs.claiming import Left, claim, next_step, take_back
 from stores.jobs.executing import begin, has_free_hand, take_part
 from stores.jobs.hands import Hands
-from stores.locks import Locks, crew_of
 from stores.models import Company, JobRun, RunStep
 from stores.models.run import RunLost
 from stores.pipeline import CONVERT, DOWNLOAD, JOBS, UPLOAD, Job, Step

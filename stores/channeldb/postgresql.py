@@ -28,7 +28,7 @@ from stores.channeldb.visit import (
     higher_of,
     state_of,
 )
-from stores.crash import crash_here
+from stores.failpoints import crash_here
 
 # A table that its owner has emptied is told by its sequence, where HQ's role may look at that.
 COUNTER = """coalesce(

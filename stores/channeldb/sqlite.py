@@ -31,7 +31,7 @@ from stores.channeldb.visit import (
     higher_of,
     state_of,
 )
-from stores.crash import crash_here
+from stores.failpoints import crash_here
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)")
 DATE = re.compile(r"\d{4}-\d\d-\d\d")

@@ -11,9 +11,9 @@ from math import ceil
 from django.conf import settings
 from django.db import connection, transaction
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.locks import crew_size, cut_off, holders
 from stores.jobs.recording import close_sessions
-from stores.locks import crew_size, cut_off, holders
 from stores.models import JobRun, RunStep
 from stores.models.run import LIVE, RunCancelled, RunLost, RunStatus
 from stores.pipeline import Job, Step

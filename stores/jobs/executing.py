@@ -11,7 +11,10 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from stores.channeldb.errors import ChannelError
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
+from stores.hqdb.retry import patiently
+from stores.hqdb.threads import SIGNALS
 from stores.jobs.claiming import (
     OCCUPIED,
     Left,
@@ -35,12 +38,10 @@ from stores.jobs.recording import (
     unwrapped,
 )
 from stores.jobs.visiting import note_visits
-from stores.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
 from stores.models import JobRun, RunStep
-from stores.models.run import SIGNALS, RunCancelled, RunLost, RunStatus, StepFailed
+from stores.models.run import RunCancelled, RunLost, RunStatus, StepFailed
 from stores.models.step import StepGivenBack
 from stores.pipeline import JOBS, Step
-from stores.pipeline.bulk import patiently
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from stores.helpers import Helper, see_off
+from stores.hqdb.threads import Helper, see_off
 from stores.models import RunStep
 from stores.models.run import RunCancelled
 

@@ -10,11 +10,11 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from stores import doorbell
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.locks import Locks, crew_size, cut_off, is_alive
 from stores.jobs.planning import hands_for, ring_on_commit
 from stores.jobs.recording import close_what_is_open, finish
 from stores.jobs.visiting import note_failure
-from stores.locks import Locks, crew_size, cut_off, is_alive
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime, RunStatus

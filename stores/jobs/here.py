@@ -5,10 +5,10 @@ from typing import Any
 
 from django.db import transaction
 
+from stores.hqdb.locks import Locks
 from stores.jobs.executing import begin, execute, take_part
 from stores.jobs.recording import busy_document, document, recorded
 from stores.jobs.starting import start
-from stores.locks import Locks
 from stores.models import JobRun
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, Job

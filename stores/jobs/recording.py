@@ -9,12 +9,13 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.threads import SIGNALS
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.column import label
 from stores.models.exchange import DownloadStatus, UploadStatus
 from stores.models.reason import explain
-from stores.models.run import SIGNALS, ClockTime, RunCancelled, RunLost, RunStatus
+from stores.models.run import ClockTime, RunCancelled, RunLost, RunStatus
 
 logger = logging.getLogger(__name__)
 

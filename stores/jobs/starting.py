@@ -8,10 +8,10 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.locks import is_alive
 from stores.jobs.healing import bury
 from stores.jobs.planning import ring_on_commit
-from stores.locks import is_alive
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline import Job

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from stores.hqdb.sql import fetch, run_sql
 from stores.models.failed import SaleCause
-from stores.pipeline.bulk import fetch, run_sql
 from stores.pipeline.buyers import find_missing, write_buyers
 from stores.pipeline.validate import check_sales, find_errors
 

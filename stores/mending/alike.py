@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from django.db import connection, models, transaction
 from psycopg2 import sql
 
+from stores.hqdb.sql import batched, fetch, run_sql
 from stores.mending.again import judge_again, still_unright
 from stores.mending.one import (
     HEADER_FIELDS,
@@ -33,7 +34,6 @@ from stores.models import (
 )
 from stores.models.failed import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
-from stores.pipeline.bulk import batched, fetch, run_sql
 from stores.pipeline.buyers import claim_sales
 from stores.pipeline.kinds import ADDRESS
 from stores.pipeline.validate import HEADER, SALE_RULES

@@ -51,8 +51,6 @@ class StartedBy(models.TextChoices):
 
 # What a schedule starts again moments after it ended.
 AGAIN_AND_AGAIN = ("pipeline", "P-0001", "1010")
-# What Ctrl-C and SIGTERM raise.
-SIGNALS = (KeyboardInterrupt, SystemExit)
 
 
 class RunLost(Exception):

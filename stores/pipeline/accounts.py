@@ -12,11 +12,8 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.models import Company, Customer, Incident, NumberSequence, RunStep
-from stores.models.run import StepFailed
-from stores.pipeline.bulk import (
-    CUSTOMERS,
-    by_halves,
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import (
     by_index,
     fetch,
     fetch_one,
@@ -26,6 +23,9 @@ from stores.pipeline.bulk import (
     run_sql,
     take_numbers,
 )
+from stores.models import Company, Customer, Incident, NumberSequence, RunStep
+from stores.models.run import StepFailed
+from stores.pipeline.chunk_sizes import CUSTOMERS
 from stores.pipeline.fold import newest, write_children
 from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
 from stores.pipeline.refold import INHERITED, fold_again

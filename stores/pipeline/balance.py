@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, names, run_sql
 from stores.models import Channel, Company
 from stores.models.balance import PARTS as PLACES
-from stores.pipeline.bulk import by_halves, fetch, names, run_sql
 from stores.pipeline.document_parts import HEADER, PARTS, Part
 from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.refusals import tell_refused

@@ -6,9 +6,9 @@ here first, so that no document goes on under a temporary identity.
 
 from psycopg2 import sql
 
+from stores.hqdb.sql import by_index, fetch, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline.accounts import open_accounts
-from stores.pipeline.bulk import by_index, fetch, run_sql
 from stores.pipeline.edits import apply_named
 from stores.pipeline.guids import is_foreign
 from stores.pipeline.kinds import ADDRESS

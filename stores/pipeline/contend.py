@@ -7,7 +7,7 @@ are not looked at: nobody else can have edited them.
 
 from psycopg2 import sql
 
-from stores.pipeline.bulk import run_sql
+from stores.hqdb.sql import run_sql
 from stores.pipeline.fold import tidied
 from stores.pipeline.kinds import ADDRESS, CONTACT, CUSTOMER, Kind
 from stores.pipeline.kinds import tidied as tidied_text

@@ -6,20 +6,13 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, in_chunks
+from stores.hqdb.sql import by_index, fetch, fetch_one, names, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline import journal
 from stores.pipeline.accounts import open_accounts, retry_exhausted
 from stores.pipeline.balance import count_balance
-from stores.pipeline.bulk import (
-    by_halves,
-    by_index,
-    fetch,
-    fetch_one,
-    in_chunks,
-    names,
-    run_sql,
-)
 from stores.pipeline.edits import apply_named
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.journal import JournalUnusable

@@ -13,11 +13,12 @@ from uuid import UUID
 from django.db import OperationalError, transaction
 from django.db.models import Q, QuerySet
 
+from stores.hqdb.retry import PASSING, code_of
+from stores.hqdb.sql import lock_until_commit, run_sql
 from stores.models import Customer, EditConflict, RunStep
 from stores.models.conflict import Choice
 from stores.models.customer import AccountState
 from stores.models.staging import Event, Operation, StagingStatus
-from stores.pipeline.bulk import PASSING, code_of, lock_until_commit, run_sql
 from stores.pipeline.edits import apply_named, apply_together
 from stores.pipeline.hq_events import EventRefused, make_event
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, ATTRIBUTE, CONTACT, CUSTOMER, KINDS, Kind

@@ -13,10 +13,10 @@ from psycopg2 import sql
 
 from stores.channeldb import copydata
 from stores.channeldb.visit import Events, Unreadable
+from stores.hqdb.sql import copy_in, fetch, fetch_one, names, run_sql
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
 from stores.models.staging import Origin
-from stores.pipeline.bulk import copy_in, fetch, fetch_one, names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
 from stores.pipeline.guids import find_foreign_guids
 from stores.pipeline.intake import (

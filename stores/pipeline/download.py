@@ -20,13 +20,14 @@ from django.db.models.functions import Now
 from stores.channeldb import copydata
 from stores.channeldb.connection import ChannelError
 from stores.channeldb.visit import Package
-from stores.crash import crash_here
-from stores.helpers import Helper, see_off
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, committed
+from stores.hqdb.sql import batched, fetch, fetch_one, run_sql
+from stores.hqdb.threads import Helper, see_off
 from stores.models import DownloadSession, RunStep
 from stores.models.exchange import DownloadStatus
 from stores.models.run import RunCancelled, RunStatus
 from stores.models.step import StepGivenBack
-from stores.pipeline.bulk import batched, by_halves, committed, fetch, fetch_one, run_sql
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.outgoing import Part, read_parts
 from stores.pipeline.refusals import tell_refused

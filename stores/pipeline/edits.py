@@ -8,8 +8,10 @@ from uuid import UUID
 
 from psycopg2 import sql
 
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, fetch_one, lock_until_commit, run_sql
 from stores.models import Company, RunStep
-from stores.pipeline.bulk import CUSTOMERS, by_halves, fetch, fetch_one, lock_until_commit, run_sql
+from stores.pipeline.chunk_sizes import CUSTOMERS
 from stores.pipeline.contend import record_conflicts
 from stores.pipeline.fold import BY_EVENT, LATEST, demote_primaries, newer, newest, write_children
 from stores.pipeline.guids import is_foreign

@@ -18,8 +18,8 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from psycopg2 import sql
 
+from stores.hqdb.sql import Row, fetch_one, names, run_sql
 from stores.models import Company, RunStep
-from stores.pipeline.bulk import Row, fetch_one, names, run_sql
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, CONTACT, Kind
 from stores.pipeline.kinds import tidied as tidied_text
 

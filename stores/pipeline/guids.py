@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.pipeline.bulk import fetch
+from stores.hqdb.sql import fetch
 from stores.pipeline.set_aside import Arrival, Sent, name_broken
 
 # That HQ has noted once that a database of the channel has the customer. A database that is owed

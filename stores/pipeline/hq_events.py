@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
+from stores.hqdb.sql import fetch_one, names, run_sql
 from stores.models import ChannelDatabase, Company
-from stores.pipeline.bulk import fetch_one, names, run_sql
 from stores.pipeline.kinds import Kind
 from stores.pipeline.marks import mark_fields
 from stores.pipeline.rules import Rule, as_staged, every_broken, parameters, rules_for

@@ -14,17 +14,9 @@ from psycopg2 import sql
 
 from stores.channeldb import copydata
 from stores.channeldb.visit import Events, Unreadable
+from stores.hqdb.retry import by_halves, is_about_data
+from stores.hqdb.sql import by_index, copy_in, fetch, fetch_one, names, run_sql
 from stores.models import Channel
-from stores.pipeline.bulk import (
-    by_halves,
-    by_index,
-    copy_in,
-    fetch,
-    fetch_one,
-    is_about_data,
-    names,
-    run_sql,
-)
 from stores.pipeline.days import EARLIEST
 from stores.pipeline.guids import find_foreign_guids
 from stores.pipeline.kinds import CUSTOMER, Kind

@@ -28,12 +28,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg2 import sql
 
-from stores.crash import crash_here
-from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
-from stores.models.incident import IncidentKind
-from stores.models.run import StepFailed
-from stores.pipeline.bulk import (
-    EVENTS,
+from stores.failpoints import crash_here
+from stores.hqdb.sql import (
     batched,
     copy_in,
     copy_text,
@@ -42,6 +38,10 @@ from stores.pipeline.bulk import (
     lock_until_commit,
     run_sql,
 )
+from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
+from stores.models.incident import IncidentKind
+from stores.models.run import StepFailed
+from stores.pipeline.chunk_sizes import EVENTS
 
 FILE = "numbers.journal"
 TITLE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")

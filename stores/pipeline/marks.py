@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from stores.hqdb.sql import run_sql
 from stores.models import Company, Customer
-from stores.pipeline.bulk import run_sql
 from stores.pipeline.kinds import CUSTOMER
 from stores.pipeline.rules import OPTIONAL, as_kept, parameters
 

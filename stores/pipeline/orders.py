@@ -6,12 +6,12 @@ not there yet is waited for and named; what is wrong fails alone. Source: domain
 
 from functools import partial
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.sql import fetch_one, run_sql, take_numbers
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
 from stores.pipeline import journal
 from stores.pipeline.balance import count_sales
-from stores.pipeline.bulk import SALES, fetch_one, run_sql, take_numbers
 from stores.pipeline.buyers import (
     claim_sales,
     find_missing,
@@ -19,6 +19,7 @@ from stores.pipeline.buyers import (
     name_buyers,
     name_guests,
 )
+from stores.pipeline.chunk_sizes import SALES
 from stores.pipeline.issuing import require_posting
 from stores.pipeline.refused_sales import IS_REFUSED
 from stores.pipeline.validate import check_sales, claimed_sales, each_by_itself

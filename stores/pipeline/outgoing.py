@@ -12,8 +12,9 @@ from django.db import connection, transaction
 from psycopg2 import sql
 
 from stores.channeldb.visit import Package, Target
+from stores.hqdb.sql import copy_out, fetch, in_index_order, run_sql
 from stores.pipeline import journal
-from stores.pipeline.bulk import CUSTOMERS, copy_out, fetch, in_index_order, run_sql
+from stores.pipeline.chunk_sizes import CUSTOMERS
 from stores.pipeline.kinds import CHILDREN, CUSTOMER, Kind
 
 

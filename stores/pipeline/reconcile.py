@@ -27,11 +27,11 @@ from psycopg2 import sql
 from stores.channeldb.connection import alias_of
 from stores.channeldb.sqlite import NAMELESS
 from stores.channeldb.visit import GUID
+from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import What
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
-from stores.pipeline.bulk import Row, fetch, lock_until_commit, run_sql
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.kinds import CHILDREN
 from stores.pipeline.outgoing import Sent, package

@@ -16,11 +16,11 @@ from django.db import transaction
 from psycopg2 import sql
 
 from stores.channeldb.visit import visit
+from stores.hqdb.sql import batched, fetch, run_sql
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import journal
-from stores.pipeline.bulk import EVENTS as ROWS
-from stores.pipeline.bulk import batched, fetch, run_sql
+from stores.pipeline.chunk_sizes import EVENTS as ROWS
 from stores.pipeline.fence import Entered
 from stores.pipeline.kinds import CHILDREN
 from stores.pipeline.verify.copies import EVENTS

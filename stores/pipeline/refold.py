@@ -7,7 +7,7 @@ before a deactivation, or of a field that a later one left out.
 
 from psycopg2 import sql
 
-from stores.pipeline.bulk import run_sql
+from stores.hqdb.sql import run_sql
 from stores.pipeline.fold import LATEST, later_primary, tidied
 from stores.pipeline.kinds import CUSTOMER, Kind
 

@@ -5,9 +5,10 @@ from uuid import UUID
 
 from psycopg2 import sql
 
+from stores.hqdb.retry import Key, by_halves
+from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.bulk import Key, by_halves, run_sql
 from stores.pipeline.kinds import Kind
 
 # So many rows are named in the incident.

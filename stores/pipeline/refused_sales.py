@@ -7,8 +7,9 @@ has corrected them or given them back, for the next run would be refused the sam
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, run_sql
 from stores.models.transaction import DIGITS, PLACES
-from stores.pipeline.bulk import by_halves, fetch, run_sql
 
 SUM_TOO_LARGE, SALE_REFUSED = "sum_too_large", "sale_refused"
 REFUSED = (SUM_TOO_LARGE, SALE_REFUSED)

@@ -15,10 +15,10 @@ from stores.channeldb.create import (
     tell_company,
 )
 from stores.channeldb.models import ExchangeState
+from stores.hqdb.sql import run_sql
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
 from stores.pipeline.accounts import import_account
-from stores.pipeline.bulk import run_sql
 
 DEFAULT_GROUP = "Default"
 EMBEDDED = "embedded"

@@ -11,7 +11,7 @@ later of the two is applied, because HQ keeps only the latest delivery: the conf
 
 from psycopg2 import sql
 
-from stores.pipeline.bulk import run_sql
+from stores.hqdb.sql import run_sql
 from stores.pipeline.fold import tidied
 from stores.pipeline.kinds import CUSTOMER, Kind
 

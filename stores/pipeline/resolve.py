@@ -14,11 +14,11 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from stores.hqdb.retry import by_halves
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import UNSETTLED, Cause
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import StagingStatus
-from stores.pipeline.bulk import by_halves
 from stores.pipeline.document_parts import HEADER
 from stores.pipeline.hq_events import EventRefused, make_event
 from stores.pipeline.kinds import KINDS, Kind

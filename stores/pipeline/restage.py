@@ -12,9 +12,9 @@ from psycopg2 import sql
 
 from stores.channeldb.sqlite import READERS, Broken, BrokenRow, line
 from stores.channeldb.visit import Events
+from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import Quarantine
 from stores.models.staging import Origin
-from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, PARTS, rows_in
 from stores.pipeline.documents import forget_tables, keep_again
 from stores.pipeline.hq_events import EventRefused

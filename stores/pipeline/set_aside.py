@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from psycopg2 import sql
 
 from stores.channeldb.visit import GUID, Unreadable
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, UploadSession
-from stores.pipeline.bulk import by_halves, fetch, fetch_one, run_sql
 from stores.pipeline.kinds import EVENT_COLUMNS
 
 # What a column may hold whose form is broken, by the reason's code.

@@ -5,9 +5,9 @@ from typing import Any
 
 from django.db import transaction
 
+from stores.hqdb.sql import fetch, run_sql
 from stores.models import Statement, StatementEvent
 from stores.models.statement import StatementState
-from stores.pipeline.bulk import fetch, run_sql
 
 # What a business date still has to post: sold, in no statement and no order; and what was paid for
 # orders, in no statement.

@@ -18,7 +18,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, code_of, diagnosis, is_about_data
+from stores.hqdb.sql import by_hash, fetch, fetch_one, run_sql, take_numbers
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
 from stores.models.column import label
 from stores.models.reason import explain
@@ -26,17 +28,6 @@ from stores.models.run import StepFailed
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState
 from stores.pipeline import journal
 from stores.pipeline.balance import count_sales
-from stores.pipeline.bulk import (
-    by_halves,
-    by_hash,
-    code_of,
-    diagnosis,
-    fetch,
-    fetch_one,
-    is_about_data,
-    run_sql,
-    take_numbers,
-)
 from stores.pipeline.issuing import require_posting
 from stores.pipeline.refused_sales import Refusal, keep_refused, together, too_large
 from stores.pipeline.seal import content_hash

@@ -14,14 +14,16 @@ from django.db.models.functions import Now
 
 from stores.channeldb.connection import ChannelError
 from stores.channeldb.visit import Events
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, committed
+from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.exchange import UploadStatus
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
-from stores.pipeline.bulk import EVENTS, by_halves, committed, run_sql
+from stores.pipeline.chunk_sizes import EVENTS
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.intake import counters_of, intake_of, receive
 from stores.pipeline.kinds import KINDS

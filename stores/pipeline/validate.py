@@ -9,11 +9,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import Channel, RunStep
 from stores.pipeline import journal
-from stores.pipeline.bulk import SALES, by_halves, fetch, fetch_one, run_sql
 from stores.pipeline.buyers import claim_sales, name_addresses, name_buyers
+from stores.pipeline.chunk_sizes import SALES
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.refused_sales import IS_REFUSED, keep_refused, narrow, refusals
 

@@ -7,7 +7,7 @@ from tempfile import mkdtemp
 import pytest
 from django.db import connection
 
-from stores import crash
+from stores import failpoints
 from stores.models import ChannelDatabase
 from tests.faults.own_server import OwnServer
 from tests.proxy import Proxy
@@ -55,13 +55,13 @@ def at() -> Iterator[dict]:
 
     def once(name, deed):
         def do():
-            del crash.armed[name]
+            del failpoints.armed[name]
             deed()
 
-        crash.armed[name] = do
+        failpoints.armed[name] = do
 
     yield once
-    crash.armed.clear()
+    failpoints.armed.clear()
 
 
 @pytest.fixture(scope="module")

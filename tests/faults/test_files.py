@@ -222,8 +222,10 @@ def test_locked_file_makes_the_channel_busy(popup, path, impatient):
 DIES_MIDWAY = """
 import django, os, signal
 django.setup()
-from stores.channeldb import create, ddl
-from tests.channeldb.make import TIME, Channel
+from stores.channeldb import create
+from stores.channeldb import ddl
+from tests.channeldb.make import TIME
+from tests.channeldb.make import Channel
 
 whole = ddl.statements
 

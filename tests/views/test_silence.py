@@ -10,9 +10,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from stores import doorbell, jobs
+from stores.hqdb.locks import Locks
 from stores.jobs import healing
 from stores.jobs.planning import databases_of
-from stores.locks import Locks
 from stores.models import (
     ChannelDatabase,
     Incident,

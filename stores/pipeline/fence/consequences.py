@@ -6,9 +6,9 @@ from uuid import uuid4
 from psycopg2 import sql
 
 from stores.channeldb.visit import Contradiction, Pair, State, Visit
+from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.bulk import copy_in, fetch, fetch_one, run_sql
 from stores.pipeline.document_parts import HEADER, KEY
 from stores.pipeline.fence.judging import Known, as_json, judge, judge_stranger, numbers_ahead
 from stores.pipeline.sent import EVENT_TABLES

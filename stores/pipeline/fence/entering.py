@@ -19,10 +19,10 @@ from stores.channeldb.visit import (
     State,
     Visit,
 )
-from stores.crash import crash_here
+from stores.failpoints import crash_here
+from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.pipeline.bulk import fetch, fetch_one, run_sql
 from stores.pipeline.drift import visit
 from stores.pipeline.fence.consequences import accept_stranger, draw, tell_contradiction
 from stores.pipeline.fence.judging import Known, judge

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 
 from django.db import connection, transaction
 
+from stores.hqdb.sql import run_sql
 from stores.pipeline import journal
-from stores.pipeline.bulk import run_sql
 from stores.pipeline.verify import identity, intake, runs, sales, shown, spread
 from stores.pipeline.verify.judging import Check
 from stores.pipeline.verify.reading import PATIENCE, Seen, channels_read

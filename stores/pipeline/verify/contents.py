@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.visit import Target
+from stores.hqdb.sql import Row, fetch, run_sql
 from stores.models import ChannelDatabase
-from stores.pipeline.bulk import Row, fetch, run_sql
 from stores.pipeline.kinds import CHILDREN
 from stores.pipeline.outgoing import Sent, sent_child, sent_customer
 from stores.pipeline.verify.values import READERS

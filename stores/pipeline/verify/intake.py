@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg2 import sql
 
+from stores.hqdb.sql import Statement
 from stores.models import Quarantine
-from stores.pipeline.bulk import Statement
 from stores.pipeline.document_parts import HEADER, KEY, PARTS
 from stores.pipeline.documents import described
 from stores.pipeline.kinds import KINDS, Kind

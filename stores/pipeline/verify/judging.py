@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from stores.pipeline.bulk import Statement, fetch_one
+from stores.hqdb.sql import Statement, fetch_one
 
 # What a run that began so long after a row was there must have dealt with. Earlier it is late, and
 # as long as no run comes by, it stays late: that is for the scheduler to answer, not the data.

@@ -14,8 +14,8 @@ from psycopg2 import sql
 from stores.channeldb.connection import ChannelError, connect
 from stores.channeldb.limits import allow_time
 from stores.channeldb.visit import ISSUED
+from stores.hqdb.sql import names, run_sql
 from stores.models import ChannelDatabase
-from stores.pipeline.bulk import names, run_sql
 from stores.pipeline.document_parts import HEADER, KEY, PARTS
 from stores.pipeline.verify import contents
 from stores.pipeline.verify.copies import (

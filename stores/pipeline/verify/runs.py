@@ -1,6 +1,6 @@
 """Runs: none overlaps, each ends and is counted truly, an idle one leaves nothing behind."""
 
-from stores.pipeline.bulk import run_sql
+from stores.hqdb.sql import run_sql
 from stores.pipeline.verify.judging import GRACE, Check, Guard, count, found, judged, unguarded
 from stores.pipeline.verify.reading import Seen
 

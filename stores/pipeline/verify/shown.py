@@ -4,7 +4,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.pipeline.bulk import run_sql
+from stores.hqdb.sql import run_sql
 from stores.pipeline.fold import tidied
 from stores.pipeline.kinds import KINDS, Kind
 from stores.pipeline.kinds import tidied as tidied_text

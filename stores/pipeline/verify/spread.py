@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from stores.pipeline.bulk import fetch, fetch_one
+from stores.hqdb.sql import fetch, fetch_one
 from stores.pipeline.verify import contents
 from stores.pipeline.verify.judging import GRACE, Check, count, found, judged
 from stores.pipeline.verify.reading import Seen

@@ -1,31 +1,17 @@
-"""The mechanics of set-based work in HQ: chunk sizes, statements, COPY, advisory locks.
-
-Statements that are the same for all five kinds of events are written once, with the names put in
-as identifiers; a name never comes from outside this code.
-"""
+"""Do work again that met another transaction, and without the rows that a database refuses."""
 
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
-from itertools import islice
+from collections.abc import Callable, Hashable, Sequence
 from random import uniform
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 import psycopg2
 from django.db import DatabaseError, OperationalError, connection, transaction
-from psycopg2 import errorcodes, sql
+from psycopg2 import errorcodes
 
 logger = logging.getLogger(__name__)
-
-# Rows of each table in one batch of an upload; customers in one chunk of conversion and download.
-# Below 1,000 the fixed cost of a transaction shows, above 10,000 a crash repeats too much.
-EVENTS = 10_000
-CUSTOMERS = 5_000
-# Sales in one chunk of validation, orders and statements; each brings some lines and payments.
-SALES = 2_000
 # Another transaction got in the way; the same again may well succeed.
 PASSING = {
     errorcodes.SERIALIZATION_FAILURE,
@@ -48,128 +34,6 @@ DATABASE_ERRORS = (DatabaseError, psycopg2.Error, sqlite3.Error)
 
 Done = TypeVar("Done")
 Key = TypeVar("Key", bound=Hashable)
-Statement: TypeAlias = str | sql.Composable
-Row: TypeAlias = tuple[Any, ...]
-Item = TypeVar("Item")
-
-
-def run_sql(statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
-    """Execute one statement in HQ; returns how many rows it touched."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return int(cursor.rowcount)
-
-
-def fetch(
-    statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None
-) -> list[Row]:
-    """All rows of one query in HQ."""
-    with connection.cursor() as cursor:
-        cursor.execute(statement, params)
-        return list(cursor.fetchall())
-
-
-def fetch_one(statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Row:
-    """The only row of one query in HQ."""
-    return fetch(statement, params)[0]
-
-
-def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) -> int:
-    """COPY rows into a table of HQ; returns how many."""
-    statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(
-        sql.Identifier(table),
-        names(columns),
-        sql.SQL("(FORMAT binary)" if binary else "(FORMAT text)"),
-    )
-    with connection.cursor() as cursor:
-        cursor.copy_expert(statement, BytesIO(data), size=1 << 18)
-        return int(cursor.rowcount)
-
-
-def copy_out(query: Statement) -> bytes:
-    """The rows of a query in PostgreSQL's binary COPY format."""
-    data = BytesIO()
-    inner = query if isinstance(query, sql.Composable) else sql.SQL(query)
-    with connection.cursor() as cursor:
-        cursor.copy_expert(
-            sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(inner), data, size=1 << 18
-        )
-    return data.getvalue()
-
-
-def copy_text(query: sql.Composable) -> bytes:
-    """The rows of a query in PostgreSQL's text COPY format: tabs between, one line each."""
-    data = BytesIO()
-    with connection.cursor() as cursor:
-        cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(query), data, size=1 << 18)
-    return data.getvalue()
-
-
-def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of at most `size`."""
-    remaining = iter(items)
-    while batch := list(islice(remaining, size)):
-        yield batch
-
-
-def names(columns: Sequence[str], *, of: str | None = None) -> sql.Composed:
-    """Column names as identifiers, of one table if given, with commas between."""
-    found = [sql.Identifier(of, column) if of else sql.Identifier(column) for column in columns]
-    return sql.SQL(", ").join(found)
-
-
-def lock_until_commit(name: str) -> None:
-    """Wait for the named lock; it is free again when the transaction ends."""
-    run_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
-
-
-def take_numbers(series: str, column: str, company: str, count: int) -> int:
-    """Take `count` numbers off a company's sequence, in the caller's transaction. The first.
-
-    A rollback gives them back, so there are no gaps. Errors: IntegrityError beyond the largest.
-    """
-    (following,) = fetch_one(
-        sql.SQL(
-            "UPDATE {series} SET {column} = {column} + %s WHERE company_id = %s RETURNING {column}"
-        ).format(series=sql.Identifier(series), column=sql.Identifier(column)),
-        [count, company],
-    )
-    return int(following) - count
-
-
-@contextmanager
-def by_index() -> Iterator[None]:
-    """Have rows looked up by index inside the block, whatever the statistics say.
-
-    A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
-    chunk folds has room in memory. A rollback ends it too.
-    """
-    run_sql("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'")
-    yield
-    run_sql("SET LOCAL enable_seqscan = on; SET LOCAL work_mem TO DEFAULT")
-
-
-@contextmanager
-def in_index_order() -> Iterator[None]:
-    """Have the first rows of an order read from its index, however few the statistics expect.
-
-    Else all that is left would be collected and sorted for every chunk. A rollback ends it too.
-    """
-    run_sql("SET LOCAL enable_bitmapscan = off")
-    yield
-    run_sql("SET LOCAL enable_bitmapscan = on")
-
-
-@contextmanager
-def by_hash() -> Iterator[None]:
-    """Have rows matched by hash inside the block, however few the statistics expect.
-
-    Of what was written a moment ago they know nothing: all would be compared with all. A rollback
-    ends it too.
-    """
-    run_sql("SET LOCAL enable_nestloop = off")
-    yield
-    run_sql("SET LOCAL enable_nestloop = on")
 
 
 def in_chunks(work: Callable[[], bool]) -> None:

@@ -17,7 +17,7 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from stores.helpers import name_connection
+from stores.hqdb.threads import name_connection
 
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 JOIN = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"

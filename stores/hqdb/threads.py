@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from django.db import connection, connections
 
-from stores.models.run import SIGNALS
+# What Ctrl-C and SIGTERM raise.
+SIGNALS = (KeyboardInterrupt, SystemExit)
 
 
 class Helper(threading.Thread):

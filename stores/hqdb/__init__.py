@@ -1,0 +1,1 @@
+"""Headquarters' PostgreSQL, the mechanics: nothing here knows a customer."""

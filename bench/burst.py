@@ -19,7 +19,7 @@ from bench.idle import copy
 from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, table
 from bench.ring import span
 from stores import jobs
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase, JobRun
 from stores.pipeline import JOBS
 

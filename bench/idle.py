@@ -4,9 +4,9 @@ import shutil
 
 from bench.place import SHOPS, Options, Place, so_many, table
 from bench.ring import share
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import connect
-from stores.channeldb.create import renew_identity
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.provision import renew_identity
 from stores.models import ChannelDatabase
 
 CHANNELS = 200

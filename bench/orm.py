@@ -17,7 +17,7 @@ from django.utils import timezone
 from bench.place import Options, Place, customers_of, table
 from bench.ring import alone
 from stores.channeldb import models as channel
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import (
     AsyncAddress,
     AsyncAffiliation,

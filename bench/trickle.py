@@ -8,7 +8,7 @@ from django.db import connections
 
 from bench.place import Options, Place, so_many, table
 from stores import jobs
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 from stores.pipeline import JOBS
 from stores.traffic import write_traffic

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connections
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 from tests.make import engine_of
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from django.db import connection
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import ChannelDatabase
 from tests.channeldb.make import on_server
 

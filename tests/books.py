@@ -14,7 +14,7 @@ import psycopg2
 from django.apps import apps
 from django.db import connection
 
-from stores.channeldb.address import till_url
+from stores.channeldb.connect.url import till_url
 from stores.models import ChannelDatabase
 
 Rows = list[tuple[Any, ...]]

@@ -16,9 +16,14 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import connect
-from stores.channeldb.create import create_database, create_file, migrate_database, renew_identity
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.provision import (
+    create_database,
+    create_file,
+    migrate_database,
+    renew_identity,
+)
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.accounts import import_account
 from stores.pipeline.register import register_channel

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 
 Contents = dict[str, "Counter[tuple[str, ...]]"]

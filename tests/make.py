@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from stores import jobs
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import Case, ChannelDatabase
 from stores.pipeline.kinds import KINDS
 from stores.traffic.faults import RawText

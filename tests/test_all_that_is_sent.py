@@ -8,8 +8,8 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from stores.channeldb.create import renew_identity
-from stores.channeldb.schema import EVENT_TABLES, PART_TABLES
+from stores.channeldb.provision import renew_identity
+from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES
 from stores.models import Incident, Quarantine, RetailTransaction
 from stores.models.incident import IncidentKind
 from stores.pipeline import sent

@@ -18,7 +18,7 @@ from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import (
     AsyncCustomer,
     AttributeDefinition,

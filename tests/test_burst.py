@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from stores import jobs
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS

@@ -2,7 +2,7 @@
 
 import json
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import Channel, ChannelDatabase
 from stores.pipeline.register import add_register
 from tests.make import make_customer, make_event, run

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.core.management import load_command_class
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks, name_of
 from stores.models import (
     AsyncCustomer,

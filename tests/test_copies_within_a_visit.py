@@ -158,7 +158,7 @@ def test_v7b_a_channel_that_cannot_be_fenced_is_not_read(store, monkeypatch):
 
     engine = "PostgreSQLVisit" if store.channel.code == "houston" else "SQLiteVisit"
     module = "postgresql" if store.channel.code == "houston" else "sqlite"
-    monkeypatch.setattr(f"stores.channeldb.{module}.{engine}.fence", refuse)
+    monkeypatch.setattr(f"stores.channeldb.exchange.{module}.{engine}.fence", refuse)
     with pytest.raises(Died):
         run("P-0001")
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
     Incident,
     IncompleteDocument,

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.visit import visit
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.exchange.open import visit
 from stores.models import (
     ChannelDatabase,
     Customer,

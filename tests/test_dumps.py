@@ -6,8 +6,8 @@ from contextlib import closing
 import pytest
 from django.db import connection
 
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.create import rebuild_helpers
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.provision import rebuild_helpers
 from stores.models import ChannelDatabase
 from tests.channeldb.test_fingerprint import change
 from tests.dumps import dump, restore

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from stores.channeldb import copydata
-from stores.channeldb.visit import visit
+from stores.channeldb.exchange import copy
+from stores.channeldb.exchange.open import visit
 from stores.models import (
     AsyncAttribute,
     AsyncCustomer,
@@ -92,11 +92,11 @@ def test_copy_data_is_cut_into_rows_and_put_together_again(store):
     with visit(store) as channel:
         events = channel.read_events(upload.SOURCES, limit=10, beyond={})[0]
 
-    rows = copydata.split(events.data, binary=events.binary)
+    rows = copy.split(events.data, binary=events.binary)
 
-    assert copydata.join(rows, binary=events.binary) == events.data
+    assert copy.join(rows, binary=events.binary) == events.data
     source = upload.SOURCES[0]
-    values = copydata.values(rows[0], source.types, binary=events.binary)
+    values = copy.values(rows[0], source.types, binary=events.binary)
     first = dict(zip(source.columns, values, strict=True))
     names = [first[column] for column in ("first_name", "last_name", "name")]
     assert names == ["Ann\t\\N", None, "two\nlines\\"]

@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from stores import doorbell, jobs, schedule
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks, heartbeat, name_of
 from stores.jobs.claiming import claim
 from stores.models import (

@@ -7,10 +7,10 @@ import psycopg2
 import pytest
 from django.db import connections
 
-from stores.channeldb.address import till_url
-from stores.channeldb.connection import connect
-from stores.channeldb.rights import surplus_rights
-from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import till_url
+from stores.channeldb.schema.grants import surplus_rights
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 from stores.models import ChannelDatabase
 from stores.pipeline.verify import verify
 from tests.channeldb.make import Channel, Till, on_server

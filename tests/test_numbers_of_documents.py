@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
     ChannelDatabase,
     Customer,

@@ -1,6 +1,6 @@
 """A sale is read from its channel with its lines and payments, or not at all."""
 
-from stores.channeldb.visit import visit
+from stores.channeldb.exchange.open import visit
 from stores.pipeline.document_parts import SOURCE
 from tests.make import article, make_sale
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from django.core.management import call_command
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncContact, Delivery, Incident
 from tests.make import query, run
 from tests.verify.conftest import ring  # noqa: F401 - the fixture

@@ -204,7 +204,7 @@ def test_a_recovery_with_nothing_to_recover_says_so_and_changes_nothing(houston,
 
 
 def test_a_channel_that_is_away_stops_the_recovery(houston, popup, recover_hq):
-    from stores.channeldb.address import sqlite_path
+    from stores.channeldb.connect.url import sqlite_path
 
     sqlite_path(popup).rename(sqlite_path(popup).with_suffix(".away"))
     try:

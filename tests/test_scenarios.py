@@ -8,7 +8,7 @@ import pytest
 from django.db import connections, transaction
 from django.utils import timezone
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks
 from stores.models import (
     AsyncAddress,

@@ -8,7 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
 from stores.pipeline.accounts import import_account
 from stores.pipeline.look import Wanted, look

@@ -18,15 +18,15 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
 from stores import traffic
-from stores.channeldb import schema
-from stores.channeldb.connection import connect
-from stores.channeldb.create import create_database, migrate_database
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.provision import create_database, migrate_database
+from stores.channeldb.schema import tables
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, Quarantine
 from stores.traffic import FakerMissing, SeedTaken, faults, people, write_traffic
 from stores.traffic.store import Store, day_of, fresh_seed
 
 TABLES = people.EVENT_TABLES
-CUSTOMER = ", ".join(column.name for column in schema.CUSTOMER)
+CUSTOMER = ", ".join(column.name for column in tables.CUSTOMER)
 SEED = 1010
 
 
@@ -195,7 +195,7 @@ def test_good_rows_keep_to_the_limits_and_words_of_hq(channel):
     write_traffic(channel, customers=300, edits=60, seed=SEED)
 
     for table, rows in contents(channel).items():
-        columns = schema.TABLE[table].columns
+        columns = tables.TABLE[table].columns
         for row in rows:
             for column, value in zip(columns, row, strict=True):
                 assert value is None or not column.limit or len(value) <= column.limit
@@ -266,11 +266,11 @@ def test_hq_is_read_at_most(channel):
 
 
 def test_tables_of_hq_in_the_channel_stay_as_they_were(channel):
-    before = [query(channel, f"SELECT * FROM {table.name}") for table in schema.HQ_TABLES]
+    before = [query(channel, f"SELECT * FROM {table.name}") for table in tables.HQ_TABLES]
 
     write_traffic(channel, customers=20, edits=5, faulty=0.2)
 
-    assert before == [query(channel, f"SELECT * FROM {table.name}") for table in schema.HQ_TABLES]
+    assert before == [query(channel, f"SELECT * FROM {table.name}") for table in tables.HQ_TABLES]
 
 
 # Edits

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import models
 
-from stores.channeldb.visit import Source
+from stores.channeldb.exchange.protocol import Source
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.days import EARLIEST, LATEST
 from stores.pipeline.kinds import EVENT_COLUMNS, TYPES, tidied

@@ -11,8 +11,8 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb import copydata
-from stores.channeldb.visit import Events, Unreadable
+from stores.channeldb.exchange import copy
+from stores.channeldb.exchange.protocol import Events, Unreadable
 from stores.hqdb.sql import copy_in, fetch, fetch_one, names, run_sql
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
@@ -82,20 +82,20 @@ def part(events: Events, rows: Sequence[bytes]) -> Events:
     """Some of the documents, each with its lines and payments."""
     numbers = {number_of(HEADER, events, row) for row in rows}
     parts = {
-        one.event: copydata.join(
+        one.event: copy.join(
             [row for row in rows_of_part(events, one) if number_of(one, events, row) in numbers],
             binary=events.binary,
         )
         for one in PARTS
     }
-    data = copydata.join(rows, binary=events.binary)
+    data = copy.join(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[], parts=parts)
 
 
 def rows_of_part(events: Events, one: Part) -> list[bytes]:
     """The rows of one table that travel with the documents."""
     data = events.parts.get(one.event, b"")
-    return copydata.split(data, binary=events.binary) if data else []
+    return copy.split(data, binary=events.binary) if data else []
 
 
 def number_of(one: Part, events: Events, row: bytes) -> Any:

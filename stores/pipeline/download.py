@@ -17,9 +17,9 @@ from queue import Queue
 from django.db.models import F
 from django.db.models.functions import Now
 
-from stores.channeldb import copydata
-from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import Package
+from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.exchange import copy
+from stores.channeldb.exchange.protocol import Package
 from stores.failpoints import crash_here
 from stores.hqdb.retry import by_halves, committed
 from stores.hqdb.sql import batched, fetch, fetch_one, run_sql
@@ -258,10 +258,10 @@ def only_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> 
         return replace(package, rows=[row for row in package.rows if row[place] in accounts])
     rows = [
         row
-        for row in copydata.split(package.data, binary=True)
-        if copydata.values(row, package.target.types, binary=True)[place] in accounts
+        for row in copy.split(package.data, binary=True)
+        if copy.values(row, package.target.types, binary=True)[place] in accounts
     ]
-    return replace(package, data=copydata.join(rows, binary=True))
+    return replace(package, data=copy.join(rows, binary=True))
 
 
 def end_badly(session: DownloadSession, error: Exception) -> None:

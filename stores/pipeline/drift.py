@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 from django.db import transaction
 
-from stores.channeldb import visit as channeldb
 from stores.channeldb.errors import ChannelDrifted
-from stores.channeldb.visit import Visit
+from stores.channeldb.exchange import open as channeldb
+from stores.channeldb.exchange.protocol import Visit
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 

@@ -12,8 +12,8 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
-from stores.channeldb import copydata
-from stores.channeldb.visit import Events, Unreadable
+from stores.channeldb.exchange import copy
+from stores.channeldb.exchange.protocol import Events, Unreadable
 from stores.hqdb.retry import by_halves, is_about_data
 from stores.hqdb.sql import by_index, copy_in, fetch, fetch_one, names, run_sql
 from stores.models import Channel
@@ -67,7 +67,7 @@ def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
 
     done, refused = by_halves(
         lambda rows: intake.take(arrival, some(rows)),
-        lambda: copydata.split(events.data, binary=events.binary),
+        lambda: copy.split(events.data, binary=events.binary),
     )
     if refused:
         said = {counter_of(kind, events, row): told for row, told in refused.items()}
@@ -87,7 +87,7 @@ def counter_of(kind: Sent, events: Events, row: bytes) -> int:
 
 def counters_of(kind: Sent, events: Events) -> list[int]:
     """The counters of all rows that were read."""
-    rows = copydata.split(events.data, binary=events.binary) if events.rows else []
+    rows = copy.split(events.data, binary=events.binary) if events.rows else []
     read = [counter_of(kind, events, row) for row in rows]
     return read + [row.counter for row in events.unreadable]
 
@@ -95,7 +95,7 @@ def counters_of(kind: Sent, events: Events) -> list[int]:
 def values_of(kind: Sent, events: Events, row: bytes) -> tuple[Any, ...]:
     """The values of one row of COPY data."""
     types = [kind.type_of(column) for column in kind.sent]
-    return copydata.values(row, types, binary=events.binary)
+    return copy.values(row, types, binary=events.binary)
 
 
 def intake_of(kind: Kind) -> Intake:
@@ -127,7 +127,7 @@ def intake_of(kind: Kind) -> Intake:
 
 def part(events: Events, rows: Sequence[bytes]) -> Events:
     """Some of the rows, as COPY data like the whole."""
-    data = copydata.join(rows, binary=events.binary)
+    data = copy.join(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[])
 
 

@@ -15,8 +15,8 @@ from django.db.models.functions import Cast, Lower, Replace
 from django.db.models.lookups import Exact
 
 from stores.channeldb import models as channeldb
-from stores.channeldb.connection import ChannelError, connect
-from stores.channeldb.visit import GUID
+from stores.channeldb.connect.connection import ChannelError, connect
+from stores.channeldb.exchange.protocol import GUID
 from stores.models import ChannelDatabase
 
 EVENTS: dict[str, type[channeldb.Event]] = {

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from psycopg2 import sql
 
-from stores.channeldb.visit import Package, Target
+from stores.channeldb.exchange.protocol import Package, Target
 from stores.hqdb.sql import copy_out, fetch, in_index_order, run_sql
 from stores.pipeline import journal
 from stores.pipeline.chunk_sizes import CUSTOMERS

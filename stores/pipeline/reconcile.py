@@ -24,9 +24,9 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
-from stores.channeldb.connection import alias_of
-from stores.channeldb.sqlite import NAMELESS
-from stores.channeldb.visit import GUID
+from stores.channeldb.connect.connection import alias_of
+from stores.channeldb.exchange.protocol import GUID
+from stores.channeldb.exchange.sqlite_values import NAMELESS
 from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import What

@@ -15,7 +15,7 @@ from typing import Any
 from django.db import transaction
 from psycopg2 import sql
 
-from stores.channeldb.visit import visit
+from stores.channeldb.exchange.open import visit
 from stores.hqdb.sql import batched, fetch, run_sql
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind

@@ -6,15 +6,15 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from stores.channeldb import create
-from stores.channeldb.connection import connect
-from stores.channeldb.create import (
+from stores.channeldb import provision
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.models import ExchangeState
+from stores.channeldb.provision import (
     create_database,
     grant_till_role,
     migrate_database,
     tell_company,
 )
-from stores.channeldb.models import ExchangeState
 from stores.hqdb.sql import run_sql
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
@@ -270,7 +270,7 @@ def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) 
     with connect(database) as alias:
         tell_company(alias, database.channel.company_id)
         if is_new and is_copy:
-            create.renew_identity(alias)
+            provision.renew_identity(alias)
         found = ExchangeState.objects.using(alias).get()
     if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=found.pk).exists():
         raise RegistrationRefused(

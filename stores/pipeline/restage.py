@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
-from stores.channeldb.sqlite import READERS, Broken, BrokenRow, line
-from stores.channeldb.visit import Events
+from stores.channeldb.exchange.protocol import Events
+from stores.channeldb.exchange.sqlite_values import READERS, Broken, BrokenRow, line
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import Quarantine
 from stores.models.staging import Origin

@@ -4,7 +4,7 @@ Upload, the fence's list of forgotten events, recovery, comparison, checks and t
 from here, so that none of them can leave out what another one takes over.
 """
 
-from stores.channeldb.visit import Source
+from stores.channeldb.exchange.protocol import Source
 from stores.pipeline.document_parts import HEADER, PARTS, Part
 from stores.pipeline.document_parts import SOURCE as DOCUMENTS
 from stores.pipeline.kinds import CUSTOMER, KINDS, Kind

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from psycopg2 import sql
 
-from stores.channeldb.visit import GUID, Unreadable
+from stores.channeldb.exchange.protocol import GUID, Unreadable
 from stores.hqdb.retry import by_halves
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, UploadSession

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from django.db.models import F
 from django.db.models.functions import Now
 
-from stores.channeldb.connection import ChannelError
-from stores.channeldb.visit import Events
+from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.exchange.protocol import Events
 from stores.failpoints import crash_here
 from stores.hqdb.retry import by_halves, committed
 from stores.hqdb.sql import run_sql

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, connections, transaction
 from django.db.backends.utils import CursorWrapper
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 from stores.traffic import edits as editing
 from stores.traffic import people

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db.backends.utils import CursorWrapper
 
-from stores.channeldb import schema
+from stores.channeldb.schema import tables
 from stores.traffic.faults import BROKEN_TERMINAL
 from stores.traffic.people import (
     EVENT_TABLES,
@@ -31,9 +31,9 @@ from stores.traffic.store import OPEN_FOR, Store
 
 # The parts of a customer that are edited, with their columns.
 PARTS = {
-    "customer": tuple(column.name for column in schema.CUSTOMER),
-    "address": tuple(column.name for column in schema.ADDRESS),
-    "contact": tuple(column.name for column in schema.CONTACT),
+    "customer": tuple(column.name for column in tables.CUSTOMER),
+    "address": tuple(column.name for column in tables.ADDRESS),
+    "contact": tuple(column.name for column in tables.CONTACT),
 }
 HQ_TABLES = {
     "customer": "customer",

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from django.db import transaction
 
-from stores.channeldb import create
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import connect
+from stores.channeldb import provision
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import sqlite_path
 from tests.channeldb.make import Channel, Till, on_server
 
 ENGINES = ("postgresql", "sqlite")
@@ -37,8 +37,8 @@ def templates(django_db_blocker) -> dict[str, Channel]:
     }
     with django_db_blocker.unblock():
         for channel in made.values():
-            create.create_database(channel)
-            create.migrate_database(channel)
+            provision.create_database(channel)
+            provision.migrate_database(channel)
     return made
 
 
@@ -61,12 +61,12 @@ def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Cha
     """A channel database with our tables and an identity of its own."""
     with empty_channel(engine) as channel:
         if engine == "sqlite":
-            create.create_file(channel)
+            provision.create_file(channel)
             shutil.copyfile(sqlite_path(templates[engine]), sqlite_path(channel))
         else:
             on_server(f"CREATE DATABASE ch_{channel.pk} TEMPLATE ch_template STRATEGY FILE_COPY")
         with connect(channel) as alias:
-            create.renew_identity(alias)
+            provision.renew_identity(alias)
         yield channel
 
 

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 
-from stores.channeldb.schema import TABLE, Column
+from stores.channeldb.schema.tables import TABLE, Column
 
 TIME = "2026-03-01T10:00:00+00:00"
 OTHER_TIME = "2026-03-02T11:30:00+00:00"

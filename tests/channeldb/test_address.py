@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from stores.channeldb.address import connection_settings, sqlite_path, till_url
-from stores.channeldb.connection import ChannelMisconfigured
+from stores.channeldb.connect.connection import ChannelMisconfigured
+from stores.channeldb.connect.url import connection_settings, sqlite_path, till_url
 from tests.channeldb.make import Channel
 
 

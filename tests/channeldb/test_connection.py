@@ -10,9 +10,8 @@ import pytest
 from django.db import DatabaseError, connection, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
-from stores.channeldb import create
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import (
+from stores.channeldb import provision
+from stores.channeldb.connect.connection import (
     ChannelAlreadyOpen,
     ChannelBusy,
     ChannelError,
@@ -23,6 +22,7 @@ from stores.channeldb.connection import (
     connect,
     translated,
 )
+from stores.channeldb.connect.url import sqlite_path
 from tests.channeldb.make import Channel, Till, event, on_server
 
 
@@ -174,7 +174,7 @@ def test_sqlite_session_has_its_settings(register):
 
 
 def test_database_without_tables_is_refused(nowhere):
-    create.create_database(nowhere)
+    provision.create_database(nowhere)
 
     message = "Channel houston has no Syncline tables, or old ones: run migrate_channels houston."
     with pytest.raises(ChannelUnmigrated, match=message), connect(nowhere):
@@ -193,7 +193,7 @@ def test_database_with_old_tables_is_refused(channel):
 
 
 def test_register_is_migrated_under_its_channel_s_name(nowhere):
-    create.create_database(nowhere)
+    provision.create_database(nowhere)
     till = Channel(nowhere.pk, nowhere.url, "houston/till-1")
 
     with pytest.raises(ChannelUnmigrated, match=r"houston/till-1 .* migrate_channels houston\.$"):

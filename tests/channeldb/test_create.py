@@ -7,15 +7,16 @@ import psycopg2
 import pytest
 from django.db import connections
 
-from stores.channeldb import create, ddl
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import (
+from stores.channeldb import provision
+from stores.channeldb.connect.connection import (
     ChannelError,
     ChannelMisconfigured,
     ChannelUnreachable,
     connect,
 )
-from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.schema import ddl
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
 from tests.channeldb.make import Channel, Till, event, full_row, guid, on_server
 
 ROLE = 'Till "A" role'
@@ -36,9 +37,9 @@ def identity(channel):
 
 
 def test_database_is_made_and_migrated(nowhere):
-    create.create_database(nowhere)
+    provision.create_database(nowhere)
 
-    assert create.migrate_database(nowhere) is True
+    assert provision.migrate_database(nowhere) is True
     with connect(nowhere) as alias:
         assert Till(alias).one("SELECT count(*) FROM customer_lookup") == 0
 
@@ -48,17 +49,17 @@ def test_making_and_migrating_again_changes_nothing(channel):
     with connect(channel) as alias:
         Till(alias).insert("async_customer", **event())
 
-    create.create_database(channel)
+    provision.create_database(channel)
 
-    assert create.migrate_database(channel) is False
+    assert provision.migrate_database(channel) is False
     assert identity(channel) == before
     with connect(channel) as alias:
         assert Till(alias).one("SELECT count(*) FROM async_customer") == 1
 
 
 def test_migration_writes_nothing_but_our_tables(nowhere):
-    create.create_database(nowhere)
-    create.migrate_database(nowhere)
+    provision.create_database(nowhere)
+    provision.migrate_database(nowhere)
 
     with connect(nowhere) as alias:
         assert Till(alias).sql("SELECT app, name FROM django_migrations") == [
@@ -67,7 +68,7 @@ def test_migration_writes_nothing_but_our_tables(nowhere):
 
 
 def test_migration_that_breaks_off_leaves_nothing(nowhere, monkeypatch):
-    create.create_database(nowhere)
+    provision.create_database(nowhere)
     statements = ddl.statements
 
     def half(vendor):
@@ -76,28 +77,28 @@ def test_migration_that_breaks_off_leaves_nothing(nowhere, monkeypatch):
 
     monkeypatch.setattr(ddl, "statements", half)
     with pytest.raises(KeyboardInterrupt):
-        create.migrate_database(nowhere)
+        provision.migrate_database(nowhere)
     with connect(nowhere, migrate=True) as alias:
         assert not TABLE.keys() & set(connections[alias].introspection.table_names())
 
     monkeypatch.undo()
-    assert create.migrate_database(nowhere) is True
+    assert provision.migrate_database(nowhere) is True
 
 
 def test_database_of_somebody_else_is_left_alone(nowhere):
-    create.create_database(nowhere)
+    provision.create_database(nowhere)
     with connect(nowhere, migrate=True) as alias:
         Till(alias).sql("CREATE TABLE customer (id integer)")
 
     with pytest.raises(ChannelMisconfigured, match="holds a table customer"):
-        create.migrate_database(nowhere)
+        provision.migrate_database(nowhere)
 
 
 def test_copied_database_gets_an_identity_of_its_own(channel):
     before = identity(channel)
 
     with connect(channel) as alias:
-        create.renew_identity(alias)
+        provision.renew_identity(alias)
 
     assert identity(channel) != before
 
@@ -105,7 +106,7 @@ def test_copied_database_gets_an_identity_of_its_own(channel):
 def test_file_can_be_read_by_its_owner_only():
     channel = Channel(1, "sqlite:///made/deep/one.sqlite3")
 
-    create.create_database(channel)
+    provision.create_database(channel)
 
     assert stat.S_IMODE(sqlite_path(channel).stat().st_mode) == 0o600
     assert stat.S_IMODE(sqlite_path(channel).parent.stat().st_mode) == 0o700
@@ -115,7 +116,7 @@ def test_file_that_cannot_be_made_is_told(settings):
     settings.SYNCLINE_DATA_DIR = "/proc/nowhere"
 
     with pytest.raises(ChannelUnreachable, match="its file cannot be made"):
-        create.create_database(Channel(1, "sqlite:///one.sqlite3"))
+        provision.create_database(Channel(1, "sqlite:///one.sqlite3"))
 
 
 def test_file_below_a_file_is_unreachable(settings, tmp_path):
@@ -123,7 +124,7 @@ def test_file_below_a_file_is_unreachable(settings, tmp_path):
     (tmp_path / "one").touch()
 
     with pytest.raises(ChannelUnreachable):
-        create.create_database(Channel(1, "sqlite:///one/two.sqlite3"))
+        provision.create_database(Channel(1, "sqlite:///one/two.sqlite3"))
 
 
 def test_damaged_file_is_refused_at_first_contact(register):
@@ -135,7 +136,7 @@ def test_damaged_file_is_refused_at_first_contact(register):
     path.write_bytes(content)
 
     with pytest.raises(ChannelUnreachable, match=r"damaged|cannot be reached"):
-        create.create_database(register)
+        provision.create_database(register)
 
 
 def test_company_of_pending_customers_is_told_once(channel):
@@ -144,7 +145,7 @@ def test_company_of_pending_customers_is_told_once(channel):
 
     for company in ("USMF", "USMF", "DEMF"):
         with connect(channel) as alias:
-            create.tell_company(alias, company)
+            provision.tell_company(alias, company)
             assert Till(alias).one("SELECT company FROM customer_lookup") == company
 
 
@@ -152,21 +153,21 @@ def test_postgresql_database_elsewhere_must_be_there(settings):
     url = f"postgresql://syncline@/ch_not_there?host={settings.EMBEDDED.sockets}"
 
     with pytest.raises(ChannelUnreachable):
-        create.create_database(Channel(1, url))
+        provision.create_database(Channel(1, url))
 
 
 def test_postgresql_url_of_a_socket_can_be_migrated(houston, settings):
     name = houston.url.removeprefix("embedded:")
     url = f"postgresql://syncline@/{name}?host={settings.EMBEDDED.sockets}"
 
-    assert create.migrate_database(Channel(houston.pk, url)) is False
+    assert provision.migrate_database(Channel(houston.pk, url)) is False
 
 
 # -------------------------------------------------------------------- grants
 
 
 def test_till_role_may_write_events_and_read_the_rest(houston, role):
-    create.grant_till_role(houston, role)
+    provision.grant_till_role(houston, role)
 
     with connect(houston) as alias:
         till = Till(alias)
@@ -179,7 +180,7 @@ def test_till_role_may_write_events_and_read_the_rest(houston, role):
 
 
 def test_till_role_may_do_nothing_else(houston, role):
-    create.grant_till_role(houston, role)
+    provision.grant_till_role(houston, role)
 
     with connect(houston) as alias:
         till = Till(alias)
@@ -196,18 +197,18 @@ def test_till_role_may_do_nothing_else(houston, role):
 
 
 def test_granting_again_changes_nothing(houston, role):
-    create.grant_till_role(houston, role)
-    create.grant_till_role(houston, role)
+    provision.grant_till_role(houston, role)
+    provision.grant_till_role(houston, role)
 
 
 def test_role_that_is_missing_is_told(houston):
     with pytest.raises(ChannelError, match='Channel houston: the role "nobody" does not exist'):
-        create.grant_till_role(houston, "nobody")
+        provision.grant_till_role(houston, "nobody")
 
 
 def test_file_has_no_roles(register):
     with pytest.raises(ChannelError, match="Channel houston is a SQLite file, which has no roles"):
-        create.grant_till_role(register, "till")
+        provision.grant_till_role(register, "till")
 
 
 def test_role_without_rights_is_told_in_a_sentence(houston, role, settings):
@@ -215,6 +216,6 @@ def test_role_without_rights_is_told_in_a_sentence(houston, role, settings):
     url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
 
     with pytest.raises(ChannelMisconfigured, match="does not allow this") as refusal:
-        create.grant_till_role(Channel(houston.pk, url), role)
+        provision.grant_till_role(Channel(houston.pk, url), role)
 
     assert not isinstance(refusal.value.__cause__, psycopg2.Error)

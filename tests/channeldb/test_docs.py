@@ -11,9 +11,9 @@ import pytest
 from django.conf import settings
 from django.db import connections
 
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import connect
-from stores.channeldb.schema import LIMITS, PART_TABLES, TABLE, WORDS
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.schema.tables import LIMITS, PART_TABLES, TABLE, WORDS
 from tests.channeldb.make import Channel, Till, event, full_row, on_server
 
 PAGE = Path(__file__).parents[2] / "docs/channel-schema.md"

@@ -8,9 +8,9 @@ import psycopg2
 import pytest
 from django.db import connections
 
-from stores.channeldb.address import sqlite_path, till_url
-from stores.channeldb.connection import ChannelDrifted, connect
-from stores.channeldb.fingerprint import differences
+from stores.channeldb.connect.connection import ChannelDrifted, connect
+from stores.channeldb.connect.url import sqlite_path, till_url
+from stores.channeldb.schema.drift import differences
 from tests.channeldb.make import Channel, Till, event
 
 GUARD = "event_guard('an event never changes, write a new one')"

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from stores.channeldb.schema import EVENT_TABLES, PART_TABLES, TABLE
+from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE
 from tests.channeldb.make import TIME, event, full_row, guid, value_of
 
 EVENTS = [table.name for table in EVENT_TABLES]

@@ -2,13 +2,9 @@
 
 import pytest
 
-from stores.channeldb import hosts
-from stores.channeldb.connection import (
-    ChannelMisconfigured,
-    ChannelUnreachable,
-    connect,
-)
-from stores.channeldb.hosts import pinned
+from stores.channeldb.connect import hosts
+from stores.channeldb.connect.connection import ChannelMisconfigured, ChannelUnreachable, connect
+from stores.channeldb.connect.hosts import pinned
 from tests.channeldb.make import Channel
 
 HOUSTON = Channel(1, "postgresql://shop@db/ch")

@@ -6,8 +6,8 @@ import time
 import pytest
 from django.db import DataError, connections, transaction
 
-from stores.channeldb.connection import ChannelBusy, ChannelUnreachable, connect
-from stores.channeldb.limits import LARGEST_VALUE, allow_time
+from stores.channeldb.connect.connection import ChannelBusy, ChannelUnreachable, connect
+from stores.channeldb.connect.timeouts import LARGEST_VALUE, allow_time
 from tests.channeldb.make import Channel, Till, event
 from tests.proxy import Proxy
 

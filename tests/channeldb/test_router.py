@@ -7,7 +7,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, router
 
 from stores.channeldb import models
-from stores.channeldb.connection import ChannelNotChosen, connect
+from stores.channeldb.connect.connection import ChannelNotChosen, connect
 
 
 def test_query_without_channel_raises():

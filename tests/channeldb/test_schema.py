@@ -9,9 +9,9 @@ from django.apps import apps
 from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
-from stores.channeldb import ddl
-from stores.channeldb.connection import connect
-from stores.channeldb.schema import (
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.schema import ddl
+from stores.channeldb.schema.tables import (
     EVENT_TABLES,
     HQ_TABLES,
     KINDS,

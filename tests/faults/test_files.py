@@ -14,10 +14,11 @@ import pytest
 from django.db import connection, connections
 
 from portal.embedded.postgres import as_user
-from stores.channeldb import address, create
-from stores.channeldb.address import sqlite_path
-from stores.channeldb.connection import ChannelUnmigrated, connect
-from stores.channeldb.limits import LARGEST_VALUE
+from stores.channeldb import provision
+from stores.channeldb.connect import url
+from stores.channeldb.connect.connection import ChannelUnmigrated, connect
+from stores.channeldb.connect.timeouts import LARGEST_VALUE
+from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from tests.channeldb.make import TIME, Channel
@@ -181,7 +182,7 @@ def test_full_disk_marks_nothing_as_acknowledged(popup, path, monkeypatch):
         make_customer(popup, "Ann", name="x" * 250)
     with closing(opened(path)) as raw:
         [(pages,)] = raw.execute("PRAGMA page_count")
-    known = address.sqlite_options
+    known = url.sqlite_options
 
     def full():
         options = known()
@@ -189,7 +190,7 @@ def test_full_disk_marks_nothing_as_acknowledged(popup, path, monkeypatch):
         return options
 
     with monkeypatch.context() as disk:
-        disk.setattr(address, "sqlite_options", full)
+        disk.setattr(url, "sqlite_options", full)
         found = run("P-0001")
     with closing(opened(path)) as raw:
         [(whole,)] = raw.execute("PRAGMA quick_check")
@@ -222,8 +223,8 @@ def test_locked_file_makes_the_channel_busy(popup, path, impatient):
 DIES_MIDWAY = """
 import django, os, signal
 django.setup()
-from stores.channeldb import create
-from stores.channeldb import ddl
+from stores.channeldb import provision as create
+from stores.channeldb.schema import ddl
 from tests.channeldb.make import TIME
 from tests.channeldb.make import Channel
 
@@ -258,7 +259,7 @@ def test_migration_killed_midway_leaves_nothing(hq):
 
     assert killed.returncode == -signal.SIGKILL
     assert not {"async_customer", "customer"} & tables
-    assert create.migrate_database(half)
+    assert provision.migrate_database(half)
     path.unlink()
 
 

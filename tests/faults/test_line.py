@@ -5,7 +5,7 @@ import time
 import pytest
 from django.db import connection
 
-from stores.channeldb import hosts
+from stores.channeldb.connect import hosts
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap, Incident
 from stores.models.incident import IncidentKind
 from tests.faults.looking import broken, step_of, waiting

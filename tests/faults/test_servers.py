@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 from django.db import Error, connection
 
-from stores.channeldb.address import till_url
+from stores.channeldb.connect.url import till_url
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.db import connection, connections, transaction
 
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 from stores.pipeline.verify import Check, verify
 from tests.conftest import empty_hq

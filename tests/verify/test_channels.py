@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 from django.core.management import call_command
 
-from stores.channeldb.address import sqlite_path
+from stores.channeldb.connect.url import sqlite_path
 from tests.make import make_customer, make_event, query
 from tests.verify.damage import broken, damage_channel
 

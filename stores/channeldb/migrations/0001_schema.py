@@ -6,7 +6,8 @@ from django.apps.registry import Apps
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from stores.channeldb import ddl, fields
+from stores.channeldb import fields
+from stores.channeldb.schema import ddl
 
 
 def make(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:

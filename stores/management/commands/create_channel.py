@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connection import ChannelError, ChannelMisconfigured, till_url
+from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import ChannelDatabase

@@ -18,9 +18,9 @@ from django.utils import timezone
 from portal.embedded import Unavailable, processes, servers, supervisor
 from portal.embedded.bootstrap import say
 from portal.embedded.command_line import end_on_signals
-from stores.channeldb.connection import connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.errors import ChannelError
-from stores.channeldb.schema import EVENT_TABLES
+from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.pipeline.register import RegistrationRefused, register_channel

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connection import ChannelError
+from stores.channeldb.connect.connection import ChannelError
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic

@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connection import ChannelError
-from stores.channeldb.create import migrate_database, rebuild_helpers
+from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.provision import migrate_database, rebuild_helpers
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from psycopg2 import sql
 
-from stores.channeldb.visit import Contradiction, Pair, State, Visit
+from stores.channeldb.exchange.protocol import Contradiction, Pair, State, Visit
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 
 from stores.channeldb.errors import ChannelBlocked
-from stores.channeldb.visit import (
+from stores.channeldb.exchange.protocol import (
     Contradiction,
     Events,
     NonceRefused,

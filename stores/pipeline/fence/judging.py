@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from stores.channeldb.visit import Pair, State
+from stores.channeldb.exchange.protocol import Pair, State
 from stores.models.incident import IncidentKind
 
 

@@ -2,9 +2,9 @@
 
 from django.db import transaction
 
-from stores.channeldb.connection import connect
-from stores.channeldb.create import renew_identity
-from stores.channeldb.visit import visit
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.exchange.open import visit
+from stores.channeldb.provision import renew_identity
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
 from stores.pipeline.fence.consequences import UNNAMED, accept

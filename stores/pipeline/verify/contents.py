@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
-from stores.channeldb.visit import Target
+from stores.channeldb.exchange.protocol import Target
 from stores.hqdb.sql import Row, fetch, run_sql
 from stores.models import ChannelDatabase
 from stores.pipeline.kinds import CHILDREN

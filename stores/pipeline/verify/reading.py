@@ -11,9 +11,9 @@ from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
-from stores.channeldb.connection import ChannelError, connect
-from stores.channeldb.limits import allow_time
-from stores.channeldb.visit import ISSUED
+from stores.channeldb.connect.connection import ChannelError, connect
+from stores.channeldb.connect.timeouts import allow_time
+from stores.channeldb.exchange.protocol import ISSUED
 from stores.hqdb.sql import names, run_sql
 from stores.models import ChannelDatabase
 from stores.pipeline.document_parts import HEADER, KEY, PARTS

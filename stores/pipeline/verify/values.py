@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 
-from stores.channeldb.sqlite import DATE, ESCAPES, TIME
-from stores.channeldb.visit import GUID
+from stores.channeldb.exchange.protocol import GUID
+from stores.channeldb.exchange.sqlite_values import DATE, ESCAPES, TIME
 
 NOTHING = r"\N"
 WHOLE = re.compile(r"-?[0-9]{1,18}")

@@ -23,7 +23,9 @@ from django.db.utils import load_backend
 from psycopg2 import errorcodes
 
 from stores.channeldb import migrations
-from stores.channeldb.address import Database, connection_settings, till_url
+from stores.channeldb.connect.hosts import pinned
+from stores.channeldb.connect.timeouts import allow_time
+from stores.channeldb.connect.url import Database, connection_settings, till_url
 from stores.channeldb.errors import (
     ChannelAlreadyOpen,
     ChannelBusy,
@@ -34,10 +36,8 @@ from stores.channeldb.errors import (
     ChannelUnmigrated,
     ChannelUnreachable,
 )
-from stores.channeldb.fingerprint import can_be_made_anew, differences
-from stores.channeldb.hosts import pinned
-from stores.channeldb.limits import allow_time
 from stores.channeldb.router import ALIAS, APP
+from stores.channeldb.schema.drift import can_be_made_anew, differences
 
 __all__ = [
     "ChannelAlreadyOpen",

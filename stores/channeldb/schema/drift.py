@@ -20,8 +20,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from stores.channeldb import ddl, guards
-from stores.channeldb.schema import TABLES, Column, Table
+from stores.channeldb.schema import ddl, triggers
+from stores.channeldb.schema.tables import TABLES, Column, Table
 
 Facts = dict[str, str]
 
@@ -271,7 +271,7 @@ def parameters() -> dict[str, list[str]]:
         "keys": names["key"],
         "indexes": names["index"],
         "triggers": names["trigger"],
-        "functions": list(guards.POSTGRESQL_FUNCTIONS),
+        "functions": list(triggers.POSTGRESQL_FUNCTIONS),
     }
 
 

@@ -9,12 +9,10 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors, sql
 
-from stores.channeldb.copying import BatchTooLarge, copy_in, copy_out, names, qualified
-from stores.channeldb.limits import LARGEST_VALUE
-from stores.channeldb.rights import surplus_rights
-from stores.channeldb.schema import EVENT_TABLES
-from stores.channeldb.unmappable import copy_parts, read_around_unmappable
-from stores.channeldb.visit import (
+from stores.channeldb.connect.timeouts import LARGEST_VALUE
+from stores.channeldb.exchange.copy import BatchTooLarge, copy_in, copy_out, names, qualified
+from stores.channeldb.exchange.encoding import copy_parts, read_around_unmappable
+from stores.channeldb.exchange.protocol import (
     ISSUED_KEY,
     LISTED,
     Contradiction,
@@ -28,6 +26,8 @@ from stores.channeldb.visit import (
     higher_of,
     state_of,
 )
+from stores.channeldb.schema.grants import surplus_rights
+from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import crash_here
 
 # A table that its owner has emptied is told by its sequence, where HQ's role may look at that.

@@ -16,8 +16,8 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from django.conf import settings
 
+from stores.channeldb.connect.timeouts import LimitedConnection, WatchedConnection, WatchedCursor
 from stores.channeldb.errors import ChannelMisconfigured
-from stores.channeldb.limits import LimitedConnection, WatchedConnection, WatchedCursor
 
 # What a URL may say beyond the address; hostaddr, options, service and passfile are not among it.
 URL_PARAMETERS = {"host", "port", "sslmode", "sslrootcert", "sslcert", "sslkey", "require_auth"}

@@ -10,9 +10,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from psycopg2 import errors, sql
 
-from stores.channeldb import address, ddl
-from stores.channeldb.address import Database
-from stores.channeldb.connection import (
+from stores.channeldb.connect import url
+from stores.channeldb.connect.connection import (
     applied_migrations,
     connect,
     is_trouble,
@@ -21,12 +20,14 @@ from stores.channeldb.connection import (
     require_whole_file,
     translated,
 )
+from stores.channeldb.connect.url import Database
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
-from stores.channeldb.fingerprint import broken_helpers
+from stores.channeldb.exchange.sqlite_values import NAMELESS
 from stores.channeldb.models import ChannelSetting
 from stores.channeldb.router import APP
-from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
-from stores.channeldb.sqlite import NAMELESS
+from stores.channeldb.schema import ddl
+from stores.channeldb.schema.drift import broken_helpers
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
 
 # Two commands that migrate one channel at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x53594E43
@@ -38,9 +39,9 @@ def create_database(database: Database) -> None:
     Effects: makes an embedded database, or a SQLite file with its folders. A PostgreSQL database
     elsewhere must be there already. Errors: ChannelMisconfigured, ChannelUnreachable.
     """
-    if address.is_embedded(database):
+    if url.is_embedded(database):
         create_embedded(database)
-    elif address.is_sqlite(address.resolved_url(database)):
+    elif url.is_sqlite(url.resolved_url(database)):
         create_file(database)
     with connect(database, migrate=True) as alias:
         require_whole_file(database, connections[alias])
@@ -48,7 +49,7 @@ def create_database(database: Database) -> None:
 
 def create_file(database: Database) -> None:
     """Make an empty file that only this user may read; an existing one is left alone."""
-    path = address.sqlite_path(database)
+    path = url.sqlite_path(database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW, 0o600))
@@ -60,7 +61,7 @@ def create_file(database: Database) -> None:
 
 def create_embedded(database: Database) -> None:
     """Make the database in the embedded server unless it is there."""
-    name = address.embedded_name(database)
+    name = url.embedded_name(database)
     with translated(database, always=True):
         server = psycopg2.connect(
             dbname="postgres",

@@ -7,7 +7,7 @@ could then do more harm: it is told, not refused.
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from stores.channeldb.schema import EVENT_TABLES, HQ_TABLES, PART_TABLES
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 
 PRIVILEGES = ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"]
 HELD = """

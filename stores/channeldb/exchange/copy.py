@@ -1,10 +1,60 @@
-"""COPY data cut into rows: needed only to find the one for which PostgreSQL refuses them all."""
+"""COPY data: between a channel on PostgreSQL and memory, within bounds, and cut into rows.
+
+Cutting is needed only to find the row for which PostgreSQL refuses them all.
+"""
 
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from io import BytesIO
 from typing import Any
 from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.channeldb.exchange.protocol import LARGEST_BATCH
+
+BLOCK = 1 << 18
+
+
+def qualified(table: str) -> sql.Composed:
+    """The table in schema public, whatever the search path says."""
+    return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table))
+
+
+def names(columns: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, columns))
+
+
+class BatchTooLarge(Exception):
+    """The rows asked for hold more than a batch may."""
+
+
+class Bounded(BytesIO):
+    """Bytes in memory, up to what a batch may hold. Errors: BatchTooLarge."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > LARGEST_BATCH:
+            raise BatchTooLarge
+        return super().write(data)
+
+
+def copy_out(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
+    """Rows and bytes of a query in binary COPY format. Errors: BatchTooLarge."""
+    data = Bounded()
+    cursor.copy_expert(
+        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, size=BLOCK
+    )
+    return int(cursor.rowcount), data.getvalue()
+
+
+def copy_in(cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes) -> None:
+    cursor.copy_expert(
+        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names(columns)),
+        BytesIO(data),
+        size=BLOCK,
+    )
+
 
 # Of the binary format: signature, flags and the length of an extension that nobody uses.
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)

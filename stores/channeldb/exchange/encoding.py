@@ -9,8 +9,8 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.copying import copy_out, names, qualified
-from stores.channeldb.visit import Events, Source, Unreadable
+from stores.channeldb.exchange.copy import copy_out, names, qualified
+from stores.channeldb.exchange.protocol import Events, Source, Unreadable
 
 # Encodings of databases that Python knows by another name; in SQL_ASCII the till decides.
 PYTHON_NAMES = {"SQL_ASCII": "utf-8", "WIN1250": "cp1250", "WIN1252": "cp1252"}

@@ -7,7 +7,7 @@ and may go after. The column lists come from `schema`, as the tables do. Source:
 
 from collections.abc import Iterator
 
-from stores.channeldb.schema import EVENT_TABLES, PART_TABLES, Table
+from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, Table
 
 # What a refused writer reads: the same words on both engines, and no value of the row in them.
 STARTS_UNACKNOWLEDGED = "an event starts unacknowledged"

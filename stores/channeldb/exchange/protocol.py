@@ -8,16 +8,12 @@ the channel's own transaction refuses any other.
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
-from django.db import connections
-
-from stores.channeldb.connection import connect, require_whole_file
 from stores.channeldb.errors import ChannelError
 
 # How many contradictions, or rows that were left, are told one by one.
@@ -276,21 +272,3 @@ class Visit(Protocol):
         a witness. Returns how many rows were new or newer. Errors: NonceRefused; Contradiction
         when a fixed column would change, and then nothing is written.
         """
-
-
-@contextmanager
-def visit(database: Any, *, check_file: bool = False) -> Iterator[Visit]:
-    """Open a channel database for reading events and applying packages.
-
-    `check_file` reads a SQLite file from end to end first and refuses a damaged one.
-    """
-    # Imported here because both modules build on the names above.
-    from stores.channeldb.postgresql import PostgreSQLVisit
-    from stores.channeldb.sqlite import SQLiteVisit
-
-    with connect(database) as alias:
-        wrapper = connections[alias]
-        if check_file:
-            require_whole_file(database, wrapper)
-        engine = PostgreSQLVisit if wrapper.vendor == "postgresql" else SQLiteVisit
-        yield engine(wrapper)

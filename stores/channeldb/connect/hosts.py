@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
-from stores.channeldb.address import Database, refusal
+from stores.channeldb.connect.url import Database, refusal
 from stores.channeldb.errors import ChannelUnreachable
 
 IPAddress = IPv4Address | IPv6Address

@@ -9,8 +9,8 @@ from typing import Literal
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from stores.channeldb import guards
-from stores.channeldb.schema import EVENT_TABLES, TABLES, Column, Kind, Table
+from stores.channeldb.schema import triggers
+from stores.channeldb.schema.tables import EVENT_TABLES, TABLES, Column, Kind, Table
 
 Vendor = Literal["postgresql", "sqlite"]
 
@@ -133,7 +133,7 @@ def statements(vendor: Vendor) -> Iterator[str]:
         pending_name=FULL_NAME.format(row="e"),
         **SPELLING[vendor],
     )
-    yield from guards.postgresql() if vendor == "postgresql" else guards.sqlite()
+    yield from triggers.postgresql() if vendor == "postgresql" else triggers.sqlite()
 
 
 def helpers(vendor: Vendor) -> dict[str, str]:
@@ -176,7 +176,7 @@ def removal(vendor: Vendor) -> Iterator[str]:
     for table in reversed(TABLES):
         yield f"DROP TABLE {public}{table.name}"
     if vendor == "postgresql":
-        for function in guards.POSTGRESQL_FUNCTIONS:
+        for function in triggers.POSTGRESQL_FUNCTIONS:
             yield f"DROP FUNCTION public.{function}()"
 
 

@@ -1,0 +1,1 @@
+"""How HQ reaches a channel's database: its URL, its host, how long it may take."""

@@ -1,0 +1,1 @@
+"""What HQ reads and writes at a visit to a channel, the same on both engines."""

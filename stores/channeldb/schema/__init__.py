@@ -1,0 +1,1 @@
+"""What stands in a channel's database: tables, triggers, rights, and how they were changed."""

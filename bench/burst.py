@@ -18,8 +18,8 @@ from psycopg2 import sql
 from bench.idle import copy
 from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, table
 from bench.ring import span
-from stores import jobs
 from stores.channeldb.connect.connection import connect
+from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, JobRun
 from stores.pipeline import JOBS
 
@@ -92,7 +92,7 @@ def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]
     client, pages = Client(), []
     client.force_login(User.objects.create_superuser("boss"))
     with place.served(workers):
-        run = jobs.start_and_ring(JOBS["pipeline"]).run
+        run = start_and_ring(JOBS["pipeline"]).run
         while not run.is_final:
             for path in PAGES:
                 began = time.monotonic()

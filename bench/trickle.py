@@ -7,8 +7,8 @@ from statistics import median, quantiles
 from django.db import connections
 
 from bench.place import Options, Place, so_many, table
-from stores import jobs
 from stores.channeldb.connect.connection import connect
+from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase
 from stores.pipeline import JOBS
 from stores.traffic import write_traffic
@@ -46,7 +46,7 @@ def measure(place: Place, options: Options) -> None:
 def once(shop: ChannelDatabase, seed: int) -> float:
     """Seconds that a run takes which brings one new customer to all channels."""
     write_traffic(shop, customers=1, seed=seed)
-    run = jobs.start_and_ring(JOBS["pipeline"]).run
+    run = start_and_ring(JOBS["pipeline"]).run
     while not run.is_final:
         time.sleep(0.02)
         run.refresh_from_db()

@@ -8,8 +8,8 @@ from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from stores import jobs
 from stores.forms import JsonField
+from stores.jobs.start import start_and_ring
 from stores.models import (
     AttributeDefinition,
     Channel,
@@ -195,7 +195,7 @@ class ChannelAdmin(NeverDeleted, Listed):
 
     @admin.action(description="Run pipeline for the selected channels", permissions=["run_job"])
     def run_pipeline(self, request: HttpRequest, chosen: QuerySet[Channel]) -> None:
-        started = jobs.start_and_ring(
+        started = start_and_ring(
             JOBS["pipeline"],
             channels=[channel.code for channel in chosen],
             started_by=StartedBy.ADMIN,

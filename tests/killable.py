@@ -50,14 +50,15 @@ def arm(point: str, how: str) -> None:
 
 def tasks() -> dict[str, Callable[[], object]]:
     """What a fork may be asked for besides a job by its code."""
-    from stores import jobs
+    from stores.jobs.stalled import heal
+    from stores.jobs.start import start, start_and_ring
     from stores.pipeline import JOBS
 
     return {
-        "heal": jobs.heal,
+        "heal": heal,
         "replace": replace_a_helper,
-        "ring": lambda: jobs.start_and_ring(JOBS["pipeline"]),
-        "start": lambda: jobs.start(JOBS["pipeline"]),
+        "ring": lambda: start_and_ring(JOBS["pipeline"]),
+        "start": lambda: start(JOBS["pipeline"]),
     }
 
 
@@ -65,16 +66,16 @@ def replace_a_helper() -> None:
     """Lead a pipeline in which a helper died in its first step."""
     from datetime import timedelta
 
-    from stores import jobs
     from stores.hqdb.locks import Locks
-    from stores.jobs.claiming import claim
-    from stores.jobs.executing import begin, take_part
-    from stores.jobs.recording import recorded
+    from stores.jobs.claim import claim
+    from stores.jobs.outcome import recorded
+    from stores.jobs.run import begin, take_part
+    from stores.jobs.start import start
     from stores.models.run import ClockTime
     from stores.pipeline import JOBS
 
     with Locks() as locks:
-        run = begin(jobs.start(JOBS["pipeline"]).run.pk, locks.worker)
+        run = begin(start(JOBS["pipeline"]).run.pk, locks.worker)
         assert run is not None
         claim(run, JOBS["pipeline"].steps[0], "died")
         run.steps.filter(worker="died").update(heartbeat_at=ClockTime() - timedelta(minutes=1))
@@ -84,11 +85,11 @@ def replace_a_helper() -> None:
 
 def carry_out(task: str, *crash: str) -> None:
     """Do the task and leave what it answered in a file."""
-    from stores import jobs
+    from stores.jobs.inline import run_here
 
     if crash:
         arm(*crash)
-    found = tasks().get(task, lambda: jobs.run_here(task))()
+    found = tasks().get(task, lambda: run_here(task))()
     Path(os.environ["KILLABLE_ANSWER"]).write_text(json.dumps(found, default=str))
 
 

@@ -8,8 +8,8 @@ from uuid import UUID, uuid4
 from django.db import connections, transaction
 from django.utils import timezone
 
-from stores import jobs
 from stores.channeldb.connect.connection import connect
+from stores.jobs.inline import run_here
 from stores.models import Case, ChannelDatabase
 from stores.pipeline.kinds import KINDS
 from stores.traffic.faults import RawText
@@ -166,7 +166,7 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
 
 def run(job: str, **scope: Any) -> dict[str, Any]:
     """Run a job here and now; its document."""
-    return jobs.run_here(job, **scope)
+    return run_here(job, **scope)
 
 
 def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:

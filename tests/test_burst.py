@@ -15,8 +15,9 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from stores import jobs
 from stores.channeldb.connect.url import sqlite_path
+from stores.jobs.run import execute
+from stores.jobs.start import start
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS
@@ -109,7 +110,7 @@ def test_of_many_channels_none_waits_for_the_one_that_has_a_burst(register, till
         make_customer(till, "Bo")
     settings.VISIT_SHARE_S = 0.01
 
-    jobs.execute(str(jobs.start(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run.pk))
+    execute(str(start(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run.pk))
 
     assert GuidMap.objects.filter(company="USRT").count() == TILLS
     for till in (tills[0], tills[-1]):

@@ -17,7 +17,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from stores import jobs, mending
+from stores import mending
+from stores.jobs.start import start
 from stores.models import (
     AsyncCustomer,
     Customer,
@@ -100,7 +101,7 @@ def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
 
 
 def test_a10_a_run_is_cancelled(houston, call):
-    waiting = jobs.start(JOBS["pipeline"]).run
+    waiting = start(JOBS["pipeline"]).run
 
     assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
     status, found = call("runs", "cancel", str(waiting.pk))

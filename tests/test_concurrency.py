@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from stores.hqdb.locks import Locks
 from stores.hqdb.retry import TRIES, patiently
-from stores.jobs.claiming import OCCUPIED
+from stores.jobs.claim import OCCUPIED
 from stores.models import (
     AsyncCustomer,
     Company,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from stores import jobs
 from stores.failpoints import CRASH_POINTS, RING_POINTS
+from stores.jobs.stalled import heal
 from stores.models import JobRun, Quarantine
 from stores.models.run import RunStatus
 from stores.pipeline.verify import verify
@@ -28,7 +28,7 @@ CHUNK = 2
 RAISED = 3
 # Where the first word of a name is called; everything else is called in stores/pipeline/WORD.py.
 HOMES = {
-    "run": ("stores/jobs", "stores/doorbell.py"),
+    "run": ("stores/jobs", "stores/jobs/queue.py"),
     "step": ("stores/jobs",),
     "upload": ("stores/pipeline/upload.py", "stores/channeldb"),
     "download": ("stores/pipeline/download.py", "stores/channeldb"),
@@ -126,7 +126,7 @@ def forks(django_db_setup, tmp_path_factory):
 
 def drain(forks) -> None:
     """Start again until there is nothing to do, as the schedule would."""
-    jobs.heal()
+    heal()
     for _ in range(4):
         assert forks("pipeline") == 0
         latest = JobRun.objects.order_by("-created_at").first()

@@ -4,8 +4,8 @@ import signal
 
 import pytest
 
-from stores import jobs
 from stores.failpoints import SALES_POINTS
+from stores.jobs.stalled import heal
 from stores.models import JobRun, RetailTransaction, SalesOrder, Statement
 from stores.pipeline.verify import verify
 from tests.make import make_customer, make_sale
@@ -33,7 +33,7 @@ def test_dying_on_the_way_of_a_sale_posts_everything_once(houston, forks, point)
 
     assert forks(f"{job} {point} kill") == -signal.SIGKILL
 
-    jobs.heal()
+    heal()
     for again in ("eod", "sync-orders"):
         assert forks(again) == 0
     assert JobRun.objects.filter(status="lost").exists()

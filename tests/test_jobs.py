@@ -19,10 +19,17 @@ from redis.retry import Retry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
-from stores import doorbell, jobs, schedule
 from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks, heartbeat, name_of
-from stores.jobs.claiming import claim
+from stores.jobs import queue as job_queue
+from stores.jobs import scheduler, stalled
+from stores.jobs.claim import claim
+from stores.jobs.outcome import outcome_of, sum_counts
+from stores.jobs.plan import plan
+from stores.jobs.run import execute
+from stores.jobs.stalled import MOST_ATTEMPTS, bury
+from stores.jobs.start import start as create_run
+from stores.jobs.start import start_and_ring
 from stores.models import (
     AsyncCustomer,
     Company,
@@ -46,7 +53,7 @@ PIPELINE = JOBS["pipeline"]
 @pytest.fixture
 def queue(hq):
     """The real queue, empty."""
-    return django_rq.get_queue(doorbell.QUEUE)
+    return django_rq.get_queue(job_queue.QUEUE)
 
 
 @pytest.fixture
@@ -55,8 +62,8 @@ def queue_away(monkeypatch):
     with monkeypatch.context() as meanwhile:
         at_once = Retry(NoBackoff(), 0)
         nowhere = redis.Redis(unix_socket_path="/nowhere/valkey.sock", retry=at_once)
-        away = rq.Queue(doorbell.QUEUE, connection=nowhere)
-        meanwhile.setattr(doorbell.django_rq, "get_queue", lambda *_, **__: away)
+        away = rq.Queue(job_queue.QUEUE, connection=nowhere)
+        meanwhile.setattr(job_queue.django_rq, "get_queue", lambda *_, **__: away)
         yield meanwhile
 
 
@@ -75,7 +82,7 @@ def job_of(houston, monkeypatch) -> Callable[..., Job]:
 
 def claimed(job: Job = PIPELINE) -> JobRun:
     """A run that a process has claimed; unless somebody holds its lock, that process is dead."""
-    claimed = JobRun.objects.claim(jobs.start(job).run.pk)
+    claimed = JobRun.objects.claim(create_run(job).run.pk)
     assert claimed is not None
     return claimed
 
@@ -105,7 +112,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def test_a_run_is_rung_for_only_once_its_row_is_committed(queue):
     with transaction.atomic():
-        started = jobs.start_and_ring(PIPELINE)
+        started = start_and_ring(PIPELINE)
         assert queue.job_ids == []
 
     assert queue.job_ids == [str(started.run.pk)]
@@ -114,7 +121,7 @@ def test_a_run_is_rung_for_only_once_its_row_is_committed(queue):
 
 def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
     with transaction.atomic():
-        jobs.start_and_ring(PIPELINE)
+        start_and_ring(PIPELINE)
         transaction.set_rollback(True)
 
     assert queue.job_ids == []
@@ -122,8 +129,8 @@ def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
 
 
 def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(queue):
-    first = jobs.start_and_ring(PIPELINE, channels=["web", "houston"])
-    second = jobs.start_and_ring(PIPELINE, channels=["houston", "web", "web"])
+    first = start_and_ring(PIPELINE, channels=["web", "houston"])
+    second = start_and_ring(PIPELINE, channels=["houston", "web", "web"])
 
     assert (second.run, second.is_new) == (first.run, False)
     assert len(queue.job_ids) == 1
@@ -131,10 +138,10 @@ def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(queu
 
 def test_another_scope_or_job_is_another_run(hq):
     runs = [
-        jobs.start(PIPELINE),
-        jobs.start(PIPELINE, channels=["web"]),
-        jobs.start(PIPELINE, companies=["USRT"]),
-        jobs.start(JOBS["P-0001"]),
+        create_run(PIPELINE),
+        create_run(PIPELINE, channels=["web"]),
+        create_run(PIPELINE, companies=["USRT"]),
+        create_run(JOBS["P-0001"]),
     ]
 
     assert all(started.is_new for started in runs)
@@ -147,7 +154,7 @@ def test_of_two_starts_at_the_same_time_one_makes_the_run(hq):
 
     def start() -> None:
         barrier.wait(30)
-        found.append(jobs.start(PIPELINE))
+        found.append(create_run(PIPELINE))
         connections.close_all()
 
     threads = [threading.Thread(target=start) for _ in range(2)]
@@ -186,11 +193,11 @@ def test_a_run_whose_process_died_is_marked_lost_at_once_and_a_successor_follows
 
 def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
     dead = claimed()
-    jobs.plan(dead)
+    plan(dead)
     claim(dead, PIPELINE.steps[0], "gone")
     UploadSession.objects.create(run=dead, database=houston, status="available")
 
-    jobs.bury(dead)
+    bury(dead)
 
     assert set(dead.steps.values_list("status", flat=True)) == {"lost"}
     assert UploadSession.objects.get().status == "upload_failed"
@@ -198,7 +205,7 @@ def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
 
 def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue):
     make_customer(houston)
-    waiting = jobs.start_and_ring(PIPELINE).run
+    waiting = start_and_ring(PIPELINE).run
 
     found = run("pipeline")
 
@@ -210,7 +217,7 @@ def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue
 
 
 def test_a_claim_is_won_once(hq):
-    waiting = jobs.start(PIPELINE).run
+    waiting = create_run(PIPELINE).run
     barrier = threading.Barrier(2)
     found = []
 
@@ -247,11 +254,11 @@ def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popu
 
 
 def test_a_second_ring_for_a_run_does_nothing(houston):
-    waiting = jobs.start(PIPELINE).run
-    jobs.execute(str(waiting.pk))
+    waiting = create_run(PIPELINE).run
+    execute(str(waiting.pk))
     make_customer(houston)
 
-    jobs.execute(str(waiting.pk))
+    execute(str(waiting.pk))
 
     assert status_of(waiting) == "nothing_to_do"
     assert not AsyncCustomer.objects.exists()
@@ -259,7 +266,7 @@ def test_a_second_ring_for_a_run_does_nothing(houston):
 
 def test_every_claim_draws_a_higher_fencing_number(hq):
     first = claimed()
-    jobs.bury(first)
+    bury(first)
     second = claimed()
 
     assert second.fencing_no > first.fencing_no
@@ -267,9 +274,9 @@ def test_every_claim_draws_a_higher_fencing_number(hq):
 
 def test_a_run_that_was_taken_over_writes_nothing_any_more(houston):
     dead = claimed()
-    jobs.plan(dead)
+    plan(dead)
     [step] = claim(dead, PIPELINE.steps[0], "gone")
-    jobs.bury(dead)
+    bury(dead)
 
     with pytest.raises(RunLost), step.chunk():
         pytest.fail("the chunk was begun")
@@ -279,7 +286,7 @@ def test_a_run_taken_over_in_the_middle_of_a_step_stops_there_and_stays_lost(job
     def first(step: RunStep) -> None:
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
-        in_thread(lambda: jobs.bury(JobRun.objects.get(pk=step.run_id)))
+        in_thread(lambda: bury(JobRun.objects.get(pk=step.run_id)))
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
@@ -311,7 +318,7 @@ def test_the_heartbeat_renews_the_lease_of_a_long_step(hq, settings):
 def test_heal_gives_a_lost_run_a_successor_and_rings_for_it(queue):
     dead = claimed()
 
-    told = jobs.heal()
+    told = stalled.heal()
 
     successor = JobRun.objects.get(successor_of=dead)
     assert (status_of(dead), successor.status, successor.attempt) == ("lost", "queued", 2)
@@ -324,7 +331,7 @@ def test_heal_leaves_a_run_alone_that_some_process_executes(hq):
 
     with Locks() as other:
         assert other.acquire(name_of(live.pk))
-        assert jobs.heal() == []
+        assert stalled.heal() == []
 
     assert status_of(live) == "running"
 
@@ -335,7 +342,7 @@ def test_two_healers_at_once_make_one_successor(hq):
 
     def heal() -> None:
         barrier.wait(30)
-        jobs.heal()
+        stalled.heal()
         connections.close_all()
 
     threads = [threading.Thread(target=heal) for _ in range(2)]
@@ -349,27 +356,27 @@ def test_two_healers_at_once_make_one_successor(hq):
 
 @pytest.mark.fault("F-37")
 def test_heal_rings_again_for_a_run_of_which_the_queue_lost_the_message(queue):
-    waiting = jobs.start_and_ring(PIPELINE).run
+    waiting = start_and_ring(PIPELINE).run
     queue.connection.flushall()
     long_ago = timezone.now() - timedelta(minutes=1)
     JobRun.objects.update(rung_at=long_ago, created_at=long_ago)
 
-    assert jobs.heal() == [f"Rang again for {waiting}."]
+    assert stalled.heal() == [f"Rang again for {waiting}."]
 
     assert queue.job_ids == [str(waiting.pk)]
-    assert jobs.heal() == []
+    assert stalled.heal() == []
 
 
 def test_heal_gives_up_after_the_last_attempt(hq):
     run = claimed()
-    for attempt in range(2, jobs.MOST_ATTEMPTS + 1):
-        jobs.heal()
+    for attempt in range(2, MOST_ATTEMPTS + 1):
+        stalled.heal()
         run = JobRun.objects.claim(JobRun.objects.get(attempt=attempt).pk)
 
-    jobs.heal()
+    stalled.heal()
 
     assert status_of(run) == "lost"
-    assert JobRun.objects.count() == jobs.MOST_ATTEMPTS
+    assert JobRun.objects.count() == MOST_ATTEMPTS
     [incident] = Incident.objects.open()
     assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(run.pk)})
 
@@ -378,7 +385,7 @@ def test_heal_does_not_follow_a_lost_run_that_was_asked_to_stop(hq):
     dead = claimed()
     dead.ask_to_stop()
 
-    jobs.heal()
+    stalled.heal()
 
     assert status_of(dead) == "lost"
     assert JobRun.objects.count() == 1
@@ -409,10 +416,10 @@ def test_cancelling_stops_at_the_next_chunk_and_leaves_what_was_committed(job_of
 
 def test_cancelling_a_run_that_waits_ends_it_at_once(houston):
     make_customer(houston)
-    waiting = jobs.start(PIPELINE).run
+    waiting = create_run(PIPELINE).run
 
     assert waiting.ask_to_stop()
-    jobs.execute(str(waiting.pk))
+    execute(str(waiting.pk))
 
     assert status_of(waiting) == "cancelled"
     assert not AsyncCustomer.objects.exists()
@@ -447,7 +454,7 @@ def test_the_counts_in_the_ledger_are_those_of_the_committed_rows(store, seattle
         "distributed": Delivery.objects.filter(session__run=found["run"]).count(),
     }
     assert JobRun.objects.get().counts == found["counts"]
-    assert jobs.sum_counts(list(RunStep.objects.all())) == found["counts"]
+    assert sum_counts(list(RunStep.objects.all())) == found["counts"]
 
 
 def test_a_chunk_that_is_rolled_back_is_not_counted(job_of):
@@ -499,7 +506,7 @@ def test_a_crashing_step_does_not_stop_the_others_and_names_nobody(job_of):
     ],
 )
 def test_the_outcome_of_a_run_follows_from_its_steps(steps, outcome):
-    assert jobs.outcome_of([RunStep(status=status) for status in steps]) == outcome
+    assert outcome_of([RunStep(status=status) for status in steps]) == outcome
 
 
 # Rehearsal
@@ -570,17 +577,17 @@ def message_of(queue: rq.Queue, run: JobRun) -> dict[str, bytes]:
 
 
 def test_the_message_carries_the_id_of_the_run_and_nothing_else(houston, queue):
-    started = jobs.start_and_ring(PIPELINE, channels=["houston"])
+    started = start_and_ring(PIPELINE, channels=["houston"])
 
     message = message_of(queue, started.run)
 
     called = json.loads(zlib.decompress(message.pop("data")))
-    assert called == ["stores.jobs.execute", None, [str(started.run.pk)], {}]
+    assert called == ["stores.jobs.run.execute", None, [str(started.run.pk)], {}]
     assert not any(b"houston" in value for value in message.values())
 
 
 def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
-    started = jobs.start_and_ring(PIPELINE)
+    started = start_and_ring(PIPELINE)
 
     assert started.is_new
     assert status_of(started.run) == "queued"
@@ -589,19 +596,19 @@ def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
 
 @pytest.mark.fault("F-39")
 def test_a_run_started_without_the_queue_is_rung_for_once_it_is_back(queue, queue_away):
-    waiting = jobs.start_and_ring(PIPELINE).run
+    waiting = start_and_ring(PIPELINE).run
     JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    assert jobs.heal() == []
+    assert stalled.heal() == []
 
     queue_away.undo()
-    jobs.heal()
+    stalled.heal()
 
     assert queue.job_ids == [str(waiting.pk)]
 
 
 def test_a_worker_executes_what_was_rung_for(store, queue):
     make_customer(store)
-    waiting = jobs.start_and_ring(PIPELINE).run
+    waiting = start_and_ring(PIPELINE).run
 
     ended = manage("worker", "--burst")
 
@@ -613,7 +620,7 @@ def test_a_worker_executes_what_was_rung_for(store, queue):
 
 def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
     queue.enqueue("os.mkdir", str(tmp_path / "made"))
-    waiting = jobs.start_and_ring(PIPELINE).run
+    waiting = start_and_ring(PIPELINE).run
 
     ended = manage("worker", "--burst")
 
@@ -627,10 +634,10 @@ def test_what_a_message_asks_for_besides_a_run_is_not_called(queue):
     hook = rq.Callback("builtins.print")
     asked = {"on_success": hook, "on_failure": hook, "on_stopped": hook}
     asked["webhooks"] = [Webhook("http://localhost/", "finished")]
-    queue.enqueue("stores.jobs.execute", "no run", **asked)
-    message = queue.enqueue("stores.jobs.execute", str(uuid4()), **asked)
+    queue.enqueue("stores.jobs.run.execute", "no run", **asked)
+    message = queue.enqueue("stores.jobs.run.execute", str(uuid4()), **asked)
 
-    read = doorbell.OnlyRuns.fetch(
+    read = job_queue.OnlyRuns.fetch(
         message.id, connection=queue.connection, serializer=JSONSerializer
     )
     ended = manage("worker", "--burst")
@@ -660,13 +667,13 @@ class Impatient(threading.Event):
 @pytest.mark.fault("F-08")
 def test_of_two_schedulers_one_acts(hq, monkeypatch):
     acted = []
-    monkeypatch.setattr(schedule, "start_pipeline", lambda: acted.append(threading.get_ident()))
+    monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append(threading.get_ident()))
     barrier = threading.Barrier(2)
 
     def schedule_some_rounds() -> None:
         with Locks() as locks:
             barrier.wait(30)
-            schedule.stand_by_or_act(locks, Impatient(20), print)
+            scheduler.stand_by_or_act(locks, Impatient(20), print)
             barrier.wait(30)
         connections.close_all()
 
@@ -681,14 +688,14 @@ def test_of_two_schedulers_one_acts(hq, monkeypatch):
 
 def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch):
     acted = []
-    monkeypatch.setattr(schedule, "start_pipeline", lambda: acted.append("second"))
+    monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append("second"))
     with Locks() as first, Locks() as second:
         assert first.acquire("scheduler")
-        schedule.stand_by_or_act(second, Impatient(3), print)
+        scheduler.stand_by_or_act(second, Impatient(3), print)
         assert acted == []
         first.connection.close()
 
-        schedule.stand_by_or_act(second, Impatient(3), print)
+        scheduler.stand_by_or_act(second, Impatient(3), print)
 
     assert set(acted) == {"second"}
 

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from stores import jobs
 from stores.hqdb.locks import is_alive
+from stores.jobs.outcome import sum_counts
+from stores.jobs.stalled import heal
+from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Customer, GuidMap, JobRun, NumberSequence, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS
@@ -108,7 +110,7 @@ class Pipelines:
 
 def progress(whole: dict[str, int]) -> float:
     """How far all runs together have come: 0 to 1 for each of the three steps."""
-    done = jobs.sum_counts(list(RunStep.objects.all()))
+    done = sum_counts(list(RunStep.objects.all()))
     return sum(done.get(word, 0) / whole[word] for word in ("staged", "converted", "distributed"))
 
 
@@ -207,7 +209,7 @@ def lose(ledger: JobRun) -> JobRun:
     """Wait until nobody executes the run and heal it. Returns its successor."""
     until(lambda: not is_alive(ledger.pk))
     assert is_running(ledger), "it had ended before it was killed"
-    jobs.heal()
+    heal()
     return JobRun.objects.get(successor_of=ledger)
 
 
@@ -215,7 +217,7 @@ def lose(ledger: JobRun) -> JobRun:
 @pytest.mark.timeout(240)
 def test_killing_the_worker_or_its_horse_loses_and_doubles_nothing(shops):
     opened, dice = shops(), Random(2027)  # noqa: S311 - no secret
-    ledger = jobs.start_and_ring(JOBS["pipeline"]).run
+    ledger = start_and_ring(JOBS["pipeline"]).run
 
     with running("manage.py", "worker") as worker:
         until(lambda: is_executed(ledger))

@@ -5,12 +5,12 @@ import json
 import pytest
 
 from stores.hqdb.locks import Locks
-from stores.jobs import planning
+from stores.jobs import plan
+from stores.jobs.recover_hq import lock_names
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
 from stores.pipeline import JOBS, journal
 from stores.pipeline.verify import verify
-from stores.recovery import lock_names
 from tests.backups import HQBackup
 from tests.make import lookup, make_customer, make_event, query, run
 
@@ -218,7 +218,7 @@ def test_v16_a_recovery_keeps_every_step_of_every_job_away(houston, popup):
     of_jobs = {
         step.lock_name
         for job in JOBS
-        for step in planning.plan(JobRun.objects.create(job=job, scope=job))
+        for step in plan.plan(JobRun.objects.create(job=job, scope=job))
     }
 
     assert set(lock_names()) >= of_jobs

@@ -18,15 +18,18 @@ from django.test import Client
 from django.utils import timezone
 
 from portal.embedded import valkey
-from stores import doorbell, jobs
 from stores.hqdb.locks import Locks
-from stores.jobs.claiming import claim
-from stores.jobs.executing import begin
-from stores.jobs.planning import databases_of
+from stores.jobs import queue
+from stores.jobs.claim import claim
+from stores.jobs.plan import databases_of
+from stores.jobs.run import begin, execute
+from stores.jobs.scheduler import forget_idle_runs, start_for_slow_channels, start_pipeline
+from stores.jobs.stalled import is_hung, look_after
+from stores.jobs.start import start, start_and_ring
+from stores.jobs.worker import EvictingQueue, require_noeviction
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS
-from stores.schedule import forget_idle_runs, start_for_slow_channels, start_pipeline
 from stores.traffic import write_traffic
 from tests.make import make_customer, query, run
 from tests.processes import ROOT, environment, is_executed, kill, running, until
@@ -80,8 +83,8 @@ def test_a_dead_or_frozen_leader_is_followed_by_a_new_run_without_a_scheduler(
 ):
     fill(large, 30_000)
     with running("manage.py", "worker"), running("manage.py", "worker"):
-        until(lambda: doorbell.count_workers() == 2)
-        first = jobs.start_and_ring(PIPELINE).run
+        until(lambda: queue.count_workers() == 2)
+        first = start_and_ring(PIPELINE).run
         until(lambda: is_executed(first) and AsyncCustomer.objects.exists())
         pid = leader_of(first)
         os.kill(pid, end)
@@ -106,8 +109,8 @@ def test_a_dead_or_frozen_leader_is_followed_by_a_new_run_without_a_scheduler(
 def test_a_worker_that_is_asked_to_end_finishes_its_run_first(large):
     fill(large, 20_000)
     with running("manage.py", "worker") as worker:
-        until(doorbell.count_workers)
-        ledger = jobs.start_and_ring(PIPELINE).run
+        until(queue.count_workers)
+        ledger = start_and_ring(PIPELINE).run
         until(lambda: is_executed(ledger))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
@@ -208,10 +211,10 @@ client.post("/runs/start/", {{"job": "pipeline"}}, HTTP_HOST="localhost")
 def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, settings):
     make_customer(houston)
     with running("manage.py", "worker") as worker:
-        until(doorbell.count_workers)
+        until(queue.count_workers)
         kill(django_rq.get_connection("default").info("server")["process_id"])
         valkey.stop(settings.EMBEDDED)
-        ledger = jobs.start_and_ring(PIPELINE).run
+        ledger = start_and_ring(PIPELINE).run
         assert JobRun.objects.get().rung_at is None
         valkey.start(settings.EMBEDDED)
         JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
@@ -223,7 +226,7 @@ def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, 
 
 @pytest.mark.fault("F-37")
 def test_a_message_for_a_run_that_nobody_knows_does_nothing(hq):
-    jobs.execute(str(uuid4()))
+    execute(str(uuid4()))
 
     assert not JobRun.objects.exists()
 
@@ -248,8 +251,8 @@ def test_production_refuses_a_queue_that_may_drop_messages(hq, settings):
     redis.config_set("maxmemory-policy", "allkeys-lru")
     settings.PRODUCTION = True
     try:
-        with pytest.raises(doorbell.EvictingQueue, match="set maxmemory-policy to noeviction"):
-            doorbell.require_noeviction()
+        with pytest.raises(EvictingQueue, match="set maxmemory-policy to noeviction"):
+            require_noeviction()
     finally:
         redis.config_set("maxmemory-policy", "noeviction")
 
@@ -259,7 +262,7 @@ def test_a_full_queue_costs_a_start_nothing_but_time(hq):
     redis = django_rq.get_connection("default")
     redis.config_set("maxmemory", "1")
     try:
-        started = jobs.start_and_ring(PIPELINE)
+        started = start_and_ring(PIPELINE)
     finally:
         redis.config_set("maxmemory", "0")
 
@@ -295,10 +298,10 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
     make_customer(houston)
     ann = User.objects.create_user("ann")
     ann.user_permissions.add(Permission.objects.get(codename="run_job"))
-    waiting = jobs.start(PIPELINE, user=User.objects.get(), started_by=StartedBy.PAGE).run
+    waiting = start(PIPELINE, user=User.objects.get(), started_by=StartedBy.PAGE).run
     ann.user_permissions.clear()
 
-    jobs.execute(str(waiting.pk))
+    execute(str(waiting.pk))
 
     waiting.refresh_from_db()
     assert waiting.status == "failed"
@@ -321,7 +324,7 @@ def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(ho
 
     assert houston.failures == 3
     assert pauses[0] < pauses[1] < pauses[2]
-    scheduled = jobs.start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    scheduled = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
     assert databases_of(scheduled) == [popup]
     scheduled.started_by = StartedBy.PAGE
     assert databases_of(scheduled) == [houston, popup]
@@ -353,9 +356,9 @@ def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
 def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, settings):
     settings.VISIT_SHARE_S = 0
     fill(large, 12_000)
-    scheduled = jobs.start(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+    scheduled = start(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
 
-    jobs.execute(str(scheduled.pk))
+    execute(str(scheduled.pk))
 
     assert 0 < AsyncCustomer.objects.count() < 12_000
     run("P-0001")
@@ -366,7 +369,7 @@ def test_the_next_pipeline_starts_a_moment_after_the_last_one_ended(houston, set
     start_pipeline()
     start_pipeline()
     [first] = JobRun.objects.all()
-    jobs.execute(str(first.pk))
+    execute(str(first.pk))
     start_pipeline()
     assert JobRun.objects.count() == 1
 
@@ -379,11 +382,11 @@ def test_the_next_pipeline_starts_a_moment_after_the_last_one_ended(houston, set
 def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings):
     settings.IDLE_RUNS_KEPT_S = 0
     run("pipeline")
-    idle = jobs.start(PIPELINE, started_by=StartedBy.SCHEDULE).run
-    jobs.execute(str(idle.pk))
+    idle = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    execute(str(idle.pk))
     write_traffic(houston, customers=1, seed=1)
-    active = jobs.start(PIPELINE, started_by=StartedBy.SCHEDULE).run
-    jobs.execute(str(active.pk))
+    active = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    execute(str(active.pk))
 
     forget_idle_runs()
 
@@ -395,11 +398,11 @@ def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings
 def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, settings):
     settings.STEP_SILENT_S = -1
     with Locks() as locks:
-        hanging = begin(jobs.start(JOBS["P-0001"]).run.pk, locks.worker)
+        hanging = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
         claim(hanging, JOBS["P-0001"].steps[0], locks.worker)
 
-        assert jobs.is_hung(str(hanging.pk), os.getpid())
-        assert not jobs.is_hung(str(hanging.pk), os.getpid())
+        assert is_hung(str(hanging.pk), os.getpid())
+        assert not is_hung(str(hanging.pk), os.getpid())
 
     assert hanging.steps.get().status == "failed"
     houston.refresh_from_db()
@@ -407,8 +410,8 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
 
 
 def test_only_one_process_at_a_time_looks_after_runs(hq):
-    JobRun.objects.claim(jobs.start(PIPELINE).run.pk)
+    JobRun.objects.claim(start(PIPELINE).run.pk)
     with Locks() as other:
         assert other.acquire("dispatcher")
-        assert jobs.look_after() == []
-    assert len(jobs.look_after()) == 1
+        assert look_after() == []
+    assert len(look_after()) == 1

@@ -9,7 +9,10 @@ from django.contrib.auth.models import User
 from django.db import DataError, IntegrityError, connection
 from django.utils import timezone
 
-from stores import failpoints, jobs, mending
+from stores import failpoints, mending
+from stores.jobs.run import execute
+from stores.jobs.stalled import heal
+from stores.jobs.start import start
 from stores.models import (
     Channel,
     Company,
@@ -395,17 +398,17 @@ def test_a_business_date_leaves_all_other_days_where_they_are(store, job):
 def test_a_queued_run_and_the_one_that_follows_it_keep_their_business_date(houston):
     sell(houston, "10.00")
     make_sale(houston, business_date=DAY - timedelta(days=1))
-    started = jobs.start(JOBS["eod"], business_date=DAY)
-    again = jobs.start(JOBS["eod"], business_date=DAY)
-    other = jobs.start(JOBS["eod"])
+    started = start(JOBS["eod"], business_date=DAY)
+    again = start(JOBS["eod"], business_date=DAY)
+    other = start(JOBS["eod"])
     assert (again.is_new, other.is_new) == (False, True)
     JobRun.objects.filter(pk=started.run.pk).update(
         status="running", fencing_no=1, lease_until=timezone.now()
     )
 
-    jobs.heal()
+    heal()
     successor = JobRun.objects.get(successor_of=started.run)
-    jobs.execute(str(successor.pk))
+    execute(str(successor.pk))
 
     assert (successor.business_date, successor.scope) == (DAY, f"date:{DAY}")
     assert list(Statement.objects.values_list("business_date", flat=True)) == [DAY]

@@ -7,8 +7,9 @@ import pytest
 from django.apps import apps
 from django.utils import timezone
 
-from stores import jobs
-from stores.jobs.planning import databases_of
+from stores.jobs.plan import databases_of
+from stores.jobs.run import execute
+from stores.jobs.scheduler import clock, compare_after_incidents, forget_idle_runs, start_scheduled
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -23,12 +24,6 @@ from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS
-from stores.schedule import (
-    clock,
-    compare_after_incidents,
-    forget_idle_runs,
-    start_scheduled,
-)
 from tests.make import make_many, make_sale
 
 
@@ -112,7 +107,7 @@ def test_orders_are_synchronized_every_few_minutes(houston):
 
     first = Schedule.objects.get().last_run
     assert told == [["sync-orders: started, as every 10 minutes."], []]
-    jobs.execute(str(first.pk))
+    execute(str(first.pk))
     Schedule.objects.update(started_at=clock() - timedelta(minutes=10))
     start_scheduled()
     assert Schedule.objects.get().last_run != first
@@ -135,7 +130,7 @@ def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
     Schedule.objects.create(job="eod", channel=houston.channel, at=time(0, 0))
 
     start_scheduled()
-    jobs.execute(str(JobRun.objects.get().pk))
+    execute(str(JobRun.objects.get().pk))
 
     posted = Statement.objects.get()
     assert (posted.channel, posted.state) == (houston.channel, StatementState.POSTED)
@@ -165,7 +160,7 @@ def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, s
     Schedule.objects.create(job="sync-orders", every_minutes=1)
     for _ in range(2):
         start_scheduled()
-        jobs.execute(str(Schedule.objects.get().last_run_id))
+        execute(str(Schedule.objects.get().last_run_id))
         Schedule.objects.update(started_at=clock() - timedelta(minutes=1))
 
     forget_idle_runs()
@@ -179,7 +174,7 @@ def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
     Schedule.objects.create(job="eod", at=time(0, 0))
 
     start_scheduled()
-    jobs.execute(str(JobRun.objects.get().pk))
+    execute(str(JobRun.objects.get().pk))
 
     assert AsyncCustomer.objects.count() == EVENTS + 1
 
@@ -197,7 +192,7 @@ def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
     assert told == [["reconcile: started after an incident, for houston."], []]
     assert (compared.job, compared.channels) == ("reconcile", ["houston"])
     assert databases_of(compared) == [houston]
-    jobs.execute(str(compared.pk))
+    execute(str(compared.pk))
     assert compare_after_incidents() == []
 
 

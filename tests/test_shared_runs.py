@@ -13,12 +13,15 @@ from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
-from stores import doorbell, jobs
 from stores.hqdb.locks import Locks, crew_of
-from stores.jobs import claiming, executing
-from stores.jobs.claiming import Left, claim, next_step, take_back
-from stores.jobs.executing import begin, has_free_hand, take_part
-from stores.jobs.hands import Hands
+from stores.jobs import claim as claiming
+from stores.jobs import queue
+from stores.jobs import run as executing
+from stores.jobs.claim import Left, claim, next_step, take_back
+from stores.jobs.inline import run_here
+from stores.jobs.pool import Hands
+from stores.jobs.run import begin, execute, has_free_hand, take_part
+from stores.jobs.start import start, start_and_ring
 from stores.models import Company, JobRun, RunStep
 from stores.models.run import RunLost
 from stores.pipeline import CONVERT, DOWNLOAD, JOBS, UPLOAD, Job, Step
@@ -77,9 +80,9 @@ def test_two_workers_do_steps_of_one_run_at_the_same_time(
     monkeypatch.setattr(executing, "SIDE_BY_SIDE", 1)
     both = threading.Barrier(2)
     job = trial(Step("meet", lambda _: both.wait(30), per="database"))
-    run = jobs.start(job).run
+    run = start(job).run
 
-    shared = [workers(jobs.execute, str(run.pk)) for _ in range(2)]
+    shared = [workers(execute, str(run.pk)) for _ in range(2)]
     for one in shared:
         one.result(60)
 
@@ -92,8 +95,8 @@ def test_real_workers_share_a_pipeline(houston, seattle, web, popup):
     for shop in (houston, seattle, web, popup):
         write_traffic(shop, customers=400, seed=shop.pk)
     with running("manage.py", "worker"), running("manage.py", "worker"):
-        until(lambda: doorbell.count_workers() == 2)
-        run = jobs.start_and_ring(PIPELINE).run
+        until(lambda: queue.count_workers() == 2)
+        run = start_and_ring(PIPELINE).run
         until(lambda: JobRun.objects.get(pk=run.pk).is_final)
 
     run.refresh_from_db()
@@ -109,11 +112,11 @@ def test_a_worker_too_many_leaves_without_a_trace(houston, trial, workers):
         begun.set()
         may_end.wait(30)
 
-    run = jobs.start(trial(Step("wait", wait, per="database"))).run
-    leader = workers(jobs.execute, str(run.pk))
+    run = start(trial(Step("wait", wait, per="database"))).run
+    leader = workers(execute, str(run.pk))
     begun.wait(30)
 
-    jobs.execute(str(run.pk))
+    execute(str(run.pk))
     may_end.set()
     leader.result(60)
 
@@ -121,7 +124,7 @@ def test_a_worker_too_many_leaves_without_a_trace(houston, trial, workers):
 
 
 def test_a_group_is_claimed_whole_by_one_worker_and_in_fair_shares_by_two(houston, seattle, web):
-    run = begin(jobs.start(JOBS["1010"]).run.pk, "first")
+    run = begin(start(JOBS["1010"]).run.pk, "first")
     with Locks() as first, Locks() as second:
         first.join(crew_of(run.pk))
         alone = claim(run, DOWNLOAD, "first")
@@ -136,9 +139,9 @@ def test_a_group_is_claimed_whole_by_one_worker_and_in_fair_shares_by_two(housto
 
 def test_one_worker_visits_some_channels_side_by_side(houston, seattle, web, trial):
     all_three = threading.Barrier(3)
-    run = jobs.start(trial(Step("meet", lambda _: all_three.wait(30), per="database"))).run
+    run = start(trial(Step("meet", lambda _: all_three.wait(30), per="database"))).run
 
-    jobs.execute(str(run.pk))
+    execute(str(run.pk))
 
     assert statuses(run) == ["nothing_to_do"] * 3
 
@@ -167,9 +170,9 @@ def test_ctrl_c_calls_back_all_that_a_worker_does_side_by_side(houston, seattle,
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
-    run = jobs.start(trial(Step("work", work, per="database"))).run
+    run = start(trial(Step("work", work, per="database"))).run
     with pytest.raises(KeyboardInterrupt):
-        jobs.execute(str(run.pk))
+        execute(str(run.pk))
 
     assert statuses(run) == ["cancelled", "cancelled"]
     assert not Company.objects.filter(code="BB").exists()
@@ -185,8 +188,8 @@ def test_a_visit_that_finds_its_run_taken_over_stops_the_others(houston, seattle
         until(lambda: step.is_called_back)
         step.stop_if_asked()
 
-    run = jobs.start(trial(Step("work", work, per="database"))).run
-    jobs.execute(str(run.pk))
+    run = start(trial(Step("work", work, per="database"))).run
+    execute(str(run.pk))
 
     assert sorted(statuses(run)) == ["queued", "running"]
     assert JobRun.objects.get().status == "running"
@@ -222,10 +225,10 @@ def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, tr
         converted.set()
 
     write_traffic(houston, customers=5, seed=1)
-    jobs.run_here("P-0001")
+    run_here("P-0001")
     job = trial(Step("convert", convert, per="company"), DOWNLOAD)
-    run = jobs.start(job).run
-    shared = [workers(jobs.execute, str(run.pk)) for _ in range(2)]
+    run = start(job).run
+    shared = [workers(execute, str(run.pk)) for _ in range(2)]
 
     until(lambda: query(seattle, "SELECT count(*) FROM account_map") == [(5,)])
     assert not converted.is_set()
@@ -240,9 +243,9 @@ def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, tr
 @pytest.mark.fault("F-09")
 def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(hq):
     newer = Job("of-tomorrow", "Tomorrow", "Does what nobody knows yet.", ())
-    run = jobs.start(newer).run
+    run = start(newer).run
 
-    jobs.execute(str(run.pk))
+    execute(str(run.pk))
 
     assert JobRun.objects.get().status == "queued"
 
@@ -253,7 +256,7 @@ def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one
 @pytest.fixture
 def held(houston) -> RunStep:
     """A step that a worker has claimed."""
-    run = begin(jobs.start(JOBS["P-0001"]).run.pk, "leader")
+    run = begin(start(JOBS["P-0001"]).run.pk, "leader")
     [step] = claim(run, UPLOAD, "worker")
     return step
 
@@ -313,7 +316,7 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
 def test_the_leader_does_the_step_of_a_helper_that_died(houston, seattle):
     write_traffic(houston, customers=3, seed=1)
     with Locks() as locks:
-        run = begin(jobs.start(JOBS["P-0001"]).run.pk, locks.worker)
+        run = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
         claim(run, UPLOAD, "died")
         long_ago()
 
@@ -344,8 +347,8 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
-    run = jobs.start(trial(Step("work", work, per="database"))).run
-    shared = [workers(jobs.execute, str(run.pk)) for _ in range(2)]
+    run = start(trial(Step("work", work, per="database"))).run
+    shared = [workers(execute, str(run.pk)) for _ in range(2)]
     both.wait(30)
     run.ask_to_stop()
     cancelled.set()
@@ -359,9 +362,9 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
 
 def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, seattle, monkeypatch):
     write_traffic(houston, customers=3, seed=1)
-    jobs.run_here("P-0001")
-    jobs.run_here("sync-customers")
-    run = jobs.start(JOBS["1010"]).run
+    run_here("P-0001")
+    run_here("sync-customers")
+    run = start(JOBS["1010"]).run
     took = executing.claim
 
     def cancel(*args: Any) -> list[RunStep]:
@@ -369,7 +372,7 @@ def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, se
         return took(*args)
 
     monkeypatch.setattr(executing, "claim", cancel)
-    jobs.execute(str(run.pk))
+    execute(str(run.pk))
 
     run.refresh_from_db()
     assert (run.status, run.counts) == ("cancelled", {})

@@ -24,12 +24,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from stores import jobs
+from stores.jobs.recover_hq import recover
+from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Incident, Quarantine
 from stores.models.incident import IncidentKind
 from stores.pipeline import JOBS
 from stores.pipeline.register import RegistrationRefused, register_channel
-from stores.recovery import recover
 from tests.backups import HQBackup
 from tests.channeldb.make import on_server
 from tests.chaos.checker import Breach, Checker
@@ -147,7 +147,7 @@ class Ring(RuleBasedStateMachine):
     @rule()
     def ring(self) -> None:
         """Somebody presses a button; no worker listens, and the next pipeline does it."""
-        jobs.start_and_ring(JOBS["pipeline"])
+        start_and_ring(JOBS["pipeline"])
 
     @rule()
     def flush_the_queue(self) -> None:

@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from stores import mending
+from stores.jobs.scheduler import clock, start_scheduled
 from stores.models import (
     Channel,
     Customer,
@@ -25,7 +26,6 @@ from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.statements import open_statements
 from stores.readiness import readiness
-from stores.schedule import clock, start_scheduled
 from tests.make import make_customer, make_event, make_sale, run
 
 DAY = date(2026, 11, 20)

@@ -23,6 +23,7 @@ from stores.filters import (
     in_short,
     quarantine,
 )
+from stores.jobs.silence import silences
 from stores.models import (
     AsyncAddress,
     AsyncAffiliation,
@@ -46,7 +47,6 @@ from stores.models.run import RunStatus
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.pipeline import JOBS
-from stores.silence import silences
 from stores.views import Request
 from stores.views.balance import latest_day, link_to, out_of_balance
 from stores.views.channels import with_counts

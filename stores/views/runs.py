@@ -13,9 +13,11 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from stores import doorbell, jobs
 from stores.filters import RunFilter
 from stores.forms import StartForm
+from stores.jobs import queue
+from stores.jobs.outcome import sum_counts
+from stores.jobs.start import start_and_ring
 from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline import JOBS
@@ -63,7 +65,7 @@ def start_run(request: Request) -> HttpResponseRedirect:
         return redirect("jobs")
     job, channel = JOBS[form.cleaned_data["job"]], form.cleaned_data["channel"]
     day, order = form.cleaned_data["date"], form.cleaned_data["order"]
-    started = jobs.start_and_ring(
+    started = start_and_ring(
         job,
         channels=[channel.code] if channel else [],
         business_date=day,
@@ -91,7 +93,7 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "run": run,
         "steps": steps,
         "done": sum(1 for step in steps if step.ended_at),
-        "counts": run.counts if run.is_final else jobs.sum_counts(steps),
+        "counts": run.counts if run.is_final else sum_counts(steps),
         "job": JOBS.get(run.job),
         "command": command_of(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
@@ -106,7 +108,7 @@ def why_unheard(run: JobRun) -> str:
     """The sentence for a run that has waited for longer than a worker needs to answer."""
     if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < PATIENCE:
         return ""
-    workers = doorbell.count_workers()
+    workers = queue.count_workers()
     if workers is None:
         return "The queue does not answer. The run is saved and starts by itself when it is back."
     if not workers:

@@ -20,7 +20,7 @@ import redis
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from stores import jobs
+from stores.jobs.start import start_and_ring
 from stores.pipeline import JOBS
 from tests.chaos.places import Place
 from tests.chaos.ring import Services
@@ -121,7 +121,7 @@ class Mayhem:
         job = JOBS[self.dice.choice(BUTTONS)]
         channels = [self.dice.choice(self.places).label] if self.dice.random() < 0.3 else []
         close_old_connections()
-        if jobs.start_and_ring(job, channels=channels).is_new:
+        if start_and_ring(job, channels=channels).is_new:
             self.done["started"] += 1
 
     def kill_a_horse(self) -> None:

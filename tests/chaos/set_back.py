@@ -10,11 +10,11 @@ from django.conf import settings
 from django.db import connection
 
 from portal.embedded import postgres, processes
-from stores import jobs
+from stores.jobs.inline import run_here
+from stores.jobs.recover_hq import recover
 from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.fence.settling import accept_database
-from stores.recovery import recover
 from tests.chaos.checker import Checker
 from tests.chaos.door import Door
 from tests.chaos.journal import Journal
@@ -95,7 +95,7 @@ class Restorer:
             self.hq.put_back()
             settings_of = recover_until_done()
             assert settings_of in ("recovered", "nothing_to_do"), settings_of
-            jobs.run_here("pipeline")
+            run_here("pipeline")
             settle_incidents()
             connection.close()
 

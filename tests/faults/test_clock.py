@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 from psycopg2 import connect
 
-from stores import jobs
+from stores.jobs.start import start_and_ring
 from stores.models import JobRun
 from stores.pipeline import JOBS
 from tests.backups import Backup
@@ -70,7 +70,7 @@ def test_a_worker_whose_clock_jumps_two_days_back_keeps_its_lease_and_ends_its_r
     clock.write_text("+1d")
     monkeypatch.setenv("SYNCLINE_RUN_HEARTBEAT_S", "1")
     make_customer(houston, "Ann")
-    started = jobs.start_and_ring(JOBS["pipeline"]).run
+    started = start_and_ring(JOBS["pipeline"]).run
 
     with shifted(faketime, FAKETIME_TIMESTAMP_FILE=str(clock)), closing(connect(hq_url())) as other:
         assert its_clock() == 1

@@ -8,7 +8,8 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
-from stores import jobs
+from stores.jobs.run import execute
+from stores.jobs.start import start, start_and_ring
 from stores.models import JobRun
 from stores.pipeline import JOBS
 from stores.roles import RIGHTS, make_groups
@@ -150,7 +151,7 @@ def test_s1_the_set_up_is_for_administrators(people, houston):
 
 def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
     make_customer(houston)
-    live = jobs.start_and_ring(JOBS["pipeline"], user=User.objects.get(username="manager")).run
+    live = start_and_ring(JOBS["pipeline"], user=User.objects.get(username="manager")).run
 
     refused = people["viewer"].post("/runs/start/", {"job": "eod"})
     stopped = people["viewer"].post(f"/runs/{live.pk}/cancel/")
@@ -165,12 +166,12 @@ def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
 @pytest.mark.parametrize(("job", "lost"), [("pipeline", "run_job"), ("eod", "post_statement")])
 def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, houston, job, lost):
     manager = User.objects.get(username="manager")
-    waiting = jobs.start(JOBS[job], user=manager).run
+    waiting = start(JOBS[job], user=manager).run
     Group.objects.get(name="manager").permissions.remove(
         *Group.objects.get(name="manager").permissions.filter(codename=lost)
     )
 
-    jobs.execute(str(waiting.pk))
+    execute(str(waiting.pk))
     make_groups()
 
     waiting.refresh_from_db()
@@ -182,7 +183,7 @@ def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, ho
 
 def test_s1_buttons_are_shown_to_those_who_may_press_them(people, houston):
     make_customer(houston)
-    waiting = jobs.start(JOBS["1010"], user=User.objects.get(username="manager")).run
+    waiting = start(JOBS["1010"], user=User.objects.get(username="manager")).run
     run("P-0001")
     shown = {
         ("/", "Run pipeline"): RUNNERS,

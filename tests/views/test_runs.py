@@ -6,7 +6,7 @@ import django_rq
 import pytest
 from django.db.models.functions import Now
 
-from stores import jobs
+from stores.jobs.run import execute
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.pipeline import JOBS
 from tests.make import make_customer, make_sale, run
@@ -38,7 +38,7 @@ def test_a_second_press_leads_to_the_run_that_is_live(starter, houston, newest_r
 def test_the_run_of_a_channel_visits_that_channel_alone(starter, houston, popup, newest_run):
     press(starter, channel="popup")
 
-    jobs.execute(str(newest_run().pk))
+    execute(str(newest_run().pk))
 
     assert {step.place for step in newest_run().steps.all()} == {"popup", "USRT"}
 
@@ -93,7 +93,7 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     assert b"Synchronize order</button>" in starter.get(sale.get_absolute_url()).content
 
     answer = press(starter, "sync-orders", channel="houston", order="SO 1")
-    jobs.execute(str(newest_run().pk))
+    execute(str(newest_run().pk))
 
     page = starter.get(answer["Location"]).content.decode()
     assert "Synchronize orders started for order SO 1." in page

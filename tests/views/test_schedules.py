@@ -4,11 +4,11 @@ from datetime import date, time, timedelta
 
 import pytest
 
-from stores import jobs
+from stores.jobs.scheduler import clock
+from stores.jobs.start import start
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS
-from stores.schedule import clock
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def starts(day: date, time_of_day: str) -> str:
 
 def test_each_schedule_shows_when_it_starts_next_and_how_it_went(reader, nightly):
     tomorrow = clock().date() + timedelta(days=1)
-    last = jobs.start(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
+    last = start(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
     Schedule.objects.update(last_run=last)
     ended = {"status": "failed", "message": "1 of 35 promises is broken: I3.", "ended_at": clock()}
     JobRun.objects.update(**ended)

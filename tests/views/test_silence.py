@@ -9,10 +9,12 @@ import rq
 from django.db.models import F
 from django.utils import timezone
 
-from stores import doorbell, jobs
 from stores.hqdb.locks import Locks
-from stores.jobs import healing
-from stores.jobs.planning import databases_of
+from stores.jobs import queue, stalled
+from stores.jobs.plan import databases_of
+from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
+from stores.jobs.silence import silences
+from stores.jobs.start import start_and_ring
 from stores.models import (
     ChannelDatabase,
     Incident,
@@ -24,8 +26,6 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.pipeline import JOBS
-from stores.schedule import compare_after_incidents, start_pipeline, start_scheduled
-from stores.silence import silences
 from tests.make import make_sale, run
 
 A_DAY = timedelta(days=1)
@@ -35,7 +35,7 @@ A_DAY = timedelta(days=1)
 def at_work(houston) -> Iterator[None]:
     """A scheduler and a worker are there, and the pipeline has just ended."""
     run("pipeline")
-    worker = rq.Worker([doorbell.queue()], connection=doorbell.queue().connection)
+    worker = rq.Worker([queue.queue()], connection=queue.queue().connection)
     worker.register_birth()
     with Locks() as locks:
         assert locks.acquire("scheduler")
@@ -130,10 +130,10 @@ def test_v5_a_schedule_starts_though_it_last_started_tomorrow(houston, schedule)
 
 
 def test_v5_a_run_that_was_rung_for_tomorrow_is_rung_for_again(houston):
-    started = jobs.start_and_ring(JOBS["pipeline"]).run
+    started = start_and_ring(JOBS["pipeline"]).run
     JobRun.objects.update(rung_at=timezone.now() + A_DAY, created_at=timezone.now() + A_DAY)
 
-    assert [found.pk for found in healing.waiting_unheard()] == [started.pk]
+    assert [found.pk for found in stalled.waiting_unheard()] == [started.pk]
 
 
 def test_v5_a_channel_whose_next_try_is_tomorrow_is_visited(houston):
@@ -144,13 +144,13 @@ def test_v5_a_channel_whose_next_try_is_tomorrow_is_visited(houston):
 
 
 def test_v5_a_lease_until_tomorrow_is_no_longer_than_any_other(houston, settings):
-    started = jobs.start_and_ring(JOBS["pipeline"]).run
+    started = start_and_ring(JOBS["pipeline"]).run
     tomorrow = timezone.now() + A_DAY
     JobRun.objects.update(status="running", lease_until=tomorrow)
     with Locks() as locks:
         # Alive by its lock: a frozen process that nobody but its lease gives away.
         assert locks.acquire(f"run:{started.pk}")
-        healing.heal()
+        stalled.heal()
 
     left = JobRun.objects.get(pk=started.pk).lease_until - timezone.now()
     assert left <= timedelta(seconds=settings.RUN_LEASE_S)
@@ -183,6 +183,6 @@ def test_v5_a_run_of_tomorrow_does_not_hide_how_the_last_one_ended(at_work, read
 
 def test_v5_every_database_is_planned_for(houston):
     ChannelDatabase.objects.update(next_try_at=timezone.now() + A_DAY)
-    started = jobs.start_and_ring(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+    started = start_and_ring(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
 
     assert [found.pk for found in databases_of(started)] == [houston.pk]

@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
+from stores.jobs.silence import silences
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.rules import STAGED
-from stores.silence import silences
 
 
 class Command(SynclineCommand):

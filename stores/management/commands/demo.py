@@ -100,7 +100,7 @@ class Command(SynclineCommand):
 
     def once(self, customers: int, *, as_json: bool) -> None:
         """Load, run the pipeline here and show what it did."""
-        from stores.jobs import run_here
+        from stores.jobs.inline import run_here
 
         with servers.in_use(settings.EMBEDDED, say):
             loaded = prepare(customers)

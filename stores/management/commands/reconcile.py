@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from stores import jobs
+from stores.jobs.inline import run_here
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
@@ -27,7 +27,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS["repair" if options["fix"] else "reconcile"]
-        run = jobs.run_here(job, channels=chosen_channels(options["channel"]))
+        run = run_here(job, channels=chosen_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         found = {
             "ok": run["outcome"] in CLEAN,

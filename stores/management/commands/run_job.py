@@ -4,7 +4,9 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores import jobs
+from stores.jobs.inline import run_here
+from stores.jobs.outcome import busy_document, document
+from stores.jobs.start import start_and_ring
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels, chosen_companies, chosen_order, typed_date
 from stores.management.output import print_json
@@ -66,7 +68,7 @@ class Command(SynclineCommand):
         if options["queue"]:
             found = queued(job, scope)
         else:
-            found = jobs.run_here(job, dry_run=options["dry_run"], **scope)
+            found = run_here(job, dry_run=options["dry_run"], **scope)
         if options["json"]:
             print_json(self, found)
         else:
@@ -88,7 +90,7 @@ class Command(SynclineCommand):
 
 def queued(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     """Leave the run to a worker; the document says queued, or busy if one is live already."""
-    started = jobs.start_and_ring(job, **scope)
+    started = start_and_ring(job, **scope)
     if not started.is_new:
-        return jobs.busy_document(started.run)
-    return jobs.document(started.run) | {"message": "The run waits for a worker."}
+        return busy_document(started.run)
+    return document(started.run) | {"message": "The run waits for a worker."}

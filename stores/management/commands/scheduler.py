@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from stores import doorbell, schedule
+from stores.jobs import scheduler, worker
 from stores.management.base import SynclineCommand
 
 
@@ -13,6 +13,6 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            schedule.keep(say=self.stdout.write)
-        except doorbell.EvictingQueue as error:
+            scheduler.keep(say=self.stdout.write)
+        except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None

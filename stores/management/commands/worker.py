@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores import doorbell, jobs
+from stores.jobs import worker
+from stores.jobs.stalled import is_hung, look_after
 from stores.management.base import SynclineCommand
 
 
@@ -16,6 +17,6 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            doorbell.work(burst=options["burst"], look_after=jobs.look_after, is_hung=jobs.is_hung)
-        except doorbell.EvictingQueue as error:
+            worker.work(burst=options["burst"], look_after=look_after, is_hung=is_hung)
+        except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None

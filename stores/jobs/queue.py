@@ -1,12 +1,7 @@
 """The queue: it carries the id of a run that waits in PostgreSQL, and nothing else."""
 
-import ctypes
 import hashlib
 import logging
-import signal
-import sys
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -15,10 +10,8 @@ import django_rq
 import redis
 import rq
 from django.conf import settings
-from django.db import OperationalError, connection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from rq.serializers import JSONSerializer
 
 from stores.failpoints import crash_here
 from stores.models import Incident, JobRun
@@ -28,19 +21,11 @@ from stores.models.run import ClockTime
 logger = logging.getLogger(__name__)
 
 QUEUE = "default"
-ENTRY = "stores.jobs.execute"
-PR_SET_PDEATHSIG = 1
+ENTRY = "stores.jobs.run.execute"
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
 FAILURES_KEPT_S = 24 * 60 * 60
 # Nobody waits longer for a queue that does not answer: the run is saved anyway.
 CONNECT_S, ANSWER_S = 1, 2
-
-
-class EvictingQueue(Exception):
-    """Redis may drop messages when it is full: set its maxmemory-policy to noeviction."""
-
-
-# ------------------------------------------------------------------ ringing
 
 
 def queue() -> rq.Queue:
@@ -95,9 +80,6 @@ def count_workers() -> int | None:
         return None
 
 
-# ------------------------------------------------------------------ listening
-
-
 class OnlyRuns(rq.job.Job):
     """A message may ask for one thing: to execute a run. All else is refused before any import."""
 
@@ -142,98 +124,4 @@ class OnlyRuns(rq.job.Job):
             "Find out who else can write to Redis.",
             subject=digest[:32],
             detail={"sha256": digest},
-        )
-
-
-class Worker(rq.Worker):
-    """Executes runs one at a time, each in a process of its own that dies with this one.
-
-    Every few seconds, also while one is executed, it looks after all runs.
-    """
-
-    max_connection_wait_time = 5
-    look_after: Callable[[], object]
-    is_hung: Callable[[str, int], bool]
-
-    def setup_work_horse_signals(self) -> None:
-        super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
-    def run_maintenance_tasks(self) -> None:
-        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        self.tend()
-
-    def maintain_heartbeats(self, job: rq.job.Job, execution: Any) -> None:
-        with suppress(redis.RedisError):
-            super().maintain_heartbeats(job, execution)
-        if self.tend(job.args[0] if job.args else ""):
-            # An alarm inside it would not end a statement that hangs.
-            self.kill_horse()
-
-    def tend(self, run_id: str = "") -> bool:
-        """Look after all runs; says whether the horse, at work on this run, hangs."""
-        try:
-            hangs = bool(run_id) and self.is_hung(run_id, self.horse_pid)
-            self.look_after()
-            return hangs
-        except OperationalError:
-            logger.warning("HQ's database does not answer; trying again")
-            return False
-        finally:
-            # Each run's process opens its own: in an inherited one a killed run's transaction
-            # lives on.
-            connection.close()
-
-
-def work(
-    *, burst: bool, look_after: Callable[[], object], is_hung: Callable[[str, int], bool]
-) -> None:
-    """Execute runs as they are rung for; with `burst` only those that wait already.
-
-    Survives a queue that goes away. Errors: EvictingQueue in production.
-    """
-    while True:
-        wait_for_servers()
-        connection.close()
-        bell = queue()
-        worker = Worker(
-            [bell],
-            connection=bell.connection,
-            serializer=JSONSerializer,
-            job_class=OnlyRuns,
-            worker_ttl=settings.DISPATCH_S + 15,
-            maintenance_interval=settings.DISPATCH_S,
-            job_monitoring_interval=settings.DISPATCH_S,
-        )
-        worker.look_after, worker.is_hung = look_after, is_hung
-        with suppress(redis.RedisError):
-            worker.work(burst=burst, logging_level="WARNING")
-        if burst or worker._shutdown_requested_date:
-            return
-        logger.warning("the queue went away; the worker begins anew")
-
-
-def wait_for_servers() -> None:
-    """Return once PostgreSQL and the queue answer. Errors: EvictingQueue in production."""
-    while True:
-        try:
-            connection.ensure_connection()
-            require_noeviction()
-        except (OperationalError, redis.RedisError):
-            time.sleep(1)
-        else:
-            return
-
-
-def require_noeviction() -> None:
-    """In production a queue that may forget messages is refused.
-
-    Errors: EvictingQueue, redis.RedisError.
-    """
-    policy = queue().connection.info("memory").get("maxmemory_policy", "noeviction")
-    if settings.PRODUCTION and policy != "noeviction":
-        raise EvictingQueue(
-            f"Redis may drop messages (maxmemory-policy is {policy}): "
-            "set maxmemory-policy to noeviction."
         )

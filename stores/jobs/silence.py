@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from stores import doorbell
 from stores.hqdb.locks import holders
+from stores.jobs import queue
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS
@@ -52,7 +52,7 @@ def no_scheduler() -> Iterator[Silence]:
 
 def no_worker() -> Iterator[Silence]:
     """Nobody listens to the queue, or it does not answer."""
-    workers = doorbell.count_workers()
+    workers = queue.count_workers()
     if workers is None:
         yield Silence(
             "queue_away",

@@ -13,8 +13,10 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from stores import doorbell, jobs
 from stores.hqdb.locks import Locks
+from stores.jobs import worker
+from stores.jobs.stalled import look_after
+from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.run import LIVE, ClockTime, RunStatus, StartedBy, counted
@@ -37,7 +39,7 @@ def keep(*, say: Callable[[str], object]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    doorbell.wait_for_servers()
+    worker.wait_for_servers()
     while not stop.is_set():
         try:
             with Locks() as locks:
@@ -74,13 +76,13 @@ def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], ob
 
 
 def heal() -> list[str]:
-    return jobs.look_after()
+    return look_after()
 
 
 def start_pipeline() -> None:
     """Start the pipeline a few seconds after the last one ended."""
     if not lately(JobRun.objects.filter(job="pipeline", scope="*")):
-        jobs.start_and_ring(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
+        start_and_ring(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
 
 
 def start_for_slow_channels() -> None:
@@ -91,7 +93,7 @@ def start_for_slow_channels() -> None:
     if codes and not lately(mine):
         latest = mine.newest_first().first()
         turn = "1010" if latest and latest.job == "P-0001" else "P-0001"
-        jobs.start_and_ring(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
+        start_and_ring(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
 
 
 def start_scheduled() -> list[str]:
@@ -112,7 +114,7 @@ def start_in_turn(schedule: Schedule, now: datetime) -> str:
         codes = schedule.codes
         if codes == []:
             return f"{schedule.job}: no channel of its schedule is switched on."
-        started = jobs.start_and_ring(
+        started = start_and_ring(
             JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE
         )
         Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
@@ -143,7 +145,7 @@ def compare_after_incidents() -> list[str]:
     live = JobRun.objects.live().filter(job="reconcile", started_by=StartedBy.SCHEDULE)
     if not codes or live.exists():
         return []
-    jobs.start_and_ring(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
+    start_and_ring(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
     return [f"reconcile: started after an incident, for {counted(codes)}."]
 
 

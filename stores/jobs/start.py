@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 
 from stores.failpoints import crash_here
 from stores.hqdb.locks import is_alive
-from stores.jobs.healing import bury
-from stores.jobs.planning import ring_on_commit
+from stores.jobs.plan import ring_on_commit
+from stores.jobs.stalled import bury
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline import Job

@@ -6,7 +6,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from stores import doorbell
+from stores.jobs import queue
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
 from stores.pipeline import JOBS
 
@@ -60,7 +60,7 @@ def is_for_slow_channels(run: JobRun) -> bool:
 def ring_on_commit(run: JobRun) -> None:
     """Call as many workers as the run has work for, once its row is committed."""
     hands = hands_for(run)
-    transaction.on_commit(lambda: doorbell.ring(run.pk, hands=hands), robust=True)
+    transaction.on_commit(lambda: queue.ring(run.pk, hands=hands), robust=True)
 
 
 def hands_for(run: JobRun) -> int:

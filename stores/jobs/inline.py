@@ -6,9 +6,9 @@ from typing import Any
 from django.db import transaction
 
 from stores.hqdb.locks import Locks
-from stores.jobs.executing import begin, execute, take_part
-from stores.jobs.recording import busy_document, document, recorded
-from stores.jobs.starting import start
+from stores.jobs.outcome import busy_document, document, recorded
+from stores.jobs.run import begin, execute, take_part
+from stores.jobs.start import start
 from stores.models import JobRun
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, Job

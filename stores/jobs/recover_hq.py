@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from stores import jobs
 from stores.channeldb.errors import ChannelError
 from stores.hqdb.locks import Locks
+from stores.jobs.inline import run_here
 from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import JOBS, journal
@@ -44,7 +44,7 @@ def recover(
             reopen(found)
         except ChannelError as error:
             return document(found, "failed", f"{error} Run recover_hq again.")
-    pulled = jobs.run_here(JOBS["P-0001"])
+    pulled = run_here(JOBS["P-0001"])
     if pulled["outcome"] not in DONE:
         return document(found, "failed", f"{pulled['message']} Run recover_hq again.")
     if still_unknown := journal.keep():

@@ -15,7 +15,8 @@ from stores.failpoints import crash_here
 from stores.hqdb.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
 from stores.hqdb.retry import patiently
 from stores.hqdb.threads import SIGNALS
-from stores.jobs.claiming import (
+from stores.jobs.channel_health import note_visits
+from stores.jobs.claim import (
     OCCUPIED,
     Left,
     claim,
@@ -26,9 +27,7 @@ from stores.jobs.claiming import (
     take_back,
     what_is_left,
 )
-from stores.jobs.hands import SIDE_BY_SIDE, Hands
-from stores.jobs.planning import plan
-from stores.jobs.recording import (
+from stores.jobs.outcome import (
     STOPPED,
     end,
     finish,
@@ -37,7 +36,8 @@ from stores.jobs.recording import (
     technical_detail,
     unwrapped,
 )
-from stores.jobs.visiting import note_visits
+from stores.jobs.plan import plan
+from stores.jobs.pool import SIDE_BY_SIDE, Hands
 from stores.models import JobRun, RunStep
 from stores.models.run import RunCancelled, RunLost, RunStatus, StepFailed
 from stores.models.step import StepGivenBack

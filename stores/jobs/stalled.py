@@ -9,12 +9,12 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import connection, transaction
 
-from stores import doorbell
 from stores.failpoints import crash_here
 from stores.hqdb.locks import Locks, crew_size, cut_off, is_alive
-from stores.jobs.planning import hands_for, ring_on_commit
-from stores.jobs.recording import close_what_is_open, finish
-from stores.jobs.visiting import note_failure
+from stores.jobs import queue
+from stores.jobs.channel_health import note_failure
+from stores.jobs.outcome import close_what_is_open, finish
+from stores.jobs.plan import hands_for, ring_on_commit
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime, RunStatus
@@ -43,7 +43,7 @@ def heal() -> list[str]:
         if (run.pk in silent or not is_alive(run.pk)) and (successor := succeed(run)):
             told.append(f"{run} was lost; {successor} follows it.")
     for run in waiting_unheard():
-        if doorbell.ring_again(run.pk):
+        if queue.ring_again(run.pk):
             told.append(f"Rang again for {run}.")
     return told
 
@@ -133,7 +133,7 @@ def waiting_unheard() -> list[JobRun]:
 
 def could_use_help(run: JobRun) -> bool:
     """Whether there is a worker who does not take part, and a place for it."""
-    return crew_size(run.pk) < min(hands_for(run), doorbell.count_workers() or 0)
+    return crew_size(run.pk) < min(hands_for(run), queue.count_workers() or 0)
 
 
 def is_hung(run_id: str, pid: int) -> bool:

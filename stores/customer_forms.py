@@ -8,7 +8,7 @@ from django import forms
 
 from stores.forms import as_typed, blame, field_for
 from stores.models import Customer
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.staging import Operation
 from stores.pipeline.desk import Edit, EditsRefused, state_of
 from stores.pipeline.kinds import ADDRESS, AFFILIATION, ATTRIBUTE, CONTACT, CUSTOMER, Kind

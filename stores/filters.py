@@ -33,14 +33,14 @@ from stores.models import (
     UploadSession,
 )
 from stores.models.characters import tidy_key
-from stores.models.column import label
 from stores.models.customer import GuidOrigin
-from stores.models.exchange import DownloadStatus, UploadStatus
 from stores.models.incident import IncidentKind
+from stores.models.labels import label
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus, StartedBy
 from stores.models.search import is_called, is_reached_at, key_of
+from stores.models.session import DownloadStatus, UploadStatus
 from stores.models.staging import OPEN, Operation, StagingStatus
 from stores.pipeline import JOBS
 from stores.pipeline.kinds import KINDS

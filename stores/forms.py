@@ -8,8 +8,8 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 
 from stores.models import Channel, RetailTransaction
-from stores.models.column import label
 from stores.models.conflict import Choice
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.staging import Operation
 from stores.pipeline import DATED, JOBS

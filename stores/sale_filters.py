@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from stores.filters import ListFilter, as_guid, channels, choice, day, in_short, reasons, text
 from stores.models import RetailTransaction, SalesOrder, Statement
 from stores.models.characters import tidy_key
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.order import SalesOrderState
 from stores.models.reason import explain
 from stores.models.statement import StatementQuerySet, StatementState

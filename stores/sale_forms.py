@@ -25,8 +25,8 @@ from stores.mending import (
     model_of,
 )
 from stores.models import Channel, RetailTransaction
-from stores.models.column import label
-from stores.models.failed import SaleCause
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.transaction import TransactionType
 from stores.pipeline.document_parts import HEADER, KEY, LINE, PAYMENT, Part, rows_in

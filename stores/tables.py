@@ -22,7 +22,7 @@ from stores.models import (
     Quarantine,
     UploadSession,
 )
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.reason import REASONS, explain
 
 NOTHING = "\u2013"

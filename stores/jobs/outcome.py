@@ -12,10 +12,10 @@ from django.db import connection, transaction
 from stores.failpoints import crash_here
 from stores.hqdb.threads import SIGNALS
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
-from stores.models.column import label
-from stores.models.exchange import DownloadStatus, UploadStatus
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.run import ClockTime, RunCancelled, RunLost, RunStatus
+from stores.models.session import DownloadStatus, UploadStatus
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from stores.hqdb.sql import fetch, run_sql
-from stores.models.failed import SaleCause
+from stores.models.failed_sale import SaleCause
 from stores.pipeline.buyers import find_missing, write_buyers
 from stores.pipeline.validate import check_sales, find_errors
 

@@ -32,7 +32,7 @@ from stores.models import (
     RetailTransactionPayment,
     TransactionChange,
 )
-from stores.models.failed import FailedSaleQuerySet, SaleCause
+from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
 from stores.pipeline.buyers import claim_sales
 from stores.pipeline.kinds import ADDRESS

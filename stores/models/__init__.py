@@ -16,17 +16,17 @@ from stores.models.customer import (
 )
 from stores.models.delivery import Delivery
 from stores.models.difference import Difference
-from stores.models.exchange import DownloadSession, UploadSession
-from stores.models.excluded import ExcludedSale
-from stores.models.failed import FailedSale
+from stores.models.excluded_sale import ExcludedSale
+from stores.models.failed_sale import FailedSale
 from stores.models.field_to_correct import FieldToCorrect
 from stores.models.incident import Incident
-from stores.models.journal import Headquarters, NumberJournal
+from stores.models.number_journal import Headquarters, NumberJournal
 from stores.models.order import OrderSequence, PostedPayment, SalesOrder
 from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
 from stores.models.run import JobRun
 from stores.models.schedule import Schedule
+from stores.models.session import DownloadSession, UploadSession
 from stores.models.staging import (
     AsyncAddress,
     AsyncAffiliation,

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from stores.models.column import label
+from stores.models.labels import label
 
 
 class Choice(models.TextChoices):

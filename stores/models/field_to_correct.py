@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.reason import explain
 
 

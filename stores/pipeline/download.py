@@ -25,8 +25,8 @@ from stores.hqdb.retry import by_halves, committed
 from stores.hqdb.sql import batched, fetch, fetch_one, run_sql
 from stores.hqdb.threads import Helper, see_off
 from stores.models import DownloadSession, RunStep
-from stores.models.exchange import DownloadStatus
 from stores.models.run import RunCancelled, RunStatus
+from stores.models.session import DownloadStatus
 from stores.models.step import StepGivenBack
 from stores.pipeline.fence import Entered, enter
 from stores.pipeline.outgoing import Part, read_parts

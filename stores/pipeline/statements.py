@@ -22,7 +22,7 @@ from stores.failpoints import crash_here
 from stores.hqdb.retry import by_halves, code_of, diagnosis, is_about_data
 from stores.hqdb.sql import by_hash, fetch, fetch_one, run_sql, take_numbers
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.run import StepFailed
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState

@@ -18,9 +18,9 @@ from stores.failpoints import crash_here
 from stores.hqdb.retry import by_halves, committed
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
-from stores.models.exchange import UploadStatus
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
+from stores.models.session import UploadStatus
 from stores.models.step import StepGivenBack
 from stores.pipeline import document_parts, documents
 from stores.pipeline.chunk_sizes import EVENTS

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from stores.filters import MOST_COUNTED, Length
 from stores.models import DayBalance
 from stores.models.cards import mask_cards
-from stores.models.column import label
+from stores.models.labels import label
 from stores.models.reason import REASONS, explain
 from stores.models.run import COLOURS, Outcome
 from stores.pipeline import JOBS, Job

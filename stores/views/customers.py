@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from stores.customer_forms import CustomerForms
 from stores.filters import CustomerFilter, owed_by
 from stores.models import ChannelDatabase, Customer, Delivery
-from stores.models.column import label
 from stores.models.customer import AccountState
+from stores.models.labels import label
 from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, save_edits
 from stores.tables import CustomerTable
 from stores.views import Request

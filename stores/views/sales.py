@@ -20,8 +20,8 @@ from stores.models import (
     Statement,
     TransactionChange,
 )
-from stores.models.column import label
-from stores.models.failed import SaleCause
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.statement import AggregateState
 from stores.models.transaction import EntryStatus, TransactionType

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from stores.filters import FIELDS
 from stores.models import AsyncCustomer, Customer, EditConflict
-from stores.models.column import label
+from stores.models.labels import label
 from stores.tables import ConflictTable
 from tests.make import make_customer, make_event, query, run
 from tests.views.conftest import rows_of

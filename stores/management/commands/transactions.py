@@ -21,8 +21,8 @@ from stores.management.typed import (
     refuse_flaws,
 )
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
-from stores.models.column import label
-from stores.models.failed import SaleCause
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import label
 from stores.models.reason import explain
 from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 

@@ -160,6 +160,23 @@ def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, sea
     assert not EditConflict.objects.open().exists()
 
 
+def test_p19_who_had_seen_the_removal_answers_for_those_who_had_not(store, seattle, ann):
+    in_all(store, ann, "deactivate", 30)
+    convert()
+    # Written last and fetched first; what the store wrote before it comes later.
+    in_all(seattle, ann, "update", 10)
+    run("P-0001", channels=[seattle.channel.code])
+    run("sync-customers")
+    assert open_conflicts()
+    in_all(store, ann, "update", 20)
+    convert()
+
+    assert held() == THERE
+    assert not open_conflicts()
+    assert set(EditConflict.objects.of_removals().values_list("choice", flat=True)) == {"back"}
+    assert [check.id for check in verify() if not check.ok] == []
+
+
 def test_p19_a_person_at_headquarters_counts_as_well(store, seattle, ann, desk):
     # Removed at headquarters, and a till edits before it is told.
     values = {"operation": "deactivate", "account_number": "005001"}

@@ -2307,6 +2307,7 @@ class Migration(migrations.Migration):
                             ("rule", "The later edit stays"),
                             ("keep", "The kept value confirmed"),
                             ("take", "The other value taken"),
+                            ("back", "Brought back by an edit that had seen the removal"),
                         ],
                         max_length=4,
                     ),
@@ -2328,7 +2329,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(("choice", ""), ("closed_at__isnull", True)),
-                            models.Q(("choice__in", ["rule", "keep", "take"]), ("closed_at__isnull", False)),
+                            models.Q(("choice__in", ["rule", "keep", "take", "back"]), ("closed_at__isnull", False)),
                             _connector="OR",
                         ),
                         name="conflict_is_closed_by_a_choice",

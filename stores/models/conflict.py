@@ -18,6 +18,7 @@ class Choice(models.TextChoices):
     RULE = "rule", "The later edit stays"
     KEEP = "keep", "The kept value confirmed"
     TAKE = "take", "The other value taken"
+    BACK = "back", "Brought back by an edit that had seen the removal"
 
 
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
@@ -143,6 +144,11 @@ class EditConflict(models.Model):
         return self.field == "is_active" and self.lost_value == "true"
 
     @property
+    def is_left_to_people(self) -> bool:
+        """Whether a person may still decide; the rule's own decision is not the last word."""
+        return self.choice in ("", Choice.RULE)
+
+    @property
     def state(self) -> str:
         return "open" if self.closed_at is None else "closed"
 
@@ -155,7 +161,7 @@ class EditConflict(models.Model):
 
         One decision is enough for all who edited unseen what had been removed.
         """
-        unsettled = EditConflict.objects.filter(pk=self.pk, choice__in=["", Choice.RULE])
+        unsettled = EditConflict.objects.filter(pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK])
         closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
         is_mine = bool(unsettled.update(closed_at=Now(), **closed))
         if is_mine and self.is_of_removal:

@@ -173,8 +173,8 @@ def row_of(conflict: EditConflict) -> tuple[Kind, Any]:
 
 
 def can_be_closed(conflict: EditConflict) -> bool:
-    """Whether a person may still decide; the rule's own decision is not the last word."""
-    return not conflict.is_settled_by_person and conflict.customer.state == AccountState.ACTIVE
+    """Whether a person may still decide about a customer whom HQ has."""
+    return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
 
 
 def close(conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any) -> bool:

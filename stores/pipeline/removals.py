@@ -2,7 +2,7 @@
 
 What such an edit says is applied, and the customer, address, contact, affiliation or attribute
 stays removed until a person has decided: each such edit is an open conflict. Who had seen it
-brings the entity back, as before.
+brings the entity back, as before, and so answers the conflicts that are open.
 
 Seen is what the same database had removed itself, and what was delivered to it before the till
 wrote; a person at headquarters (HQ) has seen what HQ had applied. That is judged once, when the
@@ -105,6 +105,12 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
             key=each(kind, ", {0}"),
         )
     )
+    names = {
+        "name": sql.Literal(kind.event),
+        "key": sql.SQL("l.{}::text").format(sql.Identifier(kind.key[0]))
+        if kind.key
+        else sql.SQL("''"),
+    }
     undone = sql.SQL(UNDONE).format(columns=sql.SQL("customer_id") + each(kind, ", {0}"))
     version = "" if kind is CUSTOMER else ", hq_version = k.hq_version"
     kept = run_sql(
@@ -133,14 +139,20 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
                      FROM later l JOIN {undone} u USING (customer_id {columns})
                        ON CONFLICT DO NOTHING"""
             ).format(
-                name=sql.Literal(kind.event),
-                key=sql.SQL("l.{}::text").format(sql.Identifier(kind.key[0]))
-                if kind.key
-                else sql.SQL("''"),
+                **names,
                 undone=undone,
                 columns=each(kind, ", {0}"),
             )
         )
+    run_sql(
+        sql.SQL(
+            """UPDATE edit_conflict c SET closed_at = now(), choice = 'back'
+                 FROM later l
+                WHERE l.has_seen AND c.customer_id = l.customer_id AND c."table" = {name}
+                  AND c.key = {key} AND c.field = 'is_active' AND c.lost_value = 'true'
+                  AND c.closed_at IS NULL"""
+        ).format(**names)
+    )
     run_sql("DROP TABLE later")
     return kept
 

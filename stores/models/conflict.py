@@ -161,7 +161,9 @@ class EditConflict(models.Model):
 
         One decision is enough for all who edited unseen what had been removed.
         """
-        unsettled = EditConflict.objects.filter(pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK])
+        unsettled = EditConflict.objects.filter(
+            pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK]
+        )
         closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
         is_mine = bool(unsettled.update(closed_at=Now(), **closed))
         if is_mine and self.is_of_removal:

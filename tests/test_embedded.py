@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import psycopg2
@@ -122,9 +122,7 @@ def test_committed_data_survives_kill_9_of_both_servers(paths: Paths) -> None:
         ask(paths, "CREATE TABLE kept AS SELECT 7 AS number")
         queue.config_set("appendfsync", "always")
         queue.set("kept", "7")
-        for pid in (postgres.running_pid(paths), valkey.running_pid(paths)):
-            os.kill(pid or 0, signal.SIGKILL)
-        processes.wait_until(lambda: not postgres.running_pid(paths), 5)
+        kill_servers(paths)
 
     with use(paths), redis.from_url(paths.redis_url) as queue:
         assert ask(paths, "SELECT number FROM kept") == [(7,)]
@@ -292,6 +290,150 @@ def paths_made(paths: Paths) -> Paths:
     return paths
 
 
+# ----------------------------------------------------------------- watchdog
+
+# A command as `manage.py` runs it, which soon loses its patience.
+IMPATIENT = """
+import sys
+import manage
+from portal.embedded import watchdog
+watchdog.PATIENCE_S = 2
+sys.argv = ["manage.py", *sys.argv[1:]]
+manage.main()
+"""
+
+
+def running(paths: Paths) -> list[int]:
+    return [pid for pid in (postgres.running_pid(paths), valkey.running_pid(paths)) if pid]
+
+
+def kill_servers(paths: Paths) -> list[int]:
+    # Not while a command is still starting them.
+    with servers.deciding(paths):
+        killed = running(paths)
+        assert len(killed) == 2
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+        assert processes.wait_until(lambda: set(killed).isdisjoint(running(paths)), 10)
+    return killed
+
+
+def are_ready(paths: Paths) -> bool:
+    return postgres.is_ready(paths) and valkey.is_ready(paths)
+
+
+def test_v16_killed_servers_are_started_again_while_commands_use_them(paths: Paths) -> None:
+    heard: list[str] = []
+
+    with use(paths, heard=heard), use(paths, heard=heard):
+        ask(paths, "CREATE TABLE kept AS SELECT 7 AS number")
+        killed = kill_servers(paths)
+        assert processes.wait_until(lambda: are_ready(paths), 30)
+
+        assert ask(paths, "SELECT number FROM kept") == [(7,)]
+        assert set(killed).isdisjoint(running(paths))
+
+    assert heard == [
+        f"Starting the embedded servers in {paths.data_dir}",
+        f"A server has ended; starting again the embedded servers in {paths.data_dir}",
+    ]
+    assert living(paths) == []
+
+
+def test_v16_a_command_beside_a_demo_goes_on_when_the_demo_ends(paths: Paths) -> None:
+    lock = servers.claim(paths)
+    assert lock is not None
+    with ExitStack() as command:
+        with servers.running(paths):
+            command.enter_context(use(paths))
+        assert not postgres.is_ready(paths)
+        os.close(lock)
+
+        assert processes.wait_until(lambda: are_ready(paths), 30)
+
+    assert living(paths) == []
+
+
+@pytest.mark.parametrize("name", ["scheduler", "worker"])
+def test_v16_a_command_whose_servers_cannot_be_started_ends_with_one_sentence(
+    paths: Paths, name: str
+) -> None:
+    words = [sys.executable, "-c", IMPATIENT, name]
+    environ = environment(paths.data_dir) | {"PYTHONPATH": str(ROOT)}
+    command = subprocess.Popen(words, cwd=ROOT, env=environ, text=True, stderr=subprocess.PIPE)
+    with command:
+        assert processes.wait_until(lambda: are_ready(paths), 60)
+        (paths.pgdata / "PG_VERSION").write_text("15\n")
+        kill_servers(paths)
+        _, said = command.communicate(timeout=60)
+
+    assert command.returncode == 1
+    assert "was written by PostgreSQL 15" in said.splitlines()[-1]
+    assert "Traceback" not in said
+    assert living(paths) == []
+
+
+def started(paths: Paths, *words: str) -> "subprocess.Popen[str]":
+    """A command of manage.py that goes on by itself."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "manage.py"), *words],
+        env=environment(paths.data_dir),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hear_signals,
+    )
+
+
+def is_so(paths: Paths, question: str) -> bool:
+    """The answer to a yes-or-no question; no while nobody answers."""
+    try:
+        return ask(paths, f"SELECT {question}") == [(True,)]
+    except psycopg2.Error:
+        return False
+
+
+AT_WORK = "EXISTS (SELECT FROM run_step WHERE status = 'running' AND step <> 'upload')"
+AT_HOME = """(SELECT count(*) FROM guid_map) = 300
+             AND NOT EXISTS (SELECT FROM delivery WHERE delivered_version < version)"""
+
+
+def test_v16_jobs_go_on_after_the_servers_of_commands_were_killed(paths: Paths) -> None:
+    def call(*words: str) -> str:
+        answer = manage(paths.data_dir, *words)
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout
+
+    call("demo", "--once", "--customers", "0")
+    call("generate_traffic", "houston", "--customers", "300", "--seed", "1")
+    with started(paths, "run_job", "pipeline") as job:
+        assert processes.wait_until(lambda: is_so(paths, AT_WORK), 60)
+        kill_servers(paths)
+        _, said = job.communicate(timeout=60)
+
+    assert job.returncode == 1
+    assert said.splitlines()[-1] == (
+        "The embedded PostgreSQL ended while it was used: start the command again"
+    )
+    assert "Traceback" not in said
+
+    with started(paths, "worker") as worker, started(paths, "scheduler") as scheduler:
+        try:
+            # Not the run of before, which nobody leads any more: the one that follows it.
+            follows = "(SELECT count(*) FROM job_run) > 2"
+            assert processes.wait_until(lambda: is_so(paths, f"{follows} AND {AT_WORK}"), 60)
+            kill_servers(paths)
+            assert processes.wait_until(lambda: is_so(paths, AT_HOME), 120)
+        finally:
+            for one in (worker, scheduler):
+                one.terminate()
+                one.communicate(timeout=60)
+
+    assert (worker.returncode, scheduler.returncode) == (0, 0)
+    assert json.loads(call("verify", "--json"))["ok"]
+    assert living(paths) == []
+
+
 # --------------------------------------------------------------- supervisor
 
 
@@ -359,6 +501,14 @@ def test_a_killed_program_comes_back_and_a_second_demo_does_not_start(
     assert came_back
     assert second == "a demo runs already\n"
     assert supervised.child("worker-1") != supervised.child("worker-2")
+
+
+def test_v16_killed_servers_of_a_demo_come_back(supervised: Supervised) -> None:
+    assert processes.wait_until(lambda: are_ready(supervised.paths), 30)
+    killed = kill_servers(supervised.paths)
+
+    assert processes.wait_until(lambda: are_ready(supervised.paths), 30)
+    assert set(killed).isdisjoint(running(supervised.paths))
 
 
 def test_the_next_demo_ends_what_a_killed_supervisor_left(supervised: Supervised) -> None:

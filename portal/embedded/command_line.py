@@ -21,6 +21,8 @@ NO_SERVERS = {
 NEED_QUEUE = {"run_job", "runserver", "scheduler", "worker"}
 ASKS_FOR_HELP = {"-h", "--help", "--version"}
 UNDEFINED_TABLE, UNDEFINED_COLUMN = "42P01", "42703"
+# What a server says, or nobody, when it ends, ended and starts.
+NOT_THERE = {"57P01", "57P02", "57P03", None}
 
 
 def run(root: Path, argv: Sequence[str]) -> None:
@@ -58,6 +60,7 @@ def from_here(word: str) -> str:
 
 def run_django(name: str, argv: Sequence[str]) -> None:
     """Run a command of Django's or ours, with the servers it needs."""
+    import psycopg2
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
     from django.db import DatabaseError
@@ -71,7 +74,7 @@ def run_django(name: str, argv: Sequence[str]) -> None:
         # Whoever read our output has enough; Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    except DatabaseError as error:
+    except (DatabaseError, psycopg2.Error) as error:
         if "--traceback" in argv or not (sentence := explain(error)):
             raise
         sys.exit(sentence)
@@ -79,12 +82,14 @@ def run_django(name: str, argv: Sequence[str]) -> None:
 
 def explain(error: Exception) -> str:
     """One sentence for trouble with HQ's database that a person can mend; else nothing."""
-    code = getattr(error.__cause__, "pgcode", "")
+    code = getattr(error.__cause__ or error, "pgcode", "")
     if code in {UNDEFINED_TABLE, UNDEFINED_COLUMN}:
         return "The HQ database lacks tables or columns of this version: run manage.py migrate"
-    if code is None:
+    if code not in NOT_THERE:
+        return ""
+    if os.environ.get("DATABASE_URL"):
         return "The HQ database does not answer: check DATABASE_URL and its server"
-    return ""
+    return "The embedded PostgreSQL ended while it was used: start the command again"
 
 
 def servers_for(name: str, argv: Sequence[str]) -> AbstractContextManager[None]:

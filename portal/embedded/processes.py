@@ -114,6 +114,8 @@ def locked(file: Path, *, seconds: float) -> Iterator[None]:
             raise TimeoutError(file)
         yield
     finally:
+        # Not by closing alone: a process forked meanwhile would go on holding it.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

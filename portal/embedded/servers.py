@@ -3,7 +3,9 @@
 Each command that uses the servers holds `servers.lock` shared, and the last one out, which gets
 it alone, stops them. A demo holds it alone for as long as it runs; others then just connect.
 `start.lock` is held only while somebody decides, starts or stops. A killed process frees its
-locks by dying, so the next start finds what it left behind and ends it.
+locks by dying, so the next start finds what it left behind and ends it. A server that ends while it
+is used is started again: by a demo's supervisor, else by a command that uses it, which also takes
+the place of a demo that has ended beside it.
 """
 
 import fcntl
@@ -13,9 +15,11 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 from portal.embedded import Unavailable, postgres, processes, valkey
 from portal.embedded.paths import Paths
+from portal.embedded.watchdog import Watchdog
 
 # Longer than the longest start of a server.
 DECIDE_S = 150
@@ -32,36 +36,47 @@ def in_use(
 ) -> Iterator[None]:
     """Have the servers running inside the block; the last user out stops them.
 
-    Effects: starts what does not run and says so in one line. Errors: Unavailable.
+    Effects: starts what does not run, also what ends meanwhile, and says so in one line; SIGTERM to
+    this process when that cannot be done. Errors: Unavailable.
     """
     paths.make()
     lock = processes.open_lock(paths.use_lock)
     owner = os.getpid()
+    wanted = {"with_postgres": with_postgres, "with_valkey": with_valkey}
     try:
-        shared = join(paths, lock, say, with_postgres=with_postgres, with_valkey=with_valkey)
-        if not shared:
-            wait_for_demo(paths, with_postgres=with_postgres, with_valkey=with_valkey)
-        yield
+        if not join(paths, lock, say, "Starting", **wanted):
+            wait_for_demo(paths, **wanted)
+        again = partial(join, paths, lock, say, "A server has ended; starting again", **wanted)
+        with Watchdog(partial(is_missing, paths, **wanted), again):
+            yield
     finally:
         # A fork of this process shares the lock but is not the user of the servers.
         if os.getpid() == owner:
             leave(paths, lock)
 
 
-def join(paths: Paths, lock: int, say: Say, *, with_postgres: bool, with_valkey: bool) -> bool:
+def is_missing(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> bool:
+    """Whether one of the servers that are wanted does not run."""
+    return (with_postgres and postgres.running_pid(paths) is None) or (
+        with_valkey and valkey.running_pid(paths) is None
+    )
+
+
+def join(
+    paths: Paths, lock: int, say: Say, starting: str, *, with_postgres: bool, with_valkey: bool
+) -> bool:
     """Hold the servers shared and see that they run; False when a demo has them.
 
-    Errors: Unavailable.
+    Shape: starting begins the sentence that is said if something must be started. Errors:
+    Unavailable.
     """
     with deciding(paths):
         if processes.try_lock(lock, fcntl.LOCK_EX):
             end_children(paths)
         if not processes.try_lock(lock, fcntl.LOCK_SH):
             return False
-        missing = with_postgres and postgres.running_pid(paths) is None
-        missing |= with_valkey and valkey.running_pid(paths) is None
-        if missing:
-            say(f"Starting the embedded servers in {paths.data_dir}")
+        if is_missing(paths, with_postgres=with_postgres, with_valkey=with_valkey):
+            say(f"{starting} the embedded servers in {paths.data_dir}")
         if with_postgres:
             postgres.start(paths)
         if with_valkey:

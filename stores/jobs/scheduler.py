@@ -39,7 +39,7 @@ def keep(*, say: Callable[[str], object]) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    worker.wait_for_servers()
+    worker.wait_for_servers(stop.is_set)
     while not stop.is_set():
         try:
             with Locks() as locks:

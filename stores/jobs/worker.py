@@ -5,8 +5,8 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import redis
@@ -87,16 +87,33 @@ def work(
             job_monitoring_interval=settings.DISPATCH_S,
         )
         worker.look_after, worker.is_hung = look_after, is_hung
-        with suppress(redis.RedisError):
+        with signal_handlers_kept(), suppress(redis.RedisError):
             worker.work(burst=burst, logging_level="WARNING")
         if burst or worker._shutdown_requested_date:
             return
         logger.warning("the queue went away; the worker begins anew")
 
 
-def wait_for_servers() -> None:
-    """Return once PostgreSQL and the queue answer. Errors: EvictingQueue in production."""
-    while True:
+@contextmanager
+def signal_handlers_kept() -> Iterator[None]:
+    """Put the signal handlers back that a block replaces.
+
+    A worker's would stop a worker that has ended, while the next one waits for the queue.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def wait_for_servers(is_over: Callable[[], bool] = lambda: False) -> None:
+    """Return once PostgreSQL and the queue answer, or it is over.
+
+    Errors: EvictingQueue in production.
+    """
+    while not is_over():
         try:
             connection.ensure_connection()
             require_noeviction()

@@ -53,7 +53,13 @@ SALES_POINTS = (
     "statements:before_posted",
     "statements:after_commit",
 )
-CRASH_POINTS = (*RING_POINTS, *SALES_POINTS)
+# What posting comes by only where something is refused.
+REFUSAL_POINTS = (
+    "statements:before_taken_out",
+    "statements:after_taken_out",
+    "statements:before_stopped",
+)
+CRASH_POINTS = (*RING_POINTS, *SALES_POINTS, *REFUSAL_POINTS)
 
 armed: dict[str, Callable[[], object]] = {}
 

@@ -215,3 +215,25 @@ def command(capsys) -> Callable[..., str]:
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture
+def plant(hq) -> Iterator[Callable[..., None]]:
+    """Plants triggers that raise on a marked row, and pulls them out again."""
+    made: list[tuple[str, str]] = []
+
+    def planted(table: str, event: str, condition: str, code: str = "P0001") -> None:
+        name = f"planted_{len(made)}"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"""CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
+                    BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '{code}'; END $$;
+                    CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW
+                    WHEN ({condition}) EXECUTE FUNCTION {name}()"""
+            )
+        made.append((table, name))
+
+    yield planted
+    with connection.cursor() as cursor:
+        for table, name in made:
+            cursor.execute(f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}()")

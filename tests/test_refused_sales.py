@@ -5,7 +5,6 @@ from datetime import date, timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
-from django.db import connection
 
 from stores import failpoints, mending
 from stores.models import (
@@ -35,28 +34,6 @@ PLANTED = {
     # A row that can only be read: not even its status can be written.
     "retail_transaction ": ("UPDATE", "NEW.transaction_id = '{bad}'", {}),
 }
-
-
-@pytest.fixture
-def plant(hq):
-    """Plants triggers that raise on a marked row, and pulls them out again."""
-    made = []
-
-    def planted(table, event, condition, code="P0001"):
-        name = f"planted_{len(made)}"
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
-                    BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '{code}'; END $$;
-                    CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW
-                    WHEN ({condition}) EXECUTE FUNCTION {name}()"""
-            )
-        made.append((table, name))
-
-    yield planted
-    with connection.cursor() as cursor:
-        for table, name in made:
-            cursor.execute(f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}()")
 
 
 def sell(channel, number, day, *, currency="USD", tender="cash", payments=None, **columns):

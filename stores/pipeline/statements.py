@@ -188,6 +188,7 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
                 said = f"{sentence} ({diagnosis(error)})"
                 stop(step, statement, state, "statement_refused", said)
                 return statement
+            crash_here("statements:after_taken_out")
             statement = rest
             continue
         crash_here("statements:after_commit")
@@ -223,6 +224,7 @@ def stop(
         if as_read.update(reason=reason, message=message[:500], attempts=F("attempts") + 1):
             note(step, statement, f"{state.label} was not reached: {message}")
             step.add(failed=1)
+            crash_here("statements:before_stopped")
 
 
 class Tried(Exception):
@@ -270,6 +272,7 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         else:
             end_cancelled(going_on)
         going_on.refresh_from_db()
+        crash_here("statements:before_taken_out")
         return going_on
     return None
 

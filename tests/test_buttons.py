@@ -32,6 +32,7 @@ from stores.models import (
 )
 from stores.pipeline import JOBS
 from stores.pipeline import desk as desk_of_hq
+from stores.pipeline.refused_sales import keep_refused, refusals
 from stores.urls import urlpatterns
 from tests.make import make_customer, make_event, make_sale, run
 from tests.processes import hq_url
@@ -183,6 +184,35 @@ def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, des
         {"undone": 2, "left": 0},
     )
     assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
+
+
+def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle, desk, call):
+    for shop, number in ((houston, "T-1"), (houston, "T-2"), (seattle, "T-3"), (seattle, "T-4")):
+        make_sale(shop, transaction_id=number)
+    run("P-0001")
+    run("validate")
+    sales = RetailTransaction.objects.values_list("pk", flat=True)
+    keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
+    cause = "sale_refused:transaction_id:header"
+    assert [one["cause"] for one in call("transactions", "causes")[1]["causes"]] == [cause]
+    words = ("transactions", "correct-alike", cause, "--give-back", "--user", "desk")
+    held = RetailTransaction.objects.get(transaction_id="T-2")
+    mending.lease(held, User.objects.create_user("ann"))
+
+    assert call(*words, "--channel", "houston") == (1, {"given_back": 1, "skipped": 1})
+    assert call("transactions", "let-go", "T-2", "--user", "desk")[0] == 1
+    assert call("transactions", "let-go", "T-3", "--user", "desk")[0] == 0
+    assert call(*words, "--channel", "seattle") == (0, {"given_back": 1, "skipped": 0})
+    run("eod")
+
+    posted = RetailTransaction.objects.filter(statement__state="posted")
+    assert {sale.transaction_id for sale in posted} == {"T-1", "T-3", "T-4"}
+    assert not TransactionChange.objects.exists()
+    wrong = (
+        (*words, "--preview"),
+        ("transactions", "correct-alike", "gross_differs:gross_amount:header", *words[3:]),
+    )
+    assert [call(*one)[0] for one in wrong] == [2, 2]
 
 
 def test_a10_an_order_on_hold_is_released(houston, desk, call):

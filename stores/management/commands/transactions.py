@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores import mending
@@ -24,6 +25,7 @@ from stores.models import Channel, FailedSale, RetailTransaction, TransactionCha
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
+from stores.pipeline.refused_sales import REFUSED
 from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 
 CAUSE_LINE = "{sales:>7}  {cause}  {text}"
@@ -34,7 +36,8 @@ class Command(SynclineCommand):
     help = (
         "Transactions that are not posted: causes counts what failed alike, show lists the fields "
         "of one, correct changes some of them, let-go gives one back to the jobs that is being "
-        "corrected, correct-alike corrects all of a cause, undo takes such a correction back. "
+        "corrected or that the database refused, correct-alike corrects all of a cause or gives "
+        "them back, undo takes such a correction back. "
         "Exit status: 0 done, 1 not possible, or some are left as they are, 2 wrong arguments."
     )
 
@@ -57,6 +60,11 @@ class Command(SynclineCommand):
         )
         parser.add_argument(
             "--preview", action="store_true", help="correct-alike: say what would become of them"
+        )
+        parser.add_argument(
+            "--give-back",
+            action="store_true",
+            help="correct-alike: have what the database refused tried again, unchanged",
         )
         parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
         parser.add_argument(
@@ -132,9 +140,14 @@ class Command(SynclineCommand):
         self.stdout.write(f"{told} {mending.outcome(sale)}")
 
     def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Give it back to the jobs, if it is the user who corrects it."""
+        """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
         user = chosen_user(options["user"])
-        if sale.editing_by_id != user.pk:
+        if sale.errors.filter(rule__in=REFUSED).exists():
+            try:
+                mending.lease(sale, user)
+            except mending.MendingRefused as refused:
+                raise CommandError(str(refused)) from None
+        elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
         mending.let_go(sale, user)
         sale.refresh_from_db()
@@ -144,15 +157,18 @@ class Command(SynclineCommand):
             self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
 
     def correct_alike(self, options: dict[str, Any]) -> None:
-        """Correct all of a cause, or say what would become of them."""
+        """Correct all of a cause, say what would become of them, or give them back."""
         cause = SaleCause.parse(options["what"] or "")
         if cause is None or not is_text(options["what"]):
             raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
         user = chosen_user(options["user"])
-        form = AlikeForm(cause, sent_alike(cause, options))
-        refuse_flaws([form])
         channel = Channel.objects.filter(code=options["channel"]).first()
         scope = mending.Scope(channel, options["date"])
+        if options["give_back"]:
+            self.give_back(cause, scope, user, options)
+            return
+        form = AlikeForm(cause, sent_alike(cause, options))
+        refuse_flaws([form])
         done = mending.mend_alike(
             cause, scope, user, form.reason, form.values, rehearse=options["preview"]
         )
@@ -162,6 +178,32 @@ class Command(SynclineCommand):
         else:
             self.tell(found)
         if done.refused or done.skipped:
+            raise SystemExit(1)
+
+    def give_back(
+        self, cause: SaleCause, scope: mending.Scope, user: User, options: dict[str, Any]
+    ) -> None:
+        """Have all of a cause tried again by the next run, as they are."""
+        if cause.reason not in REFUSED:
+            known = " and ".join(REFUSED)
+            raise CommandError(f"--give-back goes with {known} only.", returncode=2)
+        if options["given"] or options["expected"] or options["preview"]:
+            raise CommandError(
+                "--give-back changes nothing: it goes without --set, --expected and --preview.",
+                returncode=2,
+            )
+        done = mending.try_again(cause, scope, user)
+        found = {"given_back": done.unchanged, "skipped": done.skipped}
+        if options["json"]:
+            print_json(self, found)
+        else:
+            self.stdout.write(
+                f"{done.unchanged} given back, {done.skipped} skipped: somebody is correcting "
+                "them, or a job has them."
+                if done.skipped
+                else f"{done.unchanged} given back. The next run tries again."
+            )
+        if done.skipped:
             raise SystemExit(1)
 
     def tell(self, found: dict[str, Any]) -> None:

@@ -6,11 +6,14 @@ A trigger that nobody of us knows raises on one marked row, at each statement ov
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection, transaction
+from django.test import Client
+from django.utils import timezone
 
 from stores.models import (
     AsyncCustomer,
@@ -23,6 +26,7 @@ from stores.models import (
     Incident,
     Quarantine,
     RetailTransaction,
+    Statement,
 )
 from stores.pipeline.resolve import release
 from tests.make import (
@@ -295,10 +299,7 @@ def test_p7_a_time_zone_that_the_database_does_not_know_stops_nobody(houston, de
         channel.full_clean()
     with pytest.raises(IntegrityError, match="time zone"), transaction.atomic():
         channel.save()
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        cursor.execute("UPDATE channel SET time_zone = 'Nowhere/Land'")
-        cursor.execute("SET session_replication_role = DEFAULT")
+    forget_time_zone()
     good = make_customer(houston, "Good")
     make_sale(houston, business_date=None)
     make_sale(houston)
@@ -310,6 +311,49 @@ def test_p7_a_time_zone_that_the_database_does_not_know_stops_nobody(houston, de
     assert RetailTransaction.objects.count() == 1
     case = Case.objects.unsettled().get()
     assert (case.reason, case.field) == ("time_zone_unknown", "business_date")
+
+
+def forget_time_zone() -> None:
+    """Have houston in a zone that the database does not know, as one that a newer list leaves out.
+
+    The set-up would refuse it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        cursor.execute("UPDATE channel SET time_zone = 'Nowhere/Land' WHERE code = 'houston'")
+        cursor.execute("SET session_replication_role = DEFAULT")
+
+
+def test_p7_a_day_whose_end_nobody_can_tell_says_so_and_stops_no_other(houston, seattle, desk):
+    Channel.objects.update(statement_mode="end_of_day")
+    day = timezone.now().date() - timedelta(days=2)
+    make_sale(houston, business_date=day - timedelta(days=1))
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    for shop in (houston, seattle):
+        make_sale(shop, business_date=day)
+    forget_time_zone()
+
+    found = run("eod")
+
+    assert found["outcome"] == "partly"
+    assert [step["message"] for step in found["steps"] if step["outcome"] == "failed"] == [
+        "houston: headquarters' database does not know its time zone Nowhere/Land, so none of its "
+        "days ends. Choose another time zone in the set-up of the channel."
+    ]
+    posted = Statement.objects.filter(state="posted").values_list("channel__code", "business_date")
+    assert set(posted) == {("houston", day - timedelta(days=1)), ("seattle", day)}
+    client = Client()
+    client.force_login(desk)
+    assert "does not know Nowhere/Land" in client.get("/").content.decode()
+    Channel.objects.update(time_zone="America/Chicago")
+    assert run("eod")["counts"]["posted"] == 1
+    assert "time zone of houston" not in client.get("/").content.decode()
+    # All day long no day needs to end.
+    Channel.objects.update(statement_mode="trickle_feed")
+    forget_time_zone()
+    make_sale(houston, business_date=day)
+    assert run("eod")["counts"]["posted"] == 1
 
 
 def test_v10_a_guid_that_nobody_made_is_set_aside_wherever_it_stands(store):

@@ -22,6 +22,7 @@ from stores.failpoints import crash_here
 from stores.hqdb.retry import by_halves, code_of, diagnosis, is_about_data
 from stores.hqdb.sql import by_hash, fetch, fetch_one, run_sql, take_numbers
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
+from stores.models.channel import StatementMode, database_knows_zone
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.run import StepFailed
@@ -42,6 +43,8 @@ from stores.pipeline.statement_sales import (
     take_in_ready,
 )
 
+DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_ends_at)"
+
 
 class StatementRefused(StepFailed):
     """A state cannot be reached now; the reason says why, and a person or the next run mends it."""
@@ -55,12 +58,13 @@ def calculate_statements(step: RunStep) -> None:
     """Take all sales that are ready into statements of their business dates and add them up.
 
     An open statement of the day takes what has come since; after posting a supplementary one does.
-    Effects: statements as far as calculated, their sales, tenders and totals. Errors:
-    StatementRefused at the end, if one or more could not be calculated.
+    Effects: statements as far as calculated, their sales, tenders and totals. Errors: StepFailed at
+    the end, if one or more could not be calculated, or nobody can tell which days have ended.
     """
     channel = step.its_channel
+    knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
-        refused = open_statements(step, channel)
+        refused = open_statements(step, channel) if knows_days else {}
     crash_here("statements:after_start")
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
@@ -69,6 +73,12 @@ def calculate_statements(step: RunStep) -> None:
     for day, said in refused.items():
         sentence = explain("statement_refused", None)
         raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({said})")
+    if not knows_days:
+        raise StepFailed(
+            f"{channel.code}: headquarters' database does not know its time zone "
+            f"{channel.time_zone}, so none of its days ends. Choose another time zone in the "
+            "set-up of the channel."
+        )
 
 
 def post_statements(step: RunStep) -> None:
@@ -108,6 +118,11 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
         raise StatementRefused(failed[0].reason, f"{failed[0].number}: {failed[0].message}{more}")
 
 
+def takes_all_day(channel: Channel) -> bool:
+    """Whether its sales enter a statement before their business date has ended."""
+    return channel.statement_mode == StatementMode.TRICKLE_FEED
+
+
 def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales; one that is calculated takes them.
 
@@ -115,12 +130,12 @@ def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     statements in state started, again for those that get more sales. Returns the dates whose
     statement the database refuses, with what it said.
     """
+    has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
     found = fetch(
         f"""SELECT DISTINCT t.business_date
               FROM {OPEN} t JOIN channel h ON h.id = t.channel_id
              WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY}
-               AND (h.statement_mode = 'trickle_feed' OR t.business_date
-                    < business_date_of(now(), h.time_zone, h.day_ends_at)) ORDER BY 1""",  # noqa: S608
+               AND {has_ended} ORDER BY 1""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
     days = [day for (day,) in found]

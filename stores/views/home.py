@@ -41,6 +41,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.models.channel import database_knows_zone
 from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
@@ -151,6 +152,7 @@ def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
     yield from silent_channels(databases)
     yield from failed_runs()
     yield from short_sequences()
+    yield from unknown_time_zones(user)
     yield from stuck_sales(user)
     yield from long_waiting_orders(user)
     yield from fields_to_correct(user)
@@ -306,6 +308,26 @@ def short_sequences() -> Iterator[Concern]:
                 "Raise the largest number of its number sequence in the set-up.",
                 reverse("admin:stores_company_change", args=[sequence.company_id]),
             )
+
+
+def unknown_time_zones(user: Reader) -> Iterator[Concern]:
+    """Channels whose clock HQ's database cannot tell any more, as after a change of its server."""
+    channels = Channel.objects.filter(is_enabled=True)
+    for zone in channels.order_by("time_zone").values_list("time_zone", flat=True).distinct():
+        if not database_knows_zone(zone):
+            for channel in channels.filter(time_zone=zone).order_by("code"):
+                yield Concern(
+                    "clock-history",
+                    None,
+                    f"Headquarters' database does not know {zone}, the time zone of {channel}.",
+                    advice(
+                        user,
+                        "change_channel",
+                        "Choose another time zone in its set-up: none of its days ends.",
+                        "None of its days ends. Tell an administrator.",
+                    ),
+                    channel.get_absolute_url(),
+                )
 
 
 def stuck_sales(user: Reader) -> Iterator[Concern]:

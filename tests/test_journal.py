@@ -243,7 +243,7 @@ def no_room():
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_v14_a_full_disk_of_the_journal_is_told_and_what_has_its_number_goes_on(houston, no_room):
+def test_v14a_a_full_disk_of_the_journal_is_told_and_what_has_its_number_goes_on(houston, no_room):
     guid = make_customer(houston, "Ann")
     run("pipeline")
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
@@ -260,7 +260,7 @@ def test_v14_a_full_disk_of_the_journal_is_told_and_what_has_its_number_goes_on(
     assert query(houston, "SELECT account_number, first_name FROM customer") == [("005001", "Eve")]
 
 
-def test_v14_a_journal_goes_on_once_there_is_room_again(houston, no_room):
+def test_v14a_a_journal_goes_on_once_there_is_room_again(houston, no_room):
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")

@@ -275,7 +275,7 @@ def plant(store, table: str, event: str, condition: str | None) -> None:
         )
 
 
-def test_a_failed_upload_is_not_forgiven_by_a_good_download(houston, popup):
+def test_s3_a_failed_upload_is_not_forgiven_by_a_good_download(houston, popup):
     make_customer(popup, "Ann")
     make_customer(houston, "Bo")
 

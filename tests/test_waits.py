@@ -110,7 +110,7 @@ def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(st
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_v6_an_order_that_somebody_left_open_goes_on_when_the_time_is_over(houston):
+def test_a3_v6_an_order_that_somebody_left_open_goes_on_when_the_time_is_over(houston):
     number = make_order(houston, async_account=make_customer(houston))
     run("P-0001")
     clerk = User.objects.create_user("clerk")
@@ -165,7 +165,7 @@ def wait_until(is_so):
         time.sleep(0.02)
 
 
-def test_v14f_a_scheduled_run_that_changes_nothing_draws_no_attempt(houston):
+def test_a16_v14f_a_scheduled_run_that_changes_nothing_draws_no_attempt(houston):
     number = make_order(houston, async_account=make_customer(houston, title="x" * 21))
     run("P-0001")
     run("sync-orders")

@@ -44,6 +44,7 @@ from stores.pipeline.statement_sales import (
 )
 
 DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_ends_at)"
+CUSTOMER_NOT_ACTIVE = "customer_not_active"
 
 
 class StatementRefused(StepFailed):
@@ -237,6 +238,9 @@ def stop(
     with step.chunk():
         as_read = Statement.objects.filter(pk=statement.pk, state=statement.state)
         if as_read.update(reason=reason, message=message[:500], attempts=F("attempts") + 1):
+            if reason == CUSTOMER_NOT_ACTIVE:
+                # What the state wrote is undone; whose orders failed is listed all the same.
+                judge_aggregates(statement)
             note(step, statement, f"{state.label} was not reached: {message}")
             step.add(failed=1)
             crash_here("statements:before_stopped")
@@ -419,27 +423,34 @@ def aggregate(step: RunStep, statement: Statement) -> None:
     crash_here("statements:before_aggregated")
 
 
-def create_orders(step: RunStep, statement: Statement) -> None:
-    """One sales order for each aggregate that has none yet. Errors: StatementRefused."""
-    values = {"statement": statement.pk, "run": str(step.run_id)}
+def judge_aggregates(statement: Statement) -> tuple[int, int]:
+    """Say of each aggregate without order whether it can become one: how many can, how many not."""
+    values = {"statement": statement.pk, "reason": CUSTOMER_NOT_ACTIVE}
     run_sql(
         """UPDATE statement_aggregate a
               SET state = CASE WHEN k.state = 'active' THEN 'waiting' ELSE 'failed' END,
-                  reason = CASE WHEN k.state = 'active' THEN '' ELSE 'customer_not_active' END
+                  reason = CASE WHEN k.state = 'active' THEN '' ELSE %(reason)s END
              FROM customer k
             WHERE a.statement_id = %(statement)s AND a.sales_order_id IS NULL
               AND k.id = a.customer_id""",
         values,
     )
-    (waiting, failed) = fetch_one(
+    waiting, failed = fetch_one(
         """SELECT count(*) FILTER (WHERE state = 'waiting'),
                   count(*) FILTER (WHERE state = 'failed')
              FROM statement_aggregate WHERE statement_id = %(statement)s""",
         values,
     )
+    return int(waiting), int(failed)
+
+
+def create_orders(step: RunStep, statement: Statement) -> None:
+    """One sales order for each aggregate that has none yet. Errors: StatementRefused."""
+    values = {"statement": statement.pk, "run": str(step.run_id)}
+    waiting, failed = judge_aggregates(statement)
     if failed:
         raise StatementRefused(
-            "customer_not_active", f"{failed:,} customers' accounts are not active any more."
+            CUSTOMER_NOT_ACTIVE, f"{failed:,} customers' accounts are not active any more."
         )
     first = take_numbers("order_sequence", "next_order", statement.company_id, waiting)
     with by_hash():

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from stores.models import RetailTransaction, SalesOrder, Statement, TransactionChange
+from stores.models import Customer, RetailTransaction, SalesOrder, Statement, TransactionChange
 from tests.make import make_customer, make_sale, run
 from tests.views.conftest import rows_of
 from tests.views.test_pages import SALES
@@ -65,7 +65,6 @@ def test_a_statement_s_aggregated_orders_can_be_exported(reader, day):
     url = statement.get_absolute_url()
 
     all_of_them = reader.get(url, {"_export": "csv"})
-    failures = reader.get(url, {"_export": "csv", "show": "failures"})
 
     header, row = csv.reader(b"".join(all_of_them.streaming_content).decode().splitlines())
     order = SalesOrder.objects.get(statement=statement)
@@ -80,7 +79,30 @@ def test_a_statement_s_aggregated_orders_can_be_exported(reader, day):
         "Reason": "",
         "Order": order.number,
     }
-    assert len(b"".join(failures.streaming_content).splitlines()) == 1
+
+
+def test_a9_only_the_failed_orders_of_a_statement_can_be_shown_and_exported(reader, houston):
+    for name in ("Ann", "Bo"):
+        make_sale(houston, business_date=DAY, async_account=make_customer(houston, name))
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    bo = Customer.objects.filter(first_name="Bo")
+    bo.update(state="void")
+
+    assert run("post-statements")["outcome"] == "failed"
+
+    statement = Statement.objects.get()
+    url, only = statement.get_absolute_url(), {"show": "failures"}
+    assert (statement.state, statement.reason) == ("aggregated", "customer_not_active")
+    [failed] = reader.get(url, only).context["aggregates"]
+    assert failed.customer == bo.get()
+    sent = reader.get(url, only | {"_export": "csv"}).getvalue().decode()
+    [row] = csv.DictReader(sent.splitlines())
+    assert (row["State"], row["Reason"]) == ("Failed", "customer_not_active")
+    # Once her account is active again, nothing has failed.
+    bo.update(state="active")
+    assert run("post-statements")["counts"] == {"posted": 2}
+    assert list(reader.get(url, only).context["aggregates"]) == []
 
 
 def test_every_column_sorts_both_ways(reader, day):

@@ -9,7 +9,8 @@ from django.db.models import F, Func, JSONField, Q, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Now
 
-from stores.models.search import KEYS, has_key
+from stores.models.characters import tidy_key
+from stores.models.search import KEYS, has_key, sought
 
 
 class QuarantineStatus(models.TextChoices):
@@ -54,8 +55,9 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
             output_field=ArrayField(TextField()),
         )
         rows = self.of_people().annotate(words=words)
-        for word in text.split():
-            rows = rows.filter(words__contains=[word.lower()])
+        for word in filter(None, map(tidy_key, text.split())):
+            wanted = Func(sought(word), template="ARRAY[%(expressions)s]", output_field=KEYS)
+            rows = rows.filter(words__contains=wanted)
         return rows
 
 

@@ -222,6 +222,17 @@ def test_u5_nobody_can_guess_a_name_by_its_letters(reader, cy, q):
     assert rows_of(reader.get("/quarantine/", {"q": q})) == []
 
 
+@pytest.mark.parametrize(
+    "q", ["zoe", "ZO\u00cb", "Zoe\u0308", "o'neil", "Zo\u00eb O\u2019Neil\u200b"]
+)
+def test_p15_a_name_in_quarantine_is_found_however_it_is_spelt(reader, houston, q):
+    guid = make_customer(houston, "Zo\u00eb", last_name="O\u2019Neil", email="nobody")
+    make_customer(houston, "Zo", last_name="Neil", email="nobody")
+    run("P-0001")
+
+    assert [row.async_account for row in rows_of(reader.get("/quarantine/", {"q": q}))] == [guid]
+
+
 def test_u5_a_contact_in_quarantine_is_an_address_too(reader, people):
     guid = uuid4()
     make_event(

@@ -20,7 +20,6 @@ from stores.pipeline.validate import SALE_RULES
 
 # How far back the board tells of posted days and voided sales; the lists have all.
 LATE_DAYS = 31
-MOST_POSTED = 100
 
 
 @dataclass
@@ -150,7 +149,7 @@ def readiness() -> list[Readiness]:
 def open_statements() -> QuerySet[Statement]:
     """The statements that are not posted, oldest first: their sales are in no row of the board."""
     found = Statement.objects.open().with_sales().select_related("channel")
-    return found.order_by("business_date", "pk")[:MOST_POSTED]
+    return found.order_by("business_date", "pk")
 
 
 def posted_lately() -> QuerySet[Statement]:
@@ -159,7 +158,7 @@ def posted_lately() -> QuerySet[Statement]:
     There is one for each day, and one more for what came afterwards.
     """
     posted = Statement.objects.posted_since(first_late_day()).newest_first()
-    return posted.with_sales().select_related("channel")[:MOST_POSTED]
+    return posted.with_sales().select_related("channel")
 
 
 def first_late_day() -> date:

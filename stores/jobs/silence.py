@@ -110,6 +110,13 @@ def missed_schedules() -> Iterator[Silence]:
             "It starts as soon as a scheduler runs; or start the job by hand.",
             "schedules",
         )
+    if (more := len(overdue) - MOST_NAMED) > 0:
+        yield Silence(
+            "schedule_missed",
+            f"{more:,} more schedule{'' if more == 1 else 's'} overdue.",
+            "Look at all schedules.",
+            "schedules",
+        )
 
 
 def is_overdue(start: datetime | None, now: datetime) -> bool:

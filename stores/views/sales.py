@@ -30,6 +30,7 @@ from stores.pipeline.refused_sales import REFUSED
 from stores.readiness import (
     LATE_DAYS,
     documents_set_aside,
+    first_late_day,
     open_statements,
     posted_lately,
     readiness,
@@ -46,7 +47,7 @@ NO_MENDING = "Your user may not correct transactions."
 may_mend = needs("stores.mend_transaction", NO_MENDING)
 may_release = needs("stores.release_hold", "Your user may not release orders on hold.")
 may_cancel = needs("stores.cancel_statement", "Your user may not cancel statements.")
-# Causes on the page, and transactions of one cause.
+# Causes on a page; transactions of one cause, and statements on the board.
 MOST_CAUSES, MOST_SHOWN = 50, 100
 
 
@@ -372,12 +373,21 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
 @require_safe
 def end_of_day(request: Request) -> HttpResponse:
     """Whether each store's days can be posted, and what stands in their way."""
+    undone, posted = open_statements(), posted_lately()
     context = {
         "board": readiness(),
-        "open_statements": open_statements(),
+        "open_statements": undone[:MOST_SHOWN],
+        "more_open": beyond(undone),
         "set_aside": documents_set_aside(),
-        "posted": posted_lately(),
+        "posted": posted[:MOST_SHOWN],
+        "more_posted": beyond(posted),
         "voided": voided_lately(),
         "late_days": LATE_DAYS,
+        "first_late_day": first_late_day(),
     }
     return render(request, "statements/end_of_day.html", context)
+
+
+def beyond(statements: QuerySet[Statement]) -> int:
+    """How many statements the board has no room for; their list has all."""
+    return max(0, statements.count() - MOST_SHOWN)

@@ -1,12 +1,16 @@
 """What pages say is so: of empty lists, of what is cut off, of times and of people set aside."""
 
+import re
+from datetime import timedelta
 from itertools import product
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from stores import filters
+from stores.jobs.silence import silences
 from stores.models import (
     AsyncAttribute,
     Case,
@@ -15,9 +19,11 @@ from stores.models import (
     DownloadSession,
     Incident,
     Quarantine,
+    Schedule,
     UploadSession,
 )
 from stores.pipeline import JOBS
+from stores.views import sales
 from tests.make import make_customer, make_event, make_sale, run
 from tests.views.conftest import rows_of
 from tests.views.test_pages import LISTS
@@ -162,6 +168,32 @@ def test_u3_so_are_incidents_on_the_overview(reader, houston):
 
     assert texts.count("A message.") == 10
     assert "2 older incidents open." in texts
+
+
+def test_u3_so_are_statements_on_the_board_of_the_end_of_day(reader, houston, monkeypatch):
+    monkeypatch.setattr(sales, "MOST_SHOWN", 1)
+    today = timezone.now().date()
+    for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):
+        for days in (1, 2, 3):
+            make_sale(houston, business_date=today - timedelta(days=days))
+        for job in jobs:
+            run(job)
+
+    shown = text(reader.get("/end-of-day/"))
+
+    lists = re.findall(r'href="(/statements/[^"]+)">Show 2 more<', shown)
+    assert [len(rows_of(reader.get(path.replace("&amp;", "&")))) for path in lists] == [3, 3]
+
+
+def test_u3_so_are_schedules_that_are_overdue(houston):
+    long_ago = timezone.now() - timedelta(days=1)
+    for minutes in range(1, 14):
+        Schedule.objects.create(job="eod", every_minutes=minutes, started_at=long_ago)
+
+    missed = [one.text for one in silences() if one.code == "schedule_missed"]
+
+    assert len(missed) == 11
+    assert missed[-1] == "3 more schedules overdue."
 
 
 # ------------------------------------------------------------------ U5: people who are set aside

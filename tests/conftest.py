@@ -5,6 +5,7 @@ channels are gone.
 """
 
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 
 import django_rq
@@ -203,6 +204,14 @@ def backed_up() -> Iterator[Callable[[ChannelDatabase], Backup]]:
     yield back_up
     for backup in made:
         backup.remove()
+
+
+@pytest.fixture
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """Have the tests ignore a signal that one of them sends, as under nohup they do."""
+    before = signal.signal(number, signal.SIG_IGN)
+    yield
+    signal.signal(number, before)
 
 
 @pytest.fixture

@@ -476,8 +476,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["ctrl-c", "hang-up"])
-def test_the_end_of_a_demo_leaves_no_process(
+def test_a17_the_end_of_a_demo_leaves_no_process(
     supervised: Supervised, number: signal.Signals
 ) -> None:
     supervised.process.send_signal(number)

@@ -119,8 +119,9 @@ def test_a_worker_that_is_asked_to_end_finishes_its_run_first(large):
 
 
 @pytest.mark.fault("F-10")
+@pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
+def test_a17_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
     fill(large, 30_000)
     with running("manage.py", "run_job", "pipeline") as command:
         until(lambda: AsyncCustomer.objects.exists())

@@ -100,7 +100,7 @@ BROKEN = {
     ("header", "sign_wrong", "payment_amount"): Document(ORDER, None, paid("-5.00")),
     ("header", "nothing_paid", "payment_amount"): Document(ORDER, None, paid("5.00", "-5.00")),
     ("header", "not_paid", "payment_amount"): Document({}, None, paid("9.00")),
-    ("line", "item_missing", "item_id"): line(item_id=" "),
+    ("line", "item_missing", "item_id"): line(item_id="\t\u200b"),
     **{
         ("line", "value_missing", column): Document({}, [article(), article("0")], None, column)
         for column in ("quantity", "price", "net_amount", "tax_amount")

@@ -101,6 +101,10 @@ def test_p10_p11_p14_rules_judge_what_people_see(store):
         make_event("contact", store, async_account=real, kind=kind, locator=locator)
 
     run("pipeline")
+    found = Customer.objects.get(number__isnull=False)
+    assert (found.email, found.receipt_email) == ("real@example.com", "real@example.com")
+    assert (found.phone, found.customer_group) == ("+31 20 555-0101", "STAFF")
+    assert (found.language, found.currency) == ("nl", "EUR")
     make_customer(store, "\r\n", last_name="\u3164", guid=real, operation="update")
     make_customer(
         store,

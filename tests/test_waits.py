@@ -91,6 +91,30 @@ def test_p4_an_order_keeps_the_address_it_named_though_it_was_removed(store):
     assert {(address.is_active, address.street) for address in kept} == {(False, "Main Street")}
 
 
+def test_p4_an_order_says_what_is_wrong_with_the_address_it_names(houston):
+    ann, bo = make_customer(houston), make_customer(houston, "Bo")
+    of_bo, refused = uuid4(), uuid4()
+    make_event("address", houston, async_account=bo, address_id=of_bo)
+    run("pipeline")
+    make_event("address", houston, async_account=ann, address_id=refused, county="x" * 11)
+    a_gift, to_refused = (
+        make_order(houston, async_account=ann, delivery_address_id=home)
+        for home in (of_bo, refused)
+    )
+    # Who left afterwards is no obstacle, and neither is an address that went with her.
+    of_who_left = make_order(houston, async_account=bo, delivery_address_id=of_bo)
+    make_event("customer", houston, async_account=bo, operation="deactivate")
+    run("pipeline")
+
+    run("sync-orders")
+
+    told = [
+        (order(number).order_status, order(number).order_reason)
+        for number in (a_gift, to_refused, of_who_left)
+    ]
+    assert told == [("failed", "address_of_another"), ("failed", "too_long"), ("succeeded", None)]
+
+
 def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(store):
     ann = make_customer(store)
     make_customer(store, "Bo")

@@ -155,6 +155,38 @@ def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store,
     assert AsyncCustomer.objects.filter(origin="hq").count() == 2
 
 
+LANGUAGES = ("es-419", "es_419", "en-001", "zh-Hans", "sr_Latn", "en-us", "nl")
+
+
+def test_p13_a_language_may_name_its_region_by_a_number(store):
+    for language in LANGUAGES:
+        make_customer(store, language, language=language)
+    make_customer(store, "too long for its column", language="zh-Hant-TW")
+
+    run("pipeline")
+
+    assert open_fields() == []
+    kept = Customer.objects.filter(number__isnull=False).values_list("first_name", "language")
+    assert dict(kept) == {language: language for language in LANGUAGES}
+    assert (Quarantine.objects.get().reason, Quarantine.objects.get().field) == (
+        "too_long",
+        "language",
+    )
+
+
+def test_p44_a_state_that_is_written_in_full_is_set_aside_and_never_cut(store):
+    ann = make_customer(store, "Ann")
+    for state in ("New South Wales", "NSW"):
+        make_event("address", store, async_account=ann, state=state)
+
+    run("pipeline")
+
+    aside = Quarantine.objects.get()
+    assert (aside.reason, aside.field) == ("too_long", "state")
+    assert b"New South Wales" in bytes(aside.raw)
+    assert Customer.objects.get(number__isnull=False).addresses.get().state == "NSW"
+
+
 @pytest.mark.parametrize(
     ("code", "is_known"),
     [("NLD", True), ("XKX", True), ("XAA", True), ("QMA", True), ("AAZ", True), ("ZZA", True)]

@@ -1,7 +1,10 @@
-"""What HQ's own sessions ask of its server, whatever the defaults of server and database are."""
+"""What sessions ask of their server, whatever the defaults of server and database are."""
 
 import pytest
 from django.db import connection
+
+from tests.channeldb.make import on_server
+from tests.make import query
 
 SETTINGS = {
     "synchronous_commit": "on",
@@ -30,3 +33,12 @@ def test_v8_a_commit_of_headquarters_outlives_its_server(careless, setting, valu
         cursor.execute(f"SHOW {setting}")
 
         assert cursor.fetchone() == (value,)
+
+
+def test_v8_so_does_a_commit_of_a_channel(houston):
+    name = houston.url.removeprefix("embedded:")
+    on_server(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        assert query(houston, "SHOW synchronous_commit") == [("on",)]
+    finally:
+        on_server(f"ALTER DATABASE {name} RESET synchronous_commit")

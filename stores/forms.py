@@ -8,6 +8,7 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 
 from stores.models import Channel, RetailTransaction
+from stores.models.characters import tidy
 from stores.models.conflict import Choice
 from stores.models.labels import label
 from stores.models.reason import explain
@@ -38,6 +39,22 @@ class JsonField(forms.JSONField):
             return InvalidJSONInput(data)
 
 
+class ReasonField(forms.CharField):
+    """Why a person does something: it is kept, so it must say something that one can read."""
+
+    default_error_messages = {
+        "required": "Give a reason.",
+        "max_length": "A reason has at most 300 characters.",
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=300, strip=False, **options)
+
+    def to_python(self, value: Any) -> str:
+        """The text without blanks and invisible letters at its ends."""
+        return tidy(str(super().to_python(value)))
+
+
 class ConflictForm(forms.Form):
     """Which of two values stays, and why."""
 
@@ -46,9 +63,8 @@ class ConflictForm(forms.Form):
         choices=[(Choice.KEEP, "Keep the present value"), (Choice.TAKE, "Take the other value")],
         error_messages={"invalid_choice": "Which value stays: keep or take."},
     )
-    reason = forms.CharField(
+    reason = ReasonField(
         label="Reason",
-        max_length=300,
         error_messages={
             "required": "Reason: say why; both values stay in the history.",
             "max_length": "Reason: at most 300 characters.",

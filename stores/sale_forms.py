@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 
-from stores.forms import EventForm, as_typed
+from stores.forms import EventForm, ReasonField, as_typed
 from stores.mending import (
     HEADER_FIELDS,
     LINE_FIELDS,
@@ -52,7 +52,7 @@ TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 class MendForm(forms.Form):
     """One field for each value of the header, its lines and payments, and why it is changed."""
 
-    why = forms.CharField(label="Why is it corrected?", max_length=300)
+    why = ReasonField(label="Why is it corrected?")
 
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
         super().__init__(data)
@@ -174,7 +174,7 @@ class AlikeForm(forms.Form):
             )
             self.fields[name] = mended_field(model, name, required=False)
             self.fields[name].label = "Value"
-        self.fields["why"] = forms.CharField(label="Why are they corrected?", max_length=300)
+        self.fields["why"] = ReasonField(label="Why are they corrected?")
 
     def pairs(self) -> Iterator[tuple[forms.BoundField, forms.BoundField]]:
         """What becomes of each field, and the value to type."""

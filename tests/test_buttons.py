@@ -23,13 +23,16 @@ from stores.models import (
     AsyncCustomer,
     Customer,
     EditConflict,
+    Incident,
     JobRun,
     Quarantine,
     RetailTransaction,
     SalesOrder,
     Schedule,
+    Statement,
     TransactionChange,
 )
+from stores.models.incident import IncidentKind
 from stores.pipeline import JOBS
 from stores.pipeline import desk as desk_of_hq
 from stores.pipeline.refused_sales import keep_refused, refusals
@@ -290,6 +293,41 @@ def test_a10_schedules_are_added_changed_and_removed(houston, call):
     assert [one["id"] for one in call("schedules", "list")[1]["schedules"]] == [made["id"]]
     assert call("schedules", "remove", str(made["id"]))[0] == 0
     assert not Schedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("\u200b \u3164\u2060\xa0", "--reason"),
+        ("A" * 301, "A reason has at most 300 characters."),
+        ("\udcff", "--reason is not valid UTF-8."),
+    ],
+    ids=["unseen", "long", "no text"],
+)
+def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
+    houston, desk, call, reason, sentence
+):
+    make_customer(houston, "Ann", email="nobody")
+    make_sale(houston, transaction_id="T-1", gross_amount="99.00")
+    make_sale(houston, transaction_id="T-2")
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    incident = Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many.", database=houston)
+    alike = ("correct-alike", "gross_differs:gross_amount:header", "--expected", "gross_amount")
+
+    for words in (
+        ("incidents", "close", str(incident.pk)),
+        ("quarantine", "dismiss", str(Quarantine.objects.get().pk)),
+        ("statements", "cancel", Statement.objects.get().number),
+        ("transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", "--user", "desk"),
+        ("transactions", *alike, "--user", "desk"),
+    ):
+        status, said = call(*words, "--reason", reason)
+        assert (status, said.count("\n"), sentence in said) == (2, 1, True), words
+    assert Incident.objects.open().count() == 1
+    assert Quarantine.objects.open().count() == 1
+    assert Statement.objects.get().state == "calculated"
+    assert not TransactionChange.objects.exists()
 
 
 WRONG = [

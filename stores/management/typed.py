@@ -5,7 +5,10 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+
+from stores.forms import ReasonField
 
 SET_HELP = "a field and its new value; empty after = makes it empty; several times for several"
 
@@ -32,11 +35,17 @@ def chosen_user(name: str | None) -> User:
     return user
 
 
-def chosen_reason(reason: str | None) -> str:
+def chosen_reason(reason: str | None, required: str = "Say why with --reason.") -> str:
     """Why something is done. Errors: CommandError with status 2."""
-    if not (reason or "").strip():
-        raise CommandError("Say why with --reason.", returncode=2)
-    return str(reason).strip()
+    try:
+        # What a shell hands over may be no UTF-8, which no database could keep.
+        (reason or "").encode()
+        chosen: str = ReasonField(error_messages={"required": required}).clean(reason)
+    except UnicodeEncodeError:
+        raise CommandError("--reason is not valid UTF-8.", returncode=2) from None
+    except ValidationError as flaw:
+        raise CommandError(" ".join(flaw.messages), returncode=2) from None
+    return chosen
 
 
 def is_text(text: str) -> bool:

@@ -134,7 +134,7 @@ def release_quarantined(
             status=QuarantineStatus.RELEASED,
             settled_at=Now(),
             settled_by=by,
-            settled_because=because[:300],
+            settled_because=because,
             became=F("event_id"),
         )
         settled += Settled(len(passed), list(map(str, left)))
@@ -159,7 +159,7 @@ def dismiss(cases: Sequence[str], *, by: Any = None, because: str) -> Settled:
                 status=QuarantineStatus.DISMISSED,
                 settled_at=Now(),
                 settled_by=by,
-                settled_because=because[:300],
+                settled_because=because,
             )
         )
     return settled

@@ -14,6 +14,7 @@ from stores.models.incident import IncidentKind
 from stores.tables import IncidentTable
 from stores.views import Request
 from stores.views.lists import respond
+from stores.views.reasons import posted_reason
 from stores.views.rights import needs
 
 may_close = needs("stores.release_fence", "Your user may not close incidents.")
@@ -60,13 +61,11 @@ def incident_detail(request: Request, number: int) -> HttpResponse:
 def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
     incident = get_object_or_404(Incident, pk=number)
-    reason = request.POST.get("reason", "").strip()[:300]
     if not incident.is_closed_by_hand:
         messages.error(request, "The command recover_hq settles this incident.")
-    elif not reason:
-        messages.error(request, "Give a reason.")
-    elif incident.close(reason, by=request.user):
-        messages.success(request, f"Incident {incident.pk} closed.")
-    else:
-        messages.info(request, "The incident was closed already.")
+    elif reason := posted_reason(request):
+        if incident.close(reason, by=request.user):
+            messages.success(request, f"Incident {incident.pk} closed.")
+        else:
+            messages.info(request, "The incident was closed already.")
     return redirect(incident)

@@ -29,6 +29,7 @@ from stores.tables import QuarantineTable
 from stores.trace.case import CaseStory, describe
 from stores.views import Request
 from stores.views.lists import respond
+from stores.views.reasons import posted_reason
 from stores.views.rights import demand, needs
 
 # Causes on the page, rows of one cause, and rows that one press of a button settles.
@@ -129,9 +130,8 @@ def release_cases(request: Request) -> HttpResponseRedirect:
 @may_dismiss
 def dismiss_cases(request: Request) -> HttpResponse:
     """Close one row, or all of a cause; it says why, and asks first."""
-    because = request.POST.get("reason", "").strip()
+    because = posted_reason(request, required="Say why: a dismissed row is never looked at again.")
     if not because:
-        messages.error(request, "Say why: a dismissed row is never looked at again.")
         return redirect(place_of(request))
     if "sure" not in request.POST:
         context = {"count": asked_for(request), "because": because, "back": place_of(request)}

@@ -41,6 +41,7 @@ from stores.sale_forms import AlikeForm, MendForm, ScopeForm
 from stores.sale_tables import AggregateTable, OrderTable, StatementTable, TransactionTable
 from stores.views import Request
 from stores.views.lists import as_csv, respond
+from stores.views.reasons import posted_reason
 from stores.views.rights import demand, needs
 
 NO_MENDING = "Your user may not correct transactions."
@@ -357,9 +358,8 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
 def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
     """Give the sales of a statement that is not posted back."""
     statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
-    reason = request.POST.get("reason", "").strip()[:300]
+    reason = posted_reason(request)
     if not reason:
-        messages.error(request, "Give a reason.")
         return redirect(statement)
     try:
         sales = statement_sales.cancel_statement(statement, reason, by=request.user)

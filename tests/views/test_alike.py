@@ -308,7 +308,7 @@ def test_a_correction_without_value_or_reason_is_refused_in_words(clerk, houston
     )
 
     assert "Type the value, or choose something else." in told
-    assert "This field is required." in told
+    assert "Give a reason." in told
     assert not TransactionChange.objects.exists()
 
 

@@ -158,6 +158,7 @@ def test_what_the_rule_decided_a_person_may_still_decide_otherwise(boss, contend
     ("form", "sentence"),
     [
         ({"reason": " "}, "Reason: say why; both values stay in the history."),
+        ({"reason": "\u200b\xa0"}, "Reason: say why; both values stay in the history."),
         ({"reason": "A" * 301}, "Reason: at most 300 characters."),
         ({"choice": "guess"}, "Which value stays: keep or take."),
     ],

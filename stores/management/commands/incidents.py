@@ -8,6 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.channeldb.errors import ChannelError
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
+from stores.management.typed import chosen_reason
 from stores.models import Incident
 from stores.pipeline.fence.settling import NotSettled, accept_database, renew_database
 
@@ -38,9 +39,7 @@ class Command(SynclineCommand):
             self.list(options)
             return
         incident = chosen(options["id"])
-        reason = (options["reason"] or "").strip()[:300]
-        if not reason:
-            raise CommandError("Give a reason with --reason.", returncode=2)
+        reason = chosen_reason(options["reason"])
         settle(options["action"], incident, reason)
         incident.refresh_from_db()
         if options["json"]:

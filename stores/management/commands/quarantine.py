@@ -8,7 +8,15 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import in_line, print_json
-from stores.management.typed import add_set, add_user, chosen_user, filled, pairs, refuse_flaws
+from stores.management.typed import (
+    add_set,
+    add_user,
+    chosen_reason,
+    chosen_user,
+    filled,
+    pairs,
+    refuse_flaws,
+)
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
@@ -187,9 +195,9 @@ class Command(SynclineCommand):
         """Release or dismiss the rows named, or all of a cause."""
         if bool(ids) == bool(cause):
             raise CommandError(f"{action} takes IDs, or --cause.", returncode=2)
-        reason = (options["reason"] or "").strip()
-        if action == "dismiss" and not reason:
-            raise CommandError("dismiss takes --reason, in your words.", returncode=2)
+        reason = ""
+        if action == "dismiss":
+            reason = chosen_reason(options["reason"], "dismiss takes --reason, in your words.")
         settled = Settled()
         for some in alike(cause) if cause else [[case.id for case in known(ids)]]:
             if action == "dismiss":

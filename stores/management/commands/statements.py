@@ -6,6 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
+from stores.management.typed import chosen_reason
 from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.statement_sales import NotCancelled, cancel_statement
@@ -36,9 +37,7 @@ class Command(SynclineCommand):
         if options["action"] == "list":
             self.list(options)
             return
-        reason = (options["reason"] or "").strip()[:300]
-        if not reason:
-            raise CommandError("Give a reason with --reason.", returncode=2)
+        reason = chosen_reason(options["reason"])
         statement = numbered(options["number"] or "")
         try:
             freed = cancel_statement(statement, reason)

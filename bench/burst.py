@@ -19,9 +19,9 @@ from bench.idle import copy
 from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, table
 from bench.ring import span
 from stores.channeldb.connect.connection import connect
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, JobRun
-from stores.pipeline import JOBS
 
 CHANNELS, BURST = 500, 200_000
 COLUMNS = (

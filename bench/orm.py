@@ -34,7 +34,7 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
-from stores.pipeline.kinds import CHILDREN, CUSTOMER, KINDS, Kind
+from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, KINDS, Kind
 
 BATCH = 1_000
 T = TypeVar("T")

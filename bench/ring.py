@@ -17,10 +17,10 @@ from django.db.models import Max, Min
 from psycopg2 import sql
 
 from bench.place import HQ, SHOPS, Options, Place, customers_of, execute, table
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import JobRun
-from stores.pipeline import JOBS
-from stores.pipeline.kinds import KINDS
+from stores.pipeline.events.kinds import KINDS
 
 # Our steps, what plain SQL calls them, and the goals.
 STEPS = {

@@ -8,9 +8,9 @@ from django.db import connections
 
 from bench.place import Options, Place, so_many, table
 from stores.channeldb.connect.connection import connect
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase
-from stores.pipeline import JOBS
 from stores.traffic import write_traffic
 
 TIMES = 40

@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from stores.forms import JsonField
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import (
     AttributeDefinition,
@@ -27,7 +28,6 @@ from stores.models import (
     UploadSession,
 )
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 from stores.pipeline.register import owe_everything
 
 admin.site.site_header = "Syncline set-up"

@@ -10,9 +10,16 @@ from stores.forms import as_typed, blame, field_for
 from stores.models import Customer
 from stores.models.labels import label
 from stores.models.staging import Operation
-from stores.pipeline.desk import Edit, EditsRefused, state_of
-from stores.pipeline.kinds import ADDRESS, AFFILIATION, ATTRIBUTE, CONTACT, CUSTOMER, Kind
-from stores.pipeline.refold import INHERITED
+from stores.pipeline.corrections.customer import Edit, EditsRefused, state_of
+from stores.pipeline.events.kinds import (
+    ADDRESS,
+    AFFILIATION,
+    ATTRIBUTE,
+    CONTACT,
+    CUSTOMER,
+    INHERITED,
+    Kind,
+)
 
 PLURAL = {
     ADDRESS: "Addresses",

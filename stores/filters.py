@@ -15,6 +15,7 @@ from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Val
 from django.utils import timezone
 
 from stores.hqdb.sql import fetch
+from stores.jobs.catalog import JOBS
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -42,9 +43,8 @@ from stores.models.run import RunStatus, StartedBy
 from stores.models.search import is_called, is_reached_at, key_of
 from stores.models.session import DownloadStatus, UploadStatus
 from stores.models.staging import OPEN, Operation, StagingStatus
-from stores.pipeline import JOBS
-from stores.pipeline.kinds import KINDS
-from stores.pipeline.rules import OPTIONAL
+from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.rules import OPTIONAL
 
 ANY = "any"
 # No channel code: those have no colon.

@@ -7,16 +7,16 @@ from typing import Any
 from django import forms
 from django.forms.fields import InvalidJSONInput
 
+from stores.jobs.catalog import DATED, JOBS
 from stores.models import Channel, RetailTransaction
 from stores.models.characters import tidy
 from stores.models.conflict import Choice
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.staging import Operation
-from stores.pipeline import DATED, JOBS
-from stores.pipeline.days import NoBusinessDate, business_date
-from stores.pipeline.kinds import Kind
-from stores.pipeline.rules import Rule
+from stores.pipeline.dates import NoBusinessDate, business_date
+from stores.pipeline.events.kinds import Kind
+from stores.pipeline.events.rules import Rule
 
 YES_OR_NO = [("", "Not said"), ("true", "Yes"), ("false", "No")]
 

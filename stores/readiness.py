@@ -13,10 +13,10 @@ from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from stores.models import Channel, ExcludedSale, Quarantine, Statement
-from stores.pipeline.document_parts import HEADER
-from stores.pipeline.refused_sales import REFUSED
-from stores.pipeline.statement_sales import OPEN
-from stores.pipeline.validate import SALE_RULES
+from stores.pipeline.events.document_tables import HEADER
+from stores.pipeline.sales.refused import REFUSED
+from stores.pipeline.sales.rules import SALE_RULES
+from stores.pipeline.sales.statement_sales import OPEN
 
 # How far back the board tells of posted days and voided sales; the lists have all.
 LATE_DAYS = 31

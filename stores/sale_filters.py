@@ -14,8 +14,8 @@ from stores.models.order import SalesOrderState
 from stores.models.reason import explain
 from stores.models.statement import StatementQuerySet, StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
-from stores.pipeline.refused_sales import SALE_REFUSED, SUM_TOO_LARGE
-from stores.pipeline.validate import SALE_RULES
+from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
+from stores.pipeline.sales.rules import SALE_RULES
 
 POSTED = [
     ("posted", "Posted"),

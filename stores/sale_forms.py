@@ -29,10 +29,10 @@ from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.transaction import TransactionType
-from stores.pipeline.document_parts import HEADER, KEY, LINE, PAYMENT, Part, rows_in
-from stores.pipeline.kinds import Kind
-from stores.pipeline.resolve import correct, correct_document
-from stores.pipeline.rules import Rule
+from stores.pipeline.corrections.quarantine import correct, correct_document
+from stores.pipeline.events.document_tables import HEADER, KEY, LINE, PAYMENT, Part, rows_in
+from stores.pipeline.events.kinds import Kind
+from stores.pipeline.events.rules import Rule
 from stores.trace.case import CaseStory
 
 SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]

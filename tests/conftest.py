@@ -26,7 +26,7 @@ from stores.channeldb.provision import (
     renew_identity,
 )
 from stores.models import ChannelDatabase, Company
-from stores.pipeline.accounts import import_account
+from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.register import register_channel
 from tests.backups import Backup
 from tests.channeldb.make import Channel

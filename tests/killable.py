@@ -50,9 +50,9 @@ def arm(point: str, how: str) -> None:
 
 def tasks() -> dict[str, Callable[[], object]]:
     """What a fork may be asked for besides a job by its code."""
+    from stores.jobs.catalog import JOBS
     from stores.jobs.stalled import heal
     from stores.jobs.start import start, start_and_ring
-    from stores.pipeline import JOBS
 
     return {
         "heal": heal,
@@ -67,12 +67,12 @@ def replace_a_helper() -> None:
     from datetime import timedelta
 
     from stores.hqdb.locks import Locks
+    from stores.jobs.catalog import JOBS
     from stores.jobs.claim import claim
     from stores.jobs.outcome import recorded
     from stores.jobs.run import begin, take_part
     from stores.jobs.start import start
     from stores.models.run import ClockTime
-    from stores.pipeline import JOBS
 
     with Locks() as locks:
         run = begin(start(JOBS["pipeline"]).run.pk, locks.worker)

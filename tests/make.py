@@ -11,7 +11,7 @@ from django.utils import timezone
 from stores.channeldb.connect.connection import connect
 from stores.jobs.inline import run_here
 from stores.models import Case, ChannelDatabase
-from stores.pipeline.kinds import KINDS
+from stores.pipeline.events.kinds import KINDS
 from stores.traffic.faults import RawText
 
 OWN = {

@@ -12,7 +12,7 @@ from stores.channeldb.provision import renew_identity
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES
 from stores.models import Incident, Quarantine, RetailTransaction
 from stores.models.incident import IncidentKind
-from stores.pipeline import sent
+from stores.pipeline.events import tables
 from tests.backups import HQBackup
 from tests.make import (
     make_customer,
@@ -71,9 +71,9 @@ def compare(capsys):
 
 
 def test_v1_the_list_of_what_is_sent_is_all_that_tills_write():
-    assert set(sent.TABLES) == EVERYTHING
-    assert {source.table for source in sent.SOURCES} == EVENTS
-    assert {part.table for source in sent.SOURCES for part in source.parts} == EVERYTHING - EVENTS
+    assert set(tables.TABLES) == EVERYTHING
+    assert {source.table for source in tables.SOURCES} == EVENTS
+    assert {part.table for source in tables.SOURCES for part in source.parts} == EVERYTHING - EVENTS
 
 
 @pytest.mark.fault("F-33")

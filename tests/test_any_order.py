@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, Company, GuidMap
-from stores.pipeline.rules import STAGED
+from stores.pipeline.events.rules import STAGED
 from tests.make import OWN, query, run
 from tests.verify.damage import damage
 

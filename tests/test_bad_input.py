@@ -32,9 +32,9 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.reason import explain
-from stores.pipeline.kinds import CHILDREN, KINDS
-from stores.pipeline.rules import STAGED
-from stores.pipeline.verify import verify
+from stores.pipeline.events.kinds import CHILDREN, KINDS
+from stores.pipeline.events.rules import STAGED
+from stores.pipeline.integrity.verify import verify
 from stores.traffic.faults import FAMILY, FLAG, IDEOGRAPH, RawText, insert_exactly
 from tests.as_it_came import as_kept, rows_found
 from tests.make import (

@@ -13,9 +13,9 @@ import pytest
 
 from stores.models import ChannelDatabase, Quarantine, RetailTransaction, StatementTender
 from stores.models.reason import explain
-from stores.pipeline import document_parts
-from stores.pipeline.document_parts import Part
-from stores.pipeline.verify import verify
+from stores.pipeline.events import document_tables
+from stores.pipeline.events.document_tables import Part
+from stores.pipeline.integrity.verify import verify
 from stores.traffic import write_traffic
 from stores.traffic.faults import RawText
 from stores.traffic.store import fresh_seed
@@ -138,7 +138,7 @@ def sell_badly(database: ChannelDatabase, bad: Bad) -> str:
 def rows_kept(row: Quarantine, part: Part) -> list[dict[str, Any]]:
     """The rows of one table of a document that was set aside, their values as they came."""
     raw = json.loads(bytes(row.raw))
-    found = [raw] if part is document_parts.HEADER else raw[part.event]
+    found = [raw] if part is document_tables.HEADER else raw[part.event]
     named = (
         one if isinstance(one, dict) else dict(zip(part.sent, one, strict=True)) for one in found
     )
@@ -147,8 +147,8 @@ def rows_kept(row: Quarantine, part: Part) -> list[dict[str, Any]]:
 
 def assert_kept_as_it_came(database: ChannelDatabase, row: Quarantine, bad: Bad) -> None:
     """Header, lines and payments are there with each text, and what is wrong, byte by byte."""
-    number = rows_kept(row, document_parts.HEADER)[0]["transaction_id"].decode()
-    for part in (document_parts.HEADER, *document_parts.PARTS):
+    number = rows_kept(row, document_tables.HEADER)[0]["transaction_id"].decode()
+    for part in (document_tables.HEADER, *document_tables.PARTS):
         came = rows_found(database, part.event, part.sent, "transaction_id", number)
         kept = rows_kept(row, part)
         # A number or a time may be kept in another spelling, unless it could not be read.
@@ -186,7 +186,7 @@ def test_what_no_till_should_sell_is_set_aside_whole_and_says_why(store, other_c
     ) == [(0,)]
     assert [(check.id, check.offending) for check in verify() if not check.ok] == []
     kept = {
-        rows_kept(row, document_parts.HEADER)[0]["transaction_id"]: row
+        rows_kept(row, document_tables.HEADER)[0]["transaction_id"]: row
         for row in Quarantine.objects.all()
     }
     assert kept.keys() == {number.encode() for numbers in written.values() for number in numbers}

@@ -16,11 +16,11 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from stores.channeldb.connect.url import sqlite_path
+from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.jobs.start import start
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 from stores.pipeline.register import register_channel
 from tests.make import make_customer, make_many, query
 from tests.processes import ROOT, environment

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores import mending
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start
 from stores.models import (
     AsyncCustomer,
@@ -33,9 +34,8 @@ from stores.models import (
     TransactionChange,
 )
 from stores.models.incident import IncidentKind
-from stores.pipeline import JOBS
-from stores.pipeline import desk as desk_of_hq
-from stores.pipeline.refused_sales import keep_refused, refusals
+from stores.pipeline.corrections import customer as desk_of_hq
+from stores.pipeline.sales.refused import keep_refused, refusals
 from stores.urls import urlpatterns
 from tests.make import make_customer, make_event, make_sale, run
 from tests.processes import hq_url

@@ -11,6 +11,7 @@ from django.core.management import load_command_class
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks, name_of
+from stores.jobs.catalog import JOBS, find_job
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -20,7 +21,6 @@ from stores.models import (
     JobRun,
     NumberSequence,
 )
-from stores.pipeline import JOBS, find_job
 from tests.channeldb.make import on_server
 from tests.make import lookup, make_customer, make_sale, run
 from tests.processes import manage

@@ -27,11 +27,11 @@ from stores.models import (
     SalesOrder,
 )
 from stores.models.run import RunStatus
-from stores.pipeline.accounts import open_accounts
-from stores.pipeline.convert import convert_customers
-from stores.pipeline.desk import Edit, OutOfDate, save_edits, state_of
-from stores.pipeline.kinds import CUSTOMER
-from stores.pipeline.verify import verify
+from stores.pipeline.convert.accounts import open_accounts
+from stores.pipeline.convert.convert import convert_customers
+from stores.pipeline.corrections.customer import Edit, OutOfDate, save_edits, state_of
+from stores.pipeline.events.kinds import CUSTOMER
+from stores.pipeline.integrity.verify import verify
 from tests.channeldb.make import on_server
 from tests.chaos.checker import Checker
 from tests.chaos.places import Place

@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, Customer, EditConflict
-from stores.pipeline.desk import Edit, save_edits, state_of
-from stores.pipeline.hq_events import make_event as make_hq_event
-from stores.pipeline.kinds import CUSTOMER
-from stores.pipeline.verify import verify
+from stores.pipeline.corrections.customer import Edit, save_edits, state_of
+from stores.pipeline.corrections.events import make_event as make_hq_event
+from stores.pipeline.events.kinds import CUSTOMER
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, run
 
 HOUR = timedelta(hours=1)

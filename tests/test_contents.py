@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import Incident
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, query, run
 from tests.test_reconcile import named, reconciled
 from tests.verify.conftest import ring  # noqa: F401 - the fixture

@@ -21,7 +21,7 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
-from stores.pipeline.accounts import import_account
+from stores.pipeline.convert.accounts import import_account
 from tests.make import make_customer, make_event, run
 
 NOW = timezone.now()

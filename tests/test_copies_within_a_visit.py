@@ -8,8 +8,9 @@ from django.db import connections
 from stores import failpoints
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline import outgoing, upload
-from stores.pipeline.verify import verify
+from stores.pipeline.download import packages
+from stores.pipeline.integrity.verify import verify
+from stores.pipeline.upload import upload
 from tests.make import make_customer, query, run
 from tests.processes import Died, die
 
@@ -60,7 +61,7 @@ def test_v7_a_copy_made_between_two_parts_of_a_download_is_noticed(
         make_customer(popup, name)
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setattr(outgoing, "CUSTOMERS", 2)
+    monkeypatch.setattr(packages, "CUSTOMERS", 2)
     copies = []
     at_point(monkeypatch, point, part, lambda: copies.append(backed_up(popup)))
     assert run("1010")["counts"]["distributed"] == 6
@@ -81,7 +82,7 @@ def test_v7_each_part_leaves_a_pair_of_its_own_with_what_it_brings(store, monkey
         make_customer(store, name)
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setattr(outgoing, "CUSTOMERS", 1)
+    monkeypatch.setattr(packages, "CUSTOMERS", 1)
     seen = []
 
     def look() -> None:

@@ -15,7 +15,7 @@ from stores.models import (
     Statement,
     TransactionError,
 )
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_sale
 from tests.processes import forking
 

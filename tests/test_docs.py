@@ -7,9 +7,9 @@ import pytest
 from django.core.management import get_commands, load_command_class
 from django.core.management.base import BaseCommand
 
+from stores.jobs.catalog import JOBS
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
-from stores.pipeline import JOBS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

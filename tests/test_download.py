@@ -21,9 +21,9 @@ from stores.models import (
     JobRun,
 )
 from stores.models.incident import IncidentKind
-from stores.pipeline import download
-from stores.pipeline.accounts import import_account
-from stores.pipeline.outgoing import TABLES, read_parts
+from stores.pipeline.convert.accounts import import_account
+from stores.pipeline.download import download
+from stores.pipeline.download.packages import TABLES, read_parts
 from stores.pipeline.register import add_register
 from tests.make import lookup, make_customer, make_event, query, run
 

@@ -21,10 +21,10 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import RunLost, RunStatus
-from stores.pipeline.fence import Entered, enter
+from stores.pipeline.fence.visit import Entered, enter
+from stores.pipeline.integrity.verify import verify
 from stores.pipeline.register import RegistrationRefused, register_channel
-from stores.pipeline.upload import SOURCES
-from stores.pipeline.verify import verify
+from stores.pipeline.upload.upload import SOURCES
 from tests.faults.looking import waiting
 from tests.make import make_customer, make_sale, query, run
 from tests.processes import Died, die

@@ -17,8 +17,8 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
-from stores.pipeline.kinds import CHILDREN, KINDS
-from stores.pipeline.verify import verify
+from stores.pipeline.events.kinds import CHILDREN, KINDS
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.processes import Died, die
 from tests.test_recover import hq_backed_up, recover_hq  # noqa: F401 - the fixtures

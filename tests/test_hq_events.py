@@ -10,10 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, CustomerAddress, CustomerContact
-from stores.pipeline.accounts import import_account
-from stores.pipeline.hq_events import EventRefused, make_event
-from stores.pipeline.kinds import ADDRESS, CONTACT, CUSTOMER, Kind
-from stores.pipeline.verify import verify
+from stores.pipeline.convert.accounts import import_account
+from stores.pipeline.corrections.events import EventRefused, make_event
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, Kind
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, query, run
 from tests.make import make_event as write_event
 

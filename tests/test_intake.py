@@ -18,8 +18,8 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.incident import IncidentKind
-from stores.pipeline import intake, upload
-from stores.pipeline.rules import STAGED
+from stores.pipeline.events.rules import STAGED
+from stores.pipeline.upload import staging, upload
 from tests.make import make_customer, make_event, make_many, query, run, unacknowledged
 
 
@@ -77,7 +77,7 @@ def test_a_connection_that_breaks_is_no_trouble_with_a_row(houston, monkeypatch)
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(intake, "copy_in", lose)
+    monkeypatch.setattr(staging, "copy_in", lose)
     found = run("P-0001")
     monkeypatch.undo()
 

@@ -23,6 +23,7 @@ from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks, heartbeat, name_of
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler, stalled
+from stores.jobs.catalog import JOBS, Job, Step
 from stores.jobs.claim import claim
 from stores.jobs.outcome import outcome_of, sum_counts
 from stores.jobs.plan import plan
@@ -42,7 +43,6 @@ from stores.models import (
     UploadSession,
 )
 from stores.models.run import RunLost
-from stores.pipeline import JOBS, Job, Step
 from stores.traffic import write_traffic
 from tests.make import make_customer, make_event, run
 from tests.processes import manage, running, until

@@ -19,7 +19,7 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import RunStatus
-from stores.pipeline import journal
+from stores.pipeline import number_journal
 from tests.make import make_customer, make_event, query, run
 from tests.processes import Died, die
 from tests.verify.damage import check
@@ -29,7 +29,7 @@ POINTS = [name for name in failpoints.CRASH_POINTS if name.startswith("journal:"
 
 def lines():
     """The journal without its first line and without times and hashes."""
-    title, *rest = journal.place().read_text().splitlines()
+    title, *rest = number_journal.place().read_text().splitlines()
     assert re.fullmatch(r"# syncline number journal [0-9a-f-]{36}", title)
     return ["\t".join(line.split("\t")[:5]) for line in rest]
 
@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing_into_the_journal(houston):
 
     run("pipeline", dry_run=True)
 
-    assert not journal.place().exists()
+    assert not number_journal.place().exists()
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -111,7 +111,7 @@ def test_a_process_that_dies_while_it_writes_the_journal_leaves_it_complete_in_t
 
 def test_a_number_that_is_not_in_the_journal_does_not_leave_hq(houston, monkeypatch):
     make_customer(houston)
-    monkeypatch.setattr(journal, "keep", lambda: None)
+    monkeypatch.setattr(number_journal, "keep", lambda: None)
 
     found = run("pipeline")
 
@@ -147,7 +147,7 @@ def test_numbers_that_the_database_does_not_know_stop_conversion(houston):
 def test_a_journal_that_was_lost_is_written_anew(houston):
     make_customer(houston, "Ann")
     run("pipeline")
-    journal.place().unlink()
+    number_journal.place().unlink()
     make_customer(houston, "Bo")
 
     assert run("pipeline")["outcome"] == "succeeded"
@@ -160,8 +160,8 @@ def test_a_journal_that_was_cut_is_completed(houston):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
     run("pipeline")
-    whole = journal.place().read_bytes()
-    journal.place().write_bytes(whole[:-30])
+    whole = number_journal.place().read_bytes()
+    number_journal.place().write_bytes(whole[:-30])
 
     run("sync-customers")
 
@@ -172,10 +172,10 @@ def test_a_journal_that_was_cut_is_completed(houston):
 def test_a_journal_from_an_older_copy_is_completed(houston):
     make_customer(houston, "Ann")
     run("pipeline")
-    old = journal.place().read_bytes()
+    old = number_journal.place().read_bytes()
     make_customer(houston, "Bo")
     run("pipeline")
-    journal.place().write_bytes(old)
+    number_journal.place().write_bytes(old)
 
     run("sync-customers")
 
@@ -186,8 +186,8 @@ def test_a_start_reads_only_what_is_new(houston, monkeypatch):
     make_customer(houston)
     run("pipeline")
     read = []
-    parse = journal.parse
-    monkeypatch.setattr(journal, "parse", lambda line: read.append(line) or parse(line))
+    parse = number_journal.parse
+    monkeypatch.setattr(number_journal, "parse", lambda line: read.append(line) or parse(line))
 
     run("sync-customers")
 
@@ -195,7 +195,7 @@ def test_a_start_reads_only_what_is_new(houston, monkeypatch):
 
 
 def test_the_journal_lies_in_the_data_directory_unless_told_otherwise(hq):
-    assert journal.place().is_relative_to(settings.SYNCLINE_DATA_DIR)
+    assert number_journal.place().is_relative_to(settings.SYNCLINE_DATA_DIR)
 
 
 def test_on_another_server_no_number_is_issued_until_every_channel_was_visited(houston, popup):
@@ -213,7 +213,7 @@ def test_on_another_server_no_number_is_issued_until_every_channel_was_visited(h
 
     assert [one["outcome"] for one in (first, second, third)] == ["failed", "failed", "succeeded"]
     assert "Not visited since: popup." in second["message"]
-    assert Headquarters.objects.get().identity == journal.identity()
+    assert Headquarters.objects.get().identity == number_journal.identity()
     told = Incident.objects.get()
     assert (told.kind, told.detail["before"]) == (IncidentKind.HQ_MOVED, moved)
     assert "agrees with headquarters" in told.closing_reason
@@ -228,7 +228,7 @@ def test_a_person_may_release_a_move(houston):
     Incident.objects.get().close("Promoted the standby.")
 
     assert run("sync-customers")["outcome"] == "nothing_to_do"
-    assert Headquarters.objects.get().identity == journal.identity()
+    assert Headquarters.objects.get().identity == number_journal.identity()
 
 
 @pytest.fixture
@@ -237,7 +237,9 @@ def no_room():
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.place().stat().st_size, before[1]))
+        resource.setrlimit(
+            resource.RLIMIT_FSIZE, (number_journal.place().stat().st_size, before[1])
+        )
 
     yield fill
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -291,16 +293,16 @@ def test_v16_a_writer_that_was_stopped_for_a_while_overwrites_nobody(houston, mo
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")
-    looked = journal.ends_a_line
+    looked = number_journal.ends_a_line
 
     def stopped_after_looking(file):
         found = looked(file)
-        with journal.place().open("ab") as other:
+        with number_journal.place().open("ab") as other:
             other.write(b"# written meanwhile\n")
         return found
 
-    monkeypatch.setattr(journal, "ends_a_line", stopped_after_looking)
+    monkeypatch.setattr(number_journal, "ends_a_line", stopped_after_looking)
     run("pipeline")
 
-    assert b"# written meanwhile\n" in journal.place().read_bytes()
+    assert b"# written meanwhile\n" in number_journal.place().read_bytes()
     assert set(expected()) <= set(lines())

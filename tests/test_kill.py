@@ -13,12 +13,12 @@ import pytest
 from django.db import connection
 
 from stores.hqdb.locks import is_alive
+from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import sum_counts
 from stores.jobs.stalled import heal
 from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Customer, GuidMap, JobRun, NumberSequence, RunStep
 from stores.models.run import RunStatus
-from stores.pipeline import JOBS
 from stores.traffic import write_traffic
 from tests.conftest import CAST, empty_hq
 from tests.make import query, run

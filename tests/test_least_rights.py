@@ -12,7 +12,7 @@ from stores.channeldb.connect.url import till_url
 from stores.channeldb.schema.grants import surplus_rights
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 from stores.models import ChannelDatabase
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.channeldb.make import Channel, Till, on_server
 from tests.channeldb.test_docs import grant
 from tests.make import lookup, make_customer, make_event, run

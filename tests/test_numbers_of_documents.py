@@ -20,7 +20,7 @@ from stores.models import (
     Statement,
 )
 from stores.models.incident import IncidentKind
-from stores.pipeline import journal
+from stores.pipeline import number_journal
 from tests.backups import HQBackup
 from tests.make import make_customer, make_sale, query, run
 from tests.verify.damage import broken, check
@@ -44,7 +44,7 @@ def set_back(tmp_path):
         if folder:
             shutil.rmtree(settings.NUMBER_JOURNAL_DIR)
             shutil.copytree(kept, settings.NUMBER_JOURNAL_DIR)
-            Headquarters.objects.update(identity=journal.identity())
+            Headquarters.objects.update(identity=number_journal.identity())
             ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
 
     return block
@@ -74,7 +74,7 @@ def numbers():
 
 def heights():
     """The journal's lines about orders and invoices."""
-    lines = [line.split("\t") for line in journal.place().read_text().splitlines()]
+    lines = [line.split("\t") for line in number_journal.place().read_text().splitlines()]
     return [tuple(line[:4]) for line in lines if len(line) == 6]
 
 

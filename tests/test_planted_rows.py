@@ -28,7 +28,7 @@ from stores.models import (
     RetailTransaction,
     Statement,
 )
-from stores.pipeline.resolve import release
+from stores.pipeline.corrections.quarantine import release
 from tests.make import (
     article,
     engine_of,

@@ -17,7 +17,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import article, make_customer, make_event, make_sale, run
 
 DAY = date(2026, 11, 20)

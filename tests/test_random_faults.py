@@ -11,9 +11,9 @@ import pytest
 from django.db import DatabaseError
 
 from stores.models import Customer, JobRun, Quarantine, RetailTransaction
-from stores.pipeline.document_parts import HEADER, PARTS
-from stores.pipeline.kinds import KINDS
-from stores.pipeline.resolve import release
+from stores.pipeline.corrections.quarantine import release
+from stores.pipeline.events.document_tables import HEADER, PARTS
+from stores.pipeline.events.kinds import KINDS
 from tests.make import (
     article,
     engine_of,

@@ -1,7 +1,7 @@
 """A sale is read from its channel with its lines and payments, or not at all."""
 
 from stores.channeldb.exchange.open import visit
-from stores.pipeline.document_parts import SOURCE
+from stores.pipeline.events.document_tables import SOURCE
 from tests.make import article, make_sale
 
 

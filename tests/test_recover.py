@@ -6,11 +6,12 @@ import pytest
 
 from stores.hqdb.locks import Locks
 from stores.jobs import plan
+from stores.jobs.catalog import JOBS
 from stores.jobs.recover_hq import lock_names
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
-from stores.pipeline import JOBS, journal
-from stores.pipeline.verify import verify
+from stores.pipeline import number_journal
+from stores.pipeline.integrity.verify import verify
 from tests.backups import HQBackup
 from tests.make import lookup, make_customer, make_event, query, run
 
@@ -154,7 +155,7 @@ def test_v1_a_guid_stays_that_of_the_channel_that_made_it(
     run("P-0001")
     backup.restore()
     if not journal_survives:
-        journal.place().unlink()
+        number_journal.place().unlink()
 
     recover_hq()
     run("pipeline")
@@ -170,7 +171,7 @@ def test_numbers_of_which_only_the_height_is_known_become_void(houston, hq_backe
     make_customer(houston, "Ann")
     run("pipeline")
     backup.restore()
-    journal.place().unlink()
+    number_journal.place().unlink()
     query(houston, "DELETE FROM account_map")
 
     found = recover_hq()

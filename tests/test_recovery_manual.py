@@ -20,7 +20,7 @@ from stores.models import (
     RetailTransaction,
     SalesOrder,
 )
-from stores.pipeline import journal
+from stores.pipeline import number_journal
 from tests.backups import Backup, HQBackup
 from tests.make import make_customer, make_sale, query, run
 from tests.processes import ROOT, environment
@@ -282,12 +282,12 @@ def test_headquarters_was_moved(follow, popup):
 
 def test_the_number_journal_was_lost(follow, popup):
     trade(popup, 1)
-    journal.place().unlink()
+    number_journal.place().unlink()
 
     follow("The number journal was lost")
 
     # Its name, a customer, and how far orders and invoices are numbered.
-    assert len(journal.place().read_text().splitlines()) == 4
+    assert len(number_journal.place().read_text().splitlines()) == 4
 
 
 def test_every_section_with_commands_is_followed():

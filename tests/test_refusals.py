@@ -17,7 +17,7 @@ from stores.models import (
     NumberSequence,
     RunStep,
 )
-from stores.pipeline.accounts import open_accounts
+from stores.pipeline.convert.accounts import open_accounts
 from tests.make import make_customer, make_event, run
 from tests.processes import hq_url, until
 

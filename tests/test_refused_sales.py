@@ -16,8 +16,8 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.statement import StatementState
-from stores.pipeline.statement_sales import NotCancelled, cancel_statement
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
+from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement
 from tests.make import make_customer, make_sale, run
 from tests.processes import Died, die
 

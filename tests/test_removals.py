@@ -15,11 +15,11 @@ from stores.models import (
     EditConflict,
 )
 from stores.models.conflict import Choice
-from stores.pipeline.desk import take_lost_value
-from stores.pipeline.hq_events import make_event as make_hq_event
-from stores.pipeline.kinds import CUSTOMER, KINDS
-from stores.pipeline.resolve import correct
-from stores.pipeline.verify import verify
+from stores.pipeline.corrections.customer import take_lost_value
+from stores.pipeline.corrections.events import make_event as make_hq_event
+from stores.pipeline.corrections.quarantine import correct
+from stores.pipeline.events.kinds import CUSTOMER, KINDS
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, only_case, query, run
 from tests.verify.damage import broken_by
 

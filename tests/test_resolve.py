@@ -19,9 +19,9 @@ from stores.models import (
     NumberSequence,
     Quarantine,
 )
-from stores.pipeline.hq_events import EventRefused
-from stores.pipeline.resolve import ChangedMeanwhile, correct, dismiss, release
-from stores.pipeline.verify import verify
+from stores.pipeline.corrections.events import EventRefused
+from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct, dismiss, release
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, only_case, query, run
 
 

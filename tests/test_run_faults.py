@@ -20,6 +20,7 @@ from django.utils import timezone
 from portal.embedded import valkey
 from stores.hqdb.locks import Locks
 from stores.jobs import queue
+from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim
 from stores.jobs.plan import databases_of
 from stores.jobs.run import begin, execute
@@ -29,7 +30,6 @@ from stores.jobs.start import start, start_and_ring
 from stores.jobs.worker import EvictingQueue, require_noeviction
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 from stores.traffic import write_traffic
 from tests.make import make_customer, query, run
 from tests.processes import ROOT, environment, is_executed, kill, running, until

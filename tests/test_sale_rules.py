@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import Company, Customer, GuidMap, RetailTransaction
-from stores.pipeline.validate import HEADER, LINES, PAYMENTS, SALE_RULES
+from stores.pipeline.sales.rules import HEADER, LINES, PAYMENTS, SALE_RULES
 from tests.make import (
     article,
     make_customer,

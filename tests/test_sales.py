@@ -10,6 +10,7 @@ from django.db import DataError, IntegrityError, connection
 from django.utils import timezone
 
 from stores import failpoints, mending
+from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.jobs.stalled import heal
 from stores.jobs.start import start
@@ -24,9 +25,8 @@ from stores.models import (
     Statement,
 )
 from stores.models.statement import StatementState
-from stores.pipeline import JOBS
-from stores.pipeline.resolve import correct
-from stores.pipeline.verify import verify
+from stores.pipeline.corrections.quarantine import correct
+from stores.pipeline.integrity.verify import verify
 from stores.trace import trace
 from tests.make import article, make_customer, make_event, make_sale, only_case, run
 from tests.processes import Died, die

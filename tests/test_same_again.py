@@ -8,10 +8,10 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from stores.jobs.catalog import JOBS
 from stores.models import Channel, ChannelDatabase, Customer
-from stores.pipeline import JOBS
-from stores.pipeline.kinds import CHILDREN, KINDS
-from stores.pipeline.verify import verify
+from stores.pipeline.events.kinds import CHILDREN, KINDS
+from stores.pipeline.integrity.verify import verify
 from tests import contents
 from tests.conftest import empty_hq
 from tests.contents import Contents

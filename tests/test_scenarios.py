@@ -22,7 +22,7 @@ from stores.models import (
     NumberSequence,
     Quarantine,
 )
-from stores.pipeline.accounts import import_account
+from stores.pipeline.convert.accounts import import_account
 from tests.make import lookup, make_customer, make_event, query, run, write
 
 

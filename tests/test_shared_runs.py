@@ -17,6 +17,7 @@ from stores.hqdb.locks import Locks, crew_of
 from stores.jobs import claim as claiming
 from stores.jobs import queue
 from stores.jobs import run as executing
+from stores.jobs.catalog import CONVERT, DOWNLOAD, JOBS, UPLOAD, Job, Step
 from stores.jobs.claim import Left, claim, next_step, take_back
 from stores.jobs.inline import run_here
 from stores.jobs.pool import Hands
@@ -24,7 +25,6 @@ from stores.jobs.run import begin, execute, has_free_hand, take_part
 from stores.jobs.start import start, start_and_ring
 from stores.models import Company, JobRun, RunStep
 from stores.models.run import RunLost
-from stores.pipeline import CONVERT, DOWNLOAD, JOBS, UPLOAD, Job, Step
 from stores.traffic import write_traffic
 from tests.make import query
 from tests.processes import running, until

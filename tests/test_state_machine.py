@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.recover_hq import recover
 from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Incident, Quarantine
 from stores.models.incident import IncidentKind
-from stores.pipeline import JOBS
 from stores.pipeline.register import RegistrationRefused, register_channel
 from tests.backups import HQBackup
 from tests.channeldb.make import on_server

@@ -16,7 +16,7 @@ from stores.models import (
     RetailTransactionPayment,
     characters,
 )
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, make_sale, run, sale_rows, write_rows
 
 EVERY_LETTER = [*range(1, 0xD800), *range(0xE000, 0x10000), *range(0x1BC90, 0x1BCB0)]

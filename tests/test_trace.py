@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
-from stores.pipeline.accounts import import_account
-from stores.pipeline.look import Wanted, look
+from stores.pipeline.channel_search import Wanted, look
+from stores.pipeline.convert.accounts import import_account
 from stores.trace import Trace, as_json, matches, trace
 from tests.make import make_customer, make_event, query, run
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import Customer, Quarantine, RetailTransaction
-from stores.pipeline.resolve import release
+from stores.pipeline.corrections.quarantine import release
 from tests.make import engine_of, make_customer, make_event, make_sale, run, unacknowledged
 
 # What may be wrong with a row beside its id, which HQ holds with other content.

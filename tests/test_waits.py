@@ -24,7 +24,7 @@ from stores.models import (
 )
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
-from stores.pipeline.statements import open_statements
+from stores.pipeline.sales.statements import open_statements
 from stores.readiness import readiness
 from tests.make import make_customer, make_event, make_sale, run
 

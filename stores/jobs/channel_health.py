@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from django.conf import settings
 from django.db import connection
 
+from stores.jobs.catalog import Step
 from stores.models import RunStep
 from stores.models.run import RunStatus
-from stores.pipeline import Step
 
 WENT_WELL = """
     UPDATE channel_database

@@ -13,10 +13,10 @@ from django.db import connection, transaction
 
 from stores.failpoints import crash_here
 from stores.hqdb.locks import crew_size, cut_off, holders
+from stores.jobs.catalog import Job, Step
 from stores.jobs.outcome import close_sessions
 from stores.models import JobRun, RunStep
 from stores.models.run import LIVE, RunCancelled, RunLost, RunStatus
-from stores.pipeline import Job, Step
 
 LEFT = "The process that did it is gone."
 OCCUPIED = "Another run is doing this step here."

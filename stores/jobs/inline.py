@@ -6,12 +6,12 @@ from typing import Any
 from django.db import transaction
 
 from stores.hqdb.locks import Locks
+from stores.jobs.catalog import JOBS, Job
 from stores.jobs.outcome import busy_document, document, recorded
 from stores.jobs.run import begin, execute, take_part
 from stores.jobs.start import start
 from stores.models import JobRun
 from stores.models.run import RunStatus
-from stores.pipeline import JOBS, Job
 
 
 def run_here(job: str | Job, *, dry_run: bool = False, **scope: Any) -> dict[str, Any]:

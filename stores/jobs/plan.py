@@ -7,8 +7,8 @@ from django.db import transaction
 from django.db.models import Q
 
 from stores.jobs import queue
+from stores.jobs.catalog import JOBS
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
-from stores.pipeline import JOBS
 
 
 def plan(run: JobRun) -> list[RunStep]:

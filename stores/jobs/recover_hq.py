@@ -5,11 +5,12 @@ from typing import Any
 
 from stores.channeldb.errors import ChannelError
 from stores.hqdb.locks import Locks
+from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_here
 from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
-from stores.pipeline import JOBS, journal
-from stores.pipeline.recover import (
+from stores.pipeline import number_journal
+from stores.pipeline.integrity.recover import (
     MOST_VOID,
     Recovery,
     correct,
@@ -27,7 +28,7 @@ def recover(
     """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
 
     `most_void` and `distrusted` say which channels' highest numbers are believed. Effects: see
-    stores.pipeline.recover; an upload of all channels. Everything may be repeated.
+    stores.pipeline.integrity.recover; an upload of all channels. Everything may be repeated.
     """
     with Locks() as locks:
         if not all(locks.acquire(name) for name in lock_names()):
@@ -47,7 +48,7 @@ def recover(
     pulled = run_here(JOBS["P-0001"])
     if pulled["outcome"] not in DONE:
         return document(found, "failed", f"{pulled['message']} Run recover_hq again.")
-    if still_unknown := journal.keep():
+    if still_unknown := number_journal.keep():
         return document(found, "failed", still_unknown)
     released = release()
     if not (found.has_effect or released):

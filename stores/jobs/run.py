@@ -15,6 +15,7 @@ from stores.failpoints import crash_here
 from stores.hqdb.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
 from stores.hqdb.retry import patiently
 from stores.hqdb.threads import SIGNALS
+from stores.jobs.catalog import JOBS, Step
 from stores.jobs.channel_health import note_visits
 from stores.jobs.claim import (
     OCCUPIED,
@@ -41,7 +42,6 @@ from stores.jobs.pool import SIDE_BY_SIDE, Hands
 from stores.models import JobRun, RunStep
 from stores.models.run import RunCancelled, RunLost, RunStatus, StepFailed
 from stores.models.step import StepGivenBack
-from stores.pipeline import JOBS, Step
 
 logger = logging.getLogger(__name__)
 

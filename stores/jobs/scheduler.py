@@ -15,12 +15,12 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from stores.hqdb.locks import Locks
 from stores.jobs import worker
+from stores.jobs.catalog import JOBS
 from stores.jobs.stalled import look_after
 from stores.jobs.start import start_and_ring
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.run import LIVE, ClockTime, RunStatus, StartedBy, counted
-from stores.pipeline import JOBS
 
 logger = logging.getLogger(__name__)
 

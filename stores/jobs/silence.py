@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from stores.hqdb.locks import holders
 from stores.jobs import queue
+from stores.jobs.catalog import JOBS
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.run import RunStatus
-from stores.pipeline import JOBS
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.
 PATIENCE = timedelta(minutes=5)

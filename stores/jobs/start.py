@@ -10,11 +10,11 @@ from django.db import IntegrityError, transaction
 
 from stores.failpoints import crash_here
 from stores.hqdb.locks import is_alive
+from stores.jobs.catalog import Job
 from stores.jobs.plan import ring_on_commit
 from stores.jobs.stalled import bury
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
-from stores.pipeline import Job
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
 MOST_CHARACTERS = 500

@@ -7,7 +7,7 @@ from datetime import date
 from django.core.management.base import CommandError
 
 from stores.models import Channel, Company, RetailTransaction
-from stores.pipeline.days import NoBusinessDate, business_date
+from stores.pipeline.dates import NoBusinessDate, business_date
 
 
 def chosen_channels(codes: Sequence[str]) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from stores.hqdb.sql import fetch, run_sql
 from stores.models.failed_sale import SaleCause
-from stores.pipeline.buyers import find_missing, write_buyers
-from stores.pipeline.validate import check_sales, find_errors
+from stores.pipeline.sales.customers import find_missing, write_buyers
+from stores.pipeline.sales.rules import check_sales, find_errors
 
 
 def judge_again(sales: Sequence[int]) -> int:

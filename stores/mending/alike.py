@@ -34,9 +34,9 @@ from stores.models import (
 )
 from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
-from stores.pipeline.buyers import claim_sales
-from stores.pipeline.kinds import ADDRESS
-from stores.pipeline.validate import HEADER, SALE_RULES
+from stores.pipeline.events.kinds import ADDRESS
+from stores.pipeline.sales.claims import claim_sales
+from stores.pipeline.sales.rules import HEADER, SALE_RULES
 
 # Transactions that one database transaction corrects, and that one request does; and examples told.
 PORTION, MOST_AT_ONCE, EXAMPLES = 1_000, 10_000, 20

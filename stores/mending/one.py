@@ -16,8 +16,8 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.transaction import OrderStatus, TransactionType, ValidationStatus
-from stores.pipeline.document_parts import HEADER_AMOUNTS
-from stores.pipeline.refused_sales import REFUSED
+from stores.pipeline.events.document_tables import HEADER_AMOUNTS
+from stores.pipeline.sales.refused import REFUSED
 
 LEASE = timedelta(minutes=15)
 # What a person may change; identity, lines' numbers and what the till signed for stay.

@@ -12,10 +12,9 @@ from django.db.models.functions import Now
 from stores.channeldb.errors import ChannelError
 from stores.models import ChannelDatabase, Incident
 from stores.models.run import StepFailed
-from stores.pipeline import journal
-from stores.pipeline.drift import visit
-from stores.pipeline.fence import Entered
-from stores.pipeline.fence.entering import look
+from stores.pipeline import number_journal
+from stores.pipeline.fence.schema_drift import visit
+from stores.pipeline.fence.visit import Entered, look
 
 START = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
 
@@ -26,7 +25,7 @@ def require_numbers() -> None:
     Effects: those of journal.compare(); channels are visited, once after each start of HQ's server.
     Errors: StepFailed with one sentence.
     """
-    journal.compare()
+    number_journal.compare()
     ask_channels()
 
 

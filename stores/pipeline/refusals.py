@@ -9,7 +9,7 @@ from stores.hqdb.retry import Key, by_halves
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.kinds import Kind
+from stores.pipeline.events.kinds import Kind
 
 # So many rows are named in the incident.
 LISTED = 20

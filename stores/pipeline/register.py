@@ -18,7 +18,7 @@ from stores.channeldb.provision import (
 from stores.hqdb.sql import run_sql
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
-from stores.pipeline.accounts import import_account
+from stores.pipeline.convert.accounts import import_account
 
 DEFAULT_GROUP = "Default"
 EMBEDDED = "embedded"

@@ -14,12 +14,12 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from stores.filters import MOST_COUNTED, Length
+from stores.jobs.catalog import JOBS, Job
 from stores.models import DayBalance
 from stores.models.cards import mask_cards
 from stores.models.labels import label
 from stores.models.reason import REASONS, explain
 from stores.models.run import COLOURS, Outcome
-from stores.pipeline import JOBS, Job
 from stores.roles import who_may
 from stores.tables import NOTHING
 from stores.tables import name_of as name_of_record

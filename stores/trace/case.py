@@ -8,10 +8,10 @@ from uuid import UUID
 
 from stores.models import Case, Quarantine, RetailTransaction
 from stores.models.case import CaseStatus
-from stores.pipeline.document_parts import HEADER, KEY, PARTS, rows_in
-from stores.pipeline.kinds import KINDS, Kind
-from stores.pipeline.rules import STAGED
-from stores.pipeline.set_aside import Sent, decode
+from stores.pipeline.events.document_tables import HEADER, KEY, PARTS, rows_in
+from stores.pipeline.events.kinds import KINDS, Kind, Sent
+from stores.pipeline.events.payloads import decode
+from stores.pipeline.events.rules import STAGED
 
 # A time in UTC, as either engine and Python write it; longer texts are none.
 TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)")

@@ -17,7 +17,7 @@ from stores.models import (
 )
 from stores.models.characters import tidy_key
 from stores.models.search import is_contact_at, is_reached_at, key_of
-from stores.pipeline.rules import STAGED
+from stores.pipeline.events.rules import STAGED
 from stores.trace.documents import buyers_in
 from stores.trace.parts import Match, newest_first, text
 

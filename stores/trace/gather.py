@@ -13,9 +13,8 @@ from django.db.models import Q, QuerySet
 from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
 from stores.models.characters import tidy
 from stores.models.staging import OPEN, Operation, Origin, StagingStatus
-from stores.pipeline.kinds import KINDS, Kind
-from stores.pipeline.refold import INHERITED
-from stores.pipeline.rules import STAGED
+from stores.pipeline.events.kinds import INHERITED, KINDS, Kind
+from stores.pipeline.events.rules import STAGED
 from stores.trace.parts import Match
 
 # The column that says which of a customer's several rows it is, without naming anybody.

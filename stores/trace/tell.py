@@ -21,7 +21,7 @@ from stores.models.customer import AccountState, GuidOrigin
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
-from stores.pipeline.kinds import CUSTOMER
+from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
 from stores.trace.gather import Act, Holdings, gather, shown
 from stores.trace.parts import Match, Trace, TraceChannel, TraceEvent, WaitingFor, in_order, text

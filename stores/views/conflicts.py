@@ -10,7 +10,7 @@ from stores.filters import ConflictFilter
 from stores.forms import ConflictForm
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.desk import (
+from stores.pipeline.corrections.customer import (
     EditsRefused,
     Occupied,
     OutOfDate,

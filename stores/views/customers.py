@@ -16,7 +16,7 @@ from stores.filters import CustomerFilter, owed_by
 from stores.models import ChannelDatabase, Customer, Delivery
 from stores.models.customer import AccountState
 from stores.models.labels import label
-from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, save_edits
+from stores.pipeline.corrections.customer import EditsRefused, Occupied, OutOfDate, save_edits
 from stores.tables import CustomerTable
 from stores.views import Request
 from stores.views.lists import respond

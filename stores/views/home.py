@@ -23,6 +23,7 @@ from stores.filters import (
     in_short,
     quarantine,
 )
+from stores.jobs.catalog import JOBS
 from stores.jobs.silence import silences
 from stores.models import (
     AsyncAddress,
@@ -47,7 +48,6 @@ from stores.models.reason import REASONS
 from stores.models.run import RunStatus
 from stores.models.statement import NOT_ADDED_UP, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
-from stores.pipeline import JOBS
 from stores.views import Request
 from stores.views.balance import latest_day, link_to, out_of_balance
 from stores.views.channels import with_counts

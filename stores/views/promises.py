@@ -4,8 +4,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from stores.jobs.catalog import JOBS
 from stores.models import JobRun, Promise, Schedule
-from stores.pipeline import JOBS
 from stores.views import Request
 
 COMPARISONS = ("reconcile", "repair")

@@ -14,8 +14,8 @@ from stores.filters import QuarantineFilter
 from stores.forms import EventForm, lock
 from stores.models import Case, Quarantine
 from stores.models.case import CaseStatus, Cause
-from stores.pipeline.hq_events import EventRefused
-from stores.pipeline.resolve import (
+from stores.pipeline.corrections.events import EventRefused
+from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
     Settled,
     alike,

@@ -16,12 +16,12 @@ from django.views.decorators.http import require_POST, require_safe
 from stores.filters import RunFilter
 from stores.forms import StartForm
 from stores.jobs import queue
+from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import sum_counts
 from stores.jobs.start import start_and_ring
 from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
-from stores.pipeline import JOBS
-from stores.pipeline.days import EARLIEST, latest_day
+from stores.pipeline.dates import EARLIEST, latest_day
 from stores.tables import RunTable
 from stores.views import Request
 from stores.views.lists import part_or_page, respond

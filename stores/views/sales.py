@@ -25,8 +25,8 @@ from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.statement import AggregateState
 from stores.models.transaction import EntryStatus, TransactionType
-from stores.pipeline import statement_sales
-from stores.pipeline.refused_sales import REFUSED
+from stores.pipeline.sales import statement_sales
+from stores.pipeline.sales.refused import REFUSED
 from stores.readiness import (
     LATE_DAYS,
     documents_set_aside,

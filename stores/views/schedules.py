@@ -5,9 +5,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from stores.jobs.catalog import JOBS
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 from stores.views import Request
 
 

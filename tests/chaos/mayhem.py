@@ -20,8 +20,8 @@ import redis
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
-from stores.pipeline import JOBS
 from tests.chaos.places import Place
 from tests.chaos.ring import Services
 from tests.processes import children_of

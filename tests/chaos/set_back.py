@@ -14,7 +14,7 @@ from stores.jobs.inline import run_here
 from stores.jobs.recover_hq import recover
 from stores.models import Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.fence.settling import accept_database
+from stores.pipeline.fence.acceptance import accept_database
 from tests.chaos.checker import Checker
 from tests.chaos.door import Door
 from tests.chaos.journal import Journal

@@ -9,7 +9,7 @@ from random import Random
 
 from stores.jobs.inline import run_here
 from stores.models import JobRun
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.chaos.books import compare_books, drawers
 from tests.chaos.checker import Breach, Checker
 from tests.chaos.door import Door

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stores.models import ChannelDatabase
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import query
 
 

@@ -13,9 +13,9 @@ import pytest
 from django.db import connection
 from psycopg2 import connect
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import JobRun
-from stores.pipeline import JOBS
 from tests.backups import Backup
 from tests.faults.own_server import OwnServer
 from tests.make import lookup, make_customer, make_event, make_sale, run

@@ -7,7 +7,7 @@ from django.db import connection, connections, transaction
 
 from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
-from stores.pipeline.verify import Check, verify
+from stores.pipeline.integrity.verify import Check, verify
 from tests.conftest import empty_hq
 
 

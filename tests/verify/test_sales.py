@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from stores.models import ExcludedSale, PaymentRounding
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_sale, run
 from tests.verify.damage import broken, damage, without
 

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from stores.models import ChannelDatabase, NumberSequence
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from tests.make import make_customer, make_event, query, run
 from tests.verify.damage import broken, check, damage
 

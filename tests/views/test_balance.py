@@ -7,9 +7,9 @@ from django.db.models import Sum
 
 from stores.models import Company, DayBalance, Quarantine
 from stores.models.balance import PARTS
-from stores.pipeline import sent
-from stores.pipeline.balance import count_balance
-from stores.pipeline.verify.intake import lost_or_doubled
+from stores.pipeline.convert.balance import count_balance
+from stores.pipeline.events import tables
+from stores.pipeline.integrity.upload import lost_or_doubled
 from tests.make import make_customer, make_event, make_sale, run
 from tests.verify.damage import broken, damage
 
@@ -128,7 +128,7 @@ def test_a4_sales_are_in_the_balance_with_their_lines_and_payments(reader, sales
     assert places("retail_transaction") == {"captured": 10, **one}
     assert places("retail_transaction_payment") == {"captured": 10, **one}
     assert places("retail_transaction_line") == {"captured": 16, **lines}
-    assert set(DayBalance.objects.values_list("table", flat=True)) == set(sent.TABLES)
+    assert set(DayBalance.objects.values_list("table", flat=True)) == set(tables.TABLES)
     assert broken() == {}
     for address in ("/", "/balance/"):
         assert reader.get(address).status_code == 200
@@ -154,7 +154,7 @@ def losses(table):
     one = f"(SELECT id FROM {table} ORDER BY id LIMIT 1)"  # noqa: S608
     key, belonging = "ctid", ()
     if table == "retail_transaction":
-        key, belonging = "id", sent.TABLES[-2:]
+        key, belonging = "id", tables.TABLES[-2:]
     with transaction.atomic():
         for part in belonging:
             damage(f"DELETE FROM {part} WHERE transaction_id = {one}")  # noqa: S608
@@ -170,10 +170,10 @@ def losses(table):
 
 
 def test_a4_a_loss_in_any_table_is_counted(sales):
-    sale = set(sent.TABLES[-3:])
+    sale = set(tables.TABLES[-3:])
     whole = {"retail_transaction": sale, "quarantine": sale}
 
-    found = {table: losses(table) for table in (*sent.TABLES, "quarantine")}
+    found = {table: losses(table) for table in (*tables.TABLES, "quarantine")}
 
     assert lost_or_doubled() == []
     for table, (recounted, shown) in found.items():

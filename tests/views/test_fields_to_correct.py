@@ -16,7 +16,7 @@ from stores.models import (
 from stores.models.cards import mask_cards
 from stores.models.channel import Channel
 from stores.models.country import is_country
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 from stores.traffic.faults import RawText
 from tests.make import article, engine_of, make_customer, make_event, make_sale, run
 

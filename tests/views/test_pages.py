@@ -7,7 +7,7 @@ from django.urls.converters import IntConverter
 
 from stores import urls
 from stores.models import Channel, ChannelDatabase, Company, Customer, JobRun, NumberSequence
-from stores.pipeline.accounts import import_account
+from stores.pipeline.convert.accounts import import_account
 from tests.make import make_customer, run
 
 LISTS = {

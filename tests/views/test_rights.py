@@ -8,10 +8,10 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.jobs.start import start, start_and_ring
 from stores.models import JobRun
-from stores.pipeline import JOBS
 from stores.roles import RIGHTS, make_groups
 from stores.urls import urlpatterns
 from tests.make import make_customer, run

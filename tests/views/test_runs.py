@@ -6,9 +6,9 @@ import django_rq
 import pytest
 from django.db.models.functions import Now
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.models import JobRun, RetailTransaction, SalesOrder
-from stores.pipeline import JOBS
 from tests.make import make_customer, make_sale, run
 
 HTMX = {"HX-Request": "true"}

@@ -4,11 +4,11 @@ from datetime import date, time, timedelta
 
 import pytest
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.scheduler import clock
 from stores.jobs.start import start
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from stores.hqdb.locks import Locks
 from stores.jobs import queue, stalled
+from stores.jobs.catalog import JOBS
 from stores.jobs.plan import databases_of
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
 from stores.jobs.silence import silences
@@ -25,7 +26,6 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
-from stores.pipeline import JOBS
 from tests.make import make_sale, run
 
 A_DAY = timedelta(days=1)

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from stores import filters
+from stores.jobs.catalog import JOBS
 from stores.jobs.silence import silences
 from stores.models import (
     AsyncAttribute,
@@ -22,7 +23,6 @@ from stores.models import (
     Schedule,
     UploadSession,
 )
-from stores.pipeline import JOBS
 from stores.views import sales
 from tests.make import make_customer, make_event, make_sale, run
 from tests.views.conftest import rows_of

@@ -6,7 +6,7 @@ from uuid import uuid4
 from django.utils import timezone
 
 from stores.models import JobRun, RetailTransaction, Statement
-from stores.pipeline.refused_sales import keep_refused, refusals
+from stores.pipeline.sales.refused import keep_refused, refusals
 from tests.make import make_customer, make_sale, run
 
 DAY = date(2026, 11, 20)

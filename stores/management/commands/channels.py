@@ -10,7 +10,7 @@ from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
-from stores.pipeline.rules import STAGED
+from stores.pipeline.events.rules import STAGED
 
 
 class Command(SynclineCommand):

@@ -11,7 +11,7 @@ from stores.management.output import print_json
 from stores.management.typed import add_user, chosen_reason, chosen_user, refuse_flaws
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.desk import (
+from stores.pipeline.corrections.customer import (
     EditsRefused,
     Occupied,
     OutOfDate,

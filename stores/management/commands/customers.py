@@ -20,7 +20,7 @@ from stores.management.typed import (
 )
 from stores.models import Customer
 from stores.models.customer import AccountState
-from stores.pipeline.desk import EditsRefused, Occupied, OutOfDate, save_edits
+from stores.pipeline.corrections.customer import EditsRefused, Occupied, OutOfDate, save_edits
 
 
 class Command(SynclineCommand):

@@ -10,7 +10,7 @@ from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.management.typed import chosen_reason
 from stores.models import Incident
-from stores.pipeline.fence.settling import NotSettled, accept_database, renew_database
+from stores.pipeline.fence.acceptance import NotSettled, accept_database, renew_database
 
 
 class Command(SynclineCommand):

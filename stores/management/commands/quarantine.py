@@ -20,8 +20,15 @@ from stores.management.typed import (
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
-from stores.pipeline.hq_events import EventRefused
-from stores.pipeline.resolve import ChangedMeanwhile, Settled, alike, dismiss, release, reopen
+from stores.pipeline.corrections.events import EventRefused
+from stores.pipeline.corrections.quarantine import (
+    ChangedMeanwhile,
+    Settled,
+    alike,
+    dismiss,
+    release,
+    reopen,
+)
 from stores.sale_forms import form_of
 from stores.trace.case import describe
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_here
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
 from stores.models import RunStep
-from stores.pipeline import JOBS
 
 CLEAN = ("succeeded", "nothing_to_do")
 

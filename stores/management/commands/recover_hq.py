@@ -8,7 +8,7 @@ from stores.jobs.recover_hq import recover
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels
 from stores.management.output import print_json
-from stores.pipeline.recover import MOST_VOID
+from stores.pipeline.integrity.recover import MOST_VOID
 
 EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 

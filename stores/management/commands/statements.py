@@ -9,7 +9,7 @@ from stores.management.output import print_json
 from stores.management.typed import chosen_reason
 from stores.models import Statement
 from stores.models.reason import explain
-from stores.pipeline.statement_sales import NotCancelled, cancel_statement
+from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement
 
 LINE = "{statement:<24} {state:<16} {sales:>7}  {message}"
 

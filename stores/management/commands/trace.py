@@ -9,7 +9,7 @@ from stores.management.base import SynclineCommand
 from stores.management.output import print_json
 from stores.models import Company
 from stores.models.characters import tidy_key
-from stores.pipeline.look import Sighting, look
+from stores.pipeline.channel_search import Sighting, look
 from stores.trace import (
     Match,
     Trace,

@@ -25,7 +25,7 @@ from stores.models import Channel, FailedSale, RetailTransaction, TransactionCha
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
-from stores.pipeline.refused_sales import REFUSED
+from stores.pipeline.sales.refused import REFUSED
 from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 
 CAUSE_LINE = "{sales:>7}  {cause}  {text}"

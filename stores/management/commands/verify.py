@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
 from stores.management.output import print_json
-from stores.pipeline.verify import verify
+from stores.pipeline.integrity.verify import verify
 
 
 class Command(SynclineCommand):

@@ -9,7 +9,3 @@ that may die between any two: HQ commits the intention, the channel swaps the pa
 From then on the channel refuses every write that does not name the nonce. Source: reliability 3.7,
 ADR 0009.
 """
-
-from stores.pipeline.fence.entering import Entered, enter
-
-__all__ = ["Entered", "enter"]

@@ -1,0 +1,194 @@
+"""The jobs as retailers know them, and the steps that each is made of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from stores.models import RunStep
+from stores.pipeline.convert.convert import convert_customers
+from stores.pipeline.download.download import download_accounts
+from stores.pipeline.integrity.job import check_promises
+from stores.pipeline.integrity.reconcile import compare_channel, repair_channel
+from stores.pipeline.sales.orders import synchronize_orders
+from stores.pipeline.sales.statements import calculate_statements, post_statements
+from stores.pipeline.sales.validate import validate_transactions
+from stores.pipeline.upload.upload import upload_events
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the ring: its word, its function, and what it is done once for.
+
+    Of a step per group the function is given a list, one row per database of one group, each with
+    its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
+    that overlaps may be begun while the last of the step before it are still going on. One that
+    `takes_date` looks at a single business date where its run names one, and one that `takes_order`
+    at a single customer order. Whoever starts it on a page needs the `right`.
+    """
+
+    word: str
+    work: Callable[[Any], None]
+    per: Literal["database", "channel", "company", "group", "run"]
+    overlaps: bool = False
+    takes_date: bool = False
+    takes_order: bool = False
+    right: str = "stores.run_job"
+
+    def do(self, rows: list[RunStep]) -> None:
+        """Do it in the places of these rows; more than one only per group."""
+        self.work(rows if self.per == "group" else rows[0])
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as retailers know it: its steps in order, and further names that find it.
+
+    One that `waits` for a while where another run is doing a step is not done without that step.
+    """
+
+    code: str
+    title: str
+    sentence: str
+    steps: tuple[Step, ...]
+    names: tuple[str, ...] = ()
+    waits: bool = False
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether it looks at everything, and cannot be limited to a channel."""
+        return all(step.per == "run" for step in self.steps)
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """The permissions that a user needs to start it: those of all its steps."""
+        return tuple(dict.fromkeys(step.right for step in self.steps))
+
+    @property
+    def takes_date(self) -> bool:
+        """Whether it can be limited to the sales of one business date."""
+        return any(step.takes_date for step in self.steps)
+
+    @property
+    def takes_order(self) -> bool:
+        """Whether it can be limited to one customer order."""
+        return any(step.takes_order for step in self.steps)
+
+
+UPLOAD = Step("upload", upload_events, per="database")
+CONVERT = Step("convert", convert_customers, per="company")
+DOWNLOAD = Step("download", download_accounts, per="group", overlaps=True)
+RECONCILE = Step("reconcile", compare_channel, per="database")
+REPAIR = Step("repair", repair_channel, per="database")
+ORDERS = Step("orders", synchronize_orders, per="channel", takes_order=True)
+VALIDATE = Step("validate", validate_transactions, per="channel", takes_date=True)
+CALCULATE = Step(
+    "calculate",
+    calculate_statements,
+    per="channel",
+    takes_date=True,
+    right="stores.calc_statement",
+)
+POST = Step("post", post_statements, per="channel", takes_date=True, right="stores.post_statement")
+VERIFY = Step("verify", check_promises, per="run")
+
+JOBS = {
+    job.code: job
+    for job in (
+        Job(
+            "pipeline",
+            "Pipeline",
+            "P-job, conversion and 1010, one after the other.",
+            (UPLOAD, CONVERT, DOWNLOAD),
+        ),
+        Job(
+            "P-0001",
+            "P-job: upload from the channels",
+            "Brings every new event from the channels to headquarters.",
+            (UPLOAD,),
+            ("p-job",),
+        ),
+        Job(
+            "sync-customers",
+            "Synchronize customers and channel requests",
+            "Gives every uploaded customer an account number.",
+            (CONVERT,),
+            (
+                "synchronize-customers-and-channel-requests",
+                "synchronize-customers-and-business-partners-from-async-mode",
+            ),
+        ),
+        Job(
+            "1010",
+            "1010: customers to the channels",
+            "Hands accounts and changes to every channel.",
+            (DOWNLOAD,),
+        ),
+        Job(
+            "sync-orders",
+            "Synchronize orders",
+            "Makes sales orders of customer orders, with the customers and addresses they name.",
+            (ORDERS,),
+            ("synchronize-orders",),
+        ),
+        Job(
+            "validate",
+            "Validate store transactions",
+            "Holds every rule against the sales and orders that are not posted yet.",
+            (VALIDATE,),
+            ("validate-store-transactions",),
+        ),
+        Job(
+            "calculate-statements",
+            "Calculate transactional statements",
+            "Takes validated sales into the statements of their business dates.",
+            (CALCULATE,),
+            ("calculate-transactional-statements",),
+        ),
+        Job(
+            "post-statements",
+            "Post transactional statements",
+            "Makes orders, invoices and payments of calculated statements.",
+            (POST,),
+            ("post-transactional-statements",),
+        ),
+        Job(
+            "eod",
+            "End of day",
+            "P-job, validation, calculation and posting, one after the other.",
+            (UPLOAD, VALIDATE, CALCULATE, POST),
+            ("end-of-day",),
+            waits=True,
+        ),
+        Job(
+            "verify",
+            "Check the promises",
+            "Checks from all databases that every promise holds. Changes nothing in them.",
+            (VERIFY,),
+        ),
+        Job(
+            "reconcile",
+            "Compare with the channels",
+            "Compares what headquarters and each channel hold of each other. Changes nothing.",
+            (RECONCILE,),
+        ),
+        Job(
+            "repair",
+            "Compare and mend",
+            "Compares, fetches again what headquarters lacks and owes again what did not arrive.",
+            (REPAIR,),
+        ),
+    )
+}
+
+
+# The jobs that can be limited to the sales of one business date.
+DATED = [code for code, job in JOBS.items() if job.takes_date]
+
+
+def find_job(name: str) -> Job | None:
+    """The job that answers to a name or its title, whatever the case."""
+    wanted = name.strip().lower()
+    for job in JOBS.values():
+        if wanted in (job.code.lower(), job.title.lower()) or "-".join(wanted.split()) in job.names:
+            return job
+    return None

@@ -1,0 +1,1 @@
+"""Staging -> HQ customers: accounts, their later events, and the balance of what arrived."""

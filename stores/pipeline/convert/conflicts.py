@@ -1,0 +1,146 @@
+"""Edits whose makers did not know of each other: recorded with both values, whoever wins.
+
+The winner is what `fold` says: the later edit stays. This only looks, once for each chunk of edits,
+what the claimed customers show now and which other place had said otherwise, unseen. New customers
+are not looked at: nobody else can have edited them.
+"""
+
+from psycopg2 import sql
+
+from stores.hqdb.sql import run_sql
+from stores.pipeline.convert.merge import tidied
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED, Kind
+from stores.pipeline.events.kinds import tidied as tidied_text
+
+# A till that makes an entity known cannot have overlooked another's edit of it.
+CREATES = (CUSTOMER, ADDRESS, CONTACT)
+
+STATEMENT = sql.SQL(
+    """WITH pair AS MATERIALIZED (
+         SELECT DISTINCT ON (w.event_id, l.database_id)
+                w.event_id AS kept, l.event_id AS lost
+           FROM {table} r
+           JOIN {event} l ON l.customer_id = r.{owner}
+                AND coalesce(l.database_id, 0) <> r.event_database
+                AND l.status IN ('applied', 'superseded') AND l.reason IS NULL {is_edit} {same_key}
+           JOIN {event} w ON w.customer_id = r.{owner}
+                AND coalesce(w.database_id, 0) = r.event_database
+                AND w.generation = r.event_generation
+                AND w.replication_counter = r.event_counter
+          WHERE r.{owner} IN (SELECT customer_id FROM claimed)
+            AND now() IN (l.applied_at, w.applied_at)
+            -- What was not at HQ yet, or has not been sent to that channel since, was not seen.
+            AND (l.applied_at >= r.event_at
+                 OR w.database_id IS NOT NULL AND NOT EXISTS (
+                    SELECT FROM delivery d
+                     WHERE d.database_id = w.database_id AND d.customer_id = w.customer_id
+                       AND d.delivered_at > l.applied_at))
+          ORDER BY w.event_id, l.database_id, l.generation DESC, l.replication_counter DESC),
+       lost AS (SELECT p.kept, {told} FROM pair p JOIN {event} t ON t.event_id = p.lost),
+       kept AS (SELECT {told} FROM pair p JOIN {event} t ON t.event_id = p.kept)
+       INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,
+                                  lost_event, kept_event, lost_database_id, kept_database_id,
+                                  lost_at, kept_at, is_clock_off, closed_at, choice, reason)
+       SELECT l.customer_id, {name}, {key}, v.field, v.lost, v.kept, l.event_id, w.event_id,
+              l.database_id, w.database_id, l.at, w.at, l.is_off OR w.is_off,
+              CASE WHEN NOT (l.is_off OR w.is_off) THEN now() END,
+              CASE WHEN l.is_off OR w.is_off THEN '' ELSE 'rule' END, ''
+         FROM lost l JOIN kept w ON w.event_id = l.kept
+         LEFT JOIN LATERAL (
+              SELECT {told} FROM {event} t
+               WHERE t.customer_id = l.customer_id AND t.status IN ('applied', 'superseded')
+                 AND t.reason IS NULL {same_key_as_lost}
+                 AND (least(t.occurred_at, t.staged_at), database_place(t.database_id),
+                      t.generation, t.replication_counter)
+                   < (l.at, l.place, l.generation, l.replication_counter)
+               ORDER BY least(t.occurred_at, t.staged_at) DESC, database_place(t.database_id) DESC,
+                        t.generation DESC, t.replication_counter DESC
+               LIMIT 1) b ON true
+        CROSS JOIN LATERAL (VALUES {values}) AS v (field, is_said, lost, kept, was)
+        WHERE v.is_said AND v.lost <> v.kept AND (b.event_id IS NULL OR v.lost <> v.was)
+           ON CONFLICT DO NOTHING"""
+)
+TOLD = """t.event_id, t.customer_id, t.database_id, t.operation, t.generation,
+          t.replication_counter, least(t.occurred_at, t.staged_at) AS at,
+          database_place(t.database_id) AS place,
+          t.operation <> 'deactivate' AS is_active, {is_off} AS is_off, {columns}"""
+# What shows that a clock was wrong: a time that has not come yet, one before the account was there
+# that the event names, or before the customer was, or before what the same database wrote earlier.
+IS_OFF = """(t.occurred_at > t.staged_at + interval '15 minutes'
+             OR t.operation <> 'create' AND t.occurred_at < interval '-15 minutes' + (
+                SELECT CASE WHEN t.account_number IS NOT NULL THEN k.created_at
+                            ELSE coalesce(min(least(c.occurred_at, c.staged_at)), k.created_at) END
+                  FROM customer k LEFT JOIN async_customer c
+                       ON c.customer_id = k.id AND c.operation = 'create'
+                 WHERE k.id = t.customer_id GROUP BY k.id)
+             OR EXISTS (
+                SELECT FROM {event} x
+                 WHERE x.customer_id = t.customer_id AND x.database_id = t.database_id
+                   AND (x.generation, x.replication_counter)
+                     < (t.generation, t.replication_counter)
+                   AND least(x.occurred_at, x.staged_at)
+                     > t.occurred_at + interval '15 minutes'))"""
+
+
+def record_conflicts(kind: Kind) -> int:
+    """Record what the claimed edits contend with, each field with both values. Returns fields.
+
+    Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
+    one. The others are closed by the rule. Effects: edit_conflict, in the caller's transaction.
+    """
+    event = sql.Identifier(kind.event)
+    fields = [column for column in kind.columns if column not in kind.key]
+    told = sql.SQL(TOLD).format(
+        is_off=sql.SQL(IS_OFF).format(event=event),
+        columns=sql.SQL(", ").join(
+            sql.SQL("{} AS {}").format(as_text(kind, column), sql.Identifier(column))
+            for column in kind.columns
+        ),
+    )
+    return run_sql(
+        STATEMENT.format(
+            table=sql.Identifier(kind.table),
+            event=event,
+            owner=sql.Identifier("id" if kind is CUSTOMER else "customer_id"),
+            name=sql.Literal(kind.event),
+            is_edit=sql.SQL("AND l.operation <> 'create'" if kind in CREATES else ""),
+            same_key=same_key(kind, "l", "r"),
+            same_key_as_lost=same_key(kind, "t", "l"),
+            key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
+            told=told,
+            values=sql.SQL(", ").join(map(said, fields)) if fields else NOTHING,
+        )
+    )
+
+
+# An affiliation says nothing but that it is there, and removals are no contest: see removals.
+NOTHING = sql.SQL("('', false, '', '', '')")
+
+
+def said(column: str) -> sql.Composable:
+    """A field with the values of the lost, the kept and the earlier event."""
+    is_said = "l.is_active AND w.is_active"
+    if column in INHERITED:
+        is_said += " AND '' NOT IN (l.{0}, w.{0})"
+    return sql.SQL("({1}, " + is_said + ", l.{0}, w.{0}, b.{0})").format(
+        sql.Identifier(column), sql.Literal(column)
+    )
+
+
+def as_text(kind: Kind, column: str) -> sql.Composable:
+    """The value of a column of event t as HQ keeps it, as a text."""
+    nothing = "false" if kind.type_of(column) == "boolean" else ""
+    value = sql.SQL("coalesce(({})::text, {})")
+    return value.format(tidied(kind, column), sql.Literal(nothing))
+
+
+def same_key(kind: Kind, event: str, other: str) -> sql.Composable:
+    """That an event and a row are about the same of the customer's addresses, contacts, …"""
+    return sql.SQL(" ").join(
+        sql.SQL(
+            f"AND {tidied_text(column, event)} = {other}.{column}"
+            if kind.type_of(column) == "text"
+            else f"AND {event}.{column}::text = {other}.{column}::text"
+        )
+        for column in kind.key
+    )

@@ -1,0 +1,233 @@
+"""Synchronize customers and channel requests: staging -> HQ customers."""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, in_chunks
+from stores.hqdb.sql import by_index, fetch, fetch_one, names, run_sql
+from stores.models import Company, RunStep
+from stores.pipeline import number_journal
+from stores.pipeline.convert.accounts import open_accounts, retry_exhausted
+from stores.pipeline.convert.balance import count_balance
+from stores.pipeline.convert.known_customers import apply_named
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, KINDS, Kind
+from stores.pipeline.fields_to_correct import settle_marks
+from stores.pipeline.issuing import require_numbers
+from stores.pipeline.number_journal import JournalUnusable
+from stores.pipeline.refusals import tell_refused
+
+# Below this the planner's old figures serve as well, and so they do of a table not much smaller.
+WORTH_ANALYZING = 1_000
+GREW = 1.1
+FOUND_BY = (
+    "event_id",
+    "company_id",
+    "async_account",
+    "account_number",
+    "status",
+    "customer_id",
+)
+# Counts that say that rows have gone on, and the balance is another one.
+MOVES = ("converted", "updated", "linked", "failed")
+
+
+def convert_customers(step: RunStep) -> None:
+    """Give each staged customer of the company its account, then apply edits of known ones.
+
+    Edits need no number, so they go on while the number journal cannot be written. Effects: see
+    open_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
+    """
+    company = step.its_company
+    unusable: JournalUnusable | None = None
+    with step.chunk():
+        tell_the_planner()
+        retry_exhausted(company)
+    left: dict[UUID, str] = {}
+    try:
+        if not step.is_dry:
+            require_numbers()
+        open_all(step, company, left)
+    except JournalUnusable as error:
+        unusable = error
+    for kind in KINDS:
+        in_chunks(partial(apply_edits, step, company, kind, left))
+    with step.chunk(), by_index():
+        unclosed: dict[int, str] = {}
+        for kind in KINDS:
+            unclosed |= supersede_quarantined(company, kind)
+        step.add(waiting=sum(explain_waiting(company, kind, left) for kind in KINDS))
+        tell_refused(f"events of {company}", left)
+        tell_refused(f"quarantine of {company}", unclosed)
+        crash_here("convert:before_last_commit")
+    with step.chunk():
+        settle_marks(company)
+        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
+    if unusable:
+        raise unusable
+
+
+def open_all(step: RunStep, company: Company, left: dict[UUID, str]) -> None:
+    """Give each staged customer of the company its account, in the order of the GUIDs.
+
+    Those who get none and cannot even be failed are added to `left`, with what the database said.
+    """
+    beyond: UUID | None = None
+    contested = find_contested(company)
+
+    def open_some() -> bool:
+        nonlocal beyond
+        with step.chunk():
+            opened = open_accounts(step, company, beyond=beyond, contested=contested)
+            step.add(converted=opened.converted, failed=opened.failed)
+            crash_here("convert:before_commit")
+        crash_here("convert:after_commit")
+        left.update(opened.left)
+        if opened.converted and not step.is_dry:
+            number_journal.keep()
+        beyond = opened.last or beyond
+        return opened.last is not None
+
+    in_chunks(open_some)
+
+
+def find_contested(company: Company) -> dict[str, list[UUID]]:
+    """Ids of addresses and contacts that several customers name in events that wait, by kind.
+
+    Whose they are is decided over all these events, new customers and known ones together.
+    """
+    return {
+        kind.name: [
+            key
+            for (key,) in fetch(
+                sql.SQL(
+                    """SELECT {key} FROM {event} WHERE company_id = %s AND status = 'pending'
+                        GROUP BY 1 HAVING min(async_account::text) <> max(async_account::text)
+                            OR count(async_account) BETWEEN 1 AND count(*) - 1"""
+                ).format(key=sql.Identifier(kind.key[0]), event=sql.Identifier(kind.event)),
+                [company.pk],
+            )
+        ]
+        for kind in (ADDRESS, CONTACT)
+    }
+
+
+def tell_the_planner() -> None:
+    """Refresh the statistics of staging after a large upload.
+
+    With old ones a chunk could join its customers the wrong way round, and a large backlog would
+    take quadratic time. Only of the columns by which conversion finds events: a third of the time.
+    """
+    for kind in KINDS:
+        (known, rows) = fetch_one(
+            """SELECT greatest(c.reltuples, 0), s.n_live_tup
+                 FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
+                WHERE c.oid = %s::regclass""",
+            [kind.event],
+        )
+        if rows > WORTH_ANALYZING and rows > known * GREW:
+            run_sql(sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), names(FOUND_BY)))
+
+
+def apply_edits(step: RunStep, company: Company, kind: Kind, left: dict[UUID, str]) -> bool:
+    """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
+
+    An edit that knows only the GUID lands on the account the GUID became.
+    """
+    with step.chunk(), by_index():
+        claimed = apply_named(step, company, kind, left=left)
+        crash_here("convert:before_edits_commit")
+    crash_here("convert:after_edits_commit")
+    return claimed > 0
+
+
+def supersede_quarantined(company: Company, kind: Kind) -> dict[int, str]:
+    """Close quarantined rows that a later, applied event of the same entity replaces.
+
+    Returns those that the database does not let be closed, with what it said; they stay open.
+    """
+    same = [
+        sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
+            sql.Literal(column), sql.Identifier(column)
+        )
+        for column in kind.key
+    ]
+    statement = sql.SQL(
+        """UPDATE quarantine q
+                  SET status = 'superseded', settled_at = now(), became = s.event_id,
+                      settled_because = 'A later event of the same database replaced it.'
+                 FROM guid_map m JOIN {event} s ON s.customer_id = m.customer_id
+                WHERE q.status = 'open' AND q.table = %(table)s
+                  AND m.async_account = q.async_account AND m.company_id = %(company)s
+                  AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
+                  AND (s.generation, s.replication_counter) > (q.generation, q.row_key::bigint)
+                  AND {same} AND (%(some)s::bigint[] IS NULL OR q.id = ANY(%(some)s::bigint[]))"""
+    ).format(
+        event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
+    )
+    values = {"table": kind.event, "company": company.pk}
+
+    def close(some: Sequence[int] | None) -> int:
+        return run_sql(statement, {**values, "some": None if some is None else list(some)})
+
+    def open_ones() -> list[int]:
+        found = fetch(
+            """SELECT id FROM quarantine
+                WHERE status = 'open' AND "table" = %(table)s ORDER BY 1""",
+            values,
+        )
+        return [row for (row,) in found]
+
+    _, refused = by_halves(close, open_ones)
+    return refused
+
+
+def explain_waiting(company: Company, kind: Kind, left: dict[UUID, str]) -> int:
+    """Write the reason on what could not be applied yet. Returns how many events wait.
+
+    Those on which the database does not let it be written are added to `left`.
+    """
+    statement = sql.SQL(
+        """UPDATE {event} s SET reason = why.reason
+                 FROM (SELECT w.event_id,
+                              CASE WHEN w.account_number IS NOT NULL THEN 'account_unknown'
+                                   WHEN EXISTS (SELECT FROM async_customer p
+                                                 WHERE p.company_id = %(company)s
+                                                   AND p.async_account = w.async_account
+                                                   AND p.status = 'failed')
+                                     OR EXISTS (SELECT FROM quarantine q
+                                                 WHERE q.async_account = w.async_account
+                                                   AND q.table = 'async_customer'
+                                                   AND q.status = 'open')
+                                   THEN 'parent_failed'
+                                   ELSE 'parent_missing' END AS reason
+                         FROM {event} w
+                        WHERE w.company_id = %(company)s AND w.status = 'pending') why
+                WHERE s.event_id = why.event_id AND s.reason IS DISTINCT FROM why.reason
+                  AND (%(some)s::uuid[] IS NULL OR s.event_id = ANY(%(some)s::uuid[]))"""
+    ).format(event=sql.Identifier(kind.event))
+
+    def explain(some: Sequence[UUID] | None) -> int:
+        chosen = None if some is None else list(map(str, some))
+        return run_sql(statement, {"company": company.pk, "some": chosen})
+
+    def pending() -> list[UUID]:
+        found = fetch(
+            sql.SQL("SELECT event_id FROM {} WHERE company_id = %s AND status = 'pending'").format(
+                sql.Identifier(kind.event)
+            ),
+            [company.pk],
+        )
+        return [event for (event,) in found]
+
+    left |= by_halves(explain, pending)[1]
+    (waiting,) = fetch_one(
+        sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND status = 'pending'").format(
+            sql.Identifier(kind.event)
+        ),
+        [company.pk],
+    )
+    return int(waiting)

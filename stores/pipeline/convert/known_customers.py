@@ -1,0 +1,220 @@
+"""Events that name a customer HQ knows: edits of it and what is added to it.
+
+Convert applies all that wait, Synchronize orders those that an order needs now; both come here.
+"""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, fetch_one, lock_until_commit, run_sql
+from stores.models import Company, RunStep
+from stores.pipeline.chunk_sizes import CUSTOMERS
+from stores.pipeline.convert.conflicts import record_conflicts
+from stores.pipeline.convert.merge import (
+    BY_EVENT,
+    LATEST,
+    demote_primaries,
+    newer,
+    newest,
+    write_children,
+)
+from stores.pipeline.convert.removals import keep_removed
+from stores.pipeline.convert.replay import fold_again
+from stores.pipeline.events.kinds import CUSTOMER, INHERITED, Kind
+from stores.pipeline.guids import is_foreign
+from stores.pipeline.refusals import fail_events
+
+
+def apply_named(
+    step: RunStep,
+    company: Company,
+    kind: Kind,
+    *,
+    only: Sequence[UUID] | None = None,
+    left: dict[UUID, str] | None = None,
+) -> int:
+    """Apply pending events that name a known customer, or of these only some. Returns events.
+
+    Effects: customers or children, what channels are owed, staging; in the caller's transaction.
+    An event of which the database refuses what comes of it becomes failed; if it refuses even that,
+    the event is added to `left`, with what the database said. What stands there is passed over.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+    left = {} if left is None else left
+    passed = list(left)
+
+    def apply_some(events: Sequence[UUID] | None) -> int:
+        with step.counted():
+            some = only if events is None else events
+            return apply_together(step, company, kind, only=some, passed=passed)
+
+    def events() -> list[UUID]:
+        claim_named(company, kind, only, passed)
+        found = [event for (event,) in fetch("SELECT event_id FROM claimed")]
+        run_sql("DROP TABLE claimed")
+        return found
+
+    done, refused = by_halves(apply_some, events)
+    if refused:
+        left |= fail_events(kind, "event_id", company.pk, list(refused))
+        step.add(failed=len(refused))
+    return sum(done) + len(refused)
+
+
+def apply_together(
+    step: RunStep,
+    company: Company,
+    kind: Kind,
+    *,
+    only: Sequence[UUID] | None = None,
+    passed: Sequence[UUID] = (),
+) -> int:
+    """Apply pending events that name a known customer, all or none. Returns events.
+
+    Effects: those of apply_named. Errors: the database's own.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+    claimed = claim_named(company, kind, only, passed)
+    if claimed:
+        failed = fail_disallowed(kind)
+        step.add(failed=failed, updated=bump_versions(company))
+        if kind is CUSTOMER:
+            is_doubtful = update_customers(step, company)
+        else:
+            demote_primaries(kind)
+            is_doubtful = write_children(step, company, kind, BY_EVENT)
+        if is_doubtful:
+            fold_again(kind)
+        keep_removed(kind)
+        record_conflicts(kind)
+    run_sql("DROP TABLE claimed")
+    return claimed
+
+
+def claim_named(
+    company: Company, kind: Kind, only: Sequence[UUID] | None, passed: Sequence[UUID]
+) -> int:
+    """Table claimed: pending events whose customer is known, by GUID or by account number.
+
+    `refusal` is the reason for which one may not be applied.
+    """
+    return run_sql(
+        sql.SQL(
+            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
+               SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id,
+                      0::bigint AS hq_version,
+                      CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
+                           WHEN {is_foreign} THEN 'guid_conflict'
+                           WHEN m.customer_id <> k.id THEN 'identity_mismatch' END AS refusal
+                 FROM {event} s
+                 LEFT JOIN channel_database b ON b.id = s.database_id
+                 LEFT JOIN guid_map m ON m.async_account = s.async_account
+                 LEFT JOIN customer k
+                        ON k.company_id = %(company)s AND k.account_number = s.account_number
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                  AND coalesce(m.customer_id, k.id) IS NOT NULL {only} {others}
+                ORDER BY s.database_id, s.generation, s.replication_counter
+                LIMIT %(limit)s"""
+        ).format(
+            event=sql.Identifier(kind.event),
+            is_foreign=is_foreign("s", channel=("b", "channel_id")),
+            only=sql.SQL("AND s.event_id = ANY(%(only)s::uuid[])" if only is not None else ""),
+            others=sql.SQL("AND s.event_id <> ALL(%(passed)s::uuid[])" if passed else ""),
+        ),
+        {
+            "company": company.pk,
+            "limit": CUSTOMERS,
+            "only": [str(event) for event in only or ()],
+            "passed": list(map(str, passed)),
+        },
+    )
+
+
+def fail_disallowed(kind: Kind) -> int:
+    """Fail claimed events that name somebody they may not, or two customers. Returns how many."""
+    failed = run_sql(
+        sql.SQL(
+            """UPDATE {event} s SET status = 'failed', reason = c.refusal,
+                      field = CASE c.refusal WHEN 'identity_mismatch' THEN 'account_number'
+                                             ELSE 'async_account' END
+                 FROM claimed c WHERE s.event_id = c.event_id AND c.refusal IS NOT NULL"""
+        ).format(event=sql.Identifier(kind.event))
+    )
+    if failed:
+        run_sql("DELETE FROM claimed WHERE refusal IS NOT NULL")
+    return failed
+
+
+def bump_versions(company: Company) -> int:
+    """Raise the claimed customers' versions and owe them to all databases. Returns customers."""
+    run_sql(
+        """WITH bumped AS (
+             UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
+              WHERE id IN (SELECT customer_id FROM claimed) RETURNING id, hq_version)
+           UPDATE claimed SET hq_version = bumped.hq_version
+             FROM bumped WHERE bumped.id = claimed.customer_id"""
+    )
+    run_sql(
+        """UPDATE delivery d SET version = c.hq_version
+             FROM (SELECT DISTINCT customer_id, hq_version FROM claimed) c, channel_database b,
+                  channel h
+            WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
+              AND d.customer_id = c.customer_id""",
+        [company.pk],
+    )
+    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM claimed")
+    return int(customers)
+
+
+def update_customers(step: RunStep, company: Company) -> bool:
+    """Apply claimed edits and deactivations of customers; what came too late is superseded.
+
+    Says whether something was, or several events were about one customer.
+    """
+    events, customers = fetch_one(
+        sql.SQL(
+            """WITH {newest},
+             fresh AS (
+               SELECT n.*, n.last_at AS event_at, n.last_database AS event_database,
+                      n.last_generation AS event_generation, n.last_counter AS event_counter
+                 FROM newest n),
+             written AS (
+               UPDATE customer old
+                  SET {columns}, is_active = f.last_operation <> 'deactivate', {latest}
+                 FROM fresh f
+                WHERE old.id = f.customer_id AND {newer}
+               RETURNING old.id)
+             SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh)"""
+        ).format(
+            newest=newest(CUSTOMER, BY_EVENT),
+            columns=sql.SQL(", ").join(map(changed_column, CUSTOMER.columns)),
+            latest=sql.SQL(", ").join(
+                sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
+            ),
+            newer=newer("old", "f"),
+        ),
+        {"company": company.pk, "run": step.run_key},
+    )
+    superseded = run_sql(
+        """UPDATE async_customer s SET status = 'superseded'
+             FROM customer k
+            WHERE s.applied_at = now() AND s.status = 'applied' AND k.id = s.customer_id
+              AND s.customer_id IN (SELECT customer_id FROM claimed)
+              AND NOT EXISTS (SELECT FROM async_customer mine
+                               WHERE mine.customer_id = k.id AND mine.applied_at = now()
+                                 AND coalesce(mine.database_id, 0) = k.event_database
+                                 AND mine.generation = k.event_generation
+                                 AND mine.replication_counter = k.event_counter)"""
+    )
+    return bool(superseded or events > customers)
+
+
+def changed_column(column: str) -> sql.Composable:
+    """A bare deactivation keeps what is there; an inherited column is never emptied."""
+    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED else "f.{0}"
+    return sql.SQL(
+        "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
+    ).format(sql.Identifier(column))

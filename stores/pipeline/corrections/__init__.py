@@ -1,0 +1,1 @@
+"""What people do: correct customers, quarantined rows and sales, and settle conflicts."""

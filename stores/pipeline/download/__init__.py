@@ -1,0 +1,1 @@
+"""HQ customers -> channels: accounts and changes, in packages."""

@@ -1,0 +1,1 @@
+"""What channels send: its tables, columns and rules. No step is in here."""

@@ -1,0 +1,50 @@
+"""A row as JSON from which every byte can be had back."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+
+def encode(
+    columns: Sequence[str],
+    values: Sequence[Any],
+    parts: Mapping[str, Sequence[tuple[Any, ...]]] | None = None,
+) -> bytes:
+    """A row as JSON from which every byte can be had back.
+
+    Shape: column -> value, and table -> rows of what travels with it; numbers, texts and null as
+    they are, bytes and texts that are no UTF-8 or hold a NUL as {"base64": …}, everything else as
+    text.
+    """
+    row: dict[str, Any] = dict(zip(columns, map(plain, values), strict=True))
+    for table, rows in (parts or {}).items():
+        row[table] = [[plain(value) for value in one] for one in rows]
+    return json.dumps(row).encode()
+
+
+def decode(raw: bytes) -> dict[str, Any]:
+    """A row as it was encoded: texts, numbers and None; bytes where they are no text."""
+    return {column: back(value) for column, value in json.loads(bytes(raw)).items()}
+
+
+def plain(value: Any) -> Any:
+    """One value as JSON holds it."""
+    if isinstance(value, str):
+        data = value.encode("utf-8", "surrogateescape")
+        # PostgreSQL reads no JSON with a NUL or an infinite number in it.
+        is_text = "\0" not in value and data.decode("utf-8", "replace") == value
+        return value if is_text else in_base64(data)
+    if isinstance(value, (bytes, memoryview)):
+        return in_base64(bytes(value))
+    is_number = isinstance(value, (bool, int)) or (isinstance(value, float) and isfinite(value))
+    return value if value is None or is_number else str(value)
+
+
+def in_base64(data: bytes) -> dict[str, str]:
+    return {"base64": base64.b64encode(data).decode()}
+
+
+def back(value: Any) -> Any:
+    return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

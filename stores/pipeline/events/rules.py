@@ -1,0 +1,325 @@
+"""What HQ checks of a single event before it stages it.
+
+Each rule is a condition in SQL on a row as it arrived, true when the rule is broken; the first
+broken rule is the one reported. It judges texts as they will be kept, tidied. Length limits come
+from HQ's own columns. Both engines' events pass here, so that there is one set of rules.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from django.db import models
+from psycopg2 import sql
+
+from stores.models import (
+    AsyncAddress,
+    AsyncAffiliation,
+    AsyncAttribute,
+    AsyncContact,
+    AsyncCustomer,
+)
+from stores.models.country import COUNTRIES, USER_ASSIGNED
+from stores.models.currency import CURRENCIES
+from stores.models.language import LANGUAGES
+from stores.models.staging import Event
+from stores.pipeline.dates import EARLIEST, LATEST
+from stores.pipeline.events.kinds import Kind, tidied
+
+STAGED: dict[str, type[Event]] = {
+    "customer": AsyncCustomer,
+    "address": AsyncAddress,
+    "contact": AsyncContact,
+    "affiliation": AsyncAffiliation,
+    "attribute": AsyncAttribute,
+}
+# A dot in the domain and nothing that could break a mail header; more is not known offline.
+EMAIL = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
+# Digits with what people set between them, and an extension.
+PHONE = (
+    r"^(?=(.*[0-9]){3})[0-9+()./ xX#*,;-]+"
+    r"([ ;,]*(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?$"
+)
+
+
+LANGUAGE = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One check of one field: `broken` is a condition in SQL, `allows` what the field may hold.
+
+    A field that `is_optional` sets no row aside: it is kept as it came, and marked.
+    """
+
+    code: str
+    field: str
+    broken: str
+    allows: str = ""
+    is_optional: bool = False
+
+
+def empty(column: str) -> str:
+    """That nothing can be read in a column."""
+    return f"coalesce({tidied(column)}, '') = ''"
+
+
+def in_words(column: str, *words: str) -> str:
+    """That a column holds another word; none at all is left to other rules."""
+    allowed = ", ".join(repr(word) for word in words)
+    # Nearly all are right as they came, and tidying costs more than looking.
+    return f"({column} NOT IN ({allowed}) AND {tidied(column)} NOT IN ({allowed}))"
+
+
+def is_word(column: str, word: str) -> str:
+    """That a column holds this word of plain letters. Tidying makes no text longer than it was."""
+    return f"(octet_length({column}) >= {len(word)} AND {tidied(column)} = '{word}')"
+
+
+def out_of_form(column: str, form: str, *, operator: str = "!~") -> str:
+    """That a column holds something, and not in this form."""
+    return f"({tidied(column)} <> '' AND {tidied(column)} {operator} '{form}')"
+
+
+def unprintable(column: str) -> Rule:
+    """A rule for what people compare and look up: no control characters, no line breaks."""
+    return Rule(
+        "unprintable",
+        column,
+        rf"{tidied(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
+        "letters, digits and signs that can be printed",
+    )
+
+
+def reserved(column: str) -> Rule:
+    """A rule for GUIDs: those of zeros and of ones only are what a program leaves unset."""
+    zeros, ones = f"'{UUID(int=0)}'", f"'{UUID(int=2**128 - 1)}'"
+    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a GUID made by chance")
+
+
+COMMON = (
+    reserved("async_account"),
+    reserved("event_id"),
+    Rule("key_missing", "async_account", f"async_account IS NULL AND {empty('account_number')}"),
+    Rule(
+        "unknown_word",
+        "operation",
+        f"operation IS NULL OR {in_words('operation', 'create', 'update', 'deactivate')}",
+        "create, update or deactivate",
+    ),
+    Rule(
+        "time_range",
+        "occurred_at",
+        f"occurred_at NOT BETWEEN '{EARLIEST} 00:00Z' AND '{LATEST} 00:00Z'",
+        "a time between the years 1900 and 9999",
+    ),
+)
+IS_SAID = f"NOT {is_word('operation', 'deactivate')}"
+# Nobody goes without an account because of these.
+OPTIONAL = (
+    Rule("email_format", "receipt_email", out_of_form("receipt_email", EMAIL), is_optional=True),
+    Rule("phone_format", "phone", out_of_form("phone", PHONE, operator="!~*"), is_optional=True),
+    Rule(
+        "unknown_word",
+        "currency",
+        f"{tidied('currency')} <> '' AND {tidied('currency')} <> ALL (%(currencies)s)",
+        "a currency of ISO 4217",
+        is_optional=True,
+    ),
+    Rule(
+        "unknown_word",
+        "language",
+        out_of_form("language", LANGUAGE)
+        + f" OR {tidied('language')} <> ''"
+        + f" AND lower(substring({tidied('language')} FROM '^[A-Za-z]*')) <> ALL (%(languages)s)",
+        "a language such as en, en-us or es-419",
+        is_optional=True,
+    ),
+    Rule(
+        "date_range",
+        "birth_date",
+        "birth_date NOT BETWEEN date '1900-01-01' AND current_date",
+        "a day between 1900 and today",
+        is_optional=True,
+    ),
+)
+OWN = {
+    "customer": (
+        Rule(
+            "guid_missing",
+            "async_account",
+            f"async_account IS NULL AND {is_word('operation', 'create')}",
+        ),
+        Rule(
+            "unknown_word",
+            "customer_type",
+            in_words("customer_type", "person", "organization", ""),
+            "person or organization",
+        ),
+        Rule(
+            "name_missing",
+            "name",
+            f"{IS_SAID} AND {is_word('customer_type', 'organization')} AND {empty('name')}",
+        ),
+        Rule(
+            "name_missing",
+            "last_name",
+            f"{IS_SAID} AND {empty('last_name')} AND {empty('first_name')} AND {empty('name')}",
+        ),
+        # Not an optional field: by it customers are found, told apart and written to.
+        Rule("email_format", "email", out_of_form("email", EMAIL)),
+        *OPTIONAL,
+    ),
+    "address": (
+        Rule("key_missing", "address_id", "address_id IS NULL"),
+        reserved("address_id"),
+        Rule(
+            "unknown_word",
+            "purpose",
+            in_words("purpose", "home", "business", "delivery", "invoice", "other", ""),
+            "home, business, delivery, invoice or other",
+        ),
+        Rule(
+            "country_unknown",
+            "country",
+            f"{tidied('country')} <> '' AND {tidied('country')} <> ALL (%(countries)s)"
+            f" AND {tidied('country')} !~ '{USER_ASSIGNED}'",
+            "three letters of ISO 3166-1",
+        ),
+    ),
+    "contact": (
+        Rule("key_missing", "contact_id", "contact_id IS NULL"),
+        reserved("contact_id"),
+        Rule(
+            "unknown_word",
+            "kind",
+            f"{in_words('kind', 'email', 'phone', 'url')} OR (kind IS NULL AND {IS_SAID})",
+            "email, phone or url",
+        ),
+        Rule("value_missing", "locator", f"{IS_SAID} AND {empty('locator')}"),
+        Rule(
+            "email_format",
+            "locator",
+            f"{is_word('kind', 'email')} AND {out_of_form('locator', EMAIL)}",
+        ),
+        Rule(
+            "phone_format",
+            "locator",
+            f"{is_word('kind', 'phone')} AND {out_of_form('locator', PHONE, operator='!~*')}",
+        ),
+    ),
+    "affiliation": (
+        Rule("value_missing", "affiliation", empty("affiliation")),
+        unprintable("affiliation"),
+    ),
+    "attribute": (
+        Rule("value_missing", "attribute", empty("attribute")),
+        unprintable("attribute"),
+        Rule(
+            "attribute_invalid",
+            "value",
+            f"""{IS_SAID} AND EXISTS (
+                 SELECT FROM attribute_definition d
+                 CROSS JOIN LATERAL (SELECT {tidied("value", "incoming")} AS value) v
+                  WHERE d.company_id = %(company)s AND d.name = {tidied("attribute", "incoming")}
+                    AND NOT coalesce(CASE
+                        WHEN d.options <> '[]' AND NOT d.options ? v.value THEN false
+                        WHEN d.data_type = 'integer' AND v.value !~ '^[+-]?[0-9]{{1,14}}$'
+                        THEN false
+                        WHEN d.data_type IN ('decimal', 'currency')
+                             AND v.value !~ '^[+-]?[0-9]{{1,14}}([.][0-9]{{1,4}})?$' THEN false
+                        WHEN d.data_type = 'boolean' THEN v.value IN ('true', 'false', '0', '1')
+                        WHEN d.data_type IN ('integer', 'decimal', 'currency')
+                             THEN (d.smallest IS NULL OR v.value::numeric >= d.smallest)
+                              AND (d.largest IS NULL OR v.value::numeric <= d.largest)
+                        ELSE true END, false))""",
+            "what the definition of the attribute allows",
+        ),
+    ),
+}
+
+
+def limits(kind: Kind) -> Iterator[Rule]:
+    """One rule for each text that HQ holds only up to a length."""
+    for column, longest in longest_in(kind).items():
+        # A letter has at least one byte.
+        yield Rule(
+            "too_long",
+            column,
+            f"octet_length({column}) > {longest} AND char_length({tidied(column)}) > {longest}",
+            f"at most {longest} characters",
+        )
+
+
+@cache
+def longest_in(kind: Kind) -> dict[str, int]:
+    """The texts of a kind of event that HQ holds only up to a length, in characters."""
+    return {
+        str(field.column): int(field.max_length)
+        for field in STAGED[kind.name]._meta.concrete_fields
+        if field.column in kind.sent
+        and isinstance(field, models.CharField | models.TextField)
+        and field.max_length
+    }
+
+
+def as_kept(kind: Kind, column: str, of: str = "") -> str:
+    """SQL for what staging holds of a column of incoming: as it came, wherever it can.
+
+    Words by which statements find an event are tidied, and so is a text that is too long with its
+    blanks only. A day that no calendar of ours knows is left out.
+    """
+    found = f"{of}.{column}" if of else column
+    if column == "account_number":
+        return f"nullif({tidied(column, of)}, '')"
+    if column == "operation":
+        return tidied(column, of)
+    if longest := longest_in(kind).get(column):
+        return (
+            f"CASE WHEN octet_length({found}) > {longest} AND char_length({found}) > {longest}"
+            f" THEN {tidied(column, of)} ELSE {found} END"
+        )
+    if kind.type_of(column) == "date":
+        return f"CASE WHEN {found} BETWEEN date '0001-01-01' AND date '9999-12-31' THEN {found} END"
+    return found
+
+
+def as_staged(kind: Kind, columns: Sequence[str], of: str = "") -> sql.SQL:
+    """Columns of incoming as staging holds them."""
+    return sql.SQL(", ".join(as_kept(kind, column, of) for column in columns))
+
+
+@cache
+def rules_for(kind: Kind) -> tuple[Rule, ...]:
+    """All rules of a kind, in the order in which they are reported."""
+    return (*COMMON, *limits(kind), *OWN[kind.name])
+
+
+@cache
+def first_broken(kind: Kind) -> sql.SQL:
+    """SQL for the place of the first broken rule that sets a row of `incoming` aside, or NULL."""
+    cases = [
+        f"WHEN {rule.broken} THEN {place}"
+        for place, rule in enumerate(rules_for(kind))
+        if not rule.is_optional
+    ]
+    return sql.SQL("CASE " + "\n".join(cases) + " END")
+
+
+@cache
+def every_broken(kind: Kind) -> sql.SQL:
+    """SQL for the places of all broken rules of a row of `incoming`, in order."""
+    places = [
+        f"CASE WHEN {rule.broken} THEN {place} END" for place, rule in enumerate(rules_for(kind))
+    ]
+    return sql.SQL("array_remove(ARRAY[" + ",\n".join(places) + "], NULL)")
+
+
+# The codes that rules of customers and of sales know.
+CODES = {"countries": list(COUNTRIES), "currencies": list(CURRENCIES)}
+
+
+def parameters(company: str) -> dict[str, object]:
+    """What the conditions need to know besides the row."""
+    return {"company": company, "languages": list(LANGUAGES), **CODES}

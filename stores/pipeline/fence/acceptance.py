@@ -1,0 +1,51 @@
+"""Settle an incident of a channel: take the database as it is, or make it a new one."""
+
+from django.db import transaction
+
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.exchange.open import visit
+from stores.channeldb.provision import renew_identity
+from stores.models import ChannelDatabase, Incident
+from stores.models.incident import BLOCKS_DATABASE, IncidentKind
+from stores.pipeline.fence.incidents import UNNAMED, accept
+
+SETTLED = (*BLOCKS_DATABASE, IncidentKind.CHANNEL_RESTORED)
+
+
+class NotSettled(Exception):
+    """The database cannot be taken as it is."""
+
+
+def accept_database(database: ChannelDatabase, reason: str) -> int:
+    """Take the database at the channel's address as the right one, and close what blocks it.
+
+    It is owed all its customers again. Returns how many incidents were closed. Effects: HQ's row
+    of the database, its deliveries and incidents, in one transaction. Errors: NotSettled,
+    ChannelError.
+    """
+    with visit(database) as channel:
+        state = channel.state()
+    if state is None:
+        raise NotSettled(f"Channel {database.label}: {UNNAMED}")
+    others = ChannelDatabase.objects.exclude(pk=database.pk)
+    if owner := others.filter(database_id=state.database_id).first():
+        raise NotSettled(
+            f"Channel {database.label}: its database is a copy of that of {owner.label}; renew it."
+        )
+    with transaction.atomic():
+        ChannelDatabase.objects.select_for_update().get(pk=database.pk)
+        ChannelDatabase.objects.filter(pk=database.pk).update(database_id=state.database_id)
+        accept(database, state.pair)
+        blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED)
+        return sum(incident.close(reason) for incident in blocking)
+
+
+def renew_database(database: ChannelDatabase, reason: str) -> int:
+    """Make the copy at the channel's address a database of its own, and take it as it is.
+
+    What the copy holds as acknowledged is the original's. Returns how many incidents were closed.
+    Effects: the channel's `exchange_state`; then those of accept_database. Errors: as there.
+    """
+    with connect(database) as alias:
+        renew_identity(alias)
+    return accept_database(database, reason)

@@ -1,0 +1,187 @@
+"""What follows when a channel is not as HQ left it: incidents, and a database accepted anew."""
+
+from typing import Any
+from uuid import uuid4
+
+from psycopg2 import sql
+
+from stores.channeldb.exchange.protocol import Contradiction, Pair, State, Visit
+from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
+from stores.models import ChannelDatabase, Incident
+from stores.models.incident import IncidentKind
+from stores.pipeline.events.document_tables import HEADER, KEY
+from stores.pipeline.events.tables import EVENT_TABLES
+from stores.pipeline.fence.decision import Known, as_json, judge, judge_stranger, numbers_ahead
+
+# How many event ids of each table an incident lists.
+LISTED = 100
+SENTENCES = {
+    IncidentKind.WRONG_DATABASE: "its address leads to another database than the registered one.",
+    IncidentKind.CHANNEL_FORKED: "its database shows a visit that headquarters did not make: there "
+    "are two copies of it, or a second headquarters visits it.",
+    IncidentKind.HQ_BEHIND: "its database remembers more than headquarters: headquarters was set "
+    "back in time, or a second one visits the channel.",
+    IncidentKind.CHANNEL_RESTORED: "its database was set back in time. It is given all its "
+    "customers again.",
+}
+UNNAMED = "its database does not say which one it is."
+TWICE = "its database was set back twice within a day: two copies of it seem to answer in turn."
+
+
+def draw(
+    database: ChannelDatabase, known: Known, state: State | None, channel: Visit
+) -> str | None:
+    """Report what is wrong. Returns the sentence for which the visit ends, or None to go on.
+
+    Effects: an incident; a database set back in time is accepted; in the caller's transaction.
+    """
+    if state is None:
+        return tell(database, IncidentKind.WRONG_DATABASE, UNNAMED, {})
+    verdict = judge(known, state)
+    if verdict is None:
+        return None
+    if verdict == IncidentKind.CHANNEL_RESTORED:
+        if was_set_back_lately(database):
+            return tell(database, IncidentKind.CHANNEL_FORKED, TWICE, compared(known, state))
+        detail = compared(known, state) | {"forgotten": forgotten(database, channel)}
+        accept(database, state.pair)
+        tell(database, verdict, SENTENCES[verdict], detail)
+        return None
+    return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
+
+
+def words_for(verdict: IncidentKind, known: Known, state: State) -> str:
+    """What is wrong; of numbers that HQ does not know the first ones."""
+    ahead = numbers_ahead(known, state) if verdict == IncidentKind.HQ_BEHIND else []
+    return SENTENCES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
+
+
+def tell(database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]) -> str:
+    """Open the incident, or note that it was seen again. Returns its sentence."""
+    sentence = f"Channel {database.label}: {words}"
+    Incident.objects.report(kind, sentence, database=database, detail=detail)
+    return sentence
+
+
+def compared(known: Known, state: State) -> dict[str, Any]:
+    """Both sides, for whoever looks into it."""
+    return {
+        "channel": {
+            "database_id": str(state.database_id),
+            **as_json(state.pair),
+            "account_high": state.account_high,
+            "issued": state.issued,
+        },
+        "headquarters": {
+            "database_id": str(known.database_id),
+            "epoch": known.confirmed_epoch,
+            "nonce": str(known.confirmed_nonce),
+            "next_number": known.following,
+            "issued": known.issued,
+        },
+    }
+
+
+def was_set_back_lately(database: ChannelDatabase) -> bool:
+    """Whether the database was set back within the last day already, closed by now or not."""
+    (found,) = fetch_one(
+        """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
+                             AND last_seen_at > now() - interval '1 day')""",
+        [database.pk, IncidentKind.CHANNEL_RESTORED.value],
+    )
+    return bool(found)
+
+
+def accept(database: ChannelDatabase, pair: Pair) -> None:
+    """Take the database as it is: it is owed everything again, and its counters start anew.
+
+    The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
+    no second restore; the intention is beyond every epoch that any copy may show.
+    Effects: the database's row and deliveries, in the caller's transaction.
+    """
+    run_sql(
+        """UPDATE channel_database
+              SET generation = generation + 1, staged = '{}',
+                  intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
+                  intended_nonce = %(next)s,
+                  confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s
+            WHERE id = %(id)s""",
+        {"id": database.pk, "epoch": pair.epoch, "nonce": str(pair.nonce), "next": str(uuid4())},
+    )
+    send_again(database)
+
+
+def send_again(database: ChannelDatabase) -> None:
+    """Owe the database every customer that it was ever given."""
+    run_sql(
+        """UPDATE delivery SET delivered_version = 0, delivered_at = NULL
+            WHERE database_id = %s AND delivered_version > 0""",
+        [database.pk],
+    )
+
+
+def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
+    """Events that HQ holds of this database, used or set aside, and that it no longer has.
+
+    Shape: table -> count and the first ids; of sales also the numbers that their tills gave them,
+    which may be given again. Where a till's owner removes old events they are among them.
+    """
+    found = {}
+    for table in EVENT_TABLES:
+        data, is_binary = channel.event_ids(table.event)
+        run_sql("CREATE TEMP TABLE present (event_id uuid) ON COMMIT DROP")
+        copy_in("present", ("event_id",), data, binary=is_binary)
+        rows = fetch(
+            sql.SQL(
+                """SELECT count(*) OVER (), held.event_id, held.number
+                     FROM (SELECT s.generation, s.replication_counter, s.event_id,
+                                  {number} AS number
+                             FROM {event} s WHERE s.database_id = %(database)s
+                           UNION ALL
+                           SELECT q.generation, q.row_key::bigint, q.event_id,
+                                  convert_from(q.raw, 'UTF8')::jsonb ->> {key}
+                             FROM quarantine q
+                            WHERE q.database_id = %(database)s AND q."table" = {name}
+                              AND q.event_id IS NOT NULL
+                              AND NOT EXISTS (SELECT FROM {event} s
+                                               WHERE s.event_id = q.event_id)) held
+                    WHERE NOT EXISTS (SELECT FROM present p WHERE p.event_id = held.event_id)
+                    ORDER BY held.generation, held.replication_counter LIMIT %(listed)s"""
+            ).format(
+                event=sql.Identifier(table.event),
+                name=sql.Literal(table.event),
+                key=sql.Literal(KEY),
+                number=sql.Identifier("s", KEY) if table is HEADER else sql.SQL("NULL"),
+            ),
+            {"database": database.pk, "listed": LISTED},
+        )
+        run_sql("DROP TABLE present")
+        if rows:
+            found[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+        if rows and table is HEADER:
+            found[table.event]["numbers"] = [row[2] for row in rows]
+    return found
+
+
+def accept_stranger(database: ChannelDatabase, known: Known, state: State) -> str | None:
+    """Take a database that HQ has never met, unless something is wrong with it."""
+    others = ChannelDatabase.objects.exclude(pk=database.pk)
+    is_taken = others.filter(database_id=state.database_id).exists()
+    if verdict := judge_stranger(known, state, is_taken=is_taken):
+        return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
+    ChannelDatabase.objects.filter(pk=database.pk).update(
+        database_id=state.database_id,
+        confirmed_epoch=state.pair.epoch,
+        confirmed_nonce=state.pair.nonce,
+    )
+    return None
+
+
+def tell_contradiction(database: ChannelDatabase, found: Contradiction) -> str:
+    """Report accounts that the channel knows otherwise than HQ. Returns the sentence."""
+    return tell(
+        database,
+        IncidentKind.FORGOTTEN_ACCOUNT,
+        "it holds another account for a customer than headquarters. Nothing was overwritten.",
+        {"table": found.table, "count": found.count, "first": found.first},
+    )

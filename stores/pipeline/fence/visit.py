@@ -1,0 +1,263 @@
+"""Enter a channel, take its fence, write through it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import TypeVar
+from uuid import UUID, uuid4
+
+from django.db import transaction
+
+from stores.channeldb.errors import ChannelBlocked
+from stores.channeldb.exchange.protocol import (
+    Contradiction,
+    Events,
+    NonceRefused,
+    Package,
+    Pair,
+    Source,
+    State,
+    Visit,
+)
+from stores.failpoints import crash_here
+from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.models import ChannelDatabase, RunStep
+from stores.models.incident import BLOCKS_DATABASE, IncidentKind
+from stores.pipeline.fence.decision import Known, judge
+from stores.pipeline.fence.incidents import accept_stranger, draw, tell_contradiction
+from stores.pipeline.fence.schema_drift import visit
+
+Done = TypeVar("Done")
+# One transaction of HQ; refused when the work is no longer ours.
+Chunk = Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def enter(step: RunStep) -> Iterator["Entered"]:
+    """Open the step's channel database, once HQ is sure that it is the one it left.
+
+    Effects: none when all is well; else an incident and what it entails, committed at once.
+    Errors: ChannelBlocked with one sentence; those of connect().
+    """
+    known = look(step.its_database)
+    if known.blocked_by:
+        raise ChannelBlocked(
+            f"Channel {step.place} is blocked until incident {known.blocked_by} is closed."
+        )
+    with visit(step.its_database) as channel:
+        entered = Entered(channel, step.its_database, step.chunk)
+        entered.recognise(known)
+        yield entered
+
+
+def look(database: ChannelDatabase) -> Known:
+    """What HQ knows of the database at this moment, in one query."""
+    return Known(
+        *fetch_one(
+            """SELECT b.database_id, b.generation, b.confirmed_epoch, b.confirmed_nonce,
+                      b.intended_epoch, b.intended_nonce,
+                      (SELECT coalesce(json_object_agg(company_id, next), '{}')
+                         FROM number_sequence),
+                      b.staged::json,
+                      (SELECT coalesce(json_object_agg(company || '/' || series, number), '{}')
+                         FROM issued_document WHERE number > 0),
+                      (SELECT min(i.id) FROM incident i
+                        WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
+                      b.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
+                      OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL)
+                 FROM channel_database b WHERE b.id = %s""",
+            [
+                [kind.value for kind in BLOCKS_DATABASE],
+                IncidentKind.HQ_MOVED.value,
+                database.pk,
+            ],
+        )
+    )
+
+
+class Entered:
+    """An open channel that HQ has recognised: the verbs of a visit, guarded by the fence.
+
+    Two visits of one database may go on side by side, an upload of one run and a download of
+    another: whoever writes takes the fence over, is refused when the other one has it, and takes it
+    back. Taking it begins with a chunk, so a worker that was stopped, and whose step another one
+    does by now, never gets it again.
+    """
+
+    def __init__(self, channel: Visit, database: ChannelDatabase, chunk: Chunk) -> None:
+        self.channel, self.database, self.chunk = channel, database, chunk
+        self.takes_copy = channel.takes_copy
+        # What the channel shows as the latest visit, as far as this one knows; and the nonce under
+        # which this one may write.
+        self.latest: Pair | None = None
+        self.nonce: UUID | None = None
+        # Numbers of orders and invoices that HQ has issued and the channel has not heard of.
+        self.untold: dict[str, int] = {}
+
+    # ------------------------------------------------------------------- recognise
+
+    def recognise(self, known: Known) -> Pair:
+        """Compare what HQ and the channel remember. Returns the channel's pair.
+
+        Errors: ChannelBlocked.
+        """
+        state = self.channel.state()
+        if state is None or not known.is_met or judge(known, state):
+            # Another visit may have come between the two looks; while HQ's row is locked none can.
+            known, pair = self.recognise_under_lock()
+        else:
+            pair = state.pair
+            self.untold = untold(self.database, known, state)
+        self.database.generation = known.generation
+        self.latest = pair
+        if known.is_watched:
+            run_sql(
+                "UPDATE channel_database SET fenced_at = now(), "
+                "recognised_start = pg_postmaster_start_time() WHERE id = %s",
+                [self.database.pk],
+            )
+        return pair
+
+    def recognise_under_lock(self) -> tuple[Known, Pair]:
+        """Compare again, of one moment, and draw the consequences. Errors: ChannelBlocked."""
+        database = self.database
+        with transaction.atomic():
+            ChannelDatabase.objects.select_for_update().get(pk=database.pk)
+            state, known = self.channel.state(), look(database)
+            if state is None or (known.is_met and judge(known, state)):
+                sentence = draw(database, known, state, self.channel)
+            else:
+                sentence = None if known.is_met else accept_stranger(database, known, state)
+        if sentence or state is None:
+            raise ChannelBlocked(sentence or "")
+        return look(database), state.pair
+
+    # ---------------------------------------------------------------- take the fence
+
+    def take(self) -> UUID:
+        """Make this visit the latest one, in three steps. Returns its nonce.
+
+        Before rows that were read are staged, too: so whatever HQ has staged is in every copy of
+        the channel that shows the confirmed pair. Errors: ChannelBlocked, and those of the chunk.
+        """
+        while True:
+            pair = self.intend()
+            seen = self.recognise(look(self.database))
+            if seen != pair and self.channel.fence(seen, pair):
+                self.confirm_written(pair)
+                self.nonce = pair.nonce
+                return pair.nonce
+
+    def intend(self) -> Pair:
+        """Commit what the channel is about to hold; an unconfirmed intention is reused.
+
+        Unless the channel shows it already, by a visit that died or goes on: each write has its
+        own.
+        """
+        while True:
+            pair = self.note_intention()
+            if pair != (self.latest or self.recognise(look(self.database))):
+                return pair
+            self.confirm(pair)
+
+    def note_intention(self) -> Pair:
+        with self.chunk():
+            epoch, nonce = fetch_one(
+                """UPDATE channel_database
+                      SET intended_epoch = coalesce(intended_epoch, confirmed_epoch + 1),
+                          intended_nonce = coalesce(intended_nonce, %s)
+                    WHERE id = %s RETURNING intended_epoch, intended_nonce""",
+                [str(uuid4()), self.database.pk],
+            )
+        crash_here("fence:after_intention")
+        return Pair(epoch, nonce)
+
+    def confirm_written(self, pair: Pair) -> None:
+        """Note that the channel has committed the pair."""
+        crash_here("fence:after_channel")
+        self.latest = pair
+        self.confirm(pair)
+
+    def confirm(self, pair: Pair) -> None:
+        """Note that the channel holds the pair, unless another visit has noted it already."""
+        with self.chunk():
+            run_sql(
+                """UPDATE channel_database
+                      SET confirmed_epoch = intended_epoch, confirmed_nonce = intended_nonce,
+                          intended_epoch = NULL, intended_nonce = NULL, fenced_at = now()
+                    WHERE id = %s AND intended_epoch = %s AND intended_nonce = %s""",
+                [self.database.pk, pair.epoch, str(pair.nonce)],
+            )
+            crash_here("fence:before_confirmation")
+        crash_here("fence:after_confirmation")
+
+    # --------------------------------------------------------------------- the verbs
+
+    def read_events(
+        self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
+    ) -> list[Events]:
+        """See Visit.read_events."""
+        return self.channel.read_events(sources, limit=limit, beyond=beyond)
+
+    def acknowledge(self, events: Sequence[Events]) -> dict[str, int]:
+        """See Visit.acknowledge. Errors: also those of take()."""
+        return self.write(partial(self.channel.acknowledge, events))
+
+    def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
+        """See Visit.apply; each part has a pair of its own. Errors: also those of take()."""
+        apply = partial(self.channel.apply, packages, session=session, part=part, job=job)
+        high = highest_issued(self.database)
+        while True:
+            pair = self.intend()
+            latest = self.latest or self.recognise(look(self.database))
+            try:
+                rows = apply(nonce=latest.nonce, following=pair, high=high)
+            except NonceRefused:
+                self.latest = None
+            except Contradiction as found:
+                raise ChannelBlocked(tell_contradiction(self.database, found)) from None
+            else:
+                self.confirm_written(pair)
+                return rows
+
+    def reopen(self, table: str, counters: Sequence[int]) -> int:
+        """See Visit.reopen. Errors: also those of take()."""
+        return self.write(partial(self.channel.reopen, table, counters))
+
+    def tell_issued(self) -> None:
+        """Let the channel remember how far orders and invoices are numbered, where it does not.
+
+        As it remembers account numbers: a witness when HQ and its journal are set back together.
+        Errors: those of take().
+        """
+        if self.untold:
+            self.write(partial(self.channel.note_issued, self.untold))
+            self.untold = {}
+
+    def write(self, verb: Callable[..., Done]) -> Done:
+        """Do one write of the channel under the fence; taken back if another visit has it."""
+        while True:
+            self.nonce = self.nonce or self.take()
+            try:
+                return verb(nonce=self.nonce)
+            except NonceRefused:
+                self.nonce = self.latest = None
+
+
+def untold(database: ChannelDatabase, known: Known, state: State) -> dict[str, int]:
+    """The highest numbers of documents of the database's company that the channel lacks."""
+    mine = f"{database.channel.company_id}/"
+    return {
+        series: number
+        for series, number in known.issued.items()
+        if series.startswith(mine) and number > state.issued.get(series, 0)
+    }
+
+
+def highest_issued(database: ChannelDatabase) -> dict[str, int]:
+    """The highest account number of the database's company, for the channel to remember."""
+    found = fetch(
+        "SELECT company_id, next - 1 FROM number_sequence WHERE company_id = %s AND next > start",
+        [database.channel.company_id],
+    )
+    return dict(found)

@@ -1,0 +1,1 @@
+"""What checks the whole and mends it: promises, comparison with channels, recovery."""

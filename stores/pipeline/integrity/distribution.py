@@ -1,0 +1,174 @@
+"""What channels know: nothing else than HQ gave them, all of it, and each person once."""
+
+from typing import Any
+
+from stores.hqdb.sql import fetch, fetch_one
+from stores.pipeline.integrity import contents
+from stores.pipeline.integrity.checks import GRACE, Check, count, found, judged
+from stores.pipeline.integrity.snapshot import Seen
+
+
+def channels_know_nothing_else(seen: Seen) -> Check:
+    return judged(
+        "I17",
+        "Every account that a channel knows is the one that headquarters gave the GUID.",
+        count("seen_map"),
+        seen.unreachable,
+        found(
+            """SELECT c.label AS channel, v.async_account::text, v.company, v.account_number
+                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 LEFT JOIN guid_map m USING (async_account)
+                 LEFT JOIN customer k ON k.id = m.customer_id
+                WHERE (v.company, v.account_number)
+                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+        ),
+    )
+
+
+# What HQ has noted as delivered before a channel was read, and owes no newer version of.
+DELIVERED = """FROM delivery d JOIN seen_channel c USING (database_id)
+                 JOIN guid_map m USING (customer_id)
+                WHERE d.delivered_version = d.version AND d.delivered_at < c.read_at"""
+
+
+def channels_know_what_was_delivered(seen: Seen) -> Check:
+    (owed,) = fetch_one(
+        """SELECT count(*) FROM delivery d JOIN seen_channel c USING (database_id)
+            WHERE d.delivered_version < d.version"""
+    )
+    (delivered,) = fetch_one(f"SELECT count(*) {DELIVERED}")
+    return judged(
+        "I18",
+        "Every enabled channel has the account of every GUID of its company, or is owed it and no "
+        "download has passed it by since.",
+        int(delivered),
+        seen.unreachable,
+        found(
+            f"""SELECT c.label AS channel, m.async_account::text, 'lacks the account' AS what
+                {DELIVERED}
+                  AND NOT EXISTS (SELECT FROM seen_map v
+                                   WHERE v.database_id = d.database_id
+                                     AND v.async_account = m.async_account)"""  # noqa: S608
+        ),
+        found(
+            f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what
+                  FROM delivery d JOIN seen_channel c USING (database_id)
+                  JOIN customer k ON k.id = d.customer_id
+                  JOIN worked w ON w.step = 'download' AND w.database_id = d.database_id
+                 WHERE d.delivered_version < d.version
+                   AND greatest(k.created_at, k.modified_at) < w.since - {GRACE}"""  # noqa: S608
+        ),
+        late=int(owed),
+    )
+
+
+def delivered_versions_arrived(seen: Seen) -> Check:
+    return judged(
+        "I19",
+        "What HQ noted as delivered is in the channel, in that version or a newer one"
+        + (", and says the same." if seen.with_rows else "."),
+        count("delivery", "delivered_version > 0"),
+        seen.unreachable,
+        found(
+            """SELECT c.label AS channel, k.account_number, d.delivered_version AS delivered,
+                      v.hq_version AS in_channel
+                 FROM delivery d JOIN seen_channel c USING (database_id)
+                 JOIN customer k ON k.id = d.customer_id
+                 LEFT JOIN seen_customer v
+                        ON v.database_id = d.database_id AND v.company = k.company_id
+                       AND v.account_number = k.account_number
+                WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
+                  AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)"""
+        ),
+        other_contents() if seen.with_rows else [],
+    )
+
+
+def other_contents() -> list[dict[str, Any]]:
+    """Rows of channels that say something else than HQ sent, or that it never sent."""
+    return [
+        {"channel": label, "table": row.table, "account_number": row.account}
+        for database, label in fetch("SELECT database_id, label FROM seen_channel")
+        for row in contents.find_wrong(database)
+    ]
+
+
+def tills_see_each_person_once(seen: Seen) -> Check:
+    return judged(
+        "I20",
+        "What a channel's tills search shows each person once, by the account or as pending, and "
+        "never by a GUID.",
+        count("seen_customer"),
+        seen.unreachable,
+        seen.shown,
+    )
+
+
+# The pair that HQ had confirmed or intended before it read the channel, or has by now.
+FENCED = """(c.epoch = c.confirmed_epoch AND c.nonce = c.confirmed_nonce::text)
+         OR (c.epoch = c.intended_epoch AND c.nonce = c.intended_nonce::text)
+         OR (c.epoch = b.confirmed_epoch AND c.nonce = b.confirmed_nonce::text)
+         OR (c.epoch = b.intended_epoch AND c.nonce = b.intended_nonce::text)
+         OR (c.epoch > c.confirmed_epoch AND c.epoch < b.confirmed_epoch)"""
+
+
+def channels_are_at_the_last_visit(seen: Seen) -> Check:
+    return judged(
+        "I30",
+        "Every channel is the registered database and at its last visit, or an incident is open.",
+        count("seen_channel"),
+        seen.unreachable,
+        found(
+            f"""SELECT c.label AS channel, c.epoch AS in_channel, b.confirmed_epoch AS confirmed,
+                       b.intended_epoch AS intended,
+                       c.identity IS DISTINCT FROM b.database_id::text AS is_another_database
+                  FROM seen_channel c JOIN channel_database b ON b.id = c.database_id
+                 WHERE b.confirmed_nonce IS NOT NULL
+                   AND (c.identity IS DISTINCT FROM b.database_id::text
+                        OR NOT coalesce({FENCED}, false))
+                   AND NOT EXISTS (SELECT FROM incident i
+                                    WHERE i.database_id = c.database_id
+                                      AND i.closed_at IS NULL)"""  # noqa: S608
+        ),
+    )
+
+
+def no_number_is_ahead_of_hq(seen: Seen) -> Check:
+    return judged(
+        "I31",
+        "Neither a channel nor the number journal knows a number that HQ has still to issue.",
+        count("seen_map") + count("told"),
+        seen.unreachable,
+        found(
+            """SELECT c.label AS channel, v.company, max(account_place(s.format, v.account_number))
+                      AS highest, s.next
+                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 JOIN number_sequence s ON s.company_id = v.company
+                WHERE account_place(s.format, v.account_number) BETWEEN s.next AND s.largest
+                GROUP BY c.label, v.company, s.next"""
+        ),
+        found(
+            """SELECT c.label AS channel, high.key AS company, high.value::bigint AS highest, s.next
+                 FROM seen_channel c, jsonb_each_text(c.account_high) high
+                 JOIN number_sequence s ON s.company_id = high.key
+                WHERE high.value::bigint >= s.next"""
+        ),
+        found(
+            """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
+                 FROM told t LEFT JOIN number_sequence s ON s.company_id = t.company
+                WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next"""
+        ),
+        found(
+            """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
+                      coalesce(i.number, 0) AS issued
+                 FROM seen_channel c, jsonb_each_text(c.issued) seen
+                 LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
+                WHERE seen.value::bigint > coalesce(i.number, 0)"""
+        ),
+        found(
+            """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
+                      max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
+                 FROM told_height t LEFT JOIN issued_document i USING (company, series)
+                GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)"""
+        ),
+    )

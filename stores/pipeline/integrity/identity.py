@@ -1,0 +1,220 @@
+"""Who is who: one GUID, one account, one number; a conversion is whole or not at all."""
+
+from stores.pipeline.events import document_tables
+from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.guids import GIVEN
+from stores.pipeline.integrity.checks import Check, Guard, count, found, judged, unguarded
+from stores.pipeline.integrity.snapshot import Seen
+
+
+def one_account_per_guid(seen: Seen) -> Check:
+    return judged(
+        "I1",
+        "One GUID has at most one account.",
+        count("guid_map"),
+        unguarded(Guard("constraint", "guid_map", "guid_map_pkey")),
+        found(
+            """SELECT async_account::text, count(*) AS accounts FROM guid_map
+                GROUP BY async_account HAVING count(*) > 1"""
+        ),
+    )
+
+
+def one_guid_creates_an_account(seen: Seen) -> Check:
+    return judged(
+        "I2",
+        "A number issued for a GUID has exactly that creating GUID; all others are linked to it.",
+        count("customer"),
+        unguarded(
+            Guard("constraint", "customer", "account_is_unique_in_its_company"),
+            Guard("unique index", "guid_map", "one_guid_creates_an_account"),
+            Guard("constraint", "guid_map", "guid_origin_is_known"),
+        ),
+        found(
+            """SELECT company_id AS company, account_number, count(*) AS customers FROM customer
+                GROUP BY company_id, account_number HAVING count(*) > 1"""
+        ),
+        found(
+            """SELECT k.company_id AS company, k.account_number,
+                      count(m.async_account) AS creating_guids
+                 FROM customer k
+                 LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
+                GROUP BY k.id, k.company_id, k.account_number, k.number
+               HAVING count(m.async_account) > 1
+                   OR (k.number IS NOT NULL AND count(m.async_account) = 0)"""
+        ),
+    )
+
+
+def numbers_have_no_gaps(seen: Seen) -> Check:
+    return judged(
+        "I3",
+        "The account numbers of a company have no gap, none is issued twice or still to be issued.",
+        count("customer", "number IS NOT NULL"),
+        unguarded(
+            Guard("constraint", "customer", "number_is_issued_once_in_its_company"),
+            Guard("trigger", "customer", "accounts_fit_their_sequence"),
+            Guard("trigger", "customer", "a_customer_is_never_deleted"),
+            Guard("trigger", "number_sequence", "the_next_number_never_falls"),
+            Guard("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
+        ),
+        found(
+            """SELECT s.company_id AS company, count(k.number) AS have, s.next - s.start AS should,
+                      min(k.number) AS smallest, max(k.number) AS largest, s.next
+                 FROM number_sequence s LEFT JOIN customer k USING (company_id)
+                GROUP BY s.company_id, s.start, s.next
+               HAVING count(DISTINCT k.number) <> s.next - s.start
+                   OR count(k.number) <> s.next - s.start
+                   OR coalesce(min(k.number), s.start) <> s.start
+                   OR coalesce(max(k.number), s.start - 1) <> s.next - 1"""
+        ),
+        found(
+            """SELECT k.company_id AS company, k.account_number, k.number
+                 FROM customer k LEFT JOIN number_sequence s USING (company_id)
+                WHERE CASE WHEN k.number IS NOT NULL THEN s.next IS NULL
+                      ELSE account_place(s.format, k.account_number) BETWEEN s.start AND s.largest
+                      END"""
+        ),
+    )
+
+
+def accounts_have_their_format(seen: Seen) -> Check:
+    return judged(
+        "I4",
+        "An account number is its number in the format of its company, which is frozen once used.",
+        count("customer", "number IS NOT NULL"),
+        unguarded(
+            Guard("trigger", "customer", "an_account_never_changes"),
+            Guard("trigger", "number_sequence", "the_format_is_frozen_once_used"),
+        ),
+        found(
+            """SELECT k.company_id AS company, k.account_number, k.number
+                 FROM customer k JOIN number_sequence s USING (company_id)
+                WHERE k.number IS NOT NULL
+                  AND k.account_number <> account_text(s.format, k.number)"""
+        ),
+    )
+
+
+def accounts_are_never_rewritten(seen: Seen) -> Check:
+    return judged(
+        "I5",
+        "A GUID keeps its account for ever: in headquarters, its events and the channels.",
+        count("guid_map"),
+        seen.unreachable,
+        unguarded(Guard("trigger", "guid_map", "the_map_never_changes")),
+        found(
+            """SELECT c.label AS channel, v.async_account::text, v.account_number AS in_channel,
+                      k.account_number AS at_headquarters
+                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 JOIN guid_map m USING (async_account) JOIN customer k ON k.id = m.customer_id
+                WHERE (v.company, v.account_number)
+                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+        ),
+        found(
+            """SELECT s.async_account::text, s.event_id::text, was.account_number AS applied_to,
+                      k.account_number AS at_headquarters
+                 FROM async_customer s JOIN guid_map m USING (async_account)
+                 JOIN customer k ON k.id = m.customer_id
+                 LEFT JOIN customer was ON was.id = s.customer_id
+                WHERE s.status IN ('applied', 'superseded') AND s.account_number IS NULL
+                  AND s.customer_id <> m.customer_id"""
+        ),
+    )
+
+
+def accounts_stay_in_their_company(seen: Seen) -> Check:
+    return judged(
+        "I6",
+        "An account belongs to the company of the channel that sent its GUID, channels see no "
+        "other company's, and what they say of a GUID counts if they made it or were given it.",
+        count("guid_map"),
+        seen.unreachable,
+        unguarded(
+            Guard("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+            Guard("trigger", "channel", "a_channel_keeps_its_company"),
+        ),
+        found(
+            """SELECT m.async_account::text, m.company_id AS company, h.company_id AS of_channel,
+                      k.company_id AS of_customer
+                 FROM guid_map m LEFT JOIN channel h ON h.id = m.channel_id
+                 LEFT JOIN customer k ON k.id = m.customer_id
+                WHERE h.company_id <> m.company_id OR k.company_id <> m.company_id"""
+        ),
+        found(
+            """SELECT m.async_account::text, m.company_id AS company,
+                      min(s.company_id) AS of_its_event
+                 FROM guid_map m JOIN async_customer s USING (async_account)
+                GROUP BY m.async_account, m.company_id
+               HAVING bool_and(s.company_id <> m.company_id)"""
+        ),
+        *(
+            found(
+                f"""SELECT c.label AS channel, '{told}' AS "table", v.company, v.account_number
+                      FROM seen_{told.rpartition("_")[2]} v JOIN seen_channel c USING (database_id)
+                      JOIN channel_database b ON b.id = v.database_id
+                      JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""  # noqa: S608
+            )
+            for told in ("account_map", "customer")
+        ),
+        *(found(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
+        *(found(NEVER_GIVEN.format(table=table, given=GIVEN_TO)) for table in NAMING),
+    )
+
+
+# Tables whose rows name a customer, and got one.
+NAMING = (*(kind.event for kind in KINDS), document_tables.TABLE)
+ACROSS_COMPANIES = """SELECT s.event_id::text, '{table}' AS "table", s.company_id AS company,
+                             k.company_id AS of_customer
+                        FROM {table} s JOIN customer k ON k.id = s.customer_id
+                       WHERE k.company_id <> s.company_id"""
+GIVEN_TO = GIVEN.format(channel="b.channel_id")
+NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account::text,
+                        'never given to its channel' AS what
+                   FROM {table} s JOIN channel_database b ON b.id = s.database_id
+                   JOIN guid_map m ON m.async_account = s.async_account
+                    AND m.company_id = s.company_id AND m.customer_id = s.customer_id
+                  WHERE m.channel_id <> b.channel_id AND s.account_number IS NULL
+                    AND NOT {given}
+                    AND NOT EXISTS (SELECT FROM seen_map v
+                                      JOIN channel_database o ON o.id = v.database_id
+                                     WHERE o.channel_id = b.channel_id
+                                       AND v.async_account = s.async_account)"""
+
+
+def conversion_is_atomic(seen: Seen) -> Check:
+    return judged(
+        "I13",
+        "Account, customer, applied event and what each channel is owed came into being together.",
+        count("guid_map"),
+        unguarded(
+            Guard("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+            Guard("trigger", "delivery", "deliveries_have_customer_and_database"),
+            Guard("trigger", "delivery", "a_delivery_is_never_moved"),
+        ),
+        found(
+            """SELECT s.async_account::text, 'applied without account' AS what
+                 FROM async_customer s LEFT JOIN guid_map m USING (async_account)
+                WHERE s.status IN ('applied', 'superseded') AND s.account_number IS NULL
+                  AND s.reason IS DISTINCT FROM 'corrected' AND m.async_account IS NULL"""
+        ),
+        found(
+            """SELECT m.async_account::text, 'account without customer' AS what
+                 FROM guid_map m LEFT JOIN customer k ON k.id = m.customer_id WHERE k.id IS NULL"""
+        ),
+        found(
+            """SELECT m.async_account::text, 'account without event' AS what FROM guid_map m
+                WHERE NOT EXISTS (SELECT FROM async_customer s
+                                   WHERE s.async_account = m.async_account
+                                     AND s.status IN ('applied', 'erased'))"""
+        ),
+        found(
+            """SELECT m.async_account::text, 'delivery missing' AS what,
+                      concat_ws('/', h.code, nullif(b.name, '')) AS channel
+                 FROM guid_map m
+                 JOIN channel h ON h.company_id = m.company_id AND h.is_enabled
+                 JOIN channel_database b ON b.channel_id = h.id AND b.is_enabled
+                 LEFT JOIN delivery d ON d.database_id = b.id AND d.customer_id = m.customer_id
+                WHERE d.customer_id IS NULL"""
+        ),
+    )

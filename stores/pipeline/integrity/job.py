@@ -1,0 +1,44 @@
+"""The check as a run: what it found is kept in HQ, where the page of promises reads it."""
+
+from django.db.models.functions import Now
+
+from stores.models import Promise, RunStep
+from stores.models.run import StepFailed
+from stores.pipeline.integrity.verify import Check, verify
+
+
+def check_promises(step: RunStep) -> None:
+    """Check every invariant and keep what was found.
+
+    Effects: table promise in HQ, in one transaction. Errors: StepFailed, naming what is broken.
+    """
+    checks = verify()
+    with step.chunk():
+        step.add(checked=len(checks))
+        if not step.is_dry:
+            for position, check in enumerate(checks, start=1):
+                keep(step, position, check)
+            Promise.objects.exclude(pk__in=[check.id for check in checks]).delete()
+    if broken := [check.id for check in checks if not check.ok]:
+        verb = "promise is" if len(broken) == 1 else "promises are"
+        raise StepFailed(f"{len(broken)} of {len(checks)} {verb} broken: {', '.join(broken)}.")
+
+
+def keep(step: RunStep, position: int, check: Check) -> None:
+    """Replace what the last check of one invariant found."""
+    found = {
+        "position": position,
+        "title": check.title,
+        "ok": check.ok,
+        "checked": check.checked,
+        "late": check.late,
+        "offending": check.offending,
+        "checked_at": Now(),
+        "run": step.run,
+    }
+    if check.ok:
+        found["broken_since"] = None
+    before = Promise.objects.filter(pk=check.id)
+    if not check.ok and not before.filter(broken_since__isnull=False).exists():
+        found["broken_since"] = Now()
+    Promise.objects.update_or_create(pk=check.id, defaults=found)

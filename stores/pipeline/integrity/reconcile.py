@@ -1,0 +1,409 @@
+"""Compare HQ with one channel database, both ways, and mend what may be mended.
+
+Both sides tell their ids as 256 fingerprints, by the first byte: how many, and the sum of their
+hashes. Only where these differ the ids themselves travel. The channel is read first, as of one
+moment, and HQ later: whatever the channel acknowledged or was given before must be there.
+
+    acknowledged in the channel, unknown to HQ    mended: the channel offers it again
+    at HQ, gone from the channel                  told: set back, or deleted after its time
+    one event with two contents                   incident
+    lines or payments without their header        incident
+    an account or version that did not arrive     mended: it is owed again
+    a row that says something else than HQ sent   mended: it is owed in a higher version
+    a row of a customer that HQ never sent        mended: it is made inactive
+    an account that HQ did not give               incident; the channel is blocked
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2 import sql
+
+from stores.channeldb.connect.connection import alias_of
+from stores.channeldb.exchange.protocol import GUID
+from stores.channeldb.exchange.sqlite_values import NAMELESS
+from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
+from stores.models import ChannelDatabase, Difference, Incident, RunStep
+from stores.models.difference import What
+from stores.models.incident import IncidentKind
+from stores.models.run import StepFailed
+from stores.pipeline.download.packages import Sent, package
+from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.fence.visit import Entered, enter
+from stores.pipeline.integrity import contents
+from stores.pipeline.integrity.contents import Wrong
+from stores.pipeline.integrity.snapshot import (
+    CHANNEL,
+    carry,
+    carry_contents,
+    create,
+    one_moment,
+    read_strays,
+)
+from stores.pipeline.integrity.tables import (
+    CONTENTS,
+    CONTENTS_OF_PARTS,
+    CUSTOMERS,
+    EVENTS,
+    MAP,
+    Copy,
+    lowest,
+    part_of,
+)
+from stores.pipeline.integrity.upload import CHANGED, VANISHED, receipts
+
+# Differences of one kind at one channel that are written down; all are counted.
+NAMED = 100
+# Rows in one write of the channel.
+BATCH = 5_000
+BELONGING = [part for parts in CONTENTS_OF_PARTS.values() for part in parts]
+
+Prints = dict[int, tuple[int, int]]
+HASH = "('x' || left(encode(sha256({}), 'hex'), 8))::bit(32)::bigint"
+IDS = f"""SELECT get_byte(uuid_send(id), 0), count(*), sum({HASH.format("uuid_send(id)")})
+            FROM ({{}}) ids WHERE id IS NOT NULL GROUP BY 1"""  # noqa: S608
+
+
+@dataclass
+class Found:
+    """What differs: for each kind its rows, as table, key, and what mending needs."""
+
+    compared: int
+    rows: dict[What, list[tuple[str, str, int | None]]]
+    wrong: list[Wrong]
+
+    def __bool__(self) -> bool:
+        return any(self.rows.values())
+
+    def sentence(self) -> str:
+        """How many of each kind, for people."""
+        told = [f"{len(rows):,} {what.label.lower()}" for what, rows in self.rows.items() if rows]
+        return f"Differences: {', '.join(told)}."
+
+
+def compare_channel(step: RunStep) -> None:
+    """Compare and tell. Effects: differences and incidents in HQ. Errors: StepFailed if any."""
+    reconcile(step, mend=False)
+
+
+def repair_channel(step: RunStep) -> None:
+    """Compare and mend. Effects: also acknowledgements taken back, deliveries owed again."""
+    reconcile(step, mend=True)
+
+
+def reconcile(step: RunStep, *, mend: bool) -> None:
+    with enter(step) as channel:
+        found = compare(step.its_database)
+        with step.chunk():
+            write_down(step, found)
+        if mend and not step.is_dry:
+            repair(step, channel, found)
+    if found:
+        raise StepFailed(found.sentence())
+
+
+# ------------------------------------------------------------------ comparing
+
+
+def compare(database: ChannelDatabase) -> Found:
+    """Look at the channel, then at HQ. Effects: temporary tables, gone at the end."""
+    with tables(EVENTS, [MAP, CUSTOMERS], CONTENTS, BELONGING):
+        run_sql(
+            """INSERT INTO seen_channel (database_id, label, read_at, generation)
+               SELECT id, %s, clock_timestamp(), generation FROM channel_database WHERE id = %s""",
+            [database.label, database.pk],
+        )
+        compared, buckets = 0, {}
+        with one_moment(connections[alias_of(database)]) as channel:
+            for copy, content in zip(EVENTS, CONTENTS, strict=True):
+                theirs = prints(channel, copy)
+                ours = dict(as_prints(fetch(IDS.format(held_at_hq(database, copy)))))
+                rows = sum(count for count, _ in theirs.values())
+                compared += rows
+                buckets[copy.source] = differing(theirs, ours)
+                # What has no usable id has no bucket; on PostgreSQL there is no such row.
+                nameless = f" OR {NAMELESS}" if channel.vendor == "sqlite" else ""
+                carry(channel, database, copy, within(buckets[copy.source]) + nameless)
+                carry_contents(channel, database, content, part_of(rows))
+            compared += carry(channel, database, MAP) + carry(channel, database, CUSTOMERS)
+            compared += contents.read_contents(channel, database)
+            strays = read_strays(channel, database)
+        found = look(buckets)
+        wrong = look_at_contents(database, found)
+        found[What.STRAY] += [(row["table"], row["transaction_id"], None) for row in strays]
+        return Found(compared, found, wrong)
+
+
+@contextmanager
+def tables(*groups: Sequence[Copy]) -> Iterator[None]:
+    """The temporary tables that hold what was read of the channel."""
+    copies = [copy for group in groups for copy in group]
+    names = ["seen_channel", *(copy.target for copy in copies)]
+    run_sql(CHANNEL)
+    contents.create_tables()
+    for copy in copies:
+        run_sql(create(copy))
+    try:
+        yield
+    finally:
+        contents.drop_tables()
+        for name in names:
+            run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+def prints(channel: BaseDatabaseWrapper, copy: Copy) -> Prints:
+    """The fingerprints of the events that the channel holds as acknowledged."""
+    if channel.vendor == "postgresql":
+        held = f"SELECT event_id AS id FROM public.{copy.source} WHERE acknowledged_at IS NOT NULL"  # noqa: S608
+        with channel.cursor() as cursor:
+            cursor.execute(IDS.format(held))
+            return dict(as_prints(cursor.fetchall()))
+    found: Prints = {}
+    for (value,) in channel.connection.execute(
+        f'SELECT CAST("event_id" AS BLOB) FROM "{copy.source}"'  # noqa: S608 - our own names
+        ' WHERE "acknowledged_at" IS NOT NULL'
+    ):
+        text = (value or b"").decode("ascii", "replace")
+        if GUID.fullmatch(text):
+            id = UUID(text).bytes
+            count, total = found.get(id[0], (0, 0))
+            hashed = int.from_bytes(hashlib.sha256(id).digest()[:4])
+            found[id[0]] = (count + 1, total + hashed)
+    return found
+
+
+def held_at_hq(database: ChannelDatabase, copy: Copy) -> str:
+    """The ids of the events that HQ has from the database, used or set aside."""
+    return f"""SELECT event_id AS id FROM {copy.source} WHERE database_id = {database.pk}
+                UNION SELECT event_id FROM quarantine
+                       WHERE database_id = {database.pk} AND "table" = '{copy.source}'"""  # noqa: S608
+
+
+def as_prints(rows: Iterable[Row]) -> Iterator[tuple[int, tuple[int, int]]]:
+    return ((int(byte), (int(count), int(total))) for byte, count, total in rows)
+
+
+def differing(theirs: Prints, ours: Prints) -> list[int]:
+    """The first bytes under which both sides do not have the same."""
+    return [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]
+
+
+def within(buckets: Sequence[int]) -> str:
+    """The condition for the ids of some buckets."""
+    ranges = [
+        f"(event_id >= '{lowest(byte)}'"
+        + (f" AND event_id < '{lowest(byte + 1)}')" if byte < 255 else ")")
+        for byte in buckets
+    ]
+    return f" WHERE {' OR '.join(ranges)}" if ranges else " WHERE 1 = 0"
+
+
+def look(buckets: dict[str, list[int]]) -> dict[What, list[tuple[str, str, int | None]]]:
+    """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
+    found: dict[What, list[tuple[str, str, int | None]]] = {what: [] for what in What}
+    for copy in EVENTS:
+        table = copy.source
+        lacking = receipts(copy, "coalesce(v.event_id::text, '-'), v.replication_counter")
+        found[What.UNKNOWN] += [(table, key, int(counter)) for key, counter in fetch(lacking)]
+        first = [f"{byte:02x}" for byte in buckets[table]]
+        gone = f"""SELECT event_id FROM ({VANISHED.format(table=table)}) gone
+                    WHERE left(event_id, 2) = ANY(%s)"""  # noqa: S608
+        found[What.VANISHED] += [(table, event_id, None) for (event_id,) in fetch(gone, [first])]
+    for table, changed in CHANGED.items():
+        for row in fetch(changed):
+            found[What.CHANGED].append((table, str(row[2]), None))
+    found[What.FOREIGN] += [("account_map", guid, None) for (guid,) in fetch(FOREIGN)]
+    found[What.FOREIGN] += [("customer", account, None) for (account,) in fetch(OTHER_GUID)]
+    found[What.NOT_ARRIVED] += [
+        ("customer", account, customer) for account, customer in fetch(NOT_ARRIVED)
+    ]
+    return found
+
+
+def look_at_contents(
+    database: ChannelDatabase, found: dict[What, list[tuple[str, str, int | None]]]
+) -> list[Wrong]:
+    """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
+
+    Who did not arrive at all is told as that, and another GUID of an account is an incident.
+    """
+    with transaction.atomic():
+        run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        wrong = contents.find_wrong(database.pk)
+    foreign = {key for _, key, _ in found[What.FOREIGN]}
+    wrong = [row for row in wrong if row.account not in foreign]
+    not_arrived = {key for _, key, _ in found[What.NOT_ARRIVED]}
+    for row in (row for row in wrong if row.account not in not_arrived):
+        what = What.NOT_SENT if row.is_extra else What.DIFFERENT
+        is_part = row.table != "customer"
+        key = f"{row.account} {row.part}" if is_part else row.account
+        found[what].append((row.table, key, row.customer))
+    return [row for row in wrong if row.customer is not None]
+
+
+FOREIGN = """SELECT v.async_account::text FROM seen_map v
+               LEFT JOIN guid_map m USING (async_account)
+               LEFT JOIN customer k ON k.id = m.customer_id
+              WHERE (v.company, v.account_number)
+                    IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+# An account that the channel shows under another GUID than the one that created it.
+OTHER_GUID = """SELECT v.account_number FROM seen_customer v
+                  JOIN customer k ON k.company_id = v.company
+                   AND k.account_number = v.account_number
+                  LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
+                 WHERE v.async_account IS NOT NULL
+                   AND v.async_account IS DISTINCT FROM m.async_account"""
+# Delivered before the channel was read, and the channel lacks the customer, its version or a GUID.
+NOT_ARRIVED = """SELECT DISTINCT k.account_number, k.id
+                   FROM seen_channel c JOIN delivery d USING (database_id)
+                   JOIN customer k ON k.id = d.customer_id
+                   LEFT JOIN guid_map m ON m.customer_id = k.id
+                   LEFT JOIN seen_map v USING (async_account)
+                   LEFT JOIN seen_customer s
+                          ON s.company = k.company_id AND s.account_number = k.account_number
+                  WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
+                    AND (coalesce(s.hq_version, -1) < d.delivered_version
+                         OR (d.delivered_version = d.version AND m.async_account IS NOT NULL
+                             AND v.async_account IS NULL))"""
+
+
+# -------------------------------------------------------------------- telling
+
+
+def write_down(step: RunStep, found: Found) -> None:
+    """Count the differences, name the first of each kind, and open incidents."""
+    step.add(compared=found.compared)
+    for what, rows in found.rows.items():
+        step.add(**{what.value: len(rows)})
+        if not step.is_dry:
+            Difference.objects.bulk_create(
+                Difference(step=step, what=what, table=table, key=key[:60])
+                for table, key, _ in rows[:NAMED]
+            )
+    for what, kind in INCIDENTS.items():
+        if (rows := found.rows[what]) and not step.is_dry:
+            Incident.objects.report(
+                kind,
+                f"Channel {step.place}: {len(rows):,} {what.label.lower()}.",
+                database=step.its_database,
+                detail={"keys": [key for _, key, _ in rows[:NAMED]]},
+            )
+    if not (found.rows[What.STRAY] or step.is_dry):
+        close_whole(step.its_database)
+
+
+def close_whole(database: ChannelDatabase) -> None:
+    """Nobody needs to close what the till has put right."""
+    for incident in Incident.objects.open().filter(
+        database=database, kind=IncidentKind.PARTS_ALONE
+    ):
+        incident.close("Every line and payment has its header by now.")
+
+
+INCIDENTS = {
+    What.CHANGED: IncidentKind.CONTENT_CHANGED,
+    What.FOREIGN: IncidentKind.FORGOTTEN_ACCOUNT,
+    What.STRAY: IncidentKind.PARTS_ALONE,
+}
+
+
+# -------------------------------------------------------------------- mending
+
+
+def repair(step: RunStep, channel: Entered, found: Found) -> None:
+    """Let the channel offer again what HQ lacks, and owe it again what did not arrive."""
+    for copy in EVENTS:
+        counters = [
+            counter
+            for table, _, counter in found.rows[What.UNKNOWN]
+            if table == copy.source and counter is not None
+        ]
+        for start in range(0, len(counters), BATCH):
+            reopened = channel.reopen(copy.source, counters[start : start + BATCH])
+            with step.chunk():
+                step.add(reopened=reopened)
+    customers = [customer for _, _, customer in found.rows[What.NOT_ARRIVED]]
+    with step.chunk():
+        owed = run_sql(
+            """UPDATE delivery SET delivered_version = 0
+                WHERE database_id = %s AND customer_id = ANY(%s)""",
+            [step.database_id, customers],
+        )
+        step.add(owed_again=owed)
+    if found.wrong:
+        mend_contents(step, channel, found.wrong)
+
+
+def mend_contents(step: RunStep, channel: Entered, wrong: Sequence[Wrong]) -> None:
+    """Owe the customers of wrong rows in a version above the channel's, and remove what is extra.
+
+    A channel takes a row again only in a higher version. Effects: versions of customers and what
+    belongs to them, owed to every database of the company; rows of the channel that HQ never sent
+    become inactive.
+    """
+    highest: dict[int, int] = {}
+    for row in wrong:
+        if row.customer is not None:
+            version = min(row.version or 0, HIGHEST)
+            highest[row.customer] = max(version, highest.get(row.customer, 0))
+    with step.chunk():
+        lock_until_commit(f"accounts:{step.its_database.channel.company_id}")
+        raised = raise_versions(highest)
+        step.add(owed_again=len(raised))
+    packages = [
+        package(inactive(one, extra), as_copy=channel.takes_copy, is_first=False)
+        for one in contents.COMPARED
+        if (extra := [row for row in wrong if row.is_extra and row.table == one.target.table])
+    ]
+    if packages:
+        channel.apply(packages, session=uuid4(), part=1, job="reconcile")
+
+
+# What somebody has put above it in a channel cannot be outdone.
+HIGHEST = 1 << 62
+
+
+def raise_versions(highest: Mapping[int, int]) -> dict[int, int]:
+    """Put customers above the versions given, and owe them everywhere. Returns the new ones."""
+    raised: dict[int, int] = dict(
+        fetch(
+            """UPDATE customer k SET hq_version = greatest(k.hq_version, above.version) + 1
+                 FROM unnest(%s::bigint[], %s::bigint[]) above (id, version)
+                WHERE k.id = above.id RETURNING k.id, k.hq_version""",
+            [list(highest), list(highest.values())],
+        )
+    )
+    for table in (*(kind.table for kind in CHILDREN), "delivery"):
+        run_sql(
+            sql.SQL(
+                """UPDATE {} r SET {} = k.hq_version FROM customer k
+                    WHERE k.id = r.customer_id AND r.customer_id = ANY(%s)"""
+            ).format(
+                sql.Identifier(table),
+                sql.Identifier("version" if table == "delivery" else "hq_version"),
+            ),
+            [list(raised)],
+        )
+    return raised
+
+
+def inactive(one: Sent, extra: Sequence[Wrong]) -> Sent:
+    """Rows that HQ never sent, as removed ones of their customers."""
+    target, part = one.target, one.target.key[-1]
+    kind = dict(zip(target.columns, target.types, strict=True))[part]
+    columns = ("company", "account_number", part, "is_active", "hq_version")
+    values = sql.SQL(", ").join(
+        sql.SQL("({}, {})").format(sql.Literal(row.customer), sql.Literal(row.part))
+        for row in extra
+    )
+    query = sql.SQL(
+        """SELECT k.company_id, k.account_number, e.part::{}, false, k.hq_version
+             FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
+    ).format(sql.SQL(kind), values)
+    types = ("text", "text", kind, "boolean", "bigint")
+    return Sent(replace(target, columns=columns, types=types, fixed=()), query)

@@ -1,0 +1,483 @@
+"""Bring a headquarters that was set back in time up to what its channels and its journal know.
+
+Everything is read first, each channel in one snapshot. Then one transaction of HQ imports what it
+forgot: who has which account, how far the numbers went, which versions channels hold. Where two
+sources contradict each other nothing is imported at all; a person decides. A repetition finds
+nothing left to do. Source: reliability 3.7.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from psycopg2 import sql
+
+from stores.channeldb.exchange.open import visit
+from stores.hqdb.sql import batched, fetch, run_sql
+from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
+from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
+from stores.pipeline import number_journal
+from stores.pipeline.chunk_sizes import EVENTS as ROWS
+from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.fence.visit import Entered
+from stores.pipeline.integrity.snapshot import channels_read
+from stores.pipeline.integrity.tables import EVENTS
+from stores.pipeline.integrity.upload import receipts
+
+NAMED = 100
+# So many numbers may be missing because one channel has seen a higher one; more is for a person.
+MOST_VOID = 100
+# Series -> columns of its next number and its format.
+NUMBERED = {
+    "order": ("next_order", "order_format"),
+    "invoice": ("next_invoice", "invoice_format"),
+}
+SETTLED = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
+
+
+@dataclass
+class Recovery:
+    """What HQ had forgotten, and what stands in the way of bringing it back."""
+
+    accounts: int = 0
+    guids: int = 0
+    void: int = 0
+    versions: int = 0
+    counters: dict[str, int] = field(default_factory=dict)
+    # Orders and invoices that were issued and forgotten, for people.
+    documents: list[dict[str, Any]] = field(default_factory=list)
+    # Databases whose highest numbers a person does not believe.
+    distrusted: list[ChannelDatabase] = field(default_factory=list)
+    # Database -> table -> counters of events that HQ does not hold.
+    unknown: dict[int, dict[str, list[int]]] = field(default_factory=dict)
+    unreachable: list[dict[str, Any]] = field(default_factory=list)
+    conflicts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def is_possible(self) -> bool:
+        return not self.unreachable and not self.conflicts
+
+    @property
+    def events(self) -> int:
+        """How many events the channels are to send again."""
+        return sum(len(rows) for tables in self.unknown.values() for rows in tables.values())
+
+    @property
+    def has_effect(self) -> bool:
+        return bool(
+            self.accounts
+            or self.guids
+            or self.void
+            or self.versions
+            or self.events
+            or self.documents
+            or self.distrusted
+        )
+
+
+def import_everything(
+    *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
+) -> Recovery:
+    """Read channels and journal and import what HQ forgot, unless something contradicts.
+
+    A highest number that one channel alone has seen is believed up to `most_void` beyond all that
+    others know; of the channels with the codes `distrusted` it is not.
+
+    Effects: customers, GUID map, deliveries, number sequences and the fence's pairs of HQ, and an
+    incident about orders and invoices, in one transaction; none in a dry run, or when a channel is
+    away or two sources contradict each other.
+    """
+    databases = ChannelDatabase.objects.enabled().with_channel()
+    found = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
+    with channels_read(full=True) as seen, number_journal.told(), sources(found.distrusted):
+        found.unreachable = [*seen.unreachable, *strangers()]
+        found.conflicts = [*conflicts(), *lone_heights(most_void)]
+        if not found.is_possible:
+            return found
+        with transaction.atomic():
+            found.documents = raise_documents()
+            if found.documents:
+                tell_documents(found.documents)
+            found.counters = raise_counters()
+            found.accounts, found.guids = import_accounts()
+            found.void = fill_gaps()
+            found.versions = raise_versions()
+            take_pairs()
+            found.unknown = unknown_events()
+            transaction.set_rollback(dry_run)
+    return found
+
+
+def correct(found: Recovery) -> None:
+    """Have the channels that a person distrusts remember HQ's own highest numbers.
+
+    Effects: `exchange_state` and `channel_setting` of these channels. Errors: ChannelError; a
+    repetition goes on.
+    """
+    accounts: dict[str, int] = dict(
+        fetch("SELECT company_id, next - 1 FROM number_sequence WHERE next > start")
+    )
+    issued: dict[str, int] = dict(
+        fetch("SELECT company || '/' || series, number FROM issued_document WHERE number > 0")
+    )
+    for database in found.distrusted:
+        mine = database.channel.company_id
+        with visit(database) as channel:
+            # The fence would not let a visit in that is behind the channel.
+            if state := channel.state():
+                channel.correct_heights(
+                    {company: number for company, number in accounts.items() if company == mine},
+                    {
+                        name: number
+                        for name, number in issued.items()
+                        if name.startswith(f"{mine}/")
+                    },
+                    nonce=state.pair.nonce,
+                )
+
+
+def reopen(found: Recovery) -> None:
+    """Let the channels send again what HQ does not hold any more.
+
+    Effects: acknowledged_at in the channels, a few thousand rows a transaction, under the fence.
+    Errors: ChannelError; what was done stays, and a repetition goes on.
+    """
+    databases = ChannelDatabase.objects.with_channel().in_bulk(list(found.unknown))
+    for database_id, tables in found.unknown.items():
+        with visit(databases[database_id]) as channel:
+            entered = Entered(channel, databases[database_id], transaction.atomic)
+            for table, counters in tables.items():
+                for some in batched(counters, ROWS):
+                    entered.reopen(table, some)
+
+
+def release() -> int:
+    """Close what stopped conversion. Returns how many incidents."""
+    Headquarters.objects.filter(pk=1).update(identity=number_journal.identity())
+    return sum(
+        incident.close("Headquarters was recovered from its channels and the number journal.")
+        for incident in Incident.objects.open().filter(kind__in=SETTLED)
+    )
+
+
+# -------------------------------------------------------------------- what others know
+
+
+@contextmanager
+def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
+    """Table known: every account of a GUID, by whoever knows it. Needs table told.
+
+    `is_home` says that the channel made the GUID, `is_creator` that the account began with it.
+    Table height: the highest numbers of accounts, orders and invoices that each channel has seen.
+    """
+    run_sql(
+        """CREATE TEMP TABLE height AS
+           SELECT database_id, label, high.key AS company, 'account' AS series,
+                  high.value::bigint AS number
+             FROM seen_channel, jsonb_each_text(account_high) high
+            WHERE database_id <> ALL(%(distrusted)s)
+            UNION ALL
+           SELECT database_id, label, split_part(high.key, '/', 1), split_part(high.key, '/', 2),
+                  high.value::bigint
+             FROM seen_channel, jsonb_each_text(issued) high
+            WHERE database_id <> ALL(%(distrusted)s)""",
+        {"distrusted": [database.pk for database in distrusted]},
+    )
+    # Others may have edited the customer by the GUID, and its own channel may not know the account.
+    run_sql(
+        """CREATE TEMP TABLE maker AS
+           SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
+             FROM content_async_customer v JOIN channel_database b ON b.id = v.database_id
+            WHERE v.operation = 'create' AND v.async_account IS NOT NULL
+            ORDER BY v.async_account, v.occurred_at, b.channel_id"""
+    )
+    run_sql(
+        """CREATE TEMP TABLE known AS
+           SELECT m.company, m.account_number AS account, m.async_account AS guid,
+                  coalesce(e.channel_id, b.channel_id) AS channel_id,
+                  account_place(q.format, m.account_number) AS number,
+                  bool_or(k.async_account = m.async_account) AS is_creator,
+                  bool_or(e.channel_id IS NOT NULL) AS is_home
+             FROM seen_map m JOIN channel_database b ON b.id = m.database_id
+             LEFT JOIN number_sequence q ON q.company_id = m.company
+             LEFT JOIN seen_customer k ON k.database_id = m.database_id
+                   AND k.company = m.company AND k.account_number = m.account_number
+             LEFT JOIN maker e ON e.async_account = m.async_account
+            GROUP BY 1, 2, 3, 4, 5
+           UNION ALL
+           SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
+             FROM told t LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
+    )
+    run_sql("ANALYZE known")
+    try:
+        yield
+    finally:
+        run_sql("DROP TABLE known, maker, height")
+
+
+def strangers() -> list[dict[str, Any]]:
+    """Databases that are not the registered ones: what they know is somebody else's."""
+    rows = fetch(
+        """SELECT c.label FROM seen_channel c JOIN channel_database b ON b.id = c.database_id
+            WHERE c.identity IS DISTINCT FROM b.database_id::text AND b.confirmed_nonce IS NOT NULL
+            ORDER BY 1"""
+    )
+    return [{"channel": label, "error": "another database"} for (label,) in rows]
+
+
+CONFLICTS = {
+    "a GUID has two accounts": """
+        SELECT guid::text, string_agg(DISTINCT account, ', ' ORDER BY account)
+          FROM (SELECT guid, company, account FROM known WHERE guid IS NOT NULL
+                UNION SELECT m.async_account, m.company_id, c.account_number
+                        FROM guid_map m JOIN customer c ON c.id = m.customer_id) a
+         GROUP BY guid HAVING count(DISTINCT (company, account)) > 1""",
+    "an account was created by two GUIDs": """
+        SELECT company || ' ' || account, string_agg(DISTINCT guid::text, ', ')
+          FROM (SELECT company, account, guid FROM known WHERE is_creator
+                UNION SELECT m.company_id, c.account_number, m.async_account
+                        FROM guid_map m JOIN customer c ON c.id = m.customer_id
+                       WHERE m.origin = 'created') a
+         GROUP BY company, account HAVING count(DISTINCT guid) > 1""",
+    "an account does not fit the number sequence of its company": """
+        SELECT DISTINCT k.company || ' ' || k.account, ''
+          FROM known k LEFT JOIN number_sequence q ON q.company_id = k.company
+         WHERE (q.company_id IS NULL OR k.number IS NULL
+                OR NOT k.number BETWEEN q.start AND q.largest)
+           AND NOT EXISTS (SELECT FROM customer c
+                            WHERE c.company_id = k.company AND c.account_number = k.account)""",
+    "a channel has seen a number that its company cannot have issued": """
+        SELECT h.label, h.company || ' ' || h.number
+          FROM height h LEFT JOIN number_sequence q ON q.company_id = h.company
+         WHERE h.series = 'account' AND (q.company_id IS NULL OR h.number > q.largest)
+        UNION ALL
+        SELECT h.label, h.company || ' ' || h.series || ' ' || h.number
+          FROM height h LEFT JOIN company c ON c.code = h.company
+         WHERE h.series <> 'account' AND c.code IS NULL""",
+    "the channel that created a customer is not registered": """
+        SELECT DISTINCT company || ' ' || account, coalesce(guid::text, '')
+          FROM known k WHERE guid IS NOT NULL
+           AND NOT EXISTS (SELECT FROM known o WHERE o.guid = k.guid AND o.channel_id IS NOT NULL)
+           AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)""",
+}
+
+
+def conflicts() -> list[dict[str, Any]]:
+    """Where two sources contradict each other, up to a number of each kind."""
+    return [
+        {"what": what, "about": about, "between": between}
+        for what, statement in CONFLICTS.items()
+        for about, between in fetch(f"{statement} ORDER BY 1 LIMIT {NAMED}")
+    ]
+
+
+# What HQ, the journal and customers' accounts vouch for, or a second channel.
+LONE = """
+    WITH vouched AS (
+      SELECT company, series, max(number) AS number
+        FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
+                FROM number_sequence
+              UNION ALL SELECT company, series, number FROM issued_document
+              UNION ALL SELECT company, series, number FROM told_height
+              UNION ALL SELECT company, 'account', number FROM known
+              UNION ALL
+              SELECT v.company, 'account', account_place(s.format, v.account_number)
+                FROM seen_customer v JOIN number_sequence s ON s.company_id = v.company
+               WHERE account_place(s.format, v.account_number) BETWEEN s.start AND s.largest
+              UNION ALL
+              SELECT company, series, number
+                FROM (SELECT *, row_number() OVER (PARTITION BY company, series
+                                                   ORDER BY number DESC) AS place
+                        FROM height) ranked WHERE place = 2) n
+       GROUP BY 1, 2)
+    SELECT h.label, split_part(h.label, '/', 1), h.company, h.series, h.number,
+           h.number - coalesce(v.number, 0)
+      FROM height h LEFT JOIN vouched v USING (company, series)
+     WHERE h.number - coalesce(v.number, 0) > %s ORDER BY 1, 3, 4 LIMIT %s"""
+
+
+def lone_heights(most_void: int) -> list[dict[str, Any]]:
+    """Highest numbers that one channel alone has seen, too far beyond all that others know."""
+    return [
+        {
+            "what": "one channel alone has seen a number far beyond all others",
+            "about": f"{label}: {series} number {number} of {company}",
+            "between": f"--distrust {code} sets it right there; --void {beyond} believes it",
+        }
+        for label, code, company, series, number, beyond in fetch(LONE, [most_void, NAMED])
+    ]
+
+
+# ------------------------------------------------------------------------ the import
+
+
+def raise_counters() -> dict[str, int]:
+    """Put each company's next number above every number known anywhere. Returns those raised."""
+    return dict(
+        fetch(
+            """UPDATE number_sequence q SET next = top.number + 1
+                 FROM (SELECT company, max(number) AS number
+                         FROM (SELECT company, number FROM known
+                               UNION ALL
+                               SELECT v.company, account_place(s.format, v.account_number)
+                                 FROM seen_customer v
+                                 JOIN number_sequence s ON s.company_id = v.company
+                                WHERE account_place(s.format, v.account_number)
+                                      BETWEEN s.start AND s.largest
+                               UNION ALL
+                               SELECT company, number FROM height WHERE series = 'account') n
+                        GROUP BY company) top
+                WHERE top.company = q.company_id AND top.number >= q.next
+            RETURNING q.company_id, q.next"""
+        )
+    )
+
+
+def raise_documents() -> list[dict[str, Any]]:
+    """Put each company's next order and invoice above every number known anywhere.
+
+    Returns what was issued and HQ does not know, from and to.
+    """
+    forgotten = fetch(
+        """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
+             FROM (SELECT company, series, number FROM told_height
+                   UNION ALL
+                   SELECT company, series, number FROM height WHERE series <> 'account') n
+             LEFT JOIN issued_document i USING (company, series)
+            GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0) ORDER BY 1, 2 DESC"""
+    )
+    found = []
+    for company, series, known, number in forgotten:
+        sequence, _ = OrderSequence.objects.get_or_create(company_id=company)
+        column, form = NUMBERED[series]
+        OrderSequence.objects.filter(pk=sequence.pk).update(**{column: number + 1})
+        [(first, last)] = fetch(
+            "SELECT account_text(%(form)s, %(first)s), account_text(%(form)s, %(last)s)",
+            {"form": getattr(sequence, form), "first": known + 1, "last": number},
+        )
+        found.append({"company": company, "series": series, "first": first, "last": last})
+    return found
+
+
+def tell_documents(documents: list[dict[str, Any]]) -> None:
+    """Stop posting until a person has seen what was posted, and perhaps exported, and forgotten."""
+    told = ", ".join(
+        f"{one['series']}s {one['first']} to {one['last']} ({one['company']})"
+        for one in documents[:5]
+    )
+    Incident.objects.report(
+        IncidentKind.POSTED_BEFORE,
+        f"Headquarters had issued {told} before it was set back, and does not know them any more. "
+        "Nothing is posted until somebody has looked at them.",
+        detail={"documents": documents},
+    )
+
+
+def import_accounts() -> tuple[int, int]:
+    """Customers that others know and HQ does not, and their GUIDs. Returns how many of each.
+
+    A customer begins with what its channel's default customer gives it, as one that is converted;
+    its events, sent again, fill it. They must count as newer than this beginning.
+    """
+    inherited = ("language", "currency", "customer_group")
+    accounts = run_sql(
+        sql.SQL(
+            """INSERT INTO customer (company_id, account_number, number, hq_version, event_at,
+                                     customer_type, {inherited})
+               SELECT DISTINCT ON (k.company, k.number)
+                      k.company, k.account, k.number, 1, '1900-01-01',
+                      coalesce(d.customer_type, 'person'), {defaults}
+                 FROM known k LEFT JOIN channel h ON h.id = k.channel_id
+                 LEFT JOIN customer d ON d.id = h.default_customer_id
+                WHERE k.guid IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = k.company
+                                     AND c.account_number = k.account)
+                ORDER BY k.company, k.number, k.is_creator DESC NULLS LAST, k.is_home DESC,
+                         k.channel_id"""
+        ).format(
+            inherited=sql.SQL(", ").join(map(sql.Identifier, inherited)),
+            defaults=sql.SQL(", ").join(sql.Identifier("d", column) for column in inherited),
+        )
+    )
+    guids = run_sql(
+        """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
+           SELECT DISTINCT ON (k.guid) k.guid, k.company, c.id, k.channel_id,
+                  CASE WHEN k.is_creator THEN 'created' ELSE 'linked' END
+             FROM known k
+             JOIN customer c ON c.company_id = k.company AND c.account_number = k.account
+            WHERE k.guid IS NOT NULL AND k.channel_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)
+            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id"""
+    )
+    run_sql(
+        """INSERT INTO delivery (database_id, customer_id, version)
+           SELECT b.id, c.id, c.hq_version FROM customer c
+             JOIN channel h ON h.company_id = c.company_id AND h.is_enabled
+             JOIN channel_database b ON b.channel_id = h.id AND b.is_enabled
+            WHERE c.number IS NOT NULL AND c.state <> 'void'
+               ON CONFLICT DO NOTHING"""
+    )
+    return accounts, guids
+
+
+def fill_gaps() -> int:
+    """Void accounts for numbers of which only the height is known, so that none is missing."""
+    return run_sql(
+        """INSERT INTO customer (company_id, account_number, number, state, is_active)
+           SELECT q.company_id, account_text(q.format, n), n, 'void', false
+             FROM number_sequence q, generate_series(q.start, q.next - 1) n
+            WHERE NOT EXISTS (SELECT FROM customer c
+                               WHERE c.company_id = q.company_id AND c.number = n)"""
+    )
+
+
+def raise_versions() -> int:
+    """Put HQ's versions above those that channels hold, and owe them. Returns customers.
+
+    A channel keeps the higher version, so what HQ learns anew would never reach it.
+    """
+    run_sql(
+        """CREATE TEMP TABLE behind ON COMMIT DROP AS
+           SELECT c.id, max(v.hq_version) + 1 AS version
+             FROM seen_customer v
+             JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
+            GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
+                OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version"""
+    )
+    customers = run_sql(
+        "UPDATE customer c SET hq_version = b.version FROM behind b WHERE b.id = c.id"
+    )
+    for kind in CHILDREN:
+        run_sql(
+            sql.SQL(
+                "UPDATE {} c SET hq_version = b.version FROM behind b WHERE b.id = c.customer_id"
+            ).format(sql.Identifier(kind.table))
+        )
+    run_sql("UPDATE delivery d SET version = b.version FROM behind b WHERE b.id = d.customer_id")
+    return customers
+
+
+def take_pairs() -> None:
+    """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
+    run_sql(
+        """UPDATE channel_database b
+              SET confirmed_epoch = c.epoch, confirmed_nonce = c.nonce::uuid,
+                  intended_epoch = c.epoch + 1, intended_nonce = gen_random_uuid()
+             FROM seen_channel c
+            WHERE c.database_id = b.id AND c.epoch > b.confirmed_epoch
+              AND (c.epoch, c.nonce::uuid)
+                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)"""
+    )
+
+
+def unknown_events() -> dict[int, dict[str, list[int]]]:
+    """Acknowledged events that HQ holds neither as used nor as set aside."""
+    found: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for copy in EVENTS:
+        statement = receipts(copy, "v.database_id, v.replication_counter")
+        for database_id, counter in fetch(f"{statement} ORDER BY 1, 2"):
+            found[database_id][copy.source].append(counter)
+    return found

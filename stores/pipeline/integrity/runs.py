@@ -1,0 +1,122 @@
+"""Runs: none overlaps, each ends and is counted truly, an idle one leaves nothing behind."""
+
+from stores.hqdb.sql import run_sql
+from stores.pipeline.integrity.checks import GRACE, Check, Guard, count, found, judged, unguarded
+from stores.pipeline.integrity.snapshot import Seen
+
+
+def look_at_runs() -> None:
+    """Table worked: when the last run of a step began that did it well, in each place.
+
+    What happened to a database out of turn, such as a restore, starts its time anew.
+    """
+    run_sql(
+        """CREATE TEMP TABLE worked ON COMMIT DROP AS
+           SELECT s.step, s.database_id, s.company_id, max(s.started_at) AS since
+             FROM run_step s
+             LEFT JOIN (SELECT database_id, max(last_seen_at) AS at FROM incident GROUP BY 1)
+                       disturbed USING (database_id)
+             LEFT JOIN (SELECT database_id, max(ended_at) AS at FROM run_step
+                         WHERE step = 'repair' GROUP BY 1) repaired USING (database_id)
+            WHERE s.status IN ('succeeded', 'nothing_to_do')
+              AND s.started_at > coalesce(greatest(disturbed.at, repaired.at), '-infinity')
+            GROUP BY s.step, s.database_id, s.company_id"""
+    )
+
+
+def runs_do_not_overlap(seen: Seen) -> Check:
+    return judged(
+        "I28",
+        "Of one job and scope at most one run is live, and fencing numbers only grow.",
+        count("job_run"),
+        unguarded(
+            Guard("unique index", "job_run", "one_live_run_per_job_and_scope"),
+            Guard("trigger", "job_run", "fencing_numbers_only_grow"),
+        ),
+        found(
+            """SELECT job, scope, count(*) AS live FROM job_run
+                WHERE status IN ('queued', 'running') GROUP BY job, scope HAVING count(*) > 1"""
+        ),
+        found(
+            """SELECT fencing_no, count(*) AS runs FROM job_run WHERE fencing_no IS NOT NULL
+                GROUP BY fencing_no HAVING count(*) > 1
+                    OR fencing_no > (SELECT last_value FROM job_run_fencing)"""
+        ),
+    )
+
+
+# What a run counted in its steps, and how many rows carry its id.
+COUNTED = """SELECT r.id, coalesce(sum((s.counts ->> '{word}')::bigint), 0) AS counted
+               FROM job_run r JOIN run_step s ON s.run_id = r.id GROUP BY r.id"""
+CARRIED = {
+    "converted": """SELECT run_id, count(*) AS carried FROM guid_map
+                     WHERE origin = 'created' GROUP BY run_id""",
+    "staged": "SELECT run_id, sum(staged) AS carried FROM upload_session GROUP BY run_id",
+    "distributed": "SELECT run_id, sum(customers) AS carried FROM download_session GROUP BY run_id",
+}
+
+
+def runs_end_and_count_truly(seen: Seen) -> Check:
+    return judged(
+        "I29",
+        "Every run ends, its counts are those of the rows that carry its id, and a lost run has a "
+        "successor.",
+        count("job_run"),
+        found(
+            f"""SELECT id::text AS run, job, 'silent beyond its lease' AS what FROM job_run
+                 WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}"""  # noqa: S608
+        ),
+        found(
+            """SELECT r.id::text AS run, r.job, 'has a step without end' AS what
+                 FROM job_run r JOIN run_step s ON s.run_id = r.id
+                WHERE r.ended_at IS NOT NULL AND s.ended_at IS NULL
+                GROUP BY r.id, r.job"""
+        ),
+        *(
+            found(
+                f"""SELECT counted.id::text AS run, '{word}' AS word, counted, carried
+                      FROM ({COUNTED.format(word=word)}) counted
+                      LEFT JOIN ({rows}) carrying ON carrying.run_id = counted.id
+                     WHERE counted <> coalesce(carried, 0)"""  # noqa: S608
+            )
+            for word, rows in CARRIED.items()
+        ),
+        found(
+            f"""SELECT lost.id::text AS run, lost.job, 'lost without successor' AS what
+                  FROM job_run lost
+                 WHERE lost.status = 'lost' AND lost.ended_at < clock_timestamp() - {GRACE}
+                   AND lost.cancel_requested_at IS NULL
+                   AND NOT EXISTS (SELECT FROM job_run next WHERE next.successor_of_id = lost.id)
+                   AND NOT EXISTS (SELECT FROM incident i WHERE i.kind = 'run_given_up')"""  # noqa: S608
+        ),
+        late=count("job_run", "status = 'running' AND lease_until < clock_timestamp()"),
+    )
+
+
+def idle_runs_leave_nothing(seen: Seen) -> Check:
+    return judged(
+        "I32",
+        "A run that had nothing to do left nothing behind: no session with rows, no account, no "
+        "applied event.",
+        count("job_run", "status = 'nothing_to_do'"),
+        found(
+            """SELECT r.id::text AS run, r.job, 'uploaded' AS what
+                 FROM upload_session u JOIN job_run r ON r.id = u.run_id
+                WHERE r.status = 'nothing_to_do' AND u.staged + u.quarantined > 0"""
+        ),
+        found(
+            """SELECT r.id::text AS run, r.job, 'distributed' AS what
+                 FROM download_session d JOIN job_run r ON r.id = d.run_id
+                WHERE r.status = 'nothing_to_do' AND d.customers > 0"""
+        ),
+        found(
+            """SELECT r.id::text AS run, r.job, 'gave an account' AS what
+                 FROM (SELECT DISTINCT run_id FROM guid_map) m JOIN job_run r ON r.id = m.run_id
+                WHERE r.status = 'nothing_to_do'"""
+        ),
+        found(
+            """SELECT r.id::text AS run, r.job, 'applied an event' AS what
+                 FROM (SELECT DISTINCT applied_run_id FROM async_customer) s
+                 JOIN job_run r ON r.id = s.applied_run_id WHERE r.status = 'nothing_to_do'"""
+        ),
+    )

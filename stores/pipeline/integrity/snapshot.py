@@ -1,0 +1,278 @@
+"""Read what is compared of every channel, each as of one moment, into temporary tables of HQ."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+from django.db import connection, connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
+from psycopg2 import sql
+
+from stores.channeldb.connect.connection import ChannelError, connect
+from stores.channeldb.connect.timeouts import allow_time
+from stores.channeldb.exchange.protocol import ISSUED
+from stores.hqdb.sql import names, run_sql
+from stores.models import ChannelDatabase
+from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
+from stores.pipeline.integrity import contents
+from stores.pipeline.integrity.sqlite_values import READERS, as_words
+from stores.pipeline.integrity.tables import (
+    CONTENTS,
+    CONTENTS_OF_PARTS,
+    COPIES,
+    EVENTS,
+    Copy,
+    of_these,
+    part_of,
+)
+
+HIGHEST = 10**18 - 1
+# What a copy between two databases may hold in memory.
+IN_MEMORY = 1 << 24
+# Statements of a check, and of reading a large channel, may take longer than those of a visit.
+PATIENCE_S = 600
+PATIENCE = f"SET LOCAL statement_timeout = '{PATIENCE_S}s'"
+
+CHANNEL = """CREATE TEMP TABLE seen_channel (
+    database_id bigint PRIMARY KEY, label text, read_at timestamptz, generation integer,
+    confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint, intended_nonce uuid,
+    identity text, epoch bigint, nonce text, account_high jsonb, issued jsonb)"""
+# Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
+LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
+    SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
+      FROM customer_lookup WHERE NOT is_pending
+     GROUP BY company, account_number HAVING count(*) > 1
+    UNION ALL
+    SELECT 'pending twice', CAST(async_account AS TEXT), count(*)
+      FROM customer_lookup WHERE is_pending GROUP BY async_account HAVING count(*) > 1
+    UNION ALL
+    SELECT 'not shown by its account', account_number, 1
+      FROM customer_lookup WHERE NOT is_pending AND display_account <> account_number
+    UNION ALL
+    SELECT 'not shown as pending', NULL, 1
+      FROM customer_lookup WHERE is_pending AND display_account <> 'Pending sync'
+    ) shown LIMIT 20"""
+
+
+# Lines and payments of which no header tells: an upload begins with headers and never sees them.
+STRAYS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
+             WHERE NOT EXISTS (SELECT 1 FROM {header} t WHERE t.{key} = p.{key})
+             GROUP BY p.{key} ORDER BY 1 LIMIT 100"""
+
+
+@dataclass
+class Seen:
+    """What was read of the channels: their rows are in temporary tables, seen_… and content_…."""
+
+    # Whether every event's content was read, and every customer is looked at, or a sample of each.
+    full: bool = False
+    # Whether the rows that HQ wrote were compared.
+    with_rows: bool = False
+    unreachable: list[dict[str, Any]] = field(default_factory=list)
+    # What a channel's tills are shown that they must not be.
+    shown: list[dict[str, Any]] = field(default_factory=list)
+    # Lines and payments without a header.
+    strays: list[dict[str, Any]] = field(default_factory=list)
+
+
+@contextmanager
+def channels_read(*, full: bool = False, with_rows: bool = False) -> Iterator[Seen]:
+    """Copy what is compared from every enabled channel database into temporary tables.
+
+    `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
+    """
+    parts = [part for its in CONTENTS_OF_PARTS.values() for part in its]
+    seen, tables = Seen(full, with_rows), (*COPIES, *CONTENTS, *parts)
+    run_sql(CHANNEL)
+    contents.create_tables()
+    for copy in tables:
+        run_sql(create(copy))
+    try:
+        for database in ChannelDatabase.objects.enabled().with_channel():
+            try:
+                read(database, seen)
+            except ChannelError:
+                seen.unreachable.append({"channel": database.label, "error": "unreachable"})
+        for copy in tables:
+            run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(copy.target)))
+        yield seen
+    finally:
+        contents.drop_tables()
+        for name in ("seen_channel", *(copy.target for copy in tables)):
+            run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
+
+
+def create(copy: Copy) -> sql.Composable:
+    """The temporary table for one table of all channels."""
+    columns = sql.SQL(", ").join(
+        sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in copy.columns
+    )
+    return sql.SQL("CREATE TEMP TABLE {} (database_id bigint, {})").format(
+        sql.Identifier(copy.target), columns
+    )
+
+
+def read(database: ChannelDatabase, seen: Seen) -> None:
+    """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
+    with transaction.atomic():
+        # HQ's clock and fence before the channel is opened: what was delivered earlier must be
+        # seen, and a visit that begins meanwhile only moves the fence on.
+        run_sql(
+            """INSERT INTO seen_channel
+               SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
+                      intended_epoch, intended_nonce FROM channel_database WHERE id = %s""",
+            [database.label, database.pk],
+        )
+        with connect(database) as alias, one_moment(connections[alias]) as channel:
+            rows = {copy.source: carry(channel, database, copy) for copy in COPIES}
+            for event, content in zip(EVENTS, CONTENTS, strict=True):
+                carry_contents(
+                    channel, database, content, "" if seen.full else part_of(rows[event.source])
+                )
+            if seen.with_rows:
+                contents.read_contents(channel, database)
+            read_state(channel, database)
+            shown, strays = read_lookup(channel, database), read_strays(channel, database)
+    seen.shown += shown
+    seen.strays += strays
+
+
+def carry_contents(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, content: Copy, part: str
+) -> None:
+    """Copy events of one table, all or those of a sample, with what travels with them."""
+    carry(channel, database, content, part)
+    for belonging in CONTENTS_OF_PARTS.get(content.source, ()):
+        carry(channel, database, belonging, of_these(content.source, part))
+
+
+@contextmanager
+def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+    """A read transaction of the channel that sees one snapshot and locks nobody out."""
+    allow_time(channel, PATIENCE_S)
+    if channel.vendor == "postgresql":
+        with transaction.atomic(using=channel.alias), channel.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield channel
+    else:
+        channel.connection.execute("BEGIN DEFERRED")
+        try:
+            yield channel
+        finally:
+            channel.connection.execute("ROLLBACK")
+
+
+def carry(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: Copy, part: str = ""
+) -> int:
+    """Copy one table, or a part of it, into its temporary table. Returns how many rows."""
+    with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
+        write_rows(channel, database, copy, part, rows)
+        rows.seek(0)
+        with connection.cursor() as cursor:
+            cursor.copy_expert(
+                sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(copy.target)), rows
+            )
+            return int(cursor.rowcount)
+
+
+def write_rows(
+    channel: BaseDatabaseWrapper,
+    database: ChannelDatabase,
+    copy: Copy,
+    part: str,
+    rows: IO[bytes],
+) -> None:
+    """The rows of one table in COPY's text format, the database's number in front."""
+    if channel.vendor == "postgresql":
+        statement = sql.SQL("COPY (SELECT {}, {} FROM public.{}{}) TO STDOUT").format(
+            sql.Literal(database.pk),
+            names([name for name, _ in copy.columns]),
+            sql.Identifier(copy.source),
+            sql.SQL(part),
+        )
+        with channel.cursor() as cursor:
+            cursor.copy_expert(statement, rows)
+        return
+    # As blobs: a damaged text must not fail the whole table.
+    columns = ", ".join(f'CAST("{name}" AS BLOB)' for name, _ in copy.columns)
+    readers = [READERS[kind] for _, kind in copy.columns]
+    for found in channel.connection.execute(
+        f'SELECT {columns} FROM "{copy.source}"{part}'  # noqa: S608 - our own names
+    ):
+        values = [reader(value) for reader, value in zip(readers, found, strict=True)]
+        rows.write("\t".join([str(database.pk), *values]).encode() + b"\n")
+
+
+def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
+    """Put what the channel knows of itself beside what HQ knew of it."""
+    columns = ("database_id", "epoch", "nonce", "account_high", f"({ISSUED})")
+    kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
+    selected = ", ".join(f"CAST({name} AS {kind})" for name in columns)
+    with channel.cursor() as cursor:
+        cursor.execute(f"SELECT {selected} FROM exchange_state")  # noqa: S608 - our own names
+        row = cursor.fetchone()
+    if row is None:
+        return
+    identity, epoch, nonce, high, issued = map(as_words, row)
+    run_sql(
+        """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
+                                   issued = %s WHERE database_id = %s""",
+        [
+            identity,
+            int(epoch) if epoch.isdigit() else None,
+            nonce,
+            numbers(high),
+            numbers(issued),
+            database.pk,
+        ],
+    )
+
+
+def numbers(text: str) -> str:
+    """The JSON of the highest numbers by company, with only what is a number in it.
+
+    One that no column of HQ could hold is as impossible as the highest that one can.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    high = found.items() if isinstance(found, dict) else ()
+    return json.dumps({name: min(value, HIGHEST) for name, value in high if type(value) is int})
+
+
+def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
+    """Whom the channel's tills would see twice, or by something else than the account."""
+    statement = LOOKUP if channel.vendor == "sqlite" else LOOKUP.replace("AS BLOB", "AS TEXT")
+    with channel.cursor() as cursor:
+        cursor.execute(statement)
+        return [
+            {"channel": database.label, "what": what, "who": as_words(who), "times": times}
+            for what, who, times in cursor.fetchall()
+        ]
+
+
+def read_strays(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
+    """Lines and payments whose header is not there, by table and transaction."""
+    found = []
+    for part in PARTS:
+        statement = STRAYS.format(key=KEY, part=part.event, header=HEADER.event)
+        if channel.vendor != "sqlite":
+            statement = statement.replace("AS BLOB", "AS TEXT")
+        with channel.cursor() as cursor:
+            cursor.execute(statement)
+            found += [
+                {
+                    "channel": database.label,
+                    "table": part.event,
+                    "transaction_id": as_words(document),
+                    "rows": rows,
+                    "what": "no header",
+                }
+                for document, rows in cursor.fetchall()
+            ]
+    return found

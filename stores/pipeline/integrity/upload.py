@@ -1,0 +1,333 @@
+"""What was taken over from channels: nothing lost, nothing changed, everything accounted for."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from psycopg2 import sql
+
+from stores.hqdb.sql import Statement
+from stores.models import Quarantine
+from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
+from stores.pipeline.events.kinds import KINDS, Kind
+from stores.pipeline.events.rules import as_kept
+from stores.pipeline.events.tables import EVENT_TABLES, TABLES
+from stores.pipeline.integrity.checks import (
+    GRACE,
+    NAMED,
+    Check,
+    Guard,
+    count,
+    found,
+    judged,
+    unguarded,
+)
+from stores.pipeline.integrity.snapshot import Seen
+from stores.pipeline.integrity.tables import CONTENTS, CONTENTS_OF_PARTS, EVENTS, Copy
+from stores.pipeline.upload.documents import described
+
+# The tables of events that HQ stages, and with the sales all that it takes over.
+STAGED = [kind.event for kind in KINDS]
+TAKEN = [table.event for table in EVENT_TABLES]
+# Channels may delete events this long after they were acknowledged (reliability 3.2).
+RETENTION = "interval '35 days'"
+
+
+def no_false_receipts(seen: Seen) -> Check:
+    return judged(
+        "I7",
+        "Every event that a channel holds as acknowledged is at headquarters, or set aside there.",
+        sum(count(copy.target, "acknowledged_at IS NOT NULL") for copy in EVENTS),
+        seen.unreachable,
+        *(false_receipts(copy) for copy in EVENTS),
+    )
+
+
+# Acknowledged events of one table that HQ has in neither staging nor quarantine. A copied database
+# holds the receipts of its original, so an event with an id may have come from any.
+RECEIPTS = """SELECT {columns}
+                FROM {target} v JOIN seen_channel c USING (database_id)
+                LEFT JOIN {staged} s ON s.event_id = v.event_id
+               WHERE s.event_id IS NULL AND v.acknowledged_at IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM quarantine q
+                                  WHERE q.event_id = v.event_id AND q."table" = '{source}')
+                 AND NOT EXISTS (SELECT FROM quarantine q
+                                  WHERE q.database_id = v.database_id AND q."table" = '{source}'
+                                    AND q.row_key = v.replication_counter::text
+                                    AND (q.event_id IS NULL OR v.event_id IS NULL))"""
+
+
+def false_receipts(copy: Copy) -> list[dict[str, Any]]:
+    """The first acknowledged events of one table that HQ has in neither staging nor quarantine."""
+    return found(receipts(copy, RECEIPT.format(source=copy.source)))
+
+
+def receipts(copy: Copy, columns: str) -> str:
+    """Query for the acknowledged events of one table that HQ does not have."""
+    return RECEIPTS.format(
+        columns=columns, target=copy.target, source=copy.source, staged=copy.source
+    )
+
+
+RECEIPT = """c.label AS channel, '{source}' AS "table", v.event_id::text, v.replication_counter"""
+
+
+# A later row of the table was acknowledged, and an upload has passed since: these were left.
+PASSED_BY = """WITH passed AS (
+                 SELECT later.database_id, max(later.replication_counter) AS counter
+                   FROM {target} later
+                   JOIN worked w ON w.step = 'upload' AND w.database_id = later.database_id
+                  WHERE later.acknowledged_at < w.since - {grace} GROUP BY later.database_id)
+               SELECT c.label AS channel, '{source}' AS "table", v.event_id::text,
+                      v.replication_counter
+                 FROM {target} v JOIN seen_channel c USING (database_id)
+                 JOIN passed USING (database_id)
+                WHERE v.acknowledged_at IS NULL AND v.replication_counter < passed.counter
+                  AND NOT EXISTS (SELECT FROM incomplete_document n
+                                   WHERE n.event_id = v.event_id)"""
+
+
+def nothing_stays_behind(seen: Seen) -> Check:
+    return judged(
+        "I8",
+        "Channels hold no event that an upload has passed by, and no line or payment without its "
+        "header.",
+        sum(count(copy.target) for copy in EVENTS),
+        seen.unreachable,
+        seen.strays,
+        *(
+            found(PASSED_BY.format(target=copy.target, source=copy.source, grace=GRACE))
+            for copy in EVENTS
+        ),
+        late=sum(count(copy.target, "acknowledged_at IS NULL") for copy in EVENTS),
+    )
+
+
+# Events that HQ holds from a channel and that are no longer there.
+VANISHED = f"""SELECT c.label AS channel, '{{table}}' AS "table", s.event_id::text
+                 FROM {{table}} s JOIN seen_channel c USING (database_id)
+                 LEFT JOIN seen_{{table}} v
+                        ON v.database_id = s.database_id AND v.event_id = s.event_id
+                WHERE v.event_id IS NULL AND s.generation = c.generation
+                  AND s.staged_at < c.read_at AND s.staged_at > now() - {RETENTION}"""  # noqa: S608
+EXCUSED = """ AND NOT EXISTS (SELECT FROM incident i
+                  WHERE i.database_id = s.database_id AND i.closed_at IS NULL
+                    AND i.kind IN ('channel_restored', 'event_vanished'))"""
+
+
+def hq_holds_only_what_was_captured(seen: Seen) -> Check:
+    return judged(
+        "I9",
+        "HQ holds no event that its channel never had, unless the channel was set back or its time "
+        "of keeping is over.",
+        sum(count(table) for table in TAKEN),
+        seen.unreachable,
+        *(found(VANISHED.format(table=table) + EXCUSED) for table in TAKEN),
+    )
+
+
+def every_row_is_accounted_for(seen: Seen) -> Check:
+    rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in TAKEN)  # noqa: S608
+    return judged(
+        "I11",
+        "Of every row that an upload read is known what became of it, and a recount agrees, for "
+        "every upload and day.",
+        count("upload_session"),
+        lost_or_doubled(),
+        unguarded(
+            *(Guard("trigger", table, "arrivals_are_counted") for table in (*TABLES, "quarantine")),
+            Guard("constraint", "upload_session", "every_row_read_is_accounted_for"),
+            *(
+                Guard("constraint", table, f"{table.replace('_', '')}_status_is_known")
+                for table in STAGED
+            ),
+        ),
+        found(
+            f"""WITH staged AS (SELECT session_id AS id, count(*) AS n FROM ({rows}) r
+                               WHERE session_id IS NOT NULL GROUP BY 1),
+                    aside AS (SELECT session_id AS id, count(*) AS n FROM quarantine GROUP BY 1)
+               SELECT id::text AS session, u.read, u.staged, s.n AS staged_rows, u.quarantined,
+                      q.n AS quarantined_rows
+                 FROM upload_session u FULL JOIN staged s USING (id) FULL JOIN aside q USING (id)
+                WHERE u.id IS NULL
+                   OR u.read <> u.staged + u.unchanged + u.quarantined + u.waiting
+                   OR u.staged <> coalesce(s.n, 0) OR u.quarantined <> coalesce(q.n, 0)"""  # noqa: S608
+        ),
+    )
+
+
+def lost_or_doubled() -> list[dict[str, Any]]:
+    """Days of which other rows are there than arrived, also where the balance has not seen it.
+
+    Lines and payments are counted with the sale that they came with.
+    """
+    taken = [
+        f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
+              FROM {table} WHERE session_id IS NOT NULL"""  # noqa: S608
+        for table in TAKEN
+    ]
+    belonging = [
+        f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
+              FROM {part.event} p JOIN {HEADER.event} t ON t.id = p.transaction_id
+             WHERE t.session_id IS NOT NULL
+            UNION ALL
+            SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
+              FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608
+        for part in PARTS
+    ]
+    rows = " UNION ALL ".join([*taken, *belonging])
+    return found(
+        f"""WITH held AS (
+              SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, sum(rows) AS n
+                FROM ({rows} UNION ALL
+                      SELECT database_id, "table", first_seen_at, 1 FROM quarantine) r
+               GROUP BY 1, 2, 3 HAVING sum(rows) > 0)
+            SELECT concat_ws('/', h.code, nullif(b.name, '')) AS channel, "table", day::text,
+                   a.rows AS arrived, held.n::bigint AS held
+              FROM arrival a FULL JOIN held USING (database_id, "table", day)
+              LEFT JOIN channel_database b ON b.id = coalesce(a.database_id, held.database_id)
+              LEFT JOIN channel h ON h.id = b.channel_id
+             WHERE a.rows IS DISTINCT FROM held.n"""  # noqa: S608
+    )
+
+
+def quarantine_is_lossless(seen: Seen) -> Check:
+    return judged(
+        "I12",
+        "A row set aside is kept whole, with its reason, and waits nowhere else.",
+        count("quarantine"),
+        unguarded(
+            Guard("constraint", "quarantine", "a_bad_row_is_kept_once"),
+            Guard("constraint", "quarantine", "quarantine_has_a_reason"),
+        ),
+        list(damaged_rows()),
+        *(
+            found(
+                f"""SELECT q.id, q.event_id::text, 'pending as well' AS what
+                      FROM quarantine q JOIN {table} s USING (event_id)
+                     WHERE q.status = 'open' AND q."table" = '{table}'
+                       AND q.reason <> 'event_conflict' AND s.status = 'pending'"""  # noqa: S608
+            )
+            for table in STAGED
+        ),
+    )
+
+
+def damaged_rows() -> Iterator[dict[str, Any]]:
+    """Quarantined rows that can no longer be had back as they came."""
+    named = 0
+    rows = Quarantine.objects.values_list("pk", "raw", "payload_hash", "reason", "attempts")
+    for pk, raw, payload_hash, reason, attempts in rows.iterator():
+        is_whole = hashlib.sha256(raw).digest() == bytes(payload_hash) and is_row(bytes(raw))
+        if is_whole and reason and attempts > 0:
+            continue
+        yield {"id": pk, "what": "damaged" if not is_whole else "without reason or attempt"}
+        named += 1
+        if named == NAMED:
+            return
+
+
+def is_row(raw: bytes) -> bool:
+    """Whether the kept bytes are the columns of one row."""
+    try:
+        return isinstance(json.loads(raw), dict)
+    except ValueError:
+        return False
+
+
+def what_waits_has_a_reason(seen: Seen) -> Check:
+    return judged(
+        "I14",
+        "Whatever waits or failed says why, and waits for nothing that is there already.",
+        sum(count(table) for table in STAGED) + count("retail_transaction") + count("statement"),
+        unguarded(
+            *(
+                Guard("constraint", table, f"{table.replace('_', '')}_failed_says_why")
+                for table in STAGED
+            ),
+            Guard("constraint", "retail_transaction", "an_order_that_waits_says_why"),
+            Guard("constraint", "statement", "an_open_statement_says_why"),
+        ),
+        *(
+            found(
+                f"""SELECT '{table}' AS "table", event_id::text, 'failed without reason' AS what
+                      FROM {table} WHERE status = 'failed' AND coalesce(reason, '') = ''"""  # noqa: S608
+            )
+            for table in STAGED
+        ),
+        *(
+            found(
+                f"""SELECT '{table}' AS "table", s.event_id::text, coalesce(s.reason, 'none')
+                           AS reason, 'passed by' AS what
+                      FROM {table} s JOIN worked w ON w.step = 'convert'
+                                                  AND w.company_id = s.company_id
+                      LEFT JOIN guid_map m USING (async_account)
+                      LEFT JOIN customer k ON k.company_id = s.company_id
+                                          AND k.account_number = s.account_number
+                     WHERE s.status = 'pending' AND s.staged_at < w.since - {GRACE}
+                       AND (coalesce(s.reason, '') = ''
+                            OR least(m.created_at, k.created_at) < w.since - {GRACE})"""  # noqa: S608
+            )
+            for table in STAGED
+        ),
+        late=sum(count(table, "status = 'pending'") for table in STAGED),
+    )
+
+
+def changed_events(kind: Kind) -> str:
+    """Events of which channel and HQ hold different contents, with the columns that differ.
+
+    Another channel's event of the same id is none of ours: it was set aside.
+    """
+    columns = [column for column in kind.sent if column != "replication_counter"]
+    sent = {column: as_kept(kind, column, "v") for column in columns}
+    cases = ", ".join(
+        f"CASE WHEN {value} IS DISTINCT FROM s.{column} THEN '{column}' END"
+        for column, value in sent.items()
+    )
+    mine, theirs = ", ".join(f"s.{column}" for column in columns), ", ".join(sent.values())
+    return f"""SELECT c.label AS channel, '{kind.event}' AS "table", s.event_id::text,
+                      array_to_string(ARRAY[{cases}], ' ') AS columns
+                 FROM content_{kind.event} v JOIN seen_channel c USING (database_id)
+                 JOIN {kind.event} s USING (event_id, database_id)
+                WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({theirs})"""  # noqa: S608
+
+
+def changed_documents() -> sql.Composable:
+    """Documents of which a channel has other contents than it sent, lines and payments included.
+
+    By the hash that HQ made on arrival: what people corrected since is no difference.
+    """
+    (content,) = (copy for copy in CONTENTS if copy.source == HEADER.event)
+    parts = CONTENTS_OF_PARTS[HEADER.event]
+    return sql.SQL(
+        """SELECT c.label AS channel, {name} AS "table", s.event_id::text,
+                  'content' AS columns
+             FROM ({described}) v JOIN seen_channel c USING (database_id)
+             JOIN {table} s USING (event_id, database_id)
+            WHERE s.content_hash <> v.content_hash"""
+    ).format(
+        name=sql.Literal(HEADER.event),
+        table=sql.Identifier(HEADER.event),
+        described=described(
+            content.target, *(part.target for part in parts), key=("database_id", KEY)
+        ),
+    )
+
+
+CHANGED: dict[str, Statement] = {
+    **{kind.event: changed_events(kind) for kind in KINDS},
+    HEADER.event: changed_documents(),
+}
+
+
+def events_never_change(seen: Seen) -> Check:
+    what = "every event" if seen.full else "a sample of events that moves on every day"
+    return judged(
+        "I40",
+        f"Events never change: HQ took them over as their channel has them ({what}).",
+        sum(count(copy.target) for copy in CONTENTS),
+        seen.unreachable,
+        *map(found, CHANGED.values()),
+    )

@@ -1,0 +1,1 @@
+"""Sales and orders of tills: validated, made orders, calculated and posted."""

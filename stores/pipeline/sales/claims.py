@@ -1,0 +1,53 @@
+"""Sales at hand: claimed, in their order, and each by itself where one is refused."""
+
+from collections.abc import Callable, Sequence
+
+from stores.hqdb.retry import by_halves
+from stores.hqdb.sql import fetch, run_sql
+from stores.models import RunStep
+from stores.pipeline.sales.refused import keep_refused, narrow, refusals
+
+
+def claim_sales(
+    condition: str, values: dict[str, object], *, limit: int, by: int | None = None
+) -> int:
+    """Table sale: the ids of open transactions that meet a condition. Returns how many.
+
+    Rows that another job holds are left to it, and so are those that a person is correcting, unless
+    it is the person `by` whom they are claimed.
+    """
+    run_sql("DROP TABLE IF EXISTS pg_temp.sale")
+    run_sql("CREATE TEMP TABLE sale (id bigint PRIMARY KEY) ON COMMIT DROP")
+    return run_sql(
+        f"""INSERT INTO sale
+            SELECT t.id FROM retail_transaction t
+             WHERE t.sales_order_id IS NULL
+               AND (t.editing_until IS NULL OR t.editing_until < now()
+                    OR t.editing_by_id = %(by)s) AND {condition}
+             ORDER BY t.id LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED""",  # noqa: S608
+        values | {"limit": limit, "by": by},
+    )
+
+
+def claimed_sales() -> list[int]:
+    """The sales at hand, in their order."""
+    return [sale for (sale,) in fetch("SELECT id FROM sale ORDER BY id")]
+
+
+def each_by_itself(step: RunStep, work: Callable[[], int], sales: Sequence[int]) -> int:
+    """Do work for the sales at hand; those that the database refuses are set aside as errors.
+
+    Returns the sum of what work returned.
+    """
+
+    def some(ids: Sequence[int] | None) -> int:
+        if ids is not None:
+            narrow(ids)
+        with step.counted():
+            return work()
+
+    done, refused = by_halves(some, lambda: sales)
+    if refused:
+        keep_refused(refusals(refused))
+        step.add(failed=len(refused))
+    return sum(done)

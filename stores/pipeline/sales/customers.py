@@ -1,0 +1,179 @@
+"""Whom sales are for: converts what they name and HQ does not know yet, then writes the account.
+
+Works on table `sale`, the ids of the transactions at hand. Orders, validation and statements come
+here first, so that no document goes on under a temporary identity.
+"""
+
+from psycopg2 import sql
+
+from stores.hqdb.sql import by_index, fetch, run_sql
+from stores.models import Company, RunStep
+from stores.pipeline.convert.accounts import open_accounts
+from stores.pipeline.convert.known_customers import apply_named
+from stores.pipeline.events.kinds import ADDRESS
+from stores.pipeline.guids import is_foreign
+
+
+def name_buyers(step: RunStep, company: Company) -> int:
+    """Give every sale the account of the customer it names, converting those that wait for it.
+
+    Effects: accounts as open_accounts makes them, the sales' customers; in the caller's
+    transaction. Returns how many customers were converted. Errors: those of open_accounts.
+    """
+    converted = 0
+    guids = [
+        guid
+        for (guid,) in fetch(
+            """SELECT DISTINCT t.async_account FROM sale JOIN retail_transaction t USING (id)
+                WHERE t.customer_id IS NULL AND t.account_number IS NULL
+                  AND EXISTS (SELECT FROM async_customer s
+                               WHERE s.company_id = t.company_id AND s.status = 'pending'
+                                 AND s.async_account = t.async_account)
+                  AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = t.async_account)
+                ORDER BY 1"""
+        )
+    ]
+    if guids:
+        opened = open_accounts(step, company, only=guids, limit=len(guids))
+        converted = opened.converted
+        step.add(converted=opened.converted, failed=opened.failed)
+    write_buyers()
+    return converted
+
+
+def write_buyers() -> None:
+    """Give every sale at hand the account that HQ knows under the GUID or number it names."""
+    run_sql(
+        # The sales at hand first: the statistics do not know yet how many have no customer.
+        sql.SQL(
+            """WITH nameless AS MATERIALIZED (
+             SELECT t.id, t.company_id, t.async_account, t.account_number, t.channel_id,
+                    t.database_id, t.staged_at
+               FROM sale JOIN retail_transaction t USING (id)
+              WHERE t.customer_id IS NULL
+                AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL))
+           UPDATE retail_transaction t SET customer_id = found.customer_id
+             FROM (SELECT n.id, coalesce(m.customer_id, k.id) AS customer_id
+                     FROM nameless n
+                     LEFT JOIN guid_map m ON m.async_account = n.async_account
+                     LEFT JOIN customer k
+                            ON k.company_id = n.company_id AND k.account_number = n.account_number
+                    WHERE m.customer_id IS NULL
+                       OR (m.company_id = n.company_id AND NOT {is_foreign}
+                           AND (k.id IS NULL OR m.customer_id = k.id))) found
+            WHERE t.id = found.id AND found.customer_id IS NOT NULL"""
+        ).format(is_foreign=is_foreign("n", channel=("n", "channel_id")))
+    )
+
+
+def name_guests() -> None:
+    """Have the orders at hand that name nobody be the channel's default customer's.
+
+    An order that failed on a default customer gets the one that was chosen since; one whose
+    prepayments are in a statement stays with the customer who has them there.
+    """
+    run_sql(
+        """UPDATE retail_transaction t SET customer_id = h.default_customer_id
+             FROM sale, channel h
+            WHERE t.id = sale.id AND h.id = t.channel_id
+              AND t.async_account IS NULL AND t.account_number IS NULL
+              AND t.customer_id IS DISTINCT FROM h.default_customer_id
+              AND (t.customer_id IS NULL OR t.prepayment_statement_id IS NULL)"""
+    )
+
+
+def find_missing() -> None:
+    """Table missing: what each sale at hand lacks, and whether that may still come by itself.
+
+    A customer or address that is quarantined or failed is told with that row's own reason; one that
+    has not arrived is waited for. An address that was removed meanwhile is there: an order goes
+    where it was to go when it was written.
+    """
+    run_sql("DROP TABLE IF EXISTS pg_temp.missing")
+    run_sql(
+        sql.SQL(
+            """CREATE TEMP TABLE missing ON COMMIT DROP AS
+           SELECT t.id, why.what, why.reason, why.field, why.waits
+             FROM sale JOIN retail_transaction t USING (id)
+            CROSS JOIN LATERAL (
+              SELECT 'customer' AS what,
+                     CASE WHEN m.company_id <> t.company_id THEN 'company_mismatch'
+                          ELSE 'guid_conflict' END AS reason,
+                     'async_account' AS field, false AS waits, 0 AS place
+                FROM guid_map m
+               WHERE t.customer_id IS NULL AND m.async_account = t.async_account
+                 AND (m.company_id <> t.company_id OR {is_foreign})
+              UNION ALL
+              SELECT 'customer', 'identity_mismatch', 'account_number', false, 1
+                FROM guid_map m JOIN customer k ON k.account_number = t.account_number
+                                               AND k.company_id = m.company_id
+               WHERE m.company_id = t.company_id AND t.account_number IS NOT NULL
+                 AND m.async_account = t.async_account AND m.customer_id <> k.id
+              UNION ALL
+              SELECT 'customer', q.reason, q.field, false, 2 FROM quarantine q
+               WHERE t.customer_id IS NULL AND q.async_account = t.async_account
+                 AND q.table = 'async_customer' AND q.status = 'open'
+              UNION ALL
+              SELECT 'customer', s.reason, s.field, false, 3 FROM async_customer s
+               WHERE t.customer_id IS NULL AND s.company_id = t.company_id
+                 AND s.async_account = t.async_account AND s.status = 'failed'
+              UNION ALL
+              SELECT 'customer', 'customer_missing',
+                     CASE WHEN t.async_account IS NULL THEN 'account_number'
+                          ELSE 'async_account' END, true, 4
+               WHERE t.customer_id IS NULL
+                 AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL)
+              UNION ALL
+              SELECT 'customer', 'default_customer_missing', 'customer', true, 4
+               WHERE t.customer_id IS NULL
+              UNION ALL
+              SELECT 'address', 'address_of_another', 'delivery_address_id', false, 5
+                FROM customer_address a
+               WHERE a.address_id = t.delivery_address_id AND a.customer_id <> t.customer_id
+              UNION ALL
+              SELECT 'address', q.reason, q.field, false, 6 FROM quarantine q
+               WHERE t.delivery_address_id IS NOT NULL AND q.async_account = t.async_account
+                 AND q.table = 'async_address' AND q.status = 'open'
+                 AND NOT EXISTS (SELECT FROM customer_address a
+                                  WHERE a.address_id = t.delivery_address_id)
+              UNION ALL
+              SELECT 'address', s.reason, s.field, false, 7 FROM async_address s
+               WHERE t.delivery_address_id IS NOT NULL AND s.address_id = t.delivery_address_id
+                 AND s.status = 'failed' AND s.company_id = t.company_id
+              UNION ALL
+              SELECT 'address', 'address_missing', 'delivery_address_id', true, 8
+               WHERE t.delivery_address_id IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM customer_address a
+                                  WHERE a.address_id = t.delivery_address_id)
+              ORDER BY place LIMIT 1) why"""
+        ).format(is_foreign=is_foreign("t", channel=("t", "channel_id")))
+    )
+
+
+def name_addresses(step: RunStep, company: Company) -> None:
+    """Apply the addresses that wait in staging and belong to the sales at hand.
+
+    They are those that the sales go to, and all of the customers they name: no document is posted
+    beside an address that HQ holds and has not applied. Effects: addresses and their staging, in
+    the caller's transaction.
+    """
+    with by_index():
+        waiting = fetch(
+            """WITH named AS MATERIALIZED (
+                 SELECT DISTINCT t.delivery_address_id, t.async_account, t.account_number
+                   FROM sale JOIN retail_transaction t USING (id)
+                  WHERE t.delivery_address_id IS NOT NULL OR t.async_account IS NOT NULL
+                     OR t.account_number IS NOT NULL)
+               SELECT s.event_id FROM named n JOIN async_address s USING (async_account)
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                UNION
+               SELECT s.event_id FROM named n JOIN async_address s USING (account_number)
+                WHERE s.company_id = %(company)s AND s.status = 'pending'
+                UNION
+               SELECT s.event_id FROM named n
+                 JOIN async_address s ON s.address_id = n.delivery_address_id
+                WHERE s.company_id = %(company)s AND s.status = 'pending'""",
+            {"company": company.pk},
+        )
+        if waiting:
+            apply_named(step, company, ADDRESS, only=[event_id for (event_id,) in waiting])

@@ -1,0 +1,153 @@
+"""Synchronize orders: customer orders of tills -> sales orders of accounts.
+
+Customer and address that an order names are converted in the chunk that makes the order. What is
+not there yet is waited for and named; what is wrong fails alone. Source: domain 2.10.
+"""
+
+from functools import partial
+
+from stores.failpoints import crash_here
+from stores.hqdb.sql import fetch_one, run_sql, take_numbers
+from stores.models import Channel, OrderSequence, RunStep
+from stores.models.run import StartedBy
+from stores.pipeline import number_journal
+from stores.pipeline.chunk_sizes import SALES
+from stores.pipeline.convert.balance import count_sales
+from stores.pipeline.issuing import require_posting
+from stores.pipeline.sales.claims import claim_sales, claimed_sales, each_by_itself
+from stores.pipeline.sales.customers import find_missing, name_addresses, name_buyers, name_guests
+from stores.pipeline.sales.refused import IS_REFUSED
+from stores.pipeline.sales.rules import check_sales
+
+
+def synchronize_orders(step: RunStep) -> None:
+    """Make a sales order of each customer order of the channel, or of one only, oldest first.
+
+    What orders nothing and was paid, an instalment or a deposit given back, becomes none.
+
+    Effects: accounts and addresses that orders name, sales orders with number, order status,
+    retry count and reason; a chunk a transaction.
+    """
+    channel = step.its_channel
+    OrderSequence.objects.get_or_create(company=channel.company)
+    beyond = 0
+    if not step.is_dry:
+        require_posting()
+    while True:
+        with step.chunk():
+            claimed = claim_sales(
+                f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
+                   AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
+                   AND (t.gross_amount <> 0 OR t.payment_amount = 0)
+                   AND CASE %(order)s WHEN '' THEN NOT {IS_REFUSED}
+                            ELSE t.confirmation_number = %(order)s END""",
+                {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
+                limit=SALES,
+            )
+            if not claimed:
+                if step.counts.get("posted"):
+                    count_sales(channel)
+                return
+            step.add(read=claimed)
+            posted = step.counts.get("posted", 0)
+            sales = claimed_sales()
+            converted = each_by_itself(step, partial(order_claimed, step, channel), sales)
+            beyond = sales[-1]
+            crash_here("orders:before_commit")
+        crash_here("orders:after_commit")
+        if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
+            number_journal.keep()
+
+
+def order_claimed(step: RunStep, channel: Channel) -> int:
+    """Make orders of the documents at hand, and say of the others what they wait for or lack.
+
+    Returns how many customers were converted on the way.
+    """
+    converted = name_buyers(step, channel.company)
+    name_addresses(step, channel.company)
+    name_guests()
+    check_sales()
+    find_missing()
+    explain(is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
+    posted = create_orders(step, channel)
+    waiting, failed = fetch_one(
+        """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
+                  count(*) FILTER (WHERE t.order_status = 'failed')
+             FROM sale JOIN retail_transaction t USING (id)"""
+    )
+    step.add(posted=posted, waiting=int(waiting), failed=int(failed))
+    return converted
+
+
+def explain(*, is_scheduled: bool) -> None:
+    """Status and reason of every order at hand that cannot be made now.
+
+    Waiting is not failing: what has not arrived leaves the status at none and draws no attempt. Nor
+    does a scheduled run that finds what the last one found: nobody has tried anything since.
+    """
+    run_sql(
+        """UPDATE retail_transaction t
+              SET order_status = why.status,
+                  order_attempts = t.order_attempts + (why.status = 'failed')::integer,
+                  order_reason = why.reason, order_field = why.field, order_tried_at = now()
+             FROM (SELECT o.id, coalesce(m.reason, e.rule) AS reason,
+                          coalesce(m.field, e.field) AS field,
+                          CASE WHEN m.waits THEN 'none' ELSE 'failed' END AS status
+                     FROM sale JOIN retail_transaction o USING (id)
+                     LEFT JOIN missing m USING (id)
+                     LEFT JOIN LATERAL (
+                          SELECT rule, field FROM transaction_error WHERE transaction_id = o.id
+                           ORDER BY id LIMIT 1) e ON true) why
+            WHERE t.id = why.id AND why.reason IS NOT NULL
+              AND (NOT %(is_scheduled)s
+                   OR (t.order_status, t.order_reason, t.order_field)
+                      IS DISTINCT FROM (why.status, why.reason, why.field))""",
+        {"is_scheduled": is_scheduled},
+    )
+
+
+def create_orders(step: RunStep, channel: Channel) -> int:
+    """Give each order at hand that lacks nothing its number, and link both. Returns how many.
+
+    What had failed, or a person has mended, goes on hold until a person releases it.
+    """
+    run_sql(
+        """CREATE TEMP TABLE ready ON COMMIT DROP AS
+           SELECT t.id, row_number() OVER (ORDER BY t.id) AS place
+             FROM sale JOIN retail_transaction t USING (id)
+            WHERE t.validation_status = 'successful' AND t.customer_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM missing m WHERE m.id = t.id)"""
+    )
+    (ready,) = fetch_one("SELECT count(*) FROM ready")
+    if ready:
+        first = take_numbers("order_sequence", "next_order", channel.company_id, ready)
+        run_sql(
+            """WITH made AS (
+                 INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                        customer_id, delivery_address_id, delivery_mode, business_date, currency,
+                        net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
+                        run_id)
+                 SELECT t.company_id, t.channel_id,
+                        account_text(q.order_format, %(first)s + r.place - 1),
+                        t.confirmation_number, t.customer_id, t.delivery_address_id,
+                        t.delivery_mode, t.business_date, t.currency, t.net_amount, t.tax_amount,
+                        t.gross_amount, t.discount_amount,
+                        CASE WHEN was.is_held THEN 'on_hold' ELSE 'open' END,
+                        CASE WHEN was.is_held THEN h.hold_code END, %(run)s
+                   FROM ready r JOIN retail_transaction t USING (id)
+                  CROSS JOIN LATERAL (SELECT t.is_mended OR t.order_attempts > 0 AS is_held) was
+                   JOIN channel h ON h.id = t.channel_id
+                   JOIN order_sequence q ON q.company_id = t.company_id
+                  ORDER BY r.place
+                 RETURNING id, confirmation_number)
+               UPDATE retail_transaction t
+                  SET sales_order_id = made.id, order_status = 'succeeded', order_reason = NULL,
+                      order_field = NULL, order_tried_at = now(),
+                      order_attempts = t.order_attempts + 1
+                 FROM made, ready
+                WHERE ready.id = t.id AND made.confirmation_number = t.confirmation_number""",
+            {"first": first, "run": str(step.run_id)},
+        )
+    run_sql("DROP TABLE ready")
+    return int(ready)

@@ -1,0 +1,312 @@
+"""Validate store transactions: every rule that the columns of a document can decide.
+
+A rule is data: what it is called, where it looks, and SQL that says whether it is broken. The
+customer's rule comes after conversion, never before. Source: domain 2.11, features V.1 to V.29;
+signs: contract 3.1.
+"""
+
+from dataclasses import dataclass
+
+from stores.hqdb.sql import fetch_one, run_sql
+
+
+@dataclass(frozen=True)
+class SaleRule:
+    """One rule: SQL that is true when it is broken, and what was expected and found.
+
+    `says_value`: what it expects is what the field should hold.
+    """
+
+    code: str
+    field: str
+    broken: str
+    expected: str = "NULL::text"
+    found: str = "NULL::text"
+    says_value: bool = False
+
+
+def equal(code: str, field: str, expected: str) -> SaleRule:
+    """A rule that an amount of the header is what its lines or payments come to."""
+    return SaleRule(
+        code, field, f"t.{field} <> {expected}", f"({expected})::text", f"t.{field}::text", True
+    )
+
+
+def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
+    """Rules that amounts have no more places than their currency's smallest unit."""
+    return tuple(
+        SaleRule(
+            "not_rounded",
+            column,
+            f"{of}.{column} <> round({of}.{column}, currency_places(t.currency))",
+            f"round({of}.{column}, currency_places(t.currency))::text",
+            f"{of}.{column}::text",
+            True,
+        )
+        for column in columns
+    )
+
+
+# V.1: the customer exists in HQ, as one and the same under GUID and account number.
+NAMES_TWO = """EXISTS (SELECT FROM guid_map m JOIN customer k USING (company_id)
+                        WHERE m.company_id = t.company_id AND m.async_account = t.async_account
+                          AND k.account_number = t.account_number AND m.customer_id <> k.id)"""
+CUSTOMER = (
+    SaleRule("identity_mismatch", "account_number", f"t.customer_id IS NULL AND {NAMES_TWO}"),
+    SaleRule(
+        "customer_unknown",
+        "async_account",
+        "t.async_account IS NOT NULL AND t.customer_id IS NULL AND t.account_number IS NULL",
+    ),
+    SaleRule(
+        "customer_unknown",
+        "account_number",
+        f"t.account_number IS NOT NULL AND t.customer_id IS NULL AND NOT {NAMES_TWO}",
+    ),
+    SaleRule(
+        "customer_not_active",
+        "customer",
+        "EXISTS (SELECT FROM customer k WHERE k.id = t.customer_id AND k.state <> 'active')",
+    ),
+)
+# A customer order with money and nothing ordered: an instalment, or a deposit given back.
+FOR_AN_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
+HEADER = (
+    *CUSTOMER,
+    # V.2: the day lies in an open period, and is one that a till can have meant.
+    SaleRule("period_closed", "business_date", "t.business_date <= c.closed_until"),
+    SaleRule(
+        "business_date_far",
+        "business_date",
+        # Far from today as well: the clock of HQ may have been wrong when the sale arrived.
+        """t.business_date NOT BETWEEN t.staged_at::date - 366 AND t.staged_at::date + 2
+           AND t.business_date NOT BETWEEN current_date - 366 AND current_date + 2""",
+    ),
+    # V.3: no more places than the currency has.
+    *rounded(
+        "net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount", of="t"
+    ),
+    # V.4, V.6 to V.10: the header is what its rows come to.
+    equal("discount_differs", "discount_amount", "coalesce(l.discount_amount, 0)"),
+    equal("net_differs", "net_amount", "coalesce(l.net_amount, 0)"),
+    equal("tax_differs", "tax_amount", "coalesce(l.tax_amount, 0)"),
+    equal("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
+    equal("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
+    equal("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
+    # V.13: something was sold; later money for an order, or money back, is an order of nothing.
+    SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {FOR_AN_ORDER}"),
+    # V.28: an exchange is a sale with returned lines; where nothing else was sold, it is a return.
+    SaleRule("only_returned", "transaction_type", "t.transaction_type = 'sale' AND l.most <= 0"),
+    SaleRule(
+        "sign_wrong",
+        "payment_amount",
+        "t.transaction_type = 'customer_order' AND l.sold > 0 AND t.payment_amount < 0",
+        "NULL",
+        "t.payment_amount::text",
+    ),
+    # Of such an order nobody could say whether its drawers have been posted.
+    SaleRule(
+        "nothing_paid",
+        "payment_amount",
+        "t.transaction_type = 'customer_order' AND p.paid > 0 AND p.amount = 0",
+    ),
+    # V.14: paid, within what is allowed; an order may be paid later, but never twice.
+    SaleRule(
+        "not_paid",
+        "payment_amount",
+        """CASE WHEN t.payment_amount = t.gross_amount THEN false
+           WHEN t.transaction_type = 'customer_order'
+                AND (t.payment_amount < t.gross_amount OR l.sold = 0) THEN false
+           ELSE abs(t.gross_amount - t.payment_amount)
+                > (SELECT greatest(rounding, tolerance) FROM allowed_difference(t.id)) END""",
+        "t.gross_amount::text",
+        "t.payment_amount::text",
+    ),
+)
+# What a line comes to before its discount, and the currency's smallest unit: no way of rounding is
+# a whole unit off.
+COMES_TO = "(l.quantity * l.price)"
+LESS_DISCOUNT = f"({COMES_TO} - coalesce(l.discount_amount, 0))"
+UNIT = "power(10::numeric, -currency_places(t.currency))"
+LIVE = "NOT coalesce(l.is_voided, false)"
+
+
+def card_in(column: str) -> SaleRule:
+    """A rule that no card's number stands in a text; what was found is not told."""
+    return SaleRule(
+        "card_number",
+        column,
+        f"char_length(l.{column}) > 13 AND l.{column} ~ '[0-9]([ -]?[0-9]){{13}}'"
+        f" AND holds_card_number(l.{column})",
+    )
+
+
+LINES = (
+    card_in("description"),
+    SaleRule("item_missing", "item_id", "coalesce(tidy_key(l.item_id), '') = ''"),
+    *(
+        SaleRule("value_missing", column, f"l.{column} IS NULL")
+        for column in ("quantity", "price", "net_amount", "tax_amount")
+    ),
+    *rounded("net_amount", "tax_amount", "discount_amount", of="l"),
+    # V.21 and V.24.
+    SaleRule("price_negative", "price", "l.price < 0", "NULL", "l.price::text"),
+    *(
+        SaleRule(
+            "signs_differ",
+            column,
+            f"sign(l.quantity) * sign(l.{column}) < 0",
+            "l.quantity::text",
+            f"l.{column}::text",
+        )
+        for column in ("net_amount", "discount_amount", "tax_amount")
+    ),
+    # V.28: what comes back is negative, in a return alone and in an order never.
+    SaleRule(
+        "sign_wrong",
+        "quantity",
+        f"""{LIVE} AND CASE t.transaction_type WHEN 'return' THEN l.quantity > 0
+                       WHEN 'customer_order' THEN l.quantity < 0 ELSE false END""",
+        "NULL",
+        "l.quantity::text",
+    ),
+    # V.29.
+    SaleRule(
+        "line_differs",
+        "net_amount",
+        f"""{LIVE} AND l.net_amount <> {LESS_DISCOUNT}
+            AND abs(l.net_amount - {LESS_DISCOUNT}) >= {UNIT}""",
+        f"round({LESS_DISCOUNT}, currency_places(t.currency))::text",
+        "l.net_amount::text",
+    ),
+    *(
+        SaleRule(
+            "more_than_price",
+            column,
+            f"""{LIVE} AND abs(l.{column}) > abs({COMES_TO})
+                AND abs(l.{column}) - abs({COMES_TO}) >= {UNIT}""",
+            f"{COMES_TO}::text",
+            f"l.{column}::text",
+        )
+        for column in ("discount_amount", "tax_amount")
+    ),
+)
+PAYMENTS = (
+    card_in("tender_type"),
+    *rounded("amount", of="l"),
+    # V.28: change is given back in a sale, in a return all is.
+    SaleRule(
+        "sign_wrong",
+        "amount",
+        "t.transaction_type = 'return' AND l.amount > 0",
+        "NULL",
+        "l.amount::text",
+    ),
+    # Without a rate an amount in another currency cannot be added.
+    SaleRule(
+        "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
+    ),
+)
+SALE_RULES = (*HEADER, *LINES, *PAYMENTS)
+
+
+def check_sales() -> tuple[int, int]:
+    """Hold the rules against the sales at hand. Returns how many changed status, and are in error.
+
+    Effects: their status, time and errors, in the caller's transaction.
+    """
+    find_errors()
+    keep_errors()
+    changed, failed = fetch_one(
+        """WITH judged AS (
+             SELECT t.id, t.validation_status AS before, CASE
+                    WHEN EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
+                    THEN 'error' ELSE 'successful' END AS after
+               FROM sale JOIN retail_transaction t USING (id)),
+           written AS (
+             UPDATE retail_transaction t SET validated_at = now(), validation_status = j.after
+               FROM judged j WHERE j.id = t.id RETURNING j.before, j.after)
+           SELECT count(*) FILTER (WHERE before <> after), count(*) FILTER (WHERE after = 'error')
+             FROM written"""
+    )
+    return int(changed), int(failed)
+
+
+def find_errors() -> None:
+    """Table found_error: every rule that a sale at hand breaks, in header, lines and payments.
+
+    OFFSET 0 keeps lines and payments looked up sale by sale, however few rows the statistics expect
+    in their tables: a chunk must not cost more the more sales there are.
+    """
+    run_sql(
+        """CREATE TEMP TABLE found_error (transaction_id bigint, rule text, field text,
+                                          line_number integer, expected text, found text)
+               ON COMMIT DROP"""
+    )
+    run_sql(
+        f"""INSERT INTO found_error
+            SELECT t.id, rule.code, rule.field, NULL, coalesce(rule.expected, ''),
+                   coalesce(rule.found, '')
+              FROM sale JOIN retail_transaction t USING (id) JOIN company c ON c.code = t.company_id
+              LEFT JOIN LATERAL (
+                   SELECT count(*) AS lines, count(*) FILTER (WHERE NOT v.is_voided) AS sold,
+                          max(v.quantity) FILTER (WHERE NOT v.is_voided) AS most,
+                          sum(v.net_amount) FILTER (WHERE NOT v.is_voided) AS net_amount,
+                          sum(v.tax_amount) FILTER (WHERE NOT v.is_voided) AS tax_amount,
+                          sum(v.discount_amount) FILTER (WHERE NOT v.is_voided) AS discount_amount
+                     FROM (SELECT coalesce(is_voided, false) AS is_voided, quantity, net_amount,
+                                  tax_amount, discount_amount
+                             FROM retail_transaction_line WHERE transaction_id = t.id) v) l ON true
+              LEFT JOIN LATERAL (SELECT sum(amount) AS amount,
+                                        count(*) FILTER (WHERE amount <> 0) AS paid
+                                   FROM retail_transaction_payment
+                                  WHERE transaction_id = t.id) p ON true
+             CROSS JOIN LATERAL (VALUES {values(HEADER)})
+                        rule (code, field, is_broken, expected, found)
+             WHERE ({some(HEADER)}) AND rule.is_broken"""  # noqa: S608 - our own rules
+    )
+    for table, rules in (("line", LINES), ("payment", PAYMENTS)):
+        run_sql(
+            f"""INSERT INTO found_error
+                SELECT t.id, rule.code, rule.field, l.line_number, coalesce(rule.expected, ''),
+                       coalesce(rule.found, '')
+                  FROM sale JOIN retail_transaction t USING (id)
+                 CROSS JOIN LATERAL (SELECT * FROM retail_transaction_{table}
+                                      WHERE transaction_id = t.id OFFSET 0) l
+                 CROSS JOIN LATERAL (VALUES {values(rules)})
+                            rule (code, field, is_broken, expected, found)
+                 WHERE ({some(rules)}) AND rule.is_broken"""  # noqa: S608 - our own rules
+        )
+
+
+def keep_errors() -> None:
+    """Have transaction_error hold what found_error says of the sales at hand, and nothing else.
+
+    A sale that is in error as before keeps its rows: a run with nothing to do writes none.
+    """
+    run_sql(
+        """DELETE FROM transaction_error e USING sale
+            WHERE e.transaction_id = sale.id AND NOT EXISTS (
+                  SELECT FROM found_error f
+                   WHERE (f.transaction_id, f.rule, f.field, f.expected, f.found)
+                       = (e.transaction_id, e.rule, e.field, e.expected, e.found)
+                     AND f.line_number IS NOT DISTINCT FROM e.line_number)"""
+    )
+    run_sql(
+        """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected, found)
+           SELECT * FROM found_error ON CONFLICT DO NOTHING"""
+    )
+    run_sql("DROP TABLE found_error")
+
+
+def some(rules: tuple[SaleRule, ...]) -> str:
+    """SQL that is true of a row that breaks one: most break none, and need not be told which."""
+    return " OR ".join(f"({rule.broken})" for rule in rules)
+
+
+def values(rules: tuple[SaleRule, ...]) -> str:
+    """The rules as rows of SQL."""
+    return ", ".join(
+        f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"
+        for rule in rules
+    )

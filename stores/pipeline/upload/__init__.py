@@ -1,0 +1,1 @@
+"""Channel -> staging, or quarantine: what channels wrote, as they wrote it."""

@@ -1,0 +1,256 @@
+"""P-0001: channel -> staging.
+
+HQ commits the events it could use and those it could not, then the channel may forget exactly
+these. A crash in between repeats one batch, and the repetition finds every event known.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.exchange.protocol import Events
+from stores.failpoints import crash_here
+from stores.hqdb.retry import by_halves, committed
+from stores.hqdb.sql import run_sql
+from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
+from stores.models.incident import IncidentKind
+from stores.models.run import RunCancelled
+from stores.models.session import UploadStatus
+from stores.models.step import StepGivenBack
+from stores.pipeline.chunk_sizes import EVENTS
+from stores.pipeline.events import document_tables
+from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.tables import SOURCES
+from stores.pipeline.fence.visit import Entered, enter
+from stores.pipeline.refusals import tell_refused
+from stores.pipeline.upload import documents
+from stores.pipeline.upload.quarantine import Arrival
+from stores.pipeline.upload.staging import counters_of, intake_of, receive
+
+# So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
+MANY = 1_000
+# Rows that a database refuses, by table and counter, and what it said.
+Refused: TypeAlias = dict[tuple[str, int], str]
+INTAKES = {kind.event: intake_of(kind) for kind in KINDS} | {
+    document_tables.TABLE: documents.INTAKE
+}
+
+
+def upload_events(step: RunStep) -> None:
+    """Stage the channel database's unacknowledged events, oldest first.
+
+    Effects: staging, quarantine, upload session and counts in HQ, a batch a transaction;
+    acknowledged_at in the channel after each. Errors: ChannelError when the channel cannot be
+    visited any more; what was committed stays.
+    """
+    session: UploadSession | None = None
+    refused: Refused = {}
+    try:
+        with enter(step) as channel:
+            for batch in batches(step, channel, refused):
+                with step.chunk():
+                    session = session or open_session(step)
+                    for events in batch:
+                        refused.update(stage(step, channel, session, events))
+                    note_counters(step.its_database, batch)
+                    crash_here("upload:before_hq_commit")
+                crash_here("upload:after_hq_commit")
+            if not step.is_dry:
+                channel.tell_issued()
+    except Exception as error:
+        if session:
+            end_badly(session, error)
+        raise
+    if session:
+        UploadSession.objects.filter(pk=session.pk).update(
+            status=UploadStatus.APPLIED, applied_at=Now()
+        )
+        flag_a_flood(step)
+        with step.chunk():
+            tell_refused("events", refused, database=step.its_database)
+
+
+def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[Events]]:
+    """Read batch after batch; when the caller comes back, the batch is committed in HQ.
+
+    Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
+    batch as held, unless the run is dry; incidents about events that are too large, or that
+    vanished in between. `refused` gets the rows that it does not let itself mark.
+    """
+    beyond: dict[str, int] = {}
+    while True:
+        read = channel.read_events(SOURCES, limit=EVENTS, beyond=beyond)
+        batch = [events for events in read if events.total]
+        if not batch:
+            tell_too_large(step, {events.table: events.left for events in read if events.left})
+            return
+        if not step.is_dry:
+            # Before anything of the batch is staged: see Entered.take.
+            channel.take()
+        yield batch
+        if not step.is_dry:
+            vanished = acknowledge(channel, batch, refused)
+            crash_here("upload:after_acknowledge")
+            tell_vanished(step, vanished)
+            if step.has_had_its_share:
+                return
+        passed = [events for events in batch if events.waiting or step.is_dry]
+        beyond |= {events.table: events.last_counter for events in passed}
+
+
+def note_counters(database: ChannelDatabase, batch: list[Events]) -> None:
+    """Note how far HQ has read this generation of the database; the fence compares it."""
+    run_sql(
+        """UPDATE channel_database b SET staged = b.staged || (
+                  SELECT jsonb_object_agg(key, greatest(value::bigint,
+                                                        (b.staged ->> key)::bigint))
+                    FROM jsonb_each_text(%s::jsonb))
+            WHERE id = %s AND generation = %s""",
+        [
+            json.dumps({events.table: events.last_counter for events in batch}),
+            database.pk,
+            database.generation,
+        ],
+    )
+
+
+def acknowledge(channel: Entered, batch: Sequence[Events], refused: Refused) -> dict[str, int]:
+    """Have the channel mark the batch as held, without the rows of which it refuses that.
+
+    HQ holds these too; they come again in each run. Returns how many rows are there no longer, by
+    table.
+    """
+
+    def mark(some: Sequence[tuple[str, int]] | None) -> dict[str, int]:
+        if some is None:
+            return channel.acknowledge(batch)
+        chosen = set(some)
+        return channel.acknowledge(
+            [
+                replace(
+                    events,
+                    waiting=[
+                        counter
+                        for counter in counters_of(INTAKES[events.table].kind, events)
+                        if (events.table, counter) not in chosen
+                    ],
+                )
+                for events in batch
+                if events.table in {table for table, _ in some}
+            ]
+        )
+
+    def rows() -> list[tuple[str, int]]:
+        return [
+            (events.table, counter)
+            for events in batch
+            for counter in counters_of(INTAKES[events.table].kind, events)
+            if counter not in events.waiting
+        ]
+
+    done, unmarked = by_halves(mark, rows, attempt=committed)
+    for events in batch:
+        events.waiting += [counter for table, counter in unmarked if table == events.table]
+    refused.update(unmarked)
+    return {table: max(one.get(table, 0) for one in done) for one in done for table in one}
+
+
+def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:
+    """Report events that stay in the channel, because HQ does not carry rows of their size."""
+    if left:
+        with step.chunk():
+            step.add(waiting=sum(map(len, left.values())))
+            Incident.objects.report(
+                IncidentKind.EVENT_TOO_LARGE,
+                f"Channel {step.place}: an event in {', '.join(left)} is too large to be fetched. "
+                "It stays there.",
+                database=step.its_database,
+                detail={"replication_counters": left},
+            )
+
+
+def tell_vanished(step: RunStep, vanished: dict[str, int]) -> None:
+    """Report events that HQ has read and holds, and that somebody has deleted since."""
+    if vanished:
+        with step.chunk():
+            Incident.objects.report(
+                IncidentKind.EVENT_VANISHED,
+                f"Channel {step.place}: events in {', '.join(vanished)} were deleted before they "
+                "were acknowledged. Headquarters holds them.",
+                database=step.its_database,
+                detail={"rows": vanished},
+            )
+
+
+def open_session(step: RunStep) -> UploadSession:
+    """The record of this visit; made only once there is something to carry."""
+    return UploadSession.objects.create(
+        run=step.run, database=step.its_database, status=UploadStatus.AVAILABLE
+    )
+
+
+def end_badly(session: UploadSession, error: Exception) -> None:
+    """Say at the session how far it came: HQ has rows that the channel may not know of, or none."""
+    present = UploadSession.objects.filter(pk=session.pk).first()
+    if present is None:
+        return  # the batch that would have made it was rolled back
+    if isinstance(error, RunCancelled | StepGivenBack):
+        present.status = UploadStatus.CANCELED
+    elif present.status == UploadStatus.UPLOADED:
+        present.status = UploadStatus.APPLY_FAILED
+    else:
+        present.status = UploadStatus.UPLOAD_FAILED
+    # A driver's own text may quote a row.
+    present.message = str(error)[:300] if isinstance(error, ChannelError) else ""
+    present.save(update_fields=["status", "message"])
+
+
+def flag_a_flood(step: RunStep) -> None:
+    """Open an incident if very many rows of this visit went to quarantine."""
+    quarantined = step.counts.get("quarantined", 0)
+    if quarantined >= MANY:
+        Incident.objects.report(
+            IncidentKind.MANY_QUARANTINED,
+            f"One visit to {step.place} brought {quarantined:,} rows that cannot be used.",
+            database=step.its_database,
+            detail={"quarantined": quarantined},
+        )
+
+
+def stage(step: RunStep, channel: Entered, session: UploadSession, events: Events) -> Refused:
+    """Put one table's rows into staging, the unusable ones into quarantine, and count them.
+
+    Returns those that HQ's database takes into neither; they stay in the channel.
+    """
+    arrival = Arrival(
+        session.database, session, session.database.generation, channel.channel.accounts_of
+    )
+    taken = receive(INTAKES[events.table], arrival, events)
+    events.waiting = [*taken.left, *taken.refused]
+    done = taken.staged + taken.erased
+    waiting = len(events.waiting)
+    unchanged = events.total - done - taken.quarantined - waiting
+    UploadSession.objects.filter(pk=session.pk).update(
+        status=UploadStatus.UPLOADED,
+        parts=F("parts") + 1,
+        size_bytes=F("size_bytes") + len(events.data) + sum(map(len, events.parts.values())),
+        read=F("read") + events.total,
+        staged=F("staged") + done,
+        unchanged=F("unchanged") + unchanged,
+        quarantined=F("quarantined") + taken.quarantined,
+        waiting=F("waiting") + waiting,
+    )
+    step.add(
+        read=events.total,
+        staged=taken.staged,
+        unchanged=unchanged,
+        quarantined=taken.quarantined,
+        erased=taken.erased,
+        waiting=waiting,
+    )
+    return {(events.table, counter): told for counter, told in taken.refused.items()}

@@ -13,27 +13,23 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from stores.forms import EventForm, ReasonField, as_typed
-from stores.mending import (
-    HEADER_FIELDS,
-    LINE_FIELDS,
-    PAYMENT_FIELDS,
-    PREPAID_FIELDS,
-    Expected,
-    Scope,
-    fields_of,
-    has_expected,
-    model_of,
-)
 from stores.models import Channel, RetailTransaction
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.transaction import TransactionType
+from stores.pipeline.corrections.case import CaseStory
 from stores.pipeline.corrections.quarantine import correct, correct_document
+from stores.pipeline.corrections.sale import (
+    HEADER_FIELDS,
+    LINE_FIELDS,
+    PAYMENT_FIELDS,
+    PREPAID_FIELDS,
+)
+from stores.pipeline.corrections.sales import Expected, Scope, fields_of, has_expected, model_of
 from stores.pipeline.events.document_tables import HEADER, KEY, LINE, PAYMENT, Part, rows_in
 from stores.pipeline.events.kinds import Kind
 from stores.pipeline.events.rules import Rule
-from stores.trace.case import CaseStory
 
 SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
 A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")

@@ -17,7 +17,6 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from stores import mending
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start
 from stores.models import (
@@ -35,6 +34,7 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.pipeline.corrections import customer as desk_of_hq
+from stores.pipeline.corrections.sale import lease
 from stores.pipeline.sales.refused import keep_refused, refusals
 from stores.urls import urlpatterns
 from tests.make import make_customer, make_event, make_sale, run
@@ -148,7 +148,7 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
     why = ("--reason", "Typo.", "--user", "desk")
     assert call("transactions", "show", "T-1")[1]["fields"]["header-gross_amount"] == "99.0000"
 
-    mending.lease(sale, User.objects.create_user("ann"))
+    lease(sale, User.objects.create_user("ann"))
     status, said = call(
         "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
     )
@@ -200,7 +200,7 @@ def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle,
     assert [one["cause"] for one in call("transactions", "causes")[1]["causes"]] == [cause]
     words = ("transactions", "correct-alike", cause, "--give-back", "--user", "desk")
     held = RetailTransaction.objects.get(transaction_id="T-2")
-    mending.lease(held, User.objects.create_user("ann"))
+    lease(held, User.objects.create_user("ann"))
 
     assert call(*words, "--channel", "houston") == (1, {"given_back": 1, "skipped": 1})
     assert call("transactions", "let-go", "T-2", "--user", "desk")[0] == 1

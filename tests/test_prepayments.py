@@ -7,7 +7,6 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 
-from stores import mending
 from stores.models import (
     Company,
     GuidMap,
@@ -17,6 +16,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.pipeline.corrections.sale import MendingRefused, lease, mend
 from stores.pipeline.integrity.verify import verify
 from tests.make import article, make_customer, make_event, make_sale, run
 
@@ -127,10 +127,10 @@ def test_p6_what_orders_were_paid_is_posted_on_its_day_and_once(store):
 
     # What is corrected afterwards gets a supplementary statement.
     clerk = User.objects.create_user("clerk")
-    mending.lease(of(too_much), clerk)
+    lease(of(too_much), clerk)
     payment = of(too_much).payments.get()
     changes = {of(too_much): {"payment_amount": Decimal("9.00")}, payment: {"amount": Decimal("9")}}
-    mending.mend(of(too_much), clerk, "Typed wrong.", changes)
+    mend(of(too_much), clerk, "Typed wrong.", changes)
     run("eod")
     assert tenders(Statement.objects.get(sequence=2)) == {
         "cash": (1, Decimal("9.00"), Decimal("9.00"))
@@ -144,18 +144,16 @@ def test_p6_an_order_whose_deposit_is_posted_can_be_corrected_but_not_what_was_p
     assert run("eod")["counts"]["posted"] == 1
     buyer = of(number).customer
     clerk = User.objects.create_user("clerk")
-    mending.lease(of(number), clerk)
+    lease(of(number), clerk)
 
     for changes in (
         {of(number).payments.get(): {"amount": Decimal("4.00")}},
         {of(number): {"business_date": date(2026, 11, 21)}},
         {of(number): {"async_account": None}},
     ):
-        with pytest.raises(mending.MendingRefused, match="Its payments are in a statement"):
-            mending.mend(of(number), clerk, "Wrong.", changes)
-    kept = mending.mend(
-        of(number), clerk, "Collected.", {of(number): {"delivery_address_id": None}}
-    )
+        with pytest.raises(MendingRefused, match="Its payments are in a statement"):
+            mend(of(number), clerk, "Wrong.", changes)
+    kept = mend(of(number), clerk, "Collected.", {of(number): {"delivery_address_id": None}})
 
     assert kept == 1
     assert (of(number).customer, of(number).validation_status) == (buyer, "successful")

@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError
 
-from stores import failpoints, mending
+from stores import failpoints
 from stores.models import (
     Company,
     FailedSale,
@@ -16,6 +16,7 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.statement import StatementState
+from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend
 from stores.pipeline.integrity.verify import verify
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement
 from tests.make import make_customer, make_sale, run
@@ -119,12 +120,12 @@ def test_p2_sums_that_do_not_fit_are_named_and_the_corrected_sales_are_posted(ho
     # One is corrected, one is given back as it is.
     clerk = User.objects.create_user("clerk")
     wrong = sale("T-1")
-    mending.lease(wrong, clerk)
+    lease(wrong, clerk)
     card, cash = wrong.payments.all()
-    mending.mend(wrong, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
+    mend(wrong, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
     assert run("eod")["counts"]["posted"] == 1
-    mending.lease(sale("T-5"), clerk)
-    mending.let_go(sale("T-5"), clerk)
+    lease(sale("T-5"), clerk)
+    let_go(sale("T-5"), clerk)
     assert run("eod")["counts"]["posted"] == 1
     assert sale("T-5").statement.sequence == 2
     assert broken() == []
@@ -189,8 +190,8 @@ def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corre
     assert run("post-statements")["outcome"] == "failed"
     statement = Statement.objects.get()
     assert (statement.state in (reached, "calculated"), statement.reason) == (True, "period_closed")
-    with pytest.raises(mending.MendingRefused, match="cancel that statement first"):
-        mending.lease(sale("T-1"), User.objects.create_user("clerk"))
+    with pytest.raises(MendingRefused, match="cancel that statement first"):
+        lease(sale("T-1"), User.objects.create_user("clerk"))
 
     told = command("statements", "cancel", statement.number, "--reason", "Period closed")
 

@@ -16,11 +16,11 @@ from stores.models import (
     RetailTransaction,
 )
 from stores.pipeline.convert.accounts import import_account
+from stores.pipeline.corrections.case import describe
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release
 from stores.pipeline.integrity.verify import verify
 from stores.sale_forms import DocumentForm
-from stores.trace.case import describe
 from tests.make import article, make_sale, only_case, query, run
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import DataError, IntegrityError, connection
 from django.utils import timezone
 
-from stores import failpoints, mending
+from stores import failpoints
 from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.jobs.stalled import heal
@@ -26,8 +26,9 @@ from stores.models import (
 )
 from stores.models.statement import StatementState
 from stores.pipeline.corrections.quarantine import correct
+from stores.pipeline.corrections.sale import lease
 from stores.pipeline.integrity.verify import verify
-from stores.trace import trace
+from stores.trace.timeline import trace
 from tests.make import article, make_customer, make_event, make_sale, only_case, run
 from tests.processes import Died, die
 
@@ -149,7 +150,7 @@ def test_an_order_that_somebody_is_correcting_waits_and_the_run_says_why(store):
     number = make_order(store, async_account=make_customer(store))
     run("P-0001")
     clerk = User.objects.create_user("clerk")
-    mending.lease(RetailTransaction.objects.get(confirmation_number=number), clerk)
+    lease(RetailTransaction.objects.get(confirmation_number=number), clerk)
 
     assert "somebody is correcting" in run("sync-orders", order_number=number)["message"]
     assert status(number) == ("editing", "not_ordered")

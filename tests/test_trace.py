@@ -12,7 +12,9 @@ from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
 from stores.pipeline.channel_search import Wanted, look
 from stores.pipeline.convert.accounts import import_account
-from stores.trace import Trace, as_json, matches, trace
+from stores.trace.match import matches
+from stores.trace.timeline import trace
+from stores.trace.types import Trace, as_json
 from tests.make import make_customer, make_event, query, run
 
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)

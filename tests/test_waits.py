@@ -11,7 +11,6 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from stores import mending
 from stores.jobs.scheduler import clock, start_scheduled
 from stores.models import (
     Channel,
@@ -24,8 +23,9 @@ from stores.models import (
 )
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
+from stores.pipeline.corrections.sale import lease
+from stores.pipeline.sales.readiness import readiness
 from stores.pipeline.sales.statements import open_statements
-from stores.readiness import readiness
 from tests.make import make_customer, make_event, make_sale, run
 
 DAY = date(2026, 11, 20)
@@ -138,7 +138,7 @@ def test_a3_v6_an_order_that_somebody_left_open_goes_on_when_the_time_is_over(ho
     number = make_order(houston, async_account=make_customer(houston))
     run("P-0001")
     clerk = User.objects.create_user("clerk")
-    mending.lease(order(number), clerk)
+    lease(order(number), clerk)
     assert run("sync-orders")["outcome"] == "nothing_to_do"
     RetailTransaction.objects.update(editing_until=timezone.now() - timedelta(seconds=1))
 

@@ -14,6 +14,7 @@ from stores.filters import QuarantineFilter
 from stores.forms import EventForm, lock
 from stores.models import Case, Quarantine
 from stores.models.case import CaseStatus, Cause
+from stores.pipeline.corrections.case import CaseStory, describe
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
@@ -26,7 +27,6 @@ from stores.pipeline.corrections.quarantine import (
 from stores.roles import who_may
 from stores.sale_forms import DocumentForm, form_of
 from stores.tables import QuarantineTable
-from stores.trace.case import CaseStory, describe
 from stores.views import Request
 from stores.views.lists import respond
 from stores.views.reasons import posted_reason

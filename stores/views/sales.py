@@ -10,7 +10,6 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from stores import mending
 from stores.models import (
     ExcludedSale,
     FailedSale,
@@ -25,9 +24,10 @@ from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.statement import AggregateState
 from stores.models.transaction import EntryStatus, TransactionType
+from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
+from stores.pipeline.corrections.sales import Mended, fields_of, mend_alike, try_again, undo_alike
 from stores.pipeline.sales import statement_sales
-from stores.pipeline.sales.refused import REFUSED
-from stores.readiness import (
+from stores.pipeline.sales.readiness import (
     LATE_DAYS,
     documents_set_aside,
     first_late_day,
@@ -36,6 +36,7 @@ from stores.readiness import (
     readiness,
     voided_lately,
 )
+from stores.pipeline.sales.refused import REFUSED
 from stores.sale_filters import OrderFilter, StatementFilter, TransactionFilter
 from stores.sale_forms import AlikeForm, MendForm, ScopeForm
 from stores.sale_tables import AggregateTable, OrderTable, StatementTable, TransactionTable
@@ -108,14 +109,14 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
         if request.method != "POST":
             return render(request, "transactions/mend.html", {"sale": sale, "form": form})
         if "open" in request.POST:
-            mending.lease(sale, request.user)
+            lease(sale, request.user)
             form = MendForm(sale)
         elif form.is_valid():
-            changed = mending.mend(sale, request.user, form.reason, form.changes())
+            changed = mend(sale, request.user, form.reason, form.changes())
             words = f"{changed} value{'' if changed == 1 else 's'} corrected."
-            messages.success(request, f"{words} {mending.outcome(sale)}")
+            messages.success(request, f"{words} {outcome(sale)}")
             return redirect(sale)
-    except mending.MendingRefused as refused:
+    except MendingRefused as refused:
         messages.error(request, str(refused))
         return redirect(sale)
     return render(request, "transactions/mend.html", {"sale": sale, "form": form, "is_open": True})
@@ -126,7 +127,7 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
 def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     """Give a document back to the jobs without a change."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
-    mending.let_go(sale, request.user)
+    let_go(sale, request.user)
     return redirect(sale)
 
 
@@ -141,7 +142,7 @@ def failed_sales(request: Request) -> HttpResponse:
     causes = everything if "causes" in request.GET else everything[:MOST_CAUSES]
     for row in causes:
         row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
-        row["fields"] = mending.fields_of(row["cause"])
+        row["fields"] = fields_of(row["cause"])
     more = len(everything) - len(causes)
     context = {"causes": causes, "more_causes": more, "form": form}
     return render(request, "transactions/failed.html", context)
@@ -159,18 +160,18 @@ def failed_alike(request: Request) -> HttpResponse:
     if request.method == "POST":
         demand(request, NO_MENDING, "stores.mend_transaction")
         if "again" in request.POST and cause.reason in REFUSED:
-            done = mending.try_again(cause, scope.scope, request.user)
+            done = try_again(cause, scope.scope, request.user)
             tell_given_back(request, done)
             return redirect(request.get_full_path())
         if form.is_valid():
             wanted = (cause, scope.scope, request.user, form.reason, form.values)
             if request.POST.get("sure") == form.digest:
-                done = mending.mend_alike(*wanted)
+                done = mend_alike(*wanted)
                 tell(request, done)
                 if done.corrected:
                     return redirect("correction", done.correction)
                 return redirect(request.get_full_path())
-            preview = mending.mend_alike(*wanted, rehearse=True)
+            preview = mend_alike(*wanted, rehearse=True)
     meant = scope.scope.of(cause)
     brought = meant.select_related("transaction__channel", "transaction__customer")
     in_order = brought.order_by("transaction", "id")
@@ -196,7 +197,7 @@ def failed_alike(request: Request) -> HttpResponse:
     return render(request, "transactions/alike.html", context)
 
 
-def tell_given_back(request: Request, done: mending.Mended) -> None:
+def tell_given_back(request: Request, done: Mended) -> None:
     """Say how many transactions the next run tries again."""
     if done.unchanged:
         messages.success(
@@ -209,7 +210,7 @@ def tell_given_back(request: Request, done: mending.Mended) -> None:
         )
 
 
-def tell(request: Request, done: mending.Mended) -> None:
+def tell(request: Request, done: Mended) -> None:
     """Say what became of transactions that failed alike."""
     if done.corrected:
         messages.success(request, f"{sales_word(done.corrected)} corrected. {outcome_alike(done)}")
@@ -232,7 +233,7 @@ def tell(request: Request, done: mending.Mended) -> None:
         messages.info(request, "Nothing is left to correct for this cause.")
 
 
-def outcome_alike(done: mending.Mended) -> str:
+def outcome_alike(done: Mended) -> str:
     """How corrected transactions stand with the rules, in a sentence each."""
     told = [f"{done.right:,} of them break no rule now."] if done.right else []
     told += [f"{done.erring:,} break another rule."] if done.erring else []
@@ -264,7 +265,7 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
 @may_mend
 def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
     """Take back what was corrected alike, as far as it is not posted or changed since."""
-    undone, left = mending.undo_alike(correction, request.user, f"Undone: {correction}")
+    undone, left = undo_alike(correction, request.user, f"Undone: {correction}")
     if undone:
         messages.success(request, f"Undone in {sales_word(undone)}.")
     if left:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
-from stores.trace.case import alike
+from stores.pipeline.corrections.case import alike
 from tests.make import make_customer, make_event, make_sale, query, run
 
 CAUSE = "houston:async_customer:email_format:email"

@@ -20,6 +20,7 @@ from stores.management.typed import (
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
+from stores.pipeline.corrections.case import describe
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
@@ -30,7 +31,6 @@ from stores.pipeline.corrections.quarantine import (
     reopen,
 )
 from stores.sale_forms import form_of
-from stores.trace.case import describe
 
 LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
 # Rows that are named when they stay open.

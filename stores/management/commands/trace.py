@@ -10,16 +10,10 @@ from stores.management.output import print_json
 from stores.models import Company
 from stores.models.characters import tidy_key
 from stores.pipeline.channel_search import Sighting, look
-from stores.trace import (
-    Match,
-    Trace,
-    as_json,
-    candidates,
-    matches,
-    story,
-    wanted,
-    with_sightings,
-)
+from stores.trace.channels import candidates, wanted, with_sightings
+from stores.trace.match import matches
+from stores.trace.timeline import story
+from stores.trace.types import Match, Trace, as_json
 
 TIME = "%Y-%m-%d %H:%M:%S"
 

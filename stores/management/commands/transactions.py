@@ -6,7 +6,6 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores import mending
 from stores.management.base import SynclineCommand
 from stores.management.choice import chosen_channels, typed_date
 from stores.management.output import print_json
@@ -25,6 +24,9 @@ from stores.models import Channel, FailedSale, RetailTransaction, TransactionCha
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
+from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
+from stores.pipeline.corrections.sales import Mended, Scope, mend_alike, try_again, undo_alike
+from stores.pipeline.corrections.sales import fields_of as fields_of_cause
 from stores.pipeline.sales.refused import REFUSED
 from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 
@@ -128,28 +130,28 @@ class Command(SynclineCommand):
         form = MendForm(sale, filled([MendForm(sale)], given))
         refuse_flaws([form])
         try:
-            mending.lease(sale, user)
-            changed = mending.mend(sale, user, form.reason, form.changes())
-        except mending.MendingRefused as refused:
+            lease(sale, user)
+            changed = mend(sale, user, form.reason, form.changes())
+        except MendingRefused as refused:
             raise CommandError(str(refused)) from None
         sale.refresh_from_db()
         if options["json"]:
             print_json(self, described(sale) | {"changed": changed})
             return
         told = f"{changed} value{'' if changed == 1 else 's'} corrected."
-        self.stdout.write(f"{told} {mending.outcome(sale)}")
+        self.stdout.write(f"{told} {outcome(sale)}")
 
     def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
         user = chosen_user(options["user"])
         if sale.errors.filter(rule__in=REFUSED).exists():
             try:
-                mending.lease(sale, user)
-            except mending.MendingRefused as refused:
+                lease(sale, user)
+            except MendingRefused as refused:
                 raise CommandError(str(refused)) from None
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
-        mending.let_go(sale, user)
+        let_go(sale, user)
         sale.refresh_from_db()
         if options["json"]:
             print_json(self, described(sale))
@@ -163,15 +165,13 @@ class Command(SynclineCommand):
             raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
         user = chosen_user(options["user"])
         channel = Channel.objects.filter(code=options["channel"]).first()
-        scope = mending.Scope(channel, options["date"])
+        scope = Scope(channel, options["date"])
         if options["give_back"]:
             self.give_back(cause, scope, user, options)
             return
         form = AlikeForm(cause, sent_alike(cause, options))
         refuse_flaws([form])
-        done = mending.mend_alike(
-            cause, scope, user, form.reason, form.values, rehearse=options["preview"]
-        )
+        done = mend_alike(cause, scope, user, form.reason, form.values, rehearse=options["preview"])
         found = counted(done, is_preview=options["preview"])
         if options["json"]:
             print_json(self, found)
@@ -181,7 +181,7 @@ class Command(SynclineCommand):
             raise SystemExit(1)
 
     def give_back(
-        self, cause: SaleCause, scope: mending.Scope, user: User, options: dict[str, Any]
+        self, cause: SaleCause, scope: Scope, user: User, options: dict[str, Any]
     ) -> None:
         """Have all of a cause tried again by the next run, as they are."""
         if cause.reason not in REFUSED:
@@ -192,7 +192,7 @@ class Command(SynclineCommand):
                 "--give-back changes nothing: it goes without --set, --expected and --preview.",
                 returncode=2,
             )
-        done = mending.try_again(cause, scope, user)
+        done = try_again(cause, scope, user)
         found = {"given_back": done.unchanged, "skipped": done.skipped}
         if options["json"]:
             print_json(self, found)
@@ -222,7 +222,7 @@ class Command(SynclineCommand):
         """Take a correction back, as far as nothing was posted or changed since."""
         correction = known_correction(options["what"])
         user = chosen_user(options["user"])
-        undone, left = mending.undo_alike(correction, user, f"Undone: {correction}")
+        undone, left = undo_alike(correction, user, f"Undone: {correction}")
         if options["json"]:
             print_json(self, {"undone": undone, "left": left})
         else:
@@ -236,7 +236,7 @@ def sent_alike(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
     given = pairs(options["given"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
-    known = mending.fields_of(cause)
+    known = fields_of_cause(cause)
     for name in ways:
         if name not in known:
             there = ", ".join(known) or "none"
@@ -272,7 +272,7 @@ def known_correction(text: str | None) -> UUID:
     return correction
 
 
-def counted(done: mending.Mended, *, is_preview: bool) -> dict[str, Any]:
+def counted(done: Mended, *, is_preview: bool) -> dict[str, Any]:
     """What became, or would become, of transactions that failed alike."""
     is_kept = done.corrected and not is_preview
     return {

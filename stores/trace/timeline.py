@@ -23,8 +23,9 @@ from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
-from stores.trace.gather import Act, Holdings, gather, shown
-from stores.trace.parts import Match, Trace, TraceChannel, TraceEvent, WaitingFor, in_order, text
+from stores.trace.history import Act, Holdings, gather, shown
+from stores.trace.match import matches
+from stores.trace.types import Match, Trace, TraceChannel, TraceEvent, WaitingFor, in_order, text
 
 TO_CONVERT = WaitingFor(
     "not_synchronized",
@@ -287,3 +288,9 @@ def delivered(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
         text(session.run_id) if session else None,
         text(delivery.session_id),
     )
+
+
+def trace(ref: str) -> Trace | None:
+    """The story of the customer that a reference means, of several the newest; None if unknown."""
+    found = matches(ref)
+    return story(found[0]) if found else None

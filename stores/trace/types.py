@@ -1,8 +1,8 @@
 """What a trace is made of: matches, events, channels, and why it is not at its end."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 # Of events at the same moment, the order in which they happen.
@@ -104,3 +104,14 @@ def in_order(events: Iterable[TraceEvent]) -> list[TraceEvent]:
 
 def text(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def as_json(found: Trace) -> dict[str, Any]:
+    """The trace as `trace --json` prints it (contract, section 4)."""
+    document = asdict(found)
+    for part in (*document["events"], *filter(None, [document["waiting_for"]])):
+        # Only pages lead from the story to the row.
+        del part["case"]
+    for part in (*document["events"], *document["channels"]):
+        part["at"] = part["at"] and part["at"].astimezone(UTC).isoformat()
+    return document

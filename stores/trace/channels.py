@@ -10,8 +10,8 @@ from stores.models import GuidMap
 from stores.models.characters import tidy_key
 from stores.models.search import digits_of
 from stores.pipeline.channel_search import Known, Sighting, Unfetched, Wanted
-from stores.trace.find import by_guids, guid_of, matches
-from stores.trace.parts import (
+from stores.trace.match import by_guids, guid_of, matches
+from stores.trace.types import (
     Match,
     Trace,
     TraceChannel,

@@ -15,15 +15,6 @@ from django.db import connection, models, transaction
 from psycopg2 import sql
 
 from stores.hqdb.sql import batched, fetch, run_sql
-from stores.mending.again import judge_again, still_unright
-from stores.mending.one import (
-    HEADER_FIELDS,
-    LINE_FIELDS,
-    PAYMENT_FIELDS,
-    PREPAID_FIELDS,
-    end_leases,
-    forget_refusals,
-)
 from stores.models import (
     Channel,
     FailedSale,
@@ -34,6 +25,15 @@ from stores.models import (
 )
 from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
+from stores.pipeline.corrections.revalidate import judge_again, still_unright
+from stores.pipeline.corrections.sale import (
+    HEADER_FIELDS,
+    LINE_FIELDS,
+    PAYMENT_FIELDS,
+    PREPAID_FIELDS,
+    end_leases,
+    forget_refusals,
+)
 from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.sales.claims import claim_sales
 from stores.pipeline.sales.rules import HEADER, SALE_RULES

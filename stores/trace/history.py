@@ -15,7 +15,7 @@ from stores.models.characters import tidy
 from stores.models.staging import OPEN, Operation, Origin, StagingStatus
 from stores.pipeline.events.kinds import INHERITED, KINDS, Kind
 from stores.pipeline.events.rules import STAGED
-from stores.trace.parts import Match
+from stores.trace.types import Match
 
 # The column that says which of a customer's several rows it is, without naming anybody.
 WHICH = {

@@ -19,7 +19,7 @@ from stores.models.characters import tidy_key
 from stores.models.search import is_contact_at, is_reached_at, key_of
 from stores.pipeline.events.rules import STAGED
 from stores.trace.documents import buyers_in
-from stores.trace.parts import Match, newest_first, text
+from stores.trace.types import Match, newest_first, text
 
 GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # A phone number somebody shares with more people than this is no way to find one of them.

@@ -1,4 +1,8 @@
-"""Correct one transaction under a lease that keeps jobs and other people away from it."""
+"""Correct one transaction by hand: under a lease, with both values, who and why.
+
+While a person holds the lease no job touches the transaction. What is corrected is validated again,
+and an order that comes of it goes on hold. Source: domain 2.10, features E.6 and E.12.
+"""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -8,7 +12,6 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from stores.mending.again import judge_again
 from stores.models import (
     RetailTransaction,
     RetailTransactionPayment,
@@ -16,6 +19,7 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.transaction import OrderStatus, TransactionType, ValidationStatus
+from stores.pipeline.corrections.revalidate import judge_again
 from stores.pipeline.events.document_tables import HEADER_AMOUNTS
 from stores.pipeline.sales.refused import REFUSED
 

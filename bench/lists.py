@@ -15,7 +15,6 @@ from django.db import connection, transaction
 from django.test import Client
 
 from bench.place import SHOPS, Options, Place, customers_of, so_many, table
-from stores.filters import people
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -28,7 +27,8 @@ from stores.models import (
     NumberSequence,
 )
 from stores.models.search import digits_of, is_reached_at
-from stores.views.paging import Order
+from stores.web.lists.paging import Order
+from stores.web.lists.search import people
 
 FILL = Path(__file__).with_name("lists.sql")
 TIMES = 60

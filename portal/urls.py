@@ -17,7 +17,7 @@ def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
     return shortcut(request, kind, key)
 
 
-handler500 = "stores.views.errors.server_error"
+handler500 = "stores.web.views.errors.server_error"
 
 urlpatterns = [
     path("admin/r/<int:kind>/<path:key>/", admin.site.admin_view(view_on_site)),

@@ -8,7 +8,6 @@ from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from stores.forms import JsonField
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_and_ring
 from stores.models import (
@@ -29,6 +28,7 @@ from stores.models import (
 )
 from stores.models.run import StartedBy
 from stores.pipeline.register import owe_everything
+from stores.web.forms.json import JsonField
 
 admin.site.site_header = "Syncline set-up"
 admin.site.site_title = "Syncline set-up"

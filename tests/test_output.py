@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stores.management.output import escaped, in_line
+from stores.management.base import escaped, in_line
 from stores.models import Quarantine
 from tests.make import make_customer, run
 

@@ -20,7 +20,7 @@ from stores.pipeline.corrections.case import describe
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release
 from stores.pipeline.integrity.verify import verify
-from stores.sale_forms import DocumentForm
+from stores.web.forms.document import DocumentForm
 from tests.make import article, make_sale, only_case, query, run
 
 

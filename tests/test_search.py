@@ -3,10 +3,10 @@
 import pytest
 from django.db import connection
 
-from stores.filters import people
 from stores.models import Customer, CustomerContact
 from stores.models.search import is_called, is_contact_at, is_reached_at
 from stores.trace.match import matches
+from stores.web.lists.search import people
 from tests.make import make_customer, run
 
 

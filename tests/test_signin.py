@@ -8,8 +8,8 @@ from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from stores import signin
-from stores.signin import LinkRefused, sign_in_link
+from stores.web import signin
+from stores.web.signin import LinkRefused, sign_in_link
 
 PASSWORD = "a long one for ann"  # noqa: S105
 

@@ -1,12 +1,47 @@
-"""What all commands share: a wrong argument is told in one line."""
+"""What every command shares: how it prints, and what never reaches a terminal as it is."""
 
+import json
 import sys
+import unicodedata
 from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
 
-from stores.management.output import EscapingOutput, escaped
+# Controls, and what changes the direction or the meaning of the letters around it: a terminal
+# would obey. Lone surrogates cannot be printed at all.
+UNPRINTED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# Joins letters of some scripts and parts of an emoji; it does nothing else.
+JOINERS = "\u200c\u200d"
+
+
+class EscapingOutput(OutputWrapper):
+    """What a command prints: control characters of data are shown, not obeyed."""
+
+    def write(self, msg: str = "", *args: Any, **options: Any) -> None:  # type: ignore[override]
+        super().write(escaped(msg), *args, **options)
+
+
+def escaped(text: str, keep: str = "\n\t") -> str:
+    """A text with its control characters written out."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode()
+        if unicodedata.category(letter) in UNPRINTED and letter not in keep + JOINERS
+        else letter
+        for letter in text
+    )
+
+
+def in_line(value: str) -> str:
+    """A value in one line, which cannot begin another."""
+    return escaped(value, keep="")
+
+
+def print_json(command: BaseCommand, found: Any) -> None:
+    """One JSON document on stdout, in ASCII."""
+    command.stdout.write(json.dumps(found, default=str))
 
 
 class SynclineCommand(BaseCommand):

@@ -14,7 +14,7 @@ from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 from playwright.sync_api import Page
 
 from stores.roles import make_groups
-from stores.signin import sign_in_link
+from stores.web.signin import sign_in_link
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from stores.filters import FIELDS
 from stores.models import AsyncCustomer, Customer, EditConflict
 from stores.models.labels import label
-from stores.tables import ConflictTable
+from stores.web.lists.conflicts import FIELDS, ConflictTable
 from tests.make import make_customer, make_event, query, run
 from tests.views.conftest import rows_of
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from stores.tables import as_cell
+from stores.web.lists.csv_cells import as_cell
 from tests.make import make_customer, make_sale, run
 
 

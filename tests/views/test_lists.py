@@ -6,19 +6,16 @@ import io
 import pytest
 from django.utils import timezone
 
-from stores import filters
 from stores.models import AsyncCustomer, ChannelDatabase, Customer
-from stores.tables import (
-    AsyncCustomerTable,
-    BalanceTable,
-    ChannelTable,
-    CustomerTable,
-    DownloadTable,
-    QuarantineTable,
-    RunTable,
-    UploadTable,
-    as_cell,
-)
+from stores.web.lists import async_customers
+from stores.web.lists.async_customers import AsyncCustomerTable
+from stores.web.lists.balance import BalanceTable
+from stores.web.lists.channels import ChannelTable
+from stores.web.lists.csv_cells import as_cell
+from stores.web.lists.customers import CustomerTable
+from stores.web.lists.quarantine import QuarantineTable
+from stores.web.lists.runs import RunTable
+from stores.web.lists.sessions import DownloadTable, UploadTable
 from tests.make import make_customer, run
 from tests.views.conftest import rows_of
 from tests.views.test_pages import LISTS
@@ -119,7 +116,13 @@ def test_counting_stops_at_a_limit(reader, houston, monkeypatch):
     for name in ("Ann", "Bo", "Cy"):
         make_customer(houston, name)
     run("pipeline")
-    for module in ("stores.filters", "stores.views.paging", "stores.templatetags.syncline"):
+    for module in (
+        "stores.web.counts",
+        "stores.web.format",
+        "stores.web.lists.paging",
+        "stores.web.lists.customers",
+        "stores.web.lists.async_customers",
+    ):
         monkeypatch.setattr(f"{module}.MOST_COUNTED", 2)
 
     page = reader.get("/customers/").content.decode()
@@ -175,7 +178,7 @@ def test_async_customers_of_a_day(reader, people):
 
 
 def test_every_operation_has_exactly_one_state(people):
-    found = [AsyncCustomer.objects.filter(one).count() for one in filters.STATES.values()]
+    found = [AsyncCustomer.objects.filter(one).count() for one in async_customers.STATES.values()]
 
     assert sum(found) == AsyncCustomer.objects.count() == 2
 

@@ -9,13 +9,19 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from stores.models import Customer
-from stores.views.paging import Order
+from stores.web.lists.paging import Order
 from tests.make import make_customer, run
 from tests.views.conftest import rows_of
 from tests.views.test_lists import TABLES, lines
 from tests.views.test_pages import LISTS
 
-LIMITED = ("stores.filters", "stores.views.paging", "stores.templatetags.syncline")
+LIMITED = (
+    "stores.web.counts",
+    "stores.web.format",
+    "stores.web.lists.paging",
+    "stores.web.lists.customers",
+    "stores.web.lists.async_customers",
+)
 # One row a database, and one a day, database and table: sorted, not walked.
 SHORT = ("channels", "balance")
 WALKS = [
@@ -29,7 +35,7 @@ DEARER = ("enable_seqscan", "enable_sort", "enable_incremental_sort")
 @pytest.fixture
 def short(monkeypatch) -> None:
     """Two rows on a page."""
-    monkeypatch.setattr("stores.views.paging.PER_PAGE", 2)
+    monkeypatch.setattr("stores.web.lists.paging.PER_PAGE", 2)
 
 
 @pytest.fixture
@@ -77,7 +83,7 @@ def test_a_list_is_walked_to_its_end_and_back(reader, five, short):
 
 @pytest.mark.parametrize("name", LISTS)
 def test_every_list_shows_each_row_once(reader, people, monkeypatch, name):
-    monkeypatch.setattr("stores.views.paging.PER_PAGE", 1)
+    monkeypatch.setattr("stores.web.lists.paging.PER_PAGE", 1)
     columns = {"created_at", "account_number", "staged_at", "started_at", "first_seen_at", "name"}
     orders = columns & set(TABLES[name].base_columns)
     rows = reader.get(LISTS[name]).context["table"].paginator.count
@@ -131,7 +137,7 @@ def test_of_a_long_list_only_the_first_rows_are_sorted(reader, five, long):
 
 
 def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
-    monkeypatch.setattr("stores.filters.MOST_COST", 0)
+    monkeypatch.setattr("stores.web.counts.MOST_COST", 0)
 
     answer = reader.get("/customers/")
 
@@ -140,7 +146,7 @@ def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
 
 
 def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
-    monkeypatch.setattr("stores.views.paging.CSV_CHUNK", 2)
+    monkeypatch.setattr("stores.web.lists.paging.CSV_CHUNK", 2)
 
     accounts = [row["Account"] for row in lines(reader.get("/customers/?_export=csv"))]
 

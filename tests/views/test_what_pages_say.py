@@ -9,7 +9,6 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from stores import filters
 from stores.jobs.catalog import JOBS
 from stores.jobs.silence import silences
 from stores.models import (
@@ -23,7 +22,8 @@ from stores.models import (
     Schedule,
     UploadSession,
 )
-from stores.views import sales
+from stores.web.lists import runs
+from stores.web.views import transactions
 from tests.make import make_customer, make_event, make_sale, run
 from tests.views.conftest import rows_of
 from tests.views.test_pages import LISTS
@@ -171,7 +171,7 @@ def test_u3_so_are_incidents_on_the_overview(reader, houston):
 
 
 def test_u3_so_are_statements_on_the_board_of_the_end_of_day(reader, houston, monkeypatch):
-    monkeypatch.setattr(sales, "MOST_SHOWN", 1)
+    monkeypatch.setattr(transactions, "MOST_SHOWN", 1)
     today = timezone.now().date()
     for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):
         for days in (1, 2, 3):
@@ -330,4 +330,4 @@ def test_a13_the_conversion_has_its_present_title(reader, houston):
 
     assert JOBS["sync-customers"].title == title
     assert title in text(reader.get("/jobs/"))
-    assert ("sync-customers", title) in filters.RunFilter({}).form.fields["job"].choices
+    assert ("sync-customers", title) in runs.RunFilter({}).form.fields["job"].choices

@@ -6,8 +6,7 @@ from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
 from stores.jobs.silence import silences
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.rules import STAGED

@@ -5,10 +5,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.forms import ConflictForm
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
-from stores.management.typed import add_user, chosen_reason, chosen_user, refuse_flaws
+from stores.management.arguments import add_user, chosen_reason, chosen_user, refuse_flaws
+from stores.management.base import SynclineCommand, print_json
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
@@ -18,6 +16,7 @@ from stores.pipeline.corrections.customer import (
     can_be_closed,
     close,
 )
+from stores.web.forms.conflict import ConflictForm
 
 LINE = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 

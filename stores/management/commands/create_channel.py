@@ -5,8 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel

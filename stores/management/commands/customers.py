@@ -4,13 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.customer_forms import CustomerForms
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_companies
-from stores.management.output import print_json
-from stores.management.typed import (
+from stores.management.arguments import (
     add_set,
     add_user,
+    chosen_companies,
     chosen_user,
     fields_of,
     filled,
@@ -18,9 +15,11 @@ from stores.management.typed import (
     pairs,
     refuse_flaws,
 )
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.pipeline.corrections.customer import EditsRefused, Occupied, OutOfDate, save_edits
+from stores.web.forms.customer import CustomerForms
 
 
 class Command(SynclineCommand):

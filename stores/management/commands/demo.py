@@ -281,7 +281,7 @@ def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int
 
 def welcome(address: str) -> str:
     """What is printed once the page answers: where it is, and a way in for each role."""
-    from stores.signin import sign_in_link
+    from stores.web.signin import sign_in_link
 
     links = [f"  {name:<14} {address}{sign_in_link(name)}" for name in USERS]
     return "\n".join(

@@ -6,9 +6,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
-from stores.management.typed import chosen_reason
+from stores.management.arguments import chosen_reason
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import NotSettled, accept_database, renew_database
 

@@ -6,9 +6,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.provision import migrate_database, rebuild_helpers
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels
-from stores.management.output import print_json
+from stores.management.arguments import chosen_channels
+from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase
 
 

@@ -4,10 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_companies
-from stores.management.output import print_json
-from stores.management.typed import add_user, chosen_user, is_text
+from stores.management.arguments import add_user, chosen_companies, chosen_user, is_text
+from stores.management.base import SynclineCommand, print_json
 from stores.models import SalesOrder
 from stores.models.order import SalesOrderState
 

@@ -5,18 +5,17 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels
-from stores.management.output import in_line, print_json
-from stores.management.typed import (
+from stores.management.arguments import (
     add_set,
     add_user,
+    chosen_channels,
     chosen_reason,
     chosen_user,
     filled,
     pairs,
     refuse_flaws,
 )
+from stores.management.base import SynclineCommand, in_line, print_json
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
@@ -30,7 +29,7 @@ from stores.pipeline.corrections.quarantine import (
     release,
     reopen,
 )
-from stores.sale_forms import form_of
+from stores.web.forms.document import form_of
 
 LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
 # Rows that are named when they stay open.

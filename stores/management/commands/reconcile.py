@@ -6,9 +6,8 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_here
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels
-from stores.management.output import print_json
+from stores.management.arguments import chosen_channels
+from stores.management.base import SynclineCommand, print_json
 from stores.models import RunStep
 
 CLEAN = ("succeeded", "nothing_to_do")

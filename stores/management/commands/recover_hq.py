@@ -5,9 +5,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs.recover_hq import recover
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels
-from stores.management.output import print_json
+from stores.management.arguments import chosen_channels
+from stores.management.base import SynclineCommand, print_json
 from stores.pipeline.integrity.recover import MOST_VOID
 
 EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}

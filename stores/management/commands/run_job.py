@@ -8,9 +8,8 @@ from stores.jobs.catalog import DATED, JOBS, Job, find_job
 from stores.jobs.inline import run_here
 from stores.jobs.outcome import busy_document, document
 from stores.jobs.start import start_and_ring
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels, chosen_companies, chosen_order, typed_date
-from stores.management.output import print_json
+from stores.management.arguments import chosen_channels, chosen_companies, chosen_order, typed_date
+from stores.management.base import SynclineCommand, print_json
 
 EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 

@@ -5,8 +5,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.models import JobRun
 
 LINE = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"

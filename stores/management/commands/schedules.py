@@ -8,8 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
 from stores.models.schedule import ScheduledJob
 

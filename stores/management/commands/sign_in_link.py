@@ -6,9 +6,8 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
-from stores.signin import VALID_S, LinkRefused, sign_in_link
+from stores.management.base import SynclineCommand, print_json
+from stores.web.signin import VALID_S, LinkRefused, sign_in_link
 
 USUAL_ADDRESS = "http://127.0.0.1:8000"
 

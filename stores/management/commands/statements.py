@@ -4,9 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
-from stores.management.typed import chosen_reason
+from stores.management.arguments import chosen_reason
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement

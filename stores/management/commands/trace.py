@@ -5,8 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Company
 from stores.models.characters import tidy_key
 from stores.pipeline.channel_search import Sighting, look

@@ -6,12 +6,10 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.choice import chosen_channels, typed_date
-from stores.management.output import print_json
-from stores.management.typed import (
+from stores.management.arguments import (
     add_set,
     add_user,
+    chosen_channels,
     chosen_reason,
     chosen_user,
     fields_of,
@@ -19,7 +17,9 @@ from stores.management.typed import (
     is_text,
     pairs,
     refuse_flaws,
+    typed_date,
 )
+from stores.management.base import SynclineCommand, print_json
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
@@ -28,7 +28,7 @@ from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend
 from stores.pipeline.corrections.sales import Mended, Scope, mend_alike, try_again, undo_alike
 from stores.pipeline.corrections.sales import fields_of as fields_of_cause
 from stores.pipeline.sales.refused import REFUSED
-from stores.sale_forms import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
+from stores.web.forms.sale import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 
 CAUSE_LINE = "{sales:>7}  {cause}  {text}"
 ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")

@@ -6,8 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand
-from stores.management.output import print_json
+from stores.management.base import SynclineCommand, print_json
 from stores.pipeline.integrity.verify import verify
 
 

@@ -1,0 +1,1 @@
+"""The pages: what answers a browser. Nothing here opens a channel."""

@@ -1,0 +1,220 @@
+"""How a value looks on a page: a time, a number, an amount, a name."""
+
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from django import forms, template
+from django.forms.boundfield import BoundField
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+
+from stores.jobs.catalog import JOBS, Job
+from stores.models import AsyncCustomer, Customer, DayBalance
+from stores.models.cards import mask_cards
+from stores.models.labels import label
+from stores.models.reason import REASONS, explain
+from stores.roles import who_may
+from stores.web.counts import MOST_COUNTED, Length
+
+NOTHING = "\u2013"
+
+
+def name_of(record: AsyncCustomer | Customer) -> str:
+    """The name, or the parts of a person's name."""
+    parts = [record.first_name, record.middle_name, record.last_name]
+    return record.name or " ".join(part for part in parts if part) or NOTHING
+
+
+def icon(name: str, css: str = "") -> dict[str, str]:
+    """A decoration: whatever it says must be said in words, too."""
+    return {"name": name, "css": css}
+
+
+def when(moment: datetime | None, otherwise: str = NOTHING) -> dict[str, Any]:
+    """How long ago, with the exact time at hand."""
+    return {"moment": moment, "age": ago(moment), "otherwise": otherwise}
+
+
+def guid(value: object, copy: bool = False) -> dict[str, Any]:
+    """A GUID that takes little room and is marked and copied in full."""
+    return {"value": str(value) if value else "", "copy": copy}
+
+
+def command(words: str) -> dict[str, str]:
+    """The command that does what a button does."""
+    return {"command": f"python3 manage.py {words}"}
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago a moment was, in one unit; beyond a month its date."""
+    if moment is None:
+        return ""
+    seconds = (timezone.now() - moment).total_seconds()
+    if seconds > 30 * 86_400:
+        return f"{moment:%Y-%m-%d}"
+    return "just now" if seconds < 5 else f"{age(seconds)} ago"
+
+
+def age(seconds: float | None) -> str:
+    """A length of time, in the largest unit that fits."""
+    if seconds is None:
+        return ""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def took(seconds: float | None) -> str:
+    """How long a run or step took."""
+    if seconds is None:
+        return NOTHING
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def part(row: DayBalance, name: str) -> dict[str, Any]:
+    """A number of the balance, with the list of the rows behind it where there is one."""
+    count, url = getattr(row, name), ""
+    wanted = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
+    if name == "quarantined":
+        url = f"{reverse('quarantine')}?{urlencode(wanted | {'table': row.table})}"
+    elif row.table == "async_customer" and name in STATE_OF_PART:
+        url = f"{reverse('async-customers')}?{urlencode(wanted | {'state': STATE_OF_PART[name]})}"
+    return {"count": count, "url": url if count else "", "name": name}
+
+
+STATE_OF_PART = {
+    "converted": "converted",
+    "linked": "linked",
+    "waiting": "pending",
+    "failed": "failed",
+    "erased": "erased",
+}
+
+
+def signed(value: int) -> str:
+    """A difference: missing rows with a minus, rows too many with a plus."""
+    return f"\u2212{value:,}" if value > 0 else f"+{-value:,}"
+
+
+def rows_word(table: str) -> str:
+    """What a table of events holds, for people."""
+    return PART_WORDS.get(table) or table.removeprefix("async_").capitalize()
+
+
+PART_WORDS = {
+    "retail_transaction": "Sales and orders",
+    "retail_transaction_line": "Lines",
+    "retail_transaction_payment": "Payments",
+}
+
+
+def number(value: float | None) -> str:
+    """A number with thousands apart."""
+    return NOTHING if value is None else f"{value:,}"
+
+
+def length_words(rows: Length) -> str:
+    """How long a list is, as far as it was worth counting."""
+    if not rows.is_exact:
+        return f"About {rough(rows.count):,} rows"
+    if rows.count > MOST_COUNTED:
+        return f"More than {MOST_COUNTED:,} rows"
+    return f"{rows.count:,} row{'' if rows.count == 1 else 's'}"
+
+
+def rough(value: int) -> int:
+    """A guess with the digits it deserves."""
+    return int(float(f"{value:.1e}"))
+
+
+def breaks_at_sign(email: str) -> SafeString:
+    """An e-mail address that goes on in the next line before its @, if it must."""
+    name, at, host = email.rpartition("@")
+    return format_html("{}<wbr>{}{}", name, at, host)
+
+
+def capped(value: int) -> str:
+    """A count that stops at a limit."""
+    return f"{MOST_COUNTED:,}+" if value > MOST_COUNTED else f"{value:,}"
+
+
+def control(field: BoundField) -> SafeString:
+    """A form field in Bootstrap's dress, tied to its error."""
+    widget = field.field.widget
+    look = "form-select" if isinstance(widget, forms.Select) else "form-control"
+    look = "form-check-input d-block" if isinstance(widget, forms.CheckboxInput) else look
+    attrs: dict[str, str | bool] = {"class": look}
+    if field.errors:
+        attrs["class"] = f"{look} is-invalid"
+        attrs["aria-describedby"] = f"{field.auto_id}_error"
+    return field.as_widget(attrs=attrs)
+
+
+def size(value: float) -> str:
+    """A number of bytes, in the largest unit that fits."""
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def masked(value: Any) -> Any:
+    """A text of a till without the numbers of payment cards; other values as they are."""
+    return mask_cards(value) if isinstance(value, str) else value
+
+
+def because(row: Any) -> str:
+    """The sentence for the reason of a row, which names the field but never its value."""
+    return explain(row.reason, row.field) if row.reason else ""
+
+
+def amount(value: Decimal | None) -> str:
+    """An exact amount, with the places of the smallest unit at least."""
+    if value is None:
+        return NOTHING
+    text = f"{value:,.4f}".rstrip("0")
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places:0<2}"
+
+
+def quantity(value: Decimal | None) -> str:
+    """How many pieces, without places that say nothing."""
+    return NOTHING if value is None else f"{value.normalize():,f}"
+
+
+def figure(text: str) -> str:
+    """An amount that is kept as text, or the text itself."""
+    try:
+        return amount(Decimal(text))
+    except InvalidOperation:
+        return text or NOTHING
+
+
+def reason_words(code: str, field: str = "") -> str:
+    """The sentence for a reason and the field it is about."""
+    return explain(code, label(field) if field else "")
+
+
+def may_start(user: Any, code: str) -> bool:
+    """Whether the user may start the job of this code."""
+    return bool(user.has_perms(JOBS[code].rights))
+
+
+def who_may_start(job: Job) -> str:
+    """The groups whose users may start a job, in a sentence."""
+    return f"Your user may not start it. {who_may(*job.rights)}"
+
+
+def next_step(context: template.Context, reason: str | None, otherwise: str = "") -> str:
+    """What the user can do about a reason; `otherwise` is for what is none."""
+    known = REASONS.get(reason or "")
+    return known.advice(context["user"].has_perm) if known else otherwise

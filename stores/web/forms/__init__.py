@@ -1,0 +1,1 @@
+"""What people type, checked; a file for each noun."""

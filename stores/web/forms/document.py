@@ -1,0 +1,123 @@
+"""A document that is in quarantine, as a person corrects it."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, cast
+from uuid import UUID
+
+from django import forms
+
+from stores.models.labels import label
+from stores.models.reason import explain
+from stores.pipeline.corrections.case import CaseStory
+from stores.pipeline.corrections.quarantine import correct, correct_document
+from stores.pipeline.events.document_tables import HEADER, KEY, LINE, PAYMENT, Part, rows_in
+from stores.pipeline.events.kinds import Kind
+from stores.pipeline.events.rules import Rule
+from stores.web.forms.event import EventForm, as_typed
+from stores.web.forms.sale import field_for
+
+# What says nothing of what was sold, to whom and for how much.
+BESIDE = (
+    *("occurred_at", "business_date", "store_number", "terminal_id", "staff_id"),
+    *("receipt_number", "delivery_mode", "description", "unit", "item_id"),
+)
+# What HQ itself says of a document that it makes, or that goes over as it was.
+NOT_TYPED = ("event_id", "replication_counter", "operation", "created_offline")
+# What a till may leave out although HQ then knows it.
+FOUND_OUT = ("business_date",)
+
+
+class DocumentForm(forms.Form):
+    """A document that HQ makes in the place of a quarantined one: header, lines and payments.
+
+    After the rows that are there comes an empty one; rows that are left empty are left out.
+    """
+
+    def __init__(self, values: Mapping[str, Any], data: Any = None) -> None:
+        super().__init__(data)
+        self.sent = values
+        self.rows: list[tuple[str, Part]] = []
+        # Those for one more row, of which nothing came.
+        self.empty: set[str] = set()
+        self.add_row("header", HEADER, values)
+        for name, part in (("line", LINE), ("payment", PAYMENT)):
+            for place, row in enumerate([*rows_in(values, part), {}], 1):
+                self.add_row(f"{name}-{place}", part, row)
+            self.empty.add(f"{name}-{place}")
+
+    def add_row(self, prefix: str, part: Part, values: Mapping[str, Any]) -> None:
+        """One field for each column that a person may type."""
+        self.rows.append((prefix, part))
+        for name in typed_in(part):
+            column: Any = part.model._meta.get_field(name)
+            required = part is HEADER and not column.null and name not in FOUND_OUT
+            found = field_for(part.model, name, required=required)
+            found.initial = None if isinstance(values.get(name), bytes) else values.get(name)
+            self.fields[f"{prefix}-{name}"] = found
+
+    def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
+        """The fields row by row, with what the row is."""
+        for prefix, part in self.rows:
+            title = prefix.replace("-", " ").capitalize()
+            yield title, [self[f"{prefix}-{name}"] for name in typed_in(part)]
+
+    @property
+    def identity(self) -> list[str]:
+        """The fields that say what was sold, to whom and for how much."""
+        return [
+            f"{prefix}-{name}"
+            for prefix, part in self.rows
+            for name in typed_in(part)
+            if name not in BESIDE or prefix in self.empty
+        ]
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The document as a channel would have sent it."""
+        header, lines, payments = self.of(HEADER), self.of(LINE), self.of(PAYMENT)
+        offline = self.sent.get("created_offline")
+        own = {"created_offline": offline if offline in ("true", "false", 0, 1) else None}
+        return header[0] | own | {LINE.event: lines, PAYMENT.event: payments}
+
+    def of(self, part: Part) -> list[dict[str, Any]]:
+        """The rows of one table that are not left empty."""
+        number = self.cleaned_data[f"header-{KEY}"]
+        rows = [
+            {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_in(part)}
+            for prefix, found in self.rows
+            if found is part
+        ]
+        return [row | {KEY: number} for row in rows if set(row.values()) - {None, ""}]
+
+    def blame(self, broken: Iterable[Rule]) -> None:
+        """Say at the field, or above all, which rule it breaks."""
+        for rule in broken:
+            named = (name for name in self.fields if name.split("-")[-1] == rule.field)
+            text = explain(rule.code, label(rule.field))
+            allowed = f" It may be {rule.allows}." if rule.allows else ""
+            self.add_error(next(named, None), text + allowed)
+
+
+def typed_in(part: Part) -> list[str]:
+    """The columns of a table of documents that a person may type."""
+    hidden = NOT_TYPED if part is HEADER else (KEY,)
+    return [column for column in part.sent if column not in hidden]
+
+
+def as_sent(value: Any) -> Any:
+    """A value as it travels from a channel."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, date):
+        return value.isoformat()
+    return str(value) if isinstance(value, UUID) else value
+
+
+def form_of(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+    """The form in which a row of quarantine is corrected, and what then settles it."""
+    if story.is_document:
+        return DocumentForm(story.values, data), correct_document
+    kind = cast(Kind, story.kind)
+    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct

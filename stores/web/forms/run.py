@@ -1,0 +1,57 @@
+"""A job to start."""
+
+import datetime
+
+from django import forms
+
+from stores.jobs.catalog import DATED, JOBS
+from stores.models import Channel, RetailTransaction
+from stores.pipeline.dates import NoBusinessDate, business_date
+
+
+class StartForm(forms.Form):
+    """A job to start, on one channel or on all, for one business date or for every one."""
+
+    job = forms.ChoiceField(
+        choices=[(job.code, job.title) for job in JOBS.values()],
+        error_messages={
+            "required": "There is no such job.",
+            "invalid_choice": "There is no such job.",
+        },
+    )
+    channel = forms.ModelChoiceField(
+        Channel.objects.filter(is_enabled=True),
+        to_field_name="code",
+        required=False,
+        empty_label="All channels",
+        error_messages={"invalid_choice": "There is no such channel, or it is switched off."},
+    )
+    date = forms.CharField(required=False)
+    order = forms.CharField(required=False)
+
+    def clean_date(self) -> datetime.date | None:
+        """The day, by the rule of `run_job --date`."""
+        typed = self.cleaned_data["date"]
+        if typed and self.cleaned_data.get("job") not in DATED:
+            raise forms.ValidationError(f"A business date goes with {', '.join(DATED)} only.")
+        try:
+            return business_date(typed) if typed else None
+        except NoBusinessDate as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def clean_order(self) -> str:
+        """The confirmation number of an order that is there."""
+        number: str = self.cleaned_data["order"]
+        job = JOBS.get(self.cleaned_data.get("job", ""))
+        if number and job and not job.takes_order:
+            raise forms.ValidationError("An order goes with Synchronize orders only.")
+        channel = self.cleaned_data.get("channel")
+        codes = [channel.code] if channel else []
+        if number and not RetailTransaction.objects.orders_numbered(number, codes).exists():
+            raise forms.ValidationError("There is no such customer order.")
+        return number
+
+    @property
+    def refusal(self) -> str:
+        """The first thing that is wrong, in one sentence."""
+        return str(next(iter(self.errors.values()))[0])

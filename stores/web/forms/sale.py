@@ -1,0 +1,188 @@
+"""Correct one transaction, or all that failed alike."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+
+from stores.models import Channel, RetailTransaction
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import label
+from stores.models.transaction import TransactionType
+from stores.pipeline.corrections.sale import (
+    HEADER_FIELDS,
+    LINE_FIELDS,
+    PAYMENT_FIELDS,
+    PREPAID_FIELDS,
+)
+from stores.pipeline.corrections.sales import Expected, Scope, fields_of, has_expected, model_of
+from stores.web.forms.reason import ReasonField
+
+SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
+A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
+TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
+
+
+class MendForm(forms.Form):
+    """One field for each value of the header, its lines and payments, and why it is changed."""
+
+    why = ReasonField(label="Why is it corrected?")
+
+    def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
+        super().__init__(data)
+        self.rows: list[tuple[str, models.Model, tuple[str, ...]]] = [
+            ("header", sale, header_fields(sale)),
+            *((f"line-{row.line_number}", row, LINE_FIELDS) for row in sale.lines.all()),
+            *(
+                (f"payment-{row.line_number}", row, PAYMENT_FIELDS)
+                for row in sale.payments.all()
+                if not sale.prepayment_statement_id
+            ),
+        ]
+        for prefix, row, names in self.rows:
+            for name in names:
+                self.fields[f"{prefix}-{name}"] = made(row, name)
+
+    @property
+    def reason(self) -> str:
+        return str(self.cleaned_data["why"])
+
+    def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
+        """The fields row by row, with what the row is."""
+        for prefix, _, names in self.rows:
+            title = prefix.replace("-", " ").capitalize()
+            yield title, [self[f"{prefix}-{name}"] for name in names]
+
+    def changes(self) -> dict[models.Model, dict[str, Any]]:
+        """The values as typed, by row."""
+        return {
+            row: {name: self.cleaned_data[f"{prefix}-{name}"] for name in names}
+            for prefix, row, names in self.rows
+        }
+
+
+def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
+    """What of a header may be typed: a sale can have been a return, an order is nothing else.
+
+    Whom and what a statement names as paid for an order stays.
+    """
+    is_order = sale.transaction_type == TransactionType.CUSTOMER_ORDER
+    kept = {"transaction_type"} if is_order else set()
+    kept |= set(PREPAID_FIELDS) if sale.prepayment_statement_id else set()
+    return tuple(name for name in HEADER_FIELDS if name not in kept)
+
+
+def made(row: models.Model, name: str) -> forms.Field:
+    """The form's field for a column, with its present value; empty stays empty."""
+    found = mended_field(type(row), name, required=not row._meta.get_field(name).null)
+    found.initial = getattr(row, name)
+    return found
+
+
+def mended_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
+    """The form's field for a column of a document that HQ keeps."""
+    found = field_for(model, name, required=required)
+    if name == "transaction_type" and isinstance(found, forms.ChoiceField):
+        found.choices = SOLD if required else [("", "---------"), *SOLD]
+        found.empty_value = None  # type: ignore[attr-defined]
+    return found
+
+
+def field_for(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
+    """The form's field for a column; what is left empty is null."""
+    column: Any = model._meta.get_field(name)
+    found: forms.Field = column.formfield(required=required)
+    found.label = label(name)
+    if isinstance(found, forms.DecimalField):
+        # What a till wrote is shown even if it is no number.
+        found.widget = forms.TextInput(attrs={"inputmode": "decimal"})
+    if isinstance(found, forms.DateField):
+        found.widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    if isinstance(found, forms.CharField):
+        found.empty_value = None
+    if name == "currency":
+        found.validators.append(A_CURRENCY)
+    return found
+
+
+class ScopeForm(forms.Form):
+    """Which of the transactions that failed alike are meant: all, one store's, one day's."""
+
+    channel = forms.ModelChoiceField(
+        Channel.objects.order_by("name"),
+        to_field_name="code",
+        required=False,
+        empty_label="All channels",
+    )
+    date = forms.DateField(
+        label="Business date", required=False, widget=forms.DateInput(attrs={"type": "date"})
+    )
+    upto = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
+
+    @property
+    def scope(self) -> Scope:
+        """What was chosen; what cannot be understood chooses nothing."""
+        chosen: dict[str, Any] = self.cleaned_data if self.is_valid() else {"upto": 0}
+        return Scope(chosen.get("channel"), chosen.get("date"), chosen.get("upto"))
+
+
+class AlikeForm(forms.Form):
+    """One correction for all transactions that failed alike, and why."""
+
+    def __init__(self, cause: SaleCause, data: Any = None) -> None:
+        super().__init__(data)
+        self.names = fields_of(cause)
+        model = model_of(cause)
+        for name in self.names:
+            column: Any = model._meta.get_field(name)
+            ways = [(TO_VALUE, "This value")]
+            ways += [(TO_EXPECTED, "What the rule expects of each")] * has_expected(cause)
+            ways += [(TO_NOTHING, "Nothing: make it empty")] * column.null
+            if len(self.names) > 1:
+                ways = [("", "Leave it as it is"), *ways]
+            self.fields[f"to-{name}"] = forms.ChoiceField(
+                choices=ways,
+                label=f"{field_for(model, name, required=False).label} becomes",
+                required=len(self.names) == 1,
+                initial=TO_EXPECTED if has_expected(cause) else ways[0][0],
+            )
+            self.fields[name] = mended_field(model, name, required=False)
+            self.fields[name].label = "Value"
+        self.fields["why"] = ReasonField(label="Why are they corrected?")
+
+    def pairs(self) -> Iterator[tuple[forms.BoundField, forms.BoundField]]:
+        """What becomes of each field, and the value to type."""
+        return ((self[f"to-{name}"], self[name]) for name in self.names)
+
+    @property
+    def reason(self) -> str:
+        return str(self.cleaned_data["why"])
+
+    @property
+    def digest(self) -> str:
+        """What tells this correction from another: whoever is sure of one has seen its preview."""
+        said = sorted((name, str(value)) for name, value in self.cleaned_data.items())
+        return hashlib.sha256(repr([one for one in said if one[0] != "why"]).encode()).hexdigest()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """What each field becomes; those left as they are are not there."""
+        chosen = {name: self.cleaned_data[f"to-{name}"] for name in self.names}
+        what = {TO_EXPECTED: Expected, TO_NOTHING: None}
+        return {name: what.get(way, self.cleaned_data[name]) for name, way in chosen.items() if way}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in self.names:
+            way, value = cleaned.get(f"to-{name}"), cleaned.get(name)
+            if way == TO_VALUE and value is None and name not in self.errors:
+                self.add_error(name, "Type the value, or choose something else.")
+            if way != TO_VALUE and value is not None:
+                self.add_error(name, "Choose This value as well, or leave it empty.")
+        if not any(cleaned.get(f"to-{name}") for name in self.names) and not self.errors:
+            raise ValidationError("Say what is to become of one field at least.")
+        return cleaned

@@ -1,0 +1,1 @@
+"""Every list: its filter, its table and its rows in one file."""

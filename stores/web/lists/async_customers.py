@@ -1,0 +1,166 @@
+"""What channels sent: every async customer operation, with what became of it."""
+
+from typing import Any
+
+import django_tables2 as tables
+from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
+
+from stores.models import AsyncCustomer, Company, GuidMap
+from stores.models.characters import tidy_key
+from stores.models.customer import GuidOrigin
+from stores.models.search import is_called, is_reached_at, key_of
+from stores.models.staging import OPEN, Operation, StagingStatus
+from stores.web.counts import MOST_COUNTED
+from stores.web.lists.base import (
+    Cell,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    day,
+    either_way,
+    reasons,
+    text,
+    wide,
+)
+from stores.web.lists.customers import BY_NAME, PeopleTable, owed_by, owed_customers
+from stores.web.lists.search import MOST_FOUND, as_guid, people
+
+# The states of the contract as conditions on a staged event; exactly one holds for each row.
+DONE = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
+IS_OWED = Exists(owed_by(customer=OuterRef("customer")))
+STATES = {
+    "not_synchronized": Q(status=StagingStatus.PENDING, reason__isnull=True),
+    "waiting": Q(status=StagingStatus.PENDING, reason__isnull=False),
+    "failed": Q(status=StagingStatus.FAILED),
+    "erased": Q(status=StagingStatus.ERASED),
+    "synchronized": DONE & IS_OWED,
+    "distributed": DONE & ~IS_OWED,
+}
+STATE_WORDS = {
+    "open": "Not done yet",
+    "pending": "Not synchronized or waiting",
+    "converted": "Converted",
+    "linked": "Linked to an account",
+    "not_synchronized": "Not synchronized",
+    "waiting": "Waiting",
+    "failed": "Failed",
+    "synchronized": "Synchronized",
+    "distributed": "Distributed",
+    "erased": "Erased",
+}
+
+
+IS_LINKED = Exists(
+    GuidMap.objects.filter(async_account=OuterRef("async_account"), origin=GuidOrigin.LINKED)
+)
+# Several states at once, or a part of some; the numbers of the balance lead to them.
+GROUPS = {
+    "open": Q(status__in=OPEN),
+    "pending": Q(status=StagingStatus.PENDING),
+    "converted": DONE & ~IS_LINKED,
+    "linked": DONE & IS_LINKED,
+}
+
+
+def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
+    """Say of each staged event what has become of it, in the words of the contract."""
+    found: QuerySet[Any] = events.annotate(
+        state=Case(
+            *(When(condition, then=Value(state)) for state, condition in STATES.items()),
+            output_field=CharField(),
+        )
+    )
+    return found
+
+
+def operations_of(text: str) -> Q:
+    """The operations that a text means: those of customers, and those still on their way."""
+    companies = list(Company.objects.values_list("pk", flat=True))
+    waits = Q(status__in=OPEN, company__in=companies)
+    if guid := as_guid(text):
+        owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
+        return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
+    text = tidy_key(text)
+    key = key_of(text)
+    means = Q(account_number=text) | is_called(text) | (is_reached_at(key) if key else Q())
+    waiting = AsyncCustomer.objects.filter(waits & means).values_list("pk", flat=True)
+    return Q(customer__in=people(text)) | Q(pk__in=list(waiting[: MOST_FOUND + 1]))
+
+
+class AsyncCustomerFilter(ListFilter):
+    q = text("Search", "GUID, account, e-mail, phone or part of a name", method="search")
+    channel = choice(channels, "Channel", field="database__channel__code")
+    state = choice(list(STATE_WORDS.items()), "State", method="in_state")
+    operation = choice(Operation.choices, "Operation", field="operation")
+    reason = choice(reasons, "Reason", field="reason")
+    since = day("Arrived from", "staged_at", "gte")
+    until = day("Arrived to", "staged_at", "lt")
+
+    class Meta:
+        model = AsyncCustomer
+        fields: list[str] = []
+
+    def search(
+        self, events: QuerySet[AsyncCustomer], name: str, value: str
+    ) -> QuerySet[AsyncCustomer]:
+        return events.filter(operations_of(value))
+
+    def in_state(
+        self, events: QuerySet[AsyncCustomer], name: str, value: str
+    ) -> QuerySet[AsyncCustomer]:
+        if group := GROUPS.get(value):
+            return events.filter(group)
+        if value == "synchronized" and len(owed := owed_customers()) <= MOST_COUNTED:
+            # Few among many: found by their customers first, or the planner might walk all.
+            done = AsyncCustomer.objects.filter(DONE, customer__in=owed).values_list(
+                "pk", flat=True
+            )
+            return events.filter(pk__in=list(done[: MOST_COUNTED + 1]))
+        return events.filter(STATES[value])
+
+
+def async_customers(**wanted: str) -> QuerySet[AsyncCustomer]:
+    """The rows that /async-customers/ lists for these filters."""
+    found: QuerySet[AsyncCustomer] = AsyncCustomerFilter(wanted, AsyncCustomer.objects.all()).qs
+    return found
+
+
+class AsyncCustomerTable(PeopleTable):
+    caption = "Async customer operations"
+    walks = (("staged_at", "pk"),)
+
+    channel = tables.Column(
+        "Channel", accessor="database__channel__name", empty_values=(), attrs=wide("md")
+    )
+    account = Cell(
+        "account",
+        verbose_name="Customer account",
+        accessor="customer__account_number",
+    )
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("sm"))
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way(wide("lg")))
+    operation = Cell("operation", verbose_name="Operation", attrs=wide("md"))
+    occurred_at = Cell("when", verbose_name="Operations timestamp", attrs=wide("md"))
+    staged_at = Cell(
+        "when", verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide("xxl")
+    )
+    state = Cell("state", verbose_name="Customer sync status")
+    reason = tables.Column("Reason", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = AsyncCustomer
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No operation has arrived yet. Customers that tills have saved arrive here with the"
+            " P-job: run the pipeline."
+        )
+
+    def render_channel(self, record: AsyncCustomer) -> str:
+        return record.database.channel.name if record.database else "Headquarters"
+
+
+def all_async_customers() -> QuerySet[Any]:
+    """Every operation, newest first, with what became of it."""
+    newest = AsyncCustomer.objects.order_by("-staged_at", "-pk")
+    return with_state(newest.select_related("database__channel", "customer"))

@@ -1,0 +1,69 @@
+"""Channel databases, with what waits in them."""
+
+import django_tables2 as tables
+from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
+
+from stores.models import AsyncCustomer, ChannelDatabase, Delivery, Incident
+from stores.web.counts import MOST_COUNTED
+from stores.web.lists.base import NUMBER, Cell, ListFilter, ListTable, wide
+
+
+class CappedCount(Subquery):
+    """How many rows a subquery finds; it need not read all of a big table."""
+
+    template = "(SELECT count(*) FROM (%(subquery)s) AS found)"
+    output_field = IntegerField()
+
+    def __init__(self, rows: QuerySet) -> None:  # type: ignore[type-arg]
+        super().__init__(rows.order_by()[: MOST_COUNTED + 1])
+
+
+class ChannelFilter(ListFilter):
+    """The few channels need no filter, only order and page."""
+
+    class Meta:
+        model = ChannelDatabase
+        fields: list[str] = []
+
+
+def with_counts() -> QuerySet[ChannelDatabase]:
+    """Every channel database with what waits in staging and what it is owed."""
+    # `database > 0` is what the index for this asks for.
+    waiting = (
+        AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
+    )
+    owed = Delivery.objects.owed().filter(database=OuterRef("pk")).values("customer_id")
+    return ChannelDatabase.objects.with_channel().annotate(
+        waiting=CappedCount(waiting),
+        owed=CappedCount(owed),
+        blocked_by=Subquery(Incident.objects.of_each_blocked()),
+    )
+
+
+class ChannelTable(ListTable):
+    caption = "Channel databases"
+
+    label = Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
+    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide("lg"))
+    company = tables.Column("Company", accessor="channel__company_id", attrs=wide("xl"))
+    group = tables.Column("Group", order_by="group__name", attrs=wide("xl"))
+    health = Cell(
+        "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
+    )
+    last_visited_at = Cell("when", verbose_name="Last visit")
+    waiting = Cell("count", verbose_name="Waiting", attrs=wide("md", "num"))
+    owed = Cell("owed_count", verbose_name="Owed", attrs=NUMBER)
+
+    class Meta(ListTable.Meta):
+        model = ChannelDatabase
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no channel yet. Add one with the command create_channel, which also makes"
+            " its database."
+        )
+
+    def render_kind(self, record: ChannelDatabase) -> str:
+        return record.channel.get_kind_display()
+
+    def value_health(self, record: ChannelDatabase) -> str:
+        return record.last_error

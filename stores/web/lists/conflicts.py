@@ -1,0 +1,92 @@
+"""Edits that two places made of one field without knowing of each other."""
+
+import django_tables2 as tables
+from django.db.models import Q, QuerySet
+
+from stores.models import EditConflict
+from stores.models.labels import label
+from stores.pipeline.events.kinds import KINDS
+from stores.web.lists.base import Cell, ListFilter, ListTable, channels, choice, day, wide
+
+# No channel code: those have no colon.
+AT_HQ = "hq:"
+
+
+FIELDS = [
+    (column, label(column))
+    for column in sorted({"is_active", *(name for kind in KINDS for name in kind.columns)})
+]
+
+
+def places() -> list[tuple[str, str]]:
+    """Headquarters, and every channel."""
+    return [(AT_HQ, "Headquarters"), *channels()]
+
+
+def of_place(side: str, code: str) -> Q:
+    """That one side of a conflict is a channel, or headquarters."""
+    if code == AT_HQ:
+        return Q((f"{side}_database__isnull", True))
+    return Q((f"{side}_database__channel__code", code))
+
+
+class ConflictFilter(ListFilter):
+    status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    field = choice(FIELDS, "Field", field="field")
+    place = choice(places, "Channel", method="of_any")
+    won = choice(places, "Won by", method="won_by")
+    since = day("Found from", "found_at", "gte")
+    until = day("Found to", "found_at", "lt")
+
+    class Meta:
+        model = EditConflict
+        fields: list[str] = []
+
+    def in_status(
+        self, rows: QuerySet[EditConflict], name: str, value: str
+    ) -> QuerySet[EditConflict]:
+        return rows.filter(closed_at__isnull=value == "open")
+
+    def of_any(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+        return rows.filter(of_place("lost", value) | of_place("kept", value))
+
+    def won_by(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+        return rows.filter(of_place("kept", value))
+
+
+class ConflictTable(ListTable):
+    caption = "Edit conflicts"
+
+    found_at = Cell("conflict", verbose_name="Found", order_by="pk")
+    customer = Cell(
+        "conflict_customer", verbose_name="Customer", order_by="customer__account_number"
+    )
+    subject = tables.Column("Field", order_by=("table", "field"))
+    kept_value = Cell("value", verbose_name="Value that stayed")
+    kept_place = tables.Column(
+        "Won by",
+        order_by=("kept_database__channel__code", "kept_database__name"),
+        attrs=wide("md"),
+    )
+    kept_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    lost_value = Cell("value", verbose_name="Other value")
+    lost_place = tables.Column(
+        "Came from",
+        order_by=("lost_database__channel__code", "lost_database__name"),
+        attrs=wide("md"),
+    )
+    lost_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
+
+    class Meta(ListTable.Meta):
+        model = EditConflict
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no conflict here. When two places change the same field of a customer without"
+            " knowing of each other, both values are listed."
+        )
+
+
+def all_conflicts() -> QuerySet[EditConflict]:
+    """Every conflict, newest first, with both places."""
+    return EditConflict.objects.newest_first().with_places()

@@ -1,0 +1,69 @@
+"""Optional fields that nobody understood."""
+
+import django_tables2 as tables
+from django.db.models import QuerySet
+
+from stores.models import FieldToCorrect
+from stores.models.labels import label
+from stores.pipeline.events.rules import OPTIONAL
+from stores.web.lists.base import Cell, ListFilter, ListTable, channels, choice, day, reasons, wide
+
+OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL]
+
+
+class FieldFilter(ListFilter):
+    """Fields to correct."""
+
+    status = choice([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
+    field = choice(OPTIONAL_FIELDS, "Field", field="field")
+    rule = choice(reasons, "Reason", field="rule")
+    channel = choice(channels, "Channel", field="database__channel__code")
+    since = day("Since", "since", "gte")
+    until = day("Until", "since", "lt")
+
+    class Meta:
+        model = FieldToCorrect
+        fields: list[str] = []
+
+    def in_status(
+        self, rows: QuerySet[FieldToCorrect], name: str, value: str
+    ) -> QuerySet[FieldToCorrect]:
+        return rows.filter(settled_at__isnull=value == "open")
+
+
+class FieldTable(ListTable):
+    caption = "Fields to correct"
+
+    since = Cell("when", verbose_name="Since", order_by="pk")
+    customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
+    field = tables.Column("Field")
+    shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
+    sentence = tables.Column("What is wrong", order_by="rule", attrs=wide("md"))
+    channel = tables.Column(
+        "Channel",
+        accessor="database",
+        empty_values=(),
+        order_by=("database__channel__code", "database__name"),
+        attrs=wide("lg"),
+    )
+    settled_at = Cell("when", verbose_name="Settled", attrs=wide("lg"))
+
+    class Meta(ListTable.Meta):
+        model = FieldToCorrect
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No field is to be corrected here. A phone number, an address for receipts, a language,"
+            " a currency or a date of birth that is not understood keeps nobody from an account;"
+            " it stands here."
+        )
+
+    def render_field(self, record: FieldToCorrect) -> str:
+        return label(record.field)
+
+    def render_channel(self, record: FieldToCorrect) -> str:
+        return record.database.label if record.database else "Headquarters"
+
+
+def all_fields_to_correct() -> QuerySet[FieldToCorrect]:
+    """Every field that was kept as it came, newest first."""
+    return FieldToCorrect.objects.newest_first().with_customer()

@@ -1,0 +1,71 @@
+"""Sales orders."""
+
+import django_tables2 as tables
+from django.db.models import Q, QuerySet
+
+from stores.models import SalesOrder
+from stores.models.characters import tidy_key
+from stores.models.order import SalesOrderState
+from stores.web.lists.base import (
+    NUMBER,
+    WHOLE,
+    Cell,
+    Day,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    text,
+    wide,
+)
+
+
+class OrderFilter(ListFilter):
+    q = text("Search", "Order, confirmation, invoice or account", method="search")
+    channel = choice(channels, "Channel", field="channel__code")
+    state = choice(SalesOrderState.choices, "State", field="state")
+
+    class Meta:
+        model = SalesOrder
+        fields: list[str] = []
+
+    def search(self, orders: QuerySet[SalesOrder], name: str, value: str) -> QuerySet[SalesOrder]:
+        value = tidy_key(value)
+        return orders.filter(
+            Q(number=value)
+            | Q(confirmation_number=value)
+            | Q(invoice_number=value)
+            | Q(customer__account_number=value)
+        )
+
+
+class OrderTable(ListTable):
+    caption = "Sales orders"
+
+    number = Cell("linked", verbose_name="Order", attrs=WHOLE)
+    confirmation_number = tables.Column("Confirmation", attrs=wide("md"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("lg"))
+    customer = Cell(
+        "buyer",
+        verbose_name="Customer",
+        accessor="customer__account_number",
+        attrs=wide("sm"),
+    )
+    business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
+    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    currency = tables.Column("Currency", visible=False)
+    state = Cell("badge_of_order", verbose_name="State")
+    invoice_number = tables.Column("Invoice", attrs=wide("xl"))
+
+    class Meta(ListTable.Meta):
+        model = SalesOrder
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no sales order yet. Synchronize orders makes them of customer orders, and"
+            " posting a statement of sales."
+        )
+
+
+def all_orders() -> QuerySet[SalesOrder]:
+    """Every sales order, newest first."""
+    return SalesOrder.objects.newest_first().select_related("channel", "customer", "statement")

@@ -1,0 +1,95 @@
+"""Rows set aside."""
+
+from uuid import UUID
+
+import django_filters as filters
+import django_tables2 as tables
+from django.db.models import Q, QuerySet
+
+from stores.models import Quarantine
+from stores.models.quarantine import QuarantineStatus
+from stores.models.reason import REASONS, explain
+from stores.models.search import key_of
+from stores.web.lists.base import (
+    DOCUMENTS,
+    TABLES,
+    Cell,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    day,
+    reasons,
+    text,
+    wide,
+)
+from stores.web.lists.search import as_guid
+
+
+class QuarantineFilter(ListFilter):
+    q = text("Search", "GUID, account, e-mail, phone or words of a name", method="search")
+    channel = choice(channels, "Channel", field="database__channel__code")
+    reason = choice(reasons, "Reason", field="reason")
+    status = choice(QuarantineStatus.choices, "Status", field="status")
+    table = choice([*TABLES, DOCUMENTS], "Rows", field="table")
+    since = day("Arrived from", "first_seen_at", "gte")
+    until = day("Arrived to", "first_seen_at", "lt")
+    event = filters.UUIDFilter(label="Event or GUID", method="about")
+
+    class Meta:
+        model = Quarantine
+        fields: list[str] = []
+
+    def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
+        if guid := as_guid(value):
+            return rows.filter(Q(event_id=guid) | Q(async_account=guid))
+        key = key_of(value)
+        found = Quarantine.objects.reached_at(key) if key else Quarantine.objects.called(value)
+        # Their ids first: the planner cannot know how few they are.
+        return rows.filter(
+            Q(account_number=value) | Q(pk__in=list(found.values_list("pk", flat=True)))
+        )
+
+    def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
+        return rows.filter(Q(event_id=value) | Q(async_account=value))
+
+
+def quarantine(**wanted: str) -> QuerySet[Quarantine]:
+    """The rows that /quarantine/ lists for these filters."""
+    found: QuerySet[Quarantine] = QuarantineFilter(wanted, Quarantine.objects.all()).qs
+    return found
+
+
+class QuarantineTable(ListTable):
+    caption = "Quarantined rows"
+
+    first_seen_at = Cell("when", verbose_name="Since", order_by="pk")
+    database = tables.Column(
+        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
+    )
+    table = Cell("code", verbose_name="Table", attrs=wide("md"))
+    row_key = tables.Column("Row", attrs=wide("xxl", "num"))
+    field = Cell("code", verbose_name="Field", attrs=wide("xl"))
+    reason = Cell("quarantine_reason", verbose_name="Reason and next step")
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("lg"))
+    status = Cell("badge", verbose_name="Status", attrs=wide("xl"))
+
+    class Meta(ListTable.Meta):
+        model = Quarantine
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "No row is set aside here. Rows that HQ cannot use are kept in this list with the"
+            " reason, and the rest of their upload goes on."
+        )
+
+    def value_reason(self, record: Quarantine) -> str:
+        known = REASONS.get(record.reason)
+        advice = known.advice(self.request.user.has_perm) if known else ""
+        return f"{explain(record.reason, record.field)} {advice}".strip()
+
+
+def all_quarantined() -> QuerySet[Quarantine]:
+    """Every row set aside, newest first."""
+    # What a row held is personal data, and big: it stays in the database.
+    rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
+    return rows.select_related("database__channel")

@@ -1,0 +1,50 @@
+"""Runs of jobs."""
+
+import django_tables2 as tables
+from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
+
+from stores.jobs.catalog import JOBS
+from stores.models import JobRun
+from stores.models.run import RunStatus, StartedBy
+from stores.web.lists.base import Cell, ListFilter, ListTable, choice, day, wide
+
+
+class RunFilter(ListFilter):
+    job = choice([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
+    status = choice(RunStatus.choices, "Status", field="status")
+    started_by = choice(StartedBy.choices, "Started by", field="started_by")
+    since = day("From", "created_at", "gte")
+    until = day("To", "created_at", "lt")
+
+    class Meta:
+        model = JobRun
+        fields: list[str] = []
+
+
+class RunTable(ListTable):
+    caption = "Runs"
+    walks = (("created_at", "pk"),)
+
+    created_at = Cell("run", verbose_name="Run", order_by=("created_at", "pk"))
+    job = Cell("job", verbose_name="Job")
+    status = Cell("outcome", verbose_name="Status")
+    scope = Cell("scope", verbose_name="Channels", attrs=wide("md"))
+    started_by = tables.Column("Started by", attrs=wide("lg"))
+    seconds = Cell("took", verbose_name="Took", order_by="took", attrs=wide("md", "num"))
+    message = tables.Column("Result", attrs=wide("lg"))
+
+    class Meta(ListTable.Meta):
+        model = JobRun
+        fields: tuple[str, ...] = ()
+        empty_text = "There is no run yet. Start one on the page Jobs."
+
+    def render_started_by(self, record: JobRun) -> str:
+        user = record.requested_by
+        return f"{record.get_started_by_display()}{f' · {user.get_username()}' if user else ''}"
+
+
+def all_runs() -> QuerySet[JobRun]:
+    """Every run, newest first, and how long it took."""
+    took = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
+    runs = JobRun.objects.newest_first().select_related("requested_by").defer("error")
+    return runs.annotate(took=took)

@@ -1,0 +1,39 @@
+"""Whom a text means: a GUID, an account, an e-mail, a phone or part of a name."""
+
+from uuid import UUID
+
+from django.db.models import Q
+
+from stores.models import Company, Customer
+from stores.models.characters import tidy_key
+from stores.models.search import is_called, is_reached_at, key_of
+
+# A search that finds more people than this is answered with so many of them.
+MOST_FOUND = 1_000
+TOO_MANY = "Very many customers match, and these are only some of them: type more of the name."
+
+
+def as_guid(text: str) -> UUID | None:
+    """The GUID that a text is, if it is one."""
+    try:
+        return UUID(tidy_key(text))
+    except ValueError:
+        return None
+
+
+def people(text: str) -> list[int]:
+    """Ids of the customers that a text means: by account, else by e-mail or phone, else by name.
+
+    One more than MOST_FOUND stands for any number beyond it.
+    """
+    text = tidy_key(text)
+    customers = Customer.objects.values_list("pk", flat=True)
+    companies = list(Company.objects.values_list("pk", flat=True))
+    for means in (
+        Q(company__in=companies, account_number=text),
+        *(is_reached_at(key) for key in [key_of(text)] if key),
+        is_called(text),
+    ):
+        if found := list(customers.filter(means)[: MOST_FOUND + 1]):
+            return found
+    return []

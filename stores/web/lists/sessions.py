@@ -1,0 +1,112 @@
+"""Upload and download sessions: visits that carried rows."""
+
+from typing import Any
+
+import django_filters as filters
+import django_tables2 as tables
+from django import forms
+from django.db.models import QuerySet
+
+from stores.models import DownloadSession, UploadSession
+from stores.models.session import DownloadStatus, UploadStatus
+from stores.web.lists.base import NUMBER, Cell, ListFilter, ListTable, channels, choice, day, wide
+
+
+def said(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
+    """The states that a session can be found in; the others are words that nothing sets yet."""
+    return [(one.value, one.label) for one in statuses if one.name not in never]
+
+
+class SessionFilter(ListFilter):
+    channel = choice(channels, "Channel", field="database__channel__code")
+    since = day("From", "started_at", "gte")
+    until = day("To", "started_at", "lt")
+    # Followed from a run or a trace, not typed.
+    run = filters.UUIDFilter(label="Run", field_name="run", widget=forms.HiddenInput)
+    session = filters.UUIDFilter(label="Session", field_name="id", widget=forms.HiddenInput)
+
+
+class UploadFilter(SessionFilter):
+    status = choice(said(UploadStatus, {"STARTED"}), "Status", field="status")
+
+    class Meta:
+        model = UploadSession
+        fields: list[str] = []
+
+
+class DownloadFilter(SessionFilter):
+    status = choice(
+        said(
+            DownloadStatus,
+            {"STARTED", "REQUESTED", "CREATE_FAILED", "APPLY_FAILED", "NO_DATA", "SUSPENDED"},
+        ),
+        "Status",
+        field="status",
+    )
+
+    class Meta:
+        model = DownloadSession
+        fields: list[str] = []
+
+
+class SessionTable(ListTable):
+    walks = (("started_at", "pk"),)
+
+    started_at = Cell("when", verbose_name="Started", order_by=("started_at", "pk"))
+    database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
+    status = Cell("session_status", verbose_name="Status")
+
+
+def count_of(title: str, screen: str = "") -> Cell:
+    """A column of counts."""
+    return Cell("number", verbose_name=title, attrs=wide(screen, "num") if screen else NUMBER)
+
+
+class UploadTable(SessionTable):
+    caption = "Upload sessions"
+
+    read = count_of("Rows", "sm")
+    staged = count_of("Staged")
+    unchanged = count_of("Unchanged", "lg")
+    quarantined = count_of("Quarantined", "md")
+    waiting = count_of("Left", "xl")
+    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    message = tables.Column("Message", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = UploadSession
+        fields: tuple[str, ...] = ()
+        sequence = ("started_at", "database", "status", "...")
+        empty_text = (
+            "There is no upload yet. A session is made when a P-job finds events in a channel."
+        )
+
+
+class DownloadTable(SessionTable):
+    caption = "Download sessions"
+
+    job = tables.Column("Job", attrs=wide("lg"))
+    customers = count_of("Customers")
+    rows = count_of("Rows", "md")
+    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    message = tables.Column("Message", visible=False)
+
+    class Meta(ListTable.Meta):
+        model = DownloadSession
+        fields: tuple[str, ...] = ()
+        sequence = ("started_at", "database", "status", "...")
+        empty_text = (
+            "There is no download yet. A session is made when 1010 owes a channel some customers."
+        )
+
+
+def all_uploads() -> QuerySet[UploadSession]:
+    """Every upload, newest first."""
+    return UploadSession.objects.select_related("database__channel")
+
+
+def all_downloads() -> QuerySet[DownloadSession]:
+    """Every download, newest first."""
+    return DownloadSession.objects.select_related("database__channel")

@@ -1,0 +1,80 @@
+"""Statements, and the aggregated orders of one."""
+
+import django_tables2 as tables
+from django.db.models import QuerySet
+
+from stores.models import Statement, StatementAggregate
+from stores.models.statement import StatementQuerySet, StatementState
+from stores.web.lists.base import (
+    NUMBER,
+    WHOLE,
+    Cell,
+    Day,
+    ListFilter,
+    ListTable,
+    business_day,
+    channels,
+    choice,
+    wide,
+)
+
+SHOWN = [("failed", "Only those that failed"), ("open", "Only those that are not posted")]
+
+
+class StatementFilter(ListFilter):
+    channel = choice(channels, "Channel", field="channel__code")
+    state = choice(StatementState.choices, "State", field="state")
+    only = choice(SHOWN, "Show", method="failed")
+    since = business_day("Business date from", "gte")
+    until = business_day("Business date to", "lte")
+
+    class Meta:
+        model = Statement
+        fields: list[str] = []
+
+    def failed(self, statements: StatementQuerySet, name: str, value: str) -> StatementQuerySet:
+        return statements.stuck() if value == "failed" else statements.open()
+
+
+class StatementTable(ListTable):
+    caption = "Statements"
+    walks = (("business_date", "pk"),)
+
+    number = Cell("linked", verbose_name="Statement", orderable=False)
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
+    business_date = Day("Business date", attrs=WHOLE)
+    state = Cell("badge_of_statement", verbose_name="State")
+    sales = tables.Column("Sales", attrs=NUMBER)
+    message = tables.Column("What stands in its way", attrs=wide("lg"), orderable=False)
+    posted_at = Cell("when", verbose_name="Posted", attrs=wide("xl"))
+
+    class Meta(ListTable.Meta):
+        model = Statement
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no statement yet. Calculate statements takes validated sales into the"
+            " statements of their business dates."
+        )
+
+
+class AggregateTable(ListTable):
+    caption = "Aggregated orders"
+
+    customer = tables.Column("Customer")
+    currency = tables.Column("Currency")
+    transactions = tables.Column("Sales")
+    net_amount = tables.Column("Net")
+    tax_amount = tables.Column("Tax")
+    gross_amount = tables.Column("Total")
+    state = tables.Column("State")
+    reason = tables.Column("Reason")
+    sales_order = tables.Column("Order")
+
+    class Meta(ListTable.Meta):
+        model = StatementAggregate
+        fields: tuple[str, ...] = ()
+
+
+def all_statements() -> QuerySet[Statement]:
+    """Every statement, the newest business date first."""
+    return Statement.objects.newest_first().with_sales().select_related("channel")

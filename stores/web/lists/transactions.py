@@ -1,0 +1,145 @@
+"""Documents of the tills."""
+
+from collections import Counter
+
+import django_tables2 as tables
+from django.db.models import Q, QuerySet
+
+from stores.models import RetailTransaction
+from stores.models.characters import tidy_key
+from stores.models.labels import label
+from stores.models.reason import explain
+from stores.models.statement import StatementState
+from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
+from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
+from stores.pipeline.sales.rules import SALE_RULES
+from stores.web.lists.base import (
+    NUMBER,
+    Cell,
+    Day,
+    ListFilter,
+    ListTable,
+    business_day,
+    channels,
+    choice,
+    day,
+    in_short,
+    reasons,
+    text,
+    wide,
+)
+from stores.web.lists.search import as_guid
+
+POSTED = [
+    ("posted", "Posted"),
+    ("open", "Not posted yet"),
+    ("waiting", "Order waits or failed"),
+    ("excluded", "Never: voided"),
+]
+
+
+def rules() -> list[tuple[str, str]]:
+    """The rules of validation, in the order in which they are held, and what posting finds.
+
+    Those that say the same of different fields name them.
+    """
+    fields = {rule.code: rule.field for rule in SALE_RULES}
+    fields |= {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
+    often = Counter(map(in_short, fields))
+    return [
+        (code, in_short(code) if often[in_short(code)] == 1 else explain(code, label(name))[:-1])
+        for code, name in fields.items()
+    ]
+
+
+def exclusions() -> list[tuple[str, str]]:
+    """Why a sale may be in no posted statement: voided, on its way, or by the rule it breaks."""
+    on_the_way = ["voided", "not_validated", "not_calculated", "statement_open", "being_corrected"]
+    return [(code, in_short(code)) for code in on_the_way] + rules()
+
+
+class TransactionFilter(ListFilter):
+    q = text("Search", "Transaction, receipt, confirmation, account or GUID", method="search")
+    channel = choice(channels, "Channel", field="channel__code")
+    kind = choice(TransactionType.choices, "Type", field="transaction_type")
+    validation = choice(ValidationStatus.choices, "Validation", field="validation_status")
+    rule = choice(rules, "Broken rule", method="breaks")
+    order = choice(OrderStatus.choices, "Order status", field="order_status")
+    reason = choice(reasons, "Order waits or failed because", field="order_reason")
+    posted = choice(POSTED, "Posted", method="in_state")
+    why = choice(exclusions, "Left out because", field="exclusion__reason")
+    date = business_day("Business date", "exact")
+    since = day("Arrived from", "staged_at", "gte")
+    until = day("Arrived to", "staged_at", "lt")
+
+    class Meta:
+        model = RetailTransaction
+        fields: list[str] = []
+
+    def search(
+        self, sales: QuerySet[RetailTransaction], name: str, value: str
+    ) -> QuerySet[RetailTransaction]:
+        if guid := as_guid(value):
+            return sales.filter(Q(async_account=guid) | Q(event_id=guid))
+        value = tidy_key(value)
+        return sales.filter(
+            Q(transaction_id=value)
+            | Q(receipt_number=value)
+            | Q(confirmation_number=value)
+            | Q(customer__account_number=value)
+        )
+
+    def breaks(
+        self, sales: QuerySet[RetailTransaction], name: str, value: str
+    ) -> QuerySet[RetailTransaction]:
+        return sales.filter(pk__in=RetailTransaction.objects.filter(errors__rule=value))
+
+    def in_state(
+        self, sales: QuerySet[RetailTransaction], name: str, value: str
+    ) -> QuerySet[RetailTransaction]:
+        # What orders nothing, and was paid, is posted as prepayments alone.
+        of_nothing = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
+        if value == "posted":
+            return sales.filter(Q(sales_order__isnull=False) | of_nothing)
+        if value == "excluded":
+            return sales.filter(entry_status=EntryStatus.VOIDED)
+        found = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
+        found = found.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
+        return found.filter(order_reason__isnull=False) if value == "waiting" else found
+
+
+class TransactionTable(ListTable):
+    caption = "Transactions"
+
+    transaction_id = Cell("transaction", verbose_name="Transaction", orderable=False)
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
+    transaction_type = tables.Column("Type", attrs=wide("sm"))
+    business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
+    customer = Cell(
+        "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide("sm")
+    )
+    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    currency = tables.Column("Currency", visible=False)
+    receipt_number = tables.Column("Receipt", attrs=wide("xxl"))
+    validation_status = Cell("badge_of_validation", verbose_name="Validation")
+    settled = Cell(
+        "settled",
+        verbose_name="Posted",
+        empty_values=(),
+        orderable=False,
+        attrs=wide("sm", "text-nowrap"),
+    )
+
+    class Meta(ListTable.Meta):
+        model = RetailTransaction
+        fields: tuple[str, ...] = ()
+        empty_text = (
+            "There is no transaction yet. Sales and orders that tills have written arrive here with"
+            " the P-job: run it."
+        )
+
+
+def all_transactions() -> QuerySet[RetailTransaction]:
+    """Every document of the tills, newest first."""
+    sales = RetailTransaction.objects.newest_first()
+    return sales.select_related("channel", "customer", "sales_order").defer("content_hash")

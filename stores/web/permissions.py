@@ -1,0 +1,35 @@
+"""Rights that a page asks for, refused in a sentence that names who has them."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+
+from stores.roles import who_may
+from stores.web.request import Request
+
+View = Callable[..., Any]
+
+
+def needs(permission: str, sentence: str) -> Callable[[View], View]:
+    """Let only users with a permission in; others read the sentence on the 403 page."""
+
+    def guarded(view: View) -> View:
+        @wraps(view)
+        def answer(request: Request, *args: Any, **kwargs: Any) -> Any:
+            demand(request, sentence, permission)
+            return view(request, *args, **kwargs)
+
+        return answer
+
+    return guarded
+
+
+def demand(request: Request, sentence: str, *permissions: str) -> None:
+    """Go on only for users with all of the permissions.
+
+    Errors: PermissionDenied with the sentence and the groups whose users may.
+    """
+    if not request.user.has_perms(permissions):
+        raise PermissionDenied(f"{sentence} {who_may(*permissions)}")

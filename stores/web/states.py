@@ -1,0 +1,158 @@
+"""How a state looks on a page: its word, its colour and its icon."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from stores.models.run import COLOURS, Outcome
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour and icon of a state; its word is always shown beside them."""
+
+    colour: str
+    icon: str
+
+
+GOOD = Look("success", "check-circle-fill")
+BUSY = Look("primary", "arrow-repeat")
+WAITS = Look("info", "hourglass-split")
+CAREFUL = Look("warning", "exclamation-triangle-fill")
+BAD = Look("danger", "x-circle-fill")
+QUIET = Look("secondary", "dash-circle")
+
+LOOKS = {
+    # Runs and their steps; the colours are those of stores.models.run.
+    "queued": WAITS,
+    "running": BUSY,
+    "succeeded": GOOD,
+    "nothing_to_do": Look("success", "check2"),
+    "partly": CAREFUL,
+    "failed": BAD,
+    "busy": CAREFUL,
+    "cancelled": QUIET,
+    "lost": BAD,
+    # Upload and download sessions.
+    "started": BUSY,
+    "available": BUSY,
+    "uploaded": BUSY,
+    "requested": BUSY,
+    "downloaded": BUSY,
+    "applied": GOOD,
+    "canceled": QUIET,
+    "upload_failed": BAD,
+    "apply_failed": BAD,
+    "create_failed": BAD,
+    "download_failed": BAD,
+    "no_data": QUIET,
+    "suspended": Look("warning", "pause-circle"),
+    # Async customers.
+    "pending_upload": WAITS,
+    "not_synchronized": WAITS,
+    "waiting": Look("warning", "hourglass-split"),
+    "duplicate_review": Look("warning", "people"),
+    "synchronized": Look("success", "person-check"),
+    "distributed": GOOD,
+    "erased": QUIET,
+    # Quarantined rows.
+    "open": CAREFUL,
+    "closed": GOOD,
+    "released": GOOD,
+    "dismissed": QUIET,
+    "superseded": QUIET,
+    # Customers and channels.
+    "active": GOOD,
+    "inactive": QUIET,
+    "blocked": BAD,
+    "owed": WAITS,
+    "delivered": GOOD,
+    "on": GOOD,
+    "off": Look("secondary", "slash-circle"),
+    "error": BAD,
+    "never": QUIET,
+    # Sales, orders and statements; an order on hold waits for a person.
+    "none": QUIET,
+    "successful": GOOD,
+    "editing": Look("warning", "pause-circle"),
+    "waiting_order": WAITS,
+    "on_hold": Look("warning", "pause-circle"),
+    "invoiced": GOOD,
+    "marked": WAITS,
+    "calculated": WAITS,
+    "checked": WAITS,
+    "aggregated": WAITS,
+    "orders_created": WAITS,
+    "payments_posted": WAITS,
+    "posted": GOOD,
+    # Promises.
+    "held": GOOD,
+    "broken": BAD,
+}
+LOOKS |= {code: Look(colour, LOOKS[code].icon) for code, colour in COLOURS.items()}
+
+
+def badge(code: str, word: str = "") -> dict[str, Any]:
+    """A state as word, icon and colour."""
+    look = LOOKS.get(code, QUIET)
+    return {
+        "word": word or code.replace("_", " ").capitalize(),
+        "colour": look.colour,
+        "icon": look.icon,
+        "spins": code == "running",
+    }
+
+
+def outcome(row: Outcome) -> dict[str, Any]:
+    """How a run or a step went, with what failed in it."""
+    return badge(row.status, row.verdict) | {"colour": row.colour}
+
+
+def step_word(code: str) -> str:
+    """What a step of the ring is called on pages."""
+    return {
+        "upload": "Upload",
+        "convert": "Give account numbers",
+        "download": "Hand out accounts",
+        "orders": "Make sales orders",
+        "validate": "Validate sales",
+        "calculate": "Calculate statements",
+        "post": "Post statements",
+    }.get(code, code)
+
+
+# What happened to a customer, as stores.trace tells it: word and icon.
+EVENTS = {
+    "captured": ("Captured", "pencil"),
+    "pending_upload": ("Not uploaded yet", "hourglass-split"),
+    "uploaded": ("Uploaded", "cloud-upload"),
+    "quarantined": ("Set aside", "shield-exclamation"),
+    "created": ("Created", "person-vcard"),
+    "converted": ("Converted", "person-check"),
+    "linked": ("Linked", "people"),
+    "added": ("Added", "person-vcard"),
+    "edited": ("Edited", "pencil"),
+    "removed": ("Removed", "dash-circle"),
+    "superseded": ("Superseded", "slash-circle"),
+    "conflict": ("Edit conflict", "signpost-split"),
+    "decided": ("Decided", "check2"),
+    "erased": ("Erased", "slash-circle"),
+    "failed": ("Failed", "x-circle-fill"),
+    "waiting": ("Waiting", "hourglass-split"),
+    "delivered": ("Delivered", "check-circle-fill"),
+    "unreachable": ("Unreachable", "cloud-slash"),
+}
+
+
+def event_word(kind: str) -> str:
+    """The word for what happened."""
+    return EVENTS[kind][0] if kind in EVENTS else kind.replace("_", " ").capitalize()
+
+
+def event_icon(kind: str) -> str:
+    """The icon for what happened."""
+    return EVENTS[kind][1] if kind in EVENTS else "circle"
+
+
+def order_look(state: str) -> str:
+    """The look of a sales order: an open one is on its way, and no row of quarantine."""
+    return "waiting_order" if state == "open" else state

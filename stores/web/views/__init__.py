@@ -1,0 +1,1 @@
+"""One function for each address: it fetches, makes its table or form, and renders."""

@@ -1,0 +1,37 @@
+"""Channels and their databases, as HQ last saw them."""
+
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, render
+from django.views.decorators.http import require_safe
+
+from stores.models import Channel, Customer
+from stores.web.counts import counted
+from stores.web.lists.async_customers import async_customers
+from stores.web.lists.channels import ChannelFilter, ChannelTable, with_counts
+from stores.web.lists.quarantine import quarantine
+from stores.web.lists.response import respond
+from stores.web.request import Request
+
+
+@require_safe
+def channel_list(request: Request) -> HttpResponseBase:
+    """Every channel database: status, last visit, what waits and what is owed."""
+    filters = ChannelFilter(request.GET, with_counts())
+    return respond(request, filters, ChannelTable, "channels/list.html")
+
+
+@require_safe
+def channel_detail(request: Request, code: str) -> HttpResponse:
+    """One channel with its databases."""
+    channels = Channel.objects.select_related("company", "default_customer")
+    channel = get_object_or_404(channels, code=code)
+    context = {
+        "channel": channel,
+        "databases": with_counts().filter(channel=channel),
+        "open": counted(async_customers(channel=code, state="open")),
+        "sent": counted(async_customers(channel=code)),
+        "quarantined": counted(quarantine(channel=code, status="open")),
+        "given": counted(Customer.objects.filter(guids__channel=channel)),
+    }
+    return render(request, "channels/detail.html", context)

@@ -1,0 +1,92 @@
+"""Edits that contended: both values of each, and which of them stays."""
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
+
+from stores.models import EditConflict
+from stores.models.conflict import Choice
+from stores.pipeline.corrections.customer import (
+    EditsRefused,
+    Occupied,
+    OutOfDate,
+    can_be_closed,
+    close,
+    row_of,
+)
+from stores.web.forms.conflict import ConflictForm
+from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
+from stores.web.lists.response import respond
+from stores.web.permissions import needs
+from stores.web.request import Request
+
+may_close = needs("stores.change_customer", "Your user may not close edit conflicts.")
+
+
+@require_safe
+def conflict_list(request: Request) -> HttpResponseBase:
+    """Every field that two places changed without knowing of each other, newest first."""
+    filters = ConflictFilter(request.GET, all_conflicts())
+    return respond(request, filters, ConflictTable, "conflicts/list.html")
+
+
+@require_safe
+def conflict_detail(request: Request, number: int) -> HttpResponse:
+    """One conflict: both values, what the customer shows now, and who closed it."""
+    conflict = with_customer(number)
+    form = ConflictForm(initial={"version": conflict.customer.hq_version})
+    return page(request, conflict, form)
+
+
+def with_customer(number: int) -> EditConflict:
+    conflicts = EditConflict.objects.with_places().select_related("customer__company")
+    return get_object_or_404(conflicts, pk=number)
+
+
+def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
+    """The page of a conflict, with a form for those who may close it."""
+    kind, row = row_of(conflict)
+    context = {
+        "conflict": conflict,
+        "now": getattr(row, conflict.field),
+        "kind": kind,
+        "form": form,
+        "can_close": can_be_closed(conflict) and request.user.has_perm("stores.change_customer"),
+    }
+    return render(request, "conflicts/detail.html", context)
+
+
+@require_http_methods(["POST"])
+@may_close
+def close_conflict(request: Request, number: int) -> HttpResponse:
+    """Keep the present value, or take the other by an event of headquarters."""
+    conflict = with_customer(number)
+    form = ConflictForm(request.POST)
+    if not can_be_closed(conflict):
+        return told(request, conflict, "The conflict was closed already.")
+    if not form.is_valid():
+        return page(request, conflict, form)
+    try:
+        is_mine = close(
+            conflict,
+            Choice(form.cleaned_data["choice"]),
+            form.cleaned_data["reason"],
+            seen=form.cleaned_data["version"],
+            by=request.user,
+        )
+    except (OutOfDate, Occupied) as hindrance:
+        return told(request, conflict, str(hindrance))
+    except EditsRefused as refused:
+        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
+        return told(request, conflict, f"The other value breaks a rule of today: {broken}.")
+    if not is_mine:
+        return told(request, conflict, "The conflict was closed already.")
+    messages.success(request, f"Conflict {conflict.pk} closed.")
+    return redirect(conflict)
+
+
+def told(request: Request, conflict: EditConflict, sentence: str) -> HttpResponseRedirect:
+    messages.warning(request, sentence)
+    return redirect(conflict)

@@ -1,0 +1,69 @@
+"""What a person must see and close."""
+
+import json
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from stores.models import Incident
+from stores.models.incident import IncidentKind
+from stores.web.forms.reason import posted_reason
+from stores.web.lists.incidents import IncidentFilter, IncidentTable, all_incidents
+from stores.web.lists.response import respond
+from stores.web.permissions import needs
+from stores.web.request import Request
+
+may_close = needs("stores.release_fence", "Your user may not close incidents.")
+
+SETTLED_BY_COMMAND = {
+    IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
+    IncidentKind.HQ_MOVED: ("run_job P-0001",),
+    IncidentKind.FORGOTTEN_ACCOUNT: ("recover_hq --dry-run",),
+    IncidentKind.CHANNEL_FORKED: (
+        "incidents accept {} --reason …",
+        "incidents renew {} --reason …",
+    ),
+    IncidentKind.WRONG_DATABASE: (
+        "incidents accept {} --reason …",
+        "incidents renew {} --reason …",
+    ),
+}
+
+
+@require_safe
+def incident_list(request: Request) -> HttpResponseBase:
+    """Every incident, newest first."""
+    filters = IncidentFilter(request.GET, all_incidents())
+    return respond(request, filters, IncidentTable, "incidents/list.html")
+
+
+@require_safe
+def incident_detail(request: Request, number: int) -> HttpResponse:
+    """One incident: what is wrong, what to do next, and what both sides hold."""
+    incidents = Incident.objects.select_related("database__channel", "closed_by")
+    incident = get_object_or_404(incidents, pk=number)
+    ways = () if incident.closed_at else SETTLED_BY_COMMAND.get(IncidentKind(incident.kind), ())
+    context = {
+        "incident": incident,
+        "commands": [way.format(incident.pk) for way in ways],
+        "detail": json.dumps(incident.detail, indent=2) if incident.detail else "",
+    }
+    return render(request, "incidents/detail.html", context)
+
+
+@require_POST
+@may_close
+def close_incident(request: Request, number: int) -> HttpResponseRedirect:
+    """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
+    incident = get_object_or_404(Incident, pk=number)
+    if not incident.is_closed_by_hand:
+        messages.error(request, "The command recover_hq settles this incident.")
+    elif reason := posted_reason(request):
+        if incident.close(reason, by=request.user):
+            messages.success(request, f"Incident {incident.pk} closed.")
+        else:
+            messages.info(request, "The incident was closed already.")
+    return redirect(incident)

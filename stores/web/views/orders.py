@@ -1,0 +1,54 @@
+"""Sales orders."""
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST, require_safe
+
+from stores.models import PostedPayment, SalesOrder
+from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
+from stores.web.lists.response import respond
+from stores.web.permissions import needs
+from stores.web.request import Request
+
+may_release = needs("stores.release_hold", "Your user may not release orders on hold.")
+
+
+@require_safe
+def order_list(request: Request) -> HttpResponseBase:
+    """Every sales order, newest first."""
+    filters = OrderFilter(request.GET, all_orders())
+    return respond(request, filters, OrderTable, "orders/list.html")
+
+
+@require_safe
+def order_detail(request: Request, pk: int) -> HttpResponse:
+    """One order with the documents and payments it stands for."""
+    brought = SalesOrder.objects.select_related(
+        "channel", "customer", "statement__channel", "delivery_address", "released_by", "run"
+    )
+    order = get_object_or_404(brought, pk=pk)
+    sales = order.transactions.newest_first()[:200]
+    context = {
+        "order": order,
+        "sales": sales,
+        "sales_count": order.transactions.count(),
+        "payments": PostedPayment.objects.filter(
+            Q(sales_order=order) | Q(transaction__sales_order=order)
+        ).order_by("kind", "tender_type", "currency"),
+    }
+    return render(request, "orders/detail.html", context)
+
+
+@require_POST
+@may_release
+def release_order(request: Request, pk: int) -> HttpResponseRedirect:
+    """Lift the hold of an order that a person had mended."""
+    order = get_object_or_404(SalesOrder, pk=pk)
+    if order.release(request.user):
+        messages.success(request, f"{order} is released.")
+    else:
+        messages.info(request, f"{order} is not on hold.")
+    return redirect(order)

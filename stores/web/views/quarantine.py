@@ -1,0 +1,239 @@
+"""Rows that HQ could not use: by cause, one by one, and what people do about them."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import NoReverseMatch, reverse
+from django.utils.http import urlencode
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from stores.models import Case
+from stores.models.case import CaseStatus, Cause
+from stores.pipeline.corrections.case import CaseStory, describe
+from stores.pipeline.corrections.events import EventRefused
+from stores.pipeline.corrections.quarantine import (
+    ChangedMeanwhile,
+    Settled,
+    alike,
+    dismiss,
+    release,
+    reopen,
+)
+from stores.roles import who_may
+from stores.web.forms.document import DocumentForm, form_of
+from stores.web.forms.event import EventForm, lock
+from stores.web.forms.reason import posted_reason
+from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
+from stores.web.lists.response import respond
+from stores.web.permissions import demand, needs
+from stores.web.request import Request
+
+# Causes on the page, rows of one cause, and rows that one press of a button settles.
+MOST_CAUSES, MOST_SHOWN, MOST_AT_ONCE = 20, 100, 10_000
+
+may_resolve = needs(
+    "stores.resolve_quarantine", "Your user may not release or correct quarantined rows."
+)
+may_dismiss = needs("stores.dismiss_quarantine", "Your user may not dismiss quarantined rows.")
+may_reopen = needs("stores.dismiss_quarantine", "Your user may not reopen quarantined rows.")
+
+
+@require_safe
+def quarantine_list(request: Request) -> HttpResponseBase:
+    """What failed alike, and every row set aside, newest first: why, and never what it holds."""
+    filters = QuarantineFilter(request.GET, all_quarantined())
+    context = {} if request.htmx else causes(most=None if "causes" in request.GET else MOST_CAUSES)
+    return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
+
+
+def causes(most: int | None) -> dict[str, Any]:
+    """The most frequent causes of what is not settled, and how many more there are."""
+    found = list(Case.objects.unsettled().by_cause())
+    for row in found[:most]:
+        code, name = row["database__channel__code"], row["database__name"]
+        label = f"{code}/{name}" if name else code
+        row["cause"] = Cause(label, row["table"], row["reason"], row["field"])
+    return {"causes": found[:most], "more_causes": len(found) - len(found[:most])}
+
+
+@require_safe
+def cause_detail(request: Request) -> HttpResponse:
+    """All rows that failed alike, to be settled together."""
+    cause = Cause.parse(request.GET.get("cause", ""))
+    if cause is None:
+        raise Http404("No such cause.")
+    cases = Case.objects.unsettled().with_cause(cause)
+    context = {
+        "cause": cause,
+        "cases": cases.select_related("database__channel").order_by("since", "id")[:MOST_SHOWN],
+        "count": cases.count(),
+        "rule": cases.values_list("rule", flat=True).first(),
+        "most": MOST_SHOWN,
+        "can_release": request.user.has_perm("stores.resolve_quarantine"),
+        "can_dismiss": request.user.has_perm("stores.dismiss_quarantine")
+        and cases.filter(status=CaseStatus.OPEN).exists(),
+        "dismissed": Case.objects.filter(status=CaseStatus.DISMISSED).with_cause(cause).count(),
+    }
+    return render(request, "quarantine/cause.html", context)
+
+
+@require_safe
+def case_detail(request: Request, case: str) -> HttpResponse:
+    """One row with what is wrong; its values only for those who may settle it."""
+    return render(request, "quarantine/detail.html", in_context(request, story_of(case)))
+
+
+def story_of(case: str) -> CaseStory:
+    cases = Case.objects.select_related("database__channel")
+    return describe(get_object_or_404(cases, pk=case))
+
+
+def in_context(request: Request, story: CaseStory) -> dict[str, Any]:
+    """What the pages of one row show."""
+    user = request.user
+    is_staged = story.row is None
+    may = user.has_perm("stores.resolve_quarantine")
+    return {
+        "case": story.case,
+        "story": story,
+        "may_see": may or user.has_perm("stores.dismiss_quarantine"),
+        "can_release": may and story.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
+        "can_correct": may and story.can_be_corrected,
+        "can_dismiss": user.has_perm("stores.dismiss_quarantine")
+        and story.case.status == CaseStatus.OPEN,
+        "can_reopen": user.has_perm("stores.dismiss_quarantine")
+        and story.case.status == CaseStatus.DISMISSED,
+        "is_staged": is_staged,
+    }
+
+
+@require_POST
+@may_resolve
+def release_cases(request: Request) -> HttpResponseRedirect:
+    """Judge one row, or all of a cause, by today's rules again."""
+    settled, again = settle(request, lambda cases: release(cases, by=request.user))
+    left = len(settled.left)
+    if settled.done:
+        messages.success(request, told(settled.done, "released. The next run takes it on."))
+    if left:
+        messages.warning(request, told(left, "still not usable, for the reason now shown."))
+    return redirect(again)
+
+
+@require_POST
+@may_dismiss
+def dismiss_cases(request: Request) -> HttpResponse:
+    """Close one row, or all of a cause; it says why, and asks first."""
+    because = posted_reason(request, required="Say why: a dismissed row is never looked at again.")
+    if not because:
+        return redirect(place_of(request))
+    if "sure" not in request.POST:
+        context = {"count": asked_for(request), "because": because, "back": place_of(request)}
+        return render(request, "quarantine/dismiss.html", context)
+    settled, _ = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
+    messages.success(request, told(settled.done, "dismissed. Here they can be reopened."))
+    if settled.left:
+        messages.warning(
+            request, told(len(settled.left), "still open: failed events are released or corrected.")
+        )
+    return redirect(place_of(request))
+
+
+def asked_for(request: Request) -> int:
+    """How many rows would be dismissed of the row or the cause that was posted."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    rows = Case.objects.filter(status=CaseStatus.OPEN)
+    if cause:
+        return rows.with_cause(cause).count()
+    return rows.filter(pk=get_object_or_404(Case, pk=request.POST.get("case", "")).pk).count()
+
+
+@require_POST
+@may_reopen
+def reopen_cases(request: Request) -> HttpResponseRedirect:
+    """Open one dismissed row, or all that were dismissed of a cause, again."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    if cause:
+        count = sum(map(reopen, alike(cause, statuses=[CaseStatus.DISMISSED])))
+    else:
+        count = reopen([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
+    messages.success(request, told(count, "open again."))
+    return redirect(place_of(request))
+
+
+def settle(request: Request, act: Any) -> tuple[Settled, str]:
+    """Do something about the row or the cause that was posted; and where to go then."""
+    cause = Cause.parse(request.POST.get("cause", ""))
+    if cause is None:
+        case = get_object_or_404(Case, pk=request.POST.get("case", ""))
+        return act([case.pk]), place_of(request)
+    total = Settled()
+    for some in alike(cause):
+        part = act(some)
+        total = Settled(total.done + part.done, total.left + part.left)
+        if total.done + len(total.left) >= MOST_AT_ONCE:
+            break
+    is_over = not Case.objects.unsettled().with_cause(cause).exists()
+    return total, reverse("quarantine") if is_over else place_of(request)
+
+
+def place_of(request: Request) -> str:
+    """The page of the row or the cause that was posted; else the list."""
+    if cause := request.POST.get("cause"):
+        return f"{reverse('quarantine-cause')}?{urlencode({'cause': cause})}"
+    try:
+        return reverse("quarantine-case", args=[request.POST.get("case", "")])
+    except NoReverseMatch:
+        return reverse("quarantine")
+
+
+def told(count: int, what: str) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'} {what}"
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_resolve
+def correct_case(request: Request, case: str) -> HttpResponse:
+    """A form with the row's values; what is sent becomes an event of headquarters."""
+    story = story_of(case)
+    if not story.can_be_corrected:
+        messages.warning(request, "Changed meanwhile: the row is settled already.")
+        return redirect(story.case)
+    form, settle_it = form_of(story, request.POST or None)
+    keeps = kept_as_it_came(request, story, form)
+    if request.method == "POST" and form.is_valid():
+        try:
+            settle_it(case, form.values, by=request.user)
+        except EventRefused as refused:
+            form.blame(refused.broken)
+        except ChangedMeanwhile:
+            messages.warning(request, "Changed meanwhile: the row is settled already.")
+            return redirect(story.case)
+        else:
+            messages.success(request, "Corrected. The next run takes on what is in its place.")
+            return redirect(story.case)
+    context = in_context(request, story) | {"form": form, "keeps": keeps}
+    return render(request, "quarantine/correct.html", context)
+
+
+def kept_as_it_came(request: Request, story: CaseStory, form: EventForm | DocumentForm) -> str:
+    """The sentence on what this user cannot change in the form, which then stays as it came.
+
+    Whom a row is about is nothing to settle: another GUID, account or operation is a change of that
+    customer, another amount or buyer a correction of the sale. Errors: PermissionDenied when the
+    form was sent with such a change.
+    """
+    right, what = (
+        ("stores.mend_transaction", "what was sold, to whom and for how much")
+        if story.is_document
+        else ("stores.change_customer", "whom a row is about and what is done")
+    )
+    if request.user.has_perm(right):
+        return ""
+    sentence = f"Your user may not change {what}."
+    if lock(form, form.identity):
+        demand(request, sentence, right)
+    return f"{sentence} {who_may(right)}"

@@ -1,0 +1,136 @@
+"""Jobs and their runs: launch, history, one run live."""
+
+import shlex
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from stores.jobs import queue
+from stores.jobs.catalog import JOBS
+from stores.jobs.outcome import sum_counts
+from stores.jobs.start import start_and_ring
+from stores.models import Channel, JobRun
+from stores.models.run import RunStatus, StartedBy
+from stores.pipeline.dates import EARLIEST, latest_day
+from stores.web.forms.run import StartForm
+from stores.web.lists.response import part_or_page, respond
+from stores.web.lists.runs import RunFilter, RunTable, all_runs
+from stores.web.permissions import demand, needs
+from stores.web.request import Request
+
+may_cancel = needs("stores.control_job", "Your user may not cancel runs.")
+# So long a run may wait before its page says why.
+PATIENCE = timedelta(seconds=5)
+
+
+@require_safe
+def job_list(request: Request) -> HttpResponse:
+    """Every job with its button and its command; above them what runs now."""
+    context = {
+        "jobs": JOBS.values(),
+        "channels": Channel.objects.filter(is_enabled=True),
+        "live": JobRun.objects.live().newest_first(),
+        "earliest": EARLIEST,
+        "latest": latest_day(),
+    }
+    return render(request, "jobs/list.html", context)
+
+
+@require_safe
+def run_list(request: Request) -> HttpResponseBase:
+    """Every run, newest first."""
+    filters = RunFilter(request.GET, all_runs())
+    return respond(request, filters, RunTable, "runs/list.html")
+
+
+@require_POST
+def start_run(request: Request) -> HttpResponseRedirect:
+    """Start a job for the workers, or lead to the run of it that is live already."""
+    if wanted := JOBS.get(request.POST.get("job", "")):
+        demand(request, f"Your user may not start {wanted.title}.", *wanted.rights)
+    form = StartForm(request.POST)
+    if not form.is_valid():
+        messages.error(request, form.refusal)
+        return redirect("jobs")
+    job, channel = JOBS[form.cleaned_data["job"]], form.cleaned_data["channel"]
+    day, order = form.cleaned_data["date"], form.cleaned_data["order"]
+    started = start_and_ring(
+        job,
+        channels=[channel.code] if channel else [],
+        business_date=day,
+        order_number=order,
+        started_by=StartedBy.PAGE,
+        user=request.user,
+    )
+    if started.is_new and JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
+        told = f"{job.title}: saved. It starts by itself when the queue is back."
+        messages.warning(request, told)
+    elif started.is_new:
+        subject = day or (f"order {order}" if order else "")
+        messages.success(request, f"{job.title} started{f' for {subject}' if subject else ''}.")
+    else:
+        messages.warning(request, f"{job.title} is already running; this is that run.")
+    return redirect(started.run)
+
+
+@require_safe
+def run_detail(request: Request, pk: UUID) -> HttpResponse:
+    """One run with its steps; the part that changes asks for itself again until the run ends."""
+    run = get_object_or_404(JobRun.objects.select_related("requested_by", "successor_of"), pk=pk)
+    steps = list(run.steps.select_related("database__channel", "company"))
+    context = {
+        "run": run,
+        "steps": steps,
+        "done": sum(1 for step in steps if step.ended_at),
+        "counts": run.counts if run.is_final else sum_counts(steps),
+        "job": JOBS.get(run.job),
+        "command": command_of(run),
+        "is_live": not run.is_final and request.GET.get("live") != "off",
+        "successor": run.successors.first(),
+        "unheard": why_unheard(run),
+        "order": run.orders.first() if run.order_number else None,
+    }
+    return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)
+
+
+def why_unheard(run: JobRun) -> str:
+    """The sentence for a run that has waited for longer than a worker needs to answer."""
+    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < PATIENCE:
+        return ""
+    workers = queue.count_workers()
+    if workers is None:
+        return "The queue does not answer. The run is saved and starts by itself when it is back."
+    if not workers:
+        return "No worker is running. The run is saved and starts when there is one."
+    return "All workers are busy. The run starts when one is free."
+
+
+@require_POST
+@may_cancel
+def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
+    """Ask a run to stop at its next chunk; what is committed stays."""
+    run = get_object_or_404(JobRun, pk=pk)
+    if run.ask_to_stop():
+        messages.success(request, "Asked to stop. The run ends at its next chunk.")
+    else:
+        messages.info(request, "The run has ended already.")
+    return redirect(run)
+
+
+def command_of(run: JobRun) -> str:
+    """The command that starts the same run."""
+    words: Sequence[str] = ["run_job", run.job]
+    for option, values in (("--channel", run.channels), ("--company", run.companies)):
+        words = [*words, option, *values] if values else words
+    if run.business_date:
+        words = [*words, "--date", str(run.business_date)]
+    if run.order_number:
+        words = [*words, "--order", shlex.quote(run.order_number)]
+    return " ".join(words)

@@ -1,0 +1,25 @@
+"""What starts by itself, when next, and how it went last."""
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from stores.jobs.catalog import JOBS
+from stores.models import JobRun, Schedule
+from stores.models.run import StartedBy
+from stores.web.request import Request
+
+
+@require_safe
+def schedule_list(request: Request) -> HttpResponse:
+    """The pipeline, which starts again and again, and the jobs that have schedules."""
+    pipeline = JobRun.objects.filter(job="pipeline", started_by=StartedBy.SCHEDULE)
+    schedules = Schedule.objects.select_related("channel", "group", "last_run")
+    context = {
+        "scheduled": [(JOBS[one.job], one) for one in schedules],
+        "pipeline": JOBS["pipeline"],
+        "pause_s": settings.PIPELINE_PAUSE_S,
+        "last_pipeline": pipeline.defer("error").newest_first().first(),
+    }
+    return render(request, "schedules/list.html", context)

@@ -1,0 +1,29 @@
+"""Visits that carried rows: up from the channels, and down to them."""
+
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from stores.web.lists.response import respond
+from stores.web.lists.sessions import (
+    DownloadFilter,
+    DownloadTable,
+    UploadFilter,
+    UploadTable,
+    all_downloads,
+    all_uploads,
+)
+from stores.web.request import Request
+
+
+@require_safe
+def upload_list(request: Request) -> HttpResponseBase:
+    """Every upload, newest first."""
+    filters = UploadFilter(request.GET, all_uploads())
+    return respond(request, filters, UploadTable, "sessions/uploads.html")
+
+
+@require_safe
+def download_list(request: Request) -> HttpResponseBase:
+    """Every download, newest first."""
+    filters = DownloadFilter(request.GET, all_downloads())
+    return respond(request, filters, DownloadTable, "sessions/downloads.html")

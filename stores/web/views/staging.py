@@ -1,0 +1,19 @@
+"""What channels sent: the audit list of all async customer operations."""
+
+from django.http.response import HttpResponseBase
+from django.views.decorators.http import require_safe
+
+from stores.web.lists.async_customers import (
+    AsyncCustomerFilter,
+    AsyncCustomerTable,
+    all_async_customers,
+)
+from stores.web.lists.response import respond
+from stores.web.request import Request
+
+
+@require_safe
+def async_customer_list(request: Request) -> HttpResponseBase:
+    """Every customer operation that channels sent, newest first, with what became of it."""
+    filters = AsyncCustomerFilter(request.GET, all_async_customers())
+    return respond(request, filters, AsyncCustomerTable, "async_customers/list.html")

@@ -1,0 +1,259 @@
+"""Transactions of the tills: each of them, those that failed alike, and their correction."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Count, Max, Q, QuerySet
+from django.db.models.functions import Now
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from stores.models import FailedSale, RetailTransaction, Statement, TransactionChange
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import label
+from stores.models.reason import explain
+from stores.models.transaction import EntryStatus, TransactionType
+from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
+from stores.pipeline.corrections.sales import Mended, fields_of, mend_alike, try_again, undo_alike
+from stores.pipeline.sales.refused import REFUSED
+from stores.web.forms.sale import AlikeForm, MendForm, ScopeForm
+from stores.web.lists.response import respond
+from stores.web.lists.transactions import TransactionFilter, TransactionTable, all_transactions
+from stores.web.permissions import demand, needs
+from stores.web.request import Request
+
+NO_MENDING = "Your user may not correct transactions."
+may_mend = needs("stores.mend_transaction", NO_MENDING)
+# Causes on a page; transactions of one cause, and statements on the board.
+MOST_CAUSES, MOST_SHOWN = 50, 100
+
+
+@require_safe
+def transaction_list(request: Request) -> HttpResponseBase:
+    """Every document of the tills, newest first."""
+    filters = TransactionFilter(request.GET, all_transactions())
+    return respond(request, filters, TransactionTable, "transactions/list.html")
+
+
+def with_all(sales: QuerySet[RetailTransaction]) -> QuerySet[RetailTransaction]:
+    return sales.select_related(
+        "channel",
+        "customer",
+        "sales_order",
+        "statement__channel",
+        "prepayment_statement__channel",
+        "editing_by",
+        "made_by",
+        "exclusion",
+    )
+
+
+@require_safe
+def transaction_detail(request: Request, pk: int) -> HttpResponse:
+    """One document: its lines, payments, broken rules, and what people changed in it."""
+    sale = get_object_or_404(with_all(RetailTransaction.objects.all()), pk=pk)
+    context = {
+        "sale": sale,
+        "lines": sale.lines.all(),
+        "payments": sale.payments.all(),
+        "errors": sale.errors.all(),
+        # A rule that the order breaks is among the errors, with what was expected and found.
+        "order_trouble": sale.order_reason
+        and not sale.errors.filter(rule=sale.order_reason).exists(),
+        "changes": sale.changes.select_related("changed_by"),
+        "can_mend": request.user.has_perm("stores.mend_transaction")
+        and sale.entry_status == EntryStatus.CONCLUDED
+        and sale.sales_order_id is None
+        and sale.statement_id is None,
+        "can_synchronize": sale.transaction_type == TransactionType.CUSTOMER_ORDER
+        and sale.entry_status == EntryStatus.CONCLUDED
+        and sale.sales_order_id is None,
+    }
+    return render(request, "transactions/detail.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_mend
+def mend_transaction(request: Request, pk: int) -> HttpResponse:
+    """Correct one document under a lease; it is validated again by the next run."""
+    sale = get_object_or_404(RetailTransaction, pk=pk)
+    form = MendForm(sale, request.POST or None)
+    try:
+        if request.method != "POST":
+            return render(request, "transactions/mend.html", {"sale": sale, "form": form})
+        if "open" in request.POST:
+            lease(sale, request.user)
+            form = MendForm(sale)
+        elif form.is_valid():
+            changed = mend(sale, request.user, form.reason, form.changes())
+            words = f"{changed} value{'' if changed == 1 else 's'} corrected."
+            messages.success(request, f"{words} {outcome(sale)}")
+            return redirect(sale)
+    except MendingRefused as refused:
+        messages.error(request, str(refused))
+        return redirect(sale)
+    return render(request, "transactions/mend.html", {"sale": sale, "form": form, "is_open": True})
+
+
+@require_POST
+@may_mend
+def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
+    """Give a document back to the jobs without a change."""
+    sale = get_object_or_404(RetailTransaction, pk=pk)
+    let_go(sale, request.user)
+    return redirect(sale)
+
+
+@require_safe
+def failed_sales(request: Request) -> HttpResponse:
+    """What stands in the way of transactions, by cause."""
+    form = ScopeForm(request.GET)
+    found = FailedSale.objects.by_cause()
+    if channel := form.scope.channel:
+        found = found.filter(channel=channel)
+    everything = list(found)
+    causes = everything if "causes" in request.GET else everything[:MOST_CAUSES]
+    for row in causes:
+        row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
+        row["fields"] = fields_of(row["cause"])
+    more = len(everything) - len(causes)
+    context = {"causes": causes, "more_causes": more, "form": form}
+    return render(request, "transactions/failed.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def failed_alike(request: Request) -> HttpResponse:
+    """All transactions that failed for one cause, to be corrected with one correction."""
+    cause = SaleCause.parse(request.GET.get("cause", ""))
+    if cause is None:
+        raise Http404("No such cause.")
+    scope = ScopeForm(request.POST or request.GET)
+    form = AlikeForm(cause, request.POST or None)
+    preview = None
+    if request.method == "POST":
+        demand(request, NO_MENDING, "stores.mend_transaction")
+        if "again" in request.POST and cause.reason in REFUSED:
+            done = try_again(cause, scope.scope, request.user)
+            tell_given_back(request, done)
+            return redirect(request.get_full_path())
+        if form.is_valid():
+            wanted = (cause, scope.scope, request.user, form.reason, form.values)
+            if request.POST.get("sure") == form.digest:
+                done = mend_alike(*wanted)
+                tell(request, done)
+                if done.corrected:
+                    return redirect("correction", done.correction)
+                return redirect(request.get_full_path())
+            preview = mend_alike(*wanted, rehearse=True)
+    meant = scope.scope.of(cause)
+    brought = meant.select_related("transaction__channel", "transaction__customer")
+    in_order = brought.order_by("transaction", "id")
+    context = {
+        "cause": cause,
+        "form": form,
+        "scope": scope,
+        "can_try_again": cause.reason in REFUSED,
+        "failed": in_order[:MOST_SHOWN],
+        "preview": preview,
+        "most": MOST_SHOWN,
+        **meant.aggregate(
+            count=Count("transaction", distinct=True),
+            upto=Max("transaction"),
+            held=Count(
+                "transaction",
+                distinct=True,
+                filter=Q(transaction__editing_until__gte=Now())
+                & ~Q(transaction__editing_by=request.user),
+            ),
+        ),
+    }
+    return render(request, "transactions/alike.html", context)
+
+
+def tell_given_back(request: Request, done: Mended) -> None:
+    """Say how many transactions the next run tries again."""
+    if done.unchanged:
+        messages.success(
+            request, f"{sales_word(done.unchanged)} given back. The next run tries again."
+        )
+    if done.skipped:
+        messages.warning(
+            request,
+            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+        )
+
+
+def tell(request: Request, done: Mended) -> None:
+    """Say what became of transactions that failed alike."""
+    if done.corrected:
+        messages.success(request, f"{sales_word(done.corrected)} corrected. {outcome_alike(done)}")
+    for cause, count in done.broken:
+        broken = explain(cause.reason, label(cause.field))
+        messages.warning(request, f"{sales_word(count)} of these: {broken}")
+    if done.refused:
+        messages.warning(
+            request,
+            f"{sales_word(done.refused)} left unchanged: the rule would still be broken.",
+        )
+    if done.unchanged:
+        messages.info(request, f"{sales_word(done.unchanged)} had these values already.")
+    if done.skipped:
+        messages.warning(
+            request,
+            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+        )
+    if not (done.corrected or done.refused or done.unchanged or done.skipped):
+        messages.info(request, "Nothing is left to correct for this cause.")
+
+
+def outcome_alike(done: Mended) -> str:
+    """How corrected transactions stand with the rules, in a sentence each."""
+    told = [f"{done.right:,} of them break no rule now."] if done.right else []
+    told += [f"{done.erring:,} break another rule."] if done.erring else []
+    told += [f"{done.waiting:,} are judged by the next run."] if done.waiting else []
+    return " ".join(told)
+
+
+@require_safe
+def correction_detail(request: Request, correction: UUID) -> HttpResponse:
+    """What was corrected alike at once, and whether it can be undone."""
+    changes = TransactionChange.objects.filter(correction=correction)
+    first = changes.select_related("changed_by").order_by("id").first()
+    if first is None:
+        raise Http404("No such correction.")
+    shown = changes.select_related("transaction").order_by("transaction", "id")
+    context = {
+        "first": first,
+        "count": changes.values("transaction").distinct().count(),
+        "changes": shown[:MOST_SHOWN],
+        "most": MOST_SHOWN,
+        "can_undo": changes.filter(
+            transaction__statement=None, transaction__sales_order=None
+        ).exists(),
+    }
+    return render(request, "transactions/correction.html", context)
+
+
+@require_POST
+@may_mend
+def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
+    """Take back what was corrected alike, as far as it is not posted or changed since."""
+    undone, left = undo_alike(correction, request.user, f"Undone: {correction}")
+    if undone:
+        messages.success(request, f"Undone in {sales_word(undone)}.")
+    if left:
+        messages.warning(
+            request, f"{sales_word(left)} left unchanged: posted, held, or changed since."
+        )
+    return redirect("failed-sales")
+
+
+def sales_word(count: int) -> str:
+    return f"{count:,} transaction{'' if count == 1 else 's'}"
+
+
+def beyond(statements: QuerySet[Statement]) -> int:
+    """How many statements the board has no room for; their list has all."""
+    return max(0, statements.count() - MOST_SHOWN)

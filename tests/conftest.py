@@ -4,14 +4,13 @@ HQ and channels are real databases that commit for real; after a test HQ is empt
 channels are gone.
 """
 
+import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
 
 import django_rq
 import pytest
-from django.apps import apps
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db import connection
@@ -28,19 +27,10 @@ from stores.channeldb.provision import (
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.register import register_channel
-from tests.backups import Backup
-from tests.channeldb.make import Channel
-from tests.shelf import TEMPLATE, Shelf
-
-CAST = {
-    "houston": ("store", "embedded"),
-    "seattle": ("store", "embedded"),
-    "web": ("online", "embedded"),
-    "popup": ("store", "sqlite:///channels/popup.sqlite3"),
-}
-# Bytes of a table that more than a handful of rows fill.
-LARGE = 30_000
-KEPT = {"auth_permission", "django_content_type", "auth_group", "auth_group_permissions"}
+from tests.support.backups import Backup, HQBackup
+from tests.support.channels import Channel
+from tests.support.database_pool import TEMPLATE, Shelf
+from tests.support.hq import CAST, empty_hq
 
 
 @pytest.fixture(scope="session")
@@ -83,34 +73,6 @@ def hq(django_db_setup, django_db_blocker) -> Iterator[None]:
         connection.close()
     # Also the names of workers that a test killed, which would count as listening for minutes.
     django_rq.get_connection("default").flushall()
-
-
-def empty_hq() -> None:
-    """Remove all rows, past the triggers that would refuse it."""
-    tables = [
-        model._meta.db_table
-        for model in apps.get_models(include_auto_created=True)
-        # What is not managed is a view of other tables.
-        if model._meta.managed and model._meta.app_label not in ("channeldb", "django_rq")
-    ]
-    ours = [table for table in tables if table not in KEPT]
-    emptied = "; ".join(f'DELETE FROM "{table}"' for table in ours)  # noqa: S608
-    with connection.cursor() as cursor:
-        cursor.execute("SET session_replication_role = replica")
-        # Deleting is quicker where there is little. A large test would leave the next ones pages
-        # of dead rows, and statistics from which the server expects nothing where much is written.
-        cursor.execute(
-            "SELECT relname FROM pg_class WHERE relname = ANY(%s) AND relkind = 'r'"
-            " AND pg_relation_size(oid) > %s",
-            [ours, LARGE],
-        )
-        if large := [table for (table,) in cursor.fetchall()]:
-            cursor.execute(f"TRUNCATE {', '.join(large)} CASCADE")
-        # In one message: a test must not wait for each table.
-        cursor.execute(emptied)
-        cursor.execute("SET session_replication_role = DEFAULT")
-    # The next HQ in this database has issued none of these numbers.
-    shutil.rmtree(settings.NUMBER_JOURNAL_DIR, ignore_errors=True)
 
 
 @pytest.fixture
@@ -246,3 +208,31 @@ def plant(hq) -> Iterator[Callable[..., None]]:
     with connection.cursor() as cursor:
         for table, name in made:
             cursor.execute(f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}()")
+
+
+@pytest.fixture
+def hq_backed_up(hq):
+    """Makes backups of HQ's database, which are gone after the test."""
+    made = []
+
+    def back_up():
+        made.append(HQBackup())
+        return made[-1]
+
+    yield back_up
+    for backup in made:
+        backup.remove()
+
+
+@pytest.fixture
+def recover_hq(command):
+    """The command; its document."""
+
+    def call(*words, fails=False):
+        if not fails:
+            return json.loads(command("recover_hq", "--json", *words))
+        with pytest.raises(SystemExit) as ended:
+            command("recover_hq", *words)
+        return ended.value.code
+
+    return call

@@ -12,7 +12,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
-from tests.make import make_customer, make_event, make_sale, run
+from tests.support.make import make_customer, make_event, make_sale, run
 
 PHONE = {"width": 360, "height": 740}
 PAGES = [

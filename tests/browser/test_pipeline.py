@@ -3,8 +3,8 @@
 from playwright.sync_api import Page, expect
 
 from stores.models import Customer, JobRun
-from tests.make import make_customer
-from tests.processes import running
+from tests.support.make import make_customer
+from tests.support.processes import running
 
 PATIENCE_MS = 60_000
 

@@ -15,7 +15,7 @@ from django.db import transaction
 from stores.channeldb import provision
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
-from tests.channeldb.make import Channel, Till, on_server
+from tests.support.channels import Channel, Till, on_server
 
 ENGINES = ("postgresql", "sqlite")
 NUMBER = itertools.count(7001)

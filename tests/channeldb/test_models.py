@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 
 from stores.channeldb import models
 from stores.channeldb.fields import UnreadableValue
-from tests.channeldb.make import event, full_row, guid
+from tests.support.channels import event, full_row, guid
 
 ANN = UUID("0B0C1F0E-5B1F-4C0E-9C57-3A3A2B1C0D0E")
 MOMENT = datetime.datetime(2026, 3, 1, 11, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))

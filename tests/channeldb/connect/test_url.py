@@ -1,0 +1,245 @@
+"""Which addresses a channel may have, and what is refused without repeating it."""
+
+import os
+
+import pytest
+
+from stores.channeldb.connect.connection import ChannelMisconfigured
+from stores.channeldb.connect.url import connection_settings, sqlite_path, till_url
+from tests.support.channels import Channel
+
+
+def settings_of(url):
+    return connection_settings(Channel(1, url))
+
+
+@pytest.fixture(autouse=True)
+def data(settings, tmp_path):
+    """A data folder of its own: nothing of other tests lies in it."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    settings.SYNCLINE_DATA_DIR = folder
+    return folder
+
+
+# --------------------------------------------------------------- PostgreSQL
+
+
+def test_postgresql_url_becomes_fixed_fields():
+    found = settings_of("postgresql://shop:s%40cret@db.example.com:5433/ch_houston")
+
+    assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example.com", "5433", "ch_houston")
+    assert (found["USER"], found["PASSWORD"]) == ("shop", "s@cret")
+
+
+def test_e1_password_stays_a_password():
+    found = settings_of("postgresql://shop:x%20hostaddr=127.0.0.1%20options='-c%20a=b'@db/ch")
+
+    assert found["PASSWORD"] == "x hostaddr=127.0.0.1 options='-c a=b'"  # noqa: S105 - not a real one
+    assert found["HOST"] == "db"
+
+
+def test_remote_host_is_proven_and_gets_no_password_in_clear():
+    options = settings_of("postgresql://shop:secret@db.example.com/ch")["OPTIONS"]
+
+    assert options["sslmode"] == "verify-full"
+    assert options["require_auth"] == "scram-sha-256"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_local_host_needs_no_certificate(host):
+    options = settings_of(f"postgresql://shop:secret@{host}/ch")["OPTIONS"]
+
+    assert "sslmode" not in options
+    assert options["require_auth"] == "scram-sha-256"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://shop@/ch?host=/Tmp/run", "postgresql://shop@%2FTmp%2Frun/ch"],
+)
+def test_socket_needs_neither(url):
+    found = settings_of(url)
+
+    assert found["HOST"] == "/Tmp/run"
+    assert not {"sslmode", "require_auth"} & found["OPTIONS"].keys()
+
+
+def test_url_may_say_how_it_is_secured():
+    options = settings_of("postgresql://shop:x@db/ch?sslmode=require&require_auth=md5")["OPTIONS"]
+
+    assert (options["sslmode"], options["require_auth"]) == ("require", "md5")
+
+
+def test_production_insists_on_a_proven_remote_host(settings):
+    settings.PRODUCTION = True
+
+    with pytest.raises(ChannelMisconfigured, match="needs sslmode=verify-full"):
+        settings_of("postgresql://shop:x@db.example.com/ch?sslmode=disable")
+
+
+def test_connection_has_time_limits():
+    options = settings_of("embedded:ch_houston")["OPTIONS"]
+
+    assert options["connect_timeout"] == 5
+    assert "statement_timeout=30s" in options["options"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "houston",
+        "mysql://shop@db/ch",
+        "postgresql://shop:s3cret@db",
+        "postgresql://shop:s3cret@/ch",
+        "postgresql://shop:s3cret@db/ch?options=-c%20search_path=evil",
+        "postgresql://shop:s3cret@db/ch?hostaddr=127.0.0.1",
+        "postgresql://shop:s3cret@db/ch?service=x",
+        "postgresql://shop:s3cret@db/ch?sslmode",
+        "postgresql://shop:s3cret@db/ch#there",
+        "postgresql://shop:s3cret@one,two/ch",
+        "postgresql://shop:s3cret@db:99999/ch",
+        "postgresql://shop:s3cret@[::1/ch",
+        "postgresql://shop:s3cret@db/" + "x" * 64,
+        "postgresql://shop:s3cret@db/ch%00",
+        "embedded:",
+        "embedded:Houston",
+        "embedded:ch/../x",
+        "embedded:ch host=evil",
+    ],
+)
+def test_other_address_is_refused_and_not_repeated(url):
+    with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: ") as refusal:
+        settings_of(url)
+
+    assert "s3cret" not in str(refusal.value)
+    assert refusal.value.__cause__ is None
+
+
+# -------------------------------------------------------------- environment
+
+
+def test_reference_is_looked_up_when_it_is_needed(monkeypatch):
+    monkeypatch.setenv("CHANNEL_DSN_SEATTLE", "postgresql://shop:secret@db/ch_seattle")
+
+    assert settings_of("env:CHANNEL_DSN_SEATTLE")["NAME"] == "ch_seattle"
+
+
+@pytest.mark.parametrize(
+    ("url", "value", "rule"),
+    [
+        ("env:HOME", None, "may name CHANNEL_DSN_"),
+        ("env:SYNCLINE_SECRET_KEY", None, "may name CHANNEL_DSN_"),
+        ("env:CHANNEL_DSN_", None, "may name CHANNEL_DSN_"),
+        ("env:CHANNEL_DSN_SEATTLE", None, "CHANNEL_DSN_SEATTLE is not set"),
+        ("env:CHANNEL_DSN_SEATTLE", "", "CHANNEL_DSN_SEATTLE is not set"),
+        ("env:CHANNEL_DSN_SEATTLE", "env:CHANNEL_DSN_SEATTLE", "must hold"),
+        ("env:CHANNEL_DSN_SEATTLE", "embedded:ch", "must hold"),
+    ],
+)
+def test_reference_that_leads_nowhere_is_refused(monkeypatch, url, value, rule):
+    monkeypatch.delenv("CHANNEL_DSN_SEATTLE", raising=False)
+    if value is not None:
+        monkeypatch.setenv("CHANNEL_DSN_SEATTLE", value)
+
+    with pytest.raises(ChannelMisconfigured, match=rule):
+        settings_of(url)
+
+
+# ------------------------------------------------------------------- SQLite
+
+
+def test_file_lies_below_the_data_folder(data):
+    assert (
+        sqlite_path(Channel(1, "sqlite:///tills/kassa 1.sqlite3")) == data / "tills/kassa 1.sqlite3"
+    )
+
+
+def test_file_is_opened_and_never_made(data):
+    name = settings_of("sqlite:///tills/kassa 1.sqlite3")["NAME"]
+
+    assert name == f"file://{data}/tills/kassa%201.sqlite3?mode=rw"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "/",
+        "/etc/passwd",
+        "../outside.sqlite3",
+        "tills/../../outside.sqlite3",
+        "tills//one.sqlite3",
+        "./one.sqlite3",
+        ".hidden",
+        ":memory:",
+        "file:one.sqlite3",
+        "one.sqlite3?mode=memory",
+        "one.sqlite3#x",
+        "%2e%2e/outside.sqlite3",
+        "one\x00.sqlite3",
+        "one\n.sqlite3",
+        "é" * 200,
+    ],
+)
+def test_e4_path_that_leads_elsewhere_is_refused(path):
+    with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: "):
+        settings_of(f"sqlite:///{path}")
+
+
+def test_url_with_a_host_or_without_slashes_is_refused():
+    for url in ("sqlite:one.sqlite3", "sqlite://host/one.sqlite3", "sqlite:one"):
+        with pytest.raises(ChannelMisconfigured):
+            settings_of(url)
+
+
+def test_e4_link_that_leaves_the_data_folder_is_refused(data, tmp_path):
+    outside = tmp_path / "outside.sqlite3"
+    outside.touch()
+    (data / "link.sqlite3").symlink_to(outside)
+    (data / "folder").symlink_to(tmp_path)
+
+    for path in ("link.sqlite3", "folder/outside.sqlite3", "folder/new.sqlite3"):
+        with pytest.raises(ChannelMisconfigured, match="outside SYNCLINE_DATA_DIR"):
+            settings_of(f"sqlite:///{path}")
+
+
+def test_link_within_the_data_folder_is_followed(data):
+    (data / "real.sqlite3").touch()
+    (data / "link.sqlite3").symlink_to(data / "real.sqlite3")
+
+    assert sqlite_path(Channel(1, "sqlite:///link.sqlite3")) == data / "real.sqlite3"
+
+
+def test_e4_what_is_no_file_is_refused(data):
+    (data / "folder.sqlite3").mkdir()
+    os.mkfifo(data / "pipe.sqlite3")
+    (data / "loop.sqlite3").symlink_to(data / "loop.sqlite3")
+
+    for name, rule in (
+        ("folder", "not a file"),
+        ("pipe", "not a file"),
+        ("loop", "cannot be followed"),
+    ):
+        with pytest.raises(ChannelMisconfigured, match=rule):
+            settings_of(f"sqlite:///{name}.sqlite3")
+
+
+def test_e4_device_is_refused(settings):
+    settings.SYNCLINE_DATA_DIR = "/dev"
+
+    with pytest.raises(ChannelMisconfigured, match="not a file"):
+        settings_of("sqlite:///null")
+
+
+# --------------------------------------------------------- what a till reads
+
+
+def test_till_gets_an_address_it_can_use(data, settings):
+    sockets = settings.EMBEDDED.sockets
+
+    assert till_url(Channel(1, "embedded:ch_a")) == f"postgresql://syncline@/ch_a?host={sockets}"
+    assert till_url(Channel(1, "sqlite:///a.sqlite3")) == f"sqlite:///{data}/a.sqlite3"
+    assert till_url(Channel(1, "env:CHANNEL_DSN_A")) == "env:CHANNEL_DSN_A"
+    assert till_url(Channel(1, "postgresql://u@db/ch")) == "postgresql://u@db/ch"

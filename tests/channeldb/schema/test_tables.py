@@ -1,0 +1,233 @@
+"""The tables are the contract's, on both engines, and models and description agree with them."""
+# ruff: noqa: S608 - the names in the SQL come from the schema
+
+import hashlib
+import re
+
+import pytest
+from django.apps import apps
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.schema import ddl
+from stores.channeldb.schema.tables import (
+    EVENT_TABLES,
+    HQ_TABLES,
+    KINDS,
+    LIMITS,
+    PART_TABLES,
+    TABLE,
+    TABLES,
+    WORDS,
+)
+from tests.support.channels import event, full_row, guid
+
+# What migration 0001 runs. It has landed: a change of schema, ddl or guards that alters these needs
+# a migration of its own, and a copy of what 0001 made beside it.
+LANDED = {
+    "postgresql": "817c52976d34ad5e",
+    "sqlite": "79b1a8b1ae1d25fd",
+}
+POSTGRESQL_COLUMNS = """
+    SELECT column_name, data_type, is_nullable = 'NO', numeric_precision, numeric_scale
+      FROM information_schema.columns WHERE table_schema = 'public' AND table_name = %s
+     ORDER BY ordinal_position"""
+
+
+def names(tables):
+    return [table.name for table in tables]
+
+
+@pytest.mark.parametrize("vendor", ["postgresql", "sqlite"])
+def test_landed_migration_still_runs_the_same_statements(vendor):
+    text = "\n".join(ddl.statements(vendor))
+
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == LANDED[vendor]
+
+
+def test_channel_has_exactly_the_tables_of_the_contract(till):
+    found = set(connections[till.alias].introspection.table_names())
+
+    assert found == {*TABLE, "django_migrations"}
+
+
+@pytest.mark.parametrize("table", names(TABLES))
+def test_postgresql_columns_are_those_of_the_schema(postgresql_till, table):
+    types = {
+        "uuid": "uuid",
+        "counter": "bigint",
+        "text": "text",
+        "time": "timestamp with time zone",
+        "date": "date",
+        "boolean": "boolean",
+        "money": "numeric",
+        "integer": "integer",
+        "bigint": "bigint",
+        "json": "jsonb",
+    }
+    found = postgresql_till.sql(POSTGRESQL_COLUMNS, table)
+    columns = TABLE[table].columns
+
+    assert [row[:2] for row in found] == [(c.name, types[c.kind]) for c in columns]
+    required = {c.name for c in columns if c.required or c.kind == "counter"}
+    assert {row[0] for row in found if row[2]} == required
+    assert all(row[3:] == (18, 4) for row in found if row[1] == "numeric")
+
+
+@pytest.mark.parametrize("table", names(TABLES))
+def test_sqlite_columns_are_those_of_the_schema(sqlite_till, table):
+    types = {"counter": "INTEGER", "boolean": "INTEGER", "integer": "INTEGER", "bigint": "INTEGER"}
+    found = sqlite_till.sql(f"PRAGMA table_info({table})")
+    columns = TABLE[table].columns
+
+    assert [row[1:3] for row in found] == [(c.name, types.get(c.kind, "TEXT")) for c in columns]
+    assert [bool(row[3]) for row in found] == [c.required for c in columns]
+
+
+@pytest.mark.parametrize("table", names(EVENT_TABLES))
+def test_till_may_leave_out_counter_offline_and_acknowledgement(till, table):
+    extra = {"async_address": "address_id", "async_contact": "contact_id"}
+    row = event(**({extra[table]: guid()} if table in extra else {}))
+
+    till.insert(table, **row)
+    till.insert(table, **{**row, **{name: guid() for name in row if name.endswith("_id")}})
+
+    found = till.sql(
+        f"SELECT replication_counter, created_offline, acknowledged_at FROM {table} ORDER BY 1"
+    )
+    assert [row[1:] for row in found] == [(False, None), (False, None)]
+    assert found[1][0] == found[0][0] + 1
+
+
+@pytest.mark.parametrize("table", names(TABLES))
+def test_every_column_can_be_written(till, table):
+    if table == "exchange_state":
+        till.sql("DELETE FROM exchange_state")
+
+    till.insert(table, **full_row(table))
+
+    assert till.one(f"SELECT count(*) FROM {table}") == 1
+
+
+@pytest.mark.parametrize("table", names(EVENT_TABLES))
+@pytest.mark.parametrize("column", ["event_id", "occurred_at"])
+def test_event_without_key_or_time_is_refused(till, table, column):
+    with till.refused("(?i)not.null"):
+        till.insert(table, **full_row(table, **{column: None}))
+
+
+@pytest.mark.parametrize("table", names(EVENT_TABLES))
+def test_what_waits_has_an_index(till, table):
+    source = {
+        "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = %s",
+        "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = %s",
+    }
+    found = till.one(source[till.vendor], f"{table}_waiting")
+
+    assert re.search(r"\(replication_counter\) WHERE \(?acknowledged_at IS NULL", found)
+
+
+def test_what_waits_is_found_by_its_index(sqlite_till):
+    plan = sqlite_till.sql(
+        "EXPLAIN QUERY PLAN SELECT event_id FROM async_customer"
+        " WHERE acknowledged_at IS NULL ORDER BY replication_counter LIMIT 10"
+    )
+
+    assert "async_customer_waiting" in str(plan)
+
+
+@pytest.mark.parametrize(
+    "table", ["customer", "customer_address", "customer_contact", "account_map"]
+)
+def test_rows_of_an_account_are_found_by_an_index(sqlite_till, table):
+    plan = sqlite_till.sql(
+        f"EXPLAIN QUERY PLAN SELECT * FROM {table} WHERE company = %s AND account_number = %s",
+        "USMF",
+        "C-000001",
+    )
+
+    assert "SEARCH" in str(plan)
+
+
+def test_new_database_has_an_identity_of_its_own(houston, register):
+    found = []
+    for channel in (houston, register):
+        with connect(channel) as alias, connections[alias].cursor() as cursor:
+            cursor.execute("SELECT database_id, nonce, epoch, account_high FROM exchange_state")
+            [(database_id, nonce, epoch, account_high)] = cursor.fetchall()
+            found += [str(database_id), str(nonce)]
+            assert (epoch, account_high) == (0, "{}")
+
+    assert len(set(found)) == 4
+
+
+def test_second_identity_is_refused(till):
+    with till.refused("(?i)unique"):
+        till.insert("exchange_state", **full_row("exchange_state"))
+
+
+def test_hq_leaves_out_what_is_usual(till):
+    till.insert("customer", company="USMF", account_number="C-000001")
+    till.insert("account_map", async_account=guid(), company="USMF", account_number="C-000001")
+    till.insert("applied_session", session_id=guid(), part=1, job="1010", rows=3)
+
+    assert till.sql("SELECT is_blocked, is_active, hq_version FROM customer") == [(False, True, 0)]
+    assert till.one("SELECT received_at FROM account_map")
+    assert till.one("SELECT applied_at FROM applied_session")
+
+
+def test_time_that_sqlite_fills_in_has_an_offset(sqlite_till):
+    sqlite_till.insert("applied_session", session_id=guid(), part=1)
+
+    written = sqlite_till.one("SELECT applied_at FROM applied_session")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", written)
+
+
+def test_migration_can_be_taken_back_and_applied_again(channel):
+    with connect(channel, migrate=True) as alias:
+        wrapper = connections[alias]
+        MigrationExecutor(wrapper).migrate([("channeldb", None)])
+        left = wrapper.introspection.table_names(include_views=True)
+        executor = MigrationExecutor(wrapper)
+        executor.migrate(executor.loader.graph.leaf_nodes("channeldb"))
+        again = set(wrapper.introspection.table_names(include_views=True))
+
+    assert set(left) - {"sqlite_sequence"} == {"django_migrations"}
+    assert again >= {*TABLE, "customer_lookup"}
+
+
+def test_models_have_the_columns_of_the_schema():
+    models = {
+        model._meta.db_table: model for model in apps.get_app_config("channeldb").get_models()
+    }
+
+    assert models.keys() == TABLE.keys()
+    for table in TABLES:
+        fields = models[table.name]._meta.concrete_fields
+        assert {field.column for field in fields} == set(table.column_names), table.name
+
+
+def test_models_have_the_keys_of_the_schema():
+    for model in apps.get_app_config("channeldb").get_models():
+        key = {field.column for field in model._meta.pk_fields}
+        assert key == set(TABLE[model._meta.db_table].key)
+
+
+def test_limits_and_words_are_those_of_the_contract():
+    assert LIMITS["async_customer"]["name"] == LIMITS["customer"]["name"] == 300
+    assert LIMITS["async_address"]["street"] == 250
+    assert LIMITS["retail_transaction"]["transaction_id"] == 44
+    assert LIMITS["retail_transaction_payment"]["tender_type"] == 20
+    assert "value" not in LIMITS["async_attribute"]
+    assert WORDS["async_contact"]["operation"] == ("create", "update", "deactivate")
+    assert WORDS["async_contact"]["kind"] == ("email", "phone", "url")
+
+
+def test_every_event_table_has_a_word():
+    assert sorted(KINDS.values()) == sorted(names(EVENT_TABLES))
+
+
+def test_tables_are_guarded_or_hq_s():
+    assert all(table.guard for table in EVENT_TABLES + PART_TABLES)
+    assert not any(table.guard for table in HQ_TABLES)

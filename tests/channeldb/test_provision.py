@@ -1,0 +1,221 @@
+"""Channel databases are made, migrated and opened to tills; again changes nothing."""
+
+import stat
+from urllib.parse import quote
+
+import psycopg2
+import pytest
+from django.db import connections
+
+from stores.channeldb import provision
+from stores.channeldb.connect.connection import (
+    ChannelError,
+    ChannelMisconfigured,
+    ChannelUnreachable,
+    connect,
+)
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.schema import ddl
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+from tests.support.channels import Channel, Till, event, full_row, guid, on_server
+
+ROLE = 'Till "A" role'
+QUOTED = '"Till ""A"" role"'
+
+
+@pytest.fixture(scope="session")
+def role(templates):
+    """A role on the server; it outlives the databases in which it has rights."""
+    on_server(f"CREATE ROLE {QUOTED} LOGIN")
+    yield ROLE
+    on_server(f"DROP ROLE {QUOTED}")
+
+
+def identity(channel):
+    with connect(channel) as alias:
+        return Till(alias).one("SELECT database_id FROM exchange_state")
+
+
+def test_database_is_made_and_migrated(nowhere):
+    provision.create_database(nowhere)
+
+    assert provision.migrate_database(nowhere) is True
+    with connect(nowhere) as alias:
+        assert Till(alias).one("SELECT count(*) FROM customer_lookup") == 0
+
+
+def test_making_and_migrating_again_changes_nothing(channel):
+    before = identity(channel)
+    with connect(channel) as alias:
+        Till(alias).insert("async_customer", **event())
+
+    provision.create_database(channel)
+
+    assert provision.migrate_database(channel) is False
+    assert identity(channel) == before
+    with connect(channel) as alias:
+        assert Till(alias).one("SELECT count(*) FROM async_customer") == 1
+
+
+def test_migration_writes_nothing_but_our_tables(nowhere):
+    provision.create_database(nowhere)
+    provision.migrate_database(nowhere)
+
+    with connect(nowhere) as alias:
+        assert Till(alias).sql("SELECT app, name FROM django_migrations") == [
+            ("channeldb", "0001_schema")
+        ]
+
+
+def test_migration_that_breaks_off_leaves_nothing(nowhere, monkeypatch):
+    provision.create_database(nowhere)
+    statements = ddl.statements
+
+    def half(vendor):
+        yield from list(statements(vendor))[:9]
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ddl, "statements", half)
+    with pytest.raises(KeyboardInterrupt):
+        provision.migrate_database(nowhere)
+    with connect(nowhere, migrate=True) as alias:
+        assert not TABLE.keys() & set(connections[alias].introspection.table_names())
+
+    monkeypatch.undo()
+    assert provision.migrate_database(nowhere) is True
+
+
+def test_database_of_somebody_else_is_left_alone(nowhere):
+    provision.create_database(nowhere)
+    with connect(nowhere, migrate=True) as alias:
+        Till(alias).sql("CREATE TABLE customer (id integer)")
+
+    with pytest.raises(ChannelMisconfigured, match="holds a table customer"):
+        provision.migrate_database(nowhere)
+
+
+def test_copied_database_gets_an_identity_of_its_own(channel):
+    before = identity(channel)
+
+    with connect(channel) as alias:
+        provision.renew_identity(alias)
+
+    assert identity(channel) != before
+
+
+def test_file_can_be_read_by_its_owner_only():
+    channel = Channel(1, "sqlite:///made/deep/one.sqlite3")
+
+    provision.create_database(channel)
+
+    assert stat.S_IMODE(sqlite_path(channel).stat().st_mode) == 0o600
+    assert stat.S_IMODE(sqlite_path(channel).parent.stat().st_mode) == 0o700
+
+
+def test_file_that_cannot_be_made_is_told(settings):
+    settings.SYNCLINE_DATA_DIR = "/proc/nowhere"
+
+    with pytest.raises(ChannelUnreachable, match="its file cannot be made"):
+        provision.create_database(Channel(1, "sqlite:///one.sqlite3"))
+
+
+def test_file_below_a_file_is_unreachable(settings, tmp_path):
+    settings.SYNCLINE_DATA_DIR = tmp_path
+    (tmp_path / "one").touch()
+
+    with pytest.raises(ChannelUnreachable):
+        provision.create_database(Channel(1, "sqlite:///one/two.sqlite3"))
+
+
+def test_damaged_file_is_refused_at_first_contact(register):
+    path = sqlite_path(register)
+    with connect(register) as alias:
+        Till(alias).sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(path.read_bytes())
+    content[4096 * 3 : 4096 * 4] = bytes(range(256)) * 16
+    path.write_bytes(content)
+
+    with pytest.raises(ChannelUnreachable, match=r"damaged|cannot be reached"):
+        provision.create_database(register)
+
+
+def test_company_of_pending_customers_is_told_once(channel):
+    with connect(channel) as alias:
+        Till(alias).insert("async_customer", **event(async_account=guid()))
+
+    for company in ("USMF", "USMF", "DEMF"):
+        with connect(channel) as alias:
+            provision.tell_company(alias, company)
+            assert Till(alias).one("SELECT company FROM customer_lookup") == company
+
+
+def test_postgresql_database_elsewhere_must_be_there(settings):
+    url = f"postgresql://syncline@/ch_not_there?host={settings.EMBEDDED.sockets}"
+
+    with pytest.raises(ChannelUnreachable):
+        provision.create_database(Channel(1, url))
+
+
+def test_postgresql_url_of_a_socket_can_be_migrated(houston, settings):
+    name = houston.url.removeprefix("embedded:")
+    url = f"postgresql://syncline@/{name}?host={settings.EMBEDDED.sockets}"
+
+    assert provision.migrate_database(Channel(houston.pk, url)) is False
+
+
+# -------------------------------------------------------------------- grants
+
+
+def test_till_role_may_write_events_and_read_the_rest(houston, role):
+    provision.grant_till_role(houston, role)
+
+    with connect(houston) as alias:
+        till = Till(alias)
+        till.sql(f"SET ROLE {QUOTED}")
+        for table in EVENT_TABLES + PART_TABLES:
+            till.insert(table.name, **full_row(table.name))
+            till.insert(table.name, **full_row(table.name), ending="ON CONFLICT DO NOTHING")
+        for name in (*TABLE, "customer_lookup"):
+            till.sql(f"SELECT * FROM {name}")  # noqa: S608 - names of the schema
+
+
+def test_till_role_may_do_nothing_else(houston, role):
+    provision.grant_till_role(houston, role)
+
+    with connect(houston) as alias:
+        till = Till(alias)
+        till.insert("async_customer", **event())
+        till.sql(f"SET ROLE {QUOTED}")
+        for table in EVENT_TABLES + PART_TABLES:
+            with till.refused("permission denied"):
+                till.sql(f"DELETE FROM {table.name}")  # noqa: S608
+        with till.refused("permission denied"):
+            till.sql("UPDATE async_customer SET acknowledged_at = now()")
+        for table in HQ_TABLES:
+            with till.refused("permission denied"):
+                till.insert(table.name, **full_row(table.name))
+
+
+def test_granting_again_changes_nothing(houston, role):
+    provision.grant_till_role(houston, role)
+    provision.grant_till_role(houston, role)
+
+
+def test_role_that_is_missing_is_told(houston):
+    with pytest.raises(ChannelError, match='Channel houston: the role "nobody" does not exist'):
+        provision.grant_till_role(houston, "nobody")
+
+
+def test_file_has_no_roles(register):
+    with pytest.raises(ChannelError, match="Channel houston is a SQLite file, which has no roles"):
+        provision.grant_till_role(register, "till")
+
+
+def test_role_without_rights_is_told_in_a_sentence(houston, role, settings):
+    name = houston.url.removeprefix("embedded:")
+    url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
+
+    with pytest.raises(ChannelMisconfigured, match="does not allow this") as refusal:
+        provision.grant_till_role(Channel(houston.pk, url), role)
+
+    assert not isinstance(refusal.value.__cause__, psycopg2.Error)

@@ -1,0 +1,418 @@
+"""What may happen to runs: killed, frozen, interrupted; no Redis; rights and clocks that change."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from datetime import timedelta
+from uuid import uuid4
+
+import django_rq
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from portal.embedded import valkey
+from stores.hqdb.locks import Locks
+from stores.jobs import queue
+from stores.jobs.catalog import JOBS
+from stores.jobs.claim import claim
+from stores.jobs.plan import databases_of
+from stores.jobs.run import begin, execute
+from stores.jobs.scheduler import forget_idle_runs, start_for_slow_channels, start_pipeline
+from stores.jobs.stalled import is_hung, look_after
+from stores.jobs.start import start, start_and_ring
+from stores.jobs.worker import EvictingQueue, require_noeviction
+from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun
+from stores.models.run import StartedBy
+from stores.traffic import write_traffic
+from tests.support.make import make_customer, query, run
+from tests.support.processes import ROOT, environment, is_executed, kill, running, until
+
+PIPELINE = JOBS["pipeline"]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Lets processes that the test starts count in seconds what else takes half a minute."""
+    for name, seconds in (("RUN_LEASE_S", 3), ("RUN_HEARTBEAT_S", 1), ("DISPATCH_S", 1)):
+        monkeypatch.setenv(f"SYNCLINE_{name}", str(seconds))
+
+
+@pytest.fixture
+def large(register) -> ChannelDatabase:
+    """A store whose company has many numbers."""
+    return register("houston", account_format="C-######", first_number=1)
+
+
+def fill(shop: ChannelDatabase, customers: int) -> None:
+    """Let the channel hold so many new customers, quickly."""
+    query(
+        shop,
+        """INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
+                                       customer_type, first_name, last_name)
+           SELECT gen_random_uuid(), now(), 'create', gen_random_uuid(), 'person', 'Ann', 'No ' || n
+             FROM generate_series(1, %s) n""",
+        customers,
+    )
+
+
+def leader_of(run: JobRun) -> int:
+    """The process that leads the run."""
+    worker = JobRun.objects.get(pk=run.pk).worker
+    return int(re.fullmatch(r".*:(\d+)-\w+", worker).group(1))
+
+
+def successor_of(run: JobRun) -> JobRun:
+    until(lambda: JobRun.objects.filter(successor_of=run).exists())
+    return JobRun.objects.get(successor_of=run)
+
+
+# Processes
+
+
+@pytest.mark.fault("F-02", "F-03", "F-05")
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_dead_or_frozen_leader_is_followed_by_a_new_run_without_a_scheduler(
+    large, impatient, end
+):
+    fill(large, 30_000)
+    with running("manage.py", "worker"), running("manage.py", "worker"):
+        until(lambda: queue.count_workers() == 2)
+        first = start_and_ring(PIPELINE).run
+        until(lambda: is_executed(first) and AsyncCustomer.objects.exists())
+        pid = leader_of(first)
+        os.kill(pid, end)
+        hit = time.monotonic()
+        second = successor_of(first)
+        taken_over = time.monotonic() - hit
+        until(lambda: JobRun.objects.get(pk=second.pk).is_final)
+        if end == signal.SIGSTOP:
+            os.kill(pid, signal.SIGCONT)
+    # A frozen process may hold rows of the channel until it wakes up.
+    assert run("pipeline")["outcome"] in ("succeeded", "nothing_to_do")
+
+    assert taken_over < 60
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.status, second.attempt) == ("lost", 2)
+    assert GuidMap.objects.count() == 30_000
+    assert query(large, "SELECT count(*) FROM account_map") == [(30_000,)]
+
+
+@pytest.mark.fault("F-06")
+def test_a_worker_that_is_asked_to_end_finishes_its_run_first(large):
+    fill(large, 20_000)
+    with running("manage.py", "worker") as worker:
+        until(queue.count_workers)
+        ledger = start_and_ring(PIPELINE).run
+        until(lambda: is_executed(ledger))
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+
+    assert JobRun.objects.get().status == "succeeded"
+
+
+@pytest.mark.fault("F-10")
+@pytest.mark.usefixtures("ignored")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a17_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
+    fill(large, 30_000)
+    with running("manage.py", "run_job", "pipeline") as command:
+        until(lambda: AsyncCustomer.objects.exists())
+        command.send_signal(number)
+        assert command.wait(60) != 0
+
+    assert run("pipeline")["outcome"] == "succeeded"
+    assert GuidMap.objects.count() == 30_000
+
+
+@pytest.mark.fault("F-10")
+def test_a_command_whose_reader_went_away_still_does_its_work(houston):
+    make_customer(houston)
+    with running("manage.py", "run_job", "pipeline") as command:
+        command.stdout.close()
+        assert command.wait(60) != 0
+
+    assert JobRun.objects.get().status == "succeeded"
+
+
+@pytest.mark.fault("F-07")
+def test_a_large_backlog_needs_no_more_memory_than_a_batch(large):
+    fill(large, 60_000)
+
+    ended = subprocess.run(
+        ["bash", "-c", f"ulimit -v 700000; exec {sys.executable} manage.py run_job P-0001"],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert AsyncCustomer.objects.count() == 60_000
+
+
+@pytest.mark.fault("F-46")
+def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
+    fill(large, 10_000)
+    with (
+        running("manage.py", "run_job", "pipeline") as first,
+        running("manage.py", "run_job", "pipeline") as second,
+    ):
+        ended = sorted([first.wait(60), second.wait(60)])
+
+    assert ended == [0, 75]
+    assert JobRun.objects.count() == 1
+
+
+@pytest.mark.fault("F-04")
+@pytest.mark.parametrize("point", ["run:before_ring", ""])
+def test_a_web_process_that_dies_in_a_post_saved_the_run_or_nothing(houston, point):
+    User.objects.create_superuser("boss")
+    post = f"""
+import django, os, signal
+django.setup()
+from django.contrib.auth.models import User
+from django.db import models
+from django.test import Client
+from stores import failpoints as crash
+from stores.models import JobRun
+die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+if {point!r}:
+    crash.armed[{point!r}] = die
+else:
+    models.signals.post_save.connect(die, sender=JobRun)
+client = Client()
+client.force_login(User.objects.get())
+client.post("/runs/start/", {{"job": "pipeline"}}, HTTP_HOST="localhost")
+"""
+    died = subprocess.run([sys.executable, "-c", post], cwd=ROOT, env=environment(), check=False)
+    saved = JobRun.objects.count()
+    again = Client()
+    again.force_login(User.objects.get())
+    again.post("/runs/start/", {"job": "pipeline"})
+
+    assert died.returncode == -signal.SIGKILL
+    assert saved == (1 if point else 0)
+    assert JobRun.objects.count() == 1
+
+
+# The queue
+
+
+@pytest.mark.fault("F-40")
+def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, settings):
+    make_customer(houston)
+    with running("manage.py", "worker") as worker:
+        until(queue.count_workers)
+        kill(django_rq.get_connection("default").info("server")["process_id"])
+        valkey.stop(settings.EMBEDDED)
+        ledger = start_and_ring(PIPELINE).run
+        assert JobRun.objects.get().rung_at is None
+        valkey.start(settings.EMBEDDED)
+        JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+        until(lambda: JobRun.objects.get(pk=ledger.pk).is_final)
+        assert worker.poll() is None
+
+    assert JobRun.objects.get().status == "succeeded"
+
+
+@pytest.mark.fault("F-37")
+def test_a_message_for_a_run_that_nobody_knows_does_nothing(hq):
+    execute(str(uuid4()))
+
+    assert not JobRun.objects.exists()
+
+
+@pytest.mark.fault("F-39")
+def test_the_button_answers_at_once_without_the_queue_and_says_so(houston, settings):
+    settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    pressed = time.monotonic()
+
+    answer = client.post("/runs/start/", {"job": "pipeline"}, follow=True)
+
+    assert time.monotonic() - pressed < 3
+    assert b"starts by itself when the queue is back" in answer.content
+    assert JobRun.objects.get().status == "queued"
+
+
+@pytest.mark.fault("F-41")
+def test_production_refuses_a_queue_that_may_drop_messages(hq, settings):
+    redis = django_rq.get_connection("default")
+    redis.config_set("maxmemory-policy", "allkeys-lru")
+    settings.PRODUCTION = True
+    try:
+        with pytest.raises(EvictingQueue, match="set maxmemory-policy to noeviction"):
+            require_noeviction()
+    finally:
+        redis.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.fault("F-41")
+def test_a_full_queue_costs_a_start_nothing_but_time(hq):
+    redis = django_rq.get_connection("default")
+    redis.config_set("maxmemory", "1")
+    try:
+        started = start_and_ring(PIPELINE)
+    finally:
+        redis.config_set("maxmemory", "0")
+
+    assert (started.is_new, JobRun.objects.get().rung_at) == (True, None)
+
+
+@pytest.mark.fault("F-44")
+def test_twenty_presses_at_once_make_one_run(houston):
+    User.objects.create_superuser("boss")
+    barrier, found = threading.Barrier(20), []
+
+    def press() -> None:
+        client = Client()
+        client.force_login(User.objects.get())
+        barrier.wait(30)
+        found.append(client.post("/runs/start/", {"job": "pipeline"})["Location"])
+        connections.close_all()
+
+    threads = [threading.Thread(target=press) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+
+    assert found == [JobRun.objects.get().get_absolute_url()] * 20
+
+
+# Rights
+
+
+@pytest.mark.fault("F-52")
+def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
+    make_customer(houston)
+    ann = User.objects.create_user("ann")
+    ann.user_permissions.add(Permission.objects.get(codename="run_job"))
+    waiting = start(PIPELINE, user=User.objects.get(), started_by=StartedBy.PAGE).run
+    ann.user_permissions.clear()
+
+    execute(str(waiting.pk))
+
+    waiting.refresh_from_db()
+    assert waiting.status == "failed"
+    assert waiting.message == "Refused: ann may not start this any more."
+    assert not AsyncCustomer.objects.exists()
+
+
+# Fairness and the schedule
+
+
+def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(houston, popup):
+    ChannelDatabase.objects.filter(pk=houston.pk).update(url="embedded:not_there")
+    pauses = []
+    for _ in range(3):
+        run("P-0001")
+        houston.refresh_from_db()
+        pauses.append(houston.next_try_at - timezone.now())
+        ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=None)
+    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=houston.next_try_at)
+
+    assert houston.failures == 3
+    assert pauses[0] < pauses[1] < pauses[2]
+    scheduled = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    assert databases_of(scheduled) == [popup]
+    scheduled.started_by = StartedBy.PAGE
+    assert databases_of(scheduled) == [houston, popup]
+
+
+def test_a_good_visit_ends_the_pause(houston):
+    ChannelDatabase.objects.update(failures=7, next_try_at=timezone.now(), last_error="Was away.")
+
+    run("P-0001")
+
+    houston.refresh_from_db()
+    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")
+    assert houston.last_duration_s > 0
+
+
+def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
+    ChannelDatabase.objects.filter(pk=popup.pk).update(last_duration_s=60)
+
+    start_pipeline()
+    start_for_slow_channels()
+    start_for_slow_channels()
+
+    quick, slow = JobRun.objects.order_by("job")[1], JobRun.objects.order_by("job")[0]
+    assert (quick.job, databases_of(quick)) == ("pipeline", [houston])
+    assert (slow.job, databases_of(slow)) == ("P-0001", [popup])
+    assert JobRun.objects.count() == 2
+
+
+def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, settings):
+    settings.VISIT_SHARE_S = 0
+    fill(large, 12_000)
+    scheduled = start(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+
+    execute(str(scheduled.pk))
+
+    assert 0 < AsyncCustomer.objects.count() < 12_000
+    run("P-0001")
+    assert AsyncCustomer.objects.count() == 12_000
+
+
+def test_the_next_pipeline_starts_a_moment_after_the_last_one_ended(houston, settings):
+    start_pipeline()
+    start_pipeline()
+    [first] = JobRun.objects.all()
+    execute(str(first.pk))
+    start_pipeline()
+    assert JobRun.objects.count() == 1
+
+    settings.PIPELINE_PAUSE_S = 0
+    start_pipeline()
+
+    assert JobRun.objects.count() == 2
+
+
+def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings):
+    settings.IDLE_RUNS_KEPT_S = 0
+    run("pipeline")
+    idle = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    execute(str(idle.pk))
+    write_traffic(houston, customers=1, seed=1)
+    active = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    execute(str(active.pk))
+
+    forget_idle_runs()
+
+    assert not JobRun.objects.filter(pk=idle.pk).exists()
+    assert JobRun.objects.filter(pk=active.pk).exists()
+    assert JobRun.objects.count() == 2
+
+
+def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, settings):
+    settings.STEP_SILENT_S = -1
+    with Locks() as locks:
+        hanging = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
+        claim(hanging, JOBS["P-0001"].steps[0], locks.worker)
+
+        assert is_hung(str(hanging.pk), os.getpid())
+        assert not is_hung(str(hanging.pk), os.getpid())
+
+    assert hanging.steps.get().status == "failed"
+    houston.refresh_from_db()
+    assert houston.failures == 1
+
+
+def test_only_one_process_at_a_time_looks_after_runs(hq):
+    JobRun.objects.claim(start(PIPELINE).run.pk)
+    with Locks() as other:
+        assert other.acquire("dispatcher")
+        assert look_after() == []
+    assert len(look_after()) == 1

@@ -1,0 +1,205 @@
+"""What starts by itself: jobs by their schedules, and a comparison once an incident is closed."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from importlib import import_module
+
+import pytest
+from django.apps import apps
+from django.utils import timezone
+
+from stores.jobs.plan import databases_of
+from stores.jobs.run import execute
+from stores.jobs.scheduler import clock, compare_after_incidents, forget_idle_runs, start_scheduled
+from stores.models import (
+    AsyncCustomer,
+    Channel,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Incident,
+    JobRun,
+    Schedule,
+    Statement,
+)
+from stores.models.incident import IncidentKind
+from stores.models.run import StartedBy
+from stores.models.statement import StatementState
+from stores.pipeline.chunk_sizes import EVENTS
+from tests.support.make import make_many, make_sale
+
+
+@pytest.fixture
+def nightly(hq) -> None:
+    """The schedules that a new installation has."""
+    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
+
+
+def night_comes() -> None:
+    """It is past the time of day of every schedule, and the last start was yesterday."""
+    Schedule.objects.update(at=time(0, 0), started_on=clock().date() - timedelta(days=1))
+
+
+def started() -> list[str]:
+    runs = JobRun.objects.filter(started_by=StartedBy.SCHEDULE)
+    return sorted(runs.values_list("job", flat=True))
+
+
+def test_a_new_installation_is_checked_and_compared_from_its_first_night_on(nightly):
+    tonight = datetime.combine(clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
+
+    assert not Schedule.objects.due(clock()).exists()
+    assert [one.job for one in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
+
+
+def test_an_installation_made_before_two_at_night_is_checked_in_that_night(hq, monkeypatch):
+    just_after_midnight = datetime(2026, 11, 27, 0, 24, tzinfo=UTC)
+    monkeypatch.setattr(timezone, "now", lambda: just_after_midnight)
+
+    import_module("stores.migrations.0001_initial").make_nightly(apps, None)
+
+    assert not Schedule.objects.due(just_after_midnight).exists()
+    assert Schedule.objects.due(datetime(2026, 11, 27, 3, tzinfo=UTC)).count() == 2
+
+
+def test_each_night_everything_is_checked_and_compared_once(nightly, houston):
+    night_comes()
+
+    told = start_scheduled()
+    again = start_scheduled()
+
+    assert started() == ["reconcile", "verify"]
+    assert told == [
+        "reconcile: started, as every day at 00:00 UTC.",
+        "verify: started, as every day at 00:00 UTC.",
+    ]
+    assert again == []
+
+
+def test_what_was_missed_starts_late_and_what_is_switched_off_does_not(nightly, houston):
+    Schedule.objects.filter(job="verify").update(is_enabled=False)
+    Schedule.objects.update(at=time(0, 0), started_on=date(2026, 1, 1))
+
+    start_scheduled()
+
+    assert started() == ["reconcile"]
+
+
+def test_of_two_schedulers_one_starts_the_job_of_the_day(nightly):
+    night_comes()
+    schedule, now = Schedule.objects.get(job="verify"), clock()
+
+    assert [schedule.take_turn(now), schedule.take_turn(now)] == [True, False]
+
+
+def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston, popup):
+    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=clock() + timedelta(hours=1))
+    ChannelDatabase.objects.filter(pk=popup.pk).update(last_duration_s=60)
+    night_comes()
+
+    start_scheduled()
+
+    assert databases_of(JobRun.objects.get(job="reconcile")) == [houston, popup]
+
+
+def test_orders_are_synchronized_every_few_minutes(houston):
+    Schedule.objects.create(job="sync-orders", every_minutes=10)
+
+    told = [start_scheduled() for _ in range(2)]
+
+    first = Schedule.objects.get().last_run
+    assert told == [["sync-orders: started, as every 10 minutes."], []]
+    execute(str(first.pk))
+    Schedule.objects.update(started_at=clock() - timedelta(minutes=10))
+    start_scheduled()
+    assert Schedule.objects.get().last_run != first
+    assert started() == ["sync-orders"] * 2
+
+
+def test_a_turn_that_comes_while_the_last_run_goes_on_starts_no_other(houston):
+    Schedule.objects.create(job="sync-orders", every_minutes=1)
+    start_scheduled()
+    Schedule.objects.update(started_at=clock() - timedelta(minutes=1))
+
+    start_scheduled()
+
+    assert JobRun.objects.count() == 1
+
+
+def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
+    for shop in (houston, seattle):
+        make_sale(shop, business_date=date(2026, 3, 1))
+    Schedule.objects.create(job="eod", channel=houston.channel, at=time(0, 0))
+
+    start_scheduled()
+    execute(str(JobRun.objects.get().pk))
+
+    posted = Statement.objects.get()
+    assert (posted.channel, posted.state) == (houston.channel, StatementState.POSTED)
+
+
+def test_a_group_s_schedule_is_for_the_channels_that_are_on(houston, seattle, popup):
+    coast = ChannelDatabaseGroup.objects.create(name="Coast")
+    ChannelDatabase.objects.exclude(pk=houston.pk).update(group=coast)
+    Channel.objects.filter(code="popup").update(is_enabled=False)
+    Schedule.objects.create(job="eod", group=coast, at=time(0, 0))
+
+    start_scheduled()
+
+    assert JobRun.objects.get().channels == ["seattle"]
+
+
+def test_a_schedule_without_a_channel_that_is_on_starts_nothing(houston, popup):
+    Channel.objects.filter(code="popup").update(is_enabled=False)
+    Schedule.objects.create(job="eod", channel=popup.channel, at=time(0, 0))
+
+    assert start_scheduled() == ["eod: no channel of its schedule is switched on."]
+    assert not JobRun.objects.exists()
+
+
+def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, settings):
+    settings.IDLE_RUNS_KEPT_S = 0
+    Schedule.objects.create(job="sync-orders", every_minutes=1)
+    for _ in range(2):
+        start_scheduled()
+        execute(str(Schedule.objects.get().last_run_id))
+        Schedule.objects.update(started_at=clock() - timedelta(minutes=1))
+
+    forget_idle_runs()
+
+    assert JobRun.objects.get() == Schedule.objects.get().last_run
+
+
+def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
+    settings.VISIT_SHARE_S = 0
+    make_many(houston, EVENTS + 1)
+    Schedule.objects.create(job="eod", at=time(0, 0))
+
+    start_scheduled()
+    execute(str(JobRun.objects.get().pk))
+
+    assert AsyncCustomer.objects.count() == EVENTS + 1
+
+
+def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
+    incident = Incident.objects.report(
+        IncidentKind.CHANNEL_RESTORED, "Channel houston: restored.", database=houston
+    )
+    assert compare_after_incidents() == []
+    incident.close("Restored from the backup of Monday.")
+
+    told = [compare_after_incidents() for _ in range(2)]
+
+    compared = JobRun.objects.get()
+    assert told == [["reconcile: started after an incident, for houston."], []]
+    assert (compared.job, compared.channels) == ("reconcile", ["houston"])
+    assert databases_of(compared) == [houston]
+    execute(str(compared.pk))
+    assert compare_after_incidents() == []
+
+
+def test_every_channel_is_compared_once_headquarters_was_recovered(houston, popup):
+    incident = Incident.objects.report(IncidentKind.HQ_BEHIND, "It was set back in time.")
+    incident.close("Recovered from its channels and the number journal.")
+
+    compare_after_incidents()
+
+    assert JobRun.objects.get().channels == ["houston", "popup"]

@@ -1,0 +1,361 @@
+"""Every button has its command, which does the same by the same functions (A10)."""
+
+import json
+import re
+from collections.abc import Callable
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import load_command_class
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from stores.jobs.catalog import JOBS
+from stores.jobs.start import start
+from stores.models import (
+    AsyncCustomer,
+    Customer,
+    EditConflict,
+    Incident,
+    JobRun,
+    Quarantine,
+    RetailTransaction,
+    SalesOrder,
+    Schedule,
+    Statement,
+    TransactionChange,
+)
+from stores.models.incident import IncidentKind
+from stores.pipeline.corrections import customer as desk_of_hq
+from stores.pipeline.corrections.sale import lease
+from stores.pipeline.sales.refused import keep_refused, refusals
+from stores.urls import urlpatterns
+from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.processes import hq_url
+
+MANUAL = Path(__file__).parents[2] / "docs/commands.md"
+COMMANDS = {
+    "start-run": "run_job",
+    "cancel-run": "runs cancel",
+    "change-customer": "customers change",
+    "close-conflict": "conflicts close",
+    "quarantine-release": "quarantine release",
+    "quarantine-correct": "quarantine correct",
+    "quarantine-dismiss": "quarantine dismiss",
+    "quarantine-reopen": "quarantine reopen",
+    "close-incident": "incidents close",
+    "mend-transaction": "transactions correct",
+    "failed-alike": "transactions correct-alike",
+    "undo-correction": "transactions undo",
+    "let-go": "transactions let-go",
+    "release-order": "orders release",
+    "cancel-statement": "statements cancel",
+}
+# What the set-up pages do, and jobs cannot be without.
+IN_THE_SET_UP = ("schedules add", "schedules change", "schedules remove", "create_channel")
+# What only a browser has: its session.
+OF_A_BROWSER = {"sign-in", "sign-in-link", "sign-out"}
+
+
+@pytest.fixture
+def call(hq, capsys) -> Callable[..., tuple[int, Any]]:
+    """Calls a command with --json as manage.py does: its status and its document, or sentence."""
+
+    def run_command(name: str, *words: str) -> tuple[int, Any]:
+        capsys.readouterr()
+        status = 0
+        try:
+            load_command_class("stores", name).run_from_argv(["manage.py", name, *words, "--json"])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        return status, json.loads(said.out) if said.out else said.err
+
+    return run_command
+
+
+def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    buttons = set()
+    for pattern in urlpatterns:
+        kwargs: dict[str, Any] = dict.fromkeys(pattern.pattern.converters, 1)
+        if pattern.name in ("run", "cancel-run") or "correction" in kwargs:
+            kwargs = dict.fromkeys(kwargs, uuid4())
+        # Views refuse this method with the list of those that they know.
+        allowed = client.options(reverse(pattern.name, kwargs=kwargs)).headers.get("Allow", "")
+        if "POST" in allowed:
+            buttons.add(pattern.name)
+
+    assert buttons - OF_A_BROWSER == set(COMMANDS)
+    for words in (*COMMANDS.values(), *IN_THE_SET_UP):
+        name, *action = words.split()
+        parser = load_command_class("stores", name).create_parser("manage.py", name)
+        described = MANUAL.read_text().split(f"\n### {name}\n")[1].split("\n### ")[0]
+        assert "--json" in parser.format_help(), name
+        assert not action or re.search(rf"\b{action[0]}\b", described), words
+        assert not action or action[0] in parser.format_help(), words
+
+
+def test_a10_a_run_is_cancelled(houston, call):
+    waiting = start(JOBS["pipeline"]).run
+
+    assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
+    status, found = call("runs", "cancel", str(waiting.pk))
+
+    assert (status, found["status"]) == (0, "cancelled")
+    assert JobRun.objects.get().status == "cancelled"
+    status, said = call("runs", "cancel", str(waiting.pk))
+    assert (status, "has ended already" in said) == (1, True)
+
+
+def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, desk, call):
+    make_customer(houston, "Ann", email="nobody")
+    make_sale(houston, transaction_id="T-1", currency="usd")
+    run("P-0001")
+    row, sale = (
+        str(Quarantine.objects.get(table=table).pk)
+        for table in ("async_customer", "retail_transaction")
+    )
+
+    status, said = call("quarantine", "correct", row, "--set", "email=still nobody")
+    assert (status, "E-mail: not an e-mail address." in said) == (2, True)
+    assert call("quarantine", "correct", row, "--set", "shoe=1")[0] == 2
+    status, found = call("quarantine", "correct", row, "--set", "email=ann@example.com")
+    assert (status, found["corrected"]) == (0, row)
+    assert str(AsyncCustomer.objects.get(email="ann@example.com").pk) == found["event"]
+    assert call("quarantine", "correct", row, "--set", "email=a@example.com")[0] == 1
+
+    assert call("quarantine", "dismiss", sale, "--reason", "A test.", "--user", "desk")[0] == 0
+    assert Quarantine.objects.get(pk=sale).settled_by == desk
+    assert call("quarantine", "reopen", sale) == (0, {"reopened": 1})
+    status, found = call("quarantine", "correct", sale, "--set", "header-currency=USD")
+    assert (status, RetailTransaction.objects.get().currency) == (0, "USD")
+
+
+def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
+    make_sale(houston, transaction_id="T-1", gross_amount="99.00")
+    run("P-0001")
+    run("validate")
+    sale = RetailTransaction.objects.get()
+    why = ("--reason", "Typo.", "--user", "desk")
+    assert call("transactions", "show", "T-1")[1]["fields"]["header-gross_amount"] == "99.0000"
+
+    lease(sale, User.objects.create_user("ann"))
+    status, said = call(
+        "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
+    )
+    assert (status, "Somebody else is correcting it." in said) == (1, True)
+    assert call("transactions", "let-go", "T-1", "--user", "desk")[0] == 1
+    assert call("transactions", "let-go", "T-1", "--user", "ann")[1]["editing_until"] is None
+    status, found = call(
+        "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
+    )
+
+    assert (status, found["changed"], found["validation_status"]) == (0, 1, "successful")
+    kept = TransactionChange.objects.get()
+    assert (kept.changed_by, kept.reason, kept.field) == (desk, "Typo.", "gross_amount")
+
+
+def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, desk, call):
+    for number in ("T-1", "T-2"):
+        make_sale(houston, transaction_id=number, gross_amount="99.00")
+    run("P-0001")
+    run("validate")
+    cause = "gross_differs:gross_amount:header"
+    assert cause in [one["cause"] for one in call("transactions", "causes")[1]["causes"]]
+    words = ("transactions", "correct-alike", cause, "--expected", "gross_amount")
+    words = (*words, "--reason", "Typo.", "--user", "desk")
+
+    status, found = call(*words, "--preview")
+    assert (status, found["right"], found["correction"]) == (0, 2, None)
+    assert not TransactionChange.objects.exists()
+    wrong = call(*words[:3], "--set", "gross_amount=12", *words[5:])
+    assert (wrong[0], wrong[1]["refused"], wrong[1]["corrected"]) == (1, 2, 0)
+    status, found = call(*words, "--channel", "houston")
+    assert (status, found["corrected"], found["right"]) == (0, 2, 2)
+
+    assert call("transactions", "undo", found["correction"], "--user", "desk") == (
+        0,
+        {"undone": 2, "left": 0},
+    )
+    assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
+
+
+def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle, desk, call):
+    for shop, number in ((houston, "T-1"), (houston, "T-2"), (seattle, "T-3"), (seattle, "T-4")):
+        make_sale(shop, transaction_id=number)
+    run("P-0001")
+    run("validate")
+    sales = RetailTransaction.objects.values_list("pk", flat=True)
+    keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
+    cause = "sale_refused:transaction_id:header"
+    assert [one["cause"] for one in call("transactions", "causes")[1]["causes"]] == [cause]
+    words = ("transactions", "correct-alike", cause, "--give-back", "--user", "desk")
+    held = RetailTransaction.objects.get(transaction_id="T-2")
+    lease(held, User.objects.create_user("ann"))
+
+    assert call(*words, "--channel", "houston") == (1, {"given_back": 1, "skipped": 1})
+    assert call("transactions", "let-go", "T-2", "--user", "desk")[0] == 1
+    assert call("transactions", "let-go", "T-3", "--user", "desk")[0] == 0
+    assert call(*words, "--channel", "seattle") == (0, {"given_back": 1, "skipped": 0})
+    run("eod")
+
+    posted = RetailTransaction.objects.filter(statement__state="posted")
+    assert {sale.transaction_id for sale in posted} == {"T-1", "T-3", "T-4"}
+    assert not TransactionChange.objects.exists()
+    wrong = (
+        (*words, "--preview"),
+        ("transactions", "correct-alike", "gross_differs:gross_amount:header", *words[3:]),
+    )
+    assert [call(*one)[0] for one in wrong] == [2, 2]
+
+
+def test_a10_an_order_on_hold_is_released(houston, desk, call):
+    order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
+    make_sale(houston, confirmation_number="SO-1", **order)
+    run("P-0001")
+    run("sync-orders")
+    SalesOrder.objects.update(state="on_hold", hold_code="X")
+    (held,) = call("orders", "list")[1]["orders"]
+
+    status, found = call("orders", "release", held["number"], "--user", "desk")
+
+    assert (status, found["state"]) == (0, "open")
+    assert SalesOrder.objects.get().released_by == desk
+    assert call("orders", "release", held["number"], "--user", "desk")[0] == 1
+
+
+@pytest.mark.parametrize(("choice", "phone"), [("keep", "333 333"), ("take", "222 222")])
+def test_a10_a_conflict_is_closed(houston, seattle, desk, call, choice, phone):
+    guid = make_customer(houston, "Ann", phone="111 111")
+    run("pipeline")
+    whole = {"operation": "update", "first_name": "Ann", "async_account": guid}
+    make_event("customer", seattle, **whole, phone="222 222")
+    run("pipeline", channels=["seattle"])
+    far = timezone.now() + timedelta(days=365)
+    make_event("customer", houston, **whole, phone="333 333", occurred_at=far)
+    run("P-0001")
+    run("sync-customers")
+    (found,) = call("conflicts", "list")[1]["conflicts"]
+    words = ("conflicts", "close", str(found["id"]), "--choice", choice)
+
+    assert call(*words)[0] == 2
+    status, found = call(*words, "--reason", "She told us.", "--user", "desk")
+
+    assert (status, found["state"]) == (0, "closed")
+    assert EditConflict.objects.get().closed_by == desk
+    assert Customer.objects.get(account_number="005001").phone == phone
+    assert call(*words, "--reason", "x", "--user", "desk")[0] == 1
+
+
+def test_a10_a_customer_is_changed(houston, desk, call, monkeypatch):
+    guid = make_customer(houston, "Ann")
+    make_event("address", houston, async_account=guid)
+    run("pipeline")
+    shown = call("customers", "show", "005001")[1]["fields"]
+    assert shown["customer-first_name"] == "Ann"
+    assert shown["address-0-city"] == "Houston"
+    given = ("--set", "customer-first_name=Anna", "--set", "address-0-city=Austin")
+    change = ("customers", "change", "005001", "--user", "desk")
+
+    assert call(*change, "--set", "customer-email=nobody")[0] == 2
+    assert call(*change, *given) == (0, {"account": "005001", "changes": 2})
+
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.first_name, customer.addresses.get().city) == ("Anna", "Austin")
+    assert AsyncCustomer.objects.get(origin="hq").made_by == desk
+    assert call(*change) == (0, {"account": "005001", "changes": 0})
+    monkeypatch.setattr(desk_of_hq, "LONGEST_WAIT_S", 0.1)
+    with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as conversion:
+        conversion.execute("SELECT pg_advisory_xact_lock(hashtextextended('accounts:USRT', 0))")
+        status, said = call(*change, "--set", "customer-first_name=Eve")
+    assert (status, "being converted" in said) == (75, True)
+
+
+def test_a10_schedules_are_added_changed_and_removed(houston, call):
+    status, made = call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")
+    assert (status, made["rhythm"], made["channels"]) == (0, "every day at 22:30 UTC", "houston")
+    assert call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")[0] == 2
+    change = ("schedules", "change", str(made["id"]))
+    assert call(*change, "--every", "30", "--off")[1] == made | {
+        "rhythm": "every 30 minutes",
+        "is_enabled": False,
+        "next_start": None,
+    }
+    assert [one["id"] for one in call("schedules", "list")[1]["schedules"]] == [made["id"]]
+    assert call("schedules", "remove", str(made["id"]))[0] == 0
+    assert not Schedule.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("reason", "sentence"),
+    [
+        ("\u200b \u3164\u2060\xa0", "--reason"),
+        ("A" * 301, "A reason has at most 300 characters."),
+        ("\udcff", "--reason is not valid UTF-8."),
+    ],
+    ids=["unseen", "long", "no text"],
+)
+def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
+    houston, desk, call, reason, sentence
+):
+    make_customer(houston, "Ann", email="nobody")
+    make_sale(houston, transaction_id="T-1", gross_amount="99.00")
+    make_sale(houston, transaction_id="T-2")
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    incident = Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many.", database=houston)
+    alike = ("correct-alike", "gross_differs:gross_amount:header", "--expected", "gross_amount")
+
+    for words in (
+        ("incidents", "close", str(incident.pk)),
+        ("quarantine", "dismiss", str(Quarantine.objects.get().pk)),
+        ("statements", "cancel", Statement.objects.get().number),
+        ("transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", "--user", "desk"),
+        ("transactions", *alike, "--user", "desk"),
+    ):
+        status, said = call(*words, "--reason", reason)
+        assert (status, said.count("\n"), sentence in said) == (2, 1, True), words
+    assert Incident.objects.open().count() == 1
+    assert Quarantine.objects.open().count() == 1
+    assert Statement.objects.get().state == "calculated"
+    assert not TransactionChange.objects.exists()
+
+
+WRONG = [
+    ("runs cancel x", "There is no run 'x'; list shows them."),
+    ("runs cancel", "There is no run ''; list shows them."),
+    ("orders release SO-9 --user desk", "There is no sales order 'SO-9'."),
+    ("conflicts close 9", "There is no conflict '9'; list shows them."),
+    ("customers change 9 --user desk", "No customer has the account '9'."),
+    ("transactions show T-9", "There is no transaction 'T-9'."),
+    ("transactions correct-alike x --user desk", "Name a cause: REASON:FIELD:PART"),
+    ("transactions correct-alike a:b:header --user nobody", "There is no user 'nobody'."),
+    ("transactions correct-alike a:b:header", "Say with --user who does it: it is kept."),
+    ("transactions undo x --user desk", "There is no correction 'x'."),
+    ("transactions causes --channel nowhere", "There is no channel 'nowhere'."),
+    ("schedules add dance --at 10:00", "is not a valid choice"),
+    ("schedules add eod --at 25:00", "--at: a time such as 22:30."),
+    ("schedules add eod --every 0", "Ensure this value is greater than or equal to 1."),
+    ("schedules add eod", "Give either a time of day or minutes from start to start."),
+    ("schedules change 9", "There is no schedule '9'; list shows them."),
+    ("quarantine correct", "correct takes one ID."),
+    ("quarantine reopen", "reopen takes IDs, or --cause."),
+    ("quarantine dismiss 9 --reason x --user nobody", "No row has the id 9."),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[words for words, _ in WRONG])
+def test_a10_wrong_arguments_end_with_one_line_and_status_2(desk, call, words, sentence):
+    status, said = call(*words.split())
+
+    assert (status, said.count("\n")) == (2, 1)
+    assert sentence in said

@@ -1,0 +1,859 @@
+"""Every rule of HQ's database, broken once by raw SQL that no Python of ours has seen."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.db import DatabaseError, connection, transaction
+from django.db.models import CheckConstraint, UniqueConstraint
+from django.utils import timezone
+
+from stores.models import (
+    AsyncAddress,
+    AsyncAffiliation,
+    AsyncAttribute,
+    AsyncContact,
+    AsyncCustomer,
+    AttributeDefinition,
+    Channel,
+    ChannelDatabase,
+    ChannelDatabaseGroup,
+    Company,
+    Customer,
+    CustomerAddress,
+    CustomerContact,
+    Delivery,
+    DownloadSession,
+    GuidMap,
+    JobRun,
+    NumberSequence,
+    Quarantine,
+    RunStep,
+    UploadSession,
+)
+from tests.support.sale_constraints import RULES_OF_SALES, post_one_of_each
+from tests.support.violations import Breach
+
+pytestmark = pytest.mark.django_db
+
+
+INSERT_CUSTOMER = "INSERT INTO customer (company_id, account_number, number) VALUES "
+INSERT_GUID = (
+    "INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin) VALUES "
+)
+INSERT_DELIVERY = "INSERT INTO delivery (database_id, customer_id, version) VALUES "
+INSERT_ADDRESS = (
+    "INSERT INTO customer_address (address_id, customer_id, purpose, is_primary) VALUES "
+)
+INSERT_CONTACT = "INSERT INTO customer_contact (contact_id, customer_id, kind, is_primary) VALUES "
+UNFIT = "account and number do not fit the number sequence"
+HOMELESS = "customer and channel database must exist in one company"
+
+ACCOUNTS = [
+    Breach(
+        "a second account for one GUID",
+        "guid_map_pkey",
+        INSERT_GUID + "(%(ann_guid)s, 'USRT', %(bo)s, %(houston)s, 'linked')",
+    ),
+    Breach(
+        "a second GUID that creates one account",
+        "one_guid_creates_an_account",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'created')",
+    ),
+    Breach(
+        "a GUID whose customer is of another company",
+        "guid_customer_and_channel_share_the_company",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', %(zoe)s, %(houston)s, 'linked')",
+    ),
+    Breach(
+        "a GUID whose channel is of another company",
+        "guid_customer_and_channel_share_the_company",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(paris)s, 'linked')",
+    ),
+    Breach(
+        "a GUID of a customer who does not exist",
+        "guid_customer_and_channel_share_the_company",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', 987654321, %(houston)s, 'linked')",
+    ),
+    Breach(
+        "an unknown origin of a GUID",
+        "guid_origin_is_known",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'guessed')",
+    ),
+    Breach(
+        "a GUID that changes its account",
+        "the_map_never_changes",
+        "UPDATE guid_map SET customer_id = %(bo)s WHERE async_account = %(ann_guid)s",
+        "guid_map: update refused",
+    ),
+    Breach(
+        "a GUID that loses its account",
+        "the_map_never_changes",
+        "DELETE FROM guid_map WHERE async_account = %(ann_guid)s",
+        "guid_map: delete refused",
+    ),
+    Breach(
+        "an emptied map", "the_map_never_changes", "TRUNCATE guid_map", "guid_map: truncate refused"
+    ),
+    Breach(
+        "a customer of a company that does not exist",
+        "its_company_exists",
+        INSERT_CUSTOMER + "('GONE', 'OLD-2', NULL)",
+    ),
+    Breach(
+        "a company that loses its customers",
+        "a_company_with_customers_stays",
+        "DELETE FROM company WHERE code = 'USRT'",
+    ),
+    Breach(
+        "a company whose customers lose it",
+        "a_company_with_customers_keeps_its_code",
+        "UPDATE company SET code = 'USR2' WHERE code = 'USRT'",
+    ),
+    Breach(
+        "emptied companies",
+        "companies_are_never_truncated",
+        "TRUNCATE company CASCADE",
+        "company: truncate refused",
+    ),
+    Breach(
+        "an account given twice in its company",
+        "account_is_unique_in_its_company",
+        INSERT_CUSTOMER + "('USRT', 'OLD-1', NULL)",
+    ),
+    Breach(
+        "a number given twice in its company",
+        "number_is_issued_once_in_its_company",
+        INSERT_CUSTOMER + "('USRT', '5001', 5001)",
+    ),
+    Breach(
+        "a number that is still to be issued",
+        "accounts_fit_their_sequence",
+        INSERT_CUSTOMER + "('USRT', '005005', 5005)",
+        UNFIT,
+    ),
+    Breach(
+        "a number before the first one",
+        "accounts_fit_their_sequence",
+        INSERT_CUSTOMER + "('USRT', '000042', 42)",
+        UNFIT,
+    ),
+    Breach(
+        "a number in a company without sequence",
+        "accounts_fit_their_sequence",
+        INSERT_CUSTOMER + "('NONE', '005001', 5001)",
+        UNFIT,
+    ),
+    Breach(
+        "an account that is not its number in the format",
+        "accounts_fit_their_sequence",
+        INSERT_CUSTOMER + "('USRT', '5004', 5004)",
+        UNFIT,
+    ),
+    Breach(
+        "an imported account that reads as a number to be issued",
+        "accounts_fit_their_sequence",
+        INSERT_CUSTOMER + "('USRT', '005999', NULL)",
+        UNFIT,
+    ),
+    Breach(
+        "a changed account",
+        "an_account_never_changes",
+        "UPDATE customer SET account_number = '005009' WHERE id = %(ann)s",
+        "customer: update refused",
+    ),
+    Breach(
+        "a changed number",
+        "an_account_never_changes",
+        "UPDATE customer SET number = NULL WHERE id = %(ann)s",
+        "customer: update refused",
+    ),
+    Breach(
+        "a customer who changes the company",
+        "an_account_never_changes",
+        "UPDATE customer SET company_id = 'EURT' WHERE id = %(old)s",
+        "customer: update refused",
+    ),
+    Breach(
+        "a deleted customer",
+        "a_customer_is_never_deleted",
+        "DELETE FROM customer WHERE id = %(old)s",
+        "customer: delete refused",
+    ),
+    Breach(
+        "emptied customers",
+        "a_customer_is_never_deleted",
+        "TRUNCATE customer CASCADE",
+        "customer: truncate refused",
+    ),
+    Breach(
+        "an unknown state of an account",
+        "account_state_is_known",
+        "UPDATE customer SET state = 'asleep' WHERE id = %(ann)s",
+    ),
+    Breach(
+        "two customers with one id",
+        "customer_pkey",
+        "INSERT INTO customer (id, company_id, account_number) VALUES (%(ann)s, 'EURT', 'E')",
+    ),
+]
+SEQUENCES = [
+    Breach(
+        "a next number that falls",
+        "the_next_number_never_falls",
+        "UPDATE number_sequence SET next = next - 1 WHERE company_id = 'USRT'",
+        "number_sequence: update refused",
+    ),
+    Breach(
+        "a format changed after use",
+        "the_format_is_frozen_once_used",
+        "UPDATE number_sequence SET format = 'C-######' WHERE company_id = 'USRT'",
+        "number_sequence: update refused",
+    ),
+    Breach(
+        "a start changed after use",
+        "the_format_is_frozen_once_used",
+        "UPDATE number_sequence SET start = 1 WHERE company_id = 'USRT'",
+        "number_sequence: update refused",
+    ),
+    Breach(
+        "a used sequence deleted",
+        "a_used_sequence_is_never_deleted",
+        "DELETE FROM number_sequence WHERE company_id = 'USRT'",
+        "number_sequence: delete refused",
+    ),
+    Breach(
+        "a truncated number sequence",
+        "sequences_are_never_truncated",
+        "TRUNCATE number_sequence",
+        "number_sequence: truncate refused",
+    ),
+    Breach(
+        "a range that comes to an imported account",
+        "a_sequence_keeps_clear_of_imported_accounts",
+        "UPDATE number_sequence SET largest = 5005 WHERE company_id = 'USRT';"
+        " INSERT INTO customer (company_id, account_number) VALUES ('USRT', '005100');"
+        " UPDATE number_sequence SET largest = 5999 WHERE company_id = 'USRT'",
+        "number_sequence: an imported account lies in its range",
+    ),
+    Breach(
+        "truncated channel databases",
+        "a_database_is_never_deleted",
+        "TRUNCATE channel_database CASCADE",
+        "channel_database: truncate refused",
+    ),
+    Breach(
+        "a fencing number taken away",
+        "fencing_numbers_only_grow",
+        "UPDATE job_run SET fencing_no = NULL WHERE id = %(live)s",
+        "job_run: update refused",
+    ),
+    Breach(
+        "a next number before the first",
+        "next_number_is_in_range",
+        "UPDATE number_sequence SET start = 7 WHERE company_id = 'EURT'",
+    ),
+    Breach(
+        "a number beyond the largest",
+        "no_number_beyond_the_largest",
+        "UPDATE number_sequence SET next = 6001 WHERE company_id = 'USRT'",
+    ),
+    Breach(
+        "a format with two runs of #",
+        "number_format_has_one_run",
+        "UPDATE number_sequence SET format = 'C-##-##' WHERE company_id = 'EURT'",
+    ),
+    Breach(
+        "a format without #",
+        "number_format_has_one_run",
+        "UPDATE number_sequence SET format = 'C-1' WHERE company_id = 'EURT'",
+    ),
+]
+CHANNELS = [
+    Breach(
+        "a deleted channel",
+        "a_channel_is_never_deleted",
+        "DELETE FROM channel WHERE id = %(paris)s",
+        "channel: delete refused",
+    ),
+    Breach(
+        "a deleted database",
+        "a_database_is_never_deleted",
+        "DELETE FROM channel_database WHERE id = %(paris_database)s",
+        "channel_database: delete refused",
+    ),
+    Breach(
+        "a channel that changes the company",
+        "a_channel_keeps_its_company",
+        "UPDATE channel SET company_id = 'EURT' WHERE id = %(houston)s",
+        "channel: update refused",
+    ),
+    Breach(
+        "a channel in a time zone that the database does not know",
+        "its_time_zone_is_known",
+        "UPDATE channel SET time_zone = 'localtime' WHERE id = %(houston)s",
+    ),
+    Breach(
+        "a database that changes the channel",
+        "a_database_keeps_its_channel",
+        "UPDATE channel_database SET channel_id = %(paris)s WHERE id = %(houston_database)s",
+        "channel_database: update refused",
+    ),
+    Breach(
+        "one database for two channels",
+        "a_database_belongs_to_one_channel",
+        "UPDATE channel_database SET url = 'embedded:ch_houston' WHERE id = %(paris_database)s",
+    ),
+    Breach(
+        "two databases for one register",
+        "one_database_per_register",
+        """INSERT INTO channel_database (channel_id, name, group_id, url, database_id, generation,
+                                         is_enabled, last_error)
+           SELECT channel_id, name, group_id, 'embedded:other', gen_random_uuid(), 1, true, ''
+             FROM channel_database WHERE id = %(houston_database)s""",
+    ),
+    Breach(
+        "an intention that is not ahead",
+        "an_intention_is_ahead_of_what_is_confirmed",
+        """UPDATE channel_database SET intended_epoch = confirmed_epoch,
+                  intended_nonce = gen_random_uuid() WHERE id = %(houston_database)s""",
+    ),
+    Breach(
+        "two channels with one id",
+        "channel_pkey",
+        "UPDATE channel SET id = %(houston)s WHERE id = %(paris)s",
+    ),
+    Breach(
+        "an attribute defined twice",
+        "attribute_is_defined_once",
+        """INSERT INTO attribute_definition (company_id, name, data_type, options)
+           VALUES ('USRT', 'SIZE', 'text', '[]')""",
+    ),
+    Breach(
+        "an attribute of an unknown type",
+        "attribute_type_is_known",
+        "UPDATE attribute_definition SET data_type = 'colour'",
+    ),
+    Breach(
+        "an attribute whose limits leave no value",
+        "an_attribute_has_values",
+        "UPDATE attribute_definition SET smallest = 10, largest = 1",
+    ),
+    Breach(
+        "an attribute whose options are no list",
+        "options_are_texts",
+        """UPDATE attribute_definition SET options = '"S,M,L"'""",
+    ),
+    Breach(
+        "an attribute whose options are no texts",
+        "options_are_texts",
+        "UPDATE attribute_definition SET options = '[1, 2]'",
+    ),
+    Breach(
+        "an attribute without a name",
+        "an_attribute_has_a_name",
+        r"UPDATE attribute_definition SET name = U&'\00A0'",
+    ),
+    Breach(
+        "a field of an event marked twice",
+        "a_field_of_an_event_is_marked_once",
+        """INSERT INTO field_to_correct (company_id, event_id, field, rule)
+           SELECT 'USRT', '00000000-0000-0000-0000-000000000001', 'phone', 'phone_format'
+             FROM generate_series(1, 2)""",
+    ),
+]
+DELIVERIES = [
+    Breach(
+        "a delivery of a customer who does not exist",
+        "deliveries_have_customer_and_database",
+        INSERT_DELIVERY + "(%(houston_database)s, 987654321, 1)",
+        HOMELESS,
+    ),
+    Breach(
+        "a delivery to a database that does not exist",
+        "deliveries_have_customer_and_database",
+        INSERT_DELIVERY + "(987654321, %(bo)s, 1)",
+        HOMELESS,
+    ),
+    Breach(
+        "a delivery to another company",
+        "deliveries_have_customer_and_database",
+        INSERT_DELIVERY + "(%(paris_database)s, %(bo)s, 1)",
+        HOMELESS,
+    ),
+    Breach(
+        "a delivery that changes the customer",
+        "a_delivery_is_never_moved",
+        "UPDATE delivery SET customer_id = %(bo)s WHERE customer_id = %(ann)s",
+        "delivery: update refused",
+    ),
+    Breach(
+        "a delivery that changes the database",
+        "a_delivery_is_never_moved",
+        "UPDATE delivery SET database_id = %(paris_database)s WHERE customer_id = %(ann)s",
+        "delivery: update refused",
+    ),
+    Breach(
+        "one customer owed twice to a database",
+        "delivery_pkey",
+        INSERT_DELIVERY + "(%(houston_database)s, %(ann)s, 1)",
+    ),
+    Breach(
+        "more delivered than was owed",
+        "delivered_is_at_most_owed",
+        "UPDATE delivery SET delivered_version = version + 1",
+    ),
+]
+PARTS = [
+    Breach(
+        "a second primary address for one purpose",
+        "one_primary_address_per_purpose",
+        INSERT_ADDRESS + "(gen_random_uuid(), %(ann)s, 'home', true)",
+    ),
+    Breach(
+        "a second primary contact of one kind",
+        "one_primary_contact_per_kind",
+        INSERT_CONTACT + "(gen_random_uuid(), %(ann)s, 'email', true)",
+    ),
+    Breach(
+        "an address without customer",
+        "its_customer_exists",
+        INSERT_ADDRESS + "(gen_random_uuid(), 987654321, 'home', true)",
+    ),
+    *(
+        Breach(
+            f"an {kind} without customer",
+            "its_customer_exists",
+            f"INSERT INTO customer_{kind} (customer_id, {kind}) VALUES (987654321, 'VIP')",  # noqa: S608 - our own table names
+        )
+        for kind in ("affiliation", "attribute")
+    ),
+    Breach(
+        "a contact that moves to a customer who does not exist",
+        "its_new_customer_exists",
+        "UPDATE customer_contact SET customer_id = 987654321",
+    ),
+    Breach(
+        "an address of two customers",
+        "customer_address_pkey",
+        INSERT_ADDRESS + "(%(address)s, %(bo)s, 'home', true)",
+    ),
+    Breach(
+        "an affiliation held twice",
+        "customer_affiliation_pkey",
+        """INSERT INTO customer_affiliation (customer_id, affiliation)
+           VALUES (%(ann)s, 'STAFF'), (%(ann)s, 'STAFF')""",
+    ),
+]
+STAGED = (
+    "async_customer",
+    "async_address",
+    "async_contact",
+    "async_affiliation",
+    "async_attribute",
+)
+OF_EVENTS = (
+    ("an unknown status", "status_is_known", "status = 'forgotten'"),
+    ("applied to nobody", "applied_has_customer", "status = 'applied'"),
+    ("failed without a reason", "failed_says_why", "status = 'failed', reason = ''"),
+    ("of an unknown origin", "origin_is_known", "origin = '?'"),
+    ("from nowhere", "comes_from_somewhere", "database_id = NULL"),
+    ("superseded for nobody", "applied_has_customer", "status = 'superseded'"),
+)
+EVENTS = [
+    Breach(
+        f"an event of {table}: {what}",
+        f"{table.replace('_', '')}_{rule}",
+        f"UPDATE {table} SET {breaks}",  # noqa: S608 - our own table names
+    )
+    for table in STAGED
+    for what, rule, breaks in OF_EVENTS
+]
+EVENTS += [
+    Breach(
+        "an event that a conversion passed by without a word",
+        "what_waits_in_staging_says_why",
+        """UPDATE async_address SET staged_at = now() - interval '1 hour';
+           UPDATE run_step SET step = 'convert', company_id = 'USRT', status = 'running',
+                  started_at = now();
+           UPDATE run_step SET status = 'succeeded'""",
+    ),
+    Breach(
+        "an event staged twice",
+        "async_customer_pkey",
+        "INSERT INTO async_customer SELECT * FROM async_customer",
+    ),
+    Breach(
+        "a bad row kept twice",
+        "a_bad_row_is_kept_once",
+        """INSERT INTO quarantine (database_id, "table", row_key, payload_hash, reason, field, raw,
+                                   session_id)
+           SELECT database_id, "table", row_key, payload_hash, reason, field, raw, session_id
+             FROM quarantine""",
+    ),
+    Breach(
+        "a bad row without reason", "quarantine_has_a_reason", "UPDATE quarantine SET reason = ''"
+    ),
+    Breach(
+        "an unknown status of a bad row",
+        "quarantine_status_is_known",
+        "UPDATE quarantine SET status = 'lost', settled_at = now()",
+    ),
+    Breach(
+        "a bad row settled at no time",
+        "a_settled_row_says_since_when",
+        "UPDATE quarantine SET status = 'released'",
+    ),
+    Breach(
+        "a bad row dismissed without a reason",
+        "a_row_is_dismissed_with_a_reason",
+        "UPDATE quarantine SET status = 'dismissed', settled_at = now()",
+    ),
+    Breach(
+        "a bad row that is open and pending at once",
+        "an_open_row_is_not_pending",
+        """UPDATE quarantine SET event_id = (SELECT event_id FROM async_customer),
+                                 reason = 'too_long'""",
+        "quarantine: its event is pending in staging",
+    ),
+    Breach(
+        "an upload whose counts do not add up",
+        "every_row_read_is_accounted_for",
+        "UPDATE upload_session SET read = read + 1",
+    ),
+    Breach(
+        "an unknown status of an upload",
+        "upload_status_is_known",
+        "UPDATE upload_session SET status = 'fine'",
+    ),
+    Breach(
+        "an unknown status of a download",
+        "download_status_is_known",
+        "UPDATE download_session SET status = 'fine'",
+    ),
+]
+RUNS = [
+    Breach(
+        "a second live run of one job and scope",
+        "one_live_run_per_job_and_scope",
+        "UPDATE job_run SET status = 'running', ended_at = NULL WHERE id = %(ended)s",
+    ),
+    Breach(
+        "an ended run without an end",
+        "a_run_has_an_end_once_it_ended",
+        "UPDATE job_run SET ended_at = NULL WHERE id = %(ended)s",
+    ),
+    Breach(
+        "a live run with an end",
+        "a_run_has_an_end_once_it_ended",
+        "UPDATE job_run SET ended_at = now() WHERE id = %(live)s",
+    ),
+    Breach(
+        "a fencing number that falls",
+        "fencing_numbers_only_grow",
+        "UPDATE job_run SET fencing_no = fencing_no - 1 WHERE id = %(live)s",
+        "job_run: update refused",
+    ),
+    Breach(
+        "a fencing number of a step that falls",
+        "a_steps_fencing_number_only_grows",
+        "UPDATE run_step SET fencing_no = fencing_no - 1",
+        "run_step: update refused",
+    ),
+    Breach(
+        "an unknown status of a run",
+        "run_status_is_known",
+        "UPDATE job_run SET status = 'tired' WHERE id = %(ended)s",
+    ),
+    Breach(
+        "an unknown status of a step",
+        "step_status_is_known",
+        "UPDATE run_step SET status = 'tired'",
+    ),
+    Breach(
+        "two steps in one place of a run",
+        "one_step_per_position",
+        """INSERT INTO run_step (run_id, position, step, status, counts, message)
+           VALUES (%(live)s, 1, 'convert', 'queued', '{}', '')""",
+    ),
+]
+INSERT_INCIDENT = (
+    "INSERT INTO incident (kind, subject, message, detail, closed_at, closing_reason) VALUES "
+)
+INCIDENTS = [
+    Breach(
+        "a second headquarters",
+        "there_is_one_headquarters",
+        "INSERT INTO headquarters (id, identity) VALUES (2, '{}')",
+    ),
+    Breach(
+        "an incident of no known kind",
+        "incident_kind_is_known",
+        INSERT_INCIDENT + "('odd', '', '', '{}', NULL, '')",
+    ),
+    Breach(
+        "one incident open twice",
+        "one_open_incident_of_a_kind",
+        INSERT_INCIDENT
+        + "('hq_behind', '', '', '{}', NULL, ''), ('hq_behind', '', '', '{}', NULL, '')",
+    ),
+    Breach(
+        "an incident closed without a reason",
+        "an_incident_is_closed_with_a_reason",
+        INSERT_INCIDENT + "('hq_behind', '', '', '{}', now(), '')",
+    ),
+]
+INSERT_ARRIVAL = """INSERT INTO arrival (database_id, "table", day, rows) VALUES """
+INSERT_BALANCE = (
+    """INSERT INTO balance (database_id, "table", day, captured, converted, linked, waiting,"""
+    " failed, quarantined, erased) VALUES "
+)
+BALANCE = [
+    Breach(
+        "two counts of one day's arrivals",
+        "arrivals_are_counted_once",
+        INSERT_ARRIVAL + "(1, 'async_customer', '2026-01-01', 1),"
+        " (1, 'async_customer', '2026-01-01', 1)",
+    ),
+    Breach(
+        "two balances of one day",
+        "a_day_is_balanced_once",
+        INSERT_BALANCE + "(1, 'async_customer', '2026-01-01', 0, 0, 0, 0, 0, 0, 0),"
+        " (1, 'async_customer', '2026-01-01', 0, 0, 0, 0, 0, 0, 0)",
+    ),
+]
+INSERT_CONFLICT = (
+    """INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,"""
+    " lost_event, kept_event, lost_at, kept_at, is_clock_off, closed_at, choice, reason,"
+    " made_event) VALUES "
+)
+A_CONFLICT = (
+    "(%(ann)s, 'async_customer', '', 'phone', '1', '2', %(ann_guid)s, %(ann_guid)s, now(), now(), "
+)
+CONFLICTS = [
+    Breach(
+        "one conflict twice",
+        "two_edits_conflict_once",
+        f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), 'rule', '', NULL), "
+        f"{A_CONFLICT}false, now(), 'rule', '', NULL)",
+    ),
+    Breach(
+        "a conflict closed without a choice",
+        "conflict_is_closed_by_a_choice",
+        f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), '', '', NULL)",
+    ),
+    Breach(
+        "a wrong clock that a rule settles",
+        "no_rule_settles_a_wrong_clock",
+        f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'rule', '', NULL)",
+    ),
+    Breach(
+        "a removal that a rule settles (p19)",
+        "no_rule_undoes_a_removal",
+        f"{INSERT_CONFLICT}(%(ann)s, 'async_customer', '', 'is_active', 'true', 'false', "
+        "%(ann_guid)s, %(ann_guid)s, now(), now(), false, now(), 'rule', '', NULL)",
+    ),
+    Breach(
+        "a conflict closed by nobody",
+        "a_person_says_why",
+        f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'keep', 'Asked her.', NULL)",
+    ),
+    Breach(
+        "a value taken without an event",
+        "a_taken_value_has_its_event",
+        f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), 'rule', '', %(ann_guid)s)",
+    ),
+]
+# Triggers that refuse nothing.
+COUNTING = {"arrivals_are_counted"}
+
+INSERT_SCHEDULE = (
+    "INSERT INTO schedule (job, is_enabled, channel_id, group_id, at, every_minutes) VALUES "
+)
+SCHEDULES = [
+    Breach(
+        "a schedule of an unknown job",
+        "scheduled_job_is_known",
+        INSERT_SCHEDULE + "('raffle', true, NULL, NULL, '22:00', NULL)",
+    ),
+    Breach(
+        "a schedule that is both daily and recurring",
+        "a_schedule_is_daily_or_recurring",
+        INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', 10)",
+    ),
+    Breach(
+        "a schedule that says no time",
+        "a_schedule_is_daily_or_recurring",
+        INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, NULL)",
+    ),
+    Breach(
+        "a schedule that never pauses",
+        "a_schedule_is_daily_or_recurring",
+        INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, 0)",
+    ),
+    Breach(
+        "a schedule for a channel and a group",
+        "a_schedule_is_for_a_channel_or_a_group",
+        INSERT_SCHEDULE + "('eod', true, %(houston)s, 1, '22:00', NULL)",
+    ),
+    Breach(
+        "promises checked in one channel",
+        "promises_are_checked_everywhere",
+        INSERT_SCHEDULE + "('verify', true, %(houston)s, NULL, '22:00', NULL)",
+    ),
+    Breach(
+        "one schedule twice",
+        "nothing_is_scheduled_twice",
+        INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', NULL),"
+        " ('eod', false, NULL, NULL, '22:00', NULL)",
+    ),
+]
+BREACHES = [
+    *ACCOUNTS,
+    *SEQUENCES,
+    *CHANNELS,
+    *DELIVERIES,
+    *PARTS,
+    *EVENTS,
+    *RUNS,
+    *INCIDENTS,
+    *BALANCE,
+    *CONFLICTS,
+    *SCHEDULES,
+    *RULES_OF_SALES,
+]
+
+
+@pytest.fixture
+def ring(db) -> dict[str, Any]:
+    """One row of everything; the ids by which statements name them."""
+    usrt, eurt, _ = [Company.objects.create(code=c, name=c) for c in ("USRT", "EURT", "NONE")]
+    for company, form, start, following in ((usrt, "00####", 5001, 5005), (eurt, "E-###", 1, 1)):
+        NumberSequence.objects.create(
+            company=company, format=form, start=start, next=following, largest=start + 998
+        )
+    group = ChannelDatabaseGroup.objects.create(name="Default")
+    channels = {
+        code: Channel.objects.create(code=code, name=code, company=company)
+        for code, company in (("houston", usrt), ("paris", eurt))
+    }
+    databases = {
+        code: ChannelDatabase.objects.create(
+            channel=channel, group=group, url=f"embedded:ch_{code}"
+        )
+        for code, channel in channels.items()
+    }
+    customers = {
+        name: Customer.objects.create(company=company, account_number=account, number=number)
+        for name, company, account, number in (
+            ("ann", usrt, "005001", 5001),
+            ("bo", usrt, "005002", 5002),
+            ("cy", usrt, "005003", 5003),
+            ("old", usrt, "OLD-1", None),
+            ("zoe", eurt, "OLD-1", None),
+        )
+    }
+    ann, houston = customers["ann"], databases["houston"]
+    guid = GuidMap.objects.create(
+        async_account=uuid4(), company=usrt, customer=ann, channel=channels["houston"]
+    )
+    Delivery.objects.create(database=houston, customer=ann, version=1)
+    address = CustomerAddress.objects.create(
+        address_id=uuid4(), customer=ann, purpose="home", is_primary=True
+    )
+    CustomerContact.objects.create(contact_id=uuid4(), customer=ann, kind="email", is_primary=True)
+    AttributeDefinition.objects.create(company=usrt, name="SIZE")
+    live = JobRun.objects.create(job="pipeline", fencing_no=7)
+    ended = JobRun.objects.create(job="pipeline", status="succeeded", ended_at=timezone.now())
+    RunStep.objects.create(run=live, position=1, step="upload", database=houston, fencing_no=7)
+    stage_one_of_each(houston, live)
+    return {
+        **{name: customer.pk for name, customer in customers.items()},
+        **{code: channel.pk for code, channel in channels.items()},
+        **{f"{code}_database": database.pk for code, database in databases.items()},
+        **{"ann_guid": str(guid.pk), "address": str(address.pk)},
+        **{"live": str(live.pk), "ended": str(ended.pk)},
+        **post_one_of_each(channels["houston"], houston, ann),
+    }
+
+
+def stage_one_of_each(database: ChannelDatabase, run: JobRun) -> None:
+    """An event of each kind, a bad row, and their sessions."""
+    session = UploadSession.objects.create(
+        database=database, run=run, read=6, staged=5, quarantined=1
+    )
+    DownloadSession.objects.create(database=database, run=run)
+    event = {"database": database, "company": database.channel.company, "session": session}
+    event |= {"replication_counter": 1, "occurred_at": timezone.now(), "operation": "create"}
+    AsyncCustomer.objects.create(event_id=uuid4(), **event)
+    AsyncAddress.objects.create(event_id=uuid4(), address_id=uuid4(), **event)
+    AsyncContact.objects.create(event_id=uuid4(), contact_id=uuid4(), **event)
+    AsyncAffiliation.objects.create(event_id=uuid4(), affiliation="STAFF", **event)
+    AsyncAttribute.objects.create(event_id=uuid4(), attribute="SIZE", **event)
+    Quarantine.objects.create(
+        database=database,
+        session=session,
+        table="async_customer",
+        row_key="2",
+        reason="key_missing",
+        payload_hash=b"hash",
+        raw=b"{}",
+    )
+
+
+def try_it(statement: str, names: dict[str, Any]) -> None:
+    """Execute a statement and have everything checked that is usually checked at commit."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute(statement, names)
+
+
+@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.what.replace(" ", "-"))
+def test_the_database_refuses(ring, breach):
+    with pytest.raises(DatabaseError) as refused:
+        try_it(breach.statement, ring)
+
+    if breach.message:
+        assert breach.message in str(refused.value)
+    else:
+        assert refused.value.__cause__.diag.constraint_name == breach.rule
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE number_sequence SET next = next + 1, largest = largest + 1",
+        "UPDATE number_sequence SET format = 'F-####' WHERE company_id = 'EURT'",
+        "DELETE FROM number_sequence WHERE company_id = 'EURT'",
+        "UPDATE customer SET first_name = 'Anna', hq_version = 2 WHERE id = %(ann)s",
+        INSERT_CUSTOMER + "('USRT', 'OLD-2', NULL), ('USRT', '004999', NULL)",
+        INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'linked')",
+        INSERT_ADDRESS + "(gen_random_uuid(), %(ann)s, 'invoice', true)",
+        "UPDATE delivery SET version = 3, delivered_version = 2",
+        "UPDATE channel SET name = 'Houston', is_enabled = false",
+        "UPDATE channel_database SET url = 'embedded:moved', generation = 2 "
+        "WHERE id = %(houston_database)s",
+        "UPDATE job_run SET fencing_no = 8 WHERE id = %(live)s",
+        "UPDATE async_customer SET status = 'applied', customer_id = %(ann)s",
+        "UPDATE async_customer SET status = 'superseded', reason = 'corrected'",
+        "UPDATE async_customer SET database_id = NULL, origin = 'hq'",
+        "UPDATE quarantine SET event_id = gen_random_uuid(), reason = 'too_long'",
+    ],
+)
+def test_the_database_allows(ring, statement):
+    try_it(statement, ring)
+
+
+def test_every_rule_of_the_database_has_been_tried(db):
+    declared = {
+        constraint.name % {"class": model.__name__.lower(), "app_label": "stores"}
+        for model in apps.get_app_config("stores").get_models()
+        for constraint in model._meta.constraints
+        if isinstance(constraint, CheckConstraint | UniqueConstraint)
+    }
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
+        triggers = {name for (name,) in cursor.fetchall()}
+
+    assert declared | triggers - COUNTING <= {breach.rule for breach in BREACHES}

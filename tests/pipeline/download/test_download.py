@@ -1,0 +1,307 @@
+"""1010: every database of the company is given every account, and nothing newer is overwritten."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import pytest
+
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.exchange.open import visit
+from stores.models import (
+    ChannelDatabase,
+    Customer,
+    CustomerAffiliation,
+    Delivery,
+    DownloadSession,
+    GuidMap,
+    Incident,
+    JobRun,
+)
+from stores.models.incident import IncidentKind
+from stores.pipeline.convert.accounts import import_account
+from stores.pipeline.download import download
+from stores.pipeline.download.packages import TABLES, read_parts
+from stores.pipeline.register import add_register
+from tests.support.make import lookup, make_customer, make_event, query, run
+
+NOW = "2026-03-01T10:00:00+00:00"
+HQ_TABLES = (
+    "customer",
+    "customer_address",
+    "customer_contact",
+    "customer_affiliation",
+    "customer_attribute",
+    "account_map",
+)
+
+
+@pytest.fixture
+def ann(store) -> UUID:
+    """Ann's GUID; she has an account and one of everything, and no channel knows it yet."""
+    guid = make_customer(store, "Ann")
+    for kind in ("address", "contact", "affiliation", "attribute"):
+        make_event(kind, store, async_account=guid)
+    run("P-0001")
+    run("sync-customers")
+    return guid
+
+
+@pytest.fixture
+def till(store) -> Iterator[ChannelDatabase]:
+    """An offline register of the store, in a file of its own."""
+    made = add_register(
+        code=store.channel.code, register="till-1", database="sqlite:///channels/till_1.sqlite3"
+    )
+    yield made
+    sqlite_path(made).unlink()
+
+
+def contents(database: ChannelDatabase) -> dict[str, list[tuple]]:
+    """All that HQ has written into a channel."""
+    return {
+        table: query(database, f"SELECT * FROM {table} ORDER BY 1, 2, 3")  # noqa: S608
+        for table in HQ_TABLES
+    }
+
+
+def account_map(database: ChannelDatabase) -> dict[str, str]:
+    found = query(database, "SELECT async_account, account_number FROM account_map")
+    return {str(guid): account for guid, account in found}
+
+
+def touch(customer: Customer) -> None:
+    """Raise a customer's version in HQ, and owe it to everybody."""
+    version = customer.hq_version + 1
+    Customer.objects.filter(pk=customer.pk).update(hq_version=version)
+    Delivery.objects.filter(customer=customer).update(version=version)
+
+
+def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
+    run("1010")
+
+    for channel in (store, seattle):
+        found = contents(channel)
+        assert {table: len(rows) for table, rows in found.items()} == dict.fromkeys(HQ_TABLES, 1)
+        assert account_map(channel) == {str(ann): "005001"}
+
+
+def test_sending_it_again_after_a_lost_note_changes_nothing(store, seattle, ann):
+    run("1010")
+    before = contents(store), contents(seattle)
+    # As after a crash between the channel's commit and HQ's.
+    Delivery.objects.update(delivered_version=0)
+
+    found = run("1010")
+
+    assert found["counts"] == {"distributed": 2}
+    assert (contents(store), contents(seattle)) == before
+    assert not Delivery.objects.owed().exists()
+
+
+def test_a_part_that_a_channel_knows_is_skipped(store, ann):
+    session = uuid4()
+
+    with visit(store) as channel:
+        parts = read_parts("USRT", {store.pk: channel.takes_copy}, 0)
+        packages = parts[store.pk].packages[channel.takes_copy]
+        nonce = channel.state().pair.nonce
+        written = [
+            channel.apply(packages, session=session, part=1, job="1010", nonce=nonce)
+            for _ in range(2)
+        ]
+
+    assert len(packages) == len(TABLES)
+    assert written == [len(HQ_TABLES), 0]
+
+
+def test_what_databases_lack_alike_is_read_once_and_each_gets_no_more_than_it_lacks(
+    houston, seattle, web
+):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    make_customer(houston, "Bo")
+    run("P-0001")
+    run("sync-customers")
+    Delivery.objects.filter(database=web).update(delivered_version=0)
+
+    parts = read_parts("USRT", {houston.pk: True, seattle.pk: True, web.pk: True}, 0)
+
+    assert parts[houston.pk] is parts[seattle.pk]
+    assert {key: len(part.customers) for key, part in parts.items()} == {
+        houston.pk: 1,
+        seattle.pk: 1,
+        web.pk: 2,
+    }
+    assert run("1010")["counts"] == {"distributed": 4}
+
+
+@pytest.mark.fault("F-49")
+def test_an_older_version_never_overwrites_a_newer_one(store, ann):
+    query(
+        store,
+        "INSERT INTO customer (company, account_number, first_name, hq_version)"
+        " VALUES ('USRT', '005001', 'Newer', 9)",
+    )
+
+    run("1010")
+
+    assert query(store, "SELECT first_name, hq_version FROM customer") == [("Newer", 9)]
+
+
+def test_an_account_that_a_channel_knows_for_a_guid_is_not_overwritten(store, ann):
+    query(store, f"INSERT INTO account_map VALUES ('{ann}', 'USRT', '004711', '{NOW}')")  # noqa: S608
+
+    found = run("1010", channels=[store.channel.code])
+
+    assert found["outcome"] == "failed"
+    assert account_map(store) == {str(ann): "004711"}
+    assert query(store, "SELECT 1 FROM customer") == []
+    told = Incident.objects.open().get(kind=IncidentKind.FORGOTTEN_ACCOUNT, database=store)
+    assert told.detail["first"] == [
+        {"key": str(ann), "channel": "USRT:004711", "headquarters": "USRT:005001"}
+    ]
+
+
+def test_an_account_that_a_channel_knows_under_another_guid_is_not_overwritten(store, ann):
+    query(
+        store,
+        "INSERT INTO customer (company, account_number, async_account, hq_version)"
+        " VALUES ('USRT', '005001', %s, 0)",
+        str(uuid4()),
+    )
+
+    found = run("1010", channels=[store.channel.code])
+
+    assert "holds another account" in found["message"]
+    assert query(store, "SELECT 1 FROM account_map") == []
+    assert run("1010", channels=[store.channel.code])["message"].endswith("is closed.")
+
+
+def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
+    run("1010")
+    make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
+    make_event("attribute", store, async_account=ann, value="XL")
+    make_event("affiliation", store, async_account=ann, operation="deactivate")
+
+    found = run("pipeline")
+
+    assert found["counts"]["distributed"] == 2
+    for channel in (store, seattle):
+        assert lookup(channel) == [("005001", "Anna")]
+        assert query(channel, "SELECT value FROM customer_attribute") == [("XL",)]
+        [(is_active,)] = query(channel, "SELECT is_active FROM customer_affiliation")
+        assert not is_active
+
+
+def test_two_guids_of_one_account_are_one_person_in_every_lookup(store, seattle, ann):
+    second = make_customer(seattle, "Ann")
+    customer = Customer.objects.get(account_number="005001")
+    GuidMap.objects.create(
+        async_account=second,
+        company=store.channel.company,
+        customer=customer,
+        origin="linked",
+        channel=seattle.channel,
+    )
+    touch(customer)
+
+    run("1010")
+
+    for channel in (store, seattle):
+        assert lookup(channel) == [("005001", "Ann")]
+        assert account_map(channel) == {str(ann): "005001", str(second): "005001"}
+    [(shown,)] = query(seattle, "SELECT async_account FROM customer_lookup")
+    assert str(shown) == str(second)
+
+
+def test_an_offline_register_is_given_everything_from_the_start(store, ann, till):
+    run("1010")
+
+    assert till.label == f"{store.channel.code}/till-1"
+    assert lookup(till) == lookup(store) == [("005001", "Ann")]
+
+
+def test_what_an_offline_register_made_comes_home_and_goes_everywhere(store, seattle, till):
+    make_customer(till, "Offline", created_offline=True)
+
+    run("pipeline")
+
+    for channel in (store, till, seattle):
+        assert lookup(channel) == [("005001", "Offline")]
+
+
+def test_imported_accounts_are_given_and_default_customers_are_not(store):
+    import_account(store.channel.company, "004009", first_name="Bo", last_name="Berg")
+
+    run("1010")
+
+    assert lookup(store) == [("004009", "Bo")]
+
+
+def test_a_database_that_is_owed_nothing_is_not_opened(store):
+    ChannelDatabase.objects.update(url="sqlite:///channels/not_there.sqlite3")
+
+    found = run("1010")
+
+    assert found["outcome"] == "nothing_to_do"
+    assert not DownloadSession.objects.exists()
+
+
+def test_a_channel_that_is_switched_off_is_not_visited_and_the_others_are(store, seattle, ann):
+    ChannelDatabase.objects.filter(pk=seattle.pk).update(is_enabled=False)
+
+    run("1010")
+
+    assert lookup(store) == [("005001", "Ann")]
+    assert lookup(seattle) == []
+
+
+def test_what_is_given_to_one_company_stays_there(store, register, ann):
+    web = register("web", company="EURT", account_format="E-####", first_number=1)
+    CustomerAffiliation.objects.filter(affiliation="STAFF").update(affiliation="VIP")
+
+    run("pipeline")
+
+    assert lookup(web) == []
+    assert not Delivery.objects.filter(database=web).exists()
+
+
+def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
+    send, write = download.send, download.Receiver.write
+    written: list[str] = []
+
+    def slowly(receiver, *args) -> None:
+        while receiver.parts.empty():
+            time.sleep(0.01)
+        # The main thread has read all there is, and waits.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        time.sleep(0.3)
+        write(receiver, *args)
+        written.append("in time")
+
+    def watched(steps) -> None:
+        try:
+            send(steps)
+        finally:
+            written.append("left")
+
+    monkeypatch.setattr(download.Receiver, "write", slowly)
+    monkeypatch.setattr(download, "send", watched)
+
+    assert run("1010")["outcome"] == "cancelled"
+    assert written == ["in time", "left"]
+    account = GuidMap.objects.get(async_account=ann).customer.account_number
+    assert [shown for shown, _ in lookup(store)] == [account]
+
+
+def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
+    def wrapped(*_: object) -> None:
+        raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
+
+    monkeypatch.setattr(download, "feed", wrapped)
+
+    assert run("1010")["outcome"] == "cancelled"
+    assert JobRun.objects.newest_first()[0].error == ""

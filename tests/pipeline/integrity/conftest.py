@@ -1,0 +1,19 @@
+"""A small ring to look at, and ways to damage it past every rule."""
+
+import pytest
+
+from stores.models import ChannelDatabase
+from tests.support.make import make_customer, make_event, run
+
+
+@pytest.fixture
+def ring(houston: ChannelDatabase, popup: ChannelDatabase) -> list[ChannelDatabase]:
+    """Two channels, one on each engine, with Ann and Bo everywhere and one row set aside."""
+    for store, name in ((houston, "Ann"), (popup, "Bo")):
+        guid = make_customer(store, first_name=name)
+        make_event("address", store, async_account=guid, is_primary=True)
+        make_event("contact", store, async_account=guid)
+        make_event("address", store, async_account=guid, county="far too long for HQ")
+    assert run("pipeline")["counts"]["quarantined"] == 2
+    assert run("pipeline")["outcome"] == "nothing_to_do"
+    return [houston, popup]

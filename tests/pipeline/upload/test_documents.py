@@ -1,0 +1,220 @@
+"""Sales on their way into HQ: whole, once, or set aside with the reason."""
+
+from collections import Counter
+from contextlib import closing
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from stores.channeldb.connect.url import sqlite_path
+from stores.models import (
+    Incident,
+    IncompleteDocument,
+    Quarantine,
+    RetailTransaction,
+    TransactionError,
+)
+from stores.models.incident import IncidentKind
+from stores.pipeline.register import add_register
+from stores.traffic import write_traffic
+from stores.traffic.store import fresh_seed
+from tests.proofs.chaos.places import Place
+from tests.support.make import article, make_customer, make_sale, query, run, write
+
+
+def set_aside():
+    return list(Quarantine.objects.order_by("pk").values_list("reason", "field"))
+
+
+def kept():
+    return sorted(RetailTransaction.objects.values_list("transaction_id", flat=True))
+
+
+def unacknowledged(store):
+    found = query(
+        store, "SELECT transaction_id FROM retail_transaction WHERE acknowledged_at IS NULL"
+    )
+    return sorted(number for (number,) in found)
+
+
+def test_a_sale_arrives_with_its_lines_and_payments(store):
+    make_sale(store, "10.00", "5.00", transaction_id="T-1")
+
+    found = run("P-0001")
+
+    sale = RetailTransaction.objects.get()
+    assert found["counts"] == {"read": 1, "staged": 1}
+    assert sale.lines.count() == 2
+    assert [payment.amount for payment in sale.payments.all()] == [sale.gross_amount]
+    assert unacknowledged(store) == []
+
+
+def test_uploading_a_sale_twice_keeps_it_once(store):
+    make_sale(store, transaction_id="T-1")
+    run("P-0001")
+
+    assert run("P-0001")["outcome"] == "nothing_to_do"
+    assert kept() == ["T-1"]
+
+
+def test_a_header_without_its_lines_waits_in_the_channel(store):
+    make_sale(store, transaction_id="T-1", line_count=2)
+    make_sale(store, transaction_id="T-2")
+
+    found = run("P-0001")
+
+    assert found["counts"] == {"read": 2, "staged": 1, "waiting": 1}
+    assert kept() == ["T-2"]
+    assert unacknowledged(store) == ["T-1"]
+
+
+def test_a_waiting_header_is_taken_once_its_lines_are_there(store):
+    make_sale(store, transaction_id="T-1", line_count=2)
+    run("P-0001")
+    write(
+        store,
+        "retail_transaction_line",
+        {"transaction_id": "T-1", "line_number": 2} | article(),
+    )
+
+    run("P-0001")
+
+    assert kept() == ["T-1"]
+
+
+def test_a_header_whose_lines_never_come_is_set_aside(store):
+    make_sale(store, transaction_id="T-1", line_count=2)
+    run("P-0001")
+    long_ago = timezone.now() - timedelta(minutes=16)
+    IncompleteDocument.objects.update(first_seen_at=long_ago)
+
+    run("P-0001")
+
+    assert set_aside() == [("document_incomplete", "line_count")]
+    assert unacknowledged(store) == []
+
+
+def test_a_document_too_large_to_be_carried_stays_and_stops_nobody(store):
+    make_sale(store, transaction_id="T-1", line_count=2)
+    with closing(Place.of(store).open(write=True)) as till:
+        text = "hex(zeroblob(5000000))" if Place.of(store).is_file else "repeat('x', 10000000)"
+        till.cursor().execute(
+            f"""INSERT INTO retail_transaction_line (transaction_id, line_number, description)
+                VALUES ('T-1', 2, {text})"""  # noqa: S608 - our own text
+        )
+        till.commit()
+    make_sale(store, transaction_id="T-2")
+
+    found = run("P-0001")
+
+    assert found["counts"] == {"read": 1, "staged": 1, "waiting": 1}
+    assert kept() == ["T-2"]
+    assert unacknowledged(store) == ["T-1"]
+    assert [one.kind for one in Incident.objects.open()] == [IncidentKind.EVENT_TOO_LARGE]
+
+
+@pytest.fixture
+def lane(store):
+    """A register of the store with a database of its own."""
+    database = add_register(
+        code=store.channel.code, register="lane-1", database="sqlite:///channels/lane.sqlite3"
+    )
+    yield database
+    sqlite_path(database).unlink()
+
+
+def test_c5_the_same_number_with_equal_content_is_known(store, lane):
+    moment = timezone.now()
+    make_sale(store, "10.00", transaction_id="T-1", occurred_at=moment)
+    run("P-0001")
+    make_sale(lane, "10.00", transaction_id="T-1", occurred_at=moment)
+
+    found = run("P-0001")
+
+    assert found["counts"] == {"read": 1, "unchanged": 1}
+    assert kept() == ["T-1"]
+    assert set_aside() == unacknowledged(lane) == []
+
+
+def test_c5_the_same_number_with_other_content_is_set_aside_and_nothing_overwritten(store, lane):
+    first = uuid4()
+    make_sale(store, "10.00", transaction_id="T-1", event_id=first)
+    run("P-0001")
+    make_sale(lane, "99.00", transaction_id="T-1")
+
+    run("P-0001")
+
+    assert set_aside() == [("document_conflict", "transaction_id")]
+    assert RetailTransaction.objects.get().event_id == first
+
+
+def test_c2_an_amount_that_is_no_number_is_set_aside_with_its_lines(store):
+    make_sale(store, transaction_id="T-1", tax_amount="NaN")
+    make_sale(store, transaction_id="T-2")
+
+    run("P-0001")
+
+    assert set_aside() == [("amount_format", "tax_amount")]
+    assert kept() == ["T-2"]
+    assert b"Lamp" in bytes(Quarantine.objects.get().raw)
+
+
+def test_c3_an_amount_beyond_the_digits_of_hq_is_set_aside(popup):
+    make_sale(popup, transaction_id="T-1", lines=[article() | {"price": "1" + 20 * "0"}])
+    make_sale(popup, transaction_id="T-2")
+
+    run("P-0001")
+
+    assert set_aside() == [("overflow", "price")]
+    assert kept() == ["T-2"]
+
+
+def test_what_a_broken_till_sells_is_refused_for_the_reason_foreseen(store):
+    seed = fresh_seed("NLD")
+    good = write_traffic(store, customers=1, sales=12, orders=6, seed=seed)
+    faulty = write_traffic(store, customers=0, sales=18, orders=12, faulty=1, seed=seed - 1)
+
+    for job in ("P-0001", "validate"):
+        run(job)
+
+    reasons = Counter(TransactionError.objects.values_list("rule", flat=True))
+    assert (good.faulty_sales, faulty.faulty_sales) == (0, 30)
+    assert Counter(reason for reason, _ in set_aside()) == faulty.quarantined
+    assert reasons == faulty.invalid
+
+
+def test_a_sale_without_a_business_date_gets_the_store_s(store):
+    type(store.channel).objects.update(time_zone="America/Chicago", day_ends_at="04:00")
+    moment = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
+    make_sale(store, occurred_at=moment, business_date=None)
+
+    run("P-0001")
+
+    assert RetailTransaction.objects.get().business_date == date(2026, 3, 1)
+
+
+def test_a_sale_may_name_a_customer_who_is_pending(store):
+    ann = make_customer(store)
+    make_sale(store, async_account=ann)
+
+    run("P-0001")
+
+    assert RetailTransaction.objects.get().async_account == ann
+
+
+def test_a_document_in_quarantine_is_shown_whole_and_can_be_dismissed(houston, command):
+    make_sale(houston, transaction_id="T-1", tax_amount="NaN")
+    run("P-0001")
+    case, boss = str(Quarantine.objects.get().pk), Client()
+    boss.force_login(User.objects.create_superuser("boss"))
+
+    assert b"T-1" in boss.get(f"/quarantine/{case}/").content
+    assert boss.post("/quarantine/release/", {"case": case}, follow=True).status_code == 200
+    assert Quarantine.objects.get().status == "open"
+    assert boss.get(f"/quarantine/{case}/correct/", follow=True).status_code == 200
+    command("quarantine", "dismiss", case, "--reason", "Training till.")
+    assert Quarantine.objects.get().status == "dismissed"

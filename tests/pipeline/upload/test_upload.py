@@ -1,0 +1,86 @@
+"""What channels let through and HQ cannot use: set aside once, until its correction comes.
+
+What the rules refuse, row by row: tests/pipeline/upload/test_bad_input.py.
+"""
+
+from uuid import uuid4
+
+import pytest
+
+from stores.models import Customer, CustomerAddress, Quarantine, UploadSession
+from stores.traffic.faults import IDEOGRAPH
+from tests.support.make import make_customer, make_event, query, run, unacknowledged
+
+
+def test_a_bad_row_uploaded_again_is_not_kept_twice(store):
+    make_customer(store, email="nobody")
+    run("P-0001")
+    query(store, "UPDATE async_customer SET acknowledged_at = NULL")
+
+    found = run("P-0001")
+
+    assert found["counts"] == {"read": 1, "unchanged": 1}
+    assert Quarantine.objects.get().attempts == 2
+    assert unacknowledged(store) == 0
+
+
+def test_a_bad_row_is_superseded_by_its_correction(store):
+    guid = make_customer(store, email="nobody")
+    run("pipeline")
+    make_customer(store, guid=guid, email="ann@example.com")
+
+    run("pipeline")
+
+    assert Quarantine.objects.get().status == "superseded"
+    assert Customer.objects.get(account_number="005001").email == "ann@example.com"
+
+
+@pytest.mark.parametrize("column", [{"street": "Main\0Street"}, {"is_primary": 9e999}])
+def test_what_json_cannot_hold_does_not_stop_the_correction(popup, column):
+    guid, address = make_customer(popup, "Ann"), uuid4()
+    columns = {"async_account": guid, "address_id": address}
+    make_event("address", popup, **columns, **column)
+    run("pipeline")
+    make_event("address", popup, **columns)
+
+    found = run("pipeline")
+
+    assert found["outcome"] == "succeeded"
+    assert Quarantine.objects.get().status == "superseded"
+    assert CustomerAddress.objects.get().street == "Main Street"
+
+
+def test_a_guid_that_was_shared_with_a_channel_may_come_from_there(store, seattle):
+    guid = make_customer(store, "Ann")
+    run("pipeline")
+    make_customer(seattle, "Anna", guid=guid, operation="update")
+
+    run("pipeline")
+
+    assert not Quarantine.objects.exists()
+    assert Customer.objects.get(account_number="005001").first_name == "Anna"
+
+
+def test_texts_of_exactly_the_limit_are_taken_whole(store):
+    name = IDEOGRAPH * 60
+    make_customer(store, name, last_name=name, name=IDEOGRAPH * 300)
+
+    run("pipeline")
+
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.first_name, customer.name) == (name, IDEOGRAPH * 300)
+
+
+def test_the_session_accounts_for_every_row(store):
+    make_customer(store, "Ann")
+    make_customer(store, email="nobody")
+    run("P-0001")
+    query(store, "UPDATE async_customer SET acknowledged_at = NULL")
+    make_customer(store, "Bo")
+
+    run("P-0001")
+
+    first, second = UploadSession.objects.order_by("started_at")
+    assert (first.read, first.staged, first.unchanged, first.quarantined) == (2, 1, 0, 1)
+    assert (second.read, second.staged, second.unchanged, second.quarantined) == (3, 1, 2, 0)
+    assert {first.status, second.status} == {"applied"}

@@ -1,0 +1,82 @@
+"""Back a database up and put the backup in its place, as its owner would."""
+
+import sqlite3
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+from django.db import connection
+
+from stores.channeldb.connect.url import sqlite_path
+from stores.models import ChannelDatabase
+from tests.support.channels import on_server
+
+NUMBER = count(1)
+
+
+class Backup:
+    """A channel's database as it is now; restored as often as one likes, removed at the end."""
+
+    def __init__(self, database: ChannelDatabase) -> None:
+        self.database, self.number = database, next(NUMBER)
+        if self.file:
+            copy_file(sqlite_path(database), self.file)
+        else:
+            on_server(f"CREATE DATABASE {self.name} TEMPLATE {self.original}")
+
+    @property
+    def original(self) -> str:
+        return self.database.url.removeprefix("embedded:")
+
+    @property
+    def name(self) -> str:
+        return f"backup_{self.number}"
+
+    @property
+    def file(self) -> Path | None:
+        if self.database.url.startswith("embedded:"):
+            return None
+        path = sqlite_path(self.database)
+        return path.with_name(f"{self.name}.sqlite3")
+
+    def restore(self) -> None:
+        """Put the backup in the place of the database."""
+        if self.file:
+            for ending in ("", "-wal", "-shm"):
+                path = sqlite_path(self.database)
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            copy_file(self.file, sqlite_path(self.database))
+        else:
+            on_server(f"DROP DATABASE {self.original} WITH (FORCE)")
+            on_server(f"CREATE DATABASE {self.original} TEMPLATE {self.name}")
+
+    def remove(self) -> None:
+        if self.file:
+            self.file.unlink()
+        else:
+            on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """A whole copy of a SQLite database, its write-ahead log included."""
+    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+class HQBackup:
+    """HQ's database as it is now."""
+
+    def __init__(self) -> None:
+        self.original = connection.settings_dict["NAME"]
+        self.name = f"{self.original}_backup_{next(NUMBER)}"
+        connection.close()
+        on_server(f"CREATE DATABASE {self.name} TEMPLATE {self.original}")
+
+    def restore(self) -> None:
+        """Put the backup in the place of HQ's database."""
+        connection.close()
+        on_server(f"DROP DATABASE {self.original} WITH (FORCE)")
+        on_server(f"CREATE DATABASE {self.original} TEMPLATE {self.name}")
+
+    def remove(self) -> None:
+        on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")

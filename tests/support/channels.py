@@ -1,0 +1,121 @@
+"""What the tests of channels are made with: a channel, a till that speaks SQL, rows to write."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import psycopg2
+import pytest
+from django.conf import settings
+from django.db import DatabaseError, connections, transaction
+
+from stores.channeldb.connect.url import sqlite_path, till_url
+from stores.channeldb.schema.tables import TABLE, Column
+
+TIME = "2026-03-01T10:00:00+00:00"
+OTHER_TIME = "2026-03-02T11:30:00+00:00"
+
+
+@dataclass(frozen=True)
+class Channel:
+    """Stands for HQ's ChannelDatabase."""
+
+    pk: int | None
+    url: str
+    label: str = "houston"
+
+
+class Till:
+    """An open channel and the plain SQL that a till would write."""
+
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
+        self.vendor = connections[alias].vendor
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Run one statement; its rows, if it has any."""
+        with connections[self.alias].cursor() as cursor:
+            cursor.execute(statement, values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, statement: str, *values: Any) -> Any:
+        """The first column of the only row."""
+        [row] = self.sql(statement, *values)
+        return row[0]
+
+    def insert(self, table: str, verb: str = "INSERT", ending: str = "", **row: Any) -> None:
+        """Write one row; `verb` may be INSERT OR REPLACE and the like."""
+        marks = ", ".join(["%s"] * len(row))
+        statement = f"{verb} INTO {table} ({', '.join(row)}) VALUES ({marks}) {ending}"
+        self.sql(statement, *row.values())
+
+    @contextmanager
+    def refused(self, message: str) -> Iterator[pytest.ExceptionInfo[DatabaseError]]:
+        """What happens inside is refused by the database with this message, and undone."""
+        expected = pytest.raises(DatabaseError, match=message)
+        with expected as refusal, transaction.atomic(using=self.alias):
+            yield refusal
+
+
+def server() -> Any:
+    """A connection to the embedded server that may make and drop databases."""
+    connection = psycopg2.connect(
+        host=str(settings.EMBEDDED.sockets), user="syncline", dbname="postgres"
+    )
+    connection.autocommit = True
+    return connection
+
+
+def on_server(statement: str) -> None:
+    """Run one statement outside of any channel."""
+    connection = server()
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+    connection.close()
+
+
+def guid() -> str:
+    """A new uuid in the contract's form."""
+    return str(uuid4())
+
+
+def value_of(column: Column, other: bool = False) -> Any:
+    """A value that fits the column; `other` gives a different one."""
+    plain = {
+        "text": ("Ann", "Bo"),
+        "time": (TIME, OTHER_TIME),
+        "date": ("2026-03-01", "2026-03-02"),
+        "boolean": (False, True),
+        "money": ("12.5000", "12.5001"),
+        "integer": (1, 2),
+        "bigint": (1, 2),
+        "json": ("{}", "[]"),
+    }
+    return guid() if column.kind == "uuid" else plain[column.kind][other]
+
+
+def full_row(table: str, **given: Any) -> dict[str, Any]:
+    """A row with a value in every column that a writer fills, for an INSERT."""
+    left_out = ("replication_counter", "acknowledged_at")
+    columns = [column for column in TABLE[table].columns if column.name not in left_out]
+    return {column.name: value_of(column) for column in columns} | given
+
+
+def event(**given: Any) -> dict[str, Any]:
+    """The least that every event must hold, and what a test gives."""
+    return {"event_id": guid(), "occurred_at": TIME, "operation": "create"} | given
+
+
+def change(channel: Channel, *statements: str) -> None:
+    """Do something to a channel behind HQ's back."""
+    if channel.url.startswith("sqlite"):
+        raw = sqlite3.connect(sqlite_path(channel))
+        raw.executescript(";".join(statements))
+    else:
+        raw = psycopg2.connect(till_url(channel))
+        raw.cursor().execute(";".join(statements))
+        raw.commit()
+    raw.close()

@@ -1,0 +1,136 @@
+"""Channel databases on PostgreSQL that serve one test after the other.
+
+To copy the template takes a tenth of a second, longer than many a test takes; to empty a database
+a hundredth. One that a test left in another shape than it found it is dropped.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any
+
+import psycopg2
+from django.conf import settings
+from psycopg2 import sql
+
+from tests.support.channels import on_server
+
+TEMPLATE = "ring_template"
+# Everything in a database but its rows; and whether a large test was here, which left dead ones.
+SHAPE = """
+    WITH ours AS (
+      SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace),
+    facts (fact) AS (
+      SELECT concat_ws(' ', oid::regclass, relkind, relowner, relacl, reloptions, relpersistence,
+                       relrowsecurity, relreplident) FROM ours
+      UNION ALL SELECT concat_ws(' ', attrelid::regclass, attnum, attname, atttypid, atttypmod,
+                                 attnotnull, attacl, attcollation, attgenerated, attidentity)
+        FROM pg_attribute WHERE attrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', adrelid::regclass, adnum, pg_get_expr(adbin, adrelid))
+        FROM pg_attrdef WHERE adrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', tgenabled, pg_get_triggerdef(oid))
+        FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', conname, convalidated, pg_get_constraintdef(oid))
+        FROM pg_constraint WHERE conrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', indisvalid, pg_get_indexdef(indexrelid))
+        FROM pg_index WHERE indrelid IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', ev_class::regclass, rulename, pg_get_ruledef(oid))
+        FROM pg_rewrite WHERE ev_class IN (SELECT oid FROM ours)
+      UNION ALL SELECT concat_ws(' ', polrelid::regclass, polname) FROM pg_policy
+      UNION ALL SELECT concat_ws(' ', proname, proacl, proowner, proconfig, prosrc)
+        FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', typname, typacl)
+        FROM pg_type WHERE typnamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', oprname, oprcode)
+        FROM pg_operator WHERE oprnamespace = 'public'::regnamespace
+      UNION ALL SELECT concat_ws(' ', nspname, nspowner, nspacl)
+        FROM pg_namespace WHERE nspname !~ '^pg_(toast|temp)'
+      UNION ALL SELECT concat_ws(' ', extname, evtname)
+        FROM pg_extension FULL JOIN pg_event_trigger ON false
+      UNION ALL SELECT concat_ws(' ', datdba, datacl, datconnlimit, datallowconn, setconfig)
+        FROM pg_database d LEFT JOIN pg_db_role_setting s ON s.setdatabase = d.oid
+       WHERE datname = current_database()
+      UNION ALL SELECT 'large' FROM ours WHERE relkind = 'r' AND pg_relation_size(oid) > 100000)
+    SELECT md5(string_agg(fact, ';' ORDER BY fact)) FROM facts"""
+TABLES = """
+    SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"""
+# The next row of each table is its first again.
+REWIND = """
+    SELECT setval(oid::regclass, 1, false) FROM pg_class
+     WHERE relkind = 'S' AND relname LIKE '%_replication_counter_seq'"""
+LEAVE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
+
+
+class Shelf:
+    """The databases that are free, and what each must be like."""
+
+    def __init__(self) -> None:
+        self.free: list[str] = []
+        self.numbers = count(1)
+        self.shape = ""
+        self.rows: dict[str, str] = {}
+
+    def take(self, name: str) -> None:
+        """A database of this name with its tables, and with the template's rows."""
+        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        if self.free:
+            on_server(f"ALTER DATABASE {self.free.pop()} RENAME TO {name}")
+            return
+        # Copies files instead of logging every page: half the time, and a test keeps no log.
+        on_server(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+        if not self.shape:
+            with opened(name) as cursor:
+                self.learn(cursor)
+
+    def learn(self, cursor: Any) -> None:
+        """What a new one is like."""
+        self.shape = one(cursor, SHAPE)
+        cursor.execute(TABLES)
+        for (table,) in cursor.fetchall():
+            every = sql.SQL("SELECT coalesce(json_agg(t), '[]') FROM {} t")
+            if rows := one(cursor, every.format(sql.Identifier(table))):
+                self.rows[table] = json.dumps(rows)
+
+    def put_back(self, name: str) -> None:
+        """Keep the database for the next test if it can be as it was; else drop it."""
+        with suppress(psycopg2.Error):
+            if self.is_as_it_was(name):
+                kept = f"kept_{next(self.numbers)}"
+                on_server(LEAVE.format(name))
+                on_server(f"ALTER DATABASE {name} RENAME TO {kept}")
+                self.free.append(kept)
+                return
+        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def is_as_it_was(self, name: str) -> bool:
+        """Whether only rows had changed; they are as they were then."""
+        with opened(name) as cursor:
+            if one(cursor, SHAPE) != self.shape:
+                return False
+            cursor.execute("SET session_replication_role = replica; SET lock_timeout = '1s'")
+            cursor.execute(TABLES)
+            names = [sql.Identifier(table) for (table,) in cursor.fetchall()]
+            emptied = [sql.SQL("DELETE FROM {}").format(table) for table in names]
+            cursor.execute(sql.SQL("; ").join(emptied))
+            for table, rows in self.rows.items():
+                again = "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
+                cursor.execute(sql.SQL(again).format(sql.Identifier(table)), [rows])
+            cursor.execute(REWIND)
+            return True
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Any]:
+    """A cursor on a database of the embedded server, in one transaction."""
+    connection = psycopg2.connect(host=str(settings.EMBEDDED.sockets), user="syncline", dbname=name)
+    try:
+        with connection, connection.cursor() as cursor:
+            yield cursor
+    finally:
+        connection.close()
+
+
+def one(cursor: Any, statement: str | sql.Composable) -> Any:
+    cursor.execute(statement)
+    return cursor.fetchone()[0]

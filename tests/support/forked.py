@@ -1,0 +1,115 @@
+"""A process that has loaded Django and forks another one for each task, which dies when told to.
+
+Starting Django takes longer than a run; what is killed is as real as a `manage.py run_job`, minus
+that start. Reads lines such as `pipeline` or `pipeline upload:after_hq_commit kill`: a task, and
+the crash point at which it dies and how. Answers each with the process id of the fork, and a line
+with how it ended. Chunks are small, so that a few customers are many commits and a kill can fall
+between any two.
+"""
+
+import importlib.util
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+SIZES = "stores.pipeline.chunk_sizes"
+CHUNK = 250
+
+
+class Crash(Exception):
+    """What a crash point raises that does not kill its process."""
+
+
+def shrink_chunks(size: int) -> None:
+    """Load the module with the sizes first: the steps take them over when they are imported."""
+    path = Path(__file__).resolve().parents[2].joinpath(*SIZES.split(".")).with_suffix(".py")
+    spec = importlib.util.spec_from_file_location(SIZES, path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[SIZES] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.EVENTS = module.CUSTOMERS = size
+
+
+def arm(point: str, how: str) -> None:
+    """Let this process die at the crash point: with SIGKILL, or by an exception, once."""
+    from stores import failpoints
+
+    def raise_once() -> None:
+        del failpoints.armed[point]
+        raise Crash
+
+    failpoints.armed[point] = {
+        "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+        "raise": raise_once,
+    }[how]
+
+
+def tasks() -> dict[str, Callable[[], object]]:
+    """What a fork may be asked for besides a job by its code."""
+    from stores.jobs.catalog import JOBS
+    from stores.jobs.stalled import heal
+    from stores.jobs.start import start, start_and_ring
+
+    return {
+        "heal": heal,
+        "replace": replace_a_helper,
+        "ring": lambda: start_and_ring(JOBS["pipeline"]),
+        "start": lambda: start(JOBS["pipeline"]),
+    }
+
+
+def replace_a_helper() -> None:
+    """Lead a pipeline in which a helper died in its first step."""
+    from datetime import timedelta
+
+    from stores.hqdb.locks import Locks
+    from stores.jobs.catalog import JOBS
+    from stores.jobs.claim import claim
+    from stores.jobs.outcome import recorded
+    from stores.jobs.run import begin, take_part
+    from stores.jobs.start import start
+    from stores.models.run import ClockTime
+
+    with Locks() as locks:
+        run = begin(start(JOBS["pipeline"]).run.pk, locks.worker)
+        assert run is not None
+        claim(run, JOBS["pipeline"].steps[0], "died")
+        run.steps.filter(worker="died").update(heartbeat_at=ClockTime() - timedelta(minutes=1))
+        with recorded(run):
+            take_part(run, locks, leads=True)
+
+
+def carry_out(task: str, *crash: str) -> None:
+    """Do the task and leave what it answered in a file."""
+    from stores.jobs.inline import run_here
+
+    if crash:
+        arm(*crash)
+    found = tasks().get(task, lambda: run_here(task))()
+    Path(os.environ["KILLABLE_ANSWER"]).write_text(json.dumps(found, default=str))
+
+
+def main() -> None:
+    import django
+
+    shrink_chunks(int(os.environ.get("KILLABLE_CHUNK", CHUNK)))
+    django.setup()
+    for line in sys.stdin:
+        if pid := os.fork():
+            print(pid, flush=True)  # noqa: T201 - this is how it answers
+            _, status = os.waitpid(pid, 0)
+            print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201
+        else:
+            try:
+                carry_out(*line.split())
+            except Crash:
+                os._exit(3)
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The lists, and what stands on their pages."""
+
+import csv
+import io
+from typing import Any
+
+from stores.web.lists.async_customers import AsyncCustomerTable
+from stores.web.lists.balance import BalanceTable
+from stores.web.lists.channels import ChannelTable
+from stores.web.lists.customers import CustomerTable
+from stores.web.lists.quarantine import QuarantineTable
+from stores.web.lists.runs import RunTable
+from stores.web.lists.sessions import DownloadTable, UploadTable
+
+
+def rows_of(response: Any) -> list[Any]:
+    """The rows that a list shows on its page."""
+    return [row.record for row in response.context["table"].paginated_rows]
+
+
+LISTS = {
+    "async-customers": "/async-customers/",
+    "customers": "/customers/",
+    "quarantine": "/quarantine/",
+    "runs": "/runs/",
+    "uploads": "/sessions/uploads/",
+    "downloads": "/sessions/downloads/",
+    "channels": "/channels/",
+    "balance": "/balance/",
+}
+# Lists whose rows other tests make.
+SALES = ["/transactions/", "/orders/", "/statements/"]
+
+
+TABLES = {
+    "async-customers": AsyncCustomerTable,
+    "customers": CustomerTable,
+    "quarantine": QuarantineTable,
+    "runs": RunTable,
+    "uploads": UploadTable,
+    "downloads": DownloadTable,
+    "channels": ChannelTable,
+    "balance": BalanceTable,
+}
+
+
+def lines(answer) -> list[dict[str, str]]:
+    """The rows of a CSV, by header."""
+    return list(csv.DictReader(io.StringIO(answer.getvalue().decode())))

@@ -1,0 +1,103 @@
+"""A signed-in client, and customers to look at."""
+
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from stores.models import JobRun
+from stores.roles import make_groups
+from tests.support.make import make_customer, make_event, run
+
+
+@pytest.fixture
+def ann(hq) -> User:
+    """A user who may look, and have lists as CSV, like an auditor."""
+    ann = User.objects.create_user("ann")
+    ann.user_permissions.add(Permission.objects.get(codename="export"))
+    return ann
+
+
+@pytest.fixture
+def reader(ann) -> Client:
+    """A client in which ann is signed in."""
+    client = Client()
+    client.force_login(ann)
+    return client
+
+
+@pytest.fixture
+def boss(hq) -> Client:
+    """A client in which an administrator is signed in."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    return client
+
+
+@pytest.fixture
+def clerk(hq) -> Client:
+    """A client in which a user is signed in who may correct transactions."""
+    user = User.objects.create_user("clerk")
+    user.user_permissions.add(Permission.objects.get(codename="mend_transaction"))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def starter(ann) -> Client:
+    """A client in which ann is signed in, who may also start and cancel every job."""
+    rights = ("run_job", "control_job", "calc_statement", "post_statement")
+    ann.user_permissions.add(*Permission.objects.filter(codename__in=rights))
+    client = Client()
+    client.force_login(ann)
+    return client
+
+
+@pytest.fixture
+def user_of(hq) -> Callable[[str], Client]:
+    """A client in which a user with the rights of a group is signed in."""
+    make_groups()
+
+    def signed_in(role: str) -> Client:
+        user = User.objects.create_user(role)
+        user.groups.add(*Group.objects.filter(name=role))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return signed_in
+
+
+@pytest.fixture
+def people(houston, popup) -> dict[str, UUID]:
+    """Ann has an account, Bo's event waits in staging, one of Cy's rows is in quarantine."""
+    made = {"Ann": make_customer(houston, "Ann", email="ann@example.com", phone="+1 281 555 0100")}
+    make_event("address", houston, async_account=made["Ann"])
+    make_event("attribute", houston, async_account=made["Ann"])
+    run("pipeline")
+    made["Bo"] = make_customer(popup, "Bo", email="bo@example.com")
+    made["Cy"] = make_customer(popup, "C" * 61)
+    run("P-0001")
+    return made
+
+
+@pytest.fixture
+def queries_of(reader) -> Callable[[str], int]:
+    """How many queries a page takes."""
+
+    def count(path: str) -> int:
+        with CaptureQueriesContext(connection) as captured:
+            assert reader.get(path).status_code == 200
+        return len(captured)
+
+    return count
+
+
+@pytest.fixture
+def newest_run() -> Callable[[], JobRun]:
+    return lambda: JobRun.objects.newest_first()[0]

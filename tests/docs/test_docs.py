@@ -22,6 +22,9 @@ OUR_COMMANDS = sorted(name for name, app in get_commands().items() if app == "st
 READ_BY_SETTINGS = re.compile(r"""\b(?:env\.\w+|switch|whole_number)\(\s*["'](\w+)["']""")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+PATH = re.compile(
+    r"(?<![\w./-])(?:bench|docs|portal|stores|templates|tests)/(?:[\w/-]+\.(?:py|md|sql)\b|[\w/]*/(?!\w))"
+)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -94,6 +97,12 @@ def test_links_lead_somewhere(document):
         target = (document.parent / path).resolve() if path else document
         assert target.is_file(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_paths_that_are_named_exist(document):
+    paths = PATH.findall(document.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize("folder", ["docs", "docs/adr"])

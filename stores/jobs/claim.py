@@ -155,9 +155,12 @@ def take_back(run: JobRun, worker: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id, lease_until < clock_timestamp() FROM run_step
-                WHERE run_id = %s AND status = 'running' AND worker <> %s
-                  AND heartbeat_at < clock_timestamp() - %s * interval '1 second'""",
-            [str(run.pk), worker, TIME_TO_LOCK_S],
+                WHERE run_id = %(run)s AND status = 'running' AND worker <> %(worker)s
+                  -- In the future by a clock that has been set back since: long ago.
+                  AND heartbeat_at
+                      NOT BETWEEN clock_timestamp() - %(lately)s * interval '1 second'
+                              AND clock_timestamp() + %(lately)s * interval '1 second'""",
+            {"run": str(run.pk), "worker": worker, "lately": TIME_TO_LOCK_S},
         )
         late = dict(cursor.fetchall())
     if not late:

@@ -144,10 +144,16 @@ def is_hung(run_id: str, pid: int) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT id FROM run_step
-                WHERE run_id = %s AND status = 'running' AND worker LIKE %s
+                WHERE run_id = %(run)s AND status = 'running' AND worker LIKE %(worker)s
+                  -- In the future by a clock that has been set back since: long ago.
                   AND greatest(started_at, moved_at)
-                          < clock_timestamp() - %s * interval '1 second'""",
-            [run_id, f"{socket.gethostname()[:32]}:{pid}-%", settings.STEP_SILENT_S],
+                      NOT BETWEEN clock_timestamp() - %(silent)s * interval '1 second'
+                              AND clock_timestamp() + %(silent)s * interval '1 second'""",
+            {
+                "run": run_id,
+                "worker": f"{socket.gethostname()[:32]}:{pid}-%",
+                "silent": settings.STEP_SILENT_S,
+            },
         )
         ids = [row[0] for row in cursor.fetchall()]
     for row in RunStep.objects.with_place().filter(pk__in=ids):

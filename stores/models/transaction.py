@@ -4,6 +4,7 @@ A header travels with its lines and payments as one document and shares their fa
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
@@ -12,6 +13,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from stores.models.staging import Origin
 
@@ -19,6 +21,13 @@ from stores.models.staging import Origin
 NOT_ORDERED = "not_ordered"
 # What the contract gives an amount of money, a price or a quantity.
 DIGITS, PLACES = 18, 4
+# How long a person who corrects a document keeps it from jobs and other people.
+LEASE = timedelta(minutes=15)
+# What is held for longer was taken by a clock that has been set back since: the lease is over.
+LONGEST_LEASE = 2 * LEASE
+# True of a transaction t that a person is correcting; as the view excluded_sale says it.
+BEING_CORRECTED = f"""coalesce(t.editing_until BETWEEN now()
+                      AND now() + interval '{LONGEST_LEASE.seconds} seconds', false)"""
 
 
 class MoneyField(models.DecimalField):  # type: ignore[type-arg]
@@ -50,6 +59,11 @@ class OrderStatus(models.TextChoices):
     FAILED = "failed", "Failed"
     SUCCEEDED = "succeeded", "Succeeded"
     EDITING = "editing", "Editing"
+
+
+def being_corrected(prefix: str = "") -> Q:
+    """Transactions that a person is correcting; of rows that have one, by its name and `__`."""
+    return Q(**{f"{prefix}editing_until__range": (Now(), Now() + LONGEST_LEASE)})
 
 
 class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
@@ -272,6 +286,12 @@ class RetailTransaction(models.Model):
     def is_named(self) -> bool:
         """Whether the till named a customer; else it is for the channel's default customer."""
         return self.async_account is not None or self.account_number is not None
+
+    @property
+    def is_being_corrected(self) -> bool:
+        """Whether a person keeps it from jobs and other people now."""
+        now = timezone.now()
+        return self.editing_until is not None and now <= self.editing_until <= now + LONGEST_LEASE
 
 
 class RetailTransactionLine(models.Model):

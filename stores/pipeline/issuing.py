@@ -7,7 +7,6 @@ asked before a number is given, unless an upload has been there already. Source:
 
 from django.db import transaction
 from django.db.models import DateTimeField, Func, Q
-from django.db.models.functions import Now
 
 from stores.channeldb.errors import ChannelError
 from stores.models import ChannelDatabase, Incident
@@ -51,8 +50,8 @@ def ask_channels() -> None:
     databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
     seen = Q(recognised_start=START)
     # One in trouble is left alone until its next try.
-    away = Q(failed_start=START) | Q(next_try_at__gt=Now())
-    for database in databases.exclude(seen | away).with_channel():
+    to_ask = databases.not_paused().exclude(seen | Q(failed_start=START))
+    for database in to_ask.with_channel():
         ask(database)
     if databases.exists() and not databases.filter(seen).exists():
         stopping = Incident.objects.stopping_conversion().order_by("pk").first()

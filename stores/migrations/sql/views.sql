@@ -83,7 +83,8 @@ SELECT t.id AS transaction_id, t.channel_id, t.business_date, t.currency,
        CASE WHEN t.entry_status <> 'concluded' THEN t.entry_status::text
             WHEN s.id IS NOT NULL THEN 'statement_open'
             WHEN t.validation_status = 'error' THEN coalesce(broken.rule, '')::text
-            WHEN t.editing_until >= now() THEN 'being_corrected'
+            -- A correction that ends later was begun by a clock that has been set back since: it is over.
+            WHEN t.editing_until BETWEEN now() AND now() + interval '30 minutes' THEN 'being_corrected'
             WHEN t.validation_status = 'none' THEN 'not_validated'
             ELSE 'not_calculated' END AS reason,
        CASE WHEN t.entry_status = 'concluded' AND s.id IS NULL

@@ -5,7 +5,6 @@ and an order that comes of it goes on hold. Source: domain 2.10, features E.6 an
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from typing import Any
 
 from django.db import models, transaction
@@ -18,12 +17,17 @@ from stores.models import (
     TransactionChange,
     TransactionError,
 )
-from stores.models.transaction import OrderStatus, TransactionType, ValidationStatus
+from stores.models.transaction import (
+    LEASE,
+    OrderStatus,
+    TransactionType,
+    ValidationStatus,
+    being_corrected,
+)
 from stores.pipeline.corrections.revalidate import judge_again
 from stores.pipeline.events.document_tables import HEADER_AMOUNTS
 from stores.pipeline.sales.refused import REFUSED
 
-LEASE = timedelta(minutes=15)
 # What a person may change; identity, lines' numbers and what the till signed for stay.
 HEADER_FIELDS = (
     "transaction_type",
@@ -47,7 +51,7 @@ class MendingRefused(Exception):
 
 def open_for(user: Any) -> Q:
     """Transactions that the user may correct: in no order or statement, leased to nobody else."""
-    free = Q(editing_until__isnull=True) | Q(editing_until__lt=Now()) | Q(editing_by=user)
+    free = ~being_corrected() | Q(editing_by=user)
     return free & Q(sales_order__isnull=True, statement__isnull=True)
 
 
@@ -128,7 +132,7 @@ def mend(
     """
     with transaction.atomic():
         held = RetailTransaction.objects.select_for_update().filter(
-            pk=sale.pk, editing_by=user, editing_until__gte=Now()
+            being_corrected(), pk=sale.pk, editing_by=user
         )
         if not held.exists():
             raise MendingRefused("The time for correcting it is over: open it again.")

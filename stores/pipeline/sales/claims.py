@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from stores.hqdb.retry import by_halves
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import RunStep
+from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline.sales.refused import keep_refused, narrow, refusals
 
 
@@ -22,8 +23,7 @@ def claim_sales(
         f"""INSERT INTO sale
             SELECT t.id FROM retail_transaction t
              WHERE t.sales_order_id IS NULL
-               AND (t.editing_until IS NULL OR t.editing_until < now()
-                    OR t.editing_by_id = %(by)s) AND {condition}
+               AND (NOT {BEING_CORRECTED} OR t.editing_by_id = %(by)s) AND {condition}
              ORDER BY t.id LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED""",  # noqa: S608
         values | {"limit": limit, "by": by},
     )

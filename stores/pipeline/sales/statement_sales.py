@@ -8,6 +8,7 @@ from django.db import transaction
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import Statement, StatementEvent
 from stores.models.statement import StatementState
+from stores.models.transaction import BEING_CORRECTED
 
 # What a business date still has to post: sold, in no statement and no order; and what was paid for
 # orders, in no statement.
@@ -20,9 +21,9 @@ OPEN = f"""(SELECT t.* FROM retail_transaction t WHERE {SOLD}
              UNION ALL
             SELECT t.* FROM retail_transaction t WHERE {PREPAID})"""  # noqa: S608 - our own names
 # What of it may enter a statement: validated, not taken out of one, not being corrected.
-READY = """t.validation_status = 'successful'
+READY = f"""t.validation_status = 'successful'
            AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
-           AND (t.editing_until IS NULL OR t.editing_until < now())"""
+           AND NOT {BEING_CORRECTED}"""
 # Where sales name their statement, and orders the one with their payments: which are open, and
 # which are meant where all documents are named.
 PLACES = (

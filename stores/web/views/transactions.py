@@ -4,7 +4,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.db.models import Count, Max, Q, QuerySet
-from django.db.models.functions import Now
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,7 +13,7 @@ from stores.models import FailedSale, RetailTransaction, Statement, TransactionC
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
-from stores.models.transaction import EntryStatus, TransactionType
+from stores.models.transaction import EntryStatus, TransactionType, being_corrected
 from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
 from stores.pipeline.corrections.sales import Mended, fields_of, mend_alike, try_again, undo_alike
 from stores.pipeline.sales.refused import REFUSED
@@ -164,8 +163,7 @@ def failed_alike(request: Request) -> HttpResponse:
             held=Count(
                 "transaction",
                 distinct=True,
-                filter=Q(transaction__editing_until__gte=Now())
-                & ~Q(transaction__editing_by=request.user),
+                filter=being_corrected("transaction__") & ~Q(transaction__editing_by=request.user),
             ),
         ),
     }

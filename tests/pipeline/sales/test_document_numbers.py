@@ -3,10 +3,12 @@
 import json
 import shutil
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import (
@@ -164,13 +166,18 @@ def test_v9_after_a_start_channels_are_asked_and_those_that_are_away_stop_nobody
     try:
         with_one = run("sync-customers")
         ChannelDatabase.objects.update(recognised_start=None)
-        ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at="2999-01-01T00:00Z")
+        in_trouble = ChannelDatabase.objects.filter(pk=houston.pk)
+        in_trouble.update(next_try_at=timezone.now() + timedelta(seconds=30))
         with_none = run("sync-customers")
+        # By a clock that has been set back since: long ago.
+        in_trouble.update(next_try_at="2999-01-01T00:00Z")
+        with_one_again = run("sync-customers")
     finally:
         path.with_suffix(".away").rename(path)
 
     assert with_one["counts"]["converted"] == 2
     assert with_none["message"].endswith("no channel could be visited.")
+    assert with_one_again["outcome"] == "nothing_to_do"
     assert not Incident.objects.exists()
 
 

@@ -1,32 +1,40 @@
 """Nothing goes on and nothing is broken: people are told; and times of a clock that was ahead."""
 
 import json
+import os
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 import rq
+from django.contrib.auth.models import User
 from django.db.models import F
 from django.utils import timezone
 
 from stores.hqdb.locks import Locks
 from stores.jobs import queue, stalled
 from stores.jobs.catalog import JOBS
+from stores.jobs.claim import claim, take_back
 from stores.jobs.plan import databases_of
+from stores.jobs.run import begin
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
 from stores.jobs.silence import silences
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start, start_and_ring
 from stores.models import (
     ChannelDatabase,
+    ExcludedSale,
     Incident,
     IncompleteDocument,
     JobRun,
     Quarantine,
+    RetailTransaction,
+    RunStep,
     Schedule,
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
-from tests.support.make import make_sale, run
+from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend
+from tests.support.make import make_customer, make_sale, run
 
 A_DAY = timedelta(days=1)
 
@@ -154,6 +162,53 @@ def test_v5_a_lease_until_tomorrow_is_no_longer_than_any_other(houston, settings
 
     left = JobRun.objects.get(pk=started.pk).lease_until - timezone.now()
     assert left <= timedelta(seconds=settings.RUN_LEASE_S)
+
+
+@pytest.mark.parametrize("until", [A_DAY, 3650 * A_DAY], ids=["tomorrow", "in ten years"])
+def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until):
+    clerk, other = (User.objects.create_user(name) for name in ("clerk", "other"))
+    make_sale(houston, transaction_id="T-1")
+    order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
+    make_sale(houston, transaction_id="SO-1", async_account=make_customer(houston), **order)
+    run("P-0001")
+    run("validate")
+    sales = RetailTransaction.objects.order_by("pk")
+    for one in sales:
+        lease(one, clerk)
+    assert set(ExcludedSale.objects.values_list("reason", flat=True)) == {"being_corrected"}
+    assert run("eod")["outcome"] == run("sync-orders")["outcome"] == "nothing_to_do"
+    sales.update(editing_until=timezone.now() + until)
+    sale = sales.get(transaction_id="T-1")
+
+    assert "being_corrected" not in ExcludedSale.objects.values_list("reason", flat=True)
+    assert "Being corrected by" not in reader.get(sale.get_absolute_url()).content.decode()
+    with pytest.raises(MendingRefused, match="time for correcting it is over"):
+        mend(sale, clerk, "Late.", {})
+    lease(sale, other)
+    let_go(sale, other)
+    assert run("eod")["counts"]["posted"] == 2
+    assert run("sync-orders")["counts"]["posted"] == 1
+
+
+def test_v5_a_step_whose_worker_was_heard_of_tomorrow_is_taken_back(houston):
+    with Locks() as locks:
+        started = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
+        claim(started, JOBS["P-0001"].steps[0], "died")
+        RunStep.objects.update(heartbeat_at=timezone.now() + A_DAY, lease_until=None)
+
+        take_back(started, locks.worker)
+
+    assert RunStep.objects.get().status == "queued"
+
+
+@pytest.mark.parametrize(("moved", "hangs"), [(A_DAY, True), (timedelta(seconds=2), False)])
+def test_v5_a_step_that_last_moved_tomorrow_hangs(houston, moved, hangs):
+    with Locks() as locks:
+        started = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
+        claim(started, JOBS["P-0001"].steps[0], locks.worker)
+        RunStep.objects.update(moved_at=timezone.now() + moved)
+
+        assert stalled.is_hung(str(started.pk), os.getpid()) is hangs
 
 
 def test_v5_a_document_that_was_first_seen_tomorrow_waits_no_longer(houston):

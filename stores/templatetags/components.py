@@ -1,116 +1,26 @@
-"""The blocks that pages are built of; their HTML is in templates/components/."""
-
-from collections.abc import Mapping
-from typing import Any
+"""What templates may call of web/components.py."""
 
 from django import template
-from django.db.models import Model
-from django.shortcuts import resolve_url
-from django.template.loader import get_template
-from django.urls import reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
-from django.utils.text import slugify
+
+from stores.web import components
 
 register = template.Library()
 
-NOTHING = "\u2013"
-
-
-def render(name: str, /, **context: Any) -> SafeString:
-    """A component without the line break at the end of its file: text may follow directly."""
-    return SafeString(get_template(f"components/{name}.html").render(context).strip())
-
-
-@register.simple_block_tag
-def card(
-    content: SafeString,
-    title: str,
-    url: str = "",
-    action: str = "",
-    *,
-    note: str = "",
-    id: str = "",
-) -> SafeString:
-    """A section with a title and a note after it, and a link beside it if there is a URL."""
-    given = {"content": content, "title": title, "note": note, "url": url, "action": action}
-    return render("card", **given, id=id or slugify(title))
-
-
-@register.simple_block_tag
-def table(content: SafeString, title: str, *, css: str = "") -> SafeString:
-    """A table that scrolls where the screen is too narrow."""
-    return render("table", content=content, title=title, css=css)
-
-
-@register.simple_block_tag
-def fact(content: SafeString, name: str, *, css: str = "") -> SafeString:
-    """A name and its value in a list of facts; a dash where the value is blank."""
-    return render("fact", content=SafeString(content.strip()), name=name, css=css)
-
-
-@register.simple_tag
-def back(to: str | Model, words: str) -> SafeString:
-    """A link to the page above; `to` is a URL, the name of one, or a row that has a page."""
-    return render("back", url=resolve_url(to), words=words)
-
-
-@register.simple_tag
-def stat(count: int, words: str, url: str = "") -> SafeString:
-    """A number with its unit, and the list behind it if there is a URL."""
-    return render("stat", count=count, words=words, url=url)
-
-
-@register.simple_tag
-def query_url(page: str, **query: Any) -> str:
-    """The URL of a page with a query; what is empty stays out."""
-    return reverse(page, query={name: value for name, value in query.items() if value})
-
-
-@register.simple_tag
-def link(row: Any, words: str = "") -> str:
-    """A link to the page of a row; a dash where there is none."""
-    if not row:
-        return NOTHING
-    return format_html('<a href="{}">{}</a>', row.get_absolute_url(), words or row)
-
-
-@register.simple_tag(takes_context=True)
-def menu_link(context: Mapping[str, Any], words: str, icon: str, page: str) -> SafeString:
-    """A link of the menu, marked on its page and on those below it."""
-    url, path = reverse(page), context["request"].path
-    is_here = path.startswith(url) if page != "home" else path == url
-    return render("menu_link", url=url, icon=icon, words=words, is_here=is_here)
-
-
-@register.inclusion_tag("components/post_button.html", takes_context=True)
-def post_button(
-    context: Mapping[str, Any],
-    words: str,
-    url: str,
-    *,
-    right: str = "",
-    icon: str = "",
-    look: str = "primary",
-    **fields: Any,
-) -> dict[str, Any]:
-    """A button that posts fields to a URL, for users who have the right; empty fields stay out."""
-    return {
-        "is_allowed": not right or context["user"].has_perm(f"stores.{right}"),
-        "url": url,
-        "fields": {name: value for name, value in fields.items() if value},
-        "words": words,
-        "icon": icon,
-        "look": look,
-    }
-
-
-@register.inclusion_tag("components/start_button.html", takes_context=True)
-def start_button(
-    context: Mapping[str, Any], job: str, words: str, *, look: str = "primary", **fields: Any
-) -> dict[str, Any]:
-    """A button that starts a job, for users who may start it."""
-    button: dict[str, Any] = post_button(
-        context, words, reverse("start-run"), icon="play-fill", look=look, job=job, **fields
-    )
-    return button | {"user": context["user"], "job": job}
+for block in (components.card, components.fact, components.table):
+    register.simple_block_tag(block)
+for tag in (
+    components.back,
+    components.badge,
+    components.command,
+    components.guid,
+    components.icon,
+    components.link,
+    components.outcome,
+    components.query_url,
+    components.stat,
+    components.when,
+):
+    register.simple_tag(tag)
+register.simple_tag(takes_context=True)(components.menu_link)
+register.inclusion_tag("components/post_button.html", takes_context=True)(components.post_button)
+register.inclusion_tag("components/start_button.html", takes_context=True)(components.start_button)

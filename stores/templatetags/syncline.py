@@ -7,13 +7,9 @@ from stores.web.format import (
     ago,
     amount,
     because,
-    breaks_at_sign,
     capped,
-    command,
     control,
     figure,
-    guid,
-    icon,
     length_words,
     masked,
     may_start,
@@ -25,33 +21,23 @@ from stores.web.format import (
     reason_words,
     rows_word,
     signed,
-    size,
     took,
-    when,
     who_may_start,
 )
-from stores.web.states import badge, event_icon, event_word, order_look, outcome, step_word
+from stores.web.states import event_icon, event_word, order_look, step_word
 
 register = template.Library()
 
-register.inclusion_tag("_badge.html")(badge)
-register.inclusion_tag("_badge.html")(outcome)
-register.inclusion_tag("_icon.html")(icon)
-register.inclusion_tag("_when.html")(when)
-register.inclusion_tag("_guid.html")(guid)
-register.inclusion_tag("_command.html")(command)
 register.filter(ago)
 register.filter(age)
 register.filter(took)
-register.inclusion_tag("_part.html")(part)
+register.inclusion_tag("balance/_part.html")(part)
 register.filter(signed)
 register.filter(rows_word)
 register.filter(number)
 register.filter(length_words)
-register.filter(breaks_at_sign)
 register.filter(capped)
 register.filter(control)
-register.filter(size)
 register.filter(step_word)
 register.filter(event_word)
 register.filter(event_icon)

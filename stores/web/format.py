@@ -29,26 +29,6 @@ def name_of(record: AsyncCustomer | Customer) -> str:
     return record.name or " ".join(part for part in parts if part) or NOTHING
 
 
-def icon(name: str, css: str = "") -> dict[str, str]:
-    """A decoration: whatever it says must be said in words, too."""
-    return {"name": name, "css": css}
-
-
-def when(moment: datetime | None, otherwise: str = NOTHING) -> dict[str, Any]:
-    """How long ago, with the exact time at hand."""
-    return {"moment": moment, "age": ago(moment), "otherwise": otherwise}
-
-
-def guid(value: object, copy: bool = False) -> dict[str, Any]:
-    """A GUID that takes little room and is marked and copied in full."""
-    return {"value": str(value) if value else "", "copy": copy}
-
-
-def command(words: str) -> dict[str, str]:
-    """The command that does what a button does."""
-    return {"command": f"python3 manage.py {words}"}
-
-
 def ago(moment: datetime | None) -> str:
     """How long ago a moment was, in one unit; beyond a month its date."""
     if moment is None:
@@ -138,7 +118,7 @@ def rough(value: int) -> int:
 def breaks_at_sign(email: str) -> SafeString:
     """An e-mail address that goes on in the next line before its @, if it must."""
     name, at, host = email.rpartition("@")
-    return format_html("{}<wbr>{}{}", name, at, host)
+    return format_html("<bdi>{}<wbr>{}{}</bdi>", name, at, host)
 
 
 def capped(value: int) -> str:

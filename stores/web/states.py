@@ -1,9 +1,8 @@
 """How a state looks on a page: its word, its colour and its icon."""
 
 from dataclasses import dataclass
-from typing import Any
 
-from stores.models.run import COLOURS, Outcome
+from stores.models.run import COLOURS
 
 
 @dataclass(frozen=True)
@@ -89,22 +88,6 @@ LOOKS = {
     "broken": BAD,
 }
 LOOKS |= {code: Look(colour, LOOKS[code].icon) for code, colour in COLOURS.items()}
-
-
-def badge(code: str, word: str = "") -> dict[str, Any]:
-    """A state as word, icon and colour."""
-    look = LOOKS.get(code, QUIET)
-    return {
-        "word": word or code.replace("_", " ").capitalize(),
-        "colour": look.colour,
-        "icon": look.icon,
-        "spins": code == "running",
-    }
-
-
-def outcome(row: Outcome) -> dict[str, Any]:
-    """How a run or a step went, with what failed in it."""
-    return badge(row.status, row.verdict) | {"colour": row.colour}
 
 
 def step_word(code: str) -> str:

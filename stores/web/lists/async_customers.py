@@ -10,9 +10,11 @@ from stores.models.characters import tidy_key
 from stores.models.customer import GuidOrigin
 from stores.models.search import is_called, is_reached_at, key_of
 from stores.models.staging import OPEN, Operation, StagingStatus
+from stores.web.components import when
 from stores.web.counts import MOST_COUNTED
 from stores.web.lists.base import (
     Cell,
+    Formatted,
     ListFilter,
     ListTable,
     channels,
@@ -140,10 +142,10 @@ class AsyncCustomerTable(PeopleTable):
     )
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("sm"))
     name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way(wide("lg")))
-    operation = Cell("operation", verbose_name="Operation", attrs=wide("md"))
-    occurred_at = Cell("when", verbose_name="Operations timestamp", attrs=wide("md"))
-    staged_at = Cell(
-        "when", verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide("xxl")
+    operation = tables.Column("Operation", attrs=wide("md"))
+    occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide("md"))
+    staged_at = Formatted(
+        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide("xxl")
     )
     state = Cell("state", verbose_name="Customer sync status")
     reason = tables.Column("Reason", visible=False)

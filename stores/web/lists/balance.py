@@ -5,6 +5,7 @@ import django_tables2 as tables
 from django.db.models import QuerySet
 
 from stores.models import DayBalance
+from stores.web.format import rows_word
 from stores.web.lists.base import (
     DATE,
     DOCUMENTS,
@@ -13,6 +14,7 @@ from stores.web.lists.base import (
     WHOLE,
     Cell,
     Day,
+    Formatted,
     ListFilter,
     ListTable,
     channels,
@@ -48,7 +50,7 @@ class BalanceTable(ListTable):
         "Channel",
         order_by=("database__channel__code", "database__name"),
     )
-    table = Cell("table", verbose_name="Rows")
+    table = Formatted(rows_word, verbose_name="Rows")
     captured = Cell("part", verbose_name="Captured", attrs=NUMBER)
     converted = Cell("part", verbose_name="Converted", attrs=NUMBER)
     linked = Cell("part", verbose_name="Linked", attrs=wide("xl", "num"))

@@ -3,7 +3,7 @@
 A count on a page comes from the same filter as the list it links to, so both always agree.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -12,11 +12,13 @@ import django_tables2 as tables
 from django import forms
 from django.db.models import QuerySet
 from django.utils import timezone
+from django_tables2.columns import BoundColumn
 from django_tables2.rows import BoundRow
 
 from stores.models import Channel, Company
 from stores.models.reason import REASONS
 from stores.pipeline.events.kinds import KINDS
+from stores.web.components import badge
 from stores.web.format import NOTHING
 from stores.web.lists.csv_cells import as_cell
 
@@ -97,6 +99,36 @@ def business_day(label: str, lookup: str) -> filters.DateFilter:
     return filters.DateFilter(
         label=label, field_name="business_date", lookup_expr=lookup, widget=typed
     )
+
+
+class Formatted(tables.Column):  # type: ignore[misc]
+    """A cell that a function formats; the CSV gets the bare value."""
+
+    def __init__(self, function: Callable[[Any], str], **options: Any) -> None:
+        super().__init__(**options)
+        self.function = function
+
+    def render(self, value: Any) -> str:
+        return self.function(value)
+
+    def value(self, value: Any) -> Any:
+        return value
+
+
+class State(tables.Column):  # type: ignore[misc]
+    """A cell with the badge of a state; the CSV gets its word."""
+
+    def __init__(self, look: Callable[[str], str] = str, **options: Any) -> None:
+        super().__init__(**options)
+        self.look = look
+
+    def render(self, record: Any, bound_column: BoundColumn) -> str:
+        state = getattr(record, bound_column.name)
+        word = getattr(record, f"get_{bound_column.name}_display", str)()
+        return badge(self.look(state), word)
+
+    def value(self, value: Any) -> Any:
+        return value
 
 
 class Cell(tables.TemplateColumn):  # type: ignore[misc]

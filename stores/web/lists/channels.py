@@ -4,8 +4,10 @@ import django_tables2 as tables
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
 
 from stores.models import AsyncCustomer, ChannelDatabase, Delivery, Incident
+from stores.web.components import when
 from stores.web.counts import MOST_COUNTED
-from stores.web.lists.base import NUMBER, Cell, ListFilter, ListTable, wide
+from stores.web.format import capped
+from stores.web.lists.base import NUMBER, Cell, Formatted, ListFilter, ListTable, wide
 
 
 class CappedCount(Subquery):
@@ -50,8 +52,8 @@ class ChannelTable(ListTable):
     health = Cell(
         "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
-    last_visited_at = Cell("when", verbose_name="Last visit")
-    waiting = Cell("count", verbose_name="Waiting", attrs=wide("md", "num"))
+    last_visited_at = Formatted(when, verbose_name="Last visit")
+    waiting = Formatted(capped, verbose_name="Waiting", attrs=wide("md", "num"))
     owed = Cell("owed_count", verbose_name="Owed", attrs=NUMBER)
 
     class Meta(ListTable.Meta):

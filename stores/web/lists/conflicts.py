@@ -6,7 +6,17 @@ from django.db.models import Q, QuerySet
 from stores.models import EditConflict
 from stores.models.labels import label
 from stores.pipeline.events.kinds import KINDS
-from stores.web.lists.base import Cell, ListFilter, ListTable, channels, choice, day, wide
+from stores.web.components import when
+from stores.web.lists.base import (
+    Cell,
+    Formatted,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    day,
+    wide,
+)
 
 # No channel code: those have no colon.
 AT_HQ = "hq:"
@@ -57,10 +67,8 @@ class ConflictFilter(ListFilter):
 class ConflictTable(ListTable):
     caption = "Edit conflicts"
 
-    found_at = Cell("conflict", verbose_name="Found", order_by="pk")
-    customer = Cell(
-        "conflict_customer", verbose_name="Customer", order_by="customer__account_number"
-    )
+    found_at = Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
+    customer = tables.Column("Customer", order_by="customer__account_number", linkify=True)
     subject = tables.Column("Field", order_by=("table", "field"))
     kept_value = Cell("value", verbose_name="Value that stayed")
     kept_place = tables.Column(
@@ -68,14 +76,14 @@ class ConflictTable(ListTable):
         order_by=("kept_database__channel__code", "kept_database__name"),
         attrs=wide("md"),
     )
-    kept_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    kept_at = Formatted(when, verbose_name="Its time", attrs=wide("xxl"))
     lost_value = Cell("value", verbose_name="Other value")
     lost_place = tables.Column(
         "Came from",
         order_by=("lost_database__channel__code", "lost_database__name"),
         attrs=wide("md"),
     )
-    lost_at = Cell("when", verbose_name="Its time", attrs=wide("xxl"))
+    lost_at = Formatted(when, verbose_name="Its time", attrs=wide("xxl"))
     state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
 
     class Meta(ListTable.Meta):

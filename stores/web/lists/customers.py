@@ -7,10 +7,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from stores.hqdb.sql import fetch
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, Delivery
+from stores.web.components import when
 from stores.web.counts import MOST_COUNTED
-from stores.web.format import name_of
+from stores.web.format import breaks_at_sign, name_of
 from stores.web.lists.base import (
     Cell,
+    Formatted,
     ListFilter,
     ListTable,
     choice,
@@ -111,14 +113,14 @@ class CustomerTable(PeopleTable):
     caption = "Customers"
     walks = (("pk",), ("company_id", "account_number"))
 
-    account_number = Cell(
-        "customer", verbose_name="Account", order_by=("company_id", "account_number")
+    account_number = tables.Column(
+        "Account", order_by=("company_id", "account_number"), linkify=True
     )
     name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way())
-    email = Cell("email", verbose_name="E-mail", attrs=wide("lg", "mail"))
+    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide("lg", "mail"))
     phone = tables.Column("Phone", attrs=wide("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide("xxl"))
-    created_at = Cell("when", verbose_name="Created", order_by="pk", attrs=wide("md"))
+    created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide("md"))
     owed = Cell("owed", verbose_name="Delivery")
     is_active = Cell("active", verbose_name="Status", attrs=wide("sm"))
 

@@ -6,7 +6,18 @@ from django.db.models import QuerySet
 from stores.models import FieldToCorrect
 from stores.models.labels import label
 from stores.pipeline.events.rules import OPTIONAL
-from stores.web.lists.base import Cell, ListFilter, ListTable, channels, choice, day, reasons, wide
+from stores.web.components import when
+from stores.web.lists.base import (
+    Cell,
+    Formatted,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    day,
+    reasons,
+    wide,
+)
 
 OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL]
 
@@ -34,7 +45,7 @@ class FieldFilter(ListFilter):
 class FieldTable(ListTable):
     caption = "Fields to correct"
 
-    since = Cell("when", verbose_name="Since", order_by="pk")
+    since = Formatted(when, verbose_name="Since", order_by="pk")
     customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
     field = tables.Column("Field")
     shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
@@ -46,7 +57,7 @@ class FieldTable(ListTable):
         order_by=("database__channel__code", "database__name"),
         attrs=wide("lg"),
     )
-    settled_at = Cell("when", verbose_name="Settled", attrs=wide("lg"))
+    settled_at = Formatted(when, verbose_name="Settled", attrs=wide("lg"))
 
     class Meta(ListTable.Meta):
         model = FieldToCorrect

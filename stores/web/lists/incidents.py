@@ -5,7 +5,17 @@ from django.db.models import QuerySet
 
 from stores.models import Incident
 from stores.models.incident import IncidentKind
-from stores.web.lists.base import Cell, ListFilter, ListTable, channels, choice, wide
+from stores.web.components import when
+from stores.web.lists.base import (
+    Cell,
+    Formatted,
+    ListFilter,
+    ListTable,
+    State,
+    channels,
+    choice,
+    wide,
+)
 
 
 class IncidentFilter(ListFilter):
@@ -24,13 +34,13 @@ class IncidentFilter(ListFilter):
 class IncidentTable(ListTable):
     caption = "Incidents"
 
-    opened_at = Cell("when", verbose_name="Since", order_by="pk")
+    opened_at = Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
         "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
     )
     message = Cell("incident", verbose_name="What is wrong and what to do", orderable=False)
     times = tables.Column("Seen", attrs=wide("lg", "num"))
-    status = Cell("badge", verbose_name="Status", order_by="closed_at")
+    status = State(verbose_name="Status", order_by="closed_at")
 
     class Meta(ListTable.Meta):
         model = Incident

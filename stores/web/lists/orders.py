@@ -13,11 +13,13 @@ from stores.web.lists.base import (
     Day,
     ListFilter,
     ListTable,
+    State,
     channels,
     choice,
     text,
     wide,
 )
+from stores.web.states import order_look
 
 
 class OrderFilter(ListFilter):
@@ -42,7 +44,7 @@ class OrderFilter(ListFilter):
 class OrderTable(ListTable):
     caption = "Sales orders"
 
-    number = Cell("linked", verbose_name="Order", attrs=WHOLE)
+    number = tables.Column("Order", attrs=WHOLE, linkify=True)
     confirmation_number = tables.Column("Confirmation", attrs=wide("md"))
     channel = tables.Column("Channel", accessor="channel__name", attrs=wide("lg"))
     customer = Cell(
@@ -54,7 +56,7 @@ class OrderTable(ListTable):
     business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
     gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
     currency = tables.Column("Currency", visible=False)
-    state = Cell("badge_of_order", verbose_name="State")
+    state = State(order_look, verbose_name="State")
     invoice_number = tables.Column("Invoice", attrs=wide("xl"))
 
     class Meta(ListTable.Meta):

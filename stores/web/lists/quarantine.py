@@ -10,12 +10,15 @@ from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.search import key_of
+from stores.web.components import when
 from stores.web.lists.base import (
     DOCUMENTS,
     TABLES,
     Cell,
+    Formatted,
     ListFilter,
     ListTable,
+    State,
     channels,
     choice,
     day,
@@ -63,16 +66,16 @@ def quarantine(**wanted: str) -> QuerySet[Quarantine]:
 class QuarantineTable(ListTable):
     caption = "Quarantined rows"
 
-    first_seen_at = Cell("when", verbose_name="Since", order_by="pk")
+    first_seen_at = Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
         "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
     )
-    table = Cell("code", verbose_name="Table", attrs=wide("md"))
+    table = tables.Column("Table", attrs=wide("md", "code"))
     row_key = tables.Column("Row", attrs=wide("xxl", "num"))
-    field = Cell("code", verbose_name="Field", attrs=wide("xl"))
+    field = tables.Column("Field", attrs=wide("xl", "code"))
     reason = Cell("quarantine_reason", verbose_name="Reason and next step")
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("lg"))
-    status = Cell("badge", verbose_name="Status", attrs=wide("xl"))
+    status = State(verbose_name="Status", attrs=wide("xl"))
 
     class Meta(ListTable.Meta):
         model = Quarantine

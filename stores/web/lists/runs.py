@@ -6,7 +6,9 @@ from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
 from stores.jobs.catalog import JOBS
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
-from stores.web.lists.base import Cell, ListFilter, ListTable, choice, day, wide
+from stores.web.components import outcome, when
+from stores.web.format import took
+from stores.web.lists.base import WHOLE, Formatted, ListFilter, ListTable, choice, day, wide
 
 
 class RunFilter(ListFilter):
@@ -25,18 +27,30 @@ class RunTable(ListTable):
     caption = "Runs"
     walks = (("created_at", "pk"),)
 
-    created_at = Cell("run", verbose_name="Run", order_by=("created_at", "pk"))
-    job = Cell("job", verbose_name="Job")
-    status = Cell("outcome", verbose_name="Status")
-    scope = Cell("scope", verbose_name="Channels", attrs=wide("md"))
+    created_at = Formatted(when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True)
+    job = tables.Column("Job", attrs=WHOLE)
+    status = tables.Column("Status")
+    scope = tables.Column("Channels", attrs=wide("md"))
     started_by = tables.Column("Started by", attrs=wide("lg"))
-    seconds = Cell("took", verbose_name="Took", order_by="took", attrs=wide("md", "num"))
+    seconds = Formatted(took, verbose_name="Took", order_by="took", attrs=wide("md", "num"))
     message = tables.Column("Result", attrs=wide("lg"))
 
     class Meta(ListTable.Meta):
         model = JobRun
         fields: tuple[str, ...] = ()
         empty_text = "There is no run yet. Start one on the page Jobs."
+
+    def render_status(self, record: JobRun) -> str:
+        return outcome(record)
+
+    def value_status(self, value: str) -> str:
+        return value
+
+    def render_scope(self, value: str, record: JobRun) -> str:
+        return "All" if value == "*" else record.about
+
+    def value_scope(self, value: str) -> str:
+        return value
 
     def render_started_by(self, record: JobRun) -> str:
         user = record.requested_by

@@ -9,7 +9,19 @@ from django.db.models import QuerySet
 
 from stores.models import DownloadSession, UploadSession
 from stores.models.session import DownloadStatus, UploadStatus
-from stores.web.lists.base import NUMBER, Cell, ListFilter, ListTable, channels, choice, day, wide
+from stores.web.components import when
+from stores.web.format import number, size
+from stores.web.lists.base import (
+    NUMBER,
+    Cell,
+    Formatted,
+    ListFilter,
+    ListTable,
+    channels,
+    choice,
+    day,
+    wide,
+)
 
 
 def said(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
@@ -52,14 +64,14 @@ class DownloadFilter(SessionFilter):
 class SessionTable(ListTable):
     walks = (("started_at", "pk"),)
 
-    started_at = Cell("when", verbose_name="Started", order_by=("started_at", "pk"))
+    started_at = Formatted(when, verbose_name="Started", order_by=("started_at", "pk"))
     database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
     status = Cell("session_status", verbose_name="Status")
 
 
-def count_of(title: str, screen: str = "") -> Cell:
+def count_of(title: str, screen: str = "") -> Formatted:
     """A column of counts."""
-    return Cell("number", verbose_name=title, attrs=wide(screen, "num") if screen else NUMBER)
+    return Formatted(number, verbose_name=title, attrs=wide(screen, "num") if screen else NUMBER)
 
 
 class UploadTable(SessionTable):
@@ -70,7 +82,7 @@ class UploadTable(SessionTable):
     unchanged = count_of("Unchanged", "lg")
     quarantined = count_of("Quarantined", "md")
     waiting = count_of("Left", "xl")
-    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide("lg", "num"))
     run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
     message = tables.Column("Message", visible=False)
 
@@ -89,7 +101,7 @@ class DownloadTable(SessionTable):
     job = tables.Column("Job", attrs=wide("lg"))
     customers = count_of("Customers")
     rows = count_of("Rows", "md")
-    size_bytes = Cell("size", verbose_name="Size", attrs=wide("lg", "num"))
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide("lg", "num"))
     run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
     message = tables.Column("Message", visible=False)
 

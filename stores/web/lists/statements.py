@@ -5,11 +5,13 @@ from django.db.models import QuerySet
 
 from stores.models import Statement, StatementAggregate
 from stores.models.statement import StatementQuerySet, StatementState
+from stores.web.components import when
 from stores.web.lists.base import (
     NUMBER,
     WHOLE,
     Cell,
     Day,
+    Formatted,
     ListFilter,
     ListTable,
     business_day,
@@ -40,13 +42,13 @@ class StatementTable(ListTable):
     caption = "Statements"
     walks = (("business_date", "pk"),)
 
-    number = Cell("linked", verbose_name="Statement", orderable=False)
+    number = tables.Column("Statement", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
     business_date = Day("Business date", attrs=WHOLE)
     state = Cell("badge_of_statement", verbose_name="State")
     sales = tables.Column("Sales", attrs=NUMBER)
     message = tables.Column("What stands in its way", attrs=wide("lg"), orderable=False)
-    posted_at = Cell("when", verbose_name="Posted", attrs=wide("xl"))
+    posted_at = Formatted(when, verbose_name="Posted", attrs=wide("xl"))
 
     class Meta(ListTable.Meta):
         model = Statement

@@ -111,7 +111,7 @@ class TransactionFilter(ListFilter):
 class TransactionTable(ListTable):
     caption = "Transactions"
 
-    transaction_id = Cell("transaction", verbose_name="Transaction", orderable=False)
+    transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
     transaction_type = tables.Column("Type", attrs=wide("sm"))
     business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))

@@ -1,0 +1,139 @@
+"""The blocks that pages are built of; their HTML is in templates/components/."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Model
+from django.shortcuts import resolve_url
+from django.template.loader import get_template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import slugify
+
+from stores.models.run import Outcome
+from stores.web.format import NOTHING, ago
+from stores.web.states import LOOKS, QUIET
+
+
+def render(name: str, /, **context: Any) -> SafeString:
+    """A component without the line break at the end of its file: text may follow directly."""
+    return SafeString(get_template(f"components/{name}.html").render(context).strip())
+
+
+def card(
+    content: SafeString,
+    title: str,
+    url: str = "",
+    action: str = "",
+    *,
+    note: str = "",
+    id: str = "",
+) -> SafeString:
+    """A section with a title and a note after it, and a link beside it if there is a URL."""
+    given = {"content": content, "title": title, "note": note, "url": url, "action": action}
+    return render("card", **given, id=id or slugify(title))
+
+
+def table(content: SafeString, title: str, *, css: str = "") -> SafeString:
+    """A table that scrolls where the screen is too narrow."""
+    return render("table", content=content, title=title, css=css)
+
+
+def fact(content: SafeString, name: str, *, css: str = "") -> SafeString:
+    """A name and its value in a list of facts; a dash where the value is blank."""
+    return render("fact", content=SafeString(content.strip()), name=name, css=css)
+
+
+def back(to: str | Model, words: str) -> SafeString:
+    """A link to the page above; `to` is a URL, the name of one, or a row that has a page."""
+    return render("back", url=resolve_url(to), words=words)
+
+
+def stat(count: int, words: str, url: str = "") -> SafeString:
+    """A number with its unit, and the list behind it if there is a URL."""
+    return render("stat", count=count, words=words, url=url)
+
+
+def query_url(page: str, **query: Any) -> str:
+    """The URL of a page with a query; what is empty stays out."""
+    return reverse(page, query={name: value for name, value in query.items() if value})
+
+
+def link(row: Any, words: str = "") -> str:
+    """A link to the page of a row; a dash where there is none."""
+    if not row:
+        return NOTHING
+    return format_html('<a href="{}">{}</a>', row.get_absolute_url(), words or row)
+
+
+def menu_link(context: Mapping[str, Any], words: str, icon: str, page: str) -> SafeString:
+    """A link of the menu, marked on its page and on those below it."""
+    url, path = reverse(page), context["request"].path
+    is_here = path.startswith(url) if page != "home" else path == url
+    return render("menu_link", url=url, icon=icon, words=words, is_here=is_here)
+
+
+def post_button(
+    context: Mapping[str, Any],
+    words: str,
+    url: str,
+    *,
+    right: str = "",
+    icon: str = "",
+    look: str = "primary",
+    **fields: Any,
+) -> dict[str, Any]:
+    """A button that posts fields to a URL, for users who have the right; empty fields stay out."""
+    return {
+        "is_allowed": not right or context["user"].has_perm(f"stores.{right}"),
+        "url": url,
+        "fields": {name: value for name, value in fields.items() if value},
+        "words": words,
+        "icon": icon,
+        "look": look,
+    }
+
+
+def start_button(
+    context: Mapping[str, Any], job: str, words: str, *, look: str = "primary", **fields: Any
+) -> dict[str, Any]:
+    """A button that starts a job, for users who may start it."""
+    button: dict[str, Any] = post_button(
+        context, words, reverse("start-run"), icon="play-fill", look=look, job=job, **fields
+    )
+    return button | {"user": context["user"], "job": job}
+
+
+def badge(code: str, word: str = "") -> SafeString:
+    """A state as word, icon and colour."""
+    look = LOOKS.get(code, QUIET)
+    word, spins = word or code.replace("_", " ").capitalize(), code == "running"
+    return render("badge", word=word, colour=look.colour, icon=look.icon, spins=spins)
+
+
+def outcome(row: Outcome) -> SafeString:
+    """How a run or a step went, with what failed in it."""
+    icon, spins = LOOKS[row.status].icon, row.status == "running"
+    return render("badge", word=row.verdict, colour=row.colour, icon=icon, spins=spins)
+
+
+def icon(name: str, css: str = "") -> SafeString:
+    """A decoration: whatever it says must be said in words, too."""
+    return render("icon", name=name, css=css)
+
+
+def when(moment: datetime | None, otherwise: str = NOTHING) -> SafeString:
+    """How long ago, with the exact time at hand."""
+    return render("when", moment=moment, age=ago(moment), otherwise=otherwise)
+
+
+def guid(value: object, copy: bool = False) -> SafeString:
+    """A GUID that takes little room and is marked and copied in full."""
+    return render("guid", value=str(value) if value else "", copy=copy)
+
+
+def command(words: str) -> SafeString:
+    """The command that does what a button does."""
+    return render("command", command=f"python3 manage.py {words}")

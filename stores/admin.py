@@ -30,8 +30,8 @@ from stores.models.run import StartedBy
 from stores.pipeline.register import owe_everything
 from stores.web.forms.json import JsonField
 
-admin.site.site_header = "Syncline set-up"
-admin.site.site_title = "Syncline set-up"
+admin.site.site_header = "Syncline settings"
+admin.site.site_title = "Syncline settings"
 admin.site.index_title = "Set-up"
 
 

@@ -68,7 +68,7 @@ def who_may(*permissions: str) -> str:
     """The groups whose users have all of the permissions, in a sentence."""
     groups = groups_with(*permissions)
     if not groups:
-        return "No group may."
+        return "No group has it."
     if len(groups) == 1:
-        return f"The group {groups[0]} may."
-    return f"The groups {', '.join(groups[:-1])} and {groups[-1]} may."
+        return f"It is granted to the group {groups[0]}."
+    return f"It is granted to the groups {', '.join(groups[:-1])} and {groups[-1]}."

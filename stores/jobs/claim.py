@@ -18,8 +18,8 @@ from stores.jobs.outcome import close_sessions
 from stores.models import JobRun, RunStep
 from stores.models.run import LIVE, RunCancelled, RunLost, RunStatus
 
-LEFT = "The process that did it is gone."
-OCCUPIED = "Another run is doing this step here."
+LEFT = "The process running it is gone."
+OCCUPIED = "Another run is already doing this step here."
 # Between a claim and the lock on its place lies less than this.
 TIME_TO_LOCK_S = 2
 
@@ -144,7 +144,7 @@ def put_off(rows: Sequence[RunStep]) -> None:
         status=RunStatus.QUEUED,
         worker="",
         started_at=None,
-        message=f"{OCCUPIED} This one comes after it.",
+        message=f"{OCCUPIED} This run follows it.",
     )
     for row in rows:
         row.status = RunStatus.QUEUED

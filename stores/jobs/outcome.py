@@ -31,7 +31,7 @@ EFFECTS = (
     "checked",
     "compared",
 )
-STOPPED = "Stopped; what was committed stays."
+STOPPED = "Stopped. Committed changes are kept."
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def recorded(run: JobRun) -> Iterator[None]:
             logger.warning("run=%s was taken over from this process", run.pk)
             return
         run.keep_detail(technical_detail(error))
-        end(run, RunStatus.FAILED, "Unforeseen error.")
+        end(run, RunStatus.FAILED, "Unexpected error.")
         raise
     else:
         end(run)
@@ -162,7 +162,7 @@ def sentence(
     parts = []
     if status == RunStatus.NOTHING_TO_DO:
         # What it could not do, or knew already.
-        parts.append(f"Nothing was done: {done}." if done else nothing_to_do(run))
+        parts.append(f"No changes ({done})." if done else nothing_to_do(run))
         if done and run.order_number:
             parts.append(why_not(run))
     elif done:
@@ -176,10 +176,10 @@ def sentence(
 def nothing_to_do(run: JobRun) -> str:
     """That nothing was to do; of a run for one order also why."""
     if not run.order_number:
-        return "There was nothing to do."
+        return "Nothing to do."
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
-        return f"There was nothing to do: the order is {made.sales_order} already."
-    return "There was nothing to do: somebody is correcting the order, or another run holds it."
+        return f"Nothing to do: the order is already {made.sales_order}."
+    return "Nothing to do: someone is correcting the order, or another run is processing it."
 
 
 def why_not(run: JobRun) -> str:

@@ -120,8 +120,8 @@ class OnlyRuns(rq.job.Job):
         digest = hashlib.sha256(self.data or b"").hexdigest()
         Incident.objects.report(
             IncidentKind.MESSAGE_REFUSED,
-            "The queue held a message that is no run; nothing of it was carried out. "
-            "Find out who else can write to Redis.",
+            "The queue held a message that is not a run; nothing of it was carried out. Find out"
+            " who else can write to Redis.",
             subject=digest[:32],
             detail={"sha256": digest},
         )

@@ -52,7 +52,7 @@ OCCUPIED_S = 0.5
 LOOK_FOR_THE_DEAD_S = 1
 # A worker that is rung for at the same time as the leader waits so long for it to begin.
 BEGIN_S = 2
-UNFORESEEN = "Unforeseen error; the run has the technical detail."
+UNFORESEEN = "Unexpected error; see the run's technical details."
 
 
 def execute(run_id: str) -> None:
@@ -90,7 +90,7 @@ def why_refused(run: JobRun) -> str:
     user = run.requested_by
     if user is None or user.has_perms(JOBS[run.job].rights):
         return ""
-    return f"Refused: {user.get_username()} may not start this any more."
+    return f"Refused: {user.get_username()} no longer has permission to start this."
 
 
 def begun_elsewhere(run_id: UUID) -> JobRun | None:

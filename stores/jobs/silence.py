@@ -44,8 +44,8 @@ def no_scheduler() -> Iterator[Silence]:
     if not holders(["scheduler"]):
         yield Silence(
             "no_scheduler",
-            "No scheduler is running: no job starts by itself.",
-            "Start one: python3 manage.py scheduler. Jobs that people start go on.",
+            "No scheduler is running: no job starts on schedule.",
+            "Start one: python3 manage.py scheduler. Jobs started by hand still run.",
             "schedules",
         )
 
@@ -56,15 +56,15 @@ def no_worker() -> Iterator[Silence]:
     if workers is None:
         yield Silence(
             "queue_away",
-            "The queue does not answer: jobs that are started wait.",
-            "See to Redis or Valkey. What waits is saved and starts by itself.",
+            "The queue is not responding: started jobs are waiting.",
+            "Check Redis or Valkey. Waiting jobs are saved and start automatically.",
             "runs",
         )
     elif not workers:
         yield Silence(
             "no_worker",
-            "No worker is running: jobs that are started wait.",
-            "Start one: python3 manage.py worker. What waits is saved and starts by itself.",
+            "No worker is running: started jobs are waiting.",
+            "Start one: python3 manage.py worker. Waiting jobs are saved and start automatically.",
             "runs",
         )
 
@@ -80,8 +80,8 @@ def no_pipeline() -> Iterator[Silence]:
     ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)
     yield Silence(
         "no_pipeline",
-        f"No pipeline has ended {since(ended.first(), now)}: no channel is visited.",
-        "Look at the latest runs, the scheduler and the workers; or run the pipeline by hand.",
+        f"No pipeline run has ended {since(ended.first(), now)}: channels are not being visited.",
+        "Check the latest runs, the scheduler and the workers, or run the pipeline by hand.",
         "runs",
     )
 
@@ -107,7 +107,7 @@ def missed_schedules() -> Iterator[Silence]:
         yield Silence(
             "schedule_missed",
             f"{JOBS[one.job].title} was due at {due} and has not started.",
-            "It starts as soon as a scheduler runs; or start the job by hand.",
+            "It starts as soon as a scheduler is running. You can also start it by hand.",
             "schedules",
         )
     if (more := len(overdue) - MOST_NAMED) > 0:

@@ -20,7 +20,7 @@ from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime, RunStatus
 
 MOST_ATTEMPTS = 5
-GONE = "The process that executed it is gone."
+GONE = "The process running it is gone."
 
 
 def look_after() -> list[str]:
@@ -89,7 +89,7 @@ def give_up(run: JobRun) -> None:
     """Let people see that a run does not come to its end."""
     Incident.objects.report(
         IncidentKind.RUN_GIVEN_UP,
-        f"{run} lost its process {run.attempt} times in a row and is not started again.",
+        f"{run} lost its process {run.attempt} times in a row and will not be restarted.",
         subject=f"{run.job} {run.scope}"[:120],
         detail={"run": str(run.pk)},
     )
@@ -157,7 +157,7 @@ def is_hung(run_id: str, pid: int) -> bool:
         )
         ids = [row[0] for row in cursor.fetchall()]
     for row in RunStep.objects.with_place().filter(pk__in=ids):
-        message = f"No progress for {settings.STEP_SILENT_S} s; its worker was ended."
+        message = f"No progress for {settings.STEP_SILENT_S} s; its worker was stopped."
         finish([row], RunStatus.FAILED, message)
         note_failure(row, message)
     return bool(ids)

@@ -61,7 +61,11 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         decimal_places=4,
                         default=0,
-                        help_text="How far payments may be off the total of a sale where no payment rounding says it. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050.",
+                        help_text=(
+                            "How far payments may differ from the total of a sale where no payment"
+                            " rounding applies. 0.50 is 50 of the currency's smallest units: USD"
+                            " 0.50, JPY 50, KWD 0.050."
+                        ),
                         max_digits=18,
                     ),
                 ),
@@ -176,7 +180,10 @@ class Migration(migrations.Migration):
                     models.DecimalField(
                         decimal_places=4,
                         default=0,
-                        help_text="How far off payments may be besides, instead of the company's tolerance.",
+                        help_text=(
+                            "How far payments may differ besides, instead of the company's"
+                            " tolerance."
+                        ),
                         max_digits=18,
                     ),
                 ),
@@ -472,7 +479,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         max_length=12,
                         unique=True,
-                        validators=[RegexValidator("^[A-Za-z0-9][A-Za-z0-9_-]*$", "Takes letters, digits, - and _.")],
+                        validators=[RegexValidator("^[A-Za-z0-9][A-Za-z0-9_-]*$", (
+                            "Letters, digits, - and _ only."
+                        ))],
                     ),
                 ),
                 ("name", models.CharField(max_length=100)),
@@ -500,7 +509,7 @@ class Migration(migrations.Migration):
                     "country",
                     models.CharField(
                         blank=True,
-                        help_text="Three letters (NLD); the country of an address that names none.",
+                        help_text="Three letters (NLD); used for addresses without a country.",
                         max_length=3,
                     ),
                 ),
@@ -509,7 +518,7 @@ class Migration(migrations.Migration):
                     "time_zone",
                     models.CharField(
                         default="UTC",
-                        help_text="Where the store's clock hangs: Europe/Amsterdam.",
+                        help_text="The store's time zone, for example Europe/Amsterdam.",
                         max_length=40,
                         validators=[check_time_zone],
                     ),
@@ -534,11 +543,16 @@ class Migration(migrations.Migration):
                     "hold_code",
                     models.CharField(
                         default="SYNC-ERROR",
-                        help_text="A mended order is put on hold with it until a person releases it.",
+                        help_text=(
+                            "Corrected orders are put on hold with this code until someone"
+                            " releases them."
+                        ),
                         max_length=20,
                     ),
                 ),
-                ("is_enabled", models.BooleanField(default=True, help_text="Off: no job visits the channel.")),
+                ("is_enabled", models.BooleanField(default=True, help_text=(
+                    "If off, jobs skip the channel."
+                ))),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
@@ -557,7 +571,9 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("channel", models.ForeignKey(on_delete=models.PROTECT, related_name="databases", to="stores.channel")),
-                ("name", models.CharField(blank=True, help_text="Register; empty: the channel's.", max_length=40)),
+                ("name", models.CharField(blank=True, help_text=(
+                    "Register; empty for the channel's own database."
+                ), max_length=40)),
                 (
                     "group",
                     models.ForeignKey(
@@ -833,7 +849,7 @@ class Migration(migrations.Migration):
                     "channel",
                     models.ForeignKey(
                         blank=True,
-                        help_text="The only channel it is for; empty: every channel.",
+                        help_text="The only channel it runs for; empty for all channels.",
                         null=True,
                         on_delete=models.PROTECT,
                         related_name="schedules",
@@ -851,12 +867,14 @@ class Migration(migrations.Migration):
                         to="stores.channeldatabasegroup",
                     ),
                 ),
-                ("is_enabled", models.BooleanField(default=True, help_text="Off: it starts only by hand.")),
+                ("is_enabled", models.BooleanField(default=True, help_text=(
+                    "If off, it starts only by hand."
+                ))),
                 (
                     "at",
                     models.TimeField(
                         blank=True,
-                        help_text="Time of day in UTC. Missed, it starts as soon as it can.",
+                        help_text="Time of day in UTC. If missed, it starts as soon as possible.",
                         null=True,
                         verbose_name="every day at",
                     ),
@@ -916,13 +934,15 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="promises_are_checked_everywhere",
-                        violation_error_message="The promises are checked everywhere: choose no channel.",
+                        violation_error_message=(
+                            "Promises are checked in all channels: choose none."
+                        ),
                     ),
                     models.UniqueConstraint(
                         fields=("job", "channel", "group", "at", "every_minutes"),
                         name="nothing_is_scheduled_twice",
                         nulls_distinct=False,
-                        violation_error_message="There is such a schedule already.",
+                        violation_error_message="This schedule already exists.",
                     ),
                 ],
             },
@@ -2304,9 +2324,9 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         choices=[
-                            ("rule", "The later edit stays"),
-                            ("keep", "The kept value confirmed"),
-                            ("take", "The other value taken"),
+                            ("rule", "Later edit kept"),
+                            ("keep", "Kept value confirmed"),
+                            ("take", "Other value used"),
                             ("back", "Brought back by an edit that had seen the removal"),
                         ],
                         max_length=4,
@@ -3523,23 +3543,23 @@ class Migration(migrations.Migration):
                     "kind",
                     models.CharField(
                         choices=[
-                            ("hq_behind", "Headquarters was set back in time"),
+                            ("hq_behind", "Headquarters was restored from an older backup"),
                             ("hq_moved", "Headquarters runs on another server or database"),
-                            ("channel_restored", "Channel was set back in time"),
+                            ("channel_restored", "Channel was restored from an older backup"),
                             ("channel_forked", "Channel database exists twice"),
-                            ("wrong_database", "Another database than the registered one"),
+                            ("wrong_database", "Not the registered database"),
                             ("schema_drift", "Channel's tables were changed"),
                             ("forgotten_account", "Channel knows an account that headquarters does not"),
                             ("content_changed", "An event was changed after it was written"),
                             ("event_too_large", "An event is too large to be fetched"),
-                            ("event_vanished", "An event vanished at its source"),
+                            ("event_vanished", "An event disappeared from its channel"),
                             ("parts_without_header", "Lines or payments without their sale"),
-                            ("posted_before", "Orders or invoices were issued that headquarters forgot"),
+                            ("posted_before", "Headquarters lost orders or invoices it had issued"),
                             ("journal_unusable", "The number journal cannot be written"),
-                            ("run_given_up", "A run was lost too often"),
-                            ("many_quarantined", "Channel sends many rows that cannot be used"),
-                            ("row_refused", "A database refuses a row"),
-                            ("message_refused", "The queue held a message that is no run"),
+                            ("run_given_up", "A run was lost repeatedly"),
+                            ("many_quarantined", "Channel sends many invalid rows"),
+                            ("row_refused", "A database rejects a row"),
+                            ("message_refused", "The queue held a message that is not a run"),
                         ],
                         max_length=20,
                     ),

@@ -79,7 +79,7 @@ class Channel(models.Model):
         max_length=12,
         unique=True,
         validators=[
-            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "Takes letters, digits, - and _.")
+            RegexValidator(r"^[A-Za-z0-9][A-Za-z0-9_-]*$", "Letters, digits, - and _ only.")
         ],
     )
     name = models.CharField(max_length=100)
@@ -96,14 +96,14 @@ class Channel(models.Model):
     country = models.CharField(
         max_length=3,
         blank=True,
-        help_text="Three letters (NLD); the country of an address that names none.",
+        help_text="Three letters (NLD); used for addresses without a country.",
     )
     profile = models.CharField(max_length=60, blank=True, help_text="Functionality profile.")
     time_zone = models.CharField(
         max_length=40,
         default="UTC",
         validators=[check_time_zone],
-        help_text="Where the store's clock hangs: Europe/Amsterdam.",
+        help_text="The store's time zone, for example Europe/Amsterdam.",
     )
     day_ends_at = models.TimeField(
         default=time(0),
@@ -118,9 +118,9 @@ class Channel(models.Model):
     hold_code = models.CharField(
         max_length=20,
         default="SYNC-ERROR",
-        help_text="A mended order is put on hold with it until a person releases it.",
+        help_text="Corrected orders are put on hold with this code until someone releases them.",
     )
-    is_enabled = models.BooleanField(default=True, help_text="Off: no job visits the channel.")
+    is_enabled = models.BooleanField(default=True, help_text="If off, jobs skip the channel.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -191,7 +191,9 @@ class ChannelDatabase(models.Model):
     """
 
     channel = models.ForeignKey(Channel, models.PROTECT, related_name="databases")
-    name = models.CharField(max_length=40, blank=True, help_text="Register; empty: the channel's.")
+    name = models.CharField(
+        max_length=40, blank=True, help_text=("Register; empty for the channel's own database.")
+    )
     group = models.ForeignKey(ChannelDatabaseGroup, models.PROTECT, related_name="databases")
     url = models.CharField(max_length=500)
     database_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)

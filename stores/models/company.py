@@ -21,8 +21,10 @@ class Company(models.Model):
         max_digits=18,
         decimal_places=4,
         default=0,
-        help_text="How far payments may be off the total of a sale where no payment rounding says "
-        "it. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050.",
+        help_text=(
+            "How far payments may differ from the total of a sale where no payment rounding"
+            " applies. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050."
+        ),
     )
 
     class Meta:
@@ -69,7 +71,7 @@ class PaymentRounding(models.Model):
         max_digits=18,
         decimal_places=4,
         default=0,
-        help_text="How far off payments may be besides, instead of the company's tolerance.",
+        help_text="How far payments may differ besides, instead of the company's tolerance.",
     )
 
     class Meta:

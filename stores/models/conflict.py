@@ -15,9 +15,9 @@ from stores.models.labels import label
 class Choice(models.TextChoices):
     """How a conflict was closed."""
 
-    RULE = "rule", "The later edit stays"
-    KEEP = "keep", "The kept value confirmed"
-    TAKE = "take", "The other value taken"
+    RULE = "rule", "Later edit kept"
+    KEEP = "keep", "Kept value confirmed"
+    TAKE = "take", "Other value used"
     BACK = "back", "Brought back by an edit that had seen the removal"
 
 

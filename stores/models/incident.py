@@ -12,23 +12,23 @@ from stores.models.channel import ChannelDatabase
 
 
 class IncidentKind(models.TextChoices):
-    HQ_BEHIND = "hq_behind", "Headquarters was set back in time"
+    HQ_BEHIND = "hq_behind", "Headquarters was restored from an older backup"
     HQ_MOVED = "hq_moved", "Headquarters runs on another server or database"
-    CHANNEL_RESTORED = "channel_restored", "Channel was set back in time"
+    CHANNEL_RESTORED = "channel_restored", "Channel was restored from an older backup"
     CHANNEL_FORKED = "channel_forked", "Channel database exists twice"
-    WRONG_DATABASE = "wrong_database", "Another database than the registered one"
+    WRONG_DATABASE = "wrong_database", "Not the registered database"
     SCHEMA_DRIFT = "schema_drift", "Channel's tables were changed"
     FORGOTTEN_ACCOUNT = "forgotten_account", "Channel knows an account that headquarters does not"
     CONTENT_CHANGED = "content_changed", "An event was changed after it was written"
     EVENT_TOO_LARGE = "event_too_large", "An event is too large to be fetched"
-    EVENT_VANISHED = "event_vanished", "An event vanished at its source"
+    EVENT_VANISHED = "event_vanished", "An event disappeared from its channel"
     PARTS_ALONE = "parts_without_header", "Lines or payments without their sale"
-    POSTED_BEFORE = "posted_before", "Orders or invoices were issued that headquarters forgot"
+    POSTED_BEFORE = "posted_before", "Headquarters lost orders or invoices it had issued"
     JOURNAL_UNUSABLE = "journal_unusable", "The number journal cannot be written"
-    RUN_GIVEN_UP = "run_given_up", "A run was lost too often"
-    MANY_QUARANTINED = "many_quarantined", "Channel sends many rows that cannot be used"
-    ROW_REFUSED = "row_refused", "A database refuses a row"
-    MESSAGE_REFUSED = "message_refused", "The queue held a message that is no run"
+    RUN_GIVEN_UP = "run_given_up", "A run was lost repeatedly"
+    MANY_QUARANTINED = "many_quarantined", "Channel sends many invalid rows"
+    ROW_REFUSED = "row_refused", "A database rejects a row"
+    MESSAGE_REFUSED = "message_refused", "The queue held a message that is not a run"
 
 
 # While one of these is open, its channel database is not visited; the rest goes on. SCHEMA_DRIFT is
@@ -47,30 +47,51 @@ BLOCKS_POSTING = (*BLOCKS_CONVERSION, IncidentKind.POSTED_BEFORE)
 
 # What a person does about it; the manual is docs/recovery.md.
 NEXT_STEPS = {
-    IncidentKind.HQ_BEHIND: "Stop workers and scheduler, see that no second headquarters runs, and "
-    "run recover_hq.",
-    IncidentKind.HQ_MOVED: "Run the P-job: once every channel was visited it closes by itself.",
-    IncidentKind.CHANNEL_RESTORED: "Nothing is lost at headquarters. Look at the events that the "
-    "channel forgot, and close this with a reason.",
-    IncidentKind.CHANNEL_FORKED: "Find out which copy is in use. Point the channel's address to it "
-    "and accept it; give every other copy an identity of its own before it is used.",
-    IncidentKind.WRONG_DATABASE: "Correct the channel's address, and close this. If the database "
-    "is the right one, accept it; if it is a copy for a new store, renew it.",
-    IncidentKind.SCHEMA_DRIFT: "Undo the change in the channel's database, and close this.",
-    IncidentKind.FORGOTTEN_ACCOUNT: "Run recover_hq: it names both accounts, or brings back what "
-    "headquarters forgot.",
+    IncidentKind.HQ_BEHIND: (
+        "Stop the workers and the scheduler, make sure that no second headquarters is running, and"
+        " run recover_hq."
+    ),
+    IncidentKind.HQ_MOVED: (
+        "Run the P-job. The incident closes automatically once every channel has been visited."
+    ),
+    IncidentKind.CHANNEL_RESTORED: (
+        "Nothing is lost at headquarters. Review the events that the channel lost, then close this"
+        " incident with a reason."
+    ),
+    IncidentKind.CHANNEL_FORKED: (
+        "Find out which copy is in use. Point the channel's address to it and accept it. Give"
+        " every other copy its own identity before it is used."
+    ),
+    IncidentKind.WRONG_DATABASE: (
+        "Correct the channel's address and close this incident. If the database is the right one,"
+        " accept it; if it is a copy for a new store, renew it."
+    ),
+    IncidentKind.SCHEMA_DRIFT: (
+        "Undo the change in the channel's database, then close this incident."
+    ),
+    IncidentKind.FORGOTTEN_ACCOUNT: (
+        "Run recover_hq. It names both accounts, or restores what headquarters lost."
+    ),
     IncidentKind.CONTENT_CHANGED: "Find out who changes events in the channel's database.",
-    IncidentKind.EVENT_VANISHED: "Find out who removes events from the channel's database.",
-    IncidentKind.PARTS_ALONE: "Find out why the till wrote no header. Once it has, the sale is "
-    "fetched whole and this closes by itself.",
-    IncidentKind.POSTED_BEFORE: "The sales of these orders and invoices come again, under new "
-    "numbers. Cancel the old ones wherever they were exported to, or close their period, and close "
-    "this with what was done. Nothing is posted before.",
-    IncidentKind.ROW_REFUSED: "Look at what the database said, and mend the rule there or the "
-    "row. Every run tries again, and this closes by itself.",
-    IncidentKind.JOURNAL_UNUSABLE: "Make room for the number journal, or correct "
-    "SYNCLINE_JOURNAL_DIR. The next run writes what is missing, and this closes by itself.",
-    IncidentKind.RUN_GIVEN_UP: "Look at the run's technical detail, and start the job again.",
+    IncidentKind.EVENT_VANISHED: "Find out who deletes events from the channel's database.",
+    IncidentKind.PARTS_ALONE: (
+        "Find out why the till wrote no header. Once it has, the whole sale is uploaded and this"
+        " incident closes automatically."
+    ),
+    IncidentKind.POSTED_BEFORE: (
+        "The sales of these orders and invoices arrive again and get new numbers. Cancel the old"
+        " ones wherever they were exported to, or close their period, then close this incident and"
+        " say what you did. Nothing is posted until then."
+    ),
+    IncidentKind.ROW_REFUSED: (
+        "Read what the database said, and correct the rule there or the row. Every run tries"
+        " again, and this incident closes automatically."
+    ),
+    IncidentKind.JOURNAL_UNUSABLE: (
+        "Make room for the number journal, or correct SYNCLINE_JOURNAL_DIR. The next run writes"
+        " what is missing, and this incident closes automatically."
+    ),
+    IncidentKind.RUN_GIVEN_UP: "Check the run's technical details, then start the job again.",
     IncidentKind.MESSAGE_REFUSED: "Find out who else writes to the queue.",
 }
 

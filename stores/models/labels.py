@@ -2,7 +2,7 @@
 
 LABELS = {
     "email": "E-mail",
-    "receipt_email": "E-mail for receipts",
+    "receipt_email": "Receipt e-mail",
     "vat_number": "VAT number",
     "async_account": "Async customer account (GUID)",
     "account_number": "Customer account",
@@ -10,12 +10,12 @@ LABELS = {
     "transaction_id": "Transaction number",
     "staff_id": "Staff",
     "terminal_id": "Terminal",
-    "item_id": "Article",
+    "item_id": "Item",
     "tender_type": "Tender",
     "is_voided": "Voided",
     "is_active": "Active",
     "is_primary": "Primary",
-    "marketing_opt_in": "Consent to advertising",
+    "marketing_opt_in": "Marketing consent",
 }
 
 

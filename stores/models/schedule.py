@@ -63,7 +63,7 @@ class Schedule(models.Model):
         null=True,
         blank=True,
         related_name="schedules",
-        help_text="The only channel it is for; empty: every channel.",
+        help_text="The only channel it runs for; empty for all channels.",
     )
     group = models.ForeignKey(
         ChannelDatabaseGroup,
@@ -73,12 +73,12 @@ class Schedule(models.Model):
         related_name="schedules",
         help_text="For the channels that have a database in this group.",
     )
-    is_enabled = models.BooleanField(default=True, help_text="Off: it starts only by hand.")
+    is_enabled = models.BooleanField(default=True, help_text="If off, it starts only by hand.")
     at = models.TimeField(
         "every day at",
         null=True,
         blank=True,
-        help_text="Time of day in UTC. Missed, it starts as soon as it can.",
+        help_text="Time of day in UTC. If missed, it starts as soon as possible.",
     )
     every_minutes = models.PositiveIntegerField(
         null=True,
@@ -121,13 +121,13 @@ class Schedule(models.Model):
             models.CheckConstraint(
                 condition=~Q(job=ScheduledJob.VERIFY) | Q(channel__isnull=True, group__isnull=True),
                 name="promises_are_checked_everywhere",
-                violation_error_message="The promises are checked everywhere: choose no channel.",
+                violation_error_message="Promises are checked in all channels: choose none.",
             ),
             models.UniqueConstraint(
                 fields=["job", "channel", "group", "at", "every_minutes"],
                 nulls_distinct=False,
                 name="nothing_is_scheduled_twice",
-                violation_error_message="There is such a schedule already.",
+                violation_error_message="This schedule already exists.",
             ),
         ]
 

@@ -408,8 +408,8 @@ def tell_forgotten() -> str | None:
         ]
     incident = Incident.objects.report(
         IncidentKind.HQ_BEHIND,
-        f"The number journal holds {' and '.join(unknown)} that headquarters does not know: it "
-        "was set back in time.",
+        f"The number journal holds {' and '.join(unknown)} that headquarters does not"
+        " know: it was restored from an older backup.",
         subject="journal",
         detail=detail,
     )

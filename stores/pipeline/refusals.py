@@ -37,7 +37,7 @@ def tell_refused(
         )
     else:
         for incident in mine:
-            incident.close("The database refuses none any more.")
+            incident.close("The database no longer rejects any row.")
 
 
 def fail_events(kind: Kind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:

@@ -130,7 +130,7 @@ def register_company(
     ):
         if value is not None and value != present:
             raise RegistrationRefused(
-                f"{option}: company {code} is registered with {present}; change it in the set-up."
+                f"{option}: company {code} is registered with {present}; change it in the settings."
             )
     return company
 
@@ -148,7 +148,7 @@ def ensure_channel(**values: Any) -> Channel:
         if value != present and not (value == "" and field in ("profile", "country")):
             raise RegistrationRefused(
                 f"Channel {known.code} is registered with {field.replace('_', ' ')} {present}"
-                " and stays so; the set-up is the place to change it."
+                " and is left unchanged; change it in the settings."
             )
     return known
 
@@ -160,7 +160,7 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
         if account is not None and present.account_number != account:
             raise RegistrationRefused(
                 f"Channel {channel.code} is registered with default customer "
-                f"{present.account_number}; the set-up is the place to change it."
+                f"{present.account_number}; change it in the settings."
             )
         return
     account = account or f"DEFAULT-{channel.code}"
@@ -212,12 +212,12 @@ def ensure_database(
         if known.url != url:
             raise RegistrationRefused(
                 f"Channel {known.label} is registered with another database;"
-                " the set-up is the place to change it."
+                " change it in the settings."
             )
         if group is not None and known.group.name != group:
             raise RegistrationRefused(
                 f"Channel {known.label} is registered with group {known.group.name};"
-                " the set-up is the place to change it."
+                " change it in the settings."
             )
         return known
     if taken := ChannelDatabase.objects.filter(url=url).first():

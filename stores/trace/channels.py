@@ -24,7 +24,7 @@ from stores.trace.types import (
 
 FORGOTTEN = WaitingFor(
     "unknown_at_headquarters",
-    "A channel knows this customer, headquarters does not.",
+    "A channel knows this customer, but headquarters does not.",
     "Run verify: headquarters may have been restored from a backup.",
 )
 
@@ -82,7 +82,7 @@ def with_sightings(found: Trace, sightings: Iterable[Sighting]) -> Trace:
         unfetched = [row for row in sighting.unfetched if is_about(row, found)]
         received = [row.received_at for row in sighting.known if is_about(row, found)]
         for row in unfetched:
-            told = f"{row.kind.capitalize()} event still waits in the channel."
+            told = f"{row.kind.capitalize()} event is still waiting in the channel."
             at = row.occurred_at or now
             events.append(TraceEvent(at, "pending_upload", database.label, told))
         waits += [database.label] if unfetched else []

@@ -32,7 +32,9 @@ TO_CONVERT = WaitingFor(
     "Uploaded, without an account number yet.",
     "Run Synchronize customers and channel requests, or wait for its schedule.",
 )
-TO_APPLY = WaitingFor("not_applied", "An edit is uploaded, not applied yet.", TO_CONVERT.next_step)
+TO_APPLY = WaitingFor(
+    "not_applied", ("An edit has been uploaded but not applied yet."), TO_CONVERT.next_step
+)
 PARENT_MISSING = WaitingFor(
     "parent_missing", REASONS["parent_missing"].text, REASONS["parent_missing"].next_step
 )
@@ -101,7 +103,7 @@ def to_deliver(owed: Sequence[ChannelDatabase]) -> WaitingFor:
     return WaitingFor(
         "not_distributed",
         f"Not delivered yet to {places}.{troubles}",
-        "See to the channel; 1010 then delivers by itself."
+        "Check the channel; 1010 then delivers automatically."
         if troubles
         else "Run 1010, or wait for its schedule.",
     )
@@ -131,7 +133,7 @@ def events_of(held: Holdings) -> Iterator[TraceEvent]:
     for conflict in held.conflicts:
         yield from contended(conflict)
     if held.customer and not held.guids:
-        made = f"Account {held.customer} made at headquarters."
+        made = f"Account {held.customer} created at headquarters."
         yield TraceEvent(held.customer.created_at, "created", "", made)
     for one in held.guids:
         is_link = one.origin == GuidOrigin.LINKED
@@ -191,9 +193,9 @@ def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
         kind = {"created": "edited", "deactivated": "removed"}.get(act.done, act.done)
         told = f"{act.in_full}."
     elif row.status == StagingStatus.SUPERSEDED:
-        told = f"{act.in_full}; it came too late, a newer one stays."
+        told = f"{act.in_full}; it arrived too late, and a newer one was kept."
     elif row.status == StagingStatus.ERASED:
-        told = f"{act.subject}: its data were erased."
+        told = f"{act.subject}: its data was erased."
     elif row.status == StagingStatus.PENDING:
         kind = "waiting"
     if kind != "waiting" or row.reason:
@@ -206,16 +208,17 @@ def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
 def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
     """Two edits of one field, with both values; and what a person decided."""
     told = (
-        f"{conflict.subject}: {shown(conflict.lost_value)} of {conflict.lost_place} lost to "
-        f"{shown(conflict.kept_value)} of {conflict.kept_place}; neither knew of the other."
+        f"{conflict.subject}: {shown(conflict.lost_value)} of {conflict.lost_place} was replaced by"
+        f" {shown(conflict.kept_value)} of {conflict.kept_place}; neither side had seen the other"
+        " change."
     )
     if conflict.is_of_removal:
         told = (
-            f"{conflict.subject}: edited by {conflict.lost_place}, which did not know of the "
-            f"removal by {conflict.kept_place}. It stays removed until a person decides."
+            f"{conflict.subject}: edited by {conflict.lost_place}, which had not seen the "
+            f"removal by {conflict.kept_place}. It stays removed until someone decides."
         )
     if conflict.is_clock_off:
-        told += " A clock was more than 15 minutes wrong."
+        told += " A clock was more than 15 minutes off."
     yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, told)
     if conflict.closed_at and conflict.is_settled_by_person:
         told = f"{conflict.subject}: {conflict.get_choice_display()}, by {conflict.closed_by}"
@@ -226,7 +229,7 @@ def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
 
 def quarantined(row: Quarantine, held: Act | None) -> TraceEvent:
     """Why a row was set aside; of one that HQ holds otherwise, in which fields it differs."""
-    told = f"{row.table.removeprefix('async_').capitalize()} set aside: "
+    told = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
     told += explain(row.reason, row.field)
     if held and (differing := differences(row, held)):
         told += f" It differs in {', '.join(differing)}."

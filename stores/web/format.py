@@ -191,7 +191,7 @@ def may_start(user: Any, code: str) -> bool:
 
 def who_may_start(job: Job) -> str:
     """The groups whose users may start a job, in a sentence."""
-    return f"Your user may not start it. {who_may(*job.rights)}"
+    return f"You do not have permission to start it. {who_may(*job.rights)}"
 
 
 def next_step(context: template.Context, reason: str | None, otherwise: str = "") -> str:

@@ -17,7 +17,7 @@ def test_a_person_runs_the_pipeline_and_finds_the_customer(
     page.goto(site + link_for("operator"))
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     page.get_by_role("button", name="Run pipeline").click()
-    expect(page.locator("#progress")).to_contain_text("Waits for a worker")
+    expect(page.locator("#progress")).to_contain_text("Waiting for a worker")
     page.evaluate("window.isTheSamePage = true")
     with running("manage.py", "worker", "--burst"):
         status = page.locator("#progress .state").first

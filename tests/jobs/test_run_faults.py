@@ -242,7 +242,7 @@ def test_the_button_answers_at_once_without_the_queue_and_says_so(houston, setti
     answer = client.post("/runs/start/", {"job": "pipeline"}, follow=True)
 
     assert time.monotonic() - pressed < 3
-    assert b"starts by itself when the queue is back" in answer.content
+    assert b"starts automatically when the queue is back" in answer.content
     assert JobRun.objects.get().status == "queued"
 
 
@@ -306,7 +306,7 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
 
     waiting.refresh_from_db()
     assert waiting.status == "failed"
-    assert waiting.message == "Refused: ann may not start this any more."
+    assert waiting.message == "Refused: ann no longer has permission to start this."
     assert not AsyncCustomer.objects.exists()
 
 

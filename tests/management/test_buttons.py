@@ -113,7 +113,7 @@ def test_a10_a_run_is_cancelled(houston, call):
     assert (status, found["status"]) == (0, "cancelled")
     assert JobRun.objects.get().status == "cancelled"
     status, said = call("runs", "cancel", str(waiting.pk))
-    assert (status, "has ended already" in said) == (1, True)
+    assert (status, "has already ended" in said) == (1, True)
 
 
 def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, desk, call):
@@ -152,7 +152,7 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
     status, said = call(
         "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
     )
-    assert (status, "Somebody else is correcting it." in said) == (1, True)
+    assert (status, "Someone else is correcting it." in said) == (1, True)
     assert call("transactions", "let-go", "T-1", "--user", "desk")[0] == 1
     assert call("transactions", "let-go", "T-1", "--user", "ann")[1]["editing_until"] is None
     status, found = call(

@@ -199,7 +199,7 @@ def test_the_same_call_with_another_value_is_refused_and_changes_nothing(create,
 
     answer = create(**other)
 
-    assert_refused(answer, "registered with", "set-up")
+    assert_refused(answer, "registered with", "settings")
     assert (list(Channel.objects.values()), list(NumberSequence.objects.values())) == before
     assert Company.objects.count() == 1
 
@@ -269,7 +269,7 @@ def test_a_channel_without_tables_says_which_command_makes_them(houston, call):
     assert "run migrate_channels houston" in refused.document["message"]
     assert migrated.document["channels"][0]["outcome"] == "migrated"
     # It has tables now, and is still not the database that was registered.
-    assert "leads to another database" in call("run_job", "P-0001").out
+    assert "leads to a different database" in call("run_job", "P-0001").out
 
 
 def test_a_channel_that_is_away_does_not_keep_others_from_being_migrated(houston, seattle, call):
@@ -341,11 +341,11 @@ def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(housto
 
     answer = call("run_job", "sync-orders")
 
-    assert answer.out.splitlines()[-1] == (
-        "sync-orders: nothing_to_do. Nothing was done: 1 failed."
-    )
+    assert answer.out.splitlines()[-1] == ("sync-orders: nothing_to_do. No changes (1 failed).")
     alone = call("run_job", "sync-orders", "--order", "SO-1")
-    assert alone.out.splitlines()[-1].endswith("1 failed. Net amount: not the sum of its lines.")
+    assert alone.out.splitlines()[-1].endswith(
+        "1 failed). Net amount: does not equal the sum of its lines."
+    )
 
 
 @pytest.mark.parametrize(

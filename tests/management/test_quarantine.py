@@ -26,7 +26,7 @@ def test_rows_set_aside_are_listed_with_field_and_reason(store, command):
         ("async_customer", "email", "email_format"),
         ("async_address", "county", "too_long"),
     ]
-    assert rows[1]["text"] == "county: longer than HQ can hold."
+    assert rows[1]["text"] == "county: too long."
     assert {row["channel"] for row in rows} == {store.label}
     assert list(rows[0]) == [
         *["id", "channel", "table", "field", "reason", "text", "since", "status"],

@@ -136,7 +136,7 @@ def test_numbers_that_the_database_does_not_know_stop_conversion(houston):
     again = run("sync-customers")
 
     assert found["outcome"] == again["outcome"] == "failed"
-    assert "it was set back in time" in found["message"]
+    assert "it was restored from an older backup" in found["message"]
     told = Incident.objects.open().get()
     assert told.kind == IncidentKind.HQ_BEHIND
     assert told.detail == {"count": 1, "first": ["USRT 005001"]}

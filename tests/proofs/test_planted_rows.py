@@ -338,8 +338,8 @@ def test_p7_a_day_whose_end_nobody_can_tell_says_so_and_stops_no_other(houston, 
 
     assert found["outcome"] == "partly"
     assert [step["message"] for step in found["steps"] if step["outcome"] == "failed"] == [
-        "houston: headquarters' database does not know its time zone Nowhere/Land, so none of its "
-        "days ends. Choose another time zone in the set-up of the channel."
+        "houston: headquarters' database does not know its time zone Nowhere/Land, so its business"
+        " days cannot end. Choose another time zone in the channel's settings."
     ]
     posted = Statement.objects.filter(state="posted").values_list("channel__code", "business_date")
     assert set(posted) == {("houston", day - timedelta(days=1)), ("seattle", day)}

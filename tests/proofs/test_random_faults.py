@@ -165,7 +165,7 @@ def test_s3_two_and_three_faults_in_a_row_stop_nobody(store, seattle, seed):
 
     for job in ("pipeline", "sync-orders", "eod", "pipeline"):
         found = run(job)
-        assert "Unforeseen" not in str(found), JobRun.objects.get(pk=found["run"]).error
+        assert "Unexpected" not in str(found), JobRun.objects.get(pk=found["run"]).error
     assert written > 20
     named = Customer.objects.filter(guids__async_account__in=good, number__isnull=False)
     assert named.count() == len(good)
@@ -173,4 +173,4 @@ def test_s3_two_and_three_faults_in_a_row_stop_nobody(store, seattle, seed):
     assert sold.filter(statement__state="posted").count() == len(good)
     # Every row is somewhere; none is left in the channel but those whose lines never came.
     release([str(row.pk) for row in Quarantine.objects.open()])
-    assert "Unforeseen" not in str(run("pipeline"))
+    assert "Unexpected" not in str(run("pipeline"))

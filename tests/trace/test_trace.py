@@ -110,7 +110,7 @@ def test_a_customer_set_aside_has_failed_and_says_why(store):
     assert found.state == "failed"
     assert found.waiting_for.code == "email_format"
     assert found.waiting_for.next_step
-    assert texts(found, "quarantined") == ["Customer set aside: email: not an e-mail address."]
+    assert texts(found, "quarantined") == ["Customer quarantined: email: not an e-mail address."]
 
 
 def test_a_customer_beyond_the_number_sequence_has_failed_until_it_is_extended(houston):
@@ -243,7 +243,7 @@ def test_an_edit_that_came_too_late_is_told_with_both_values(houston, seattle):
     run("pipeline")
 
     assert texts(told(guid), "superseded") == [
-        "Customer edited: phone 111 -> 222; it came too late, a newer one stays."
+        "Customer edited: phone 111 -> 222; it arrived too late, and a newer one was kept."
     ]
 
 
@@ -400,8 +400,8 @@ def test_a_customer_still_in_a_channel_is_found_there(store, command, ref):
     assert (found["state"], found["async_accounts"]) == ("pending_upload", [str(guid)])
     assert found["waiting_for"]["code"] == "pending_upload"
     assert [event["text"] for event in found["events"]] == [
-        "Customer event still waits in the channel.",
-        "Address event still waits in the channel.",
+        "Customer event is still waiting in the channel.",
+        "Address event is still waiting in the channel.",
     ]
 
 

@@ -40,7 +40,9 @@ def test_what_a_block_is_given_is_text_and_not_html(source):
 
 
 def test_a_fact_without_a_value_shows_a_dash():
-    assert "<dd>\N{EN DASH}</dd>" in draw("{% fact 'Receipt' %} {{ blank }} {% endfact %}", blank="")
+    assert "<dd>\N{EN DASH}</dd>" in draw(
+        "{% fact 'Receipt' %} {{ blank }} {% endfact %}", blank=""
+    )
 
 
 def test_a_link_to_no_row_is_a_dash():

@@ -459,4 +459,4 @@ def test_v14e_what_is_no_trouble_of_the_database_stays_a_500(reader, monkeypatch
     answer = reader.get("/")
 
     assert answer.status_code == 500
-    assert b"It was recorded" in answer.content
+    assert b"The error has been logged" in answer.content

@@ -123,7 +123,7 @@ def test_s1_every_address_is_open_to_the_roles_of_the_table_and_no_others(people
                 client.force_login(User.objects.get(username=role))
             if (answer.status_code == 403) == (role in roles):
                 wrong.append(f"{role} {method} {path} {form}: {answer.status_code}")
-            elif answer.status_code == 403 and "may." not in answer.content.decode():
+            elif answer.status_code == 403 and "granted to" not in answer.content.decode():
                 wrong.append(f"{role} {method} {path} is not told who may")
     assert wrong == []
     assert not JobRun.objects.exists()
@@ -157,9 +157,12 @@ def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
     stopped = people["viewer"].post(f"/runs/{live.pk}/cancel/")
 
     told = refused.content.decode()
-    assert "Your user may not start End of day. The group manager may." in told
+    assert (
+        "You do not have permission to start End of day. It is granted to the group manager."
+        in told
+    )
     assert "<nav" in told
-    assert "The groups manager and operator may." in stopped.content.decode()
+    assert "It is granted to the groups manager and operator." in stopped.content.decode()
     assert [(one.job, one.status) for one in JobRun.objects.all()] == [("pipeline", "queued")]
 
 
@@ -177,7 +180,7 @@ def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, ho
     waiting.refresh_from_db()
     assert (waiting.status, waiting.message) == (
         "failed",
-        "Refused: manager may not start this any more.",
+        "Refused: manager no longer has permission to start this.",
     )
 
 

@@ -49,7 +49,7 @@ def acts(houston):
 
 @pytest.mark.parametrize(
     ("reason", "sentence"),
-    [(UNSEEN, "Give a reason."), ("A" * 301, "A reason has at most 300 characters.")],
+    [(UNSEEN, "Enter a reason."), ("A" * 301, "A reason has at most 300 characters.")],
     ids=["unseen", "long"],
 )
 def test_a_reason_that_nobody_can_read_is_refused_everywhere(boss, acts, reason, sentence):
@@ -58,7 +58,7 @@ def test_a_reason_that_nobody_can_read_is_refused_everywhere(boss, acts, reason,
 
         expected = sentence
         if "dismiss" in address and reason == UNSEEN:
-            expected = "Say why: a dismissed row is never looked at again."
+            expected = "Enter a reason for dismissing."
         assert expected in page, address
     assert Incident.objects.open().count() == 1
     assert Quarantine.objects.open().count() == 1
@@ -72,4 +72,4 @@ def test_a_reason_is_kept_without_what_nobody_sees_at_its_ends(boss, acts):
 
     assert Incident.objects.get().closing_reason == "All  seen."
     assert Quarantine.objects.get().settled_because == "All  seen."
-    assert StatementEvent.objects.filter(text__endswith="given back: All  seen.").exists()
+    assert StatementEvent.objects.filter(text__endswith="released: All  seen.").exists()

@@ -34,7 +34,7 @@ def text(answer: Any) -> str:
 
 # ------------------------------------------------------------------ U1: empty lists
 
-NOTHING_MATCHES = "Nothing matches the filters, but the list has rows."
+NOTHING_MATCHES = "No rows match the filters."
 NARROWED = {
     "async-customers": "since=2999-01-01",
     "customers": "q=nobody",
@@ -66,7 +66,7 @@ def test_u1_a_list_that_has_no_row_says_what_brings_some(reader, houston):
 
 
 def test_u1_a_filter_that_is_not_understood_is_named_as_the_cause(reader, people):
-    assert "one of the filters is not understood" in text(reader.get("/customers/?company=x"))
+    assert "one of the filters is invalid" in text(reader.get("/customers/?company=x"))
 
 
 def test_u1_causes_of_one_channel_speak_of_that_channel(reader, houston, popup):
@@ -74,7 +74,7 @@ def test_u1_causes_of_one_channel_speak_of_that_channel(reader, houston, popup):
     run("P-0001")
     run("validate")
 
-    assert "Nothing of this channel" in text(reader.get("/transactions/failed/?channel=popup"))
+    assert "No errors in this channel" in text(reader.get("/transactions/failed/?channel=popup"))
     assert "Net amount" in text(reader.get("/transactions/failed/"))
 
 

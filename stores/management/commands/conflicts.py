@@ -95,9 +95,9 @@ def settle(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
         raise CommandError(str(error)) from None
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
-        raise CommandError(f"The other value breaks a rule of today: {broken}.") from None
+        raise CommandError(f"The other value breaks a current rule: {broken}.") from None
     if not is_mine:
-        raise CommandError("The conflict was closed already.")
+        raise CommandError("The conflict is already closed.")
 
 
 def described(conflict: EditConflict) -> dict[str, Any]:

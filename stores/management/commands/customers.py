@@ -54,7 +54,7 @@ class Command(SynclineCommand):
         elif changed:
             self.stdout.write(f"{changed} change{'' if changed == 1 else 's'} saved.")
         else:
-            self.stdout.write("Nothing was changed.")
+            self.stdout.write("No changes.")
 
     def show(self, customer: Customer, *, as_json: bool) -> None:
         """Every field that can be changed, with its value."""

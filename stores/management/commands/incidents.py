@@ -78,7 +78,7 @@ def settle(action: str, incident: Incident, reason: str) -> None:
     """Do what was asked. Errors: CommandError with status 1."""
     if action == "close":
         if not incident.is_closed_by_hand:
-            raise CommandError("The command recover_hq settles this incident.")
+            raise CommandError("Resolve this incident with the command recover_hq.")
         incident.close(reason)
         return
     if incident.database is None:

@@ -177,11 +177,11 @@ class Command(SynclineCommand):
             form.blame(refused.broken)
             refuse_flaws([form])
         except ChangedMeanwhile:
-            raise CommandError("Changed meanwhile: the row is settled already.") from None
+            raise CommandError("This row has been resolved in the meantime.") from None
         if options["json"]:
             print_json(self, {"corrected": case.id, "event": str(made)})
         else:
-            self.stdout.write("Corrected. The next run takes on what is in its place.")
+            self.stdout.write("Corrected. The next run processes the replacement.")
 
     def reopen(self, ids: Sequence[str], cause: Cause | None, *, as_json: bool) -> None:
         """Open dismissed rows again."""

@@ -21,7 +21,7 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
-        parser.add_argument("--fix", action="store_true", help="mend what may be mended")
+        parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -31,12 +31,12 @@ class Command(SynclineCommand):
             return
         run = chosen(options["id"])
         if not run.ask_to_stop():
-            raise CommandError("The run has ended already.")
+            raise CommandError("The run has already ended.")
         run.refresh_from_db()
         if options["json"]:
             print_json(self, described(run))
         else:
-            self.stdout.write("Asked to stop. The run ends at its next chunk.")
+            self.stdout.write("Cancellation requested. The run stops after the current batch.")
 
     def list(self, options: dict[str, Any]) -> None:
         """Runs, the newest first."""

@@ -45,7 +45,7 @@ class Command(SynclineCommand):
         if options["json"]:
             print_json(self, {"statement": statement.number, "sales": freed})
         else:
-            self.stdout.write(f"{statement} is cancelled, {freed:,} sales are given back.")
+            self.stdout.write(f"{statement} is cancelled, {freed:,} sales are released.")
 
     def list(self, options: dict[str, Any]) -> None:
         """Statements that are not posted, oldest first; with --all every one."""

@@ -198,10 +198,10 @@ class Command(SynclineCommand):
             print_json(self, found)
         else:
             self.stdout.write(
-                f"{done.unchanged} given back, {done.skipped} skipped: somebody is correcting "
-                "them, or a job has them."
+                f"{done.unchanged} will be retried by the next run, {done.skipped} skipped:"
+                " someone is correcting them, or a job is processing them."
                 if done.skipped
-                else f"{done.unchanged} given back. The next run tries again."
+                else f"{done.unchanged} will be retried by the next run."
             )
         if done.skipped:
             raise SystemExit(1)

@@ -13,7 +13,7 @@ class Command(SynclineCommand):
     help = "Execute runs as they are rung for. Ends on SIGTERM after the run at hand."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--burst", action="store_true", help="end when nothing waits any more")
+        parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

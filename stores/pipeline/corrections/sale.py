@@ -76,8 +76,8 @@ def why_not(sale: RetailTransaction) -> str:
     if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
     if sale.sales_order_id is not None:
-        return "It is posted already."
-    return "Somebody else is correcting it."
+        return "It is already posted."
+    return "Someone else is correcting it."
 
 
 def let_go(sale: RetailTransaction, user: Any) -> None:
@@ -135,7 +135,7 @@ def mend(
             being_corrected(), pk=sale.pk, editing_by=user
         )
         if not held.exists():
-            raise MendingRefused("The time for correcting it is over: open it again.")
+            raise MendingRefused("The time to correct it has run out. Open it again.")
         refuse_prepaid(held.get(), changes)
         kept = [
             change
@@ -153,9 +153,9 @@ def outcome(sale: RetailTransaction) -> str:
     """What the rules say of a transaction now that it was corrected."""
     sale.refresh_from_db()
     return {
-        ValidationStatus.SUCCESSFUL: "It breaks no rule now.",
+        ValidationStatus.SUCCESSFUL: "It now passes all rules.",
         ValidationStatus.ERROR: "It still breaks a rule.",
-    }.get(ValidationStatus(sale.validation_status), "The next run tries it again.")
+    }.get(ValidationStatus(sale.validation_status), "The next run tries again.")
 
 
 def refuse_prepaid(
@@ -170,7 +170,8 @@ def refuse_prepaid(
     )
     if sale.prepayment_statement_id and any(changed):
         raise MendingRefused(
-            "Its payments are in a statement: customer, business date, currency and payments stay."
+            "Its payments are in a statement: customer, business date, currency and payments"
+            " cannot change."
         )
 
 

@@ -16,16 +16,26 @@ from stores.pipeline.fence.decision import Known, as_json, judge, judge_stranger
 # How many event ids of each table an incident lists.
 LISTED = 100
 SENTENCES = {
-    IncidentKind.WRONG_DATABASE: "its address leads to another database than the registered one.",
-    IncidentKind.CHANNEL_FORKED: "its database shows a visit that headquarters did not make: there "
-    "are two copies of it, or a second headquarters visits it.",
-    IncidentKind.HQ_BEHIND: "its database remembers more than headquarters: headquarters was set "
-    "back in time, or a second one visits the channel.",
-    IncidentKind.CHANNEL_RESTORED: "its database was set back in time. It is given all its "
-    "customers again.",
+    IncidentKind.WRONG_DATABASE: (
+        "its address leads to a different database than the registered one."
+    ),
+    IncidentKind.CHANNEL_FORKED: (
+        "its database shows a visit that this headquarters did not make: there are two copies of"
+        " it, or a second headquarters visits it."
+    ),
+    IncidentKind.HQ_BEHIND: (
+        "its database knows more than headquarters: headquarters was restored from an older"
+        " backup, or a second one visits the channel."
+    ),
+    IncidentKind.CHANNEL_RESTORED: (
+        "its database was restored from an older backup. All customers will be sent again."
+    ),
 }
-UNNAMED = "its database does not say which one it is."
-TWICE = "its database was set back twice within a day: two copies of it seem to answer in turn."
+UNNAMED = "its database has no identity."
+TWICE = (
+    "its database was restored from a backup twice within a day: two copies of it seem to answer"
+    " in turn."
+)
 
 
 def draw(

@@ -14,7 +14,7 @@ from stores.models.incident import IncidentKind
 
 logger = logging.getLogger(__name__)
 
-REPAIRED = "The schema is right again."
+REPAIRED = "The schema is correct again."
 # What an incident keeps of a very long list.
 MOST = 100
 MOST_RIGHTS = 10

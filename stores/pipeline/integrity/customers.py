@@ -109,8 +109,8 @@ def how_many(seen: Seen) -> str:
 def the_last_event_is_shown(seen: Seen) -> Check:
     return judged(
         "I10",
-        "HQ shows of everything the last event of the database it came from, and nothing that was "
-        f"removed is back by an edit that had not seen it ({how_many(seen)}).",
+        "Headquarters shows the latest event of each source, and no edit that had not seen a"
+        f" removal has undone it ({how_many(seen)}).",
         count("shown"),
         wrongly_shown("NOT has_event OR is_outdated"),
         *(brought_back(kind) for kind in KINDS),
@@ -173,8 +173,8 @@ def addresses_have_one_owner(seen: Seen) -> Check:
 def fields_arrive_unchanged(seen: Seen) -> Check:
     return judged(
         "I16",
-        "Fields are at HQ as the till wrote them, but for the documented normalisation "
-        f"({how_many(seen)}).",
+        "Fields are as the till wrote them, apart from the documented normalization"
+        f" ({how_many(seen)}).",
         count("shown"),
         *(changed_fields(kind) for kind in KINDS),
     )
@@ -223,8 +223,8 @@ def as_it_should_be(kind: Kind, column: str) -> sql.Composable:
 def arrival_decides_nothing(seen: Seen) -> Check:
     return judged(
         "I33",
-        "Which event is shown follows from the events and not from the order of their arrival "
-        f"({how_many(seen)}).",
+        "The event shown depends on the events, not on the order of their arrival"
+        f" ({how_many(seen)}).",
         count("shown"),
         wrongly_shown("is_overtaken"),
     )
@@ -233,8 +233,8 @@ def arrival_decides_nothing(seen: Seen) -> Check:
 def clocks_decide_nothing(seen: Seen) -> Check:
     return judged(
         "I34",
-        "No event counts as later than HQ took it over, whatever a till's clock says, and nothing "
-        f"was taken over in the future ({how_many(seen)}).",
+        "No event counts as later than its arrival, whatever the till's clock says, and nothing"
+        f" arrived in the future ({how_many(seen)}).",
         count("shown"),
         wrongly_shown("is_ahead"),
         found(

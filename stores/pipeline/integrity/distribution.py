@@ -11,7 +11,7 @@ from stores.pipeline.integrity.snapshot import Seen
 def channels_know_nothing_else(seen: Seen) -> Check:
     return judged(
         "I17",
-        "Every account that a channel knows is the one that headquarters gave the GUID.",
+        "Every account that a channel knows is the one headquarters assigned to the GUID.",
         count("seen_map"),
         seen.unreachable,
         found(
@@ -39,8 +39,8 @@ def channels_know_what_was_delivered(seen: Seen) -> Check:
     (delivered,) = fetch_one(f"SELECT count(*) {DELIVERED}")
     return judged(
         "I18",
-        "Every enabled channel has the account of every GUID of its company, or is owed it and no "
-        "download has passed it by since.",
+        "Every enabled channel has the account of every GUID of its company, or its delivery is"
+        " pending and no download has skipped it.",
         int(delivered),
         seen.unreachable,
         found(
@@ -65,8 +65,8 @@ def channels_know_what_was_delivered(seen: Seen) -> Check:
 def delivered_versions_arrived(seen: Seen) -> Check:
     return judged(
         "I19",
-        "What HQ noted as delivered is in the channel, in that version or a newer one"
-        + (", and says the same." if seen.with_rows else "."),
+        "What headquarters recorded as delivered is in the channel, in that version or a newer one"
+        + (", with the same content." if seen.with_rows else "."),
         count("delivery", "delivered_version > 0"),
         seen.unreachable,
         found(
@@ -96,8 +96,7 @@ def other_contents() -> list[dict[str, Any]]:
 def tills_see_each_person_once(seen: Seen) -> Check:
     return judged(
         "I20",
-        "What a channel's tills search shows each person once, by the account or as pending, and "
-        "never by a GUID.",
+        "A till's search shows each person once, by account or as pending, and never by a GUID.",
         count("seen_customer"),
         seen.unreachable,
         seen.shown,
@@ -115,7 +114,8 @@ FENCED = """(c.epoch = c.confirmed_epoch AND c.nonce = c.confirmed_nonce::text)
 def channels_are_at_the_last_visit(seen: Seen) -> Check:
     return judged(
         "I30",
-        "Every channel is the registered database and at its last visit, or an incident is open.",
+        "Every channel is the registered database, in the state of its last visit, or an incident"
+        " is open.",
         count("seen_channel"),
         seen.unreachable,
         found(
@@ -136,7 +136,7 @@ def channels_are_at_the_last_visit(seen: Seen) -> Check:
 def no_number_is_ahead_of_hq(seen: Seen) -> Check:
     return judged(
         "I31",
-        "Neither a channel nor the number journal knows a number that HQ has still to issue.",
+        "No channel and no number journal knows a number that headquarters has yet to issue.",
         count("seen_map") + count("told"),
         seen.unreachable,
         found(

@@ -23,7 +23,7 @@ def one_account_per_guid(seen: Seen) -> Check:
 def one_guid_creates_an_account(seen: Seen) -> Check:
     return judged(
         "I2",
-        "A number issued for a GUID has exactly that creating GUID; all others are linked to it.",
+        "Each account has exactly one GUID that created it; any other GUID is linked.",
         count("customer"),
         unguarded(
             Guard("constraint", "customer", "account_is_unique_in_its_company"),
@@ -49,7 +49,8 @@ def one_guid_creates_an_account(seen: Seen) -> Check:
 def numbers_have_no_gaps(seen: Seen) -> Check:
     return judged(
         "I3",
-        "The account numbers of a company have no gap, none is issued twice or still to be issued.",
+        "A company's account numbers have no gap and no duplicate, and none is above the next"
+        " number to issue.",
         count("customer", "number IS NOT NULL"),
         unguarded(
             Guard("constraint", "customer", "number_is_issued_once_in_its_company"),
@@ -81,7 +82,7 @@ def numbers_have_no_gaps(seen: Seen) -> Check:
 def accounts_have_their_format(seen: Seen) -> Check:
     return judged(
         "I4",
-        "An account number is its number in the format of its company, which is frozen once used.",
+        "Account numbers follow the format of their company, which never changes once used.",
         count("customer", "number IS NOT NULL"),
         unguarded(
             Guard("trigger", "customer", "an_account_never_changes"),
@@ -99,7 +100,7 @@ def accounts_have_their_format(seen: Seen) -> Check:
 def accounts_are_never_rewritten(seen: Seen) -> Check:
     return judged(
         "I5",
-        "A GUID keeps its account for ever: in headquarters, its events and the channels.",
+        "A GUID keeps its account forever: at headquarters, in its events and in the channels.",
         count("guid_map"),
         seen.unreachable,
         unguarded(Guard("trigger", "guid_map", "the_map_never_changes")),
@@ -126,8 +127,8 @@ def accounts_are_never_rewritten(seen: Seen) -> Check:
 def accounts_stay_in_their_company(seen: Seen) -> Check:
     return judged(
         "I6",
-        "An account belongs to the company of the channel that sent its GUID, channels see no "
-        "other company's, and what they say of a GUID counts if they made it or were given it.",
+        "An account belongs to the company of the channel that sent its GUID. Channels see only"
+        " their own company's accounts, and can change only GUIDs that they created or received.",
         count("guid_map"),
         seen.unreachable,
         unguarded(
@@ -185,7 +186,7 @@ NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account:
 def conversion_is_atomic(seen: Seen) -> Check:
     return judged(
         "I13",
-        "Account, customer, applied event and what each channel is owed came into being together.",
+        "Account, customer, applied event and pending deliveries are created together.",
         count("guid_map"),
         unguarded(
             Guard("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),

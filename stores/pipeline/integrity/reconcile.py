@@ -302,7 +302,7 @@ def close_whole(database: ChannelDatabase) -> None:
     for incident in Incident.objects.open().filter(
         database=database, kind=IncidentKind.PARTS_ALONE
     ):
-        incident.close("Every line and payment has its header by now.")
+        incident.close("Every line and payment has its header now.")
 
 
 INCIDENTS = {

@@ -370,8 +370,9 @@ def tell_documents(documents: list[dict[str, Any]]) -> None:
     )
     Incident.objects.report(
         IncidentKind.POSTED_BEFORE,
-        f"Headquarters had issued {told} before it was set back, and does not know them any more. "
-        "Nothing is posted until somebody has looked at them.",
+        f"Headquarters had issued {told} before it was restored from an"
+        " older backup, and no longer knows them. Nothing is posted until someone has reviewed"
+        " them.",
         detail={"documents": documents},
     )
 

@@ -27,7 +27,7 @@ def look_at_runs() -> None:
 def runs_do_not_overlap(seen: Seen) -> Check:
     return judged(
         "I28",
-        "Of one job and scope at most one run is live, and fencing numbers only grow.",
+        "At most one run of a job and scope is live, and fencing numbers only grow.",
         count("job_run"),
         unguarded(
             Guard("unique index", "job_run", "one_live_run_per_job_and_scope"),
@@ -59,8 +59,7 @@ CARRIED = {
 def runs_end_and_count_truly(seen: Seen) -> Check:
     return judged(
         "I29",
-        "Every run ends, its counts are those of the rows that carry its id, and a lost run has a "
-        "successor.",
+        "Every run ends, its counts match the rows with its ID, and a lost run has a successor.",
         count("job_run"),
         found(
             f"""SELECT id::text AS run, job, 'silent beyond its lease' AS what FROM job_run
@@ -96,8 +95,8 @@ def runs_end_and_count_truly(seen: Seen) -> Check:
 def idle_runs_leave_nothing(seen: Seen) -> Check:
     return judged(
         "I32",
-        "A run that had nothing to do left nothing behind: no session with rows, no account, no "
-        "applied event.",
+        "A run with nothing to do leaves nothing behind: no session with rows, no account, no"
+        " applied event.",
         count("job_run", "status = 'nothing_to_do'"),
         found(
             """SELECT r.id::text AS run, r.job, 'uploaded' AS what

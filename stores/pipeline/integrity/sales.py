@@ -8,7 +8,7 @@ from stores.pipeline.sales.statement_hash import content_hash
 def a_sale_is_kept_once(seen: Seen) -> Check:
     return judged(
         "I21",
-        "Every sale that a channel's till wrote is kept once, or in quarantine.",
+        "Every sale written at a till is kept exactly once, or is in quarantine.",
         count("retail_transaction"),
         unguarded(
             Guard("unique index", "retail_transaction", "a_transaction_is_kept_once"),
@@ -38,8 +38,8 @@ def a_sale_is_kept_once(seen: Seen) -> Check:
 def what_is_accepted_adds_up(seen: Seen) -> Check:
     return judged(
         "I22",
-        "Every accepted sale adds up: its lines, its payments and its total, in exact amounts; a "
-        "posted order is its payments and the differences that are named.",
+        "Every accepted sale adds up exactly: lines, payments and total. A posted order equals its"
+        " payments and the recorded differences.",
         count("retail_transaction", "validation_status = 'successful'"),
         unguarded(
             Guard("constraint", "retail_transaction", "amounts_are_numbers"),
@@ -84,7 +84,7 @@ def what_is_accepted_adds_up(seen: Seen) -> Check:
 def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
     return judged(
         "I23",
-        "No sale, order or payment is posted under a temporary identity: each names an account.",
+        "No sale, order or payment is posted under a temporary identity: each has an account.",
         count("sales_order") + count("posted_payment"),
         unguarded(
             Guard("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
@@ -115,8 +115,8 @@ def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
 def a_sale_is_posted_once(seen: Seen) -> Check:
     return judged(
         "I24",
-        "Every sale is in exactly one posted statement and one order, and what was paid for an "
-        "order in exactly one posted statement, or listed as excluded with the reason.",
+        "Every sale is in exactly one posted statement and one order, and every prepayment in"
+        " exactly one posted statement, or it is listed as excluded with the reason.",
         count("retail_transaction"),
         unguarded(
             Guard("trigger", "retail_transaction", "settled_for_ever"),
@@ -169,8 +169,8 @@ def a_sale_is_posted_once(seen: Seen) -> Check:
 def totals_are_those_of_the_sales(seen: Seen) -> Check:
     return judged(
         "I25",
-        "What a statement posted is what its sales and orders were paid, per tender and currency, "
-        "to the smallest unit; with what was excluded it is all that a business date was paid.",
+        "A statement posts exactly what was paid for its sales and orders, per tender and"
+        " currency. With the exclusions, that is everything paid on the business date.",
         count("statement", "state = 'posted'"),
         found(
             """SELECT s.id AS statement, x.tender_type, x.currency, sum(x.sold)::text AS sold,
@@ -237,8 +237,8 @@ def totals_are_those_of_the_sales(seen: Seen) -> Check:
 def posted_is_frozen(seen: Seen) -> Check:
     return judged(
         "I26",
-        "A posted statement never changes: the hash over all its rows is the one it was sealed "
-        "with.",
+        "A posted statement never changes: the hash of its rows is the one taken when it was"
+        " posted.",
         count("statement", "state = 'posted'"),
         unguarded(
             Guard("trigger", "statement", "a_posted_statement_is_frozen"),
@@ -262,7 +262,7 @@ def posted_is_frozen(seen: Seen) -> Check:
 def one_order_per_confirmation(seen: Seen) -> Check:
     return judged(
         "I27",
-        "Every customer order of a till became at most one sales order, which only moves forward.",
+        "Every customer order becomes at most one sales order, whose state only moves forward.",
         count("sales_order", "confirmation_number IS NOT NULL"),
         unguarded(
             Guard("unique index", "sales_order", "one_order_per_confirmation_number"),

@@ -37,7 +37,7 @@ RETENTION = "interval '35 days'"
 def no_false_receipts(seen: Seen) -> Check:
     return judged(
         "I7",
-        "Every event that a channel holds as acknowledged is at headquarters, or set aside there.",
+        "Every event acknowledged in a channel is at headquarters, or in quarantine there.",
         sum(count(copy.target, "acknowledged_at IS NOT NULL") for copy in EVENTS),
         seen.unreachable,
         *(false_receipts(copy) for copy in EVENTS),
@@ -91,8 +91,7 @@ PASSED_BY = """WITH passed AS (
 def nothing_stays_behind(seen: Seen) -> Check:
     return judged(
         "I8",
-        "Channels hold no event that an upload has passed by, and no line or payment without its "
-        "header.",
+        "Uploads have skipped no event, and no line or payment lacks its header.",
         sum(count(copy.target) for copy in EVENTS),
         seen.unreachable,
         seen.strays,
@@ -119,8 +118,8 @@ EXCUSED = """ AND NOT EXISTS (SELECT FROM incident i
 def hq_holds_only_what_was_captured(seen: Seen) -> Check:
     return judged(
         "I9",
-        "HQ holds no event that its channel never had, unless the channel was set back or its time "
-        "of keeping is over.",
+        "Headquarters has no event that its channel never had, unless the channel was restored or"
+        " the event is past its retention time.",
         sum(count(table) for table in TAKEN),
         seen.unreachable,
         *(found(VANISHED.format(table=table) + EXCUSED) for table in TAKEN),
@@ -131,8 +130,8 @@ def every_row_is_accounted_for(seen: Seen) -> Check:
     rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in TAKEN)  # noqa: S608
     return judged(
         "I11",
-        "Of every row that an upload read is known what became of it, and a recount agrees, for "
-        "every upload and day.",
+        "Every row that an upload read is accounted for, and a recount agrees, for every upload"
+        " and day.",
         count("upload_session"),
         lost_or_doubled(),
         unguarded(
@@ -195,7 +194,7 @@ def lost_or_doubled() -> list[dict[str, Any]]:
 def quarantine_is_lossless(seen: Seen) -> Check:
     return judged(
         "I12",
-        "A row set aside is kept whole, with its reason, and waits nowhere else.",
+        "A quarantined row is kept whole, with its reason, and is pending nowhere else.",
         count("quarantine"),
         unguarded(
             Guard("constraint", "quarantine", "a_bad_row_is_kept_once"),
@@ -239,7 +238,8 @@ def is_row(raw: bytes) -> bool:
 def what_waits_has_a_reason(seen: Seen) -> Check:
     return judged(
         "I14",
-        "Whatever waits or failed says why, and waits for nothing that is there already.",
+        "Everything that waits or failed has a reason, and nothing waits for what has already"
+        " arrived.",
         sum(count(table) for table in STAGED) + count("retail_transaction") + count("statement"),
         unguarded(
             *(
@@ -326,7 +326,7 @@ def events_never_change(seen: Seen) -> Check:
     what = "every event" if seen.full else "a sample of events that moves on every day"
     return judged(
         "I40",
-        f"Events never change: HQ took them over as their channel has them ({what}).",
+        f"Events never change: headquarters has them as their channel has them ({what}).",
         sum(count(copy.target) for copy in CONTENTS),
         seen.unreachable,
         *map(found, CHANGED.values()),

@@ -154,7 +154,7 @@ def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> in
         StatementEvent.objects.create(
             statement=locked,
             state=StatementState.CANCELLED,
-            text=f"Cancelled, {len(sales):,} sales given back: {reason}"[:500],
+            text=f"Cancelled, {len(sales):,} sales released: {reason}"[:500],
             user=by,
         )
     return len(sales)
@@ -163,7 +163,7 @@ def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> in
 def why_not(statement: Statement) -> str:
     """Why a statement cannot be cancelled."""
     if statement.state == StatementState.CANCELLED:
-        return f"{statement} is cancelled already."
+        return f"{statement} is already cancelled."
     if statement.state == StatementState.POSTED:
-        return f"{statement} is posted: what is posted never changes."
-    return f"The payments of {statement} are posted: run Post statements, which ends it."
+        return f"{statement} is posted and can no longer change."
+    return f"The payments of {statement} are already posted: run Post statements to finish it."

@@ -77,8 +77,8 @@ def calculate_statements(step: RunStep) -> None:
     if not knows_days:
         raise StepFailed(
             f"{channel.code}: headquarters' database does not know its time zone "
-            f"{channel.time_zone}, so none of its days ends. Choose another time zone in the "
-            "set-up of the channel."
+            f"{channel.time_zone}, so its business days cannot end. Choose another time"
+            " zone in the channel's settings."
         )
 
 
@@ -167,7 +167,7 @@ def open_day(step: RunStep, channel: Channel, day: date) -> None:
         # Posting may have taken it since: then it is too late, and a supplementary one follows.
         as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
         if as_read.update(state=StatementState.STARTED, reason=NOT_ADDED_UP, message=""):
-            note(step, taking, "Started again: more sales of the day have come.")
+            note(step, taking, "Restarted: more sales of the day have arrived.")
 
 
 def start_statement(channel: Channel, day: date) -> Statement:
@@ -281,13 +281,13 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         keep_refused(found)
         taken_out = len(sales) - len(rest)
         step.add(failed=taken_out)
-        note(step, locked, f"{taken_out:,} sales were taken out: {what_was_found(found)}")
+        note(step, locked, f"{taken_out:,} sales were removed: {what_was_found(found)}")
         if rest:
             take_in(going_on, rest)
             marked = {"state": StatementState.MARKED, "reason": NOT_ADDED_UP, "message": ""}
             Statement.objects.filter(pk=going_on.pk).update(**marked)
             if numbered:
-                note(step, going_on, f"Started in the place of {locked.number}.")
+                note(step, going_on, f"Created in place of {locked.number}.")
         else:
             end_cancelled(going_on)
         going_on.refresh_from_db()
@@ -365,7 +365,7 @@ def check(step: RunStep, statement: Statement) -> None:
     )
     if without_account:
         raise StatementRefused(
-            "customer_unknown", f"{without_account:,} sales name a customer without account."
+            "customer_unknown", f"{without_account:,} sales have a customer without an account."
         )
     (differences,) = fetch_one(
         """SELECT count(*) FROM (
@@ -377,7 +377,7 @@ def check(step: RunStep, statement: Statement) -> None:
         {"statement": statement.pk},
     )
     if differences:
-        raise StatementRefused("totals_differ", "The totals are not those of its sales.")
+        raise StatementRefused("totals_differ", "The totals do not match its sales.")
     refuse_closed_period(statement)
     crash_here("statements:before_checked")
 
@@ -386,7 +386,7 @@ def refuse_closed_period(statement: Statement) -> None:
     """Keep out of the books of a day that are closed. Errors: StatementRefused."""
     closed_until = statement.channel.company.closed_until
     if closed_until and statement.business_date <= closed_until:
-        raise StatementRefused("period_closed", "Its business date lies in a closed period.")
+        raise StatementRefused("period_closed", "Its business date is in a closed period.")
 
 
 def aggregate(step: RunStep, statement: Statement) -> None:
@@ -405,7 +405,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
     )
     if count and statement.channel.default_customer_id is None:
         raise StatementRefused(
-            "default_customer_missing", "The channel has no default customer for unnamed sales."
+            "default_customer_missing", "The channel has no default customer for anonymous sales."
         )
     run_sql(
         f"UPDATE retail_transaction SET customer_id = %(default)s WHERE {unnamed}",  # noqa: S608
@@ -450,7 +450,7 @@ def create_orders(step: RunStep, statement: Statement) -> None:
     waiting, failed = judge_aggregates(statement)
     if failed:
         raise StatementRefused(
-            CUSTOMER_NOT_ACTIVE, f"{failed:,} customers' accounts are not active any more."
+            CUSTOMER_NOT_ACTIVE, f"{failed:,} customers' accounts are no longer active."
         )
     first = take_numbers("order_sequence", "next_order", statement.company_id, waiting)
     with by_hash():

@@ -10,14 +10,14 @@ class ConflictForm(forms.Form):
     """Which of two values stays, and why."""
 
     choice = forms.ChoiceField(
-        label="Which value stays?",
-        choices=[(Choice.KEEP, "Keep the present value"), (Choice.TAKE, "Take the other value")],
-        error_messages={"invalid_choice": "Which value stays: keep or take."},
+        label="Which value do you want to keep?",
+        choices=[(Choice.KEEP, "Keep the current value"), (Choice.TAKE, "Use the other value")],
+        error_messages={"invalid_choice": "Choose which value to keep: keep or take."},
     )
     reason = ReasonField(
         label="Reason",
         error_messages={
-            "required": "Reason: say why; both values stay in the history.",
+            "required": "Reason: required. Both values are kept in the history.",
             "max_length": "Reason: at most 300 characters.",
         },
     )

@@ -52,7 +52,7 @@ class OwnForm(forms.Form):
         cleaned = super().clean() or self.cleaned_data
         for column in INHERITED:
             if column in self.changed_data and column in cleaned and not cleaned[column]:
-                self.add_error(column, f"{label(column)}: may be changed, not emptied.")
+                self.add_error(column, f"{label(column)}: can be changed but not cleared.")
         return cleaned
 
     def edits(self) -> Iterator[Edit]:
@@ -96,7 +96,7 @@ class PartForm(forms.Form):
     def title(self) -> str:
         """Which one it is, by what tells it from the others of its kind."""
         if not self.row:
-            return f"A new {self.kind.name}"
+            return f"New {self.kind.name}"
         if word := {ADDRESS: "purpose", CONTACT: "kind"}.get(self.kind):
             return str(self.held[word] or self.kind.name).capitalize()
         return str(self.held[self.kind.key[0]])

@@ -96,7 +96,7 @@ class DocumentForm(forms.Form):
         for rule in broken:
             named = (name for name in self.fields if name.split("-")[-1] == rule.field)
             text = explain(rule.code, label(rule.field))
-            allowed = f" It may be {rule.allows}." if rule.allows else ""
+            allowed = f" Allowed: {rule.allows}." if rule.allows else ""
             self.add_error(next(named, None), text + allowed)
 
 

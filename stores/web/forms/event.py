@@ -11,7 +11,7 @@ from stores.models.staging import Operation
 from stores.pipeline.events.kinds import Kind
 from stores.pipeline.events.rules import Rule
 
-YES_OR_NO = [("", "Not said"), ("true", "Yes"), ("false", "No")]
+YES_OR_NO = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
 
 
 def field_for(kind: Kind, column: str) -> forms.Field:
@@ -78,7 +78,7 @@ def blame(form: forms.Form, broken: Iterable[Rule]) -> None:
     """Say at each field which rule it breaks."""
     for rule in broken:
         text = explain(rule.code, label(rule.field))
-        allowed = f" It may be {rule.allows}." if rule.allows else ""
+        allowed = f" Allowed: {rule.allows}." if rule.allows else ""
         form.add_error(rule.field if rule.field in form.fields else None, text + allowed)
 
 

@@ -14,7 +14,7 @@ class ReasonField(forms.CharField):
     """Why a person does something: it is kept, so it must say something that one can read."""
 
     default_error_messages = {
-        "required": "Give a reason.",
+        "required": "Enter a reason.",
         "max_length": "A reason has at most 300 characters.",
     }
 

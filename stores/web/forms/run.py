@@ -15,8 +15,8 @@ class StartForm(forms.Form):
     job = forms.ChoiceField(
         choices=[(job.code, job.title) for job in JOBS.values()],
         error_messages={
-            "required": "There is no such job.",
-            "invalid_choice": "There is no such job.",
+            "required": "Unknown job.",
+            "invalid_choice": "Unknown job.",
         },
     )
     channel = forms.ModelChoiceField(
@@ -24,7 +24,7 @@ class StartForm(forms.Form):
         to_field_name="code",
         required=False,
         empty_label="All channels",
-        error_messages={"invalid_choice": "There is no such channel, or it is switched off."},
+        error_messages={"invalid_choice": "Unknown channel, or the channel is switched off."},
     )
     date = forms.CharField(required=False)
     order = forms.CharField(required=False)
@@ -33,7 +33,7 @@ class StartForm(forms.Form):
         """The day, by the rule of `run_job --date`."""
         typed = self.cleaned_data["date"]
         if typed and self.cleaned_data.get("job") not in DATED:
-            raise forms.ValidationError(f"A business date goes with {', '.join(DATED)} only.")
+            raise forms.ValidationError(f"Only {', '.join(DATED)} take a business date.")
         try:
             return business_date(typed) if typed else None
         except NoBusinessDate as error:
@@ -44,11 +44,11 @@ class StartForm(forms.Form):
         number: str = self.cleaned_data["order"]
         job = JOBS.get(self.cleaned_data.get("job", ""))
         if number and job and not job.takes_order:
-            raise forms.ValidationError("An order goes with Synchronize orders only.")
+            raise forms.ValidationError("Only Synchronize orders takes an order.")
         channel = self.cleaned_data.get("channel")
         codes = [channel.code] if channel else []
         if number and not RetailTransaction.objects.orders_numbered(number, codes).exists():
-            raise forms.ValidationError("There is no such customer order.")
+            raise forms.ValidationError("Unknown customer order.")
         return number
 
     @property

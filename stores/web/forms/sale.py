@@ -30,7 +30,7 @@ TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 class MendForm(forms.Form):
     """One field for each value of the header, its lines and payments, and why it is changed."""
 
-    why = ReasonField(label="Why is it corrected?")
+    why = ReasonField(label="Reason for the correction")
 
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
         super().__init__(data)
@@ -140,19 +140,19 @@ class AlikeForm(forms.Form):
         for name in self.names:
             column: Any = model._meta.get_field(name)
             ways = [(TO_VALUE, "This value")]
-            ways += [(TO_EXPECTED, "What the rule expects of each")] * has_expected(cause)
-            ways += [(TO_NOTHING, "Nothing: make it empty")] * column.null
+            ways += [(TO_EXPECTED, "The value the rule expects")] * has_expected(cause)
+            ways += [(TO_NOTHING, "Empty")] * column.null
             if len(self.names) > 1:
-                ways = [("", "Leave it as it is"), *ways]
+                ways = [("", "Leave unchanged"), *ways]
             self.fields[f"to-{name}"] = forms.ChoiceField(
                 choices=ways,
-                label=f"{field_for(model, name, required=False).label} becomes",
+                label=f"{field_for(model, name, required=False).label}: change to",
                 required=len(self.names) == 1,
                 initial=TO_EXPECTED if has_expected(cause) else ways[0][0],
             )
             self.fields[name] = mended_field(model, name, required=False)
             self.fields[name].label = "Value"
-        self.fields["why"] = ReasonField(label="Why are they corrected?")
+        self.fields["why"] = ReasonField(label="Reason for the correction")
 
     def pairs(self) -> Iterator[tuple[forms.BoundField, forms.BoundField]]:
         """What becomes of each field, and the value to type."""
@@ -180,9 +180,9 @@ class AlikeForm(forms.Form):
         for name in self.names:
             way, value = cleaned.get(f"to-{name}"), cleaned.get(name)
             if way == TO_VALUE and value is None and name not in self.errors:
-                self.add_error(name, "Type the value, or choose something else.")
+                self.add_error(name, "Enter the value, or choose another option.")
             if way != TO_VALUE and value is not None:
-                self.add_error(name, "Choose This value as well, or leave it empty.")
+                self.add_error(name, "Choose “This value” as well, or leave this empty.")
         if not any(cleaned.get(f"to-{name}") for name in self.names) and not self.errors:
-            raise ValidationError("Say what is to become of one field at least.")
+            raise ValidationError("Change at least one field.")
         return cleaned

@@ -40,7 +40,7 @@ STATES = {
     "distributed": DONE & ~IS_OWED,
 }
 STATE_WORDS = {
-    "open": "Not done yet",
+    "open": "Not finished",
     "pending": "Not synchronized or waiting",
     "converted": "Converted",
     "linked": "Linked to an account",
@@ -154,8 +154,7 @@ class AsyncCustomerTable(PeopleTable):
         model = AsyncCustomer
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No operation has arrived yet. Customers that tills have saved arrive here with the"
-            " P-job: run the pipeline."
+            "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
         )
 
     def render_channel(self, record: AsyncCustomer) -> str:

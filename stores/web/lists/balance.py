@@ -65,7 +65,7 @@ class BalanceTable(ListTable):
     class Meta(ListTable.Meta):
         model = DayBalance
         fields: tuple[str, ...] = ()
-        empty_text = "Nothing has arrived yet. The P-job brings what tills have written."
+        empty_text = "Nothing has arrived yet. The P-job uploads what tills have written."
 
 
 def all_balances() -> QuerySet[DayBalance]:

@@ -54,15 +54,12 @@ class ChannelTable(ListTable):
     )
     last_visited_at = Formatted(when, verbose_name="Last visit")
     waiting = Formatted(capped, verbose_name="Waiting", attrs=wide("md", "num"))
-    owed = Cell("owed_count", verbose_name="Owed", attrs=NUMBER)
+    owed = Cell("owed_count", verbose_name="Pending", attrs=NUMBER)
 
     class Meta(ListTable.Meta):
         model = ChannelDatabase
         fields: tuple[str, ...] = ()
-        empty_text = (
-            "There is no channel yet. Add one with the command create_channel, which also makes"
-            " its database."
-        )
+        empty_text = "No channels yet. Run create_channel to add one with its database."
 
     def render_kind(self, record: ChannelDatabase) -> str:
         return record.channel.get_kind_display()

@@ -44,7 +44,7 @@ class ConflictFilter(ListFilter):
     status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
     field = choice(FIELDS, "Field", field="field")
     place = choice(places, "Channel", method="of_any")
-    won = choice(places, "Won by", method="won_by")
+    won = choice(places, "Kept from", method="won_by")
     since = day("Found from", "found_at", "gte")
     until = day("Found to", "found_at", "lt")
 
@@ -70,16 +70,16 @@ class ConflictTable(ListTable):
     found_at = Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
     customer = tables.Column("Customer", order_by="customer__account_number", linkify=True)
     subject = tables.Column("Field", order_by=("table", "field"))
-    kept_value = Cell("value", verbose_name="Value that stayed")
+    kept_value = Cell("value", verbose_name="Kept value")
     kept_place = tables.Column(
-        "Won by",
+        "Kept from",
         order_by=("kept_database__channel__code", "kept_database__name"),
         attrs=wide("md"),
     )
     kept_at = Formatted(when, verbose_name="Its time", attrs=wide("xxl"))
     lost_value = Cell("value", verbose_name="Other value")
     lost_place = tables.Column(
-        "Came from",
+        "Other from",
         order_by=("lost_database__channel__code", "lost_database__name"),
         attrs=wide("md"),
     )
@@ -90,8 +90,8 @@ class ConflictTable(ListTable):
         model = EditConflict
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no conflict here. When two places change the same field of a customer without"
-            " knowing of each other, both values are listed."
+            "No conflicts. When two places edit the same customer field independently, both values"
+            " are listed here."
         )
 
 

@@ -128,8 +128,8 @@ class CustomerTable(PeopleTable):
         model = Customer
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no customer yet. Customers get their account when uploaded ones are"
-            " synchronized: run the pipeline."
+            "No customers yet. Uploaded customers get their accounts when they are synchronized:"
+            " run the pipeline."
         )
 
 

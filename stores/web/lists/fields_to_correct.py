@@ -49,7 +49,7 @@ class FieldTable(ListTable):
     customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
     field = tables.Column("Field")
     shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
-    sentence = tables.Column("What is wrong", order_by="rule", attrs=wide("md"))
+    sentence = tables.Column("Problem", order_by="rule", attrs=wide("md"))
     channel = tables.Column(
         "Channel",
         accessor="database",
@@ -57,15 +57,14 @@ class FieldTable(ListTable):
         order_by=("database__channel__code", "database__name"),
         attrs=wide("lg"),
     )
-    settled_at = Formatted(when, verbose_name="Settled", attrs=wide("lg"))
+    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide("lg"))
 
     class Meta(ListTable.Meta):
         model = FieldToCorrect
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No field is to be corrected here. A phone number, an address for receipts, a language,"
-            " a currency or a date of birth that is not understood keeps nobody from an account;"
-            " it stands here."
+            "No fields to correct. An invalid phone number, receipt e-mail, language, currency or"
+            " date of birth does not keep a customer from getting an account; it is listed here."
         )
 
     def render_field(self, record: FieldToCorrect) -> str:

@@ -38,7 +38,7 @@ class IncidentTable(ListTable):
     database = tables.Column(
         "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
     )
-    message = Cell("incident", verbose_name="What is wrong and what to do", orderable=False)
+    message = Cell("incident", verbose_name="Problem", orderable=False)
     times = tables.Column("Seen", attrs=wide("lg", "num"))
     status = State(verbose_name="Status", order_by="closed_at")
 
@@ -46,8 +46,8 @@ class IncidentTable(ListTable):
         model = Incident
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no incident here. A channel that was set back or copied, and a headquarters"
-            " that was set back, show up in this list until a person has closed them."
+            "No incidents. If a channel or headquarters was restored from an older backup, or a"
+            " channel was copied, it is listed here until someone closes the incident."
         )
 
 

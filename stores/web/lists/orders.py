@@ -63,8 +63,8 @@ class OrderTable(ListTable):
         model = SalesOrder
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no sales order yet. Synchronize orders makes them of customer orders, and"
-            " posting a statement of sales."
+            "No sales orders yet. Synchronize orders creates them from customer orders, and"
+            " posting a statement creates them from sales."
         )
 
 

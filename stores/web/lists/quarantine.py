@@ -81,8 +81,8 @@ class QuarantineTable(ListTable):
         model = Quarantine
         fields: tuple[str, ...] = ()
         empty_text = (
-            "No row is set aside here. Rows that HQ cannot use are kept in this list with the"
-            " reason, and the rest of their upload goes on."
+            "No quarantined rows. Rows that headquarters cannot process are kept here with the"
+            " reason; the rest of their upload continues."
         )
 
     def value_reason(self, record: Quarantine) -> str:

@@ -44,10 +44,10 @@ def respond(
 def why_empty(filters: ListFilter) -> str:
     """That only the filters leave nothing over; empty where the list has no row at all."""
     if filters.form.errors:
-        return "Nothing is listed: one of the filters is not understood."
+        return "Nothing is listed: one of the filters is invalid."
     if not filters.queryset.exists():
         return ""
-    return "Nothing matches the filters, but the list has rows. Clear the filters to see them."
+    return "No rows match the filters. Clear the filters to see all rows."
 
 
 class Echo:
@@ -61,7 +61,7 @@ def as_csv(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
     """Rows of a list, sent while they are read, to those who may have them."""
-    demand(request, "Your user may not have lists as CSV.", "stores.export")
+    demand(request, "You do not have permission to export lists as CSV.", "stores.export")
     # In quotes a text stays one cell, whatever a spreadsheet divides cells by.
     writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))

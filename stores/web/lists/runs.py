@@ -38,7 +38,7 @@ class RunTable(ListTable):
     class Meta(ListTable.Meta):
         model = JobRun
         fields: tuple[str, ...] = ()
-        empty_text = "There is no run yet. Start one on the page Jobs."
+        empty_text = "No runs yet. Start one on the Jobs page."
 
     def render_status(self, record: JobRun) -> str:
         return outcome(record)

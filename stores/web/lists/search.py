@@ -10,7 +10,7 @@ from stores.models.search import is_called, is_reached_at, key_of
 
 # A search that finds more people than this is answered with so many of them.
 MOST_FOUND = 1_000
-TOO_MANY = "Very many customers match, and these are only some of them: type more of the name."
+TOO_MANY = "Too many customers match to list them all: type more of the name."
 
 
 def as_guid(text: str) -> UUID | None:

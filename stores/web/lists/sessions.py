@@ -90,9 +90,7 @@ class UploadTable(SessionTable):
         model = UploadSession
         fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
-        empty_text = (
-            "There is no upload yet. A session is made when a P-job finds events in a channel."
-        )
+        empty_text = "No uploads yet. A session is created when a P-job finds events in a channel."
 
 
 class DownloadTable(SessionTable):
@@ -110,7 +108,7 @@ class DownloadTable(SessionTable):
         fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = (
-            "There is no download yet. A session is made when 1010 owes a channel some customers."
+            "No downloads yet. A session is created when 1010 has customers to send to a channel."
         )
 
 

@@ -20,7 +20,7 @@ from stores.web.lists.base import (
     wide,
 )
 
-SHOWN = [("failed", "Only those that failed"), ("open", "Only those that are not posted")]
+SHOWN = [("failed", "Failed only"), ("open", "Not posted only")]
 
 
 class StatementFilter(ListFilter):
@@ -47,15 +47,15 @@ class StatementTable(ListTable):
     business_date = Day("Business date", attrs=WHOLE)
     state = Cell("badge_of_statement", verbose_name="State")
     sales = tables.Column("Sales", attrs=NUMBER)
-    message = tables.Column("What stands in its way", attrs=wide("lg"), orderable=False)
+    message = tables.Column("Blocked by", attrs=wide("lg"), orderable=False)
     posted_at = Formatted(when, verbose_name="Posted", attrs=wide("xl"))
 
     class Meta(ListTable.Meta):
         model = Statement
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no statement yet. Calculate statements takes validated sales into the"
-            " statements of their business dates."
+            "No statements yet. Calculate statements adds validated sales to the statements of"
+            " their business dates."
         )
 
 

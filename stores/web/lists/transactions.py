@@ -33,8 +33,8 @@ from stores.web.lists.search import as_guid
 POSTED = [
     ("posted", "Posted"),
     ("open", "Not posted yet"),
-    ("waiting", "Order waits or failed"),
-    ("excluded", "Never: voided"),
+    ("waiting", "Order waiting or failed"),
+    ("excluded", "Never (voided)"),
 ]
 
 
@@ -65,9 +65,9 @@ class TransactionFilter(ListFilter):
     validation = choice(ValidationStatus.choices, "Validation", field="validation_status")
     rule = choice(rules, "Broken rule", method="breaks")
     order = choice(OrderStatus.choices, "Order status", field="order_status")
-    reason = choice(reasons, "Order waits or failed because", field="order_reason")
+    reason = choice(reasons, "Order waiting or failed because", field="order_reason")
     posted = choice(POSTED, "Posted", method="in_state")
-    why = choice(exclusions, "Left out because", field="exclusion__reason")
+    why = choice(exclusions, "Excluded because", field="exclusion__reason")
     date = business_day("Business date", "exact")
     since = day("Arrived from", "staged_at", "gte")
     until = day("Arrived to", "staged_at", "lt")
@@ -134,8 +134,7 @@ class TransactionTable(ListTable):
         model = RetailTransaction
         fields: tuple[str, ...] = ()
         empty_text = (
-            "There is no transaction yet. Sales and orders that tills have written arrive here with"
-            " the P-job: run it."
+            "No transactions yet. The P-job uploads sales and orders written at tills: run it."
         )
 
 

@@ -22,7 +22,7 @@ from stores.web.lists.response import respond
 from stores.web.permissions import needs
 from stores.web.request import Request
 
-may_close = needs("stores.change_customer", "Your user may not close edit conflicts.")
+may_close = needs("stores.change_customer", "You do not have permission to close edit conflicts.")
 
 
 @require_safe
@@ -65,7 +65,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     conflict = with_customer(number)
     form = ConflictForm(request.POST)
     if not can_be_closed(conflict):
-        return told(request, conflict, "The conflict was closed already.")
+        return told(request, conflict, "The conflict is already closed.")
     if not form.is_valid():
         return page(request, conflict, form)
     try:
@@ -80,9 +80,9 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
         return told(request, conflict, str(hindrance))
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
-        return told(request, conflict, f"The other value breaks a rule of today: {broken}.")
+        return told(request, conflict, f"The other value breaks a current rule: {broken}.")
     if not is_mine:
-        return told(request, conflict, "The conflict was closed already.")
+        return told(request, conflict, "The conflict is already closed.")
     messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)
 

@@ -20,7 +20,7 @@ from stores.web.lists.response import respond
 from stores.web.permissions import needs
 from stores.web.request import Request
 
-may_change = needs("stores.change_customer", "Your user may not change customers.")
+may_change = needs("stores.change_customer", "You do not have permission to change customers.")
 
 DETAILS = (
     "customer_type",
@@ -67,7 +67,7 @@ def customers_with(request: Request, account: str) -> list[Customer]:
         found = found.filter(company__code=company)
     customers = list(found.order_by("company__code"))
     if not customers:
-        raise Http404(f"No customer has the account {account}.")
+        raise Http404(f"No customer has account {account}.")
     return customers
 
 
@@ -98,7 +98,7 @@ def save(
         return None
     edits = [edit for _, edit in changed.edits()]
     if not edits:
-        messages.info(request, "Nothing was changed.")
+        messages.info(request, "No changes.")
         return redirect(customer)
     try:
         save_edits(customer, edits, seen=changed.seen, by=request.user)
@@ -111,7 +111,7 @@ def save(
         messages.warning(request, str(occupied))
         return None
     told = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
-    messages.success(request, f"{told} 1010 carries them to the channels.")
+    messages.success(request, f"{told} 1010 sends them to the channels.")
     return redirect(customer)
 
 

@@ -16,7 +16,7 @@ from stores.web.lists.response import respond
 from stores.web.permissions import needs
 from stores.web.request import Request
 
-may_close = needs("stores.release_fence", "Your user may not close incidents.")
+may_close = needs("stores.release_fence", "You do not have permission to close incidents.")
 
 SETTLED_BY_COMMAND = {
     IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
@@ -60,10 +60,10 @@ def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
     incident = get_object_or_404(Incident, pk=number)
     if not incident.is_closed_by_hand:
-        messages.error(request, "The command recover_hq settles this incident.")
+        messages.error(request, "Resolve this incident with the command recover_hq.")
     elif reason := posted_reason(request):
         if incident.close(reason, by=request.user):
             messages.success(request, f"Incident {incident.pk} closed.")
         else:
-            messages.info(request, "The incident was closed already.")
+            messages.info(request, "The incident is already closed.")
     return redirect(incident)

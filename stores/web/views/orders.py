@@ -13,7 +13,7 @@ from stores.web.lists.response import respond
 from stores.web.permissions import needs
 from stores.web.request import Request
 
-may_release = needs("stores.release_hold", "Your user may not release orders on hold.")
+may_release = needs("stores.release_hold", "You do not have permission to release orders on hold.")
 
 
 @require_safe

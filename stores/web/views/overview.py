@@ -178,7 +178,7 @@ def broken_promises() -> Iterator[Concern]:
             "x-circle-fill",
             len(broken),
             f"promise{'' if len(broken) == 1 else 's'} broken: {', '.join(broken)}",
-            "Look at the rows that the last check named, and check again.",
+            "Review the rows listed by the last check, then check again.",
             reverse("promises"),
         )
 
@@ -190,9 +190,9 @@ def lost_rows() -> Iterator[Concern]:
         yield Concern(
             "x-circle-fill",
             abs(row.difference),
-            f"{'rows are missing' if missing else 'rows too many'} of {row.table}"
-            f" that {row.database.label} sent on {row.day}",
-            "Somebody's hand was in the database: compare with the channel by the job reconcile.",
+            f"{'missing' if missing else 'extra'} rows in {row.table}"
+            f" from {row.database.label} on {row.day}",
+            "The database was changed by hand. Run Compare with the channels.",
             link_to(row),
         )
 
@@ -213,7 +213,7 @@ def open_incidents() -> Iterator[Concern]:
             "exclamation-triangle-fill",
             None,
             f"{more:,} older incident{'' if more == 1 else 's'} open.",
-            "Look at the whole list.",
+            "See the full list.",
             link("incidents", status="open"),
         )
 
@@ -230,14 +230,15 @@ def doubtful_edits(user: Reader) -> Iterator[Concern]:
         yield Concern(
             "exclamation-triangle-fill",
             found,
-            f"edit conflict{'' if found == 1 else 's'} to decide: an edit of what was removed, or "
-            "a wrong clock",
+            f"edit conflict{'' if found == 1 else 's'} to review: a removed record was edited, or"
+            " a clock was wrong",
             advice(
                 user,
                 "change_customer",
-                "Restore what was removed or leave it; choose the value where a clock was wrong.",
-                "Somebody who may change customers decides. Set the clock of the till if it is "
-                "wrong.",
+                "Restore the removed record or leave it removed; where a clock was wrong, choose"
+                " the value.",
+                "Ask someone with permission to change customers. If a till's clock is wrong,"
+                " correct it.",
             ),
             link("conflicts", status="open"),
         )
@@ -249,12 +250,12 @@ def fields_to_correct(user: Reader) -> Iterator[Concern]:
         yield Concern(
             "people",
             found,
-            f"field{'' if found == 1 else 's'} of customers to correct",
+            f"customer field{'' if found == 1 else 's'} to correct",
             advice(
                 user,
                 "change_customer",
-                "Correct them on the customers' pages, or at the till.",
-                "They are corrected at the till, or by somebody who may change customers.",
+                "Correct them on the customer pages or at the till.",
+                "Correct them at the till, or ask someone with permission to change customers.",
             ),
             link("fields-to-correct", status="open"),
         )
@@ -273,7 +274,8 @@ def silent_channels(databases: list[Any]) -> Iterator[Concern]:
                 "cloud-slash",
                 None,
                 database.last_error,
-                "Nothing is lost: the next run tries again. Check the channel's server and line.",
+                "Nothing is lost: the next run tries again. Check the channel's server and"
+                " network.",
                 database.channel.get_absolute_url(),
             )
 
@@ -288,7 +290,7 @@ def failed_runs() -> Iterator[Concern]:
             yield Concern(
                 "clock-history",
                 None,
-                f"The last run of {run.job} ended {run.get_status_display().lower()}.",
+                f"Last run of {run.job}: {run.get_status_display().lower()}.",
                 run.message,
                 run.get_absolute_url(),
             )
@@ -302,7 +304,7 @@ def short_sequences() -> Iterator[Concern]:
                 "receipt",
                 sequence.left,
                 f"account numbers left for {sequence.company_id}",
-                "Raise the largest number of its number sequence in the set-up.",
+                "Raise the highest number of its number sequence in the settings.",
                 reverse("admin:stores_company_change", args=[sequence.company_id]),
             )
 
@@ -320,8 +322,8 @@ def unknown_time_zones(user: Reader) -> Iterator[Concern]:
                     advice(
                         user,
                         "change_channel",
-                        "Choose another time zone in its set-up: none of its days ends.",
-                        "None of its days ends. Tell an administrator.",
+                        "Choose another time zone in its settings. Its business days cannot end.",
+                        "Its business days cannot end. Tell an administrator.",
                     ),
                     channel.get_absolute_url(),
                 )
@@ -333,25 +335,25 @@ def stuck_sales(user: Reader) -> Iterator[Concern]:
     correct = advice(
         user,
         "mend_transaction",
-        "Correct them, one by one or all that failed alike together.",
-        "Tell somebody who may correct transactions.",
+        "Correct them one by one, or all with the same cause at once.",
+        "Ask someone with permission to correct transactions.",
     )
     release = advice(
         user,
         "release_hold",
-        "They had failed, or were corrected: look at them, and release them.",
-        "They had failed, or were corrected. Tell somebody who may release them.",
+        "They failed before or were corrected. Review and release them.",
+        "They failed before or were corrected. Ask someone with permission to release them.",
     )
     for rows, what, next_step, url in (
         (
             Statement.objects.stuck(),
             "statement{s} not posted",
-            "See what stands in the way; the next run goes on where it stopped.",
+            "See what is blocking them; the next run continues where the last one stopped.",
             link("statements", only="failed"),
         ),
         (
             unposted.filter(validation_status=ValidationStatus.ERROR),
-            "transaction{s} in error",
+            "transaction{s} with errors",
             correct,
             link("transactions", validation=ValidationStatus.ERROR),
         ),

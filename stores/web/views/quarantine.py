@@ -35,10 +35,15 @@ from stores.web.request import Request
 MOST_CAUSES, MOST_SHOWN, MOST_AT_ONCE = 20, 100, 10_000
 
 may_resolve = needs(
-    "stores.resolve_quarantine", "Your user may not release or correct quarantined rows."
+    "stores.resolve_quarantine",
+    ("You do not have permission to release or correct quarantined rows."),
 )
-may_dismiss = needs("stores.dismiss_quarantine", "Your user may not dismiss quarantined rows.")
-may_reopen = needs("stores.dismiss_quarantine", "Your user may not reopen quarantined rows.")
+may_dismiss = needs(
+    "stores.dismiss_quarantine", ("You do not have permission to dismiss quarantined rows.")
+)
+may_reopen = needs(
+    "stores.dismiss_quarantine", ("You do not have permission to reopen quarantined rows.")
+)
 
 
 @require_safe
@@ -117,9 +122,9 @@ def release_cases(request: Request) -> HttpResponseRedirect:
     settled, again = settle(request, lambda cases: release(cases, by=request.user))
     left = len(settled.left)
     if settled.done:
-        messages.success(request, told(settled.done, "released. The next run takes it on."))
+        messages.success(request, told(settled.done, "released for the next run."))
     if left:
-        messages.warning(request, told(left, "still not usable, for the reason now shown."))
+        messages.warning(request, told(left, "still invalid, for the reason now shown."))
     return redirect(again)
 
 
@@ -127,17 +132,20 @@ def release_cases(request: Request) -> HttpResponseRedirect:
 @may_dismiss
 def dismiss_cases(request: Request) -> HttpResponse:
     """Close one row, or all of a cause; it says why, and asks first."""
-    because = posted_reason(request, required="Say why: a dismissed row is never looked at again.")
+    because = posted_reason(request, required="Enter a reason for dismissing.")
     if not because:
         return redirect(place_of(request))
     if "sure" not in request.POST:
         context = {"count": asked_for(request), "because": because, "back": place_of(request)}
         return render(request, "quarantine/dismiss.html", context)
     settled, _ = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
-    messages.success(request, told(settled.done, "dismissed. Here they can be reopened."))
+    messages.success(request, told(settled.done, "dismissed. You can reopen dismissed rows here."))
     if settled.left:
         messages.warning(
-            request, told(len(settled.left), "still open: failed events are released or corrected.")
+            request,
+            told(
+                len(settled.left), ("still open: failed events can only be released or corrected.")
+            ),
         )
     return redirect(place_of(request))
 
@@ -160,7 +168,7 @@ def reopen_cases(request: Request) -> HttpResponseRedirect:
         count = sum(map(reopen, alike(cause, statuses=[CaseStatus.DISMISSED])))
     else:
         count = reopen([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
-    messages.success(request, told(count, "open again."))
+    messages.success(request, told(count, "reopened."))
     return redirect(place_of(request))
 
 
@@ -200,7 +208,7 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     """A form with the row's values; what is sent becomes an event of headquarters."""
     story = story_of(case)
     if not story.can_be_corrected:
-        messages.warning(request, "Changed meanwhile: the row is settled already.")
+        messages.warning(request, "This row has been resolved in the meantime.")
         return redirect(story.case)
     form, settle_it = form_of(story, request.POST or None)
     keeps = kept_as_it_came(request, story, form)
@@ -210,10 +218,10 @@ def correct_case(request: Request, case: str) -> HttpResponse:
         except EventRefused as refused:
             form.blame(refused.broken)
         except ChangedMeanwhile:
-            messages.warning(request, "Changed meanwhile: the row is settled already.")
+            messages.warning(request, "This row has been resolved in the meantime.")
             return redirect(story.case)
         else:
-            messages.success(request, "Corrected. The next run takes on what is in its place.")
+            messages.success(request, "Corrected. The next run processes the replacement.")
             return redirect(story.case)
     context = in_context(request, story) | {"form": form, "keeps": keeps}
     return render(request, "quarantine/correct.html", context)
@@ -229,11 +237,11 @@ def kept_as_it_came(request: Request, story: CaseStory, form: EventForm | Docume
     right, what = (
         ("stores.mend_transaction", "what was sold, to whom and for how much")
         if story.is_document
-        else ("stores.change_customer", "whom a row is about and what is done")
+        else ("stores.change_customer", "which customer a row is about and what it does")
     )
     if request.user.has_perm(right):
         return ""
-    sentence = f"Your user may not change {what}."
+    sentence = f"You do not have permission to change {what}."
     if lock(form, form.identity):
         demand(request, sentence, right)
     return f"{sentence} {who_may(right)}"

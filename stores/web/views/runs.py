@@ -25,7 +25,7 @@ from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import demand, needs
 from stores.web.request import Request
 
-may_cancel = needs("stores.control_job", "Your user may not cancel runs.")
+may_cancel = needs("stores.control_job", "You do not have permission to cancel runs.")
 # So long a run may wait before its page says why.
 PATIENCE = timedelta(seconds=5)
 
@@ -54,7 +54,7 @@ def run_list(request: Request) -> HttpResponseBase:
 def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job for the workers, or lead to the run of it that is live already."""
     if wanted := JOBS.get(request.POST.get("job", "")):
-        demand(request, f"Your user may not start {wanted.title}.", *wanted.rights)
+        demand(request, f"You do not have permission to start {wanted.title}.", *wanted.rights)
     form = StartForm(request.POST)
     if not form.is_valid():
         messages.error(request, form.refusal)
@@ -70,13 +70,13 @@ def start_run(request: Request) -> HttpResponseRedirect:
         user=request.user,
     )
     if started.is_new and JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
-        told = f"{job.title}: saved. It starts by itself when the queue is back."
+        told = f"{job.title}: saved. It starts automatically when the queue is back."
         messages.warning(request, told)
     elif started.is_new:
         subject = day or (f"order {order}" if order else "")
         messages.success(request, f"{job.title} started{f' for {subject}' if subject else ''}.")
     else:
-        messages.warning(request, f"{job.title} is already running; this is that run.")
+        messages.warning(request, f"{job.title} is already running. This is the current run.")
     return redirect(started.run)
 
 
@@ -106,9 +106,12 @@ def why_unheard(run: JobRun) -> str:
         return ""
     workers = queue.count_workers()
     if workers is None:
-        return "The queue does not answer. The run is saved and starts by itself when it is back."
+        return (
+            "The queue is not responding. The run is saved and starts automatically when the queue"
+            " is back."
+        )
     if not workers:
-        return "No worker is running. The run is saved and starts when there is one."
+        return "No worker is running. The run is saved and starts as soon as one is available."
     return "All workers are busy. The run starts when one is free."
 
 
@@ -118,9 +121,9 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     """Ask a run to stop at its next chunk; what is committed stays."""
     run = get_object_or_404(JobRun, pk=pk)
     if run.ask_to_stop():
-        messages.success(request, "Asked to stop. The run ends at its next chunk.")
+        messages.success(request, "Cancellation requested. The run stops after the current batch.")
     else:
-        messages.info(request, "The run has ended already.")
+        messages.info(request, "The run has already ended.")
     return redirect(run)
 
 

@@ -31,7 +31,7 @@ from stores.web.permissions import needs
 from stores.web.request import Request
 from stores.web.views.transactions import MOST_SHOWN, beyond
 
-may_cancel = needs("stores.cancel_statement", "Your user may not cancel statements.")
+may_cancel = needs("stores.cancel_statement", "You do not have permission to cancel statements.")
 
 
 @require_safe
@@ -83,7 +83,7 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
     except statement_sales.NotCancelled as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{statement} is cancelled, {sales:,} sales are given back.")
+        messages.success(request, f"{statement} is cancelled, {sales:,} sales are released.")
     return redirect(statement)
 
 

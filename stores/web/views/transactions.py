@@ -23,7 +23,7 @@ from stores.web.lists.transactions import TransactionFilter, TransactionTable, a
 from stores.web.permissions import demand, needs
 from stores.web.request import Request
 
-NO_MENDING = "Your user may not correct transactions."
+NO_MENDING = "You do not have permission to correct transactions."
 may_mend = needs("stores.mend_transaction", NO_MENDING)
 # Causes on a page; transactions of one cause, and statements on the board.
 MOST_CAUSES, MOST_SHOWN = 50, 100
@@ -173,13 +173,12 @@ def failed_alike(request: Request) -> HttpResponse:
 def tell_given_back(request: Request, done: Mended) -> None:
     """Say how many transactions the next run tries again."""
     if done.unchanged:
-        messages.success(
-            request, f"{sales_word(done.unchanged)} given back. The next run tries again."
-        )
+        messages.success(request, f"{sales_word(done.unchanged)} will be retried by the next run.")
     if done.skipped:
         messages.warning(
             request,
-            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+            f"{sales_word(done.skipped)} skipped: someone is correcting them,"
+            " or a job is processing them.",
         )
 
 
@@ -193,24 +192,25 @@ def tell(request: Request, done: Mended) -> None:
     if done.refused:
         messages.warning(
             request,
-            f"{sales_word(done.refused)} left unchanged: the rule would still be broken.",
+            f"{sales_word(done.refused)} left unchanged: they would still break the rule.",
         )
     if done.unchanged:
-        messages.info(request, f"{sales_word(done.unchanged)} had these values already.")
+        messages.info(request, f"{sales_word(done.unchanged)} already had these values.")
     if done.skipped:
         messages.warning(
             request,
-            f"{sales_word(done.skipped)} skipped: somebody is correcting them, or a job has them.",
+            f"{sales_word(done.skipped)} skipped: someone is correcting them,"
+            " or a job is processing them.",
         )
     if not (done.corrected or done.refused or done.unchanged or done.skipped):
-        messages.info(request, "Nothing is left to correct for this cause.")
+        messages.info(request, "Nothing left to correct for this cause.")
 
 
 def outcome_alike(done: Mended) -> str:
     """How corrected transactions stand with the rules, in a sentence each."""
-    told = [f"{done.right:,} of them break no rule now."] if done.right else []
+    told = [f"{done.right:,} of them now pass all rules."] if done.right else []
     told += [f"{done.erring:,} break another rule."] if done.erring else []
-    told += [f"{done.waiting:,} are judged by the next run."] if done.waiting else []
+    told += [f"{done.waiting:,} will be validated by the next run."] if done.waiting else []
     return " ".join(told)
 
 
@@ -243,7 +243,7 @@ def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
         messages.success(request, f"Undone in {sales_word(undone)}.")
     if left:
         messages.warning(
-            request, f"{sales_word(left)} left unchanged: posted, held, or changed since."
+            request, f"{sales_word(left)} left unchanged: posted, locked or changed since."
         )
     return redirect("failed-sales")
 

@@ -240,8 +240,8 @@ def test_the_trace_tells_both_values(store, seattle, known, command):
 
     told = " ".join(command("trace", "005001").split())
 
-    expected = f"Customer phone: 222 222 of {store.label} lost to 333 333 of seattle"
-    assert f"{expected}; neither knew of the other." in told
+    expected = f"Customer phone: 222 222 of {store.label} was replaced by 333 333 of seattle"
+    assert f"{expected}; neither side had seen the other change." in told
 
 
 def test_the_trace_tells_edits_of_one_moment_in_the_order_that_counts(seattle, popup, command):

@@ -44,7 +44,7 @@ def test_repaired_channel_goes_on_and_closes_its_incident(store):
     run("pipeline")
 
     incident.refresh_from_db()
-    assert incident.closing_reason == "The schema is right again."
+    assert incident.closing_reason == "The schema is correct again."
     assert lookup(store) == [("005001", "Ann")]
 
 

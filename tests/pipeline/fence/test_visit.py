@@ -344,7 +344,7 @@ def sales_of(database):
 def test_a_database_that_says_nothing_of_itself_is_not_visited(popup):
     query(popup, "UPDATE exchange_state SET account_high = 'nonsense'")
 
-    assert "does not say which one it is" in run("P-0001")["message"]
+    assert "has no identity" in run("P-0001")["message"]
     assert open_kinds(popup) == [IncidentKind.WRONG_DATABASE]
 
 

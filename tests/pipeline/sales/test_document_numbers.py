@@ -127,7 +127,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     )
     assert [one["outcome"] for one in early] == ["failed", "failed", "nothing_to_do"]
     if folder:
-        assert "its database remembers more than headquarters" in early[0]["message"]
+        assert "its database knows more than headquarters" in early[0]["message"]
     assert "converted" not in stopped["counts"]
     assert {row.get("series") for row in ahead.offending} >= {"USRT/order", "USRT/invoice"}
     assert found["outcome"] == "recovered"

@@ -195,7 +195,7 @@ def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corre
 
     told = command("statements", "cancel", statement.number, "--reason", "Period closed")
 
-    assert "2 sales are given back" in told
+    assert "2 sales are released" in told
     statement.refresh_from_db()
     assert statement.state == StatementState.CANCELLED
     assert set(SalesOrder.objects.values_list("state", flat=True)) <= {"cancelled"}
@@ -205,5 +205,5 @@ def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corre
     assert run("eod")["counts"]["posted"] == 2
     assert sale("T-2").customer.guids.get().async_account == ann
     assert broken() == []
-    with pytest.raises(CommandError, match="cancelled already"):
+    with pytest.raises(CommandError, match="already cancelled"):
         command("statements", "cancel", statement.number, "--reason", "Again")

@@ -143,7 +143,7 @@ def test_one_order_is_synchronized_by_its_number_and_all_others_wait(store, comm
     assert status(other) == ("none", "not_ordered")
     again = run("sync-orders", order_number=wanted)
     assert again["outcome"] == "nothing_to_do"
-    assert again["message"] == "There was nothing to do: the order is SO-000001 already."
+    assert again["message"] == "Nothing to do: the order is already SO-000001."
 
 
 def test_an_order_that_somebody_is_correcting_waits_and_the_run_says_why(store):
@@ -152,7 +152,7 @@ def test_an_order_that_somebody_is_correcting_waits_and_the_run_says_why(store):
     clerk = User.objects.create_user("clerk")
     lease(RetailTransaction.objects.get(confirmation_number=number), clerk)
 
-    assert "somebody is correcting" in run("sync-orders", order_number=number)["message"]
+    assert "someone is correcting" in run("sync-orders", order_number=number)["message"]
     assert status(number) == ("editing", "not_ordered")
 
 
@@ -214,7 +214,7 @@ def test_t29_a_statement_goes_on_where_it_failed_and_makes_nothing_twice(store, 
 
     stuck, other = Statement.objects.order_by("business_date")
     assert found["outcome"] == "partly"
-    assert f"{stuck.number}: Its business date lies in a closed period." in found["message"]
+    assert f"{stuck.number}: Its business date is in a closed period." in found["message"]
     assert (stuck.state, stuck.reason) == (StatementState.ORDERS_CREATED, "period_closed")
     assert other.state == StatementState.POSTED
     assert run("post-statements")["outcome"] == "failed"

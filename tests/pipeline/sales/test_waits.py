@@ -166,7 +166,7 @@ def test_v4_a_statement_that_posting_takes_meanwhile_is_not_started_again(housto
 
     statement = Statement.objects.get()
     assert statement.state == StatementState.AGGREGATED
-    assert not statement.events.filter(text__startswith="Started again").exists()
+    assert not statement.events.filter(text__startswith="Restarted").exists()
 
 
 def in_own_connection(work, *args):

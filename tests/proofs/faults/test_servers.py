@@ -199,7 +199,7 @@ def test_statement_that_takes_too_long_makes_the_channel_slow(houston, settings)
     holder.close()
     again = run("P-0001")
 
-    assert found["message"] == ("Channel houston is too slow: a statement took longer than it may.")
+    assert found["message"] == "Channel houston is too slow: a statement took longer than it may."
     assert again["counts"] == {"read": 1, "staged": 1}
 
 

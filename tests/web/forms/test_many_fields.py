@@ -29,7 +29,7 @@ def test_a_sale_of_200_lines_is_corrected_on_its_page(clerk, houston):
 
     answer = clerk.post(path, values, follow=True)
 
-    assert "1 value corrected. It breaks no rule now." in answer.content.decode()
+    assert "1 value corrected. It now passes all rules." in answer.content.decode()
     assert sale.lines.count() == 200
 
 

@@ -60,7 +60,7 @@ def test_each_gets_what_its_rule_expects_and_is_validated_at_once(clerk, houston
     told = correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
 
     assert "2 transactions corrected" in told
-    assert "2 of them break no rule now." in told
+    assert "2 of them now pass all rules." in told
     assert [sale(n).validation_status for n in ("T-1", "T-2")] == ["successful", "successful"]
     kept = TransactionChange.objects.order_by("transaction")
     assert [(one.old, one.new) for one in kept] == [("99.0000", "10.7000"), ("99.0000", "21.4000")]
@@ -169,7 +169,7 @@ def test_u4_a_value_that_breaks_the_same_rule_is_written_nowhere(clerk, houston)
 
     told = correct(clerk, "price_negative:price:line", **{"to-price": "value", "price": "-3"})
 
-    assert "2 transactions left unchanged: the rule would still be broken." in told
+    assert "2 transactions left unchanged: they would still break the rule." in told
     assert "corrected." not in told
     assert not TransactionChange.objects.exists()
     assert sale("T-1").lines.first().price == -10
@@ -220,8 +220,8 @@ def test_u4_the_message_says_what_is_right_now_and_what_breaks_the_next_rule(cle
 
     told = correct(clerk, "net_differs:net_amount:header", **{"to-net_amount": "expected"})
 
-    assert "2 transactions corrected. 1 of them break no rule now. 1 break another rule." in told
-    assert "1 transaction of these: Gross amount: not net and tax together." in told
+    assert "2 transactions corrected. 1 of them now pass all rules. 1 break another rule." in told
+    assert "1 transaction of these: Gross amount: does not equal net plus tax." in told
     assert sale("T-1").errors.get(rule="gross_differs")
 
 
@@ -235,15 +235,15 @@ def test_u4_a_preview_says_what_would_become_of_them_and_writes_nothing(clerk, h
     )
 
     shown = answer.content.decode()
-    assert "<strong>1</strong> would break no rule any more." in shown
-    assert "<strong>1</strong> would then break: Gross amount: not net and tax together." in shown
+    assert "<strong>1</strong> would pass all rules." in shown
+    assert ("<strong>1</strong> would fail: Gross amount: does not equal net plus tax.") in shown
     assert ("T-1", None, "net_amount", "11.0000", "10.0000") in answer.context["preview"].examples
     assert "Correct 2 transactions" in shown
     assert not TransactionChange.objects.exists()
     other = {"to-net_amount": "value", "net_amount": "10", "why": "x"}
     sure = {"sure": answer.context["form"].digest}
     assert (
-        "What would become" in clerk.post(f"{ALIKE}?cause={cause}", other | sure).content.decode()
+        "What would happen" in clerk.post(f"{ALIKE}?cause={cause}", other | sure).content.decode()
     )
     assert not TransactionChange.objects.exists()
 
@@ -305,8 +305,8 @@ def test_a_correction_without_value_or_reason_is_refused_in_words(clerk, houston
         clerk, "payment_differs:payment_amount:header", why="", **{"to-payment_amount": "value"}
     )
 
-    assert "Type the value, or choose something else." in told
-    assert "Give a reason." in told
+    assert "Enter the value, or choose another option." in told
+    assert "Enter a reason." in told
     assert not TransactionChange.objects.exists()
 
 
@@ -317,7 +317,7 @@ def test_who_may_not_correct_sees_them_only(reader, houston):
     page = reader.get(ALIKE, {"cause": cause})
 
     assert page.context["count"] == 1
-    assert "Your user may look only." in page.content.decode()
+    assert "You have read-only access." in page.content.decode()
     answer = reader.post(f"{ALIKE}?cause={cause}", {"to-gross_amount": "expected", "why": "x"})
     assert answer.status_code == 403
     assert reader.get(ALIKE, {"cause": "nonsense"}).status_code == 404

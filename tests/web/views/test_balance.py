@@ -71,7 +71,7 @@ def test_a_row_that_vanished_is_red(reader, day, houston):
     assert sums(day)["difference"] > 0
     assert "I11" in broken()
     page = reader.get("/").content.decode()
-    assert "rows are missing" in page
+    assert "missing rows in" in page
     assert "state-danger" in reader.get("/balance/?odd=yes").content.decode()
 
 

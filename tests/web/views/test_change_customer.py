@@ -162,9 +162,9 @@ def test_what_breaks_a_rule_is_refused_with_field_and_rule_and_nothing_is_saved(
     page = answer.content.decode()
     assert "Birth date: not a date." in rules_of_dates
     assert "E-mail: not an e-mail address." in page
-    assert "First name: longer than HQ can hold. It may be at most 60 characters." in page
-    assert "Country: not a country of ISO 3166-1 (three letters)." in page
-    assert "Attribute: may not be empty." in page
+    assert "First name: too long. Allowed: at most 60 characters." in page
+    assert "Country: not an ISO 3166-1 country code (three letters)." in page
+    assert "Attribute: must not be empty." in page
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
 
 
@@ -174,7 +174,7 @@ def test_what_a_customer_inherits_is_changed_and_never_emptied(desk, houston, gu
     page = save(desk, shown(desk), customer__language="").content.decode()
     save(desk, shown(desk), customer__language="nl")
 
-    assert "Language: may be changed, not emptied." in page
+    assert "Language: can be changed but not cleared." in page
     assert ann().language == "nl"
 
 

@@ -53,7 +53,7 @@ def test_both_values_places_and_the_winner_are_listed(reader, contended):
         ("async_customer", "vat_number", "Customer VAT number"),
         ("async_customer", "is_active", "Customer active"),
         ("async_address", "is_primary", "Address primary"),
-        ("async_contact", "marketing_opt_in", "Contact consent to advertising"),
+        ("async_contact", "marketing_opt_in", "Contact marketing consent"),
     ],
 )
 def test_a_field_in_conflict_is_called_as_people_call_it(table, field, shown):
@@ -118,8 +118,8 @@ def test_taking_the_other_value_is_an_event_of_headquarters_for_every_channel(
     made = AsyncCustomer.objects.get(pk=contended.made_event)
     assert (made.origin, made.made_by.username, made.status) == ("hq", "boss", "applied")
     told = " ".join(command("trace", "005001").split())
-    assert "Customer phone: The other value taken, by boss: She told us." in told
-    assert "A clock was more than 15 minutes wrong." in told
+    assert "Customer phone: Other value used, by boss: She told us." in told
+    assert "A clock was more than 15 minutes off" in told
 
 
 def test_keeping_the_present_value_changes_nothing_but_the_conflict(boss, contended):
@@ -141,7 +141,7 @@ def test_a_conflict_that_is_closed_is_not_closed_again(boss, contended):
         follow=True,
     )
 
-    assert "The conflict was closed already." in answer.content.decode()
+    assert "The conflict is already closed." in answer.content.decode()
     assert ann().phone == "333 333"
 
 
@@ -156,10 +156,10 @@ def test_what_the_rule_decided_a_person_may_still_decide_otherwise(boss, contend
 @pytest.mark.parametrize(
     ("form", "sentence"),
     [
-        ({"reason": " "}, "Reason: say why; both values stay in the history."),
-        ({"reason": "\u200b\xa0"}, "Reason: say why; both values stay in the history."),
+        ({"reason": " "}, "Reason: required. Both values are kept in the history."),
+        ({"reason": "\u200b\xa0"}, "Reason: required. Both values are kept in the history."),
         ({"reason": "A" * 301}, "Reason: at most 300 characters."),
-        ({"choice": "guess"}, "Which value stays: keep or take."),
+        ({"choice": "guess"}, "Choose which value to keep: keep or take."),
     ],
 )
 def test_a_conflict_is_closed_with_a_choice_and_a_reason(boss, contended, form, sentence):

@@ -119,7 +119,7 @@ def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store,
         ("Bo", "phone"),
     ]
     page = desk.get("/").content.decode()
-    assert "fields of customers to correct" in page
+    assert "customer fields to correct" in page
     assert "/fields-to-correct/?status=open" in page
     listed = desk.get("/fields-to-correct/", {"status": "open", "field": "phone"}).content.decode()
     assert listed.count("not a phone number") == 2

@@ -32,7 +32,7 @@ def test_an_incident_says_what_is_wrong_and_what_to_do(reader, incident):
     assert escape(incident.next_step) in page
     assert f"incidents accept {incident.pk} --reason" in page
     assert "&quot;epoch&quot;: 7" in page
-    assert "Close this incident" not in page
+    assert "Close incident" not in page
 
 
 def test_the_list_finds_open_ones_by_channel(reader, incident, seattle):

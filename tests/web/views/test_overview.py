@@ -28,8 +28,10 @@ def test_a14_every_wait_is_on_the_overview_with_its_reason_and_a_way_there(houst
     make_order(houston, "W-3", async_account=make_customer(houston, title="x" * 21))
     make_sale(houston, business_date=DAY, transaction_id="T-1")
     run("P-0001")
-    assert "3</strong> customer orders: No sales order was made of it yet" in text_of(reader)
-    assert "1</strong> sale: It is not validated yet" in text_of(reader)
+    assert "3</strong> customer orders: No sales order has been created for it yet" in text_of(
+        reader
+    )
+    assert "1</strong> sale: It has not been validated yet" in text_of(reader)
     run("validate")
     run("calculate-statements")
     make_sale(houston, business_date=DAY, transaction_id="T-2")
@@ -41,8 +43,8 @@ def test_a14_every_wait_is_on_the_overview_with_its_reason_and_a_way_there(houst
     page = text_of(reader)
     assert "1</strong> customer order: The customer it names has not arrived yet" in page
     assert "1</strong> customer order failed" in page
-    assert "1</strong> statement: It is calculated and not posted yet" in page
-    assert "1</strong> sale: It is valid, and no statement has taken it yet" in page
+    assert "1</strong> statement: It is calculated but not yet posted" in page
+    assert "1</strong> sale: It is valid but not yet in a statement" in page
     listed = text_of(reader, "/transactions/?posted=waiting&reason=customer_missing")
     waits, failed = (RetailTransaction.objects.get(confirmation_number=n) for n in ("W-2", "W-3"))
     assert waits.transaction_id in listed
@@ -76,7 +78,7 @@ def test_p2_what_the_database_refused_is_given_back_alike_once_it_is_mended(hous
     keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
     cause = "sale_refused:transaction_id:header"
     page = text_of(clerk, f"/transactions/failed/alike/?cause={cause}")
-    assert "Give back unchanged" in page
+    assert "Retry unchanged" in page
     assert run("eod")["outcome"] == "nothing_to_do"
 
     answer = clerk.post(
@@ -85,5 +87,5 @@ def test_p2_what_the_database_refused_is_given_back_alike_once_it_is_mended(hous
         follow=True,
     )
 
-    assert "2 transactions given back. The next run tries again." in answer.content.decode()
+    assert "2 transactions will be retried by the next run." in answer.content.decode()
     assert run("eod")["counts"]["posted"] == 2

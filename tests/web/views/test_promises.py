@@ -71,7 +71,7 @@ def test_the_last_comparison_with_each_channel_is_shown_and_a_difference_is_red(
 
     page, overview = (reader.get(path).content.decode() for path in ("/promises/", "/"))
     assert "Differences: 1 acknowledged and unknown to headquarters" in page
-    assert "The last run of reconcile ended partly." in overview
+    assert "Last run of reconcile: partly." in overview
 
 
 def test_the_page_says_when_the_next_check_comes(reader, hq):

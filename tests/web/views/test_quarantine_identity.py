@@ -46,8 +46,11 @@ def test_s2_a_row_becomes_no_change_of_somebody_else(user_of, bo, changed):
     answer = operator.post(bo, values | changed)
 
     assert answer.status_code == 403
-    assert "Your user may not change whom a row is about" in answer.content.decode()
-    assert "The group manager may." in answer.content.decode()
+    assert (
+        "You do not have permission to change which customer a row is about"
+        in answer.content.decode()
+    )
+    assert "It is granted to the group manager." in answer.content.decode()
     run("pipeline")
     assert Customer.objects.get(first_name="Ann").email == "ann@example.com"
     assert AsyncCustomer.objects.count() == 1
@@ -57,7 +60,7 @@ def test_s2_what_the_row_says_is_corrected_by_whoever_may_settle_it(user_of, bo)
     operator = user_of("operator")
     guid = Quarantine.objects.get().async_account
     page = operator.get(bo)
-    assert "It stays as it came." in page.content.decode()
+    assert "These fields keep their original values." in page.content.decode()
     values = shown(operator, bo)
     assert "async_account" not in values
 

@@ -64,7 +64,7 @@ def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
         ("eod", "31.02.2026", "&#x27;31.02.2026&#x27; is no day such as 2026-03-01."),
         ("validate", "1900-01-01", "1900-01-01 is no business date: they go from 1900-01-02 to"),
         ("post-statements", "2099-01-01", "2099-01-01 is no business date"),
-        ("sync-orders", "2026-03-01", "A business date goes with validate, "),
+        ("sync-orders", "2026-03-01", "Only validate, "),
     ],
 )
 def test_a_wrong_business_date_starts_nothing_and_is_told_in_a_sentence(
@@ -106,8 +106,8 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
 @pytest.mark.parametrize(
     ("job", "told"),
     [
-        ("sync-orders", "There is no such customer order."),
-        ("pipeline", "An order goes with Synchronize orders only."),
+        ("sync-orders", "Unknown customer order."),
+        ("pipeline", "Only Synchronize orders takes an order."),
     ],
 )
 def test_an_order_that_is_not_there_or_not_meant_starts_nothing(starter, houston, job, told):
@@ -136,7 +136,7 @@ def test_a_live_run_asks_for_itself_again(starter, houston, newest_run):
 
     assert part.lstrip().startswith('<div id="progress"')
     assert 'hx-trigger="every 1s"' in part
-    assert "Waits for a worker" in part
+    assert "Waiting for a worker" in part
 
 
 def test_a_run_that_has_ended_is_not_asked_for_again(starter, houston):
@@ -179,14 +179,14 @@ def test_cancelling_a_run_that_has_ended_says_so(starter, houston):
 
     answer = starter.post(f"{path}cancel/", follow=True)
 
-    assert b"has ended already" in answer.content
+    assert b"has already ended" in answer.content
 
 
 def test_the_traceback_of_a_crash_is_folded(starter, houston):
     path = f"/runs/{run('pipeline')['run']}/"
     JobRun.objects.update(status="failed", error="Traceback of it")
 
-    assert b"<summary>Technical detail</summary>" in starter.get(path).content
+    assert b"<summary>Technical details</summary>" in starter.get(path).content
 
 
 def test_the_page_of_jobs_has_a_command_for_each(starter, houston):

@@ -46,7 +46,7 @@ def test_every_sales_page_shows_what_is_there(reader, day):
     ):
         assert reader.get(one.get_absolute_url()).status_code == 200
     assert (
-        b"Net amount: not the sum of its lines"
+        b"Net amount: does not equal the sum of its lines"
         in reader.get(sale("T-3").get_absolute_url()).content
     )
 
@@ -193,7 +193,7 @@ def test_the_board_tells_of_sales_in_quarantine(reader, houston):
 
     [found] = answer.context["set_aside"]
     link = "/quarantine/?channel=houston&amp;table=retail_transaction&amp;status=open"
-    assert f'{link}">1 of Houston' in answer.content.decode()
+    assert f'{link}">1 from Houston' in answer.content.decode()
     assert len(rows_of(reader.get(link.replace("&amp;", "&")))) == found["count"] == 1
 
 
@@ -211,7 +211,7 @@ def test_what_a_day_needs_a_person_for_is_on_the_overview(reader, clerk, day):
 
     assert [one.text for one in concerns] == [
         "statement not posted",
-        "transaction in error",
+        "transaction with errors",
         "customer order failed",
         "order on hold",
     ]
@@ -256,7 +256,7 @@ def test_two_people_do_not_correct_one_transaction_at_once(clerk, boss, day):
 
     answer = boss.post(f"/transactions/{sale('T-3').pk}/correct/", {"open": "1"}, follow=True)
 
-    assert b"Somebody else is correcting it" in answer.content
+    assert b"Someone else is correcting it" in answer.content
 
 
 def test_who_may_not_correct_is_told_so(reader, day):
@@ -280,7 +280,7 @@ def test_rules_that_say_the_same_of_different_fields_are_told_apart(reader, day)
     for name in ("rule", "why"):
         labels = [text for _, text in form.fields[name].choices]
         assert len(labels) == len(set(labels))
-        assert "Net amount: not the sum of its lines" in labels
+        assert "Net amount: does not equal the sum of its lines" in labels
 
 
 def test_a_manager_of_the_demo_may_correct_and_release(user_of, day):
@@ -307,26 +307,42 @@ def test_the_overview_tells_nobody_to_do_what_he_or_she_may_not(user_of, day):
     )
 
     assert viewer == [
-        "Tell somebody who may correct transactions.",
-        "They had failed, or were corrected. Tell somebody who may release them.",
-        "Correct it at the till, or tell somebody who may correct it here.",
+        "Ask someone with permission to correct transactions.",
+        "They failed before or were corrected. Ask someone with permission to release them.",
+        "Correct it at the till, or ask someone with permission to correct it here.",
     ]
     assert manager == [
-        "Correct them, one by one or all that failed alike together.",
-        "They had failed, or were corrected: look at them, and release them.",
-        "Correct it here or at the till; the corrected event replaces this row.",
+        "Correct them one by one, or all with the same cause at once.",
+        "They failed before or were corrected. Review and release them.",
+        "Correct it here or at the till. The corrected event replaces this row.",
     ]
 
 
 @pytest.mark.parametrize(
     ("page", "may", "may_not"),
     [
-        ("/end-of-day/", "Correct the transaction, or all", "Tell somebody who may correct"),
-        ("/transactions/failed/", "Correct the transaction, or all", "Tell somebody who may"),
-        ("/transactions/failed/", "to correct all of them at once", "Tell somebody who may"),
-        ("/end-of-day/", "Release or correct them there", "Tell somebody who may release"),
-        ("/quarantine/", "Correct it here or at the till", "Correct it at the till, or tell"),
-        ("/quarantine/?_export=csv", "Correct it here or at", "Correct it at the till, or tell"),
+        (
+            "/end-of-day/",
+            "Correct the transaction, or all",
+            "Ask someone with permission to correct",
+        ),
+        (
+            "/transactions/failed/",
+            "Correct the transaction, or all",
+            "Ask someone with permission to",
+        ),
+        (
+            "/transactions/failed/",
+            "to correct all of them at once",
+            "Ask someone with permission to",
+        ),
+        (
+            "/end-of-day/",
+            "Release or correct them in quarantine",
+            "Ask someone with permission to release",
+        ),
+        ("/quarantine/", "Correct it here or at the till", "Correct it at the till, or ask"),
+        ("/quarantine/?_export=csv", "Correct it here or at", "Correct it at the till, or ask"),
     ],
 )
 def test_no_page_tells_anybody_to_do_what_he_or_she_may_not(user_of, day, page, may, may_not):

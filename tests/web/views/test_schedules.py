@@ -34,7 +34,7 @@ def test_each_schedule_shows_when_it_starts_next_and_how_it_went(reader, nightly
     assert "Every day at 02:00 UTC" in page
     assert starts(tomorrow, "02:00") in page
     assert "1 of 35 promises is broken: I3." in page
-    assert "seconds after it ended" in page
+    assert "seconds after it ends" in page
 
 
 def test_who_may_change_schedules_sets_the_time_and_switches_it_off(boss, nightly):
@@ -74,8 +74,8 @@ def test_a_schedule_for_one_store_is_added_and_shown(boss, houston):
         ({"every_minutes": "0"}, "greater than or equal to 1"),
         ({"every_minutes": "10", "job": "pipeline"}, "pipeline is not one of the available"),
         ({"at": "22:00", "channel": "1", "group": "1"}, "Choose a channel or a group, not both."),
-        ({"at": "22:00", "channel": "1", "job": "verify"}, "The promises are checked everywhere"),
-        ({"at": "02:00", "job": "verify"}, "There is such a schedule already."),
+        ({"at": "22:00", "channel": "1", "job": "verify"}, "Promises are checked in all channels"),
+        ({"at": "02:00", "job": "verify"}, "This schedule already exists."),
     ],
 )
 def test_a_schedule_that_makes_no_sense_is_refused_with_a_sentence(

@@ -233,7 +233,7 @@ def test_v5_a_run_of_tomorrow_does_not_hide_how_the_last_one_ended(at_work, read
 
     texts = [one.text for one in reader.get("/").context["concerns"]]
 
-    assert "The last run of pipeline ended failed." not in texts
+    assert "Last run of pipeline: failed." not in texts
 
 
 def test_v5_every_database_is_planned_for(houston):

@@ -64,9 +64,11 @@ def test_no_command_is_described_that_is_not_there():
     assert sorted(described) == OUR_COMMANDS
 
 
-def test_every_reason_has_its_row():
+def test_every_reason_has_its_row_with_its_words():
     listed = section(DOCS / "reference.md", "Reasons")
-    assert re.findall(r"^\| `(\w+)` \|", listed, re.MULTILINE) == list(REASONS)
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \|", listed, re.MULTILINE)
+    texts = {code: reason.text.removeprefix("{field}: ") for code, reason in REASONS.items()}
+    assert rows == [(code, text[0].upper() + text[1:]) for code, text in texts.items()]
 
 
 def test_every_state_of_a_run_has_its_row():

@@ -162,7 +162,7 @@ def acts_of(
 
 
 def in_till_order(events: Iterable[Any]) -> list[Any]:
-    """Events of one entity in the order of reliability 3.4, which `fold` keeps in SQL."""
+    """Events of one entity in the order of reliability 3.4, which `merge` keeps in SQL."""
     latest: dict[int, datetime] = {}
     placed = []
     for row in sorted(events, key=lambda row: (row.generation, row.replication_counter)):

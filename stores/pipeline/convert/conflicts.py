@@ -1,8 +1,8 @@
 """Edits whose makers did not know of each other: recorded with both values, whoever wins.
 
-The winner is what `fold` says: the later edit stays. This only looks, once for each chunk of edits,
-what the claimed customers show now and which other place had said otherwise, unseen. New customers
-are not looked at: nobody else can have edited them.
+The winner is what `merge` says: the later edit stays. This only looks, once for each chunk of
+edits, what the claimed customers show now and which other place had said otherwise, unseen. New
+customers are not looked at: nobody else can have edited them.
 """
 
 from psycopg2 import sql

@@ -1,6 +1,6 @@
 """Rows anew from all their events: where an event lost, or several met, order must not show.
 
-`fold` looks at the events of one chunk and at the row as it is. That is all it takes while events
+`merge` looks at the events of one chunk and at the row as it is. That is all it takes while events
 arrive in their order. An event that came too late may still have been the last to say something:
 before a deactivation, or of a field that a later one left out.
 """

@@ -6,12 +6,12 @@ armed and a point does nothing; only a test arms one, in the process that is to 
 
 from collections.abc import Callable
 
-RING_POINTS = (
-    "run:before_ring",
+PIPELINE_FAILPOINTS = (
+    "run:before_enqueue",
     "run:after_claim",
     "run:before_end",
     "run:after_end",
-    "run:after_burial",
+    "run:after_lost",
     "run:before_takeover",
     "step:after_claim",
     "step:before_takeover",
@@ -37,7 +37,7 @@ RING_POINTS = (
     "download:before_delivered",
     "download:after_delivered",
 )
-SALES_POINTS = (
+SALES_FAILPOINTS = (
     "validate:before_commit",
     "validate:after_commit",
     "orders:before_commit",
@@ -59,12 +59,12 @@ REFUSAL_POINTS = (
     "statements:after_taken_out",
     "statements:before_stopped",
 )
-CRASH_POINTS = (*RING_POINTS, *SALES_POINTS, *REFUSAL_POINTS)
+FAILPOINTS = (*PIPELINE_FAILPOINTS, *SALES_FAILPOINTS, *REFUSAL_POINTS)
 
-armed: dict[str, Callable[[], object]] = {}
+actions: dict[str, Callable[[], object]] = {}
 
 
-def crash_here(name: str) -> None:
+def failpoint(name: str) -> None:
     """Do what a test has armed for this point; usually that is the end of the process."""
-    if deadly := armed.get(name):
-        deadly()
+    if action := actions.get(name):
+        action()

@@ -2,18 +2,25 @@
 
 from django.contrib.auth.models import Group, Permission
 
-SET_UP = (
+CONFIGURATION_MODELS = (
     *("company", "numbersequence", "channel", "channeldatabase", "channeldatabasegroup"),
     *("attributedefinition", "paymentrounding", "schedule"),
 )
-READ_ONLY = ("customer", "guidmap", "jobrun", "uploadsession", "downloadsession", "quarantine")
-OPERATOR = ("stores.run_job", "stores.control_job", "stores.resolve_quarantine")
+VIEW_ONLY_MODELS = (
+    "customer",
+    "guidmap",
+    "jobrun",
+    "uploadsession",
+    "downloadsession",
+    "quarantine",
+)
+OPERATOR_PERMISSIONS = ("stores.run_job", "stores.control_job", "stores.resolve_quarantine")
 # Permissions of each group; whoever is in none may look at every page of the portal.
-RIGHTS: dict[str, tuple[str, ...]] = {
+ROLE_PERMISSIONS: dict[str, tuple[str, ...]] = {
     "viewer": (),
-    "operator": (*OPERATOR, "stores.calc_statement"),
+    "operator": (*OPERATOR_PERMISSIONS, "stores.calc_statement"),
     "manager": (
-        *OPERATOR,
+        *OPERATOR_PERMISSIONS,
         "stores.calc_statement",
         "stores.post_statement",
         "stores.dismiss_quarantine",
@@ -26,10 +33,14 @@ RIGHTS: dict[str, tuple[str, ...]] = {
     "auditor": ("stores.export",),
     "administrator": (
         "stores.release_fence",
-        *(f"stores.{verb}_{name}" for name in SET_UP for verb in ("view", "add", "change")),
+        *(
+            f"stores.{verb}_{name}"
+            for name in CONFIGURATION_MODELS
+            for verb in ("view", "add", "change")
+        ),
         *("stores.delete_attributedefinition", "stores.delete_paymentrounding"),
         "stores.delete_schedule",
-        *(f"stores.view_{name}" for name in READ_ONLY),
+        *(f"stores.view_{name}" for name in VIEW_ONLY_MODELS),
         *(
             f"auth.{verb}_{name}"
             for name in ("user", "group")
@@ -41,23 +52,23 @@ RIGHTS: dict[str, tuple[str, ...]] = {
 
 def make_groups() -> None:
     """Make the groups with their rights; rights that somebody added stay."""
-    for name, rights in RIGHTS.items():
+    for name, permissions in ROLE_PERMISSIONS.items():
         group, _ = Group.objects.get_or_create(name=name)
-        group.permissions.add(*filter(None, map(found, rights)))
+        group.permissions.add(*filter(None, map(find_permission, permissions)))
 
 
-def found(right: str) -> Permission | None:
+def find_permission(name: str) -> Permission | None:
     """The permission that is written as app.codename."""
-    app, codename = right.split(".")
-    wanted = Permission.objects.filter(content_type__app_label=app, codename=codename)
-    return wanted.first()
+    app, codename = name.split(".")
+    permissions = Permission.objects.filter(content_type__app_label=app, codename=codename)
+    return permissions.first()
 
 
-def groups_with(*rights: str) -> list[str]:
+def groups_with(*permissions: str) -> list[str]:
     """The names of the groups that have all of the permissions, in their order."""
     groups = Group.objects.order_by("name")
-    for right in rights:
-        app, codename = right.split(".")
+    for permission in permissions:
+        app, codename = permission.split(".")
         groups = groups.filter(
             permissions__content_type__app_label=app, permissions__codename=codename
         )

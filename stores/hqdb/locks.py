@@ -17,13 +17,13 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from stores.hqdb.threads import name_connection
+from stores.hqdb.threads import set_application_name
 
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-JOIN = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
+ACQUIRE_SHARED = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # Who holds which of these names; looking takes no lock, so that a look disturbs nobody.
-HOLDERS = """
+LOCK_HOLDERS = """
     SELECT named.name, held.pid
       FROM unnest(%s::text[]) named (name)
       JOIN pg_locks held
@@ -41,7 +41,7 @@ class Locks:
         params = connection.get_connection_params() | {"application_name": self.worker}
         self.connection = connection.get_new_connection(params)
         self.connection.autocommit = True
-        self.ask("SET lock_timeout = '2s'")
+        self.fetch_value("SET lock_timeout = '2s'")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -50,52 +50,52 @@ class Locks:
 
     def acquire(self, name: str) -> bool:
         """Take the lock unless somebody else has it."""
-        return bool(self.ask(ACQUIRE, [name]))
+        return bool(self.fetch_value(ACQUIRE, [name]))
 
     def release(self, name: str) -> None:
         """Free the lock; it is free already if the connection is gone."""
         with suppress(psycopg2.Error):
-            self.ask(RELEASE, [name])
+            self.fetch_value(RELEASE, [name])
 
-    def join(self, name: str) -> None:
+    def acquire_shared(self, name: str) -> None:
         """Take the lock together with others who do the same."""
-        self.ask(JOIN, [name])
+        self.fetch_value(ACQUIRE_SHARED, [name])
 
-    def ask(self, statement: str, params: list[Any] | None = None) -> Any:
+    def fetch_value(self, statement: str, params: list[Any] | None = None) -> Any:
         """The first value that a statement returns, or None."""
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
             return cursor.fetchone()[0] if cursor.description else None
 
 
-def name_of(run_id: UUID) -> str:
+def leader_lock(run_id: UUID) -> str:
     """The lock that a process holds while it leads the run."""
     return f"run:{run_id}"
 
 
-def crew_of(run_id: UUID) -> str:
+def participants_lock(run_id: UUID) -> str:
     """The lock that all processes share that take part in the run."""
     return f"crew:{run_id}"
 
 
-def holders(names: Sequence[str]) -> list[tuple[str, int]]:
+def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
     """Each of the names that is locked, with the connection that holds it; shared ones often."""
     with connection.cursor() as cursor:
-        cursor.execute(HOLDERS, [list(names)])
+        cursor.execute(LOCK_HOLDERS, [list(names)])
         return [(name, pid) for name, pid in cursor.fetchall()]
 
 
 def is_alive(run_id: UUID) -> bool:
     """Whether some process leads the run at this moment."""
-    return bool(holders([name_of(run_id)]))
+    return bool(lock_holders([leader_lock(run_id)]))
 
 
-def crew_size(run_id: UUID) -> int:
+def participant_count(run_id: UUID) -> int:
     """How many processes take part in the run."""
-    return len(holders([crew_of(run_id)]))
+    return len(lock_holders([participants_lock(run_id)]))
 
 
-def cut_off(workers: Sequence[str]) -> None:
+def terminate_connections(workers: Sequence[str]) -> None:
     """End the connections of processes that have been silent for too long.
 
     What they had open is rolled back, and their locks are free. A process that is merely frozen
@@ -110,15 +110,15 @@ def cut_off(workers: Sequence[str]) -> None:
 
 
 @contextmanager
-def working_as(worker: str) -> Iterator[None]:
+def connection_named(worker: str) -> Iterator[None]:
     """Let HQ know this thread's connection by the worker's name, so that it can be cut off."""
-    name_connection(worker)
+    set_application_name(worker)
     try:
         yield
     finally:
         connection.close_if_unusable_or_obsolete()
         with suppress(DatabaseError):
-            name_connection("syncline")
+            set_application_name("syncline")
 
 
 @contextmanager
@@ -128,15 +128,15 @@ def heartbeat(locks: Locks, run_id: UUID) -> Iterator[None]:
     renew = """SET heartbeat_at = clock_timestamp(),
                    lease_until = clock_timestamp() + %s * interval '1 second'
              WHERE {} = %s AND worker = %s AND status = 'running'"""
-    mine = [settings.RUN_LEASE_S, str(run_id), locks.worker]
+    params = [settings.RUN_LEASE_S, str(run_id), locks.worker]
 
     def beat() -> None:
         while not stop.wait(settings.RUN_HEARTBEAT_S):
             # Somebody may be taking over one of them; then it is not ours to renew.
             with suppress(psycopg2.Error):
-                locks.ask("UPDATE run_step " + renew.format("run_id"), mine)
+                locks.fetch_value("UPDATE run_step " + renew.format("run_id"), params)
             with suppress(psycopg2.Error):
-                locks.ask("UPDATE job_run " + renew.format("id"), mine)
+                locks.fetch_value("UPDATE job_run " + renew.format("id"), params)
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -13,26 +13,40 @@ from psycopg2 import errorcodes
 
 logger = logging.getLogger(__name__)
 # Another transaction got in the way; the same again may well succeed.
-PASSING = {
+TRANSIENT = {
     errorcodes.SERIALIZATION_FAILURE,
     errorcodes.DEADLOCK_DETECTED,
     errorcodes.LOCK_NOT_AVAILABLE,
 }
-TRIES = 5
-LONGEST_PAUSE_S = 0.4
+MAX_TRIES = 5
+MAX_PAUSE_S = 0.4
 # SQLSTATE classes of trouble with the connection, the transaction, the server or its files;
 # everything else is said of a row.
-TROUBLE = ("08", "25", "26", "28", "3D", "40", "53", "55", "57", "58", "F0", "XX001", "XX002")
+SERVER_ERROR_CLASSES = (
+    "08",
+    "25",
+    "26",
+    "28",
+    "3D",
+    "40",
+    "53",
+    "55",
+    "57",
+    "58",
+    "F0",
+    "XX001",
+    "XX002",
+)
 # What a statement of ours gets wrong or may not do; within a function, as in a trigger, a row can
 # be the cause.
-STATEMENT_WRONG = ("0A", "42")
+STATEMENT_ERROR_CLASSES = ("0A", "42")
 # Where the server says that an error comes from, when a function raised it: any code can be raised.
-RAISED = "exec_stmt_raise"
+RAISED_BY_FUNCTION = "exec_stmt_raise"
 # What a SQLite channel says of a row, by its primary code.
-SQLITE_ABOUT_DATA = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
+SQLITE_DATA_ERRORS = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG)
 DATABASE_ERRORS = (DatabaseError, psycopg2.Error, sqlite3.Error)
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -41,11 +55,13 @@ def in_chunks(work: Callable[[], bool]) -> None:
 
     Each call is one transaction of HQ.
     """
-    while patiently(work, "a chunk"):
+    while retry_on_conflict(work, "a chunk"):
         pass
 
 
-def checked(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
+def in_savepoint(
+    work: Callable[[Sequence[Key] | None], Result], keys: Sequence[Key] | None
+) -> Result:
     """Work in a savepoint of HQ, with what would be checked at the commit."""
     with transaction.atomic():
         done = work(keys)
@@ -53,17 +69,19 @@ def checked(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | 
         return done
 
 
-def committed(work: Callable[[Sequence[Key] | None], Done], keys: Sequence[Key] | None) -> Done:
+def self_committing(
+    work: Callable[[Sequence[Key] | None], Result], keys: Sequence[Key] | None
+) -> Result:
     """Work that commits by itself, as a write to a channel does."""
     return work(keys)
 
 
-def by_halves(
-    work: Callable[[Sequence[Key] | None], Done],
+def bisect_rows(
+    work: Callable[[Sequence[Key] | None], Result],
     keys: Callable[[], Sequence[Key]],
     *,
-    attempt: Callable[[Callable[..., Done], Sequence[Key] | None], Done] = checked,
-) -> tuple[list[Done], dict[Key, str]]:
+    attempt: Callable[[Callable[..., Result], Sequence[Key] | None], Result] = in_savepoint,
+) -> tuple[list[Result], dict[Key, str]]:
     """Do work for many rows, and without those that a database refuses for what they say.
 
     `work(None)` does it for all at once. Only when that is refused, `keys()` names the rows, and
@@ -76,10 +94,10 @@ def by_halves(
     try:
         return [attempt(work, None)], {}
     except DATABASE_ERRORS as error:
-        if not is_about_data(error):
+        if not is_data_error(error):
             raise
-        logger.warning("a statement over many rows was refused (%s)", diagnosis(error))
-    done: list[Done] = []
+        logger.warning("a statement over many rows was refused (%s)", describe_error(error))
+    done: list[Result] = []
     refused: dict[Key, str] = {}
     # The first part lies on top.
     parts = [list(keys())]
@@ -90,72 +108,72 @@ def by_halves(
         try:
             done.append(attempt(work, part))
         except DATABASE_ERRORS as error:
-            if not is_about_data(error):
+            if not is_data_error(error):
                 raise
             if len(part) == 1:
-                refused[part[0]] = diagnosis(error)
+                refused[part[0]] = describe_error(error)
             else:
                 half = len(part) // 2
                 parts += [part[half:], part[:half]]
     return done, refused
 
 
-def patiently(work: Callable[[], Done], what: str) -> Done:
+def retry_on_conflict(work: Callable[[], Result], what: str) -> Result:
     """Do the work, and again, a little later, when another transaction of HQ got in its way.
 
     Work of many commits goes on from what it has committed, as every step does. Who waited is named
     in the log. Errors: the database's own after the last try.
     """
-    for tried in range(1, TRIES):
+    for attempt in range(1, MAX_TRIES):
         try:
             return work()
         except OperationalError as error:
-            code = code_of(error)
-            if code not in PASSING:
+            code = sqlstate_of(error)
+            if code not in TRANSIENT:
                 raise
-            logger.warning("%s was in another transaction's way (%s), try %d", what, code, tried)
+            logger.warning("%s was in another transaction's way (%s), try %d", what, code, attempt)
             # By chance, so that two that met do not meet again.
-            time.sleep(uniform(0, LONGEST_PAUSE_S * tried))  # noqa: S311 - no secret
+            time.sleep(uniform(0, MAX_PAUSE_S * attempt))  # noqa: S311 - no secret
     return work()
 
 
-def is_about_data(error: BaseException) -> bool:
+def is_data_error(error: BaseException) -> bool:
     """Whether a database refused what was to be written, and not the connection or the server.
 
     A trigger may refuse a row with any code, so there is no list of those that blame one.
     """
-    if (lite := sqlite_code(error)) is not None:
-        return lite & 0xFF in SQLITE_ABOUT_DATA
-    cause = cause_of(error)
+    if (lite := sqlite_extended_code(error)) is not None:
+        return lite & 0xFF in SQLITE_DATA_ERRORS
+    cause = psycopg2_error(error)
     code = cause.pgcode or ""
-    if not code or cause.diag.source_function == RAISED:
+    if not code or cause.diag.source_function == RAISED_BY_FUNCTION:
         return bool(code)
-    if code.startswith(STATEMENT_WRONG):
+    if code.startswith(STATEMENT_ERROR_CLASSES):
         return bool(cause.diag.context)
-    return not code.startswith(TROUBLE)
+    return not code.startswith(SERVER_ERROR_CLASSES)
 
 
-def diagnosis(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """What a database said of a row it refused, without its text, which may quote the row."""
-    if (code := sqlite_code(error)) is not None:
+    if (code := sqlite_extended_code(error)) is not None:
         return f"SQLite's code {code}"
-    cause = cause_of(error)
+    cause = psycopg2_error(error)
     facts = [f"SQLSTATE {cause.pgcode}", cause.diag.constraint_name, cause.diag.table_name]
     return ", ".join(fact for fact in facts if fact)[:120]
 
 
-def sqlite_code(error: BaseException) -> int | None:
+def sqlite_extended_code(error: BaseException) -> int | None:
     """SQLite's extended code of an error; None if it is not one of SQLite."""
-    found = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
-    return getattr(found, "sqlite_errorcode", 0) if isinstance(found, sqlite3.Error) else None
+    cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error
+    return getattr(cause, "sqlite_errorcode", 0) if isinstance(cause, sqlite3.Error) else None
 
 
-def code_of(error: BaseException) -> str:
+def sqlstate_of(error: BaseException) -> str:
     """PostgreSQL's code of an error, or nothing."""
-    return cause_of(error).pgcode or ""
+    return psycopg2_error(error).pgcode or ""
 
 
-def cause_of(error: BaseException) -> psycopg2.Error:
+def psycopg2_error(error: BaseException) -> psycopg2.Error:
     """The driver's own error."""
-    found = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
-    return found if isinstance(found, psycopg2.Error) else psycopg2.Error()
+    cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
+    return cause if isinstance(cause, psycopg2.Error) else psycopg2.Error()

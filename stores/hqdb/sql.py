@@ -13,28 +13,26 @@ from typing import Any, TypeAlias, TypeVar
 from django.db import connection
 from psycopg2 import sql
 
-Statement: TypeAlias = str | sql.Composable
+Query: TypeAlias = str | sql.Composable
 Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
 
 
-def run_sql(statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
+def run_sql(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
     """Execute one statement in HQ; returns how many rows it touched."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return int(cursor.rowcount)
 
 
-def fetch(
-    statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None
-) -> list[Row]:
+def fetch(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
     """All rows of one query in HQ."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())
 
 
-def fetch_one(statement: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Row:
+def fetch_one(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Row:
     """The only row of one query in HQ."""
     return fetch(statement, params)[0]
 
@@ -43,7 +41,7 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
     """COPY rows into a table of HQ; returns how many."""
     statement = sql.SQL("COPY {} ({}) FROM STDIN {}").format(
         sql.Identifier(table),
-        names(columns),
+        identifiers(columns),
         sql.SQL("(FORMAT binary)" if binary else "(FORMAT text)"),
     )
     with connection.cursor() as cursor:
@@ -51,7 +49,7 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
         return int(cursor.rowcount)
 
 
-def copy_out(query: Statement) -> bytes:
+def copy_out(query: Query) -> bytes:
     """The rows of a query in PostgreSQL's binary COPY format."""
     data = BytesIO()
     inner = query if isinstance(query, sql.Composable) else sql.SQL(query)
@@ -62,7 +60,7 @@ def copy_out(query: Statement) -> bytes:
     return data.getvalue()
 
 
-def copy_text(query: sql.Composable) -> bytes:
+def copy_out_text(query: sql.Composable) -> bytes:
     """The rows of a query in PostgreSQL's text COPY format: tabs between, one line each."""
     data = BytesIO()
     with connection.cursor() as cursor:
@@ -77,10 +75,10 @@ def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def names(columns: Sequence[str], *, of: str | None = None) -> sql.Composed:
+def identifiers(columns: Sequence[str], *, of: str | None = None) -> sql.Composed:
     """Column names as identifiers, of one table if given, with commas between."""
-    found = [sql.Identifier(of, column) if of else sql.Identifier(column) for column in columns]
-    return sql.SQL(", ").join(found)
+    quoted = [sql.Identifier(of, column) if of else sql.Identifier(column) for column in columns]
+    return sql.SQL(", ").join(quoted)
 
 
 def lock_until_commit(name: str) -> None:
@@ -88,22 +86,22 @@ def lock_until_commit(name: str) -> None:
     run_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])
 
 
-def take_numbers(series: str, column: str, company: str, count: int) -> int:
+def reserve_numbers(series: str, column: str, company: str, count: int) -> int:
     """Take `count` numbers off a company's sequence, in the caller's transaction. The first.
 
     A rollback gives them back, so there are no gaps. Errors: IntegrityError beyond the largest.
     """
-    (following,) = fetch_one(
+    (next_number,) = fetch_one(
         sql.SQL(
             "UPDATE {series} SET {column} = {column} + %s WHERE company_id = %s RETURNING {column}"
         ).format(series=sql.Identifier(series), column=sql.Identifier(column)),
         [count, company],
     )
-    return int(following) - count
+    return int(next_number) - count
 
 
 @contextmanager
-def by_index() -> Iterator[None]:
+def prefer_index_scans() -> Iterator[None]:
     """Have rows looked up by index inside the block, whatever the statistics say.
 
     A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
@@ -115,7 +113,7 @@ def by_index() -> Iterator[None]:
 
 
 @contextmanager
-def in_index_order() -> Iterator[None]:
+def prefer_ordered_scan() -> Iterator[None]:
     """Have the first rows of an order read from its index, however few the statistics expect.
 
     Else all that is left would be collected and sorted for every chunk. A rollback ends it too.
@@ -126,7 +124,7 @@ def in_index_order() -> Iterator[None]:
 
 
 @contextmanager
-def by_hash() -> Iterator[None]:
+def prefer_hash_joins() -> Iterator[None]:
     """Have rows matched by hash inside the block, however few the statistics expect.
 
     Of what was written a moment ago they know nothing: all would be compared with all. A rollback

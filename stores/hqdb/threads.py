@@ -9,7 +9,7 @@ from django.db import connection, connections
 SIGNALS = (KeyboardInterrupt, SystemExit)
 
 
-class Helper(threading.Thread):
+class WorkerThread(threading.Thread):
     """A thread that does a worker's `work`; what that could not record itself is its `error`."""
 
     def __init__(self, name: str, worker: str) -> None:
@@ -17,12 +17,12 @@ class Helper(threading.Thread):
         self.worker = worker
         self.has_ended = threading.Event()
         self.error: BaseException | None = None
-        self.is_told = False
+        self.is_stopping = False
 
     def run(self) -> None:
         try:
             # A worker that is taken for dead is cut off by this name.
-            name_connection(self.worker)
+            set_application_name(self.worker)
             self.work()
         except BaseException as error:
             self.error = error
@@ -30,53 +30,53 @@ class Helper(threading.Thread):
             try:
                 connections.close_all()
             finally:
-                self.leave()
+                self.on_exit()
                 self.has_ended.set()
 
     def work(self) -> None:
         """Work until the end is told."""
         raise NotImplementedError
 
-    def leave(self) -> None:
+    def on_exit(self) -> None:
         """Whatever happened: see that nobody waits for this thread."""
 
-    def tell_the_end(self) -> None:
+    def stop(self) -> None:
         """Say that nothing follows; to say it again changes nothing."""
-        if not self.is_told:
-            self.put_the_end()
-            self.is_told = True
+        if not self.is_stopping:
+            self.put_stop()
+            self.is_stopping = True
 
-    def put_the_end(self) -> None:
+    def put_stop(self) -> None:
         """Put the end behind what is to be worked on."""
         raise NotImplementedError
 
-    def call_back(self) -> None:
+    def request_stop(self) -> None:
         """Have it stop where nothing is half done."""
 
 
-def name_connection(name: str) -> None:
+def set_application_name(name: str) -> None:
     """Let HQ know this thread's connection by such a name."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('application_name', %s, false)", [name])
 
 
-def see_off(helpers: Sequence[Helper]) -> None:
+def join_all(threads: Sequence[WorkerThread]) -> None:
     """Tell the helpers that nothing follows, and wait until each has ended.
 
     A signal such as Ctrl-C calls them back; it does not end the waiting, but is raised after it:
     who leaves a helper behind may stop the servers while it writes.
     """
-    stop = None
-    while not all(helper.has_ended.is_set() for helper in helpers):
+    interruption = None
+    while not all(thread.has_ended.is_set() for thread in threads):
         try:
-            for helper in helpers:
-                helper.tell_the_end()
-            for helper in helpers:
+            for thread in threads:
+                thread.stop()
+            for thread in threads:
                 # Not join(): interrupted, it takes a thread for ended that is not.
-                helper.has_ended.wait()
+                thread.has_ended.wait()
         except SIGNALS as signal:
-            stop = signal
-            for helper in helpers:
-                helper.call_back()
-    if stop:
-        raise stop
+            interruption = signal
+            for thread in threads:
+                thread.request_stop()
+    if interruption:
+        raise interruption

@@ -11,8 +11,8 @@ from math import ceil
 from django.conf import settings
 from django.db import connection, transaction
 
-from stores.failpoints import crash_here
-from stores.hqdb.locks import crew_size, cut_off, holders
+from stores.failpoints import failpoint
+from stores.hqdb.locks import lock_holders, participant_count, terminate_connections
 from stores.jobs.catalog import Job, Step
 from stores.jobs.outcome import close_sessions
 from stores.models import JobRun, RunStep
@@ -108,7 +108,7 @@ def claim(run: JobRun, step: Step, worker: str) -> list[RunStep]:
     rows = list(RunStep.objects.with_place().filter(pk__in=ids).order_by("position"))
     for row in rows:
         row.run = run
-    crash_here("step:after_claim")
+    failpoint("step:after_claim")
     return rows
 
 
@@ -128,7 +128,7 @@ def next_group(run: JobRun, step: Step) -> tuple[int | None, int]:
 
 def fair_share(run: JobRun, steps: int) -> int:
     """How many of so many steps one worker may do, so that others of the run have some too."""
-    return ceil(steps / max(1, crew_size(run.pk)))
+    return ceil(steps / max(1, participant_count(run.pk)))
 
 
 def give_back(rows: Sequence[RunStep]) -> None:
@@ -166,14 +166,14 @@ def take_back(run: JobRun, worker: str) -> None:
     if not late:
         return
     rows = list(RunStep.objects.with_place().filter(pk__in=late))
-    held = {name for name, _ in holders([row.lock_name for row in rows])}
+    held = {name for name, _ in lock_holders([row.lock_name for row in rows])}
     for row in rows:
         if late[row.pk]:
-            cut_off([row.worker])
+            terminate_connections([row.worker])
         if late[row.pk] or row.lock_name not in held:
-            crash_here("step:before_takeover")
+            failpoint("step:before_takeover")
             release(row, row.worker, message=LEFT)
-            crash_here("step:after_takeover")
+            failpoint("step:after_takeover")
 
 
 def release(row: RunStep, worker: str, *, message: str = "") -> None:

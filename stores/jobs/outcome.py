@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.hqdb.threads import SIGNALS
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.labels import label
@@ -80,9 +80,9 @@ def end(run: JobRun, status: RunStatus | None = None, message: str = "") -> None
         steps = list(run.steps.with_place())
         status = status or outcome_of(steps)
         counts = sum_counts(steps)
-        crash_here("run:before_end")
+        failpoint("run:before_end")
         run.end(status, message or sentence(run, steps, status, counts), counts)
-    crash_here("run:after_end")
+    failpoint("run:after_end")
 
 
 def close_what_is_open(run: JobRun, status: RunStatus, message: str) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Self
 
-from stores.hqdb.threads import Helper, see_off
+from stores.hqdb.threads import WorkerThread, join_all
 from stores.models import RunStep
 from stores.models.run import RunCancelled
 
@@ -33,7 +33,7 @@ class Hands:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind and not issubclass(kind, RunCancelled):
             self.call_back()
-        see_off(self.threads)
+        join_all(self.threads)
         if kind is None:
             self.raise_error()
 
@@ -62,7 +62,7 @@ class Hands:
             row.is_called_back = True
 
 
-class Hand(Helper):
+class Hand(WorkerThread):
     """One of a worker's hands."""
 
     def __init__(self, hands: Hands) -> None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.models import Incident, JobRun
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime
@@ -45,7 +45,7 @@ def ring(run_id: UUID, *, hands: int = 1) -> bool:
     Up to `hands` workers are called, as many as there are. A message too many finds the run ended
     or nothing to help with.
     """
-    crash_here("run:before_ring")
+    failpoint("run:before_enqueue")
     try:
         bell = queue()
         for hand in range(max(1, min(hands, rq.Worker.count(queue=bell)))):

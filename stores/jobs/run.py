@@ -11,9 +11,16 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from stores.channeldb.errors import ChannelError
-from stores.failpoints import crash_here
-from stores.hqdb.locks import Locks, crew_of, heartbeat, is_alive, name_of, working_as
-from stores.hqdb.retry import patiently
+from stores.failpoints import failpoint
+from stores.hqdb.locks import (
+    Locks,
+    connection_named,
+    heartbeat,
+    is_alive,
+    leader_lock,
+    participants_lock,
+)
+from stores.hqdb.retry import retry_on_conflict
 from stores.hqdb.threads import SIGNALS
 from stores.jobs.catalog import JOBS, Step
 from stores.jobs.channel_health import note_visits
@@ -57,8 +64,8 @@ UNFORESEEN = "Unexpected error; see the run's technical details."
 
 def execute(run_id: str) -> None:
     """Do one run, or help with it. All the queue ever calls; a ring too many ends at once."""
-    with Locks() as locks, working_as(locks.worker):
-        if locks.acquire(name_of(UUID(run_id))):
+    with Locks() as locks, connection_named(locks.worker):
+        if locks.acquire(leader_lock(UUID(run_id))):
             if run := begin(UUID(run_id), locks.worker):
                 with heartbeat(locks, run.pk), recorded(run):
                     take_part(run, locks, leads=True)
@@ -81,7 +88,7 @@ def begin(run_id: UUID, worker: str) -> JobRun | None:
             return None
         if run:
             plan(run)
-    crash_here("run:after_claim")
+    failpoint("run:after_claim")
     return run
 
 
@@ -110,7 +117,7 @@ def take_part(run: JobRun, locks: Locks, *, leads: bool) -> None:
 
     Errors: RunLost, RunCancelled.
     """
-    locks.join(crew_of(run.pk))
+    locks.acquire_shared(participants_lock(run.pk))
     looked_at = time.monotonic()
     met: dict[int, float] = {}
     with Hands(locks.worker) as hands:
@@ -206,7 +213,7 @@ def attempt(step: Step, rows: list[RunStep]) -> None:
         row.begun = begun
     try:
         with unwrapped():
-            patiently(partial(step.do, rows), f"{step.word} {rows[0].place}")
+            retry_on_conflict(partial(step.do, rows), f"{step.word} {rows[0].place}")
     except StepGivenBack:
         give_back(rows)
     except ChannelError as error:

@@ -66,7 +66,7 @@ def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], ob
     due = dict.fromkeys(every, 0.0)
     while not stop.is_set():
         # The lock is gone with its connection; this raises then.
-        locks.ask("SELECT 1")
+        locks.fetch_value("SELECT 1")
         for task, at in due.items():
             if time.monotonic() >= at:
                 due[task] = time.monotonic() + every[task]

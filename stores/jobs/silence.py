@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from stores.hqdb.locks import holders
+from stores.hqdb.locks import lock_holders
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.models import ChannelDatabase, JobRun, Schedule
@@ -41,7 +41,7 @@ def silences() -> Iterator[Silence]:
 
 def no_scheduler() -> Iterator[Silence]:
     """No process holds the scheduler's lock."""
-    if not holders(["scheduler"]):
+    if not lock_holders(["scheduler"]):
         yield Silence(
             "no_scheduler",
             "No scheduler is running: no job starts on schedule.",

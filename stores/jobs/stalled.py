@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import connection, transaction
 
-from stores.failpoints import crash_here
-from stores.hqdb.locks import Locks, crew_size, cut_off, is_alive
+from stores.failpoints import failpoint
+from stores.hqdb.locks import Locks, is_alive, participant_count, terminate_connections
 from stores.jobs import queue
 from stores.jobs.channel_health import note_failure
 from stores.jobs.outcome import close_what_is_open, finish
@@ -81,7 +81,7 @@ def succeed(run: JobRun) -> JobRun | None:
             successor_of=run,
         )
         ring_on_commit(successor)
-        crash_here("run:before_takeover")
+        failpoint("run:before_takeover")
         return successor
 
 
@@ -106,7 +106,7 @@ def bury(run: JobRun) -> bool:
             pk=run.pk, status=RunStatus.RUNNING, fencing_no=run.fencing_no
         ).update(status=RunStatus.LOST, ended_at=ClockTime(), message=GONE)
         if buried:
-            cut_off([run.worker, *run.steps.live().values_list("worker", flat=True)])
+            terminate_connections([run.worker, *run.steps.live().values_list("worker", flat=True)])
             close_what_is_open(run, RunStatus.LOST, GONE)
     return bool(buried)
 
@@ -133,7 +133,7 @@ def waiting_unheard() -> list[JobRun]:
 
 def could_use_help(run: JobRun) -> bool:
     """Whether there is a worker who does not take part, and a place for it."""
-    return crew_size(run.pk) < min(hands_for(run), queue.count_workers() or 0)
+    return participant_count(run.pk) < min(hands_for(run), queue.count_workers() or 0)
 
 
 def is_hung(run_id: str, pid: int) -> bool:

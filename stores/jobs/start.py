@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.hqdb.locks import is_alive
 from stores.jobs.catalog import Job
 from stores.jobs.plan import ring_on_commit
@@ -64,7 +64,7 @@ def start(
             continue
         if live.status == RunStatus.QUEUED or is_alive(live.pk) or not bury(live):
             return Started(live, is_new=False)
-        crash_here("run:after_burial")
+        failpoint("run:after_lost")
         lost = live
 
 

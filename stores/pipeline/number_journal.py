@@ -28,11 +28,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from psycopg2 import sql
 
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.hqdb.sql import (
     batched,
     copy_in,
-    copy_text,
+    copy_out_text,
     fetch,
     fetch_one,
     lock_until_commit,
@@ -154,17 +154,17 @@ def keep() -> str | None:
     Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
     cannot be read or written. Errors: JournalUnusable then.
     """
-    crash_here("journal:before_append")
+    failpoint("journal:before_append")
     try:
         with transaction.atomic():
             with opened() as (known, file):
                 sentence = follow(known, file)
                 if sentence is None:
                     append(known, file)
-            crash_here("journal:before_commit")
+            failpoint("journal:before_commit")
     except OSError as error:
         raise JournalUnusable(tell_unusable(error)) from None
-    crash_here("journal:after_commit")
+    failpoint("journal:after_commit")
     close_usable()
     return sentence
 
@@ -315,7 +315,7 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
         fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
     )
     data = b"".join(
-        copy_text(
+        copy_out_text(
             MISSING.format(
                 sql.Literal(company),
                 sql.Literal(known.following.get(company, 0)),
@@ -329,7 +329,7 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
         """SELECT company, json_object_agg(series, number) FROM issued_document
             WHERE number > 0 GROUP BY 1"""
     )
-    data += copy_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
+    data += copy_out_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
     if data:
         # What a writer left who died in the middle of a line.
         append_whole(data if ends_a_line(file) else b"\n" + data)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import Key, by_halves
+from stores.hqdb.retry import Key, bisect_rows
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
@@ -56,5 +56,5 @@ def fail_events(kind: Kind, column: str, company: str, ids: Sequence[UUID]) -> d
             [company, [str(one) for one in (ids if some is None else some)]],
         )
 
-    _, left = by_halves(fail, lambda: ids)
+    _, left = bisect_rows(fail, lambda: ids)
     return left

@@ -20,7 +20,7 @@ from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
 from stores.channeldb.connect.connection import connect
-from stores.hqdb.locks import Locks, heartbeat, name_of
+from stores.hqdb.locks import Locks, heartbeat, leader_lock
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler, stalled
 from stores.jobs.catalog import JOBS, Job, Step
@@ -171,7 +171,7 @@ def test_while_a_run_is_executed_a_start_answers_busy_and_runs_nothing(houston):
     make_customer(houston)
     live = claimed()
     with Locks() as other:
-        assert other.acquire(name_of(live.pk))
+        assert other.acquire(leader_lock(live.pk))
 
         found = run("pipeline")
 
@@ -330,7 +330,7 @@ def test_heal_leaves_a_run_alone_that_some_process_executes(hq):
     live = claimed()
 
     with Locks() as other:
-        assert other.acquire(name_of(live.pk))
+        assert other.acquire(leader_lock(live.pk))
         assert stalled.heal() == []
 
     assert status_of(live) == "running"
@@ -561,7 +561,7 @@ def test_a_dry_run_writes_no_row_and_counts_what_the_real_run_then_does(store, s
 def test_a_dry_run_beside_a_live_run_is_busy_and_leaves_it_alone(houston):
     live = claimed()
     with Locks() as other:
-        assert other.acquire(name_of(live.pk))
+        assert other.acquire(leader_lock(live.pk))
 
         assert run("pipeline", dry_run=True)["outcome"] == "busy"
 

@@ -174,7 +174,7 @@ def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
 
 
 @pytest.mark.fault("F-04")
-@pytest.mark.parametrize("point", ["run:before_ring", ""])
+@pytest.mark.parametrize("point", ["run:before_enqueue", ""])
 def test_a_web_process_that_dies_in_a_post_saved_the_run_or_nothing(houston, point):
     User.objects.create_superuser("boss")
     post = f"""

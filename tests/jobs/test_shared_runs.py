@@ -13,7 +13,7 @@ from django.db import connections
 from django.db.models import F
 from django.utils import timezone
 
-from stores.hqdb.locks import Locks, crew_of
+from stores.hqdb.locks import Locks, participants_lock
 from stores.jobs import claim as claiming
 from stores.jobs import queue
 from stores.jobs import run as executing
@@ -126,10 +126,10 @@ def test_a_worker_too_many_leaves_without_a_trace(houston, trial, workers):
 def test_a_group_is_claimed_whole_by_one_worker_and_in_fair_shares_by_two(houston, seattle, web):
     run = begin(start(JOBS["1010"]).run.pk, "first")
     with Locks() as first, Locks() as second:
-        first.join(crew_of(run.pk))
+        first.acquire_shared(participants_lock(run.pk))
         alone = claim(run, DOWNLOAD, "first")
         claiming.give_back(alone)
-        second.join(crew_of(run.pk))
+        second.acquire_shared(participants_lock(run.pk))
 
         shares = [len(claim(run, DOWNLOAD, name)) for name in ("first", "second", "second")]
 
@@ -151,8 +151,8 @@ def test_a_busy_worker_leaves_others_of_the_run_their_share(held, monkeypatch):
     hands = Hands("first")
     hands.busy.append(held)
     with Locks() as first, Locks() as second:
-        first.join(crew_of(held.run_id))
-        second.join(crew_of(held.run_id))
+        first.acquire_shared(participants_lock(held.run_id))
+        second.acquire_shared(participants_lock(held.run_id))
         has_room = has_free_hand(hands, held.run, four, UPLOAD)
         hands.busy.append(held)
 
@@ -264,15 +264,15 @@ def held(houston) -> RunStep:
 def test_a_heartbeat_passes_a_chunk_and_a_takeover_waits_for_it(held):
     with Locks() as other, held.chunk():
         held.add(read=1)
-        other.ask("UPDATE run_step SET heartbeat_at = now()")
+        other.fetch_value("UPDATE run_step SET heartbeat_at = now()")
         with pytest.raises(psycopg2.errors.LockNotAvailable):
-            other.ask("SELECT id FROM run_step FOR UPDATE NOWAIT")
+            other.fetch_value("SELECT id FROM run_step FOR UPDATE NOWAIT")
 
 
 def test_a_chunk_leaves_the_row_of_the_run_alone(held):
     with Locks() as other, held.chunk():
         held.add(read=1)
-        other.ask("SELECT id FROM job_run FOR UPDATE NOWAIT")
+        other.fetch_value("SELECT id FROM job_run FOR UPDATE NOWAIT")
 
 
 def test_a_step_whose_worker_died_waits_again_and_the_next_claim_has_a_higher_number(held):
@@ -310,7 +310,7 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
 
         assert statuses(held.run) == ["queued"]
         with pytest.raises(psycopg2.OperationalError):
-            frozen.ask("SELECT 1")
+            frozen.fetch_value("SELECT 1")
 
 
 def test_the_leader_does_the_step_of_a_helper_that_died(houston, seattle):

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import load_command_class
 
 from stores.channeldb.connect.url import sqlite_path
-from stores.hqdb.locks import Locks, name_of
+from stores.hqdb.locks import Locks, leader_lock
 from stores.jobs.catalog import JOBS, find_job
 from stores.models import (
     AsyncCustomer,
@@ -436,7 +436,7 @@ def test_a_dry_run_prints_what_would_be_done(houston, call):
 def test_a_busy_job_ends_with_status_75(houston, call):
     live = JobRun.objects.create(job="pipeline", status="running", fencing_no=1)
     with Locks() as other:
-        assert other.acquire(name_of(live.pk))
+        assert other.acquire(leader_lock(live.pk))
 
         answers = call("run_job", "pipeline", "--json"), call("run_job", "pipeline", "--queue")
 

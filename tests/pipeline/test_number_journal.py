@@ -24,7 +24,7 @@ from tests.support.damage import check
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
 
-POINTS = [name for name in failpoints.CRASH_POINTS if name.startswith("journal:")]
+POINTS = [name for name in failpoints.FAILPOINTS if name.startswith("journal:")]
 
 
 def lines():
@@ -94,10 +94,10 @@ def test_a_process_that_dies_while_it_writes_the_journal_leaves_it_complete_in_t
     make_customer(houston)
     run("sync-customers")
     run("P-0001")
-    monkeypatch.setitem(failpoints.armed, point, die)
+    monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
         run("sync-customers")
-    monkeypatch.delitem(failpoints.armed, point)
+    monkeypatch.delitem(failpoints.actions, point)
     JobRun.objects.filter(status=RunStatus.RUNNING).update(
         status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
     )

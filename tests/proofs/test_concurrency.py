@@ -13,7 +13,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from stores.hqdb.locks import Locks
-from stores.hqdb.retry import TRIES, patiently
+from stores.hqdb.retry import MAX_TRIES, retry_on_conflict
 from stores.jobs.claim import OCCUPIED
 from stores.models import (
     AsyncCustomer,
@@ -447,9 +447,9 @@ def test_work_is_tried_again_a_few_times_and_no_more(houston):
             cursor.execute("DO $$ BEGIN RAISE EXCEPTION '' USING ERRCODE = '40001'; END $$")
 
     with pytest.raises(OperationalError):
-        patiently(work, "convert USRT")
+        retry_on_conflict(work, "convert USRT")
 
-    assert len(tried) == TRIES
+    assert len(tried) == MAX_TRIES
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stores.failpoints import CRASH_POINTS, RING_POINTS
+from stores.failpoints import FAILPOINTS, PIPELINE_FAILPOINTS
 from stores.jobs.stalled import heal
 from stores.models import JobRun, Quarantine
 from stores.models.run import RunStatus
@@ -39,8 +39,8 @@ HOMES = {
 }
 # Points that a pipeline at a prompt does not come by: what must die before, and the task that does.
 BESIDES = {
-    "run:before_ring": ("", "ring"),
-    "run:after_burial": ("pipeline run:after_claim kill", "start"),
+    "run:before_enqueue": ("", "ring"),
+    "run:after_lost": ("pipeline run:after_claim kill", "start"),
     "run:before_takeover": ("pipeline run:after_claim kill", "heal"),
     "step:before_takeover": ("", "replace"),
     "step:after_takeover": ("", "replace"),
@@ -51,14 +51,14 @@ def calls() -> Iterator[tuple[str, str]]:
     """Every crash point that is called, with the file."""
     for path in sorted((ROOT / "stores").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "crash_here":
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "failpoint":
                 yield ast.literal_eval(node.args[0]), str(path.relative_to(ROOT))
 
 
 def test_each_named_point_is_called_in_the_part_it_names_and_no_other_is():
     called = list(calls())
 
-    assert sorted({name for name, _ in called}) == sorted(CRASH_POINTS)
+    assert sorted({name for name, _ in called}) == sorted(FAILPOINTS)
     for name, path in called:
         word = name.partition(":")[0]
         assert path.startswith(HOMES.get(word, f"stores/pipeline/{word}")), (name, path)
@@ -111,7 +111,7 @@ def test_no_chunk_is_committed_without_a_named_point():
     found = dict(functions_that_commit())
 
     assert "stores/pipeline/sales/statements.py: take_out_refused" in found
-    assert [name for name, text in found.items() if "crash_here(" not in text] == []
+    assert [name for name, text in found.items() if "failpoint(" not in text] == []
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def drain(forks) -> None:
 
 
 @pytest.mark.parametrize("how", ["kill", "raise"])
-@pytest.mark.parametrize("point", RING_POINTS)
+@pytest.mark.parametrize("point", PIPELINE_FAILPOINTS)
 def test_dying_there_loses_and_doubles_nothing(ring, forks, point, how):
     before, task = BESIDES.get(point, ("", "pipeline"))
     if before:

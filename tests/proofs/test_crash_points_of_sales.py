@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from stores.failpoints import SALES_POINTS
+from stores.failpoints import SALES_FAILPOINTS
 from stores.jobs.stalled import heal
 from stores.models import (
     Company,
@@ -27,7 +27,7 @@ def forks(django_db_setup, tmp_path_factory):
         yield ask
 
 
-@pytest.mark.parametrize("point", SALES_POINTS)
+@pytest.mark.parametrize("point", SALES_FAILPOINTS)
 def test_dying_on_the_way_of_a_sale_posts_everything_once(houston, forks, point):
     ann = make_customer(houston)
     for price in ("10.00", "20.00"):

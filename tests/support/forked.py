@@ -39,10 +39,10 @@ def arm(point: str, how: str) -> None:
     from stores import failpoints
 
     def raise_once() -> None:
-        del failpoints.armed[point]
+        del failpoints.actions[point]
         raise Crash
 
-    failpoints.armed[point] = {
+    failpoints.actions[point] = {
         "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
         "raise": raise_once,
     }[how]

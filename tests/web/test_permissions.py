@@ -12,11 +12,11 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
 from stores.jobs.start import start, start_and_ring
 from stores.models import JobRun
-from stores.roles import RIGHTS, make_groups
+from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
 from tests.support.make import make_customer, run
 
-EVERYBODY = set(RIGHTS)
+EVERYBODY = set(ROLE_PERMISSIONS)
 RUNNERS = {"operator", "manager"}
 EXPORTERS = {"manager", "auditor"}
 
@@ -81,7 +81,7 @@ def people(hq) -> dict[str, Client]:
     """A signed-in client for each role of the demo."""
     make_groups()
     found = {}
-    for role in RIGHTS:
+    for role in ROLE_PERMISSIONS:
         user = User.objects.create_user(role, is_staff=role == "administrator")
         user.groups.add(*Group.objects.filter(name=role))
         found[role] = Client()

@@ -28,7 +28,7 @@ from stores.channeldb.exchange.protocol import (
 )
 from stores.channeldb.schema.grants import surplus_rights
 from stores.channeldb.schema.tables import EVENT_TABLES
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 
 # A table that its owner has emptied is told by its sequence, where HQ's role may look at that.
 COUNTER = """coalesce(
@@ -185,7 +185,7 @@ class PostgreSQLVisit:
                 )
                 if cursor.rowcount < batch.total and (gone := self._gone(cursor, batch, held)):
                     vanished[batch.table] = gone
-            crash_here("upload:before_acknowledge")
+            failpoint("upload:before_acknowledge")
         return vanished
 
     def _gone(self, cursor: Any, batch: Events, held: str) -> int:
@@ -262,7 +262,7 @@ class PostgreSQLVisit:
             )
             if high:
                 self._note_high(cursor, high)
-            crash_here("download:before_channel_commit")
+            failpoint("download:before_channel_commit")
             return written
 
     def _follow(self, cursor: Any, nonce: UUID, pair: Pair) -> None:

@@ -29,7 +29,7 @@ from stores.channeldb.exchange.protocol import (
 )
 from stores.channeldb.exchange.sqlite_values import READERS, BrokenRow, is_told, line
 from stores.channeldb.schema.tables import EVENT_TABLES
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 
 
 class SQLiteVisit:
@@ -179,7 +179,7 @@ class SQLiteVisit:
                     there = f'SELECT 1 FROM "{batch.table}" WHERE {is_it}'  # noqa: S608
                     gone = sum(raw.execute(there, key).fetchone() is None for key in held)
                     vanished |= {batch.table: gone} if gone else {}
-            crash_here("upload:before_acknowledge")
+            failpoint("upload:before_acknowledge")
         return vanished
 
     def reopen(self, table: str, counters: Sequence[int], *, nonce: UUID) -> int:
@@ -252,7 +252,7 @@ class SQLiteVisit:
             )
             if high:
                 self._note_high(high)
-            crash_here("download:before_channel_commit")
+            failpoint("download:before_channel_commit")
             return written
 
     def _refuse_contradictions(self, package: Package) -> None:

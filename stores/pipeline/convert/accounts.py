@@ -12,16 +12,16 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import (
-    by_index,
     fetch,
     fetch_one,
-    in_index_order,
+    identifiers,
     lock_until_commit,
-    names,
+    prefer_index_scans,
+    prefer_ordered_scan,
+    reserve_numbers,
     run_sql,
-    take_numbers,
 )
 from stores.models import Company, Customer, Incident, NumberSequence, RunStep
 from stores.models.run import StepFailed
@@ -86,11 +86,11 @@ def open_accounts(
     def unopened() -> list[UUID]:
         return fetch_unopened(company, beyond=beyond, only=only, limit=limit)
 
-    done, refused = by_halves(partial(open_some, CHILDREN), unopened)
+    done, refused = bisect_rows(partial(open_some, CHILDREN), unopened)
     if refused:
         # It may be something of theirs: then that is added to them, or fails, by itself.
         suspects = list(refused)
-        more, refused = by_halves(
+        more, refused = bisect_rows(
             lambda guids: open_some((), suspects if guids is None else guids), lambda: suspects
         )
         left = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
@@ -114,8 +114,8 @@ def open_claimed(
     limit: int,
 ) -> Opened:
     """Open the accounts of one chunk, all or none, with what belongs to them of these kinds."""
-    with by_index():
-        with in_index_order():
+    with prefer_index_scans():
+        with prefer_ordered_scan():
             claim(company, beyond=beyond, only=only, limit=limit)
         (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
         failed = fail_beyond_the_sequence(company, claimed)
@@ -233,7 +233,7 @@ def write_customers(step: RunStep, company: Company, count: int) -> bool:
 
     Says whether somebody had several events.
     """
-    first = take_numbers("number_sequence", "next", company.pk, count)
+    first = reserve_numbers("number_sequence", "next", company.pk, count)
     values = {
         "company": company.pk,
         "run": step.run_key,
@@ -270,8 +270,8 @@ def write_customers(step: RunStep, company: Company, count: int) -> bool:
                SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM known)"""
         ).format(
             newest=newest(CUSTOMER),
-            inherited=names(INHERITED, of="d"),
-            columns=names(CUSTOMER.columns),
+            inherited=identifiers(INHERITED, of="d"),
+            columns=identifiers(CUSTOMER.columns),
             values=sql.SQL(", ").join(map(with_default, CUSTOMER.columns)),
         ),
         values,

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import by_halves
-from stores.hqdb.sql import fetch, names, run_sql
+from stores.hqdb.retry import bisect_rows
+from stores.hqdb.sql import fetch, identifiers, run_sql
 from stores.models import Channel, Company
 from stores.models.balance import PARTS as PLACES
 from stores.pipeline.events.document_tables import HEADER, PARTS, Part
@@ -68,7 +68,7 @@ def count(
         )
         return [day for (day,) in found]
 
-    _, refused = by_halves(some, all_days)
+    _, refused = bisect_rows(some, all_days)
     return {f"{table} {day}": told for day, told in refused.items()}
 
 
@@ -114,7 +114,7 @@ def recount(table: str, held: sql.Composable, databases: str) -> sql.Composable:
         databases=sql.SQL(databases),
         held=held,
         settling=sql.SQL(SETTLING),
-        parts=names(PLACES),
+        parts=identifiers(PLACES),
         sums=each("coalesce(sum(rows) FILTER (WHERE place = {literal}), 0) AS {name}"),
         found=each("coalesce(f.{name}, 0)"),
         replaced=each("{name} = excluded.{name}"),

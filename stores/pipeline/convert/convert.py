@@ -6,9 +6,9 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.failpoints import crash_here
-from stores.hqdb.retry import by_halves, in_chunks
-from stores.hqdb.sql import by_index, fetch, fetch_one, names, run_sql
+from stores.failpoints import failpoint
+from stores.hqdb.retry import bisect_rows, in_chunks
+from stores.hqdb.sql import fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.convert.accounts import open_accounts, retry_exhausted
@@ -55,14 +55,14 @@ def convert_customers(step: RunStep) -> None:
         unusable = error
     for kind in KINDS:
         in_chunks(partial(apply_edits, step, company, kind, left))
-    with step.chunk(), by_index():
+    with step.chunk(), prefer_index_scans():
         unclosed: dict[int, str] = {}
         for kind in KINDS:
             unclosed |= supersede_quarantined(company, kind)
         step.add(waiting=sum(explain_waiting(company, kind, left) for kind in KINDS))
         tell_refused(f"events of {company}", left)
         tell_refused(f"quarantine of {company}", unclosed)
-        crash_here("convert:before_last_commit")
+        failpoint("convert:before_last_commit")
     with step.chunk():
         settle_marks(company)
         count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
@@ -83,8 +83,8 @@ def open_all(step: RunStep, company: Company, left: dict[UUID, str]) -> None:
         with step.chunk():
             opened = open_accounts(step, company, beyond=beyond, contested=contested)
             step.add(converted=opened.converted, failed=opened.failed)
-            crash_here("convert:before_commit")
-        crash_here("convert:after_commit")
+            failpoint("convert:before_commit")
+        failpoint("convert:after_commit")
         left.update(opened.left)
         if opened.converted and not step.is_dry:
             number_journal.keep()
@@ -129,7 +129,9 @@ def tell_the_planner() -> None:
             [kind.event],
         )
         if rows > WORTH_ANALYZING and rows > known * GREW:
-            run_sql(sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), names(FOUND_BY)))
+            run_sql(
+                sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), identifiers(FOUND_BY))
+            )
 
 
 def apply_edits(step: RunStep, company: Company, kind: Kind, left: dict[UUID, str]) -> bool:
@@ -137,10 +139,10 @@ def apply_edits(step: RunStep, company: Company, kind: Kind, left: dict[UUID, st
 
     An edit that knows only the GUID lands on the account the GUID became.
     """
-    with step.chunk(), by_index():
+    with step.chunk(), prefer_index_scans():
         claimed = apply_named(step, company, kind, left=left)
-        crash_here("convert:before_edits_commit")
-    crash_here("convert:after_edits_commit")
+        failpoint("convert:before_edits_commit")
+    failpoint("convert:after_edits_commit")
     return claimed > 0
 
 
@@ -181,7 +183,7 @@ def supersede_quarantined(company: Company, kind: Kind) -> dict[int, str]:
         )
         return [row for (row,) in found]
 
-    _, refused = by_halves(close, open_ones)
+    _, refused = bisect_rows(close, open_ones)
     return refused
 
 
@@ -223,7 +225,7 @@ def explain_waiting(company: Company, kind: Kind, left: dict[UUID, str]) -> int:
         )
         return [event for (event,) in found]
 
-    left |= by_halves(explain, pending)[1]
+    left |= bisect_rows(explain, pending)[1]
     (waiting,) = fetch_one(
         sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND status = 'pending'").format(
             sql.Identifier(kind.event)

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, lock_until_commit, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline.chunk_sizes import CUSTOMERS
@@ -57,7 +57,7 @@ def apply_named(
         run_sql("DROP TABLE claimed")
         return found
 
-    done, refused = by_halves(apply_some, events)
+    done, refused = bisect_rows(apply_some, events)
     if refused:
         left |= fail_events(kind, "event_id", company.pk, list(refused))
         step.add(failed=len(refused))

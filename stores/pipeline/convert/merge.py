@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from psycopg2 import sql
 
-from stores.hqdb.sql import Row, fetch_one, names, run_sql
+from stores.hqdb.sql import Row, fetch_one, identifiers, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, Kind
 from stores.pipeline.events.kinds import tidied as tidied_text
@@ -210,8 +210,8 @@ def statement(
         owners=owners(kind, owner),
         is_owner=is_owner(kind),
         columns=sql.SQL(", ").join(fresh_column(kind, column) for column in kind.columns),
-        names=names(kind.columns),
-        event=names(LATEST),
+        names=identifiers(kind.columns),
+        event=identifiers(LATEST),
         table=sql.Identifier(kind.table),
         latest=sql.SQL(", ").join(
             sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
@@ -232,7 +232,7 @@ def replacing_older(kind: Kind) -> sql.Composable:
         """ON CONFLICT ({conflict}) DO UPDATE SET {changed}
             WHERE old.customer_id = excluded.customer_id AND {newer}"""
     ).format(
-        conflict=names(kind.conflict),
+        conflict=identifiers(kind.conflict),
         changed=sql.SQL(", ").join(
             sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in changed
         ),

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db import OperationalError, transaction
 from django.db.models import Q, QuerySet
 
-from stores.hqdb.retry import PASSING, code_of
+from stores.hqdb.retry import TRANSIENT, sqlstate_of
 from stores.hqdb.sql import lock_until_commit, run_sql
 from stores.models import Customer, EditConflict, RunStep
 from stores.models.conflict import Choice
@@ -96,7 +96,7 @@ def patient() -> Iterator[None]:
             run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT_S}s"])
             yield
     except OperationalError as error:
-        if code_of(error) in PASSING:
+        if sqlstate_of(error) in TRANSIENT:
             raise Occupied from error
         raise
 

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import fetch_one, names, run_sql
+from stores.hqdb.sql import fetch_one, identifiers, run_sql
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.events.kinds import Kind
 from stores.pipeline.events.rules import Rule, as_staged, every_broken, parameters, rules_for
@@ -106,7 +106,7 @@ def stage(
                  FROM incoming"""
         ).format(
             table=sql.Identifier(kind.event),
-            columns=names(kind.sent),
+            columns=identifiers(kind.sent),
             values=as_staged(kind, kind.sent),
         ),
         {

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import UNSETTLED, Cause
 from stores.models.quarantine import QuarantineStatus
@@ -73,7 +73,7 @@ def release(cases: Sequence[str], *, by: Any = None, because: str = "") -> Settl
     for some in portions(numbers):
         with transaction.atomic():
             work = partial(release_quarantined, some, by=by, because=because or "Released.")
-            done, refused = by_halves(work, lambda: some)  # noqa: B023 - called here and now
+            done, refused = bisect_rows(work, lambda: some)  # noqa: B023 - called here and now
         settled += sum(done, Settled(left=list(map(str, refused))))
     for some_events in portions(events):
         settled.done += retry_failed(some_events)

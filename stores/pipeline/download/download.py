@@ -20,10 +20,10 @@ from django.db.models.functions import Now
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import Package
-from stores.failpoints import crash_here
-from stores.hqdb.retry import by_halves, committed
+from stores.failpoints import failpoint
+from stores.hqdb.retry import bisect_rows, self_committing
 from stores.hqdb.sql import batched, fetch, fetch_one, run_sql
-from stores.hqdb.threads import Helper, see_off
+from stores.hqdb.threads import WorkerThread, join_all
 from stores.models import DownloadSession, RunStep
 from stores.models.run import RunCancelled, RunStatus
 from stores.models.session import DownloadStatus
@@ -111,7 +111,7 @@ def send(steps: list[RunStep]) -> None:
     finally:
         for receiver in receivers.values():
             receiver.is_left_off = is_left_off
-        see_off([receiver for receiver in receivers.values() if receiver.ident])
+        join_all([receiver for receiver in receivers.values() if receiver.ident])
     for receiver in receivers.values():
         if receiver.error:
             raise receiver.error
@@ -135,7 +135,7 @@ def feed(receivers: "dict[int, Receiver]", company: str) -> None:
             receivers[database].parts.put(part)
 
 
-class Receiver(Helper):
+class Receiver(WorkerThread):
     """One channel database that is sent part after part, as they are put into `parts`; None ends.
 
     `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
@@ -198,12 +198,12 @@ class Receiver(Helper):
 
     def write(self, channel: Entered, session: DownloadSession, part: Part) -> None:
         """Write one part into the channel, but for customers that it refuses: they stay owed."""
-        _, refused = by_halves(
+        _, refused = bisect_rows(
             lambda some: self.write_some(
                 channel, session, part if some is None else only(part, some)
             ),
             lambda: part.customers,
-            attempt=committed,
+            attempt=self_committing,
         )
         if refused:
             self.refused |= refused
@@ -216,7 +216,7 @@ class Receiver(Helper):
         self.part += 1
         self.step.stop_if_asked()
         rows = channel.apply(packages, session=session.pk, part=self.part, job=JOB)
-        crash_here("download:after_channel_commit")
+        failpoint("download:after_channel_commit")
         with self.step.chunk(may_stop=False):
             delivered = mark_delivered(self.step, session, part)
             self.step.add(distributed=delivered)
@@ -227,8 +227,8 @@ class Receiver(Helper):
                 rows=F("rows") + rows,
                 size_bytes=F("size_bytes") + sum(package.size for package in packages),
             )
-            crash_here("download:before_delivered")
-        crash_here("download:after_delivered")
+            failpoint("download:before_delivered")
+        failpoint("download:after_delivered")
 
 
 def only(part: Part, customers: Sequence[int]) -> Part:

@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import Package, Target
-from stores.hqdb.sql import copy_out, fetch, in_index_order, run_sql
+from stores.hqdb.sql import copy_out, fetch, prefer_ordered_scan, run_sql
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import CUSTOMERS
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, Kind
@@ -146,7 +146,7 @@ def owed(databases: Sequence[int], beyond: int, journaled: int) -> list[tuple[in
     """
     # LATERAL and LIMIT have each customer looked up by its id: the statistics of an HQ that was at
     # rest expect none here, and a backlog would be compared with itself.
-    with in_index_order():
+    with prefer_ordered_scan():
         found = fetch(
             """WITH lacked AS (
                  SELECT d.customer_id, array_agg(b.id) AS databases,

@@ -19,7 +19,7 @@ from stores.channeldb.exchange.protocol import (
     State,
     Visit,
 )
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
@@ -169,12 +169,12 @@ class Entered:
                     WHERE id = %s RETURNING intended_epoch, intended_nonce""",
                 [str(uuid4()), self.database.pk],
             )
-        crash_here("fence:after_intention")
+        failpoint("fence:after_intention")
         return Pair(epoch, nonce)
 
     def confirm_written(self, pair: Pair) -> None:
         """Note that the channel has committed the pair."""
-        crash_here("fence:after_channel")
+        failpoint("fence:after_channel")
         self.latest = pair
         self.confirm(pair)
 
@@ -188,8 +188,8 @@ class Entered:
                     WHERE id = %s AND intended_epoch = %s AND intended_nonce = %s""",
                 [self.database.pk, pair.epoch, str(pair.nonce)],
             )
-            crash_here("fence:before_confirmation")
-        crash_here("fence:after_confirmation")
+            failpoint("fence:before_confirmation")
+        failpoint("fence:after_confirmation")
 
     # --------------------------------------------------------------------- the verbs
 

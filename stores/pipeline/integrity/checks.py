@@ -6,7 +6,7 @@ from typing import Any
 from django.db import connection
 from psycopg2 import sql
 
-from stores.hqdb.sql import Statement, fetch_one
+from stores.hqdb.sql import Query, fetch_one
 
 # What a run that began so long after a row was there must have dealt with. Earlier it is late, and
 # as long as no run comes by, it stays late: that is for the scheduler to answer, not the data.
@@ -45,7 +45,7 @@ def judged(
     return Check(id, title, not offending, checked, offending[:NAMED], late)
 
 
-def found(statement: Statement) -> list[dict[str, Any]]:
+def found(statement: Query) -> list[dict[str, Any]]:
     """The first rows of a query that looks for what is wrong."""
     query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
     with connection.cursor() as cursor:

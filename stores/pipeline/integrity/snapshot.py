@@ -14,7 +14,7 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import ChannelError, connect
 from stores.channeldb.connect.timeouts import allow_time
 from stores.channeldb.exchange.protocol import ISSUED
-from stores.hqdb.sql import names, run_sql
+from stores.hqdb.sql import identifiers, run_sql
 from stores.models import ChannelDatabase
 from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
 from stores.pipeline.integrity import contents
@@ -190,7 +190,7 @@ def write_rows(
     if channel.vendor == "postgresql":
         statement = sql.SQL("COPY (SELECT {}, {} FROM public.{}{}) TO STDOUT").format(
             sql.Literal(database.pk),
-            names([name for name, _ in copy.columns]),
+            identifiers([name for name, _ in copy.columns]),
             sql.Identifier(copy.source),
             sql.SQL(part),
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Statement
+from stores.hqdb.sql import Query
 from stores.models import Quarantine
 from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
 from stores.pipeline.events.kinds import KINDS, Kind
@@ -316,7 +316,7 @@ def changed_documents() -> sql.Composable:
     )
 
 
-CHANGED: dict[str, Statement] = {
+CHANGED: dict[str, Query] = {
     **{kind.event: changed_events(kind) for kind in KINDS},
     HEADER.event: changed_documents(),
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import RunStep
 from stores.models.transaction import BEING_CORRECTED
@@ -46,7 +46,7 @@ def each_by_itself(step: RunStep, work: Callable[[], int], sales: Sequence[int])
         with step.counted():
             return work()
 
-    done, refused = by_halves(some, lambda: sales)
+    done, refused = bisect_rows(some, lambda: sales)
     if refused:
         keep_refused(refusals(refused))
         step.add(failed=len(refused))

@@ -6,7 +6,7 @@ here first, so that no document goes on under a temporary identity.
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import by_index, fetch, run_sql
+from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline.convert.accounts import open_accounts
 from stores.pipeline.convert.known_customers import apply_named
@@ -157,7 +157,7 @@ def name_addresses(step: RunStep, company: Company) -> None:
     beside an address that HQ holds and has not applied. Effects: addresses and their staging, in
     the caller's transaction.
     """
-    with by_index():
+    with prefer_index_scans():
         waiting = fetch(
             """WITH named AS MATERIALIZED (
                  SELECT DISTINCT t.delivery_address_id, t.async_account, t.account_number

@@ -6,8 +6,8 @@ not there yet is waited for and named; what is wrong fails alone. Source: domain
 
 from functools import partial
 
-from stores.failpoints import crash_here
-from stores.hqdb.sql import fetch_one, run_sql, take_numbers
+from stores.failpoints import failpoint
+from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
 from stores.pipeline import number_journal
@@ -53,8 +53,8 @@ def synchronize_orders(step: RunStep) -> None:
             sales = claimed_sales()
             converted = each_by_itself(step, partial(order_claimed, step, channel), sales)
             beyond = sales[-1]
-            crash_here("orders:before_commit")
-        crash_here("orders:after_commit")
+            failpoint("orders:before_commit")
+        failpoint("orders:after_commit")
         if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
             number_journal.keep()
 
@@ -121,7 +121,7 @@ def create_orders(step: RunStep, channel: Channel) -> int:
     )
     (ready,) = fetch_one("SELECT count(*) FROM ready")
     if ready:
-        first = take_numbers("order_sequence", "next_order", channel.company_id, ready)
+        first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready)
         run_sql(
             """WITH made AS (
                  INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,

@@ -7,7 +7,7 @@ has corrected them or given them back, for the next run would be refused the sam
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, run_sql
 from stores.models.transaction import DIGITS, PLACES
 
@@ -43,7 +43,7 @@ def together(
     def some(ids: Sequence[int] | None) -> None:
         work(sales if ids is None else ids)
 
-    done, refused = by_halves(some, lambda: sales)
+    done, refused = bisect_rows(some, lambda: sales)
     left = [sale for sale in sales if sale not in refused]
     # Done in parts, and not yet all at once.
     if left and (refused or len(done) > 1):
@@ -54,13 +54,13 @@ def together(
             work([*taken, *more])
             taken.extend(more)
 
-        refused |= by_halves(with_taken, lambda: left)[1]
+        refused |= bisect_rows(with_taken, lambda: left)[1]
         left = taken
     return left, refusals(refused)
 
 
 def refusals(refused: Mapping[int, str]) -> list[Refusal]:
-    """What by_halves() found, as errors of the sales."""
+    """What bisect_rows() found, as errors of the sales."""
     return [
         Refusal(sale, SALE_REFUSED, "transaction_id", found=said) for sale, said in refused.items()
     ]
@@ -109,7 +109,7 @@ def keep_refused(found: Sequence[Refusal]) -> None:
             [refusal.sale, refusal.rule, refusal.field, refusal.line_number, refusal.found[:60]],
         )
     sales = sorted({refusal.sale for refusal in found})
-    by_halves(lambda ids: mark_in_error(sales if ids is None else ids), lambda: sales)
+    bisect_rows(lambda ids: mark_in_error(sales if ids is None else ids), lambda: sales)
 
 
 def mark_in_error(sales: Sequence[int]) -> None:

@@ -18,9 +18,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
 
-from stores.failpoints import crash_here
-from stores.hqdb.retry import by_halves, code_of, diagnosis, is_about_data
-from stores.hqdb.sql import by_hash, fetch, fetch_one, run_sql, take_numbers
+from stores.failpoints import failpoint
+from stores.hqdb.retry import bisect_rows, describe_error, is_data_error, sqlstate_of
+from stores.hqdb.sql import fetch, fetch_one, prefer_hash_joins, reserve_numbers, run_sql
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
 from stores.models.channel import StatementMode, database_knows_zone
 from stores.models.labels import label
@@ -66,7 +66,7 @@ def calculate_statements(step: RunStep) -> None:
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
         refused = open_statements(step, channel) if knows_days else {}
-    crash_here("statements:after_start")
+    failpoint("statements:after_start")
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
     )
@@ -145,7 +145,7 @@ def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
         for day in days if some is None else some:
             open_day(step, channel, day)
 
-    return by_halves(open_some, lambda: days)[1] if days else {}
+    return bisect_rows(open_some, lambda: days)[1] if days else {}
 
 
 def open_day(step: RunStep, channel: Channel, day: date) -> None:
@@ -196,18 +196,18 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
             stop(step, statement, state, refused.reason, str(refused))
             return statement
         except (DatabaseError, psycopg2.Error) as error:
-            if not is_about_data(error):
+            if not is_data_error(error):
                 raise
             rest = take_out_refused(step, statement, error)
             if rest is None:
                 sentence = explain("statement_refused", None)
-                said = f"{sentence} ({diagnosis(error)})"
+                said = f"{sentence} ({describe_error(error)})"
                 stop(step, statement, state, "statement_refused", said)
                 return statement
-            crash_here("statements:after_taken_out")
+            failpoint("statements:after_taken_out")
             statement = rest
             continue
-        crash_here("statements:after_commit")
+        failpoint("statements:after_commit")
         statement.state = state
     return None
 
@@ -243,7 +243,7 @@ def stop(
                 judge_aggregates(statement)
             note(step, statement, f"{state.label} was not reached: {message}")
             step.add(failed=1)
-            crash_here("statements:before_stopped")
+            failpoint("statements:before_stopped")
 
 
 class Tried(Exception):
@@ -271,7 +271,7 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
             going_on = start_statement(locked.channel, locked.business_date)
         else:
             going_on = locked
-        found = too_large(sales) if code_of(error) == NUMERIC_VALUE_OUT_OF_RANGE else []
+        found = too_large(sales) if sqlstate_of(error) == NUMERIC_VALUE_OUT_OF_RANGE else []
         large = {refusal.sale for refusal in found}
         rest = [sale for sale in sales if sale not in large]
         rest, more = together(partial(try_all, step, going_on), rest)
@@ -291,7 +291,7 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         else:
             end_cancelled(going_on)
         going_on.refresh_from_db()
-        crash_here("statements:before_taken_out")
+        failpoint("statements:before_taken_out")
         return going_on
     return None
 
@@ -327,7 +327,7 @@ def note(
 def mark(step: RunStep, statement: Statement) -> None:
     """Take the day's ready sales into the statement, and what was paid for orders."""
     step.add(updated=take_in_ready(statement))
-    crash_here("statements:before_marked")
+    failpoint("statements:before_marked")
 
 
 def calculate(step: RunStep, statement: Statement) -> None:
@@ -352,7 +352,7 @@ def calculate(step: RunStep, statement: Statement) -> None:
         {"statement": statement.pk},
     )
     Statement.objects.filter(pk=statement.pk).update(calculated_at=Now())
-    crash_here("statements:before_calculated")
+    failpoint("statements:before_calculated")
 
 
 def check(step: RunStep, statement: Statement) -> None:
@@ -379,7 +379,7 @@ def check(step: RunStep, statement: Statement) -> None:
     if differences:
         raise StatementRefused("totals_differ", "The totals do not match its sales.")
     refuse_closed_period(statement)
-    crash_here("statements:before_checked")
+    failpoint("statements:before_checked")
 
 
 def refuse_closed_period(statement: Statement) -> None:
@@ -420,7 +420,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
             GROUP BY 1, 2, 3 ORDER BY 2, 3""",
         values,
     )
-    crash_here("statements:before_aggregated")
+    failpoint("statements:before_aggregated")
 
 
 def judge_aggregates(statement: Statement) -> tuple[int, int]:
@@ -452,8 +452,8 @@ def create_orders(step: RunStep, statement: Statement) -> None:
         raise StatementRefused(
             CUSTOMER_NOT_ACTIVE, f"{failed:,} customers' accounts are no longer active."
         )
-    first = take_numbers("order_sequence", "next_order", statement.company_id, waiting)
-    with by_hash():
+    first = reserve_numbers("order_sequence", "next_order", statement.company_id, waiting)
+    with prefer_hash_joins():
         run_sql(
             """WITH made AS (
                  INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
@@ -481,7 +481,7 @@ def create_orders(step: RunStep, statement: Statement) -> None:
                   AND a.customer_id = t.customer_id AND a.currency = t.currency""",
             values,
         )
-    crash_here("statements:before_orders_created")
+    failpoint("statements:before_orders_created")
 
 
 def invoice(step: RunStep, statement: Statement) -> None:
@@ -496,7 +496,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
             WHERE statement_id = %(statement)s AND invoice_number IS NULL""",
         values,
     )
-    first = take_numbers("order_sequence", "next_invoice", statement.company_id, orders)
+    first = reserve_numbers("order_sequence", "next_invoice", statement.company_id, orders)
     run_sql(
         """UPDATE sales_order o SET state = 'invoiced', invoiced_at = now(),
                   invoice_number = account_text(q.invoice_format, %(first)s - 1 + n.place)
@@ -506,7 +506,7 @@ def invoice(step: RunStep, statement: Statement) -> None:
             WHERE o.id = n.id AND q.company_id = o.company_id""",
         values | {"first": first},
     )
-    crash_here("statements:before_invoiced")
+    failpoint("statements:before_invoiced")
 
 
 def post_payments(step: RunStep, statement: Statement) -> None:
@@ -550,7 +550,7 @@ def post_payments(step: RunStep, statement: Statement) -> None:
             GROUP BY 1, 2, 3, 4, 6 ORDER BY 4, 2, 6""",
         {"statement": statement.pk},
     )
-    crash_here("statements:before_payments_posted")
+    failpoint("statements:before_payments_posted")
 
 
 def seal(step: RunStep, statement: Statement) -> None:
@@ -561,7 +561,7 @@ def seal(step: RunStep, statement: Statement) -> None:
         {"statement": statement.pk},
     )
     step.add(posted=statement.transactions.count() + statement.prepaid_orders.count())
-    crash_here("statements:before_posted")
+    failpoint("statements:before_posted")
 
 
 REACH: dict[StatementState, Callable[[RunStep, Statement], None]] = {

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from stores.failpoints import crash_here
+from stores.failpoints import failpoint
 from stores.models import Channel, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES
@@ -39,8 +39,8 @@ def validate_transactions(step: RunStep) -> None:
             sales = claimed_sales()
             converted = each_by_itself(step, partial(validate_claimed, step, channel), sales)
             beyond = sales[-1]
-            crash_here("validate:before_commit")
-        crash_here("validate:after_commit")
+            failpoint("validate:before_commit")
+        failpoint("validate:after_commit")
         if converted and not step.is_dry:
             number_journal.keep()
 

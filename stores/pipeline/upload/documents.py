@@ -13,7 +13,7 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import Events, Unreadable
-from stores.hqdb.sql import copy_in, fetch, fetch_one, names, run_sql
+from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, run_sql
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
 from stores.models.staging import Origin
@@ -151,7 +151,7 @@ def forget_tables() -> None:
 
 
 def drop(*tables: str) -> None:
-    run_sql(sql.SQL("DROP TABLE {}").format(names(tables)))
+    run_sql(sql.SQL("DROP TABLE {}").format(identifiers(tables)))
 
 
 def receive(events: Events) -> None:
@@ -241,7 +241,7 @@ def described(header: str, line: str, payment: str, *, key: Sequence[str]) -> sq
                                   'UTF8')) AS content_hash
            FROM {header} i LEFT JOIN line USING ({key}) LEFT JOIN payment USING ({key})"""
     ).format(
-        key=names(key),
+        key=identifiers(key),
         others=sql.SQL("").join(
             sql.SQL("{}, ").format(sql.Identifier("i", column)) for column in key if column != KEY
         ),
@@ -363,7 +363,7 @@ def insert_documents(
                INSERT INTO kept_document
                SELECT k.id, i.transaction_id, event_id
                  FROM kept k JOIN incoming i USING (event_id)"""
-        ).format(columns=names(copied), values=tidied_values(HEADER, copied)),
+        ).format(columns=identifiers(copied), values=tidied_values(HEADER, copied)),
         values,
     )
     for part in PARTS:
@@ -376,7 +376,7 @@ def insert_documents(
                     ORDER BY 1, i.line_number"""
             ).format(
                 table=sql.Identifier(part.event),
-                columns=names(own),
+                columns=identifiers(own),
                 values=tidied_values(part, own),
                 incoming=sql.Identifier(part.incoming),
             )

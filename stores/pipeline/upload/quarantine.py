@@ -9,7 +9,7 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import GUID, Unreadable
-from stores.hqdb.retry import by_halves
+from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, UploadSession
 from stores.pipeline.events.kinds import EVENT_COLUMNS, Sent
@@ -199,7 +199,7 @@ def keep(arrival: Arrival, kind: Sent) -> Taken:
                  FROM {} held WHERE held.event_id = a.event_id"""
         ).format(sql.Identifier(kind.event))
     )
-    new, refused = by_halves(partial(write, arrival, kind), row_keys)
+    new, refused = bisect_rows(partial(write, arrival, kind), row_keys)
     run_sql("DROP TABLE aside")
     return Taken(quarantined=sum(new), refused={int(key): told for key, told in refused.items()})
 

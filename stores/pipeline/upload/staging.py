@@ -14,8 +14,8 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import Events, Unreadable
-from stores.hqdb.retry import by_halves, is_about_data
-from stores.hqdb.sql import by_index, copy_in, fetch, fetch_one, names, run_sql
+from stores.hqdb.retry import bisect_rows, is_data_error
+from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Channel
 from stores.pipeline.dates import EARLIEST
 from stores.pipeline.events.kinds import CUSTOMER, Kind, Sent
@@ -64,13 +64,13 @@ def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
     def some(rows: Sequence[bytes] | None) -> Events:
         return events if rows is None else intake.part(events, rows)
 
-    done, refused = by_halves(
+    done, refused = bisect_rows(
         lambda rows: intake.take(arrival, some(rows)),
         lambda: copy.split(events.data, binary=events.binary),
     )
     if refused:
         said = {counter_of(kind, events, row): told for row, told in refused.items()}
-        kept, unreadable = by_halves(
+        kept, unreadable = bisect_rows(
             lambda rows: intake.keep(arrival, some(rows or list(refused)), said),
             lambda: list(refused),
         )
@@ -172,7 +172,7 @@ def leave_known(kind: Kind) -> None:
     ).format(table=sql.Identifier(kind.event))
     if not fetch_one(known)[0]:
         return
-    with by_index():
+    with prefer_index_scans():
         run_sql(
             sql.SQL(
                 """DELETE FROM incoming i USING {table} s
@@ -180,7 +180,7 @@ def leave_known(kind: Kind) -> None:
             ).format(
                 table=sql.Identifier(kind.event),
                 mine=as_staged(kind, content_of(kind), of="i"),
-                held=names(content_of(kind), of="s"),
+                held=identifiers(content_of(kind), of="s"),
             )
         )
 
@@ -271,9 +271,9 @@ def insert_staged(arrival: Arrival, kind: Kind) -> tuple[int, dict[int, str]]:
         with transaction.atomic():
             return insert(arrival, kind, ""), {}
     except DatabaseError as error:
-        if not is_about_data(error):
+        if not is_data_error(error):
             raise
-    staged, refused = by_halves(partial(insert, arrival, kind, KNOWN), fetch_counters)
+    staged, refused = bisect_rows(partial(insert, arrival, kind, KNOWN), fetch_counters)
     return sum(staged), refused
 
 
@@ -295,7 +295,7 @@ def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | N
                  FROM incoming {some} ORDER BY async_account, replication_counter {known}"""
         ).format(
             table=sql.Identifier(kind.event),
-            columns=names(kind.sent),
+            columns=identifiers(kind.sent),
             values=as_staged(kind, kind.sent),
             known=sql.SQL(known),
             some=sql.SQL(
@@ -326,7 +326,7 @@ def name_conflicts(kind: Kind) -> int:
         ).format(
             table=sql.Identifier(kind.event),
             mine=as_staged(kind, content_of(kind), of="i"),
-            held=names(content_of(kind), of="s"),
+            held=identifiers(content_of(kind), of="s"),
         )
     )
 

@@ -14,8 +14,8 @@ from django.db.models.functions import Now
 
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.exchange.protocol import Events
-from stores.failpoints import crash_here
-from stores.hqdb.retry import by_halves, committed
+from stores.failpoints import failpoint
+from stores.hqdb.retry import bisect_rows, self_committing
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.incident import IncidentKind
@@ -58,8 +58,8 @@ def upload_events(step: RunStep) -> None:
                     for events in batch:
                         refused.update(stage(step, channel, session, events))
                     note_counters(step.its_database, batch)
-                    crash_here("upload:before_hq_commit")
-                crash_here("upload:after_hq_commit")
+                    failpoint("upload:before_hq_commit")
+                failpoint("upload:after_hq_commit")
             if not step.is_dry:
                 channel.tell_issued()
     except Exception as error:
@@ -95,7 +95,7 @@ def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[
         yield batch
         if not step.is_dry:
             vanished = acknowledge(channel, batch, refused)
-            crash_here("upload:after_acknowledge")
+            failpoint("upload:after_acknowledge")
             tell_vanished(step, vanished)
             if step.has_had_its_share:
                 return
@@ -153,7 +153,7 @@ def acknowledge(channel: Entered, batch: Sequence[Events], refused: Refused) -> 
             if counter not in events.waiting
         ]
 
-    done, unmarked = by_halves(mark, rows, attempt=committed)
+    done, unmarked = bisect_rows(mark, rows, attempt=self_committing)
     for events in batch:
         events.waiting += [counter for table, counter in unmarked if table == events.table]
     refused.update(unmarked)

@@ -30,7 +30,7 @@ def at_point(monkeypatch: pytest.MonkeyPatch, point: str, times: int, work) -> N
         if len(passed) == times:
             work()
 
-    monkeypatch.setitem(failpoints.armed, point, pass_by)
+    monkeypatch.setitem(failpoints.actions, point, pass_by)
 
 
 def apart(work):
@@ -90,7 +90,7 @@ def test_v7_each_part_leaves_a_pair_of_its_own_with_what_it_brings(store, monkey
             query(store, "SELECT epoch, (SELECT count(*) FROM customer) FROM exchange_state")
         )
 
-    monkeypatch.setitem(failpoints.armed, "fence:after_channel", apart(look))
+    monkeypatch.setitem(failpoints.actions, "fence:after_channel", apart(look))
     run("1010")
 
     epochs, held = zip(*(rows[0] for rows in seen), strict=True)
@@ -134,7 +134,7 @@ def test_v7b_what_hq_has_read_is_in_every_copy_that_it_takes_for_the_latest(
     for name in ("Ann 2", "Ann 3"):
         make_customer(store, name, guid=ann, operation="update")
     # HQ has read and staged them, and cannot write.
-    monkeypatch.setitem(failpoints.armed, "upload:after_hq_commit", die)
+    monkeypatch.setitem(failpoints.actions, "upload:after_hq_commit", die)
     with pytest.raises(Died):
         run("P-0001")
     monkeypatch.undo()

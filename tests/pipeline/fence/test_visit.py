@@ -29,7 +29,7 @@ from tests.support.after_a_fault import waiting
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.processes import Died, die
 
-FENCE = [name for name in failpoints.CRASH_POINTS if name.startswith("fence:")]
+FENCE = [name for name in failpoints.FAILPOINTS if name.startswith("fence:")]
 
 
 def its_pair(database):
@@ -99,10 +99,10 @@ def test_a_visit_that_dies_between_two_steps_is_followed_by_one_that_goes_on(
     make_customer(store)
     epoch, _ = its_pair(store)
 
-    monkeypatch.setitem(failpoints.armed, point, die)
+    monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
         run("P-0001")
-    monkeypatch.delitem(failpoints.armed, point)
+    monkeypatch.delitem(failpoints.actions, point)
     its_own = ChannelDatabase.objects.get(pk=store.pk)
     is_unused = its_own.intended_nonce is not None and its_pair(store)[0] == epoch
     JobRun.objects.filter(status=RunStatus.RUNNING).update(

@@ -183,7 +183,7 @@ def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corre
     if reached != "calculated":
         at = {"orders_created": "before_invoiced", "invoiced": "before_payments_posted"}[reached]
         with monkeypatch.context() as patch:
-            patch.setitem(failpoints.armed, f"statements:{at}", die)
+            patch.setitem(failpoints.actions, f"statements:{at}", die)
             with pytest.raises(Died):
                 run("post-statements")
     Company.objects.update(closed_until=FIRST)

@@ -204,7 +204,7 @@ def test_t29_a_statement_goes_on_where_it_failed_and_makes_nothing_twice(store, 
     make_sale(store, "20.00", business_date=DAY + timedelta(days=1))
     # The orders of the first day are made when the process dies.
     with monkeypatch.context() as patch:
-        patch.setitem(failpoints.armed, "statements:before_invoiced", die)
+        patch.setitem(failpoints.actions, "statements:before_invoiced", die)
         with pytest.raises(Died):
             run("eod")
     # Before anybody looks after it, the books of that day are closed.

@@ -237,10 +237,10 @@ def test_v3_an_edit_is_taken_where_the_delivery_was_not_noted(houston, seattle, 
     ann = make_customer(houston, "Ann")
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", die)
+    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
     with pytest.raises(Died):
         run("1010", channels=["seattle"])
-    monkeypatch.delitem(failpoints.armed, "download:after_channel_commit")
+    monkeypatch.delitem(failpoints.actions, "download:after_channel_commit")
     edit_in(seattle, ann)
 
     run("P-0001")
@@ -262,14 +262,14 @@ def test_v3_an_edit_is_taken_by_another_run_before_the_delivery_is_noted(
         connections.close_all()
 
     def meanwhile() -> None:
-        failpoints.armed.pop("download:after_channel_commit")
+        failpoints.actions.pop("download:after_channel_commit")
         thread = Thread(target=upload)
         thread.start()
         thread.join()
 
-    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", meanwhile)
+    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", meanwhile)
     run("1010", channels=["seattle"])
-    monkeypatch.setitem(failpoints.armed, "download:after_channel_commit", lambda: None)
+    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", lambda: None)
     assert not Quarantine.objects.exists()
     run("sync-customers")
 

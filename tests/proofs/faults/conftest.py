@@ -55,13 +55,13 @@ def at() -> Iterator[dict]:
 
     def once(name, deed):
         def do():
-            del failpoints.armed[name]
+            del failpoints.actions[name]
             deed()
 
-        failpoints.armed[name] = do
+        failpoints.actions[name] = do
 
     yield once
-    failpoints.armed.clear()
+    failpoints.actions.clear()
 
 
 @pytest.fixture(scope="module")

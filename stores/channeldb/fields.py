@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-PLACES = Decimal("0.0001")
+QUANTUM = Decimal("0.0001")
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 CANONICAL_TIME = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII
@@ -130,9 +130,9 @@ class ChannelMoneyField(ChannelField, models.DecimalField):  # type: ignore[type
         value = self.to_python(value)
         if value is None:
             return None
-        if abs(value) >= 10**14 or value != value.quantize(PLACES):
+        if abs(value) >= 10**14 or value != value.quantize(QUANTUM):
             raise ValueError(f"{self.column} takes 14 digits and 4 places")
-        return value.quantize(PLACES)
+        return value.quantize(QUANTUM)
 
     def read(self, text: str) -> Decimal:
         """Parse plain digits."""

@@ -223,7 +223,7 @@ class RetailTransactionPayment(models.Model):
 # ------------------------------------------------------------- written by HQ
 
 
-class Known(models.Model):
+class AccountRow(models.Model):
     """What HQ tells the channel about one account; a higher version replaces a lower one."""
 
     company = models.TextField()
@@ -240,53 +240,53 @@ class Known(models.Model):
         return f"{self._meta.db_table} {self.company} {self.account_number}"
 
 
-class Customer(Known, CustomerColumns):
+class Customer(AccountRow, CustomerColumns):
     """An account as HQ knows it."""
 
     pk = models.CompositePrimaryKey("company", "account_number")
     async_account = ChannelUUIDField(null=True)
     is_blocked = models.BooleanField(default=False)
 
-    class Meta(Known.Meta):
+    class Meta(AccountRow.Meta):
         db_table = "customer"
 
 
-class CustomerAddress(Known, AddressColumns):
+class CustomerAddress(AccountRow, AddressColumns):
     """An address of an account."""
 
     address_id = ChannelUUIDField(primary_key=True)
 
-    class Meta(Known.Meta):
+    class Meta(AccountRow.Meta):
         db_table = "customer_address"
 
 
-class CustomerContact(Known, ContactColumns):
+class CustomerContact(AccountRow, ContactColumns):
     """A way to reach the holder of an account."""
 
     contact_id = ChannelUUIDField(primary_key=True)
 
-    class Meta(Known.Meta):
+    class Meta(AccountRow.Meta):
         db_table = "customer_contact"
 
 
-class CustomerAffiliation(Known):
+class CustomerAffiliation(AccountRow):
     """A group that an account belongs to."""
 
     pk = models.CompositePrimaryKey("company", "account_number", "affiliation")
     affiliation = models.TextField()
 
-    class Meta(Known.Meta):
+    class Meta(AccountRow.Meta):
         db_table = "customer_affiliation"
 
 
-class CustomerAttribute(Known):
+class CustomerAttribute(AccountRow):
     """The value of one attribute of an account."""
 
     pk = models.CompositePrimaryKey("company", "account_number", "attribute")
     attribute = models.TextField()
     value = models.TextField(null=True)
 
-    class Meta(Known.Meta):
+    class Meta(AccountRow.Meta):
         db_table = "customer_attribute"
 
 

@@ -14,20 +14,20 @@ from stores.channeldb.connect import url
 from stores.channeldb.connect.connection import (
     applied_migrations,
     connect,
-    is_trouble,
+    is_connection_error,
     missing_migrations,
+    require_intact_file,
     require_schema,
-    require_whole_file,
     translated,
 )
 from stores.channeldb.connect.url import Database
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
-from stores.channeldb.exchange.sqlite_values import NAMELESS
+from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
 from stores.channeldb.models import ChannelSetting
 from stores.channeldb.router import APP
 from stores.channeldb.schema import ddl
-from stores.channeldb.schema.drift import broken_helpers
-from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+from stores.channeldb.schema.drift import drifted_objects
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE_BY_NAME
 
 # Two commands that migrate one channel at once: the second waits, then finds nothing to do.
 MIGRATION_LOCK = 0x53594E43
@@ -44,7 +44,7 @@ def create_database(database: Database) -> None:
     elif url.is_sqlite(url.resolved_url(database)):
         create_file(database)
     with connect(database, migrate=True) as alias:
-        require_whole_file(database, connections[alias])
+        require_intact_file(database, connections[alias])
 
 
 def create_file(database: Database) -> None:
@@ -72,12 +72,12 @@ def create_embedded(database: Database) -> None:
         )
         try:
             server.autocommit = True
-            make_unless_there(server, name)
+            create_if_missing(server, name)
         finally:
             server.close()
 
 
-def make_unless_there(server: "psycopg2.extensions.connection", name: str) -> None:
+def create_if_missing(server: "psycopg2.extensions.connection", name: str) -> None:
     """CREATE DATABASE knows no IF NOT EXISTS, so look first and forgive whoever was faster."""
     with server.cursor() as cursor:
         cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
@@ -105,13 +105,13 @@ def migrate_database(database: Database) -> bool:
         if not missing_migrations(applied):
             return False
         if not applied:
-            require_room(database, wrapper)
+            require_free_names(database, wrapper)
         executor = MigrationExecutor(wrapper)
         executor.migrate(executor.loader.graph.leaf_nodes(APP))
         return True
 
 
-def rebuild_helpers(database: Database) -> list[str]:
+def recreate_objects(database: Database) -> list[str]:
     """Make missing or changed triggers, functions, indexes and the view anew; names what was made.
 
     A restore that went wrong, or a hand, may have left them out. Rows stay as they are.
@@ -120,26 +120,28 @@ def rebuild_helpers(database: Database) -> list[str]:
     """
     with connect(database, migrate=True) as alias, translated(database):
         wrapper = connections[alias]
-        broken = broken_helpers(wrapper)
+        statements = drifted_objects(wrapper)
         try:
             with transaction.atomic(using=alias), wrapper.cursor() as cursor:
-                for thing, statement in broken.items():
-                    for command in ddl.made_anew(thing, statement, ddl.vendor_of(wrapper)):
+                for thing, statement in statements.items():
+                    for command in ddl.recreate_statements(
+                        thing, statement, ddl.vendor_of(wrapper)
+                    ):
                         cursor.execute(command)
         except DatabaseError as error:
             # What is in the way is what the schema is different in.
-            if is_trouble(error):
+            if is_connection_error(error):
                 raise
         require_schema(database, wrapper)
-        return list(broken)
+        return list(statements)
 
 
-def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+def require_free_names(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     """Refuse a database in which somebody else has tables of our names.
 
     Errors: ChannelMisconfigured.
     """
-    taken = sorted(TABLE.keys() & set(wrapper.introspection.table_names()))
+    taken = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
     if taken:
         raise ChannelMisconfigured(
             f"Channel {database.label}: its database holds a table {taken[0]} "
@@ -147,7 +149,7 @@ def require_room(database: Database, wrapper: BaseDatabaseWrapper) -> None:
         )
 
 
-def tell_company(alias: str, company: str) -> None:
+def write_company(alias: str, company: str) -> None:
     """Let `customer_lookup` name the company of customers who have no account yet.
 
     Effects: `channel_setting` "company" of the open channel, unless it says so already.
@@ -173,7 +175,7 @@ def renew_identity(alias: str) -> None:
         for table in EVENT_TABLES if wrapper.vendor == "sqlite" else ():
             cursor.execute(
                 f"UPDATE {table.name} SET acknowledged_at = NULL"  # noqa: S608 - our own names
-                f" WHERE acknowledged_at IS NOT NULL AND {NAMELESS}"
+                f" WHERE acknowledged_at IS NOT NULL AND {WITHOUT_EVENT_ID}"
             )
 
 

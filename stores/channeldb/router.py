@@ -24,9 +24,9 @@ class ChannelRouter:
 
     db_for_write = db_for_read
 
-    def allow_relation(self, one: Model, other: Model, **hints: Any) -> bool | None:
+    def allow_relation(self, obj1: Model, obj2: Model, **hints: Any) -> bool | None:
         """Nothing in a channel refers to HQ, nor the reverse."""
-        labels = [one._meta.app_label, other._meta.app_label]
+        labels = [obj1._meta.app_label, obj2._meta.app_label]
         return labels[0] == labels[1] if APP in labels else None
 
     def allow_migrate(self, db: str, app_label: str, **hints: Any) -> bool | None:

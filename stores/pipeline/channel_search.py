@@ -16,7 +16,7 @@ from django.db.models.lookups import Exact
 
 from stores.channeldb import models as channeldb
 from stores.channeldb.connect.connection import ChannelError, connect
-from stores.channeldb.exchange.protocol import GUID
+from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.models import ChannelDatabase
 
 EVENTS: dict[str, type[channeldb.Event]] = {
@@ -118,7 +118,7 @@ def unfetched_events(alias: str, wanted: Wanted) -> Iterator[Unfetched]:
 
 def known_accounts(alias: str, wanted: Wanted, guids: set[str]) -> Iterator[Known]:
     """The accounts that the channel has for the GUIDs, and the GUIDs it has for the accounts."""
-    usable = [guid for guid in guids if GUID.fullmatch(guid)]
+    usable = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
     for row in channeldb.AccountMap.objects.using(alias).filter(
         Q(async_account__in=usable) | Q(account_number__in=wanted.account_numbers)
     ):

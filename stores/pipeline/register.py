@@ -13,7 +13,7 @@ from stores.channeldb.provision import (
     create_database,
     grant_till_role,
     migrate_database,
-    tell_company,
+    write_company,
 )
 from stores.hqdb.sql import run_sql
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
@@ -268,7 +268,7 @@ def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) 
         grant_till_role(database, till_role)
     is_new = database.confirmed_nonce is None
     with connect(database) as alias:
-        tell_company(alias, database.channel.company_id)
+        write_company(alias, database.channel.company_id)
         if is_new and is_copy:
             provision.renew_identity(alias)
         found = ExchangeState.objects.using(alias).get()

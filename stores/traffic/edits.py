@@ -31,9 +31,9 @@ from stores.traffic.store import OPEN_FOR, Store
 
 # The parts of a customer that are edited, with their columns.
 PARTS = {
-    "customer": tuple(column.name for column in tables.CUSTOMER),
-    "address": tuple(column.name for column in tables.ADDRESS),
-    "contact": tuple(column.name for column in tables.CONTACT),
+    "customer": tuple(column.name for column in tables.CUSTOMER_COLUMNS),
+    "address": tuple(column.name for column in tables.ADDRESS_COLUMNS),
+    "contact": tuple(column.name for column in tables.CONTACT_COLUMNS),
 }
 HQ_TABLES = {
     "customer": "customer",

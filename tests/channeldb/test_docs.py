@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connections
 
 from stores.channeldb.connect.connection import connect
-from stores.channeldb.schema.tables import LIMITS, PART_TABLES, TABLE, WORDS
+from stores.channeldb.schema.tables import LIMITS, PART_TABLES, TABLE_BY_NAME, WORDS
 from tests.support.channel_page import PAGE, database_of, examples, grant, run_psql, run_sqlite
 from tests.support.channels import Channel, Till, event, full_row, on_server
 
@@ -58,7 +58,7 @@ def test_customer_of_the_page_arrives_whole(told):
         till = Till(alias)
         counts = {
             table: till.one(f"SELECT count(*) FROM {table}")  # noqa: S608 - names of the schema
-            for table in TABLE
+            for table in TABLE_BY_NAME
             if table.startswith(("async_", "retail_"))
         }
         assert counts == {
@@ -127,13 +127,13 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-@pytest.mark.parametrize("table", [name for name in TABLE if TABLE[name].guard])
+@pytest.mark.parametrize("table", [name for name in TABLE_BY_NAME if TABLE_BY_NAME[name].triggers])
 def test_page_lists_every_column_with_its_limit(table):
     page = sections()
     parts = {part.name for part in PART_TABLES}
     rows = page[table] if table in parts else page["Every event"] + page[table]
 
-    assert [column for column, _ in rows] == list(TABLE[table].column_names)
+    assert [column for column, _ in rows] == list(TABLE_BY_NAME[table].column_names)
     for column, accepted in rows:
         limit = re.match(r"up to (\d+) characters", accepted)
         assert (int(limit[1]) if limit else None) == LIMITS[table].get(column), column

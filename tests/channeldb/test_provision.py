@@ -16,7 +16,7 @@ from stores.channeldb.connect.connection import (
 )
 from stores.channeldb.connect.url import sqlite_path
 from stores.channeldb.schema import ddl
-from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE
+from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE_BY_NAME
 from tests.support.channels import Channel, Till, event, full_row, guid, on_server
 
 ROLE = 'Till "A" role'
@@ -79,7 +79,7 @@ def test_migration_that_breaks_off_leaves_nothing(nowhere, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         provision.migrate_database(nowhere)
     with connect(nowhere, migrate=True) as alias:
-        assert not TABLE.keys() & set(connections[alias].introspection.table_names())
+        assert not TABLE_BY_NAME.keys() & set(connections[alias].introspection.table_names())
 
     monkeypatch.undo()
     assert provision.migrate_database(nowhere) is True
@@ -145,7 +145,7 @@ def test_company_of_pending_customers_is_told_once(channel):
 
     for company in ("USMF", "USMF", "DEMF"):
         with connect(channel) as alias:
-            provision.tell_company(alias, company)
+            provision.write_company(alias, company)
             assert Till(alias).one("SELECT company FROM customer_lookup") == company
 
 
@@ -175,7 +175,7 @@ def test_till_role_may_write_events_and_read_the_rest(houston, role):
         for table in EVENT_TABLES + PART_TABLES:
             till.insert(table.name, **full_row(table.name))
             till.insert(table.name, **full_row(table.name), ending="ON CONFLICT DO NOTHING")
-        for name in (*TABLE, "customer_lookup"):
+        for name in (*TABLE_BY_NAME, "customer_lookup"):
             till.sql(f"SELECT * FROM {name}")  # noqa: S608 - names of the schema
 
 

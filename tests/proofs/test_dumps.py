@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from stores.channeldb.connect.url import sqlite_path
-from stores.channeldb.provision import rebuild_helpers
+from stores.channeldb.provision import recreate_objects
 from stores.models import ChannelDatabase
 from tests.support.channels import change
 from tests.support.dumps import dump, restore
@@ -106,7 +106,7 @@ def test_p1_migrate_channels_makes_anew_what_holds_no_rows(store, command):
 
     assert f"Run migrate_channels {store.channel.code} to make it anew." in refused["message"]
     assert made.startswith(f"{store.label}: repaired. Made anew: ")
-    assert rebuild_helpers(store) == []
+    assert recreate_objects(store) == []
     assert run("pipeline")["counts"]["converted"] == 1
     assert lookup(store) == [("005001", "Ann")]
 

@@ -9,7 +9,7 @@ from django.db import connections
 
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import till_url
-from stores.channeldb.schema.grants import surplus_rights
+from stores.channeldb.schema.grants import excess_privileges
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 from stores.models import ChannelDatabase
 from stores.pipeline.integrity.verify import verify
@@ -81,7 +81,7 @@ def test_role_can_do_nothing_else(hq_role):
 
 
 def test_role_of_the_page_has_no_surplus_rights(hq_role):
-    assert surplus_rights(connections[hq_role.alias]) == []
+    assert excess_privileges(connections[hq_role.alias]) == []
 
 
 @pytest.mark.parametrize(

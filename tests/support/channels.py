@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import DatabaseError, connections, transaction
 
 from stores.channeldb.connect.url import sqlite_path, till_url
-from stores.channeldb.schema.tables import TABLE, Column
+from stores.channeldb.schema.tables import TABLE_BY_NAME, Column
 
 TIME = "2026-03-01T10:00:00+00:00"
 OTHER_TIME = "2026-03-02T11:30:00+00:00"
@@ -100,7 +100,7 @@ def value_of(column: Column, other: bool = False) -> Any:
 def full_row(table: str, **given: Any) -> dict[str, Any]:
     """A row with a value in every column that a writer fills, for an INSERT."""
     left_out = ("replication_counter", "acknowledged_at")
-    columns = [column for column in TABLE[table].columns if column.name not in left_out]
+    columns = [column for column in TABLE_BY_NAME[table].columns if column.name not in left_out]
     return {column.name: value_of(column) for column in columns} | given
 
 

@@ -26,7 +26,7 @@ from stores.traffic import FakerMissing, SeedTaken, faults, people, write_traffi
 from stores.traffic.store import Store, day_of, fresh_seed
 
 TABLES = people.EVENT_TABLES
-CUSTOMER = ", ".join(column.name for column in tables.CUSTOMER)
+CUSTOMER = ", ".join(column.name for column in tables.CUSTOMER_COLUMNS)
 SEED = 1010
 
 
@@ -195,7 +195,7 @@ def test_good_rows_keep_to_the_limits_and_words_of_hq(channel):
     write_traffic(channel, customers=300, edits=60, seed=SEED)
 
     for table, rows in contents(channel).items():
-        columns = tables.TABLE[table].columns
+        columns = tables.TABLE_BY_NAME[table].columns
         for row in rows:
             for column, value in zip(columns, row, strict=True):
                 assert value is None or not column.limit or len(value) <= column.limit

@@ -23,8 +23,8 @@ from django.db.utils import load_backend
 from psycopg2 import errorcodes
 
 from stores.channeldb import migrations
-from stores.channeldb.connect.hosts import pinned
-from stores.channeldb.connect.timeouts import allow_time
+from stores.channeldb.connect.hosts import resolve_and_pin
+from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.connect.url import Database, connection_settings, till_url
 from stores.channeldb.errors import (
     ChannelAlreadyOpen,
@@ -37,7 +37,7 @@ from stores.channeldb.errors import (
     ChannelUnreachable,
 )
 from stores.channeldb.router import ALIAS, APP
-from stores.channeldb.schema.drift import can_be_made_anew, differences
+from stores.channeldb.schema.drift import can_be_recreated, differences
 
 __all__ = [
     "ChannelAlreadyOpen",
@@ -57,41 +57,43 @@ __all__ = [
 
 DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 # Trouble that has a sentence of its own, by PostgreSQL's state or SQLite's primary code.
-BUSY = (ChannelBusy, "is busy")
-READ_ONLY = (ChannelUnreachable, "is read-only")
-FULL = (ChannelUnreachable, "has no room left")
-CROWDED = (ChannelBusy, "has no connection left: too many are open")
-SLOW = (ChannelBusy, "is too slow: a statement took longer than it may")
-DAMAGED = (ChannelUnreachable, "has a damaged file")
-FOREIGN = (ChannelUnreachable, "has a file that is no SQLite database")
-LOSSY = (ChannelMisconfigured, "keeps its text in an encoding that cannot hold every name")
-NO_TEXT = (ChannelMisconfigured, "holds bytes that are no text in its encoding")
-FORBIDDEN = (ChannelMisconfigured, "does not allow this to the role that HQ uses")
-MEANINGS: dict[str | int, tuple[type[ChannelError], str]] = {
-    errorcodes.LOCK_NOT_AVAILABLE: BUSY,
-    errorcodes.DEADLOCK_DETECTED: BUSY,
-    errorcodes.SERIALIZATION_FAILURE: BUSY,
-    errorcodes.QUERY_CANCELED: SLOW,
-    errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT: BUSY,
-    errorcodes.READ_ONLY_SQL_TRANSACTION: READ_ONLY,
-    errorcodes.DISK_FULL: FULL,
-    errorcodes.TOO_MANY_CONNECTIONS: CROWDED,
-    errorcodes.INSUFFICIENT_PRIVILEGE: FORBIDDEN,
-    errorcodes.UNTRANSLATABLE_CHARACTER: LOSSY,
-    errorcodes.CHARACTER_NOT_IN_REPERTOIRE: NO_TEXT,
-    sqlite3.SQLITE_BUSY: BUSY,
-    sqlite3.SQLITE_LOCKED: BUSY,
-    sqlite3.SQLITE_READONLY: READ_ONLY,
-    sqlite3.SQLITE_FULL: FULL,
-    sqlite3.SQLITE_INTERRUPT: SLOW,
-    sqlite3.SQLITE_CORRUPT: DAMAGED,
-    sqlite3.SQLITE_NOTADB: FOREIGN,
+DATABASE_BUSY = (ChannelBusy, "is busy")
+DATABASE_READ_ONLY = (ChannelUnreachable, "is read-only")
+DISK_FULL = (ChannelUnreachable, "has no room left")
+TOO_MANY_CONNECTIONS = (ChannelBusy, "has no connection left: too many are open")
+STATEMENT_TIMED_OUT = (ChannelBusy, "is too slow: a statement took longer than it may")
+FILE_DAMAGED = (ChannelUnreachable, "has a damaged file")
+NOT_A_DATABASE = (ChannelUnreachable, "has a file that is no SQLite database")
+LOSSY_ENCODING = (ChannelMisconfigured, "keeps its text in an encoding that cannot hold every name")
+UNDECODABLE_TEXT = (ChannelMisconfigured, "holds bytes that are no text in its encoding")
+PERMISSION_DENIED = (ChannelMisconfigured, "does not allow this to the role that HQ uses")
+ERRORS_BY_CODE: dict[str | int, tuple[type[ChannelError], str]] = {
+    errorcodes.LOCK_NOT_AVAILABLE: DATABASE_BUSY,
+    errorcodes.DEADLOCK_DETECTED: DATABASE_BUSY,
+    errorcodes.SERIALIZATION_FAILURE: DATABASE_BUSY,
+    errorcodes.QUERY_CANCELED: STATEMENT_TIMED_OUT,
+    errorcodes.IDLE_IN_TRANSACTION_SESSION_TIMEOUT: DATABASE_BUSY,
+    errorcodes.READ_ONLY_SQL_TRANSACTION: DATABASE_READ_ONLY,
+    errorcodes.DISK_FULL: DISK_FULL,
+    errorcodes.TOO_MANY_CONNECTIONS: TOO_MANY_CONNECTIONS,
+    errorcodes.INSUFFICIENT_PRIVILEGE: PERMISSION_DENIED,
+    errorcodes.UNTRANSLATABLE_CHARACTER: LOSSY_ENCODING,
+    errorcodes.CHARACTER_NOT_IN_REPERTOIRE: UNDECODABLE_TEXT,
+    sqlite3.SQLITE_BUSY: DATABASE_BUSY,
+    sqlite3.SQLITE_LOCKED: DATABASE_BUSY,
+    sqlite3.SQLITE_READONLY: DATABASE_READ_ONLY,
+    sqlite3.SQLITE_FULL: DISK_FULL,
+    sqlite3.SQLITE_INTERRUPT: STATEMENT_TIMED_OUT,
+    sqlite3.SQLITE_CORRUPT: FILE_DAMAGED,
+    sqlite3.SQLITE_NOTADB: NOT_A_DATABASE,
 }
 # Of a connection that the server turns away the driver keeps the words and drops the state.
-TURNED_AWAY = re.compile(r"FATAL: .*(too many (connections|clients)|connection slots are reserved)")
+CONNECTION_REJECTED = re.compile(
+    r"FATAL: .*(too many (connections|clients)|connection slots are reserved)"
+)
 # Classes of states, and SQLite's codes, that are about the server, the file or the line.
-TROUBLE_CLASSES = ("08", "53", "57", "58")
-SQLITE_TROUBLES = {
+UNREACHABLE_CLASSES = ("08", "53", "57", "58")
+SQLITE_UNREACHABLE = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
     sqlite3.SQLITE_READONLY,
@@ -103,7 +105,7 @@ SQLITE_TROUBLES = {
     sqlite3.SQLITE_INTERRUPT,
 }
 # What a check of a whole file may take, in seconds.
-WHOLE_FILE_S = 600
+FILE_CHECK_TIMEOUT_S = 600
 
 _open = threading.local()
 
@@ -122,7 +124,7 @@ def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str
     if database is None or database.pk is None:
         raise ChannelNotChosen
     alias = alias_of(database)
-    with opened(database, alias) as wrapper:
+    with registered_connection(database, alias) as wrapper:
         require_channel(database, wrapper, migrate=migrate)
         if not migrate:
             require_schema(database, wrapper)
@@ -130,7 +132,7 @@ def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str
         try:
             yield alias
         except DRIVER_ERRORS as error:
-            if came_from((at_first, wrapper.connection), error):
+            if is_from_channel((at_first, wrapper.connection), error):
                 raise_translated(database, error)
             raise
 
@@ -141,12 +143,12 @@ def alias_of(database: Database) -> str:
 
 
 @contextmanager
-def opened(database: Database, alias: str) -> Iterator[BaseDatabaseWrapper]:
+def registered_connection(database: Database, alias: str) -> Iterator[BaseDatabaseWrapper]:
     """Put a fresh connection into Django's handler; close and remove it at the end."""
     here = _open.__dict__.setdefault("aliases", set())
     if alias in here:
         raise ChannelAlreadyOpen(f"Channel {database.label} is open in this thread already.")
-    wrapper = new_wrapper(alias, pinned(database, connection_settings(database)))
+    wrapper = new_wrapper(alias, resolve_and_pin(database, connection_settings(database)))
     here.add(alias)
     connections[alias] = wrapper
     try:
@@ -215,31 +217,32 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     Errors: ChannelDrifted, whose sentence names the first difference; ChannelUnreachable.
     """
     with translated(database, always=True):
-        found = differences(wrapper)
-    if found:
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        differences_found = differences(wrapper)
+    if differences_found:
+        more = f", and {len(differences_found) - 1} more" if len(differences_found) > 1 else ""
         remedy = (
             f" Run migrate_channels {database.label.split('/')[0]} to make it anew."
-            if can_be_made_anew(found)
+            if can_be_recreated(differences_found)
             else ""
         )
         raise ChannelDrifted(
-            f"Channel {database.label}: its tables were changed: {found[0]}{more}.{remedy}", found
+            f"Channel {database.label}: its tables were changed: {differences_found[0]}{more}.{remedy}",
+            differences_found,
         )
 
 
-def require_whole_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
+def require_intact_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     """Refuse a damaged SQLite file: asked at first contact, and after a visit that failed.
 
     Errors: ChannelUnreachable.
     """
     if wrapper.vendor != "sqlite":
         return
-    allow_time(wrapper, WHOLE_FILE_S)
+    extend_timeout(wrapper, FILE_CHECK_TIMEOUT_S)
     with translated(database, always=True), wrapper.cursor() as cursor:
         cursor.execute("PRAGMA quick_check(1)")
         if cursor.fetchone()[0] != "ok":
-            kind, words = DAMAGED
+            kind, words = FILE_DAMAGED
             raise kind(f"Channel {database.label} {words}.")
 
 
@@ -273,7 +276,7 @@ def translated(database: Database, *, always: bool = False) -> Iterator[None]:
     try:
         yield
     except DRIVER_ERRORS as error:
-        if always or is_trouble(error):
+        if always or is_connection_error(error):
             raise_translated(database, error)
         raise
 
@@ -283,42 +286,46 @@ def raise_translated(database: Database, error: Exception) -> NoReturn:
 
     Errors: ChannelUnreachable, ChannelBusy, ChannelMisconfigured.
     """
-    otherwise = CROWDED if is_crowded(error) else (ChannelUnreachable, "cannot be reached")
-    kind, words = MEANINGS.get(sqlstate(error) or sqlite_code(error), otherwise)
+    otherwise = (
+        TOO_MANY_CONNECTIONS
+        if is_connection_limit(error)
+        else (ChannelUnreachable, "cannot be reached")
+    )
+    kind, words = ERRORS_BY_CODE.get(sqlstate(error) or sqlite_primary_code(error), otherwise)
     raise kind(f"Channel {database.label} {words}.") from None
 
 
-def is_trouble(error: Exception) -> bool:
+def is_connection_error(error: Exception) -> bool:
     """Whether an error is about the server, the file or the line, not about a row or statement."""
     driver = driver_error(error)
     if state := sqlstate(error):
-        return state in MEANINGS or state.startswith(TROUBLE_CLASSES)
+        return state in ERRORS_BY_CODE or state.startswith(UNREACHABLE_CLASSES)
     if isinstance(driver, sqlite3.Error):
-        return sqlite_code(error) in SQLITE_TROUBLES
+        return sqlite_primary_code(error) in SQLITE_UNREACHABLE
     # Without a state the server did not speak: the line is gone, or was closed before.
     return isinstance(driver, (psycopg2.OperationalError, psycopg2.InterfaceError))
 
 
-def is_crowded(error: Exception) -> bool:
+def is_connection_limit(error: Exception) -> bool:
     """Whether a server, in English, let us not in because too many are there already."""
-    return bool(TURNED_AWAY.search(str(driver_error(error))))
+    return bool(CONNECTION_REJECTED.search(str(driver_error(error))))
 
 
-def came_from(ours: tuple[Any, ...], error: Exception) -> bool:
+def is_from_channel(ours: tuple[Any, ...], error: Exception) -> bool:
     """Whether an error that leaves the block is trouble of this channel, and not of HQ.
 
     `ours` are the driver's connections: Django drops one that died within a transaction.
     """
     driver = driver_error(error)
-    if not is_trouble(error):
+    if not is_connection_error(error):
         return False
     if isinstance(driver, sqlite3.Error):
-        return any(isinstance(one, sqlite3.Connection) for one in ours)
+        return any(isinstance(connection, sqlite3.Connection) for connection in ours)
     # psycopg2 keeps the cursor of a failed statement; a failed COMMIT has none, but a dead line.
     cursor = getattr(driver, "cursor", None)
     if cursor is not None:
-        return any(cursor.connection is one for one in ours if one is not None)
-    return any(getattr(one, "closed", 0) for one in ours)
+        return any(cursor.connection is connection for connection in ours if connection is not None)
+    return any(getattr(connection, "closed", 0) for connection in ours)
 
 
 def driver_error(error: Exception) -> BaseException:
@@ -331,6 +338,6 @@ def sqlstate(error: Exception) -> str:
     return getattr(driver_error(error), "pgcode", None) or ""
 
 
-def sqlite_code(error: Exception) -> int:
+def sqlite_primary_code(error: Exception) -> int:
     """SQLite's primary code of the error, or 0: every extended code ends in its primary one."""
     return getattr(driver_error(error), "sqlite_errorcode", 0) & 0xFF

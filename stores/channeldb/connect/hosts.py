@@ -28,7 +28,7 @@ NAT64 = ip_network("64:ff9b::/96")
 NOT_ALLOWED = "its host is no public address, and SYNCLINE_CHANNEL_HOSTS does not allow it"
 
 
-def pinned(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
+def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
     """The connection settings with the one address that was checked; files and sockets have none.
 
     Errors: ChannelMisconfigured for an address that is not allowed, ChannelUnreachable for a name
@@ -37,30 +37,30 @@ def pinned(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
     host = conf.get("HOST", "")
     if not host or host.startswith("/"):
         return conf
-    found = addresses_of(host)
-    if not found:
+    addresses = addresses_of(host)
+    if not addresses:
         raise ChannelUnreachable(f"Channel {database.label} cannot be reached.")
     # All of them: which one answers first must not decide.
-    if not all(is_allowed(address, host) for address in found):
+    if not all(is_allowed(address, host) for address in addresses):
         raise refusal(database, NOT_ALLOWED)
-    return conf | {"OPTIONS": conf["OPTIONS"] | {"hostaddr": str(found[0])}}
+    return conf | {"OPTIONS": conf["OPTIONS"] | {"hostaddr": str(addresses[0])}}
 
 
 def addresses_of(host: str) -> list[IPAddress]:
     """What a name or any spelling of an address leads to; nothing if nobody knows it in time."""
     try:
-        return [plain(ip_address(host))]
+        return [unmapped(ip_address(host))]
     except ValueError:
         pass
     answers: list[Any] = []
     # The resolver has no time limit of its own that we could set. The thread may outlive us.
-    asking = Thread(target=ask, args=(host, answers), daemon=True)
-    asking.start()
-    asking.join(settings.CHANNEL_CONNECT_S)
-    return [plain(ip_address(answer[4][0])) for answer in list(answers)]
+    thread = Thread(target=resolve, args=(host, answers), daemon=True)
+    thread.start()
+    thread.join(settings.CHANNEL_CONNECT_S)
+    return [unmapped(ip_address(answer[4][0])) for answer in list(answers)]
 
 
-def ask(host: str, answers: list[Any]) -> None:
+def resolve(host: str, answers: list[Any]) -> None:
     """Ask the system's resolver; a name it does not know has no answers."""
     try:
         answers.extend(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
@@ -68,17 +68,19 @@ def ask(host: str, answers: list[Any]) -> None:
         return
 
 
-def plain(address: IPAddress) -> IPAddress:
+def unmapped(address: IPAddress) -> IPAddress:
     """The IPv4 address that an IPv6 one merely writes differently."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_allowed(address: IPAddress, host: str) -> bool:
     """Whether HQ may connect there: a public address, or one that the setting allows."""
-    return is_public(address) or any(allows(word, address, host) for word in settings.CHANNEL_HOSTS)
+    return is_public(address) or any(
+        matches_entry(word, address, host) for word in settings.CHANNEL_HOSTS
+    )
 
 
-def allows(word: str, address: IPAddress, host: str) -> bool:
+def matches_entry(word: str, address: IPAddress, host: str) -> bool:
     """Whether an entry of the setting (a name, an address or a network) allows the address."""
     try:
         network = ip_network(word)
@@ -93,11 +95,11 @@ def is_public(address: IPAddress) -> bool:
         address.is_global
         and not address.is_multicast
         and address not in METADATA
-        and all(map(is_public, within(address)))
+        and all(map(is_public, translated_ipv4(address)))
     )
 
 
-def within(address: IPAddress) -> Iterator[IPv4Address]:
+def translated_ipv4(address: IPAddress) -> Iterator[IPv4Address]:
     """The IPv4 addresses to which a gateway would translate an IPv6 one."""
     if isinstance(address, IPv6Address):
         if address in NAT64:

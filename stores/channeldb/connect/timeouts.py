@@ -23,12 +23,12 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import extensions
 
 # How many steps of SQLite's machine are done between two looks at the clock: about a millisecond.
-STEPS = 20_000
+PROGRESS_STEPS = 20_000
 # No value of a channel needs more; one that has more is left where it is.
-LARGEST_VALUE = 8 << 20
+MAX_VALUE_BYTES = 8 << 20
 
 
-def allow_time(wrapper: BaseDatabaseWrapper, seconds: int) -> None:
+def extend_timeout(wrapper: BaseDatabaseWrapper, seconds: int) -> None:
     """Let statements of an open channel take longer, such as those that read all of it.
 
     Effects: the open connection, until it is closed.
@@ -120,8 +120,8 @@ class LimitedConnection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self.limit_s: float = settings.CHANNEL_STATEMENT_S
         self._since = monotonic()
-        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
-        self.set_progress_handler(self._is_late, STEPS)
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        self.set_progress_handler(self._is_late, PROGRESS_STEPS)
 
     def _is_late(self) -> bool:
         return monotonic() - self._since > self.limit_s

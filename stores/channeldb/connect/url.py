@@ -47,7 +47,7 @@ class Database(Protocol):
 def postgresql_options() -> dict[str, Any]:
     """Time limits, and messages and dates as Django expects them, whatever the server's defaults.
 
-    Longer work says limits.allow_time() for itself.
+    Longer work says limits.extend_timeout() for itself.
     """
     session = {
         "statement_timeout": f"{settings.CHANNEL_STATEMENT_S}s",
@@ -106,8 +106,8 @@ def till_url(database: Database) -> str:
     if database.url.startswith("sqlite:"):
         return f"sqlite:///{sqlite_path(database)}"
     if database.url.startswith("embedded:"):
-        found = embedded_settings(embedded_name(database))
-        return f"postgresql://{found['USER']}@/{found['NAME']}?host={quote(found['HOST'])}"
+        server = embedded_settings(embedded_name(database))
+        return f"postgresql://{server['USER']}@/{server['NAME']}?host={quote(server['HOST'])}"
     return database.url
 
 

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import LARGEST_BATCH
+from stores.channeldb.exchange.protocol import MAX_BATCH_BYTES
 
-BLOCK = 1 << 18
+BLOCK_SIZE = 1 << 18
 
 
 def qualified(table: str) -> sql.Composed:
@@ -22,7 +22,7 @@ def qualified(table: str) -> sql.Composed:
     return sql.SQL("{}.{}").format(sql.Identifier("public"), sql.Identifier(table))
 
 
-def names(columns: Sequence[str]) -> sql.Composed:
+def identifiers(columns: Sequence[str]) -> sql.Composed:
     return sql.SQL(", ").join(map(sql.Identifier, columns))
 
 
@@ -30,64 +30,66 @@ class BatchTooLarge(Exception):
     """The rows asked for hold more than a batch may."""
 
 
-class Bounded(BytesIO):
+class BoundedBuffer(BytesIO):
     """Bytes in memory, up to what a batch may hold. Errors: BatchTooLarge."""
 
     def write(self, data: Any) -> int:
-        if self.tell() + len(data) > LARGEST_BATCH:
+        if self.tell() + len(data) > MAX_BATCH_BYTES:
             raise BatchTooLarge
         return super().write(data)
 
 
-def copy_out(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
+def copy_from_channel(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
     """Rows and bytes of a query in binary COPY format. Errors: BatchTooLarge."""
-    data = Bounded()
+    data = BoundedBuffer()
     cursor.copy_expert(
-        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, size=BLOCK
+        sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(query), data, size=BLOCK_SIZE
     )
     return int(cursor.rowcount), data.getvalue()
 
 
-def copy_in(cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes) -> None:
+def copy_to_channel(
+    cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes
+) -> None:
     cursor.copy_expert(
-        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, names(columns)),
+        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, identifiers(columns)),
         BytesIO(data),
-        size=BLOCK,
+        size=BLOCK_SIZE,
     )
 
 
 # Of the binary format: signature, flags and the length of an extension that nobody uses.
-HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-TRAILER = b"\xff\xff"
+COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TRAILER = b"\xff\xff"
 # Of the text format, as SQLite's rows are written.
 ESCAPED = re.compile(r"\\([\\tnr])")
-MEANING = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
-def split(data: bytes, *, binary: bool) -> list[bytes]:
+def split_rows(data: bytes, *, binary: bool) -> list[bytes]:
     """The rows of COPY data, each as it stands there."""
     if not binary:
         # Line ends inside a value are escaped.
         return [line + b"\n" for line in data.split(b"\n")[:-1]]
-    rows, place = [], len(HEADER)
-    while data[place : place + 2] != TRAILER:
+    rows, place = [], len(COPY_HEADER)
+    while data[place : place + 2] != COPY_TRAILER:
         *_, (_, end) = binary_fields(data, place)
         rows.append(data[place:end])
         place = end
     return rows
 
 
-def join(rows: Sequence[bytes], *, binary: bool) -> bytes:
+def join_rows(rows: Sequence[bytes], *, binary: bool) -> bytes:
     """COPY data that consists of these rows."""
-    return HEADER + b"".join(rows) + TRAILER if binary else b"".join(rows)
+    return COPY_HEADER + b"".join(rows) + COPY_TRAILER if binary else b"".join(rows)
 
 
-def values(row: bytes, types: Sequence[str], *, binary: bool) -> tuple[Any, ...]:
+def row_values(row: bytes, types: Sequence[str], *, binary: bool) -> tuple[Any, ...]:
     """The columns of one row: texts, ids, counters; of other types the bytes as they travel."""
     if not binary:
         return tuple(map(from_text, row[:-1].decode().split("\t")))
-    found = [value for value, _ in binary_fields(row, 0)]
-    return tuple(from_binary(value, name) for value, name in zip(found, types, strict=True))
+    fields = [value for value, _ in binary_fields(row, 0)]
+    return tuple(from_binary(value, name) for value, name in zip(fields, types, strict=True))
 
 
 def binary_fields(data: bytes, place: int) -> Iterator[tuple[bytes | None, int]]:
@@ -116,4 +118,4 @@ def from_binary(value: bytes | None, name: str) -> Any:
 def from_text(value: str) -> str | None:
     if value == r"\N":
         return None
-    return ESCAPED.sub(lambda found: MEANING[found[1]], value)
+    return ESCAPED.sub(lambda found: UNESCAPED[found[1]], value)

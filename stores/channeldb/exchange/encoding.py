@@ -9,17 +9,17 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.copy import copy_out, names, qualified
-from stores.channeldb.exchange.protocol import Events, Source, Unreadable
+from stores.channeldb.exchange.copy import copy_from_channel, identifiers, qualified
+from stores.channeldb.exchange.protocol import EventBatch, EventTable, Unreadable
 
 # Encodings of databases that Python knows by another name; in SQL_ASCII the till decides.
 PYTHON_NAMES = {"SQL_ASCII": "utf-8", "WIN1250": "cp1250", "WIN1252": "cp1252"}
 Values = tuple[Any, ...]
 
 
-def read_around_unmappable(cursor: Any, source: Source, waiting: sql.Composable) -> Events:
+def read_around_undecodable(cursor: Any, source: EventTable, waiting: sql.Composable) -> EventBatch:
     """The rows that the server can turn into UTF-8, and the others as the bytes they are."""
-    parts, broken = read_parts(cursor, source, waiting)
+    parts, broken = read_part_rows(cursor, source, waiting)
     good, bad = [], []
     here = sql.SQL("(SELECT * ") + waiting + sql.SQL(") t")
     for counter, values, wrong in read_bytes(cursor, source, here):
@@ -31,29 +31,31 @@ def read_around_unmappable(cursor: Any, source: Source, waiting: sql.Composable)
     chosen = sql.SQL("FROM {} WHERE replication_counter = ANY({}::bigint[])").format(
         qualified(source.table), sql.Literal(good)
     )
-    rows, data = copy_out(
+    rows, data = copy_from_channel(
         cursor,
-        sql.SQL("SELECT {} {} ORDER BY replication_counter").format(names(source.columns), chosen),
+        sql.SQL("SELECT {} {} ORDER BY replication_counter").format(
+            identifiers(source.columns), chosen
+        ),
     )
-    _, ids = copy_out(cursor, sql.SQL("SELECT event_id ") + waiting)
+    _, ids = copy_from_channel(cursor, sql.SQL("SELECT event_id ") + waiting)
     last = max([*good, *(row.counter for row in bad)])
     travelling = copy_parts(cursor, source, chosen)
-    return Events(source.table, rows, data, True, last, ids, bad, parts=travelling)
+    return EventBatch(source.table, rows, data, True, last, ids, bad, parts=travelling)
 
 
-def copy_parts(cursor: Any, source: Source, chosen: sql.Composable) -> dict[str, bytes]:
+def copy_parts(cursor: Any, source: EventTable, chosen: sql.Composable) -> dict[str, bytes]:
     """COPY data of the rows that travel with the chosen ones, by table. Errors: BatchTooLarge."""
     query = sql.SQL("SELECT {} FROM {} WHERE transaction_id IN (SELECT transaction_id {})")
     return {
-        part.table: copy_out(
-            cursor, query.format(names(part.columns), qualified(part.table), chosen)
+        part.table: copy_from_channel(
+            cursor, query.format(identifiers(part.columns), qualified(part.table), chosen)
         )[1]
         for part in source.parts
     }
 
 
-def read_parts(
-    cursor: Any, source: Source, waiting: sql.Composable
+def read_part_rows(
+    cursor: Any, source: EventTable, waiting: sql.Composable
 ) -> tuple[dict[int, dict[str, list[Values]]], dict[int, str]]:
     """The rows that travel with those waiting, by counter and table, and what is no text in them.
 
@@ -73,7 +75,7 @@ def read_parts(
 
 
 def read_bytes(
-    cursor: Any, source: Source, here: sql.Composable
+    cursor: Any, source: EventTable, here: sql.Composable
 ) -> Iterator[tuple[int, Values, str | None]]:
     """Counter and values of rows of table t, and the first field that is no text, if one is not."""
     hexadecimal = sql.SQL(", ").join(

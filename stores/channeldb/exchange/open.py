@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connections
 
-from stores.channeldb.connect.connection import connect, require_whole_file
+from stores.channeldb.connect.connection import connect, require_intact_file
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.protocol import Visit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
@@ -21,6 +21,6 @@ def visit(database: Any, *, check_file: bool = False) -> Iterator[Visit]:
     with connect(database) as alias:
         wrapper = connections[alias]
         if check_file:
-            require_whole_file(database, wrapper)
+            require_intact_file(database, wrapper)
         engine = PostgreSQLVisit if wrapper.vendor == "postgresql" else SQLiteVisit
         yield engine(wrapper)

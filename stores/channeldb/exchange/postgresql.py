@@ -9,24 +9,30 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import errors, sql
 
-from stores.channeldb.connect.timeouts import LARGEST_VALUE
-from stores.channeldb.exchange.copy import BatchTooLarge, copy_in, copy_out, names, qualified
-from stores.channeldb.exchange.encoding import copy_parts, read_around_unmappable
+from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
+from stores.channeldb.exchange.copy import (
+    BatchTooLarge,
+    copy_from_channel,
+    copy_to_channel,
+    identifiers,
+    qualified,
+)
+from stores.channeldb.exchange.encoding import copy_parts, read_around_undecodable
 from stores.channeldb.exchange.protocol import (
     ISSUED_KEY,
-    LISTED,
+    MAX_REPORTED_CONTRADICTIONS,
+    ChannelState,
     Contradiction,
-    Events,
+    EventBatch,
+    EventTable,
     NonceRefused,
     Package,
-    Pair,
-    Source,
-    State,
     Target,
-    higher_of,
-    state_of,
+    VisitToken,
+    highest_of,
+    parse_state,
 )
-from stores.channeldb.schema.grants import surplus_rights
+from stores.channeldb.schema.grants import excess_privileges
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import failpoint
 
@@ -52,27 +58,27 @@ class PostgreSQLVisit:
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
 
-    def surplus_rights(self) -> list[str]:
-        return surplus_rights(self.wrapper)
+    def excess_privileges(self) -> list[str]:
+        return excess_privileges(self.wrapper)
 
-    def state(self) -> State | None:
+    def state(self) -> ChannelState | None:
         with self.wrapper.cursor() as cursor:
             cursor.execute(STATE, [ISSUED_KEY])
-            found = cursor.fetchall()
-        counters = json.loads(found[0][-1]) if found else {}
-        return state_of(
-            [row[:-1] for row in found],
+            rows = cursor.fetchall()
+        counters = json.loads(rows[0][-1]) if rows else {}
+        return parse_state(
+            [row[:-1] for row in rows],
             {table: counter for table, counter in counters.items() if counter is not None},
         )
 
-    def fence(self, seen: Pair, pair: Pair) -> bool:
+    def fence(self, seen: VisitToken, token: VisitToken) -> bool:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             # FOR UPDATE waits also for visits that acknowledge at this moment: see _require.
             cursor.execute("SELECT 1 FROM public.exchange_state FOR UPDATE")
             cursor.execute(
                 "UPDATE public.exchange_state SET epoch = %s, nonce = %s, updated_at = now() "
                 "WHERE epoch = %s AND nonce = %s",
-                [pair.epoch, str(pair.nonce), seen.epoch, str(seen.nonce)],
+                [token.epoch, str(token.nonce), seen.epoch, str(seen.nonce)],
             )
             return bool(cursor.rowcount)
 
@@ -88,8 +94,8 @@ class PostgreSQLVisit:
             raise NonceRefused
 
     def read_events(
-        self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
-    ) -> list[Events]:
+        self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
+    ) -> list[EventBatch]:
         while True:
             try:
                 with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
@@ -102,7 +108,7 @@ class PostgreSQLVisit:
             except BatchTooLarge:
                 limit = max(1, limit // 8)
 
-    def _read(self, cursor: Any, source: Source, limit: int, beyond: int) -> Events:
+    def _read(self, cursor: Any, source: EventTable, limit: int, beyond: int) -> EventBatch:
         waiting = sql.SQL(
             "FROM {} WHERE acknowledged_at IS NULL AND replication_counter > {} AND {} <= {} "
             "ORDER BY replication_counter LIMIT {}"
@@ -110,31 +116,31 @@ class PostgreSQLVisit:
             qualified(source.table),
             sql.Literal(beyond),
             size_of(source),
-            sql.Literal(LARGEST_VALUE),
+            sql.Literal(MAX_VALUE_BYTES),
             sql.Literal(limit),
         )
         try:
             with transaction.atomic(using=self.wrapper.alias):
-                rows, data = copy_out(
-                    cursor, sql.SQL("SELECT {} ").format(names(source.columns)) + waiting
+                rows, data = copy_from_channel(
+                    cursor, sql.SQL("SELECT {} ").format(identifiers(source.columns)) + waiting
                 )
                 parts = copy_parts(cursor, source, waiting)
         except (errors.CharacterNotInRepertoire, errors.UntranslatableCharacter):
-            return read_around_unmappable(cursor, source, waiting)
+            return read_around_undecodable(cursor, source, waiting)
         if not rows:
-            return Events(source.table, left=self._too_large(cursor, source))
-        _, ids = copy_out(cursor, sql.SQL("SELECT event_id ") + waiting)
+            return EventBatch(source.table, oversized=self._oversized(cursor, source))
+        _, ids = copy_from_channel(cursor, sql.SQL("SELECT event_id ") + waiting)
         cursor.execute(
             sql.SQL(
                 "SELECT max(replication_counter) FROM (SELECT replication_counter {}) t"
             ).format(waiting)
         )
         last = cursor.fetchone()[0]
-        return Events(
+        return EventBatch(
             source.table, rows, data, binary=True, last_counter=last, keys=ids, parts=parts
         )
 
-    def _too_large(self, cursor: Any, source: Source) -> list[int]:
+    def _oversized(self, cursor: Any, source: EventTable) -> list[int]:
         """Rows that wait and are too large to be carried; asked when no others wait."""
         cursor.execute(
             sql.SQL(
@@ -143,15 +149,17 @@ class PostgreSQLVisit:
             ).format(
                 qualified(source.table),
                 size_of(source),
-                sql.Literal(LARGEST_VALUE),
-                sql.Literal(LISTED),
+                sql.Literal(MAX_VALUE_BYTES),
+                sql.Literal(MAX_REPORTED_CONTRADICTIONS),
             )
         )
         return [counter for (counter,) in cursor.fetchall()]
 
     def event_ids(self, table: str) -> tuple[bytes, bool]:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
-            _, data = copy_out(cursor, sql.SQL("SELECT event_id FROM {}").format(qualified(table)))
+            _, data = copy_from_channel(
+                cursor, sql.SQL("SELECT event_id FROM {}").format(qualified(table))
+            )
             return data, True
 
     def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -163,7 +171,7 @@ class PostgreSQLVisit:
             )
             return {guid: (company, account) for guid, company, account in cursor.fetchall()}
 
-    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
+    def acknowledge(self, events: Sequence[EventBatch], *, nonce: UUID) -> dict[str, int]:
         vanished: dict[str, int] = {}
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             self._require(cursor, nonce)
@@ -174,7 +182,7 @@ class PostgreSQLVisit:
                         sql.Identifier(held)
                     )
                 )
-                copy_in(cursor, sql.Identifier(held), ("event_id",), batch.keys)
+                copy_to_channel(cursor, sql.Identifier(held), ("event_id",), batch.keys)
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {} e SET acknowledged_at = now() FROM {} held "
@@ -183,12 +191,14 @@ class PostgreSQLVisit:
                     ).format(qualified(batch.table), sql.Identifier(held)),
                     [batch.waiting],
                 )
-                if cursor.rowcount < batch.total and (gone := self._gone(cursor, batch, held)):
-                    vanished[batch.table] = gone
+                if cursor.rowcount < batch.total and (
+                    missing := self._count_missing(cursor, batch, held)
+                ):
+                    vanished[batch.table] = missing
             failpoint("upload:before_acknowledge")
         return vanished
 
-    def _gone(self, cursor: Any, batch: Events, held: str) -> int:
+    def _count_missing(self, cursor: Any, batch: EventBatch, held: str) -> int:
         """How many of the rows are not there any more."""
         cursor.execute(
             sql.SQL(
@@ -214,7 +224,7 @@ class PostgreSQLVisit:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             self._require(cursor, nonce)
             state = self.state()
-            self._keep_issued(cursor, higher_of(state.issued if state else {}, issued))
+            self._raise_issued(cursor, highest_of(state.issued if state else {}, issued))
 
     def correct_heights(
         self, account_high: dict[str, int], issued: dict[str, int], *, nonce: UUID
@@ -224,9 +234,9 @@ class PostgreSQLVisit:
             cursor.execute(
                 "UPDATE public.exchange_state SET account_high = %s", [json.dumps(account_high)]
             )
-            self._keep_issued(cursor, issued)
+            self._raise_issued(cursor, issued)
 
-    def _keep_issued(self, cursor: Any, issued: dict[str, int]) -> None:
+    def _raise_issued(self, cursor: Any, issued: dict[str, int]) -> None:
         cursor.execute(
             "INSERT INTO public.channel_setting (key, value) VALUES (%s, %s) "
             "ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -241,13 +251,13 @@ class PostgreSQLVisit:
         part: int,
         job: str,
         nonce: UUID,
-        following: Pair | None = None,
+        following: VisitToken | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             self._require(cursor, nonce)
             if following:
-                self._follow(cursor, nonce, following)
+                self._advance_token(cursor, nonce, following)
             cursor.execute(
                 "INSERT INTO public.applied_session (session_id, part, job, rows, applied_at) "
                 "VALUES (%s, %s, %s, 0, now()) ON CONFLICT DO NOTHING",
@@ -261,21 +271,21 @@ class PostgreSQLVisit:
                 [written, str(session), part],
             )
             if high:
-                self._note_high(cursor, high)
+                self._raise_account_high(cursor, high)
             failpoint("download:before_channel_commit")
             return written
 
-    def _follow(self, cursor: Any, nonce: UUID, pair: Pair) -> None:
+    def _advance_token(self, cursor: Any, nonce: UUID, token: VisitToken) -> None:
         """Put a new pair in the place of the latest; another visit may have come meanwhile."""
         cursor.execute(
             "UPDATE public.exchange_state SET epoch = %s, nonce = %s, updated_at = now() "
             "WHERE nonce = %s",
-            [pair.epoch, str(pair.nonce), str(nonce)],
+            [token.epoch, str(token.nonce), str(nonce)],
         )
         if not cursor.rowcount:
             raise NonceRefused
 
-    def _note_high(self, cursor: Any, high: dict[str, int]) -> None:
+    def _raise_account_high(self, cursor: Any, high: dict[str, int]) -> None:
         """Remember the highest number of each company; it never falls."""
         cursor.execute(
             """UPDATE public.exchange_state
@@ -295,7 +305,7 @@ class PostgreSQLVisit:
         """Copy straight into the table, in half the time; None if a row is there after all."""
         try:
             with transaction.atomic(using=self.wrapper.alias):
-                copy_in(
+                copy_to_channel(
                     cursor, qualified(package.target.table), package.target.columns, package.data
                 )
                 return int(cursor.rowcount)
@@ -306,11 +316,11 @@ class PostgreSQLVisit:
         target, incoming = package.target, f"in_{package.target.table}"
         cursor.execute(
             sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
-                sql.Identifier(incoming), names(target.columns), qualified(target.table)
+                sql.Identifier(incoming), identifiers(target.columns), qualified(target.table)
             )
         )
-        copy_in(cursor, sql.Identifier(incoming), target.columns, package.data)
-        if target.fixed:
+        copy_to_channel(cursor, sql.Identifier(incoming), target.columns, package.data)
+        if target.immutable:
             refuse_contradictions(cursor, target, incoming)
         cursor.execute(upsert(target, incoming))
         return int(cursor.rowcount)
@@ -324,16 +334,16 @@ def refuse_contradictions(cursor: Any, target: Target, source: str) -> None:
                       concat_ws(':', {told})
                  FROM {table} here JOIN {source} told USING ({key}) WHERE {changed} LIMIT {most}"""
         ).format(
-            key=names(target.key),
-            here=sql.SQL(", ").join(sql.Identifier("here", column) for column in target.fixed),
-            told=sql.SQL(", ").join(sql.Identifier("told", column) for column in target.fixed),
+            key=identifiers(target.key),
+            here=sql.SQL(", ").join(sql.Identifier("here", column) for column in target.immutable),
+            told=sql.SQL(", ").join(sql.Identifier("told", column) for column in target.immutable),
             table=qualified(target.table),
             source=sql.Identifier(source),
             changed=sql.SQL(" OR ").join(
                 sql.SQL("here.{0} <> told.{0}").format(sql.Identifier(column))
-                for column in target.fixed
+                for column in target.immutable
             ),
-            most=sql.Literal(LISTED),
+            most=sql.Literal(MAX_REPORTED_CONTRADICTIONS),
         )
     )
     if rows := cursor.fetchall():
@@ -355,15 +365,15 @@ def upsert(target: Target, source: str) -> sql.Composed:
         )
     return sql.SQL("INSERT INTO {} AS old ({}) SELECT {} FROM {} ON CONFLICT ({}) DO {}").format(
         qualified(target.table),
-        names(target.columns),
-        names(target.columns),
+        identifiers(target.columns),
+        identifiers(target.columns),
         sql.Identifier(source),
-        names(target.key),
+        identifiers(target.key),
         action,
     )
 
 
-def size_of(source: Source) -> sql.Composable:
+def size_of(source: EventTable) -> sql.Composable:
     """The bytes of a row's texts and of what travels with it; the server need not read them."""
     sizes = [texts_of(source)]
     for part in source.parts:
@@ -377,7 +387,7 @@ def size_of(source: Source) -> sql.Composable:
     return sql.SQL(" + ").join(sizes)
 
 
-def texts_of(source: Source, *alias: str) -> sql.Composable:
+def texts_of(source: EventTable, *alias: str) -> sql.Composable:
     """The bytes of one row's texts."""
     sizes = [
         sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(*alias, column))

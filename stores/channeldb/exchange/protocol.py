@@ -17,15 +17,15 @@ from uuid import UUID
 from stores.channeldb.errors import ChannelError
 
 # How many contradictions, or rows that were left, are told one by one.
-LISTED = 20
+MAX_REPORTED_CONTRADICTIONS = 20
 # What a batch may hold of one table, in bytes; a normal one holds a tenth of it.
-LARGEST_BATCH = 32 << 20
+MAX_BATCH_BYTES = 32 << 20
 # The only form in which a GUID counts; anything else is never read as one.
-GUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+GUID_FORM = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True)
-class Source:
+class EventTable:
     """Which columns of which event table to read, and their types by PostgreSQL's names.
 
     `parts` are the tables whose rows travel with those of this one, by `transaction_id`. A value
@@ -35,7 +35,7 @@ class Source:
     table: str
     columns: tuple[str, ...]
     types: tuple[str, ...]
-    parts: tuple["Source", ...] = ()
+    parts: tuple["EventTable", ...] = ()
     optional: tuple[str, ...] = ()
 
 
@@ -56,7 +56,7 @@ class Unreadable:
 
 
 @dataclass
-class Events:
+class EventBatch:
     """Rows of one event table, read in one snapshot: COPY data for HQ, and what to acknowledge.
 
     `parts` is COPY data of the rows that travel with them, by table; `waiting` are counters that
@@ -72,7 +72,7 @@ class Events:
     keys: Any = None
     unreadable: list[Unreadable] = field(default_factory=list)
     # Counters of rows that are too large to be carried: they stay where they are.
-    left: list[int] = field(default_factory=list)
+    oversized: list[int] = field(default_factory=list)
     parts: dict[str, bytes] = field(default_factory=dict)
     waiting: list[int] = field(default_factory=list)
     unread: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Target:
     types: tuple[str, ...]
     key: tuple[str, ...]
     version: str | None = "hq_version"
-    fixed: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Contradiction(ChannelError):
 
 
 @dataclass(frozen=True)
-class Pair:
+class VisitToken:
     """Which visit was the latest: epochs only grow, the nonce tells two of one epoch apart."""
 
     epoch: int
@@ -145,11 +145,11 @@ class Pair:
 
 # Where a channel keeps how far orders and invoices are numbered: "USRT/order" and so on.
 ISSUED_KEY = "issued_numbers"
-ISSUED = f"SELECT value FROM channel_setting WHERE key = '{ISSUED_KEY}'"  # noqa: S608
+READ_ISSUED = f"SELECT value FROM channel_setting WHERE key = '{ISSUED_KEY}'"  # noqa: S608
 
 
 @dataclass(frozen=True)
-class State:
+class ChannelState:
     """What a channel database says of itself.
 
     `account_high` is the highest account number by company, `issued` the highest of its orders and
@@ -158,41 +158,41 @@ class State:
     """
 
     database_id: UUID
-    pair: Pair
+    token: VisitToken
     account_high: dict[str, int]
     issued: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
 
 
-def state_of(rows: Sequence[tuple[Any, ...]], counters: dict[str, int]) -> State | None:
+def parse_state(rows: Sequence[tuple[Any, ...]], counters: dict[str, int]) -> ChannelState | None:
     """The state in the row of `exchange_state`, or None if it is missing or makes no sense."""
     try:
         [(database_id, epoch, nonce, high, issued)] = rows
         high = json.loads(high) if isinstance(high, str) else high
-        return State(
+        return ChannelState(
             UUID(str(database_id)),
-            Pair(int(epoch), UUID(str(nonce))),
+            VisitToken(int(epoch), UUID(str(nonce))),
             {str(company): int(number) for company, number in high.items()},
-            issued_in(issued),
+            parse_issued(issued),
             counters,
         )
     except (ValueError, TypeError, AttributeError):
         return None
 
 
-def issued_in(value: Any) -> dict[str, int]:
+def parse_issued(value: Any) -> dict[str, int]:
     """The numbers in the channel's setting; it is one witness of many, so nonsense says nothing."""
     try:
-        found = json.loads(value) if isinstance(value, str) else None
+        numbers = json.loads(value) if isinstance(value, str) else None
     except ValueError:
-        found = None
-    series = found.items() if isinstance(found, dict) else ()
+        numbers = None
+    series = numbers.items() if isinstance(numbers, dict) else ()
     return {name: number for name, number in series if type(number) is int}
 
 
-def higher_of(known: dict[str, int], told: dict[str, int]) -> dict[str, int]:
+def highest_of(known: dict[str, int], reported: dict[str, int]) -> dict[str, int]:
     """Both, with the higher number where they differ."""
-    return known | {name: max(number, known.get(name, number)) for name, number in told.items()}
+    return known | {name: max(number, known.get(name, number)) for name, number in reported.items()}
 
 
 class Visit(Protocol):
@@ -201,21 +201,21 @@ class Visit(Protocol):
     # Whether packages are wanted as COPY data (PostgreSQL) or as tuples (SQLite).
     takes_copy: bool
 
-    def surplus_rights(self) -> list[str]:
+    def excess_privileges(self) -> list[str]:
         """What HQ's role may do here and never needs."""
 
-    def state(self) -> State | None:
+    def state(self) -> ChannelState | None:
         """Which database this is and which visit was the latest; None if it does not say."""
 
-    def fence(self, seen: Pair, pair: Pair) -> bool:
+    def fence(self, seen: VisitToken, token: VisitToken) -> bool:
         """Put a new pair in the place of the one seen, and commit. False if it is not there."""
 
     def read_events(
-        self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
-    ) -> list[Events]:
+        self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
+    ) -> list[EventBatch]:
         """The oldest unacknowledged rows of each table, at most `limit` of each, in one snapshot.
 
-        Fewer when they are large. Rows with more than LARGEST_VALUE are `left`; they are named at
+        Fewer when they are large. Rows with more than MAX_VALUE_BYTES are `left`; they are named at
         the latest when there is nothing else to read. `beyond` skips counters up to its value; a
         dry run pages with it, others leave it empty.
         """
@@ -226,7 +226,7 @@ class Visit(Protocol):
     def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Company and account number of those of the GUIDs that the channel was given."""
 
-    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
+    def acknowledge(self, events: Sequence[EventBatch], *, nonce: UUID) -> dict[str, int]:
         """Mark exactly these rows as held by HQ, and commit.
 
         Returns how many of them are there no longer, by table, where there are any. Errors:
@@ -261,7 +261,7 @@ class Visit(Protocol):
         part: int,
         job: str,
         nonce: UUID,
-        following: Pair | None = None,
+        following: VisitToken | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         """Write one part of a session in one transaction, or skip it when it is known.

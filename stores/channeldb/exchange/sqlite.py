@@ -12,22 +12,22 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from stores.channeldb.exchange.protocol import (
-    GUID,
+    GUID_FORM,
     ISSUED_KEY,
-    LARGEST_BATCH,
-    LISTED,
+    MAX_BATCH_BYTES,
+    MAX_REPORTED_CONTRADICTIONS,
+    ChannelState,
     Contradiction,
-    Events,
+    EventBatch,
+    EventTable,
     NonceRefused,
     Package,
-    Pair,
-    Source,
-    State,
     Unreadable,
-    higher_of,
-    state_of,
+    VisitToken,
+    highest_of,
+    parse_state,
 )
-from stores.channeldb.exchange.sqlite_values import READERS, BrokenRow, is_told, line
+from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, copy_line, is_plain_text
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import failpoint
 
@@ -38,15 +38,15 @@ class SQLiteVisit:
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
 
-    def surplus_rights(self) -> list[str]:
+    def excess_privileges(self) -> list[str]:
         return []
 
-    def state(self) -> State | None:
+    def state(self) -> ChannelState | None:
         self.wrapper.ensure_connection()
         raw = self.wrapper.connection
         # What SQLite has counted up to, also where the rows are gone.
         counted = dict(raw.execute('SELECT "name", "seq" FROM "sqlite_sequence"'))
-        return state_of(
+        return parse_state(
             raw.execute(
                 'SELECT "database_id", "epoch", "nonce", "account_high", '
                 '(SELECT "value" FROM "channel_setting" WHERE "key" = ?) FROM "exchange_state"',
@@ -55,14 +55,14 @@ class SQLiteVisit:
             {table.name: counted.get(table.name, 0) for table in EVENT_TABLES},
         )
 
-    def fence(self, seen: Pair, pair: Pair) -> bool:
+    def fence(self, seen: VisitToken, token: VisitToken) -> bool:
         with transaction.atomic(using=self.wrapper.alias):
             changed = self.wrapper.connection.execute(
                 'UPDATE "exchange_state" SET "epoch" = ?, "nonce" = ?, "updated_at" = ? '
                 'WHERE "epoch" = ? AND "nonce" = ?',
                 [
-                    pair.epoch,
-                    str(pair.nonce),
+                    token.epoch,
+                    str(token.nonce),
                     timezone.now().isoformat(),
                     seen.epoch,
                     str(seen.nonce),
@@ -72,15 +72,15 @@ class SQLiteVisit:
 
     def _require(self, nonce: UUID) -> None:
         """Go on only if no later visit has come; none can while we hold the write lock."""
-        found = self.wrapper.connection.execute(
+        row = self.wrapper.connection.execute(
             'SELECT 1 FROM "exchange_state" WHERE "nonce" = ?', [str(nonce)]
         )
-        if not found.fetchone():
+        if not row.fetchone():
             raise NonceRefused
 
     def read_events(
-        self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
-    ) -> list[Events]:
+        self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
+    ) -> list[EventBatch]:
         self.wrapper.ensure_connection()
         raw = self.wrapper.connection
         before = raw.text_factory
@@ -94,17 +94,17 @@ class SQLiteVisit:
             raw.execute("ROLLBACK")
             raw.text_factory = before
 
-    def _read(self, raw: Any, source: Source, limit: int, beyond: dict[str, int]) -> Events:
+    def _read(self, raw: Any, source: EventTable, limit: int, beyond: dict[str, int]) -> EventBatch:
         parts = [self._read_part(raw, source, part, limit, beyond) for part in source.parts]
         reader = RowReader(source, parts)
         after, step = beyond.get(source.table, 0), limit
-        while len(reader.keys) < limit and reader.size <= LARGEST_BATCH:
+        while len(reader.keys) < limit and reader.size <= MAX_BATCH_BYTES:
             before = after
             try:
                 for counter, *values in raw.execute(reader.query, [after, step]):
-                    reader.take(counter, values)
+                    reader.add(counter, values)
                     after = counter
-                    if reader.size > LARGEST_BATCH:
+                    if reader.size > MAX_BATCH_BYTES:
                         break
                 if step > 1 or after == before:
                     break
@@ -122,22 +122,22 @@ class SQLiteVisit:
             f'SELECT CAST("event_id" AS BLOB) FROM "{table}"'  # noqa: S608 - our own names
         )
         texts = (value.decode("ascii", "replace") for (value,) in rows)
-        return "".join(f"{text}\n" for text in texts if GUID.fullmatch(text)).encode(), False
+        return "".join(f"{text}\n" for text in texts if GUID_FORM.fullmatch(text)).encode(), False
 
     def accounts_of(self, guids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        found = {}
+        accounts = {}
         for guid in guids:
             row = self.wrapper.connection.execute(
                 'SELECT "company", "account_number" FROM "account_map" WHERE "async_account" = ?',
                 [guid],
             ).fetchone()
             if row:
-                found[guid] = row
-        return found
+                accounts[guid] = row
+        return accounts
 
     def _read_part(
-        self, raw: Any, source: Source, part: Source, limit: int, beyond: dict[str, int]
-    ) -> "PartRows":
+        self, raw: Any, source: EventTable, part: EventTable, limit: int, beyond: dict[str, int]
+    ) -> "PartReader":
         """The rows of one table that travel with the documents of this batch."""
         columns = ", ".join(f'"{column}"' for column in part.columns)
         rows = f'SELECT {columns} FROM "{part.table}" WHERE "transaction_id"'  # noqa: S608
@@ -146,20 +146,20 @@ class SQLiteVisit:
             'AND "replication_counter" > ? ORDER BY "replication_counter" LIMIT ?'
         )
         bounds = [beyond.get(source.table, 0), limit]
-        found = PartRows(part)
+        reader = PartReader(part)
         try:
-            found.take(raw.execute(f"{rows} IN ({documents})", bounds))
+            reader.add(raw.execute(f"{rows} IN ({documents})", bounds))
         except sqlite3.DataError:
             # A value that is larger than the connection reads: document by document, to know whose.
-            found = PartRows(part)
+            reader = PartReader(part)
             for (document,) in raw.execute(documents, bounds).fetchall():
                 try:
-                    found.take(raw.execute(f"{rows} = ?", [document]).fetchall())
+                    reader.add(raw.execute(f"{rows} = ?", [document]).fetchall())
                 except sqlite3.DataError:
-                    found.too_large.add(document)
-        return found
+                    reader.too_large.add(document)
+        return reader
 
-    def acknowledge(self, events: Sequence[Events], *, nonce: UUID) -> dict[str, int]:
+    def acknowledge(self, events: Sequence[EventBatch], *, nonce: UUID) -> dict[str, int]:
         now = timezone.now().isoformat()
         vanished: dict[str, int] = {}
         with transaction.atomic(using=self.wrapper.alias):
@@ -169,16 +169,16 @@ class SQLiteVisit:
                 # By counter, because a row without a usable id has nothing else; a usable id makes
                 # sure that it is still the same row.
                 held = [key for key in batch.keys if key[0] not in batch.waiting]
-                is_it = '"replication_counter" = ? AND "event_id" = coalesce(?, "event_id")'
+                condition = '"replication_counter" = ? AND "event_id" = coalesce(?, "event_id")'
                 marked = raw.executemany(
                     f'UPDATE "{batch.table}" SET "acknowledged_at" = ? '  # noqa: S608
-                    f'WHERE {is_it} AND "acknowledged_at" IS NULL',
+                    f'WHERE {condition} AND "acknowledged_at" IS NULL',
                     [(now, *key) for key in held],
                 ).rowcount
                 if marked < len(held):
-                    there = f'SELECT 1 FROM "{batch.table}" WHERE {is_it}'  # noqa: S608
-                    gone = sum(raw.execute(there, key).fetchone() is None for key in held)
-                    vanished |= {batch.table: gone} if gone else {}
+                    there = f'SELECT 1 FROM "{batch.table}" WHERE {condition}'  # noqa: S608
+                    missing = sum(raw.execute(there, key).fetchone() is None for key in held)
+                    vanished |= {batch.table: missing} if missing else {}
             failpoint("upload:before_acknowledge")
         return vanished
 
@@ -196,7 +196,7 @@ class SQLiteVisit:
         with transaction.atomic(using=self.wrapper.alias):
             self._require(nonce)
             state = self.state()
-            self._keep_issued(higher_of(state.issued if state else {}, issued))
+            self._raise_issued(highest_of(state.issued if state else {}, issued))
 
     def correct_heights(
         self, account_high: dict[str, int], issued: dict[str, int], *, nonce: UUID
@@ -206,9 +206,9 @@ class SQLiteVisit:
             self.wrapper.connection.execute(
                 'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(account_high)]
             )
-            self._keep_issued(issued)
+            self._raise_issued(issued)
 
-    def _keep_issued(self, issued: dict[str, int]) -> None:
+    def _raise_issued(self, issued: dict[str, int]) -> None:
         self.wrapper.connection.execute(
             'INSERT INTO "channel_setting" ("key", "value") VALUES (?, ?) '
             'ON CONFLICT ("key") DO UPDATE SET "value" = excluded."value"',
@@ -223,7 +223,7 @@ class SQLiteVisit:
         part: int,
         job: str,
         nonce: UUID,
-        following: Pair | None = None,
+        following: VisitToken | None = None,
         high: dict[str, int] | None = None,
     ) -> int:
         raw = self.wrapper.connection
@@ -251,43 +251,43 @@ class SQLiteVisit:
                 [str(session), part, job, written, timezone.now().isoformat()],
             )
             if high:
-                self._note_high(high)
+                self._raise_account_high(high)
             failpoint("download:before_channel_commit")
             return written
 
     def _refuse_contradictions(self, package: Package) -> None:
         """See that no fixed column of a row that is there would change. Errors: Contradiction."""
         target = package.target
-        if not target.fixed:
+        if not target.immutable:
             return
-        columns = ", ".join(f'"{column}"' for column in target.fixed)
+        columns = ", ".join(f'"{column}"' for column in target.immutable)
         key = " AND ".join(f'"{column}" = ?' for column in target.key)
         here = f'SELECT {columns} FROM "{target.table}" WHERE {key}'  # noqa: S608 - our own names
         changed = []
         for row in package.rows:
-            told = dict(zip(target.columns, row, strict=True))
-            its_key = [told[column] for column in target.key]
-            values = [told[column] for column in target.fixed]
-            found = self.wrapper.connection.execute(here, its_key).fetchone() or ()
-            pairs = zip(found, values, strict=False)
+            sent = dict(zip(target.columns, row, strict=True))
+            its_key = [sent[column] for column in target.key]
+            values = [sent[column] for column in target.immutable]
+            stored = self.wrapper.connection.execute(here, its_key).fetchone() or ()
+            pairs = zip(stored, values, strict=False)
             if any(old != new for old, new in pairs if None not in (old, new)):
-                changed.append([":".join(map(str, part)) for part in (its_key, found, values)])
+                changed.append([":".join(map(str, part)) for part in (its_key, stored, values)])
         if changed:
-            raise Contradiction(target.table, len(changed), changed[:LISTED])
+            raise Contradiction(target.table, len(changed), changed[:MAX_REPORTED_CONTRADICTIONS])
 
-    def _note_high(self, high: dict[str, int]) -> None:
+    def _raise_account_high(self, high: dict[str, int]) -> None:
         """Remember the highest number of each company; it never falls."""
         state = self.state()
         known = state.account_high if state else {}
         self.wrapper.connection.execute(
-            'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(higher_of(known, high))]
+            'UPDATE "exchange_state" SET "account_high" = ?', [json.dumps(highest_of(known, high))]
         )
 
 
 class RowReader:
     """Rows of one event table, one after the other, those out of form set aside."""
 
-    def __init__(self, source: Source, parts: Sequence["PartRows"]) -> None:
+    def __init__(self, source: EventTable, parts: Sequence["PartReader"]) -> None:
         columns = ", ".join(f'"{column}"' for column in source.columns)
         waiting = (
             f'FROM "{source.table}" WHERE "acknowledged_at" IS NULL AND "replication_counter" > ?'
@@ -309,19 +309,19 @@ class RowReader:
         self.unread: dict[int, dict[str, Any]] = {}
         self.size = 0
 
-    def take(self, counter: int, values: Sequence[Any]) -> None:
+    def add(self, counter: int, values: Sequence[Any]) -> None:
         """Add one row."""
         if any(values[self.document] in part.too_large for part in self.parts):
             self.left.append(counter)
             return
         try:
-            found = self.line(counter, values)
+            text = self.line(counter, values)
             for part in self.parts:
-                part.require_whole(values[self.document])
-            self.lines.append(found)
+                part.require_valid(values[self.document])
+            self.lines.append(text)
             self.keys.append((counter, values[self.required]))
             self.size += len(self.lines[-1])
-        except BrokenRow as broken:
+        except InvalidRow as broken:
             self.keys.append((counter, None))
             held = {part.table: part.rows.get(values[self.document], []) for part in self.parts}
             self.unreadable.append(
@@ -330,24 +330,24 @@ class RowReader:
             self.size += sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
     def line(self, counter: int, values: Sequence[Any]) -> str:
-        """A row as COPY text, without an optional value that is out of form. Errors: BrokenRow."""
+        """A row as COPY text, without an optional value that is out of form. Errors: InvalidRow."""
         try:
-            return line(values, self.readers, self.source.columns, self.required)
-        except BrokenRow as broken:
+            return copy_line(values, self.readers, self.source.columns, self.required)
+        except InvalidRow as broken:
             value = values[self.source.columns.index(broken.field)]
-            if broken.field not in self.source.optional or not is_told(value):
+            if broken.field not in self.source.optional or not is_plain_text(value):
                 raise
-            left = [
+            accepted = [
                 None if column == broken.field else kept
                 for column, kept in zip(self.source.columns, values, strict=True)
             ]
-            found = line(left, self.readers, self.source.columns, self.required)
+            text = copy_line(accepted, self.readers, self.source.columns, self.required)
             self.unread[counter] = {broken.field: value}
-            return found
+            return text
 
-    def events(self) -> Events:
+    def events(self) -> EventBatch:
         """What was read."""
-        return Events(
+        return EventBatch(
             self.source.table,
             rows=len(self.lines),
             data="".join(self.lines).encode(),
@@ -356,34 +356,34 @@ class RowReader:
             unreadable=self.unreadable,
             unread=self.unread,
             parts={part.table: part.data for part in self.parts},
-            left=self.left[:LISTED],
+            oversized=self.left[:MAX_REPORTED_CONTRADICTIONS],
         )
 
 
-class PartRows:
+class PartReader:
     """Rows that travel with documents: COPY data of the whole ones, and which documents they break.
 
     `rows` keeps them as found, by document, for those that are set aside; `too_large` are documents
     with a row that cannot be carried.
     """
 
-    def __init__(self, part: Source) -> None:
+    def __init__(self, part: EventTable) -> None:
         self.table, self.columns = part.table, part.columns
         self.readers = [READERS[name] for name in part.types]
         self.rows: dict[Any, list[tuple[Any, ...]]] = {}
-        self.broken: dict[Any, BrokenRow] = {}
+        self.broken: dict[Any, InvalidRow] = {}
         self.too_large: set[Any] = set()
         self.lines: list[str] = []
 
-    def take(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Add rows. Errors: sqlite3.DataError at one that is too large."""
         required = self.columns.index("line_number")
         document = self.columns.index("transaction_id")
         for values in rows:
             self.rows.setdefault(values[document], []).append(values)
             try:
-                self.lines.append(line(values, self.readers, self.columns, required))
-            except BrokenRow as broken:
+                self.lines.append(copy_line(values, self.readers, self.columns, required))
+            except InvalidRow as broken:
                 self.broken.setdefault(values[document], broken)
 
     @property
@@ -391,8 +391,8 @@ class PartRows:
         """COPY data of the rows that are in form."""
         return "".join(self.lines).encode()
 
-    def require_whole(self, document: Any) -> None:
-        """Raise what is wrong with a row of the document. Errors: BrokenRow."""
+    def require_valid(self, document: Any) -> None:
+        """Raise what is wrong with a row of the document. Errors: InvalidRow."""
         if broken := self.broken.get(document):
             raise broken
 

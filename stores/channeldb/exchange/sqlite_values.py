@@ -5,117 +5,117 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from typing import Any
 
-from stores.channeldb.exchange.protocol import GUID
+from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.channeldb.fields import CANONICAL_MONEY
 
-TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)")
-DATE = re.compile(r"\d{4}-\d\d-\d\d")
-PLAIN_NUMBER = re.compile(r"-?\d{1,100}(\.\d{1,100})?", re.ASCII)
+TIME_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)")
+DATE_FORM = re.compile(r"\d{4}-\d\d-\d\d")
+NUMBER_FORM = re.compile(r"-?\d{1,100}(\.\d{1,100})?", re.ASCII)
 # Rows without a usable id, which nobody can tell from others.
-DIGITS = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
-NAMELESS = f"""(typeof("event_id") <> 'text' OR "event_id" NOT GLOB '{DIGITS}')"""
+GUID_GLOB = "-".join("[0-9a-f]" * length for length in (8, 4, 4, 4, 12))
+WITHOUT_EVENT_ID = f"""(typeof("event_id") <> 'text' OR "event_id" NOT GLOB '{GUID_GLOB}')"""
 # What COPY's text format would read as something else.
 ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
-Column = Callable[[Any], str]
+ValueReader = Callable[[Any], str]
 
 
-class Broken(ValueError):
+class InvalidValue(ValueError):
     """A value is not what its column promises; the message is the reason's code."""
 
 
-def text(value: Any) -> str:
+def copy_text(value: Any) -> str:
     """COPY text of a text value. A broken byte arrives as a lone surrogate."""
     if not isinstance(value, str):
-        raise Broken("type")
+        raise InvalidValue("type")
     if not value.isascii():
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise Broken("encoding") from None
+            raise InvalidValue("encoding") from None
     if "\0" in value:
-        raise Broken("encoding")
+        raise InvalidValue("encoding")
     return value.translate(ESCAPES)
 
 
-def guid(value: Any) -> str:
+def copy_guid(value: Any) -> str:
     if not isinstance(value, str):
-        raise Broken("type")
-    if not GUID.fullmatch(value):
-        raise Broken("guid_format")
+        raise InvalidValue("type")
+    if not GUID_FORM.fullmatch(value):
+        raise InvalidValue("guid_format")
     return value
 
 
-def time(value: Any) -> str:
-    if not isinstance(value, str) or not TIME.fullmatch(value):
-        raise Broken("time_format")
+def copy_time(value: Any) -> str:
+    if not isinstance(value, str) or not TIME_FORM.fullmatch(value):
+        raise InvalidValue("time_format")
     try:
         datetime.fromisoformat(value)
     except ValueError:
-        raise Broken("time_format") from None
+        raise InvalidValue("time_format") from None
     return value
 
 
-def day(value: Any) -> str:
-    if not isinstance(value, str) or not DATE.fullmatch(value):
-        raise Broken("date_format")
+def copy_date(value: Any) -> str:
+    if not isinstance(value, str) or not DATE_FORM.fullmatch(value):
+        raise InvalidValue("date_format")
     try:
         date.fromisoformat(value)
     except ValueError:
-        raise Broken("date_format") from None
+        raise InvalidValue("date_format") from None
     return value
 
 
-def truth(value: Any) -> str:
+def copy_boolean(value: Any) -> str:
     if value not in (0, 1) or not isinstance(value, int):
-        raise Broken("type")
+        raise InvalidValue("type")
     return "t" if value else "f"
 
 
-def whole(value: Any) -> str:
+def copy_bigint(value: Any) -> str:
     if not isinstance(value, int):
-        raise Broken("type")
+        raise InvalidValue("type")
     return str(value)
 
 
-def small(value: Any) -> str:
+def copy_integer(value: Any) -> str:
     if not isinstance(value, int):
-        raise Broken("type")
+        raise InvalidValue("type")
     if not -(2**31) <= value < 2**31:
-        raise Broken("overflow")
+        raise InvalidValue("overflow")
     return str(value)
 
 
-def money(value: Any) -> str:
+def copy_numeric(value: Any) -> str:
     """COPY text of an exact amount; a whole number is one too, a floating one never."""
-    found = str(value) if isinstance(value, int) else value
-    if not isinstance(found, str) or not PLAIN_NUMBER.fullmatch(found):
-        raise Broken("amount_format")
-    if not CANONICAL_MONEY.fullmatch(found):
-        raise Broken("overflow")
-    return found
+    digits = str(value) if isinstance(value, int) else value
+    if not isinstance(digits, str) or not NUMBER_FORM.fullmatch(digits):
+        raise InvalidValue("amount_format")
+    if not CANONICAL_MONEY.fullmatch(digits):
+        raise InvalidValue("overflow")
+    return digits
 
 
-READERS: dict[str, Column] = {
-    "text": text,
-    "uuid": guid,
-    "timestamptz": time,
-    "date": day,
-    "boolean": truth,
-    "bigint": whole,
-    "integer": small,
-    "numeric": money,
+READERS: dict[str, ValueReader] = {
+    "text": copy_text,
+    "uuid": copy_guid,
+    "timestamptz": copy_time,
+    "date": copy_date,
+    "boolean": copy_boolean,
+    "bigint": copy_bigint,
+    "integer": copy_integer,
+    "numeric": copy_numeric,
 }
 
 
-def is_told(value: Any) -> bool:
+def is_plain_text(value: Any) -> bool:
     """Whether a value can be kept as a text, as it is."""
     if isinstance(value, str):
         return "\0" not in value and value.encode("utf-8", "replace").decode() == value
     return isinstance(value, int)
 
 
-class BrokenRow(Exception):
+class InvalidRow(Exception):
     """A row holds a value that breaks its column's form."""
 
     def __init__(self, reason: str, field: str) -> None:
@@ -123,21 +123,21 @@ class BrokenRow(Exception):
         self.reason, self.field = reason, field
 
 
-def line(
-    values: Sequence[Any], readers: Sequence[Column], columns: Sequence[str], required: int
+def copy_line(
+    values: Sequence[Any], readers: Sequence[ValueReader], columns: Sequence[str], required: int
 ) -> str:
-    """One row in COPY's text format. Errors: BrokenRow for the first value out of form."""
+    """One row in COPY's text format. Errors: InvalidRow for the first value out of form."""
     fields = []
     for place, (value, reader) in enumerate(zip(values, readers, strict=True)):
         if value is None:
             if place == required:
-                raise BrokenRow("key_missing", columns[place])
+                raise InvalidRow("key_missing", columns[place])
             fields.append(r"\N")
             continue
         try:
             fields.append(reader(value))
-        except Broken as error:
+        except InvalidValue as error:
             # Without its id an event cannot be told from another one.
             reason = "key_missing" if place == required else str(error)
-            raise BrokenRow(reason, columns[place]) from None
+            raise InvalidRow(reason, columns[place]) from None
     return "\t".join(fields) + "\n"

@@ -28,7 +28,7 @@ def make(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
 def unmake(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
     """Remove everything, events that HQ has not fetched included."""
     with editor.connection.cursor() as cursor:
-        for statement in ddl.removal(ddl.vendor_of(editor.connection)):
+        for statement in ddl.drop_statements(ddl.vendor_of(editor.connection)):
             cursor.execute(statement)
 
 

@@ -10,11 +10,11 @@ from typing import Literal
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from stores.channeldb.schema import triggers
-from stores.channeldb.schema.tables import EVENT_TABLES, TABLES, Column, Kind, Table
+from stores.channeldb.schema.tables import CHANNEL_TABLES, EVENT_TABLES, Column, ColumnType, Table
 
 Vendor = Literal["postgresql", "sqlite"]
 
-TYPES: dict[Vendor, dict[Kind, str]] = {
+COLUMN_TYPES: dict[Vendor, dict[ColumnType, str]] = {
     "postgresql": {
         "uuid": "uuid",
         "counter": "bigint GENERATED ALWAYS AS IDENTITY UNIQUE",
@@ -62,10 +62,10 @@ SPELLING: dict[Vendor, dict[str, str]] = {
     "sqlite": {"public": "", "true": "1", "false": "0", "setting_text": "trim(s.value, '\"')"},
 }
 # What can be made anew at any time, because it holds no rows.
-HELPERS = ("INDEX", "VIEW", "FUNCTION", "TRIGGER")
+OBJECT_KINDS = ("INDEX", "VIEW", "FUNCTION", "TRIGGER")
 
 # What HQ has not fetched yet: a small index, so asking is cheap and no watermark is needed.
-WAITING = (
+UNACKNOWLEDGED_INDEX = (
     "CREATE INDEX {table}_waiting ON {public}{table} (replication_counter)"
     " WHERE acknowledged_at IS NULL"
 )
@@ -91,7 +91,7 @@ FULL_NAME = (
 # Several GUIDs may lead to one account, so the GUID of a known person is looked up for each row
 # that is shown (the one created here, else the one HQ names) and not joined. Which company a
 # pending person belongs to is known here once HQ has written the setting "company".
-VIEW = """\
+LOOKUP_VIEW = """\
 CREATE VIEW {public}customer_lookup AS
 SELECT c.account_number AS display_account, c.company, c.account_number,
        coalesce((SELECT m.async_account
@@ -122,21 +122,23 @@ def vendor_of(connection: BaseDatabaseWrapper) -> Vendor:
 
 def statements(vendor: Vendor) -> Iterator[str]:
     """Yield the SQL that makes an empty database a channel, in an order that runs."""
-    for table in TABLES:
+    for table in CHANNEL_TABLES:
         yield create_table(table, vendor)
     for table in EVENT_TABLES:
-        yield WAITING.format(table=table.name, **SPELLING[vendor])
+        yield UNACKNOWLEDGED_INDEX.format(table=table.name, **SPELLING[vendor])
     for index in INDEXES:
         yield index.format(**SPELLING[vendor])
-    yield VIEW.format(
+    yield LOOKUP_VIEW.format(
         known_name=FULL_NAME.format(row="c"),
         pending_name=FULL_NAME.format(row="e"),
         **SPELLING[vendor],
     )
-    yield from triggers.postgresql() if vendor == "postgresql" else triggers.sqlite()
+    yield from (
+        triggers.postgresql_triggers() if vendor == "postgresql" else triggers.sqlite_triggers()
+    )
 
 
-def helpers(vendor: Vendor) -> dict[str, str]:
+def object_statements(vendor: Vendor) -> dict[str, str]:
     """The statements that make what holds no rows, by the name of what each makes.
 
     Shape: "index account_map.account_map_account" -> CREATE INDEX …, in an order that runs.
@@ -144,7 +146,7 @@ def helpers(vendor: Vendor) -> dict[str, str]:
     made = {}
     for statement in statements(vendor):
         words = statement.replace("(", " (").replace("public.", "").split()
-        kind = next((word for word in words[:3] if word in HELPERS), "")
+        kind = next((word for word in words[:3] if word in OBJECT_KINDS), "")
         if not kind:
             continue
         name = words[words.index(kind) + 1]
@@ -154,7 +156,7 @@ def helpers(vendor: Vendor) -> dict[str, str]:
     return made
 
 
-def made_anew(thing: str, statement: str, vendor: Vendor) -> Iterator[str]:
+def recreate_statements(thing: str, statement: str, vendor: Vendor) -> Iterator[str]:
     """Yield the SQL that makes one of `helpers` anew, whether it is there or not."""
     public = SPELLING[vendor]["public"]
     kind, name = thing.split(" ", 1)
@@ -169,11 +171,11 @@ def made_anew(thing: str, statement: str, vendor: Vendor) -> Iterator[str]:
     yield statement
 
 
-def removal(vendor: Vendor) -> Iterator[str]:
+def drop_statements(vendor: Vendor) -> Iterator[str]:
     """Yield the SQL that takes everything away again; triggers go with their tables."""
     public = SPELLING[vendor]["public"]
     yield f"DROP VIEW {public}customer_lookup"
-    for table in reversed(TABLES):
+    for table in reversed(CHANNEL_TABLES):
         yield f"DROP TABLE {public}{table.name}"
     if vendor == "postgresql":
         for function in triggers.POSTGRESQL_FUNCTIONS:
@@ -183,12 +185,12 @@ def removal(vendor: Vendor) -> Iterator[str]:
 def create_table(table: Table, vendor: Vendor) -> str:
     """One CREATE TABLE."""
     # On SQLite the counter is the key of the row, so an event's own key is one more unique column.
-    is_numbered = vendor == "sqlite" and table.guard == "event"
+    is_numbered = vendor == "sqlite" and table.triggers == "event"
     unique = (*table.key, *table.unique) if is_numbered else table.unique
     rows = [column_line(column, vendor) for column in table.columns]
     rows += [] if is_numbered else [f"PRIMARY KEY ({', '.join(table.key)})"]
     rows += [f"UNIQUE ({column})" for column in unique]
-    ending = " WITHOUT ROWID" if vendor == "sqlite" and is_slim(table) else ""
+    ending = " WITHOUT ROWID" if vendor == "sqlite" and is_without_rowid(table) else ""
     body = ",\n    ".join(rows)
     return f"CREATE TABLE {SPELLING[vendor]['public']}{table.name} (\n    {body}\n){ending}"
 
@@ -197,15 +199,15 @@ def column_line(column: Column, vendor: Vendor) -> str:
     """One column of a CREATE TABLE."""
     default = f"DEFAULT {DEFAULTS[vendor][column.default]}" if column.default else ""
     required = "NOT NULL" if column.required else ""
-    parts = (column.name, TYPES[vendor][column.kind], required, default)
+    parts = (column.name, COLUMN_TYPES[vendor][column.kind], required, default)
     return " ".join(part for part in parts if part)
 
 
-def is_slim(table: Table) -> bool:
+def is_without_rowid(table: Table) -> bool:
     """Whether SQLite keeps the rows within the key.
 
     That saves an index where rows are small, and the rows of a part table then have no rowid by
     which INSERT OR REPLACE could remove one behind the back of its guards.
     """
     slim = ("customer_affiliation", "customer_attribute", "account_map", "applied_session")
-    return table.guard == "part" or table.name in slim
+    return table.triggers == "part" or table.name in slim

@@ -21,14 +21,14 @@ from typing import Any
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from stores.channeldb.schema import ddl, triggers
-from stores.channeldb.schema.tables import TABLES, Column, Table
+from stores.channeldb.schema.tables import CHANNEL_TABLES, Column, Table
 
 Facts = dict[str, str]
 
-LONGEST_NAME = 80
+MAX_NAME_LENGTH = 80
 SWITCHED_OFF = "switched off "
-FOREIGN = "must not be there"
-SAID_IN_FULL = ("table ", "view ", "column ", "key ")
+UNEXPECTED = "must not be there"
+REPORTED_IN_FULL = ("table ", "view ", "column ", "key ")
 
 
 def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
@@ -38,25 +38,25 @@ def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
     """
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
-            cursor.execute(DIGEST, parameters())
+            cursor.execute(READ_DIGEST, fact_parameters())
             if cursor.fetchone()[0] == expected_digest():
                 return []
-    elif sqlite_words(wrapper.connection) == expected_sqlite()[0]:
+    elif sqlite_definitions(wrapper.connection) == expected_sqlite()[0]:
         return []
-    return compare(*facts_of(wrapper))
+    return compare_facts(*facts_of(wrapper))
 
 
-def broken_helpers(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
+def drifted_objects(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
     """What holds no rows and is missing or changed, with the statement that makes it.
 
     Errors: those of the driver.
     """
-    helpers = ddl.helpers(ddl.vendor_of(wrapper))
-    expected, found = facts_of(wrapper)
+    helpers = ddl.object_statements(ddl.vendor_of(wrapper))
+    expected, actual = facts_of(wrapper)
     return {
         thing: statement
         for thing, statement in helpers.items()
-        if found.get(thing) != expected[thing]
+        if actual.get(thing) != expected[thing]
     }
 
 
@@ -64,34 +64,34 @@ def facts_of(wrapper: BaseDatabaseWrapper) -> tuple[Facts, Facts]:
     """The facts of an unchanged channel, and those of this one."""
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
-            cursor.execute(READ, parameters())
+            cursor.execute(READ_FACTS, fact_parameters())
             return postgresql_facts(), dict(cursor.fetchall())
     return expected_sqlite()[1], sqlite_facts(wrapper.connection)
 
 
-def compare(expected: Facts, found: Facts) -> list[str]:
+def compare_facts(expected: Facts, actual: Facts) -> list[str]:
     """Say what is missing, changed or added, table by table."""
-    told = []
-    for thing in sorted(expected.keys() | found.keys(), key=lambda thing: thing.split(" ", 1)[1]):
-        if thing not in found:
-            told.append(f"{thing} is missing")
+    lines = []
+    for thing in sorted(expected.keys() | actual.keys(), key=lambda thing: thing.split(" ", 1)[1]):
+        if thing not in actual:
+            lines.append(f"{thing} is missing")
         elif thing not in expected:
-            told.append(f"{plain(thing)} {FOREIGN}")
-        elif expected[thing] != found[thing]:
-            told.append(f"{thing} {changed(thing, expected[thing], found[thing])}")
+            lines.append(f"{printable(thing)} {UNEXPECTED}")
+        elif expected[thing] != actual[thing]:
+            lines.append(f"{thing} {describe_change(thing, expected[thing], actual[thing])}")
     # Of a table that is gone, its columns and triggers are no news.
-    gone = [line.split()[1] for line in told if re.fullmatch(r"table \w+ is missing", line)]
+    missing = [line.split()[1] for line in lines if re.fullmatch(r"table \w+ is missing", line)]
     return [
         line
-        for line in told
-        if line.startswith("table ") or not any(belongs_to(line, table) for table in gone)
+        for line in lines
+        if line.startswith("table ") or not any(belongs_to(line, table) for table in missing)
     ]
 
 
-def can_be_made_anew(told: list[str]) -> bool:
+def can_be_recreated(lines: list[str]) -> bool:
     """Whether differences are only about what `ddl.helpers` makes."""
-    kinds = tuple(f"{kind.lower()} " for kind in ddl.HELPERS)
-    return all(line.startswith(kinds) and not line.endswith(FOREIGN) for line in told)
+    kinds = tuple(f"{kind.lower()} " for kind in ddl.OBJECT_KINDS)
+    return all(line.startswith(kinds) and not line.endswith(UNEXPECTED) for line in lines)
 
 
 def belongs_to(line: str, table: str) -> bool:
@@ -99,21 +99,21 @@ def belongs_to(line: str, table: str) -> bool:
     return line.split()[1].partition(".")[0] == table
 
 
-def changed(thing: str, expected: str, found: str) -> str:
+def describe_change(thing: str, expected: str, actual: str) -> str:
     """How two descriptions differ; definitions are not repeated."""
-    if found == f"{SWITCHED_OFF}{expected}":
+    if actual == f"{SWITCHED_OFF}{expected}":
         return "is switched off"
-    if not thing.startswith(SAID_IN_FULL):
+    if not thing.startswith(REPORTED_IN_FULL):
         return "is not as Syncline made it"
-    return f"is {plain(found)}, not {expected}"
+    return f"is {printable(actual)}, not {expected}"
 
 
-def plain(name: str) -> str:
+def printable(name: str) -> str:
     """A name from a channel, fit for a sentence: no control characters, no end of its own."""
-    return "".join(c if c.isprintable() else "?" for c in name)[:LONGEST_NAME]
+    return "".join(c if c.isprintable() else "?" for c in name)[:MAX_NAME_LENGTH]
 
 
-def squeezed(words: str) -> str:
+def normalized_definition(words: str) -> str:
     """A definition without what engines and their versions write differently."""
     return re.sub(r'[\s()"]|pg_catalog\.|public\.', "", words.lower())
 
@@ -200,8 +200,8 @@ WITH ours AS (
        AND NOT EXISTS (SELECT FROM planted
                         WHERE classid = 'pg_operator'::regclass AND objid = o.oid)
 )"""
-READ = f"{FACTS} SELECT thing, description FROM facts"  # noqa: S608 - both halves are ours
-DIGEST = (
+READ_FACTS = f"{FACTS} SELECT thing, description FROM facts"  # noqa: S608 - both halves are ours
+READ_DIGEST = (
     FACTS  # noqa: S608 - as above
     + r"""
 SELECT encode(sha256(convert_to(string_agg(
@@ -218,20 +218,20 @@ TYPE_NAMES = {
 def postgresql_facts() -> Facts:
     """The facts of a channel as the migrations make it."""
     facts = {}
-    for table in TABLES:
+    for table in CHANNEL_TABLES:
         facts[f"table {table.name}"] = "a table"
         for column in table.columns:
             facts[f"column {table.name}.{column.name}"] = postgresql_column(table, column)
-        counter = ("replication_counter",) if table.guard == "event" else ()
+        counter = ("replication_counter",) if table.triggers == "event" else ()
         for key in (table.key, *((name,) for name in (*table.unique, *counter))):
             facts[f"key {table.name}.{','.join(key)}"] = "unique"
     return facts | {
-        thing: postgresql_helper(thing, statement)
-        for thing, statement in ddl.helpers("postgresql").items()
+        thing: postgresql_object(thing, statement)
+        for thing, statement in ddl.object_statements("postgresql").items()
     }
 
 
-def postgresql_helper(thing: str, statement: str) -> str:
+def postgresql_object(thing: str, statement: str) -> str:
     """How the catalogue describes what a statement makes."""
     kind, name = thing.split(" ", 1)
     if kind == "view":
@@ -240,13 +240,13 @@ def postgresql_helper(thing: str, statement: str) -> str:
         return postgresql_function(statement)
     if kind == "index":
         on = f" ON public.{name.partition('.')[0]}"
-        return squeezed(statement.replace(on, f"{on} USING btree"))
-    return squeezed(statement)
+        return normalized_definition(statement.replace(on, f"{on} USING btree"))
+    return normalized_definition(statement)
 
 
 def postgresql_column(table: Table, column: Column) -> str:
     """The type as format_type() gives it, and whether it must be filled."""
-    name = TYPE_NAMES.get(column.kind, ddl.TYPES["postgresql"][column.kind])
+    name = TYPE_NAMES.get(column.kind, ddl.COLUMN_TYPES["postgresql"][column.kind])
     must = column.required or column.name in table.key
     return name + (" not null" if must else "")
 
@@ -259,7 +259,7 @@ def postgresql_function(statement: str) -> str:
 
 
 @cache
-def parameters() -> dict[str, list[str]]:
+def fact_parameters() -> dict[str, list[str]]:
     """What the query must know to leave a channel's own things aside."""
     names: dict[str, list[str]] = {}
     for thing in postgresql_facts():
@@ -284,20 +284,22 @@ def expected_digest() -> str:
 
 # -------------------------------------------------------------------- SQLite
 
-VIEW = "customer_lookup"
-OURS = [*(table.name for table in TABLES), VIEW]
+LOOKUP_NAME = "customer_lookup"
+OUR_NAMES = [*(table.name for table in CHANNEL_TABLES), LOOKUP_NAME]
 # A trigger that comes after the row can no longer swallow it; BEFORE is what SQLite assumes.
-AFTER = re.compile(r"CREATE\s+(TEMP\w*\s+)?TRIGGER\s+(\[.*?\]|\".*?\"|\S+)\s+AFTER\b", re.I | re.S)
+AFTER_TRIGGER = re.compile(
+    r"CREATE\s+(TEMP\w*\s+)?TRIGGER\s+(\[.*?\]|\".*?\"|\S+)\s+AFTER\b", re.I | re.S
+)
 
 
-def sqlite_words(raw: Any) -> dict[str, str]:
+def sqlite_definitions(raw: Any) -> dict[str, str]:
     """What each of our tables, indexes, triggers and views was made with, by its name."""
-    marks = ", ".join("?" for _ in OURS)
+    marks = ", ".join("?" for _ in OUR_NAMES)
     return dict(
         raw.execute(
             "SELECT type || ' ' || name, sql FROM sqlite_master "  # noqa: S608 - marks only
             f"WHERE lower(tbl_name) IN ({marks}) AND sql IS NOT NULL",
-            OURS,
+            OUR_NAMES,
         )
     )
 
@@ -309,7 +311,7 @@ def expected_sqlite() -> tuple[dict[str, str], Facts]:
     try:
         for statement in ddl.statements("sqlite"):
             memory.execute(statement)
-        return sqlite_words(memory), sqlite_facts(memory)
+        return sqlite_definitions(memory), sqlite_facts(memory)
     finally:
         memory.close()
 
@@ -317,21 +319,21 @@ def expected_sqlite() -> tuple[dict[str, str], Facts]:
 def sqlite_facts(raw: Any) -> Facts:
     """The facts of a SQLite channel, whose schema may be written in other words than ours."""
     facts: Facts = {}
-    for thing, words in sqlite_words(raw).items():
+    for thing, words in sqlite_definitions(raw).items():
         kind, name = thing.lower().split(" ", 1)
         if kind in ("table", "view"):
-            facts[f"{'view' if name == VIEW else 'table'} {name}"] = sqlite_kind(words)
-    for table in TABLES:
+            facts[f"{'view' if name == LOOKUP_NAME else 'table'} {name}"] = sqlite_kind(words)
+    for table in CHANNEL_TABLES:
         facts.update(sqlite_columns(raw, table))
         facts.update(sqlite_keys(raw, table))
-    facts.update(sqlite_helpers(raw))
+    facts.update(sqlite_objects(raw))
     return facts
 
 
 def sqlite_kind(words: str) -> str:
     """What a CREATE made; of a table also what tells how its rows are numbered."""
     start = words.lower().split("(")[0].split()[1:2]
-    rest = squeezed(words.rpartition(")")[2])
+    rest = normalized_definition(words.rpartition(")")[2])
     numbered = " with AUTOINCREMENT" if "autoincrement" in words.lower() else ""
     return " ".join(["a", *start]) + numbered + (" without rowid" if "withoutrowid" in rest else "")
 
@@ -362,19 +364,21 @@ def sqlite_keys(raw: Any, table: Table) -> Iterator[tuple[str, str]]:
             yield f"key {table.name}.{','.join(columns)}", " ".join(["unique", *sorted(ways)])
 
 
-def sqlite_helpers(raw: Any) -> Iterator[tuple[str, str]]:
+def sqlite_objects(raw: Any) -> Iterator[tuple[str, str]]:
     """Indexes and triggers that are ours, and triggers that could swallow a row."""
     for kind, name, table, words in raw.execute(
         "SELECT type, name, lower(tbl_name), sql FROM sqlite_master"
         " WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"
     ):
-        is_ours = f"{kind} {table}.{name}" in sqlite_helper_names()
-        swallows = kind == "trigger" and table in OURS and not AFTER.match(words)
+        is_ours = f"{kind} {table}.{name}" in sqlite_object_names()
+        swallows = kind == "trigger" and table in OUR_NAMES and not AFTER_TRIGGER.match(words)
         if is_ours or swallows:
-            yield f"{kind} {table}.{name}", squeezed(words)
+            yield f"{kind} {table}.{name}", normalized_definition(words)
 
 
 @cache
-def sqlite_helper_names() -> frozenset[str]:
+def sqlite_object_names() -> frozenset[str]:
     """Our indexes and triggers, as "trigger async_customer.async_customer_guard_insert"."""
-    return frozenset(thing for thing in ddl.helpers("sqlite") if not thing.startswith("view "))
+    return frozenset(
+        thing for thing in ddl.object_statements("sqlite") if not thing.startswith("view ")
+    )

@@ -10,7 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 
 PRIVILEGES = ["INSERT", "UPDATE", "DELETE", "TRUNCATE", "TRIGGER", "REFERENCES"]
-HELD = """
+READ_PRIVILEGES = """
 SELECT 'it is a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
 UNION ALL
 SELECT 'it may make roles or databases' FROM pg_roles
@@ -38,7 +38,7 @@ SELECT 'it has UPDATE on ' || relname || '.' || attname
  ORDER BY 1"""
 
 
-def surplus_rights(wrapper: BaseDatabaseWrapper) -> list[str]:
+def excess_privileges(wrapper: BaseDatabaseWrapper) -> list[str]:
     """What the role may do beyond what it needs; of a superuser only that."""
     written = [table.name for table in HQ_TABLES]
     acknowledged = [table.name for table in EVENT_TABLES]
@@ -49,6 +49,6 @@ def surplus_rights(wrapper: BaseDatabaseWrapper) -> list[str]:
         "privileges": PRIVILEGES,
     }
     with wrapper.cursor() as cursor:
-        cursor.execute(HELD, names)
-        told = [said for (said,) in cursor.fetchall()]
-    return [said for said in told if "superuser" in said] or told
+        cursor.execute(READ_PRIVILEGES, names)
+        privileges = [privilege for (privilege,) in cursor.fetchall()]
+    return [privilege for privilege in privileges if "superuser" in privilege] or privileges

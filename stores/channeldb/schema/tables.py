@@ -13,7 +13,7 @@ Source: contract 3.1 and 3.2.
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Kind = Literal[
+ColumnType = Literal[
     "uuid", "counter", "text", "time", "date", "boolean", "money", "integer", "bigint", "json"
 ]
 
@@ -23,7 +23,7 @@ class Column:
     """One column. `limit` and `words` are what HQ accepts; the channel itself takes any text."""
 
     name: str
-    kind: Kind = "text"
+    kind: ColumnType = "text"
     limit: int | None = None
     words: tuple[str, ...] = ()
     required: bool = False
@@ -38,7 +38,7 @@ class Table:
     key: tuple[str, ...]
     columns: tuple[Column, ...]
     unique: tuple[str, ...] = ()
-    guard: Literal["", "event", "part"] = ""
+    triggers: Literal["", "event", "part"] = ""
 
     @property
     def column_names(self) -> tuple[str, ...]:
@@ -46,103 +46,110 @@ class Table:
         return tuple(column.name for column in self.columns)
 
 
-def text(name: str, limit: int | None = None, *, required: bool = False) -> Column:
+def text_column(name: str, limit: int | None = None, *, required: bool = False) -> Column:
     """A text column with HQ's limit in characters."""
     return Column(name, limit=limit, required=required)
 
 
-def word(name: str, *words: str) -> Column:
+def word_column(name: str, *words: str) -> Column:
     """A text column in which HQ accepts only these words."""
     return Column(name, words=words)
 
 
-def money(*names: str) -> tuple[Column, ...]:
+def money_columns(*names: str) -> tuple[Column, ...]:
     """Amounts and quantities, all exact to four places."""
     return tuple(Column(name, "money") for name in names)
 
 
-EVENT = (
+COMMON_COLUMNS = (
     Column("event_id", "uuid", required=True),
     Column("replication_counter", "counter"),
     Column("occurred_at", "time", required=True),
-    word("operation", "create", "update", "deactivate"),
+    word_column("operation", "create", "update", "deactivate"),
     Column("async_account", "uuid"),
-    text("account_number", 20),
-    text("staff_id", 25),
-    text("terminal_id", 10),
+    text_column("account_number", 20),
+    text_column("staff_id", 25),
+    text_column("terminal_id", 10),
     Column("created_offline", "boolean", default="no"),
     Column("acknowledged_at", "time"),
 )
-CUSTOMER = (
-    word("customer_type", "person", "organization"),
-    text("first_name", 60),
-    text("middle_name", 60),
-    text("last_name", 60),
-    text("name", 300),
-    text("title", 20),
-    text("language", 7),
-    text("currency", 3),
-    text("customer_group", 20),
-    text("email", 255),
-    text("phone", 60),
-    text("receipt_email", 255),
-    text("vat_number", 30),
+CUSTOMER_COLUMNS = (
+    word_column("customer_type", "person", "organization"),
+    text_column("first_name", 60),
+    text_column("middle_name", 60),
+    text_column("last_name", 60),
+    text_column("name", 300),
+    text_column("title", 20),
+    text_column("language", 7),
+    text_column("currency", 3),
+    text_column("customer_group", 20),
+    text_column("email", 255),
+    text_column("phone", 60),
+    text_column("receipt_email", 255),
+    text_column("vat_number", 30),
     Column("birth_date", "date"),
 )
-ADDRESS = (
+ADDRESS_COLUMNS = (
     Column("address_id", "uuid", required=True),
-    word("purpose", "home", "business", "delivery", "invoice", "other"),
-    text("description", 60),
-    text("street", 250),
-    text("street_number", 20),
-    text("building", 60),
-    text("city", 60),
-    text("county", 10),
-    text("state", 10),
-    text("postal_code", 10),
-    text("country", 3),
+    word_column("purpose", "home", "business", "delivery", "invoice", "other"),
+    text_column("description", 60),
+    text_column("street", 250),
+    text_column("street_number", 20),
+    text_column("building", 60),
+    text_column("city", 60),
+    text_column("county", 10),
+    text_column("state", 10),
+    text_column("postal_code", 10),
+    text_column("country", 3),
     Column("is_primary", "boolean"),
 )
-CONTACT = (
+CONTACT_COLUMNS = (
     Column("contact_id", "uuid", required=True),
-    word("kind", "email", "phone", "url"),
-    text("locator", 255),
-    text("description", 60),
+    word_column("kind", "email", "phone", "url"),
+    text_column("locator", 255),
+    text_column("description", 60),
     Column("is_primary", "boolean"),
     Column("marketing_opt_in", "boolean"),
 )
-AFFILIATION = (text("affiliation", 20),)
-ATTRIBUTE = (text("attribute", 60), text("value"))
-TRANSACTION = (
-    text("transaction_id", 44),
-    word("transaction_type", "sale", "return", "customer_order"),
-    word("entry_status", "concluded", "voided"),
-    text("confirmation_number", 50),
+AFFILIATION_COLUMNS = (text_column("affiliation", 20),)
+ATTRIBUTE_COLUMNS = (text_column("attribute", 60), text_column("value"))
+TRANSACTION_COLUMNS = (
+    text_column("transaction_id", 44),
+    word_column("transaction_type", "sale", "return", "customer_order"),
+    word_column("entry_status", "concluded", "voided"),
+    text_column("confirmation_number", 50),
     Column("business_date", "date"),
-    text("store_number", 10),
-    text("currency", 3),
-    *money("net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount"),
+    text_column("store_number", 10),
+    text_column("currency", 3),
+    *money_columns("net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount"),
     Column("line_count", "integer"),
     Column("delivery_address_id", "uuid"),
-    text("delivery_mode", 10),
-    text("receipt_number", 18),
+    text_column("delivery_mode", 10),
+    text_column("receipt_number", 18),
 )
-PART_OF_TRANSACTION = (
-    text("transaction_id", 44, required=True),
+PART_KEY_COLUMNS = (
+    text_column("transaction_id", 44, required=True),
     Column("line_number", "integer", required=True),
 )
-LINE = (
-    text("item_id", 20),
-    text("description", 120),
-    *money("quantity"),
-    text("unit", 10),
-    *money("price", "discount_amount", "tax_amount", "net_amount"),
+TRANSACTION_LINE_COLUMNS = (
+    text_column("item_id", 20),
+    text_column("description", 120),
+    *money_columns("quantity"),
+    text_column("unit", 10),
+    *money_columns("price", "discount_amount", "tax_amount", "net_amount"),
     Column("is_voided", "boolean"),
 )
-PAYMENT = (text("tender_type", 20), *money("amount"), text("currency", 3))
+TRANSACTION_PAYMENT_COLUMNS = (
+    text_column("tender_type", 20),
+    *money_columns("amount"),
+    text_column("currency", 3),
+)
 
-ACCOUNT = (text("company", 4, required=True), text("account_number", 20, required=True))
-VERSION = (
+ACCOUNT_COLUMNS = (
+    text_column("company", 4, required=True),
+    text_column("account_number", 20, required=True),
+)
+VERSION_COLUMNS = (
     Column("is_active", "boolean", required=True, default="yes"),
     Column("hq_version", "bigint", required=True, default="zero"),
 )
@@ -150,66 +157,72 @@ VERSION = (
 
 def event_table(name: str, columns: tuple[Column, ...], unique: tuple[str, ...] = ()) -> Table:
     """A table to which the till adds and in which nobody changes anything."""
-    return Table(name, ("event_id",), EVENT + columns, unique, guard="event")
+    return Table(name, ("event_id",), COMMON_COLUMNS + columns, unique, triggers="event")
 
 
 def part_table(name: str, columns: tuple[Column, ...]) -> Table:
     """Lines of a document: written, read and acknowledged together with its header."""
     key = ("transaction_id", "line_number")
-    return Table(name, key, PART_OF_TRANSACTION + columns, guard="part")
+    return Table(name, key, PART_KEY_COLUMNS + columns, triggers="part")
 
 
-def known_table(name: str, columns: tuple[Column, ...], *key: str) -> Table:
+def account_table(name: str, columns: tuple[Column, ...], *key: str) -> Table:
     """What HQ tells the channel about an account; `key` is what identifies a row in it."""
     required = tuple(replace(c, required=c.required or c.name in key) for c in columns)
-    return Table(name, key, ACCOUNT + required + VERSION)
+    return Table(name, key, ACCOUNT_COLUMNS + required + VERSION_COLUMNS)
 
 
 # Parents before children: an upload reads them in this order, sales last.
 EVENT_TABLES = (
-    event_table("async_customer", CUSTOMER),
-    event_table("async_address", ADDRESS),
-    event_table("async_contact", CONTACT),
-    event_table("async_affiliation", AFFILIATION),
-    event_table("async_attribute", ATTRIBUTE),
-    event_table("retail_transaction", TRANSACTION, unique=("transaction_id",)),
+    event_table("async_customer", CUSTOMER_COLUMNS),
+    event_table("async_address", ADDRESS_COLUMNS),
+    event_table("async_contact", CONTACT_COLUMNS),
+    event_table("async_affiliation", AFFILIATION_COLUMNS),
+    event_table("async_attribute", ATTRIBUTE_COLUMNS),
+    event_table("retail_transaction", TRANSACTION_COLUMNS, unique=("transaction_id",)),
 )
 PART_TABLES = (
-    part_table("retail_transaction_line", LINE),
-    part_table("retail_transaction_payment", PAYMENT),
+    part_table("retail_transaction_line", TRANSACTION_LINE_COLUMNS),
+    part_table("retail_transaction_payment", TRANSACTION_PAYMENT_COLUMNS),
 )
 HQ_TABLES = (
-    known_table(
+    account_table(
         "customer",
         (
             Column("async_account", "uuid"),
-            *CUSTOMER,
+            *CUSTOMER_COLUMNS,
             Column("is_blocked", "boolean", required=True, default="no"),
         ),
         "company",
         "account_number",
     ),
-    known_table("customer_address", ADDRESS, "address_id"),
-    known_table("customer_contact", CONTACT, "contact_id"),
-    known_table("customer_affiliation", AFFILIATION, "company", "account_number", "affiliation"),
-    known_table("customer_attribute", ATTRIBUTE, "company", "account_number", "attribute"),
+    account_table("customer_address", ADDRESS_COLUMNS, "address_id"),
+    account_table("customer_contact", CONTACT_COLUMNS, "contact_id"),
+    account_table(
+        "customer_affiliation", AFFILIATION_COLUMNS, "company", "account_number", "affiliation"
+    ),
+    account_table(
+        "customer_attribute", ATTRIBUTE_COLUMNS, "company", "account_number", "attribute"
+    ),
     Table(
         "account_map",
         ("async_account",),
         (
             Column("async_account", "uuid", required=True),
-            *ACCOUNT,
+            *ACCOUNT_COLUMNS,
             Column("received_at", "time", required=True, default="now"),
         ),
     ),
-    Table("channel_setting", ("key",), (text("key", required=True), Column("value", "json"))),
+    Table(
+        "channel_setting", ("key",), (text_column("key", required=True), Column("value", "json"))
+    ),
     Table(
         "applied_session",
         ("session_id", "part"),
         (
             Column("session_id", "uuid", required=True),
             Column("part", "integer", required=True),
-            text("job"),
+            text_column("job"),
             Column("rows", "integer"),
             Column("applied_at", "time", required=True, default="now"),
         ),
@@ -226,10 +239,10 @@ HQ_TABLES = (
         ),
     ),
 )
-TABLES = EVENT_TABLES + PART_TABLES + HQ_TABLES
-TABLE = {table.name: table for table in TABLES}
+CHANNEL_TABLES = EVENT_TABLES + PART_TABLES + HQ_TABLES
+TABLE_BY_NAME = {table.name: table for table in CHANNEL_TABLES}
 # The business word for each event table, as quarantine, counts and messages use it.
-KINDS = {
+TABLE_OF_KIND = {
     "customer": "async_customer",
     "address": "async_address",
     "contact": "async_contact",
@@ -239,5 +252,5 @@ KINDS = {
 }
 # HQ's limits and words: table -> column -> characters, or the words it accepts. A breach is
 # quarantined with the column named, never cut.
-LIMITS = {t.name: {c.name: c.limit for c in t.columns if c.limit} for t in TABLES}
-WORDS = {t.name: {c.name: c.words for c in t.columns if c.words} for t in TABLES}
+LIMITS = {t.name: {c.name: c.limit for c in t.columns if c.limit} for t in CHANNEL_TABLES}
+WORDS = {t.name: {c.name: c.words for c in t.columns if c.words} for t in CHANNEL_TABLES}

@@ -19,7 +19,7 @@ DOCUMENT_CLOSED = "its document is acknowledged, nothing can be added"
 COUNTER_GIVEN = "leave out replication_counter, it counts by itself"
 
 
-def kept_columns(table: Table) -> list[str]:
+def immutable_columns(table: Table) -> list[str]:
     """What never changes in an event."""
     return [name for name in table.column_names if name != "acknowledged_at"]
 
@@ -28,7 +28,7 @@ def kept_columns(table: Table) -> list[str]:
 # Conditions stand in WHEN: an ordinary INSERT or acknowledgement calls no function at all.
 
 POSTGRESQL_FUNCTIONS = ("event_guard", "document_guard")
-POSTGRESQL_REFUSAL = """\
+POSTGRESQL_EVENT_FUNCTION = """\
 CREATE FUNCTION public.event_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog AS $$
 BEGIN
@@ -38,7 +38,7 @@ END $$"""
 # Asked once per statement, of the rows that were really added: a till that repeats a document with
 # ON CONFLICT DO NOTHING adds none, and a COPY of many lines asks once. The settings hold the plan
 # to look-ups by key; one kept from a large COPY would read every header for a single line.
-POSTGRESQL_DOCUMENT = """\
+POSTGRESQL_DOCUMENT_FUNCTION = """\
 CREATE FUNCTION public.document_guard() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
@@ -60,21 +60,21 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$"""
-POSTGRESQL_GUARD = (
+POSTGRESQL_TRIGGER = (
     "CREATE TRIGGER guard_{name} BEFORE {action} ON public.{table}"
     " FOR EACH {scope}{when} EXECUTE FUNCTION public.event_guard('{message}')"
 )
-POSTGRESQL_DOCUMENT_GUARD = (
+POSTGRESQL_DOCUMENT_TRIGGER = (
     "CREATE TRIGGER guard_{name} AFTER {action} ON public.{table}"
     " REFERENCING {version} TABLE AS touched"
     " FOR EACH STATEMENT EXECUTE FUNCTION public.document_guard('{message}')"
 )
 
 
-def postgresql() -> Iterator[str]:
+def postgresql_triggers() -> Iterator[str]:
     """Yield functions and triggers for PostgreSQL."""
-    yield POSTGRESQL_REFUSAL
-    yield POSTGRESQL_DOCUMENT
+    yield POSTGRESQL_EVENT_FUNCTION
+    yield POSTGRESQL_DOCUMENT_FUNCTION
     for table in EVENT_TABLES:
         yield from postgresql_event(table)
     for table in PART_TABLES:
@@ -87,25 +87,25 @@ def postgresql_event(table: Table) -> Iterator[str]:
     # its operator *<>: a dump would print that without the cast to records, and a restored
     # database would lack the trigger.
     old, new = (
-        ", ".join(f"{row}.{name}" for name in kept_columns(table)) for row in ("OLD", "NEW")
+        ", ".join(f"{row}.{name}" for name in immutable_columns(table)) for row in ("OLD", "NEW")
     )
     changed = f"pg_catalog.record_image_ne(ROW({old}), ROW({new}))"
-    yield postgresql_refuse(
+    yield postgresql_trigger(
         table, "INSERT", STARTS_UNACKNOWLEDGED, "NEW.acknowledged_at IS NOT NULL"
     )
-    yield postgresql_refuse(table, "UPDATE", NEVER_CHANGES, changed)
-    yield postgresql_refuse(table, "DELETE", NOT_YET_ACKNOWLEDGED, "OLD.acknowledged_at IS NULL")
-    yield postgresql_refuse(table, "TRUNCATE", NEVER_EMPTIED)
+    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES, changed)
+    yield postgresql_trigger(table, "DELETE", NOT_YET_ACKNOWLEDGED, "OLD.acknowledged_at IS NULL")
+    yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
 
 
 def postgresql_part(table: Table) -> Iterator[str]:
     """Guards of one table of lines."""
-    yield postgresql_refuse(table, "UPDATE", NEVER_CHANGES)
-    yield postgresql_refuse(table, "TRUNCATE", NEVER_EMPTIED)
-    yield POSTGRESQL_DOCUMENT_GUARD.format(
+    yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES)
+    yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
+    yield POSTGRESQL_DOCUMENT_TRIGGER.format(
         name="insert", action="INSERT", table=table.name, version="NEW", message=DOCUMENT_CLOSED
     )
-    yield POSTGRESQL_DOCUMENT_GUARD.format(
+    yield POSTGRESQL_DOCUMENT_TRIGGER.format(
         name="delete",
         action="DELETE",
         table=table.name,
@@ -114,9 +114,9 @@ def postgresql_part(table: Table) -> Iterator[str]:
     )
 
 
-def postgresql_refuse(table: Table, action: str, message: str, condition: str = "") -> str:
+def postgresql_trigger(table: Table, action: str, message: str, condition: str = "") -> str:
     """One trigger that refuses `action`, where the condition holds."""
-    return POSTGRESQL_GUARD.format(
+    return POSTGRESQL_TRIGGER.format(
         name=action.lower(),
         action=action,
         table=table.name,
@@ -132,7 +132,7 @@ def postgresql_refuse(table: Table, action: str, message: str, condition: str = 
 # trigger written UPDATE OF column: so all columns are compared. The order of several triggers for
 # one action is not defined: so there is one for each.
 
-SQLITE_GUARD = """\
+SQLITE_TRIGGER = """\
 CREATE TRIGGER {table}_guard_{name} BEFORE {action} ON {table}
 BEGIN
     SELECT CASE
@@ -141,7 +141,7 @@ BEGIN
 END"""
 # Before an insert, SQLite shows a counter that was left out as -1; a stored -1 would then make
 # every further event look like a repeat of that one.
-SQLITE_COUNTER_GUARD = """\
+SQLITE_COUNTER_TRIGGER = """\
 CREATE TRIGGER {table}_guard_counter AFTER INSERT ON {table} WHEN NEW.replication_counter < 1
 BEGIN
     SELECT RAISE(ABORT, '{table}: {message}');
@@ -151,68 +151,68 @@ SQLITE_ACKNOWLEDGED = (
     "EXISTS (SELECT 1 FROM retail_transaction t WHERE t.transaction_id = {row}.transaction_id"
     " AND t.acknowledged_at IS NOT NULL)"
 )
-Case = tuple[str, str]
+TriggerCase = tuple[str, str]
 
 
-def sqlite() -> Iterator[str]:
+def sqlite_triggers() -> Iterator[str]:
     """Yield the triggers for SQLite."""
     for table in EVENT_TABLES:
         yield from sqlite_event(table)
-        yield SQLITE_COUNTER_GUARD.format(table=table.name, message=COUNTER_GIVEN)
+        yield SQLITE_COUNTER_TRIGGER.format(table=table.name, message=COUNTER_GIVEN)
     for table in PART_TABLES:
         yield from sqlite_part(table)
 
 
 def sqlite_event(table: Table) -> Iterator[str]:
     """Guards of one event table. The till's own repeat of an event is passed over in silence."""
-    said = [name for name in kept_columns(table) if name != "replication_counter"]
+    said = [name for name in immutable_columns(table) if name != "replication_counter"]
     keys = [(key,) for key in ("event_id", "replication_counter", *table.unique)]
-    yield sqlite_guard(
+    yield sqlite_trigger(
         table,
         "INSERT",
-        refuse(table, "NEW.acknowledged_at IS NOT NULL", STARTS_UNACKNOWLEDGED),
-        ignore(row_exists(table, ("event_id",), said)),
-        *(refuse(table, row_exists(table, key), KEY_REUSED) for key in keys),
+        abort_when(table, "NEW.acknowledged_at IS NOT NULL", STARTS_UNACKNOWLEDGED),
+        ignore_when(row_exists(table, ("event_id",), said)),
+        *(abort_when(table, row_exists(table, key), KEY_REUSED) for key in keys),
     )
-    changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in kept_columns(table))
-    yield sqlite_guard(table, "UPDATE", refuse(table, changed, NEVER_CHANGES))
+    changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in immutable_columns(table))
+    yield sqlite_trigger(table, "UPDATE", abort_when(table, changed, NEVER_CHANGES))
     waits = "OLD.acknowledged_at IS NULL"
-    yield sqlite_guard(table, "DELETE", refuse(table, waits, NOT_YET_ACKNOWLEDGED))
+    yield sqlite_trigger(table, "DELETE", abort_when(table, waits, NOT_YET_ACKNOWLEDGED))
 
 
 def sqlite_part(table: Table) -> Iterator[str]:
     """Guards of one table of lines. The till's own repeat of a line is passed over in silence."""
     closed = SQLITE_ACKNOWLEDGED.format(row="NEW")
-    yield sqlite_guard(
+    yield sqlite_trigger(
         table,
         "INSERT",
-        ignore(row_exists(table, table.key, table.column_names)),
-        refuse(table, row_exists(table, table.key), KEY_REUSED),
-        refuse(table, closed, DOCUMENT_CLOSED),
+        ignore_when(row_exists(table, table.key, table.column_names)),
+        abort_when(table, row_exists(table, table.key), KEY_REUSED),
+        abort_when(table, closed, DOCUMENT_CLOSED),
     )
-    yield sqlite_guard(table, "UPDATE", refuse(table, "1", NEVER_CHANGES))
+    yield sqlite_trigger(table, "UPDATE", abort_when(table, "1", NEVER_CHANGES))
     waits = f"NOT {SQLITE_ACKNOWLEDGED.format(row='OLD')}"
-    yield sqlite_guard(table, "DELETE", refuse(table, waits, NOT_YET_ACKNOWLEDGED))
+    yield sqlite_trigger(table, "DELETE", abort_when(table, waits, NOT_YET_ACKNOWLEDGED))
 
 
-def sqlite_guard(table: Table, action: str, *cases: Case) -> str:
+def sqlite_trigger(table: Table, action: str, *cases: TriggerCase) -> str:
     """One trigger: the first condition that holds decides."""
     lines = "\n        ".join(f"WHEN {condition} THEN {answer}" for condition, answer in cases)
-    return SQLITE_GUARD.format(table=table.name, name=action.lower(), action=action, cases=lines)
+    return SQLITE_TRIGGER.format(table=table.name, name=action.lower(), action=action, cases=lines)
 
 
-def refuse(table: Table, condition: str, message: str) -> Case:
+def abort_when(table: Table, condition: str, message: str) -> TriggerCase:
     """The statement fails and changes nothing, whatever its own OR clause says."""
     return condition, f"RAISE(ABORT, '{table.name}: {message}')"
 
 
-def ignore(condition: str) -> Case:
+def ignore_when(condition: str) -> TriggerCase:
     """The row is left as it is and the statement goes on."""
     return condition, "RAISE(IGNORE)"
 
 
 def row_exists(table: Table, key: tuple[str, ...], same: list[str] | tuple[str, ...] = ()) -> str:
     """Whether a row with the new row's key is there, equal also in the columns `same`."""
-    found = [f"p.{name} = NEW.{name}" for name in key]
-    found += [f"p.{name} IS NEW.{name}" for name in same if name not in key]
-    return SQLITE_EXISTS.format(table=table.name, condition=" AND ".join(found))
+    conditions = [f"p.{name} = NEW.{name}" for name in key]
+    conditions += [f"p.{name} IS NEW.{name}" for name in same if name not in key]
+    return SQLITE_EXISTS.format(table=table.name, condition=" AND ".join(conditions))

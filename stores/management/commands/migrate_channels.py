@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.channeldb.provision import migrate_database, rebuild_helpers
+from stores.channeldb.provision import migrate_database, recreate_objects
 from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase
@@ -43,7 +43,7 @@ def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
     """Apply what is missing and make anew what was lost or changed. Outcome and sentence."""
     if migrate_database(database):
         return "migrated", f"{database.label}: migrated."
-    if made := rebuild_helpers(database):
+    if made := recreate_objects(database):
         more = f", and {len(made) - 1} more" if len(made) > 1 else ""
         return "repaired", f"{database.label}: repaired. Made anew: {made[0]}{more}."
     return "unchanged", f"{database.label}: unchanged."

@@ -10,8 +10,8 @@ from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import Events
-from stores.channeldb.exchange.sqlite_values import READERS, Broken, BrokenRow, line
+from stores.channeldb.exchange.protocol import EventBatch
+from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, InvalidValue, copy_line
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import Quarantine
 from stores.models.staging import Origin
@@ -43,7 +43,7 @@ def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[in
         try:
             lines.append(as_line(kind, decode(bytes(row.raw)), "event_id"))
             number_of[int(row.row_key)] = row.pk
-        except BrokenRow as broken:
+        except InvalidRow as broken:
             left[row.pk] = unreadable(row, broken)
     make_incoming(kind)
     copy_in("incoming", kind.sent, "".join(lines).encode(), binary=False)
@@ -63,7 +63,7 @@ def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[in
     return left
 
 
-def unreadable(row: Quarantine, broken: BrokenRow) -> Flaw:
+def unreadable(row: Quarantine, broken: InvalidRow) -> Flaw:
     """What is wrong with a row that no table can hold: as was said before, if it still is."""
     if broken.field == row.field:
         return Flaw(row.reason, row.field, row.rule)
@@ -101,7 +101,7 @@ def keep_some(arrival: Arrival, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
         try:
             copied.append(as_document(decode(bytes(row.raw))))
             number_of[int(row.row_key)] = row.pk
-        except BrokenRow as broken:
+        except InvalidRow as broken:
             left[row.pk] = unreadable(row, broken)
     # Who releases these was asked whether both were sold.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
@@ -112,7 +112,7 @@ def keep_some(arrival: Arrival, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
 
 
 def as_document(values: Mapping[str, Any]) -> dict[str, str]:
-    """A document as COPY text of each of its tables. Errors: BrokenRow."""
+    """A document as COPY text of each of its tables. Errors: InvalidRow."""
     required = {HEADER.event: "event_id"}
     return {
         part.event: "".join(
@@ -123,20 +123,20 @@ def as_document(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def as_events(documents: Sequence[Mapping[str, str]]) -> Events:
+def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
     """Documents as a channel would hand them over."""
     data = {
         part.event: "".join(one[part.event] for one in documents).encode()
         for part in (HEADER, *PARTS)
     }
-    return Events(HEADER.event, len(documents), data.pop(HEADER.event), parts=data)
+    return EventBatch(HEADER.event, len(documents), data.pop(HEADER.event), parts=data)
 
 
 def as_line(kind: Sent, values: Mapping[str, Any], required: str) -> str:
-    """A row as COPY text. Errors: BrokenRow for a value that its column cannot hold."""
+    """A row as COPY text. Errors: InvalidRow for a value that its column cannot hold."""
     readers = [LENIENT.get(name, READERS[name]) for name in map(kind.type_of, kind.sent)]
     found = [values.get(column) for column in kind.sent]
-    return line(found, readers, kind.sent, kind.sent.index(required))
+    return copy_line(found, readers, kind.sent, kind.sent.index(required))
 
 
 def truth(value: Any) -> str:
@@ -147,7 +147,7 @@ def truth(value: Any) -> str:
 def whole(value: Any) -> str:
     """A number of either engine: PostgreSQL's are kept as texts."""
     if isinstance(value, str) and not value.isdecimal():
-        raise Broken("type")
+        raise InvalidValue("type")
     return str(value)
 
 
@@ -204,7 +204,7 @@ def make_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUI
     own = {"event_id": str(made), "replication_counter": counter, "operation": "create"}
     try:
         events = as_events([as_document({**values, **own})])
-    except BrokenRow as broken:
+    except InvalidRow as broken:
         raise EventRefused([Rule(broken.reason, broken.field, "")]) from None
     said = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
     said["made_by"] = by.pk if by else None

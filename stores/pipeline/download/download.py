@@ -258,10 +258,10 @@ def only_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> 
         return replace(package, rows=[row for row in package.rows if row[place] in accounts])
     rows = [
         row
-        for row in copy.split(package.data, binary=True)
-        if copy.values(row, package.target.types, binary=True)[place] in accounts
+        for row in copy.split_rows(package.data, binary=True)
+        if copy.row_values(row, package.target.types, binary=True)[place] in accounts
     ]
-    return replace(package, data=copy.join(rows, binary=True))
+    return replace(package, data=copy.join_rows(rows, binary=True))
 
 
 def end_badly(session: DownloadSession, error: Exception) -> None:

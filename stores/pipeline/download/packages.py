@@ -42,7 +42,7 @@ def sent_customer() -> Sent:
         (*columns, "hq_version"),
         types,
         ("company", "account_number"),
-        fixed=("async_account",),
+        immutable=("async_account",),
     )
     return Sent(target, query)
 
@@ -80,7 +80,7 @@ def sent_map() -> Sent:
         types,
         ("async_account",),
         version=None,
-        fixed=("company", "account_number"),
+        immutable=("company", "account_number"),
     )
     return Sent(target, query)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db import models
 
-from stores.channeldb.exchange.protocol import Source
+from stores.channeldb.exchange.protocol import EventTable
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.dates import EARLIEST, LATEST
 from stores.pipeline.events.kinds import EVENT_COLUMNS, TYPES, tidied
@@ -196,11 +196,11 @@ PAYMENT = Part(
     ),
 )
 PARTS = (LINE, PAYMENT)
-SOURCE = Source(
+SOURCE = EventTable(
     TABLE,
     HEADER.sent,
     HEADER.types,
-    parts=tuple(Source(part.event, part.sent, part.types) for part in PARTS),
+    parts=tuple(EventTable(part.event, part.sent, part.types) for part in PARTS),
 )
 
 

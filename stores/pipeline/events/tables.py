@@ -4,7 +4,7 @@ Upload, the fence's list of forgotten events, recovery, comparison, checks and t
 from here, so that none of them can leave out what another one takes over.
 """
 
-from stores.channeldb.exchange.protocol import Source
+from stores.channeldb.exchange.protocol import EventTable
 from stores.pipeline.events.document_tables import HEADER, PARTS, Part
 from stores.pipeline.events.document_tables import SOURCE as DOCUMENTS
 from stores.pipeline.events.kinds import CUSTOMER, KINDS, Kind, Sent
@@ -21,11 +21,11 @@ TABLES = tuple(
 )
 
 
-def source_of(kind: Kind) -> Source:
+def source_of(kind: Kind) -> EventTable:
     """How an upload reads a kind of event."""
     types = tuple(map(kind.type_of, kind.sent))
     optional = ("birth_date",) if kind is CUSTOMER else ()
-    return Source(kind.event, kind.sent, types, optional=optional)
+    return EventTable(kind.event, kind.sent, types, optional=optional)
 
 
 SOURCES = [*map(source_of, KINDS), DOCUMENTS]

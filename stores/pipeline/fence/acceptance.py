@@ -35,7 +35,7 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
     with transaction.atomic():
         ChannelDatabase.objects.select_for_update().get(pk=database.pk)
         ChannelDatabase.objects.filter(pk=database.pk).update(database_id=state.database_id)
-        accept(database, state.pair)
+        accept(database, state.token)
         blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED)
         return sum(incident.close(reason) for incident in blocking)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from stores.channeldb.exchange.protocol import Pair, State
+from stores.channeldb.exchange.protocol import ChannelState, VisitToken
 from stores.models.incident import IncidentKind
 
 
@@ -42,12 +42,12 @@ class Known:
         return (confirmed, (self.intended_epoch, self.intended_nonce))
 
 
-def judge(known: Known, state: State) -> IncidentKind | None:
+def judge(known: Known, state: ChannelState) -> IncidentKind | None:
     """What is wrong with a database that HQ has met, or None.
 
     The id comes first, because the epochs of two databases mean nothing to each other.
     """
-    pair = state.pair
+    pair = state.token
     if state.database_id != known.database_id:
         return IncidentKind.WRONG_DATABASE
     if knows_more(known, state):
@@ -61,24 +61,24 @@ def judge(known: Known, state: State) -> IncidentKind | None:
     return IncidentKind.CHANNEL_FORKED
 
 
-def judge_stranger(known: Known, state: State, *, is_taken: bool) -> IncidentKind | None:
+def judge_stranger(known: Known, state: ChannelState, *, is_taken: bool) -> IncidentKind | None:
     """What is wrong with a database at first contact, or None.
 
     `is_taken` says that its id is that of another channel's database.
     """
     if is_taken:
         return IncidentKind.WRONG_DATABASE
-    if state.pair.epoch > 0 or knows_more(known, state):
+    if state.token.epoch > 0 or knows_more(known, state):
         return IncidentKind.HQ_BEHIND
     return None
 
 
-def knows_more(known: Known, state: State) -> bool:
+def knows_more(known: Known, state: ChannelState) -> bool:
     """Whether the channel has seen numbers that HQ has still to issue."""
     return bool(numbers_ahead(known, state))
 
 
-def numbers_ahead(known: Known, state: State) -> list[str]:
+def numbers_ahead(known: Known, state: ChannelState) -> list[str]:
     """The numbers that the channel has seen and HQ has still to issue, each with HQ's own."""
     accounts = [
         f"account number {number} of {company} (here: {known.following.get(company, 1) - 1})"
@@ -94,7 +94,7 @@ def numbers_ahead(known: Known, state: State) -> list[str]:
     return accounts + documents
 
 
-def lacks_events(known: Known, state: State) -> bool:
+def lacks_events(known: Known, state: ChannelState) -> bool:
     """Whether the channel counts lower than what HQ has taken from it: its tills count anew."""
     return any(
         state.counters[table] < counter
@@ -103,6 +103,6 @@ def lacks_events(known: Known, state: State) -> bool:
     )
 
 
-def as_json(pair: Pair) -> dict[str, object]:
+def as_json(pair: VisitToken) -> dict[str, object]:
     """A pair in the detail of an incident."""
     return {"epoch": pair.epoch, "nonce": str(pair.nonce)}

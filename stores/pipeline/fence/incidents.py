@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import Contradiction, Pair, State, Visit
+from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visit, VisitToken
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
@@ -39,7 +39,7 @@ TWICE = (
 
 
 def draw(
-    database: ChannelDatabase, known: Known, state: State | None, channel: Visit
+    database: ChannelDatabase, known: Known, state: ChannelState | None, channel: Visit
 ) -> str | None:
     """Report what is wrong. Returns the sentence for which the visit ends, or None to go on.
 
@@ -54,13 +54,13 @@ def draw(
         if was_set_back_lately(database):
             return tell(database, IncidentKind.CHANNEL_FORKED, TWICE, compared(known, state))
         detail = compared(known, state) | {"forgotten": forgotten(database, channel)}
-        accept(database, state.pair)
+        accept(database, state.token)
         tell(database, verdict, SENTENCES[verdict], detail)
         return None
     return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
 
 
-def words_for(verdict: IncidentKind, known: Known, state: State) -> str:
+def words_for(verdict: IncidentKind, known: Known, state: ChannelState) -> str:
     """What is wrong; of numbers that HQ does not know the first ones."""
     ahead = numbers_ahead(known, state) if verdict == IncidentKind.HQ_BEHIND else []
     return SENTENCES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
@@ -73,12 +73,12 @@ def tell(database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict
     return sentence
 
 
-def compared(known: Known, state: State) -> dict[str, Any]:
+def compared(known: Known, state: ChannelState) -> dict[str, Any]:
     """Both sides, for whoever looks into it."""
     return {
         "channel": {
             "database_id": str(state.database_id),
-            **as_json(state.pair),
+            **as_json(state.token),
             "account_high": state.account_high,
             "issued": state.issued,
         },
@@ -102,7 +102,7 @@ def was_set_back_lately(database: ChannelDatabase) -> bool:
     return bool(found)
 
 
-def accept(database: ChannelDatabase, pair: Pair) -> None:
+def accept(database: ChannelDatabase, pair: VisitToken) -> None:
     """Take the database as it is: it is owed everything again, and its counters start anew.
 
     The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
@@ -173,7 +173,7 @@ def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
     return found
 
 
-def accept_stranger(database: ChannelDatabase, known: Known, state: State) -> str | None:
+def accept_stranger(database: ChannelDatabase, known: Known, state: ChannelState) -> str | None:
     """Take a database that HQ has never met, unless something is wrong with it."""
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     is_taken = others.filter(database_id=state.database_id).exists()
@@ -181,8 +181,8 @@ def accept_stranger(database: ChannelDatabase, known: Known, state: State) -> st
         return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
     ChannelDatabase.objects.filter(pk=database.pk).update(
         database_id=state.database_id,
-        confirmed_epoch=state.pair.epoch,
-        confirmed_nonce=state.pair.nonce,
+        confirmed_epoch=state.token.epoch,
+        confirmed_nonce=state.token.nonce,
     )
     return None
 

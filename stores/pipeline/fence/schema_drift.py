@@ -44,7 +44,7 @@ def tell_surplus_rights(database: ChannelDatabase, channel: Visit) -> None:
 
     The embedded server is HQ's own.
     """
-    if database.url.startswith("embedded:") or not (found := channel.surplus_rights()):
+    if database.url.startswith("embedded:") or not (found := channel.excess_privileges()):
         return
     logger.warning(
         "channel=%s HQ's role may do more than it needs: %s%s",

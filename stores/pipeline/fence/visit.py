@@ -10,14 +10,14 @@ from django.db import transaction
 
 from stores.channeldb.errors import ChannelBlocked
 from stores.channeldb.exchange.protocol import (
+    ChannelState,
     Contradiction,
-    Events,
+    EventBatch,
+    EventTable,
     NonceRefused,
     Package,
-    Pair,
-    Source,
-    State,
     Visit,
+    VisitToken,
 )
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
@@ -89,14 +89,14 @@ class Entered:
         self.takes_copy = channel.takes_copy
         # What the channel shows as the latest visit, as far as this one knows; and the nonce under
         # which this one may write.
-        self.latest: Pair | None = None
+        self.latest: VisitToken | None = None
         self.nonce: UUID | None = None
         # Numbers of orders and invoices that HQ has issued and the channel has not heard of.
         self.untold: dict[str, int] = {}
 
     # ------------------------------------------------------------------- recognise
 
-    def recognise(self, known: Known) -> Pair:
+    def recognise(self, known: Known) -> VisitToken:
         """Compare what HQ and the channel remember. Returns the channel's pair.
 
         Errors: ChannelBlocked.
@@ -106,7 +106,7 @@ class Entered:
             # Another visit may have come between the two looks; while HQ's row is locked none can.
             known, pair = self.recognise_under_lock()
         else:
-            pair = state.pair
+            pair = state.token
             self.untold = untold(self.database, known, state)
         self.database.generation = known.generation
         self.latest = pair
@@ -118,7 +118,7 @@ class Entered:
             )
         return pair
 
-    def recognise_under_lock(self) -> tuple[Known, Pair]:
+    def recognise_under_lock(self) -> tuple[Known, VisitToken]:
         """Compare again, of one moment, and draw the consequences. Errors: ChannelBlocked."""
         database = self.database
         with transaction.atomic():
@@ -130,7 +130,7 @@ class Entered:
                 sentence = None if known.is_met else accept_stranger(database, known, state)
         if sentence or state is None:
             raise ChannelBlocked(sentence or "")
-        return look(database), state.pair
+        return look(database), state.token
 
     # ---------------------------------------------------------------- take the fence
 
@@ -148,7 +148,7 @@ class Entered:
                 self.nonce = pair.nonce
                 return pair.nonce
 
-    def intend(self) -> Pair:
+    def intend(self) -> VisitToken:
         """Commit what the channel is about to hold; an unconfirmed intention is reused.
 
         Unless the channel shows it already, by a visit that died or goes on: each write has its
@@ -160,7 +160,7 @@ class Entered:
                 return pair
             self.confirm(pair)
 
-    def note_intention(self) -> Pair:
+    def note_intention(self) -> VisitToken:
         with self.chunk():
             epoch, nonce = fetch_one(
                 """UPDATE channel_database
@@ -170,15 +170,15 @@ class Entered:
                 [str(uuid4()), self.database.pk],
             )
         failpoint("fence:after_intention")
-        return Pair(epoch, nonce)
+        return VisitToken(epoch, nonce)
 
-    def confirm_written(self, pair: Pair) -> None:
+    def confirm_written(self, pair: VisitToken) -> None:
         """Note that the channel has committed the pair."""
         failpoint("fence:after_channel")
         self.latest = pair
         self.confirm(pair)
 
-    def confirm(self, pair: Pair) -> None:
+    def confirm(self, pair: VisitToken) -> None:
         """Note that the channel holds the pair, unless another visit has noted it already."""
         with self.chunk():
             run_sql(
@@ -194,12 +194,12 @@ class Entered:
     # --------------------------------------------------------------------- the verbs
 
     def read_events(
-        self, sources: Sequence[Source], *, limit: int, beyond: dict[str, int]
-    ) -> list[Events]:
+        self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
+    ) -> list[EventBatch]:
         """See Visit.read_events."""
         return self.channel.read_events(sources, limit=limit, beyond=beyond)
 
-    def acknowledge(self, events: Sequence[Events]) -> dict[str, int]:
+    def acknowledge(self, events: Sequence[EventBatch]) -> dict[str, int]:
         """See Visit.acknowledge. Errors: also those of take()."""
         return self.write(partial(self.channel.acknowledge, events))
 
@@ -244,7 +244,7 @@ class Entered:
                 self.nonce = self.latest = None
 
 
-def untold(database: ChannelDatabase, known: Known, state: State) -> dict[str, int]:
+def untold(database: ChannelDatabase, known: Known, state: ChannelState) -> dict[str, int]:
     """The highest numbers of documents of the database's company that the channel lacks."""
     mine = f"{database.channel.company_id}/"
     return {

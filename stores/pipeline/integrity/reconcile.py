@@ -25,8 +25,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.connect.connection import alias_of
-from stores.channeldb.exchange.protocol import GUID
-from stores.channeldb.exchange.sqlite_values import NAMELESS
+from stores.channeldb.exchange.protocol import GUID_FORM
+from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
 from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import What
@@ -127,7 +127,7 @@ def compare(database: ChannelDatabase) -> Found:
                 compared += rows
                 buckets[copy.source] = differing(theirs, ours)
                 # What has no usable id has no bucket; on PostgreSQL there is no such row.
-                nameless = f" OR {NAMELESS}" if channel.vendor == "sqlite" else ""
+                nameless = f" OR {WITHOUT_EVENT_ID}" if channel.vendor == "sqlite" else ""
                 carry(channel, database, copy, within(buckets[copy.source]) + nameless)
                 carry_contents(channel, database, content, part_of(rows))
             compared += carry(channel, database, MAP) + carry(channel, database, CUSTOMERS)
@@ -169,7 +169,7 @@ def prints(channel: BaseDatabaseWrapper, copy: Copy) -> Prints:
         ' WHERE "acknowledged_at" IS NOT NULL'
     ):
         text = (value or b"").decode("ascii", "replace")
-        if GUID.fullmatch(text):
+        if GUID_FORM.fullmatch(text):
             id = UUID(text).bytes
             count, total = found.get(id[0], (0, 0))
             hashed = int.from_bytes(hashlib.sha256(id).digest()[:4])
@@ -406,4 +406,4 @@ def inactive(one: Sent, extra: Sequence[Wrong]) -> Sent:
              FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
     ).format(sql.SQL(kind), values)
     types = ("text", "text", kind, "boolean", "bigint")
-    return Sent(replace(target, columns=columns, types=types, fixed=()), query)
+    return Sent(replace(target, columns=columns, types=types, immutable=()), query)

@@ -135,7 +135,7 @@ def correct(found: Recovery) -> None:
                         for name, number in issued.items()
                         if name.startswith(f"{mine}/")
                     },
-                    nonce=state.pair.nonce,
+                    nonce=state.token.nonce,
                 )
 
 

@@ -12,8 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.connect.connection import ChannelError, connect
-from stores.channeldb.connect.timeouts import allow_time
-from stores.channeldb.exchange.protocol import ISSUED
+from stores.channeldb.connect.timeouts import extend_timeout
+from stores.channeldb.exchange.protocol import READ_ISSUED
 from stores.hqdb.sql import identifiers, run_sql
 from stores.models import ChannelDatabase
 from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
@@ -152,7 +152,7 @@ def carry_contents(
 @contextmanager
 def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """A read transaction of the channel that sees one snapshot and locks nobody out."""
-    allow_time(channel, PATIENCE_S)
+    extend_timeout(channel, PATIENCE_S)
     if channel.vendor == "postgresql":
         with transaction.atomic(using=channel.alias), channel.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -209,7 +209,7 @@ def write_rows(
 
 def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
     """Put what the channel knows of itself beside what HQ knew of it."""
-    columns = ("database_id", "epoch", "nonce", "account_high", f"({ISSUED})")
+    columns = ("database_id", "epoch", "nonce", "account_high", f"({READ_ISSUED})")
     kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
     selected = ", ".join(f"CAST({name} AS {kind})" for name in columns)
     with channel.cursor() as cursor:

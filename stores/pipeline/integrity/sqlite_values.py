@@ -4,8 +4,8 @@ import re
 from collections.abc import Callable
 from datetime import date, datetime
 
-from stores.channeldb.exchange.protocol import GUID
-from stores.channeldb.exchange.sqlite_values import DATE, ESCAPES, TIME
+from stores.channeldb.exchange.protocol import GUID_FORM
+from stores.channeldb.exchange.sqlite_values import DATE_FORM, ESCAPES, TIME_FORM
 
 NOTHING = r"\N"
 WHOLE = re.compile(r"-?[0-9]{1,18}")
@@ -41,7 +41,9 @@ def as_time(value: bytes | None) -> str:
         return NOTHING
     found = value.decode("ascii", "replace")
     try:
-        return found if TIME.fullmatch(found) and datetime.fromisoformat(found) else "-infinity"
+        return (
+            found if TIME_FORM.fullmatch(found) and datetime.fromisoformat(found) else "-infinity"
+        )
     except ValueError:
         return "-infinity"
 
@@ -49,13 +51,13 @@ def as_time(value: bytes | None) -> str:
 def as_date(value: bytes | None) -> str:
     found = (value or b"").decode("ascii", "replace")
     try:
-        return found if DATE.fullmatch(found) and date.fromisoformat(found) else NOTHING
+        return found if DATE_FORM.fullmatch(found) and date.fromisoformat(found) else NOTHING
     except ValueError:
         return NOTHING
 
 
 READERS: dict[str, Callable[[bytes | None], str]] = {
-    "uuid": in_form(GUID),
+    "uuid": in_form(GUID_FORM),
     "text": as_text,
     "bigint": in_form(WHOLE),
     "integer": in_form(SMALL),

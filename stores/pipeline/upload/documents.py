@@ -12,7 +12,7 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
-from stores.channeldb.exchange.protocol import Events, Unreadable
+from stores.channeldb.exchange.protocol import EventBatch, Unreadable
 from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, run_sql
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
@@ -47,7 +47,7 @@ INCOMING = (HEADER.incoming, *(one.incoming for one in PARTS))
 PATIENCE_MINUTES = 15
 
 
-def stage_documents(arrival: Arrival, events: Events) -> Taken:
+def stage_documents(arrival: Arrival, events: EventBatch) -> Taken:
     """Keep documents, set the unusable ones aside, leave the incomplete ones in the channel.
 
     Effects: sales and quarantine in HQ, in the caller's transaction.
@@ -68,7 +68,7 @@ def stage_documents(arrival: Arrival, events: Events) -> Taken:
     return taken
 
 
-def keep_refused(arrival: Arrival, events: Events, refused: Mapping[int, str]) -> Taken:
+def keep_refused(arrival: Arrival, events: EventBatch, refused: Mapping[int, str]) -> Taken:
     """Set documents aside, whole, with what the database said of each."""
     receive(events)
     run_sql(BROKEN)
@@ -78,32 +78,32 @@ def keep_refused(arrival: Arrival, events: Events, refused: Mapping[int, str]) -
     return kept
 
 
-def part(events: Events, rows: Sequence[bytes]) -> Events:
+def part(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
     """Some of the documents, each with its lines and payments."""
     numbers = {number_of(HEADER, events, row) for row in rows}
     parts = {
-        one.event: copy.join(
+        one.event: copy.join_rows(
             [row for row in rows_of_part(events, one) if number_of(one, events, row) in numbers],
             binary=events.binary,
         )
         for one in PARTS
     }
-    data = copy.join(rows, binary=events.binary)
+    data = copy.join_rows(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[], parts=parts)
 
 
-def rows_of_part(events: Events, one: Part) -> list[bytes]:
+def rows_of_part(events: EventBatch, one: Part) -> list[bytes]:
     """The rows of one table that travel with the documents."""
     data = events.parts.get(one.event, b"")
-    return copy.split(data, binary=events.binary) if data else []
+    return copy.split_rows(data, binary=events.binary) if data else []
 
 
-def number_of(one: Part, events: Events, row: bytes) -> Any:
+def number_of(one: Part, events: EventBatch, row: bytes) -> Any:
     """Which document a row belongs to."""
     return values_of(one, events, row)[one.sent.index(KEY)]
 
 
-def unreadable(events: Events, row: bytes, told: str) -> Unreadable:
+def unreadable(events: EventBatch, row: bytes, told: str) -> Unreadable:
     """A document of which some row does not even come into a table of HQ."""
     values = values_of(HEADER, events, row)
     counter = int(values[HEADER.sent.index("replication_counter")])
@@ -116,7 +116,7 @@ def unreadable(events: Events, row: bytes, told: str) -> Unreadable:
 
 def keep_again(
     arrival: Arrival,
-    events: Events,
+    events: EventBatch,
     *,
     made: Mapping[str, Any] | None = None,
     others: Sequence[int] = (),
@@ -154,7 +154,7 @@ def drop(*tables: str) -> None:
     run_sql(sql.SQL("DROP TABLE {}").format(identifiers(tables)))
 
 
-def receive(events: Events) -> None:
+def receive(events: EventBatch) -> None:
     """Copy headers, lines and payments into their incoming tables, whose texts have no limit."""
     for part in (HEADER, *PARTS):
         make_incoming(part, name=part.incoming)

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import GUID, Unreadable
+from stores.channeldb.exchange.protocol import GUID_FORM, Unreadable
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, UploadSession
@@ -237,7 +237,7 @@ def write(arrival: Arrival, kind: Sent, keys: Sequence[str] | None) -> int:
 
 def canonical(value: Any) -> str | None:
     """The text of a well-formed id, or None."""
-    return value if isinstance(value, str) and GUID.fullmatch(value) else None
+    return value if isinstance(value, str) and GUID_FORM.fullmatch(value) else None
 
 
 def clean(value: Any) -> str | None:

@@ -13,7 +13,7 @@ from django.db import DatabaseError, transaction
 from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
-from stores.channeldb.exchange.protocol import Events, Unreadable
+from stores.channeldb.exchange.protocol import EventBatch, Unreadable
 from stores.hqdb.retry import bisect_rows, is_data_error
 from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Channel
@@ -45,13 +45,13 @@ class Intake:
     """
 
     kind: Sent
-    take: Callable[[Arrival, Events], Taken]
-    keep: Callable[[Arrival, Events, Mapping[int, str]], Taken]
-    part: Callable[[Events, Sequence[bytes]], Events]
-    unreadable: Callable[[Events, bytes, str], Unreadable]
+    take: Callable[[Arrival, EventBatch], Taken]
+    keep: Callable[[Arrival, EventBatch, Mapping[int, str]], Taken]
+    part: Callable[[EventBatch, Sequence[bytes]], EventBatch]
+    unreadable: Callable[[EventBatch, bytes, str], Unreadable]
 
 
-def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
+def receive(intake: Intake, arrival: Arrival, events: EventBatch) -> Taken:
     """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
 
     Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
@@ -61,12 +61,12 @@ def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
     if not events.rows:
         return taken
 
-    def some(rows: Sequence[bytes] | None) -> Events:
+    def some(rows: Sequence[bytes] | None) -> EventBatch:
         return events if rows is None else intake.part(events, rows)
 
     done, refused = bisect_rows(
         lambda rows: intake.take(arrival, some(rows)),
-        lambda: copy.split(events.data, binary=events.binary),
+        lambda: copy.split_rows(events.data, binary=events.binary),
     )
     if refused:
         said = {counter_of(kind, events, row): told for row, told in refused.items()}
@@ -79,36 +79,36 @@ def receive(intake: Intake, arrival: Arrival, events: Events) -> Taken:
     return sum(done, taken)
 
 
-def counter_of(kind: Sent, events: Events, row: bytes) -> int:
+def counter_of(kind: Sent, events: EventBatch, row: bytes) -> int:
     """The counter of one row of COPY data."""
     return int(values_of(kind, events, row)[kind.sent.index("replication_counter")])
 
 
-def counters_of(kind: Sent, events: Events) -> list[int]:
+def counters_of(kind: Sent, events: EventBatch) -> list[int]:
     """The counters of all rows that were read."""
-    rows = copy.split(events.data, binary=events.binary) if events.rows else []
+    rows = copy.split_rows(events.data, binary=events.binary) if events.rows else []
     read = [counter_of(kind, events, row) for row in rows]
     return read + [row.counter for row in events.unreadable]
 
 
-def values_of(kind: Sent, events: Events, row: bytes) -> tuple[Any, ...]:
+def values_of(kind: Sent, events: EventBatch, row: bytes) -> tuple[Any, ...]:
     """The values of one row of COPY data."""
     types = [kind.type_of(column) for column in kind.sent]
-    return copy.values(row, types, binary=events.binary)
+    return copy.row_values(row, types, binary=events.binary)
 
 
 def intake_of(kind: Kind) -> Intake:
     """How the events of a kind are taken in."""
 
-    def put(events: Events) -> None:
+    def put(events: EventBatch) -> None:
         make_incoming(kind)
         copy_in("incoming", kind.sent, events.data, binary=events.binary)
 
-    def take(arrival: Arrival, events: Events) -> Taken:
+    def take(arrival: Arrival, events: EventBatch) -> Taken:
         put(events)
         return take_in(replace(arrival, unread=events.unread), kind)
 
-    def keep(arrival: Arrival, events: Events, refused: Mapping[int, str]) -> Taken:
+    def keep(arrival: Arrival, events: EventBatch, refused: Mapping[int, str]) -> Taken:
         put(events)
         run_sql(BROKEN)
         name_refused(refused)
@@ -116,7 +116,7 @@ def intake_of(kind: Kind) -> Intake:
         run_sql("DROP TABLE broken, incoming")
         return kept
 
-    def unreadable(events: Events, row: bytes, told: str) -> Unreadable:
+    def unreadable(events: EventBatch, row: bytes, told: str) -> Unreadable:
         values = values_of(kind, events, row)
         counter = int(values[kind.sent.index("replication_counter")])
         return Unreadable(counter, "refused", "", values, told)
@@ -124,9 +124,9 @@ def intake_of(kind: Kind) -> Intake:
     return Intake(kind, take, keep, part, unreadable)
 
 
-def part(events: Events, rows: Sequence[bytes]) -> Events:
+def part(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
     """Some of the rows, as COPY data like the whole."""
-    data = copy.join(rows, binary=events.binary)
+    data = copy.join_rows(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[])
 
 

@@ -13,7 +13,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.channeldb.exchange.protocol import Events
+from stores.channeldb.exchange.protocol import EventBatch
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing
 from stores.hqdb.sql import run_sql
@@ -75,7 +75,7 @@ def upload_events(step: RunStep) -> None:
             tell_refused("events", refused, database=step.its_database)
 
 
-def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[Events]]:
+def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[EventBatch]]:
     """Read batch after batch; when the caller comes back, the batch is committed in HQ.
 
     Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
@@ -87,7 +87,9 @@ def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[
         read = channel.read_events(SOURCES, limit=EVENTS, beyond=beyond)
         batch = [events for events in read if events.total]
         if not batch:
-            tell_too_large(step, {events.table: events.left for events in read if events.left})
+            tell_too_large(
+                step, {events.table: events.oversized for events in read if events.oversized}
+            )
             return
         if not step.is_dry:
             # Before anything of the batch is staged: see Entered.take.
@@ -103,7 +105,7 @@ def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[
         beyond |= {events.table: events.last_counter for events in passed}
 
 
-def note_counters(database: ChannelDatabase, batch: list[Events]) -> None:
+def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
     """Note how far HQ has read this generation of the database; the fence compares it."""
     run_sql(
         """UPDATE channel_database b SET staged = b.staged || (
@@ -119,7 +121,7 @@ def note_counters(database: ChannelDatabase, batch: list[Events]) -> None:
     )
 
 
-def acknowledge(channel: Entered, batch: Sequence[Events], refused: Refused) -> dict[str, int]:
+def acknowledge(channel: Entered, batch: Sequence[EventBatch], refused: Refused) -> dict[str, int]:
     """Have the channel mark the batch as held, without the rows of which it refuses that.
 
     HQ holds these too; they come again in each run. Returns how many rows are there no longer, by
@@ -222,7 +224,7 @@ def flag_a_flood(step: RunStep) -> None:
         )
 
 
-def stage(step: RunStep, channel: Entered, session: UploadSession, events: Events) -> Refused:
+def stage(step: RunStep, channel: Entered, session: UploadSession, events: EventBatch) -> Refused:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them.
 
     Returns those that HQ's database takes into neither; they stay in the channel.

@@ -4,7 +4,7 @@ import pytest
 
 from stores.channeldb.connect import hosts
 from stores.channeldb.connect.connection import ChannelMisconfigured, ChannelUnreachable, connect
-from stores.channeldb.connect.hosts import pinned
+from stores.channeldb.connect.hosts import resolve_and_pin
 from tests.support.channels import Channel
 
 HOUSTON = Channel(1, "postgresql://shop@db/ch")
@@ -28,7 +28,7 @@ def names(monkeypatch):
     def ask(host, answers):
         answers.extend((0, 0, 0, "", (address, 0)) for address in known.get(host, []))
 
-    monkeypatch.setattr(hosts, "ask", ask)
+    monkeypatch.setattr(hosts, "resolve", ask)
 
 
 @pytest.fixture
@@ -71,17 +71,17 @@ def strict(settings):
 )
 def test_e2_address_that_is_not_public_is_refused_in_any_spelling(strict, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
-        pinned(HOUSTON, settings_for(host))
+        resolve_and_pin(HOUSTON, settings_for(host))
 
 
 @pytest.mark.parametrize("host", ["trap.example.com", "both.example.com"])
 def test_e2_name_that_leads_to_such_an_address_is_refused(strict, names, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
-        pinned(HOUSTON, settings_for(host))
+        resolve_and_pin(HOUSTON, settings_for(host))
 
 
 def test_e2_address_that_was_checked_is_the_one_that_is_connected_to(strict, names):
-    found = pinned(HOUSTON, settings_for("db.example.com"))
+    found = resolve_and_pin(HOUSTON, settings_for("db.example.com"))
 
     assert found["HOST"] == "db.example.com"
     assert found["OPTIONS"] == {"connect_timeout": 5, "hostaddr": "93.184.215.14"}
@@ -89,7 +89,7 @@ def test_e2_address_that_was_checked_is_the_one_that_is_connected_to(strict, nam
 
 @pytest.mark.parametrize("host", ["93.184.215.14", "v6.example.com"])
 def test_e2_public_address_needs_no_permission(strict, names, host):
-    assert pinned(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
+    assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
 @pytest.mark.parametrize(
@@ -105,25 +105,25 @@ def test_e2_public_address_needs_no_permission(strict, names, host):
 def test_e2_setting_allows_an_address_a_network_or_a_name(settings, names, allowed, host):
     settings.CHANNEL_HOSTS = [allowed]
 
-    assert pinned(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
+    assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
 def test_e2_spelling_does_not_matter_to_the_setting(settings):
     settings.CHANNEL_HOSTS = ["127.0.0.1"]
 
-    assert pinned(HOUSTON, settings_for("127.1"))["OPTIONS"]["hostaddr"] == "127.0.0.1"
+    assert resolve_and_pin(HOUSTON, settings_for("127.1"))["OPTIONS"]["hostaddr"] == "127.0.0.1"
 
 
 def test_e2_metadata_is_not_allowed_as_part_of_a_network(settings):
     settings.CHANNEL_HOSTS = ["169.254.0.0/16", "0.0.0.0/0", "::/0"]
 
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
-        pinned(HOUSTON, settings_for("169.254.169.254"))
+        resolve_and_pin(HOUSTON, settings_for("169.254.169.254"))
 
 
 def test_e2_socket_and_file_have_no_address():
     for conf in (settings_for("/run/postgresql"), {"NAME": "file:x", "OPTIONS": {}}):
-        assert pinned(HOUSTON, conf) == conf
+        assert resolve_and_pin(HOUSTON, conf) == conf
 
 
 def test_e2_refusal_comes_before_any_connection(strict):
@@ -137,7 +137,7 @@ def test_e2_refusal_comes_before_any_connection(strict):
 @pytest.mark.fault("F-42")
 def test_name_that_nobody_knows_is_unreachable(names):
     with pytest.raises(ChannelUnreachable, match=r"^Channel houston cannot be reached\.$"):
-        pinned(HOUSTON, settings_for("nowhere.example.com"))
+        resolve_and_pin(HOUSTON, settings_for("nowhere.example.com"))
 
 
 @pytest.mark.fault("F-42")
@@ -145,9 +145,9 @@ def test_resolver_that_does_not_answer_is_not_waited_for(monkeypatch, settings):
     import threading
 
     silent = threading.Event()
-    monkeypatch.setattr(hosts, "ask", lambda host, answers: silent.wait(60))
+    monkeypatch.setattr(hosts, "resolve", lambda host, answers: silent.wait(60))
     settings.CHANNEL_CONNECT_S = 0.05
 
     with pytest.raises(ChannelUnreachable):
-        pinned(HOUSTON, settings_for("slow.example.com"))
+        resolve_and_pin(HOUSTON, settings_for("slow.example.com"))
     silent.set()

@@ -7,7 +7,7 @@ import pytest
 from django.db import DataError, connections, transaction
 
 from stores.channeldb.connect.connection import ChannelBusy, ChannelUnreachable, connect
-from stores.channeldb.connect.timeouts import LARGEST_VALUE, allow_time
+from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES, extend_timeout
 from tests.support.channels import Channel, Till, event
 from tests.support.proxy import Proxy
 
@@ -61,7 +61,7 @@ def test_server_ends_a_slow_statement_first(by_tcp):
 
 def test_work_that_needs_longer_can_say_so(by_tcp):
     with connect(by_tcp) as alias:
-        allow_time(connections[alias], 5)
+        extend_timeout(connections[alias], 5)
 
         Till(alias).one("SELECT pg_sleep(0.5)")
 
@@ -91,7 +91,7 @@ def test_each_statement_of_sqlite_has_its_own_time(register, settings):
 
 def test_no_giant_value_is_read_from_sqlite(register):
     with connect(register) as alias, pytest.raises(DataError):
-        Till(alias).one(f"SELECT zeroblob({LARGEST_VALUE + 1})")
+        Till(alias).one(f"SELECT zeroblob({MAX_VALUE_BYTES + 1})")
 
 
 def test_sqlite_loads_no_extensions(register):

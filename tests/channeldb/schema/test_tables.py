@@ -12,13 +12,13 @@ from django.db.migrations.executor import MigrationExecutor
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.schema import ddl
 from stores.channeldb.schema.tables import (
+    CHANNEL_TABLES,
     EVENT_TABLES,
     HQ_TABLES,
-    KINDS,
     LIMITS,
     PART_TABLES,
-    TABLE,
-    TABLES,
+    TABLE_BY_NAME,
+    TABLE_OF_KIND,
     WORDS,
 )
 from tests.support.channels import event, full_row, guid
@@ -49,10 +49,10 @@ def test_landed_migration_still_runs_the_same_statements(vendor):
 def test_channel_has_exactly_the_tables_of_the_contract(till):
     found = set(connections[till.alias].introspection.table_names())
 
-    assert found == {*TABLE, "django_migrations"}
+    assert found == {*TABLE_BY_NAME, "django_migrations"}
 
 
-@pytest.mark.parametrize("table", names(TABLES))
+@pytest.mark.parametrize("table", names(CHANNEL_TABLES))
 def test_postgresql_columns_are_those_of_the_schema(postgresql_till, table):
     types = {
         "uuid": "uuid",
@@ -67,7 +67,7 @@ def test_postgresql_columns_are_those_of_the_schema(postgresql_till, table):
         "json": "jsonb",
     }
     found = postgresql_till.sql(POSTGRESQL_COLUMNS, table)
-    columns = TABLE[table].columns
+    columns = TABLE_BY_NAME[table].columns
 
     assert [row[:2] for row in found] == [(c.name, types[c.kind]) for c in columns]
     required = {c.name for c in columns if c.required or c.kind == "counter"}
@@ -75,11 +75,11 @@ def test_postgresql_columns_are_those_of_the_schema(postgresql_till, table):
     assert all(row[3:] == (18, 4) for row in found if row[1] == "numeric")
 
 
-@pytest.mark.parametrize("table", names(TABLES))
+@pytest.mark.parametrize("table", names(CHANNEL_TABLES))
 def test_sqlite_columns_are_those_of_the_schema(sqlite_till, table):
     types = {"counter": "INTEGER", "boolean": "INTEGER", "integer": "INTEGER", "bigint": "INTEGER"}
     found = sqlite_till.sql(f"PRAGMA table_info({table})")
-    columns = TABLE[table].columns
+    columns = TABLE_BY_NAME[table].columns
 
     assert [row[1:3] for row in found] == [(c.name, types.get(c.kind, "TEXT")) for c in columns]
     assert [bool(row[3]) for row in found] == [c.required for c in columns]
@@ -100,7 +100,7 @@ def test_till_may_leave_out_counter_offline_and_acknowledgement(till, table):
     assert found[1][0] == found[0][0] + 1
 
 
-@pytest.mark.parametrize("table", names(TABLES))
+@pytest.mark.parametrize("table", names(CHANNEL_TABLES))
 def test_every_column_can_be_written(till, table):
     if table == "exchange_state":
         till.sql("DELETE FROM exchange_state")
@@ -194,7 +194,7 @@ def test_migration_can_be_taken_back_and_applied_again(channel):
         again = set(wrapper.introspection.table_names(include_views=True))
 
     assert set(left) - {"sqlite_sequence"} == {"django_migrations"}
-    assert again >= {*TABLE, "customer_lookup"}
+    assert again >= {*TABLE_BY_NAME, "customer_lookup"}
 
 
 def test_models_have_the_columns_of_the_schema():
@@ -202,8 +202,8 @@ def test_models_have_the_columns_of_the_schema():
         model._meta.db_table: model for model in apps.get_app_config("channeldb").get_models()
     }
 
-    assert models.keys() == TABLE.keys()
-    for table in TABLES:
+    assert models.keys() == TABLE_BY_NAME.keys()
+    for table in CHANNEL_TABLES:
         fields = models[table.name]._meta.concrete_fields
         assert {field.column for field in fields} == set(table.column_names), table.name
 
@@ -211,7 +211,7 @@ def test_models_have_the_columns_of_the_schema():
 def test_models_have_the_keys_of_the_schema():
     for model in apps.get_app_config("channeldb").get_models():
         key = {field.column for field in model._meta.pk_fields}
-        assert key == set(TABLE[model._meta.db_table].key)
+        assert key == set(TABLE_BY_NAME[model._meta.db_table].key)
 
 
 def test_limits_and_words_are_those_of_the_contract():
@@ -225,9 +225,9 @@ def test_limits_and_words_are_those_of_the_contract():
 
 
 def test_every_event_table_has_a_word():
-    assert sorted(KINDS.values()) == sorted(names(EVENT_TABLES))
+    assert sorted(TABLE_OF_KIND.values()) == sorted(names(EVENT_TABLES))
 
 
 def test_tables_are_guarded_or_hq_s():
-    assert all(table.guard for table in EVENT_TABLES + PART_TABLES)
-    assert not any(table.guard for table in HQ_TABLES)
+    assert all(table.triggers for table in EVENT_TABLES + PART_TABLES)
+    assert not any(table.triggers for table in HQ_TABLES)

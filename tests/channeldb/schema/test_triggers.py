@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE
+from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
 from tests.support.channels import TIME, event, full_row, guid, value_of
 
 EVENTS = [table.name for table in EVENT_TABLES]
@@ -58,7 +58,7 @@ def test_event_can_be_acknowledged_and_that_be_taken_back(till, table):
 
 def test_no_other_column_of_an_event_can_change(till, table):
     till.insert(table, **full_row(table))
-    kept = [column for column in TABLE[table].columns if column.name != "acknowledged_at"]
+    kept = [column for column in TABLE_BY_NAME[table].columns if column.name != "acknowledged_at"]
 
     for column in kept:
         value = 99 if column.kind == "counter" else value_of(column, other=True)
@@ -68,7 +68,11 @@ def test_no_other_column_of_an_event_can_change(till, table):
 
 def test_nothing_in_an_event_can_be_emptied(till, table):
     till.insert(table, **full_row(table))
-    kept = [c for c in TABLE[table].columns if c.kind != "counter" and c.name != "acknowledged_at"]
+    kept = [
+        c
+        for c in TABLE_BY_NAME[table].columns
+        if c.kind != "counter" and c.name != "acknowledged_at"
+    ]
 
     for column in kept:
         with till.refused("an event never changes"):
@@ -333,7 +337,7 @@ def test_upsert_on_sqlite_cannot_change_an_event(sqlite_till):
 def test_line_never_changes(till, part):
     document(till, part)
 
-    for column in TABLE[part].columns:
+    for column in TABLE_BY_NAME[part].columns:
         with till.refused("an event never changes"):
             till.sql(f"UPDATE {part} SET {column.name} = %s", value_of(column, other=True))
     acknowledge(till, "retail_transaction")

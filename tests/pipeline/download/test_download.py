@@ -107,7 +107,7 @@ def test_a_part_that_a_channel_knows_is_skipped(store, ann):
     with visit(store) as channel:
         parts = read_parts("USRT", {store.pk: channel.takes_copy}, 0)
         packages = parts[store.pk].packages[channel.takes_copy]
-        nonce = channel.state().pair.nonce
+        nonce = channel.state().token.nonce
         written = [
             channel.apply(packages, session=session, part=1, job="1010", nonce=nonce)
             for _ in range(2)

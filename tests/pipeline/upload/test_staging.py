@@ -92,11 +92,11 @@ def test_copy_data_is_cut_into_rows_and_put_together_again(store):
     with visit(store) as channel:
         events = channel.read_events(upload.SOURCES, limit=10, beyond={})[0]
 
-    rows = copy.split(events.data, binary=events.binary)
+    rows = copy.split_rows(events.data, binary=events.binary)
 
-    assert copy.join(rows, binary=events.binary) == events.data
+    assert copy.join_rows(rows, binary=events.binary) == events.data
     source = upload.SOURCES[0]
-    values = copy.values(rows[0], source.types, binary=events.binary)
+    values = copy.row_values(rows[0], source.types, binary=events.binary)
     first = dict(zip(source.columns, values, strict=True))
     names = [first[column] for column in ("first_name", "last_name", "name")]
     assert names == ["Ann\t\\N", None, "two\nlines\\"]

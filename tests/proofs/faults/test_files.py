@@ -17,7 +17,7 @@ from portal.embedded.postgres import as_user
 from stores.channeldb import provision
 from stores.channeldb.connect import url
 from stores.channeldb.connect.connection import ChannelUnmigrated, connect
-from stores.channeldb.connect.timeouts import LARGEST_VALUE
+from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
@@ -281,12 +281,12 @@ def make_giant(store):
     with connect(store) as alias:
         raw = connections[alias].connection
         if connections[alias].vendor == "sqlite":
-            raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10 * LARGEST_VALUE)
+            raw.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 10 * MAX_VALUE_BYTES)
         with connections[alias].cursor() as cursor:
             cursor.execute(
                 "INSERT INTO async_customer (event_id, occurred_at, operation, async_account, name)"
                 " VALUES (%s, %s, 'create', %s, %s)",
-                [str(uuid4()), TIME, str(uuid4()), "x" * (LARGEST_VALUE + 1)],
+                [str(uuid4()), TIME, str(uuid4()), "x" * (MAX_VALUE_BYTES + 1)],
             )
 
 

@@ -178,7 +178,7 @@ def test_name_that_cannot_be_resolved_fails_its_channel_alone(houston, popup, mo
     ChannelDatabase.objects.filter(pk=houston.pk).update(
         url="postgresql://hq@db.houston.invalid/ch?sslmode=disable"
     )
-    monkeypatch.setattr(hosts, "ask", lambda host, answers: None)
+    monkeypatch.setattr(hosts, "resolve", lambda host, answers: None)
 
     found = run("P-0001")
 

@@ -20,7 +20,7 @@ from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, t
 from bench.ring import span
 from stores.channeldb.connect.connection import connect
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, JobRun
 
 CHANNELS, BURST = 500, 200_000
@@ -92,7 +92,7 @@ def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]
     client, pages = Client(), []
     client.force_login(User.objects.create_superuser("boss"))
     with place.served(workers):
-        run = start_and_ring(JOBS["pipeline"]).run
+        run = start_job(JOBS["pipeline"]).run
         while not run.is_final:
             for path in PAGES:
                 began = time.monotonic()

@@ -26,7 +26,7 @@ from stores.models import (
     JobRun,
     NumberSequence,
 )
-from stores.models.search import digits_of, is_reached_at
+from stores.models.search import matches_own_contact, phone_digits
 from stores.web.lists.paging import Order
 from stores.web.lists.search import people
 
@@ -215,10 +215,11 @@ def lookups(some: Sample) -> dict[str, list[Callable[[], Any]]]:
             for one in some.customers
         ],
         "e-mail": [
-            partial(list, known.filter(is_reached_at(one.email or ""))) for one in some.customers
+            partial(list, known.filter(matches_own_contact(one.email or "")))
+            for one in some.customers
         ],
         "phone": [
-            partial(list, known.filter(is_reached_at(digits_of(one.phone or ""))))
+            partial(list, known.filter(matches_own_contact(phone_digits(one.phone or ""))))
             for one in some.customers
         ],
         "ids of a first and last name": [

@@ -18,7 +18,7 @@ from psycopg2 import sql
 
 from bench.place import HQ, SHOPS, Options, Place, customers_of, execute, table
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import JobRun
 from stores.pipeline.events.kinds import KINDS
 
@@ -100,7 +100,7 @@ def span(begun: datetime | None, ended: datetime | None) -> float:
 def share(place: Place, workers: int) -> JobRun:
     """One pipeline run, done by several workers together."""
     with place.served(workers):
-        run = start_and_ring(JOBS["pipeline"]).run
+        run = start_job(JOBS["pipeline"]).run
         while not run.is_final:
             time.sleep(0.02)
             run.refresh_from_db()

@@ -9,7 +9,7 @@ from django.db import connections
 from bench.place import Options, Place, so_many, table
 from stores.channeldb.connect.connection import connect
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import ChannelDatabase
 from stores.traffic import write_traffic
 
@@ -46,7 +46,7 @@ def measure(place: Place, options: Options) -> None:
 def once(shop: ChannelDatabase, seed: int) -> float:
     """Seconds that a run takes which brings one new customer to all channels."""
     write_traffic(shop, customers=1, seed=seed)
-    run = start_and_ring(JOBS["pipeline"]).run
+    run = start_job(JOBS["pipeline"]).run
     while not run.is_final:
         time.sleep(0.02)
         run.refresh_from_db()

@@ -169,7 +169,7 @@ SLOW_VISIT_S = 10
 BACK_OFF_S = 10
 BACK_OFF_MOST_S = 180
 # A queued run for which the bell was rung this long ago is rung for again.
-RING_AGAIN_S = 15
+REQUEUE_AFTER_S = 15
 # The scheduler starts the pipeline so long after the last one ended.
 PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
 # Scheduled runs that found nothing to do are forgotten after so long.

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import (
     AttributeDefinition,
     Channel,
@@ -195,7 +195,7 @@ class ChannelAdmin(NeverDeleted, Listed):
 
     @admin.action(description="Run pipeline for the selected channels", permissions=["run_job"])
     def run_pipeline(self, request: HttpRequest, chosen: QuerySet[Channel]) -> None:
-        started = start_and_ring(
+        started = start_job(
             JOBS["pipeline"],
             channels=[channel.code for channel in chosen],
             started_by=StartedBy.ADMIN,
@@ -267,7 +267,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(Schedule)
 class ScheduleAdmin(Listed):
     form = ScheduleForm
-    list_display = ("job", "rhythm", "channels", "is_enabled", "next_start")
+    list_display = ("job", "cadence", "channels", "is_enabled", "next_start")
     list_select_related = ("channel", "group")
     fields = ("job", "channel", "group", "at", "every_minutes", "is_enabled")
 
@@ -279,7 +279,7 @@ class ScheduleAdmin(Listed):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if "at" in form.changed_data:
-            obj.begin_from(timezone.now())
+            obj.start_after(timezone.now())
         super().save_model(request, obj, form, change)
 
 

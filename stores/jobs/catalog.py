@@ -26,17 +26,17 @@ class Step:
     at a single customer order. Whoever starts it on a page needs the `right`.
     """
 
-    word: str
-    work: Callable[[Any], None]
+    code: str
+    function: Callable[[Any], None]
     per: Literal["database", "channel", "company", "group", "run"]
     overlaps: bool = False
     takes_date: bool = False
     takes_order: bool = False
-    right: str = "stores.run_job"
+    permission: str = "stores.run_job"
 
-    def do(self, rows: list[RunStep]) -> None:
+    def execute(self, rows: list[RunStep]) -> None:
         """Do it in the places of these rows; more than one only per group."""
-        self.work(rows if self.per == "group" else rows[0])
+        self.function(rows if self.per == "group" else rows[0])
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Job:
     sentence: str
     steps: tuple[Step, ...]
     names: tuple[str, ...] = ()
-    waits: bool = False
+    waits_while_busy: bool = False
 
     @property
     def is_everywhere(self) -> bool:
@@ -59,9 +59,9 @@ class Job:
         return all(step.per == "run" for step in self.steps)
 
     @property
-    def rights(self) -> tuple[str, ...]:
+    def permissions(self) -> tuple[str, ...]:
         """The permissions that a user needs to start it: those of all its steps."""
-        return tuple(dict.fromkeys(step.right for step in self.steps))
+        return tuple(dict.fromkeys(step.permission for step in self.steps))
 
     @property
     def takes_date(self) -> bool:
@@ -86,9 +86,11 @@ CALCULATE = Step(
     calculate_statements,
     per="channel",
     takes_date=True,
-    right="stores.calc_statement",
+    permission="stores.calc_statement",
 )
-POST = Step("post", post_statements, per="channel", takes_date=True, right="stores.post_statement")
+POST = Step(
+    "post", post_statements, per="channel", takes_date=True, permission="stores.post_statement"
+)
 VERIFY = Step("verify", check_promises, per="run")
 
 JOBS = {
@@ -157,7 +159,7 @@ JOBS = {
             "Runs the P-job, validation, calculation and posting in order.",
             (UPLOAD, VALIDATE, CALCULATE, POST),
             ("end-of-day",),
-            waits=True,
+            waits_while_busy=True,
         ),
         Job(
             "verify",
@@ -182,13 +184,13 @@ JOBS = {
 
 
 # The jobs that can be limited to the sales of one business date.
-DATED = [code for code, job in JOBS.items() if job.takes_date]
+DATED_JOBS = [code for code, job in JOBS.items() if job.takes_date]
 
 
 def find_job(name: str) -> Job | None:
     """The job that answers to a name or its title, whatever the case."""
-    wanted = name.strip().lower()
+    key = name.strip().lower()
     for job in JOBS.values():
-        if wanted in (job.code.lower(), job.title.lower()) or "-".join(wanted.split()) in job.names:
+        if key in (job.code.lower(), job.title.lower()) or "-".join(key.split()) in job.names:
             return job
     return None

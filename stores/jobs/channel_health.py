@@ -9,19 +9,19 @@ from stores.jobs.catalog import Step
 from stores.models import RunStep
 from stores.models.run import RunStatus
 
-WENT_WELL = """
+RECORD_SUCCESS = """
     UPDATE channel_database
        SET last_visited_at = clock_timestamp(), last_duration_s = coalesce(%s, last_duration_s)
      WHERE id = ANY(%s)"""
 # What an upload could not do no download makes up for, and the other way round.
-FORGIVEN = """
+CLEAR_ERROR = """
     UPDATE channel_database
        SET last_error = '', failures = 0, failed_step = '', next_try_at = NULL
      WHERE id = ANY(%(well)s)
        AND (failed_step = %(step)s
             OR id = ANY(%(there)s) AND failed_step NOT IN ('upload', 'download'))"""
 # Doubles with each failure up to a limit; chance keeps channels that failed together apart.
-WENT_BADLY = """
+RECORD_FAILURE = """
     UPDATE channel_database
        SET last_error = %s, failures = failures + 1, failed_start = pg_postmaster_start_time(),
            failed_step = CASE failed_step WHEN 'upload' THEN failed_step ELSE %s END,
@@ -31,7 +31,7 @@ WENT_BADLY = """
      WHERE id = %s"""
 
 
-def note_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
+def record_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
     """Remember at the channel databases how the visits went.
 
     A download that owed nothing has not been there. Effects: in the caller's transaction.
@@ -42,17 +42,17 @@ def note_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
     there = [row.database_id for row in well if step.per == "database" or row.counts]
     with connection.cursor() as cursor:
         if there:
-            cursor.execute(WENT_WELL, [took, there])
+            cursor.execute(RECORD_SUCCESS, [took, there])
         if well:
             ids = [row.database_id for row in well]
-            cursor.execute(FORGIVEN, {"well": ids, "there": there, "step": step.word})
+            cursor.execute(CLEAR_ERROR, {"well": ids, "there": there, "step": step.code})
     for row in rows:
         if row.status == RunStatus.FAILED:
-            note_failure(row, row.message, took)
+            record_failure(row, row.message, took)
 
 
-def note_failure(row: RunStep, message: str, seconds: float | None = None) -> None:
+def record_failure(row: RunStep, message: str, seconds: float | None = None) -> None:
     """Remember that a visit failed, and let schedules wait before the next, longer each time."""
     limits = [settings.BACK_OFF_MOST_S, settings.BACK_OFF_S]
     with connection.cursor() as cursor:
-        cursor.execute(WENT_BADLY, [message[:300], row.step, seconds, *limits, row.database_id])
+        cursor.execute(RECORD_FAILURE, [message[:300], row.step, seconds, *limits, row.database_id])

@@ -16,16 +16,16 @@ from stores.hqdb.locks import lock_holders, participant_count, terminate_connect
 from stores.jobs.catalog import Job, Step
 from stores.jobs.outcome import close_sessions
 from stores.models import JobRun, RunStep
-from stores.models.run import LIVE, RunCancelled, RunLost, RunStatus
+from stores.models.run import LIVE_STATUSES, RunCancelled, RunLost, RunStatus
 
-LEFT = "The process running it is gone."
-OCCUPIED = "Another run is already doing this step here."
+WORKER_GONE = "The process running it is gone."
+BUSY_ELSEWHERE = "Another run is already doing this step here."
 # Between a claim and the lock on its place lies less than this.
-TIME_TO_LOCK_S = 2
+LOCK_GRACE_S = 2
 
 
 @dataclass(frozen=True)
-class Left:
+class RemainingSteps:
     """How many steps of a run wait and how many are being done, by their word."""
 
     waiting: dict[str, int]
@@ -36,7 +36,7 @@ class Left:
         return not self.waiting and not self.running
 
 
-def what_is_left(run: JobRun) -> Left:
+def count_remaining(run: JobRun) -> RemainingSteps:
     """Count what is still to do. Errors: RunLost, RunCancelled."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -44,20 +44,20 @@ def what_is_left(run: JobRun) -> Left:
                  FROM job_run r LEFT JOIN run_step s ON s.run_id = r.id AND s.status = ANY(%s)
                 WHERE r.id = %s AND r.fencing_no = %s AND r.status = 'running'
                 GROUP BY r.id, s.step, s.status""",
-            [list(LIVE), str(run.pk), run.fencing_no],
+            [list(LIVE_STATUSES), str(run.pk), run.fencing_no],
         )
-        found = cursor.fetchall()
-    if not found:
+        rows = cursor.fetchall()
+    if not rows:
         raise RunLost
-    if found[0][0]:
+    if rows[0][0]:
         raise RunCancelled
-    return Left(
-        waiting={step: count for _, step, status, count in found if status == RunStatus.QUEUED},
-        running={step: count for _, step, status, count in found if status == RunStatus.RUNNING},
+    return RemainingSteps(
+        waiting={step: count for _, step, status, count in rows if status == RunStatus.QUEUED},
+        running={step: count for _, step, status, count in rows if status == RunStatus.RUNNING},
     )
 
 
-def next_step(job: Job, left: Left) -> Step | None:
+def next_runnable_step(job: Job, remaining: RemainingSteps) -> Step | None:
     """The step of the job that may be begun now, or None if others must end first.
 
     A step begins when all before it have ended; one that overlaps, while the last of the step
@@ -65,19 +65,19 @@ def next_step(job: Job, left: Left) -> Step | None:
     """
     before, just_before = 0, 0
     for step in job.steps:
-        if left.waiting.get(step.word):
+        if remaining.waiting.get(step.code):
             return None if before or (just_before and not step.overlaps) else step
-        before, just_before = before + just_before, left.running.get(step.word, 0)
+        before, just_before = before + just_before, remaining.running.get(step.code, 0)
     return None
 
 
-def claim(run: JobRun, step: Step, worker: str) -> list[RunStep]:
+def claim_steps(run: JobRun, step: Step, worker: str) -> list[RunStep]:
     """Make the next of the run's waiting steps ours, or a fair share of one group's.
 
     Those that were never begun come first, then those that were left longest ago. Empty when others
     were quicker.
     """
-    group, most = next_group(run, step) if step.per == "group" else (None, 1)
+    group, limit = next_group(run, step) if step.per == "group" else (None, 1)
     # An array is made once; a planner may ask IN (...) anew for each row, and pass the limit.
     with connection.cursor() as cursor:
         cursor.execute(
@@ -99,9 +99,9 @@ def claim(run: JobRun, step: Step, worker: str) -> list[RunStep]:
                 "worker": worker,
                 "lease": settings.RUN_LEASE_S,
                 "run": str(run.pk),
-                "step": step.word,
+                "step": step.code,
                 "group": group,
-                "most": most,
+                "most": limit,
             },
         )
         ids = [row[0] for row in cursor.fetchall()]
@@ -120,7 +120,7 @@ def next_group(run: JobRun, step: Step) -> tuple[int | None, int]:
                  FROM run_step s JOIN channel_database d ON d.id = s.database_id
                 WHERE s.run_id = %s AND s.step = %s AND s.status = 'queued'
                 ORDER BY s.heartbeat_at NULLS FIRST, s.position LIMIT 1""",
-            [str(run.pk), step.word],
+            [str(run.pk), step.code],
         )
         group, waiting = cursor.fetchone() or (None, 1)
     return group, fair_share(run, waiting)
@@ -131,26 +131,26 @@ def fair_share(run: JobRun, steps: int) -> int:
     return ceil(steps / max(1, participant_count(run.pk)))
 
 
-def give_back(rows: Sequence[RunStep]) -> None:
+def release_steps(rows: Sequence[RunStep]) -> None:
     """Let the steps wait again, for this worker or another."""
     for row in rows:
-        release(row, row.worker)
+        release_step(row, row.worker)
 
 
-def put_off(rows: Sequence[RunStep]) -> None:
+def postpone_steps(rows: Sequence[RunStep]) -> None:
     """Let the steps wait until other runs have done with their places; they have not begun."""
     ours = {row.pk: row for row in rows}
     RunStep.objects.filter(pk__in=ours, worker=rows[0].worker, status=RunStatus.RUNNING).update(
         status=RunStatus.QUEUED,
         worker="",
         started_at=None,
-        message=f"{OCCUPIED} This run follows it.",
+        message=f"{BUSY_ELSEWHERE} This run follows it.",
     )
     for row in rows:
         row.status = RunStatus.QUEUED
 
 
-def take_back(run: JobRun, worker: str) -> None:
+def reclaim_steps(run: JobRun, worker: str) -> None:
     """Let steps wait again whose worker is gone, or silent beyond its lease."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -160,35 +160,35 @@ def take_back(run: JobRun, worker: str) -> None:
                   AND heartbeat_at
                       NOT BETWEEN clock_timestamp() - %(lately)s * interval '1 second'
                               AND clock_timestamp() + %(lately)s * interval '1 second'""",
-            {"run": str(run.pk), "worker": worker, "lately": TIME_TO_LOCK_S},
+            {"run": str(run.pk), "worker": worker, "lately": LOCK_GRACE_S},
         )
         late = dict(cursor.fetchall())
     if not late:
         return
     rows = list(RunStep.objects.with_place().filter(pk__in=late))
-    held = {name for name, _ in lock_holders([row.lock_name for row in rows])}
+    locked = {name for name, _ in lock_holders([row.lock_name for row in rows])}
     for row in rows:
         if late[row.pk]:
             terminate_connections([row.worker])
-        if late[row.pk] or row.lock_name not in held:
+        if late[row.pk] or row.lock_name not in locked:
             failpoint("step:before_takeover")
-            release(row, row.worker, message=LEFT)
+            release_step(row, row.worker, message=WORKER_GONE)
             failpoint("step:after_takeover")
 
 
-def release(row: RunStep, worker: str, *, message: str = "") -> None:
+def release_step(row: RunStep, worker: str, *, message: str = "") -> None:
     """Let one step wait again, unless it has another worker by now.
 
     Waits for a chunk of its worker that is about to be committed. Effects: also the sessions that
     the worker left open, if it is gone.
     """
     with transaction.atomic():
-        still = RunStep.objects.filter(
+        claims = RunStep.objects.filter(
             pk=row.pk, fencing_no=row.fencing_no, worker=worker, status=RunStatus.RUNNING
         )
-        if not still.select_for_update():
+        if not claims.select_for_update():
             return
-        still.update(status=RunStatus.QUEUED, worker="")
+        claims.update(status=RunStatus.QUEUED, worker="")
         row.status = RunStatus.QUEUED
         if message and row.database_id:
             close_sessions(row.run_id, message, database=row.database)

@@ -20,7 +20,7 @@ from stores.models.session import DownloadStatus, UploadStatus
 logger = logging.getLogger(__name__)
 
 # Words that mean that a run did something: those of the contract, and of the jobs that look.
-EFFECTS = (
+EFFECT_COUNTS = (
     "staged",
     "quarantined",
     "converted",
@@ -35,7 +35,7 @@ STOPPED = "Stopped. Committed changes are kept."
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
+def signals_unwrapped() -> Iterator[None]:
     """Raise what a signal raises as itself, also where it came up inside C code of a driver."""
     try:
         yield
@@ -46,7 +46,7 @@ def unwrapped() -> Iterator[None]:
 
 
 @contextmanager
-def recorded(run: JobRun) -> Iterator[None]:
+def outcome_recorded(run: JobRun) -> Iterator[None]:
     """End the run with its outcome and sentence, whatever happens inside.
 
     A crash is recorded with its traceback and flies on.
@@ -56,7 +56,7 @@ def recorded(run: JobRun) -> Iterator[None]:
     except RunLost:
         logger.warning("run=%s was taken over or ended by another process", run.pk)
     except (RunCancelled, *SIGNALS) as stop:
-        end(run, RunStatus.CANCELLED, STOPPED)
+        end_run(run, RunStatus.CANCELLED, STOPPED)
         if not isinstance(stop, RunCancelled):
             raise
     except Exception as error:
@@ -65,27 +65,27 @@ def recorded(run: JobRun) -> Iterator[None]:
         if not run.is_ours:
             logger.warning("run=%s was taken over from this process", run.pk)
             return
-        run.keep_detail(technical_detail(error))
-        end(run, RunStatus.FAILED, "Unexpected error.")
+        run.append_detail(technical_detail(error))
+        end_run(run, RunStatus.FAILED, "Unexpected error.")
         raise
     else:
-        end(run)
+        end_run(run)
 
 
-def end(run: JobRun, status: RunStatus | None = None, message: str = "") -> None:
+def end_run(run: JobRun, status: RunStatus | None = None, message: str = "") -> None:
     """Close the run with the sum of its steps' counts and a sentence for everyone."""
     with transaction.atomic():
         if status:
-            close_what_is_open(run, RunStatus.CANCELLED, "The run ended before.")
+            close_open_steps(run, RunStatus.CANCELLED, "The run ended before.")
         steps = list(run.steps.with_place())
         status = status or outcome_of(steps)
         counts = sum_counts(steps)
         failpoint("run:before_end")
-        run.end(status, message or sentence(run, steps, status, counts), counts)
+        run.end(status, message or run_message(run, steps, status, counts), counts)
     failpoint("run:after_end")
 
 
-def close_what_is_open(run: JobRun, status: RunStatus, message: str) -> None:
+def close_open_steps(run: JobRun, status: RunStatus, message: str) -> None:
     """End the steps and sessions that a run did not come to, or left in the middle.
 
     Waits for chunks that are about to be committed.
@@ -116,7 +116,7 @@ def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
     )
 
 
-def finish(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> None:
+def finish_steps(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> None:
     """Record one outcome for steps that are still ours; what their chunks counted stays."""
     ours = {row.pk: row for row in rows if row.status == RunStatus.RUNNING}
     if not ours:
@@ -130,19 +130,19 @@ def finish(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> Non
 
 def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
     """The outcome of a run from those of its steps (contract, section 4)."""
-    found = {RunStatus(step.status) for step in steps}
-    trouble = found & {RunStatus.FAILED, RunStatus.BUSY}
-    if trouble == found == {RunStatus.BUSY}:
+    statuses = {RunStatus(step.status) for step in steps}
+    unsuccessful = statuses & {RunStatus.FAILED, RunStatus.BUSY}
+    if unsuccessful == statuses == {RunStatus.BUSY}:
         return RunStatus.BUSY
-    if trouble and found - trouble:
+    if unsuccessful and statuses - unsuccessful:
         return RunStatus.PARTLY
-    if trouble:
+    if unsuccessful:
         return RunStatus.FAILED
-    return RunStatus.SUCCEEDED if RunStatus.SUCCEEDED in found else RunStatus.NOTHING_TO_DO
+    return RunStatus.SUCCEEDED if RunStatus.SUCCEEDED in statuses else RunStatus.NOTHING_TO_DO
 
 
 def has_effect(row: RunStep) -> bool:
-    return any(row.counts.get(word) for word in EFFECTS)
+    return any(row.counts.get(word) for word in EFFECT_COUNTS)
 
 
 def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
@@ -153,27 +153,27 @@ def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
     return total
 
 
-def sentence(
+def run_message(
     run: JobRun, steps: Sequence[RunStep], status: RunStatus, counts: dict[str, int]
 ) -> str:
     """What a run did, and the first thing that went wrong."""
     done = ", ".join(f"{rows:,} {word}" for word, rows in counts.items() if word != "read")
-    trouble = [step for step in steps if step.status in (RunStatus.FAILED, RunStatus.BUSY)]
+    unsuccessful = [step for step in steps if step.status in (RunStatus.FAILED, RunStatus.BUSY)]
     parts = []
     if status == RunStatus.NOTHING_TO_DO:
         # What it could not do, or knew already.
-        parts.append(f"No changes ({done})." if done else nothing_to_do(run))
+        parts.append(f"No changes ({done})." if done else nothing_to_do_message(run))
         if done and run.order_number:
-            parts.append(why_not(run))
+            parts.append(order_obstacle(run))
     elif done:
         parts.append(f"{done[0].upper()}{done[1:]}.")
-    if trouble:
-        first, more = trouble[0], len(trouble) - 1
+    if unsuccessful:
+        first, more = unsuccessful[0], len(unsuccessful) - 1
         parts.append(first.message + (f" And {more} more." if more else ""))
     return " ".join(parts)[:500] or "Done."
 
 
-def nothing_to_do(run: JobRun) -> str:
+def nothing_to_do_message(run: JobRun) -> str:
     """That nothing was to do; of a run for one order also why."""
     if not run.order_number:
         return "Nothing to do."
@@ -182,7 +182,7 @@ def nothing_to_do(run: JobRun) -> str:
     return "Nothing to do: someone is correcting the order, or another run is processing it."
 
 
-def why_not(run: JobRun) -> str:
+def order_obstacle(run: JobRun) -> str:
     """What stands in the way of the one order that a run had looked at."""
     order = run.orders.exclude(order_reason=None).first()
     return explain(order.order_reason or "", label(order.order_field or "")) if order else ""
@@ -197,15 +197,15 @@ def technical_detail(error: BaseException) -> str:
     for cause in (error.__cause__, error):
         if cause is None:
             continue
-        diagnosis = getattr(cause, "diag", None)
-        facts = [getattr(cause, "pgcode", None), getattr(diagnosis, "constraint_name", None)]
+        diagnostics = getattr(cause, "diag", None)
+        facts = [getattr(cause, "pgcode", None), getattr(diagnostics, "constraint_name", None)]
         kind = f"{type(cause).__module__}.{type(cause).__qualname__}"
         parts.append("".join(traceback.format_tb(cause.__traceback__)))
         parts.append(" ".join([kind, *(fact for fact in facts if fact)]) + "\n")
     return "".join(parts)
 
 
-def document(run: JobRun) -> dict[str, Any]:
+def run_document(run: JobRun) -> dict[str, Any]:
     """The run as `run_job --json` prints it (contract, section 4)."""
     return {
         "run": str(run.pk),
@@ -232,4 +232,4 @@ def document(run: JobRun) -> dict[str, Any]:
 def busy_document(run: JobRun) -> dict[str, Any]:
     """The answer to a start while a run of the same job and scope is live."""
     message = f"{run.job} is already running ({run.short_id})."
-    return document(run) | {"outcome": RunStatus.BUSY.value, "message": message, "steps": []}
+    return run_document(run) | {"outcome": RunStatus.BUSY.value, "message": message, "steps": []}

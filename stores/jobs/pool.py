@@ -10,10 +10,10 @@ from stores.models import RunStep
 from stores.models.run import RunCancelled
 
 # A visit mostly waits, for the channel or for HQ; each holds a batch in memory.
-SIDE_BY_SIDE = 4
+MAX_PARALLEL_STEPS = 4
 
 
-class Hands:
+class WorkerPool:
     """A worker's hands: each does one step at a time, and there are as many as it needed at once.
 
     Leaving waits for them; by a signal or an error it calls their steps back, which then stop at
@@ -23,7 +23,7 @@ class Hands:
     def __init__(self, worker: str) -> None:
         self.worker = worker
         self.busy: list[RunStep] = []
-        self.threads: list[Hand] = []
+        self.threads: list[PoolThread] = []
         self.tasks: SimpleQueue[tuple[Callable[[], None], RunStep] | None] = SimpleQueue()
         self.changed = threading.Event()
 
@@ -32,16 +32,16 @@ class Hands:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         if kind and not issubclass(kind, RunCancelled):
-            self.call_back()
+            self.request_stop()
         join_all(self.threads)
         if kind is None:
             self.raise_error()
 
-    def take(self, work: Callable[[], None], row: RunStep) -> None:
+    def submit(self, work: Callable[[], None], row: RunStep) -> None:
         """Have a hand do the work on a step."""
         self.busy.append(row)
         if len(self.threads) < len(self.busy):
-            self.threads.append(Hand(self))
+            self.threads.append(PoolThread(self))
             self.threads[-1].start()
         self.tasks.put((work, row))
 
@@ -52,34 +52,34 @@ class Hands:
         self.raise_error()
 
     def raise_error(self) -> None:
-        for hand in self.threads:
-            if hand.error:
-                raise hand.error
+        for thread in self.threads:
+            if thread.error:
+                raise thread.error
 
-    def call_back(self) -> None:
+    def request_stop(self) -> None:
         """Have the steps stop where nothing is half done, and wait for whoever comes next."""
         for row in list(self.busy):
-            row.is_called_back = True
+            row.stop_requested = True
 
 
-class Hand(WorkerThread):
+class PoolThread(WorkerThread):
     """One of a worker's hands."""
 
-    def __init__(self, hands: Hands) -> None:
-        super().__init__(f"hand {len(hands.threads) + 1}", hands.worker)
-        self.hands = hands
+    def __init__(self, pool: WorkerPool) -> None:
+        super().__init__(f"hand {len(pool.threads) + 1}", pool.worker)
+        self.pool = pool
 
     def work(self) -> None:
-        for work, row in iter(self.hands.tasks.get, None):
+        for work, row in iter(self.pool.tasks.get, None):
             work()
-            self.hands.busy.remove(row)
-            self.hands.changed.set()
+            self.pool.busy.remove(row)
+            self.pool.changed.set()
 
-    def leave(self) -> None:
-        self.hands.changed.set()
+    def on_exit(self) -> None:
+        self.pool.changed.set()
 
-    def put_the_end(self) -> None:
-        self.hands.tasks.put(None)
+    def put_stop(self) -> None:
+        self.pool.tasks.put(None)
 
-    def call_back(self) -> None:
-        self.hands.call_back()
+    def request_stop(self) -> None:
+        self.pool.request_stop()

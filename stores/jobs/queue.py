@@ -21,25 +21,25 @@ from stores.models.run import ClockTime
 logger = logging.getLogger(__name__)
 
 QUEUE = "default"
-ENTRY = "stores.jobs.run.execute"
+ENTRY_POINT = "stores.jobs.run.execute"
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
-FAILURES_KEPT_S = 24 * 60 * 60
+FAILURE_TTL_S = 24 * 60 * 60
 # Nobody waits longer for a queue that does not answer: the run is saved anyway.
-CONNECT_S, ANSWER_S = 1, 2
+CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1, 2
 
 
-def queue() -> rq.Queue:
+def get_queue() -> rq.Queue:
     """The queue, over a connection that gives up soon."""
     client = redis.Redis.from_url(
         settings.REDIS_URL,
-        socket_connect_timeout=CONNECT_S,
-        socket_timeout=ANSWER_S,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
-    return django_rq.get_queue(QUEUE, commit_mode="auto", connection=client, job_class=OnlyRuns)
+    return django_rq.get_queue(QUEUE, commit_mode="auto", connection=client, job_class=RunMessage)
 
 
-def ring(run_id: UUID, *, hands: int = 1) -> bool:
+def enqueue(run_id: UUID, *, workers: int = 1) -> bool:
     """Tell workers that a run waits; False when the queue is away, and heal() rings again.
 
     Up to `hands` workers are called, as many as there are. A message too many finds the run ended
@@ -47,15 +47,15 @@ def ring(run_id: UUID, *, hands: int = 1) -> bool:
     """
     failpoint("run:before_enqueue")
     try:
-        bell = queue()
-        for hand in range(max(1, min(hands, rq.Worker.count(queue=bell)))):
-            bell.enqueue(
-                ENTRY,
+        queue = get_queue()
+        for number in range(max(1, min(workers, rq.Worker.count(queue=queue)))):
+            queue.enqueue(
+                ENTRY_POINT,
                 str(run_id),
-                job_id=f"{run_id}-{hand}" if hand else str(run_id),
+                job_id=f"{run_id}-{number}" if number else str(run_id),
                 job_timeout=settings.RUN_LIMIT_S,
                 result_ttl=0,
-                failure_ttl=FAILURES_KEPT_S,
+                failure_ttl=FAILURE_TTL_S,
             )
     except redis.RedisError:
         logger.warning("run=%s the queue is away; the run starts when it is back", run_id)
@@ -64,26 +64,26 @@ def ring(run_id: UUID, *, hands: int = 1) -> bool:
     return True
 
 
-def ring_again(run_id: UUID) -> bool:
+def requeue(run_id: UUID) -> bool:
     """Ring unless the message still lies in the queue. Says whether it did."""
     with suppress(redis.RedisError):
-        if queue().get_job_position(str(run_id)) is not None:
+        if get_queue().get_job_position(str(run_id)) is not None:
             return False
-    return ring(run_id)
+    return enqueue(run_id)
 
 
 def count_workers() -> int | None:
     """How many workers listen; None when the queue does not answer."""
     try:
-        return rq.Worker.count(queue=queue())
+        return rq.Worker.count(queue=get_queue())
     except redis.RedisError:
         return None
 
 
-class OnlyRuns(rq.job.Job):
+class RunMessage(rq.job.Job):
     """A message may ask for one thing: to execute a run. All else is refused before any import."""
 
-    asks_for_more = False
+    has_extras = False
 
     def restore(self, raw_data: Any) -> None:
         """Take the message without what else it may ask to be imported or called."""
@@ -93,25 +93,25 @@ class OnlyRuns(rq.job.Job):
             self._failure_callback_name,
             self._stopped_callback_name,
         )
-        self.asks_for_more = any(callbacks) or bool(self.webhooks)
+        self.has_extras = any(callbacks) or bool(self.webhooks)
         self._success_callback_name = None
         self._failure_callback_name = None
         self._stopped_callback_name = None
         self.webhooks = []
 
     def perform(self) -> object:
-        if not self.asks_for_a_run():
+        if not self.is_valid():
             self.report()
             raise PermissionError("a message asked for something other than a run")
         return super().perform()
 
-    def asks_for_a_run(self) -> bool:
+    def is_valid(self) -> bool:
         """Whether it names the one entry point and the id of a run, and nothing else."""
         try:
             [run_id] = self.args
             UUID(run_id)
-            plain = not self.kwargs and not self.instance
-            return plain and self.func_name == ENTRY and not self.asks_for_more
+            is_plain = not self.kwargs and not self.instance
+            return is_plain and self.func_name == ENTRY_POINT and not self.has_extras
         except (rq.exceptions.DeserializationError, AttributeError, TypeError, ValueError):
             return False
 

@@ -6,7 +6,7 @@ from typing import Any
 from stores.channeldb.errors import ChannelError
 from stores.hqdb.locks import Locks
 from stores.jobs.catalog import JOBS
-from stores.jobs.inline import run_here
+from stores.jobs.inline import run_inline
 from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
@@ -19,10 +19,10 @@ from stores.pipeline.integrity.recover import (
     reopen,
 )
 
-DONE = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
+DONE_STATUSES = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
 
 
-def recover(
+def recover_headquarters(
     *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
@@ -33,30 +33,36 @@ def recover(
     with Locks() as locks:
         if not all(locks.acquire(name) for name in lock_names()):
             return {"outcome": "busy", "message": "A job is running: wait for it, or stop it."}
-        found = import_everything(dry_run=dry_run, most_void=most_void, distrusted=distrusted)
-        if found.unreachable:
-            return document(found, "failed", "A channel cannot be read. Nothing was changed.")
-        if found.conflicts:
-            return document(found, "failed", "Sources contradict each other. Nothing was changed.")
+        recovery = import_everything(dry_run=dry_run, most_void=most_void, distrusted=distrusted)
+        if recovery.unreachable:
+            return recovery_document(
+                recovery, "failed", "A channel cannot be read. Nothing was changed."
+            )
+        if recovery.conflicts:
+            return recovery_document(
+                recovery, "failed", "Sources contradict each other. Nothing was changed."
+            )
         if dry_run:
-            return document(found, "planned", "Nothing was changed.")
+            return recovery_document(recovery, "planned", "Nothing was changed.")
         try:
-            correct(found)
-            reopen(found)
+            correct(recovery)
+            reopen(recovery)
         except ChannelError as error:
-            return document(found, "failed", f"{error} Run recover_hq again.")
-    pulled = run_here(JOBS["P-0001"])
-    if pulled["outcome"] not in DONE:
-        return document(found, "failed", f"{pulled['message']} Run recover_hq again.")
+            return recovery_document(recovery, "failed", f"{error} Run recover_hq again.")
+    imported = run_inline(JOBS["P-0001"])
+    if imported["outcome"] not in DONE_STATUSES:
+        return recovery_document(recovery, "failed", f"{imported['message']} Run recover_hq again.")
     if still_unknown := number_journal.keep():
-        return document(found, "failed", still_unknown)
+        return recovery_document(recovery, "failed", still_unknown)
     released = release()
-    if not (found.has_effect or released):
-        return document(found, "nothing_to_do", "Headquarters lacks nothing.") | {"released": 0}
+    if not (recovery.has_effect or released):
+        return recovery_document(recovery, "nothing_to_do", "Headquarters lacks nothing.") | {
+            "released": 0
+        }
     words = "Numbers are issued again."
-    if held := Incident.objects.stopping_posting().order_by("pk").first():
-        words += f" Nothing is posted until incident {held.pk} is closed."
-    return document(found, "recovered", words) | {"released": released}
+    if acquired := Incident.objects.stopping_posting().order_by("pk").first():
+        words += f" Nothing is posted until incident {acquired.pk} is closed."
+    return recovery_document(recovery, "recovered", words) | {"released": released}
 
 
 def lock_names() -> list[str]:
@@ -71,7 +77,7 @@ def lock_names() -> list[str]:
         "company": [{"company_id": pk} for pk in companies],
         "run": [{}],
     }
-    steps = {step.word: step for job in JOBS.values() for step in job.steps}
+    steps = {step.code: step for job in JOBS.values() for step in job.steps}
     return [
         RunStep(step=word, **place).lock_name
         for word, step in steps.items()
@@ -79,26 +85,26 @@ def lock_names() -> list[str]:
     ]
 
 
-def document(found: Recovery, outcome: str, message: str) -> dict[str, Any]:
+def recovery_document(recovery: Recovery, outcome: str, message: str) -> dict[str, Any]:
     """What `recover_hq --json` prints."""
     labels = {
         database.pk: database.label
-        for database in ChannelDatabase.objects.with_channel().filter(pk__in=found.unknown)
+        for database in ChannelDatabase.objects.with_channel().filter(pk__in=recovery.unknown)
     }
     return {
         "outcome": outcome,
         "message": message,
-        "accounts": found.accounts,
-        "guids": found.guids,
-        "void": found.void,
-        "versions": found.versions,
-        "next_numbers": found.counters,
-        "documents": found.documents,
-        "corrected": [database.label for database in found.distrusted],
+        "accounts": recovery.accounts,
+        "guids": recovery.guids,
+        "void": recovery.void,
+        "versions": recovery.versions,
+        "next_numbers": recovery.counters,
+        "documents": recovery.documents,
+        "corrected": [database.label for database in recovery.distrusted],
         "events": {
-            labels[pk]: sum(map(len, tables.values())) for pk, tables in found.unknown.items()
+            labels[pk]: sum(map(len, tables.values())) for pk, tables in recovery.unknown.items()
         },
-        "unreachable": found.unreachable,
-        "conflicts": found.conflicts,
+        "unreachable": recovery.unreachable,
+        "conflicts": recovery.conflicts,
         "released": 0,
     }

@@ -23,58 +23,58 @@ from stores.hqdb.locks import (
 from stores.hqdb.retry import retry_on_conflict
 from stores.hqdb.threads import SIGNALS
 from stores.jobs.catalog import JOBS, Step
-from stores.jobs.channel_health import note_visits
+from stores.jobs.channel_health import record_visits
 from stores.jobs.claim import (
-    OCCUPIED,
-    Left,
-    claim,
+    BUSY_ELSEWHERE,
+    RemainingSteps,
+    claim_steps,
+    count_remaining,
     fair_share,
-    give_back,
-    next_step,
-    put_off,
-    take_back,
-    what_is_left,
+    next_runnable_step,
+    postpone_steps,
+    reclaim_steps,
+    release_steps,
 )
 from stores.jobs.outcome import (
     STOPPED,
-    end,
-    finish,
+    end_run,
+    finish_steps,
     has_effect,
-    recorded,
+    outcome_recorded,
+    signals_unwrapped,
     technical_detail,
-    unwrapped,
 )
-from stores.jobs.plan import plan
-from stores.jobs.pool import SIDE_BY_SIDE, Hands
+from stores.jobs.plan import plan_steps
+from stores.jobs.pool import MAX_PARALLEL_STEPS, WorkerPool
 from stores.models import JobRun, RunStep
 from stores.models.run import RunCancelled, RunLost, RunStatus, StepFailed
-from stores.models.step import StepGivenBack
+from stores.models.step import StepReleased
 
 logger = logging.getLogger(__name__)
 
 # How often a worker looks whether a step has become free, and whether another one died.
-LOOK_AGAIN_S = 0.05
+STEP_POLL_S = 0.05
 # How often it looks whether another run has left a step's place.
-OCCUPIED_S = 0.5
-LOOK_FOR_THE_DEAD_S = 1
+BUSY_POLL_S = 0.5
+RECLAIM_INTERVAL_S = 1
 # A worker that is rung for at the same time as the leader waits so long for it to begin.
-BEGIN_S = 2
-UNFORESEEN = "Unexpected error; see the run's technical details."
+BEGIN_TIMEOUT_S = 2
+UNEXPECTED_ERROR = "Unexpected error; see the run's technical details."
 
 
 def execute(run_id: str) -> None:
     """Do one run, or help with it. All the queue ever calls; a ring too many ends at once."""
     with Locks() as locks, connection_named(locks.worker):
         if locks.acquire(leader_lock(UUID(run_id))):
-            if run := begin(UUID(run_id), locks.worker):
-                with heartbeat(locks, run.pk), recorded(run):
-                    take_part(run, locks, leads=True)
-        elif run := begun_elsewhere(UUID(run_id)):
+            if run := begin_run(UUID(run_id), locks.worker):
+                with heartbeat(locks, run.pk), outcome_recorded(run):
+                    work_on(run, locks, is_leader=True)
+        elif run := running_elsewhere(UUID(run_id)):
             with heartbeat(locks, run.pk), suppress(RunLost, RunCancelled):
-                take_part(run, locks, leads=False)
+                work_on(run, locks, is_leader=False)
 
 
-def begin(run_id: UUID, worker: str) -> JobRun | None:
+def begin_run(run_id: UUID, worker: str) -> JobRun | None:
     """Claim a run and write down its steps; None if it has been begun or has ended.
 
     A run of a newer release, whose job is unknown here, is left to that release.
@@ -83,173 +83,186 @@ def begin(run_id: UUID, worker: str) -> JobRun | None:
         return None
     with transaction.atomic():
         run = JobRun.objects.claim(run_id, worker)
-        if run and (refusal := why_refused(run)):
-            end(run, RunStatus.FAILED, refusal)
+        if run and (refusal := permission_refusal(run)):
+            end_run(run, RunStatus.FAILED, refusal)
             return None
         if run:
-            plan(run)
+            plan_steps(run)
     failpoint("run:after_claim")
     return run
 
 
-def why_refused(run: JobRun) -> str:
+def permission_refusal(run: JobRun) -> str:
     """The sentence for a run whose starter may not start it any more, or nothing."""
     user = run.requested_by
-    if user is None or user.has_perms(JOBS[run.job].rights):
+    if user is None or user.has_perms(JOBS[run.job].permissions):
         return ""
     return f"Refused: {user.get_username()} no longer has permission to start this."
 
 
-def begun_elsewhere(run_id: UUID) -> JobRun | None:
+def running_elsewhere(run_id: UUID) -> JobRun | None:
     """The run that another process leads, once it has begun; None if there is nothing to help."""
-    deadline = time.monotonic() + BEGIN_S
+    deadline = time.monotonic() + BEGIN_TIMEOUT_S
     while run := JobRun.objects.live().filter(pk=run_id, job__in=JOBS).first():
         if run.status == RunStatus.RUNNING:
             return run
         if time.monotonic() > deadline or not is_alive(run_id):
             return None
-        time.sleep(LOOK_AGAIN_S)
+        time.sleep(STEP_POLL_S)
     return None
 
 
-def take_part(run: JobRun, locks: Locks, *, leads: bool) -> None:
+def work_on(run: JobRun, locks: Locks, *, is_leader: bool) -> None:
     """Do one free step after the other, visits side by side. Who leads stays until all have ended.
 
     Errors: RunLost, RunCancelled.
     """
     locks.acquire_shared(participants_lock(run.pk))
-    looked_at = time.monotonic()
-    met: dict[int, float] = {}
-    with Hands(locks.worker) as hands:
+    reclaimed_at = time.monotonic()
+    busy_since: dict[int, float] = {}
+    with WorkerPool(locks.worker) as pool:
         while True:
-            left = what_is_left(run)
-            claimed, later = take_step(run, locks, hands, left, met)
-            if later != claimed:
+            remaining = count_remaining(run)
+            claimed, postponed = start_next_step(run, locks, pool, remaining, busy_since)
+            if postponed != claimed:
                 continue
-            if left.is_over or (not leads and is_wanted_elsewhere(run, waits=bool(left.waiting))):
+            if remaining.is_over or (
+                not is_leader and should_leave(run, has_waiting=bool(remaining.waiting))
+            ):
                 return
-            if time.monotonic() - looked_at > LOOK_FOR_THE_DEAD_S:
-                take_back(run, locks.worker)
-                looked_at = time.monotonic()
-            hands.wait(OCCUPIED_S if later else LOOK_AGAIN_S)
+            if time.monotonic() - reclaimed_at > RECLAIM_INTERVAL_S:
+                reclaim_steps(run, locks.worker)
+                reclaimed_at = time.monotonic()
+            pool.wait(BUSY_POLL_S if postponed else STEP_POLL_S)
 
 
-def take_step(
-    run: JobRun, locks: Locks, hands: Hands, left: Left, met: dict[int, float]
+def start_next_step(
+    run: JobRun,
+    locks: Locks,
+    pool: WorkerPool,
+    remaining: RemainingSteps,
+    busy_since: dict[int, float],
 ) -> tuple[list[RunStep], list[RunStep]]:
     """Claim the next step that is free, and do it here or have a hand do it.
 
     Returns what was claimed, and what of it comes later because another run is doing it.
     """
-    step = next_step(JOBS[run.job], left)
-    if not step or not has_free_hand(hands, run, left, step):
+    step = next_runnable_step(JOBS[run.job], remaining)
+    if not step or not has_capacity(pool, run, remaining, step):
         return [], []
-    rows = claim(run, step, locks.worker)
-    mine, later = occupy(rows, locks, met)
-    if mine:
-        work = partial(perform, step, mine, locks)
-        is_alone = left.waiting[step.word] == 1 and not hands.busy
+    rows = claim_steps(run, step, locks.worker)
+    locked, postponed = lock_places(rows, locks, busy_since)
+    if locked:
+        work = partial(perform_step, step, locked, locks)
+        is_alone = remaining.waiting[step.code] == 1 and not pool.busy
         # A rehearsal is one transaction, so all of it happens on one connection.
         if step.per != "database" or is_alone or run.is_dry:
             work()
         else:
-            hands.take(work, mine[0])
-    return rows, later
+            pool.submit(work, locked[0])
+    return rows, postponed
 
 
-def has_free_hand(hands: Hands, run: JobRun, left: Left, step: Step) -> bool:
+def has_capacity(pool: WorkerPool, run: JobRun, remaining: RemainingSteps, step: Step) -> bool:
     """Whether this worker may do another step at the same time: its share of those still open."""
-    if not hands.busy:
+    if not pool.busy:
         return True
-    still_open = left.waiting[step.word] + left.running.get(step.word, 0)
-    return len(hands.busy) < min(SIDE_BY_SIDE, fair_share(run, still_open))
+    unfinished = remaining.waiting[step.code] + remaining.running.get(step.code, 0)
+    return len(pool.busy) < min(MAX_PARALLEL_STEPS, fair_share(run, unfinished))
 
 
-def is_wanted_elsewhere(run: JobRun, *, waits: bool) -> bool:
+def should_leave(run: JobRun, *, has_waiting: bool) -> bool:
     """Whether a helper should leave: nothing waits here any more, or another run does."""
-    return not waits or JobRun.objects.filter(status=RunStatus.QUEUED).exists()
+    return not has_waiting or JobRun.objects.filter(status=RunStatus.QUEUED).exists()
 
 
-def occupy(
-    rows: list[RunStep], locks: Locks, met: dict[int, float]
+def lock_places(
+    rows: list[RunStep], locks: Locks, busy_since: dict[int, float]
 ) -> tuple[list[RunStep], list[RunStep]]:
     """Take the places of these steps. Returns those that are free, and those that come later.
 
     Where another run is doing the step, this one comes later or is told so.
     """
-    mine = [row for row in rows if locks.acquire(row.lock_name)]
-    later = [row for row in rows if row not in mine and may_wait(row, met)]
-    if later:
-        put_off(later)
-    finish([row for row in rows if row not in [*mine, *later]], RunStatus.BUSY, OCCUPIED)
-    return mine, later
+    locked = [row for row in rows if locks.acquire(row.lock_name)]
+    postponed = [row for row in rows if row not in locked and should_wait(row, busy_since)]
+    if postponed:
+        postpone_steps(postponed)
+    finish_steps(
+        [row for row in rows if row not in [*locked, *postponed]], RunStatus.BUSY, BUSY_ELSEWHERE
+    )
+    return locked, postponed
 
 
-def may_wait(row: RunStep, met: dict[int, float]) -> bool:
+def should_wait(row: RunStep, busy_since: dict[int, float]) -> bool:
     """Whether to wait for the other run, which this process met at the step at such a moment.
 
     A step that moves no more is ended after as long, whoever does it.
     """
-    since = met.setdefault(row.pk, time.monotonic())
-    return JOBS[row.run.job].waits and time.monotonic() - since < settings.STEP_SILENT_S
+    first_busy = busy_since.setdefault(row.pk, time.monotonic())
+    return (
+        JOBS[row.run.job].waits_while_busy
+        and time.monotonic() - first_busy < settings.STEP_SILENT_S
+    )
 
 
-def perform(step: Step, rows: list[RunStep], locks: Locks) -> None:
+def perform_step(step: Step, rows: list[RunStep], locks: Locks) -> None:
     """Do one step in its place, or in those of one group, and leave it. Errors: see attempt()."""
     try:
-        attempt(step, rows)
+        attempt_step(step, rows)
     finally:
         for row in rows:
             locks.release(row.lock_name)
 
 
-def attempt(step: Step, rows: list[RunStep]) -> None:
+def attempt_step(step: Step, rows: list[RunStep]) -> None:
     """Do the step and record how it went.
 
     Errors: RunLost, RunCancelled; trouble of one place is its outcome.
     """
-    begun = time.monotonic()
+    began_at = time.monotonic()
     for row in rows:
-        row.begun = begun
+        row.began_at = began_at
     try:
-        with unwrapped():
-            retry_on_conflict(partial(step.do, rows), f"{step.word} {rows[0].place}")
-    except StepGivenBack:
-        give_back(rows)
+        with signals_unwrapped():
+            retry_on_conflict(partial(step.execute, rows), f"{step.code} {rows[0].place}")
+    except StepReleased:
+        release_steps(rows)
     except ChannelError as error:
-        settle(step, rows, time.monotonic() - begun, trouble=str(error))
+        record_outcomes(step, rows, time.monotonic() - began_at, trouble=str(error))
     except RunCancelled:
-        finish(rows, RunStatus.CANCELLED, STOPPED)
+        finish_steps(rows, RunStatus.CANCELLED, STOPPED)
         raise
     except SIGNALS:
-        give_back(rows)
+        release_steps(rows)
         raise
     except RunLost:
         raise
     except StepFailed as error:
-        finish(rows, RunStatus.FAILED, str(error))
+        finish_steps(rows, RunStatus.FAILED, str(error))
     except Exception as error:
         # A worker that was cut off meets this at whatever it does next.
         connection.close_if_unusable_or_obsolete()
-        rows[0].hold(may_stop=False, lock=False)
+        rows[0].require_ownership(may_stop=False, lock=False)
         # One place must not stop the others, whatever went wrong in it.
-        detail = f"{step.word} {rows[0].place}\n{technical_detail(error)}\n"
+        detail = f"{step.code} {rows[0].place}\n{technical_detail(error)}\n"
         logger.error("run=%s step=%s", rows[0].run_id, detail)
-        rows[0].run.keep_detail(detail)
-        settle(step, rows, time.monotonic() - begun, trouble=UNFORESEEN)
+        rows[0].run.append_detail(detail)
+        record_outcomes(step, rows, time.monotonic() - began_at, trouble=UNEXPECTED_ERROR)
     else:
-        settle(step, rows, time.monotonic() - begun)
+        record_outcomes(step, rows, time.monotonic() - began_at)
 
 
-def settle(step: Step, rows: Sequence[RunStep], seconds: float, *, trouble: str = "") -> None:
+def record_outcomes(
+    step: Step, rows: Sequence[RunStep], seconds: float, *, trouble: str = ""
+) -> None:
     """Record the outcomes of steps that came to their end, and how the visits went."""
     with transaction.atomic():
-        open_ones = [row for row in rows if row.status == RunStatus.RUNNING]
+        unfinished = [row for row in rows if row.status == RunStatus.RUNNING]
         if trouble:
-            finish(open_ones, RunStatus.FAILED, trouble)
+            finish_steps(unfinished, RunStatus.FAILED, trouble)
         else:
-            active = [row for row in open_ones if has_effect(row)]
-            finish(active, RunStatus.SUCCEEDED)
-            finish(open_ones, RunStatus.NOTHING_TO_DO)
+            active = [row for row in unfinished if has_effect(row)]
+            finish_steps(active, RunStatus.SUCCEEDED)
+            finish_steps(unfinished, RunStatus.NOTHING_TO_DO)
         if step.per in ("database", "group"):
-            note_visits(step, rows, seconds)
+            record_visits(step, rows, seconds)

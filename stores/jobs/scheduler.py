@@ -16,25 +16,25 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from stores.hqdb.locks import Locks
 from stores.jobs import worker
 from stores.jobs.catalog import JOBS
-from stores.jobs.stalled import look_after
-from stores.jobs.start import start_and_ring
+from stores.jobs.stalled import run_maintenance
+from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
-from stores.models.run import LIVE, ClockTime, RunStatus, StartedBy, counted
+from stores.models.run import LIVE_STATUSES, ClockTime, RunStatus, StartedBy, summarize_codes
 
 logger = logging.getLogger(__name__)
 
-HEAL_S = 5
-FORGET_S = 60
-LOOK_AT_CLOCK_S = 15
+MAINTENANCE_S = 5
+CLEANUP_S = 60
+CLOCK_POLL_S = 15
 # Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
 AFTER_INCIDENT = timedelta(days=1)
 # What is done for slow channels, in turn: never more than one of them at a time.
-FOR_SLOW_CHANNELS = ("P-0001", "1010")
-TROUBLE = (DatabaseError, psycopg2.Error, redis.RedisError)
+SLOW_CHANNEL_JOBS = ("P-0001", "1010")
+SERVER_ERRORS = (DatabaseError, psycopg2.Error, redis.RedisError)
 
 
-def keep(*, say: Callable[[str], object]) -> None:
+def run_scheduler(*, log: Callable[[str], object]) -> None:
     """Start and heal runs until SIGTERM; of several schedulers one acts, the others stand by."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -43,82 +43,80 @@ def keep(*, say: Callable[[str], object]) -> None:
     while not stop.is_set():
         try:
             with Locks() as locks:
-                stand_by_or_act(locks, stop, say)
-        except TROUBLE:
+                run_as_leader(locks, stop, log)
+        except SERVER_ERRORS:
             logger.warning("the servers do not answer; trying again")
         close_old_connections()
         stop.wait(1)
 
 
-def stand_by_or_act(locks: Locks, stop: threading.Event, say: Callable[[str], object]) -> None:
+def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], object]) -> None:
     """Wait for the scheduler's lock, then act for as long as this process lives."""
     while not locks.acquire("scheduler"):
         if stop.wait(1):
             return
-    every = {
+    intervals = {
         start_pipeline: 0,
         start_for_slow_channels: 0,
-        heal: HEAL_S,
-        forget_idle_runs: FORGET_S,
-        start_scheduled: LOOK_AT_CLOCK_S,
-        compare_after_incidents: LOOK_AT_CLOCK_S,
+        maintain_runs: MAINTENANCE_S,
+        delete_idle_runs: CLEANUP_S,
+        start_scheduled: CLOCK_POLL_S,
+        compare_after_incidents: CLOCK_POLL_S,
     }
-    due = dict.fromkeys(every, 0.0)
+    due = dict.fromkeys(intervals, 0.0)
     while not stop.is_set():
         # The lock is gone with its connection; this raises then.
         locks.fetch_value("SELECT 1")
         for task, at in due.items():
             if time.monotonic() >= at:
-                due[task] = time.monotonic() + every[task]
+                due[task] = time.monotonic() + intervals[task]
                 for sentence in task() or ():
-                    say(sentence)
+                    log(sentence)
         stop.wait(1)
 
 
-def heal() -> list[str]:
-    return look_after()
+def maintain_runs() -> list[str]:
+    return run_maintenance()
 
 
 def start_pipeline() -> None:
     """Start the pipeline a few seconds after the last one ended."""
-    if not lately(JobRun.objects.filter(job="pipeline", scope="*")):
-        start_and_ring(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
+    if not is_recent(JobRun.objects.filter(job="pipeline", scope="*")):
+        start_job(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
 
 
 def start_for_slow_channels() -> None:
     """Visit the channels that would hold up the others, in runs of their own."""
     slow = ChannelDatabase.objects.enabled().not_paused().slow()
     codes = sorted(set(slow.values_list("channel__code", flat=True)))
-    mine = JobRun.objects.filter(started_by=StartedBy.SCHEDULE, job__in=FOR_SLOW_CHANNELS)
-    if codes and not lately(mine):
-        latest = mine.newest_first().first()
+    slow_runs = JobRun.objects.filter(started_by=StartedBy.SCHEDULE, job__in=SLOW_CHANNEL_JOBS)
+    if codes and not is_recent(slow_runs):
+        latest = slow_runs.newest_first().first()
         turn = "1010" if latest and latest.job == "P-0001" else "P-0001"
-        start_and_ring(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
+        start_job(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
 
 
 def start_scheduled() -> list[str]:
     """Start the jobs whose time has come, and those of the day that had not done all."""
-    now = clock()
-    turns = [*Schedule.objects.due(now), *Schedule.objects.to_try_again(now)]
-    return [told for one in turns if (told := start_in_turn(one, now))]
+    now = database_clock()
+    schedules = [*Schedule.objects.due(now), *Schedule.objects.to_retry(now)]
+    return [sentence for schedule in schedules if (sentence := start_due(schedule, now))]
 
 
-def start_in_turn(schedule: Schedule, now: datetime) -> str:
+def start_due(schedule: Schedule, now: datetime) -> str:
     """Start the job of one schedule, unless another scheduler has; what was done.
 
     A run of the same job and channels that is live already serves this turn too.
     """
     with transaction.atomic():
-        if not schedule.take_turn(now):
+        if not schedule.claim_start(now):
             return ""
         codes = schedule.codes
         if codes == []:
             return f"{schedule.job}: no channel of its schedule is switched on."
-        started = start_and_ring(
-            JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE
-        )
+        started = start_job(JOBS[schedule.job], channels=codes or (), started_by=StartedBy.SCHEDULE)
         Schedule.objects.filter(pk=schedule.pk).update(last_run=started.run)
-    return f"{schedule.job}: started, as {schedule.rhythm}."
+    return f"{schedule.job}: started, as {schedule.cadence}."
 
 
 def compare_after_incidents() -> list[str]:
@@ -126,7 +124,7 @@ def compare_after_incidents() -> list[str]:
 
     Every channel, if headquarters itself had been set back or moved.
     """
-    now = clock()
+    now = database_clock()
     settled = Incident.objects.filter(
         Q(database=OuterRef("pk")) | Q(kind__in=BLOCKS_CONVERSION),
         closed_at__range=(now - AFTER_INCIDENT, now),
@@ -145,11 +143,11 @@ def compare_after_incidents() -> list[str]:
     live = JobRun.objects.live().filter(job="reconcile", started_by=StartedBy.SCHEDULE)
     if not codes or live.exists():
         return []
-    start_and_ring(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
-    return [f"reconcile: started after an incident, for {counted(codes)}."]
+    start_job(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
+    return [f"reconcile: started after an incident, for {summarize_codes(codes)}."]
 
 
-def clock() -> datetime:
+def database_clock() -> datetime:
     """The time by HQ's database, which all schedulers share."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
@@ -157,17 +155,17 @@ def clock() -> datetime:
     return now
 
 
-def lately(runs: QuerySet[JobRun]) -> bool:
+def is_recent(runs: QuerySet[JobRun]) -> bool:
     """Whether one of the runs is live, or ended a moment ago.
 
     One that ended in the future did so by a clock that has been set back since: long ago.
     """
     moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
     ended = Q(ended_at__gt=moment, ended_at__lte=ClockTime())
-    return runs.filter(Q(status__in=LIVE) | ended).exists()
+    return runs.filter(Q(status__in=LIVE_STATUSES) | ended).exists()
 
 
-def forget_idle_runs() -> None:
+def delete_idle_runs() -> None:
     """Remove scheduled runs that found nothing to do: there are thousands a day.
 
     The latest run of a schedule stays, so that people see that it works.

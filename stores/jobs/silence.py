@@ -14,13 +14,13 @@ from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.run import RunStatus
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.
-PATIENCE = timedelta(minutes=5)
+GRACE_PERIOD = timedelta(minutes=5)
 # Schedules that are named one by one.
-MOST_NAMED = 10
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True)
-class Silence:
+class LivenessProblem:
     """One thing that does not happen, what a person can do, and the page it is seen on."""
 
     code: str
@@ -29,20 +29,20 @@ class Silence:
     page: str
 
 
-def silences() -> Iterator[Silence]:
+def liveness_problems() -> Iterator[LivenessProblem]:
     """What does not happen, the cause before its effects; nothing needs to without a channel."""
     if not ChannelDatabase.objects.enabled().exists():
         return
-    yield from no_scheduler()
-    yield from no_worker()
-    yield from no_pipeline()
-    yield from missed_schedules()
+    yield from missing_scheduler()
+    yield from missing_worker()
+    yield from stalled_pipeline()
+    yield from overdue_schedules()
 
 
-def no_scheduler() -> Iterator[Silence]:
+def missing_scheduler() -> Iterator[LivenessProblem]:
     """No process holds the scheduler's lock."""
     if not lock_holders(["scheduler"]):
-        yield Silence(
+        yield LivenessProblem(
             "no_scheduler",
             "No scheduler is running: no job starts on schedule.",
             "Start one: python3 manage.py scheduler. Jobs started by hand still run.",
@@ -50,18 +50,18 @@ def no_scheduler() -> Iterator[Silence]:
         )
 
 
-def no_worker() -> Iterator[Silence]:
+def missing_worker() -> Iterator[LivenessProblem]:
     """Nobody listens to the queue, or it does not answer."""
     workers = queue.count_workers()
     if workers is None:
-        yield Silence(
+        yield LivenessProblem(
             "queue_away",
             "The queue is not responding: started jobs are waiting.",
             "Check Redis or Valkey. Waiting jobs are saved and start automatically.",
             "runs",
         )
     elif not workers:
-        yield Silence(
+        yield LivenessProblem(
             "no_worker",
             "No worker is running: started jobs are waiting.",
             "Start one: python3 manage.py worker. Waiting jobs are saved and start automatically.",
@@ -69,24 +69,24 @@ def no_worker() -> Iterator[Silence]:
         )
 
 
-def no_pipeline() -> Iterator[Silence]:
+def stalled_pipeline() -> Iterator[LivenessProblem]:
     """No pipeline has ended for minutes, and none is at work."""
     now = timezone.now()
     runs = JobRun.objects.filter(job="pipeline", scope="*")
     # What ended in the future did so by a clock that has been set back since.
-    is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(now - PATIENCE, now))
+    is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(now - GRACE_PERIOD, now))
     if runs.filter(is_well).exists():
         return
     ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)
-    yield Silence(
+    yield LivenessProblem(
         "no_pipeline",
-        f"No pipeline run has ended {since(ended.first(), now)}: channels are not being visited.",
+        f"No pipeline run has ended {duration_words(ended.first(), now)}: channels are not being visited.",
         "Check the latest runs, the scheduler and the workers, or run the pipeline by hand.",
         "runs",
     )
 
 
-def since(moment: datetime | None, now: datetime) -> str:
+def duration_words(moment: datetime | None, now: datetime) -> str:
     """For how long, in words."""
     if moment is None:
         return "yet"
@@ -96,22 +96,24 @@ def since(moment: datetime | None, now: datetime) -> str:
     return f"since {moment:%Y-%m-%d %H:%M} UTC"
 
 
-def missed_schedules() -> Iterator[Silence]:
+def overdue_schedules() -> Iterator[LivenessProblem]:
     """Schedules whose start is overdue."""
     now = timezone.now()
     overdue = [
-        one for one in Schedule.objects.filter(is_enabled=True) if is_overdue(one.next_start, now)
+        schedule
+        for schedule in Schedule.objects.filter(is_enabled=True)
+        if is_overdue(schedule.next_start, now)
     ]
-    for one in overdue[:MOST_NAMED]:
-        due = f"{one.next_start:%Y-%m-%d %H:%M} UTC"
-        yield Silence(
+    for schedule in overdue[:MAX_NAMED]:
+        due = f"{schedule.next_start:%Y-%m-%d %H:%M} UTC"
+        yield LivenessProblem(
             "schedule_missed",
-            f"{JOBS[one.job].title} was due at {due} and has not started.",
+            f"{JOBS[schedule.job].title} was due at {due} and has not started.",
             "It starts as soon as a scheduler is running. You can also start it by hand.",
             "schedules",
         )
-    if (more := len(overdue) - MOST_NAMED) > 0:
-        yield Silence(
+    if (more := len(overdue) - MAX_NAMED) > 0:
+        yield LivenessProblem(
             "schedule_missed",
             f"{more:,} more schedule{'' if more == 1 else 's'} overdue.",
             "Look at all schedules.",
@@ -120,4 +122,4 @@ def missed_schedules() -> Iterator[Silence]:
 
 
 def is_overdue(start: datetime | None, now: datetime) -> bool:
-    return start is not None and start < now - PATIENCE
+    return start is not None and start < now - GRACE_PERIOD

@@ -12,40 +12,40 @@ from django.db import connection, transaction
 from stores.failpoints import failpoint
 from stores.hqdb.locks import Locks, is_alive, participant_count, terminate_connections
 from stores.jobs import queue
-from stores.jobs.channel_health import note_failure
-from stores.jobs.outcome import close_what_is_open, finish
-from stores.jobs.plan import hands_for, ring_on_commit
+from stores.jobs.channel_health import record_failure
+from stores.jobs.outcome import close_open_steps, finish_steps
+from stores.jobs.plan import enqueue_on_commit, workers_needed
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime, RunStatus
 
-MOST_ATTEMPTS = 5
-GONE = "The process running it is gone."
+MAX_ATTEMPTS = 5
+PROCESS_GONE = "The process running it is gone."
 
 
-def look_after() -> list[str]:
+def run_maintenance() -> list[str]:
     """Heal, unless another process is doing so at this moment."""
     with Locks() as locks:
-        return heal() if locks.acquire("dispatcher") else []
+        return recover_stalled_runs() if locks.acquire("dispatcher") else []
 
 
-def heal() -> list[str]:
+def recover_stalled_runs() -> list[str]:
     """Take over runs whose process died, and ring again for those that still wait.
 
     Effects: lost runs end, each with a queued successor. Returns what was done, in sentences.
     """
     shorten_leases()
-    told = []
+    sentences = []
     running = JobRun.objects.filter(status=RunStatus.RUNNING)
     # Frozen, or cut off from HQ: the lock of such a process may still be held.
     silent = set(running.filter(lease_until__lt=ClockTime()).values_list("pk", flat=True))
     for run in running:
-        if (run.pk in silent or not is_alive(run.pk)) and (successor := succeed(run)):
-            told.append(f"{run} was lost; {successor} follows it.")
-    for run in waiting_unheard():
-        if queue.ring_again(run.pk):
-            told.append(f"Rang again for {run}.")
-    return told
+        if (run.pk in silent or not is_alive(run.pk)) and (successor := create_successor(run)):
+            sentences.append(f"{run} was lost; {successor} follows it.")
+    for run in waiting_for_worker():
+        if queue.requeue(run.pk):
+            sentences.append(f"Rang again for {run}.")
+    return sentences
 
 
 def shorten_leases() -> None:
@@ -57,16 +57,16 @@ def shorten_leases() -> None:
         )
 
 
-def succeed(run: JobRun) -> JobRun | None:
+def create_successor(run: JobRun) -> JobRun | None:
     """End a lost run and put its successor into the ledger; None beyond the last attempt.
 
     Effects: both in one transaction; beyond the last attempt an incident instead.
     """
     with transaction.atomic():
-        if not bury(run) or run.cancel_requested_at:
+        if not mark_lost(run) or run.cancel_requested_at:
             return None
-        if run.attempt >= MOST_ATTEMPTS:
-            give_up(run)
+        if run.attempt >= MAX_ATTEMPTS:
+            report_given_up(run)
             return None
         successor = JobRun.objects.create(
             job=run.job,
@@ -80,12 +80,12 @@ def succeed(run: JobRun) -> JobRun | None:
             attempt=run.attempt + 1,
             successor_of=run,
         )
-        ring_on_commit(successor)
+        enqueue_on_commit(successor)
         failpoint("run:before_takeover")
         return successor
 
 
-def give_up(run: JobRun) -> None:
+def report_given_up(run: JobRun) -> None:
     """Let people see that a run does not come to its end."""
     Incident.objects.report(
         IncidentKind.RUN_GIVEN_UP,
@@ -95,23 +95,23 @@ def give_up(run: JobRun) -> None:
     )
 
 
-def bury(run: JobRun) -> bool:
+def mark_lost(run: JobRun) -> bool:
     """Mark a run as lost whose process is gone. False if it ended or was taken over meanwhile.
 
     Effects: the run, and what it left open: steps and sessions. Whoever still helps with it is cut
     off.
     """
     with transaction.atomic():
-        buried = JobRun.objects.filter(
+        is_marked = JobRun.objects.filter(
             pk=run.pk, status=RunStatus.RUNNING, fencing_no=run.fencing_no
-        ).update(status=RunStatus.LOST, ended_at=ClockTime(), message=GONE)
-        if buried:
+        ).update(status=RunStatus.LOST, ended_at=ClockTime(), message=PROCESS_GONE)
+        if is_marked:
             terminate_connections([run.worker, *run.steps.live().values_list("worker", flat=True)])
-            close_what_is_open(run, RunStatus.LOST, GONE)
-    return bool(buried)
+            close_open_steps(run, RunStatus.LOST, PROCESS_GONE)
+    return bool(is_marked)
 
 
-def waiting_unheard() -> list[JobRun]:
+def waiting_for_worker() -> list[JobRun]:
     """Runs for which the bell has not been rung lately: queued ones, and those that could use help.
 
     The latter have steps that wait, and there are workers who do not take part.
@@ -124,16 +124,16 @@ def waiting_unheard() -> list[JobRun]:
                           clock_timestamp() - %s * interval '1 second' AND clock_timestamp()
                   AND (status = 'queued' OR status = 'running' AND EXISTS (
                           SELECT FROM run_step s WHERE s.run_id = r.id AND s.status = 'queued'))""",
-            [settings.RING_AGAIN_S],
+            [settings.REQUEUE_AFTER_S],
         )
         ids = [row[0] for row in cursor.fetchall()]
     runs = JobRun.objects.live().filter(pk__in=ids)
-    return [run for run in runs if run.status == RunStatus.QUEUED or could_use_help(run)]
+    return [run for run in runs if run.status == RunStatus.QUEUED or needs_workers(run)]
 
 
-def could_use_help(run: JobRun) -> bool:
+def needs_workers(run: JobRun) -> bool:
     """Whether there is a worker who does not take part, and a place for it."""
-    return participant_count(run.pk) < min(hands_for(run), queue.count_workers() or 0)
+    return participant_count(run.pk) < min(workers_needed(run), queue.count_workers() or 0)
 
 
 def is_hung(run_id: str, pid: int) -> bool:
@@ -158,6 +158,6 @@ def is_hung(run_id: str, pid: int) -> bool:
         ids = [row[0] for row in cursor.fetchall()]
     for row in RunStep.objects.with_place().filter(pk__in=ids):
         message = f"No progress for {settings.STEP_SILENT_S} s; its worker was stopped."
-        finish([row], RunStatus.FAILED, message)
-        note_failure(row, message)
+        finish_steps([row], RunStatus.FAILED, message)
+        record_failure(row, message)
     return bool(ids)

@@ -11,24 +11,24 @@ from django.db import IntegrityError, transaction
 from stores.failpoints import failpoint
 from stores.hqdb.locks import is_alive
 from stores.jobs.catalog import Job
-from stores.jobs.plan import ring_on_commit
-from stores.jobs.stalled import bury
+from stores.jobs.plan import enqueue_on_commit
+from stores.jobs.stalled import mark_lost
 from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
-MOST_CHARACTERS = 500
+MAX_SCOPE_LENGTH = 500
 
 
 @dataclass(frozen=True)
-class Started:
+class StartResult:
     """The run that answers a start: a new one, or the one that is already live."""
 
     run: JobRun
     is_new: bool
 
 
-def start(
+def create_run(
     job: Job,
     *,
     channels: Sequence[str] = (),
@@ -37,13 +37,13 @@ def start(
     order_number: str = "",
     started_by: str = StartedBy.COMMAND,
     user: Any = None,
-) -> Started:
+) -> StartResult:
     """Put a run into the ledger, unless one of the same job and scope is live.
 
     A live run whose process has died is marked lost at once, and the new one follows it.
     Effects: one row, in the caller's transaction.
     """
-    wanted = {
+    fields = {
         "job": job.code,
         "scope": scope_of(channels, companies, business_date, order_number),
         "channels": sorted(set(channels)),
@@ -57,13 +57,13 @@ def start(
     while True:
         try:
             with transaction.atomic():
-                return Started(JobRun.objects.create(successor_of=lost, **wanted), is_new=True)
+                return StartResult(JobRun.objects.create(successor_of=lost, **fields), is_new=True)
         except IntegrityError:
-            live = JobRun.objects.live().filter(job=job.code, scope=wanted["scope"]).first()
+            live = JobRun.objects.live().filter(job=job.code, scope=fields["scope"]).first()
         if live is None:
             continue
-        if live.status == RunStatus.QUEUED or is_alive(live.pk) or not bury(live):
-            return Started(live, is_new=False)
+        if live.status == RunStatus.QUEUED or is_alive(live.pk) or not mark_lost(live):
+            return StartResult(live, is_new=False)
         failpoint("run:after_lost")
         lost = live
 
@@ -79,15 +79,15 @@ def scope_of(
     words += [f"date:{business_date}"] if business_date else []
     words += [f"order:{order_number}"] if order_number else []
     text = ",".join(words) or "*"
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MAX_SCOPE_LENGTH:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return f"{text[: MOST_CHARACTERS - 20]}… {digest}"
+    return f"{text[: MAX_SCOPE_LENGTH - 20]}… {digest}"
 
 
-def start_and_ring(job: Job, **wanted: Any) -> Started:
+def start_job(job: Job, **fields: Any) -> StartResult:
     """Start a run for the workers; workers are called once the row is committed."""
-    started = start(job, **wanted)
+    started = create_run(job, **fields)
     if started.is_new:
-        ring_on_commit(started.run)
+        enqueue_on_commit(started.run)
     return started

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from rq.serializers import JSONSerializer
 
-from stores.jobs.queue import OnlyRuns, queue
+from stores.jobs.queue import RunMessage, get_queue
 
 logger = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
@@ -32,7 +32,7 @@ class Worker(rq.Worker):
     """
 
     max_connection_wait_time = 5
-    look_after: Callable[[], object]
+    run_maintenance: Callable[[], object]
     is_hung: Callable[[str, int], bool]
 
     def setup_work_horse_signals(self) -> None:
@@ -42,20 +42,20 @@ class Worker(rq.Worker):
 
     def run_maintenance_tasks(self) -> None:
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]
-        self.tend()
+        self.maintain()
 
     def maintain_heartbeats(self, job: rq.job.Job, execution: Any) -> None:
         with suppress(redis.RedisError):
             super().maintain_heartbeats(job, execution)
-        if self.tend(job.args[0] if job.args else ""):
+        if self.maintain(job.args[0] if job.args else ""):
             # An alarm inside it would not end a statement that hangs.
             self.kill_horse()
 
-    def tend(self, run_id: str = "") -> bool:
+    def maintain(self, run_id: str = "") -> bool:
         """Look after all runs; says whether the horse, at work on this run, hangs."""
         try:
             hangs = bool(run_id) and self.is_hung(run_id, self.horse_pid)
-            self.look_after()
+            self.run_maintenance()
             return hangs
         except OperationalError:
             logger.warning("HQ's database does not answer; trying again")
@@ -66,8 +66,8 @@ class Worker(rq.Worker):
             connection.close()
 
 
-def work(
-    *, burst: bool, look_after: Callable[[], object], is_hung: Callable[[str, int], bool]
+def run_worker(
+    *, burst: bool, run_maintenance: Callable[[], object], is_hung: Callable[[str, int], bool]
 ) -> None:
     """Execute runs as they are rung for; with `burst` only those that wait already.
 
@@ -76,17 +76,17 @@ def work(
     while True:
         wait_for_servers()
         connection.close()
-        bell = queue()
+        queue = get_queue()
         worker = Worker(
-            [bell],
-            connection=bell.connection,
+            [queue],
+            connection=queue.connection,
             serializer=JSONSerializer,
-            job_class=OnlyRuns,
+            job_class=RunMessage,
             worker_ttl=settings.DISPATCH_S + 15,
             maintenance_interval=settings.DISPATCH_S,
             job_monitoring_interval=settings.DISPATCH_S,
         )
-        worker.look_after, worker.is_hung = look_after, is_hung
+        worker.run_maintenance, worker.is_hung = run_maintenance, is_hung
         with signal_handlers_kept(), suppress(redis.RedisError):
             worker.work(burst=burst, logging_level="WARNING")
         if burst or worker._shutdown_requested_date:
@@ -128,7 +128,7 @@ def require_noeviction() -> None:
 
     Errors: EvictingQueue, redis.RedisError.
     """
-    policy = queue().connection.info("memory").get("maxmemory_policy", "noeviction")
+    policy = get_queue().connection.info("memory").get("maxmemory_policy", "noeviction")
     if settings.PRODUCTION and policy != "noeviction":
         raise EvictingQueue(
             f"Redis may drop messages (maxmemory-policy is {policy}): "

@@ -42,7 +42,7 @@ class Arrival(Place):
         return f"{self.database_id} {self.table} {self.day}"
 
 
-PARTS = (
+BALANCE_PARTS = (
     "converted",
     "linked",
     "posted",
@@ -54,7 +54,7 @@ PARTS = (
 )
 
 
-class Parts(Place):
+class BalanceParts(Place):
     """Where the rows are.
 
     converted: applied to the account of their customer, or replaced by a later one that was.
@@ -79,7 +79,7 @@ class Parts(Place):
         abstract = True
 
 
-class Balance(Parts):
+class Balance(BalanceParts):
     """Where the rows of one day were when they were last counted, of those arrived by then."""
 
     class Meta:
@@ -100,7 +100,7 @@ class DayBalanceQuerySet(models.QuerySet["DayBalance"]):
         return self.filter(~Q(difference=0))
 
 
-class DayBalance(Parts):
+class DayBalance(BalanceParts):
     """A view: the last count, and as waiting what arrived since; captured is all that arrived."""
 
     # Rows that arrived and are nowhere; negative: rows that nobody handed over.

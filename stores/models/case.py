@@ -19,7 +19,7 @@ class CaseStatus(models.TextChoices):
     SUPERSEDED = "superseded", "Superseded"
 
 
-UNSETTLED = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
+UNSETTLED_STATUSES = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Cause:
 class CaseQuerySet(models.QuerySet["Case"]):
     def unsettled(self) -> Self:
         """Set aside, failed, or waiting for more than a day."""
-        return self.filter(status__in=UNSETTLED)
+        return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
         """Rows that failed alike."""
@@ -59,10 +59,10 @@ class CaseQuerySet(models.QuerySet["Case"]):
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
         """One row for each cause, the most frequent first."""
-        alike = self.order_by().values(
+        grouped = self.order_by().values(
             "database", "database__channel__code", "database__name", "table", "reason", "field"
         )
-        return alike.annotate(rows=Count("pk"), oldest=Min("since"), rule=Min("rule")).order_by(
+        return grouped.annotate(rows=Count("pk"), oldest=Min("since"), rule=Min("rule")).order_by(
             "-rows", "oldest"
         )
 
@@ -104,7 +104,7 @@ class Case(models.Model):
 
     @property
     def is_unsettled(self) -> bool:
-        return self.status in UNSETTLED
+        return self.status in UNSETTLED_STATUSES
 
     @property
     def cause(self) -> Cause:

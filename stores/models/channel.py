@@ -147,7 +147,7 @@ class Channel(models.Model):
             raise ValidationError({"statement_mode": "Post its open statements first."})
 
 
-def longest_pause() -> timedelta:
+def max_pause() -> timedelta:
     """How long schedules leave a database alone at most; with a second for the way here."""
     return timedelta(seconds=settings.BACK_OFF_MOST_S + 1)
 
@@ -162,7 +162,7 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
 
         One that is further away than any pause is long was noted before the clock was set back.
         """
-        too_far = Now() + longest_pause()
+        too_far = Now() + max_pause()
         return self.filter(
             Q(next_try_at=None) | Q(next_try_at__lte=Now()) | Q(next_try_at__gt=too_far)
         )
@@ -246,7 +246,7 @@ class ChannelDatabase(models.Model):
     def is_paused(self) -> bool:
         """Whether schedules leave it alone for now, after trouble."""
         now = timezone.now()
-        return self.next_try_at is not None and now < self.next_try_at <= now + longest_pause()
+        return self.next_try_at is not None and now < self.next_try_at <= now + max_pause()
 
     @property
     def label(self) -> str:

@@ -25,7 +25,7 @@ SELECTOR = "\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0000-\U000e007f\U000e0100-\U00
 # Signs after which a joiner at the end of a word shows: old spellings of Malayalam and Bengali.
 VIRAMA = "\u094d\u09cd\u0a4d\u0acd\u0b4d\u0bcd\u0c4d\u0ccd\u0d4d\u0dca"
 
-ENDS = re.compile(
+INVISIBLE_ENDS = re.compile(
     rf"^[{BLANK}{CONTROL}{HIDDEN}{JOINER}{SELECTOR}]+"
     rf"|(?:[{BLANK}{CONTROL}{HIDDEN}{JOINER}](?<![{VIRAMA}]\u200d))+\Z"
 )
@@ -37,7 +37,7 @@ ODD_BLANKS = re.compile(f"[{ODD_BLANK}]")
 
 def tidy(text: str) -> str:
     """A text without blanks and invisible letters at its ends, in NFC."""
-    return unicodedata.normalize("NFC", ENDS.sub("", text))
+    return unicodedata.normalize("NFC", INVISIBLE_ENDS.sub("", text))
 
 
 def tidy_key(text: str) -> str:

@@ -165,9 +165,11 @@ class EditConflict(models.Model):
             pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK]
         )
         closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
-        is_mine = bool(unsettled.update(closed_at=Now(), **closed))
-        if is_mine and self.is_of_removal:
-            alike = EditConflict.objects.open().of_removals()
-            alike = alike.filter(customer=self.customer_id, table=self.table, key=self.key)
-            alike.update(closed_at=Now(), **closed)
-        return is_mine
+        is_closed_now = bool(unsettled.update(closed_at=Now(), **closed))
+        if is_closed_now and self.is_of_removal:
+            same_edits = EditConflict.objects.open().of_removals()
+            same_edits = same_edits.filter(
+                customer=self.customer_id, table=self.table, key=self.key
+            )
+            same_edits.update(closed_at=Now(), **closed)
+        return is_closed_now

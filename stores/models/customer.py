@@ -291,7 +291,7 @@ class AttributeDefinition(models.Model):
         """Refuse what no value could ever fit."""
         self.name = tidy_key(self.name or "")
         self.options = options_of(self.options)
-        is_number = self.data_type in NUMBERS
+        is_number = self.data_type in NUMBER_FORMS
         if not self.name:
             raise ValidationError({"name": "Name: letters that one can read."})
         for limit in ("smallest", "largest"):
@@ -310,9 +310,9 @@ class AttributeDefinition(models.Model):
         """Whether a value is of the type and within the limits; a rule of upload asks the same."""
         if self.data_type == AttributeType.BOOLEAN:
             return value in ("true", "false", "0", "1")
-        if self.data_type not in NUMBERS:
+        if self.data_type not in NUMBER_FORMS:
             return True
-        if not re.fullmatch(NUMBERS[self.data_type], value, re.ASCII):
+        if not re.fullmatch(NUMBER_FORMS[self.data_type], value, re.ASCII):
             return False
         smallest = Decimal(value) if self.smallest is None else self.smallest
         largest = Decimal(value) if self.largest is None else self.largest
@@ -320,7 +320,7 @@ class AttributeDefinition(models.Model):
 
 
 # Texts that are numbers, by the type of an attribute.
-NUMBERS: dict[str, str] = {
+NUMBER_FORMS: dict[str, str] = {
     AttributeType.INTEGER: r"[+-]?[0-9]{1,14}",
     AttributeType.DECIMAL: r"[+-]?[0-9]{1,14}([.][0-9]{1,4})?",
     AttributeType.CURRENCY: r"[+-]?[0-9]{1,14}([.][0-9]{1,4})?",
@@ -330,9 +330,11 @@ NUMBERS: dict[str, str] = {
 def options_of(typed: object) -> list[str]:
     """The options of an attribute as texts, numbers among them. Errors: ValidationError."""
     given = typed if typed is not None and typed != "" else []
-    if not isinstance(given, list) or any(isinstance(one, bool | list | dict) for one in given):
+    if not isinstance(given, list) or any(
+        isinstance(option, bool | list | dict) for option in given
+    ):
         raise ValidationError({"options": 'Options: a list of texts, for example ["S", "M"].'})
-    options = ["" if one is None else tidy(str(one)) for one in given]
+    options = ["" if option is None else tidy(str(option)) for option in given]
     if "" in options or len(set(options)) < len(options):
         raise ValidationError({"options": "Options: none may be empty or there twice."})
     return options

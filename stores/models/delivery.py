@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
-    def owed(self) -> Self:
+    def pending(self) -> Self:
         """The database lacks the customer's present version."""
         return self.filter(delivered_version__lt=F("version"))
 

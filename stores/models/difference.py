@@ -3,7 +3,7 @@
 from django.db import models
 
 
-class What(models.TextChoices):
+class DifferenceKind(models.TextChoices):
     """The kinds of differences; the label stands after a number."""
 
     UNKNOWN = "unknown_at_hq", "acknowledged and unknown to headquarters"
@@ -21,7 +21,7 @@ class Difference(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     step = models.ForeignKey("RunStep", models.CASCADE, related_name="differences")
-    what = models.CharField(max_length=20, choices=What.choices)
+    what = models.CharField(max_length=20, choices=DifferenceKind.choices)
     table = models.CharField(max_length=40)
     key = models.CharField(max_length=60)
 

@@ -16,8 +16,8 @@ class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
     def by_reason(self, *by: str) -> models.QuerySet[Any, Any]:
         """One row for each reason and currency, and for what else is named; the most first."""
         names = [name.lstrip("-") for name in by]
-        alike = self.order_by().values(*names, "reason", "field", "currency")
-        counted: models.QuerySet[Any, Any] = alike.annotate(
+        grouped = self.order_by().values(*names, "reason", "field", "currency")
+        counted: models.QuerySet[Any, Any] = grouped.annotate(
             sales=Count("pk"), total=Sum("gross_amount")
         )
         return counted.order_by(*by, "-sales", "reason", "field", "currency")

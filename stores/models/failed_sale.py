@@ -6,7 +6,7 @@ from typing import Any, Self
 from django.db import models
 from django.db.models import Count, Max, Min
 
-PARTS = ("header", "line", "payment")
+SALE_PARTS = ("header", "line", "payment")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class SaleCause:
     def parse(cls, text: str) -> "SaleCause | None":
         """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
-        is_one = len(parts) == 3 and parts[2] in PARTS and "\0" not in text
+        is_one = len(parts) == 3 and parts[2] in SALE_PARTS and "\0" not in text
         return cls(*parts) if is_one else None
 
 
@@ -38,8 +38,8 @@ class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
         """One row for each cause, the most frequent first."""
-        alike = self.order_by().values("reason", "field", "part")
-        counted: models.QuerySet[Any, Any] = alike.annotate(
+        grouped = self.order_by().values("reason", "field", "part")
+        counted: models.QuerySet[Any, Any] = grouped.annotate(
             sales=Count("transaction", distinct=True),
             channels=Count("channel", distinct=True),
             oldest=Min("business_date"),

@@ -110,8 +110,8 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
     def of_each_blocked(self) -> "models.QuerySet[Incident, Any]":
         """Subquery for databases: the open incident for which one must not be visited."""
-        mine = self.open().filter(database=OuterRef("pk"), kind__in=BLOCKS_DATABASE)
-        return mine.order_by("pk").values("pk")[:1]
+        incidents = self.open().filter(database=OuterRef("pk"), kind__in=BLOCKS_DATABASE)
+        return incidents.order_by("pk").values("pk")[:1]
 
     def blocked_databases(self) -> "models.QuerySet[Incident, Any]":
         """Numbers of the databases that must not be visited."""
@@ -139,9 +139,9 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         `message` and `detail` hold no personal data; `subject` parts incidents of one kind at one
         database. Effects: one row, in the caller's transaction.
         """
-        mine = self.open().filter(kind=kind, database=database, subject=subject)
+        incidents = self.open().filter(kind=kind, database=database, subject=subject)
         again = {"message": message, "detail": detail or {}, "last_seen_at": Now()}
-        while not mine.update(times=F("times") + 1, **again):
+        while not incidents.update(times=F("times") + 1, **again):
             try:
                 with transaction.atomic():
                     return self.create(
@@ -153,7 +153,7 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
                     )
             except IntegrityError:
                 continue
-        return mine.get()
+        return incidents.get()
 
 
 class Incident(models.Model):

@@ -1,6 +1,6 @@
 """The languages of ISO 639-1, and those of three letters that ISO 639-2 and CLDR name."""
 
-CODES = """
+ISO_639 = """
 aa ab ae af ak am an ar as av ay az ba be bg bi bm bn bo br bs ca ce ch co cr cs cu cv cy da
 de dv dz ee el en eo es et eu fa ff fi fj fo fr fy ga gd gl gn gu gv ha he hi ho hr ht hu hy
 hz ia id ie ig ii ik in io is it iu iw ja ji jv ka kg ki kj kk kl km kn ko kr ks ku kv kw ky
@@ -39,4 +39,4 @@ tsd tsi tsn tso ttm ttt tuk tum tur tvl twi twq tyv tzm udm uga uig ukr umb urd 
 ven vep vie vls vmf vmw vol vot vro vun wae wal war was wbp wel wln wol wuu xal xho xmf xnr
 xog yao yap yav ybb yid yor yrl yue zap zbl zea zen zgh zha zho zul zun zza
 """
-LANGUAGES = frozenset(CODES.split())
+LANGUAGES = frozenset(ISO_639.split())

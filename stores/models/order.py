@@ -149,11 +149,11 @@ class PostedPaymentQuerySet(models.QuerySet["PostedPayment"]):
     def differences_of(self, statement: "Statement") -> models.QuerySet[Any, Any]:
         """One row for each kind of difference and currency: how many sales, and what they lack."""
         kinds = [PaymentKind.ROUNDING_DIFFERENCE, PaymentKind.PAYMENT_DIFFERENCE]
-        alike = self.filter(statement=statement, kind__in=kinds).values("kind", "currency")
-        found: models.QuerySet[Any, Any] = alike.annotate(
+        grouped = self.filter(statement=statement, kind__in=kinds).values("kind", "currency")
+        differences: models.QuerySet[Any, Any] = grouped.annotate(
             sales=models.Sum("count"), total=models.Sum("amount")
         )
-        return found.order_by("-kind", "currency")
+        return differences.order_by("-kind", "currency")
 
 
 class PostedPayment(models.Model):

@@ -10,7 +10,7 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Now
 
 from stores.models.characters import tidy_key
-from stores.models.search import KEYS, has_key, sought
+from stores.models.search import KEY_ARRAY, contains_key, searchable
 
 
 class QuarantineStatus(models.TextChoices):
@@ -31,23 +31,35 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def of_people(self) -> Self:
         """The newest rows that wait for a person and say who somebody is or is reached at."""
         rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
-        return self.filter(pk__in=rows.newest_first().values("pk")[:MOST_READ])
+        return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_READ])
 
     def reached_at(self, key: str) -> Self:
         """Those whose e-mail address in any case, or digits of the phone number, are this key."""
         own, contact = ("email", "receipt_email", "phone"), ("kind", "locator")
         return self.of_people().filter(
-            Q(has_key(Func(*map(held, own), function="reach_keys", output_field=KEYS), key))
-            | Q(has_key(Func(*map(held, contact), function="contact_keys", output_field=KEYS), key))
+            Q(
+                contains_key(
+                    Func(*map(column_value, own), function="reach_keys", output_field=KEY_ARRAY),
+                    key,
+                )
+            )
+            | Q(
+                contains_key(
+                    Func(
+                        *map(column_value, contact), function="contact_keys", output_field=KEY_ARRAY
+                    ),
+                    key,
+                )
+            )
         )
 
-    def called(self, text: str) -> Self:
+    def with_name(self, text: str) -> Self:
         """Those with all words of a text in the name, each as a whole.
 
         A part of a word would let people without the right to see a name guess it by letters.
         """
         names = ("name", "first_name", "middle_name", "last_name")
-        name = Func(*map(held, names), function="search_name", output_field=TextField())
+        name = Func(*map(column_value, names), function="search_name", output_field=TextField())
         words = Func(
             name,
             Value(r"\s+"),
@@ -56,19 +68,21 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         )
         rows = self.of_people().annotate(words=words)
         for word in filter(None, map(tidy_key, text.split())):
-            wanted = Func(sought(word), template="ARRAY[%(expressions)s]", output_field=KEYS)
+            wanted = Func(
+                searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
+            )
             rows = rows.filter(words__contains=wanted)
         return rows
 
 
-def held(column: str) -> KeyTextTransform:
+def column_value(column: str) -> KeyTextTransform:
     """What a row says in a column; nothing where it has none."""
     text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
     return KeyTextTransform(column, Cast(text, JSONField()))
 
 
 # Each row is read whole, so a search stops at so many of those that wait.
-MOST_READ = 10_000
+MAX_READ = 10_000
 
 
 class Quarantine(models.Model):

@@ -13,12 +13,16 @@ class Reason:
 
     text: str
     next_step: str
-    right: str = ""
+    permission: str = ""
     otherwise: str = ""
 
     def advice(self, may: Callable[[str], bool]) -> str:
         """What somebody can do of whom `may` says which rights there are."""
-        return self.next_step if not self.right or may(f"stores.{self.right}") else self.otherwise
+        return (
+            self.next_step
+            if not self.permission or may(f"stores.{self.permission}")
+            else self.otherwise
+        )
 
 
 CORRECT = (

@@ -25,7 +25,7 @@ class RunStatus(models.TextChoices):
     LOST = "lost", "Lost"
 
 
-LIVE = (RunStatus.QUEUED, RunStatus.RUNNING)
+LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
 # Rows that a run left behind; its outcome alone does not tell of them.
 LEFT_BEHIND = ("failed", "quarantined")
 # Beside the choices, so that word and colour of a status are decided in one place.
@@ -50,7 +50,7 @@ class StartedBy(models.TextChoices):
 
 
 # What a schedule starts again moments after it ended.
-AGAIN_AND_AGAIN = ("pipeline", "P-0001", "1010")
+RECURRING = ("pipeline", "P-0001", "1010")
 
 
 class RunLost(Exception):
@@ -75,7 +75,7 @@ class ClockTime(Func):
 class JobRunQuerySet(models.QuerySet["JobRun"]):
     def live(self) -> Self:
         """Waiting for a worker, or running."""
-        return self.filter(status__in=LIVE)
+        return self.filter(status__in=LIVE_STATUSES)
 
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-pk")
@@ -90,13 +90,13 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
             worker=worker,
             started_at=ClockTime(),
             heartbeat_at=ClockTime(),
-            lease_until=ClockTime() + lease(),
+            lease_until=ClockTime() + lease_duration(),
             fencing_no=next_fencing_number(),
         )
         return self.get(pk=run_id) if claimed else None
 
 
-def lease() -> timedelta:
+def lease_duration() -> timedelta:
     """How long a run may be silent before others may take it over."""
     return timedelta(seconds=settings.RUN_LEASE_S)
 
@@ -121,7 +121,7 @@ class Outcome(models.Model):
     def colour(self) -> str:
         """That of a warning also where all went well but for some rows."""
         plain = COLOURS[RunStatus(self.status)]
-        return "warning" if plain == "success" and self.left_behind(*LEFT_BEHIND) else plain
+        return "warning" if plain == "success" and self.remaining_counts(*LEFT_BEHIND) else plain
 
     @property
     def verdict(self) -> str:
@@ -129,15 +129,15 @@ class Outcome(models.Model):
         word = str(RunStatus(self.status).label)
         counts = getattr(self, "counts", {})
         if self.status == RunStatus.NOTHING_TO_DO:
-            left = self.left_behind(*LEFT_BEHIND, "waiting")
-            word = "Nothing done" if left else word
+            remaining = self.remaining_counts(*LEFT_BEHIND, "waiting")
+            word = "Nothing done" if remaining else word
         elif self.status == RunStatus.SUCCEEDED:
-            left = self.left_behind(*LEFT_BEHIND)
+            remaining = self.remaining_counts(*LEFT_BEHIND)
         else:
-            left = []
-        return ", ".join([word, *(f"{counts[name]:,} {name}" for name in left)])
+            remaining = []
+        return ", ".join([word, *(f"{counts[name]:,} {name}" for name in remaining)])
 
-    def left_behind(self, *words: str) -> list[str]:
+    def remaining_counts(self, *words: str) -> list[str]:
         """Those of the words that count rows of it."""
         counts = getattr(self, "counts", {})
         return [word for word in words if counts.get(word)]
@@ -197,15 +197,15 @@ class JobRun(Outcome):
         constraints = [
             models.UniqueConstraint(
                 fields=["job", "scope"],
-                condition=Q(status__in=LIVE),
+                condition=Q(status__in=LIVE_STATUSES),
                 name="one_live_run_per_job_and_scope",
             ),
             models.CheckConstraint(
                 condition=Q(status__in=RunStatus.values), name="run_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=LIVE, ended_at__isnull=True)
-                | (~Q(status__in=LIVE) & Q(ended_at__isnull=False)),
+                condition=Q(status__in=LIVE_STATUSES, ended_at__isnull=True)
+                | (~Q(status__in=LIVE_STATUSES) & Q(ended_at__isnull=False)),
                 name="a_run_has_an_end_once_it_ended",
             ),
         ]
@@ -235,28 +235,28 @@ class JobRun(Outcome):
     def about(self) -> str:
         """What it looks at, in words."""
         named = [*self.channels, *(f"company {code}" for code in self.companies)]
-        words = [counted(named) or "all channels"]
+        words = [summarize_codes(named) or "all channels"]
         words += [f"business date {self.business_date}"] if self.business_date else []
         words += [f"order {self.order_number}"] if self.order_number else []
         return ", ".join(words)
 
     @property
-    def comes_again(self) -> bool:
+    def is_recurring(self) -> bool:
         """Whether a schedule starts it again in a moment: the next run takes what this leaves."""
-        return self.started_by == StartedBy.SCHEDULE and self.job in AGAIN_AND_AGAIN
+        return self.started_by == StartedBy.SCHEDULE and self.job in RECURRING
 
     @property
     def is_final(self) -> bool:
         """Ended, one way or another."""
-        return self.status not in LIVE
+        return self.status not in LIVE_STATUSES
 
     @property
     def is_ours(self) -> bool:
         """Whether it is still led by the process that claimed it as this object says."""
-        mine = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no)
-        return mine.filter(status=RunStatus.RUNNING).exists()
+        claims = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no)
+        return claims.filter(status=RunStatus.RUNNING).exists()
 
-    def ask_to_stop(self) -> bool:
+    def request_cancel(self) -> bool:
         """Ask for a stop at the next chunk; a waiting run ends at once. Says whether it lived."""
         waiting = JobRun.objects.filter(pk=self.pk, status=RunStatus.QUEUED)
         if waiting.update(status=RunStatus.CANCELLED, ended_at=ClockTime(), message="Cancelled."):
@@ -266,17 +266,19 @@ class JobRun(Outcome):
 
     def end(self, status: str, message: str, counts: dict[str, int]) -> bool:
         """Close the run, unless it is no longer ours. Says whether it was."""
-        mine = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no, status__in=LIVE)
-        ended = mine.update(status=status, message=message, counts=counts, ended_at=ClockTime())
+        claims = JobRun.objects.filter(
+            pk=self.pk, fencing_no=self.fencing_no, status__in=LIVE_STATUSES
+        )
+        ended = claims.update(status=status, message=message, counts=counts, ended_at=ClockTime())
         return bool(ended)
 
-    def keep_detail(self, text: str) -> None:
+    def append_detail(self, text: str) -> None:
         """Add technical detail to what is there; several workers may have some."""
         added = Concat("error", Value(text), output_field=TextField())
         JobRun.objects.filter(pk=self.pk).update(error=added)
 
 
-def counted(codes: list[str]) -> str:
+def summarize_codes(codes: list[str]) -> str:
     """The first channels by name, and how many more."""
     more = f" and {len(codes) - 5} more" if len(codes) > 5 else ""
     return ", ".join(codes[:5]) + more

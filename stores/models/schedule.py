@@ -13,7 +13,7 @@ from stores.models.run import JobRun, RunStatus
 
 MINUTES_A_DAY = 24 * 60
 # When what a daily run could not do is tried again, and again until the next day's.
-TRY_AGAIN = timedelta(minutes=15)
+RETRY_AFTER = timedelta(minutes=15)
 MINUTE = Value(timedelta(minutes=1))
 
 
@@ -41,14 +41,14 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
             is_enabled=True,
         )
 
-    def to_try_again(self, now: datetime) -> Self:
+    def to_retry(self, now: datetime) -> Self:
         """Daily ones whose run of the last day did not do all, and ended a while ago."""
         return self.filter(
             is_enabled=True,
             at__isnull=False,
             started_at__gt=now - timedelta(days=1),
             last_run__status__in=[RunStatus.PARTLY, RunStatus.FAILED, RunStatus.BUSY],
-            last_run__ended_at__lte=now - TRY_AGAIN,
+            last_run__ended_at__lte=now - RETRY_AFTER,
         )
 
 
@@ -132,23 +132,23 @@ class Schedule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.job} {self.rhythm}"
+        return f"{self.job} {self.cadence}"
 
-    def take_turn(self, now: datetime) -> bool:
+    def claim_start(self, now: datetime) -> bool:
         """Note the start that is due, or one more of the same day. Says whether it was ours."""
-        mine = Schedule.objects.due(now).filter(pk=self.pk)
-        if mine.update(started_on=now.date(), started_at=now):
+        schedules = Schedule.objects.due(now).filter(pk=self.pk)
+        if schedules.update(started_on=now.date(), started_at=now):
             return True
-        again = Schedule.objects.to_try_again(now).filter(pk=self.pk)
+        again = Schedule.objects.to_retry(now).filter(pk=self.pk)
         return bool(again.update(started_at=now))
 
-    def begin_from(self, now: datetime) -> None:
+    def start_after(self, now: datetime) -> None:
         """Leave out today's start if its time is over: who sets a time means the next one."""
         is_over = self.at is not None and self.at <= now.time()
         self.started_on = now.date() if is_over else None
 
     @property
-    def rhythm(self) -> str:
+    def cadence(self) -> str:
         """How often it starts, in words."""
         if self.at is not None:
             return f"every day at {self.at:%H:%M} UTC"

@@ -16,29 +16,29 @@ from django.db.models.lookups import Contains
 
 from stores.models.characters import tidy_key, tidy_phone
 
-NUMBER = re.compile(
+PHONE_FORM = re.compile(
     r"[0-9+()./ xX#*,;-]+([ ;,]*"
     r"(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?",
     re.IGNORECASE,
 )
 # A shorter piece has no trigram of its own, so it must begin a word.
-SHORTEST_PIECE = 3
+MIN_PIECE_LENGTH = 3
 
 
-def key_of(text: str) -> str:
+def contact_key(text: str) -> str:
     """The key that an e-mail address or a phone number is looked up by; empty for other texts."""
     text = tidy_key(text)
-    return text if "@" in normalize("NFKC", text) else digits_of(text)
+    return text if "@" in normalize("NFKC", text) else phone_digits(text)
 
 
-def digits_of(text: str) -> str:
+def phone_digits(text: str) -> str:
     """The digits of what may be a phone number, or nothing if letters stand between them."""
     text = tidy_phone(text)
     digits = re.sub(r"[^0-9]", "", text)
-    return digits if len(digits) >= 3 and NUMBER.fullmatch(text) else ""
+    return digits if len(digits) >= 3 and PHONE_FORM.fullmatch(text) else ""
 
 
-def is_called(text: str) -> Q:
+def matches_name(text: str) -> Q:
     """Every word of a text is a part of the name."""
     name = Func(
         *("name", "first_name", "middle_name", "last_name"),
@@ -46,36 +46,42 @@ def is_called(text: str) -> Q:
         output_field=TextField(),
     )
     words = [word for word in map(tidy_key, text.split()) if word]
-    pieces = [word if len(word) >= SHORTEST_PIECE else f" {word}" for word in words]
-    return Q(*(Q(Contains(name, sought(piece))) for piece in pieces))
+    pieces = [word if len(word) >= MIN_PIECE_LENGTH else f" {word}" for word in words]
+    return Q(*(Q(Contains(name, searchable(piece))) for piece in pieces))
 
 
-def sought(text: str) -> Func:
+def searchable(text: str) -> Func:
     """A text as it is searched for."""
     return Func(Value(text), function="search_text", output_field=TextField())
 
 
-def is_reached_at(key: str) -> Q:
+def matches_own_contact(key: str) -> Q:
     """An e-mail address in any case, or the digits of a phone number, is the customer's own."""
-    return has_key(
-        Func("email", "receipt_email", "phone", function="reach_keys", output_field=KEYS), key
+    return contains_key(
+        Func("email", "receipt_email", "phone", function="reach_keys", output_field=KEY_ARRAY), key
     )
 
 
-def is_contact_at(key: str) -> Q:
+def matches_contact(key: str) -> Q:
     """The same of a contact."""
-    return has_key(Func("kind", "locator", function="contact_keys", output_field=KEYS), key)
+    return contains_key(
+        Func("kind", "locator", function="contact_keys", output_field=KEY_ARRAY), key
+    )
 
 
-KEYS = ArrayField(TextField())
+KEY_ARRAY = ArrayField(TextField())
 
 
-def has_key(keys: Func, key: str) -> Q:
+def contains_key(keys: Func, key: str) -> Q:
     """One of the keys is the one looked for."""
     tidied = Func(Value(key), function="tidy_email", output_field=TextField())
-    wanted: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEYS)
+    searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
     return Q(
         Func(
-            keys, wanted, template="%(expressions)s", arg_joiner=" @> ", output_field=BooleanField()
+            keys,
+            searched,
+            template="%(expressions)s",
+            arg_joiner=" @> ",
+            output_field=BooleanField(),
         )
     )

@@ -27,7 +27,7 @@ class StagingStatus(models.TextChoices):
     ERASED = "erased", "Erased"
 
 
-OPEN = (StagingStatus.PENDING, StagingStatus.FAILED)
+OPEN_STATUSES = (StagingStatus.PENDING, StagingStatus.FAILED)
 
 
 class Operation(models.TextChoices):
@@ -46,7 +46,7 @@ class Origin(models.TextChoices):
 class EventQuerySet(models.QuerySet["Event"]):
     def open(self) -> Self:
         """Not applied yet: waiting or failed."""
-        return self.filter(status__in=OPEN)
+        return self.filter(status__in=OPEN_STATUSES)
 
     def in_order(self) -> Self:
         """As the channel wrote them."""

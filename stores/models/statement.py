@@ -34,7 +34,7 @@ class StatementState(models.TextChoices):
 
 ENDED = (StatementState.POSTED, StatementState.CANCELLED)
 # What an open statement waits for when nothing is wrong with it.
-NOT_ADDED_UP, NOT_POSTED = "statement_not_calculated", "statement_not_posted"
+NOT_CALCULATED, NOT_POSTED = "statement_not_calculated", "statement_not_posted"
 
 
 class StatementQuerySet(models.QuerySet["Statement"]):
@@ -47,8 +47,8 @@ class StatementQuerySet(models.QuerySet["Statement"]):
 
     def of(self, channel: "Channel", day: date | None) -> Self:
         """One channel's; only one business date's where one is named."""
-        found = self.filter(channel=channel)
-        return found.filter(business_date=day) if day else found
+        statements = self.filter(channel=channel)
+        return statements.filter(business_date=day) if day else statements
 
     def posted_since(self, day: date) -> Self:
         """Posted, of this business date or a later one."""
@@ -72,7 +72,7 @@ class StatementQuerySet(models.QuerySet["Statement"]):
 
     def stuck(self) -> Self:
         """Open, and something stands in the way of the next state."""
-        return self.open().exclude(reason__in=[NOT_ADDED_UP, NOT_POSTED])
+        return self.open().exclude(reason__in=[NOT_CALCULATED, NOT_POSTED])
 
 
 class Statement(models.Model):
@@ -89,7 +89,7 @@ class Statement(models.Model):
         max_length=15, choices=StatementState.choices, db_default=StatementState.STARTED
     )
     # Why it is not posted: what the step after `state` waits for, or what it failed on.
-    reason = models.CharField(max_length=40, blank=True, db_default=NOT_ADDED_UP)
+    reason = models.CharField(max_length=40, blank=True, db_default=NOT_CALCULATED)
     message = models.CharField(max_length=500, blank=True)
     attempts = models.PositiveIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
@@ -157,7 +157,7 @@ class Statement(models.Model):
     @property
     def is_stuck(self) -> bool:
         """Whether something stands in the way of its next state."""
-        return self.is_open and self.reason not in (NOT_ADDED_UP, NOT_POSTED)
+        return self.is_open and self.reason not in (NOT_CALCULATED, NOT_POSTED)
 
 
 class StatementTender(models.Model):

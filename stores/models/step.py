@@ -12,7 +12,7 @@ from django.db.models import Q
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
 from stores.models.run import (
-    LIVE,
+    LIVE_STATUSES,
     ClockTime,
     JobRun,
     Outcome,
@@ -22,14 +22,14 @@ from stores.models.run import (
 )
 
 
-class StepGivenBack(Exception):
+class StepReleased(Exception):
     """The worker leaves the step to whoever comes next; what was committed stays."""
 
 
 class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
         """Waiting for a worker, or being done."""
-        return self.filter(status__in=LIVE)
+        return self.filter(status__in=LIVE_STATUSES)
 
     def with_place(self) -> Self:
         """Bring the channel database or company that each step works on."""
@@ -69,9 +69,9 @@ class RunStep(Outcome):
     objects = RunStepQuerySet.as_manager()
 
     # When this process began with it, by its own clock.
-    begun = 0.0
+    began_at = 0.0
     # Its worker has to leave: it is given back at its next chunk.
-    is_called_back = False
+    stop_requested = False
 
     class Meta:
         db_table = "run_step"
@@ -132,15 +132,15 @@ class RunStep(Outcome):
         return self.run.is_dry
 
     @property
-    def more_may_come(self) -> bool:
+    def upstream_is_live(self) -> bool:
         """Whether this run still converts customers of the database's company."""
         company = self.its_database.channel.company_id
         return self.run.steps.live().filter(company=company).exists()
 
     @property
-    def has_had_its_share(self) -> bool:
+    def time_slice_used(self) -> bool:
         """Whether a channel should let the others have their turn, and go on in the next run."""
-        return self.run.comes_again and time.monotonic() - self.begun > settings.VISIT_SHARE_S
+        return self.run.is_recurring and time.monotonic() - self.began_at > settings.VISIT_SHARE_S
 
     @contextmanager
     def chunk(self, *, may_stop: bool = True) -> Iterator[None]:
@@ -150,14 +150,14 @@ class RunStep(Outcome):
         HQ notes what a channel has committed already. Errors: see hold().
         """
         before = dict(self.counts)
-        with self.counted(), transaction.atomic():
-            self.hold(may_stop=may_stop, lock=True)
+        with self.counts_restored(), transaction.atomic():
+            self.require_ownership(may_stop=may_stop, lock=True)
             yield
             if self.counts != before:
                 RunStep.objects.filter(pk=self.pk).update(counts=self.counts, moved_at=ClockTime())
 
     @contextmanager
-    def counted(self) -> Iterator[None]:
+    def counts_restored(self) -> Iterator[None]:
         """Forget what was counted inside if it ends with an error: its rows are rolled back."""
         before = dict(self.counts)
         try:
@@ -166,18 +166,18 @@ class RunStep(Outcome):
             self.counts = before
             raise
 
-    def stop_if_asked(self) -> None:
+    def check_stop(self) -> None:
         """A place where nothing is half done, before something is sent to a channel.
 
         Errors: see hold().
         """
-        self.hold(may_stop=True, lock=False)
+        self.require_ownership(may_stop=True, lock=False)
 
-    def hold(self, *, may_stop: bool, lock: bool) -> None:
+    def require_ownership(self, *, may_stop: bool, lock: bool) -> None:
         """Make sure that the step is ours; with `lock` it stays so until the transaction ends.
 
         Errors: RunLost when it is not; with `may_stop` also RunCancelled when the run is to stop,
-        and StepGivenBack when the worker is.
+        and StepReleased when the worker is.
         """
         sql = """SELECT r.cancel_requested_at IS NOT NULL
                    FROM run_step s JOIN job_run r ON r.id = s.run_id
@@ -186,21 +186,21 @@ class RunStep(Outcome):
         with connection.cursor() as cursor:
             # Lets a heartbeat through and keeps a takeover, which locks FOR UPDATE, waiting.
             cursor.execute(f"{sql} FOR KEY SHARE OF s" if lock else sql, [self.pk, self.fencing_no])
-            found = cursor.fetchone()
-        if found is None:
+            row = cursor.fetchone()
+        if row is None:
             raise RunLost
-        if may_stop and found[0]:
+        if may_stop and row[0]:
             raise RunCancelled
-        if may_stop and self.is_called_back:
-            raise StepGivenBack
+        if may_stop and self.stop_requested:
+            raise StepReleased
 
     def add(self, **counts: int) -> None:
         """Count rows, in the words of the contract; inside chunk()."""
-        found: dict[str, Any] = dict(self.counts)
+        totals: dict[str, Any] = dict(self.counts)
         for word, rows in counts.items():
             if rows:
-                found[word] = found.get(word, 0) + rows
-        self.counts = found
+                totals[word] = totals.get(word, 0) + rows
+        self.counts = totals
 
     def finish(self, status: str, message: str = "") -> None:
         """Record the outcome, if the step is still ours; what the chunks counted stays."""

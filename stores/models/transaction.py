@@ -85,8 +85,8 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
 
     def orders_numbered(self, number: str, channels: Sequence[str] = ()) -> Self:
         """Customer orders of a confirmation number, in the channels of these codes or in any."""
-        found = self.orders().filter(confirmation_number=number)
-        return found.filter(channel__code__in=channels) if channels else found
+        orders = self.orders().filter(confirmation_number=number)
+        return orders.filter(channel__code__in=channels) if channels else orders
 
 
 class RetailTransaction(models.Model):

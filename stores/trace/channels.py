@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from stores.models import GuidMap
 from stores.models.characters import tidy_key
-from stores.models.search import digits_of
+from stores.models.search import phone_digits
 from stores.pipeline.channel_search import Known, Sighting, Unfetched, Wanted
 from stores.trace.match import by_guids, guid_of, matches
 from stores.trace.types import (
@@ -39,7 +39,7 @@ def wanted(ref: str, found: Sequence[Match]) -> Wanted:
         async_accounts=sorted(guids | {str(one.pk) for one in linked}),
         account_numbers=[match.account_number for match in found if match.account_number],
         email=name if "@" in name else "",
-        phone=digits_of(name),
+        phone=phone_digits(name),
     )
 
 

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 
 from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
 from stores.models.characters import tidy
-from stores.models.staging import OPEN, Operation, Origin, StagingStatus
+from stores.models.staging import OPEN_STATUSES, Operation, Origin, StagingStatus
 from stores.pipeline.events.kinds import INHERITED, KINDS, Kind
 from stores.pipeline.events.rules import STAGED
 from stores.trace.types import Match
@@ -144,7 +144,7 @@ def acts_of(
     kind: Kind, match: Match, customer: Customer | None, guids: Sequence[UUID]
 ) -> Iterator[Act]:
     """The staged events of one kind, each entity's in the order in which conversion takes them."""
-    waits = Q(status__in=OPEN, company=match.company)
+    waits = Q(status__in=OPEN_STATUSES, company=match.company)
     mine = waits & Q(async_account__in=guids)
     if customer:
         mine |= Q(customer=customer) | waits & Q(account_number=match.account_number)

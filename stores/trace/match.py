@@ -16,7 +16,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.characters import tidy_key
-from stores.models.search import is_contact_at, is_reached_at, key_of
+from stores.models.search import contact_key, matches_contact, matches_own_contact
 from stores.pipeline.events.rules import STAGED
 from stores.trace.documents import buyers_in
 from stores.trace.types import Match, newest_first, text
@@ -35,7 +35,7 @@ def matches(ref: str) -> list[Match]:
         return []
     if guid := guid_of(ref):
         return by_guids([guid])
-    key = key_of(ref)
+    key = contact_key(ref)
     return by_account(ref) or by_document(ref) or (holders(key) if key else [])
 
 
@@ -72,19 +72,21 @@ def holders(key: str) -> list[Match]:
     """The customers whose own e-mail or phone, or a contact of theirs, is what somebody gave."""
     guids = {
         *AsyncCustomer.objects.open()
-        .filter(is_reached_at(key))
+        .filter(matches_own_contact(key))
         .values_list("async_account", flat=True),
         *AsyncContact.objects.open()
-        .filter(is_contact_at(key))
+        .filter(matches_contact(key))
         .values_list("async_account", flat=True),
         *Quarantine.objects.reached_at(key)
         .filter(async_account__isnull=False)
         .values_list("async_account", flat=True),
     }
-    contacts = CustomerContact.objects.filter(is_contact_at(key), is_active=True)
+    contacts = CustomerContact.objects.filter(matches_contact(key), is_active=True)
     # Apart, so that each is found by its own index.
     customers = {
-        *Customer.objects.filter(is_reached_at(key)).values_list("pk", flat=True)[:MOST_HOLDERS],
+        *Customer.objects.filter(matches_own_contact(key)).values_list("pk", flat=True)[
+            :MOST_HOLDERS
+        ],
         *contacts.values_list("customer", flat=True)[:MOST_HOLDERS],
     }
     known_ones = known(Customer.objects.filter(pk__in=customers))

@@ -186,12 +186,12 @@ def reason_words(code: str, field: str = "") -> str:
 
 def may_start(user: Any, code: str) -> bool:
     """Whether the user may start the job of this code."""
-    return bool(user.has_perms(JOBS[code].rights))
+    return bool(user.has_perms(JOBS[code].permissions))
 
 
 def who_may_start(job: Job) -> str:
     """The groups whose users may start a job, in a sentence."""
-    return f"You do not have permission to start it. {who_may(*job.rights)}"
+    return f"You do not have permission to start it. {who_may(*job.permissions)}"
 
 
 def next_step(context: template.Context, reason: str | None, otherwise: str = "") -> str:

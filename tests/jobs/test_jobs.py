@@ -24,13 +24,13 @@ from stores.hqdb.locks import Locks, heartbeat, leader_lock
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler, stalled
 from stores.jobs.catalog import JOBS, Job, Step
-from stores.jobs.claim import claim
+from stores.jobs.claim import claim_steps
 from stores.jobs.outcome import outcome_of, sum_counts
-from stores.jobs.plan import plan
+from stores.jobs.plan import plan_steps
 from stores.jobs.run import execute
-from stores.jobs.stalled import MOST_ATTEMPTS, bury
-from stores.jobs.start import start as create_run
-from stores.jobs.start import start_and_ring
+from stores.jobs.stalled import MAX_ATTEMPTS, mark_lost
+from stores.jobs.start import create_run as create_run
+from stores.jobs.start import start_job
 from stores.models import (
     AsyncCustomer,
     Company,
@@ -112,7 +112,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def test_a_run_is_rung_for_only_once_its_row_is_committed(queue):
     with transaction.atomic():
-        started = start_and_ring(PIPELINE)
+        started = start_job(PIPELINE)
         assert queue.job_ids == []
 
     assert queue.job_ids == [str(started.run.pk)]
@@ -121,7 +121,7 @@ def test_a_run_is_rung_for_only_once_its_row_is_committed(queue):
 
 def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
     with transaction.atomic():
-        start_and_ring(PIPELINE)
+        start_job(PIPELINE)
         transaction.set_rollback(True)
 
     assert queue.job_ids == []
@@ -129,8 +129,8 @@ def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
 
 
 def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(queue):
-    first = start_and_ring(PIPELINE, channels=["web", "houston"])
-    second = start_and_ring(PIPELINE, channels=["houston", "web", "web"])
+    first = start_job(PIPELINE, channels=["web", "houston"])
+    second = start_job(PIPELINE, channels=["houston", "web", "web"])
 
     assert (second.run, second.is_new) == (first.run, False)
     assert len(queue.job_ids) == 1
@@ -193,11 +193,11 @@ def test_a_run_whose_process_died_is_marked_lost_at_once_and_a_successor_follows
 
 def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
     dead = claimed()
-    plan(dead)
-    claim(dead, PIPELINE.steps[0], "gone")
+    plan_steps(dead)
+    claim_steps(dead, PIPELINE.steps[0], "gone")
     UploadSession.objects.create(run=dead, database=houston, status="available")
 
-    bury(dead)
+    mark_lost(dead)
 
     assert set(dead.steps.values_list("status", flat=True)) == {"lost"}
     assert UploadSession.objects.get().status == "upload_failed"
@@ -205,7 +205,7 @@ def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
 
 def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue):
     make_customer(houston)
-    waiting = start_and_ring(PIPELINE).run
+    waiting = start_job(PIPELINE).run
 
     found = run("pipeline")
 
@@ -266,7 +266,7 @@ def test_a_second_ring_for_a_run_does_nothing(houston):
 
 def test_every_claim_draws_a_higher_fencing_number(hq):
     first = claimed()
-    bury(first)
+    mark_lost(first)
     second = claimed()
 
     assert second.fencing_no > first.fencing_no
@@ -274,9 +274,9 @@ def test_every_claim_draws_a_higher_fencing_number(hq):
 
 def test_a_run_that_was_taken_over_writes_nothing_any_more(houston):
     dead = claimed()
-    plan(dead)
-    [step] = claim(dead, PIPELINE.steps[0], "gone")
-    bury(dead)
+    plan_steps(dead)
+    [step] = claim_steps(dead, PIPELINE.steps[0], "gone")
+    mark_lost(dead)
 
     with pytest.raises(RunLost), step.chunk():
         pytest.fail("the chunk was begun")
@@ -286,7 +286,7 @@ def test_a_run_taken_over_in_the_middle_of_a_step_stops_there_and_stays_lost(job
     def first(step: RunStep) -> None:
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
-        in_thread(lambda: bury(JobRun.objects.get(pk=step.run_id)))
+        in_thread(lambda: mark_lost(JobRun.objects.get(pk=step.run_id)))
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
@@ -318,7 +318,7 @@ def test_the_heartbeat_renews_the_lease_of_a_long_step(hq, settings):
 def test_heal_gives_a_lost_run_a_successor_and_rings_for_it(queue):
     dead = claimed()
 
-    told = stalled.heal()
+    told = stalled.recover_stalled_runs()
 
     successor = JobRun.objects.get(successor_of=dead)
     assert (status_of(dead), successor.status, successor.attempt) == ("lost", "queued", 2)
@@ -331,7 +331,7 @@ def test_heal_leaves_a_run_alone_that_some_process_executes(hq):
 
     with Locks() as other:
         assert other.acquire(leader_lock(live.pk))
-        assert stalled.heal() == []
+        assert stalled.recover_stalled_runs() == []
 
     assert status_of(live) == "running"
 
@@ -342,7 +342,7 @@ def test_two_healers_at_once_make_one_successor(hq):
 
     def heal() -> None:
         barrier.wait(30)
-        stalled.heal()
+        stalled.recover_stalled_runs()
         connections.close_all()
 
     threads = [threading.Thread(target=heal) for _ in range(2)]
@@ -356,36 +356,36 @@ def test_two_healers_at_once_make_one_successor(hq):
 
 @pytest.mark.fault("F-37")
 def test_heal_rings_again_for_a_run_of_which_the_queue_lost_the_message(queue):
-    waiting = start_and_ring(PIPELINE).run
+    waiting = start_job(PIPELINE).run
     queue.connection.flushall()
     long_ago = timezone.now() - timedelta(minutes=1)
     JobRun.objects.update(rung_at=long_ago, created_at=long_ago)
 
-    assert stalled.heal() == [f"Rang again for {waiting}."]
+    assert stalled.recover_stalled_runs() == [f"Rang again for {waiting}."]
 
     assert queue.job_ids == [str(waiting.pk)]
-    assert stalled.heal() == []
+    assert stalled.recover_stalled_runs() == []
 
 
 def test_heal_gives_up_after_the_last_attempt(hq):
     run = claimed()
-    for attempt in range(2, MOST_ATTEMPTS + 1):
-        stalled.heal()
+    for attempt in range(2, MAX_ATTEMPTS + 1):
+        stalled.recover_stalled_runs()
         run = JobRun.objects.claim(JobRun.objects.get(attempt=attempt).pk)
 
-    stalled.heal()
+    stalled.recover_stalled_runs()
 
     assert status_of(run) == "lost"
-    assert JobRun.objects.count() == MOST_ATTEMPTS
+    assert JobRun.objects.count() == MAX_ATTEMPTS
     [incident] = Incident.objects.open()
     assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(run.pk)})
 
 
 def test_heal_does_not_follow_a_lost_run_that_was_asked_to_stop(hq):
     dead = claimed()
-    dead.ask_to_stop()
+    dead.request_cancel()
 
-    stalled.heal()
+    stalled.recover_stalled_runs()
 
     assert status_of(dead) == "lost"
     assert JobRun.objects.count() == 1
@@ -399,7 +399,7 @@ def test_cancelling_stops_at_the_next_chunk_and_leaves_what_was_committed(job_of
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
             step.add(converted=1)
-        in_thread(lambda: JobRun.objects.get(pk=step.run_id).ask_to_stop())
+        in_thread(lambda: JobRun.objects.get(pk=step.run_id).request_cancel())
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
             step.add(converted=1)
@@ -418,7 +418,7 @@ def test_cancelling_a_run_that_waits_ends_it_at_once(houston):
     make_customer(houston)
     waiting = create_run(PIPELINE).run
 
-    assert waiting.ask_to_stop()
+    assert waiting.request_cancel()
     execute(str(waiting.pk))
 
     assert status_of(waiting) == "cancelled"
@@ -428,7 +428,7 @@ def test_cancelling_a_run_that_waits_ends_it_at_once(houston):
 def test_a_run_that_has_ended_cannot_be_cancelled(hq):
     ended = JobRun.objects.get(pk=run("pipeline")["run"])
 
-    assert not ended.ask_to_stop()
+    assert not ended.request_cancel()
 
     assert status_of(ended) == "nothing_to_do"
 
@@ -577,7 +577,7 @@ def message_of(queue: rq.Queue, run: JobRun) -> dict[str, bytes]:
 
 
 def test_the_message_carries_the_id_of_the_run_and_nothing_else(houston, queue):
-    started = start_and_ring(PIPELINE, channels=["houston"])
+    started = start_job(PIPELINE, channels=["houston"])
 
     message = message_of(queue, started.run)
 
@@ -587,7 +587,7 @@ def test_the_message_carries_the_id_of_the_run_and_nothing_else(houston, queue):
 
 
 def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
-    started = start_and_ring(PIPELINE)
+    started = start_job(PIPELINE)
 
     assert started.is_new
     assert status_of(started.run) == "queued"
@@ -596,19 +596,19 @@ def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
 
 @pytest.mark.fault("F-39")
 def test_a_run_started_without_the_queue_is_rung_for_once_it_is_back(queue, queue_away):
-    waiting = start_and_ring(PIPELINE).run
+    waiting = start_job(PIPELINE).run
     JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    assert stalled.heal() == []
+    assert stalled.recover_stalled_runs() == []
 
     queue_away.undo()
-    stalled.heal()
+    stalled.recover_stalled_runs()
 
     assert queue.job_ids == [str(waiting.pk)]
 
 
 def test_a_worker_executes_what_was_rung_for(store, queue):
     make_customer(store)
-    waiting = start_and_ring(PIPELINE).run
+    waiting = start_job(PIPELINE).run
 
     ended = manage("worker", "--burst")
 
@@ -620,7 +620,7 @@ def test_a_worker_executes_what_was_rung_for(store, queue):
 
 def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
     queue.enqueue("os.mkdir", str(tmp_path / "made"))
-    waiting = start_and_ring(PIPELINE).run
+    waiting = start_job(PIPELINE).run
 
     ended = manage("worker", "--burst")
 
@@ -637,7 +637,7 @@ def test_what_a_message_asks_for_besides_a_run_is_not_called(queue):
     queue.enqueue("stores.jobs.run.execute", "no run", **asked)
     message = queue.enqueue("stores.jobs.run.execute", str(uuid4()), **asked)
 
-    read = job_queue.OnlyRuns.fetch(
+    read = job_queue.RunMessage.fetch(
         message.id, connection=queue.connection, serializer=JSONSerializer
     )
     ended = manage("worker", "--burst")
@@ -673,7 +673,7 @@ def test_of_two_schedulers_one_acts(hq, monkeypatch):
     def schedule_some_rounds() -> None:
         with Locks() as locks:
             barrier.wait(30)
-            scheduler.stand_by_or_act(locks, Impatient(20), print)
+            scheduler.run_as_leader(locks, Impatient(20), print)
             barrier.wait(30)
         connections.close_all()
 
@@ -691,11 +691,11 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
     monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append("second"))
     with Locks() as first, Locks() as second:
         assert first.acquire("scheduler")
-        scheduler.stand_by_or_act(second, Impatient(3), print)
+        scheduler.run_as_leader(second, Impatient(3), print)
         assert acted == []
         first.connection.close()
 
-        scheduler.stand_by_or_act(second, Impatient(3), print)
+        scheduler.run_as_leader(second, Impatient(3), print)
 
     assert set(acted) == {"second"}
 

@@ -21,12 +21,12 @@ from portal.embedded import valkey
 from stores.hqdb.locks import Locks
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim
-from stores.jobs.plan import databases_of
-from stores.jobs.run import begin, execute
-from stores.jobs.scheduler import forget_idle_runs, start_for_slow_channels, start_pipeline
-from stores.jobs.stalled import is_hung, look_after
-from stores.jobs.start import start, start_and_ring
+from stores.jobs.claim import claim_steps
+from stores.jobs.plan import databases_to_visit
+from stores.jobs.run import begin_run, execute
+from stores.jobs.scheduler import delete_idle_runs, start_for_slow_channels, start_pipeline
+from stores.jobs.stalled import is_hung, run_maintenance
+from stores.jobs.start import create_run, start_job
 from stores.jobs.worker import EvictingQueue, require_noeviction
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun
 from stores.models.run import StartedBy
@@ -84,7 +84,7 @@ def test_a_dead_or_frozen_leader_is_followed_by_a_new_run_without_a_scheduler(
     fill(large, 30_000)
     with running("manage.py", "worker"), running("manage.py", "worker"):
         until(lambda: queue.count_workers() == 2)
-        first = start_and_ring(PIPELINE).run
+        first = start_job(PIPELINE).run
         until(lambda: is_executed(first) and AsyncCustomer.objects.exists())
         pid = leader_of(first)
         os.kill(pid, end)
@@ -110,7 +110,7 @@ def test_a_worker_that_is_asked_to_end_finishes_its_run_first(large):
     fill(large, 20_000)
     with running("manage.py", "worker") as worker:
         until(queue.count_workers)
-        ledger = start_and_ring(PIPELINE).run
+        ledger = start_job(PIPELINE).run
         until(lambda: is_executed(ledger))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
@@ -215,7 +215,7 @@ def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, 
         until(queue.count_workers)
         kill(django_rq.get_connection("default").info("server")["process_id"])
         valkey.stop(settings.EMBEDDED)
-        ledger = start_and_ring(PIPELINE).run
+        ledger = start_job(PIPELINE).run
         assert JobRun.objects.get().rung_at is None
         valkey.start(settings.EMBEDDED)
         JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
@@ -263,7 +263,7 @@ def test_a_full_queue_costs_a_start_nothing_but_time(hq):
     redis = django_rq.get_connection("default")
     redis.config_set("maxmemory", "1")
     try:
-        started = start_and_ring(PIPELINE)
+        started = start_job(PIPELINE)
     finally:
         redis.config_set("maxmemory", "0")
 
@@ -299,7 +299,7 @@ def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
     make_customer(houston)
     ann = User.objects.create_user("ann")
     ann.user_permissions.add(Permission.objects.get(codename="run_job"))
-    waiting = start(PIPELINE, user=User.objects.get(), started_by=StartedBy.PAGE).run
+    waiting = create_run(PIPELINE, user=User.objects.get(), started_by=StartedBy.PAGE).run
     ann.user_permissions.clear()
 
     execute(str(waiting.pk))
@@ -325,10 +325,10 @@ def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(ho
 
     assert houston.failures == 3
     assert pauses[0] < pauses[1] < pauses[2]
-    scheduled = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
-    assert databases_of(scheduled) == [popup]
+    scheduled = create_run(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    assert databases_to_visit(scheduled) == [popup]
     scheduled.started_by = StartedBy.PAGE
-    assert databases_of(scheduled) == [houston, popup]
+    assert databases_to_visit(scheduled) == [houston, popup]
 
 
 def test_a_good_visit_ends_the_pause(houston):
@@ -349,15 +349,15 @@ def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
     start_for_slow_channels()
 
     quick, slow = JobRun.objects.order_by("job")[1], JobRun.objects.order_by("job")[0]
-    assert (quick.job, databases_of(quick)) == ("pipeline", [houston])
-    assert (slow.job, databases_of(slow)) == ("P-0001", [popup])
+    assert (quick.job, databases_to_visit(quick)) == ("pipeline", [houston])
+    assert (slow.job, databases_to_visit(slow)) == ("P-0001", [popup])
     assert JobRun.objects.count() == 2
 
 
 def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, settings):
     settings.VISIT_SHARE_S = 0
     fill(large, 12_000)
-    scheduled = start(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+    scheduled = create_run(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
 
     execute(str(scheduled.pk))
 
@@ -383,13 +383,13 @@ def test_the_next_pipeline_starts_a_moment_after_the_last_one_ended(houston, set
 def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings):
     settings.IDLE_RUNS_KEPT_S = 0
     run("pipeline")
-    idle = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    idle = create_run(PIPELINE, started_by=StartedBy.SCHEDULE).run
     execute(str(idle.pk))
     write_traffic(houston, customers=1, seed=1)
-    active = start(PIPELINE, started_by=StartedBy.SCHEDULE).run
+    active = create_run(PIPELINE, started_by=StartedBy.SCHEDULE).run
     execute(str(active.pk))
 
-    forget_idle_runs()
+    delete_idle_runs()
 
     assert not JobRun.objects.filter(pk=idle.pk).exists()
     assert JobRun.objects.filter(pk=active.pk).exists()
@@ -399,8 +399,8 @@ def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings
 def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, settings):
     settings.STEP_SILENT_S = -1
     with Locks() as locks:
-        hanging = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
-        claim(hanging, JOBS["P-0001"].steps[0], locks.worker)
+        hanging = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
+        claim_steps(hanging, JOBS["P-0001"].steps[0], locks.worker)
 
         assert is_hung(str(hanging.pk), os.getpid())
         assert not is_hung(str(hanging.pk), os.getpid())
@@ -411,8 +411,8 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
 
 
 def test_only_one_process_at_a_time_looks_after_runs(hq):
-    JobRun.objects.claim(start(PIPELINE).run.pk)
+    JobRun.objects.claim(create_run(PIPELINE).run.pk)
     with Locks() as other:
         assert other.acquire("dispatcher")
-        assert look_after() == []
-    assert len(look_after()) == 1
+        assert run_maintenance() == []
+    assert len(run_maintenance()) == 1

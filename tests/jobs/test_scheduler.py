@@ -7,9 +7,14 @@ import pytest
 from django.apps import apps
 from django.utils import timezone
 
-from stores.jobs.plan import databases_of
+from stores.jobs.plan import databases_to_visit
 from stores.jobs.run import execute
-from stores.jobs.scheduler import clock, compare_after_incidents, forget_idle_runs, start_scheduled
+from stores.jobs.scheduler import (
+    compare_after_incidents,
+    database_clock,
+    delete_idle_runs,
+    start_scheduled,
+)
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -35,7 +40,7 @@ def nightly(hq) -> None:
 
 def night_comes() -> None:
     """It is past the time of day of every schedule, and the last start was yesterday."""
-    Schedule.objects.update(at=time(0, 0), started_on=clock().date() - timedelta(days=1))
+    Schedule.objects.update(at=time(0, 0), started_on=database_clock().date() - timedelta(days=1))
 
 
 def started() -> list[str]:
@@ -44,9 +49,9 @@ def started() -> list[str]:
 
 
 def test_a_new_installation_is_checked_and_compared_from_its_first_night_on(nightly):
-    tonight = datetime.combine(clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
+    tonight = datetime.combine(database_clock().date() + timedelta(days=1), time(3, 0), tzinfo=UTC)
 
-    assert not Schedule.objects.due(clock()).exists()
+    assert not Schedule.objects.due(database_clock()).exists()
     assert [one.job for one in Schedule.objects.due(tonight)] == ["verify", "reconcile"]
 
 
@@ -85,19 +90,21 @@ def test_what_was_missed_starts_late_and_what_is_switched_off_does_not(nightly, 
 
 def test_of_two_schedulers_one_starts_the_job_of_the_day(nightly):
     night_comes()
-    schedule, now = Schedule.objects.get(job="verify"), clock()
+    schedule, now = Schedule.objects.get(job="verify"), database_clock()
 
-    assert [schedule.take_turn(now), schedule.take_turn(now)] == [True, False]
+    assert [schedule.claim_start(now), schedule.claim_start(now)] == [True, False]
 
 
 def test_every_channel_is_compared_also_one_in_trouble_or_slow(nightly, houston, popup):
-    ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=clock() + timedelta(hours=1))
+    ChannelDatabase.objects.filter(pk=houston.pk).update(
+        next_try_at=database_clock() + timedelta(hours=1)
+    )
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_duration_s=60)
     night_comes()
 
     start_scheduled()
 
-    assert databases_of(JobRun.objects.get(job="reconcile")) == [houston, popup]
+    assert databases_to_visit(JobRun.objects.get(job="reconcile")) == [houston, popup]
 
 
 def test_orders_are_synchronized_every_few_minutes(houston):
@@ -108,7 +115,7 @@ def test_orders_are_synchronized_every_few_minutes(houston):
     first = Schedule.objects.get().last_run
     assert told == [["sync-orders: started, as every 10 minutes."], []]
     execute(str(first.pk))
-    Schedule.objects.update(started_at=clock() - timedelta(minutes=10))
+    Schedule.objects.update(started_at=database_clock() - timedelta(minutes=10))
     start_scheduled()
     assert Schedule.objects.get().last_run != first
     assert started() == ["sync-orders"] * 2
@@ -117,7 +124,7 @@ def test_orders_are_synchronized_every_few_minutes(houston):
 def test_a_turn_that_comes_while_the_last_run_goes_on_starts_no_other(houston):
     Schedule.objects.create(job="sync-orders", every_minutes=1)
     start_scheduled()
-    Schedule.objects.update(started_at=clock() - timedelta(minutes=1))
+    Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
 
     start_scheduled()
 
@@ -161,9 +168,9 @@ def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, s
     for _ in range(2):
         start_scheduled()
         execute(str(Schedule.objects.get().last_run_id))
-        Schedule.objects.update(started_at=clock() - timedelta(minutes=1))
+        Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
 
-    forget_idle_runs()
+    delete_idle_runs()
 
     assert JobRun.objects.get() == Schedule.objects.get().last_run
 
@@ -191,7 +198,7 @@ def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
     compared = JobRun.objects.get()
     assert told == [["reconcile: started after an incident, for houston."], []]
     assert (compared.job, compared.channels) == ("reconcile", ["houston"])
-    assert databases_of(compared) == [houston]
+    assert databases_to_visit(compared) == [houston]
     execute(str(compared.pk))
     assert compare_after_incidents() == []
 

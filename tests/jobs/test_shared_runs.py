@@ -18,11 +18,11 @@ from stores.jobs import claim as claiming
 from stores.jobs import queue
 from stores.jobs import run as executing
 from stores.jobs.catalog import CONVERT, DOWNLOAD, JOBS, UPLOAD, Job, Step
-from stores.jobs.claim import Left, claim, next_step, take_back
-from stores.jobs.inline import run_here
-from stores.jobs.pool import Hands
-from stores.jobs.run import begin, execute, has_free_hand, take_part
-from stores.jobs.start import start, start_and_ring
+from stores.jobs.claim import RemainingSteps, claim_steps, next_runnable_step, reclaim_steps
+from stores.jobs.inline import run_inline
+from stores.jobs.pool import WorkerPool
+from stores.jobs.run import begin_run, execute, has_capacity, work_on
+from stores.jobs.start import create_run, start_job
 from stores.models import Company, JobRun, RunStep
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
@@ -77,10 +77,10 @@ def statuses(run: JobRun) -> list[str]:
 def test_two_workers_do_steps_of_one_run_at_the_same_time(
     houston, seattle, trial, workers, monkeypatch
 ):
-    monkeypatch.setattr(executing, "SIDE_BY_SIDE", 1)
+    monkeypatch.setattr(executing, "MAX_PARALLEL_STEPS", 1)
     both = threading.Barrier(2)
     job = trial(Step("meet", lambda _: both.wait(30), per="database"))
-    run = start(job).run
+    run = create_run(job).run
 
     shared = [workers(execute, str(run.pk)) for _ in range(2)]
     for one in shared:
@@ -96,7 +96,7 @@ def test_real_workers_share_a_pipeline(houston, seattle, web, popup):
         write_traffic(shop, customers=400, seed=shop.pk)
     with running("manage.py", "worker"), running("manage.py", "worker"):
         until(lambda: queue.count_workers() == 2)
-        run = start_and_ring(PIPELINE).run
+        run = start_job(PIPELINE).run
         until(lambda: JobRun.objects.get(pk=run.pk).is_final)
 
     run.refresh_from_db()
@@ -112,7 +112,7 @@ def test_a_worker_too_many_leaves_without_a_trace(houston, trial, workers):
         begun.set()
         may_end.wait(30)
 
-    run = start(trial(Step("wait", wait, per="database"))).run
+    run = create_run(trial(Step("wait", wait, per="database"))).run
     leader = workers(execute, str(run.pk))
     begun.wait(30)
 
@@ -124,14 +124,14 @@ def test_a_worker_too_many_leaves_without_a_trace(houston, trial, workers):
 
 
 def test_a_group_is_claimed_whole_by_one_worker_and_in_fair_shares_by_two(houston, seattle, web):
-    run = begin(start(JOBS["1010"]).run.pk, "first")
+    run = begin_run(create_run(JOBS["1010"]).run.pk, "first")
     with Locks() as first, Locks() as second:
         first.acquire_shared(participants_lock(run.pk))
-        alone = claim(run, DOWNLOAD, "first")
-        claiming.give_back(alone)
+        alone = claim_steps(run, DOWNLOAD, "first")
+        claiming.release_steps(alone)
         second.acquire_shared(participants_lock(run.pk))
 
-        shares = [len(claim(run, DOWNLOAD, name)) for name in ("first", "second", "second")]
+        shares = [len(claim_steps(run, DOWNLOAD, name)) for name in ("first", "second", "second")]
 
     assert len(alone) == 3
     assert shares == [2, 1, 0]
@@ -139,7 +139,7 @@ def test_a_group_is_claimed_whole_by_one_worker_and_in_fair_shares_by_two(housto
 
 def test_one_worker_visits_some_channels_side_by_side(houston, seattle, web, trial):
     all_three = threading.Barrier(3)
-    run = start(trial(Step("meet", lambda _: all_three.wait(30), per="database"))).run
+    run = create_run(trial(Step("meet", lambda _: all_three.wait(30), per="database"))).run
 
     execute(str(run.pk))
 
@@ -147,17 +147,17 @@ def test_one_worker_visits_some_channels_side_by_side(houston, seattle, web, tri
 
 
 def test_a_busy_worker_leaves_others_of_the_run_their_share(held, monkeypatch):
-    four = Left({"upload": 3}, {"upload": 1})
-    hands = Hands("first")
+    four = RemainingSteps({"upload": 3}, {"upload": 1})
+    hands = WorkerPool("first")
     hands.busy.append(held)
     with Locks() as first, Locks() as second:
         first.acquire_shared(participants_lock(held.run_id))
         second.acquire_shared(participants_lock(held.run_id))
-        has_room = has_free_hand(hands, held.run, four, UPLOAD)
+        has_room = has_capacity(hands, held.run, four, UPLOAD)
         hands.busy.append(held)
 
         assert has_room
-        assert not has_free_hand(hands, held.run, four, UPLOAD)
+        assert not has_capacity(hands, held.run, four, UPLOAD)
 
 
 def test_ctrl_c_calls_back_all_that_a_worker_does_side_by_side(houston, seattle, trial):
@@ -166,11 +166,11 @@ def test_ctrl_c_calls_back_all_that_a_worker_does_side_by_side(houston, seattle,
     def work(step: RunStep) -> None:
         if both.wait(30) == 0:
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        until(lambda: step.is_called_back)
+        until(lambda: step.stop_requested)
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
-    run = start(trial(Step("work", work, per="database"))).run
+    run = create_run(trial(Step("work", work, per="database"))).run
     with pytest.raises(KeyboardInterrupt):
         execute(str(run.pk))
 
@@ -185,10 +185,10 @@ def test_a_visit_that_finds_its_run_taken_over_stops_the_others(houston, seattle
         if both.wait(30) == 0:
             JobRun.objects.update(fencing_no=F("fencing_no") + 1)
             raise RunLost
-        until(lambda: step.is_called_back)
-        step.stop_if_asked()
+        until(lambda: step.stop_requested)
+        step.check_stop()
 
-    run = start(trial(Step("work", work, per="database"))).run
+    run = create_run(trial(Step("work", work, per="database"))).run
     execute(str(run.pk))
 
     assert sorted(statuses(run)) == ["queued", "running"]
@@ -211,23 +211,23 @@ def test_a_visit_that_finds_its_run_taken_over_stops_the_others(houston, seattle
 def test_uploads_come_first_and_downloads_begin_beside_the_last_conversions(
     waiting, being_done, begins
 ):
-    step = next_step(PIPELINE, Left(waiting, being_done))
+    step = next_runnable_step(PIPELINE, RemainingSteps(waiting, being_done))
 
-    assert (step and step.word) == begins
+    assert (step and step.code) == begins
 
 
 def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, trial, workers):
     sent, converted = threading.Event(), threading.Event()
 
     def convert(step: RunStep) -> None:
-        CONVERT.do([step])
+        CONVERT.execute([step])
         assert sent.wait(30)
         converted.set()
 
     write_traffic(houston, customers=5, seed=1)
-    run_here("P-0001")
+    run_inline("P-0001")
     job = trial(Step("convert", convert, per="company"), DOWNLOAD)
-    run = start(job).run
+    run = create_run(job).run
     shared = [workers(execute, str(run.pk)) for _ in range(2)]
 
     until(lambda: query(seattle, "SELECT count(*) FROM account_map") == [(5,)])
@@ -243,7 +243,7 @@ def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, tr
 @pytest.mark.fault("F-09")
 def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(hq):
     newer = Job("of-tomorrow", "Tomorrow", "Does what nobody knows yet.", ())
-    run = start(newer).run
+    run = create_run(newer).run
 
     execute(str(run.pk))
 
@@ -256,8 +256,8 @@ def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one
 @pytest.fixture
 def held(houston) -> RunStep:
     """A step that a worker has claimed."""
-    run = begin(start(JOBS["P-0001"]).run.pk, "leader")
-    [step] = claim(run, UPLOAD, "worker")
+    run = begin_run(create_run(JOBS["P-0001"]).run.pk, "leader")
+    [step] = claim_steps(run, UPLOAD, "worker")
     return step
 
 
@@ -280,8 +280,8 @@ def test_a_step_whose_worker_died_waits_again_and_the_next_claim_has_a_higher_nu
         held.add(read=7)
     long_ago()
 
-    take_back(held.run, "leader")
-    [again] = claim(held.run, UPLOAD, "leader")
+    reclaim_steps(held.run, "leader")
+    [again] = claim_steps(held.run, UPLOAD, "leader")
 
     assert (again.pk, again.counts) == (held.pk, {"read": 7})
     assert again.fencing_no > held.fencing_no
@@ -294,7 +294,7 @@ def test_a_step_whose_worker_lives_is_not_taken_back(held):
     with Locks() as worker:
         assert worker.acquire(held.lock_name)
 
-        take_back(held.run, "leader")
+        reclaim_steps(held.run, "leader")
 
     assert statuses(held.run) == ["running"]
 
@@ -306,7 +306,7 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
         assert frozen.acquire(held.lock_name)
         long_ago(lease_until=timezone.now() - timedelta(seconds=1))
 
-        take_back(held.run, "leader")
+        reclaim_steps(held.run, "leader")
 
         assert statuses(held.run) == ["queued"]
         with pytest.raises(psycopg2.OperationalError):
@@ -316,19 +316,19 @@ def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
 def test_the_leader_does_the_step_of_a_helper_that_died(houston, seattle):
     write_traffic(houston, customers=3, seed=1)
     with Locks() as locks:
-        run = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
-        claim(run, UPLOAD, "died")
+        run = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
+        claim_steps(run, UPLOAD, "died")
         long_ago()
 
-        take_part(run, locks, leads=True)
+        work_on(run, locks, is_leader=True)
 
     assert statuses(run) == ["succeeded", "nothing_to_do"]
 
 
 def test_an_outcome_is_not_written_to_a_step_that_another_worker_has(held):
     long_ago()
-    take_back(held.run, "leader")
-    claim(held.run, UPLOAD, "leader")
+    reclaim_steps(held.run, "leader")
+    claim_steps(held.run, UPLOAD, "leader")
 
     held.finish("failed", "Too late.")
 
@@ -347,10 +347,10 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
-    run = start(trial(Step("work", work, per="database"))).run
+    run = create_run(trial(Step("work", work, per="database"))).run
     shared = [workers(execute, str(run.pk)) for _ in range(2)]
     both.wait(30)
-    run.ask_to_stop()
+    run.request_cancel()
     cancelled.set()
     for one in shared:
         one.result(60)
@@ -362,16 +362,16 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
 
 def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, seattle, monkeypatch):
     write_traffic(houston, customers=3, seed=1)
-    run_here("P-0001")
-    run_here("sync-customers")
-    run = start(JOBS["1010"]).run
-    took = executing.claim
+    run_inline("P-0001")
+    run_inline("sync-customers")
+    run = create_run(JOBS["1010"]).run
+    took = executing.claim_steps
 
     def cancel(*args: Any) -> list[RunStep]:
-        run.ask_to_stop()
+        run.request_cancel()
         return took(*args)
 
-    monkeypatch.setattr(executing, "claim", cancel)
+    monkeypatch.setattr(executing, "claim_steps", cancel)
     execute(str(run.pk))
 
     run.refresh_from_db()

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start
+from stores.jobs.start import create_run
 from stores.models import (
     AsyncCustomer,
     Customer,
@@ -105,7 +105,7 @@ def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
 
 
 def test_a10_a_run_is_cancelled(houston, call):
-    waiting = start(JOBS["pipeline"]).run
+    waiting = create_run(JOBS["pipeline"]).run
 
     assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
     status, found = call("runs", "cancel", str(waiting.pk))

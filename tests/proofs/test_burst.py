@@ -18,7 +18,7 @@ from django.test import Client
 from stores.channeldb.connect.url import sqlite_path
 from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
-from stores.jobs.start import start
+from stores.jobs.start import create_run
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap
 from stores.models.run import StartedBy
 from stores.pipeline.register import register_channel
@@ -110,7 +110,7 @@ def test_of_many_channels_none_waits_for_the_one_that_has_a_burst(register, till
         make_customer(till, "Bo")
     settings.VISIT_SHARE_S = 0.01
 
-    execute(str(start(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run.pk))
+    execute(str(create_run(JOBS["pipeline"], started_by=StartedBy.SCHEDULE).run.pk))
 
     assert GuidMap.objects.filter(company="USRT").count() == TILLS
     for till in (tills[0], tills[-1]):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from stores.hqdb.locks import Locks
 from stores.hqdb.retry import MAX_TRIES, retry_on_conflict
-from stores.jobs.claim import OCCUPIED
+from stores.jobs.claim import BUSY_ELSEWHERE
 from stores.models import (
     AsyncCustomer,
     Company,
@@ -176,7 +176,7 @@ def test_the_end_of_day_waits_where_a_pipeline_is_visiting_and_then_goes_on(stor
         with visited(store):
             ending = pool.submit(lambda: together(lambda: run("eod"))[0])
             until(lambda: steps.filter(database=seattle, status="succeeded").exists())
-            until(lambda: steps.filter(database=store, message__contains=OCCUPIED).exists())
+            until(lambda: steps.filter(database=store, message__contains=BUSY_ELSEWHERE).exists())
             assert not RetailTransaction.objects.filter(database=store).exists()
         found = ending.result()
 
@@ -192,14 +192,14 @@ def test_the_end_of_day_waits_no_longer_than_a_step_may_be_silent(store, seattle
         found = run("eod")
 
     assert found["outcome"] == "partly"
-    assert OCCUPIED in found["message"]
+    assert BUSY_ELSEWHERE in found["message"]
 
 
 def test_an_end_of_day_that_waits_can_be_stopped(store):
     with ThreadPoolExecutor(1) as pool, visited(store):
         ending = pool.submit(lambda: together(lambda: run("eod"))[0])
-        until(lambda: RunStep.objects.filter(message__contains=OCCUPIED).exists())
-        JobRun.objects.get().ask_to_stop()
+        until(lambda: RunStep.objects.filter(message__contains=BUSY_ELSEWHERE).exists())
+        JobRun.objects.get().request_cancel()
 
         assert ending.result()["outcome"] == "cancelled"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from stores.failpoints import FAILPOINTS, PIPELINE_FAILPOINTS
-from stores.jobs.stalled import heal
+from stores.jobs.stalled import recover_stalled_runs
 from stores.models import JobRun, Quarantine
 from stores.models.run import RunStatus
 from stores.pipeline.integrity.verify import verify
@@ -140,7 +140,7 @@ def forks(django_db_setup, tmp_path_factory):
 
 def drain(forks) -> None:
     """Start again until there is nothing to do, as the schedule would."""
-    heal()
+    recover_stalled_runs()
     for _ in range(4):
         assert forks("pipeline") == 0
         latest = JobRun.objects.order_by("-created_at").first()

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from stores.failpoints import SALES_FAILPOINTS
-from stores.jobs.stalled import heal
+from stores.jobs.stalled import recover_stalled_runs
 from stores.models import (
     Company,
     JobRun,
@@ -41,7 +41,7 @@ def test_dying_on_the_way_of_a_sale_posts_everything_once(houston, forks, point)
 
     assert forks(f"{job} {point} kill") == -signal.SIGKILL
 
-    heal()
+    recover_stalled_runs()
     for again in ("eod", "sync-orders"):
         assert forks(again) == 0
     assert JobRun.objects.filter(status="lost").exists()
@@ -65,7 +65,7 @@ def test_dying_while_a_refused_sale_is_taken_out_posts_all_others_once(
 
     assert forks(f"eod statements:{when}_taken_out kill") == -signal.SIGKILL
 
-    heal()
+    recover_stalled_runs()
     assert forks("eod") == 0
     sales = {sale.transaction_id: sale.statement for sale in RetailTransaction.objects.all()}
     assert sales["T-1"] == sales["T-2"] == Statement.objects.get(state="posted")
@@ -89,7 +89,7 @@ def test_dying_while_a_statement_stops_leaves_it_to_the_next_run(houston, forks)
 
     assert forks("post-statements statements:before_stopped kill") == -signal.SIGKILL
 
-    heal()
+    recover_stalled_runs()
     assert forks("post-statements") == 0
     assert Statement.objects.get().reason == "period_closed"
     Company.objects.update(closed_until=None)

@@ -15,8 +15,8 @@ from django.db import connection
 from stores.hqdb.locks import is_alive
 from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import sum_counts
-from stores.jobs.stalled import heal
-from stores.jobs.start import start_and_ring
+from stores.jobs.stalled import recover_stalled_runs
+from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Customer, GuidMap, JobRun, NumberSequence, RunStep
 from stores.models.run import RunStatus
 from stores.traffic import write_traffic
@@ -209,7 +209,7 @@ def lose(ledger: JobRun) -> JobRun:
     """Wait until nobody executes the run and heal it. Returns its successor."""
     until(lambda: not is_alive(ledger.pk))
     assert is_running(ledger), "it had ended before it was killed"
-    heal()
+    recover_stalled_runs()
     return JobRun.objects.get(successor_of=ledger)
 
 
@@ -217,7 +217,7 @@ def lose(ledger: JobRun) -> JobRun:
 @pytest.mark.timeout(240)
 def test_killing_the_worker_or_its_horse_loses_and_doubles_nothing(shops):
     opened, dice = shops(), Random(2027)  # noqa: S311 - no secret
-    ledger = start_and_ring(JOBS["pipeline"]).run
+    ledger = start_job(JOBS["pipeline"]).run
 
     with running("manage.py", "worker") as worker:
         until(lambda: is_executed(ledger))

@@ -25,8 +25,8 @@ from hypothesis.stateful import (
 )
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.recover_hq import recover
-from stores.jobs.start import start_and_ring
+from stores.jobs.recover_hq import recover_headquarters
+from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, Quarantine
 from stores.models.incident import IncidentKind
 from stores.pipeline.register import RegistrationRefused, register_channel
@@ -147,7 +147,7 @@ class Ring(RuleBasedStateMachine):
     @rule()
     def ring(self) -> None:
         """Somebody presses a button; no worker listens, and the next pipeline does it."""
-        start_and_ring(JOBS["pipeline"])
+        start_job(JOBS["pipeline"])
 
     @rule()
     def flush_the_queue(self) -> None:
@@ -206,7 +206,7 @@ class Ring(RuleBasedStateMachine):
     @rule()
     def recover_headquarters(self) -> None:
         """As docs/recovery.md says: recover, then run everything once."""
-        found = recover(dry_run=False)
+        found = recover_headquarters(dry_run=False)
         assert found["outcome"] in ("recovered", "nothing_to_do"), found
         self.is_behind = False
         self.unnoticed |= set(SHOPS)

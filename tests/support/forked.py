@@ -51,14 +51,14 @@ def arm(point: str, how: str) -> None:
 def tasks() -> dict[str, Callable[[], object]]:
     """What a fork may be asked for besides a job by its code."""
     from stores.jobs.catalog import JOBS
-    from stores.jobs.stalled import heal
-    from stores.jobs.start import start, start_and_ring
+    from stores.jobs.stalled import recover_stalled_runs
+    from stores.jobs.start import create_run, start_job
 
     return {
-        "heal": heal,
+        "heal": recover_stalled_runs,
         "replace": replace_a_helper,
-        "ring": lambda: start_and_ring(JOBS["pipeline"]),
-        "start": lambda: start(JOBS["pipeline"]),
+        "ring": lambda: start_job(JOBS["pipeline"]),
+        "start": lambda: create_run(JOBS["pipeline"]),
     }
 
 
@@ -68,28 +68,28 @@ def replace_a_helper() -> None:
 
     from stores.hqdb.locks import Locks
     from stores.jobs.catalog import JOBS
-    from stores.jobs.claim import claim
-    from stores.jobs.outcome import recorded
-    from stores.jobs.run import begin, take_part
-    from stores.jobs.start import start
+    from stores.jobs.claim import claim_steps
+    from stores.jobs.outcome import outcome_recorded
+    from stores.jobs.run import begin_run, work_on
+    from stores.jobs.start import create_run
     from stores.models.run import ClockTime
 
     with Locks() as locks:
-        run = begin(start(JOBS["pipeline"]).run.pk, locks.worker)
+        run = begin_run(create_run(JOBS["pipeline"]).run.pk, locks.worker)
         assert run is not None
-        claim(run, JOBS["pipeline"].steps[0], "died")
+        claim_steps(run, JOBS["pipeline"].steps[0], "died")
         run.steps.filter(worker="died").update(heartbeat_at=ClockTime() - timedelta(minutes=1))
-        with recorded(run):
-            take_part(run, locks, leads=True)
+        with outcome_recorded(run):
+            work_on(run, locks, is_leader=True)
 
 
 def carry_out(task: str, *crash: str) -> None:
     """Do the task and leave what it answered in a file."""
-    from stores.jobs.inline import run_here
+    from stores.jobs.inline import run_inline
 
     if crash:
         arm(*crash)
-    found = tasks().get(task, lambda: run_here(task))()
+    found = tasks().get(task, lambda: run_inline(task))()
     Path(os.environ["KILLABLE_ANSWER"]).write_text(json.dumps(found, default=str))
 
 

@@ -9,7 +9,7 @@ from django.db import connections, transaction
 from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect
-from stores.jobs.inline import run_here
+from stores.jobs.inline import run_inline
 from stores.models import Case, ChannelDatabase
 from stores.pipeline.events.kinds import KINDS
 from stores.traffic.faults import RawText
@@ -166,7 +166,7 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
 
 def run(job: str, **scope: Any) -> dict[str, Any]:
     """Run a job here and now; its document."""
-    return run_here(job, **scope)
+    return run_inline(job, **scope)
 
 
 def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:

@@ -138,7 +138,7 @@ def test_switching_a_channel_on_owes_it_what_it_missed(boss, houston, popup):
     form = channel_form(popup, is_enabled="on", **{"databases-0-is_enabled": "on"})
     boss.post(f"/admin/stores/channel/{popup.channel_id}/change/", form)
 
-    assert Delivery.objects.owed().filter(database=popup).count() == 1
+    assert Delivery.objects.pending().filter(database=popup).count() == 1
 
 
 def test_switching_a_database_on_owes_it_what_it_missed(boss, houston, popup):
@@ -149,7 +149,7 @@ def test_switching_a_database_on_owes_it_what_it_missed(boss, houston, popup):
     form = {"group": str(popup.group_id), "url": popup.url, "is_enabled": "on"}
     boss.post(f"/admin/stores/channeldatabase/{popup.pk}/change/", form)
 
-    assert Delivery.objects.owed().filter(database=popup).count() == 1
+    assert Delivery.objects.pending().filter(database=popup).count() == 1
 
 
 def test_the_action_runs_the_pipeline_for_the_chosen_channels(boss, houston, popup):

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
-from stores.jobs.start import start, start_and_ring
+from stores.jobs.start import create_run, start_job
 from stores.models import JobRun
 from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
@@ -151,7 +151,7 @@ def test_s1_the_set_up_is_for_administrators(people, houston):
 
 def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
     make_customer(houston)
-    live = start_and_ring(JOBS["pipeline"], user=User.objects.get(username="manager")).run
+    live = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
 
     refused = people["viewer"].post("/runs/start/", {"job": "eod"})
     stopped = people["viewer"].post(f"/runs/{live.pk}/cancel/")
@@ -169,7 +169,7 @@ def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
 @pytest.mark.parametrize(("job", "lost"), [("pipeline", "run_job"), ("eod", "post_statement")])
 def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, houston, job, lost):
     manager = User.objects.get(username="manager")
-    waiting = start(JOBS[job], user=manager).run
+    waiting = create_run(JOBS[job], user=manager).run
     Group.objects.get(name="manager").permissions.remove(
         *Group.objects.get(name="manager").permissions.filter(codename=lost)
     )
@@ -186,7 +186,7 @@ def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, ho
 
 def test_s1_buttons_are_shown_to_those_who_may_press_them(people, houston):
     make_customer(houston)
-    waiting = start(JOBS["1010"], user=User.objects.get(username="manager")).run
+    waiting = create_run(JOBS["1010"], user=User.objects.get(username="manager")).run
     run("P-0001")
     shown = {
         ("/", "Run pipeline"): RUNNERS,

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.silence import silences
+from stores.jobs.silence import liveness_problems
 from stores.models import (
     AsyncAttribute,
     Case,
@@ -189,7 +189,7 @@ def test_u3_so_are_schedules_that_are_overdue(houston):
     for minutes in range(1, 14):
         Schedule.objects.create(job="eod", every_minutes=minutes, started_at=long_ago)
 
-    missed = [one.text for one in silences() if one.code == "schedule_missed"]
+    missed = [one.text for one in liveness_problems() if one.code == "schedule_missed"]
 
     assert len(missed) == 11
     assert missed[-1] == "3 more schedules overdue."

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
-from stores.jobs.silence import silences
+from stores.jobs.silence import liveness_problems
 from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
@@ -23,7 +23,7 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found, concerns = listed(), list(silences())
+        found, concerns = listed(), list(liveness_problems())
         if options["json"]:
             told = [
                 {"code": one.code, "text": one.text, "next_step": one.next_step} for one in concerns
@@ -45,7 +45,7 @@ def listed() -> list[dict[str, Any]]:
         for database, rows in counted(model.objects.filter(status=StagingStatus.PENDING)).items():
             waiting[database] = waiting.get(database, 0) + rows
     quarantined = counted(Quarantine.objects.open())
-    owed = counted(Delivery.objects.owed())
+    owed = counted(Delivery.objects.pending())
     blocked = set(Incident.objects.blocked_databases())
     return [
         {

@@ -100,11 +100,11 @@ class Command(SynclineCommand):
 
     def once(self, customers: int, *, as_json: bool) -> None:
         """Load, run the pipeline here and show what it did."""
-        from stores.jobs.inline import run_here
+        from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
             loaded = prepare(customers)
-            run = run_here(job="pipeline")
+            run = run_inline(job="pipeline")
             connections.close_all()
         if as_json:
             document = {"loaded": loaded, "channels": by_channel(run["steps"]), "run": run}

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.inline import run_here
+from stores.jobs.inline import run_inline
 from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
 from stores.models import RunStep
@@ -26,7 +26,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS["repair" if options["fix"] else "reconcile"]
-        run = run_here(job, channels=chosen_channels(options["channel"]))
+        run = run_inline(job, channels=chosen_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         found = {
             "ok": run["outcome"] in CLEAN,

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.jobs.recover_hq import recover
+from stores.jobs.recover_hq import recover_headquarters
 from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
 from stores.pipeline.integrity.recover import MOST_VOID
@@ -44,7 +44,7 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["void"] < 0:
             raise CommandError("--void may not be negative.", returncode=2)
-        found = recover(
+        found = recover_headquarters(
             dry_run=options["dry_run"],
             most_void=options["void"],
             distrusted=chosen_channels(options["distrust"]),

@@ -4,10 +4,10 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.jobs.catalog import DATED, JOBS, Job, find_job
-from stores.jobs.inline import run_here
-from stores.jobs.outcome import busy_document, document
-from stores.jobs.start import start_and_ring
+from stores.jobs.catalog import DATED_JOBS, JOBS, Job, find_job
+from stores.jobs.inline import run_inline
+from stores.jobs.outcome import busy_document, run_document
+from stores.jobs.start import start_job
 from stores.management.arguments import chosen_channels, chosen_companies, chosen_order, typed_date
 from stores.management.base import SynclineCommand, print_json
 
@@ -29,7 +29,7 @@ class Command(SynclineCommand):
             "--date",
             type=typed_date,
             metavar="YYYY-MM-DD",
-            help=f"only the sales of this business date; with {', '.join(DATED)}",
+            help=f"only the sales of this business date; with {', '.join(DATED_JOBS)}",
         )
         parser.add_argument(
             "--order",
@@ -47,7 +47,7 @@ class Command(SynclineCommand):
             known = ", ".join(JOBS)
             raise CommandError(f"No job is called {options['job']}; known: {known}.", returncode=2)
         if options["date"] and not job.takes_date:
-            known = ", ".join(DATED)
+            known = ", ".join(DATED_JOBS)
             raise CommandError(f"--date goes with {known}; not with {job.code}.", returncode=2)
         if options["order"] is not None and not job.takes_order:
             raise CommandError(f"--order goes with sync-orders; not with {job.code}.", returncode=2)
@@ -67,7 +67,7 @@ class Command(SynclineCommand):
         if options["queue"]:
             found = queued(job, scope)
         else:
-            found = run_here(job, dry_run=options["dry_run"], **scope)
+            found = run_inline(job, dry_run=options["dry_run"], **scope)
         if options["json"]:
             print_json(self, found)
         else:
@@ -89,7 +89,7 @@ class Command(SynclineCommand):
 
 def queued(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     """Leave the run to a worker; the document says queued, or busy if one is live already."""
-    started = start_and_ring(job, **scope)
+    started = start_job(job, **scope)
     if not started.is_new:
         return busy_document(started.run)
-    return document(started.run) | {"message": "The run waits for a worker."}
+    return run_document(started.run) | {"message": "The run waits for a worker."}

@@ -30,7 +30,7 @@ class Command(SynclineCommand):
             self.list(options)
             return
         run = chosen(options["id"])
-        if not run.ask_to_stop():
+        if not run.request_cancel():
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
         if options["json"]:

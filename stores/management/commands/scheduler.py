@@ -13,6 +13,6 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            scheduler.keep(say=self.stdout.write)
+            scheduler.run_scheduler(log=self.stdout.write)
         except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None

@@ -78,7 +78,7 @@ def fill(schedule: Schedule, options: dict[str, Any]) -> None:
     """Take over what was said. Errors: CommandError with status 2."""
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = typed_time(options["at"]), None
-        schedule.begin_from(timezone.now())
+        schedule.start_after(timezone.now())
     if options["every"] is not None:
         if not re.fullmatch(r"\d{1,6}", options["every"], re.ASCII):
             raise CommandError("--every: minutes from 1 to 1440.", returncode=2)
@@ -122,7 +122,7 @@ def described(schedule: Schedule) -> dict[str, Any]:
     return {
         "id": schedule.pk,
         "job": schedule.job,
-        "rhythm": schedule.rhythm,
+        "rhythm": schedule.cadence,
         "channels": schedule.channel.code if schedule.channel else group,
         "is_enabled": schedule.is_enabled,
         "next_start": schedule.next_start,

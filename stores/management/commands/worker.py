@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs import worker
-from stores.jobs.stalled import is_hung, look_after
+from stores.jobs.stalled import is_hung, run_maintenance
 from stores.management.base import SynclineCommand
 
 
@@ -17,6 +17,8 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            worker.work(burst=options["burst"], look_after=look_after, is_hung=is_hung)
+            worker.run_worker(
+                burst=options["burst"], run_maintenance=run_maintenance, is_hung=is_hung
+            )
         except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None

@@ -72,7 +72,7 @@ def open_accounts(
 
     def open_some(children: Sequence[Kind], guids: Sequence[UUID] | None) -> Opened:
         some = only if guids is None else guids
-        with step.counted():
+        with step.counts_restored():
             return open_claimed(
                 step,
                 company,

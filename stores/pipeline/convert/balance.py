@@ -13,7 +13,7 @@ from psycopg2 import sql
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, identifiers, run_sql
 from stores.models import Channel, Company
-from stores.models.balance import PARTS as PLACES
+from stores.models.balance import BALANCE_PARTS as PLACES
 from stores.pipeline.events.document_tables import HEADER, PARTS, Part
 from stores.pipeline.events.kinds import KINDS, Kind
 from stores.pipeline.refusals import tell_refused

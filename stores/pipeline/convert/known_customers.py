@@ -47,7 +47,7 @@ def apply_named(
     passed = list(left)
 
     def apply_some(events: Sequence[UUID] | None) -> int:
-        with step.counted():
+        with step.counts_restored():
             some = only if events is None else events
             return apply_together(step, company, kind, only=some, passed=passed)
 

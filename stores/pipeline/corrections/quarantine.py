@@ -16,7 +16,7 @@ from django.db.models.functions import Now
 
 from stores.hqdb.retry import bisect_rows
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
-from stores.models.case import UNSETTLED, Cause
+from stores.models.case import UNSETTLED_STATUSES, Cause
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import StagingStatus
 from stores.pipeline.corrections.events import EventRefused, make_event
@@ -46,7 +46,7 @@ class Settled:
         return Settled(self.done + other.done, self.left + other.left)
 
 
-def alike(cause: Cause, *, statuses: Sequence[str] = UNSETTLED) -> Iterator[list[str]]:
+def alike(cause: Cause, *, statuses: Sequence[str] = UNSETTLED_STATUSES) -> Iterator[list[str]]:
     """The cases of a cause, in portions, read while earlier ones are being settled."""
     last = ""
     while True:

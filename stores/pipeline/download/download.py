@@ -27,7 +27,7 @@ from stores.hqdb.threads import WorkerThread, join_all
 from stores.models import DownloadSession, RunStep
 from stores.models.run import RunCancelled, RunStatus
 from stores.models.session import DownloadStatus
-from stores.models.step import StepGivenBack
+from stores.models.step import StepReleased
 from stores.pipeline.download.packages import Part, read_parts
 from stores.pipeline.fence.visit import Entered, enter
 from stores.pipeline.refusals import tell_refused
@@ -49,14 +49,14 @@ def download_accounts(steps: list[RunStep]) -> None:
     """
     begun = time.monotonic()
     while True:
-        more_may_come = any(step.more_may_come for step in steps)
+        more_may_come = any(step.upstream_is_live for step in steps)
         lacking = owed(steps)
         for some in side_by_side(lacking):
             send(some)
         if not more_may_come:
             return
         if not lacking and time.monotonic() - begun > PATIENCE_S:
-            raise StepGivenBack
+            raise StepReleased
         if not lacking:
             time.sleep(LOOK_AGAIN_S)
 
@@ -154,7 +154,7 @@ class Receiver(WorkerThread):
         self.refused: dict[int, str] = {}
 
     def work(self) -> None:
-        self.step.stop_if_asked()
+        self.step.check_stop()
         self.receive()
 
     def leave(self) -> None:
@@ -214,7 +214,7 @@ class Receiver(WorkerThread):
         """Write a part, all or none; note it as delivered once the channel has committed."""
         packages = part.packages[channel.takes_copy]
         self.part += 1
-        self.step.stop_if_asked()
+        self.step.check_stop()
         rows = channel.apply(packages, session=session.pk, part=self.part, job=JOB)
         failpoint("download:after_channel_commit")
         with self.step.chunk(may_stop=False):

@@ -29,7 +29,7 @@ from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
 from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
-from stores.models.difference import What
+from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
 from stores.pipeline.download.packages import Sent, package
@@ -74,7 +74,7 @@ class Found:
     """What differs: for each kind its rows, as table, key, and what mending needs."""
 
     compared: int
-    rows: dict[What, list[tuple[str, str, int | None]]]
+    rows: dict[DifferenceKind, list[tuple[str, str, int | None]]]
     wrong: list[Wrong]
 
     def __bool__(self) -> bool:
@@ -135,7 +135,9 @@ def compare(database: ChannelDatabase) -> Found:
             strays = read_strays(channel, database)
         found = look(buckets)
         wrong = look_at_contents(database, found)
-        found[What.STRAY] += [(row["table"], row["transaction_id"], None) for row in strays]
+        found[DifferenceKind.STRAY] += [
+            (row["table"], row["transaction_id"], None) for row in strays
+        ]
         return Found(compared, found, wrong)
 
 
@@ -203,30 +205,38 @@ def within(buckets: Sequence[int]) -> str:
     return f" WHERE {' OR '.join(ranges)}" if ranges else " WHERE 1 = 0"
 
 
-def look(buckets: dict[str, list[int]]) -> dict[What, list[tuple[str, str, int | None]]]:
+def look(buckets: dict[str, list[int]]) -> dict[DifferenceKind, list[tuple[str, str, int | None]]]:
     """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
-    found: dict[What, list[tuple[str, str, int | None]]] = {what: [] for what in What}
+    found: dict[DifferenceKind, list[tuple[str, str, int | None]]] = {
+        what: [] for what in DifferenceKind
+    }
     for copy in EVENTS:
         table = copy.source
         lacking = receipts(copy, "coalesce(v.event_id::text, '-'), v.replication_counter")
-        found[What.UNKNOWN] += [(table, key, int(counter)) for key, counter in fetch(lacking)]
+        found[DifferenceKind.UNKNOWN] += [
+            (table, key, int(counter)) for key, counter in fetch(lacking)
+        ]
         first = [f"{byte:02x}" for byte in buckets[table]]
         gone = f"""SELECT event_id FROM ({VANISHED.format(table=table)}) gone
                     WHERE left(event_id, 2) = ANY(%s)"""  # noqa: S608
-        found[What.VANISHED] += [(table, event_id, None) for (event_id,) in fetch(gone, [first])]
+        found[DifferenceKind.VANISHED] += [
+            (table, event_id, None) for (event_id,) in fetch(gone, [first])
+        ]
     for table, changed in CHANGED.items():
         for row in fetch(changed):
-            found[What.CHANGED].append((table, str(row[2]), None))
-    found[What.FOREIGN] += [("account_map", guid, None) for (guid,) in fetch(FOREIGN)]
-    found[What.FOREIGN] += [("customer", account, None) for (account,) in fetch(OTHER_GUID)]
-    found[What.NOT_ARRIVED] += [
+            found[DifferenceKind.CHANGED].append((table, str(row[2]), None))
+    found[DifferenceKind.FOREIGN] += [("account_map", guid, None) for (guid,) in fetch(FOREIGN)]
+    found[DifferenceKind.FOREIGN] += [
+        ("customer", account, None) for (account,) in fetch(OTHER_GUID)
+    ]
+    found[DifferenceKind.NOT_ARRIVED] += [
         ("customer", account, customer) for account, customer in fetch(NOT_ARRIVED)
     ]
     return found
 
 
 def look_at_contents(
-    database: ChannelDatabase, found: dict[What, list[tuple[str, str, int | None]]]
+    database: ChannelDatabase, found: dict[DifferenceKind, list[tuple[str, str, int | None]]]
 ) -> list[Wrong]:
     """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
 
@@ -235,11 +245,11 @@ def look_at_contents(
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         wrong = contents.find_wrong(database.pk)
-    foreign = {key for _, key, _ in found[What.FOREIGN]}
+    foreign = {key for _, key, _ in found[DifferenceKind.FOREIGN]}
     wrong = [row for row in wrong if row.account not in foreign]
-    not_arrived = {key for _, key, _ in found[What.NOT_ARRIVED]}
+    not_arrived = {key for _, key, _ in found[DifferenceKind.NOT_ARRIVED]}
     for row in (row for row in wrong if row.account not in not_arrived):
-        what = What.NOT_SENT if row.is_extra else What.DIFFERENT
+        what = DifferenceKind.NOT_SENT if row.is_extra else DifferenceKind.DIFFERENT
         is_part = row.table != "customer"
         key = f"{row.account} {row.part}" if is_part else row.account
         found[what].append((row.table, key, row.customer))
@@ -293,7 +303,7 @@ def write_down(step: RunStep, found: Found) -> None:
                 database=step.its_database,
                 detail={"keys": [key for _, key, _ in rows[:NAMED]]},
             )
-    if not (found.rows[What.STRAY] or step.is_dry):
+    if not (found.rows[DifferenceKind.STRAY] or step.is_dry):
         close_whole(step.its_database)
 
 
@@ -306,9 +316,9 @@ def close_whole(database: ChannelDatabase) -> None:
 
 
 INCIDENTS = {
-    What.CHANGED: IncidentKind.CONTENT_CHANGED,
-    What.FOREIGN: IncidentKind.FORGOTTEN_ACCOUNT,
-    What.STRAY: IncidentKind.PARTS_ALONE,
+    DifferenceKind.CHANGED: IncidentKind.CONTENT_CHANGED,
+    DifferenceKind.FOREIGN: IncidentKind.FORGOTTEN_ACCOUNT,
+    DifferenceKind.STRAY: IncidentKind.PARTS_ALONE,
 }
 
 
@@ -320,14 +330,14 @@ def repair(step: RunStep, channel: Entered, found: Found) -> None:
     for copy in EVENTS:
         counters = [
             counter
-            for table, _, counter in found.rows[What.UNKNOWN]
+            for table, _, counter in found.rows[DifferenceKind.UNKNOWN]
             if table == copy.source and counter is not None
         ]
         for start in range(0, len(counters), BATCH):
             reopened = channel.reopen(copy.source, counters[start : start + BATCH])
             with step.chunk():
                 step.add(reopened=reopened)
-    customers = [customer for _, _, customer in found.rows[What.NOT_ARRIVED]]
+    customers = [customer for _, _, customer in found.rows[DifferenceKind.NOT_ARRIVED]]
     with step.chunk():
         owed = run_sql(
             """UPDATE delivery SET delivered_version = 0

@@ -43,7 +43,7 @@ def each_by_itself(step: RunStep, work: Callable[[], int], sales: Sequence[int])
     def some(ids: Sequence[int] | None) -> int:
         if ids is not None:
             narrow(ids)
-        with step.counted():
+        with step.counts_restored():
             return work()
 
     done, refused = bisect_rows(some, lambda: sales)

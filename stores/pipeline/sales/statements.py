@@ -26,7 +26,7 @@ from stores.models.channel import StatementMode, database_knows_zone
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.run import StepFailed
-from stores.models.statement import NOT_ADDED_UP, NOT_POSTED, StatementQuerySet, StatementState
+from stores.models.statement import NOT_CALCULATED, NOT_POSTED, StatementQuerySet, StatementState
 from stores.pipeline import number_journal
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
@@ -166,7 +166,7 @@ def open_day(step: RunStep, channel: Channel, day: date) -> None:
     elif taking.state != StatementState.STARTED:
         # Posting may have taken it since: then it is too late, and a supplementary one follows.
         as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
-        if as_read.update(state=StatementState.STARTED, reason=NOT_ADDED_UP, message=""):
+        if as_read.update(state=StatementState.STARTED, reason=NOT_CALCULATED, message=""):
             note(step, taking, "Restarted: more sales of the day have arrived.")
 
 
@@ -225,7 +225,7 @@ def reach(step: RunStep, statement: Statement, state: StatementState) -> None:
     """Do what makes a state, and write that it is reached; in the caller's transaction."""
     REACH[state](step, statement)
     is_added_up = state != StatementState.MARKED
-    waits_for = NOT_POSTED if is_added_up else NOT_ADDED_UP
+    waits_for = NOT_POSTED if is_added_up else NOT_CALCULATED
     Statement.objects.filter(pk=statement.pk).update(
         state=state, reason="" if state == StatementState.POSTED else waits_for, message=""
     )
@@ -284,7 +284,7 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         note(step, locked, f"{taken_out:,} sales were removed: {what_was_found(found)}")
         if rest:
             take_in(going_on, rest)
-            marked = {"state": StatementState.MARKED, "reason": NOT_ADDED_UP, "message": ""}
+            marked = {"state": StatementState.MARKED, "reason": NOT_CALCULATED, "message": ""}
             Statement.objects.filter(pk=going_on.pk).update(**marked)
             if numbered:
                 note(step, going_on, f"Created in place of {locked.number}.")
@@ -303,7 +303,7 @@ def what_was_found(found: Sequence[Refusal]) -> str:
 
 def try_all(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
     """Take sales through every state up to the seal, and undo it. Errors: the database's own."""
-    with suppress(Tried, StatementRefused), step.counted(), transaction.atomic():
+    with suppress(Tried, StatementRefused), step.counts_restored(), transaction.atomic():
         take_in(statement, sales)
         for state in REACH:
             if state not in (StatementState.MARKED, StatementState.POSTED):

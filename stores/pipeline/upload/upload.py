@@ -21,7 +21,7 @@ from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.session import UploadStatus
-from stores.models.step import StepGivenBack
+from stores.models.step import StepReleased
 from stores.pipeline.chunk_sizes import EVENTS
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import KINDS
@@ -99,7 +99,7 @@ def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[
             vanished = acknowledge(channel, batch, refused)
             failpoint("upload:after_acknowledge")
             tell_vanished(step, vanished)
-            if step.has_had_its_share:
+            if step.time_slice_used:
                 return
         passed = [events for events in batch if events.waiting or step.is_dry]
         beyond |= {events.table: events.last_counter for events in passed}
@@ -201,7 +201,7 @@ def end_badly(session: UploadSession, error: Exception) -> None:
     present = UploadSession.objects.filter(pk=session.pk).first()
     if present is None:
         return  # the batch that would have made it was rolled back
-    if isinstance(error, RunCancelled | StepGivenBack):
+    if isinstance(error, RunCancelled | StepReleased):
         present.status = UploadStatus.CANCELED
     elif present.status == UploadStatus.UPLOADED:
         present.status = UploadStatus.APPLY_FAILED

@@ -4,7 +4,7 @@ import datetime
 
 from django import forms
 
-from stores.jobs.catalog import DATED, JOBS
+from stores.jobs.catalog import DATED_JOBS, JOBS
 from stores.models import Channel, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 
@@ -32,8 +32,8 @@ class StartForm(forms.Form):
     def clean_date(self) -> datetime.date | None:
         """The day, by the rule of `run_job --date`."""
         typed = self.cleaned_data["date"]
-        if typed and self.cleaned_data.get("job") not in DATED:
-            raise forms.ValidationError(f"Only {', '.join(DATED)} take a business date.")
+        if typed and self.cleaned_data.get("job") not in DATED_JOBS:
+            raise forms.ValidationError(f"Only {', '.join(DATED_JOBS)} take a business date.")
         try:
             return business_date(typed) if typed else None
         except NoBusinessDate as error:

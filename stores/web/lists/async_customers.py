@@ -8,8 +8,8 @@ from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Val
 from stores.models import AsyncCustomer, Company, GuidMap
 from stores.models.characters import tidy_key
 from stores.models.customer import GuidOrigin
-from stores.models.search import is_called, is_reached_at, key_of
-from stores.models.staging import OPEN, Operation, StagingStatus
+from stores.models.search import contact_key, matches_name, matches_own_contact
+from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
 from stores.web.counts import MOST_COUNTED
 from stores.web.lists.base import (
@@ -58,7 +58,7 @@ IS_LINKED = Exists(
 )
 # Several states at once, or a part of some; the numbers of the balance lead to them.
 GROUPS = {
-    "open": Q(status__in=OPEN),
+    "open": Q(status__in=OPEN_STATUSES),
     "pending": Q(status=StagingStatus.PENDING),
     "converted": DONE & ~IS_LINKED,
     "linked": DONE & IS_LINKED,
@@ -79,13 +79,13 @@ def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
 def operations_of(text: str) -> Q:
     """The operations that a text means: those of customers, and those still on their way."""
     companies = list(Company.objects.values_list("pk", flat=True))
-    waits = Q(status__in=OPEN, company__in=companies)
+    waits = Q(status__in=OPEN_STATUSES, company__in=companies)
     if guid := as_guid(text):
         owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
         return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
     text = tidy_key(text)
-    key = key_of(text)
-    means = Q(account_number=text) | is_called(text) | (is_reached_at(key) if key else Q())
+    key = contact_key(text)
+    means = Q(account_number=text) | matches_name(text) | (matches_own_contact(key) if key else Q())
     waiting = AsyncCustomer.objects.filter(waits & means).values_list("pk", flat=True)
     return Q(customer__in=people(text)) | Q(pk__in=list(waiting[: MOST_FOUND + 1]))
 

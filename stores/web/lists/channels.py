@@ -34,7 +34,7 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     waiting = (
         AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
     )
-    owed = Delivery.objects.owed().filter(database=OuterRef("pk")).values("customer_id")
+    owed = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting),
         owed=CappedCount(owed),

@@ -28,7 +28,7 @@ ANY = "any"
 
 def owed_by(**wanted: Any) -> QuerySet[Delivery]:
     """Deliveries that enabled databases still lack."""
-    return Delivery.objects.owed().filter(
+    return Delivery.objects.pending().filter(
         database__is_enabled=True, database__channel__is_enabled=True, **wanted
     )
 

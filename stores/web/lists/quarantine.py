@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
-from stores.models.search import key_of
+from stores.models.search import contact_key
 from stores.web.components import when
 from stores.web.lists.base import (
     DOCUMENTS,
@@ -46,8 +46,8 @@ class QuarantineFilter(ListFilter):
     def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
         if guid := as_guid(value):
             return rows.filter(Q(event_id=guid) | Q(async_account=guid))
-        key = key_of(value)
-        found = Quarantine.objects.reached_at(key) if key else Quarantine.objects.called(value)
+        key = contact_key(value)
+        found = Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
         # Their ids first: the planner cannot know how few they are.
         return rows.filter(
             Q(account_number=value) | Q(pk__in=list(found.values_list("pk", flat=True)))

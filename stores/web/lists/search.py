@@ -6,7 +6,7 @@ from django.db.models import Q
 
 from stores.models import Company, Customer
 from stores.models.characters import tidy_key
-from stores.models.search import is_called, is_reached_at, key_of
+from stores.models.search import contact_key, matches_name, matches_own_contact
 
 # A search that finds more people than this is answered with so many of them.
 MOST_FOUND = 1_000
@@ -31,8 +31,8 @@ def people(text: str) -> list[int]:
     companies = list(Company.objects.values_list("pk", flat=True))
     for means in (
         Q(company__in=companies, account_number=text),
-        *(is_reached_at(key) for key in [key_of(text)] if key),
-        is_called(text),
+        *(matches_own_contact(key) for key in [contact_key(text)] if key),
+        matches_name(text),
     ):
         if found := list(customers.filter(means)[: MOST_FOUND + 1]):
             return found

@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.silence import silences
+from stores.jobs.silence import liveness_problems
 from stores.models import (
     AsyncAddress,
     AsyncAffiliation,
@@ -38,7 +38,7 @@ from stores.models.channel import database_knows_zone
 from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
-from stores.models.statement import NOT_ADDED_UP, NOT_POSTED
+from stores.models.statement import NOT_CALCULATED, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
 from stores.web.counts import MOST_COUNTED, counted
 from stores.web.lists.async_customers import async_customers
@@ -220,7 +220,7 @@ def open_incidents() -> Iterator[Concern]:
 
 def what_stands_still() -> Iterator[Concern]:
     """What should happen by itself and does not."""
-    for found in silences():
+    for found in liveness_problems():
         yield Concern("clock-history", None, found.text, found.next_step, reverse(found.page))
 
 
@@ -429,9 +429,9 @@ def waits(user: Reader) -> Iterator[Concern]:
             link("transactions", why="not_calculated"),
         ),
         (
-            Statement.objects.open().filter(reason=NOT_ADDED_UP),
+            Statement.objects.open().filter(reason=NOT_CALCULATED),
             "statement{s}",
-            NOT_ADDED_UP,
+            NOT_CALCULATED,
             link("statements", only="open"),
         ),
         (

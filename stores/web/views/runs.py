@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import sum_counts
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline.dates import EARLIEST, latest_day
@@ -54,14 +54,14 @@ def run_list(request: Request) -> HttpResponseBase:
 def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job for the workers, or lead to the run of it that is live already."""
     if wanted := JOBS.get(request.POST.get("job", "")):
-        demand(request, f"You do not have permission to start {wanted.title}.", *wanted.rights)
+        demand(request, f"You do not have permission to start {wanted.title}.", *wanted.permissions)
     form = StartForm(request.POST)
     if not form.is_valid():
         messages.error(request, form.refusal)
         return redirect("jobs")
     job, channel = JOBS[form.cleaned_data["job"]], form.cleaned_data["channel"]
     day, order = form.cleaned_data["date"], form.cleaned_data["order"]
-    started = start_and_ring(
+    started = start_job(
         job,
         channels=[channel.code] if channel else [],
         business_date=day,
@@ -120,7 +120,7 @@ def why_unheard(run: JobRun) -> str:
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     """Ask a run to stop at its next chunk; what is committed stays."""
     run = get_object_or_404(JobRun, pk=pk)
-    if run.ask_to_stop():
+    if run.request_cancel():
         messages.success(request, "Cancellation requested. The run stops after the current batch.")
     else:
         messages.info(request, "The run has already ended.")

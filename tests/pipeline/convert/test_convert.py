@@ -203,7 +203,7 @@ def test_a_changed_customer_is_owed_to_every_database(store, seattle, known):
     convert()
 
     assert ann().hq_version == 2
-    owed = Delivery.objects.owed().values_list("database__channel__code", "version")
+    owed = Delivery.objects.pending().values_list("database__channel__code", "version")
     assert set(owed) == {(store.channel.code, 2), ("seattle", 2)}
 
 

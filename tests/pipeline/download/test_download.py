@@ -98,7 +98,7 @@ def test_sending_it_again_after_a_lost_note_changes_nothing(store, seattle, ann)
 
     assert found["counts"] == {"distributed": 2}
     assert (contents(store), contents(seattle)) == before
-    assert not Delivery.objects.owed().exists()
+    assert not Delivery.objects.pending().exists()
 
 
 def test_a_part_that_a_channel_knows_is_skipped(store, ann):

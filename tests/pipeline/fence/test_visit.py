@@ -405,6 +405,6 @@ def test_everything_that_a_restored_channel_had_is_owed_to_it(store, backed_up):
     backup.restore()
 
     with enter(make_step(store)):
-        owed = Delivery.objects.owed().filter(database=store).count()
+        owed = Delivery.objects.pending().filter(database=store).count()
 
     assert owed == 1

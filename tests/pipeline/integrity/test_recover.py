@@ -188,7 +188,7 @@ def test_v16_a_recovery_keeps_every_step_of_every_job_away(houston, popup):
     of_jobs = {
         step.lock_name
         for job in JOBS
-        for step in plan.plan(JobRun.objects.create(job=job, scope=job))
+        for step in plan.plan_steps(JobRun.objects.create(job=job, scope=job))
     }
 
     assert set(lock_names()) >= of_jobs

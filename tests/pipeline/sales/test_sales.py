@@ -12,8 +12,8 @@ from django.utils import timezone
 from stores import failpoints
 from stores.jobs.catalog import JOBS
 from stores.jobs.run import execute
-from stores.jobs.stalled import heal
-from stores.jobs.start import start
+from stores.jobs.stalled import recover_stalled_runs
+from stores.jobs.start import create_run
 from stores.models import (
     Channel,
     Company,
@@ -399,15 +399,15 @@ def test_a_business_date_leaves_all_other_days_where_they_are(store, job):
 def test_a_queued_run_and_the_one_that_follows_it_keep_their_business_date(houston):
     sell(houston, "10.00")
     make_sale(houston, business_date=DAY - timedelta(days=1))
-    started = start(JOBS["eod"], business_date=DAY)
-    again = start(JOBS["eod"], business_date=DAY)
-    other = start(JOBS["eod"])
+    started = create_run(JOBS["eod"], business_date=DAY)
+    again = create_run(JOBS["eod"], business_date=DAY)
+    other = create_run(JOBS["eod"])
     assert (again.is_new, other.is_new) == (False, True)
     JobRun.objects.filter(pk=started.run.pk).update(
         status="running", fencing_no=1, lease_until=timezone.now()
     )
 
-    heal()
+    recover_stalled_runs()
     successor = JobRun.objects.get(successor_of=started.run)
     execute(str(successor.pk))
 

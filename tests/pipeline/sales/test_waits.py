@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from stores.jobs.scheduler import clock, start_scheduled
+from stores.jobs.scheduler import database_clock, start_scheduled
 from stores.models import (
     Channel,
     Customer,
@@ -275,7 +275,7 @@ def test_a2_the_board_says_before_validation_what_validation_finds(houston):
 
 
 def test_a16_a_daily_end_of_day_that_did_not_do_all_is_tried_again_the_same_day(houston):
-    now = clock()
+    now = database_clock()
     schedule = Schedule.objects.create(job="eod", at=time_of_day(0, 0))
     assert len(start_scheduled()) == 1
     schedule.refresh_from_db()

@@ -21,7 +21,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from tests.proofs.chaos.places import Place
 from tests.proofs.chaos.ring import Services
 from tests.support.processes import children_of
@@ -121,7 +121,7 @@ class Mayhem:
         job = JOBS[self.dice.choice(BUTTONS)]
         channels = [self.dice.choice(self.places).label] if self.dice.random() < 0.3 else []
         close_old_connections()
-        if start_and_ring(job, channels=channels).is_new:
+        if start_job(job, channels=channels).is_new:
             self.done["started"] += 1
 
     def kill_a_horse(self) -> None:

@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db import connection
 
 from portal.embedded import postgres, processes
-from stores.jobs.inline import run_here
-from stores.jobs.recover_hq import recover
+from stores.jobs.inline import run_inline
+from stores.jobs.recover_hq import recover_headquarters
 from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.fence.acceptance import accept_database
@@ -95,7 +95,7 @@ class Restorer:
             self.hq.put_back()
             settings_of = recover_until_done()
             assert settings_of in ("recovered", "nothing_to_do"), settings_of
-            run_here("pipeline")
+            run_inline("pipeline")
             settle_incidents()
             connection.close()
 
@@ -132,7 +132,7 @@ def recover_until_done() -> str:
     """Call recover_hq again while a channel cannot be read at this moment. Returns the outcome."""
     found = {"outcome": "", "message": ""}
     for _ in range(TRIES):
-        found = recover(dry_run=False)
+        found = recover_headquarters(dry_run=False)
         if found["outcome"] in ("recovered", "nothing_to_do"):
             break
         time.sleep(1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from stores.jobs.inline import run_here
+from stores.jobs.inline import run_inline
 from stores.models import JobRun
 from stores.pipeline.integrity.verify import verify
 from tests.proofs.chaos.checker import Breach, Checker
@@ -143,7 +143,7 @@ def post_everything(report: Report) -> None:
     """Make orders and ends of days until there is nothing to do."""
     for _ in range(ENDS_OF_DAY):
         settle_incidents()
-        outcomes = {job: run_here(job)["outcome"] for job in ("eod", "sync-orders")}
+        outcomes = {job: run_inline(job)["outcome"] for job in ("eod", "sync-orders")}
         if set(outcomes.values()) == {"nothing_to_do"}:
             return
     report.breaches.append(f"the end of day does not come to its end: {outcomes}")
@@ -160,7 +160,7 @@ def judge(checker: Checker, journal: Journal, report: Report) -> None:
     ]
     report.breaches += broken
     before = checker.rest()
-    outcomes = [run_here("pipeline")["outcome"] for _ in range(2)]
+    outcomes = [run_inline("pipeline")["outcome"] for _ in range(2)]
     if checker.rest() != before or outcomes[-1] != "nothing_to_do":
         report.breaches.append(f"I32 not at rest: {outcomes}")
     promises, hq = journal.read(), before[0]

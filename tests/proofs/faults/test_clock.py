@@ -14,7 +14,7 @@ from django.db import connection
 from psycopg2 import connect
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.start import start_and_ring
+from stores.jobs.start import start_job
 from stores.models import JobRun
 from tests.support.backups import Backup
 from tests.support.make import lookup, make_customer, make_event, make_sale, run
@@ -70,7 +70,7 @@ def test_a_worker_whose_clock_jumps_two_days_back_keeps_its_lease_and_ends_its_r
     clock.write_text("+1d")
     monkeypatch.setenv("SYNCLINE_RUN_HEARTBEAT_S", "1")
     make_customer(houston, "Ann")
-    started = start_and_ring(JOBS["pipeline"]).run
+    started = start_job(JOBS["pipeline"]).run
 
     with shifted(faketime, FAKETIME_TIMESTAMP_FILE=str(clock)), closing(connect(hq_url())) as other:
         assert its_clock() == 1

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from stores.models import Customer, CustomerContact
-from stores.models.search import is_called, is_contact_at, is_reached_at
+from stores.models.search import matches_contact, matches_name, matches_own_contact
 from stores.trace.match import matches
 from stores.web.lists.search import people
 from tests.support.make import make_customer, run
@@ -143,10 +143,10 @@ def test_an_account_comes_before_all_else(cast):
 @pytest.mark.parametrize(
     ("customers", "means", "index"),
     [
-        (Customer, is_called("ann dijk"), "customer_search_name"),
-        (Customer, is_called("va"), "customer_search_name"),
-        (Customer, is_reached_at("ann@example.com"), "customer_reach_keys"),
-        (CustomerContact, is_contact_at("ann@example.com"), "customer_contact_keys"),
+        (Customer, matches_name("ann dijk"), "customer_search_name"),
+        (Customer, matches_name("va"), "customer_search_name"),
+        (Customer, matches_own_contact("ann@example.com"), "customer_reach_keys"),
+        (CustomerContact, matches_contact("ann@example.com"), "customer_contact_keys"),
     ],
 )
 def test_an_index_serves_every_search(hq, customers, means, index):

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from stores.models import Company, DayBalance, Quarantine
-from stores.models.balance import PARTS
+from stores.models.balance import BALANCE_PARTS
 from stores.pipeline.convert.balance import count_balance
 from stores.pipeline.events import tables
 from stores.pipeline.integrity.upload import lost_or_doubled
@@ -25,7 +25,9 @@ def day(people, houston, popup):
 
 
 def sums(rows):
-    return rows.aggregate(**{part: Sum(part) for part in ("captured", *PARTS, "difference")})
+    return rows.aggregate(
+        **{part: Sum(part) for part in ("captured", *BALANCE_PARTS, "difference")}
+    )
 
 
 def test_each_customer_event_is_somewhere(day):

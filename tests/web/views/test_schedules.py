@@ -5,8 +5,8 @@ from datetime import date, time, timedelta
 import pytest
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.scheduler import clock
-from stores.jobs.start import start
+from stores.jobs.scheduler import database_clock
+from stores.jobs.start import create_run
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
 
@@ -14,7 +14,7 @@ from stores.models.run import StartedBy
 @pytest.fixture
 def nightly(hq) -> Schedule:
     """A check every night, which has been there today."""
-    return Schedule.objects.create(job="verify", at=time(2, 0), started_on=clock().date())
+    return Schedule.objects.create(job="verify", at=time(2, 0), started_on=database_clock().date())
 
 
 def starts(day: date, time_of_day: str) -> str:
@@ -23,10 +23,14 @@ def starts(day: date, time_of_day: str) -> str:
 
 
 def test_each_schedule_shows_when_it_starts_next_and_how_it_went(reader, nightly):
-    tomorrow = clock().date() + timedelta(days=1)
-    last = start(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
+    tomorrow = database_clock().date() + timedelta(days=1)
+    last = create_run(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
     Schedule.objects.update(last_run=last)
-    ended = {"status": "failed", "message": "1 of 35 promises is broken: I3.", "ended_at": clock()}
+    ended = {
+        "status": "failed",
+        "message": "1 of 35 promises is broken: I3.",
+        "ended_at": database_clock(),
+    }
     JobRun.objects.update(**ended)
 
     page = " ".join(reader.get("/schedules/").content.decode().split())
@@ -63,7 +67,7 @@ def test_a_schedule_for_one_store_is_added_and_shown(boss, houston):
     page = " ".join(boss.get("/schedules/").content.decode().split())
     assert '<a href="/channels/houston/">Houston</a>' in page
     # Its time of today is over: it starts with the next.
-    assert starts(clock().date() + timedelta(days=1), "00:00") in page
+    assert starts(database_clock().date() + timedelta(days=1), "00:00") in page
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from django.utils import timezone
 from stores.hqdb.locks import Locks
 from stores.jobs import queue, stalled
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim, take_back
-from stores.jobs.plan import databases_of
-from stores.jobs.run import begin
+from stores.jobs.claim import claim_steps, reclaim_steps
+from stores.jobs.plan import databases_to_visit
+from stores.jobs.run import begin_run
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
-from stores.jobs.silence import silences
-from stores.jobs.start import start, start_and_ring
+from stores.jobs.silence import liveness_problems
+from stores.jobs.start import create_run, start_job
 from stores.models import (
     ChannelDatabase,
     ExcludedSale,
@@ -43,7 +43,7 @@ A_DAY = timedelta(days=1)
 def at_work(houston) -> Iterator[None]:
     """A scheduler and a worker are there, and the pipeline has just ended."""
     run("pipeline")
-    worker = rq.Worker([queue.queue()], connection=queue.queue().connection)
+    worker = rq.Worker([queue.get_queue()], connection=queue.get_queue().connection)
     worker.register_birth()
     with Locks() as locks:
         assert locks.acquire("scheduler")
@@ -52,7 +52,7 @@ def at_work(houston) -> Iterator[None]:
 
 
 def codes() -> list[str]:
-    return [found.code for found in silences()]
+    return [found.code for found in liveness_problems()]
 
 
 def test_a15_where_nothing_runs_the_overview_and_the_command_say_so(houston, reader, command):
@@ -138,10 +138,10 @@ def test_v5_a_schedule_starts_though_it_last_started_tomorrow(houston, schedule)
 
 
 def test_v5_a_run_that_was_rung_for_tomorrow_is_rung_for_again(houston):
-    started = start_and_ring(JOBS["pipeline"]).run
+    started = start_job(JOBS["pipeline"]).run
     JobRun.objects.update(rung_at=timezone.now() + A_DAY, created_at=timezone.now() + A_DAY)
 
-    assert [found.pk for found in stalled.waiting_unheard()] == [started.pk]
+    assert [found.pk for found in stalled.waiting_for_worker()] == [started.pk]
 
 
 def test_v5_a_channel_whose_next_try_is_tomorrow_is_visited(houston):
@@ -152,13 +152,13 @@ def test_v5_a_channel_whose_next_try_is_tomorrow_is_visited(houston):
 
 
 def test_v5_a_lease_until_tomorrow_is_no_longer_than_any_other(houston, settings):
-    started = start_and_ring(JOBS["pipeline"]).run
+    started = start_job(JOBS["pipeline"]).run
     tomorrow = timezone.now() + A_DAY
     JobRun.objects.update(status="running", lease_until=tomorrow)
     with Locks() as locks:
         # Alive by its lock: a frozen process that nobody but its lease gives away.
         assert locks.acquire(f"run:{started.pk}")
-        stalled.heal()
+        stalled.recover_stalled_runs()
 
     left = JobRun.objects.get(pk=started.pk).lease_until - timezone.now()
     assert left <= timedelta(seconds=settings.RUN_LEASE_S)
@@ -192,11 +192,11 @@ def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until)
 
 def test_v5_a_step_whose_worker_was_heard_of_tomorrow_is_taken_back(houston):
     with Locks() as locks:
-        started = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
-        claim(started, JOBS["P-0001"].steps[0], "died")
+        started = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
+        claim_steps(started, JOBS["P-0001"].steps[0], "died")
         RunStep.objects.update(heartbeat_at=timezone.now() + A_DAY, lease_until=None)
 
-        take_back(started, locks.worker)
+        reclaim_steps(started, locks.worker)
 
     assert RunStep.objects.get().status == "queued"
 
@@ -204,8 +204,8 @@ def test_v5_a_step_whose_worker_was_heard_of_tomorrow_is_taken_back(houston):
 @pytest.mark.parametrize(("moved", "hangs"), [(A_DAY, True), (timedelta(seconds=2), False)])
 def test_v5_a_step_that_last_moved_tomorrow_hangs(houston, moved, hangs):
     with Locks() as locks:
-        started = begin(start(JOBS["P-0001"]).run.pk, locks.worker)
-        claim(started, JOBS["P-0001"].steps[0], locks.worker)
+        started = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
+        claim_steps(started, JOBS["P-0001"].steps[0], locks.worker)
         RunStep.objects.update(moved_at=timezone.now() + moved)
 
         assert stalled.is_hung(str(started.pk), os.getpid()) is hangs
@@ -238,6 +238,6 @@ def test_v5_a_run_of_tomorrow_does_not_hide_how_the_last_one_ended(at_work, read
 
 def test_v5_every_database_is_planned_for(houston):
     ChannelDatabase.objects.update(next_try_at=timezone.now() + A_DAY)
-    started = start_and_ring(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+    started = start_job(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
 
-    assert [found.pk for found in databases_of(started)] == [houston.pk]
+    assert [found.pk for found in databases_to_visit(started)] == [houston.pk]

@@ -34,25 +34,25 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
-from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, KINDS, Kind
+from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EVENT_KINDS, EventKind
 
 BATCH = 1_000
 T = TypeVar("T")
-STAGED: dict[Kind, Any] = dict(
+STAGED: dict[EventKind, Any] = dict(
     zip(
-        KINDS,
+        EVENT_KINDS,
         (AsyncCustomer, AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute),
         strict=True,
     )
 )
-OWNED: dict[Kind, Any] = dict(
+OWNED: dict[EventKind, Any] = dict(
     zip(
         CHILDREN,
         (CustomerAddress, CustomerContact, CustomerAffiliation, CustomerAttribute),
         strict=True,
     )
 )
-SENT: dict[Kind, Any] = dict(
+SENT: dict[EventKind, Any] = dict(
     zip(
         CHILDREN,
         (
@@ -64,9 +64,9 @@ SENT: dict[Kind, Any] = dict(
         strict=True,
     )
 )
-EVENTS: dict[Kind, Any] = dict(
+EVENTS: dict[EventKind, Any] = dict(
     zip(
-        KINDS,
+        EVENT_KINDS,
         (
             channel.CustomerEvent,
             channel.AddressEvent,
@@ -124,7 +124,7 @@ def upload(shop: ChannelDatabase) -> None:
                         database=shop,
                         company=shop.channel.company,
                         session_id=SESSION,
-                        **values(event, kind.sent),
+                        **values(event, kind.sent_columns),
                     )
                     for event in batch
                 ]

@@ -20,7 +20,7 @@ from bench.place import HQ, SHOPS, Options, Place, customers_of, execute, table
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_job
 from stores.models import JobRun
-from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.kinds import EVENT_KINDS
 
 # Our steps, what plain SQL calls them, and the goals.
 STEPS = {
@@ -137,7 +137,7 @@ def upload_again(place: Place) -> tuple[float, int]:
     """Seconds of an upload of rows that HQ holds already, and how many rows that changed there."""
     before = fingerprints()
     for code in SHOPS:
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             statement = sql.SQL("UPDATE {} SET acknowledged_at = NULL")
             execute(place.url(f"bench_{code}"), statement.format(sql.Identifier(kind.event)))
     place.settle()
@@ -149,7 +149,7 @@ def fingerprints() -> set[tuple[str, str]]:
     """One value for the rows of each staging table, which any change to a row changes."""
     found = set()
     with connection.cursor() as cursor:
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             cursor.execute(
                 f"SELECT sum(hashtextextended(e::text, 0))::text FROM {kind.event} e"  # noqa: S608
             )

@@ -27,7 +27,7 @@ from stores.models import (
     UploadSession,
 )
 from stores.models.run import StartedBy
-from stores.pipeline.register import owe_everything
+from stores.pipeline.register import deliver_everything
 from stores.web.forms.json import JsonField
 
 admin.site.site_header = "Syncline settings"
@@ -240,7 +240,7 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
 def catch_up(databases: QuerySet[ChannelDatabase]) -> None:
     """Owe databases that were switched on what they missed while they were off."""
     for database in databases.filter(is_enabled=True, channel__is_enabled=True):
-        owe_everything(database)
+        deliver_everything(database)
 
 
 @admin.register(ChannelDatabaseGroup)

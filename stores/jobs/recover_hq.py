@@ -11,19 +11,19 @@ from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
 from stores.pipeline.integrity.recover import (
-    MOST_VOID,
+    MAX_VOID,
     Recovery,
-    correct,
+    close_incidents,
+    correct_heights,
     import_everything,
-    release,
-    reopen,
+    reopen_events,
 )
 
 DONE_STATUSES = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
 
 
 def recover_headquarters(
-    *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
+    *, dry_run: bool, most_void: int = MAX_VOID, distrusted: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
 
@@ -45,16 +45,16 @@ def recover_headquarters(
         if dry_run:
             return recovery_document(recovery, "planned", "Nothing was changed.")
         try:
-            correct(recovery)
-            reopen(recovery)
+            correct_heights(recovery)
+            reopen_events(recovery)
         except ChannelError as error:
             return recovery_document(recovery, "failed", f"{error} Run recover_hq again.")
     imported = run_inline(JOBS["P-0001"])
     if imported["outcome"] not in DONE_STATUSES:
         return recovery_document(recovery, "failed", f"{imported['message']} Run recover_hq again.")
-    if still_unknown := number_journal.keep():
+    if still_unknown := number_journal.append_missing():
         return recovery_document(recovery, "failed", still_unknown)
-    released = release()
+    released = close_incidents()
     if not (recovery.has_effect or released):
         return recovery_document(recovery, "nothing_to_do", "Headquarters lacks nothing.") | {
             "released": 0

@@ -19,7 +19,7 @@ from stores.channeldb.connect.connection import ChannelError, connect
 from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.models import ChannelDatabase
 
-EVENTS: dict[str, type[channeldb.Event]] = {
+SEARCHED_MODELS: dict[str, type[channeldb.Event]] = {
     "customer": channeldb.CustomerEvent,
     "address": channeldb.AddressEvent,
     "contact": channeldb.ContactEvent,
@@ -31,7 +31,7 @@ BETWEEN_DIGITS = "+()./-*# xX"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Criteria:
     """Whom to look for: by ids, and by what people remember. `phone` is digits only."""
 
     async_accounts: Sequence[str] = ()
@@ -41,7 +41,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Unfetched:
+class PendingEvent:
     """An event whose channel does not know yet that HQ holds it."""
 
     kind: str
@@ -51,7 +51,7 @@ class Unfetched:
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownAccount:
     """A GUID for which the channel knows an account."""
 
     async_account: str
@@ -61,48 +61,50 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Sighting:
+class ChannelResult:
     """What one channel database showed, or the sentence that says why it showed nothing."""
 
     database: ChannelDatabase
-    unfetched: list[Unfetched] = field(default_factory=list)
-    known: list[Known] = field(default_factory=list)
+    pending: list[PendingEvent] = field(default_factory=list)
+    known: list[KnownAccount] = field(default_factory=list)
     error: str = ""
 
 
-def look(wanted: Wanted) -> list[Sighting]:
+def search_channels(criteria: Criteria) -> list[ChannelResult]:
     """Look for somebody in every enabled channel database, one after the other.
 
     A channel that cannot be looked into is part of the answer. Effects: none, in any database.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
-    return [look_into(database, wanted) for database in databases]
+    return [search_channel(database, criteria) for database in databases]
 
 
-def look_into(database: ChannelDatabase, wanted: Wanted) -> Sighting:
+def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResult:
     """Look for somebody in one channel database."""
     try:
         with connect(database) as alias:
-            unfetched = list(unfetched_events(alias, wanted))
-            guids = {*wanted.async_accounts, *(event.async_account or "" for event in unfetched)}
-            return Sighting(database, unfetched, list(known_accounts(alias, wanted, guids)))
+            pending = list(pending_events(alias, criteria))
+            guids = {*criteria.async_accounts, *(event.async_account or "" for event in pending)}
+            return ChannelResult(database, pending, list(known_accounts(alias, criteria, guids)))
     except ChannelError as error:
-        return Sighting(database, error=str(error))
+        return ChannelResult(database, error=str(error))
     except (DatabaseError, ValueError):
         # A row may hold bytes that are no text; the driver's words would quote them.
-        return Sighting(database, error=f"Channel {database.label} holds a row that is unreadable.")
+        return ChannelResult(
+            database, error=f"Channel {database.label} holds a row that is unreadable."
+        )
 
 
-def unfetched_events(alias: str, wanted: Wanted) -> Iterator[Unfetched]:
+def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
     """What is not acknowledged of the person, customer events first.
 
     Other events name neither e-mail nor phone: they are found by the GUIDs that those led to.
     """
-    guids = set(wanted.async_accounts)
-    for kind, model in EVENTS.items():
-        is_about = Q(guid__in=guids) | Q(account_number__in=wanted.account_numbers)
+    guids = set(criteria.async_accounts)
+    for kind, model in SEARCHED_MODELS.items():
+        is_about = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
         if kind == "customer":
-            is_about |= remembered(wanted)
+            is_about |= contact_condition(criteria)
         events = (
             model.objects.using(alias)
             .unacknowledged()
@@ -113,40 +115,40 @@ def unfetched_events(alias: str, wanted: Wanted) -> Iterator[Unfetched]:
         )
         for guid, account, at in events.values_list("guid", "account_number", "at"):
             guids |= {guid} - {None}
-            yield Unfetched(kind, guid, account, moment(at))
+            yield PendingEvent(kind, guid, account, parse_time(at))
 
 
-def known_accounts(alias: str, wanted: Wanted, guids: set[str]) -> Iterator[Known]:
+def known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> Iterator[KnownAccount]:
     """The accounts that the channel has for the GUIDs, and the GUIDs it has for the accounts."""
     usable = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
     for row in channeldb.AccountMap.objects.using(alias).filter(
-        Q(async_account__in=usable) | Q(account_number__in=wanted.account_numbers)
+        Q(async_account__in=usable) | Q(account_number__in=criteria.account_numbers)
     ):
-        yield Known(str(row.async_account), row.company, row.account_number, row.received_at)
+        yield KnownAccount(str(row.async_account), row.company, row.account_number, row.received_at)
 
 
-def remembered(wanted: Wanted) -> Q:
+def contact_condition(criteria: Criteria) -> Q:
     """Whether a customer event holds the e-mail or the phone."""
     condition = Q(pk__in=[])
-    if wanted.email:
-        condition |= Q(email__iexact=wanted.email) | Q(receipt_email__iexact=wanted.email)
-    if wanted.phone:
-        condition |= Q(Exact(bare_digits("phone"), wanted.phone))
+    if criteria.email:
+        condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)
+    if criteria.phone:
+        condition |= Q(Exact(digits_only("phone"), criteria.phone))
     return condition
 
 
-def bare_digits(column: str) -> Combinable:
+def digits_only(column: str) -> Combinable:
     """A phone number without what stands between its digits, on either engine."""
-    bare: Combinable = F(column)
+    digits: Combinable = F(column)
     for character in BETWEEN_DIGITS:
-        bare = Replace(bare, Value(character), Value(""), output_field=TextField())
-    return bare
+        digits = Replace(digits, Value(character), Value(""), output_field=TextField())
+    return digits
 
 
-def moment(text: str | None) -> datetime | None:
+def parse_time(text: str | None) -> datetime | None:
     """The time that a till wrote, or None if it wrote something else."""
     try:
-        found = datetime.fromisoformat(text or "")
+        time = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return found if found.tzinfo else None
+    return time if time.tzinfo else None

@@ -2,7 +2,7 @@
 
 # Rows of each table in one batch of an upload; customers in one chunk of conversion and download.
 # Below 1,000 the fixed cost of a transaction shows, above 10,000 a crash repeats too much.
-EVENTS = 10_000
-CUSTOMERS = 5_000
+EVENTS_PER_CHUNK = 10_000
+CUSTOMERS_PER_CHUNK = 5_000
 # Sales in one chunk of validation, orders and statements; each brings some lines and payments.
-SALES = 2_000
+SALES_PER_CHUNK = 2_000

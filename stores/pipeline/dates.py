@@ -4,8 +4,8 @@ import re
 from datetime import UTC, date, datetime, timedelta
 
 # What every reader of a row can hold, also at the edge of a time zone.
-EARLIEST, LATEST = date(1900, 1, 2), date(9999, 12, 30)
-FORM = r"\d{4}-\d\d-\d\d"
+EARLIEST_DATE, LATEST_DATE = date(1900, 1, 2), date(9999, 12, 30)
+DATE_PATTERN = r"\d{4}-\d\d-\d\d"
 
 
 class NoBusinessDate(ValueError):
@@ -15,18 +15,18 @@ class NoBusinessDate(ValueError):
 def business_date(text: str) -> date:
     """A day as people type it: 2026-03-01, and no other form. Errors: NoBusinessDate."""
     try:
-        day = date.fromisoformat(text) if re.fullmatch(FORM, text, re.ASCII) else None
+        day = date.fromisoformat(text) if re.fullmatch(DATE_PATTERN, text, re.ASCII) else None
     except ValueError:
         day = None
     if day is None:
         raise NoBusinessDate(f"{text!r} is no day such as 2026-03-01.")
-    if not EARLIEST <= day <= latest_day():
+    if not EARLIEST_DATE <= day <= latest_business_date():
         raise NoBusinessDate(
-            f"{day} is no business date: they go from {EARLIEST} to {latest_day()}."
+            f"{day} is no business date: they go from {EARLIEST_DATE} to {latest_business_date()}."
         )
     return day
 
 
-def latest_day() -> date:
+def latest_business_date() -> date:
     """The last day on which a store can have sold: east of Greenwich it may be tomorrow here."""
     return datetime.now(UTC).date() + timedelta(days=1)

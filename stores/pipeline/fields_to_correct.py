@@ -11,12 +11,12 @@ from typing import Any
 from stores.hqdb.sql import run_sql
 from stores.models import Company, Customer
 from stores.pipeline.events.kinds import CUSTOMER
-from stores.pipeline.events.rules import OPTIONAL, as_kept, parameters
+from stores.pipeline.events.rules import OPTIONAL_RULES, rule_parameters, stored_value
 
-IS_LOST = f"birth_date IS NOT NULL AND ({as_kept(CUSTOMER, 'birth_date')}) IS NULL"
+IS_LOST = f"birth_date IS NOT NULL AND ({stored_value(CUSTOMER, 'birth_date')}) IS NULL"
 
 
-def mark_fields(
+def record_fields(
     company: Company, database: int | None = None, unread: Mapping[int, Mapping[str, Any]] = {}
 ) -> int:
     """Mark the optional fields of customers in table incoming that break a rule. Returns fields.
@@ -24,10 +24,12 @@ def mark_fields(
     `unread` are values that no column can hold, by counter and column. Effects: field_to_correct,
     in the caller's transaction; what is marked already stays as it is.
     """
-    broken = " OR ".join(f"({rule.broken})" for rule in OPTIONAL)
-    fields = ", ".join(f"('{rule.field}', '{rule.code}', ({rule.broken}))" for rule in OPTIONAL)
-    values = parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
-    marked = run_sql(
+    broken = " OR ".join(f"({rule.broken})" for rule in OPTIONAL_RULES)
+    fields = ", ".join(
+        f"('{rule.field}', '{rule.code}', ({rule.broken}))" for rule in OPTIONAL_RULES
+    )
+    values = rule_parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
+    recorded = run_sql(
         f"""INSERT INTO field_to_correct (company_id, database_id, event_id, async_account, field,
                                           rule, value)
             SELECT %(company)s, %(database)s, event_id, async_account, f.field, f.rule,
@@ -38,7 +40,7 @@ def mark_fields(
         values,
     )
     if unread:
-        marked += run_sql(
+        recorded += run_sql(
             """INSERT INTO field_to_correct (company_id, database_id, event_id, async_account,
                                              field, rule, value)
                SELECT %(company)s, %(database)s, i.event_id, i.async_account, f.key,
@@ -50,24 +52,24 @@ def mark_fields(
                    ON CONFLICT DO NOTHING""",
             values,
         )
-    return marked
+    return recorded
 
 
-def settle_marks(company: Company, customer: Customer | None = None) -> int:
+def settle_fields(company: Company, customer: Customer | None = None) -> int:
     """Close the marks of fields that are right by now, of a company or of one customer.
 
     Returns how many. Effects: field_to_correct, in the caller's transaction.
     """
-    mine = "f.settled_at IS NULL AND f.company_id = %(company)s"
-    values = parameters(company.pk) | {"customer": customer.pk if customer else None}
+    condition = "f.settled_at IS NULL AND f.company_id = %(company)s"
+    values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     run_sql(
         f"""UPDATE field_to_correct f SET customer_id = s.customer_id
               FROM async_customer s
-             WHERE {mine} AND f.customer_id IS NULL AND s.event_id = f.event_id
+             WHERE {condition} AND f.customer_id IS NULL AND s.event_id = f.event_id
                AND s.customer_id IS NOT NULL""",  # noqa: S608 - our own condition
         values,
     )
-    cases = [f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL]
+    cases = [f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL_RULES]
     return run_sql(
         f"""WITH marked AS (
               SELECT f.id, f.customer_id, f.field, f.value, s.event_id, s.applied_at, k.is_right,
@@ -77,7 +79,7 @@ def settle_marks(company: Company, customer: Customer | None = None) -> int:
                      SELECT CASE f.field {" ".join(cases)} END AS is_right,
                             birth_date IS NULL AS is_empty
                        FROM customer WHERE id = f.customer_id) k
-               WHERE {mine} AND f.customer_id = coalesce(%(customer)s, f.customer_id))
+               WHERE {condition} AND f.customer_id = coalesce(%(customer)s, f.customer_id))
             UPDATE field_to_correct f SET settled_at = now()
               FROM marked m
              WHERE m.id = f.id

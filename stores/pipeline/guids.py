@@ -8,7 +8,7 @@ from psycopg2 import sql
 
 # That HQ has noted once that a database of the channel has the customer. A database that is owed
 # everything again keeps the session.
-GIVEN = """EXISTS (SELECT FROM delivery d JOIN channel_database o ON o.id = d.database_id
+GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM delivery d JOIN channel_database o ON o.id = d.database_id
                     WHERE o.channel_id = {channel} AND d.customer_id = m.customer_id
                       AND (d.delivered_version > 0 OR d.session_id IS NOT NULL))"""
 
@@ -25,5 +25,5 @@ def is_foreign(row: str, *, channel: tuple[str, str]) -> sql.Composable:
     ).format(
         row=sql.Identifier(row),
         channel=sql.Identifier(*channel),
-        given=sql.SQL(GIVEN).format(channel=sql.Identifier(*channel)),
+        given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier(*channel)),
     )

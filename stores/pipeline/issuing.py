@@ -12,10 +12,10 @@ from stores.channeldb.errors import ChannelError
 from stores.models import ChannelDatabase, Incident
 from stores.models.run import StepFailed
 from stores.pipeline import number_journal
-from stores.pipeline.fence.schema_drift import visit
-from stores.pipeline.fence.visit import Entered, look
+from stores.pipeline.fence.schema_drift import open_visit
+from stores.pipeline.fence.visit import FencedChannel, read_known_state
 
-START = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
+SERVER_START = Func(function="pg_postmaster_start_time", output_field=DateTimeField())
 
 
 def require_numbers() -> None:
@@ -24,8 +24,8 @@ def require_numbers() -> None:
     Effects: those of journal.compare(); channels are visited, once after each start of HQ's server.
     Errors: StepFailed with one sentence.
     """
-    number_journal.compare()
-    ask_channels()
+    number_journal.check_journal()
+    check_channels()
 
 
 def require_posting() -> None:
@@ -40,7 +40,7 @@ def require_posting() -> None:
         )
 
 
-def ask_channels() -> None:
+def check_channels() -> None:
     """See that HQ was compared with its channels since its server was started.
 
     One that cannot be visited keeps nobody waiting, unless none can. Effects: an incident when a
@@ -48,11 +48,11 @@ def ask_channels() -> None:
     """
     # One that HQ has never written to has nothing to tell.
     databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)
-    seen = Q(recognised_start=START)
+    seen = Q(recognised_start=SERVER_START)
     # One in trouble is left alone until its next try.
-    to_ask = databases.not_paused().exclude(seen | Q(failed_start=START))
+    to_ask = databases.not_paused().exclude(seen | Q(failed_start=SERVER_START))
     for database in to_ask.with_channel():
-        ask(database)
+        check_channel(database)
     if databases.exists() and not databases.filter(seen).exists():
         stopping = Incident.objects.stopping_conversion().order_by("pk").first()
         raise StepFailed(
@@ -63,10 +63,12 @@ def ask_channels() -> None:
         )
 
 
-def ask(database: ChannelDatabase) -> None:
+def check_channel(database: ChannelDatabase) -> None:
     """Compare HQ with one channel; trouble with it is noted."""
     try:
-        with visit(database) as channel:
-            Entered(channel, database, transaction.atomic).recognise(look(database))
+        with open_visit(database) as channel:
+            FencedChannel(channel, database, transaction.atomic).check_identity(
+                read_known_state(database)
+            )
     except ChannelError:
-        ChannelDatabase.objects.filter(pk=database.pk).update(failed_start=START)
+        ChannelDatabase.objects.filter(pk=database.pk).update(failed_start=SERVER_START)

@@ -41,19 +41,19 @@ from stores.hqdb.sql import (
 from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
-from stores.pipeline.chunk_sizes import EVENTS
+from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 
-FILE = "numbers.journal"
-TITLE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
+FILE_NAME = "numbers.journal"
+TITLE_LINE = re.compile(rb"# syncline number journal ([0-9a-f-]{36})\n")
 # A hash and the end of the line.
 ENDING = 17
-LISTED = 100
+MAX_REPORTED_NUMBERS = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
 HEIGHT_COLUMNS = ("company", "series", "number")
-TABLES = """
+CREATE_LOADED = """
     CREATE TEMP TABLE told (company text, number bigint, guid uuid, account text, channel text);
     CREATE TEMP TABLE told_height (company text, series text, number bigint)"""
-UNKNOWN = """
+UNKNOWN_NUMBERS = """
     SELECT count(*) OVER (), t.company, t.number, t.account FROM told t
      WHERE NOT EXISTS (
              SELECT FROM customer c
@@ -63,7 +63,7 @@ UNKNOWN = """
                        WHERE m.async_account = t.guid AND m.customer_id = c.id)))
      ORDER BY t.company, t.number LIMIT %s"""
 # The first number of each company that a whole journal lacks; it is written from there on.
-FIRST_UNTOLD = """
+FIRST_UNLOADED = """
     SELECT c.company_id, min(c.number) FROM customer c
      WHERE c.number IS NOT NULL
        AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id AND t.number = c.number)
@@ -75,16 +75,16 @@ FIRST_UNTOLD = """
                           AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id
                                              AND t.number = c.number))"""
 # Series of documents that go on beyond what the database has issued.
-HIGHER = """
+HIGHER_HEIGHTS = """
     SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM told_height t
       LEFT JOIN issued_document i USING (company, series)
      GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
-TOLD_HEIGHTS = """
+LOADED_HEIGHTS = """
     SELECT company, json_object_agg(series, number)
       FROM (SELECT company, series, max(number) AS number FROM told_height GROUP BY 1, 2) t
      GROUP BY 1"""
-AFTER_TOLD = "SELECT company, max(number) + 1 FROM told GROUP BY company"
-MISSING = sql.SQL(
+AFTER_LOADED = "SELECT company, max(number) + 1 FROM told GROUP BY company"
+MISSING_NUMBERS = sql.SQL(
     """SELECT company, number, guid, account, channel, at,
               left(encode(sha256(convert_to(concat_ws(E'\\t', company, number, guid, account,
                                                       channel, at), 'UTF8')), 'hex'), 16)
@@ -137,18 +137,18 @@ class JournalUnusable(StepFailed):
     """The number journal cannot be read or written, so that no further number may be issued."""
 
 
-def compare() -> None:
+def check_journal() -> None:
     """Refuse to issue numbers if HQ seems to have forgotten some.
 
     Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
     Errors: StepFailed with one sentence.
     """
-    sentence = compare_server() or keep()
+    sentence = check_server() or append_missing()
     if sentence:
         raise StepFailed(sentence)
 
 
-def keep() -> str | None:
+def append_missing() -> str | None:
     """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
 
     Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
@@ -157,32 +157,32 @@ def keep() -> str | None:
     failpoint("journal:before_append")
     try:
         with transaction.atomic():
-            with opened() as (known, file):
-                sentence = follow(known, file)
+            with open_journal() as (known, file):
+                sentence = catch_up(known, file)
                 if sentence is None:
-                    append(known, file)
+                    append_lines(known, file)
             failpoint("journal:before_commit")
     except OSError as error:
-        raise JournalUnusable(tell_unusable(error)) from None
+        raise JournalUnusable(report_unusable(error)) from None
     failpoint("journal:after_commit")
-    close_usable()
+    close_unusable_incident()
     return sentence
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def loaded() -> Iterator[None]:
     """Tables told and told_height with every line of the journal of this data directory."""
-    run_sql(TABLES)
-    if place().exists():
-        with place().open("rb") as file:
-            tell(file)
+    run_sql(CREATE_LOADED)
+    if journal_path().exists():
+        with journal_path().open("rb") as file:
+            load(file)
     try:
         yield
     finally:
         run_sql("DROP TABLE told, told_height")
 
 
-def journaled(company: str) -> int:
+def first_unjournaled(company: str) -> int:
     """The first number of the company that is in no journal yet."""
     (following,) = fetch_one(
         """SELECT coalesce(max((following ->> %s)::bigint),
@@ -193,44 +193,44 @@ def journaled(company: str) -> int:
     return int(following)
 
 
-def issued(company: str) -> int:
+def first_unissued(company: str) -> int:
     """The first number of the company that was not issued yet."""
-    found = fetch("SELECT next FROM number_sequence WHERE company_id = %s", [company])
-    return int(found[0][0]) if found else 0
+    rows = fetch("SELECT next FROM number_sequence WHERE company_id = %s", [company])
+    return int(rows[0][0]) if rows else 0
 
 
 # ---------------------------------------------------------------------------- the file
 
 
-def place() -> Path:
-    return Path(settings.NUMBER_JOURNAL_DIR) / FILE
+def journal_path() -> Path:
+    return Path(settings.NUMBER_JOURNAL_DIR) / FILE_NAME
 
 
 @contextmanager
-def opened() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
+def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
     """The journal of this data directory and what HQ knows of it; made if there is none.
 
     One process at a time follows and appends, until it commits.
     """
     lock_until_commit("number_journal")
-    path = place()
+    path = journal_path()
     if not path.exists():
-        make(path)
+        create_journal(path)
     with path.open("rb") as file:
-        title = TITLE.fullmatch(file.readline())
+        title = TITLE_LINE.fullmatch(file.readline())
         if title is None:
             raise StepFailed("The number journal is damaged: its first line does not name it.")
         known, _ = NumberJournal.objects.get_or_create(pk=UUID(title[1].decode()))
         yield known, file
 
 
-def make(path: Path) -> None:
+def create_journal(path: Path) -> None:
     """An empty journal with a name of its own; whole or not there at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
     with fresh.open("wb") as file:
         file.write(f"# syncline number journal {uuid4()}\n".encode())
-        sync(file)
+        sync_file(file)
     fresh.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
@@ -239,12 +239,12 @@ def make(path: Path) -> None:
         os.close(folder)
 
 
-def sync(file: IO[bytes]) -> None:
+def sync_file(file: IO[bytes]) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def follow(known: NumberJournal, file: IO[bytes]) -> str | None:
+def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
     """Compare the lines that HQ has not followed yet with the database.
 
     All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence if
@@ -255,25 +255,25 @@ def follow(known: NumberJournal, file: IO[bytes]) -> str | None:
     if is_whole:
         known.following, known.heights = {}, {}
         file.seek(beginning)
-    run_sql(TABLES)
-    tell(file)
-    if not (sentence := tell_forgotten()):
-        known.following |= dict(fetch(FIRST_UNTOLD if is_whole else AFTER_TOLD))
-        for company, heights in fetch(TOLD_HEIGHTS):
+    run_sql(CREATE_LOADED)
+    load(file)
+    if not (sentence := report_forgotten()):
+        known.following |= dict(fetch(FIRST_UNLOADED if is_whole else AFTER_LOADED))
+        for company, heights in fetch(LOADED_HEIGHTS):
             known.heights[company] = known.heights.get(company, {}) | heights
     run_sql("DROP TABLE told, told_height")
     return sentence
 
 
-def tell(file: IO[bytes]) -> None:
+def load(file: IO[bytes]) -> None:
     """Put the rest of the file into tables told and told_height."""
-    for lines in batched(filter(None, map(parse, file)), EVENTS):
-        issued = "".join(as_row(line) for line in lines if isinstance(line, Line))
+    for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
+        issued = "".join(as_copy_row(text) for text in lines if isinstance(text, Line))
         copy_in("told", COLUMNS, issued.encode(), binary=False)
         heights = "".join(
-            f"{one.company}\t{one.series}\t{one.number}\n"
-            for one in lines
-            if isinstance(one, Height)
+            f"{line.company}\t{line.series}\t{line.number}\n"
+            for line in lines
+            if isinstance(line, Height)
         )
         copy_in("told_height", HEIGHT_COLUMNS, heights.encode(), binary=False)
 
@@ -288,9 +288,9 @@ def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
 
 def parse(line: bytes) -> Line | Height | None:
     """One line, or None if it is torn: its writer died, and the number is written once more."""
-    text, _, told = line.rstrip(b"\n").rpartition(b"\t")
+    text, _, checksum = line.rstrip(b"\n").rpartition(b"\t")
     fields = text.decode("utf-8", "replace").split("\t")
-    if sha256(text).hexdigest()[:16].encode() != told or len(fields) not in (5, 6):
+    if sha256(text).hexdigest()[:16].encode() != checksum or len(fields) not in (5, 6):
         return None
     if len(fields) == 5:
         company, series, number, _, _ = fields
@@ -305,7 +305,7 @@ def parse(line: bytes) -> Line | Height | None:
     )
 
 
-def append(known: NumberJournal, file: IO[bytes]) -> None:
+def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
     """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
 
     The numbers below `next` are read after it, so that none is passed over that is committed
@@ -316,7 +316,7 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     )
     data = b"".join(
         copy_out_text(
-            MISSING.format(
+            MISSING_NUMBERS.format(
                 sql.Literal(company),
                 sql.Literal(known.following.get(company, 0)),
                 sql.Literal(following),
@@ -332,7 +332,7 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     data += copy_out_text(MISSING_HEIGHTS.format(sql.Literal(json.dumps(known.heights))))
     if data:
         # What a writer left who died in the middle of a line.
-        append_whole(data if ends_a_line(file) else b"\n" + data)
+        append_data(data if ends_a_line(file) else b"\n" + data)
     known.size = file.seek(0, os.SEEK_END)
     file.seek(known.size - ENDING)
     known.last_hash = file.read(ENDING - 1).decode("ascii", "replace")
@@ -341,13 +341,13 @@ def append(known: NumberJournal, file: IO[bytes]) -> None:
     known.save(update_fields=["size", "last_hash", "following", "heights"])
 
 
-def append_whole(data: bytes) -> None:
+def append_data(data: bytes) -> None:
     """Write behind whatever the file holds by now, and sync it.
 
     A writer that was stopped for a while, and is not alone any more, overwrites nobody.
     Errors: OSError.
     """
-    with place().open("ab", buffering=0) as end:
+    with journal_path().open("ab", buffering=0) as end:
         rest = memoryview(data)
         while rest:
             rest = rest[end.write(rest) :]
@@ -359,7 +359,7 @@ def ends_a_line(file: IO[bytes]) -> bool:
     return file.read(1) == b"\n"
 
 
-def as_row(line: Line) -> str:
+def as_copy_row(line: Line) -> str:
     """A line in COPY's text format."""
     values = (line.company, line.number, line.guid, line.account, line.channel)
     return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
@@ -368,7 +368,7 @@ def as_row(line: Line) -> str:
 # ----------------------------------------------------------------------- the incidents
 
 
-def tell_unusable(error: OSError) -> str:
+def report_unusable(error: OSError) -> str:
     """Report a journal that cannot be read or written, in the system's own words for why.
 
     Returns the sentence.
@@ -378,33 +378,35 @@ def tell_unusable(error: OSError) -> str:
         f"The number journal cannot be written: {error.strerror}. No account number is issued, and "
         "numbers that are not in it stay at headquarters.",
         subject="journal",
-        detail={"folder": str(place().parent)},
+        detail={"folder": str(journal_path().parent)},
     )
     return incident.message
 
 
-def close_usable() -> None:
+def close_unusable_incident() -> None:
     """Nobody needs to find a button once the journal can be written again."""
     for incident in Incident.objects.open().filter(kind=IncidentKind.JOURNAL_UNUSABLE):
         incident.close("The number journal can be written again.")
 
 
-def tell_forgotten() -> str | None:
+def report_forgotten() -> str | None:
     """Report numbers of the told tables that the database does not know. Returns the sentence."""
-    rows, higher = fetch(UNKNOWN, [LISTED]), fetch(HIGHER)
+    rows, higher = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS]), fetch(HIGHER_HEIGHTS)
     if not rows and not higher:
         return None
     count = rows[0][0] if rows else 0
     unknown = [f"{count:,} account numbers"] if rows else []
-    unknown += [f"{series} numbers up to {told} ({company})" for company, series, told, _ in higher]
+    unknown += [
+        f"{series} numbers up to {highest} ({company})" for company, series, highest, _ in higher
+    ]
     detail: dict[str, Any] = {
         "count": count,
         "first": [f"{row[1]} {row[3]}" for row in rows],
     }
     if higher:
         detail["documents"] = [
-            {"company": company, "series": series, "journal": told, "headquarters": known}
-            for company, series, told, known in higher
+            {"company": company, "series": series, "journal": highest, "headquarters": known}
+            for company, series, highest, known in higher
         ]
     incident = Incident.objects.report(
         IncidentKind.HQ_BEHIND,
@@ -416,19 +418,19 @@ def tell_forgotten() -> str | None:
     return incident.message
 
 
-def compare_server() -> str | None:
+def check_server() -> str | None:
     """See that HQ still runs on the server and database on which it last issued numbers.
 
     Returns a sentence if it does not, until every enabled channel was visited and agreed, or a
     person has closed the incident. Effects: the incident, opened and closed.
     """
-    here = identity()
+    here = server_identity()
     known, is_first = Headquarters.objects.get_or_create(pk=1, defaults={"identity": here})
     moved = Incident.objects.filter(kind=IncidentKind.HQ_MOVED, opened_at__gt=known.noted_at)
-    told = moved.filter(detail__now=here).newest_first()
-    if is_first or (known.identity == here and not told.open().exists()):
+    reported = moved.filter(detail__now=here).newest_first()
+    if is_first or (known.identity == here and not reported.open().exists()):
         return None
-    incident = told.first() or tell_moved(known.identity, here)
+    incident = reported.first() or report_moved(known.identity, here)
     if incident.closed_at is None:
         if missing := not_visited_since(incident):
             return f"{incident.message} Not visited since: {', '.join(missing[:5])}."
@@ -437,7 +439,7 @@ def compare_server() -> str | None:
     return None
 
 
-def tell_moved(before: Any, now: Any) -> Incident:
+def report_moved(before: Any, now: Any) -> Incident:
     return Incident.objects.report(
         IncidentKind.HQ_MOVED,
         "Headquarters runs on another server or database than before: no account number is issued "
@@ -449,10 +451,12 @@ def tell_moved(before: Any, now: Any) -> Incident:
 def not_visited_since(incident: Incident) -> list[str]:
     """Labels of enabled databases that nobody has compared with HQ since the incident."""
     late = Q(fenced_at__isnull=True) | Q(fenced_at__lt=incident.opened_at)
-    return [one.label for one in ChannelDatabase.objects.enabled().with_channel().filter(late)]
+    return [
+        database.label for database in ChannelDatabase.objects.enabled().with_channel().filter(late)
+    ]
 
 
-def identity() -> dict[str, Any]:
+def server_identity() -> dict[str, Any]:
     """By what HQ knows its server and database again.
 
     Shape: the database's oid, and the cluster's identifier and timeline where the role may read
@@ -463,11 +467,11 @@ def identity() -> dict[str, Any]:
         """SELECT has_function_privilege('pg_control_system()', 'execute')
               AND has_function_privilege('pg_control_checkpoint()', 'execute')"""
     )
-    found = {"database": oid}
+    facts = {"database": oid}
     if may_read:
         (system, timeline) = fetch_one(
             """SELECT s.system_identifier::text, c.timeline_id
                  FROM pg_control_system() s, pg_control_checkpoint() c"""
         )
-        found |= {"system": system, "timeline": timeline}
-    return found
+        facts |= {"system": system, "timeline": timeline}
+    return facts

@@ -9,20 +9,20 @@ from stores.hqdb.retry import Key, bisect_rows
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.events.kinds import Kind
+from stores.pipeline.events.kinds import EventKind
 
 # So many rows are named in the incident.
-LISTED = 20
+MAX_REPORTED_ROWS = 20
 
 
-def tell_refused(
+def report_refused_rows(
     what: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None = None
 ) -> None:
     """Report the rows of one kind that a database refuses; without any the report is closed.
 
     `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
     """
-    mine = Incident.objects.open().filter(
+    incidents = Incident.objects.open().filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )
     if refused:
@@ -33,28 +33,30 @@ def tell_refused(
             f"{who} refuses {len(refused):,} {what} ({said}). They wait, the others go on.",
             database=database,
             subject=what,
-            detail={"rows": {str(key): text for key, text in list(refused.items())[:LISTED]}},
+            detail={
+                "rows": {str(key): text for key, text in list(refused.items())[:MAX_REPORTED_ROWS]}
+            },
         )
     else:
-        for incident in mine:
+        for incident in incidents:
             incident.close("The database no longer rejects any row.")
 
 
-def fail_events(kind: Kind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:
+def fail_events(kind: EventKind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:
     """Fail pending events of which a database refuses what comes of them.
 
     `column` is what the ids name. Returns those that it refuses even to mark, with what it said;
     they stay pending.
     """
 
-    def fail(some: Sequence[UUID] | None) -> int:
+    def fail(keys: Sequence[UUID] | None) -> int:
         return run_sql(
             sql.SQL(
                 """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
                     WHERE company_id = %s AND {column} = ANY(%s::uuid[]) AND status = 'pending'"""
             ).format(event=sql.Identifier(kind.event), column=sql.Identifier(column)),
-            [company, [str(one) for one in (ids if some is None else some)]],
+            [company, [str(key) for key in (ids if keys is None else keys)]],
         )
 
-    _, left = bisect_rows(fail, lambda: ids)
-    return left
+    _, refused = bisect_rows(fail, lambda: ids)
+    return refused

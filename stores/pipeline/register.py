@@ -21,7 +21,7 @@ from stores.models.customer import Customer
 from stores.pipeline.convert.accounts import import_account
 
 DEFAULT_GROUP = "Default"
-EMBEDDED = "embedded"
+EMBEDDED_URL = "embedded"
 
 
 class RegistrationRefused(Exception):
@@ -29,7 +29,7 @@ class RegistrationRefused(Exception):
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberRange:
     """The number sequence of a company that may be new."""
 
     format: str = "C-######"
@@ -107,9 +107,9 @@ def register_company(
     company = Company.objects.filter(code=code).first()
     if company is None:
         company = Company(code=code, name=code)
-        checked(company, code="--company")
+        require_valid(company, code="--company")
         company.save(force_insert=True)
-        numbers = Numbers(account_format or "C-######", 1 if first is None else first, last)
+        numbers = NumberRange(account_format or "C-######", 1 if first is None else first, last)
         sequence = NumberSequence(
             company=company,
             format=numbers.format,
@@ -117,7 +117,7 @@ def register_company(
             next=numbers.first,
             largest=numbers.largest,
         )
-        checked(
+        require_valid(
             sequence, format="--account-format", start="--first-number", largest="--last-number"
         )
         sequence.save(force_insert=True)
@@ -140,7 +140,7 @@ def ensure_channel(**values: Any) -> Channel:
     known = Channel.objects.filter(code=values["code"]).first()
     if known is None:
         channel = Channel(**values)
-        checked(channel, code="CODE", name="--name", kind="--kind", country="--country")
+        require_valid(channel, code="CODE", name="--name", kind="--kind", country="--country")
         channel.save()
         return channel
     for field, value in values.items():
@@ -172,7 +172,7 @@ def ensure_default_customer(channel: Channel, account: str | None) -> None:
 def make_default_customer(channel: Channel, account: str) -> Customer:
     """A template customer outside the number sequence; it stays at HQ."""
     name = f"Default customer of {channel.name}"
-    checked(
+    require_valid(
         Customer(company=channel.company, account_number=account, name=name),
         account_number="--default-customer",
     )
@@ -196,9 +196,9 @@ def open_database(
 ) -> ChannelDatabase:
     """Describe a database, make it ready, and owe it all customers."""
     database = ensure_database(channel, register, url, group)
-    make_ready(database, till_role, is_copy)
+    prepare_database(database, till_role, is_copy)
     # Last, because it holds the number sequence until HQ commits.
-    owe_everything(database)
+    deliver_everything(database)
     return database
 
 
@@ -206,7 +206,7 @@ def ensure_database(
     channel: Channel, register: str, url: str, group: str | None
 ) -> ChannelDatabase:
     """The description of one database; made if new, compared if known."""
-    url = embedded_url(channel, register) if url == EMBEDDED else url
+    url = embedded_url(channel, register) if url == EMBEDDED_URL else url
     known = ChannelDatabase.objects.filter(channel=channel, name=register).first()
     if known is not None:
         if known.url != url:
@@ -222,10 +222,10 @@ def ensure_database(
         return known
     if taken := ChannelDatabase.objects.filter(url=url).first():
         raise RegistrationRefused(f"--database: it belongs to channel {taken.label} already.")
-    checked(ChannelDatabaseGroup(name=group or DEFAULT_GROUP), name="--group")
+    require_valid(ChannelDatabaseGroup(name=group or DEFAULT_GROUP), name="--group")
     place, _ = ChannelDatabaseGroup.objects.get_or_create(name=group or DEFAULT_GROUP)
     database = ChannelDatabase(channel=channel, name=register, url=url, group=place)
-    checked(database, url="--database", name="--register")
+    require_valid(database, url="--database", name="--register")
     database.save()
     return database
 
@@ -236,7 +236,7 @@ def embedded_url(channel: Channel, register: str) -> str:
     return "embedded:ch_" + "_".join(words).replace("-", "_").lower()
 
 
-def owe_everything(database: ChannelDatabase) -> None:
+def deliver_everything(database: ChannelDatabase) -> None:
     """Owe a new database every customer of its company: a snapshot, no replay of history.
 
     Locks the number sequence first, as conversion does last, so that no customer converted at this
@@ -257,7 +257,7 @@ def owe_everything(database: ChannelDatabase) -> None:
     )
 
 
-def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:
+def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:
     """Make and migrate the channel's own database, tell it its company, note its identity.
 
     A copy of another channel's database is refused, unless it is to get an identity of its own.
@@ -271,18 +271,18 @@ def make_ready(database: ChannelDatabase, till_role: str | None, is_copy: bool) 
         write_company(alias, database.channel.company_id)
         if is_new and is_copy:
             provision.renew_identity(alias)
-        found = ExchangeState.objects.using(alias).get()
-    if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=found.pk).exists():
+        state = ExchangeState.objects.using(alias).get()
+    if ChannelDatabase.objects.exclude(pk=database.pk).filter(database_id=state.pk).exists():
         raise RegistrationRefused(
             f"Channel {database.label}: its database is a copy of another channel's."
         )
     if is_new:
         ChannelDatabase.objects.filter(pk=database.pk).update(
-            database_id=found.pk, confirmed_epoch=found.epoch, confirmed_nonce=found.nonce
+            database_id=state.pk, confirmed_epoch=state.epoch, confirmed_nonce=state.nonce
         )
 
 
-def checked(instance: Any, **options: str) -> None:
+def require_valid(instance: Any, **options: str) -> None:
     """Refuse a set-up row whose values break a rule, naming the option of the first field."""
     unset = [
         field.name

@@ -9,7 +9,7 @@ from django.utils import timezone
 from stores.models import GuidMap
 from stores.models.characters import tidy_key
 from stores.models.search import phone_digits
-from stores.pipeline.channel_search import Known, Sighting, Unfetched, Wanted
+from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
 from stores.trace.match import by_guids, guid_of, matches
 from stores.trace.types import (
     Match,
@@ -29,13 +29,13 @@ FORGOTTEN = WaitingFor(
 )
 
 
-def wanted(ref: str, found: Sequence[Match]) -> Wanted:
+def wanted(ref: str, found: Sequence[Match]) -> Criteria:
     """What to look for in the channels: the reference itself, and the ids of those it matches."""
     said = [*(match.async_account for match in found), text(guid_of(tidy_key(ref)))]
     guids = {guid for guid in said if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
     name = tidy_key(ref) if is_name(ref, found) else ""
-    return Wanted(
+    return Criteria(
         async_accounts=sorted(guids | {str(one.pk) for one in linked}),
         account_numbers=[match.account_number for match in found if match.account_number],
         email=name if "@" in name else "",
@@ -50,14 +50,14 @@ def is_name(ref: str, found: Sequence[Match]) -> bool:
     return guid_of(tidy_key(ref)) is None and not {account, account.upper()} & accounts
 
 
-def candidates(ref: str, sightings: Iterable[Sighting]) -> list[Match]:
+def candidates(ref: str, sightings: Iterable[ChannelResult]) -> list[Match]:
     """The matches of a reference, those that only a channel knows included; newest first."""
     at_hq = matches(ref)
     if at_hq and not is_name(ref, at_hq):
         return at_hq
     found = {match.ref: match for match in at_hq}
     for sighting in sightings:
-        seen = [(row.async_account, row.occurred_at) for row in sighting.unfetched]
+        seen = [(row.async_account, row.occurred_at) for row in sighting.pending]
         seen += [(row.async_account, row.received_at) for row in sighting.known if not at_hq]
         for said, at in seen:
             if guid := guid_of(said or ""):
@@ -68,7 +68,7 @@ def candidates(ref: str, sightings: Iterable[Sighting]) -> list[Match]:
     return newest_first(found.values())
 
 
-def with_sightings(found: Trace, sightings: Iterable[Sighting]) -> Trace:
+def with_sightings(found: Trace, sightings: Iterable[ChannelResult]) -> Trace:
     """The trace with what the channels themselves showed of the customer."""
     events, channels = list(found.events), {one.database: one for one in found.channels}
     now, waits = timezone.now(), []
@@ -79,7 +79,7 @@ def with_sightings(found: Trace, sightings: Iterable[Sighting]) -> Trace:
             continue
         if database.channel.company_id != found.company:
             continue
-        unfetched = [row for row in sighting.unfetched if is_about(row, found)]
+        unfetched = [row for row in sighting.pending if is_about(row, found)]
         received = [row.received_at for row in sighting.known if is_about(row, found)]
         for row in unfetched:
             told = f"{row.kind.capitalize()} event is still waiting in the channel."
@@ -97,7 +97,7 @@ def with_sightings(found: Trace, sightings: Iterable[Sighting]) -> Trace:
     )
 
 
-def is_about(row: Unfetched | Known, found: Trace) -> bool:
+def is_about(row: PendingEvent | KnownAccount, found: Trace) -> bool:
     """Whether a row of a channel of the customer's company is about the customer."""
     return row.async_account in found.async_accounts or (
         found.account_number is not None and row.account_number == found.account_number

@@ -13,8 +13,8 @@ from django.db.models import Q, QuerySet
 from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
 from stores.models.characters import tidy
 from stores.models.staging import OPEN_STATUSES, Operation, Origin, StagingStatus
-from stores.pipeline.events.kinds import INHERITED, KINDS, Kind
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.kinds import EVENT_KINDS, INHERITED_COLUMNS, EventKind
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.types import Match
 
 # The column that says which of a customer's several rows it is, without naming anybody.
@@ -32,7 +32,7 @@ FILLED_IN = {"address": ("purpose", "country"), "contact": ("marketing_opt_in",)
 class Act:
     """One operation of a till on one entity, and the one before it if HQ has it."""
 
-    kind: Kind
+    kind: EventKind
     row: Any
     before: Any = None
 
@@ -59,7 +59,7 @@ class Act:
         for column in self.kind.columns:
             old, new = getattr(self.before, column, None), getattr(self.row, column)
             # HQ keeps these when an edit leaves them out.
-            is_kept = self.kind.name == "customer" and column in INHERITED and not new
+            is_kept = self.kind.name == "customer" and column in INHERITED_COLUMNS and not new
             # A form of HQ also sends back what HQ had filled in for a till.
             is_kept |= self.is_of_hq and column in FILLED_IN.get(self.kind.name, ()) and not old
             if column not in self.kind.key and tidied(old) != tidied(new) and not is_kept:
@@ -125,7 +125,7 @@ def gather(match: Match) -> Holdings:
     maps = GuidMap.objects.filter(customer=customer) if customer else GuidMap.objects.none()
     guids = list(maps.select_related("channel").order_by("origin", "created_at"))
     ids = [one.pk for one in guids] or [UUID(one) for one in [match.async_account] if one]
-    acts = [act for kind in KINDS for act in acts_of(kind, match, customer, ids)]
+    acts = [act for kind in EVENT_KINDS for act in acts_of(kind, match, customer, ids)]
     databases = list(ChannelDatabase.objects.with_channel().filter(channel__company=match.company))
     owed = Delivery.objects.filter(database__in=databases, customer=customer)
     return Holdings(
@@ -141,14 +141,14 @@ def gather(match: Match) -> Holdings:
 
 
 def acts_of(
-    kind: Kind, match: Match, customer: Customer | None, guids: Sequence[UUID]
+    kind: EventKind, match: Match, customer: Customer | None, guids: Sequence[UUID]
 ) -> Iterator[Act]:
     """The staged events of one kind, each entity's in the order in which conversion takes them."""
     waits = Q(status__in=OPEN_STATUSES, company=match.company)
     mine = waits & Q(async_account__in=guids)
     if customer:
         mine |= Q(customer=customer) | waits & Q(account_number=match.account_number)
-    rows = STAGED[kind.name].objects.filter(mine)
+    rows = STAGING_MODELS[kind.name].objects.filter(mine)
     rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:

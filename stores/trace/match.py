@@ -17,7 +17,7 @@ from stores.models import (
 )
 from stores.models.characters import tidy_key
 from stores.models.search import contact_key, matches_contact, matches_own_contact
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import buyers_in
 from stores.trace.types import Match, newest_first, text
 
@@ -107,7 +107,7 @@ def known(customers: QuerySet[Customer]) -> list[Match]:
 def pending(guids: Iterable[UUID]) -> list[Match]:
     """GUIDs without an account of which HQ holds events, staged or set aside."""
     found: dict[UUID | None, Match] = {}
-    for model in STAGED.values():
+    for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(
             company__in=Company.objects.all(), async_account__in=guids
         )

@@ -282,12 +282,12 @@ def test_headquarters_was_moved(follow, popup):
 
 def test_the_number_journal_was_lost(follow, popup):
     trade(popup, 1)
-    number_journal.place().unlink()
+    number_journal.journal_path().unlink()
 
     follow("The number journal was lost")
 
     # Its name, a customer, and how far orders and invoices are numbered.
-    assert len(number_journal.place().read_text().splitlines()) == 4
+    assert len(number_journal.journal_path().read_text().splitlines()) == 4
 
 
 def test_every_section_with_commands_is_followed():

@@ -17,7 +17,7 @@ from stores.models import (
     NumberSequence,
     RunStep,
 )
-from stores.pipeline.convert.accounts import open_accounts
+from stores.pipeline.convert.accounts import create_accounts
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import hq_url, until
 
@@ -166,7 +166,7 @@ def test_two_who_need_one_account_at_once_get_one(houston):
     def open_one() -> int:
         with transaction.atomic():
             barrier.wait(30)
-            return open_accounts(RunStep(), houston.channel.company, only=[guid]).converted
+            return create_accounts(RunStep(), houston.channel.company, only=[guid]).converted
 
     both = [Beside(open_one) for _ in range(2)]
 

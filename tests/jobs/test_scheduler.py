@@ -28,7 +28,7 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
-from stores.pipeline.chunk_sizes import EVENTS
+from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from tests.support.make import make_many, make_sale
 
 
@@ -177,13 +177,13 @@ def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, s
 
 def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
     settings.VISIT_SHARE_S = 0
-    make_many(houston, EVENTS + 1)
+    make_many(houston, EVENTS_PER_CHUNK + 1)
     Schedule.objects.create(job="eod", at=time(0, 0))
 
     start_scheduled()
     execute(str(JobRun.objects.get().pk))
 
-    assert AsyncCustomer.objects.count() == EVENTS + 1
+    assert AsyncCustomer.objects.count() == EVENTS_PER_CHUNK + 1
 
 
 def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):

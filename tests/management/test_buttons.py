@@ -34,8 +34,8 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.pipeline.corrections import customer as desk_of_hq
-from stores.pipeline.corrections.sale import lease
-from stores.pipeline.sales.refused import keep_refused, refusals
+from stores.pipeline.corrections.sale import lease_transaction
+from stores.pipeline.sales.refused import record_refusals, refusals_of
 from stores.urls import urlpatterns
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.processes import hq_url
@@ -148,7 +148,7 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
     why = ("--reason", "Typo.", "--user", "desk")
     assert call("transactions", "show", "T-1")[1]["fields"]["header-gross_amount"] == "99.0000"
 
-    lease(sale, User.objects.create_user("ann"))
+    lease_transaction(sale, User.objects.create_user("ann"))
     status, said = call(
         "transactions", "correct", "T-1", "--set", "header-gross_amount=10.70", *why
     )
@@ -195,12 +195,12 @@ def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle,
     run("P-0001")
     run("validate")
     sales = RetailTransaction.objects.values_list("pk", flat=True)
-    keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
+    record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))
     cause = "sale_refused:transaction_id:header"
     assert [one["cause"] for one in call("transactions", "causes")[1]["causes"]] == [cause]
     words = ("transactions", "correct-alike", cause, "--give-back", "--user", "desk")
     held = RetailTransaction.objects.get(transaction_id="T-2")
-    lease(held, User.objects.create_user("ann"))
+    lease_transaction(held, User.objects.create_user("ann"))
 
     assert call(*words, "--channel", "houston") == (1, {"given_back": 1, "skipped": 1})
     assert call("transactions", "let-go", "T-2", "--user", "desk")[0] == 1
@@ -273,7 +273,7 @@ def test_a10_a_customer_is_changed(houston, desk, call, monkeypatch):
     assert (customer.first_name, customer.addresses.get().city) == ("Anna", "Austin")
     assert AsyncCustomer.objects.get(origin="hq").made_by == desk
     assert call(*change) == (0, {"account": "005001", "changes": 0})
-    monkeypatch.setattr(desk_of_hq, "LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr(desk_of_hq, "MAX_WAIT_S", 0.1)
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as conversion:
         conversion.execute("SELECT pg_advisory_xact_lock(hashtextextended('accounts:USRT', 0))")
         status, said = call(*change, "--set", "customer-first_name=Eve")

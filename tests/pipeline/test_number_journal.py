@@ -29,7 +29,7 @@ POINTS = [name for name in failpoints.FAILPOINTS if name.startswith("journal:")]
 
 def lines():
     """The journal without its first line and without times and hashes."""
-    title, *rest = number_journal.place().read_text().splitlines()
+    title, *rest = number_journal.journal_path().read_text().splitlines()
     assert re.fullmatch(r"# syncline number journal [0-9a-f-]{36}", title)
     return ["\t".join(line.split("\t")[:5]) for line in rest]
 
@@ -84,7 +84,7 @@ def test_a_dry_run_writes_nothing_into_the_journal(houston):
 
     run("pipeline", dry_run=True)
 
-    assert not number_journal.place().exists()
+    assert not number_journal.journal_path().exists()
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -111,7 +111,7 @@ def test_a_process_that_dies_while_it_writes_the_journal_leaves_it_complete_in_t
 
 def test_a_number_that_is_not_in_the_journal_does_not_leave_hq(houston, monkeypatch):
     make_customer(houston)
-    monkeypatch.setattr(number_journal, "keep", lambda: None)
+    monkeypatch.setattr(number_journal, "append_missing", lambda: None)
 
     found = run("pipeline")
 
@@ -147,7 +147,7 @@ def test_numbers_that_the_database_does_not_know_stop_conversion(houston):
 def test_a_journal_that_was_lost_is_written_anew(houston):
     make_customer(houston, "Ann")
     run("pipeline")
-    number_journal.place().unlink()
+    number_journal.journal_path().unlink()
     make_customer(houston, "Bo")
 
     assert run("pipeline")["outcome"] == "succeeded"
@@ -160,8 +160,8 @@ def test_a_journal_that_was_cut_is_completed(houston):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
     run("pipeline")
-    whole = number_journal.place().read_bytes()
-    number_journal.place().write_bytes(whole[:-30])
+    whole = number_journal.journal_path().read_bytes()
+    number_journal.journal_path().write_bytes(whole[:-30])
 
     run("sync-customers")
 
@@ -172,10 +172,10 @@ def test_a_journal_that_was_cut_is_completed(houston):
 def test_a_journal_from_an_older_copy_is_completed(houston):
     make_customer(houston, "Ann")
     run("pipeline")
-    old = number_journal.place().read_bytes()
+    old = number_journal.journal_path().read_bytes()
     make_customer(houston, "Bo")
     run("pipeline")
-    number_journal.place().write_bytes(old)
+    number_journal.journal_path().write_bytes(old)
 
     run("sync-customers")
 
@@ -195,7 +195,7 @@ def test_a_start_reads_only_what_is_new(houston, monkeypatch):
 
 
 def test_the_journal_lies_in_the_data_directory_unless_told_otherwise(hq):
-    assert number_journal.place().is_relative_to(settings.SYNCLINE_DATA_DIR)
+    assert number_journal.journal_path().is_relative_to(settings.SYNCLINE_DATA_DIR)
 
 
 def test_on_another_server_no_number_is_issued_until_every_channel_was_visited(houston, popup):
@@ -213,7 +213,7 @@ def test_on_another_server_no_number_is_issued_until_every_channel_was_visited(h
 
     assert [one["outcome"] for one in (first, second, third)] == ["failed", "failed", "succeeded"]
     assert "Not visited since: popup." in second["message"]
-    assert Headquarters.objects.get().identity == number_journal.identity()
+    assert Headquarters.objects.get().identity == number_journal.server_identity()
     told = Incident.objects.get()
     assert (told.kind, told.detail["before"]) == (IncidentKind.HQ_MOVED, moved)
     assert "agrees with headquarters" in told.closing_reason
@@ -228,7 +228,7 @@ def test_a_person_may_release_a_move(houston):
     Incident.objects.get().close("Promoted the standby.")
 
     assert run("sync-customers")["outcome"] == "nothing_to_do"
-    assert Headquarters.objects.get().identity == number_journal.identity()
+    assert Headquarters.objects.get().identity == number_journal.server_identity()
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ def no_room():
 
     def fill() -> None:
         resource.setrlimit(
-            resource.RLIMIT_FSIZE, (number_journal.place().stat().st_size, before[1])
+            resource.RLIMIT_FSIZE, (number_journal.journal_path().stat().st_size, before[1])
         )
 
     yield fill
@@ -297,12 +297,12 @@ def test_v16_a_writer_that_was_stopped_for_a_while_overwrites_nobody(houston, mo
 
     def stopped_after_looking(file):
         found = looked(file)
-        with number_journal.place().open("ab") as other:
+        with number_journal.journal_path().open("ab") as other:
             other.write(b"# written meanwhile\n")
         return found
 
     monkeypatch.setattr(number_journal, "ends_a_line", stopped_after_looking)
     run("pipeline")
 
-    assert b"# written meanwhile\n" in number_journal.place().read_bytes()
+    assert b"# written meanwhile\n" in number_journal.journal_path().read_bytes()
     assert set(expected()) <= set(lines())

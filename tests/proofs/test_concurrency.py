@@ -27,9 +27,9 @@ from stores.models import (
     SalesOrder,
 )
 from stores.models.run import RunStatus
-from stores.pipeline.convert.accounts import open_accounts
+from stores.pipeline.convert.accounts import create_accounts
 from stores.pipeline.convert.convert import convert_customers
-from stores.pipeline.corrections.customer import Edit, OutOfDate, save_edits, state_of
+from stores.pipeline.corrections.customer import Edit, Stale, complete_state, save_edits
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.pipeline.integrity.verify import verify
 from tests.proofs.chaos.checker import Checker
@@ -93,7 +93,7 @@ def account_of(guid: Any) -> str:
     """What the real-time service will do for a till that asks for an account at once."""
     step = a_step()
     with transaction.atomic():
-        open_accounts(step, step.its_company, only=[guid])
+        create_accounts(step, step.its_company, only=[guid])
     end_of(step)
     return GuidMap.objects.get(async_account=guid).customer.account_number
 
@@ -330,10 +330,10 @@ def test_people_and_a_conversion_that_edit_one_customer_at_once_lose_no_value(st
     run("P-0001")
 
     def save(phone: str) -> str:
-        values = {"operation": "update", **state_of(CUSTOMER, customer, {"phone": phone})}
+        values = {"operation": "update", **complete_state(CUSTOMER, customer, {"phone": phone})}
         try:
             save_edits(customer, [Edit(CUSTOMER, values)], seen=customer.hq_version, by=None)
-        except OutOfDate:
+        except Stale:
             return "changed meanwhile"
         return "saved"
 

@@ -110,7 +110,7 @@ def functions_that_commit() -> Iterator[tuple[str, str]]:
 def test_no_chunk_is_committed_without_a_named_point():
     found = dict(functions_that_commit())
 
-    assert "stores/pipeline/sales/statements.py: take_out_refused" in found
+    assert "stores/pipeline/sales/statements.py: remove_refused" in found
     assert [name for name, text in found.items() if "failpoint(" not in text] == []
 
 

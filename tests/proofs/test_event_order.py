@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, Company, GuidMap
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.rules import STAGING_MODELS
 from tests.support.damage import damage
 from tests.support.make import OWN, query, run
 
@@ -84,7 +84,7 @@ def outcomes(places) -> Callable[..., list[Any]]:
 def stage(places: Any, events: Sequence[Told], arriving: Sequence[tuple[UUID, int]]) -> None:
     """Put events where an upload would have put them, with the counters their tills gave them."""
     company = Company.objects.get()
-    for kind, model in STAGED.items():
+    for kind, model in STAGING_MODELS.items():
         model.objects.bulk_create(
             as_event(model, places, company, person, index, events[index])
             for person, index in arriving

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
 from stores.models import Channel, ChannelDatabase, Customer
-from stores.pipeline.events.kinds import CHILDREN, KINDS
+from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS
 from stores.pipeline.integrity.verify import verify
 from tests.support import contents
 from tests.support.contents import Contents
@@ -109,17 +109,21 @@ DAY = [
 ]
 # What depends on when a run came by: counters and times of HQ, and how many edits one run folded.
 OF_ARRIVAL = {
-    *(f"{kind.table}.hq_version" for kind in KINDS),
-    *(f"{kind.event}.{column}" for kind in KINDS for column in ("staged_at", "applied_at")),
-    *(f"{kind.event}.{column}" for kind in KINDS for column in ("session_id", "applied_run_id")),
-    *(f"{kind.event}.{column}" for kind in KINDS for column in ("status", "acknowledged_at")),
+    *(f"{kind.table}.hq_version" for kind in EVENT_KINDS),
+    *(f"{kind.event}.{column}" for kind in EVENT_KINDS for column in ("staged_at", "applied_at")),
+    *(
+        f"{kind.event}.{column}"
+        for kind in EVENT_KINDS
+        for column in ("session_id", "applied_run_id")
+    ),
+    *(f"{kind.event}.{column}" for kind in EVENT_KINDS for column in ("status", "acknowledged_at")),
     *(f"customer.{column}" for column in ("id", "number", "created_at", "modified_at")),
     *(f"guid_map.{column}" for column in ("run_id", "created_at")),
     "account_map.received_at",
     *(f"quarantine.{column}" for column in ("id", "session_id", "first_seen_at", "last_seen_at")),
 }
 COMPARED = {"guid_map", "number_sequence", "quarantine", "account_map"}
-COMPARED |= {table for kind in KINDS for table in (kind.table, kind.event)}
+COMPARED |= {table for kind in EVENT_KINDS for table in (kind.table, kind.event)}
 
 
 def live_through(register, batches: list[list[UUID]]) -> Contents:
@@ -151,7 +155,7 @@ def event(place: int) -> UUID:
 def hide(shops: dict[str, ChannelDatabase]) -> None:
     """Let no upload see what waits."""
     for shop in shops.values():
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             statement = f"UPDATE {kind.event} SET acknowledged_at = '2026-01-01T00:00:00+00:00'"  # noqa: S608
             query(shop, f"{statement} WHERE acknowledged_at IS NULL")
 
@@ -159,7 +163,7 @@ def hide(shops: dict[str, ChannelDatabase]) -> None:
 def show(shops: dict[str, ChannelDatabase], batch: list[UUID]) -> None:
     """Let the next upload see these events."""
     for shop in shops.values():
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             statement = f"UPDATE {kind.event} SET acknowledged_at = NULL WHERE event_id = %s"  # noqa: S608
             for event_id in batch:
                 query(shop, statement, str(event_id))

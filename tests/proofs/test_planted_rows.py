@@ -28,7 +28,7 @@ from stores.models import (
     RetailTransaction,
     Statement,
 )
-from stores.pipeline.corrections.quarantine import release
+from stores.pipeline.corrections.quarantine import release_rows
 from tests.support.make import (
     article,
     engine_of,
@@ -125,7 +125,7 @@ def test_s3_a_refused_row_of_each_table_stops_no_upload(store):
         found = run("pipeline")
         numbers = [str(row.pk) for row in Quarantine.objects.all()]
         # While it is refused, releasing it changes nothing, and is no error.
-        assert release(numbers).done == 0
+        assert release_rows(numbers).done == 0
 
     assert found["outcome"] == "succeeded"
     assert set(Quarantine.objects.values_list("reason", flat=True)) == {"refused"}
@@ -133,7 +133,7 @@ def test_s3_a_refused_row_of_each_table_stops_no_upload(store):
     assert Customer.objects.filter(number__isnull=False).count() == 7
     assert RetailTransaction.objects.count() == 6
     # Kept as they came: once the rule is gone, all can be released.
-    assert release(numbers).done == len(numbers)
+    assert release_rows(numbers).done == len(numbers)
     run("pipeline")
     assert Customer.objects.filter(number__isnull=False).count() == 10
     assert RetailTransaction.objects.count() == 11
@@ -189,7 +189,7 @@ def test_s3_what_comes_of_a_row_is_refused_alone(houston, popup):
     assert CustomerAddress.objects.get().city == "Bonn"
     assert sorted(Case.objects.unsettled().values_list("reason", flat=True)) == ["refused"] * 2
 
-    release([case.id for case in Case.objects.unsettled()])
+    release_rows([case.id for case in Case.objects.unsettled()])
     other = make_customer(houston, "Other")
     make_event("customer", houston, async_account=good, operation="update", first_name="Better")
     unmarked = f"NEW.status <> 'pending' AND NEW.async_account = '{bad}'"

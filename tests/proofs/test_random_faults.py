@@ -11,9 +11,9 @@ import pytest
 from django.db import DatabaseError
 
 from stores.models import Customer, JobRun, Quarantine, RetailTransaction
-from stores.pipeline.corrections.quarantine import release
-from stores.pipeline.events.document_tables import HEADER, PARTS
-from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.corrections.quarantine import release_rows
+from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER
+from stores.pipeline.events.kinds import EVENT_KINDS
 from tests.support.make import (
     article,
     engine_of,
@@ -84,11 +84,12 @@ def kind_of(column: str) -> str:
 # Counters are the channel's own, and rows of one sale must name it.
 OWN = ("replication_counter", "transaction_id", "line_number")
 COLUMNS = {
-    name: [column for column in part.sent if column not in OWN]
-    for name, part in {**{kind.name: kind for kind in KINDS}, "sale": HEADER}.items()
+    name: [column for column in part.sent_columns if column not in OWN]
+    for name, part in {**{kind.name: kind for kind in EVENT_KINDS}, "sale": HEADER}.items()
 }
 PARTS_OF_SALE = {
-    part.event: [column for column in part.sent if column not in OWN] for part in PARTS
+    part.event: [column for column in part.sent_columns if column not in OWN]
+    for part in DOCUMENT_PARTS
 }
 
 
@@ -172,5 +173,5 @@ def test_s3_two_and_three_faults_in_a_row_stop_nobody(store, seattle, seed):
     sold = RetailTransaction.objects.filter(receipt_number="GOOD")
     assert sold.filter(statement__state="posted").count() == len(good)
     # Every row is somewhere; none is left in the channel but those whose lines never came.
-    release([str(row.pk) for row in Quarantine.objects.open()])
+    release_rows([str(row.pk) for row in Quarantine.objects.open()])
     assert "Unexpected" not in str(run("pipeline"))

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import Customer, Quarantine, RetailTransaction
-from stores.pipeline.corrections.quarantine import release
+from stores.pipeline.corrections.quarantine import release_rows
 from tests.support.make import engine_of, make_customer, make_event, make_sale, run, unacknowledged
 
 # What may be wrong with a row beside its id, which HQ holds with other content.
@@ -49,8 +49,8 @@ def test_s3_a_known_id_and_another_fault_in_one_row_stop_nobody(store, seattle, 
     assert RetailTransaction.objects.filter(channel=store.channel).count() == 1
     assert reasons() == Counter(event_conflict=len(wrong) + 2)
     # Released, each stays what it is, and stops none of the others.
-    settled = release([str(row.pk) for row in Quarantine.objects.all()])
-    assert (settled.done, len(settled.left)) == (0, len(wrong) + 2)
+    settled = release_rows([str(row.pk) for row in Quarantine.objects.all()])
+    assert (settled.done, len(settled.still_open)) == (0, len(wrong) + 2)
     assert reasons() == Counter(event_conflict=len(wrong) + 2)
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from stores.channeldb.connect.connection import connect
 from stores.jobs.inline import run_inline
 from stores.models import Case, ChannelDatabase
-from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 
 OWN = {
@@ -181,7 +181,7 @@ def engine_of(database: ChannelDatabase) -> str:
 def unacknowledged(database: ChannelDatabase) -> int:
     """How many events the channel has that HQ has not taken over."""
     statement = "SELECT count(*) FROM {} WHERE acknowledged_at IS NULL"
-    return sum(query(database, statement.format(kind.event))[0][0] for kind in KINDS)
+    return sum(query(database, statement.format(kind.event))[0][0] for kind in EVENT_KINDS)
 
 
 def only_case() -> str:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
-from stores.pipeline.channel_search import Wanted, look
+from stores.pipeline.channel_search import Criteria, search_channels
 from stores.pipeline.convert.accounts import import_account
 from stores.trace.match import matches
 from stores.trace.timeline import trace
@@ -460,8 +460,8 @@ def test_a_till_s_malformed_rows_do_not_stop_the_look(popup):
     make_event("customer", popup, async_account="no guid", occurred_at="no time", email="b@c.de")
     make_event("customer", popup, async_account=str(guid).upper(), created_offline=7)
 
-    (found,) = look(Wanted(async_accounts=[str(guid)], email="B@C.de"))
+    (found,) = search_channels(Criteria(async_accounts=[str(guid)], email="B@C.de"))
 
     assert found.error == ""
-    assert [row.async_account for row in found.unfetched] == [str(guid), "no guid", str(guid)]
-    assert found.unfetched[1].occurred_at is None
+    assert [row.async_account for row in found.pending] == [str(guid), "no guid", str(guid)]
+    assert found.pending[1].occurred_at is None

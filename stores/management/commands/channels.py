@@ -9,7 +9,7 @@ from stores.jobs.silence import liveness_problems
 from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.rules import STAGING_MODELS
 
 
 class Command(SynclineCommand):
@@ -41,7 +41,7 @@ class Command(SynclineCommand):
 def listed() -> list[dict[str, Any]]:
     """Each channel database with its counts."""
     waiting: dict[int, int] = {}
-    for model in STAGED.values():
+    for model in STAGING_MODELS.values():
         for database, rows in counted(model.objects.filter(status=StagingStatus.PENDING)).items():
             waiting[database] = waiting.get(database, 0) + rows
     quarantined = counted(Quarantine.objects.open())

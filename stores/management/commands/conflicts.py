@@ -10,11 +10,11 @@ from stores.management.base import SynclineCommand, print_json
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
+    Busy,
     EditsRefused,
-    Occupied,
-    OutOfDate,
+    Stale,
     can_be_closed,
-    close,
+    resolve_conflict,
 )
 from stores.web.forms.conflict import ConflictForm
 
@@ -88,10 +88,10 @@ def settle(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
     reason, seen = form.cleaned_data["reason"], form.cleaned_data["version"]
     try:
         is_open = can_be_closed(conflict)
-        is_mine = is_open and close(conflict, choice, reason, seen=seen, by=user)
-    except Occupied as error:
+        is_mine = is_open and resolve_conflict(conflict, choice, reason, seen=seen, by=user)
+    except Busy as error:
         raise CommandError(str(error), returncode=75) from None
-    except OutOfDate as error:
+    except Stale as error:
         raise CommandError(str(error)) from None
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)

@@ -18,7 +18,7 @@ from stores.management.arguments import (
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Customer
 from stores.models.customer import AccountState
-from stores.pipeline.corrections.customer import EditsRefused, Occupied, OutOfDate, save_edits
+from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 
 
@@ -89,9 +89,9 @@ def save(customer: Customer, changed: CustomerForms, user: Any) -> int:
     try:
         if edits:
             save_edits(customer, edits, seen=changed.seen, by=user)
-    except Occupied as error:
+    except Busy as error:
         raise CommandError(str(error), returncode=75) from None
-    except OutOfDate as error:
+    except Stale as error:
         raise CommandError(str(error)) from None
     except EditsRefused as refused:
         changed.blame(refused)

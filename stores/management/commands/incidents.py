@@ -9,7 +9,7 @@ from stores.channeldb.errors import ChannelError
 from stores.management.arguments import chosen_reason
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Incident
-from stores.pipeline.fence.acceptance import NotSettled, accept_database, renew_database
+from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
 
 
 class Command(SynclineCommand):
@@ -86,7 +86,7 @@ def settle(action: str, incident: Incident, reason: str) -> None:
     work = accept_database if action == "accept" else renew_database
     try:
         work(incident.database, reason)
-    except (NotSettled, ChannelError) as error:
+    except (AcceptanceRefused, ChannelError) as error:
         raise CommandError(str(error)) from None
     incident.close(reason)
 

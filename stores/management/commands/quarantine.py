@@ -19,15 +19,15 @@ from stores.management.base import SynclineCommand, in_line, print_json
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
-from stores.pipeline.corrections.case import describe
+from stores.pipeline.corrections.case import describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
-    Settled,
-    alike,
-    dismiss,
-    release,
-    reopen,
+    Resolution,
+    dismiss_rows,
+    release_rows,
+    reopen_rows,
+    same_cause,
 )
 from stores.web.forms.document import form_of
 
@@ -139,7 +139,7 @@ class Command(SynclineCommand):
         if len(ids) != 1:
             raise CommandError("show takes one ID.", returncode=2)
         (case,) = known(ids)
-        told = describe(case)
+        told = describe_case(case)
         if as_json:
             shown: dict[str, Any] = {column.name: column.value for column in told.columns}
             for part in told.parts:
@@ -165,7 +165,7 @@ class Command(SynclineCommand):
         if len(ids) != 1:
             raise CommandError("correct takes one ID.", returncode=2)
         (case,) = known(ids)
-        story = describe(case)
+        story = describe_case(case)
         if not story.can_be_corrected:
             raise CommandError("The row is settled already, or nothing can take its place.")
         blank, settle_it = form_of(story, None)
@@ -188,8 +188,10 @@ class Command(SynclineCommand):
         if bool(ids) == bool(cause):
             raise CommandError("reopen takes IDs, or --cause.", returncode=2)
         dismissed = [CaseStatus.DISMISSED]
-        meant = alike(cause, statuses=dismissed) if cause else [[case.id for case in known(ids)]]
-        count = sum(map(reopen, meant))
+        meant = (
+            same_cause(cause, statuses=dismissed) if cause else [[case.id for case in known(ids)]]
+        )
+        count = sum(map(reopen_rows, meant))
         if as_json:
             print_json(self, {"reopened": count})
         else:
@@ -204,21 +206,21 @@ class Command(SynclineCommand):
         reason = ""
         if action == "dismiss":
             reason = chosen_reason(options["reason"], "dismiss takes --reason, in your words.")
-        settled = Settled()
-        for some in alike(cause) if cause else [[case.id for case in known(ids)]]:
+        settled = Resolution()
+        for some in same_cause(cause) if cause else [[case.id for case in known(ids)]]:
             if action == "dismiss":
-                part = dismiss(some, by=who(options), because=reason)
+                part = dismiss_rows(some, by=who(options), because=reason)
             else:
-                part = release(some, by=who(options))
-            settled = Settled(settled.done + part.done, settled.left + part.left)
+                part = release_rows(some, by=who(options))
+            settled = Resolution(settled.done + part.done, settled.still_open + part.still_open)
         word = "dismissed" if action == "dismiss" else "released"
         if options["json"]:
-            print_json(self, {word: settled.done, "left": settled.left})
+            print_json(self, {word: settled.done, "left": settled.still_open})
         else:
-            for row in map(in_short, known(settled.left[:MOST_TOLD])):
+            for row in map(in_short, known(settled.still_open[:MOST_TOLD])):
                 self.stdout.write(LINE.format_map(row))
-            self.stdout.write(f"{settled.done} {word}, {len(settled.left)} still open.")
-        if settled.left:
+            self.stdout.write(f"{settled.done} {word}, {len(settled.still_open)} still open.")
+        if settled.still_open:
             raise SystemExit(1)
 
 

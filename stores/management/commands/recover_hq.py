@@ -7,7 +7,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.jobs.recover_hq import recover_headquarters
 from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
-from stores.pipeline.integrity.recover import MOST_VOID
+from stores.pipeline.integrity.recover import MAX_VOID
 
 EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
@@ -25,10 +25,10 @@ class Command(SynclineCommand):
         parser.add_argument(
             "--void",
             type=int,
-            default=MOST_VOID,
+            default=MAX_VOID,
             metavar="N",
             help="believe a highest number that one channel alone has seen up to so many beyond "
-            f"all others; those between become void (default: {MOST_VOID})",
+            f"all others; those between become void (default: {MAX_VOID})",
         )
         parser.add_argument(
             "--distrust",

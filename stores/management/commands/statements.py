@@ -8,7 +8,7 @@ from stores.management.arguments import chosen_reason
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Statement
 from stores.models.reason import explain
-from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement
+from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 
 LINE = "{statement:<24} {state:<16} {sales:>7}  {message}"
 
@@ -39,7 +39,7 @@ class Command(SynclineCommand):
         reason = chosen_reason(options["reason"])
         statement = numbered(options["number"] or "")
         try:
-            freed = cancel_statement(statement, reason)
+            freed = cancel_open_statement(statement, reason)
         except NotCancelled as error:
             raise CommandError(str(error)) from None
         if options["json"]:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Company
 from stores.models.characters import tidy_key
-from stores.pipeline.channel_search import Sighting, look
+from stores.pipeline.channel_search import ChannelResult, search_channels
 from stores.trace.channels import candidates, wanted, with_sightings
 from stores.trace.match import matches
 from stores.trace.timeline import story
@@ -39,9 +39,9 @@ class Command(SynclineCommand):
         ref = options["ref"]
         if not tidy_key(ref):
             raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
-        sightings: list[Sighting] = []
+        sightings: list[ChannelResult] = []
         if options["look_in_channels"]:
-            sightings = look(wanted(ref, matches(ref)))
+            sightings = search_channels(wanted(ref, matches(ref)))
         found = candidates(ref, sightings)
         if not found:
             raise CommandError(" ".join([nobody(ref), *errors(sightings)]))
@@ -65,7 +65,7 @@ def nobody(ref: str) -> str:
     return "Nobody is known by this reference: what stands before the colon is no company."
 
 
-def errors(sightings: list[Sighting]) -> list[str]:
+def errors(sightings: list[ChannelResult]) -> list[str]:
     """Why some channels could not be looked into."""
     return [sighting.error for sighting in sightings if sighting.error]
 

@@ -24,10 +24,22 @@ from stores.models import Channel, FailedSale, RetailTransaction, TransactionCha
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
-from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
-from stores.pipeline.corrections.sales import Mended, Scope, mend_alike, try_again, undo_alike
-from stores.pipeline.corrections.sales import fields_of as fields_of_cause
-from stores.pipeline.sales.refused import REFUSED
+from stores.pipeline.corrections.sale import (
+    CorrectionRefused,
+    correct_transaction,
+    lease_transaction,
+    release_lease,
+    validation_message,
+)
+from stores.pipeline.corrections.sales import (
+    CorrectionResult,
+    CorrectionScope,
+    correct_all,
+    retry_refused,
+    undo_bulk_correction,
+)
+from stores.pipeline.corrections.sales import correctable_fields as fields_of_cause
+from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
 
 CAUSE_LINE = "{sales:>7}  {cause}  {text}"
@@ -130,28 +142,28 @@ class Command(SynclineCommand):
         form = MendForm(sale, filled([MendForm(sale)], given))
         refuse_flaws([form])
         try:
-            lease(sale, user)
-            changed = mend(sale, user, form.reason, form.changes())
-        except MendingRefused as refused:
+            lease_transaction(sale, user)
+            changed = correct_transaction(sale, user, form.reason, form.changes())
+        except CorrectionRefused as refused:
             raise CommandError(str(refused)) from None
         sale.refresh_from_db()
         if options["json"]:
             print_json(self, described(sale) | {"changed": changed})
             return
         told = f"{changed} value{'' if changed == 1 else 's'} corrected."
-        self.stdout.write(f"{told} {outcome(sale)}")
+        self.stdout.write(f"{told} {validation_message(sale)}")
 
     def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
         user = chosen_user(options["user"])
-        if sale.errors.filter(rule__in=REFUSED).exists():
+        if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
             try:
-                lease(sale, user)
-            except MendingRefused as refused:
+                lease_transaction(sale, user)
+            except CorrectionRefused as refused:
                 raise CommandError(str(refused)) from None
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
-        let_go(sale, user)
+        release_lease(sale, user)
         sale.refresh_from_db()
         if options["json"]:
             print_json(self, described(sale))
@@ -165,13 +177,13 @@ class Command(SynclineCommand):
             raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
         user = chosen_user(options["user"])
         channel = Channel.objects.filter(code=options["channel"]).first()
-        scope = Scope(channel, options["date"])
+        scope = CorrectionScope(channel, options["date"])
         if options["give_back"]:
             self.give_back(cause, scope, user, options)
             return
         form = AlikeForm(cause, sent_alike(cause, options))
         refuse_flaws([form])
-        done = mend_alike(cause, scope, user, form.reason, form.values, rehearse=options["preview"])
+        done = correct_all(cause, scope, user, form.reason, form.values, preview=options["preview"])
         found = counted(done, is_preview=options["preview"])
         if options["json"]:
             print_json(self, found)
@@ -181,18 +193,18 @@ class Command(SynclineCommand):
             raise SystemExit(1)
 
     def give_back(
-        self, cause: SaleCause, scope: Scope, user: User, options: dict[str, Any]
+        self, cause: SaleCause, scope: CorrectionScope, user: User, options: dict[str, Any]
     ) -> None:
         """Have all of a cause tried again by the next run, as they are."""
-        if cause.reason not in REFUSED:
-            known = " and ".join(REFUSED)
+        if cause.reason not in REFUSAL_REASONS:
+            known = " and ".join(REFUSAL_REASONS)
             raise CommandError(f"--give-back goes with {known} only.", returncode=2)
         if options["given"] or options["expected"] or options["preview"]:
             raise CommandError(
                 "--give-back changes nothing: it goes without --set, --expected and --preview.",
                 returncode=2,
             )
-        done = try_again(cause, scope, user)
+        done = retry_refused(cause, scope, user)
         found = {"given_back": done.unchanged, "skipped": done.skipped}
         if options["json"]:
             print_json(self, found)
@@ -222,7 +234,7 @@ class Command(SynclineCommand):
         """Take a correction back, as far as nothing was posted or changed since."""
         correction = known_correction(options["what"])
         user = chosen_user(options["user"])
-        undone, left = undo_alike(correction, user, f"Undone: {correction}")
+        undone, left = undo_bulk_correction(correction, user, f"Undone: {correction}")
         if options["json"]:
             print_json(self, {"undone": undone, "left": left})
         else:
@@ -272,14 +284,14 @@ def known_correction(text: str | None) -> UUID:
     return correction
 
 
-def counted(done: Mended, *, is_preview: bool) -> dict[str, Any]:
+def counted(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
     """What became, or would become, of transactions that failed alike."""
     is_kept = done.corrected and not is_preview
     return {
         "preview": is_preview,
         "correction": str(done.correction) if is_kept else None,
         "corrected": done.corrected,
-        "right": done.right,
+        "right": done.valid,
         "waiting": done.waiting,
         "broken": {str(cause): count for cause, count in done.broken},
         "refused": done.refused,

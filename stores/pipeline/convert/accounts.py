@@ -25,15 +25,15 @@ from stores.hqdb.sql import (
 )
 from stores.models import Company, Customer, Incident, NumberSequence, RunStep
 from stores.models.run import StepFailed
-from stores.pipeline.chunk_sizes import CUSTOMERS
-from stores.pipeline.convert.merge import newest, write_children
-from stores.pipeline.convert.replay import fold_again
-from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, INHERITED, Kind
+from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
+from stores.pipeline.convert.merge import merge_children, newest_events
+from stores.pipeline.convert.replay import replay_events
+from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.refusals import fail_events
 
 
 @dataclass(frozen=True)
-class Opened:
+class CreatedAccounts:
     """What one chunk did; `last` is the greatest GUID it looked at, None when there was none.
 
     `left` are those who could not even be failed, with what the database said.
@@ -42,18 +42,18 @@ class Opened:
     converted: int = 0
     failed: int = 0
     last: UUID | None = None
-    left: Mapping[UUID, str] = field(default_factory=dict)
+    refused: Mapping[UUID, str] = field(default_factory=dict)
 
 
-def open_accounts(
+def create_accounts(
     step: RunStep,
     company: Company,
     *,
     beyond: UUID | None = None,
     only: Sequence[UUID] | None = None,
-    limit: int = CUSTOMERS,
+    limit: int = CUSTOMERS_PER_CHUNK,
     contested: Mapping[str, Sequence[UUID]] | None = None,
-) -> Opened:
+) -> CreatedAccounts:
     """Give each claimed GUID its account, and its customer all that was staged for it.
 
     Claims up to `limit` GUIDs of the company with a pending customer event and no account, in the
@@ -65,72 +65,77 @@ def open_accounts(
     whom the database refuses, become failed, and none is drawn for them. Errors: StepFailed while
     an incident stops conversion. Source: reliability 3.5, ADR 0006.
     """
-    require_issuing()
+    require_issuing_allowed()
     # Of one company one conversion at a time: it would wait for the number sequence anyhow, and so
     # no two jobs ever hold the same GUID.
     lock_until_commit(f"accounts:{company.pk}")
 
-    def open_some(children: Sequence[Kind], guids: Sequence[UUID] | None) -> Opened:
-        some = only if guids is None else guids
+    def create_chunk(
+        children: Sequence[EventKind], guids: Sequence[UUID] | None
+    ) -> CreatedAccounts:
+        selected = only if guids is None else guids
         with step.counts_restored():
-            return open_claimed(
+            return create_claimed(
                 step,
                 company,
                 children,
                 contested or {},
                 beyond=beyond,
-                only=some,
+                only=selected,
                 limit=limit,
             )
 
     def unopened() -> list[UUID]:
-        return fetch_unopened(company, beyond=beyond, only=only, limit=limit)
+        return fetch_pending_guids(company, beyond=beyond, only=only, limit=limit)
 
-    done, refused = bisect_rows(partial(open_some, CHILDREN), unopened)
+    chunks, refused = bisect_rows(partial(create_chunk, CHILDREN), unopened)
     if refused:
         # It may be something of theirs: then that is added to them, or fails, by itself.
         suspects = list(refused)
         more, refused = bisect_rows(
-            lambda guids: open_some((), suspects if guids is None else guids), lambda: suspects
+            lambda guids: create_chunk((), suspects if guids is None else guids), lambda: suspects
         )
         left = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
-        done += [*more, Opened(failed=len(refused), last=max(refused, default=None), left=left)]
-    return Opened(
-        converted=sum(opened.converted for opened in done),
-        failed=sum(opened.failed for opened in done),
-        last=max((opened.last for opened in done if opened.last), default=None),
-        left={guid: told for opened in done for guid, told in opened.left.items()},
+        chunks += [
+            *more,
+            CreatedAccounts(failed=len(refused), last=max(refused, default=None), refused=left),
+        ]
+    return CreatedAccounts(
+        converted=sum(created.converted for created in chunks),
+        failed=sum(created.failed for created in chunks),
+        last=max((created.last for created in chunks if created.last), default=None),
+        refused={guid: refusal for created in chunks for guid, refusal in created.refused.items()},
     )
 
 
-def open_claimed(
+def create_claimed(
     step: RunStep,
     company: Company,
-    children: Sequence[Kind],
+    children: Sequence[EventKind],
     contested: Mapping[str, Sequence[UUID]],
     *,
     beyond: UUID | None,
     only: Sequence[UUID] | None,
     limit: int,
-) -> Opened:
+) -> CreatedAccounts:
     """Open the accounts of one chunk, all or none, with what belongs to them of these kinds."""
     with prefer_index_scans():
         with prefer_ordered_scan():
-            claim(company, beyond=beyond, only=only, limit=limit)
+            claim_guids(company, beyond=beyond, only=only, limit=limit)
         (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
-        failed = fail_beyond_the_sequence(company, claimed)
+        failed = fail_exhausted(company, claimed)
         if failed < claimed:
             run_sql("ANALYZE claimed")
-            if write_customers(step, company, claimed - failed):
-                fold_again(CUSTOMER)
+            if insert_customers(step, company, claimed - failed):
+                replay_events(CUSTOMER)
             for kind in children:
-                if write_children(step, company, kind, apart=contested.get(kind.name, ())):
-                    fold_again(kind)
+                if merge_children(step, company, kind, apart=contested.get(kind.name, ())):
+                    replay_events(kind)
         run_sql("DROP TABLE claimed")
-    return Opened(converted=claimed - failed, failed=failed, last=last)
+    return CreatedAccounts(converted=claimed - failed, failed=failed, last=last)
 
 
-def require_issuing() -> None:
+def require_issuing_allowed() -> None:
     """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
     if incident := Incident.objects.stopping_conversion().order_by("pk").first():
         raise StepFailed(
@@ -139,7 +144,7 @@ def require_issuing() -> None:
         )
 
 
-def claim(
+def claim_guids(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> None:
     """Table claimed: GUIDs that need an account, each with the id of the customer it becomes."""
@@ -149,20 +154,22 @@ def claim(
                SELECT async_account, nextval('customer_id_seq') AS customer_id,
                       true AS is_new, 1::bigint AS hq_version, databases
                  FROM ({}) fresh ORDER BY async_account"""
-        ).format(unopened(beyond)),
-        which(company, beyond=beyond, only=only, limit=limit),
+        ).format(pending_guids(beyond)),
+        pending_guids_values(company, beyond=beyond, only=only, limit=limit),
     )
 
 
-def fetch_unopened(
+def fetch_pending_guids(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> list[UUID]:
     """The GUIDs that claim() would take, in their order."""
-    found = fetch(unopened(beyond), which(company, beyond=beyond, only=only, limit=limit))
-    return [guid for guid, _ in found]
+    rows = fetch(
+        pending_guids(beyond), pending_guids_values(company, beyond=beyond, only=only, limit=limit)
+    )
+    return [guid for guid, _ in rows]
 
 
-def unopened(beyond: UUID | None) -> sql.Composable:
+def pending_guids(beyond: UUID | None) -> sql.Composable:
     """Query for GUIDs that need an account, each with the databases of the channel that made it.
 
     A GUID whose event also names an account is an edit of that account, not a new customer. Should
@@ -188,7 +195,7 @@ def unopened(beyond: UUID | None) -> sql.Composable:
     ).format(after=sql.SQL(">=" if beyond is None else ">"))
 
 
-def which(
+def pending_guids_values(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> dict[str, object]:
     """The values of the query unopened."""
@@ -200,15 +207,15 @@ def which(
     }
 
 
-def fail_beyond_the_sequence(company: Company, claimed: int) -> int:
+def fail_exhausted(company: Company, claimed: int) -> int:
     """Fail the customers for whom no number is left. Returns how many.
 
     The sequence is read without a lock: should another job take the last numbers meanwhile, its
     constraint refuses ours and the chunk is done again.
     """
     sequence = NumberSequence.objects.filter(company=company).first()
-    left = sequence.left if sequence else 0
-    if left >= claimed:
+    remaining = sequence.left if sequence else 0
+    if remaining >= claimed:
         return 0
     run_sql(
         """UPDATE async_customer s SET status = 'failed', reason = %(reason)s, field = NULL
@@ -217,18 +224,18 @@ def fail_beyond_the_sequence(company: Company, claimed: int) -> int:
               AND s.status = 'pending'""",
         {
             "company": company.pk,
-            "left": left,
+            "left": remaining,
             "reason": "sequence_exhausted" if sequence else "sequence_missing",
         },
     )
     return run_sql(
         """DELETE FROM claimed WHERE async_account IN
                (SELECT async_account FROM claimed ORDER BY 1 OFFSET %s)""",
-        [left],
+        [remaining],
     )
 
 
-def write_customers(step: RunStep, company: Company, count: int) -> bool:
+def insert_customers(step: RunStep, company: Company, count: int) -> bool:
     """Customers, their inherited affiliations, the GUID map and what every database is owed.
 
     Says whether somebody had several events.
@@ -269,10 +276,10 @@ def write_customers(step: RunStep, company: Company, count: int) -> bool:
                RETURNING 1)
                SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM known)"""
         ).format(
-            newest=newest(CUSTOMER),
-            inherited=identifiers(INHERITED, of="d"),
+            newest=newest_events(CUSTOMER),
+            inherited=identifiers(INHERITED_COLUMNS, of="d"),
             columns=identifiers(CUSTOMER.columns),
-            values=sql.SQL(", ").join(map(with_default, CUSTOMER.columns)),
+            values=sql.SQL(", ").join(map(column_or_default, CUSTOMER.columns)),
         ),
         values,
     )
@@ -288,23 +295,23 @@ def write_customers(step: RunStep, company: Company, count: int) -> bool:
            SELECT async_account, %(company)s, customer_id, channel_id, %(run)s FROM born""",
         values,
     )
-    owe(company)
+    create_deliveries(company)
     run_sql("DROP TABLE born")
     return bool(events > customers)
 
 
-def with_default(column: str) -> sql.Composable:
+def column_or_default(column: str) -> sql.Composable:
     """A column of the new customer, or what it inherits from the channel's default customer."""
     if column == "customer_type":
         text = "coalesce(nullif(n.{0}, ''), d.{0}, 'person')"
-    elif column in INHERITED:
+    elif column in INHERITED_COLUMNS:
         text = "coalesce(nullif(n.{0}, ''), d.{0})"
     else:
         text = "n.{0}"
     return sql.SQL(text).format(sql.Identifier(column))
 
 
-def owe(company: Company) -> None:
+def create_deliveries(company: Company) -> None:
     """Owe the born customers to every enabled database of their company.
 
     Read after the sequence was locked: who enables a channel locks it first, so neither misses the

@@ -14,12 +14,12 @@ from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, identifiers, run_sql
 from stores.models import Channel, Company
 from stores.models.balance import BALANCE_PARTS as PLACES
-from stores.pipeline.events.document_tables import HEADER, PARTS, Part
-from stores.pipeline.events.kinds import KINDS, Kind
-from stores.pipeline.refusals import tell_refused
+from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER, DocumentTable
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+from stores.pipeline.refusals import report_refused_rows
 
 # Days with unsettled rows change also without a run, by people; so often they are looked at then.
-SETTLING = "interval '5 minutes'"
+SETTLING_TIME = "interval '5 minutes'"
 
 
 def count_balance(company: Company, *, is_moved: bool) -> None:
@@ -28,12 +28,12 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
     Effects: table balance; one row for each database, table and day, in the caller's transaction.
     """
     left: dict[str, str] = {}
-    for kind in KINDS:
-        left |= count(kind.event, of_kind(kind), OF_COMPANY, company.pk, is_moved)
-    for part in (HEADER, *PARTS):
+    for kind in EVENT_KINDS:
+        left |= count_table(kind.event, events_by_part(kind), OF_COMPANY, company.pk, is_moved)
+    for part in (HEADER, *DOCUMENT_PARTS):
         # Orders and statements count what they settle.
-        left |= count(part.event, of_document(part), OF_COMPANY, company.pk, False)
-    tell_refused(f"days of the balance of {company}", left)
+        left |= count_table(part.event, documents_by_part(part), OF_COMPANY, company.pk, False)
+    report_refused_rows(f"days of the balance of {company}", left)
 
 
 def count_sales(channel: Channel) -> None:
@@ -41,11 +41,11 @@ def count_sales(channel: Channel) -> None:
 
     Effects: as those of count_balance, in the caller's transaction.
     """
-    for part in (HEADER, *PARTS):
-        count(part.event, of_document(part), OF_CHANNEL, channel.pk, True)
+    for part in (HEADER, *DOCUMENT_PARTS):
+        count_table(part.event, documents_by_part(part), OF_CHANNEL, channel.pk, True)
 
 
-def count(
+def count_table(
     table: str, held: sql.Composable, databases: str, place: object, is_moved: bool
 ) -> dict[str, str]:
     """Count the days of one table again.
@@ -55,25 +55,25 @@ def count(
     statement = recount(table, held, databases)
     values = {"place": place, "is_moved": is_moved}
 
-    def some(days: Sequence[str] | None) -> int:
+    def count_days(days: Sequence[str] | None) -> int:
         return run_sql(statement, {**values, "days": None if days is None else list(days)})
 
     def all_days() -> list[str]:
-        found = fetch(
+        rows = fetch(
             sql.SQL(
                 """SELECT DISTINCT {day} FROM arrival a
                     WHERE a."table" = {name} AND a.database_id IN ({databases}) ORDER BY 1"""
-            ).format(day=sql.SQL(DAY), name=sql.Literal(table), databases=sql.SQL(databases)),
+            ).format(day=sql.SQL(DAY_KEY), name=sql.Literal(table), databases=sql.SQL(databases)),
             values,
         )
-        return [day for (day,) in found]
+        return [day for (day,) in rows]
 
-    _, refused = bisect_rows(some, all_days)
-    return {f"{table} {day}": told for day, told in refused.items()}
+    _, refused = bisect_rows(count_days, all_days)
+    return {f"{table} {day}": refusal for day, refusal in refused.items()}
 
 
 # What names one row of the balance, of one table.
-DAY = "concat(a.database_id, ' ', a.day)"
+DAY_KEY = "concat(a.database_id, ' ', a.day)"
 OF_COMPANY = """SELECT c.id FROM channel_database c JOIN channel h ON h.id = c.channel_id
                  WHERE h.company_id = %(place)s"""
 OF_CHANNEL = "SELECT id FROM channel_database WHERE channel_id = %(place)s"
@@ -110,18 +110,18 @@ def recount(table: str, held: sql.Composable, databases: str) -> sql.Composable:
                   captured = excluded.captured, {replaced}, counted_at = excluded.counted_at"""
     ).format(
         name=sql.Literal(table),
-        day=sql.SQL(DAY),
+        day=sql.SQL(DAY_KEY),
         databases=sql.SQL(databases),
         held=held,
-        settling=sql.SQL(SETTLING),
+        settling=sql.SQL(SETTLING_TIME),
         parts=identifiers(PLACES),
-        sums=each("coalesce(sum(rows) FILTER (WHERE place = {literal}), 0) AS {name}"),
-        found=each("coalesce(f.{name}, 0)"),
-        replaced=each("{name} = excluded.{name}"),
+        sums=for_each_part("coalesce(sum(rows) FILTER (WHERE place = {literal}), 0) AS {name}"),
+        found=for_each_part("coalesce(f.{name}, 0)"),
+        replaced=for_each_part("{name} = excluded.{name}"),
     )
 
 
-def each(words: str) -> sql.Composable:
+def for_each_part(words: str) -> sql.Composable:
     """The same for every place, with commas between."""
     return sql.SQL(", ").join(
         sql.SQL(words).format(name=sql.Identifier(place), literal=sql.Literal(place))
@@ -129,7 +129,7 @@ def each(words: str) -> sql.Composable:
     )
 
 
-def of_kind(kind: Kind) -> sql.Composable:
+def events_by_part(kind: EventKind) -> sql.Composable:
     """Events of a kind, and where they are."""
     return sql.SQL(
         """SELECT e.database_id, e.at, 1 AS rows,
@@ -151,7 +151,7 @@ def of_kind(kind: Kind) -> sql.Composable:
     ).format(name=sql.Literal(kind.event), event=sql.Identifier(kind.event))
 
 
-def of_document(part: Part) -> sql.Composable:
+def documents_by_part(part: DocumentTable) -> sql.Composable:
     """Sales and orders, or the lines or payments that are there of them, and where they are."""
     held: sql.Composable = sql.SQL("1")
     aside: sql.Composable = sql.SQL("1")

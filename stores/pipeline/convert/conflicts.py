@@ -8,14 +8,14 @@ customers are not looked at: nobody else can have edited them.
 from psycopg2 import sql
 
 from stores.hqdb.sql import run_sql
-from stores.pipeline.convert.merge import tidied
-from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED, Kind
-from stores.pipeline.events.kinds import tidied as tidied_text
+from stores.pipeline.convert.merge import normalized_column
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
+from stores.pipeline.events.kinds import normalized_sql as tidied_text
 
 # A till that makes an entity known cannot have overlooked another's edit of it.
-CREATES = (CUSTOMER, ADDRESS, CONTACT)
+KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)
 
-STATEMENT = sql.SQL(
+RECORD_CONFLICTS = sql.SQL(
     """WITH pair AS MATERIALIZED (
          SELECT DISTINCT ON (w.event_id, l.database_id)
                 w.event_id AS kept, l.event_id AS lost
@@ -60,13 +60,13 @@ STATEMENT = sql.SQL(
         WHERE v.is_said AND v.lost <> v.kept AND (b.event_id IS NULL OR v.lost <> v.was)
            ON CONFLICT DO NOTHING"""
 )
-TOLD = """t.event_id, t.customer_id, t.database_id, t.operation, t.generation,
+PAIR_COLUMNS = """t.event_id, t.customer_id, t.database_id, t.operation, t.generation,
           t.replication_counter, least(t.occurred_at, t.staged_at) AS at,
           database_place(t.database_id) AS place,
           t.operation <> 'deactivate' AS is_active, {is_off} AS is_off, {columns}"""
 # What shows that a clock was wrong: a time that has not come yet, one before the account was there
 # that the event names, or before the customer was, or before what the same database wrote earlier.
-IS_OFF = """(t.occurred_at > t.staged_at + interval '15 minutes'
+CLOCK_SKEWED = """(t.occurred_at > t.staged_at + interval '15 minutes'
              OR t.operation <> 'create' AND t.occurred_at < interval '-15 minutes' + (
                 SELECT CASE WHEN t.account_number IS NOT NULL THEN k.created_at
                             ELSE coalesce(min(least(c.occurred_at, c.staged_at)), k.created_at) END
@@ -82,7 +82,7 @@ IS_OFF = """(t.occurred_at > t.staged_at + interval '15 minutes'
                      > t.occurred_at + interval '15 minutes'))"""
 
 
-def record_conflicts(kind: Kind) -> int:
+def record_conflicts(kind: EventKind) -> int:
     """Record what the claimed edits contend with, each field with both values. Returns fields.
 
     Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
@@ -90,51 +90,51 @@ def record_conflicts(kind: Kind) -> int:
     """
     event = sql.Identifier(kind.event)
     fields = [column for column in kind.columns if column not in kind.key]
-    told = sql.SQL(TOLD).format(
-        is_off=sql.SQL(IS_OFF).format(event=event),
+    pair_columns = sql.SQL(PAIR_COLUMNS).format(
+        is_off=sql.SQL(CLOCK_SKEWED).format(event=event),
         columns=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(as_text(kind, column), sql.Identifier(column))
+            sql.SQL("{} AS {}").format(column_text(kind, column), sql.Identifier(column))
             for column in kind.columns
         ),
     )
     return run_sql(
-        STATEMENT.format(
+        RECORD_CONFLICTS.format(
             table=sql.Identifier(kind.table),
             event=event,
             owner=sql.Identifier("id" if kind is CUSTOMER else "customer_id"),
             name=sql.Literal(kind.event),
-            is_edit=sql.SQL("AND l.operation <> 'create'" if kind in CREATES else ""),
+            is_edit=sql.SQL("AND l.operation <> 'create'" if kind in KINDS_WITH_CREATION else ""),
             same_key=same_key(kind, "l", "r"),
             same_key_as_lost=same_key(kind, "t", "l"),
             key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
-            told=told,
-            values=sql.SQL(", ").join(map(said, fields)) if fields else NOTHING,
+            told=pair_columns,
+            values=sql.SQL(", ").join(map(field_values, fields)) if fields else NO_VALUES,
         )
     )
 
 
 # An affiliation says nothing but that it is there, and removals are no contest: see removals.
-NOTHING = sql.SQL("('', false, '', '', '')")
+NO_VALUES = sql.SQL("('', false, '', '', '')")
 
 
-def said(column: str) -> sql.Composable:
+def field_values(column: str) -> sql.Composable:
     """A field with the values of the lost, the kept and the earlier event."""
-    is_said = "l.is_active AND w.is_active"
-    if column in INHERITED:
-        is_said += " AND '' NOT IN (l.{0}, w.{0})"
-    return sql.SQL("({1}, " + is_said + ", l.{0}, w.{0}, b.{0})").format(
+    is_stated = "l.is_active AND w.is_active"
+    if column in INHERITED_COLUMNS:
+        is_stated += " AND '' NOT IN (l.{0}, w.{0})"
+    return sql.SQL("({1}, " + is_stated + ", l.{0}, w.{0}, b.{0})").format(
         sql.Identifier(column), sql.Literal(column)
     )
 
 
-def as_text(kind: Kind, column: str) -> sql.Composable:
+def column_text(kind: EventKind, column: str) -> sql.Composable:
     """The value of a column of event t as HQ keeps it, as a text."""
-    nothing = "false" if kind.type_of(column) == "boolean" else ""
+    empty = "false" if kind.type_of(column) == "boolean" else ""
     value = sql.SQL("coalesce(({})::text, {})")
-    return value.format(tidied(kind, column), sql.Literal(nothing))
+    return value.format(normalized_column(kind, column), sql.Literal(empty))
 
 
-def same_key(kind: Kind, event: str, other: str) -> sql.Composable:
+def same_key(kind: EventKind, event: str, other: str) -> sql.Composable:
     """That an event and a row are about the same of the customer's addresses, contacts, …"""
     return sql.SQL(" ").join(
         sql.SQL(

@@ -11,19 +11,19 @@ from stores.hqdb.retry import bisect_rows, in_chunks
 from stores.hqdb.sql import fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline import number_journal
-from stores.pipeline.convert.accounts import open_accounts, retry_exhausted
+from stores.pipeline.convert.accounts import create_accounts, retry_exhausted
 from stores.pipeline.convert.balance import count_balance
-from stores.pipeline.convert.known_customers import apply_named
-from stores.pipeline.events.kinds import ADDRESS, CONTACT, KINDS, Kind
-from stores.pipeline.fields_to_correct import settle_marks
+from stores.pipeline.convert.known_customers import apply_to_known_customers
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, EVENT_KINDS, EventKind
+from stores.pipeline.fields_to_correct import settle_fields
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.number_journal import JournalUnusable
-from stores.pipeline.refusals import tell_refused
+from stores.pipeline.refusals import report_refused_rows
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
-WORTH_ANALYZING = 1_000
-GREW = 1.1
-FOUND_BY = (
+MIN_ROWS_TO_ANALYZE = 1_000
+GROWTH_TO_ANALYZE = 1.1
+LOOKUP_COLUMNS = (
     "event_id",
     "company_id",
     "async_account",
@@ -32,69 +32,69 @@ FOUND_BY = (
     "customer_id",
 )
 # Counts that say that rows have gone on, and the balance is another one.
-MOVES = ("converted", "updated", "linked", "failed")
+MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 
 
 def convert_customers(step: RunStep) -> None:
     """Give each staged customer of the company its account, then apply edits of known ones.
 
     Edits need no number, so they go on while the number journal cannot be written. Effects: see
-    open_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
+    create_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
     """
     company = step.its_company
     unusable: JournalUnusable | None = None
     with step.chunk():
-        tell_the_planner()
+        analyze_staging()
         retry_exhausted(company)
-    left: dict[UUID, str] = {}
+    refused: dict[UUID, str] = {}
     try:
         if not step.is_dry:
             require_numbers()
-        open_all(step, company, left)
+        create_all_accounts(step, company, refused)
     except JournalUnusable as error:
         unusable = error
-    for kind in KINDS:
-        in_chunks(partial(apply_edits, step, company, kind, left))
+    for kind in EVENT_KINDS:
+        in_chunks(partial(apply_edits, step, company, kind, refused))
     with step.chunk(), prefer_index_scans():
         unclosed: dict[int, str] = {}
-        for kind in KINDS:
+        for kind in EVENT_KINDS:
             unclosed |= supersede_quarantined(company, kind)
-        step.add(waiting=sum(explain_waiting(company, kind, left) for kind in KINDS))
-        tell_refused(f"events of {company}", left)
-        tell_refused(f"quarantine of {company}", unclosed)
+        step.add(waiting=sum(write_wait_reasons(company, kind, refused) for kind in EVENT_KINDS))
+        report_refused_rows(f"events of {company}", refused)
+        report_refused_rows(f"quarantine of {company}", unclosed)
         failpoint("convert:before_last_commit")
     with step.chunk():
-        settle_marks(company)
-        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVES))
+        settle_fields(company)
+        count_balance(company, is_moved=any(step.counts.get(word) for word in MOVING_COUNTS))
     if unusable:
         raise unusable
 
 
-def open_all(step: RunStep, company: Company, left: dict[UUID, str]) -> None:
+def create_all_accounts(step: RunStep, company: Company, refused: dict[UUID, str]) -> None:
     """Give each staged customer of the company its account, in the order of the GUIDs.
 
     Those who get none and cannot even be failed are added to `left`, with what the database said.
     """
     beyond: UUID | None = None
-    contested = find_contested(company)
+    contested = find_contested_ids(company)
 
-    def open_some() -> bool:
+    def create_some() -> bool:
         nonlocal beyond
         with step.chunk():
-            opened = open_accounts(step, company, beyond=beyond, contested=contested)
-            step.add(converted=opened.converted, failed=opened.failed)
+            created = create_accounts(step, company, beyond=beyond, contested=contested)
+            step.add(converted=created.converted, failed=created.failed)
             failpoint("convert:before_commit")
         failpoint("convert:after_commit")
-        left.update(opened.left)
-        if opened.converted and not step.is_dry:
-            number_journal.keep()
-        beyond = opened.last or beyond
-        return opened.last is not None
+        refused.update(created.refused)
+        if created.converted and not step.is_dry:
+            number_journal.append_missing()
+        beyond = created.last or beyond
+        return created.last is not None
 
-    in_chunks(open_some)
+    in_chunks(create_some)
 
 
-def find_contested(company: Company) -> dict[str, list[UUID]]:
+def find_contested_ids(company: Company) -> dict[str, list[UUID]]:
     """Ids of addresses and contacts that several customers name in events that wait, by kind.
 
     Whose they are is decided over all these events, new customers and known ones together.
@@ -115,38 +115,40 @@ def find_contested(company: Company) -> dict[str, list[UUID]]:
     }
 
 
-def tell_the_planner() -> None:
+def analyze_staging() -> None:
     """Refresh the statistics of staging after a large upload.
 
     With old ones a chunk could join its customers the wrong way round, and a large backlog would
     take quadratic time. Only of the columns by which conversion finds events: a third of the time.
     """
-    for kind in KINDS:
+    for kind in EVENT_KINDS:
         (known, rows) = fetch_one(
             """SELECT greatest(c.reltuples, 0), s.n_live_tup
                  FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
                 WHERE c.oid = %s::regclass""",
             [kind.event],
         )
-        if rows > WORTH_ANALYZING and rows > known * GREW:
+        if rows > MIN_ROWS_TO_ANALYZE and rows > known * GROWTH_TO_ANALYZE:
             run_sql(
-                sql.SQL("ANALYZE {} ({})").format(sql.Identifier(kind.event), identifiers(FOUND_BY))
+                sql.SQL("ANALYZE {} ({})").format(
+                    sql.Identifier(kind.event), identifiers(LOOKUP_COLUMNS)
+                )
             )
 
 
-def apply_edits(step: RunStep, company: Company, kind: Kind, left: dict[UUID, str]) -> bool:
+def apply_edits(step: RunStep, company: Company, kind: EventKind, refused: dict[UUID, str]) -> bool:
     """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
 
     An edit that knows only the GUID lands on the account the GUID became.
     """
     with step.chunk(), prefer_index_scans():
-        claimed = apply_named(step, company, kind, left=left)
+        claimed = apply_to_known_customers(step, company, kind, refused_before=refused)
         failpoint("convert:before_edits_commit")
     failpoint("convert:after_edits_commit")
     return claimed > 0
 
 
-def supersede_quarantined(company: Company, kind: Kind) -> dict[int, str]:
+def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
     """Close quarantined rows that a later, applied event of the same entity replaces.
 
     Returns those that the database does not let be closed, with what it said; they stay open.
@@ -172,22 +174,22 @@ def supersede_quarantined(company: Company, kind: Kind) -> dict[int, str]:
     )
     values = {"table": kind.event, "company": company.pk}
 
-    def close(some: Sequence[int] | None) -> int:
-        return run_sql(statement, {**values, "some": None if some is None else list(some)})
+    def close(numbers: Sequence[int] | None) -> int:
+        return run_sql(statement, {**values, "some": None if numbers is None else list(numbers)})
 
-    def open_ones() -> list[int]:
-        found = fetch(
+    def open_numbers() -> list[int]:
+        rows = fetch(
             """SELECT id FROM quarantine
                 WHERE status = 'open' AND "table" = %(table)s ORDER BY 1""",
             values,
         )
-        return [row for (row,) in found]
+        return [row for (row,) in rows]
 
-    _, refused = bisect_rows(close, open_ones)
+    _, refused = bisect_rows(close, open_numbers)
     return refused
 
 
-def explain_waiting(company: Company, kind: Kind, left: dict[UUID, str]) -> int:
+def write_wait_reasons(company: Company, kind: EventKind, refused: dict[UUID, str]) -> int:
     """Write the reason on what could not be applied yet. Returns how many events wait.
 
     Those on which the database does not let it be written are added to `left`.
@@ -212,20 +214,20 @@ def explain_waiting(company: Company, kind: Kind, left: dict[UUID, str]) -> int:
                   AND (%(some)s::uuid[] IS NULL OR s.event_id = ANY(%(some)s::uuid[]))"""
     ).format(event=sql.Identifier(kind.event))
 
-    def explain(some: Sequence[UUID] | None) -> int:
-        chosen = None if some is None else list(map(str, some))
+    def write(keys: Sequence[UUID] | None) -> int:
+        chosen = None if keys is None else list(map(str, keys))
         return run_sql(statement, {"company": company.pk, "some": chosen})
 
     def pending() -> list[UUID]:
-        found = fetch(
+        rows = fetch(
             sql.SQL("SELECT event_id FROM {} WHERE company_id = %s AND status = 'pending'").format(
                 sql.Identifier(kind.event)
             ),
             [company.pk],
         )
-        return [event for (event,) in found]
+        return [event for (event,) in rows]
 
-    left |= bisect_rows(explain, pending)[1]
+    refused |= bisect_rows(write, pending)[1]
     (waiting,) = fetch_one(
         sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND status = 'pending'").format(
             sql.Identifier(kind.event)

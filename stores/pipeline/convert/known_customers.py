@@ -11,30 +11,30 @@ from psycopg2 import sql
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, lock_until_commit, run_sql
 from stores.models import Company, RunStep
-from stores.pipeline.chunk_sizes import CUSTOMERS
+from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.conflicts import record_conflicts
 from stores.pipeline.convert.merge import (
     BY_EVENT,
-    LATEST,
+    LATEST_EVENT_COLUMNS,
     demote_primaries,
-    newer,
-    newest,
-    write_children,
+    is_newer,
+    merge_children,
+    newest_events,
 )
-from stores.pipeline.convert.removals import keep_removed
-from stores.pipeline.convert.replay import fold_again
-from stores.pipeline.events.kinds import CUSTOMER, INHERITED, Kind
+from stores.pipeline.convert.removals import restore_removals
+from stores.pipeline.convert.replay import replay_events
+from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.guids import is_foreign
 from stores.pipeline.refusals import fail_events
 
 
-def apply_named(
+def apply_to_known_customers(
     step: RunStep,
     company: Company,
-    kind: Kind,
+    kind: EventKind,
     *,
     only: Sequence[UUID] | None = None,
-    left: dict[UUID, str] | None = None,
+    refused_before: dict[UUID, str] | None = None,
 ) -> int:
     """Apply pending events that name a known customer, or of these only some. Returns events.
 
@@ -43,41 +43,41 @@ def apply_named(
     the event is added to `left`, with what the database said. What stands there is passed over.
     """
     lock_until_commit(f"accounts:{company.pk}")
-    left = {} if left is None else left
-    passed = list(left)
+    refused_before = {} if refused_before is None else refused_before
+    passed = list(refused_before)
 
-    def apply_some(events: Sequence[UUID] | None) -> int:
+    def apply_events(events: Sequence[UUID] | None) -> int:
         with step.counts_restored():
-            some = only if events is None else events
-            return apply_together(step, company, kind, only=some, passed=passed)
+            selected = only if events is None else events
+            return apply_claimed(step, company, kind, only=selected, passed=passed)
 
     def events() -> list[UUID]:
-        claim_named(company, kind, only, passed)
-        found = [event for (event,) in fetch("SELECT event_id FROM claimed")]
+        claim_known(company, kind, only, passed)
+        claimed = [event for (event,) in fetch("SELECT event_id FROM claimed")]
         run_sql("DROP TABLE claimed")
-        return found
+        return claimed
 
-    done, refused = bisect_rows(apply_some, events)
+    done, refused = bisect_rows(apply_events, events)
     if refused:
-        left |= fail_events(kind, "event_id", company.pk, list(refused))
+        refused_before |= fail_events(kind, "event_id", company.pk, list(refused))
         step.add(failed=len(refused))
     return sum(done) + len(refused)
 
 
-def apply_together(
+def apply_claimed(
     step: RunStep,
     company: Company,
-    kind: Kind,
+    kind: EventKind,
     *,
     only: Sequence[UUID] | None = None,
     passed: Sequence[UUID] = (),
 ) -> int:
     """Apply pending events that name a known customer, all or none. Returns events.
 
-    Effects: those of apply_named. Errors: the database's own.
+    Effects: those of apply_to_known_customers. Errors: the database's own.
     """
     lock_until_commit(f"accounts:{company.pk}")
-    claimed = claim_named(company, kind, only, passed)
+    claimed = claim_known(company, kind, only, passed)
     if claimed:
         failed = fail_disallowed(kind)
         step.add(failed=failed, updated=bump_versions(company))
@@ -85,17 +85,17 @@ def apply_together(
             is_doubtful = update_customers(step, company)
         else:
             demote_primaries(kind)
-            is_doubtful = write_children(step, company, kind, BY_EVENT)
+            is_doubtful = merge_children(step, company, kind, BY_EVENT)
         if is_doubtful:
-            fold_again(kind)
-        keep_removed(kind)
+            replay_events(kind)
+        restore_removals(kind)
         record_conflicts(kind)
     run_sql("DROP TABLE claimed")
     return claimed
 
 
-def claim_named(
-    company: Company, kind: Kind, only: Sequence[UUID] | None, passed: Sequence[UUID]
+def claim_known(
+    company: Company, kind: EventKind, only: Sequence[UUID] | None, passed: Sequence[UUID]
 ) -> int:
     """Table claimed: pending events whose customer is known, by GUID or by account number.
 
@@ -126,14 +126,14 @@ def claim_named(
         ),
         {
             "company": company.pk,
-            "limit": CUSTOMERS,
+            "limit": CUSTOMERS_PER_CHUNK,
             "only": [str(event) for event in only or ()],
             "passed": list(map(str, passed)),
         },
     )
 
 
-def fail_disallowed(kind: Kind) -> int:
+def fail_disallowed(kind: EventKind) -> int:
     """Fail claimed events that name somebody they may not, or two customers. Returns how many."""
     failed = run_sql(
         sql.SQL(
@@ -189,12 +189,13 @@ def update_customers(step: RunStep, company: Company) -> bool:
                RETURNING old.id)
              SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh)"""
         ).format(
-            newest=newest(CUSTOMER, BY_EVENT),
-            columns=sql.SQL(", ").join(map(changed_column, CUSTOMER.columns)),
+            newest=newest_events(CUSTOMER, BY_EVENT),
+            columns=sql.SQL(", ").join(map(merged_column, CUSTOMER.columns)),
             latest=sql.SQL(", ").join(
-                sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
+                sql.SQL("{0} = f.{0}").format(sql.Identifier(column))
+                for column in LATEST_EVENT_COLUMNS
             ),
-            newer=newer("old", "f"),
+            newer=is_newer("old", "f"),
         ),
         {"company": company.pk, "run": step.run_key},
     )
@@ -212,9 +213,9 @@ def update_customers(step: RunStep, company: Company) -> bool:
     return bool(superseded or events > customers)
 
 
-def changed_column(column: str) -> sql.Composable:
+def merged_column(column: str) -> sql.Composable:
     """A bare deactivation keeps what is there; an inherited column is never emptied."""
-    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED else "f.{0}"
+    new = "coalesce(nullif(f.{0}, ''), old.{0})" if column in INHERITED_COLUMNS else "f.{0}"
     return sql.SQL(
         "{0} = CASE WHEN f.operation = 'deactivate' THEN old.{0} ELSE " + new + " END"
     ).format(sql.Identifier(column))

@@ -20,8 +20,8 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import Row, fetch_one, identifiers, run_sql
 from stores.models import Company, RunStep
-from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, Kind
-from stores.pipeline.events.kinds import tidied as tidied_text
+from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, EventKind
+from stores.pipeline.events.kinds import normalized_sql as tidied_text
 
 # Owners of claimed events: new customers are known by GUID, named events one by one. A chunk's
 # GUIDs lie side by side in the index, so that it costs the same in a backlog of any size. A new
@@ -35,9 +35,9 @@ BY_GUID = sql.SQL(
 )
 BY_EVENT = sql.SQL("t.event_id = c.event_id")
 
-LATEST = ("event_at", "event_database", "event_generation", "event_counter")
+LATEST_EVENT_COLUMNS = ("event_at", "event_database", "event_generation", "event_counter")
 
-NEWEST = sql.SQL(
+NEWEST_EVENTS = sql.SQL(
     """taken AS (
        UPDATE {event} t
           SET status = 'applied', customer_id = c.customer_id, reason = NULL, field = NULL,
@@ -76,7 +76,7 @@ NEWEST = sql.SQL(
 )
 
 # What a column becomes on its way, where its text is not only tidied.
-TIDIED = {
+NORMALIZED_COLUMNS = {
     ("address", "purpose"): f"""coalesce(nullif({tidied_text("purpose", "t")}, ''),
             CASE (SELECT k.customer_type FROM customer k WHERE k.id = t.customer_id)
             WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
@@ -87,7 +87,7 @@ TIDIED = {
     ("contact", "marketing_opt_in"): "coalesce(t.marketing_opt_in, false)",
 }
 
-NEWER = sql.SQL(
+IS_NEWER = sql.SQL(
     """CASE WHEN {stored}.event_database = {new}.event_database
             THEN ({new}.event_generation, {new}.event_counter)
                > ({stored}.event_generation, {stored}.event_counter)
@@ -96,7 +96,9 @@ NEWER = sql.SQL(
 )
 
 
-def newest(kind: Kind, owner: sql.SQL = BY_GUID, *, is_apart: bool = False) -> sql.Composable:
+def newest_events(
+    kind: EventKind, owner: sql.SQL = BY_GUID, *, is_apart: bool = False
+) -> sql.Composable:
     """CTEs that mark the claimed events as applied; the last one, newest, has one row an entity.
 
     Its columns are those of the newest event that is no deactivation; last_… tell of the newest
@@ -109,10 +111,10 @@ def newest(kind: Kind, owner: sql.SQL = BY_GUID, *, is_apart: bool = False) -> s
             sql.Identifier(kind.key[0])
         )
     columns = [
-        sql.SQL("{} AS {}").format(tidied(kind, column), sql.Identifier(column))
+        sql.SQL("{} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
         for column in kind.columns
     ]
-    return NEWEST.format(
+    return NEWEST_EVENTS.format(
         event=sql.Identifier(kind.event),
         owner=condition,
         columns=sql.SQL(", ").join(columns),
@@ -124,24 +126,24 @@ def newest(kind: Kind, owner: sql.SQL = BY_GUID, *, is_apart: bool = False) -> s
     )
 
 
-def tidied(kind: Kind, column: str) -> sql.Composable:
+def normalized_column(kind: EventKind, column: str) -> sql.Composable:
     """The documented normalisation of one column, and the defaults of an address."""
-    if special := TIDIED.get((kind.name, column)):
+    if special := NORMALIZED_COLUMNS.get((kind.name, column)):
         return sql.SQL(special)
     if kind.type_of(column) == "text":
         return sql.SQL(tidied_text(column, "t"))
     return sql.SQL("t.{}").format(sql.Identifier(column))
 
 
-def newer(stored: str, new: str) -> sql.Composable:
+def is_newer(stored: str, new: str) -> sql.Composable:
     """Whether one row's latest event comes after another's."""
-    return NEWER.format(stored=sql.Identifier(stored), new=sql.Identifier(new))
+    return IS_NEWER.format(stored=sql.Identifier(stored), new=sql.Identifier(new))
 
 
-def write_children(
+def merge_children(
     step: RunStep,
     company: Company,
-    kind: Kind,
+    kind: EventKind,
     owner: sql.SQL = BY_GUID,
     *,
     apart: Sequence[UUID] = (),
@@ -154,18 +156,18 @@ def write_children(
     Effects: the kind's table and its staging, in the caller's transaction. An event older than
     what is there becomes superseded; one that names another customer's row becomes failed.
     """
-    events, entities, written = write_folded(
+    events, entities, written = merge_kind(
         kind,
         owner,
         {"company": company.pk, "run": step.run_key, "apart": list(map(str, apart))},
         is_apart=bool(apart),
     )
     if written < entities:
-        explain_unwritten(kind)
+        write_unapplied_reasons(kind)
     return bool(events > entities or written < entities)
 
 
-def write_folded(kind: Kind, owner: sql.SQL, values: dict[str, Any], *, is_apart: bool) -> Row:
+def merge_kind(kind: EventKind, owner: sql.SQL, values: dict[str, Any], *, is_apart: bool) -> Row:
     """Mark, fold and write one kind. Returns how many events and entities there were, and written.
 
     What belongs to new customers is new too, unless another customer has the id or the channel's
@@ -173,14 +175,14 @@ def write_folded(kind: Kind, owner: sql.SQL, values: dict[str, Any], *, is_apart
     """
     if owner is BY_GUID and kind is not AFFILIATION:
         with suppress(IntegrityError), transaction.atomic():
-            return fetch_one(statement(kind, owner, is_new=True, is_apart=is_apart), values)
-    return fetch_one(statement(kind, owner, is_apart=is_apart), values)
+            return fetch_one(merge_statement(kind, owner, is_new=True, is_apart=is_apart), values)
+    return fetch_one(merge_statement(kind, owner, is_apart=is_apart), values)
 
 
-def statement(
-    kind: Kind, owner: sql.SQL, *, is_new: bool = False, is_apart: bool = False
+def merge_statement(
+    kind: EventKind, owner: sql.SQL, *, is_new: bool = False, is_apart: bool = False
 ) -> sql.Composable:
-    """The statement of write_folded; with `is_new` it is refused if a row is there already."""
+    """The statement of merge_kind; with `is_new` it is refused if a row is there already."""
     return sql.SQL(
         """WITH {newest},
          {owners}
@@ -198,7 +200,7 @@ def statement(
          written AS (
            INSERT INTO {table} AS old (customer_id, {names}, is_active, hq_version, {event})
            SELECT customer_id, {names}, is_active, hq_version, {event} FROM fresh f
-            WHERE {is_owner}
+            WHERE {owner_condition}
               AND (NOT f.is_removal
                    OR NOT EXISTS (SELECT FROM {table} old
                                    WHERE old.customer_id = f.customer_id AND {same_key}))
@@ -206,28 +208,28 @@ def statement(
          SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh),
                 (SELECT count(*) FROM removed) + (SELECT count(*) FROM written)"""
     ).format(
-        newest=newest(kind, owner, is_apart=is_apart),
-        owners=owners(kind, owner),
-        is_owner=is_owner(kind),
-        columns=sql.SQL(", ").join(fresh_column(kind, column) for column in kind.columns),
+        newest=newest_events(kind, owner, is_apart=is_apart),
+        owners=owners_of_ids(kind, owner),
+        owner_condition=owner_condition(kind),
+        columns=sql.SQL(", ").join(merged_value(kind, column) for column in kind.columns),
         names=identifiers(kind.columns),
-        event=identifiers(LATEST),
+        event=identifiers(LATEST_EVENT_COLUMNS),
         table=sql.Identifier(kind.table),
         latest=sql.SQL(", ").join(
-            sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST
+            sql.SQL("{0} = f.{0}").format(sql.Identifier(column)) for column in LATEST_EVENT_COLUMNS
         ),
         same_key=sql.SQL(" AND ").join(
             sql.SQL("old.{0} = f.{0}").format(sql.Identifier(column)) for column in kind.key
         ),
-        newer_fresh=newer("old", "f"),
-        on_conflict=sql.SQL("") if is_new else replacing_older(kind),
+        newer_fresh=is_newer("old", "f"),
+        on_conflict=sql.SQL("") if is_new else replace_if_older(kind),
     )
 
 
-def replacing_older(kind: Kind) -> sql.Composable:
+def replace_if_older(kind: EventKind) -> sql.Composable:
     """What an insert does about a row that is there: an older one of the customer is replaced."""
     changed = [column for column in kind.columns if column not in kind.key]
-    changed += ["is_active", "hq_version", *LATEST]
+    changed += ["is_active", "hq_version", *LATEST_EVENT_COLUMNS]
     return sql.SQL(
         """ON CONFLICT ({conflict}) DO UPDATE SET {changed}
             WHERE old.customer_id = excluded.customer_id AND {newer}"""
@@ -236,11 +238,11 @@ def replacing_older(kind: Kind) -> sql.Composable:
         changed=sql.SQL(", ").join(
             sql.SQL("{0} = excluded.{0}").format(sql.Identifier(column)) for column in changed
         ),
-        newer=newer("old", "excluded"),
+        newer=is_newer("old", "excluded"),
     )
 
 
-def owners(kind: Kind, owner: sql.SQL) -> sql.Composable:
+def owners_of_ids(kind: EventKind, owner: sql.SQL) -> sql.Composable:
     """CTE: whose an id is that several customers name at once: its owner's, else the earliest's."""
     if kind not in (ADDRESS, CONTACT):
         return sql.SQL("")
@@ -263,7 +265,7 @@ def owners(kind: Kind, owner: sql.SQL) -> sql.Composable:
     )
 
 
-def is_owner(kind: Kind) -> sql.Composable:
+def owner_condition(kind: EventKind) -> sql.Composable:
     """Condition on fresh f: no other customer has the id, of those who name it at once."""
     if kind not in (ADDRESS, CONTACT):
         return sql.SQL("true")
@@ -273,7 +275,7 @@ def is_owner(kind: Kind) -> sql.Composable:
     ).format(key=sql.Identifier(kind.key[0]))
 
 
-def fresh_column(kind: Kind, column: str) -> sql.Composable:
+def merged_value(kind: EventKind, column: str) -> sql.Composable:
     """A column of the row to be written; of several primaries the latest event's wins."""
     if column != "is_primary" or kind.primary is None:
         return sql.SQL("n.{}").format(sql.Identifier(column))
@@ -299,7 +301,7 @@ def fresh_column(kind: Kind, column: str) -> sql.Composable:
     )
 
 
-def later_primary(kind: Kind, row: str, at: str, database: str) -> sql.Composable:
+def later_primary(kind: EventKind, row: str, at: str, database: str) -> sql.Composable:
     """Whether event t gave the place of a row's primary to another one later, and for good."""
     return sql.SQL(
         """t.customer_id = {row}.customer_id AND t.status IN ('applied', 'superseded')
@@ -313,11 +315,11 @@ def later_primary(kind: Kind, row: str, at: str, database: str) -> sql.Composabl
         database=sql.Identifier(database),
         key=sql.Identifier(kind.key[0]),
         within=sql.Identifier(str(kind.primary)),
-        within_of_t=tidied(kind, str(kind.primary)),
+        within_of_t=normalized_column(kind, str(kind.primary)),
     )
 
 
-def demote_primaries(kind: Kind) -> None:
+def demote_primaries(kind: EventKind) -> None:
     """Make room for the primaries that claimed events are about to set."""
     if kind not in (ADDRESS, CONTACT):
         return
@@ -349,7 +351,7 @@ def demote_primaries(kind: Kind) -> None:
     )
 
 
-def explain_unwritten(kind: Kind) -> None:
+def write_unapplied_reasons(kind: EventKind) -> None:
     """Say of this transaction's events that changed nothing why: too late, or not theirs."""
     key = sql.SQL(" AND ").join(
         sql.SQL("row.{0} = s.{0}").format(sql.Identifier(column)) for column in kind.key

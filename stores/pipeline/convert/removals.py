@@ -12,10 +12,10 @@ later of the two is applied, because HQ keeps only the latest delivery: the conf
 from psycopg2 import sql
 
 from stores.hqdb.sql import run_sql
-from stores.pipeline.convert.merge import tidied
-from stores.pipeline.events.kinds import CUSTOMER, Kind
+from stores.pipeline.convert.merge import normalized_column
+from stores.pipeline.events.kinds import CUSTOMER, EventKind
 
-REMOVED = sql.SQL(
+CREATE_REMOVED = sql.SQL(
     """CREATE TEMP TABLE removed ON COMMIT DROP AS
        SELECT DISTINCT r.{owner} AS customer_id {of_row}
          FROM {table} r JOIN {event} t ON t.customer_id = r.{owner} {same_entity}
@@ -24,7 +24,7 @@ REMOVED = sql.SQL(
           AND t.reason IS NULL"""
 )
 # A till's clock in the future does not make it know what was delivered later.
-LATER = sql.SQL(
+CREATE_LATER = sql.SQL(
     """CREATE TEMP TABLE later ON COMMIT DROP AS
        WITH mine AS (
          SELECT t.event_id, t.customer_id {of_event}, t.operation, t.database_id, t.generation,
@@ -65,44 +65,50 @@ LATER = sql.SQL(
 UNDONE = "(SELECT {columns} FROM later GROUP BY {columns} HAVING NOT bool_or(has_seen))"
 
 
-def keep_removed(kind: Kind) -> int:
+def restore_removals(kind: EventKind) -> int:
     """Remove again what the claimed edits brought back unseen, and ask a person. Returns rows.
 
     Effects: the kind's table and edit_conflict, in the caller's transaction.
     """
     table, event = sql.Identifier(kind.table), sql.Identifier(kind.event)
     owner = sql.Identifier("id" if kind is CUSTOMER else "customer_id")
-    found = run_sql(
-        REMOVED.format(
+    count = run_sql(
+        CREATE_REMOVED.format(
             owner=owner,
-            of_row=each(kind, ", r.{0}"),
+            of_row=for_each_key(kind, ", r.{0}"),
             table=table,
             event=event,
             same_entity=sql.SQL(" ").join(
-                sql.SQL("AND r.{} = {}").format(sql.Identifier(column), tidied(kind, column))
+                sql.SQL("AND r.{} = {}").format(
+                    sql.Identifier(column), normalized_column(kind, column)
+                )
                 for column in kind.key
             ),
         )
     )
-    kept = keep(kind, table, event, owner) if found else 0
+    kept = restore_removals_of(kind, table, event, owner) if count else 0
     run_sql("DROP TABLE removed")
     return kept
 
 
-def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Composable) -> int:
+def restore_removals_of(
+    kind: EventKind, table: sql.Composable, event: sql.Composable, owner: sql.Composable
+) -> int:
     """Judge the edits after the last removal of each entity in table removed."""
     run_sql(
-        LATER.format(
+        CREATE_LATER.format(
             event=event,
             of_event=sql.SQL("").join(
-                sql.SQL(", {} AS {}").format(tidied(kind, column), sql.Identifier(column))
+                sql.SQL(", {} AS {}").format(
+                    normalized_column(kind, column), sql.Identifier(column)
+                )
                 for column in kind.key
             ),
-            of_edit=each(kind, ", w.{0}"),
+            of_edit=for_each_key(kind, ", w.{0}"),
             entity=sql.SQL("").join(
-                sql.SQL("{}, ").format(tidied(kind, column)) for column in kind.key
+                sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
             ),
-            key=each(kind, ", {0}"),
+            key=for_each_key(kind, ", {0}"),
         )
     )
     names = {
@@ -111,7 +117,7 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
         if kind.key
         else sql.SQL("''"),
     }
-    undone = sql.SQL(UNDONE).format(columns=sql.SQL("customer_id") + each(kind, ", {0}"))
+    undone = sql.SQL(UNDONE).format(columns=sql.SQL("customer_id") + for_each_key(kind, ", {0}"))
     version = "" if kind is CUSTOMER else ", hq_version = k.hq_version"
     kept = run_sql(
         sql.SQL(
@@ -124,7 +130,7 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
             version=sql.SQL(version),
             undone=undone,
             owner=owner,
-            same=each(kind, " AND r.{0} = u.{0}"),
+            same=for_each_key(kind, " AND r.{0} = u.{0}"),
         )
     )
     if kept:
@@ -141,7 +147,7 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
             ).format(
                 **names,
                 undone=undone,
-                columns=each(kind, ", {0}"),
+                columns=for_each_key(kind, ", {0}"),
             )
         )
     run_sql(
@@ -157,6 +163,6 @@ def keep(kind: Kind, table: sql.Composable, event: sql.Composable, owner: sql.Co
     return kept
 
 
-def each(kind: Kind, form: str) -> sql.Composable:
+def for_each_key(kind: EventKind, form: str) -> sql.Composable:
     """The form for each column that names one entity of a customer."""
     return sql.SQL("").join(sql.SQL(form).format(sql.Identifier(column)) for column in kind.key)

@@ -8,8 +8,8 @@ before a deactivation, or of a field that a later one left out.
 from psycopg2 import sql
 
 from stores.hqdb.sql import run_sql
-from stores.pipeline.convert.merge import LATEST, later_primary, tidied
-from stores.pipeline.events.kinds import CUSTOMER, INHERITED, Kind
+from stores.pipeline.convert.merge import LATEST_EVENT_COLUMNS, later_primary, normalized_column
+from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
 # An account that no till made begins with what it was made with: what is older says nothing of it.
 HISTORY = sql.SQL(
@@ -42,7 +42,7 @@ HISTORY = sql.SQL(
 )
 
 
-def fold_again(kind: Kind) -> None:
+def replay_events(kind: EventKind) -> None:
     """Fold claimed customers anew of whom this transaction took several events, or one too late.
 
     Effects: the kind's table, in the caller's transaction.
@@ -55,19 +55,19 @@ def fold_again(kind: Kind) -> None:
                 GROUP BY 1 HAVING count(*) > 1 OR bool_or(s.status = 'superseded')"""
         ).format(sql.Identifier(kind.event))
     )
-    refold(kind)
+    replay_kind(kind)
     if kind.primary:
-        demote_overtaken(kind)
+        demote_superseded_primaries(kind)
     run_sql("DROP TABLE again")
 
 
-def refold(kind: Kind) -> None:
+def replay_kind(kind: EventKind) -> None:
     """Write the rows of one kind of the customers in table again as all their events say.
 
     Which of them are primary stays.
     """
-    told = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
-    changed = [*told, "is_active", *LATEST]
+    stated_columns = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
+    changed = [*stated_columns, "is_active", *LATEST_EVENT_COLUMNS]
     owner = "id" if kind is CUSTOMER else "customer_id"
     version = ", hq_version = (SELECT k.hq_version FROM customer k WHERE k.id = w.customer_id)"
     run_sql(
@@ -78,17 +78,17 @@ def refold(kind: Kind) -> None:
                 WHERE r.{owner} = w.customer_id AND r.event_counter IS NOT NULL {same}
                   AND ({held}) IS DISTINCT FROM ({new})"""
         ).format(
-            history=history(kind, told),
+            history=history_ctes(kind, stated_columns),
             table=sql.Identifier(kind.table),
             owner=sql.Identifier(owner),
-            changed=columns(changed, "{}"),
+            changed=joined_columns(changed, "{}"),
             # A channel takes a row again only in a higher version; the customer's is raised.
             version=sql.SQL("" if kind is CUSTOMER else version),
-            held=columns(changed, "r.{}"),
+            held=joined_columns(changed, "r.{}"),
             new=sql.SQL(", ").join(
                 [
-                    *(new_value(kind, column) for column in told),
-                    columns(["is_active", *LATEST], "w.{}"),
+                    *(new_value(kind, column) for column in stated_columns),
+                    joined_columns(["is_active", *LATEST_EVENT_COLUMNS], "w.{}"),
                 ]
             ),
             same=sql.SQL(" ").join(
@@ -98,7 +98,7 @@ def refold(kind: Kind) -> None:
     )
 
 
-def demote_overtaken(kind: Kind) -> None:
+def demote_superseded_primaries(kind: EventKind) -> None:
     """Take back primaries that a later event had given to another row of the same customer."""
     run_sql(
         sql.SQL(
@@ -116,40 +116,44 @@ def demote_overtaken(kind: Kind) -> None:
     )
 
 
-def history(kind: Kind, told: list[str]) -> sql.Composable:
+def history_ctes(kind: EventKind, stated_columns: list[str]) -> sql.Composable:
     """CTEs; the last one, whole, has one row for each entity of the customers in table again."""
     return HISTORY.format(
         event=sql.Identifier(kind.event),
         entity=sql.SQL("").join(
-            sql.SQL("{}, ").format(tidied(kind, column)) for column in kind.key
+            sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
         ),
-        key=columns(kind.key, ", {}", between=""),
+        key=joined_columns(kind.key, ", {}", between=""),
         columns=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(tidied(kind, column), sql.Identifier(column))
-            for column in (*kind.key, *told)
+            sql.SQL("{} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
+            for column in (*kind.key, *stated_columns)
         ),
-        last_values=sql.SQL("").join(map(last_value, told)),
+        last_values=sql.SQL("").join(map(last_value, stated_columns)),
     )
 
 
-def columns(found: list[str] | tuple[str, ...], form: str, between: str = ", ") -> sql.Composable:
-    return sql.SQL(between).join(sql.SQL(form).format(sql.Identifier(column)) for column in found)
+def joined_columns(
+    names: list[str] | tuple[str, ...], form: str, between: str = ", "
+) -> sql.Composable:
+    return sql.SQL(between).join(sql.SQL(form).format(sql.Identifier(column)) for column in names)
 
 
 def last_value(column: str) -> sql.Composable:
     """What was said last of a column before any deactivation; else by the first deactivation."""
-    says = sql.SQL("nullif({0}, '') IS NOT NULL AND has_values" if column in INHERITED else "true")
+    is_stated = sql.SQL(
+        "nullif({0}, '') IS NOT NULL AND has_values" if column in INHERITED_COLUMNS else "true"
+    )
     return sql.SQL(
         """(array_agg({0} ORDER BY has_values DESC, CASE WHEN has_values THEN -turn ELSE turn END)
             FILTER (WHERE {1}))[1] AS {0},"""
-    ).format(sql.Identifier(column), says.format(sql.Identifier(column)))
+    ).format(sql.Identifier(column), is_stated.format(sql.Identifier(column)))
 
 
-def new_value(kind: Kind, column: str) -> sql.Composable:
+def new_value(kind: EventKind, column: str) -> sql.Composable:
     """The column as it should be; what no event said of a customer stays."""
     form = "w.{0}"
     if kind is CUSTOMER:
         form = "CASE WHEN w.has_values THEN w.{0} ELSE r.{0} END"
-    if column in INHERITED:
+    if column in INHERITED_COLUMNS:
         form = "coalesce(w.{0}, r.{0})"
     return sql.SQL(form).format(sql.Identifier(column))

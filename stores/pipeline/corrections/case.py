@@ -8,19 +8,21 @@ from uuid import UUID
 
 from stores.models import Case, Quarantine, RetailTransaction
 from stores.models.case import CaseStatus
-from stores.pipeline.events.document_tables import HEADER, KEY, PARTS, rows_in
-from stores.pipeline.events.kinds import KINDS, Kind, Sent
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER, part_rows
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind, StagedTable
 from stores.pipeline.events.payloads import decode
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.rules import STAGING_MODELS
 
 # A time in UTC, as either engine and Python write it; longer texts are none.
-TIME = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)")
+TIME_PATTERN = re.compile(
+    r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)"
+)
 # What a page can show: letters of a value, and rows of a table that travels with a document.
-MOST_LETTERS, MOST_ROWS = 1_000, 200
+MAX_LETTERS, MAX_ROWS = 1_000, 200
 
 
 @dataclass(frozen=True)
-class Column:
+class CaseColumn:
     """A column of the row; `held` is what HQ has in an event of the same id, if it has one."""
 
     name: str
@@ -32,11 +34,11 @@ class Column:
     @property
     def short(self) -> str:
         """As much of the value as a person reads."""
-        return cut(self.value)
+        return truncated(self.value)
 
     @property
     def short_held(self) -> str:
-        return cut(self.held)
+        return truncated(self.held)
 
 
 @dataclass(frozen=True)
@@ -50,33 +52,33 @@ class PartRows:
     @property
     def first(self) -> list[list[str]]:
         """As many rows as a person looks at."""
-        return [[cut(value) for value in row] for row in self.rows[:MOST_ROWS]]
+        return [[truncated(value) for value in row] for row in self.rows[:MAX_ROWS]]
 
     @property
     def more(self) -> int:
         """How many rows come after them."""
-        return max(0, len(self.rows) - MOST_ROWS)
+        return max(0, len(self.rows) - MAX_ROWS)
 
 
 @dataclass(frozen=True)
-class CaseStory:
+class CaseDetail:
     """The row and all that was done about it."""
 
     case: Case
-    kind: Sent
+    kind: StagedTable
     row: Quarantine | None
     event: Any
 
     @property
-    def columns(self) -> Iterator[Column]:
+    def columns(self) -> Iterator[CaseColumn]:
         """Each column, with what is wrong with it, and what HQ holds under the same id."""
         values = self.values
-        for name in self.kind.sent:
-            value = shown(values.get(name))
-            held = shown(getattr(self.event, name, "create")) if self.has_held else ""
+        for name in self.kind.sent_columns:
+            value = display_value(values.get(name))
+            held = display_value(getattr(self.event, name, "create")) if self.has_held else ""
             flaw = (self.case.rule or "see the reason") if name == self.case.field else ""
-            differs = self.has_held and alike(value) != alike(held)
-            yield Column(name, value, flaw, held, differs)
+            differs = self.has_held and comparable_value(value) != comparable_value(held)
+            yield CaseColumn(name, value, flaw, held, differs)
 
     @property
     def has_held(self) -> bool:
@@ -88,7 +90,7 @@ class CaseStory:
         """The columns as the row gave them; bytes where they are no text."""
         if self.row:
             return decode(bytes(self.row.raw))
-        return {column: getattr(self.event, column) for column in self.kind.sent}
+        return {column: getattr(self.event, column) for column in self.kind.sent_columns}
 
     @property
     def is_document(self) -> bool:
@@ -99,9 +101,12 @@ class CaseStory:
     def parts(self) -> Iterator[PartRows]:
         """The tables that travel with a document."""
         values = self.values if self.is_document and self.row else {}
-        for part in PARTS if values else ():
-            columns = tuple(column for column in part.sent if column != KEY)
-            rows = [[shown(one.get(column)) for column in columns] for one in rows_in(values, part)]
+        for part in DOCUMENT_PARTS if values else ():
+            columns = tuple(column for column in part.sent_columns if column != DOCUMENT_KEY)
+            rows = [
+                [display_value(row.get(column)) for column in columns]
+                for row in part_rows(values, part)
+            ]
             yield PartRows(part.event, columns, rows)
 
     @property
@@ -117,24 +122,24 @@ class CaseStory:
         return RetailTransaction.objects.filter(event_id=self.row.became).first()
 
 
-def describe(case: Case) -> CaseStory:
+def describe_case(case: Case) -> CaseDetail:
     """All that HQ has of the row."""
-    kind = next((kind for kind in (*KINDS, HEADER) if kind.event == case.table), HEADER)
+    kind = next((kind for kind in (*EVENT_KINDS, HEADER) if kind.event == case.table), HEADER)
     row = None
     if case.id.isdecimal():
         rows = Quarantine.objects.select_related("settled_by", "session__run")
         row = rows.get(pk=int(case.id))
-    return CaseStory(case, kind, row, held_event(kind, case.event_id) if case.event_id else None)
+    return CaseDetail(case, kind, row, stored_event(kind, case.event_id) if case.event_id else None)
 
 
-def held_event(kind: Sent, event_id: UUID) -> Any:
+def stored_event(kind: StagedTable, event_id: UUID) -> Any:
     """What HQ holds under an event id."""
-    if isinstance(kind, Kind):
-        return STAGED[kind.name].objects.filter(pk=event_id).first()
+    if isinstance(kind, EventKind):
+        return STAGING_MODELS[kind.name].objects.filter(pk=event_id).first()
     return RetailTransaction.objects.filter(event_id=event_id).first()
 
 
-def shown(value: Any) -> str:
+def display_value(value: Any) -> str:
     """A value for people; bytes that are no text as hexadecimal digits."""
     if value is None:
         return ""
@@ -143,19 +148,19 @@ def shown(value: Any) -> str:
     return "true" if value is True else "false" if value is False else str(value)
 
 
-def cut(value: str) -> str:
+def truncated(value: str) -> str:
     """As much of a value as a person reads, and how much more there is."""
-    more = len(value) - MOST_LETTERS
+    more = len(value) - MAX_LETTERS
     if more <= 0:
         return value
-    return f"{value[:MOST_LETTERS]}\N{HORIZONTAL ELLIPSIS} and {more:,} more letters"
+    return f"{value[:MAX_LETTERS]}\N{HORIZONTAL ELLIPSIS} and {more:,} more letters"
 
 
-def alike(value: str) -> str:
+def comparable_value(value: str) -> str:
     """A value without what only its spelling tells apart: SQLite's 1 and true, a time's zone.
 
     Of the fraction of a second PostgreSQL leaves the last zeros out, Python does not.
     """
-    if found := TIME.fullmatch(value):
-        return f"{found[1]} {found[2]}.{(found[3] or '').rstrip('0')}"
+    if match := TIME_PATTERN.fullmatch(value):
+        return f"{match[1]} {match[2]}.{(match[3] or '').rstrip('0')}"
     return {"1": "true", "0": "false"}.get(value, value)

@@ -19,32 +19,32 @@ from stores.models import Customer, EditConflict, RunStep
 from stores.models.conflict import Choice
 from stores.models.customer import AccountState
 from stores.models.staging import Event, Operation, StagingStatus
-from stores.pipeline.convert.known_customers import apply_named, apply_together
-from stores.pipeline.corrections.events import EventRefused, make_event
+from stores.pipeline.convert.known_customers import apply_claimed, apply_to_known_customers
+from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import (
     ADDRESS,
     AFFILIATION,
     ATTRIBUTE,
     CONTACT,
     CUSTOMER,
-    INHERITED,
-    KINDS,
-    Kind,
+    EVENT_KINDS,
+    INHERITED_COLUMNS,
+    EventKind,
 )
-from stores.pipeline.events.rules import STAGED, Rule
-from stores.pipeline.fields_to_correct import settle_marks
+from stores.pipeline.events.rules import STAGING_MODELS, Rule
+from stores.pipeline.fields_to_correct import settle_fields
 
-LONGEST_WAIT_S = 5
+MAX_WAIT_S = 5
 
 
-class OutOfDate(Exception):
+class Stale(Exception):
     """Changed meanwhile: nothing was saved. This is the customer as it is now."""
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
 
 
-class Occupied(Exception):
+class Busy(Exception):
     """Customers are being converted: nothing was saved. Save again in a moment."""
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class Occupied(Exception):
 class Edit:
     """One event to be made: the columns of one entity, with its operation."""
 
-    kind: Kind
+    kind: EventKind
     values: Mapping[str, Any]
 
 
@@ -71,56 +71,58 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
     """Make events of HQ of the edits and apply them. Returns the ids of the events.
 
     `seen` is the version of the customer that the person was shown. Effects: staging, the customer
-    and what belongs to it, what channels are owed; all or nothing. Errors: OutOfDate; EditsRefused
+    and what belongs to it, what channels are owed; all or nothing. Errors: Stale; EditsRefused
     with the broken rules by the place of the edit; Occupied.
     """
-    with patient():
-        apply_what_waits(customer)
-    with patient():
+    with wait_briefly():
+        apply_pending(customer)
+    with wait_briefly():
         lock_until_commit(f"accounts:{customer.company_id}")
-        refuse_outdated(customer, seen)
+        refuse_stale(customer, seen)
         made = make_events(customer, edits, by=by)
-        for kind in KINDS:
-            mine = [event for event, edit in zip(made, edits, strict=True) if edit.kind is kind]
-            if mine:
-                apply_together(RunStep(), customer.company, kind, only=mine)
-        settle_marks(customer.company, customer)
+        for kind in EVENT_KINDS:
+            event_ids = [
+                event for event, edit in zip(made, edits, strict=True) if edit.kind is kind
+            ]
+            if event_ids:
+                apply_claimed(RunStep(), customer.company, kind, only=event_ids)
+        settle_fields(customer.company, customer)
     return made
 
 
 @contextmanager
-def patient() -> Iterator[None]:
+def wait_briefly() -> Iterator[None]:
     """Wait for others no longer than a person would. Errors: Occupied."""
     try:
         with transaction.atomic():
-            run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{LONGEST_WAIT_S}s"])
+            run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_WAIT_S}s"])
             yield
     except OperationalError as error:
         if sqlstate_of(error) in TRANSIENT:
-            raise Occupied from error
+            raise Busy from error
         raise
 
 
-def apply_what_waits(customer: Customer) -> None:
+def apply_pending(customer: Customer) -> None:
     """Apply what channels sent of the customer and no conversion has taken yet."""
-    for kind in KINDS:
-        if found := list(waiting(customer, kind).values_list("pk", flat=True)):
-            apply_named(RunStep(), customer.company, kind, only=found)
+    for kind in EVENT_KINDS:
+        if event_ids := list(pending_events_of(customer, kind).values_list("pk", flat=True)):
+            apply_to_known_customers(RunStep(), customer.company, kind, only=event_ids)
 
 
-def waiting(customer: Customer, kind: Kind) -> QuerySet[Event]:
+def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
     """Pending events that name the customer, by GUID or by account number."""
     guids = list(customer.guids.values_list("pk", flat=True))
     named = Q(async_account__in=guids) | Q(account_number=customer.account_number)
-    pending = STAGED[kind.name].objects.filter(status=StagingStatus.PENDING)
+    pending = STAGING_MODELS[kind.name].objects.filter(status=StagingStatus.PENDING)
     return pending.filter(named, company=customer.company_id)
 
 
-def refuse_outdated(customer: Customer, seen: int) -> None:
+def refuse_stale(customer: Customer, seen: int) -> None:
     """Make sure that HQ holds the version seen, under the lock of all who write customers."""
     now = Customer.objects.filter(pk=customer.pk, hq_version=seen, state=AccountState.ACTIVE)
-    if not now.exists() or any(waiting(customer, kind).exists() for kind in KINDS):
-        raise OutOfDate
+    if not now.exists() or any(pending_events_of(customer, kind).exists() for kind in EVENT_KINDS):
+        raise Stale
 
 
 def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[UUID]:
@@ -131,7 +133,9 @@ def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[U
         try:
             values = {**edit.values, **own}
             unchanged = untouched(customer, edit)
-            made.append(make_event(customer.company, edit.kind, values, by=by, unchanged=unchanged))
+            made.append(
+                create_event(customer.company, edit.kind, values, by=by, unchanged=unchanged)
+            )
         except EventRefused as refused:
             broken[place] = refused.broken
     if broken:
@@ -150,7 +154,9 @@ def untouched(customer: Customer, edit: Edit) -> set[str]:
 # ------------------------------------------------------------------- what events say
 
 
-def state_of(kind: Kind, row: Any, changed: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def complete_state(
+    kind: EventKind, row: Any, changed: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The whole state of a row as an event gives it, with some columns changed.
 
     What a customer may have inherited is said only by who changes it; an organization stays one, so
@@ -159,17 +165,17 @@ def state_of(kind: Kind, row: Any, changed: Mapping[str, Any] | None = None) -> 
     held: dict[str, Any] = {column: getattr(row, column) for column in kind.columns}
     held.update(changed or {})
     if kind is CUSTOMER:
-        is_kept = set(INHERITED) - set(changed or ())
+        is_kept = set(INHERITED_COLUMNS) - set(changed or ())
         is_kept -= {"customer_type"} if row.customer_type == "organization" else set()
         held |= dict.fromkeys(is_kept)
     return held
 
 
-def row_of(conflict: EditConflict) -> tuple[Kind, Any]:
+def conflict_row(conflict: EditConflict) -> tuple[EventKind, Any]:
     """The row of HQ that a conflict is about, as it is now."""
-    kind = next(kind for kind in KINDS if kind.event == conflict.table)
+    kind = next(kind for kind in EVENT_KINDS if kind.event == conflict.table)
     customer = conflict.customer
-    parts: dict[Kind, Any] = {
+    parts: dict[EventKind, Any] = {
         ADDRESS: customer.addresses,
         CONTACT: customer.contacts,
         AFFILIATION: customer.affiliations,
@@ -185,35 +191,37 @@ def can_be_closed(conflict: EditConflict) -> bool:
     return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
 
 
-def close(conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any) -> bool:
+def resolve_conflict(
+    conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any
+) -> bool:
     """Keep the present value of a conflict, or take the other. Says whether nobody was faster.
 
     Errors: as of save_edits.
     """
     if choice == Choice.KEEP:
         return conflict.settle(Choice.KEEP, reason, by=by)
-    return take_lost_value(conflict, reason, seen=seen, by=by)
+    return use_other_value(conflict, reason, seen=seen, by=by)
 
 
-def take_lost_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
+def use_other_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
     """Close a conflict with the value that had lost: a new event of HQ, after both edits.
 
     False if somebody else has closed it meanwhile, and then nothing is saved. Errors: as of
     save_edits.
     """
     with transaction.atomic():
-        [made] = save_edits(conflict.customer, [edit_for(conflict)], seen=seen, by=by)
-        is_mine = conflict.settle(Choice.TAKE, reason, by=by, made=made)
-        transaction.set_rollback(not is_mine)
-    return is_mine
+        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], seen=seen, by=by)
+        is_closed_now = conflict.settle(Choice.TAKE, reason, by=by, made=made)
+        transaction.set_rollback(not is_closed_now)
+    return is_closed_now
 
 
-def edit_for(conflict: EditConflict) -> Edit:
+def edit_of_conflict(conflict: EditConflict) -> Edit:
     """The edit that brings the lost value back into the row as it is now."""
-    kind, row = row_of(conflict)
+    kind, row = conflict_row(conflict)
     value = conflict.lost_value or None
     if conflict.field != "is_active":
-        state = state_of(kind, row, {conflict.field: value})
+        state = complete_state(kind, row, {conflict.field: value})
         return Edit(kind, {"operation": Operation.UPDATE, **state})
     operation = Operation.UPDATE if value == "true" else Operation.DEACTIVATE
-    return Edit(kind, {"operation": operation, **state_of(kind, row)})
+    return Edit(kind, {"operation": operation, **complete_state(kind, row)})

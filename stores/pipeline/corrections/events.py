@@ -12,9 +12,15 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import fetch_one, identifiers, run_sql
 from stores.models import ChannelDatabase, Company
-from stores.pipeline.events.kinds import Kind
-from stores.pipeline.events.rules import Rule, as_staged, every_broken, parameters, rules_for
-from stores.pipeline.fields_to_correct import mark_fields
+from stores.pipeline.events.kinds import EventKind
+from stores.pipeline.events.rules import (
+    Rule,
+    every_broken,
+    rule_parameters,
+    rules_for,
+    stored_values,
+)
+from stores.pipeline.fields_to_correct import record_fields
 
 
 class EventRefused(Exception):
@@ -25,9 +31,9 @@ class EventRefused(Exception):
         self.broken = broken
 
 
-def make_event(
+def create_event(
     company: Company,
-    kind: Kind,
+    kind: EventKind,
     values: Mapping[str, Any],
     *,
     by: Any = None,
@@ -42,20 +48,20 @@ def make_event(
     EventRefused with all broken rules, and then nothing is staged.
     """
     event_id = uuid4()
-    receive(kind, {**values, "event_id": event_id})
-    found = broken_rules(kind, company)
-    broken = [rule for rule in found if not rule.is_optional or rule.field not in unchanged]
-    if found and not broken:
-        mark_fields(company)
+    load_event(kind, {**values, "event_id": event_id})
+    rules = broken_rules(kind, company)
+    broken = [rule for rule in rules if not rule.is_optional or rule.field not in unchanged]
+    if rules and not broken:
+        record_fields(company)
     if not broken:
-        stage(kind, company, by=by, corrects=corrects, for_database=for_database)
+        stage_event(kind, company, by=by, corrects=corrects, for_database=for_database)
     run_sql("DROP TABLE incoming")
     if broken:
         raise EventRefused(broken)
     return event_id
 
 
-def receive(kind: Kind, values: Mapping[str, Any]) -> None:
+def load_event(kind: EventKind, values: Mapping[str, Any]) -> None:
     """Put one event into table incoming, with the time and HQ's next counter.
 
     The time is read now and not when the transaction began: it may have waited for another edit.
@@ -67,9 +73,9 @@ def receive(kind: Kind, values: Mapping[str, Any]) -> None:
             sql.SQL(kind.type_of(column)),
             sql.Identifier(column),
         )
-        for column in kind.sent
+        for column in kind.sent_columns
     ]
-    given = {column: values.get(column) for column in kind.sent}
+    given = {column: values.get(column) for column in kind.sent_columns}
     run_sql(
         sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {}").format(
             sql.SQL(", ").join(columns)
@@ -81,16 +87,16 @@ def receive(kind: Kind, values: Mapping[str, Any]) -> None:
     )
 
 
-def broken_rules(kind: Kind, company: Company) -> list[Rule]:
+def broken_rules(kind: EventKind, company: Company) -> list[Rule]:
     """All rules that the event in incoming breaks."""
     (places,) = fetch_one(
-        sql.SQL("SELECT {} FROM incoming").format(every_broken(kind)), parameters(company.pk)
+        sql.SQL("SELECT {} FROM incoming").format(every_broken(kind)), rule_parameters(company.pk)
     )
     return [rules_for(kind)[place] for place in places]
 
 
-def stage(
-    kind: Kind,
+def stage_event(
+    kind: EventKind,
     company: Company,
     *,
     by: Any,
@@ -106,8 +112,8 @@ def stage(
                  FROM incoming"""
         ).format(
             table=sql.Identifier(kind.event),
-            columns=identifiers(kind.sent),
-            values=as_staged(kind, kind.sent),
+            columns=identifiers(kind.sent_columns),
+            values=stored_values(kind, kind.sent_columns),
         ),
         {
             "company": company.pk,

@@ -19,16 +19,21 @@ from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import UNSETTLED_STATUSES, Cause
 from stores.models.quarantine import QuarantineStatus
 from stores.models.staging import StagingStatus
-from stores.pipeline.corrections.events import EventRefused, make_event
-from stores.pipeline.corrections.restage import keep_open, make_document, restage, restage_documents
+from stores.pipeline.corrections.events import EventRefused, create_event
+from stores.pipeline.corrections.restage import (
+    record_attempts,
+    replace_document,
+    restage,
+    restage_documents,
+)
 from stores.pipeline.events.document_tables import HEADER
-from stores.pipeline.events.kinds import KINDS, Kind
-from stores.pipeline.events.rules import STAGED, Rule
-from stores.pipeline.upload.quarantine import Arrival
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+from stores.pipeline.events.rules import STAGING_MODELS, Rule
+from stores.pipeline.upload.quarantine import UploadBatch
 
 # Rows that one transaction settles.
-CHUNK = 1_000
-CORRECTED = "Corrected at headquarters."
+CASES_PER_CHUNK = 1_000
+CORRECTED_MESSAGE = "Corrected at headquarters."
 
 
 class ChangedMeanwhile(Exception):
@@ -36,62 +41,66 @@ class ChangedMeanwhile(Exception):
 
 
 @dataclass
-class Settled:
+class Resolution:
     """What became of the rows asked for; `left` are still open, with the reason of today."""
 
     done: int = 0
-    left: list[str] = field(default_factory=list)
+    still_open: list[str] = field(default_factory=list)
 
-    def __add__(self, other: "Settled") -> "Settled":
-        return Settled(self.done + other.done, self.left + other.left)
+    def __add__(self, other: "Resolution") -> "Resolution":
+        return Resolution(self.done + other.done, self.still_open + other.still_open)
 
 
-def alike(cause: Cause, *, statuses: Sequence[str] = UNSETTLED_STATUSES) -> Iterator[list[str]]:
+def same_cause(
+    cause: Cause, *, statuses: Sequence[str] = UNSETTLED_STATUSES
+) -> Iterator[list[str]]:
     """The cases of a cause, in portions, read while earlier ones are being settled."""
     last = ""
     while True:
-        meant = Case.objects.filter(status__in=statuses).with_cause(cause)
-        rows = meant.filter(id__gt=last).order_by("id")
-        found = list(rows.values_list("id", flat=True)[:CHUNK])
-        if not found:
+        selected = Case.objects.filter(status__in=statuses).with_cause(cause)
+        rows = selected.filter(id__gt=last).order_by("id")
+        case_ids = list(rows.values_list("id", flat=True)[:CASES_PER_CHUNK])
+        if not case_ids:
             return
-        last = found[-1]
-        yield found
+        last = case_ids[-1]
+        yield case_ids
 
 
 # ----------------------------------------------------------------------- release
 
 
-def release(cases: Sequence[str], *, by: Any = None, because: str = "") -> Settled:
+def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
     """Judge rows by today's rules and definitions again, and stage those that pass.
 
     Failed events become pending again; what only waits is left alone. Effects: staging and
     quarantine, a transaction for each thousand.
     """
-    settled = Settled()
-    numbers, events = parted(cases)
-    for some in portions(numbers):
+    resolution = Resolution()
+    numbers, events = split_ids(cases)
+    for batch in in_batches(numbers):
         with transaction.atomic():
-            work = partial(release_quarantined, some, by=by, because=because or "Released.")
-            done, refused = bisect_rows(work, lambda: some)  # noqa: B023 - called here and now
-        settled += sum(done, Settled(left=list(map(str, refused))))
-    for some_events in portions(events):
-        settled.done += retry_failed(some_events)
-    settled.left += open_among(events)
-    return settled
+            work = partial(release_quarantined, batch, by=by, because=because or "Released.")
+            done, refused = bisect_rows(work, lambda: batch)  # noqa: B023 - called here and now
+        resolution += sum(done, Resolution(still_open=list(map(str, refused))))
+    for event_batch in in_batches(events):
+        resolution.done += retry_failed(event_batch)
+    resolution.still_open += unresolved(events)
+    return resolution
 
 
-def parted(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
+def split_ids(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
     """Numbers of quarantined rows, and ids of staged events."""
     numbers = [int(case) for case in cases if case.isdecimal()]
     return numbers, [UUID(case) for case in cases if not case.isdecimal()]
 
 
-def portions(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+def in_batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (
+        items[start : start + CASES_PER_CHUNK] for start in range(0, len(items), CASES_PER_CHUNK)
+    )
 
 
-def open_among(events: Sequence[UUID]) -> list[str]:
+def unresolved(events: Sequence[UUID]) -> list[str]:
     """Those of the staged events that failed, or still wait."""
     return list(
         Case.objects.unsettled().filter(id__in=map(str, events)).values_list("id", flat=True)
@@ -104,32 +113,36 @@ def retry_failed(events: Sequence[UUID]) -> int:
         model.objects.filter(pk__in=events, status=StagingStatus.FAILED).update(
             status=StagingStatus.PENDING, reason=None, field=None
         )
-        for model in STAGED.values()
+        for model in STAGING_MODELS.values()
     )
 
 
 def release_quarantined(
-    numbers: Sequence[int], some: Sequence[int] | None, *, by: Any, because: str
-) -> Settled:
+    numbers: Sequence[int], selected: Sequence[int] | None, *, by: Any, because: str
+) -> Resolution:
     """Release open rows of quarantine, or some of them, those of one database and table together.
 
     All or none: the database may refuse one.
     """
-    settled = Settled()
+    resolution = Resolution()
 
     def place(row: Quarantine) -> tuple[Any, ...]:
         return row.database_id, row.table, row.generation
 
-    asked = Quarantine.objects.open().filter(pk__in=numbers if some is None else some)
+    asked = Quarantine.objects.open().filter(pk__in=numbers if selected is None else selected)
     rows = asked.select_related("database__channel")
     locked = rows.select_for_update(of=("self",)).order_by("database", "table", "generation", "pk")
     for (_, table, generation), group in groupby(locked, key=place):
-        found = list(group)
-        arrival = Arrival(found[0].database, None, generation)
-        kind = next((kind for kind in KINDS if kind.event == table), None)
-        left = restage(arrival, kind, found) if kind else restage_documents(arrival, found)
-        keep_open(kind or HEADER, left)
-        passed = [row.pk for row in found if row.pk not in left]
+        rows_of_table = list(group)
+        upload = UploadBatch(rows_of_table[0].database, None, generation)
+        kind = next((kind for kind in EVENT_KINDS if kind.event == table), None)
+        left = (
+            restage(upload, kind, rows_of_table)
+            if kind
+            else restage_documents(upload, rows_of_table)
+        )
+        record_attempts(kind or HEADER, left)
+        passed = [row.pk for row in rows_of_table if row.pk not in left]
         Quarantine.objects.filter(pk__in=passed).update(
             status=QuarantineStatus.RELEASED,
             settled_at=Now(),
@@ -137,24 +150,24 @@ def release_quarantined(
             settled_because=because,
             became=F("event_id"),
         )
-        settled += Settled(len(passed), list(map(str, left)))
-    return settled
+        resolution += Resolution(len(passed), list(map(str, left)))
+    return resolution
 
 
 # ----------------------------------------------------------------------- dismiss
 
 
-def dismiss(cases: Sequence[str], *, by: Any = None, because: str) -> Settled:
+def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
     """Close rows of quarantine until somebody reopens them. Staged events cannot be dismissed.
 
     Effects: quarantine, a statement for each thousand.
     """
-    numbers, events = parted(cases)
-    settled = Settled(left=open_among(events))
-    for some in portions(numbers):
-        settled.done += (
+    numbers, events = split_ids(cases)
+    resolution = Resolution(still_open=unresolved(events))
+    for batch in in_batches(numbers):
+        resolution.done += (
             Quarantine.objects.open()
-            .filter(pk__in=some)
+            .filter(pk__in=batch)
             .update(
                 status=QuarantineStatus.DISMISSED,
                 settled_at=Now(),
@@ -162,18 +175,18 @@ def dismiss(cases: Sequence[str], *, by: Any = None, because: str) -> Settled:
                 settled_because=because,
             )
         )
-    return settled
+    return resolution
 
 
-def reopen(cases: Sequence[str]) -> int:
+def reopen_rows(cases: Sequence[str]) -> int:
     """Open dismissed rows again; who had dismissed them and why stays with them. Returns how many.
 
     Effects: quarantine, a statement for each thousand.
     """
-    numbers, _ = parted(cases)
+    numbers, _ = split_ids(cases)
     done = 0
-    for some in portions(numbers):
-        dismissed = Quarantine.objects.filter(pk__in=some, status=QuarantineStatus.DISMISSED)
+    for batch in in_batches(numbers):
+        dismissed = Quarantine.objects.filter(pk__in=batch, status=QuarantineStatus.DISMISSED)
         done += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
     return done
 
@@ -181,7 +194,7 @@ def reopen(cases: Sequence[str]) -> int:
 # ----------------------------------------------------------------------- correct
 
 
-def correct(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
+def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
     """Make an event of HQ that says what the row should have said. Returns its id.
 
     The row stays as it came. Effects: one event in staging and the row, in one transaction.
@@ -191,7 +204,7 @@ def correct(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
         kind, database, settle = locked_case(case)
         refuse_unknown_account(database, values.get("account_number"))
         company = database.channel.company
-        made = make_event(company, kind, values, by=by, corrects=case, for_database=database)
+        made = create_event(company, kind, values, by=by, corrects=case, for_database=database)
         settle(made, by)
         return made
 
@@ -208,45 +221,47 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
         if row is None or row.table != HEADER.event:
             raise ChangedMeanwhile
         refuse_unknown_account(row.database, values.get("account_number"))
-        made = make_document(row, values, by=by)
-        supersede(row.pk, made, by)
+        made = replace_document(row, values, by=by)
+        supersede_row(row.pk, made, by)
         return made
 
 
 def locked_row(case: str) -> Quarantine | None:
     """The open row of quarantine that a case names, locked."""
-    numbers, _ = parted([case])
+    numbers, _ = split_ids([case])
     rows = Quarantine.objects.open().select_related("database__channel__company")
     return rows.select_for_update(of=("self",)).filter(pk__in=numbers).first()
 
 
-def locked_case(case: str) -> tuple[Kind, ChannelDatabase, Any]:
+def locked_case(case: str) -> tuple[EventKind, ChannelDatabase, Any]:
     """The kind and database of an open case, locked, and what settles it."""
-    _, events = parted([case])
+    _, events = split_ids([case])
     if row := locked_row(case):
-        kind = next((kind for kind in KINDS if kind.event == row.table), None)
+        kind = next((kind for kind in EVENT_KINDS if kind.event == row.table), None)
         if kind is None:
             raise ChangedMeanwhile
-        return kind, row.database, lambda made, by: supersede(row.pk, made, by)
-    for kind in KINDS if events else ():
-        found = STAGED[kind.name].objects.filter(Q(pk=events[0]), status=StagingStatus.FAILED)
-        event = found.select_for_update().first()
+        return kind, row.database, lambda made, by: supersede_row(row.pk, made, by)
+    for kind in EVENT_KINDS if events else ():
+        failed_events = STAGING_MODELS[kind.name].objects.filter(
+            Q(pk=events[0]), status=StagingStatus.FAILED
+        )
+        event = failed_events.select_for_update().first()
         if event and (database_id := event.database_id or event.for_database_id):
             database = ChannelDatabase.objects.with_channel().get(pk=database_id)
-            return kind, database, lambda made, by: found.update(**REPLACED)  # noqa: B023
+            return kind, database, lambda made, by: failed_events.update(**CORRECTED_FIELDS)  # noqa: B023
     raise ChangedMeanwhile
 
 
-REPLACED = {"status": StagingStatus.SUPERSEDED, "reason": "corrected", "field": None}
+CORRECTED_FIELDS = {"status": StagingStatus.SUPERSEDED, "reason": "corrected", "field": None}
 
 
-def supersede(number: int, made: UUID, by: Any) -> None:
+def supersede_row(number: int, made: UUID, by: Any) -> None:
     """Close a quarantined row whose place an event of HQ takes."""
     Quarantine.objects.filter(pk=number).update(
         status=QuarantineStatus.SUPERSEDED,
         settled_at=Now(),
         settled_by=by,
-        settled_because=CORRECTED,
+        settled_because=CORRECTED_MESSAGE,
         became=made,
     )
 

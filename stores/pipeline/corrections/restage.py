@@ -16,14 +16,24 @@ from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import Quarantine
 from stores.models.staging import Origin
 from stores.pipeline.corrections.events import EventRefused
-from stores.pipeline.events.document_tables import HEADER, KEY, PARTS, rows_in
-from stores.pipeline.events.kinds import CUSTOMER, Kind, Sent
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER, part_rows
+from stores.pipeline.events.kinds import CUSTOMER, EventKind, StagedTable
 from stores.pipeline.events.payloads import decode
 from stores.pipeline.events.rules import Rule
-from stores.pipeline.fields_to_correct import mark_fields
-from stores.pipeline.upload.documents import forget_tables, keep_again
-from stores.pipeline.upload.quarantine import BROKEN, Arrival, leave_out, name_refused
-from stores.pipeline.upload.staging import find_broken, insert_staged, make_incoming, name_conflicts
+from stores.pipeline.fields_to_correct import record_fields
+from stores.pipeline.upload.documents import drop_document_tables, reinsert_documents
+from stores.pipeline.upload.quarantine import (
+    CREATE_REJECTED,
+    UploadBatch,
+    drop_rejected,
+    reject_refused,
+)
+from stores.pipeline.upload.staging import (
+    create_incoming,
+    insert_staged,
+    reject_conflicting,
+    reject_invalid_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -35,80 +45,80 @@ class Flaw:
     rule: str
 
 
-def restage(arrival: Arrival, kind: Kind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Stage the rows that pass today's rules. Returns what is wrong with the others."""
-    left: dict[int, Flaw] = {}
+    failing: dict[int, Flaw] = {}
     lines, number_of = [], {}
     for row in rows:
         try:
             lines.append(as_line(kind, decode(bytes(row.raw)), "event_id"))
             number_of[int(row.row_key)] = row.pk
         except InvalidRow as broken:
-            left[row.pk] = unreadable(row, broken)
-    make_incoming(kind)
-    copy_in("incoming", kind.sent, "".join(lines).encode(), binary=False)
-    run_sql(BROKEN)
-    find_broken(arrival, kind)
-    left |= flaws(number_of)
-    leave_out()
-    _, refused = insert_staged(arrival, kind)
+            failing[row.pk] = unreadable_flaw(row, broken)
+    create_incoming(kind)
+    copy_in("incoming", kind.sent_columns, "".join(lines).encode(), binary=False)
+    run_sql(CREATE_REJECTED)
+    reject_invalid_rows(upload, kind)
+    failing |= flaws_by_number(number_of)
+    drop_rejected()
+    _, refused = insert_staged(upload, kind)
     run_sql("TRUNCATE broken")
-    name_conflicts(kind)
-    name_refused(refused)
-    left |= flaws(number_of)
-    leave_out()
+    reject_conflicting(kind)
+    reject_refused(refused)
+    failing |= flaws_by_number(number_of)
+    drop_rejected()
     if kind is CUSTOMER:
-        mark_fields(arrival.database.channel.company, arrival.database.pk)
+        record_fields(upload.database.channel.company, upload.database.pk)
     run_sql("DROP TABLE broken, incoming")
-    return left
+    return failing
 
 
-def unreadable(row: Quarantine, broken: InvalidRow) -> Flaw:
+def unreadable_flaw(row: Quarantine, broken: InvalidRow) -> Flaw:
     """What is wrong with a row that no table can hold: as was said before, if it still is."""
     if broken.field == row.field:
         return Flaw(row.reason, row.field, row.rule)
     return Flaw(broken.reason, broken.field, "")
 
 
-def restage_documents(arrival: Arrival, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def restage_documents(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Keep the documents that pass today's rules. Returns what is wrong with the others."""
     left: dict[int, Flaw] = {}
     waiting = list(rows)
     while waiting:
-        some, waiting = apart(waiting)
-        left |= keep_some(arrival, some)
+        batch, waiting = split_independent(waiting)
+        left |= restage_batch(upload, batch)
     return left
 
 
-def apart(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
+def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
     """Rows that can be kept together, and the others: lines find their header by its number."""
-    some: list[Quarantine] = []
+    independent: list[Quarantine] = []
     others: list[Quarantine] = []
     seen: set[tuple[str, Any]] = set()
     for row in rows:
-        number = decode(bytes(row.raw)).get(KEY)
-        mine = {("counter", row.row_key), ("number", str(number))}
-        (others if mine & seen else some).append(row)
-        seen |= mine
-    return some, others
+        number = decode(bytes(row.raw)).get(DOCUMENT_KEY)
+        keys = {("counter", row.row_key), ("number", str(number))}
+        (others if keys & seen else independent).append(row)
+        seen |= keys
+    return independent, others
 
 
-def keep_some(arrival: Arrival, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def restage_batch(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Keep documents of different numbers. Returns what is wrong with those that are left."""
-    left: dict[int, Flaw] = {}
+    failing: dict[int, Flaw] = {}
     number_of, copied = {}, []
     for row in rows:
         try:
             copied.append(as_document(decode(bytes(row.raw))))
             number_of[int(row.row_key)] = row.pk
         except InvalidRow as broken:
-            left[row.pk] = unreadable(row, broken)
+            failing[row.pk] = unreadable_flaw(row, broken)
     # Who releases these was asked whether both were sold.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
-    keep_again(arrival, as_events(copied), others=others)
-    left |= flaws(number_of)
-    forget_tables()
-    return left
+    reinsert_documents(upload, as_events(copied), others=others)
+    failing |= flaws_by_number(number_of)
+    drop_document_tables()
+    return failing
 
 
 def as_document(values: Mapping[str, Any]) -> dict[str, str]:
@@ -116,57 +126,59 @@ def as_document(values: Mapping[str, Any]) -> dict[str, str]:
     required = {HEADER.event: "event_id"}
     return {
         part.event: "".join(
-            as_line(part, one, required.get(part.event, "line_number"))
-            for one in rows_in(values, part)
+            as_line(part, row, required.get(part.event, "line_number"))
+            for row in part_rows(values, part)
         )
-        for part in (HEADER, *PARTS)
+        for part in (HEADER, *DOCUMENT_PARTS)
     }
 
 
 def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
     """Documents as a channel would hand them over."""
     data = {
-        part.event: "".join(one[part.event] for one in documents).encode()
-        for part in (HEADER, *PARTS)
+        part.event: "".join(document[part.event] for document in documents).encode()
+        for part in (HEADER, *DOCUMENT_PARTS)
     }
     return EventBatch(HEADER.event, len(documents), data.pop(HEADER.event), parts=data)
 
 
-def as_line(kind: Sent, values: Mapping[str, Any], required: str) -> str:
+def as_line(kind: StagedTable, values: Mapping[str, Any], required: str) -> str:
     """A row as COPY text. Errors: InvalidRow for a value that its column cannot hold."""
-    readers = [LENIENT.get(name, READERS[name]) for name in map(kind.type_of, kind.sent)]
-    found = [values.get(column) for column in kind.sent]
-    return copy_line(found, readers, kind.sent, kind.sent.index(required))
+    readers = [
+        LENIENT_VALUES.get(name, READERS[name]) for name in map(kind.type_of, kind.sent_columns)
+    ]
+    values_in_order = [values.get(column) for column in kind.sent_columns]
+    return copy_line(values_in_order, readers, kind.sent_columns, kind.sent_columns.index(required))
 
 
-def truth(value: Any) -> str:
+def lenient_boolean(value: Any) -> str:
     """A boolean of either engine: PostgreSQL's are kept as words."""
     return {"true": "t", "false": "f"}.get(value) or READERS["boolean"](value)
 
 
-def whole(value: Any) -> str:
+def lenient_bigint(value: Any) -> str:
     """A number of either engine: PostgreSQL's are kept as texts."""
     if isinstance(value, str) and not value.isdecimal():
         raise InvalidValue("type")
     return str(value)
 
 
-def small(value: Any) -> str:
+def lenient_integer(value: Any) -> str:
     """A small number of either engine."""
     is_whole = isinstance(value, str) and value.removeprefix("-").isdecimal()
     return READERS["integer"](int(value) if is_whole else value)
 
 
-LENIENT = {"boolean": truth, "bigint": whole, "integer": small}
+LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer": lenient_integer}
 
 
-def flaws(number_of: Mapping[int, int]) -> dict[int, Flaw]:
+def flaws_by_number(number_of: Mapping[int, int]) -> dict[int, Flaw]:
     """What table broken says, by the number of the quarantined row."""
-    found = fetch("SELECT replication_counter, reason, field, rule FROM broken")
-    return {number_of[counter]: Flaw(*flaw) for counter, *flaw in found}
+    rows = fetch("SELECT replication_counter, reason, field, rule FROM broken")
+    return {number_of[counter]: Flaw(*flaw) for counter, *flaw in rows}
 
 
-def keep_open(kind: Sent, left: Mapping[int, Flaw]) -> None:
+def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
     """Note of rows what is wrong with them today, and that they were tried once more.
 
     Whatever else is wrong, an id that HQ holds with other content comes first.
@@ -186,15 +198,15 @@ def keep_open(kind: Sent, left: Mapping[int, Flaw]) -> None:
                 WHERE q.id = f.id"""
         ).format(sql.Identifier(kind.event)),
         [
-            list(left),
-            [flaw.reason for flaw in left.values()],
-            [flaw.field for flaw in left.values()],
-            [flaw.rule for flaw in left.values()],
+            list(flaws),
+            [flaw.reason for flaw in flaws.values()],
+            [flaw.field for flaw in flaws.values()],
+            [flaw.rule for flaw in flaws.values()],
         ],
     )
 
 
-def make_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
+def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
     """Keep a document of HQ in the place of a quarantined one. Returns its id.
 
     Effects: one sale, in the caller's transaction. Errors: EventRefused with the broken rule.
@@ -208,9 +220,12 @@ def make_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUI
         raise EventRefused([Rule(broken.reason, broken.field, "")]) from None
     said = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
     said["made_by"] = by.pk if by else None
-    keep_again(Arrival(row.database, None, row.generation), events, made=said)
-    found = [Rule(flaw.reason, flaw.field, "", flaw.rule) for flaw in flaws({counter: 0}).values()]
-    forget_tables()
-    if found:
-        raise EventRefused(found)
+    reinsert_documents(UploadBatch(row.database, None, row.generation), events, made=said)
+    rules = [
+        Rule(flaw.reason, flaw.field, "", flaw.rule)
+        for flaw in flaws_by_number({counter: 0}).values()
+    ]
+    drop_document_tables()
+    if rules:
+        raise EventRefused(rules)
     return made

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from stores.hqdb.sql import fetch, run_sql
 from stores.models.failed_sale import SaleCause
-from stores.pipeline.sales.customers import find_missing, write_buyers
+from stores.pipeline.sales.customers import assign_customers, find_blockers
 from stores.pipeline.sales.rules import check_sales, find_errors
 
 
-def judge_again(sales: Sequence[int]) -> int:
+def revalidate(sales: Sequence[int]) -> int:
     """Forget what was found about sales before they were corrected, and hold the rules anew.
 
     A sale whose customer HQ does not know is left to the next run, which converts on the way.
@@ -33,7 +33,7 @@ def judge_again(sales: Sequence[int]) -> int:
                   customer_id = CASE WHEN prepayment_statement_id IS NOT NULL THEN customer_id END
              FROM sale WHERE sale.id = t.id"""
     )
-    write_buyers()
+    assign_customers()
     run_sql(
         """DELETE FROM sale USING retail_transaction t
             WHERE t.id = sale.id AND t.customer_id IS NULL
@@ -45,12 +45,12 @@ def judge_again(sales: Sequence[int]) -> int:
 
 
 # In which part of a document a broken rule is; as view failed_sale says it.
-PART = """CASE WHEN f.line_number IS NULL THEN 'header'
+PART_NAME = """CASE WHEN f.line_number IS NULL THEN 'header'
                WHEN f.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
                ELSE 'line' END"""
 
 
-def still_unright(cause: SaleCause, sales: Sequence[int], names: Sequence[str]) -> list[int]:
+def still_failing(cause: SaleCause, sales: Sequence[int], names: Sequence[str]) -> list[int]:
     """Those of corrected sales that break the rule all the same, or now another in these fields.
 
     A customer or address that waits in staging counts as known: the next run brings it. Needs table
@@ -60,8 +60,8 @@ def still_unright(cause: SaleCause, sales: Sequence[int], names: Sequence[str]) 
         "CREATE TEMP TABLE sale ON COMMIT DROP AS SELECT unnest(%s::bigint[]) AS id", [list(sales)]
     )
     find_errors()
-    find_missing()
-    found = fetch(
+    find_blockers()
+    rows = fetch(
         f"""WITH coming AS (
              SELECT t.id, EXISTS (SELECT FROM async_customer s
                                    WHERE s.company_id = t.company_id AND s.status = 'pending'
@@ -72,8 +72,8 @@ def still_unright(cause: SaleCause, sales: Sequence[int], names: Sequence[str]) 
                                AND s.address_id = t.delivery_address_id) AS address
                FROM sale JOIN retail_transaction t USING (id))
            SELECT f.transaction_id FROM found_error f JOIN coming ON coming.id = f.transaction_id
-            WHERE ((f.rule, f.field, {PART}) = (%(reason)s, %(field)s, %(part)s)
-                   OR ({PART} = %(part)s AND f.field = ANY(%(names)s) AND NOT EXISTS (
+            WHERE ((f.rule, f.field, {PART_NAME}) = (%(reason)s, %(field)s, %(part)s)
+                   OR ({PART_NAME} = %(part)s AND f.field = ANY(%(names)s) AND NOT EXISTS (
                        SELECT FROM broken_before b
                         WHERE (b.transaction_id, b.rule, b.field)
                             = (f.transaction_id, f.rule, f.field)
@@ -95,4 +95,4 @@ def still_unright(cause: SaleCause, sales: Sequence[int], names: Sequence[str]) 
         },
     )
     run_sql("DROP TABLE found_error, missing, sale")
-    return [sale for (sale,) in found]
+    return [sale for (sale,) in rows]

@@ -24,9 +24,9 @@ from stores.models.transaction import (
     ValidationStatus,
     being_corrected,
 )
-from stores.pipeline.corrections.revalidate import judge_again
+from stores.pipeline.corrections.revalidate import revalidate
 from stores.pipeline.events.document_tables import HEADER_AMOUNTS
-from stores.pipeline.sales.refused import REFUSED
+from stores.pipeline.sales.refused import REFUSAL_REASONS
 
 # What a person may change; identity, lines' numbers and what the till signed for stay.
 HEADER_FIELDS = (
@@ -45,32 +45,32 @@ PAYMENT_FIELDS = ("tender_type", "amount", "currency")
 PREPAID_FIELDS = ("async_account", "account_number", "business_date", "currency", "payment_amount")
 
 
-class MendingRefused(Exception):
+class CorrectionRefused(Exception):
     """The transaction cannot be corrected now; the message says why."""
 
 
-def open_for(user: Any) -> Q:
+def correctable_by(user: Any) -> Q:
     """Transactions that the user may correct: in no order or statement, leased to nobody else."""
     free = ~being_corrected() | Q(editing_by=user)
     return free & Q(sales_order__isnull=True, statement__isnull=True)
 
 
-def lease(sale: RetailTransaction, user: Any) -> None:
+def lease_transaction(sale: RetailTransaction, user: Any) -> None:
     """Keep jobs and other people away from the transaction for a quarter of an hour.
 
-    Effects: the lease and, of a customer order, status Editing. Errors: MendingRefused.
+    Effects: the lease and, of a customer order, status Editing. Errors: CorrectionRefused.
     """
-    mine = RetailTransaction.objects.filter(open_for(user), pk=sale.pk)
+    leasable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
     status = (
         OrderStatus.EDITING
         if sale.transaction_type == TransactionType.CUSTOMER_ORDER
         else sale.order_status
     )
-    if not mine.update(editing_by=user, editing_until=Now() + LEASE, order_status=status):
-        raise MendingRefused(why_not(sale))
+    if not leasable.update(editing_by=user, editing_until=Now() + LEASE, order_status=status):
+        raise CorrectionRefused(correction_obstacle(sale))
 
 
-def why_not(sale: RetailTransaction) -> str:
+def correction_obstacle(sale: RetailTransaction) -> str:
     """Why a transaction cannot be corrected now."""
     sale.refresh_from_db()
     if sale.statement and sale.statement.is_open:
@@ -80,30 +80,30 @@ def why_not(sale: RetailTransaction) -> str:
     return "Someone else is correcting it."
 
 
-def let_go(sale: RetailTransaction, user: Any) -> None:
+def release_lease(sale: RetailTransaction, user: Any) -> None:
     """Give the transaction back to the jobs, which try it again.
 
     Also one that the database had refused: whatever refused it may be mended.
     """
     with transaction.atomic():
-        mine = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
-        if mine.exists():
-            forget_refusals([sale.pk])
-            end_leases(mine)
+        leased = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
+        if leased.exists():
+            clear_refusals([sale.pk])
+            end_leases(leased)
 
 
-def forget_refusals(sales: Sequence[int]) -> int:
+def clear_refusals(sales: Sequence[int]) -> int:
     """Have the jobs try sales again that the database had refused. Returns how many there were.
 
     Effects: their errors and status, in the caller's transaction, which holds the sales.
     """
-    refused = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSED)
-    found = set(refused.values_list("transaction", flat=True))
+    refused = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
+    sale_ids = set(refused.values_list("transaction", flat=True))
     refused.delete()
-    RetailTransaction.objects.filter(pk__in=found).update(
+    RetailTransaction.objects.filter(pk__in=sale_ids).update(
         validation_status=ValidationStatus.NONE, validated_at=None
     )
-    return len(found)
+    return len(sale_ids)
 
 
 def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
@@ -118,7 +118,7 @@ def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
     )
 
 
-def mend(
+def correct_transaction(
     sale: RetailTransaction,
     user: Any,
     reason: str,
@@ -128,28 +128,28 @@ def mend(
 
     Shape: `changes` maps the transaction, or one of its lines or payments, to its new values.
     Effects: the rows, one kept change for each value, validation anew. Returns how many values
-    changed. Errors: MendingRefused when the lease is over.
+    changed. Errors: CorrectionRefused when the lease is over.
     """
     with transaction.atomic():
-        held = RetailTransaction.objects.select_for_update().filter(
+        leased = RetailTransaction.objects.select_for_update().filter(
             being_corrected(), pk=sale.pk, editing_by=user
         )
-        if not held.exists():
-            raise MendingRefused("The time to correct it has run out. Open it again.")
-        refuse_prepaid(held.get(), changes)
-        kept = [
+        if not leased.exists():
+            raise CorrectionRefused("The time to correct it has run out. Open it again.")
+        refuse_prepaid(leased.get(), changes)
+        changes_made = [
             change
             for row, values in changes.items()
-            for change in written(sale, row, values, user, reason)
+            for change in write_row(sale, row, values, user, reason)
         ]
-        TransactionChange.objects.bulk_create(kept)
-        if kept:
-            judge_again([sale.pk])
-        let_go(sale, user)
-    return len(kept)
+        TransactionChange.objects.bulk_create(changes_made)
+        if changes_made:
+            revalidate([sale.pk])
+        release_lease(sale, user)
+    return len(changes_made)
 
 
-def outcome(sale: RetailTransaction) -> str:
+def validation_message(sale: RetailTransaction) -> str:
     """What the rules say of a transaction now that it was corrected."""
     sale.refresh_from_db()
     return {
@@ -161,7 +161,7 @@ def outcome(sale: RetailTransaction) -> str:
 def refuse_prepaid(
     sale: RetailTransaction, changes: Mapping[models.Model, Mapping[str, Any]]
 ) -> None:
-    """Keep what a statement says of an order's payments. Errors: MendingRefused."""
+    """Keep what a statement says of an order's payments. Errors: CorrectionRefused."""
     changed = (
         isinstance(row, RetailTransactionPayment) or name in PREPAID_FIELDS
         for row, values in changes.items()
@@ -169,24 +169,24 @@ def refuse_prepaid(
         if getattr(row, name) != new
     )
     if sale.prepayment_statement_id and any(changed):
-        raise MendingRefused(
+        raise CorrectionRefused(
             "Its payments are in a statement: customer, business date, currency and payments"
             " cannot change."
         )
 
 
-def written(
+def write_row(
     sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
 ) -> list[TransactionChange]:
     """Write the values of one row that differ. Returns what is to be kept of it."""
     changed = {name: new for name, new in values.items() if getattr(row, name) != new}
-    kept = [
+    changes = [
         TransactionChange(
             transaction=sale,
             line_number=getattr(row, "line_number", None),
             field=name,
-            old=as_text(getattr(row, name)),
-            new=as_text(new),
+            old=text_or_none(getattr(row, name)),
+            new=text_or_none(new),
             reason=reason,
             changed_by=user,
         )
@@ -194,8 +194,8 @@ def written(
     ]
     if changed:
         type(row)._default_manager.filter(pk=row.pk).update(**changed)
-    return kept
+    return changes
 
 
-def as_text(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)

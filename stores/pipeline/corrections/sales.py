@@ -25,39 +25,39 @@ from stores.models import (
 )
 from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
 from stores.models.transaction import ValidationStatus
-from stores.pipeline.corrections.revalidate import judge_again, still_unright
+from stores.pipeline.corrections.revalidate import revalidate, still_failing
 from stores.pipeline.corrections.sale import (
     HEADER_FIELDS,
     LINE_FIELDS,
     PAYMENT_FIELDS,
     PREPAID_FIELDS,
+    clear_refusals,
     end_leases,
-    forget_refusals,
 )
 from stores.pipeline.events.kinds import ADDRESS
-from stores.pipeline.sales.claims import claim_sales
-from stores.pipeline.sales.rules import HEADER, SALE_RULES
+from stores.pipeline.sales.claims import lock_sales
+from stores.pipeline.sales.rules import HEADER_RULES, SALE_RULES
 
 # Transactions that one database transaction corrects, and that one request does; and examples told.
-PORTION, MOST_AT_ONCE, EXAMPLES = 1_000, 10_000, 20
-BUYER = ("async_account", "account_number")
-DELIVERY = ("delivery_address_id", "delivery_mode")
+BATCH_SIZE, MAX_TRANSACTIONS, MAX_EXAMPLES = 1_000, 10_000, 20
+CUSTOMER_FIELDS = ("async_account", "account_number")
+DELIVERY_FIELDS = ("delivery_address_id", "delivery_mode")
 # Where a field of a part stands, and which a person may change there.
-PARTS: dict[str, tuple[type[models.Model], str, tuple[str, ...]]] = {
+CORRECTABLE_PARTS: dict[str, tuple[type[models.Model], str, tuple[str, ...]]] = {
     "header": (RetailTransaction, "id", HEADER_FIELDS),
     "line": (RetailTransactionLine, "transaction_id", LINE_FIELDS),
     "payment": (RetailTransactionPayment, "transaction_id", PAYMENT_FIELDS),
 }
 # Facts that an order states of itself; all others are about its customer's or address's own row.
-OF_THE_SALE = {rule.code for rule in HEADER} | {"address_missing", "address_of_another"}
+SALE_LEVEL_CODES = {rule.code for rule in HEADER_RULES} | {"address_missing", "address_of_another"}
 
 
-class Expected:
+class ExpectedValue:
     """Stands for the value that the broken rule expects, of each transaction its own."""
 
 
 @dataclass(frozen=True)
-class Scope:
+class CorrectionScope:
     """Which of the transactions that failed alike are meant."""
 
     channel: Channel | None = None
@@ -67,26 +67,26 @@ class Scope:
 
     def of(self, cause: SaleCause) -> FailedSaleQuerySet:
         """What failed alike, as far as it is meant."""
-        wanted = {
+        filters = {
             "channel": self.channel,
             "business_date": self.business_date,
             "transaction__lte": self.upto,
         }
-        meant = {name: value for name, value in wanted.items() if value is not None}
-        return FailedSale.objects.with_cause(cause).filter(**meant)
+        sales = {name: value for name, value in filters.items() if value is not None}
+        return FailedSale.objects.with_cause(cause).filter(**sales)
 
 
 @dataclass
-class Mended:
+class CorrectionResult:
     """What became of the transactions that failed alike."""
 
     # What the changes are kept under, to be undone together.
     correction: UUID = field(default_factory=uuid4)
     corrected: int = 0
     # Of the corrected ones: they break no rule any more.
-    right: int = 0
+    valid: int = 0
     # Of the corrected ones: they break some other rule.
-    erring: int = 0
+    invalid: int = 0
     # What these break now, and how many do.
     breaks: Counter[SaleCause] = field(default_factory=Counter)
     # They would break the same rule all the same, or another one in the same field.
@@ -106,24 +106,24 @@ class Mended:
     @property
     def waiting(self) -> int:
         """Of the corrected ones: the next run judges them, once their customer is converted."""
-        return self.corrected - self.right - self.erring
+        return self.corrected - self.valid - self.invalid
 
 
-def fields_of(cause: SaleCause) -> tuple[str, ...]:
+def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
     """What can be corrected alike in transactions with this cause; maybe nothing."""
-    _, _, allowed = PARTS[cause.part]
-    if cause.part == "header" and cause.reason not in OF_THE_SALE:
-        return DELIVERY if cause.field in ADDRESS.columns else BUYER
-    if cause.field in (*BUYER, "customer"):
-        return BUYER
-    if cause.field in DELIVERY:
-        return DELIVERY
+    _, _, allowed = CORRECTABLE_PARTS[cause.part]
+    if cause.part == "header" and cause.reason not in SALE_LEVEL_CODES:
+        return DELIVERY_FIELDS if cause.field in ADDRESS.columns else CUSTOMER_FIELDS
+    if cause.field in (*CUSTOMER_FIELDS, "customer"):
+        return CUSTOMER_FIELDS
+    if cause.field in DELIVERY_FIELDS:
+        return DELIVERY_FIELDS
     return (cause.field,) if cause.field in allowed else ()
 
 
-def model_of(cause: SaleCause) -> type[models.Model]:
+def model_of_cause(cause: SaleCause) -> type[models.Model]:
     """Where the field of a cause stands."""
-    return PARTS[cause.part][0]
+    return CORRECTABLE_PARTS[cause.part][0]
 
 
 def has_expected(cause: SaleCause) -> bool:
@@ -134,72 +134,72 @@ def has_expected(cause: SaleCause) -> bool:
     )
 
 
-def mend_alike(
+def correct_all(
     cause: SaleCause,
-    scope: Scope,
+    scope: CorrectionScope,
     user: Any,
     reason: str,
     values: Mapping[str, Any],
     *,
-    rehearse: bool = False,
-) -> Mended:
+    preview: bool = False,
+) -> CorrectionResult:
     """Write the values, or those that the rule expects, wherever transactions failed alike.
 
     Where the rule would be broken all the same nothing is written. Effects: transactions, lines or
     payments, one kept change for each value, validation anew; a database transaction for each
     portion. A rehearsal only says what would become of them.
     """
-    done, beyond, seen = Mended(), 0, 0
-    while seen < MOST_AT_ONCE:
+    done, beyond, seen = CorrectionResult(), 0, 0
+    while seen < MAX_TRANSACTIONS:
         meant = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:PORTION])
+        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             break
         with transaction.atomic():
-            mend_portion(cause, ids, user, reason, values, done)
-            transaction.set_rollback(rehearse)
+            correct_batch(cause, ids, user, reason, values, done)
+            transaction.set_rollback(preview)
         beyond, seen = ids[-1], seen + len(ids)
     return done
 
 
-def try_again(cause: SaleCause, scope: Scope, user: Any) -> Mended:
+def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> CorrectionResult:
     """Give transactions that the database had refused back to the jobs as they are.
 
     Whatever refused them may be mended. Effects: as those of let_go(), a portion a transaction.
     """
-    done = Mended()
+    done = CorrectionResult()
     meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
-    for ids in batched(list(meant.distinct()[:MOST_AT_ONCE]), PORTION):
+    for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
-            claim_sales(
+            lock_sales(
                 "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
                 {"ids": ids},
-                limit=PORTION,
+                limit=BATCH_SIZE,
                 by=user.pk,
             )
             free = [sale for (sale,) in fetch("SELECT id FROM sale")]
-            done.unchanged += forget_refusals(free)
+            done.unchanged += clear_refusals(free)
             done.skipped += len(ids) - len(free)
     return done
 
 
-def mend_portion(
+def correct_batch(
     cause: SaleCause,
     ids: list[int],
     user: Any,
     reason: str,
     values: Mapping[str, Any],
-    done: Mended,
+    done: CorrectionResult,
 ) -> None:
     """Correct those of the transactions that nobody holds, and count all."""
-    claimed = claim_sales(
+    claimed = lock_sales(
         """t.id = ANY(%(ids)s) AND t.statement_id IS NULL
            AND (t.prepayment_statement_id IS NULL OR %(is_free)s)""",
         {
             "ids": ids,
             "is_free": cause.part != "payment" and values.keys().isdisjoint(PREPAID_FIELDS),
         },
-        limit=PORTION,
+        limit=BATCH_SIZE,
         by=user.pk,
     )
     run_sql(
@@ -214,18 +214,20 @@ def mend_portion(
            SELECT e.transaction_id, e.rule, e.field, e.line_number
              FROM transaction_error e JOIN sale ON sale.id = e.transaction_id"""
     )
-    corrected, refused = write_and_judge(cause, user, reason, values, done.correction)
+    corrected, refused = write_and_revalidate(cause, user, reason, values, done.correction)
     if refused:
         run_sql("DELETE FROM flawed WHERE sale = ANY(%s)", [refused])
-        corrected, _ = write_and_judge(cause, user, reason, values, done.correction, is_sure=True)
+        corrected, _ = write_and_revalidate(
+            cause, user, reason, values, done.correction, is_sure=True
+        )
     run_sql("DROP TABLE flawed, broken_before")
-    count(corrected, done)
+    count_results(corrected, done)
     done.refused += len(refused)
     done.unchanged += claimed - len(corrected) - len(refused)
     done.skipped += len(ids) - claimed
 
 
-class Unright(Exception):
+class StillFailing(Exception):
     """Some transactions would break the same rule all the same."""
 
     def __init__(self, sales: Sequence[int]) -> None:
@@ -233,13 +235,13 @@ class Unright(Exception):
         self.sales = sales
 
 
-def refuse_unright(sales: Sequence[int]) -> None:
+def refuse_still_failing(sales: Sequence[int]) -> None:
     """Errors: Unright if there is any."""
     if sales:
-        raise Unright(sales)
+        raise StillFailing(sales)
 
 
-def write_and_judge(
+def write_and_revalidate(
     cause: SaleCause,
     user: Any,
     reason: str,
@@ -257,57 +259,58 @@ def write_and_judge(
         with transaction.atomic():
             run_sql("CREATE TEMP TABLE mended (id bigint PRIMARY KEY) ON COMMIT DROP")
             for name, value in values.items():
-                write(cause.part, name, value, user, reason, correction)
+                write_value(cause.part, name, value, user, reason, correction)
             corrected = [id for (id,) in fetch("SELECT id FROM mended ORDER BY id")]
             run_sql("DROP TABLE mended")
             end_leases(RetailTransaction.objects.filter(pk__in=corrected))
             if corrected:
-                judge_again(corrected)
+                revalidate(corrected)
             if corrected and not is_sure:
-                refuse_unright(still_unright(cause, corrected, list(values)))
-    except Unright as found:
+                refuse_still_failing(still_failing(cause, corrected, list(values)))
+    except StillFailing as found:
         return [], found.sales
     return corrected, []
 
 
-def count(corrected: Sequence[int], done: Mended) -> None:
+def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
     """Count what became of corrected transactions."""
     done.corrected += len(corrected)
-    judged = RetailTransaction.objects.filter(pk__in=corrected)
-    done.right += judged.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
-    done.erring += judged.filter(validation_status=ValidationStatus.ERROR).count()
+    revalidated = RetailTransaction.objects.filter(pk__in=corrected)
+    done.valid += revalidated.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
+    done.invalid += revalidated.filter(validation_status=ValidationStatus.ERROR).count()
     broken = FailedSale.objects.filter(transaction__in=corrected).by_cause()
     for row in broken:
         done.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
-    if len(done.examples) < EXAMPLES:
+    if len(done.examples) < MAX_EXAMPLES:
         changes = TransactionChange.objects.filter(correction=done.correction).order_by("id")
         done.examples += changes.values_list(
             "transaction__transaction_id", "line_number", "field", "old", "new"
-        )[: EXAMPLES - len(done.examples)]
+        )[: MAX_EXAMPLES - len(done.examples)]
 
 
-def write(
+def write_value(
     part: str, name: str, value: Any, user: Any, reason: str, correction: UUID | None
 ) -> None:
     """Write one value into all flawed rows that hold another, and keep both."""
-    wanted = sql.SQL("""SELECT DISTINCT sale, line_number, {}::{} AS new FROM flawed""").format(
-        sql.SQL("nullif(expected, '')" if value is Expected else "%(new)s"), kind_of(part, name)
+    new_values = sql.SQL("""SELECT DISTINCT sale, line_number, {}::{} AS new FROM flawed""").format(
+        sql.SQL("nullif(expected, '')" if value is ExpectedValue else "%(new)s"),
+        column_type(part, name),
     )
-    new = None if value is Expected or value is None else str(value)
+    new = None if value is ExpectedValue or value is None else str(value)
     clears = sql.SQL("f.new IS NOT NULL OR {}").format(sql.SQL(str(value is None).lower()))
-    replace(part, name, wanted, clears, {"new": new}, user, reason, correction)
+    replace_values(part, name, new_values, clears, {"new": new}, user, reason, correction)
 
 
-def kind_of(part: str, name: str) -> sql.SQL:
+def column_type(part: str, name: str) -> sql.SQL:
     """PostgreSQL's type of a field."""
-    model, _, _ = PARTS[part]
+    model, _, _ = CORRECTABLE_PARTS[part]
     return sql.SQL(str(model._meta.get_field(name).db_type(connection)))
 
 
-def replace(
+def replace_values(
     part: str,
     name: str,
-    wanted: sql.Composable,
+    new_values: sql.Composable,
     condition: sql.Composable,
     values: Mapping[str, Any],
     user: Any,
@@ -319,7 +322,7 @@ def replace(
     Shape: `wanted` yields sale, line_number and new; in the condition they are `f`, the row is `p`.
     Effects: the part's table, transaction_change and table mended.
     """
-    model, key, _ = PARTS[part]
+    model, key, _ = CORRECTABLE_PARTS[part]
     own_line = "" if part == "header" else "AND p.line_number = f.line_number"
     run_sql(
         sql.SQL(
@@ -339,7 +342,7 @@ def replace(
                   WHERE p.{key} = f.sale {own_line} RETURNING f.sale)
                INSERT INTO mended SELECT DISTINCT sale FROM written ON CONFLICT DO NOTHING"""
         ).format(
-            wanted=wanted,
+            wanted=new_values,
             condition=condition,
             name=sql.Identifier(name),
             table=sql.Identifier(model._meta.db_table),
@@ -356,30 +359,34 @@ def replace(
     )
 
 
-def undo_alike(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
+def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
     """Take a correction back wherever nobody has posted or changed it since.
 
     Returns how many transactions have their old values again, and how many are left as they are.
-    Effects: as of mend_alike.
+    Effects: as of correct_all.
     """
-    undone = left = beyond = 0
+    undone = unchanged = beyond = 0
     changes = TransactionChange.objects.filter(correction=correction)
     while True:
         meant = changes.filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:PORTION])
+        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
-            return undone, left
+            return undone, unchanged
         with transaction.atomic():
-            mended = undo_portion(correction, ids, user, reason)
-        undone, left, beyond = undone + len(mended), left + len(ids) - len(mended), ids[-1]
+            corrected = undo_batch(correction, ids, user, reason)
+        undone, unchanged, beyond = (
+            undone + len(corrected),
+            unchanged + len(ids) - len(corrected),
+            ids[-1],
+        )
 
 
-def undo_portion(correction: UUID, ids: list[int], user: Any, reason: str) -> list[int]:
+def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list[int]:
     """Write the old values into those that nobody holds. Returns which."""
-    claim_sales(
+    lock_sales(
         "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
         {"ids": ids},
-        limit=PORTION,
+        limit=BATCH_SIZE,
         by=user.pk,
     )
     run_sql("CREATE TEMP TABLE mended (id bigint PRIMARY KEY) ON COMMIT DROP")
@@ -387,17 +394,19 @@ def undo_portion(correction: UUID, ids: list[int], user: Any, reason: str) -> li
     in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
     for name, is_header in set(changes.values_list("field", in_header)):
         part = "header" if is_header else "payment" if name in PAYMENT_FIELDS else "line"
-        wanted = sql.SQL(
+        old_values = sql.SQL(
             """SELECT c.transaction_id AS sale, c.line_number, c.old::{kind} AS new,
                       c.new::{kind} AS was
                  FROM transaction_change c JOIN sale ON sale.id = c.transaction_id
                 WHERE c.correction = %(of)s AND c.field = %(name)s"""
-        ).format(kind=kind_of(part, name))
+        ).format(kind=column_type(part, name))
         unchanged = sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))
-        replace(part, name, wanted, unchanged, {"of": str(correction)}, user, reason, None)
-    mended = [id for (id,) in fetch("SELECT id FROM mended ORDER BY id")]
+        replace_values(
+            part, name, old_values, unchanged, {"of": str(correction)}, user, reason, None
+        )
+    corrected = [id for (id,) in fetch("SELECT id FROM mended ORDER BY id")]
     run_sql("DROP TABLE mended")
-    end_leases(RetailTransaction.objects.filter(pk__in=mended))
-    if mended:
-        judge_again(mended)
-    return mended
+    end_leases(RetailTransaction.objects.filter(pk__in=corrected))
+    if corrected:
+        revalidate(corrected)
+    return corrected

@@ -28,16 +28,16 @@ from stores.models import DownloadSession, RunStep
 from stores.models.run import RunCancelled, RunStatus
 from stores.models.session import DownloadStatus
 from stores.models.step import StepReleased
-from stores.pipeline.download.packages import Part, read_parts
-from stores.pipeline.fence.visit import Entered, enter
-from stores.pipeline.refusals import tell_refused
+from stores.pipeline.download.packages import CustomerBatch, read_customer_batches
+from stores.pipeline.fence.visit import FencedChannel, enter
+from stores.pipeline.refusals import report_refused_rows
 
 JOB = "1010"
 # So many databases are open at the same time.
-SIDE_BY_SIDE = 8
+MAX_PARALLEL_CHANNELS = 8
 # Without anything to send, a worker looks for other work after so many seconds.
-PATIENCE_S = 1
-LOOK_AGAIN_S = 0.1
+QUEUE_TIMEOUT_S = 1
+UPSTREAM_POLL_S = 0.1
 
 
 def download_accounts(steps: list[RunStep]) -> None:
@@ -49,93 +49,93 @@ def download_accounts(steps: list[RunStep]) -> None:
     """
     begun = time.monotonic()
     while True:
-        more_may_come = any(step.upstream_is_live for step in steps)
-        lacking = owed(steps)
-        for some in side_by_side(lacking):
-            send(some)
-        if not more_may_come:
+        upstream_is_live = any(step.upstream_is_live for step in steps)
+        lacking = steps_with_pending(steps)
+        for group in parallel_groups(lacking):
+            deliver(group)
+        if not upstream_is_live:
             return
-        if not lacking and time.monotonic() - begun > PATIENCE_S:
+        if not lacking and time.monotonic() - begun > QUEUE_TIMEOUT_S:
             raise StepReleased
         if not lacking:
-            time.sleep(LOOK_AGAIN_S)
+            time.sleep(UPSTREAM_POLL_S)
 
 
-def owed(steps: list[RunStep]) -> list[RunStep]:
+def steps_with_pending(steps: list[RunStep]) -> list[RunStep]:
     """Those steps whose database lacks a customer in its present version."""
-    found = fetch(
+    rows = fetch(
         """SELECT b.id FROM unnest(%s) b (id)
             WHERE EXISTS (SELECT FROM delivery d
                            WHERE d.database_id = b.id AND d.delivered_version < d.version)""",
         [[step.database_id for step in steps]],
     )
-    lacking = {database for (database,) in found}
+    lacking = {database for (database,) in rows}
     return [
         step for step in steps if step.status == RunStatus.RUNNING and step.database_id in lacking
     ]
 
 
-def side_by_side(steps: Sequence[RunStep]) -> Iterator[list[RunStep]]:
+def parallel_groups(steps: Sequence[RunStep]) -> Iterator[list[RunStep]]:
     """The steps by company, so many at a time as are open together; dry ones are only counted."""
     for step in steps:
         if step.is_dry:
             with step.chunk():
-                step.add(distributed=count_owed(step))
+                step.add(distributed=count_pending(step))
     wet = [step for step in steps if not step.is_dry]
-    for _, alike in groupby(sorted(wet, key=company_of), key=company_of):
-        yield from batched(alike, SIDE_BY_SIDE)
+    for _, same_company in groupby(sorted(wet, key=company_of), key=company_of):
+        yield from batched(same_company, MAX_PARALLEL_CHANNELS)
 
 
 def company_of(step: RunStep) -> str:
     return step.its_database.channel.company_id
 
 
-def count_owed(step: RunStep) -> int:
+def count_pending(step: RunStep) -> int:
     """How many customers the database lacks in their present version."""
-    (owed,) = fetch_one(
+    (count,) = fetch_one(
         "SELECT count(*) FROM delivery WHERE database_id = %s AND delivered_version < version",
         [step.database_id],
     )
-    return int(owed)
+    return int(count)
 
 
-def send(steps: list[RunStep]) -> None:
+def deliver(steps: list[RunStep]) -> None:
     """Send databases of one company all that they are owed, in the order of the customers' ids."""
-    receivers = {step.its_database.pk: Receiver(step) for step in steps}
+    writers = {step.its_database.pk: ChannelWriter(step) for step in steps}
     is_left_off = True
     try:
-        for receiver in receivers.values():
-            receiver.start()
-        feed(receivers, company_of(steps[0]))
+        for writer in writers.values():
+            writer.start()
+        distribute(writers, company_of(steps[0]))
         is_left_off = False
     finally:
-        for receiver in receivers.values():
-            receiver.is_left_off = is_left_off
-        join_all([receiver for receiver in receivers.values() if receiver.ident])
-    for receiver in receivers.values():
-        if receiver.error:
-            raise receiver.error
+        for writer in writers.values():
+            writer.is_left_off = is_left_off
+        join_all([writer for writer in writers.values() if writer.ident])
+    for writer in writers.values():
+        if writer.error:
+            raise writer.error
 
 
-def feed(receivers: "dict[int, Receiver]", company: str) -> None:
+def distribute(writers: "dict[int, ChannelWriter]", company: str) -> None:
     """Give part after part to those that lack it, until none is left or HQ is in trouble."""
-    forms = {database: receiver.takes_copy.result() for database, receiver in receivers.items()}
+    formats = {database: writer.takes_copy.result() for database, writer in writers.items()}
     beyond = 0
-    while not any(receiver.error for receiver in receivers.values()):
+    while not any(writer.error for writer in writers.values()):
         takers = {
             database: takes_copy
-            for database, takes_copy in forms.items()
-            if takes_copy is not None and not receivers[database].is_over
+            for database, takes_copy in formats.items()
+            if takes_copy is not None and not writers[database].is_over
         }
-        parts = read_parts(company, takers, beyond) if takers else {}
-        if not parts:
+        batches = read_customer_batches(company, takers, beyond) if takers else {}
+        if not batches:
             return
-        beyond = max(part.customers[-1] for part in parts.values())
-        for database, part in parts.items():
-            receivers[database].parts.put(part)
+        beyond = max(batch.customers[-1] for batch in batches.values())
+        for database, batch in batches.items():
+            writers[database].parts.put(batch)
 
 
-class Receiver(WorkerThread):
+class ChannelWriter(WorkerThread):
     """One channel database that is sent part after part, as they are put into `parts`; None ends.
 
     `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
@@ -146,7 +146,7 @@ class Receiver(WorkerThread):
         super().__init__(f"{JOB} {step.place}", step.worker)
         self.step = step
         # One waits while another is written; who reads faster waits too.
-        self.parts: Queue[Part | None] = Queue(maxsize=1)
+        self.parts: Queue[CustomerBatch | None] = Queue(maxsize=1)
         self.takes_copy: Future[bool | None] = Future()
         self.is_over = self.is_left_off = self.has_all = False
         self.part = 0
@@ -155,25 +155,25 @@ class Receiver(WorkerThread):
 
     def work(self) -> None:
         self.step.check_stop()
-        self.receive()
+        self.write_batches()
 
-    def leave(self) -> None:
+    def on_exit(self) -> None:
         """Take what is still put: nobody may wait to put what nobody takes."""
         self.is_over = True
         if not self.takes_copy.done():
             self.takes_copy.set_result(None)
         while not self.has_all:
-            self.next_part()
+            self.next_batch()
 
-    def put_the_end(self) -> None:
+    def put_stop(self) -> None:
         self.parts.put(None)
 
-    def next_part(self) -> Part | None:
-        part = self.parts.get()
-        self.has_all = part is None
-        return part
+    def next_batch(self) -> CustomerBatch | None:
+        batch = self.parts.get()
+        self.has_all = batch is None
+        return batch
 
-    def receive(self) -> None:
+    def write_batches(self) -> None:
         """Open the channel and write what comes; trouble with it is recorded at its step."""
         session = DownloadSession.objects.create(
             run=self.step.run, database=self.step.its_database, status=DownloadStatus.AVAILABLE
@@ -181,28 +181,28 @@ class Receiver(WorkerThread):
         try:
             with enter(self.step) as channel:
                 self.takes_copy.set_result(channel.takes_copy)
-                for part in iter(self.next_part, None):
-                    self.write(channel, session, part)
+                for batch in iter(self.next_batch, None):
+                    self.write(channel, session, batch)
             with self.step.chunk(may_stop=False):
-                tell_refused("customers", self.refused, database=self.step.its_database)
+                report_refused_rows("customers", self.refused, database=self.step.its_database)
         except Exception as error:
-            end_badly(session, error)
+            fail_download(session, error)
             if not isinstance(error, ChannelError):
                 raise
             self.step.finish(RunStatus.FAILED, str(error))
         else:
-            left_off, whole = DownloadStatus.DOWNLOAD_FAILED, DownloadStatus.APPLIED
+            is_released, is_complete = DownloadStatus.DOWNLOAD_FAILED, DownloadStatus.APPLIED
             DownloadSession.objects.filter(pk=session.pk).update(
-                status=left_off if self.is_left_off else whole, applied_at=Now()
+                status=is_released if self.is_left_off else is_complete, applied_at=Now()
             )
 
-    def write(self, channel: Entered, session: DownloadSession, part: Part) -> None:
+    def write(self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch) -> None:
         """Write one part into the channel, but for customers that it refuses: they stay owed."""
         _, refused = bisect_rows(
-            lambda some: self.write_some(
-                channel, session, part if some is None else only(part, some)
+            lambda some: self.write_customers(
+                channel, session, batch if some is None else select_customers(batch, some)
             ),
-            lambda: part.customers,
+            lambda: batch.customers,
             attempt=self_committing,
         )
         if refused:
@@ -210,15 +210,17 @@ class Receiver(WorkerThread):
             with self.step.chunk(may_stop=False):
                 self.step.add(failed=len(refused))
 
-    def write_some(self, channel: Entered, session: DownloadSession, part: Part) -> None:
+    def write_customers(
+        self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch
+    ) -> None:
         """Write a part, all or none; note it as delivered once the channel has committed."""
-        packages = part.packages[channel.takes_copy]
+        packages = batch.packages[channel.takes_copy]
         self.part += 1
         self.step.check_stop()
         rows = channel.apply(packages, session=session.pk, part=self.part, job=JOB)
         failpoint("download:after_channel_commit")
         with self.step.chunk(may_stop=False):
-            delivered = mark_delivered(self.step, session, part)
+            delivered = mark_delivered(self.step, session, batch)
             self.step.add(distributed=delivered)
             DownloadSession.objects.filter(pk=session.pk).update(
                 status=DownloadStatus.DOWNLOADED,
@@ -231,7 +233,7 @@ class Receiver(WorkerThread):
         failpoint("download:after_delivered")
 
 
-def only(part: Part, customers: Sequence[int]) -> Part:
+def select_customers(batch: CustomerBatch, customers: Sequence[int]) -> CustomerBatch:
     """Some customers of a part, with all that is theirs."""
     accounts = {
         account
@@ -240,18 +242,20 @@ def only(part: Part, customers: Sequence[int]) -> Part:
         )
     }
     chosen = set(customers)
-    versions = dict(zip(part.customers, part.versions, strict=True))
-    return Part(
-        [customer for customer in part.customers if customer in chosen],
-        [versions[customer] for customer in part.customers if customer in chosen],
+    versions = dict(zip(batch.customers, batch.versions, strict=True))
+    return CustomerBatch(
+        [customer for customer in batch.customers if customer in chosen],
+        [versions[customer] for customer in batch.customers if customer in chosen],
         {
-            as_copy: [only_rows(package, accounts, as_copy=as_copy) for package in packages]
-            for as_copy, packages in part.packages.items()
+            as_copy: [
+                select_package_rows(package, accounts, as_copy=as_copy) for package in packages
+            ]
+            for as_copy, packages in batch.packages.items()
         },
     )
 
 
-def only_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> Package:
+def select_package_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> Package:
     """The rows of a package that belong to some accounts of its company."""
     place = package.target.columns.index("account_number")
     if not as_copy:
@@ -264,7 +268,7 @@ def only_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> 
     return replace(package, data=copy.join_rows(rows, binary=True))
 
 
-def end_badly(session: DownloadSession, error: Exception) -> None:
+def fail_download(session: DownloadSession, error: Exception) -> None:
     """Say at the session why it ended early; the database stays owed the rest."""
     stopped = isinstance(error, RunCancelled)
     session.status = DownloadStatus.CANCELED if stopped else DownloadStatus.DOWNLOAD_FAILED
@@ -274,10 +278,10 @@ def end_badly(session: DownloadSession, error: Exception) -> None:
 
 
 # Earlier deliveries that are kept of a customer in a database.
-MOST_REMEMBERED = 20
+MAX_REMEMBERED = 20
 
 
-def mark_delivered(step: RunStep, session: DownloadSession, part: Part) -> int:
+def mark_delivered(step: RunStep, session: DownloadSession, batch: CustomerBatch) -> int:
     """Note what the channel has committed. Returns customers."""
     return run_sql(
         """UPDATE delivery d
@@ -297,11 +301,11 @@ def mark_delivered(step: RunStep, session: DownloadSession, part: Part) -> int:
               AND d.delivered_version < given.version""",
         {
             "session": str(session.pk),
-            "most": MOST_REMEMBERED,
+            "most": MAX_REMEMBERED,
             "database": step.database_id,
-            "customers": part.customers,
-            "versions": part.versions,
-            "first": part.customers[0],
-            "last": part.customers[-1],
+            "customers": batch.customers,
+            "versions": batch.versions,
+            "first": batch.customers[0],
+            "last": batch.customers[-1],
         },
     )

@@ -14,19 +14,19 @@ from psycopg2 import sql
 from stores.channeldb.exchange.protocol import Package, Target
 from stores.hqdb.sql import copy_out, fetch, prefer_ordered_scan, run_sql
 from stores.pipeline import number_journal
-from stores.pipeline.chunk_sizes import CUSTOMERS
-from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, Kind
+from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
+from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
 
 
 @dataclass(frozen=True)
-class Sent:
+class OutboundTable:
     """A table of the channel and HQ's query that fills it, for the customers in `sent`."""
 
     target: Target
     query: sql.Composable
 
 
-def sent_customer() -> Sent:
+def outbound_customer() -> OutboundTable:
     """Customers with the GUID that created them."""
     own = CUSTOMER.columns
     columns = ("company", "account_number", "async_account", *own, "is_blocked", "is_active")
@@ -44,10 +44,10 @@ def sent_customer() -> Sent:
         ("company", "account_number"),
         immutable=("async_account",),
     )
-    return Sent(target, query)
+    return OutboundTable(target, query)
 
 
-def sent_child(kind: Kind) -> Sent:
+def outbound_child(kind: EventKind) -> OutboundTable:
     """Addresses, contacts, affiliations or attributes of the customers."""
     query = sql.SQL(
         """SELECT k.company_id, k.account_number, {}, r.is_active, r.hq_version
@@ -62,10 +62,10 @@ def sent_child(kind: Kind) -> Sent:
     types = ("text", "text", *map(kind.type_of, kind.columns), "boolean", "bigint")
     # Ids of addresses and contacts are unique by themselves; names only within their customer.
     key = kind.key if kind.key == kind.conflict else (*owner, *kind.key)
-    return Sent(Target(kind.table, columns, types, key), query)
+    return OutboundTable(Target(kind.table, columns, types, key), query)
 
 
-def sent_map() -> Sent:
+def outbound_map() -> OutboundTable:
     """Every GUID that led to one of the customers."""
     query = sql.SQL(
         """SELECT m.async_account, k.company_id, k.account_number
@@ -82,15 +82,15 @@ def sent_map() -> Sent:
         version=None,
         immutable=("company", "account_number"),
     )
-    return Sent(target, query)
+    return OutboundTable(target, query)
 
 
-TABLES = [sent_customer(), *map(sent_child, CHILDREN), sent_map()]
+OUTBOUND_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN), outbound_map()]
 # SQLite has no types of its own for these; the contract says how they are written.
-AS_TUPLE = {"uuid": "::text", "date": "::text", "boolean": "::int"}
+TUPLE_CASTS = {"uuid": "::text", "date": "::text", "boolean": "::int"}
 
 
-class Lack(NamedTuple):
+class Pending(NamedTuple):
     """The next customers that a database lacks, their versions, and whether it has none of them."""
 
     customers: tuple[int, ...]
@@ -99,7 +99,7 @@ class Lack(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class CustomerBatch:
     """Customers that some databases lack, in their present versions, and all that is theirs.
 
     `packages` are the rows for each table, as COPY data under True and as tuples under False, in
@@ -111,35 +111,41 @@ class Part:
     packages: dict[bool, list[Package]]
 
 
-def read_parts(company: str, takers: dict[int, bool], beyond: int) -> dict[int, Part]:
+def read_customer_batches(
+    company: str, takers: dict[int, bool], beyond: int
+) -> dict[int, CustomerBatch]:
     """What each of a company's databases is to be sent next, of customers beyond an id.
 
     `takers` says of each database whether it takes COPY data. Databases that lack the same
     customers share one part; one that lacks none of the next ones has no part. A number that is not
     in the journal yet stays here: HQ could forget it.
     """
-    journaled = number_journal.journaled(company)
-    if journaled < number_journal.issued(company):
+    journaled = number_journal.first_unjournaled(company)
+    if journaled < number_journal.first_unissued(company):
         # Somebody died between issuing them and writing them down, or is about to do so. If they
         # cannot be written down, an incident says so, and what has its number goes on.
         with suppress(number_journal.JournalUnusable):
-            number_journal.keep()
-        journaled = number_journal.journaled(company)
+            number_journal.append_missing()
+        journaled = number_journal.first_unjournaled(company)
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        alike: dict[Lack, list[int]] = {}
-        for database, lack in owed(list(takers), beyond, journaled):
-            alike.setdefault(lack, []).append(database)
+        same_pending: dict[Pending, list[int]] = {}
+        for database, pending in pending_deliveries_of(list(takers), beyond, journaled):
+            same_pending.setdefault(pending, []).append(database)
         return {
-            database: part
-            for lack, databases in alike.items()
-            for part in [read_part(lack, {takers[database] for database in databases})]
+            database: batch
+            for pending, databases in same_pending.items()
+            for batch in [
+                read_customer_batch(pending, {takers[database] for database in databases})
+            ]
             for database in databases
         }
 
 
-def owed(databases: Sequence[int], beyond: int, journaled: int) -> list[tuple[int, Lack]]:
+def pending_deliveries_of(
+    databases: Sequence[int], beyond: int, journaled: int
+) -> list[tuple[int, Pending]]:
     """What each database lacks of the next customers; one that lacks nothing is left out.
 
     Only the first that each one lacks are looked at, however many there are.
@@ -147,7 +153,7 @@ def owed(databases: Sequence[int], beyond: int, journaled: int) -> list[tuple[in
     # LATERAL and LIMIT have each customer looked up by its id: the statistics of an HQ that was at
     # rest expect none here, and a backlog would be compared with itself.
     with prefer_ordered_scan():
-        found = fetch(
+        rows = fetch(
             """WITH lacked AS (
                  SELECT d.customer_id, array_agg(b.id) AS databases,
                         array_agg(d.is_first) AS firsts
@@ -170,42 +176,44 @@ def owed(databases: Sequence[int], beyond: int, journaled: int) -> list[tuple[in
             {
                 "databases": list(databases),
                 "beyond": beyond,
-                "limit": CUSTOMERS,
+                "limit": CUSTOMERS_PER_CHUNK,
                 "journaled": journaled,
             },
         )
     return [
-        (database, Lack(tuple(customers), tuple(versions), is_first))
-        for database, customers, versions, is_first in found
+        (database, Pending(tuple(customers), tuple(versions), is_first))
+        for database, customers, versions, is_first in rows
     ]
 
 
-def read_part(lack: Lack, forms: set[bool]) -> Part:
+def read_customer_batch(pending: Pending, formats: set[bool]) -> CustomerBatch:
     """All that belongs to the customers, in each of the forms that somebody takes."""
     run_sql(
         "CREATE TEMP TABLE sent ON COMMIT DROP AS SELECT unnest(%s::bigint[]) AS customer_id",
-        [list(lack.customers)],
+        [list(pending.customers)],
     )
     run_sql("ANALYZE sent")
     packages = {
-        as_copy: [package(sent, as_copy=as_copy, is_first=lack.is_first) for sent in TABLES]
-        for as_copy in forms
+        as_copy: [
+            package(table, as_copy=as_copy, is_first=pending.is_first) for table in OUTBOUND_TABLES
+        ]
+        for as_copy in formats
     }
     run_sql("DROP TABLE sent")
-    return Part(list(lack.customers), list(lack.versions), packages)
+    return CustomerBatch(list(pending.customers), list(pending.versions), packages)
 
 
-def package(sent: Sent, *, as_copy: bool, is_first: bool) -> Package:
+def package(table: OutboundTable, *, as_copy: bool, is_first: bool) -> Package:
     """The rows for one table, in the form that the engine takes."""
     if as_copy:
-        return Package(sent.target, data=copy_out(sent.query), is_first=is_first)
+        return Package(table.target, data=copy_out(table.query), is_first=is_first)
     columns: list[Any] = [
-        sql.SQL("{}" + AS_TUPLE.get(name, "")).format(sql.Identifier(column))
-        for column, name in zip(sent.target.columns, sent.target.types, strict=True)
+        sql.SQL("{}" + TUPLE_CASTS.get(name, "")).format(sql.Identifier(column))
+        for column, name in zip(table.target.columns, table.target.types, strict=True)
     ]
     query = sql.SQL("SELECT {} FROM ({}) AS sent ({})").format(
         sql.SQL(", ").join(columns),
-        sent.query,
-        sql.SQL(", ").join(map(sql.Identifier, sent.target.columns)),
+        table.query,
+        sql.SQL(", ").join(map(sql.Identifier, table.target.columns)),
     )
-    return Package(sent.target, rows=fetch(query))
+    return Package(table.target, rows=fetch(query))

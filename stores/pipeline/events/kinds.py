@@ -19,7 +19,7 @@ EVENT_COLUMNS = (
     "terminal_id",
     "created_offline",
 )
-TYPES = {
+EVENT_COLUMN_TYPES = {
     "event_id": "uuid",
     "replication_counter": "bigint",
     "occurred_at": "timestamptz",
@@ -33,7 +33,7 @@ TYPES = {
 }
 # The SQL function that brings a text into shape, where it is another than `tidy`: what is compared
 # and looked up holds no invisible letters.
-TIDYING = {
+NORMALIZERS = {
     "email": "tidy_email",
     "receipt_email": "tidy_email",
     "phone": "tidy_phone",
@@ -49,7 +49,7 @@ TIDYING = {
 )
 
 
-def tidied(column: str, of: str = "") -> str:
+def normalized_sql(column: str, of: str = "") -> str:
     """SQL for the text of a column in the documented normalisation; `of` is its table."""
     prefix = f"{of}." if of else ""
     if column == "locator":
@@ -57,16 +57,16 @@ def tidied(column: str, of: str = "") -> str:
             f"CASE tidy_key({prefix}kind) WHEN 'email' THEN tidy_email({prefix}locator)"
             f" WHEN 'phone' THEN tidy_phone({prefix}locator) ELSE tidy_key({prefix}locator) END"
         )
-    return f"{TIDYING.get(column, 'tidy')}({prefix}{column})"
+    return f"{NORMALIZERS.get(column, 'tidy')}({prefix}{column})"
 
 
-def columns_of(model: type[models.Model]) -> tuple[str, ...]:
+def model_columns(model: type[models.Model]) -> tuple[str, ...]:
     """The columns that an abstract model declares."""
     return tuple(str(field.column) for field in model._meta.local_fields)
 
 
 @dataclass(frozen=True)
-class Kind:
+class EventKind:
     """One kind of event: `event` table in channel and staging, `table` of HQ's rows.
 
     `key` names one entity among those of its customer; `primary` is the column within which only
@@ -88,41 +88,43 @@ class Kind:
         return "customer" if self.name == "customer" else f"customer_{self.name}"
 
     @property
-    def sent(self) -> tuple[str, ...]:
+    def sent_columns(self) -> tuple[str, ...]:
         """All columns that travel from the channel, in order."""
         return EVENT_COLUMNS + self.columns
 
     def type_of(self, column: str) -> str:
         """PostgreSQL's type of a column while it travels; texts have no limit yet."""
-        return TYPES.get(column, "text")
+        return EVENT_COLUMN_TYPES.get(column, "text")
 
 
-CUSTOMER = Kind("customer", columns_of(CustomerColumns), (), ("id",))
-ADDRESS = Kind(
+CUSTOMER = EventKind("customer", model_columns(CustomerColumns), (), ("id",))
+ADDRESS = EventKind(
     "address",
-    ("address_id", *columns_of(AddressColumns)),
+    ("address_id", *model_columns(AddressColumns)),
     ("address_id",),
     ("address_id",),
     primary="purpose",
 )
-CONTACT = Kind(
+CONTACT = EventKind(
     "contact",
-    ("contact_id", *columns_of(ContactColumns)),
+    ("contact_id", *model_columns(ContactColumns)),
     ("contact_id",),
     ("contact_id",),
     primary="kind",
 )
-AFFILIATION = Kind(
+AFFILIATION = EventKind(
     "affiliation", ("affiliation",), ("affiliation",), ("customer_id", "affiliation")
 )
-ATTRIBUTE = Kind("attribute", ("attribute", "value"), ("attribute",), ("customer_id", "attribute"))
+ATTRIBUTE = EventKind(
+    "attribute", ("attribute", "value"), ("attribute",), ("customer_id", "attribute")
+)
 
 CHILDREN = (ADDRESS, CONTACT, AFFILIATION, ATTRIBUTE)
 # Parents first: a child is never staged before a customer that was written before it.
-KINDS = (CUSTOMER, *CHILDREN)
+EVENT_KINDS = (CUSTOMER, *CHILDREN)
 
 
-class Sent(Protocol):
+class StagedTable(Protocol):
     """What a channel sends to one event table: a kind of event, or the header of documents."""
 
     @property
@@ -130,7 +132,7 @@ class Sent(Protocol):
         """The table."""
 
     @property
-    def sent(self) -> tuple[str, ...]:
+    def sent_columns(self) -> tuple[str, ...]:
         """Its columns, in the order in which they travel."""
 
     def type_of(self, column: str) -> str:
@@ -138,4 +140,4 @@ class Sent(Protocol):
 
 
 # What a new customer inherits; an edit that leaves it out keeps it.
-INHERITED = ("customer_type", "language", "currency", "customer_group")
+INHERITED_COLUMNS = ("customer_type", "language", "currency", "customer_group")

@@ -18,18 +18,18 @@ def encode(
     they are, bytes and texts that are no UTF-8 or hold a NUL as {"base64": …}, everything else as
     text.
     """
-    row: dict[str, Any] = dict(zip(columns, map(plain, values), strict=True))
+    row: dict[str, Any] = dict(zip(columns, map(to_json, values), strict=True))
     for table, rows in (parts or {}).items():
-        row[table] = [[plain(value) for value in one] for one in rows]
+        row[table] = [[to_json(value) for value in cells] for cells in rows]
     return json.dumps(row).encode()
 
 
 def decode(raw: bytes) -> dict[str, Any]:
     """A row as it was encoded: texts, numbers and None; bytes where they are no text."""
-    return {column: back(value) for column, value in json.loads(bytes(raw)).items()}
+    return {column: from_json(value) for column, value in json.loads(bytes(raw)).items()}
 
 
-def plain(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """One value as JSON holds it."""
     if isinstance(value, str):
         data = value.encode("utf-8", "surrogateescape")
@@ -46,5 +46,5 @@ def in_base64(data: bytes) -> dict[str, str]:
     return {"base64": base64.b64encode(data).decode()}
 
 
-def back(value: Any) -> Any:
+def from_json(value: Any) -> Any:
     return base64.b64decode(value["base64"]) if isinstance(value, dict) else value

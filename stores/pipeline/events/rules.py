@@ -24,10 +24,10 @@ from stores.models.country import COUNTRIES, USER_ASSIGNED
 from stores.models.currency import CURRENCIES
 from stores.models.language import LANGUAGES
 from stores.models.staging import Event
-from stores.pipeline.dates import EARLIEST, LATEST
-from stores.pipeline.events.kinds import Kind, tidied
+from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
+from stores.pipeline.events.kinds import EventKind, normalized_sql
 
-STAGED: dict[str, type[Event]] = {
+STAGING_MODELS: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
     "address": AsyncAddress,
     "contact": AsyncContact,
@@ -35,15 +35,15 @@ STAGED: dict[str, type[Event]] = {
     "attribute": AsyncAttribute,
 }
 # A dot in the domain and nothing that could break a mail header; more is not known offline.
-EMAIL = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
+EMAIL_FORM = r"^[^\s@<>,;:\\\"()\[\]]+@[^\s@<>,;:\\\"()\[\]]+\.[^\s@<>,;:\\\"()\[\].]{2,}$"
 # Digits with what people set between them, and an extension.
-PHONE = (
+PHONE_PATTERN = (
     r"^(?=(.*[0-9]){3})[0-9+()./ xX#*,;-]+"
     r"([ ;,]*(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?$"
 )
 
 
-LANGUAGE = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
+LANGUAGE_FORM = r"^[A-Za-z]{2,3}([-_]([A-Za-z]{2}|[A-Za-z]{4}|[0-9]{3}))?$"
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ class Rule:
     is_optional: bool = False
 
 
-def empty(column: str) -> str:
+def is_empty(column: str) -> str:
     """That nothing can be read in a column."""
-    return f"coalesce({tidied(column)}, '') = ''"
+    return f"coalesce({normalized_sql(column)}, '') = ''"
 
 
-def in_words(column: str, *words: str) -> str:
+def not_in_words(column: str, *words: str) -> str:
     """That a column holds another word; none at all is left to other rules."""
     allowed = ", ".join(repr(word) for word in words)
     # Nearly all are right as they came, and tidying costs more than looking.
-    return f"({column} NOT IN ({allowed}) AND {tidied(column)} NOT IN ({allowed}))"
+    return f"({column} NOT IN ({allowed}) AND {normalized_sql(column)} NOT IN ({allowed}))"
 
 
 def is_word(column: str, word: str) -> str:
     """That a column holds this word of plain letters. Tidying makes no text longer than it was."""
-    return f"(octet_length({column}) >= {len(word)} AND {tidied(column)} = '{word}')"
+    return f"(octet_length({column}) >= {len(word)} AND {normalized_sql(column)} = '{word}')"
 
 
-def out_of_form(column: str, form: str, *, operator: str = "!~") -> str:
+def malformed(column: str, form: str, *, operator: str = "!~") -> str:
     """That a column holds something, and not in this form."""
-    return f"({tidied(column)} <> '' AND {tidied(column)} {operator} '{form}')"
+    return f"({normalized_sql(column)} <> '' AND {normalized_sql(column)} {operator} '{form}')"
 
 
 def unprintable(column: str) -> Rule:
@@ -87,7 +87,7 @@ def unprintable(column: str) -> Rule:
     return Rule(
         "unprintable",
         column,
-        rf"{tidied(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
+        rf"{normalized_sql(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
         "letters, digits and signs that can be printed",
     )
 
@@ -98,41 +98,43 @@ def reserved(column: str) -> Rule:
     return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a GUID made by chance")
 
 
-COMMON = (
+COMMON_RULES = (
     reserved("async_account"),
     reserved("event_id"),
-    Rule("key_missing", "async_account", f"async_account IS NULL AND {empty('account_number')}"),
+    Rule("key_missing", "async_account", f"async_account IS NULL AND {is_empty('account_number')}"),
     Rule(
         "unknown_word",
         "operation",
-        f"operation IS NULL OR {in_words('operation', 'create', 'update', 'deactivate')}",
+        f"operation IS NULL OR {not_in_words('operation', 'create', 'update', 'deactivate')}",
         "create, update or deactivate",
     ),
     Rule(
         "time_range",
         "occurred_at",
-        f"occurred_at NOT BETWEEN '{EARLIEST} 00:00Z' AND '{LATEST} 00:00Z'",
+        f"occurred_at NOT BETWEEN '{EARLIEST_DATE} 00:00Z' AND '{LATEST_DATE} 00:00Z'",
         "a time between the years 1900 and 9999",
     ),
 )
-IS_SAID = f"NOT {is_word('operation', 'deactivate')}"
+IS_STATED = f"NOT {is_word('operation', 'deactivate')}"
 # Nobody goes without an account because of these.
-OPTIONAL = (
-    Rule("email_format", "receipt_email", out_of_form("receipt_email", EMAIL), is_optional=True),
-    Rule("phone_format", "phone", out_of_form("phone", PHONE, operator="!~*"), is_optional=True),
+OPTIONAL_RULES = (
+    Rule("email_format", "receipt_email", malformed("receipt_email", EMAIL_FORM), is_optional=True),
+    Rule(
+        "phone_format", "phone", malformed("phone", PHONE_PATTERN, operator="!~*"), is_optional=True
+    ),
     Rule(
         "unknown_word",
         "currency",
-        f"{tidied('currency')} <> '' AND {tidied('currency')} <> ALL (%(currencies)s)",
+        f"{normalized_sql('currency')} <> '' AND {normalized_sql('currency')} <> ALL (%(currencies)s)",
         "a currency of ISO 4217",
         is_optional=True,
     ),
     Rule(
         "unknown_word",
         "language",
-        out_of_form("language", LANGUAGE)
-        + f" OR {tidied('language')} <> ''"
-        + f" AND lower(substring({tidied('language')} FROM '^[A-Za-z]*')) <> ALL (%(languages)s)",
+        malformed("language", LANGUAGE_FORM)
+        + f" OR {normalized_sql('language')} <> ''"
+        + f" AND lower(substring({normalized_sql('language')} FROM '^[A-Za-z]*')) <> ALL (%(languages)s)",
         "a language such as en, en-us or es-419",
         is_optional=True,
     ),
@@ -144,7 +146,7 @@ OPTIONAL = (
         is_optional=True,
     ),
 )
-OWN = {
+KIND_RULES = {
     "customer": (
         Rule(
             "guid_missing",
@@ -154,22 +156,22 @@ OWN = {
         Rule(
             "unknown_word",
             "customer_type",
-            in_words("customer_type", "person", "organization", ""),
+            not_in_words("customer_type", "person", "organization", ""),
             "person or organization",
         ),
         Rule(
             "name_missing",
             "name",
-            f"{IS_SAID} AND {is_word('customer_type', 'organization')} AND {empty('name')}",
+            f"{IS_STATED} AND {is_word('customer_type', 'organization')} AND {is_empty('name')}",
         ),
         Rule(
             "name_missing",
             "last_name",
-            f"{IS_SAID} AND {empty('last_name')} AND {empty('first_name')} AND {empty('name')}",
+            f"{IS_STATED} AND {is_empty('last_name')} AND {is_empty('first_name')} AND {is_empty('name')}",
         ),
         # Not an optional field: by it customers are found, told apart and written to.
-        Rule("email_format", "email", out_of_form("email", EMAIL)),
-        *OPTIONAL,
+        Rule("email_format", "email", malformed("email", EMAIL_FORM)),
+        *OPTIONAL_RULES,
     ),
     "address": (
         Rule("key_missing", "address_id", "address_id IS NULL"),
@@ -177,14 +179,14 @@ OWN = {
         Rule(
             "unknown_word",
             "purpose",
-            in_words("purpose", "home", "business", "delivery", "invoice", "other", ""),
+            not_in_words("purpose", "home", "business", "delivery", "invoice", "other", ""),
             "home, business, delivery, invoice or other",
         ),
         Rule(
             "country_unknown",
             "country",
-            f"{tidied('country')} <> '' AND {tidied('country')} <> ALL (%(countries)s)"
-            f" AND {tidied('country')} !~ '{USER_ASSIGNED}'",
+            f"{normalized_sql('country')} <> '' AND {normalized_sql('country')} <> ALL (%(countries)s)"
+            f" AND {normalized_sql('country')} !~ '{USER_ASSIGNED}'",
             "three letters of ISO 3166-1",
         ),
     ),
@@ -194,35 +196,35 @@ OWN = {
         Rule(
             "unknown_word",
             "kind",
-            f"{in_words('kind', 'email', 'phone', 'url')} OR (kind IS NULL AND {IS_SAID})",
+            f"{not_in_words('kind', 'email', 'phone', 'url')} OR (kind IS NULL AND {IS_STATED})",
             "email, phone or url",
         ),
-        Rule("value_missing", "locator", f"{IS_SAID} AND {empty('locator')}"),
+        Rule("value_missing", "locator", f"{IS_STATED} AND {is_empty('locator')}"),
         Rule(
             "email_format",
             "locator",
-            f"{is_word('kind', 'email')} AND {out_of_form('locator', EMAIL)}",
+            f"{is_word('kind', 'email')} AND {malformed('locator', EMAIL_FORM)}",
         ),
         Rule(
             "phone_format",
             "locator",
-            f"{is_word('kind', 'phone')} AND {out_of_form('locator', PHONE, operator='!~*')}",
+            f"{is_word('kind', 'phone')} AND {malformed('locator', PHONE_PATTERN, operator='!~*')}",
         ),
     ),
     "affiliation": (
-        Rule("value_missing", "affiliation", empty("affiliation")),
+        Rule("value_missing", "affiliation", is_empty("affiliation")),
         unprintable("affiliation"),
     ),
     "attribute": (
-        Rule("value_missing", "attribute", empty("attribute")),
+        Rule("value_missing", "attribute", is_empty("attribute")),
         unprintable("attribute"),
         Rule(
             "attribute_invalid",
             "value",
-            f"""{IS_SAID} AND EXISTS (
+            f"""{IS_STATED} AND EXISTS (
                  SELECT FROM attribute_definition d
-                 CROSS JOIN LATERAL (SELECT {tidied("value", "incoming")} AS value) v
-                  WHERE d.company_id = %(company)s AND d.name = {tidied("attribute", "incoming")}
+                 CROSS JOIN LATERAL (SELECT {normalized_sql("value", "incoming")} AS value) v
+                  WHERE d.company_id = %(company)s AND d.name = {normalized_sql("attribute", "incoming")}
                     AND NOT coalesce(CASE
                         WHEN d.options <> '[]' AND NOT d.options ? v.value THEN false
                         WHEN d.data_type = 'integer' AND v.value !~ '^[+-]?[0-9]{{1,14}}$'
@@ -240,64 +242,64 @@ OWN = {
 }
 
 
-def limits(kind: Kind) -> Iterator[Rule]:
+def kind_length_rules(kind: EventKind) -> Iterator[Rule]:
     """One rule for each text that HQ holds only up to a length."""
-    for column, longest in longest_in(kind).items():
+    for column, longest in max_lengths(kind).items():
         # A letter has at least one byte.
         yield Rule(
             "too_long",
             column,
-            f"octet_length({column}) > {longest} AND char_length({tidied(column)}) > {longest}",
+            f"octet_length({column}) > {longest} AND char_length({normalized_sql(column)}) > {longest}",
             f"at most {longest} characters",
         )
 
 
 @cache
-def longest_in(kind: Kind) -> dict[str, int]:
+def max_lengths(kind: EventKind) -> dict[str, int]:
     """The texts of a kind of event that HQ holds only up to a length, in characters."""
     return {
         str(field.column): int(field.max_length)
-        for field in STAGED[kind.name]._meta.concrete_fields
-        if field.column in kind.sent
+        for field in STAGING_MODELS[kind.name]._meta.concrete_fields
+        if field.column in kind.sent_columns
         and isinstance(field, models.CharField | models.TextField)
         and field.max_length
     }
 
 
-def as_kept(kind: Kind, column: str, of: str = "") -> str:
+def stored_value(kind: EventKind, column: str, of: str = "") -> str:
     """SQL for what staging holds of a column of incoming: as it came, wherever it can.
 
     Words by which statements find an event are tidied, and so is a text that is too long with its
     blanks only. A day that no calendar of ours knows is left out.
     """
-    found = f"{of}.{column}" if of else column
+    name = f"{of}.{column}" if of else column
     if column == "account_number":
-        return f"nullif({tidied(column, of)}, '')"
+        return f"nullif({normalized_sql(column, of)}, '')"
     if column == "operation":
-        return tidied(column, of)
-    if longest := longest_in(kind).get(column):
+        return normalized_sql(column, of)
+    if longest := max_lengths(kind).get(column):
         return (
-            f"CASE WHEN octet_length({found}) > {longest} AND char_length({found}) > {longest}"
-            f" THEN {tidied(column, of)} ELSE {found} END"
+            f"CASE WHEN octet_length({name}) > {longest} AND char_length({name}) > {longest}"
+            f" THEN {normalized_sql(column, of)} ELSE {name} END"
         )
     if kind.type_of(column) == "date":
-        return f"CASE WHEN {found} BETWEEN date '0001-01-01' AND date '9999-12-31' THEN {found} END"
-    return found
+        return f"CASE WHEN {name} BETWEEN date '0001-01-01' AND date '9999-12-31' THEN {name} END"
+    return name
 
 
-def as_staged(kind: Kind, columns: Sequence[str], of: str = "") -> sql.SQL:
+def stored_values(kind: EventKind, columns: Sequence[str], of: str = "") -> sql.SQL:
     """Columns of incoming as staging holds them."""
-    return sql.SQL(", ".join(as_kept(kind, column, of) for column in columns))
+    return sql.SQL(", ".join(stored_value(kind, column, of) for column in columns))
 
 
 @cache
-def rules_for(kind: Kind) -> tuple[Rule, ...]:
+def rules_for(kind: EventKind) -> tuple[Rule, ...]:
     """All rules of a kind, in the order in which they are reported."""
-    return (*COMMON, *limits(kind), *OWN[kind.name])
+    return (*COMMON_RULES, *kind_length_rules(kind), *KIND_RULES[kind.name])
 
 
 @cache
-def first_broken(kind: Kind) -> sql.SQL:
+def first_broken(kind: EventKind) -> sql.SQL:
     """SQL for the place of the first broken rule that sets a row of `incoming` aside, or NULL."""
     cases = [
         f"WHEN {rule.broken} THEN {place}"
@@ -308,7 +310,7 @@ def first_broken(kind: Kind) -> sql.SQL:
 
 
 @cache
-def every_broken(kind: Kind) -> sql.SQL:
+def every_broken(kind: EventKind) -> sql.SQL:
     """SQL for the places of all broken rules of a row of `incoming`, in order."""
     places = [
         f"CASE WHEN {rule.broken} THEN {place} END" for place, rule in enumerate(rules_for(kind))
@@ -317,9 +319,9 @@ def every_broken(kind: Kind) -> sql.SQL:
 
 
 # The codes that rules of customers and of sales know.
-CODES = {"countries": list(COUNTRIES), "currencies": list(CURRENCIES)}
+CODE_LISTS = {"countries": list(COUNTRIES), "currencies": list(CURRENCIES)}
 
 
-def parameters(company: str) -> dict[str, object]:
+def rule_parameters(company: str) -> dict[str, object]:
     """What the conditions need to know besides the row."""
-    return {"company": company, "languages": list(LANGUAGES), **CODES}
+    return {"company": company, "languages": list(LANGUAGES), **CODE_LISTS}

@@ -5,27 +5,27 @@ from here, so that none of them can leave out what another one takes over.
 """
 
 from stores.channeldb.exchange.protocol import EventTable
-from stores.pipeline.events.document_tables import HEADER, PARTS, Part
-from stores.pipeline.events.document_tables import SOURCE as DOCUMENTS
-from stores.pipeline.events.kinds import CUSTOMER, KINDS, Kind, Sent
+from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER, DocumentTable
+from stores.pipeline.events.document_tables import DOCUMENT_SOURCE as DOCUMENTS
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind, StagedTable
 
 # Tables whose rows are acknowledged one by one; customers before the sales that name them.
-EVENT_TABLES: tuple[Sent, ...] = (*KINDS, HEADER)
+STAGED_TABLES: tuple[StagedTable, ...] = (*EVENT_KINDS, HEADER)
 # Tables whose rows travel with an event of another one, by its transaction_id.
-PARTS_OF: dict[str, tuple[Part, ...]] = {HEADER.event: PARTS}
+PARTS_BY_TABLE: dict[str, tuple[DocumentTable, ...]] = {HEADER.event: DOCUMENT_PARTS}
 # The names of both, each event table with its parts behind it.
-TABLES = tuple(
+TRAVELLING_TABLES = tuple(
     name
-    for table in EVENT_TABLES
-    for name in (table.event, *(part.event for part in PARTS_OF.get(table.event, ())))
+    for table in STAGED_TABLES
+    for name in (table.event, *(part.event for part in PARTS_BY_TABLE.get(table.event, ())))
 )
 
 
-def source_of(kind: Kind) -> EventTable:
+def event_table_of(kind: EventKind) -> EventTable:
     """How an upload reads a kind of event."""
-    types = tuple(map(kind.type_of, kind.sent))
+    types = tuple(map(kind.type_of, kind.sent_columns))
     optional = ("birth_date",) if kind is CUSTOMER else ()
-    return EventTable(kind.event, kind.sent, types, optional=optional)
+    return EventTable(kind.event, kind.sent_columns, types, optional=optional)
 
 
-SOURCES = [*map(source_of, KINDS), DOCUMENTS]
+UPLOAD_SOURCES = [*map(event_table_of, EVENT_KINDS), DOCUMENTS]

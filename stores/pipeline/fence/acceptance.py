@@ -7,12 +7,12 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.provision import renew_identity
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.pipeline.fence.incidents import UNNAMED, accept
+from stores.pipeline.fence.incidents import NO_DATABASE_ID, accept
 
-SETTLED = (*BLOCKS_DATABASE, IncidentKind.CHANNEL_RESTORED)
+SETTLED_BY_ACCEPTANCE = (*BLOCKS_DATABASE, IncidentKind.CHANNEL_RESTORED)
 
 
-class NotSettled(Exception):
+class AcceptanceRefused(Exception):
     """The database cannot be taken as it is."""
 
 
@@ -20,23 +20,23 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
     """Take the database at the channel's address as the right one, and close what blocks it.
 
     It is owed all its customers again. Returns how many incidents were closed. Effects: HQ's row
-    of the database, its deliveries and incidents, in one transaction. Errors: NotSettled,
+    of the database, its deliveries and incidents, in one transaction. Errors: AcceptanceRefused,
     ChannelError.
     """
     with visit(database) as channel:
         state = channel.state()
     if state is None:
-        raise NotSettled(f"Channel {database.label}: {UNNAMED}")
+        raise AcceptanceRefused(f"Channel {database.label}: {NO_DATABASE_ID}")
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     if owner := others.filter(database_id=state.database_id).first():
-        raise NotSettled(
+        raise AcceptanceRefused(
             f"Channel {database.label}: its database is a copy of that of {owner.label}; renew it."
         )
     with transaction.atomic():
         ChannelDatabase.objects.select_for_update().get(pk=database.pk)
         ChannelDatabase.objects.filter(pk=database.pk).update(database_id=state.database_id)
         accept(database, state.token)
-        blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED)
+        blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED_BY_ACCEPTANCE)
         return sum(incident.close(reason) for incident in blocking)
 
 

@@ -8,7 +8,7 @@ from stores.models.incident import IncidentKind
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownState:
     """What HQ knows of a database.
 
     `following` is the next account number of each company, `issued` how far its orders and
@@ -22,19 +22,19 @@ class Known:
     confirmed_nonce: UUID | None
     intended_epoch: int | None
     intended_nonce: UUID | None
-    following: dict[str, int]
+    next_numbers: dict[str, int]
     staged: dict[str, int]
     issued: dict[str, int]
     blocked_by: int | None
     is_watched: bool
 
     @property
-    def is_met(self) -> bool:
+    def is_known(self) -> bool:
         """Whether HQ has seen the database before."""
         return self.confirmed_nonce is not None
 
     @property
-    def expected(self) -> tuple[tuple[int, UUID | None], ...]:
+    def expected_tokens(self) -> tuple[tuple[int, UUID | None], ...]:
         """The pairs that the channel may show: a visit may have died between its steps."""
         confirmed = (self.confirmed_epoch, self.confirmed_nonce)
         if self.intended_epoch is None:
@@ -42,48 +42,50 @@ class Known:
         return (confirmed, (self.intended_epoch, self.intended_nonce))
 
 
-def judge(known: Known, state: ChannelState) -> IncidentKind | None:
+def compare_tokens(known: KnownState, state: ChannelState) -> IncidentKind | None:
     """What is wrong with a database that HQ has met, or None.
 
     The id comes first, because the epochs of two databases mean nothing to each other.
     """
-    pair = state.token
+    token = state.token
     if state.database_id != known.database_id:
         return IncidentKind.WRONG_DATABASE
-    if knows_more(known, state):
+    if is_ahead_of_hq(known, state):
         return IncidentKind.HQ_BEHIND
-    if (pair.epoch, pair.nonce) in known.expected:
+    if (token.epoch, token.nonce) in known.expected_tokens:
         return IncidentKind.CHANNEL_RESTORED if lacks_events(known, state) else None
-    if pair.epoch > max(epoch for epoch, _ in known.expected):
+    if token.epoch > max(epoch for epoch, _ in known.expected_tokens):
         return IncidentKind.HQ_BEHIND
-    if pair.epoch < known.confirmed_epoch:
+    if token.epoch < known.confirmed_epoch:
         return IncidentKind.CHANNEL_RESTORED
     return IncidentKind.CHANNEL_FORKED
 
 
-def judge_stranger(known: Known, state: ChannelState, *, is_taken: bool) -> IncidentKind | None:
+def compare_first_contact(
+    known: KnownState, state: ChannelState, *, is_taken: bool
+) -> IncidentKind | None:
     """What is wrong with a database at first contact, or None.
 
     `is_taken` says that its id is that of another channel's database.
     """
     if is_taken:
         return IncidentKind.WRONG_DATABASE
-    if state.token.epoch > 0 or knows_more(known, state):
+    if state.token.epoch > 0 or is_ahead_of_hq(known, state):
         return IncidentKind.HQ_BEHIND
     return None
 
 
-def knows_more(known: Known, state: ChannelState) -> bool:
+def is_ahead_of_hq(known: KnownState, state: ChannelState) -> bool:
     """Whether the channel has seen numbers that HQ has still to issue."""
     return bool(numbers_ahead(known, state))
 
 
-def numbers_ahead(known: Known, state: ChannelState) -> list[str]:
+def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
     """The numbers that the channel has seen and HQ has still to issue, each with HQ's own."""
     accounts = [
-        f"account number {number} of {company} (here: {known.following.get(company, 1) - 1})"
+        f"account number {number} of {company} (here: {known.next_numbers.get(company, 1) - 1})"
         for company, number in state.account_high.items()
-        if number >= known.following.get(company, number)
+        if number >= known.next_numbers.get(company, number)
     ]
     documents = [
         f"{series.rpartition('/')[2]} number {number} of {series.rpartition('/')[0]} "
@@ -94,7 +96,7 @@ def numbers_ahead(known: Known, state: ChannelState) -> list[str]:
     return accounts + documents
 
 
-def lacks_events(known: Known, state: ChannelState) -> bool:
+def lacks_events(known: KnownState, state: ChannelState) -> bool:
     """Whether the channel counts lower than what HQ has taken from it: its tills count anew."""
     return any(
         state.counters[table] < counter
@@ -103,6 +105,6 @@ def lacks_events(known: Known, state: ChannelState) -> bool:
     )
 
 
-def as_json(pair: VisitToken) -> dict[str, object]:
+def token_as_json(token: VisitToken) -> dict[str, object]:
     """A pair in the detail of an incident."""
-    return {"epoch": pair.epoch, "nonce": str(pair.nonce)}
+    return {"epoch": token.epoch, "nonce": str(token.nonce)}

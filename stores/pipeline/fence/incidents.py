@@ -9,13 +9,19 @@ from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visi
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.events.document_tables import HEADER, KEY
-from stores.pipeline.events.tables import EVENT_TABLES
-from stores.pipeline.fence.decision import Known, as_json, judge, judge_stranger, numbers_ahead
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
+from stores.pipeline.events.tables import STAGED_TABLES
+from stores.pipeline.fence.decision import (
+    KnownState,
+    compare_first_contact,
+    compare_tokens,
+    numbers_ahead,
+    token_as_json,
+)
 
 # How many event ids of each table an incident lists.
-LISTED = 100
-SENTENCES = {
+MAX_REPORTED_EVENTS = 100
+MISMATCH_MESSAGES = {
     IncidentKind.WRONG_DATABASE: (
         "its address leads to a different database than the registered one."
     ),
@@ -31,54 +37,60 @@ SENTENCES = {
         "its database was restored from an older backup. All customers will be sent again."
     ),
 }
-UNNAMED = "its database has no identity."
-TWICE = (
+NO_DATABASE_ID = "its database has no identity."
+RESTORED_TWICE = (
     "its database was restored from a backup twice within a day: two copies of it seem to answer"
     " in turn."
 )
 
 
-def draw(
-    database: ChannelDatabase, known: Known, state: ChannelState | None, channel: Visit
+def handle_mismatch(
+    database: ChannelDatabase, known: KnownState, state: ChannelState | None, channel: Visit
 ) -> str | None:
     """Report what is wrong. Returns the sentence for which the visit ends, or None to go on.
 
     Effects: an incident; a database set back in time is accepted; in the caller's transaction.
     """
     if state is None:
-        return tell(database, IncidentKind.WRONG_DATABASE, UNNAMED, {})
-    verdict = judge(known, state)
+        return report_mismatch(database, IncidentKind.WRONG_DATABASE, NO_DATABASE_ID, {})
+    verdict = compare_tokens(known, state)
     if verdict is None:
         return None
     if verdict == IncidentKind.CHANNEL_RESTORED:
-        if was_set_back_lately(database):
-            return tell(database, IncidentKind.CHANNEL_FORKED, TWICE, compared(known, state))
-        detail = compared(known, state) | {"forgotten": forgotten(database, channel)}
+        if was_restored_recently(database):
+            return report_mismatch(
+                database, IncidentKind.CHANNEL_FORKED, RESTORED_TWICE, both_sides(known, state)
+            )
+        detail = both_sides(known, state) | {"forgotten": missing_events(database, channel)}
         accept(database, state.token)
-        tell(database, verdict, SENTENCES[verdict], detail)
+        report_mismatch(database, verdict, MISMATCH_MESSAGES[verdict], detail)
         return None
-    return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
+    return report_mismatch(
+        database, verdict, mismatch_message(verdict, known, state), both_sides(known, state)
+    )
 
 
-def words_for(verdict: IncidentKind, known: Known, state: ChannelState) -> str:
+def mismatch_message(verdict: IncidentKind, known: KnownState, state: ChannelState) -> str:
     """What is wrong; of numbers that HQ does not know the first ones."""
     ahead = numbers_ahead(known, state) if verdict == IncidentKind.HQ_BEHIND else []
-    return SENTENCES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
+    return MISMATCH_MESSAGES[verdict] + (f" It has seen {', '.join(ahead[:3])}." if ahead else "")
 
 
-def tell(database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]) -> str:
+def report_mismatch(
+    database: ChannelDatabase, kind: IncidentKind, words: str, detail: dict[str, Any]
+) -> str:
     """Open the incident, or note that it was seen again. Returns its sentence."""
     sentence = f"Channel {database.label}: {words}"
     Incident.objects.report(kind, sentence, database=database, detail=detail)
     return sentence
 
 
-def compared(known: Known, state: ChannelState) -> dict[str, Any]:
+def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
     """Both sides, for whoever looks into it."""
     return {
         "channel": {
             "database_id": str(state.database_id),
-            **as_json(state.token),
+            **token_as_json(state.token),
             "account_high": state.account_high,
             "issued": state.issued,
         },
@@ -86,23 +98,23 @@ def compared(known: Known, state: ChannelState) -> dict[str, Any]:
             "database_id": str(known.database_id),
             "epoch": known.confirmed_epoch,
             "nonce": str(known.confirmed_nonce),
-            "next_number": known.following,
+            "next_number": known.next_numbers,
             "issued": known.issued,
         },
     }
 
 
-def was_set_back_lately(database: ChannelDatabase) -> bool:
+def was_restored_recently(database: ChannelDatabase) -> bool:
     """Whether the database was set back within the last day already, closed by now or not."""
-    (found,) = fetch_one(
+    (count,) = fetch_one(
         """SELECT EXISTS (SELECT FROM incident WHERE database_id = %s AND kind = %s
                              AND last_seen_at > now() - interval '1 day')""",
         [database.pk, IncidentKind.CHANNEL_RESTORED.value],
     )
-    return bool(found)
+    return bool(count)
 
 
-def accept(database: ChannelDatabase, pair: VisitToken) -> None:
+def accept(database: ChannelDatabase, token: VisitToken) -> None:
     """Take the database as it is: it is owed everything again, and its counters start anew.
 
     The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
@@ -116,12 +128,12 @@ def accept(database: ChannelDatabase, pair: VisitToken) -> None:
                   intended_nonce = %(next)s,
                   confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s
             WHERE id = %(id)s""",
-        {"id": database.pk, "epoch": pair.epoch, "nonce": str(pair.nonce), "next": str(uuid4())},
+        {"id": database.pk, "epoch": token.epoch, "nonce": str(token.nonce), "next": str(uuid4())},
     )
-    send_again(database)
+    redeliver(database)
 
 
-def send_again(database: ChannelDatabase) -> None:
+def redeliver(database: ChannelDatabase) -> None:
     """Owe the database every customer that it was ever given."""
     run_sql(
         """UPDATE delivery SET delivered_version = 0, delivered_at = NULL
@@ -130,14 +142,14 @@ def send_again(database: ChannelDatabase) -> None:
     )
 
 
-def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
+def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
     """Events that HQ holds of this database, used or set aside, and that it no longer has.
 
     Shape: table -> count and the first ids; of sales also the numbers that their tills gave them,
     which may be given again. Where a till's owner removes old events they are among them.
     """
-    found = {}
-    for table in EVENT_TABLES:
+    missing = {}
+    for table in STAGED_TABLES:
         data, is_binary = channel.event_ids(table.event)
         run_sql("CREATE TEMP TABLE present (event_id uuid) ON COMMIT DROP")
         copy_in("present", ("event_id",), data, binary=is_binary)
@@ -160,25 +172,29 @@ def forgotten(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
             ).format(
                 event=sql.Identifier(table.event),
                 name=sql.Literal(table.event),
-                key=sql.Literal(KEY),
-                number=sql.Identifier("s", KEY) if table is HEADER else sql.SQL("NULL"),
+                key=sql.Literal(DOCUMENT_KEY),
+                number=sql.Identifier("s", DOCUMENT_KEY) if table is HEADER else sql.SQL("NULL"),
             ),
-            {"database": database.pk, "listed": LISTED},
+            {"database": database.pk, "listed": MAX_REPORTED_EVENTS},
         )
         run_sql("DROP TABLE present")
         if rows:
-            found[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
+            missing[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
         if rows and table is HEADER:
-            found[table.event]["numbers"] = [row[2] for row in rows]
-    return found
+            missing[table.event]["numbers"] = [row[2] for row in rows]
+    return missing
 
 
-def accept_stranger(database: ChannelDatabase, known: Known, state: ChannelState) -> str | None:
+def accept_first_contact(
+    database: ChannelDatabase, known: KnownState, state: ChannelState
+) -> str | None:
     """Take a database that HQ has never met, unless something is wrong with it."""
     others = ChannelDatabase.objects.exclude(pk=database.pk)
     is_taken = others.filter(database_id=state.database_id).exists()
-    if verdict := judge_stranger(known, state, is_taken=is_taken):
-        return tell(database, verdict, words_for(verdict, known, state), compared(known, state))
+    if verdict := compare_first_contact(known, state, is_taken=is_taken):
+        return report_mismatch(
+            database, verdict, mismatch_message(verdict, known, state), both_sides(known, state)
+        )
     ChannelDatabase.objects.filter(pk=database.pk).update(
         database_id=state.database_id,
         confirmed_epoch=state.token.epoch,
@@ -187,11 +203,11 @@ def accept_stranger(database: ChannelDatabase, known: Known, state: ChannelState
     return None
 
 
-def tell_contradiction(database: ChannelDatabase, found: Contradiction) -> str:
+def report_contradiction(database: ChannelDatabase, contradiction: Contradiction) -> str:
     """Report accounts that the channel knows otherwise than HQ. Returns the sentence."""
-    return tell(
+    return report_mismatch(
         database,
         IncidentKind.FORGOTTEN_ACCOUNT,
         "it holds another account for a customer than headquarters. Nothing was overwritten.",
-        {"table": found.table, "count": found.count, "first": found.first},
+        {"table": contradiction.table, "count": contradiction.count, "first": contradiction.first},
     )

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 REPAIRED = "The schema is correct again."
 # What an incident keeps of a very long list.
-MOST = 100
-MOST_RIGHTS = 10
+MAX_DIFFERENCES = 100
+MAX_PRIVILEGES = 10
 
 
 @contextmanager
-def visit(database: ChannelDatabase) -> Iterator[Visit]:
+def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
     """Open a channel database whose tables are as HQ knows them.
 
     Effects: an incident "schema_drift" with all differences, committed, when they are not; it is
@@ -30,42 +30,42 @@ def visit(database: ChannelDatabase) -> Iterator[Visit]:
     try:
         # What went wrong at the last visit may have left a file damaged, or be a sign of it.
         with channeldb.visit(database, check_file=bool(database.last_error)) as channel:
-            close_repaired(database)
+            close_drift_incident(database)
             if database.last_visited_at is None:
-                tell_surplus_rights(database, channel)
+                report_excess_privileges(database, channel)
             yield channel
     except ChannelDrifted as drift:
-        report(database, drift)
+        report_drift(database, drift)
         raise
 
 
-def tell_surplus_rights(database: ChannelDatabase, channel: Visit) -> None:
+def report_excess_privileges(database: ChannelDatabase, channel: Visit) -> None:
     """Say in the log, at the first visit, what HQ's role could do and never needs.
 
     The embedded server is HQ's own.
     """
-    if database.url.startswith("embedded:") or not (found := channel.excess_privileges()):
+    if database.url.startswith("embedded:") or not (privileges := channel.excess_privileges()):
         return
     logger.warning(
         "channel=%s HQ's role may do more than it needs: %s%s",
         database.label,
-        ", ".join(found[:MOST_RIGHTS]),
-        ", …" if len(found) > MOST_RIGHTS else "",
+        ", ".join(privileges[:MAX_PRIVILEGES]),
+        ", …" if len(privileges) > MAX_PRIVILEGES else "",
     )
 
 
-def report(database: ChannelDatabase, drift: ChannelDrifted) -> None:
+def report_drift(database: ChannelDatabase, drift: ChannelDrifted) -> None:
     """Tell people what is different; once while it stays so."""
     with transaction.atomic():
         Incident.objects.report(
             IncidentKind.SCHEMA_DRIFT,
             str(drift)[:500],
             database=database,
-            detail={"differences": drift.differences[:MOST]},
+            detail={"differences": drift.differences[:MAX_DIFFERENCES]},
         )
 
 
-def close_repaired(database: ChannelDatabase) -> None:
+def close_drift_incident(database: ChannelDatabase) -> None:
     """Nobody needs to find a button once the tables are right."""
     for incident in Incident.objects.open().filter(
         database=database, kind=IncidentKind.SCHEMA_DRIFT

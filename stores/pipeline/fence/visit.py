@@ -23,36 +23,40 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.pipeline.fence.decision import Known, judge
-from stores.pipeline.fence.incidents import accept_stranger, draw, tell_contradiction
-from stores.pipeline.fence.schema_drift import visit
+from stores.pipeline.fence.decision import KnownState, compare_tokens
+from stores.pipeline.fence.incidents import (
+    accept_first_contact,
+    handle_mismatch,
+    report_contradiction,
+)
+from stores.pipeline.fence.schema_drift import open_visit
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 # One transaction of HQ; refused when the work is no longer ours.
 Chunk = Callable[[], AbstractContextManager[None]]
 
 
 @contextmanager
-def enter(step: RunStep) -> Iterator["Entered"]:
+def enter(step: RunStep) -> Iterator["FencedChannel"]:
     """Open the step's channel database, once HQ is sure that it is the one it left.
 
     Effects: none when all is well; else an incident and what it entails, committed at once.
     Errors: ChannelBlocked with one sentence; those of connect().
     """
-    known = look(step.its_database)
+    known = read_known_state(step.its_database)
     if known.blocked_by:
         raise ChannelBlocked(
             f"Channel {step.place} is blocked until incident {known.blocked_by} is closed."
         )
-    with visit(step.its_database) as channel:
-        entered = Entered(channel, step.its_database, step.chunk)
-        entered.recognise(known)
-        yield entered
+    with open_visit(step.its_database) as channel:
+        fenced = FencedChannel(channel, step.its_database, step.chunk)
+        fenced.check_identity(known)
+        yield fenced
 
 
-def look(database: ChannelDatabase) -> Known:
+def read_known_state(database: ChannelDatabase) -> KnownState:
     """What HQ knows of the database at this moment, in one query."""
-    return Known(
+    return KnownState(
         *fetch_one(
             """SELECT b.database_id, b.generation, b.confirmed_epoch, b.confirmed_nonce,
                       b.intended_epoch, b.intended_nonce,
@@ -75,7 +79,7 @@ def look(database: ChannelDatabase) -> Known:
     )
 
 
-class Entered:
+class FencedChannel:
     """An open channel that HQ has recognised: the verbs of a visit, guarded by the fence.
 
     Two visits of one database may go on side by side, an upload of one run and a download of
@@ -96,57 +100,57 @@ class Entered:
 
     # ------------------------------------------------------------------- recognise
 
-    def recognise(self, known: Known) -> VisitToken:
+    def check_identity(self, known: KnownState) -> VisitToken:
         """Compare what HQ and the channel remember. Returns the channel's pair.
 
         Errors: ChannelBlocked.
         """
         state = self.channel.state()
-        if state is None or not known.is_met or judge(known, state):
+        if state is None or not known.is_known or compare_tokens(known, state):
             # Another visit may have come between the two looks; while HQ's row is locked none can.
-            known, pair = self.recognise_under_lock()
+            known, token = self.check_identity_under_lock()
         else:
-            pair = state.token
-            self.untold = untold(self.database, known, state)
+            token = state.token
+            self.untold = unreported_numbers(self.database, known, state)
         self.database.generation = known.generation
-        self.latest = pair
+        self.latest = token
         if known.is_watched:
             run_sql(
                 "UPDATE channel_database SET fenced_at = now(), "
                 "recognised_start = pg_postmaster_start_time() WHERE id = %s",
                 [self.database.pk],
             )
-        return pair
+        return token
 
-    def recognise_under_lock(self) -> tuple[Known, VisitToken]:
+    def check_identity_under_lock(self) -> tuple[KnownState, VisitToken]:
         """Compare again, of one moment, and draw the consequences. Errors: ChannelBlocked."""
         database = self.database
         with transaction.atomic():
             ChannelDatabase.objects.select_for_update().get(pk=database.pk)
-            state, known = self.channel.state(), look(database)
-            if state is None or (known.is_met and judge(known, state)):
-                sentence = draw(database, known, state, self.channel)
+            state, known = self.channel.state(), read_known_state(database)
+            if state is None or (known.is_known and compare_tokens(known, state)):
+                sentence = handle_mismatch(database, known, state, self.channel)
             else:
-                sentence = None if known.is_met else accept_stranger(database, known, state)
+                sentence = None if known.is_known else accept_first_contact(database, known, state)
         if sentence or state is None:
             raise ChannelBlocked(sentence or "")
-        return look(database), state.token
+        return read_known_state(database), state.token
 
     # ---------------------------------------------------------------- take the fence
 
-    def take(self) -> UUID:
+    def acquire(self) -> UUID:
         """Make this visit the latest one, in three steps. Returns its nonce.
 
         Before rows that were read are staged, too: so whatever HQ has staged is in every copy of
         the channel that shows the confirmed pair. Errors: ChannelBlocked, and those of the chunk.
         """
         while True:
-            pair = self.intend()
-            seen = self.recognise(look(self.database))
-            if seen != pair and self.channel.fence(seen, pair):
-                self.confirm_written(pair)
-                self.nonce = pair.nonce
-                return pair.nonce
+            token = self.intend()
+            seen = self.check_identity(read_known_state(self.database))
+            if seen != token and self.channel.fence(seen, token):
+                self.confirm_written(token)
+                self.nonce = token.nonce
+                return token.nonce
 
     def intend(self) -> VisitToken:
         """Commit what the channel is about to hold; an unconfirmed intention is reused.
@@ -155,10 +159,10 @@ class Entered:
         own.
         """
         while True:
-            pair = self.note_intention()
-            if pair != (self.latest or self.recognise(look(self.database))):
-                return pair
-            self.confirm(pair)
+            token = self.note_intention()
+            if token != (self.latest or self.check_identity(read_known_state(self.database))):
+                return token
+            self.confirm(token)
 
     def note_intention(self) -> VisitToken:
         with self.chunk():
@@ -172,13 +176,13 @@ class Entered:
         failpoint("fence:after_intention")
         return VisitToken(epoch, nonce)
 
-    def confirm_written(self, pair: VisitToken) -> None:
+    def confirm_written(self, token: VisitToken) -> None:
         """Note that the channel has committed the pair."""
         failpoint("fence:after_channel")
-        self.latest = pair
-        self.confirm(pair)
+        self.latest = token
+        self.confirm(token)
 
-    def confirm(self, pair: VisitToken) -> None:
+    def confirm(self, token: VisitToken) -> None:
         """Note that the channel holds the pair, unless another visit has noted it already."""
         with self.chunk():
             run_sql(
@@ -186,7 +190,7 @@ class Entered:
                       SET confirmed_epoch = intended_epoch, confirmed_nonce = intended_nonce,
                           intended_epoch = NULL, intended_nonce = NULL, fenced_at = now()
                     WHERE id = %s AND intended_epoch = %s AND intended_nonce = %s""",
-                [self.database.pk, pair.epoch, str(pair.nonce)],
+                [self.database.pk, token.epoch, str(token.nonce)],
             )
             failpoint("fence:before_confirmation")
         failpoint("fence:after_confirmation")
@@ -208,23 +212,23 @@ class Entered:
         apply = partial(self.channel.apply, packages, session=session, part=part, job=job)
         high = highest_issued(self.database)
         while True:
-            pair = self.intend()
-            latest = self.latest or self.recognise(look(self.database))
+            token = self.intend()
+            latest = self.latest or self.check_identity(read_known_state(self.database))
             try:
-                rows = apply(nonce=latest.nonce, following=pair, high=high)
+                rows = apply(nonce=latest.nonce, following=token, high=high)
             except NonceRefused:
                 self.latest = None
             except Contradiction as found:
-                raise ChannelBlocked(tell_contradiction(self.database, found)) from None
+                raise ChannelBlocked(report_contradiction(self.database, found)) from None
             else:
-                self.confirm_written(pair)
+                self.confirm_written(token)
                 return rows
 
     def reopen(self, table: str, counters: Sequence[int]) -> int:
         """See Visit.reopen. Errors: also those of take()."""
         return self.write(partial(self.channel.reopen, table, counters))
 
-    def tell_issued(self) -> None:
+    def write_issued(self) -> None:
         """Let the channel remember how far orders and invoices are numbered, where it does not.
 
         As it remembers account numbers: a witness when HQ and its journal are set back together.
@@ -234,30 +238,32 @@ class Entered:
             self.write(partial(self.channel.note_issued, self.untold))
             self.untold = {}
 
-    def write(self, verb: Callable[..., Done]) -> Done:
+    def write(self, verb: Callable[..., Result]) -> Result:
         """Do one write of the channel under the fence; taken back if another visit has it."""
         while True:
-            self.nonce = self.nonce or self.take()
+            self.nonce = self.nonce or self.acquire()
             try:
                 return verb(nonce=self.nonce)
             except NonceRefused:
                 self.nonce = self.latest = None
 
 
-def untold(database: ChannelDatabase, known: Known, state: ChannelState) -> dict[str, int]:
+def unreported_numbers(
+    database: ChannelDatabase, known: KnownState, state: ChannelState
+) -> dict[str, int]:
     """The highest numbers of documents of the database's company that the channel lacks."""
-    mine = f"{database.channel.company_id}/"
+    prefix = f"{database.channel.company_id}/"
     return {
         series: number
         for series, number in known.issued.items()
-        if series.startswith(mine) and number > state.issued.get(series, 0)
+        if series.startswith(prefix) and number > state.issued.get(series, 0)
     }
 
 
 def highest_issued(database: ChannelDatabase) -> dict[str, int]:
     """The highest account number of the database's company, for the channel to remember."""
-    found = fetch(
+    rows = fetch(
         "SELECT company_id, next - 1 FROM number_sequence WHERE company_id = %s AND next > start",
         [database.channel.company_id],
     )
-    return dict(found)
+    return dict(rows)

@@ -12,7 +12,7 @@ from stores.hqdb.sql import Query, fetch_one
 # as long as no run comes by, it stays late: that is for the scheduler to answer, not the data.
 GRACE = "interval '5 minutes'"
 # How many breaches are named; one is enough to worry.
-NAMED = 20
+MAX_OFFENDING = 20
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Guard:
+class DatabaseRule:
     """A rule of HQ's database by which an invariant is kept even when Python is wrong."""
 
     kind: str
@@ -37,31 +37,31 @@ class Guard:
     name: str
 
 
-def judged(
+def check_result(
     id: str, title: str, checked: int, *breaches: list[dict[str, Any]], late: int = 0
 ) -> Check:
     """The verdict: whatever breaks the invariant is named."""
-    offending = [breach for found in breaches for breach in found]
-    return Check(id, title, not offending, checked, offending[:NAMED], late)
+    offending = [breach for rows in breaches for breach in rows]
+    return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 
-def found(statement: Query) -> list[dict[str, Any]]:
+def offending_rows(statement: Query) -> list[dict[str, Any]]:
     """The first rows of a query that looks for what is wrong."""
     query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
     with connection.cursor() as cursor:
         cursor.execute(
-            sql.SQL("SELECT * FROM ({}) breach LIMIT {}").format(query, sql.Literal(NAMED))
+            sql.SQL("SELECT * FROM ({}) breach LIMIT {}").format(query, sql.Literal(MAX_OFFENDING))
         )
         columns = [column.name for column in cursor.description]
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def count(table: str, condition: str = "true") -> int:
+def count_rows(table: str, condition: str = "true") -> int:
     """The rows of one of our tables."""
     return int(fetch_one(f"SELECT count(*) FROM {table} WHERE {condition}")[0])  # noqa: S608
 
 
-GUARDED = {
+RULE_QUERIES = {
     "constraint": """SELECT FROM pg_constraint c
          WHERE c.conrelid = to_regclass(%(table)s) AND c.conname = %(name)s AND c.convalidated
            AND NOT EXISTS (SELECT FROM pg_trigger t
@@ -75,12 +75,12 @@ GUARDED = {
 }
 
 
-def unguarded(*guards: Guard) -> list[dict[str, Any]]:
+def missing_rules(*rules: DatabaseRule) -> list[dict[str, Any]]:
     """The guards that are missing, not valid or switched off."""
     return [
-        {"missing": f"{guard.kind} {guard.name} on {guard.table}"}
-        for guard in guards
+        {"missing": f"{rule.kind} {rule.name} on {rule.table}"}
+        for rule in rules
         if not fetch_one(
-            f"SELECT EXISTS ({GUARDED[guard.kind]})", {"table": guard.table, "name": guard.name}
+            f"SELECT EXISTS ({RULE_QUERIES[rule.kind]})", {"table": rule.table, "name": rule.name}
         )[0]
     ]

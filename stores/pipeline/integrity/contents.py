@@ -17,27 +17,27 @@ from psycopg2 import sql
 from stores.channeldb.exchange.protocol import Target
 from stores.hqdb.sql import Row, fetch, run_sql
 from stores.models import ChannelDatabase
-from stores.pipeline.download.packages import Sent, sent_child, sent_customer
+from stores.pipeline.download.packages import OutboundTable, outbound_child, outbound_customer
 from stores.pipeline.events.kinds import CHILDREN
-from stores.pipeline.integrity.sqlite_values import READERS
+from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 
-COMPARED = [sent_customer(), *map(sent_child, CHILDREN)]
+CONTENT_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN)]
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
-HELD = """CREATE TEMP TABLE held_row (database_id bigint, "table" text, key text, content text,
+CREATE_HELD = """CREATE TEMP TABLE held_row (database_id bigint, "table" text, key text, content text,
               company text, account_number text, part text, hq_version bigint,
               is_active boolean)"""
-GIVEN = """CREATE TEMP TABLE sent ON COMMIT DROP AS
+CREATE_SENT = """CREATE TEMP TABLE sent ON COMMIT DROP AS
            SELECT d.customer_id FROM delivery d JOIN seen_channel c USING (database_id)
             WHERE d.database_id = %s AND d.delivered_version = d.version
               AND d.delivered_version > 0 AND d.delivered_at < c.read_at"""
-HASH = "('x' || left({}, 8))::bit(32)::bigint"
-NULL = "\x01"
-BETWEEN = "\x1f"
-Prints = dict[int, tuple[int, int]]
+ROW_HASH = "('x' || left({}, 8))::bit(32)::bigint"
+NULL_MARK = "\x01"
+VALUE_SEPARATOR = "\x1f"
+Fingerprints = dict[int, tuple[int, int]]
 
 
-class Wrong(NamedTuple):
+class WrongRow(NamedTuple):
     """A row of a channel that is not as HQ has it, or that HQ never sent.
 
     `customer` is None if HQ has no such account, `version` the row's in the channel; `part` names
@@ -57,10 +57,10 @@ def text_of(column: str, kind: str) -> sql.Composable:
     """A column as a text that is the same on both engines and in HQ."""
     forms = {"boolean": "{}::int::text", "date": "to_char({}, 'YYYY-MM-DD')"}
     value = sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier("r", column))
-    return sql.SQL("coalesce({}, {})").format(value, sql.Literal(NULL))
+    return sql.SQL("coalesce({}, {})").format(value, sql.Literal(NULL_MARK))
 
 
-def hashed(target: Target, source: sql.Composable, where: str = "") -> sql.Composable:
+def hashed_rows(target: Target, source: sql.Composable, where: str = "") -> sql.Composable:
     """Query for the rows of a table in PostgreSQL, as held_row has them, without the database."""
     kinds = dict(zip(target.columns, target.types, strict=True))
     values = [text_of(column, kinds[column]) for column in target.columns]
@@ -73,8 +73,8 @@ def hashed(target: Target, source: sql.Composable, where: str = "") -> sql.Compo
                FROM {source} r) hashed {where}"""
     ).format(
         table=sql.Literal(target.table),
-        key=key_of(target),
-        between=sql.Literal(BETWEEN),
+        key=key_expression(target),
+        between=sql.Literal(VALUE_SEPARATOR),
         values=sql.SQL(", ").join(values),
         part=text_of(target.key[-1], kinds[target.key[-1]]),
         source=source,
@@ -82,10 +82,10 @@ def hashed(target: Target, source: sql.Composable, where: str = "") -> sql.Compo
     )
 
 
-def key_of(target: Target) -> sql.Composable:
+def key_expression(target: Target) -> sql.Composable:
     kinds = dict(zip(target.columns, target.types, strict=True))
     return sql.SQL("concat_ws({}, {})").format(
-        sql.Literal(BETWEEN),
+        sql.Literal(VALUE_SEPARATOR),
         sql.SQL(", ").join(text_of(column, kinds[column]) for column in target.key),
     )
 
@@ -106,72 +106,78 @@ def read_contents(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> in
     Effects: table held_row. Returns how many rows were compared.
     """
     with transaction.atomic():
-        run_sql(GIVEN, [database.pk])
+        run_sql(CREATE_SENT, [database.pk])
         run_sql("ANALYZE sent")
-        compared = sum(read_table(channel, database, one) for one in COMPARED)
+        compared = sum(read_table(channel, database, table) for table in CONTENT_TABLES)
         run_sql("DROP TABLE sent")
     return compared
 
 
-def read_table(channel: BaseDatabaseWrapper, database: ChannelDatabase, one: Sent) -> int:
+def read_table(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, table: OutboundTable
+) -> int:
     """Compare the fingerprints of one table, and keep its rows where they differ."""
-    theirs = prints(channel, one)
-    ours = as_prints(fetch(summed(hashed(one.target, of_hq(one)))))
+    theirs = table_fingerprints(channel, table)
+    ours = parse_row_fingerprints(
+        fetch(fingerprint_query(hashed_rows(table.target, rows_of_hq(table))))
+    )
     if buckets := [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]:
         with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
-            write_rows(channel, database, one.target, buckets, rows)
+            copy_rows(channel, database, table.target, buckets, rows)
             rows.seek(0)
             with connection.cursor() as cursor:
                 cursor.copy_expert("COPY held_row FROM STDIN", rows)
         run_sql(
             "INSERT INTO held_bucket SELECT %s, %s, unnest(%s::int[])",
-            [database.pk, one.target.table, buckets],
+            [database.pk, table.target.table, buckets],
         )
     return sum(count for count, _ in theirs.values())
 
 
-BUCKETS = """CREATE TEMP TABLE held_bucket (database_id bigint, "table" text, bucket integer)"""
+CREATE_BUCKETS = (
+    """CREATE TEMP TABLE held_bucket (database_id bigint, "table" text, bucket integer)"""
+)
 
 
 def create_tables() -> None:
     """Tables held_row and held_bucket: what is kept of channels."""
-    run_sql(HELD)
-    run_sql(BUCKETS)
+    run_sql(CREATE_HELD)
+    run_sql(CREATE_BUCKETS)
 
 
 def drop_tables() -> None:
     run_sql("DROP TABLE held_row, held_bucket")
 
 
-def of_hq(one: Sent) -> sql.Composable:
+def rows_of_hq(table: OutboundTable) -> sql.Composable:
     """HQ's rows of the customers in table sent, as the channel should have them."""
-    columns = sql.SQL(", ").join(map(sql.Identifier, one.target.columns))
-    return sql.SQL("(SELECT * FROM ({}) told ({}))").format(one.query, columns)
+    columns = sql.SQL(", ").join(map(sql.Identifier, table.target.columns))
+    return sql.SQL("(SELECT * FROM ({}) told ({}))").format(table.query, columns)
 
 
-def summed(rows: sql.Composable) -> sql.Composable:
+def fingerprint_query(rows: sql.Composable) -> sql.Composable:
     """The fingerprints of hashed rows."""
     return sql.SQL(
-        f"""SELECT {BUCKET}, count(*), sum({HASH.format("content")})
+        f"""SELECT {BUCKET}, count(*), sum({ROW_HASH.format("content")})
               FROM ({{}}) rows GROUP BY 1"""  # noqa: S608 - our own words
     ).format(rows)
 
 
-def as_prints(rows: Iterable[Row]) -> Prints:
+def parse_row_fingerprints(rows: Iterable[Row]) -> Fingerprints:
     return {int(byte): (int(count), int(total)) for byte, count, total in rows}
 
 
-def prints(channel: BaseDatabaseWrapper, one: Sent) -> Prints:
+def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fingerprints:
     """The fingerprints of a table of the channel."""
     if channel.vendor == "postgresql":
         with channel.cursor() as cursor:
-            cursor.execute(summed(hashed(one.target, in_channel(one.target))))
-            return as_prints(cursor.fetchall())
-    found: Prints = {}
-    for byte, content, _ in sqlite_rows(channel, one.target):
-        count, total = found.get(byte, (0, 0))
-        found[byte] = (count + 1, total + int(content[:8], 16))
-    return found
+            cursor.execute(fingerprint_query(hashed_rows(table.target, in_channel(table.target))))
+            return parse_row_fingerprints(cursor.fetchall())
+    fingerprints: Fingerprints = {}
+    for byte, content, _ in sqlite_rows(channel, table.target):
+        count, total = fingerprints.get(byte, (0, 0))
+        fingerprints[byte] = (count + 1, total + int(content[:8], 16))
+    return fingerprints
 
 
 def in_channel(target: Target) -> sql.Composable:
@@ -187,16 +193,18 @@ def sqlite_rows(
         f'SELECT {columns} FROM "{target.table}"'  # noqa: S608 - our own names
     ):
         row = dict(zip(target.columns, values, strict=True))
-        content = hashlib.sha256(joined(values)).hexdigest()
-        key = hashlib.sha256(joined([row[column] for column in target.key])).digest()
+        content = hashlib.sha256(joined_values(values)).hexdigest()
+        key = hashlib.sha256(joined_values([row[column] for column in target.key])).digest()
         yield key[0], content, row
 
 
-def joined(values: Iterable[bytes | None]) -> bytes:
-    return BETWEEN.encode().join(NULL.encode() if value is None else value for value in values)
+def joined_values(values: Iterable[bytes | None]) -> bytes:
+    return VALUE_SEPARATOR.encode().join(
+        NULL_MARK.encode() if value is None else value for value in values
+    )
 
 
-def write_rows(
+def copy_rows(
     channel: BaseDatabaseWrapper,
     database: ChannelDatabase,
     target: Target,
@@ -205,30 +213,32 @@ def write_rows(
 ) -> None:
     """The rows of a table in some buckets, in COPY's text format."""
     if channel.vendor == "postgresql":
-        found = hashed(target, in_channel(target), in_buckets(buckets))
+        query = hashed_rows(target, in_channel(target), in_buckets(buckets))
         with channel.cursor() as cursor:
             cursor.copy_expert(
                 sql.SQL("COPY (SELECT {}, found.* FROM ({}) found) TO STDOUT").format(
-                    sql.Literal(database.pk), found
+                    sql.Literal(database.pk), query
                 ),
                 rows,
             )
         return
-    text, whole = READERS["text"], READERS["bigint"]
+    text, whole = LENIENT_READERS["text"], LENIENT_READERS["bigint"]
     for byte, content, row in sqlite_rows(channel, target):
         if byte in buckets:
-            key = joined([row[column] for column in target.key])
-            told: list[Any] = [str(database.pk), target.table, text(key), content]
-            told += [text(row[column]) for column in ("company", "account_number", target.key[-1])]
-            told += [whole(row["hq_version"]), READERS["boolean"](row["is_active"])]
-            rows.write("\t".join(told).encode() + b"\n")
+            key = joined_values([row[column] for column in target.key])
+            fields: list[Any] = [str(database.pk), target.table, text(key), content]
+            fields += [
+                text(row[column]) for column in ("company", "account_number", target.key[-1])
+            ]
+            fields += [whole(row["hq_version"]), LENIENT_READERS["boolean"](row["is_active"])]
+            rows.write("\t".join(fields).encode() + b"\n")
 
 
 # ---------------------------------------------------------------------------- looking
 
 # Active rows of a customer of whom the database is owed nothing, and that HQ does not have, are
 # extra; so are those of an account that HQ does not know.
-WRONG = """
+FIND_WRONG = """
     WITH ours AS (SELECT ours.*, {bucket} AS bucket FROM ({rows}) ours),
     compared AS (
       SELECT * FROM ours JOIN (SELECT bucket FROM held_bucket
@@ -248,16 +258,18 @@ WRONG = """
      ORDER BY 1, 2"""
 
 
-def find_wrong(database: int) -> list[Wrong]:
+def find_wrong_rows(database: int) -> list[WrongRow]:
     """The rows of a channel that are not as HQ has them by now. Needs what read_contents kept."""
-    run_sql(GIVEN, [database])
+    run_sql(CREATE_SENT, [database])
     run_sql("ANALYZE sent")
-    found = []
-    for one in COMPARED:
+    wrong = []
+    for table in CONTENT_TABLES:
         rows = fetch(
-            sql.SQL(WRONG).format(bucket=sql.SQL(BUCKET), rows=hashed(one.target, of_hq(one))),
-            {"database": database, "table": one.target.table},
+            sql.SQL(FIND_WRONG).format(
+                bucket=sql.SQL(BUCKET), rows=hashed_rows(table.target, rows_of_hq(table))
+            ),
+            {"database": database, "table": table.target.table},
         )
-        found += [Wrong(database, one.target.table, *row) for row in rows]
+        wrong += [WrongRow(database, table.target.table, *row) for row in rows]
     run_sql("DROP TABLE sent")
-    return found
+    return wrong

@@ -5,43 +5,51 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.hqdb.sql import run_sql
-from stores.pipeline.convert.merge import tidied
-from stores.pipeline.events.kinds import KINDS, Kind
-from stores.pipeline.events.kinds import tidied as tidied_text
-from stores.pipeline.integrity.checks import GRACE, Check, Guard, count, found, judged, unguarded
-from stores.pipeline.integrity.snapshot import Seen
-from stores.pipeline.integrity.tables import EVENTS
+from stores.pipeline.convert.merge import normalized_column
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+from stores.pipeline.events.kinds import normalized_sql as tidied_text
+from stores.pipeline.integrity.checks import (
+    GRACE,
+    Check,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    missing_rules,
+    offending_rows,
+)
+from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.tables import COMPARED_EVENTS
 from stores.pipeline.integrity.upload import false_receipts
 
 # Customers looked at with all that belongs to them, unless all are asked for.
-SAMPLE = 3_000
+CUSTOMER_SAMPLE = 3_000
 # What a new customer or an address gets from elsewhere when its event leaves it out.
-FILLED_IN = {
+DEFAULTED_COLUMNS = {
     "customer": ("customer_type", "language", "currency", "customer_group"),
     "address": ("purpose", "country"),
 }
 
 
-def look_at_customers(seen: Seen) -> None:
+def read_shown_rows(snapshot: Snapshot) -> None:
     """Tables looked_at: customers; and shown: what each of their rows shows, of which event."""
-    customers = count("customer")
-    some = ""
-    if not seen.full and customers > SAMPLE:
-        some = f"TABLESAMPLE SYSTEM ({100 * SAMPLE / customers})"
+    customers = count_rows("customer")
+    sample = ""
+    if not snapshot.full and customers > CUSTOMER_SAMPLE:
+        sample = f"TABLESAMPLE SYSTEM ({100 * CUSTOMER_SAMPLE / customers})"
     run_sql(
         f"""CREATE TEMP TABLE looked_at ON COMMIT DROP AS
-            SELECT id AS customer_id FROM customer {some}"""  # noqa: S608
+            SELECT id AS customer_id FROM customer {sample}"""  # noqa: S608
     )
     run_sql("ANALYZE looked_at")
     run_sql(
         """CREATE TEMP TABLE shown ("table" text, customer_id bigint, key text, has_event boolean,
                is_outdated boolean, is_overtaken boolean, is_ahead boolean) ON COMMIT DROP"""
     )
-    for kind in KINDS:
-        run_sql(look_at(kind))
+    for kind in EVENT_KINDS:
+        run_sql(shown_rows(kind))
 
 
-def look_at(kind: Kind) -> sql.Composable:
+def shown_rows(kind: EventKind) -> sql.Composable:
     """Judge each row of one kind by the events that could have written it.
 
     Within a database the later counter wins. Between databases time decides, and never that of a
@@ -81,7 +89,9 @@ def look_at(kind: Kind) -> sql.Composable:
             [
                 sql.SQL("true"),
                 *(
-                    sql.SQL("r.{} = {}").format(sql.Identifier(column), tidied(kind, column))
+                    sql.SQL("r.{} = {}").format(
+                        sql.Identifier(column), normalized_column(kind, column)
+                    )
                     for column in kind.key
                 ),
             ]
@@ -89,37 +99,37 @@ def look_at(kind: Kind) -> sql.Composable:
     )
 
 
-def owner_of(kind: Kind) -> str:
+def owner_of(kind: EventKind) -> str:
     """The column by which a row of the kind belongs to its customer."""
     return "id" if kind.table == "customer" else "customer_id"
 
 
-def wrongly_shown(condition: str) -> list[dict[str, Any]]:
+def wrong_rows(condition: str) -> list[dict[str, Any]]:
     """Rows of the looked-at customers that show the wrong event."""
-    return found(
+    return offending_rows(
         f"""SELECT k.account_number, s."table" FROM shown s
               JOIN customer k ON k.id = s.customer_id WHERE {condition}"""  # noqa: S608
     )
 
 
-def how_many(seen: Seen) -> str:
-    return "every customer" if seen.full else "a sample of customers"
+def sample_description(snapshot: Snapshot) -> str:
+    return "every customer" if snapshot.full else "a sample of customers"
 
 
-def the_last_event_is_shown(seen: Seen) -> Check:
-    return judged(
+def the_last_event_is_shown(snapshot: Snapshot) -> Check:
+    return check_result(
         "I10",
         "Headquarters shows the latest event of each source, and no edit that had not seen a"
-        f" removal has undone it ({how_many(seen)}).",
-        count("shown"),
-        wrongly_shown("NOT has_event OR is_outdated"),
-        *(brought_back(kind) for kind in KINDS),
+        f" removal has undone it ({sample_description(snapshot)}).",
+        count_rows("shown"),
+        wrong_rows("NOT has_event OR is_outdated"),
+        *(brought_back(kind) for kind in EVENT_KINDS),
     )
 
 
-def brought_back(kind: Kind) -> list[dict[str, Any]]:
+def brought_back(kind: EventKind) -> list[dict[str, Any]]:
     """Rows that are active by an edit of which a person has still to decide."""
-    return found(
+    return offending_rows(
         sql.SQL(
             """SELECT k.account_number, {name} AS "table", 'removed' AS what
                  FROM edit_conflict c JOIN {event} t ON t.event_id = c.lost_event
@@ -140,52 +150,52 @@ def brought_back(kind: Kind) -> list[dict[str, Any]]:
     )
 
 
-def addresses_have_one_owner(seen: Seen) -> Check:
-    return judged(
+def addresses_have_one_owner(snapshot: Snapshot) -> Check:
+    return check_result(
         "I15",
         "Every address has one owner, at most one is primary for each purpose, and none is lost.",
-        count("customer_address"),
-        seen.unreachable,
-        unguarded(
-            Guard("trigger", "customer_address", "its_customer_exists"),
-            Guard("unique index", "customer_address", "one_primary_address_per_purpose"),
+        count_rows("customer_address"),
+        snapshot.unreachable,
+        missing_rules(
+            DatabaseRule("trigger", "customer_address", "its_customer_exists"),
+            DatabaseRule("unique index", "customer_address", "one_primary_address_per_purpose"),
         ),
-        found(
+        offending_rows(
             """SELECT a.address_id::text, 'no owner' AS what FROM customer_address a
                  LEFT JOIN customer k ON k.id = a.customer_id WHERE k.id IS NULL"""
         ),
-        found(
+        offending_rows(
             """SELECT s.address_id::text, 'owner is not what its GUID became' AS what
                  FROM async_address s JOIN guid_map m USING (async_account)
                 WHERE s.status = 'applied' AND s.account_number IS NULL
                   AND s.customer_id <> m.customer_id"""
         ),
-        found(
+        offending_rows(
             """SELECT k.account_number, a.purpose, count(*) AS primaries
                  FROM customer_address a JOIN customer k ON k.id = a.customer_id
                 WHERE a.is_primary AND a.is_active
                 GROUP BY a.customer_id, k.account_number, a.purpose HAVING count(*) > 1"""
         ),
-        *(false_receipts(copy) for copy in EVENTS if copy.source == "async_address"),
+        *(false_receipts(copy) for copy in COMPARED_EVENTS if copy.source == "async_address"),
     )
 
 
-def fields_arrive_unchanged(seen: Seen) -> Check:
-    return judged(
+def fields_arrive_unchanged(snapshot: Snapshot) -> Check:
+    return check_result(
         "I16",
         "Fields are as the till wrote them, apart from the documented normalization"
-        f" ({how_many(seen)}).",
-        count("shown"),
-        *(changed_fields(kind) for kind in KINDS),
+        f" ({sample_description(snapshot)}).",
+        count_rows("shown"),
+        *(changed_fields(kind) for kind in EVENT_KINDS),
     )
 
 
-def changed_fields(kind: Kind) -> list[dict[str, Any]]:
+def changed_fields(kind: EventKind) -> list[dict[str, Any]]:
     """Rows that differ from the event that they show, with the columns that do."""
     expected = {
-        column: as_it_should_be(kind, column) for column in kind.columns if column != "is_primary"
+        column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
     }
-    return found(
+    return offending_rows(
         sql.SQL(
             """SELECT k.account_number, {name} AS "table",
                       array_to_string(ARRAY[{cases}], ' ') AS columns
@@ -213,31 +223,31 @@ def changed_fields(kind: Kind) -> list[dict[str, Any]]:
     )
 
 
-def as_it_should_be(kind: Kind, column: str) -> sql.Composable:
+def expected_value(kind: EventKind, column: str) -> sql.Composable:
     """What a column of the row must hold, from event t; what the event left out is as it is."""
-    if column in FILLED_IN.get(kind.name, ()):
+    if column in DEFAULTED_COLUMNS.get(kind.name, ()):
         return sql.SQL(f"coalesce(nullif({tidied_text(column, 't')}, ''), r.{column})")
-    return tidied(kind, column)
+    return normalized_column(kind, column)
 
 
-def arrival_decides_nothing(seen: Seen) -> Check:
-    return judged(
+def arrival_decides_nothing(snapshot: Snapshot) -> Check:
+    return check_result(
         "I33",
         "The event shown depends on the events, not on the order of their arrival"
-        f" ({how_many(seen)}).",
-        count("shown"),
-        wrongly_shown("is_overtaken"),
+        f" ({sample_description(snapshot)}).",
+        count_rows("shown"),
+        wrong_rows("is_overtaken"),
     )
 
 
-def clocks_decide_nothing(seen: Seen) -> Check:
-    return judged(
+def clocks_decide_nothing(snapshot: Snapshot) -> Check:
+    return check_result(
         "I34",
         "No event counts as later than its arrival, whatever the till's clock says, and nothing"
-        f" arrived in the future ({how_many(seen)}).",
-        count("shown"),
-        wrongly_shown("is_ahead"),
-        found(
+        f" arrived in the future ({sample_description(snapshot)}).",
+        count_rows("shown"),
+        wrong_rows("is_ahead"),
+        offending_rows(
             f"""SELECT 'taken over in the future' AS what, max(staged_at)::text AS at
                   FROM async_customer HAVING max(staged_at) > clock_timestamp() + {GRACE}"""  # noqa: S608
         ),

@@ -4,17 +4,17 @@ from typing import Any
 
 from stores.hqdb.sql import fetch, fetch_one
 from stores.pipeline.integrity import contents
-from stores.pipeline.integrity.checks import GRACE, Check, count, found, judged
-from stores.pipeline.integrity.snapshot import Seen
+from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows, offending_rows
+from stores.pipeline.integrity.snapshot import Snapshot
 
 
-def channels_know_nothing_else(seen: Seen) -> Check:
-    return judged(
+def channels_know_nothing_else(snapshot: Snapshot) -> Check:
+    return check_result(
         "I17",
         "Every account that a channel knows is the one headquarters assigned to the GUID.",
-        count("seen_map"),
-        seen.unreachable,
-        found(
+        count_rows("seen_map"),
+        snapshot.unreachable,
+        offending_rows(
             """SELECT c.label AS channel, v.async_account::text, v.company, v.account_number
                  FROM seen_map v JOIN seen_channel c USING (database_id)
                  LEFT JOIN guid_map m USING (async_account)
@@ -31,26 +31,26 @@ DELIVERED = """FROM delivery d JOIN seen_channel c USING (database_id)
                 WHERE d.delivered_version = d.version AND d.delivered_at < c.read_at"""
 
 
-def channels_know_what_was_delivered(seen: Seen) -> Check:
-    (owed,) = fetch_one(
+def channels_know_what_was_delivered(snapshot: Snapshot) -> Check:
+    (pending,) = fetch_one(
         """SELECT count(*) FROM delivery d JOIN seen_channel c USING (database_id)
             WHERE d.delivered_version < d.version"""
     )
     (delivered,) = fetch_one(f"SELECT count(*) {DELIVERED}")
-    return judged(
+    return check_result(
         "I18",
         "Every enabled channel has the account of every GUID of its company, or its delivery is"
         " pending and no download has skipped it.",
         int(delivered),
-        seen.unreachable,
-        found(
+        snapshot.unreachable,
+        offending_rows(
             f"""SELECT c.label AS channel, m.async_account::text, 'lacks the account' AS what
                 {DELIVERED}
                   AND NOT EXISTS (SELECT FROM seen_map v
                                    WHERE v.database_id = d.database_id
                                      AND v.async_account = m.async_account)"""  # noqa: S608
         ),
-        found(
+        offending_rows(
             f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what
                   FROM delivery d JOIN seen_channel c USING (database_id)
                   JOIN customer k ON k.id = d.customer_id
@@ -58,18 +58,18 @@ def channels_know_what_was_delivered(seen: Seen) -> Check:
                  WHERE d.delivered_version < d.version
                    AND greatest(k.created_at, k.modified_at) < w.since - {GRACE}"""  # noqa: S608
         ),
-        late=int(owed),
+        late=int(pending),
     )
 
 
-def delivered_versions_arrived(seen: Seen) -> Check:
-    return judged(
+def delivered_versions_arrived(snapshot: Snapshot) -> Check:
+    return check_result(
         "I19",
         "What headquarters recorded as delivered is in the channel, in that version or a newer one"
-        + (", with the same content." if seen.with_rows else "."),
-        count("delivery", "delivered_version > 0"),
-        seen.unreachable,
-        found(
+        + (", with the same content." if snapshot.with_rows else "."),
+        count_rows("delivery", "delivered_version > 0"),
+        snapshot.unreachable,
+        offending_rows(
             """SELECT c.label AS channel, k.account_number, d.delivered_version AS delivered,
                       v.hq_version AS in_channel
                  FROM delivery d JOIN seen_channel c USING (database_id)
@@ -80,7 +80,7 @@ def delivered_versions_arrived(seen: Seen) -> Check:
                 WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
                   AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)"""
         ),
-        other_contents() if seen.with_rows else [],
+        other_contents() if snapshot.with_rows else [],
     )
 
 
@@ -89,17 +89,17 @@ def other_contents() -> list[dict[str, Any]]:
     return [
         {"channel": label, "table": row.table, "account_number": row.account}
         for database, label in fetch("SELECT database_id, label FROM seen_channel")
-        for row in contents.find_wrong(database)
+        for row in contents.find_wrong_rows(database)
     ]
 
 
-def tills_see_each_person_once(seen: Seen) -> Check:
-    return judged(
+def tills_see_each_person_once(snapshot: Snapshot) -> Check:
+    return check_result(
         "I20",
         "A till's search shows each person once, by account or as pending, and never by a GUID.",
-        count("seen_customer"),
-        seen.unreachable,
-        seen.shown,
+        count_rows("seen_customer"),
+        snapshot.unreachable,
+        snapshot.shown,
     )
 
 
@@ -111,14 +111,14 @@ FENCED = """(c.epoch = c.confirmed_epoch AND c.nonce = c.confirmed_nonce::text)
          OR (c.epoch > c.confirmed_epoch AND c.epoch < b.confirmed_epoch)"""
 
 
-def channels_are_at_the_last_visit(seen: Seen) -> Check:
-    return judged(
+def channels_are_at_the_last_visit(snapshot: Snapshot) -> Check:
+    return check_result(
         "I30",
         "Every channel is the registered database, in the state of its last visit, or an incident"
         " is open.",
-        count("seen_channel"),
-        seen.unreachable,
-        found(
+        count_rows("seen_channel"),
+        snapshot.unreachable,
+        offending_rows(
             f"""SELECT c.label AS channel, c.epoch AS in_channel, b.confirmed_epoch AS confirmed,
                        b.intended_epoch AS intended,
                        c.identity IS DISTINCT FROM b.database_id::text AS is_another_database
@@ -133,13 +133,13 @@ def channels_are_at_the_last_visit(seen: Seen) -> Check:
     )
 
 
-def no_number_is_ahead_of_hq(seen: Seen) -> Check:
-    return judged(
+def no_number_is_ahead_of_hq(snapshot: Snapshot) -> Check:
+    return check_result(
         "I31",
         "No channel and no number journal knows a number that headquarters has yet to issue.",
-        count("seen_map") + count("told"),
-        seen.unreachable,
-        found(
+        count_rows("seen_map") + count_rows("told"),
+        snapshot.unreachable,
+        offending_rows(
             """SELECT c.label AS channel, v.company, max(account_place(s.format, v.account_number))
                       AS highest, s.next
                  FROM seen_map v JOIN seen_channel c USING (database_id)
@@ -147,25 +147,25 @@ def no_number_is_ahead_of_hq(seen: Seen) -> Check:
                 WHERE account_place(s.format, v.account_number) BETWEEN s.next AND s.largest
                 GROUP BY c.label, v.company, s.next"""
         ),
-        found(
+        offending_rows(
             """SELECT c.label AS channel, high.key AS company, high.value::bigint AS highest, s.next
                  FROM seen_channel c, jsonb_each_text(c.account_high) high
                  JOIN number_sequence s ON s.company_id = high.key
                 WHERE high.value::bigint >= s.next"""
         ),
-        found(
+        offending_rows(
             """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
                  FROM told t LEFT JOIN number_sequence s ON s.company_id = t.company
                 WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next"""
         ),
-        found(
+        offending_rows(
             """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
                       coalesce(i.number, 0) AS issued
                  FROM seen_channel c, jsonb_each_text(c.issued) seen
                  LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
                 WHERE seen.value::bigint > coalesce(i.number, 0)"""
         ),
-        found(
+        offending_rows(
             """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
                       max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
                  FROM told_height t LEFT JOIN issued_document i USING (company, series)

@@ -1,40 +1,47 @@
 """Who is who: one GUID, one account, one number; a conversion is whole or not at all."""
 
 from stores.pipeline.events import document_tables
-from stores.pipeline.events.kinds import KINDS
-from stores.pipeline.guids import GIVEN
-from stores.pipeline.integrity.checks import Check, Guard, count, found, judged, unguarded
-from stores.pipeline.integrity.snapshot import Seen
+from stores.pipeline.events.kinds import EVENT_KINDS
+from stores.pipeline.guids import GIVEN_TO_CHANNEL
+from stores.pipeline.integrity.checks import (
+    Check,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    missing_rules,
+    offending_rows,
+)
+from stores.pipeline.integrity.snapshot import Snapshot
 
 
-def one_account_per_guid(seen: Seen) -> Check:
-    return judged(
+def one_account_per_guid(snapshot: Snapshot) -> Check:
+    return check_result(
         "I1",
         "One GUID has at most one account.",
-        count("guid_map"),
-        unguarded(Guard("constraint", "guid_map", "guid_map_pkey")),
-        found(
+        count_rows("guid_map"),
+        missing_rules(DatabaseRule("constraint", "guid_map", "guid_map_pkey")),
+        offending_rows(
             """SELECT async_account::text, count(*) AS accounts FROM guid_map
                 GROUP BY async_account HAVING count(*) > 1"""
         ),
     )
 
 
-def one_guid_creates_an_account(seen: Seen) -> Check:
-    return judged(
+def one_guid_creates_an_account(snapshot: Snapshot) -> Check:
+    return check_result(
         "I2",
         "Each account has exactly one GUID that created it; any other GUID is linked.",
-        count("customer"),
-        unguarded(
-            Guard("constraint", "customer", "account_is_unique_in_its_company"),
-            Guard("unique index", "guid_map", "one_guid_creates_an_account"),
-            Guard("constraint", "guid_map", "guid_origin_is_known"),
+        count_rows("customer"),
+        missing_rules(
+            DatabaseRule("constraint", "customer", "account_is_unique_in_its_company"),
+            DatabaseRule("unique index", "guid_map", "one_guid_creates_an_account"),
+            DatabaseRule("constraint", "guid_map", "guid_origin_is_known"),
         ),
-        found(
+        offending_rows(
             """SELECT company_id AS company, account_number, count(*) AS customers FROM customer
                 GROUP BY company_id, account_number HAVING count(*) > 1"""
         ),
-        found(
+        offending_rows(
             """SELECT k.company_id AS company, k.account_number,
                       count(m.async_account) AS creating_guids
                  FROM customer k
@@ -46,20 +53,20 @@ def one_guid_creates_an_account(seen: Seen) -> Check:
     )
 
 
-def numbers_have_no_gaps(seen: Seen) -> Check:
-    return judged(
+def numbers_have_no_gaps(snapshot: Snapshot) -> Check:
+    return check_result(
         "I3",
         "A company's account numbers have no gap and no duplicate, and none is above the next"
         " number to issue.",
-        count("customer", "number IS NOT NULL"),
-        unguarded(
-            Guard("constraint", "customer", "number_is_issued_once_in_its_company"),
-            Guard("trigger", "customer", "accounts_fit_their_sequence"),
-            Guard("trigger", "customer", "a_customer_is_never_deleted"),
-            Guard("trigger", "number_sequence", "the_next_number_never_falls"),
-            Guard("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
+        count_rows("customer", "number IS NOT NULL"),
+        missing_rules(
+            DatabaseRule("constraint", "customer", "number_is_issued_once_in_its_company"),
+            DatabaseRule("trigger", "customer", "accounts_fit_their_sequence"),
+            DatabaseRule("trigger", "customer", "a_customer_is_never_deleted"),
+            DatabaseRule("trigger", "number_sequence", "the_next_number_never_falls"),
+            DatabaseRule("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
         ),
-        found(
+        offending_rows(
             """SELECT s.company_id AS company, count(k.number) AS have, s.next - s.start AS should,
                       min(k.number) AS smallest, max(k.number) AS largest, s.next
                  FROM number_sequence s LEFT JOIN customer k USING (company_id)
@@ -69,7 +76,7 @@ def numbers_have_no_gaps(seen: Seen) -> Check:
                    OR coalesce(min(k.number), s.start) <> s.start
                    OR coalesce(max(k.number), s.start - 1) <> s.next - 1"""
         ),
-        found(
+        offending_rows(
             """SELECT k.company_id AS company, k.account_number, k.number
                  FROM customer k LEFT JOIN number_sequence s USING (company_id)
                 WHERE CASE WHEN k.number IS NOT NULL THEN s.next IS NULL
@@ -79,16 +86,16 @@ def numbers_have_no_gaps(seen: Seen) -> Check:
     )
 
 
-def accounts_have_their_format(seen: Seen) -> Check:
-    return judged(
+def accounts_have_their_format(snapshot: Snapshot) -> Check:
+    return check_result(
         "I4",
         "Account numbers follow the format of their company, which never changes once used.",
-        count("customer", "number IS NOT NULL"),
-        unguarded(
-            Guard("trigger", "customer", "an_account_never_changes"),
-            Guard("trigger", "number_sequence", "the_format_is_frozen_once_used"),
+        count_rows("customer", "number IS NOT NULL"),
+        missing_rules(
+            DatabaseRule("trigger", "customer", "an_account_never_changes"),
+            DatabaseRule("trigger", "number_sequence", "the_format_is_frozen_once_used"),
         ),
-        found(
+        offending_rows(
             """SELECT k.company_id AS company, k.account_number, k.number
                  FROM customer k JOIN number_sequence s USING (company_id)
                 WHERE k.number IS NOT NULL
@@ -97,14 +104,14 @@ def accounts_have_their_format(seen: Seen) -> Check:
     )
 
 
-def accounts_are_never_rewritten(seen: Seen) -> Check:
-    return judged(
+def accounts_are_never_rewritten(snapshot: Snapshot) -> Check:
+    return check_result(
         "I5",
         "A GUID keeps its account forever: at headquarters, in its events and in the channels.",
-        count("guid_map"),
-        seen.unreachable,
-        unguarded(Guard("trigger", "guid_map", "the_map_never_changes")),
-        found(
+        count_rows("guid_map"),
+        snapshot.unreachable,
+        missing_rules(DatabaseRule("trigger", "guid_map", "the_map_never_changes")),
+        offending_rows(
             """SELECT c.label AS channel, v.async_account::text, v.account_number AS in_channel,
                       k.account_number AS at_headquarters
                  FROM seen_map v JOIN seen_channel c USING (database_id)
@@ -112,7 +119,7 @@ def accounts_are_never_rewritten(seen: Seen) -> Check:
                 WHERE (v.company, v.account_number)
                       IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
         ),
-        found(
+        offending_rows(
             """SELECT s.async_account::text, s.event_id::text, was.account_number AS applied_to,
                       k.account_number AS at_headquarters
                  FROM async_customer s JOIN guid_map m USING (async_account)
@@ -124,25 +131,25 @@ def accounts_are_never_rewritten(seen: Seen) -> Check:
     )
 
 
-def accounts_stay_in_their_company(seen: Seen) -> Check:
-    return judged(
+def accounts_stay_in_their_company(snapshot: Snapshot) -> Check:
+    return check_result(
         "I6",
         "An account belongs to the company of the channel that sent its GUID. Channels see only"
         " their own company's accounts, and can change only GUIDs that they created or received.",
-        count("guid_map"),
-        seen.unreachable,
-        unguarded(
-            Guard("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
-            Guard("trigger", "channel", "a_channel_keeps_its_company"),
+        count_rows("guid_map"),
+        snapshot.unreachable,
+        missing_rules(
+            DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+            DatabaseRule("trigger", "channel", "a_channel_keeps_its_company"),
         ),
-        found(
+        offending_rows(
             """SELECT m.async_account::text, m.company_id AS company, h.company_id AS of_channel,
                       k.company_id AS of_customer
                  FROM guid_map m LEFT JOIN channel h ON h.id = m.channel_id
                  LEFT JOIN customer k ON k.id = m.customer_id
                 WHERE h.company_id <> m.company_id OR k.company_id <> m.company_id"""
         ),
-        found(
+        offending_rows(
             """SELECT m.async_account::text, m.company_id AS company,
                       min(s.company_id) AS of_its_event
                  FROM guid_map m JOIN async_customer s USING (async_account)
@@ -150,26 +157,26 @@ def accounts_stay_in_their_company(seen: Seen) -> Check:
                HAVING bool_and(s.company_id <> m.company_id)"""
         ),
         *(
-            found(
-                f"""SELECT c.label AS channel, '{told}' AS "table", v.company, v.account_number
-                      FROM seen_{told.rpartition("_")[2]} v JOIN seen_channel c USING (database_id)
+            offending_rows(
+                f"""SELECT c.label AS channel, '{source}' AS "table", v.company, v.account_number
+                      FROM seen_{source.rpartition("_")[2]} v JOIN seen_channel c USING (database_id)
                       JOIN channel_database b ON b.id = v.database_id
                       JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""  # noqa: S608
             )
-            for told in ("account_map", "customer")
+            for source in ("account_map", "customer")
         ),
-        *(found(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
-        *(found(NEVER_GIVEN.format(table=table, given=GIVEN_TO)) for table in NAMING),
+        *(offending_rows(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
+        *(offending_rows(NEVER_GIVEN.format(table=table, given=GIVEN_TO)) for table in NAMING),
     )
 
 
 # Tables whose rows name a customer, and got one.
-NAMING = (*(kind.event for kind in KINDS), document_tables.TABLE)
+NAMING = (*(kind.event for kind in EVENT_KINDS), document_tables.DOCUMENT_TABLE)
 ACROSS_COMPANIES = """SELECT s.event_id::text, '{table}' AS "table", s.company_id AS company,
                              k.company_id AS of_customer
                         FROM {table} s JOIN customer k ON k.id = s.customer_id
                        WHERE k.company_id <> s.company_id"""
-GIVEN_TO = GIVEN.format(channel="b.channel_id")
+GIVEN_TO = GIVEN_TO_CHANNEL.format(channel="b.channel_id")
 NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account::text,
                         'never given to its channel' AS what
                    FROM {table} s JOIN channel_database b ON b.id = s.database_id
@@ -183,33 +190,33 @@ NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account:
                                        AND v.async_account = s.async_account)"""
 
 
-def conversion_is_atomic(seen: Seen) -> Check:
-    return judged(
+def conversion_is_atomic(snapshot: Snapshot) -> Check:
+    return check_result(
         "I13",
         "Account, customer, applied event and pending deliveries are created together.",
-        count("guid_map"),
-        unguarded(
-            Guard("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
-            Guard("trigger", "delivery", "deliveries_have_customer_and_database"),
-            Guard("trigger", "delivery", "a_delivery_is_never_moved"),
+        count_rows("guid_map"),
+        missing_rules(
+            DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
+            DatabaseRule("trigger", "delivery", "deliveries_have_customer_and_database"),
+            DatabaseRule("trigger", "delivery", "a_delivery_is_never_moved"),
         ),
-        found(
+        offending_rows(
             """SELECT s.async_account::text, 'applied without account' AS what
                  FROM async_customer s LEFT JOIN guid_map m USING (async_account)
                 WHERE s.status IN ('applied', 'superseded') AND s.account_number IS NULL
                   AND s.reason IS DISTINCT FROM 'corrected' AND m.async_account IS NULL"""
         ),
-        found(
+        offending_rows(
             """SELECT m.async_account::text, 'account without customer' AS what
                  FROM guid_map m LEFT JOIN customer k ON k.id = m.customer_id WHERE k.id IS NULL"""
         ),
-        found(
+        offending_rows(
             """SELECT m.async_account::text, 'account without event' AS what FROM guid_map m
                 WHERE NOT EXISTS (SELECT FROM async_customer s
                                    WHERE s.async_account = m.async_account
                                      AND s.status IN ('applied', 'erased'))"""
         ),
-        found(
+        offending_rows(
             """SELECT m.async_account::text, 'delivery missing' AS what,
                       concat_ws('/', h.code, nullif(b.name, '')) AS channel
                  FROM guid_map m

@@ -17,16 +17,16 @@ def check_promises(step: RunStep) -> None:
         step.add(checked=len(checks))
         if not step.is_dry:
             for position, check in enumerate(checks, start=1):
-                keep(step, position, check)
+                save_check(step, position, check)
             Promise.objects.exclude(pk__in=[check.id for check in checks]).delete()
     if broken := [check.id for check in checks if not check.ok]:
         verb = "promise is" if len(broken) == 1 else "promises are"
         raise StepFailed(f"{len(broken)} of {len(checks)} {verb} broken: {', '.join(broken)}.")
 
 
-def keep(step: RunStep, position: int, check: Check) -> None:
+def save_check(step: RunStep, position: int, check: Check) -> None:
     """Replace what the last check of one invariant found."""
-    found = {
+    fields = {
         "position": position,
         "title": check.title,
         "ok": check.ok,
@@ -37,8 +37,8 @@ def keep(step: RunStep, position: int, check: Check) -> None:
         "run": step.run,
     }
     if check.ok:
-        found["broken_since"] = None
+        fields["broken_since"] = None
     before = Promise.objects.filter(pk=check.id)
     if not check.ok and not before.filter(broken_since__isnull=False).exists():
-        found["broken_since"] = Now()
-    Promise.objects.update_or_create(pk=check.id, defaults=found)
+        fields["broken_since"] = Now()
+    Promise.objects.update_or_create(pk=check.id, defaults=fields)

@@ -32,124 +32,130 @@ from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
-from stores.pipeline.download.packages import Sent, package
+from stores.pipeline.download.packages import OutboundTable, package
 from stores.pipeline.events.kinds import CHILDREN
-from stores.pipeline.fence.visit import Entered, enter
+from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity import contents
-from stores.pipeline.integrity.contents import Wrong
+from stores.pipeline.integrity.contents import WrongRow
 from stores.pipeline.integrity.snapshot import (
-    CHANNEL,
-    carry,
-    carry_contents,
-    create,
-    one_moment,
-    read_strays,
+    CREATE_CHANNEL,
+    copy_contents,
+    copy_table,
+    create_copy,
+    read_orphans,
+    read_transaction,
 )
 from stores.pipeline.integrity.tables import (
-    CONTENTS,
-    CONTENTS_OF_PARTS,
-    CUSTOMERS,
-    EVENTS,
-    MAP,
-    Copy,
+    COMPARED_CONTENTS,
+    COMPARED_CUSTOMERS,
+    COMPARED_EVENTS,
+    COMPARED_MAP,
+    COMPARED_PARTS,
+    ComparedTable,
     lowest,
-    part_of,
+    sample_condition,
 )
 from stores.pipeline.integrity.upload import CHANGED, VANISHED, receipts
 
 # Differences of one kind at one channel that are written down; all are counted.
-NAMED = 100
+MAX_REPORTED_DIFFERENCES = 100
 # Rows in one write of the channel.
 BATCH = 5_000
-BELONGING = [part for parts in CONTENTS_OF_PARTS.values() for part in parts]
+BELONGING = [part for parts in COMPARED_PARTS.values() for part in parts]
 
-Prints = dict[int, tuple[int, int]]
-HASH = "('x' || left(encode(sha256({}), 'hex'), 8))::bit(32)::bigint"
-IDS = f"""SELECT get_byte(uuid_send(id), 0), count(*), sum({HASH.format("uuid_send(id)")})
+Fingerprints = dict[int, tuple[int, int]]
+ID_HASH = "('x' || left(encode(sha256({}), 'hex'), 8))::bit(32)::bigint"
+IDS = f"""SELECT get_byte(uuid_send(id), 0), count(*), sum({ID_HASH.format("uuid_send(id)")})
             FROM ({{}}) ids WHERE id IS NOT NULL GROUP BY 1"""  # noqa: S608
 
 
 @dataclass
-class Found:
+class Comparison:
     """What differs: for each kind its rows, as table, key, and what mending needs."""
 
     compared: int
     rows: dict[DifferenceKind, list[tuple[str, str, int | None]]]
-    wrong: list[Wrong]
+    wrong: list[WrongRow]
 
     def __bool__(self) -> bool:
         return any(self.rows.values())
 
     def sentence(self) -> str:
         """How many of each kind, for people."""
-        told = [f"{len(rows):,} {what.label.lower()}" for what, rows in self.rows.items() if rows]
-        return f"Differences: {', '.join(told)}."
+        counts = [f"{len(rows):,} {what.label.lower()}" for what, rows in self.rows.items() if rows]
+        return f"Differences: {', '.join(counts)}."
 
 
 def compare_channel(step: RunStep) -> None:
     """Compare and tell. Effects: differences and incidents in HQ. Errors: StepFailed if any."""
-    reconcile(step, mend=False)
+    reconcile(step, is_repair=False)
 
 
 def repair_channel(step: RunStep) -> None:
     """Compare and mend. Effects: also acknowledgements taken back, deliveries owed again."""
-    reconcile(step, mend=True)
+    reconcile(step, is_repair=True)
 
 
-def reconcile(step: RunStep, *, mend: bool) -> None:
+def reconcile(step: RunStep, *, is_repair: bool) -> None:
     with enter(step) as channel:
-        found = compare(step.its_database)
+        comparison = compare_database(step.its_database)
         with step.chunk():
-            write_down(step, found)
-        if mend and not step.is_dry:
-            repair(step, channel, found)
-    if found:
-        raise StepFailed(found.sentence())
+            record_differences(step, comparison)
+        if is_repair and not step.is_dry:
+            repair(step, channel, comparison)
+    if comparison:
+        raise StepFailed(comparison.sentence())
 
 
 # ------------------------------------------------------------------ comparing
 
 
-def compare(database: ChannelDatabase) -> Found:
+def compare_database(database: ChannelDatabase) -> Comparison:
     """Look at the channel, then at HQ. Effects: temporary tables, gone at the end."""
-    with tables(EVENTS, [MAP, CUSTOMERS], CONTENTS, BELONGING):
+    with snapshot_tables(
+        COMPARED_EVENTS, [COMPARED_MAP, COMPARED_CUSTOMERS], COMPARED_CONTENTS, BELONGING
+    ):
         run_sql(
             """INSERT INTO seen_channel (database_id, label, read_at, generation)
                SELECT id, %s, clock_timestamp(), generation FROM channel_database WHERE id = %s""",
             [database.label, database.pk],
         )
         compared, buckets = 0, {}
-        with one_moment(connections[alias_of(database)]) as channel:
-            for copy, content in zip(EVENTS, CONTENTS, strict=True):
-                theirs = prints(channel, copy)
-                ours = dict(as_prints(fetch(IDS.format(held_at_hq(database, copy)))))
+        with read_transaction(connections[alias_of(database)]) as channel:
+            for copy, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
+                theirs = id_fingerprints(channel, copy)
+                ours = dict(parse_id_fingerprints(fetch(IDS.format(held_at_hq(database, copy)))))
                 rows = sum(count for count, _ in theirs.values())
                 compared += rows
-                buckets[copy.source] = differing(theirs, ours)
+                buckets[copy.source] = differing_buckets(theirs, ours)
                 # What has no usable id has no bucket; on PostgreSQL there is no such row.
                 nameless = f" OR {WITHOUT_EVENT_ID}" if channel.vendor == "sqlite" else ""
-                carry(channel, database, copy, within(buckets[copy.source]) + nameless)
-                carry_contents(channel, database, content, part_of(rows))
-            compared += carry(channel, database, MAP) + carry(channel, database, CUSTOMERS)
+                copy_table(
+                    channel, database, copy, bucket_condition(buckets[copy.source]) + nameless
+                )
+                copy_contents(channel, database, content, sample_condition(rows))
+            compared += copy_table(channel, database, COMPARED_MAP) + copy_table(
+                channel, database, COMPARED_CUSTOMERS
+            )
             compared += contents.read_contents(channel, database)
-            strays = read_strays(channel, database)
-        found = look(buckets)
-        wrong = look_at_contents(database, found)
-        found[DifferenceKind.STRAY] += [
+            strays = read_orphans(channel, database)
+        differences = find_differences(buckets)
+        wrong = find_content_differences(database, differences)
+        differences[DifferenceKind.STRAY] += [
             (row["table"], row["transaction_id"], None) for row in strays
         ]
-        return Found(compared, found, wrong)
+        return Comparison(compared, differences, wrong)
 
 
 @contextmanager
-def tables(*groups: Sequence[Copy]) -> Iterator[None]:
+def snapshot_tables(*groups: Sequence[ComparedTable]) -> Iterator[None]:
     """The temporary tables that hold what was read of the channel."""
     copies = [copy for group in groups for copy in group]
     names = ["seen_channel", *(copy.target for copy in copies)]
-    run_sql(CHANNEL)
+    run_sql(CREATE_CHANNEL)
     contents.create_tables()
     for copy in copies:
-        run_sql(create(copy))
+        run_sql(create_copy(copy))
     try:
         yield
     finally:
@@ -158,14 +164,14 @@ def tables(*groups: Sequence[Copy]) -> Iterator[None]:
             run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
-def prints(channel: BaseDatabaseWrapper, copy: Copy) -> Prints:
+def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Fingerprints:
     """The fingerprints of the events that the channel holds as acknowledged."""
     if channel.vendor == "postgresql":
         held = f"SELECT event_id AS id FROM public.{copy.source} WHERE acknowledged_at IS NOT NULL"  # noqa: S608
         with channel.cursor() as cursor:
             cursor.execute(IDS.format(held))
-            return dict(as_prints(cursor.fetchall()))
-    found: Prints = {}
+            return dict(parse_id_fingerprints(cursor.fetchall()))
+    fingerprints: Fingerprints = {}
     for (value,) in channel.connection.execute(
         f'SELECT CAST("event_id" AS BLOB) FROM "{copy.source}"'  # noqa: S608 - our own names
         ' WHERE "acknowledged_at" IS NOT NULL'
@@ -173,29 +179,29 @@ def prints(channel: BaseDatabaseWrapper, copy: Copy) -> Prints:
         text = (value or b"").decode("ascii", "replace")
         if GUID_FORM.fullmatch(text):
             id = UUID(text).bytes
-            count, total = found.get(id[0], (0, 0))
+            count, total = fingerprints.get(id[0], (0, 0))
             hashed = int.from_bytes(hashlib.sha256(id).digest()[:4])
-            found[id[0]] = (count + 1, total + hashed)
-    return found
+            fingerprints[id[0]] = (count + 1, total + hashed)
+    return fingerprints
 
 
-def held_at_hq(database: ChannelDatabase, copy: Copy) -> str:
+def held_at_hq(database: ChannelDatabase, copy: ComparedTable) -> str:
     """The ids of the events that HQ has from the database, used or set aside."""
     return f"""SELECT event_id AS id FROM {copy.source} WHERE database_id = {database.pk}
                 UNION SELECT event_id FROM quarantine
                        WHERE database_id = {database.pk} AND "table" = '{copy.source}'"""  # noqa: S608
 
 
-def as_prints(rows: Iterable[Row]) -> Iterator[tuple[int, tuple[int, int]]]:
+def parse_id_fingerprints(rows: Iterable[Row]) -> Iterator[tuple[int, tuple[int, int]]]:
     return ((int(byte), (int(count), int(total))) for byte, count, total in rows)
 
 
-def differing(theirs: Prints, ours: Prints) -> list[int]:
+def differing_buckets(theirs: Fingerprints, ours: Fingerprints) -> list[int]:
     """The first bytes under which both sides do not have the same."""
     return [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]
 
 
-def within(buckets: Sequence[int]) -> str:
+def bucket_condition(buckets: Sequence[int]) -> str:
     """The condition for the ids of some buckets."""
     ranges = [
         f"(event_id >= '{lowest(byte)}'"
@@ -205,54 +211,58 @@ def within(buckets: Sequence[int]) -> str:
     return f" WHERE {' OR '.join(ranges)}" if ranges else " WHERE 1 = 0"
 
 
-def look(buckets: dict[str, list[int]]) -> dict[DifferenceKind, list[tuple[str, str, int | None]]]:
+def find_differences(
+    buckets: dict[str, list[int]],
+) -> dict[DifferenceKind, list[tuple[str, str, int | None]]]:
     """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
-    found: dict[DifferenceKind, list[tuple[str, str, int | None]]] = {
+    differences: dict[DifferenceKind, list[tuple[str, str, int | None]]] = {
         what: [] for what in DifferenceKind
     }
-    for copy in EVENTS:
+    for copy in COMPARED_EVENTS:
         table = copy.source
         lacking = receipts(copy, "coalesce(v.event_id::text, '-'), v.replication_counter")
-        found[DifferenceKind.UNKNOWN] += [
+        differences[DifferenceKind.UNKNOWN] += [
             (table, key, int(counter)) for key, counter in fetch(lacking)
         ]
         first = [f"{byte:02x}" for byte in buckets[table]]
         gone = f"""SELECT event_id FROM ({VANISHED.format(table=table)}) gone
                     WHERE left(event_id, 2) = ANY(%s)"""  # noqa: S608
-        found[DifferenceKind.VANISHED] += [
+        differences[DifferenceKind.VANISHED] += [
             (table, event_id, None) for (event_id,) in fetch(gone, [first])
         ]
     for table, changed in CHANGED.items():
         for row in fetch(changed):
-            found[DifferenceKind.CHANGED].append((table, str(row[2]), None))
-    found[DifferenceKind.FOREIGN] += [("account_map", guid, None) for (guid,) in fetch(FOREIGN)]
-    found[DifferenceKind.FOREIGN] += [
+            differences[DifferenceKind.CHANGED].append((table, str(row[2]), None))
+    differences[DifferenceKind.FOREIGN] += [
+        ("account_map", guid, None) for (guid,) in fetch(FOREIGN)
+    ]
+    differences[DifferenceKind.FOREIGN] += [
         ("customer", account, None) for (account,) in fetch(OTHER_GUID)
     ]
-    found[DifferenceKind.NOT_ARRIVED] += [
+    differences[DifferenceKind.NOT_ARRIVED] += [
         ("customer", account, customer) for account, customer in fetch(NOT_ARRIVED)
     ]
-    return found
+    return differences
 
 
-def look_at_contents(
-    database: ChannelDatabase, found: dict[DifferenceKind, list[tuple[str, str, int | None]]]
-) -> list[Wrong]:
+def find_content_differences(
+    database: ChannelDatabase, differences: dict[DifferenceKind, list[tuple[str, str, int | None]]]
+) -> list[WrongRow]:
     """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
 
     Who did not arrive at all is told as that, and another GUID of an account is an incident.
     """
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        wrong = contents.find_wrong(database.pk)
-    foreign = {key for _, key, _ in found[DifferenceKind.FOREIGN]}
+        wrong = contents.find_wrong_rows(database.pk)
+    foreign = {key for _, key, _ in differences[DifferenceKind.FOREIGN]}
     wrong = [row for row in wrong if row.account not in foreign]
-    not_arrived = {key for _, key, _ in found[DifferenceKind.NOT_ARRIVED]}
+    not_arrived = {key for _, key, _ in differences[DifferenceKind.NOT_ARRIVED]}
     for row in (row for row in wrong if row.account not in not_arrived):
         what = DifferenceKind.NOT_SENT if row.is_extra else DifferenceKind.DIFFERENT
         is_part = row.table != "customer"
         key = f"{row.account} {row.part}" if is_part else row.account
-        found[what].append((row.table, key, row.customer))
+        differences[what].append((row.table, key, row.customer))
     return [row for row in wrong if row.customer is not None]
 
 
@@ -285,29 +295,29 @@ NOT_ARRIVED = """SELECT DISTINCT k.account_number, k.id
 # -------------------------------------------------------------------- telling
 
 
-def write_down(step: RunStep, found: Found) -> None:
+def record_differences(step: RunStep, comparison: Comparison) -> None:
     """Count the differences, name the first of each kind, and open incidents."""
-    step.add(compared=found.compared)
-    for what, rows in found.rows.items():
+    step.add(compared=comparison.compared)
+    for what, rows in comparison.rows.items():
         step.add(**{what.value: len(rows)})
         if not step.is_dry:
             Difference.objects.bulk_create(
                 Difference(step=step, what=what, table=table, key=key[:60])
-                for table, key, _ in rows[:NAMED]
+                for table, key, _ in rows[:MAX_REPORTED_DIFFERENCES]
             )
     for what, kind in INCIDENTS.items():
-        if (rows := found.rows[what]) and not step.is_dry:
+        if (rows := comparison.rows[what]) and not step.is_dry:
             Incident.objects.report(
                 kind,
                 f"Channel {step.place}: {len(rows):,} {what.label.lower()}.",
                 database=step.its_database,
-                detail={"keys": [key for _, key, _ in rows[:NAMED]]},
+                detail={"keys": [key for _, key, _ in rows[:MAX_REPORTED_DIFFERENCES]]},
             )
-    if not (found.rows[DifferenceKind.STRAY] or step.is_dry):
-        close_whole(step.its_database)
+    if not (comparison.rows[DifferenceKind.STRAY] or step.is_dry):
+        close_resolved_incidents(step.its_database)
 
 
-def close_whole(database: ChannelDatabase) -> None:
+def close_resolved_incidents(database: ChannelDatabase) -> None:
     """Nobody needs to close what the till has put right."""
     for incident in Incident.objects.open().filter(
         database=database, kind=IncidentKind.PARTS_ALONE
@@ -325,31 +335,31 @@ INCIDENTS = {
 # -------------------------------------------------------------------- mending
 
 
-def repair(step: RunStep, channel: Entered, found: Found) -> None:
+def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> None:
     """Let the channel offer again what HQ lacks, and owe it again what did not arrive."""
-    for copy in EVENTS:
+    for copy in COMPARED_EVENTS:
         counters = [
             counter
-            for table, _, counter in found.rows[DifferenceKind.UNKNOWN]
+            for table, _, counter in comparison.rows[DifferenceKind.UNKNOWN]
             if table == copy.source and counter is not None
         ]
         for start in range(0, len(counters), BATCH):
             reopened = channel.reopen(copy.source, counters[start : start + BATCH])
             with step.chunk():
                 step.add(reopened=reopened)
-    customers = [customer for _, _, customer in found.rows[DifferenceKind.NOT_ARRIVED]]
+    customers = [customer for _, _, customer in comparison.rows[DifferenceKind.NOT_ARRIVED]]
     with step.chunk():
-        owed = run_sql(
+        pending = run_sql(
             """UPDATE delivery SET delivered_version = 0
                 WHERE database_id = %s AND customer_id = ANY(%s)""",
             [step.database_id, customers],
         )
-        step.add(owed_again=owed)
-    if found.wrong:
-        mend_contents(step, channel, found.wrong)
+        step.add(owed_again=pending)
+    if comparison.wrong:
+        repair_contents(step, channel, comparison.wrong)
 
 
-def mend_contents(step: RunStep, channel: Entered, wrong: Sequence[Wrong]) -> None:
+def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[WrongRow]) -> None:
     """Owe the customers of wrong rows in a version above the channel's, and remove what is extra.
 
     A channel takes a row again only in a higher version. Effects: versions of customers and what
@@ -359,26 +369,26 @@ def mend_contents(step: RunStep, channel: Entered, wrong: Sequence[Wrong]) -> No
     highest: dict[int, int] = {}
     for row in wrong:
         if row.customer is not None:
-            version = min(row.version or 0, HIGHEST)
+            version = min(row.version or 0, MAX_VERSION)
             highest[row.customer] = max(version, highest.get(row.customer, 0))
     with step.chunk():
         lock_until_commit(f"accounts:{step.its_database.channel.company_id}")
-        raised = raise_versions(highest)
+        raised = raise_versions_above(highest)
         step.add(owed_again=len(raised))
     packages = [
-        package(inactive(one, extra), as_copy=channel.takes_copy, is_first=False)
-        for one in contents.COMPARED
-        if (extra := [row for row in wrong if row.is_extra and row.table == one.target.table])
+        package(inactive_rows(table, extra), as_copy=channel.takes_copy, is_first=False)
+        for table in contents.CONTENT_TABLES
+        if (extra := [row for row in wrong if row.is_extra and row.table == table.target.table])
     ]
     if packages:
         channel.apply(packages, session=uuid4(), part=1, job="reconcile")
 
 
 # What somebody has put above it in a channel cannot be outdone.
-HIGHEST = 1 << 62
+MAX_VERSION = 1 << 62
 
 
-def raise_versions(highest: Mapping[int, int]) -> dict[int, int]:
+def raise_versions_above(highest: Mapping[int, int]) -> dict[int, int]:
     """Put customers above the versions given, and owe them everywhere. Returns the new ones."""
     raised: dict[int, int] = dict(
         fetch(
@@ -402,9 +412,9 @@ def raise_versions(highest: Mapping[int, int]) -> dict[int, int]:
     return raised
 
 
-def inactive(one: Sent, extra: Sequence[Wrong]) -> Sent:
+def inactive_rows(table: OutboundTable, extra: Sequence[WrongRow]) -> OutboundTable:
     """Rows that HQ never sent, as removed ones of their customers."""
-    target, part = one.target, one.target.key[-1]
+    target, part = table.target, table.target.key[-1]
     kind = dict(zip(target.columns, target.types, strict=True))[part]
     columns = ("company", "account_number", part, "is_active", "hq_version")
     values = sql.SQL(", ").join(
@@ -416,4 +426,4 @@ def inactive(one: Sent, extra: Sequence[Wrong]) -> Sent:
              FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
     ).format(sql.SQL(kind), values)
     types = ("text", "text", kind, "boolean", "bigint")
-    return Sent(replace(target, columns=columns, types=types, immutable=()), query)
+    return OutboundTable(replace(target, columns=columns, types=types, immutable=()), query)

@@ -20,22 +20,22 @@ from stores.hqdb.sql import batched, fetch, run_sql
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import number_journal
-from stores.pipeline.chunk_sizes import EVENTS as ROWS
+from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
 from stores.pipeline.events.kinds import CHILDREN
-from stores.pipeline.fence.visit import Entered
-from stores.pipeline.integrity.snapshot import channels_read
-from stores.pipeline.integrity.tables import EVENTS
+from stores.pipeline.fence.visit import FencedChannel
+from stores.pipeline.integrity.snapshot import channels_snapshot
+from stores.pipeline.integrity.tables import COMPARED_EVENTS
 from stores.pipeline.integrity.upload import receipts
 
-NAMED = 100
+MAX_REPORTED_CONFLICTS = 100
 # So many numbers may be missing because one channel has seen a higher one; more is for a person.
-MOST_VOID = 100
+MAX_VOID = 100
 # Series -> columns of its next number and its format.
 NUMBERED = {
     "order": ("next_order", "order_format"),
     "invoice": ("next_invoice", "invoice_format"),
 }
-SETTLED = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
+SETTLED_BY_RECOVERY = (*BLOCKS_CONVERSION, IncidentKind.FORGOTTEN_ACCOUNT)
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Recovery:
 
 
 def import_everything(
-    *, dry_run: bool, most_void: int = MOST_VOID, distrusted: Sequence[str] = ()
+    *, dry_run: bool, most_void: int = MAX_VOID, distrusted: Sequence[str] = ()
 ) -> Recovery:
     """Read channels and journal and import what HQ forgot, unless something contradicts.
 
@@ -91,27 +91,31 @@ def import_everything(
     away or two sources contradict each other.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
-    found = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
-    with channels_read(full=True) as seen, number_journal.told(), sources(found.distrusted):
-        found.unreachable = [*seen.unreachable, *strangers()]
-        found.conflicts = [*conflicts(), *lone_heights(most_void)]
-        if not found.is_possible:
-            return found
+    recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
+    with (
+        channels_snapshot(full=True) as seen,
+        number_journal.loaded(),
+        known_accounts_table(recovery.distrusted),
+    ):
+        recovery.unreachable = [*seen.unreachable, *unregistered_databases()]
+        recovery.conflicts = [*conflicts(), *lone_heights(most_void)]
+        if not recovery.is_possible:
+            return recovery
         with transaction.atomic():
-            found.documents = raise_documents()
-            if found.documents:
-                tell_documents(found.documents)
-            found.counters = raise_counters()
-            found.accounts, found.guids = import_accounts()
-            found.void = fill_gaps()
-            found.versions = raise_versions()
-            take_pairs()
-            found.unknown = unknown_events()
+            recovery.documents = raise_documents()
+            if recovery.documents:
+                report_documents(recovery.documents)
+            recovery.counters = raise_counters()
+            recovery.accounts, recovery.guids = import_accounts()
+            recovery.void = fill_gaps()
+            recovery.versions = raise_versions()
+            confirm_visits()
+            recovery.unknown = unknown_events()
             transaction.set_rollback(dry_run)
-    return found
+    return recovery
 
 
-def correct(found: Recovery) -> None:
+def correct_heights(recovery: Recovery) -> None:
     """Have the channels that a person distrusts remember HQ's own highest numbers.
 
     Effects: `exchange_state` and `channel_setting` of these channels. Errors: ChannelError; a
@@ -123,43 +127,47 @@ def correct(found: Recovery) -> None:
     issued: dict[str, int] = dict(
         fetch("SELECT company || '/' || series, number FROM issued_document WHERE number > 0")
     )
-    for database in found.distrusted:
-        mine = database.channel.company_id
+    for database in recovery.distrusted:
+        company_id = database.channel.company_id
         with visit(database) as channel:
             # The fence would not let a visit in that is behind the channel.
             if state := channel.state():
                 channel.correct_heights(
-                    {company: number for company, number in accounts.items() if company == mine},
+                    {
+                        company: number
+                        for company, number in accounts.items()
+                        if company == company_id
+                    },
                     {
                         name: number
                         for name, number in issued.items()
-                        if name.startswith(f"{mine}/")
+                        if name.startswith(f"{company_id}/")
                     },
                     nonce=state.token.nonce,
                 )
 
 
-def reopen(found: Recovery) -> None:
+def reopen_events(recovery: Recovery) -> None:
     """Let the channels send again what HQ does not hold any more.
 
     Effects: acknowledged_at in the channels, a few thousand rows a transaction, under the fence.
     Errors: ChannelError; what was done stays, and a repetition goes on.
     """
-    databases = ChannelDatabase.objects.with_channel().in_bulk(list(found.unknown))
-    for database_id, tables in found.unknown.items():
+    databases = ChannelDatabase.objects.with_channel().in_bulk(list(recovery.unknown))
+    for database_id, tables in recovery.unknown.items():
         with visit(databases[database_id]) as channel:
-            entered = Entered(channel, databases[database_id], transaction.atomic)
+            entered = FencedChannel(channel, databases[database_id], transaction.atomic)
             for table, counters in tables.items():
-                for some in batched(counters, ROWS):
-                    entered.reopen(table, some)
+                for batch in batched(counters, ROWS):
+                    entered.reopen(table, batch)
 
 
-def release() -> int:
+def close_incidents() -> int:
     """Close what stopped conversion. Returns how many incidents."""
-    Headquarters.objects.filter(pk=1).update(identity=number_journal.identity())
+    Headquarters.objects.filter(pk=1).update(identity=number_journal.server_identity())
     return sum(
         incident.close("Headquarters was recovered from its channels and the number journal.")
-        for incident in Incident.objects.open().filter(kind__in=SETTLED)
+        for incident in Incident.objects.open().filter(kind__in=SETTLED_BY_RECOVERY)
     )
 
 
@@ -167,7 +175,7 @@ def release() -> int:
 
 
 @contextmanager
-def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
+def known_accounts_table(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
     """Table known: every account of a GUID, by whoever knows it. Needs table told.
 
     `is_home` says that the channel made the GUID, `is_creator` that the account began with it.
@@ -218,7 +226,7 @@ def sources(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
         run_sql("DROP TABLE known, maker, height")
 
 
-def strangers() -> list[dict[str, Any]]:
+def unregistered_databases() -> list[dict[str, Any]]:
     """Databases that are not the registered ones: what they know is somebody else's."""
     rows = fetch(
         """SELECT c.label FROM seen_channel c JOIN channel_database b ON b.id = c.database_id
@@ -270,12 +278,12 @@ def conflicts() -> list[dict[str, Any]]:
     return [
         {"what": what, "about": about, "between": between}
         for what, statement in CONFLICTS.items()
-        for about, between in fetch(f"{statement} ORDER BY 1 LIMIT {NAMED}")
+        for about, between in fetch(f"{statement} ORDER BY 1 LIMIT {MAX_REPORTED_CONFLICTS}")
     ]
 
 
 # What HQ, the journal and customers' accounts vouch for, or a second channel.
-LONE = """
+LONE_HEIGHTS = """
     WITH vouched AS (
       SELECT company, series, max(number) AS number
         FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
@@ -307,7 +315,9 @@ def lone_heights(most_void: int) -> list[dict[str, Any]]:
             "about": f"{label}: {series} number {number} of {company}",
             "between": f"--distrust {code} sets it right there; --void {beyond} believes it",
         }
-        for label, code, company, series, number, beyond in fetch(LONE, [most_void, NAMED])
+        for label, code, company, series, number, beyond in fetch(
+            LONE_HEIGHTS, [most_void, MAX_REPORTED_CONFLICTS]
+        )
     ]
 
 
@@ -349,7 +359,7 @@ def raise_documents() -> list[dict[str, Any]]:
              LEFT JOIN issued_document i USING (company, series)
             GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0) ORDER BY 1, 2 DESC"""
     )
-    found = []
+    raised = []
     for company, series, known, number in forgotten:
         sequence, _ = OrderSequence.objects.get_or_create(company_id=company)
         column, form = NUMBERED[series]
@@ -358,19 +368,19 @@ def raise_documents() -> list[dict[str, Any]]:
             "SELECT account_text(%(form)s, %(first)s), account_text(%(form)s, %(last)s)",
             {"form": getattr(sequence, form), "first": known + 1, "last": number},
         )
-        found.append({"company": company, "series": series, "first": first, "last": last})
-    return found
+        raised.append({"company": company, "series": series, "first": first, "last": last})
+    return raised
 
 
-def tell_documents(documents: list[dict[str, Any]]) -> None:
+def report_documents(documents: list[dict[str, Any]]) -> None:
     """Stop posting until a person has seen what was posted, and perhaps exported, and forgotten."""
-    told = ", ".join(
-        f"{one['series']}s {one['first']} to {one['last']} ({one['company']})"
-        for one in documents[:5]
+    names = ", ".join(
+        f"{document['series']}s {document['first']} to {document['last']} ({document['company']})"
+        for document in documents[:5]
     )
     Incident.objects.report(
         IncidentKind.POSTED_BEFORE,
-        f"Headquarters had issued {told} before it was restored from an"
+        f"Headquarters had issued {names} before it was restored from an"
         " older backup, and no longer knows them. Nothing is posted until someone has reviewed"
         " them.",
         detail={"documents": documents},
@@ -461,7 +471,7 @@ def raise_versions() -> int:
     return customers
 
 
-def take_pairs() -> None:
+def confirm_visits() -> None:
     """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
     run_sql(
         """UPDATE channel_database b
@@ -476,9 +486,9 @@ def take_pairs() -> None:
 
 def unknown_events() -> dict[int, dict[str, list[int]]]:
     """Acknowledged events that HQ holds neither as used nor as set aside."""
-    found: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for copy in EVENTS:
+    events: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for copy in COMPARED_EVENTS:
         statement = receipts(copy, "v.database_id, v.replication_counter")
         for database_id, counter in fetch(f"{statement} ORDER BY 1, 2"):
-            found[database_id][copy.source].append(counter)
-    return found
+            events[database_id][copy.source].append(counter)
+    return events

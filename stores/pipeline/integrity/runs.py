@@ -1,11 +1,19 @@
 """Runs: none overlaps, each ends and is counted truly, an idle one leaves nothing behind."""
 
 from stores.hqdb.sql import run_sql
-from stores.pipeline.integrity.checks import GRACE, Check, Guard, count, found, judged, unguarded
-from stores.pipeline.integrity.snapshot import Seen
+from stores.pipeline.integrity.checks import (
+    GRACE,
+    Check,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    missing_rules,
+    offending_rows,
+)
+from stores.pipeline.integrity.snapshot import Snapshot
 
 
-def look_at_runs() -> None:
+def read_last_starts() -> None:
     """Table worked: when the last run of a step began that did it well, in each place.
 
     What happened to a database out of turn, such as a restore, starts its time anew.
@@ -24,20 +32,20 @@ def look_at_runs() -> None:
     )
 
 
-def runs_do_not_overlap(seen: Seen) -> Check:
-    return judged(
+def runs_do_not_overlap(snapshot: Snapshot) -> Check:
+    return check_result(
         "I28",
         "At most one run of a job and scope is live, and fencing numbers only grow.",
-        count("job_run"),
-        unguarded(
-            Guard("unique index", "job_run", "one_live_run_per_job_and_scope"),
-            Guard("trigger", "job_run", "fencing_numbers_only_grow"),
+        count_rows("job_run"),
+        missing_rules(
+            DatabaseRule("unique index", "job_run", "one_live_run_per_job_and_scope"),
+            DatabaseRule("trigger", "job_run", "fencing_numbers_only_grow"),
         ),
-        found(
+        offending_rows(
             """SELECT job, scope, count(*) AS live FROM job_run
                 WHERE status IN ('queued', 'running') GROUP BY job, scope HAVING count(*) > 1"""
         ),
-        found(
+        offending_rows(
             """SELECT fencing_no, count(*) AS runs FROM job_run WHERE fencing_no IS NOT NULL
                 GROUP BY fencing_no HAVING count(*) > 1
                     OR fencing_no > (SELECT last_value FROM job_run_fencing)"""
@@ -56,23 +64,23 @@ CARRIED = {
 }
 
 
-def runs_end_and_count_truly(seen: Seen) -> Check:
-    return judged(
+def runs_end_and_count_truly(snapshot: Snapshot) -> Check:
+    return check_result(
         "I29",
         "Every run ends, its counts match the rows with its ID, and a lost run has a successor.",
-        count("job_run"),
-        found(
+        count_rows("job_run"),
+        offending_rows(
             f"""SELECT id::text AS run, job, 'silent beyond its lease' AS what FROM job_run
                  WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}"""  # noqa: S608
         ),
-        found(
+        offending_rows(
             """SELECT r.id::text AS run, r.job, 'has a step without end' AS what
                  FROM job_run r JOIN run_step s ON s.run_id = r.id
                 WHERE r.ended_at IS NOT NULL AND s.ended_at IS NULL
                 GROUP BY r.id, r.job"""
         ),
         *(
-            found(
+            offending_rows(
                 f"""SELECT counted.id::text AS run, '{word}' AS word, counted, carried
                       FROM ({COUNTED.format(word=word)}) counted
                       LEFT JOIN ({rows}) carrying ON carrying.run_id = counted.id
@@ -80,7 +88,7 @@ def runs_end_and_count_truly(seen: Seen) -> Check:
             )
             for word, rows in CARRIED.items()
         ),
-        found(
+        offending_rows(
             f"""SELECT lost.id::text AS run, lost.job, 'lost without successor' AS what
                   FROM job_run lost
                  WHERE lost.status = 'lost' AND lost.ended_at < clock_timestamp() - {GRACE}
@@ -88,32 +96,32 @@ def runs_end_and_count_truly(seen: Seen) -> Check:
                    AND NOT EXISTS (SELECT FROM job_run next WHERE next.successor_of_id = lost.id)
                    AND NOT EXISTS (SELECT FROM incident i WHERE i.kind = 'run_given_up')"""  # noqa: S608
         ),
-        late=count("job_run", "status = 'running' AND lease_until < clock_timestamp()"),
+        late=count_rows("job_run", "status = 'running' AND lease_until < clock_timestamp()"),
     )
 
 
-def idle_runs_leave_nothing(seen: Seen) -> Check:
-    return judged(
+def idle_runs_leave_nothing(snapshot: Snapshot) -> Check:
+    return check_result(
         "I32",
         "A run with nothing to do leaves nothing behind: no session with rows, no account, no"
         " applied event.",
-        count("job_run", "status = 'nothing_to_do'"),
-        found(
+        count_rows("job_run", "status = 'nothing_to_do'"),
+        offending_rows(
             """SELECT r.id::text AS run, r.job, 'uploaded' AS what
                  FROM upload_session u JOIN job_run r ON r.id = u.run_id
                 WHERE r.status = 'nothing_to_do' AND u.staged + u.quarantined > 0"""
         ),
-        found(
+        offending_rows(
             """SELECT r.id::text AS run, r.job, 'distributed' AS what
                  FROM download_session d JOIN job_run r ON r.id = d.run_id
                 WHERE r.status = 'nothing_to_do' AND d.customers > 0"""
         ),
-        found(
+        offending_rows(
             """SELECT r.id::text AS run, r.job, 'gave an account' AS what
                  FROM (SELECT DISTINCT run_id FROM guid_map) m JOIN job_run r ON r.id = m.run_id
                 WHERE r.status = 'nothing_to_do'"""
         ),
-        found(
+        offending_rows(
             """SELECT r.id::text AS run, r.job, 'applied an event' AS what
                  FROM (SELECT DISTINCT applied_run_id FROM async_customer) s
                  JOIN job_run r ON r.id = s.applied_run_id WHERE r.status = 'nothing_to_do'"""

@@ -1,33 +1,44 @@
 """The promises about sales and orders, I21 to I27."""
 
-from stores.pipeline.integrity.checks import Check, Guard, count, found, judged, unguarded
-from stores.pipeline.integrity.snapshot import Seen
-from stores.pipeline.sales.statement_hash import content_hash
+from stores.pipeline.integrity.checks import (
+    Check,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    missing_rules,
+    offending_rows,
+)
+from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.sales.statement_hash import statement_hash
 
 
-def a_sale_is_kept_once(seen: Seen) -> Check:
-    return judged(
+def a_sale_is_kept_once(snapshot: Snapshot) -> Check:
+    return check_result(
         "I21",
         "Every sale written at a till is kept exactly once, or is in quarantine.",
-        count("retail_transaction"),
-        unguarded(
-            Guard("unique index", "retail_transaction", "a_transaction_is_kept_once"),
-            Guard("unique index", "retail_transaction", "a_number_of_a_store_is_one_transaction"),
-            Guard("unique index", "retail_transaction", "a_storeless_transaction_is_kept_once"),
-            Guard("trigger", "retail_transaction", "a_transaction_is_never_deleted"),
+        count_rows("retail_transaction"),
+        missing_rules(
+            DatabaseRule("unique index", "retail_transaction", "a_transaction_is_kept_once"),
+            DatabaseRule(
+                "unique index", "retail_transaction", "a_number_of_a_store_is_one_transaction"
+            ),
+            DatabaseRule(
+                "unique index", "retail_transaction", "a_storeless_transaction_is_kept_once"
+            ),
+            DatabaseRule("trigger", "retail_transaction", "a_transaction_is_never_deleted"),
         ),
-        found(
+        offending_rows(
             """SELECT channel_id, transaction_id, count(*) AS times FROM retail_transaction
                 GROUP BY 1, 2 HAVING count(*) > 1"""
         ),
-        found(
+        offending_rows(
             """SELECT transaction_id, store_number, count(*) AS channels FROM retail_transaction
                 WHERE NOT shares_number
                 GROUP BY company_id, transaction_id, store_number,
                          CASE WHEN store_number IS NULL THEN content_hash END
                HAVING count(*) > 1"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'lines missing' AS what FROM retail_transaction t
                 WHERE t.line_count > (SELECT count(*) FROM retail_transaction_line l
                                        WHERE l.transaction_id = t.id)"""
@@ -35,18 +46,18 @@ def a_sale_is_kept_once(seen: Seen) -> Check:
     )
 
 
-def what_is_accepted_adds_up(seen: Seen) -> Check:
-    return judged(
+def what_is_accepted_adds_up(snapshot: Snapshot) -> Check:
+    return check_result(
         "I22",
         "Every accepted sale adds up exactly: lines, payments and total. A posted order equals its"
         " payments and the recorded differences.",
-        count("retail_transaction", "validation_status = 'successful'"),
-        unguarded(
-            Guard("constraint", "retail_transaction", "amounts_are_numbers"),
-            Guard("constraint", "retail_transaction_line", "line_amounts_are_numbers"),
-            Guard("constraint", "retail_transaction_payment", "payment_amounts_are_numbers"),
+        count_rows("retail_transaction", "validation_status = 'successful'"),
+        missing_rules(
+            DatabaseRule("constraint", "retail_transaction", "amounts_are_numbers"),
+            DatabaseRule("constraint", "retail_transaction_line", "line_amounts_are_numbers"),
+            DatabaseRule("constraint", "retail_transaction_payment", "payment_amounts_are_numbers"),
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, t.gross_amount::text AS total, l.total::text AS lines,
                       p.amount::text AS payments
                  FROM retail_transaction t
@@ -60,7 +71,7 @@ def what_is_accepted_adds_up(seen: Seen) -> Check:
                 WHERE t.validation_status = 'successful'
                   AND (t.gross_amount <> l.total OR t.payment_amount <> p.amount)"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, t.transaction_type, t.gross_amount::text AS total,
                       t.payment_amount::text AS payments
                  FROM retail_transaction t
@@ -70,7 +81,7 @@ def what_is_accepted_adds_up(seen: Seen) -> Check:
                        OR t.transaction_type = 'customer_order' AND (
                           t.gross_amount < 0 OR t.gross_amount > 0 AND t.payment_amount < 0))"""
         ),
-        found(
+        offending_rows(
             """SELECT o.number, o.gross_amount::text AS total, p.posted::text AS posted
                  FROM sales_order o
                  JOIN statement s ON s.id = o.statement_id AND s.state = 'posted'
@@ -81,28 +92,28 @@ def what_is_accepted_adds_up(seen: Seen) -> Check:
     )
 
 
-def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
-    return judged(
+def no_sale_is_posted_under_a_temporary_identity(snapshot: Snapshot) -> Check:
+    return check_result(
         "I23",
         "No sale, order or payment is posted under a temporary identity: each has an account.",
-        count("sales_order") + count("posted_payment"),
-        unguarded(
-            Guard("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
-            Guard("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
-            Guard("trigger", "sales_order", "channel_and_customer_share_the_company"),
+        count_rows("sales_order") + count_rows("posted_payment"),
+        missing_rules(
+            DatabaseRule("constraint", "retail_transaction", "what_is_ordered_has_an_account"),
+            DatabaseRule("trigger", "retail_transaction", "channel_and_customer_share_the_company"),
+            DatabaseRule("trigger", "sales_order", "channel_and_customer_share_the_company"),
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'posted without account' AS what FROM retail_transaction t
                  LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
                 WHERE t.customer_id IS NULL
                   AND (t.sales_order_id IS NOT NULL OR s.state = 'posted')"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'posted for another account' AS what
                  FROM retail_transaction t JOIN sales_order o ON o.id = t.sales_order_id
                 WHERE o.customer_id <> t.customer_id"""
         ),
-        found(
+        offending_rows(
             """SELECT p.id AS payment, p.kind, 'posted for another account' AS what
                  FROM posted_payment p
                  LEFT JOIN sales_order o ON o.id = p.sales_order_id
@@ -112,29 +123,29 @@ def no_sale_is_posted_under_a_temporary_identity(seen: Seen) -> Check:
     )
 
 
-def a_sale_is_posted_once(seen: Seen) -> Check:
-    return judged(
+def a_sale_is_posted_once(snapshot: Snapshot) -> Check:
+    return check_result(
         "I24",
         "Every sale is in exactly one posted statement and one order, and every prepayment in"
         " exactly one posted statement, or it is listed as excluded with the reason.",
-        count("retail_transaction"),
-        unguarded(
-            Guard("trigger", "retail_transaction", "settled_for_ever"),
-            Guard("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
-            Guard("unique index", "posted_payment", "a_prepayment_is_posted_once"),
-            Guard("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
+        count_rows("retail_transaction"),
+        missing_rules(
+            DatabaseRule("trigger", "retail_transaction", "settled_for_ever"),
+            DatabaseRule("trigger", "retail_transaction", "a_posted_prepayment_is_kept"),
+            DatabaseRule("unique index", "posted_payment", "a_prepayment_is_posted_once"),
+            DatabaseRule("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'posted statement, no order' AS what
                  FROM retail_transaction t JOIN statement s ON s.id = t.statement_id
                 WHERE s.state = 'posted' AND t.sales_order_id IS NULL"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'order of another statement' AS what
                  FROM retail_transaction t JOIN sales_order o ON o.id = t.sales_order_id
                 WHERE o.statement_id IS DISTINCT FROM t.statement_id"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, CASE WHEN s.state = 'posted' THEN 'posted, and excluded'
                       ELSE 'not posted, and nothing says why' END AS what
                  FROM retail_transaction t
@@ -145,19 +156,19 @@ def a_sale_is_posted_once(seen: Seen) -> Check:
                                    WHERE p.transaction_id = t.id AND p.amount <> 0))
                   AND (s.state = 'posted') IS TRUE = (coalesce(e.reason, '') <> '')"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'prepayments in a posted statement, not posted' AS what
                  FROM retail_transaction t JOIN statement s ON s.id = t.prepayment_statement_id
                 WHERE s.state = 'posted'
                   AND NOT EXISTS (SELECT FROM posted_payment p
                                    WHERE p.transaction_id = t.id AND p.statement_id = s.id)"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'prepayment posted by another statement' AS what
                  FROM posted_payment p JOIN retail_transaction t ON t.id = p.transaction_id
                 WHERE p.statement_id IS DISTINCT FROM t.prepayment_statement_id"""
         ),
-        found(
+        offending_rows(
             """SELECT t.transaction_id, 'voided, and posted' AS what FROM retail_transaction t
                 WHERE t.entry_status = 'voided'
                   AND (t.sales_order_id IS NOT NULL OR t.statement_id IS NOT NULL
@@ -166,13 +177,13 @@ def a_sale_is_posted_once(seen: Seen) -> Check:
     )
 
 
-def totals_are_those_of_the_sales(seen: Seen) -> Check:
-    return judged(
+def totals_are_those_of_the_sales(snapshot: Snapshot) -> Check:
+    return check_result(
         "I25",
         "A statement posts exactly what was paid for its sales and orders, per tender and"
         " currency. With the exclusions, that is everything paid on the business date.",
-        count("statement", "state = 'posted'"),
-        found(
+        count_rows("statement", "state = 'posted'"),
+        offending_rows(
             """SELECT s.id AS statement, x.tender_type, x.currency, sum(x.sold)::text AS sold,
                       sum(x.summed)::text AS summed, sum(x.posted)::text AS posted
                  FROM statement s
@@ -194,7 +205,7 @@ def totals_are_those_of_the_sales(seen: Seen) -> Check:
                HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.posted)
                    OR sum(x.prepaid) <> sum(x.as_prepaid)"""
         ),
-        found(
+        offending_rows(
             """SELECT s.id AS statement, x.currency, sum(x.sold)::text AS sold,
                       sum(x.summed)::text AS summed, sum(x.ordered)::text AS ordered
                  FROM statement s
@@ -209,7 +220,7 @@ def totals_are_those_of_the_sales(seen: Seen) -> Check:
                 WHERE s.state = 'posted' GROUP BY 1, 2
                HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.ordered)"""
         ),
-        found(
+        offending_rows(
             """SELECT h.code AS channel, x.business_date::text, x.tender_type, x.currency,
                       sum(x.sold)::text AS sold, sum(x.posted)::text AS posted,
                       sum(x.excluded)::text AS excluded
@@ -234,42 +245,42 @@ def totals_are_those_of_the_sales(seen: Seen) -> Check:
     )
 
 
-def posted_is_frozen(seen: Seen) -> Check:
-    return judged(
+def posted_is_frozen(snapshot: Snapshot) -> Check:
+    return check_result(
         "I26",
         "A posted statement never changes: the hash of its rows is the one taken when it was"
         " posted.",
-        count("statement", "state = 'posted'"),
-        unguarded(
-            Guard("trigger", "statement", "a_posted_statement_is_frozen"),
-            Guard("trigger", "statement_tender", "frozen_once_posted"),
-            Guard("trigger", "statement_total", "frozen_once_posted"),
-            Guard("trigger", "statement_aggregate", "frozen_once_posted"),
-            Guard("trigger", "retail_transaction", "frozen_once_settled"),
-            Guard("trigger", "retail_transaction_line", "frozen_once_settled"),
-            Guard("trigger", "retail_transaction_payment", "frozen_once_settled"),
-            Guard("trigger", "posted_payment", "posted_payments_are_kept"),
-            Guard("unique index", "statement", "one_statement_per_sequence"),
+        count_rows("statement", "state = 'posted'"),
+        missing_rules(
+            DatabaseRule("trigger", "statement", "a_posted_statement_is_frozen"),
+            DatabaseRule("trigger", "statement_tender", "frozen_once_posted"),
+            DatabaseRule("trigger", "statement_total", "frozen_once_posted"),
+            DatabaseRule("trigger", "statement_aggregate", "frozen_once_posted"),
+            DatabaseRule("trigger", "retail_transaction", "frozen_once_settled"),
+            DatabaseRule("trigger", "retail_transaction_line", "frozen_once_settled"),
+            DatabaseRule("trigger", "retail_transaction_payment", "frozen_once_settled"),
+            DatabaseRule("trigger", "posted_payment", "posted_payments_are_kept"),
+            DatabaseRule("unique index", "statement", "one_statement_per_sequence"),
         ),
-        found(
+        offending_rows(
             f"""SELECT s.id AS statement, s.business_date::text FROM statement s
                  WHERE s.state = 'posted'
-                   AND s.content_hash IS DISTINCT FROM ({content_hash("s.id")})"""  # noqa: S608
+                   AND s.content_hash IS DISTINCT FROM ({statement_hash("s.id")})"""  # noqa: S608
         ),
     )
 
 
-def one_order_per_confirmation(seen: Seen) -> Check:
-    return judged(
+def one_order_per_confirmation(snapshot: Snapshot) -> Check:
+    return check_result(
         "I27",
         "Every customer order becomes at most one sales order, whose state only moves forward.",
-        count("sales_order", "confirmation_number IS NOT NULL"),
-        unguarded(
-            Guard("unique index", "sales_order", "one_order_per_confirmation_number"),
-            Guard("trigger", "sales_order", "a_sales_order_moves_forward"),
-            Guard("trigger", "sales_order", "a_sales_order_is_never_deleted"),
+        count_rows("sales_order", "confirmation_number IS NOT NULL"),
+        missing_rules(
+            DatabaseRule("unique index", "sales_order", "one_order_per_confirmation_number"),
+            DatabaseRule("trigger", "sales_order", "a_sales_order_moves_forward"),
+            DatabaseRule("trigger", "sales_order", "a_sales_order_is_never_deleted"),
         ),
-        found(
+        offending_rows(
             """SELECT o.number, count(t.id) AS documents FROM sales_order o
                  LEFT JOIN retail_transaction t ON t.sales_order_id = o.id
                 WHERE o.confirmation_number IS NOT NULL
@@ -278,7 +289,7 @@ def one_order_per_confirmation(seen: Seen) -> Check:
     )
 
 
-CHECKS = (
+SALES_CHECKS = (
     a_sale_is_kept_once,
     what_is_accepted_adds_up,
     no_sale_is_posted_under_a_temporary_identity,

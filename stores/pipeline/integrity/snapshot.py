@@ -16,32 +16,32 @@ from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.exchange.protocol import READ_ISSUED
 from stores.hqdb.sql import identifiers, run_sql
 from stores.models import ChannelDatabase
-from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
 from stores.pipeline.integrity import contents
-from stores.pipeline.integrity.sqlite_values import READERS, as_words
+from stores.pipeline.integrity.sqlite_values import LENIENT_READERS, text_or_nothing
 from stores.pipeline.integrity.tables import (
-    CONTENTS,
-    CONTENTS_OF_PARTS,
-    COPIES,
-    EVENTS,
-    Copy,
-    of_these,
-    part_of,
+    COMPARED_CONTENTS,
+    COMPARED_EVENTS,
+    COMPARED_PARTS,
+    COMPARED_TABLES,
+    ComparedTable,
+    sample_condition,
+    sampled_part_condition,
 )
 
-HIGHEST = 10**18 - 1
+MAX_NUMBER = 10**18 - 1
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
 # Statements of a check, and of reading a large channel, may take longer than those of a visit.
-PATIENCE_S = 600
-PATIENCE = f"SET LOCAL statement_timeout = '{PATIENCE_S}s'"
+STATEMENT_TIMEOUT_S = 600
+SET_TIMEOUT = f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
 
-CHANNEL = """CREATE TEMP TABLE seen_channel (
+CREATE_CHANNEL = """CREATE TEMP TABLE seen_channel (
     database_id bigint PRIMARY KEY, label text, read_at timestamptz, generation integer,
     confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint, intended_nonce uuid,
     identity text, epoch bigint, nonce text, account_high jsonb, issued jsonb)"""
 # Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
-LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
+READ_LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
       FROM customer_lookup WHERE NOT is_pending
      GROUP BY company, account_number HAVING count(*) > 1
@@ -58,13 +58,13 @@ LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
 
 
 # Lines and payments of which no header tells: an upload begins with headers and never sees them.
-STRAYS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
+READ_ORPHANS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
              WHERE NOT EXISTS (SELECT 1 FROM {header} t WHERE t.{key} = p.{key})
              GROUP BY p.{key} ORDER BY 1 LIMIT 100"""
 
 
 @dataclass
-class Seen:
+class Snapshot:
     """What was read of the channels: their rows are in temporary tables, seen_… and content_…."""
 
     # Whether every event's content was read, and every customer is looked at, or a sample of each.
@@ -75,37 +75,37 @@ class Seen:
     # What a channel's tills are shown that they must not be.
     shown: list[dict[str, Any]] = field(default_factory=list)
     # Lines and payments without a header.
-    strays: list[dict[str, Any]] = field(default_factory=list)
+    orphans: list[dict[str, Any]] = field(default_factory=list)
 
 
 @contextmanager
-def channels_read(*, full: bool = False, with_rows: bool = False) -> Iterator[Seen]:
+def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterator[Snapshot]:
     """Copy what is compared from every enabled channel database into temporary tables.
 
     `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
     """
-    parts = [part for its in CONTENTS_OF_PARTS.values() for part in its]
-    seen, tables = Seen(full, with_rows), (*COPIES, *CONTENTS, *parts)
-    run_sql(CHANNEL)
+    parts = [part for its in COMPARED_PARTS.values() for part in its]
+    snapshot, tables = Snapshot(full, with_rows), (*COMPARED_TABLES, *COMPARED_CONTENTS, *parts)
+    run_sql(CREATE_CHANNEL)
     contents.create_tables()
     for copy in tables:
-        run_sql(create(copy))
+        run_sql(create_copy(copy))
     try:
         for database in ChannelDatabase.objects.enabled().with_channel():
             try:
-                read(database, seen)
+                read_channel(database, snapshot)
             except ChannelError:
-                seen.unreachable.append({"channel": database.label, "error": "unreachable"})
+                snapshot.unreachable.append({"channel": database.label, "error": "unreachable"})
         for copy in tables:
             run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(copy.target)))
-        yield seen
+        yield snapshot
     finally:
         contents.drop_tables()
         for name in ("seen_channel", *(copy.target for copy in tables)):
             run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
-def create(copy: Copy) -> sql.Composable:
+def create_copy(copy: ComparedTable) -> sql.Composable:
     """The temporary table for one table of all channels."""
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in copy.columns
@@ -115,7 +115,7 @@ def create(copy: Copy) -> sql.Composable:
     )
 
 
-def read(database: ChannelDatabase, seen: Seen) -> None:
+def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
     """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
     with transaction.atomic():
         # HQ's clock and fence before the channel is opened: what was delivered earlier must be
@@ -126,33 +126,36 @@ def read(database: ChannelDatabase, seen: Seen) -> None:
                       intended_epoch, intended_nonce FROM channel_database WHERE id = %s""",
             [database.label, database.pk],
         )
-        with connect(database) as alias, one_moment(connections[alias]) as channel:
-            rows = {copy.source: carry(channel, database, copy) for copy in COPIES}
-            for event, content in zip(EVENTS, CONTENTS, strict=True):
-                carry_contents(
-                    channel, database, content, "" if seen.full else part_of(rows[event.source])
+        with connect(database) as alias, read_transaction(connections[alias]) as channel:
+            rows = {copy.source: copy_table(channel, database, copy) for copy in COMPARED_TABLES}
+            for event, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
+                copy_contents(
+                    channel,
+                    database,
+                    content,
+                    "" if snapshot.full else sample_condition(rows[event.source]),
                 )
-            if seen.with_rows:
+            if snapshot.with_rows:
                 contents.read_contents(channel, database)
             read_state(channel, database)
-            shown, strays = read_lookup(channel, database), read_strays(channel, database)
-    seen.shown += shown
-    seen.strays += strays
+            shown, orphans = read_lookup(channel, database), read_orphans(channel, database)
+    snapshot.shown += shown
+    snapshot.orphans += orphans
 
 
-def carry_contents(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, content: Copy, part: str
+def copy_contents(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, content: ComparedTable, part: str
 ) -> None:
     """Copy events of one table, all or those of a sample, with what travels with them."""
-    carry(channel, database, content, part)
-    for belonging in CONTENTS_OF_PARTS.get(content.source, ()):
-        carry(channel, database, belonging, of_these(content.source, part))
+    copy_table(channel, database, content, part)
+    for belonging in COMPARED_PARTS.get(content.source, ()):
+        copy_table(channel, database, belonging, sampled_part_condition(content.source, part))
 
 
 @contextmanager
-def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
+def read_transaction(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
     """A read transaction of the channel that sees one snapshot and locks nobody out."""
-    extend_timeout(channel, PATIENCE_S)
+    extend_timeout(channel, STATEMENT_TIMEOUT_S)
     if channel.vendor == "postgresql":
         with transaction.atomic(using=channel.alias), channel.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -165,12 +168,12 @@ def one_moment(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapper]:
             channel.connection.execute("ROLLBACK")
 
 
-def carry(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: Copy, part: str = ""
+def copy_table(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: ComparedTable, part: str = ""
 ) -> int:
     """Copy one table, or a part of it, into its temporary table. Returns how many rows."""
     with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
-        write_rows(channel, database, copy, part, rows)
+        copy_sqlite_rows(channel, database, copy, part, rows)
         rows.seek(0)
         with connection.cursor() as cursor:
             cursor.copy_expert(
@@ -179,10 +182,10 @@ def carry(
             return int(cursor.rowcount)
 
 
-def write_rows(
+def copy_sqlite_rows(
     channel: BaseDatabaseWrapper,
     database: ChannelDatabase,
-    copy: Copy,
+    copy: ComparedTable,
     part: str,
     rows: IO[bytes],
 ) -> None:
@@ -199,11 +202,11 @@ def write_rows(
         return
     # As blobs: a damaged text must not fail the whole table.
     columns = ", ".join(f'CAST("{name}" AS BLOB)' for name, _ in copy.columns)
-    readers = [READERS[kind] for _, kind in copy.columns]
-    for found in channel.connection.execute(
+    readers = [LENIENT_READERS[kind] for _, kind in copy.columns]
+    for row in channel.connection.execute(
         f'SELECT {columns} FROM "{copy.source}"{part}'  # noqa: S608 - our own names
     ):
-        values = [reader(value) for reader, value in zip(readers, found, strict=True)]
+        values = [reader(value) for reader, value in zip(readers, row, strict=True)]
         rows.write("\t".join([str(database.pk), *values]).encode() + b"\n")
 
 
@@ -217,7 +220,7 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
         row = cursor.fetchone()
     if row is None:
         return
-    identity, epoch, nonce, high, issued = map(as_words, row)
+    identity, epoch, nonce, high, issued = map(text_or_nothing, row)
     run_sql(
         """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
                                    issued = %s WHERE database_id = %s""",
@@ -225,54 +228,56 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
             identity,
             int(epoch) if epoch.isdigit() else None,
             nonce,
-            numbers(high),
-            numbers(issued),
+            valid_numbers(high),
+            valid_numbers(issued),
             database.pk,
         ],
     )
 
 
-def numbers(text: str) -> str:
+def valid_numbers(text: str) -> str:
     """The JSON of the highest numbers by company, with only what is a number in it.
 
     One that no column of HQ could hold is as impossible as the highest that one can.
     """
     try:
-        found = json.loads(text)
+        parsed = json.loads(text)
     except ValueError:
-        found = None
-    high = found.items() if isinstance(found, dict) else ()
-    return json.dumps({name: min(value, HIGHEST) for name, value in high if type(value) is int})
+        parsed = None
+    high = parsed.items() if isinstance(parsed, dict) else ()
+    return json.dumps({name: min(value, MAX_NUMBER) for name, value in high if type(value) is int})
 
 
 def read_lookup(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
     """Whom the channel's tills would see twice, or by something else than the account."""
-    statement = LOOKUP if channel.vendor == "sqlite" else LOOKUP.replace("AS BLOB", "AS TEXT")
+    statement = (
+        READ_LOOKUP if channel.vendor == "sqlite" else READ_LOOKUP.replace("AS BLOB", "AS TEXT")
+    )
     with channel.cursor() as cursor:
         cursor.execute(statement)
         return [
-            {"channel": database.label, "what": what, "who": as_words(who), "times": times}
+            {"channel": database.label, "what": what, "who": text_or_nothing(who), "times": times}
             for what, who, times in cursor.fetchall()
         ]
 
 
-def read_strays(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
+def read_orphans(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> list[dict[str, Any]]:
     """Lines and payments whose header is not there, by table and transaction."""
-    found = []
-    for part in PARTS:
-        statement = STRAYS.format(key=KEY, part=part.event, header=HEADER.event)
+    orphans = []
+    for part in DOCUMENT_PARTS:
+        statement = READ_ORPHANS.format(key=DOCUMENT_KEY, part=part.event, header=HEADER.event)
         if channel.vendor != "sqlite":
             statement = statement.replace("AS BLOB", "AS TEXT")
         with channel.cursor() as cursor:
             cursor.execute(statement)
-            found += [
+            orphans += [
                 {
                     "channel": database.label,
                     "table": part.event,
-                    "transaction_id": as_words(document),
+                    "transaction_id": text_or_nothing(document),
                     "rows": rows,
                     "what": "no header",
                 }
                 for document, rows in cursor.fetchall()
             ]
-    return found
+    return orphans

@@ -7,62 +7,60 @@ from datetime import date, datetime
 from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.channeldb.exchange.sqlite_values import DATE_FORM, ESCAPES, TIME_FORM
 
-NOTHING = r"\N"
-WHOLE = re.compile(r"-?[0-9]{1,18}")
-SMALL = re.compile(r"-?[0-9]{1,9}")
-AMOUNT = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
+NULL_TEXT = r"\N"
+BIGINT_FORM = re.compile(r"-?[0-9]{1,18}")
+INTEGER_FORM = re.compile(r"-?[0-9]{1,9}")
+NUMERIC_FORM = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
 
 
-def as_words(value: object) -> str:
+def text_or_nothing(value: object) -> str:
     """A text as far as it is one; nothing for NULL."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
 
 
-def as_text(value: bytes | None) -> str:
+def lenient_text(value: bytes | None) -> str:
     """COPY text of a text, as far as it is one."""
     if value is None:
-        return NOTHING
+        return NULL_TEXT
     return value.decode("utf-8", "replace").replace("\0", "\ufffd").translate(ESCAPES)
 
 
-def in_form(form: re.Pattern[str]) -> Callable[[bytes | None], str]:
+def reader_of_form(form: re.Pattern[str]) -> Callable[[bytes | None], str]:
     """A reader of what has a form; anything else becomes NULL, which is nobody's."""
 
     def read(value: bytes | None) -> str:
-        found = (value or b"").decode("ascii", "replace")
-        return found if form.fullmatch(found) else NOTHING
+        text = (value or b"").decode("ascii", "replace")
+        return text if form.fullmatch(text) else NULL_TEXT
 
     return read
 
 
-def as_time(value: bytes | None) -> str:
+def lenient_time(value: bytes | None) -> str:
     """COPY text of a time; a mark that is no time is still one, and the oldest."""
     if value is None:
-        return NOTHING
-    found = value.decode("ascii", "replace")
+        return NULL_TEXT
+    text = value.decode("ascii", "replace")
     try:
-        return (
-            found if TIME_FORM.fullmatch(found) and datetime.fromisoformat(found) else "-infinity"
-        )
+        return text if TIME_FORM.fullmatch(text) and datetime.fromisoformat(text) else "-infinity"
     except ValueError:
         return "-infinity"
 
 
-def as_date(value: bytes | None) -> str:
-    found = (value or b"").decode("ascii", "replace")
+def lenient_date(value: bytes | None) -> str:
+    text = (value or b"").decode("ascii", "replace")
     try:
-        return found if DATE_FORM.fullmatch(found) and date.fromisoformat(found) else NOTHING
+        return text if DATE_FORM.fullmatch(text) and date.fromisoformat(text) else NULL_TEXT
     except ValueError:
-        return NOTHING
+        return NULL_TEXT
 
 
-READERS: dict[str, Callable[[bytes | None], str]] = {
-    "uuid": in_form(GUID_FORM),
-    "text": as_text,
-    "bigint": in_form(WHOLE),
-    "integer": in_form(SMALL),
-    "numeric": in_form(AMOUNT),
-    "boolean": in_form(re.compile("[01]")),
-    "timestamptz": as_time,
-    "date": as_date,
+LENIENT_READERS: dict[str, Callable[[bytes | None], str]] = {
+    "uuid": reader_of_form(GUID_FORM),
+    "text": lenient_text,
+    "bigint": reader_of_form(BIGINT_FORM),
+    "integer": reader_of_form(INTEGER_FORM),
+    "numeric": reader_of_form(NUMERIC_FORM),
+    "boolean": reader_of_form(re.compile("[01]")),
+    "timestamptz": lenient_time,
+    "date": lenient_date,
 }

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
-from stores.pipeline.events.document_tables import KEY
-from stores.pipeline.events.kinds import Sent
-from stores.pipeline.events.tables import EVENT_TABLES, PARTS_OF
+from stores.pipeline.events.document_tables import DOCUMENT_KEY
+from stores.pipeline.events.kinds import StagedTable
+from stores.pipeline.events.tables import PARTS_BY_TABLE, STAGED_TABLES
 
 # Events of one table of one channel whose content is compared, unless all are asked for.
-SAMPLE = 2_000
+EVENT_SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
-class Copy:
+class ComparedTable:
     """A table of the channels and the columns of it that are compared, with PostgreSQL's types."""
 
     target: str
@@ -21,8 +21,8 @@ class Copy:
     columns: tuple[tuple[str, str], ...]
 
 
-EVENTS = [
-    Copy(
+COMPARED_EVENTS = [
+    ComparedTable(
         f"seen_{table.event}",
         table.event,
         (
@@ -31,14 +31,14 @@ EVENTS = [
             ("acknowledged_at", "timestamptz"),
         ),
     )
-    for table in EVENT_TABLES
+    for table in STAGED_TABLES
 ]
-MAP = Copy(
+COMPARED_MAP = ComparedTable(
     "seen_map",
     "account_map",
     (("async_account", "uuid"), ("company", "text"), ("account_number", "text")),
 )
-CUSTOMERS = Copy(
+COMPARED_CUSTOMERS = ComparedTable(
     "seen_customer",
     "customer",
     (
@@ -48,34 +48,34 @@ CUSTOMERS = Copy(
         ("hq_version", "bigint"),
     ),
 )
-COPIES = (MAP, CUSTOMERS, *EVENTS)
+COMPARED_TABLES = (COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_EVENTS)
 
 
-def content_of(table: Sent) -> Copy:
+def contents_of_table(table: StagedTable) -> ComparedTable:
     """All that is sent of one table."""
-    columns = tuple((column, table.type_of(column)) for column in table.sent)
-    return Copy(f"content_{table.event}", table.event, columns)
+    columns = tuple((column, table.type_of(column)) for column in table.sent_columns)
+    return ComparedTable(f"content_{table.event}", table.event, columns)
 
 
 # The events themselves; in the order of EVENTS.
-CONTENTS = [content_of(table) for table in EVENT_TABLES]
+COMPARED_CONTENTS = [contents_of_table(table) for table in STAGED_TABLES]
 # What travels with them, by the table whose rows it belongs to.
-CONTENTS_OF_PARTS = {
-    event: [content_of(part) for part in parts] for event, parts in PARTS_OF.items()
+COMPARED_PARTS = {
+    event: [contents_of_table(part) for part in parts] for event, parts in PARTS_BY_TABLE.items()
 }
 
 
-def of_these(source: str, part: str) -> str:
+def sampled_part_condition(source: str, part: str) -> str:
     """The condition for the rows that travel with the events of a sample."""
-    return f" WHERE {KEY} IN (SELECT {KEY} FROM {source}{part})" if part else ""  # noqa: S608
+    return f" WHERE {DOCUMENT_KEY} IN (SELECT {DOCUMENT_KEY} FROM {source}{part})" if part else ""  # noqa: S608
 
 
-def part_of(rows: int) -> str:
+def sample_condition(rows: int) -> str:
     """The condition for a sample of so many events: ids are random, so a range of them is.
 
     The range moves on every day. Every table has an index on the id, on both engines.
     """
-    width = -(-256 * SAMPLE // max(rows, 1))
+    width = -(-256 * EVENT_SAMPLE // max(rows, 1))
     if width >= 256:
         return ""
     first = min(timezone.now().timetuple().tm_yday * 37 % 256, 256 - width)

@@ -9,38 +9,43 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import Query
 from stores.models import Quarantine
-from stores.pipeline.events.document_tables import HEADER, KEY, PARTS
-from stores.pipeline.events.kinds import KINDS, Kind
-from stores.pipeline.events.rules import as_kept
-from stores.pipeline.events.tables import EVENT_TABLES, TABLES
+from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+from stores.pipeline.events.rules import stored_value
+from stores.pipeline.events.tables import STAGED_TABLES, TRAVELLING_TABLES
 from stores.pipeline.integrity.checks import (
     GRACE,
-    NAMED,
+    MAX_OFFENDING,
     Check,
-    Guard,
-    count,
-    found,
-    judged,
-    unguarded,
+    DatabaseRule,
+    check_result,
+    count_rows,
+    missing_rules,
+    offending_rows,
 )
-from stores.pipeline.integrity.snapshot import Seen
-from stores.pipeline.integrity.tables import CONTENTS, CONTENTS_OF_PARTS, EVENTS, Copy
-from stores.pipeline.upload.documents import described
+from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.tables import (
+    COMPARED_CONTENTS,
+    COMPARED_EVENTS,
+    COMPARED_PARTS,
+    ComparedTable,
+)
+from stores.pipeline.upload.documents import description_query
 
 # The tables of events that HQ stages, and with the sales all that it takes over.
-STAGED = [kind.event for kind in KINDS]
-TAKEN = [table.event for table in EVENT_TABLES]
+STAGING_TABLES = [kind.event for kind in EVENT_KINDS]
+CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
 # Channels may delete events this long after they were acknowledged (reliability 3.2).
 RETENTION = "interval '35 days'"
 
 
-def no_false_receipts(seen: Seen) -> Check:
-    return judged(
+def no_false_receipts(snapshot: Snapshot) -> Check:
+    return check_result(
         "I7",
         "Every event acknowledged in a channel is at headquarters, or in quarantine there.",
-        sum(count(copy.target, "acknowledged_at IS NOT NULL") for copy in EVENTS),
-        seen.unreachable,
-        *(false_receipts(copy) for copy in EVENTS),
+        sum(count_rows(copy.target, "acknowledged_at IS NOT NULL") for copy in COMPARED_EVENTS),
+        snapshot.unreachable,
+        *(false_receipts(copy) for copy in COMPARED_EVENTS),
     )
 
 
@@ -58,12 +63,12 @@ RECEIPTS = """SELECT {columns}
                                     AND (q.event_id IS NULL OR v.event_id IS NULL))"""
 
 
-def false_receipts(copy: Copy) -> list[dict[str, Any]]:
+def false_receipts(copy: ComparedTable) -> list[dict[str, Any]]:
     """The first acknowledged events of one table that HQ has in neither staging nor quarantine."""
-    return found(receipts(copy, RECEIPT.format(source=copy.source)))
+    return offending_rows(receipts(copy, RECEIPT.format(source=copy.source)))
 
 
-def receipts(copy: Copy, columns: str) -> str:
+def receipts(copy: ComparedTable, columns: str) -> str:
     """Query for the acknowledged events of one table that HQ does not have."""
     return RECEIPTS.format(
         columns=columns, target=copy.target, source=copy.source, staged=copy.source
@@ -88,18 +93,18 @@ PASSED_BY = """WITH passed AS (
                                    WHERE n.event_id = v.event_id)"""
 
 
-def nothing_stays_behind(seen: Seen) -> Check:
-    return judged(
+def nothing_stays_behind(snapshot: Snapshot) -> Check:
+    return check_result(
         "I8",
         "Uploads have skipped no event, and no line or payment lacks its header.",
-        sum(count(copy.target) for copy in EVENTS),
-        seen.unreachable,
-        seen.strays,
+        sum(count_rows(copy.target) for copy in COMPARED_EVENTS),
+        snapshot.unreachable,
+        snapshot.orphans,
         *(
-            found(PASSED_BY.format(target=copy.target, source=copy.source, grace=GRACE))
-            for copy in EVENTS
+            offending_rows(PASSED_BY.format(target=copy.target, source=copy.source, grace=GRACE))
+            for copy in COMPARED_EVENTS
         ),
-        late=sum(count(copy.target, "acknowledged_at IS NULL") for copy in EVENTS),
+        late=sum(count_rows(copy.target, "acknowledged_at IS NULL") for copy in COMPARED_EVENTS),
     )
 
 
@@ -115,34 +120,37 @@ EXCUSED = """ AND NOT EXISTS (SELECT FROM incident i
                     AND i.kind IN ('channel_restored', 'event_vanished'))"""
 
 
-def hq_holds_only_what_was_captured(seen: Seen) -> Check:
-    return judged(
+def hq_holds_only_what_was_captured(snapshot: Snapshot) -> Check:
+    return check_result(
         "I9",
         "Headquarters has no event that its channel never had, unless the channel was restored or"
         " the event is past its retention time.",
-        sum(count(table) for table in TAKEN),
-        seen.unreachable,
-        *(found(VANISHED.format(table=table) + EXCUSED) for table in TAKEN),
+        sum(count_rows(table) for table in CAPTURED_TABLES),
+        snapshot.unreachable,
+        *(offending_rows(VANISHED.format(table=table) + EXCUSED) for table in CAPTURED_TABLES),
     )
 
 
-def every_row_is_accounted_for(seen: Seen) -> Check:
-    rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in TAKEN)  # noqa: S608
-    return judged(
+def every_row_is_accounted_for(snapshot: Snapshot) -> Check:
+    rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
+    return check_result(
         "I11",
         "Every row that an upload read is accounted for, and a recount agrees, for every upload"
         " and day.",
-        count("upload_session"),
+        count_rows("upload_session"),
         lost_or_doubled(),
-        unguarded(
-            *(Guard("trigger", table, "arrivals_are_counted") for table in (*TABLES, "quarantine")),
-            Guard("constraint", "upload_session", "every_row_read_is_accounted_for"),
+        missing_rules(
             *(
-                Guard("constraint", table, f"{table.replace('_', '')}_status_is_known")
-                for table in STAGED
+                DatabaseRule("trigger", table, "arrivals_are_counted")
+                for table in (*TRAVELLING_TABLES, "quarantine")
+            ),
+            DatabaseRule("constraint", "upload_session", "every_row_read_is_accounted_for"),
+            *(
+                DatabaseRule("constraint", table, f"{table.replace('_', '')}_status_is_known")
+                for table in STAGING_TABLES
             ),
         ),
-        found(
+        offending_rows(
             f"""WITH staged AS (SELECT session_id AS id, count(*) AS n FROM ({rows}) r
                                WHERE session_id IS NOT NULL GROUP BY 1),
                     aside AS (SELECT session_id AS id, count(*) AS n FROM quarantine GROUP BY 1)
@@ -164,7 +172,7 @@ def lost_or_doubled() -> list[dict[str, Any]]:
     taken = [
         f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
               FROM {table} WHERE session_id IS NOT NULL"""  # noqa: S608
-        for table in TAKEN
+        for table in CAPTURED_TABLES
     ]
     belonging = [
         f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
@@ -173,10 +181,10 @@ def lost_or_doubled() -> list[dict[str, Any]]:
             UNION ALL
             SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
               FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608
-        for part in PARTS
+        for part in DOCUMENT_PARTS
     ]
     rows = " UNION ALL ".join([*taken, *belonging])
-    return found(
+    return offending_rows(
         f"""WITH held AS (
               SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, sum(rows) AS n
                 FROM ({rows} UNION ALL
@@ -191,24 +199,24 @@ def lost_or_doubled() -> list[dict[str, Any]]:
     )
 
 
-def quarantine_is_lossless(seen: Seen) -> Check:
-    return judged(
+def quarantine_is_lossless(snapshot: Snapshot) -> Check:
+    return check_result(
         "I12",
         "A quarantined row is kept whole, with its reason, and is pending nowhere else.",
-        count("quarantine"),
-        unguarded(
-            Guard("constraint", "quarantine", "a_bad_row_is_kept_once"),
-            Guard("constraint", "quarantine", "quarantine_has_a_reason"),
+        count_rows("quarantine"),
+        missing_rules(
+            DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
+            DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
         ),
         list(damaged_rows()),
         *(
-            found(
+            offending_rows(
                 f"""SELECT q.id, q.event_id::text, 'pending as well' AS what
                       FROM quarantine q JOIN {table} s USING (event_id)
                      WHERE q.status = 'open' AND q."table" = '{table}'
                        AND q.reason <> 'event_conflict' AND s.status = 'pending'"""  # noqa: S608
             )
-            for table in STAGED
+            for table in STAGING_TABLES
         ),
     )
 
@@ -223,7 +231,7 @@ def damaged_rows() -> Iterator[dict[str, Any]]:
             continue
         yield {"id": pk, "what": "damaged" if not is_whole else "without reason or attempt"}
         named += 1
-        if named == NAMED:
+        if named == MAX_OFFENDING:
             return
 
 
@@ -235,29 +243,31 @@ def is_row(raw: bytes) -> bool:
         return False
 
 
-def what_waits_has_a_reason(seen: Seen) -> Check:
-    return judged(
+def what_waits_has_a_reason(snapshot: Snapshot) -> Check:
+    return check_result(
         "I14",
         "Everything that waits or failed has a reason, and nothing waits for what has already"
         " arrived.",
-        sum(count(table) for table in STAGED) + count("retail_transaction") + count("statement"),
-        unguarded(
+        sum(count_rows(table) for table in STAGING_TABLES)
+        + count_rows("retail_transaction")
+        + count_rows("statement"),
+        missing_rules(
             *(
-                Guard("constraint", table, f"{table.replace('_', '')}_failed_says_why")
-                for table in STAGED
+                DatabaseRule("constraint", table, f"{table.replace('_', '')}_failed_says_why")
+                for table in STAGING_TABLES
             ),
-            Guard("constraint", "retail_transaction", "an_order_that_waits_says_why"),
-            Guard("constraint", "statement", "an_open_statement_says_why"),
+            DatabaseRule("constraint", "retail_transaction", "an_order_that_waits_says_why"),
+            DatabaseRule("constraint", "statement", "an_open_statement_says_why"),
         ),
         *(
-            found(
+            offending_rows(
                 f"""SELECT '{table}' AS "table", event_id::text, 'failed without reason' AS what
                       FROM {table} WHERE status = 'failed' AND coalesce(reason, '') = ''"""  # noqa: S608
             )
-            for table in STAGED
+            for table in STAGING_TABLES
         ),
         *(
-            found(
+            offending_rows(
                 f"""SELECT '{table}' AS "table", s.event_id::text, coalesce(s.reason, 'none')
                            AS reason, 'passed by' AS what
                       FROM {table} s JOIN worked w ON w.step = 'convert'
@@ -269,29 +279,32 @@ def what_waits_has_a_reason(seen: Seen) -> Check:
                        AND (coalesce(s.reason, '') = ''
                             OR least(m.created_at, k.created_at) < w.since - {GRACE})"""  # noqa: S608
             )
-            for table in STAGED
+            for table in STAGING_TABLES
         ),
-        late=sum(count(table, "status = 'pending'") for table in STAGED),
+        late=sum(count_rows(table, "status = 'pending'") for table in STAGING_TABLES),
     )
 
 
-def changed_events(kind: Kind) -> str:
+def changed_events(kind: EventKind) -> str:
     """Events of which channel and HQ hold different contents, with the columns that differ.
 
     Another channel's event of the same id is none of ours: it was set aside.
     """
-    columns = [column for column in kind.sent if column != "replication_counter"]
-    sent = {column: as_kept(kind, column, "v") for column in columns}
+    columns = [column for column in kind.sent_columns if column != "replication_counter"]
+    sent = {column: stored_value(kind, column, "v") for column in columns}
     cases = ", ".join(
         f"CASE WHEN {value} IS DISTINCT FROM s.{column} THEN '{column}' END"
         for column, value in sent.items()
     )
-    mine, theirs = ", ".join(f"s.{column}" for column in columns), ", ".join(sent.values())
+    columns_of_hq, columns_of_channel = (
+        ", ".join(f"s.{column}" for column in columns),
+        ", ".join(sent.values()),
+    )
     return f"""SELECT c.label AS channel, '{kind.event}' AS "table", s.event_id::text,
                       array_to_string(ARRAY[{cases}], ' ') AS columns
                  FROM content_{kind.event} v JOIN seen_channel c USING (database_id)
                  JOIN {kind.event} s USING (event_id, database_id)
-                WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({theirs})"""  # noqa: S608
+                WHERE s.status <> 'erased' AND ({columns_of_hq}) IS DISTINCT FROM ({columns_of_channel})"""  # noqa: S608
 
 
 def changed_documents() -> sql.Composable:
@@ -299,8 +312,8 @@ def changed_documents() -> sql.Composable:
 
     By the hash that HQ made on arrival: what people corrected since is no difference.
     """
-    (content,) = (copy for copy in CONTENTS if copy.source == HEADER.event)
-    parts = CONTENTS_OF_PARTS[HEADER.event]
+    (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
+    parts = COMPARED_PARTS[HEADER.event]
     return sql.SQL(
         """SELECT c.label AS channel, {name} AS "table", s.event_id::text,
                   'content' AS columns
@@ -310,24 +323,24 @@ def changed_documents() -> sql.Composable:
     ).format(
         name=sql.Literal(HEADER.event),
         table=sql.Identifier(HEADER.event),
-        described=described(
-            content.target, *(part.target for part in parts), key=("database_id", KEY)
+        described=description_query(
+            content.target, *(part.target for part in parts), key=("database_id", DOCUMENT_KEY)
         ),
     )
 
 
 CHANGED: dict[str, Query] = {
-    **{kind.event: changed_events(kind) for kind in KINDS},
+    **{kind.event: changed_events(kind) for kind in EVENT_KINDS},
     HEADER.event: changed_documents(),
 }
 
 
-def events_never_change(seen: Seen) -> Check:
-    what = "every event" if seen.full else "a sample of events that moves on every day"
-    return judged(
+def events_never_change(snapshot: Snapshot) -> Check:
+    what = "every event" if snapshot.full else "a sample of events that moves on every day"
+    return check_result(
         "I40",
         f"Events never change: headquarters has them as their channel has them ({what}).",
-        sum(count(copy.target) for copy in CONTENTS),
-        seen.unreachable,
-        *map(found, CHANGED.values()),
+        sum(count_rows(copy.target) for copy in COMPARED_CONTENTS),
+        snapshot.unreachable,
+        *map(offending_rows, CHANGED.values()),
     )

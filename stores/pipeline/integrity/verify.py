@@ -19,11 +19,11 @@ from stores.hqdb.sql import run_sql
 from stores.pipeline import number_journal
 from stores.pipeline.integrity import customers, distribution, identity, runs, sales, upload
 from stores.pipeline.integrity.checks import Check
-from stores.pipeline.integrity.snapshot import PATIENCE, Seen, channels_read
+from stores.pipeline.integrity.snapshot import SET_TIMEOUT, Snapshot, channels_snapshot
 
 __all__ = ["Check", "verify"]
 
-CHECKS: tuple[Callable[[Seen], Check], ...] = (
+CHECKS: tuple[Callable[[Snapshot], Check], ...] = (
     identity.one_account_per_guid,
     identity.one_guid_creates_an_account,
     identity.numbers_have_no_gaps,
@@ -44,7 +44,7 @@ CHECKS: tuple[Callable[[Seen], Check], ...] = (
     distribution.channels_know_what_was_delivered,
     distribution.delivered_versions_arrived,
     distribution.tills_see_each_person_once,
-    *sales.CHECKS,
+    *sales.SALES_CHECKS,
     runs.runs_do_not_overlap,
     runs.runs_end_and_count_truly,
     distribution.channels_are_at_the_last_visit,
@@ -62,18 +62,22 @@ def verify(*, full: bool = False) -> list[Check]:
     Effects: temporary tables, gone at the end.
     """
     # Each before HQ: a number is in the journal, and in a channel, only once HQ has committed it.
-    with channels_read(full=full, with_rows=full) as seen, number_journal.told(), one_look():
-        runs.look_at_runs()
-        customers.look_at_customers(seen)
-        return [check(seen) for check in CHECKS]
+    with (
+        channels_snapshot(full=full, with_rows=full) as snapshot,
+        number_journal.loaded(),
+        one_snapshot(),
+    ):
+        runs.read_last_starts()
+        customers.read_shown_rows(snapshot)
+        return [check(snapshot) for check in CHECKS]
 
 
 @contextmanager
-def one_look() -> Iterator[None]:
+def one_snapshot() -> Iterator[None]:
     """See HQ as of one moment; within a rehearsal, whose transaction has begun, as it goes."""
     is_rehearsal = connection.in_atomic_block
     with transaction.atomic():
         if not is_rehearsal:
             run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        run_sql(PATIENCE)
+        run_sql(SET_TIMEOUT)
         yield

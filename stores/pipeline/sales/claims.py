@@ -6,10 +6,10 @@ from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import RunStep
 from stores.models.transaction import BEING_CORRECTED
-from stores.pipeline.sales.refused import keep_refused, narrow, refusals
+from stores.pipeline.sales.refused import narrow_locked_sales, record_refusals, refusals_of
 
 
-def claim_sales(
+def lock_sales(
     condition: str, values: dict[str, object], *, limit: int, by: int | None = None
 ) -> int:
     """Table sale: the ids of open transactions that meet a condition. Returns how many.
@@ -29,25 +29,25 @@ def claim_sales(
     )
 
 
-def claimed_sales() -> list[int]:
+def locked_sales() -> list[int]:
     """The sales at hand, in their order."""
     return [sale for (sale,) in fetch("SELECT id FROM sale ORDER BY id")]
 
 
-def each_by_itself(step: RunStep, work: Callable[[], int], sales: Sequence[int]) -> int:
+def process_one_by_one(step: RunStep, work: Callable[[], int], sales: Sequence[int]) -> int:
     """Do work for the sales at hand; those that the database refuses are set aside as errors.
 
     Returns the sum of what work returned.
     """
 
-    def some(ids: Sequence[int] | None) -> int:
+    def work_on(ids: Sequence[int] | None) -> int:
         if ids is not None:
-            narrow(ids)
+            narrow_locked_sales(ids)
         with step.counts_restored():
             return work()
 
-    done, refused = bisect_rows(some, lambda: sales)
+    done, refused = bisect_rows(work_on, lambda: sales)
     if refused:
-        keep_refused(refusals(refused))
+        record_refusals(refusals_of(refused))
         step.add(failed=len(refused))
     return sum(done)

@@ -8,17 +8,17 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
-from stores.pipeline.convert.accounts import open_accounts
-from stores.pipeline.convert.known_customers import apply_named
+from stores.pipeline.convert.accounts import create_accounts
+from stores.pipeline.convert.known_customers import apply_to_known_customers
 from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.guids import is_foreign
 
 
-def name_buyers(step: RunStep, company: Company) -> int:
+def resolve_customers(step: RunStep, company: Company) -> int:
     """Give every sale the account of the customer it names, converting those that wait for it.
 
-    Effects: accounts as open_accounts makes them, the sales' customers; in the caller's
-    transaction. Returns how many customers were converted. Errors: those of open_accounts.
+    Effects: accounts as create_accounts makes them, the sales' customers; in the caller's
+    transaction. Returns how many customers were converted. Errors: those of create_accounts.
     """
     converted = 0
     guids = [
@@ -34,14 +34,14 @@ def name_buyers(step: RunStep, company: Company) -> int:
         )
     ]
     if guids:
-        opened = open_accounts(step, company, only=guids, limit=len(guids))
+        opened = create_accounts(step, company, only=guids, limit=len(guids))
         converted = opened.converted
         step.add(converted=opened.converted, failed=opened.failed)
-    write_buyers()
+    assign_customers()
     return converted
 
 
-def write_buyers() -> None:
+def assign_customers() -> None:
     """Give every sale at hand the account that HQ knows under the GUID or number it names."""
     run_sql(
         # The sales at hand first: the statistics do not know yet how many have no customer.
@@ -66,7 +66,7 @@ def write_buyers() -> None:
     )
 
 
-def name_guests() -> None:
+def assign_default_customer() -> None:
     """Have the orders at hand that name nobody be the channel's default customer's.
 
     An order that failed on a default customer gets the one that was chosen since; one whose
@@ -82,7 +82,7 @@ def name_guests() -> None:
     )
 
 
-def find_missing() -> None:
+def find_blockers() -> None:
     """Table missing: what each sale at hand lacks, and whether that may still come by itself.
 
     A customer or address that is quarantined or failed is told with that row's own reason; one that
@@ -150,7 +150,7 @@ def find_missing() -> None:
     )
 
 
-def name_addresses(step: RunStep, company: Company) -> None:
+def resolve_addresses(step: RunStep, company: Company) -> None:
     """Apply the addresses that wait in staging and belong to the sales at hand.
 
     They are those that the sales go to, and all of the customers they name: no document is posted
@@ -176,4 +176,6 @@ def name_addresses(step: RunStep, company: Company) -> None:
             {"company": company.pk},
         )
         if waiting:
-            apply_named(step, company, ADDRESS, only=[event_id for (event_id,) in waiting])
+            apply_to_known_customers(
+                step, company, ADDRESS, only=[event_id for (event_id,) in waiting]
+            )

@@ -11,11 +11,16 @@ from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
 from stores.pipeline import number_journal
-from stores.pipeline.chunk_sizes import SALES
+from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
-from stores.pipeline.sales.claims import claim_sales, claimed_sales, each_by_itself
-from stores.pipeline.sales.customers import find_missing, name_addresses, name_buyers, name_guests
+from stores.pipeline.sales.claims import lock_sales, locked_sales, process_one_by_one
+from stores.pipeline.sales.customers import (
+    assign_default_customer,
+    find_blockers,
+    resolve_addresses,
+    resolve_customers,
+)
 from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
 
@@ -35,14 +40,14 @@ def synchronize_orders(step: RunStep) -> None:
         require_posting()
     while True:
         with step.chunk():
-            claimed = claim_sales(
+            claimed = lock_sales(
                 f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
                    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
                    AND (t.gross_amount <> 0 OR t.payment_amount = 0)
                    AND CASE %(order)s WHEN '' THEN NOT {IS_REFUSED}
                             ELSE t.confirmation_number = %(order)s END""",
                 {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
-                limit=SALES,
+                limit=SALES_PER_CHUNK,
             )
             if not claimed:
                 if step.counts.get("posted"):
@@ -50,27 +55,29 @@ def synchronize_orders(step: RunStep) -> None:
                 return
             step.add(read=claimed)
             posted = step.counts.get("posted", 0)
-            sales = claimed_sales()
-            converted = each_by_itself(step, partial(order_claimed, step, channel), sales)
+            sales = locked_sales()
+            converted = process_one_by_one(
+                step, partial(create_orders_of_locked, step, channel), sales
+            )
             beyond = sales[-1]
             failpoint("orders:before_commit")
         failpoint("orders:after_commit")
         if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
-            number_journal.keep()
+            number_journal.append_missing()
 
 
-def order_claimed(step: RunStep, channel: Channel) -> int:
+def create_orders_of_locked(step: RunStep, channel: Channel) -> int:
     """Make orders of the documents at hand, and say of the others what they wait for or lack.
 
     Returns how many customers were converted on the way.
     """
-    converted = name_buyers(step, channel.company)
-    name_addresses(step, channel.company)
-    name_guests()
+    converted = resolve_customers(step, channel.company)
+    resolve_addresses(step, channel.company)
+    assign_default_customer()
     check_sales()
-    find_missing()
-    explain(is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
-    posted = create_orders(step, channel)
+    find_blockers()
+    write_reasons(is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
+    posted = create_customer_orders(step, channel)
     waiting, failed = fetch_one(
         """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
                   count(*) FILTER (WHERE t.order_status = 'failed')
@@ -80,7 +87,7 @@ def order_claimed(step: RunStep, channel: Channel) -> int:
     return converted
 
 
-def explain(*, is_scheduled: bool) -> None:
+def write_reasons(*, is_scheduled: bool) -> None:
     """Status and reason of every order at hand that cannot be made now.
 
     Waiting is not failing: what has not arrived leaves the status at none and draws no attempt. Nor
@@ -107,7 +114,7 @@ def explain(*, is_scheduled: bool) -> None:
     )
 
 
-def create_orders(step: RunStep, channel: Channel) -> int:
+def create_customer_orders(step: RunStep, channel: Channel) -> int:
     """Give each order at hand that lacks nothing its number, and link both. Returns how many.
 
     What had failed, or a person has mended, goes on hold until a person releases it.

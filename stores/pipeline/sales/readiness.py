@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from stores.models import Channel, ExcludedSale, Quarantine, Statement
 from stores.pipeline.events.document_tables import HEADER
-from stores.pipeline.sales.refused import REFUSED
+from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.pipeline.sales.rules import SALE_RULES
-from stores.pipeline.sales.statement_sales import OPEN
+from stores.pipeline.sales.statement_sales import OPEN_DOCUMENTS
 
 # How far back the board tells of posted days and voided sales; the lists have all.
 LATE_DAYS = 31
@@ -33,7 +33,9 @@ class Blocker:
     @property
     def rule(self) -> str:
         """The rule of validation that it is, by which the list of transactions can be filtered."""
-        is_rule = self.reason in REFUSED or any(rule.code == self.reason for rule in SALE_RULES)
+        is_rule = self.reason in REFUSAL_REASONS or any(
+            rule.code == self.reason for rule in SALE_RULES
+        )
         return self.reason if is_rule else ""
 
 
@@ -55,7 +57,7 @@ class Readiness:
         return sum(blocker.sales for blocker in self.blockers)
 
     @property
-    def blocked_words(self) -> str:
+    def blocked_text(self) -> str:
         return f"{self.blocked:,} blocked"
 
     @property
@@ -75,7 +77,7 @@ SELECT t.channel_id, t.business_date, count(*) AS sales,
           FROM async_address a
          WHERE a.company_id = min(t.company_id) AND a.status = 'pending'
            AND a.async_account = ANY (array_agg(t.async_account))) AS addresses
-  FROM {OPEN} t
+  FROM {OPEN_DOCUMENTS} t
  GROUP BY t.channel_id, t.business_date ORDER BY t.business_date, t.channel_id"""  # noqa: S608
 
 # The same questions in the same order as the jobs ask them; what is only not validated yet and has
@@ -86,7 +88,7 @@ SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS s
   FROM (SELECT t.*, coalesce(t.customer_id, m.customer_id, k.id) AS buyer,
                t.customer_id IS NULL AND m.customer_id <> k.id AS names_two,
                h.default_customer_id
-          FROM {OPEN} t
+          FROM {OPEN_DOCUMENTS} t
           JOIN channel h ON h.id = t.channel_id
           LEFT JOIN guid_map m
                  ON m.async_account = t.async_account AND m.company_id = t.company_id
@@ -137,19 +139,19 @@ def readiness() -> list[Readiness]:
     """Every channel's business dates with sales that are not in a statement yet, oldest first."""
     channels = Channel.objects.in_bulk()
     board: dict[tuple[int, date], Readiness] = {}
-    for channel, day, sales, validated, customers, addresses in rows_of(DAYS):
+    for channel, day, sales, validated, customers, addresses in fetch_rows(DAYS):
         board[channel, day] = Readiness(
             channels[channel], day, sales, validated, customers, addresses
         )
-    for channel, day, reason, name, sales in rows_of(BLOCKERS):
+    for channel, day, reason, name, sales in fetch_rows(BLOCKERS):
         board[channel, day].blockers.append(Blocker(reason, name or "", sales))
     return list(board.values())
 
 
-def open_statements() -> QuerySet[Statement]:
+def unposted_statements() -> QuerySet[Statement]:
     """The statements that are not posted, oldest first: their sales are in no row of the board."""
-    found = Statement.objects.open().with_sales().select_related("channel")
-    return found.order_by("business_date", "pk")
+    statements = Statement.objects.open().with_sales().select_related("channel")
+    return statements.order_by("business_date", "pk")
 
 
 def posted_lately() -> QuerySet[Statement]:
@@ -171,15 +173,15 @@ def voided_lately() -> QuerySet[Any, Any]:
     return voided.by_reason("-business_date", "channel__name", "channel__code")
 
 
-def documents_set_aside() -> QuerySet[Any, Any]:
+def quarantined_documents() -> QuerySet[Any, Any]:
     """How many sales and orders of each channel HQ could not use: they are in no list of a day."""
-    aside = Quarantine.objects.open().filter(table=HEADER.event)
-    channels = aside.order_by().values("database__channel__code", "database__channel__name")
-    found: QuerySet[Any, Any] = channels.annotate(count=Count("pk"))
-    return found.order_by("database__channel__name")
+    quarantined = Quarantine.objects.open().filter(table=HEADER.event)
+    channels = quarantined.order_by().values("database__channel__code", "database__channel__name")
+    counts: QuerySet[Any, Any] = channels.annotate(count=Count("pk"))
+    return counts.order_by("database__channel__name")
 
 
-def rows_of(statement: str) -> list[tuple[Any, ...]]:
+def fetch_rows(statement: str) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return list(cursor.fetchall())

@@ -12,12 +12,12 @@ from stores.hqdb.sql import fetch, run_sql
 from stores.models.transaction import DIGITS, PLACES
 
 SUM_TOO_LARGE, SALE_REFUSED = "sum_too_large", "sale_refused"
-REFUSED = (SUM_TOO_LARGE, SALE_REFUSED)
+REFUSAL_REASONS = (SUM_TOO_LARGE, SALE_REFUSED)
 # True of a sale that no run may take.
 IS_REFUSED = f"""EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id
                           AND e.rule IN ('{SUM_TOO_LARGE}', '{SALE_REFUSED}'))"""
 # What an amount of money holds, before its point.
-LIMIT = 10 ** (DIGITS - PLACES)
+AMOUNT_LIMIT = 10 ** (DIGITS - PLACES)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Refusal:
     found: str = ""
 
 
-def together(
+def process_together(
     work: Callable[[Sequence[int]], None], sales: Sequence[int]
 ) -> tuple[list[int], list[Refusal]]:
     """Try work for many sales. Returns those for which it can be done together, and the others.
@@ -40,26 +40,26 @@ def together(
     after the other is left out. What work does must be undone by it.
     """
 
-    def some(ids: Sequence[int] | None) -> None:
+    def work_on(ids: Sequence[int] | None) -> None:
         work(sales if ids is None else ids)
 
-    done, refused = bisect_rows(some, lambda: sales)
+    done, refused = bisect_rows(work_on, lambda: sales)
     left = [sale for sale in sales if sale not in refused]
     # Done in parts, and not yet all at once.
     if left and (refused or len(done) > 1):
-        taken: list[int] = []
+        accepted: list[int] = []
 
         def with_taken(ids: Sequence[int] | None) -> None:
             more = left if ids is None else list(ids)
-            work([*taken, *more])
-            taken.extend(more)
+            work([*accepted, *more])
+            accepted.extend(more)
 
         refused |= bisect_rows(with_taken, lambda: left)[1]
-        left = taken
-    return left, refusals(refused)
+        left = accepted
+    return left, refusals_of(refused)
 
 
-def refusals(refused: Mapping[int, str]) -> list[Refusal]:
+def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
     """What bisect_rows() found, as errors of the sales."""
     return [
         Refusal(sale, SALE_REFUSED, "transaction_id", found=said) for sale, said in refused.items()
@@ -69,8 +69,8 @@ def refusals(refused: Mapping[int, str]) -> list[Refusal]:
 def too_large(sales: Sequence[int]) -> list[Refusal]:
     """The amounts that do not fit into a sum with all others of their size, however they come."""
     return [
-        Refusal(sale, SUM_TOO_LARGE, field, line, found)
-        for sale, field, line, found in fetch(
+        Refusal(sale, SUM_TOO_LARGE, field, line, value)
+        for sale, field, line, value in fetch(
             """WITH these AS MATERIALIZED (
                  SELECT * FROM retail_transaction WHERE id = ANY(%(sales)s)),
                amounts AS MATERIALIZED (
@@ -90,25 +90,25 @@ def too_large(sales: Sequence[int]) -> list[Refusal]:
                                       WHERE b.field = a.field
                                         AND abs(b.amount) >= abs(a.amount) / 2) >= %(limit)s
                 ORDER BY id, field, line_number""",
-            {"sales": list(sales), "limit": LIMIT},
+            {"sales": list(sales), "limit": AMOUNT_LIMIT},
         )
     ]
 
 
-def keep_refused(found: Sequence[Refusal]) -> None:
+def record_refusals(refusals: Sequence[Refusal]) -> None:
     """Put the sales in error with what was found; orders have failed.
 
     A sale that cannot even be marked has the error all the same, by which every run passes it.
     Effects: transaction_error, validation and order status, in the caller's transaction.
     """
-    for refusal in found:
+    for refusal in refusals:
         run_sql(
             """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,
                                               found)
                VALUES (%s, %s, %s, %s, '', %s) ON CONFLICT DO NOTHING""",
             [refusal.sale, refusal.rule, refusal.field, refusal.line_number, refusal.found[:60]],
         )
-    sales = sorted({refusal.sale for refusal in found})
+    sales = sorted({refusal.sale for refusal in refusals})
     bisect_rows(lambda ids: mark_in_error(sales if ids is None else ids), lambda: sales)
 
 
@@ -132,7 +132,7 @@ def mark_in_error(sales: Sequence[int]) -> None:
     )
 
 
-def narrow(sales: Sequence[int]) -> None:
+def narrow_locked_sales(sales: Sequence[int]) -> None:
     """Have table sale hold only these of the transactions that were claimed."""
     run_sql("DELETE FROM sale")
     run_sql("INSERT INTO sale SELECT unnest(%s::bigint[])", [list(sales)])

@@ -25,7 +25,7 @@ class SaleRule:
     says_value: bool = False
 
 
-def equal(code: str, field: str, expected: str) -> SaleRule:
+def equals_sum(code: str, field: str, expected: str) -> SaleRule:
     """A rule that an amount of the header is what its lines or payments come to."""
     return SaleRule(
         code, field, f"t.{field} <> {expected}", f"({expected})::text", f"t.{field}::text", True
@@ -51,7 +51,7 @@ def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
 NAMES_TWO = """EXISTS (SELECT FROM guid_map m JOIN customer k USING (company_id)
                         WHERE m.company_id = t.company_id AND m.async_account = t.async_account
                           AND k.account_number = t.account_number AND m.customer_id <> k.id)"""
-CUSTOMER = (
+CUSTOMER_RULES = (
     SaleRule("identity_mismatch", "account_number", f"t.customer_id IS NULL AND {NAMES_TWO}"),
     SaleRule(
         "customer_unknown",
@@ -70,9 +70,9 @@ CUSTOMER = (
     ),
 )
 # A customer order with money and nothing ordered: an instalment, or a deposit given back.
-FOR_AN_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
-HEADER = (
-    *CUSTOMER,
+IS_FOR_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
+HEADER_RULES = (
+    *CUSTOMER_RULES,
     # V.2: the day lies in an open period, and is one that a till can have meant.
     SaleRule("period_closed", "business_date", "t.business_date <= c.closed_until"),
     SaleRule(
@@ -87,14 +87,14 @@ HEADER = (
         "net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount", of="t"
     ),
     # V.4, V.6 to V.10: the header is what its rows come to.
-    equal("discount_differs", "discount_amount", "coalesce(l.discount_amount, 0)"),
-    equal("net_differs", "net_amount", "coalesce(l.net_amount, 0)"),
-    equal("tax_differs", "tax_amount", "coalesce(l.tax_amount, 0)"),
-    equal("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
-    equal("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
-    equal("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
+    equals_sum("discount_differs", "discount_amount", "coalesce(l.discount_amount, 0)"),
+    equals_sum("net_differs", "net_amount", "coalesce(l.net_amount, 0)"),
+    equals_sum("tax_differs", "tax_amount", "coalesce(l.tax_amount, 0)"),
+    equals_sum("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
+    equals_sum("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
+    equals_sum("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
     # V.13: something was sold; later money for an order, or money back, is an order of nothing.
-    SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {FOR_AN_ORDER}"),
+    SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {IS_FOR_ORDER}"),
     # V.28: an exchange is a sale with returned lines; where nothing else was sold, it is a return.
     SaleRule("only_returned", "transaction_type", "t.transaction_type = 'sale' AND l.most <= 0"),
     SaleRule(
@@ -125,13 +125,13 @@ HEADER = (
 )
 # What a line comes to before its discount, and the currency's smallest unit: no way of rounding is
 # a whole unit off.
-COMES_TO = "(l.quantity * l.price)"
-LESS_DISCOUNT = f"({COMES_TO} - coalesce(l.discount_amount, 0))"
-UNIT = "power(10::numeric, -currency_places(t.currency))"
-LIVE = "NOT coalesce(l.is_voided, false)"
+EXTENDED_PRICE = "(l.quantity * l.price)"
+DISCOUNTED_PRICE = f"({EXTENDED_PRICE} - coalesce(l.discount_amount, 0))"
+CURRENCY_UNIT = "power(10::numeric, -currency_places(t.currency))"
+LINE_IS_LIVE = "NOT coalesce(l.is_voided, false)"
 
 
-def card_in(column: str) -> SaleRule:
+def card_number_rule(column: str) -> SaleRule:
     """A rule that no card's number stands in a text; what was found is not told."""
     return SaleRule(
         "card_number",
@@ -141,8 +141,8 @@ def card_in(column: str) -> SaleRule:
     )
 
 
-LINES = (
-    card_in("description"),
+LINE_RULES = (
+    card_number_rule("description"),
     SaleRule("item_missing", "item_id", "coalesce(tidy_key(l.item_id), '') = ''"),
     *(
         SaleRule("value_missing", column, f"l.{column} IS NULL")
@@ -165,7 +165,7 @@ LINES = (
     SaleRule(
         "sign_wrong",
         "quantity",
-        f"""{LIVE} AND CASE t.transaction_type WHEN 'return' THEN l.quantity > 0
+        f"""{LINE_IS_LIVE} AND CASE t.transaction_type WHEN 'return' THEN l.quantity > 0
                        WHEN 'customer_order' THEN l.quantity < 0 ELSE false END""",
         "NULL",
         "l.quantity::text",
@@ -174,25 +174,25 @@ LINES = (
     SaleRule(
         "line_differs",
         "net_amount",
-        f"""{LIVE} AND l.net_amount <> {LESS_DISCOUNT}
-            AND abs(l.net_amount - {LESS_DISCOUNT}) >= {UNIT}""",
-        f"round({LESS_DISCOUNT}, currency_places(t.currency))::text",
+        f"""{LINE_IS_LIVE} AND l.net_amount <> {DISCOUNTED_PRICE}
+            AND abs(l.net_amount - {DISCOUNTED_PRICE}) >= {CURRENCY_UNIT}""",
+        f"round({DISCOUNTED_PRICE}, currency_places(t.currency))::text",
         "l.net_amount::text",
     ),
     *(
         SaleRule(
             "more_than_price",
             column,
-            f"""{LIVE} AND abs(l.{column}) > abs({COMES_TO})
-                AND abs(l.{column}) - abs({COMES_TO}) >= {UNIT}""",
-            f"{COMES_TO}::text",
+            f"""{LINE_IS_LIVE} AND abs(l.{column}) > abs({EXTENDED_PRICE})
+                AND abs(l.{column}) - abs({EXTENDED_PRICE}) >= {CURRENCY_UNIT}""",
+            f"{EXTENDED_PRICE}::text",
             f"l.{column}::text",
         )
         for column in ("discount_amount", "tax_amount")
     ),
 )
-PAYMENTS = (
-    card_in("tender_type"),
+PAYMENT_RULES = (
+    card_number_rule("tender_type"),
     *rounded("amount", of="l"),
     # V.28: change is given back in a sale, in a return all is.
     SaleRule(
@@ -207,7 +207,7 @@ PAYMENTS = (
         "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
     ),
 )
-SALE_RULES = (*HEADER, *LINES, *PAYMENTS)
+SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
 def check_sales() -> tuple[int, int]:
@@ -216,7 +216,7 @@ def check_sales() -> tuple[int, int]:
     Effects: their status, time and errors, in the caller's transaction.
     """
     find_errors()
-    keep_errors()
+    write_errors()
     changed, failed = fetch_one(
         """WITH judged AS (
              SELECT t.id, t.validation_status AS before, CASE
@@ -261,11 +261,11 @@ def find_errors() -> None:
                                         count(*) FILTER (WHERE amount <> 0) AS paid
                                    FROM retail_transaction_payment
                                   WHERE transaction_id = t.id) p ON true
-             CROSS JOIN LATERAL (VALUES {values(HEADER)})
+             CROSS JOIN LATERAL (VALUES {rules_as_values(HEADER_RULES)})
                         rule (code, field, is_broken, expected, found)
-             WHERE ({some(HEADER)}) AND rule.is_broken"""  # noqa: S608 - our own rules
+             WHERE ({any_broken(HEADER_RULES)}) AND rule.is_broken"""  # noqa: S608 - our own rules
     )
-    for table, rules in (("line", LINES), ("payment", PAYMENTS)):
+    for table, rules in (("line", LINE_RULES), ("payment", PAYMENT_RULES)):
         run_sql(
             f"""INSERT INTO found_error
                 SELECT t.id, rule.code, rule.field, l.line_number, coalesce(rule.expected, ''),
@@ -273,13 +273,13 @@ def find_errors() -> None:
                   FROM sale JOIN retail_transaction t USING (id)
                  CROSS JOIN LATERAL (SELECT * FROM retail_transaction_{table}
                                       WHERE transaction_id = t.id OFFSET 0) l
-                 CROSS JOIN LATERAL (VALUES {values(rules)})
+                 CROSS JOIN LATERAL (VALUES {rules_as_values(rules)})
                             rule (code, field, is_broken, expected, found)
-                 WHERE ({some(rules)}) AND rule.is_broken"""  # noqa: S608 - our own rules
+                 WHERE ({any_broken(rules)}) AND rule.is_broken"""  # noqa: S608 - our own rules
         )
 
 
-def keep_errors() -> None:
+def write_errors() -> None:
     """Have transaction_error hold what found_error says of the sales at hand, and nothing else.
 
     A sale that is in error as before keeps its rows: a run with nothing to do writes none.
@@ -299,12 +299,12 @@ def keep_errors() -> None:
     run_sql("DROP TABLE found_error")
 
 
-def some(rules: tuple[SaleRule, ...]) -> str:
+def any_broken(rules: tuple[SaleRule, ...]) -> str:
     """SQL that is true of a row that breaks one: most break none, and need not be told which."""
     return " OR ".join(f"({rule.broken})" for rule in rules)
 
 
-def values(rules: tuple[SaleRule, ...]) -> str:
+def rules_as_values(rules: tuple[SaleRule, ...]) -> str:
     """The rules as rows of SQL."""
     return ", ".join(
         f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"

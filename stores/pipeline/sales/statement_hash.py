@@ -4,7 +4,7 @@ Posting writes it and `verify` computes it again, so that a change under a state
 """
 
 
-def content_hash(statement: str) -> str:
+def statement_hash(statement: str) -> str:
     """SQL of the hash over the rows of a statement, whose id is an expression."""
     return f"""SELECT sha256(convert_to(
          string_agg(row, E'\\n' ORDER BY row COLLATE "C"), 'UTF8'))

@@ -12,23 +12,23 @@ from stores.models.transaction import BEING_CORRECTED
 
 # What a business date still has to post: sold, in no statement and no order; and what was paid for
 # orders, in no statement.
-SOLD = """t.statement_id IS NULL AND t.sales_order_id IS NULL
+OPEN_SALE_CONDITION = """t.statement_id IS NULL AND t.sales_order_id IS NULL
           AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
-PREPAID = """t.prepayment_statement_id IS NULL AND t.transaction_type = 'customer_order'
+OPEN_PREPAYMENT_CONDITION = """t.prepayment_statement_id IS NULL AND t.transaction_type = 'customer_order'
              AND t.payment_amount <> 0 AND t.entry_status = 'concluded'"""
 # Each by its own index.
-OPEN = f"""(SELECT t.* FROM retail_transaction t WHERE {SOLD}
+OPEN_DOCUMENTS = f"""(SELECT t.* FROM retail_transaction t WHERE {OPEN_SALE_CONDITION}
              UNION ALL
-            SELECT t.* FROM retail_transaction t WHERE {PREPAID})"""  # noqa: S608 - our own names
+            SELECT t.* FROM retail_transaction t WHERE {OPEN_PREPAYMENT_CONDITION})"""  # noqa: S608 - our own names
 # What of it may enter a statement: validated, not taken out of one, not being corrected.
-READY = f"""t.validation_status = 'successful'
+READY_CONDITION = f"""t.validation_status = 'successful'
            AND NOT EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
            AND NOT {BEING_CORRECTED}"""
 # Where sales name their statement, and orders the one with their payments: which are open, and
 # which are meant where all documents are named.
-PLACES = (
-    ("statement_id", SOLD, "t.transaction_type <> 'customer_order'"),
-    ("prepayment_statement_id", PREPAID, "t.transaction_type = 'customer_order'"),
+STATEMENT_COLUMNS = (
+    ("statement_id", OPEN_SALE_CONDITION, "t.transaction_type <> 'customer_order'"),
+    ("prepayment_statement_id", OPEN_PREPAYMENT_CONDITION, "t.transaction_type = 'customer_order'"),
 )
 # The documents in a statement, and whether it is for their payments alone.
 IN_STATEMENT = """(SELECT id, customer_id, false AS is_prepaid FROM retail_transaction
@@ -52,7 +52,7 @@ def of_its_day(statement: Statement) -> dict[str, Any]:
     }
 
 
-def take_in_ready(statement: Statement) -> int:
+def add_ready_sales(statement: Statement) -> int:
     """Take the day's ready sales, and what was paid for orders, into a statement. Returns how many.
 
     An order is in it with its payments alone.
@@ -60,16 +60,16 @@ def take_in_ready(statement: Statement) -> int:
     return sum(
         run_sql(
             f"""UPDATE retail_transaction t SET {column} = %(statement)s
-                 WHERE {OF_ITS_DAY} AND {is_open} AND {READY}""",  # noqa: S608 - our own conditions
+                 WHERE {OF_ITS_DAY} AND {is_open} AND {READY_CONDITION}""",  # noqa: S608 - our own conditions
             of_its_day(statement),
         )
-        for column, is_open, _ in PLACES
+        for column, is_open, _ in STATEMENT_COLUMNS
     )
 
 
-def take_in(statement: Statement, sales: Sequence[int]) -> None:
+def add_sales(statement: Statement, sales: Sequence[int]) -> None:
     """Take these sales, and what was paid for these orders, into a statement."""
-    for column, _, is_meant in PLACES:
+    for column, _, is_meant in STATEMENT_COLUMNS:
         run_sql(
             f"""UPDATE retail_transaction t SET {column} = %s
                  WHERE id = ANY(%s) AND {is_meant}""",  # noqa: S608 - our own names
@@ -79,16 +79,16 @@ def take_in(statement: Statement, sales: Sequence[int]) -> None:
 
 def sales_of(statement: Statement) -> list[int]:
     """The documents in a statement; of one that is only started also those that are ready."""
-    ready = f"UNION SELECT t.id FROM {OPEN} t WHERE {OF_ITS_DAY} AND {READY}"  # noqa: S608
-    found = fetch(
+    ready = f"UNION SELECT t.id FROM {OPEN_DOCUMENTS} t WHERE {OF_ITS_DAY} AND {READY_CONDITION}"  # noqa: S608
+    rows = fetch(
         f"""SELECT t.id FROM {IN_STATEMENT} t
             {ready if statement.state == StatementState.STARTED else ""} ORDER BY 1""",  # noqa: S608
         of_its_day(statement),
     )
-    return [sale for (sale,) in found]
+    return [sale for (sale,) in rows]
 
 
-def free_sales(statement: Statement) -> None:
+def release_sales(statement: Statement) -> None:
     """Have a statement as it was before its first state: without sales, its orders cancelled.
 
     Effects: totals, tenders and aggregates go; orders keep their numbers, and say that they count
@@ -128,7 +128,7 @@ def end_cancelled(statement: Statement) -> None:
     Statement.objects.filter(pk=statement.pk).update(**ended)
 
 
-def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> int:
+def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) -> int:
     """Give the sales of a statement that is not posted back, to be validated and calculated anew.
 
     Whatever keeps the day from being posted can then be mended in its sales. Effects: the
@@ -138,12 +138,12 @@ def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> in
     with transaction.atomic():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
         if not locked.can_be_cancelled:
-            raise NotCancelled(why_not(locked))
+            raise NotCancelled(cancellation_obstacle(locked))
         sales = [
             *locked.transactions.values_list("pk", flat=True),
             *locked.prepaid_orders.values_list("pk", flat=True),
         ]
-        free_sales(locked)
+        release_sales(locked)
         run_sql(
             # Of an order that is made nothing is validated any more.
             """UPDATE retail_transaction SET validation_status = 'none', validated_at = NULL
@@ -160,7 +160,7 @@ def cancel_statement(statement: Statement, reason: str, *, by: Any = None) -> in
     return len(sales)
 
 
-def why_not(statement: Statement) -> str:
+def cancellation_obstacle(statement: Statement) -> str:
     """Why a statement cannot be cancelled."""
     if statement.state == StatementState.CANCELLED:
         return f"{statement} is already cancelled."

@@ -30,17 +30,17 @@ from stores.models.statement import NOT_CALCULATED, NOT_POSTED, StatementQuerySe
 from stores.pipeline import number_journal
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
-from stores.pipeline.sales.refused import Refusal, keep_refused, together, too_large
-from stores.pipeline.sales.statement_hash import content_hash
+from stores.pipeline.sales.refused import Refusal, process_together, record_refusals, too_large
+from stores.pipeline.sales.statement_hash import statement_hash
 from stores.pipeline.sales.statement_sales import (
     IN_STATEMENT,
-    OPEN,
-    READY,
+    OPEN_DOCUMENTS,
+    READY_CONDITION,
+    add_ready_sales,
+    add_sales,
     end_cancelled,
-    free_sales,
+    release_sales,
     sales_of,
-    take_in,
-    take_in_ready,
 )
 
 DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_ends_at)"
@@ -65,7 +65,7 @@ def calculate_statements(step: RunStep) -> None:
     channel = step.its_channel
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
-        refused = open_statements(step, channel) if knows_days else {}
+        refused = start_statements(step, channel) if knows_days else {}
     failpoint("statements:after_start")
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
@@ -108,13 +108,13 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
     for statement in statements.order_by("business_date", "sequence"):
         ends.append(advance(step, statement, until=until))
         if until == StatementState.POSTED and not step.is_dry:
-            number_journal.keep()
+            number_journal.append_missing()
     if step.counts.get("posted"):
         with step.chunk():
             count_sales(step.its_channel)
     # What another run has moved on meanwhile, or a person has cancelled, did not fail.
-    stuck = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
-    if failed := list(stuck.order_by("business_date", "sequence")):
+    obstacle = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
+    if failed := list(obstacle.order_by("business_date", "sequence")):
         more = f" And {len(failed) - 1} more." if len(failed) > 1 else ""
         raise StatementRefused(failed[0].reason, f"{failed[0].number}: {failed[0].message}{more}")
 
@@ -124,7 +124,7 @@ def takes_all_day(channel: Channel) -> bool:
     return channel.statement_mode == StatementMode.TRICKLE_FEED
 
 
-def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
+def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales; one that is calculated takes them.
 
     A channel that is not on trickle feed waits until the date has ended by its own clock. Effects:
@@ -132,23 +132,23 @@ def open_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     statement the database refuses, with what it said.
     """
     has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
-    found = fetch(
+    rows = fetch(
         f"""SELECT DISTINCT t.business_date
-              FROM {OPEN} t JOIN channel h ON h.id = t.channel_id
-             WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY}
+              FROM {OPEN_DOCUMENTS} t JOIN channel h ON h.id = t.channel_id
+             WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY_CONDITION}
                AND {has_ended} ORDER BY 1""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
-    days = [day for (day,) in found]
+    days = [day for (day,) in rows]
 
-    def open_some(some: Sequence[date] | None) -> None:
-        for day in days if some is None else some:
-            open_day(step, channel, day)
+    def start_days(selected: Sequence[date] | None) -> None:
+        for day in days if selected is None else selected:
+            start_day(step, channel, day)
 
-    return bisect_rows(open_some, lambda: days)[1] if days else {}
+    return bisect_rows(start_days, lambda: days)[1] if days else {}
 
 
-def open_day(step: RunStep, channel: Channel, day: date) -> None:
+def start_day(step: RunStep, channel: Channel, day: date) -> None:
     """Start a statement of a day, or have one that is not posted yet take more sales."""
     known = Statement.objects.filter(channel=channel, business_date=day)
     taking = known.filter(
@@ -162,12 +162,12 @@ def open_day(step: RunStep, channel: Channel, day: date) -> None:
         # It is being posted; what is left over follows in the next calculation.
         return
     if taking is None:
-        note(step, start_statement(channel, day), "Started.")
+        log_event(step, start_statement(channel, day), "Started.")
     elif taking.state != StatementState.STARTED:
         # Posting may have taken it since: then it is too late, and a supplementary one follows.
         as_read = Statement.objects.filter(pk=taking.pk, state=taking.state)
         if as_read.update(state=StatementState.STARTED, reason=NOT_CALCULATED, message=""):
-            note(step, taking, "Restarted: more sales of the day have arrived.")
+            log_event(step, taking, "Restarted: more sales of the day have arrived.")
 
 
 def start_statement(channel: Channel, day: date) -> Statement:
@@ -191,18 +191,18 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
                 if locked.state != statement.state:
                     return statement
                 reach(step, locked, state)
-                note(step, locked, f"{state.label}.", state=state)
+                log_event(step, locked, f"{state.label}.", state=state)
         except StatementRefused as refused:
-            stop(step, statement, state, refused.reason, str(refused))
+            record_obstacle(step, statement, state, refused.reason, str(refused))
             return statement
         except (DatabaseError, psycopg2.Error) as error:
             if not is_data_error(error):
                 raise
-            rest = take_out_refused(step, statement, error)
+            rest = remove_refused(step, statement, error)
             if rest is None:
                 sentence = explain("statement_refused", None)
                 said = f"{sentence} ({describe_error(error)})"
-                stop(step, statement, state, "statement_refused", said)
+                record_obstacle(step, statement, state, "statement_refused", said)
                 return statement
             failpoint("statements:after_taken_out")
             statement = rest
@@ -216,14 +216,14 @@ def following(statement: Statement, until: StatementState) -> StatementState | N
     """The next state on the way to one, None once it is reached or where there is no way."""
     if not statement.is_open:
         return None
-    states = [StatementState.STARTED, *REACH]
+    states = [StatementState.STARTED, *STATE_ACTIONS]
     place = states.index(StatementState(statement.state)) + 1
     return states[place] if place <= states.index(until) else None
 
 
 def reach(step: RunStep, statement: Statement, state: StatementState) -> None:
     """Do what makes a state, and write that it is reached; in the caller's transaction."""
-    REACH[state](step, statement)
+    STATE_ACTIONS[state](step, statement)
     is_added_up = state != StatementState.MARKED
     waits_for = NOT_POSTED if is_added_up else NOT_CALCULATED
     Statement.objects.filter(pk=statement.pk).update(
@@ -231,7 +231,7 @@ def reach(step: RunStep, statement: Statement, state: StatementState) -> None:
     )
 
 
-def stop(
+def record_obstacle(
     step: RunStep, statement: Statement, state: StatementState, reason: str, message: str
 ) -> None:
     """Keep why a statement did not reach its next state, unless another run has moved it on."""
@@ -241,23 +241,23 @@ def stop(
             if reason == CUSTOMER_NOT_ACTIVE:
                 # What the state wrote is undone; whose orders failed is listed all the same.
                 judge_aggregates(statement)
-            note(step, statement, f"{state.label} was not reached: {message}")
+            log_event(step, statement, f"{state.label} was not reached: {message}")
             step.add(failed=1)
             failpoint("statements:before_stopped")
 
 
-class Tried(Exception):
+class TrialEnded(Exception):
     """A trial came to its end: everything in it is undone."""
 
 
-def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
+def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
     """Take those sales out of a statement of which the database refuses what comes of them.
 
     They are in error, and whoever corrects them has them posted by the next run. Returns the
     statement that goes on with the rest: a new one where orders with numbers were made already,
     which are cancelled with the old one. None when no sale is the cause, or it is too late.
     """
-    with suppress(Tried), step.chunk():
+    with suppress(TrialEnded), step.chunk():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
         if locked.state != statement.state or not locked.can_be_cancelled:
             return None
@@ -265,29 +265,29 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
         OrderSequence.objects.get_or_create(company=locked.company)
         sales = sales_of(locked)
         numbered = locked.sales_orders.exists()
-        free_sales(locked)
+        release_sales(locked)
         if numbered:
             end_cancelled(locked)
             going_on = start_statement(locked.channel, locked.business_date)
         else:
             going_on = locked
-        found = too_large(sales) if sqlstate_of(error) == NUMERIC_VALUE_OUT_OF_RANGE else []
-        large = {refusal.sale for refusal in found}
+        refusals = too_large(sales) if sqlstate_of(error) == NUMERIC_VALUE_OUT_OF_RANGE else []
+        large = {refusal.sale for refusal in refusals}
         rest = [sale for sale in sales if sale not in large]
-        rest, more = together(partial(try_all, step, going_on), rest)
-        found += more
-        if not found:
-            raise Tried
-        keep_refused(found)
+        rest, more = process_together(partial(try_all, step, going_on), rest)
+        refusals += more
+        if not refusals:
+            raise TrialEnded
+        record_refusals(refusals)
         taken_out = len(sales) - len(rest)
         step.add(failed=taken_out)
-        note(step, locked, f"{taken_out:,} sales were removed: {what_was_found(found)}")
+        log_event(step, locked, f"{taken_out:,} sales were removed: {refusal_message(refusals)}")
         if rest:
-            take_in(going_on, rest)
+            add_sales(going_on, rest)
             marked = {"state": StatementState.MARKED, "reason": NOT_CALCULATED, "message": ""}
             Statement.objects.filter(pk=going_on.pk).update(**marked)
             if numbered:
-                note(step, going_on, f"Created in place of {locked.number}.")
+                log_event(step, going_on, f"Created in place of {locked.number}.")
         else:
             end_cancelled(going_on)
         going_on.refresh_from_db()
@@ -296,23 +296,25 @@ def take_out_refused(step: RunStep, statement: Statement, error: Exception) -> S
     return None
 
 
-def what_was_found(found: Sequence[Refusal]) -> str:
+def refusal_message(refusals: Sequence[Refusal]) -> str:
     """The sentences of what sales were refused for, each once."""
-    return " ".join(dict.fromkeys(explain(one.rule, label(one.field)) for one in found))
+    return " ".join(
+        dict.fromkeys(explain(refusal.rule, label(refusal.field)) for refusal in refusals)
+    )
 
 
 def try_all(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
     """Take sales through every state up to the seal, and undo it. Errors: the database's own."""
-    with suppress(Tried, StatementRefused), step.counts_restored(), transaction.atomic():
-        take_in(statement, sales)
-        for state in REACH:
+    with suppress(TrialEnded, StatementRefused), step.counts_restored(), transaction.atomic():
+        add_sales(statement, sales)
+        for state in STATE_ACTIONS:
             if state not in (StatementState.MARKED, StatementState.POSTED):
                 reach(step, statement, state)
         connection.check_constraints()
-        raise Tried
+        raise TrialEnded
 
 
-def note(
+def log_event(
     step: RunStep, statement: Statement, text: str, *, state: StatementState | None = None
 ) -> None:
     """Write one line into the statement's event log."""
@@ -324,9 +326,9 @@ def note(
 # ------------------------------------------------------------------- the states
 
 
-def mark(step: RunStep, statement: Statement) -> None:
+def mark_sales(step: RunStep, statement: Statement) -> None:
     """Take the day's ready sales into the statement, and what was paid for orders."""
-    step.add(updated=take_in_ready(statement))
+    step.add(updated=add_ready_sales(statement))
     failpoint("statements:before_marked")
 
 
@@ -355,7 +357,7 @@ def calculate(step: RunStep, statement: Statement) -> None:
     failpoint("statements:before_calculated")
 
 
-def check(step: RunStep, statement: Statement) -> None:
+def check_totals(step: RunStep, statement: Statement) -> None:
     """Refuse to post what does not add up or names nobody. Errors: StatementRefused."""
     (without_account,) = fetch_one(
         f"""SELECT count(*) FROM {IN_STATEMENT} held JOIN retail_transaction t USING (id)
@@ -444,7 +446,7 @@ def judge_aggregates(statement: Statement) -> tuple[int, int]:
     return int(waiting), int(failed)
 
 
-def create_orders(step: RunStep, statement: Statement) -> None:
+def create_statement_orders(step: RunStep, statement: Statement) -> None:
     """One sales order for each aggregate that has none yet. Errors: StatementRefused."""
     values = {"statement": statement.pk, "run": str(step.run_id)}
     waiting, failed = judge_aggregates(statement)
@@ -553,10 +555,10 @@ def post_payments(step: RunStep, statement: Statement) -> None:
     failpoint("statements:before_payments_posted")
 
 
-def seal(step: RunStep, statement: Statement) -> None:
+def freeze(step: RunStep, statement: Statement) -> None:
     """Freeze the statement with a hash over all its rows; only now are its sales posted."""
     run_sql(
-        f"""UPDATE statement SET posted_at = now(), content_hash = ({content_hash("%(statement)s")})
+        f"""UPDATE statement SET posted_at = now(), content_hash = ({statement_hash("%(statement)s")})
              WHERE id = %(statement)s""",  # noqa: S608
         {"statement": statement.pk},
     )
@@ -564,13 +566,13 @@ def seal(step: RunStep, statement: Statement) -> None:
     failpoint("statements:before_posted")
 
 
-REACH: dict[StatementState, Callable[[RunStep, Statement], None]] = {
-    StatementState.MARKED: mark,
+STATE_ACTIONS: dict[StatementState, Callable[[RunStep, Statement], None]] = {
+    StatementState.MARKED: mark_sales,
     StatementState.CALCULATED: calculate,
-    StatementState.CHECKED: check,
+    StatementState.CHECKED: check_totals,
     StatementState.AGGREGATED: aggregate,
-    StatementState.ORDERS_CREATED: create_orders,
+    StatementState.ORDERS_CREATED: create_statement_orders,
     StatementState.INVOICED: invoice,
     StatementState.PAYMENTS_POSTED: post_payments,
-    StatementState.POSTED: seal,
+    StatementState.POSTED: freeze,
 }

@@ -5,10 +5,10 @@ from functools import partial
 from stores.failpoints import failpoint
 from stores.models import Channel, RunStep
 from stores.pipeline import number_journal
-from stores.pipeline.chunk_sizes import SALES
+from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
-from stores.pipeline.sales.claims import claim_sales, claimed_sales, each_by_itself
-from stores.pipeline.sales.customers import name_addresses, name_buyers
+from stores.pipeline.sales.claims import lock_sales, locked_sales, process_one_by_one
+from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
 from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
 
@@ -25,30 +25,30 @@ def validate_transactions(step: RunStep) -> None:
         require_numbers()
     while True:
         with step.chunk():
-            claimed = claim_sales(
+            claimed = lock_sales(
                 f"""t.channel_id = %(channel)s AND t.statement_id IS NULL AND t.id > %(beyond)s
                    AND t.entry_status = 'concluded' AND t.validation_status <> 'successful'
                    AND NOT {IS_REFUSED}
                    AND t.business_date = coalesce(%(day)s, t.business_date)""",
                 {"channel": channel.pk, "beyond": beyond, "day": step.run.business_date},
-                limit=SALES,
+                limit=SALES_PER_CHUNK,
             )
             if not claimed:
                 return
             step.add(read=claimed)
-            sales = claimed_sales()
-            converted = each_by_itself(step, partial(validate_claimed, step, channel), sales)
+            sales = locked_sales()
+            converted = process_one_by_one(step, partial(validate_locked, step, channel), sales)
             beyond = sales[-1]
             failpoint("validate:before_commit")
         failpoint("validate:after_commit")
         if converted and not step.is_dry:
-            number_journal.keep()
+            number_journal.append_missing()
 
 
-def validate_claimed(step: RunStep, channel: Channel) -> int:
+def validate_locked(step: RunStep, channel: Channel) -> int:
     """Convert what the sales at hand name, and validate them. Returns how many were converted."""
-    converted = name_buyers(step, channel.company)
-    name_addresses(step, channel.company)
+    converted = resolve_customers(step, channel.company)
+    resolve_addresses(step, channel.company)
     changed, failed = check_sales()
     step.add(updated=changed, failed=failed)
     return converted

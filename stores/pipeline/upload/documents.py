@@ -17,105 +17,120 @@ from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, run_sql
 from stores.models import Channel
 from stores.models.channel import database_knows_zone
 from stores.models.staging import Origin
-from stores.pipeline.events.document_tables import HEADER, KEY, LINE, MONEY, PARTS, PAYMENT, Part
-from stores.pipeline.events.rules import CODES
-from stores.pipeline.upload.foreign_guids import find_foreign_guids
+from stores.pipeline.events.document_tables import (
+    DOCUMENT_KEY,
+    DOCUMENT_PARTS,
+    HEADER,
+    LINE,
+    MONEY_TYPE,
+    PAYMENT,
+    DocumentTable,
+)
+from stores.pipeline.events.rules import CODE_LISTS
+from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
-    ASIDE,
-    BROKEN,
-    Arrival,
-    Taken,
+    CREATE_QUARANTINED,
+    CREATE_REJECTED,
+    StagingCounts,
+    UploadBatch,
     as_object,
-    keep,
-    leave_out,
-    name_broken,
-    name_refused,
+    drop_rejected,
+    insert_quarantined,
+    reject_refused,
+    reject_rows,
 )
 from stores.pipeline.upload.staging import (
-    Intake,
+    TableStaging,
     close_returned,
-    find_foreign_accounts,
-    make_incoming,
-    origin_of,
+    create_incoming,
+    origin_columns,
+    reject_foreign_accounts,
     values_of,
 )
 
 # As HQ's columns hold it; what they cannot hold, and no rule has seen yet, stays as it is.
-AMOUNT = sql.SQL("CASE WHEN abs({0}) < 1e14 THEN {0}::numeric(18, 4) ELSE {0} END")
-INCOMING = (HEADER.incoming, *(one.incoming for one in PARTS))
+ROUNDED_AMOUNT = sql.SQL("CASE WHEN abs({0}) < 1e14 THEN {0}::numeric(18, 4) ELSE {0} END")
+INCOMING_TABLES = (HEADER.incoming, *(part.incoming for part in DOCUMENT_PARTS))
 # A till that broke its own transaction has mended it by then, or never will.
-PATIENCE_MINUTES = 15
+INCOMPLETE_GRACE_MINUTES = 15
 
 
-def stage_documents(arrival: Arrival, events: EventBatch) -> Taken:
+def stage_documents(batch: UploadBatch, events: EventBatch) -> StagingCounts:
     """Keep documents, set the unusable ones aside, leave the incomplete ones in the channel.
 
     Effects: sales and quarantine in HQ, in the caller's transaction.
     """
-    receive(events)
-    run_sql(BROKEN)
-    find_broken(arrival)
-    taken = take_out(arrival)
+    load_documents(events)
+    run_sql(CREATE_REJECTED)
+    reject_invalid_documents(batch)
+    taken = quarantine_documents(batch)
     describe_documents()
-    taken += Taken(left=tuple(find_incomplete(arrival)))
-    taken += take_out(arrival)
-    taken += Taken(staged=insert_documents(arrival))
-    find_conflicts(arrival)
-    find_copies(arrival)
-    taken += take_out(arrival)
-    close_returned(arrival, HEADER)
-    forget_tables()
+    taken += StagingCounts(incomplete=tuple(find_incomplete(batch)))
+    taken += quarantine_documents(batch)
+    taken += StagingCounts(staged=insert_documents(batch))
+    reject_conflicting_documents(batch)
+    reject_copies(batch)
+    taken += quarantine_documents(batch)
+    close_returned(batch, HEADER)
+    drop_document_tables()
     return taken
 
 
-def keep_refused(arrival: Arrival, events: EventBatch, refused: Mapping[int, str]) -> Taken:
+def quarantine_refused_documents(
+    batch: UploadBatch, events: EventBatch, refused: Mapping[int, str]
+) -> StagingCounts:
     """Set documents aside, whole, with what the database said of each."""
-    receive(events)
-    run_sql(BROKEN)
-    name_refused(refused)
-    kept = take_out(arrival)
-    drop(*INCOMING, "broken")
-    return kept
+    load_documents(events)
+    run_sql(CREATE_REJECTED)
+    reject_refused(refused)
+    quarantined = quarantine_documents(batch)
+    drop_temporary_tables(*INCOMING_TABLES, "broken")
+    return quarantined
 
 
-def part(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
+def select_documents(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
     """Some of the documents, each with its lines and payments."""
-    numbers = {number_of(HEADER, events, row) for row in rows}
+    numbers = {document_number(HEADER, events, row) for row in rows}
     parts = {
-        one.event: copy.join_rows(
-            [row for row in rows_of_part(events, one) if number_of(one, events, row) in numbers],
+        part.event: copy.join_rows(
+            [
+                row
+                for row in rows_of_table(events, part)
+                if document_number(part, events, row) in numbers
+            ],
             binary=events.binary,
         )
-        for one in PARTS
+        for part in DOCUMENT_PARTS
     }
     data = copy.join_rows(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[], parts=parts)
 
 
-def rows_of_part(events: EventBatch, one: Part) -> list[bytes]:
+def rows_of_table(events: EventBatch, table: DocumentTable) -> list[bytes]:
     """The rows of one table that travel with the documents."""
-    data = events.parts.get(one.event, b"")
+    data = events.parts.get(table.event, b"")
     return copy.split_rows(data, binary=events.binary) if data else []
 
 
-def number_of(one: Part, events: EventBatch, row: bytes) -> Any:
+def document_number(table: DocumentTable, events: EventBatch, row: bytes) -> Any:
     """Which document a row belongs to."""
-    return values_of(one, events, row)[one.sent.index(KEY)]
+    return values_of(table, events, row)[table.sent_columns.index(DOCUMENT_KEY)]
 
 
-def unreadable(events: EventBatch, row: bytes, told: str) -> Unreadable:
+def unreadable_document(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
     """A document of which some row does not even come into a table of HQ."""
     values = values_of(HEADER, events, row)
-    counter = int(values[HEADER.sent.index("replication_counter")])
-    mine = part(events, [row])
+    counter = int(values[HEADER.sent_columns.index("replication_counter")])
+    document = select_documents(events, [row])
     parts = {
-        one.event: [values_of(one, mine, line) for line in rows_of_part(mine, one)] for one in PARTS
+        part.event: [values_of(part, document, line) for line in rows_of_table(document, part)]
+        for part in DOCUMENT_PARTS
     }
-    return Unreadable(counter, "refused", "", values, told, parts=parts)
+    return Unreadable(counter, "refused", "", values, refusal, parts=parts)
 
 
-def keep_again(
-    arrival: Arrival,
+def reinsert_documents(
+    batch: UploadBatch,
     events: EventBatch,
     *,
     made: Mapping[str, Any] | None = None,
@@ -124,54 +139,54 @@ def keep_again(
     """Keep documents that were set aside, or that HQ makes in their place; nobody else writes them.
 
     Effects: sales in HQ, in the caller's transaction; table broken names those that cannot be kept,
-    until forget_tables(). `made` is what HQ says of a document of its own; `others` are the
+    until drop_document_tables(). `made` is what HQ says of a document of its own; `others` are the
     counters of those that a person found to be others than another channel's of their numbers.
     """
-    receive(events)
-    run_sql(BROKEN)
-    find_broken(arrival)
-    leave_out()
+    load_documents(events)
+    run_sql(CREATE_REJECTED)
+    reject_invalid_documents(batch)
+    drop_rejected()
     describe_documents()
-    name_broken(
+    reject_rows(
         sql.SQL(
             """SELECT i.replication_counter, 'document_incomplete', 'line_count', ''
                  FROM document d JOIN incoming i USING (replication_counter)
                 WHERE d.lines < i.line_count"""
         )
     )
-    leave_out()
-    insert_documents(arrival, made, others)
-    find_conflicts(arrival)
-    find_copies(arrival)
+    drop_rejected()
+    insert_documents(batch, made, others)
+    reject_conflicting_documents(batch)
+    reject_copies(batch)
 
 
-def forget_tables() -> None:
+def drop_document_tables() -> None:
     """Drop the tables of the documents at hand."""
-    drop(*INCOMING, "document", "kept_document", "broken")
+    drop_temporary_tables(*INCOMING_TABLES, "document", "kept_document", "broken")
 
 
-def drop(*tables: str) -> None:
+def drop_temporary_tables(*tables: str) -> None:
     run_sql(sql.SQL("DROP TABLE {}").format(identifiers(tables)))
 
 
-def receive(events: EventBatch) -> None:
+def load_documents(events: EventBatch) -> None:
     """Copy headers, lines and payments into their incoming tables, whose texts have no limit."""
-    for part in (HEADER, *PARTS):
-        make_incoming(part, name=part.incoming)
+    for part in (HEADER, *DOCUMENT_PARTS):
+        create_incoming(part, name=part.incoming)
         data = events.data if part is HEADER else events.parts.get(part.event, b"")
         if data:
-            copy_in(part.incoming, part.sent, data, binary=events.binary)
+            copy_in(part.incoming, part.sent_columns, data, binary=events.binary)
 
 
-def find_broken(arrival: Arrival) -> None:
+def reject_invalid_documents(batch: UploadBatch) -> None:
     """Name the documents that break a rule, in whichever of their rows; its first rule counts.
 
     What HQ holds already is not judged again: the rules may have changed since.
     """
-    for part in (HEADER, *PARTS):
+    for part in (HEADER, *DOCUMENT_PARTS):
         cases = [f"WHEN {rule.broken} THEN {place}" for place, rule in enumerate(part.rules)]
-        mine = "counter" if part is HEADER else "i.replication_counter"
-        name_broken(
+        counter = "counter" if part is HEADER else "i.replication_counter"
+        reject_rows(
             sql.SQL(
                 """SELECT found.replication_counter, (%(codes)s::text[])[place + 1],
                           (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
@@ -186,29 +201,29 @@ def find_broken(arrival: Arrival) -> None:
                 counter=sql.SQL("replication_counter" if part is HEADER else "NULL::bigint"),
                 cases=sql.SQL(" ".join(cases)),
                 incoming=sql.Identifier(part.incoming),
-                mine=sql.SQL(mine),
+                mine=sql.SQL(counter),
             ),
             {
-                **CODES,
+                **CODE_LISTS,
                 "codes": [rule.code for rule in part.rules],
                 "fields": [rule.field for rule in part.rules],
                 "allowed": [rule.allows for rule in part.rules],
             },
         )
-    find_foreign_accounts(arrival.database.channel)
-    find_foreign_guids(arrival, HEADER)
-    find_dateless(arrival.database.channel)
+    reject_foreign_accounts(batch.database.channel)
+    reject_foreign_guids(batch, HEADER)
+    reject_dateless(batch.database.channel)
     run_sql(
         """DELETE FROM broken b USING incoming i JOIN retail_transaction s USING (event_id)
             WHERE i.replication_counter = b.replication_counter"""
     )
 
 
-def find_dateless(channel: Channel) -> None:
+def reject_dateless(channel: Channel) -> None:
     """Name documents without a business date, if HQ's database cannot tell the channel's time."""
-    (some,) = fetch_one("SELECT EXISTS (SELECT FROM incoming WHERE business_date IS NULL)")
-    if some and not database_knows_zone(channel.time_zone):
-        name_broken(
+    (is_missing,) = fetch_one("SELECT EXISTS (SELECT FROM incoming WHERE business_date IS NULL)")
+    if is_missing and not database_knows_zone(channel.time_zone):
+        reject_rows(
             sql.SQL(
                 """SELECT replication_counter, 'time_zone_unknown', 'business_date',
                           'a day such as 2026-03-01'
@@ -221,12 +236,16 @@ def describe_documents() -> None:
     """Table document: how many lines each has, and a hash over all it says."""
     run_sql(
         sql.SQL("CREATE TEMP TABLE document ON COMMIT DROP AS {}").format(
-            described(HEADER.incoming, *(part.incoming for part in PARTS), key=(KEY,))
+            description_query(
+                HEADER.incoming, *(part.incoming for part in DOCUMENT_PARTS), key=(DOCUMENT_KEY,)
+            )
         )
     )
 
 
-def described(header: str, line: str, payment: str, *, key: Sequence[str]) -> sql.Composable:
+def description_query(
+    header: str, line: str, payment: str, *, key: Sequence[str]
+) -> sql.Composable:
     """Query for how many lines each document has, and a hash over all it says.
 
     Of three tables as a channel sent them, whose rows belong together by `key`.
@@ -243,23 +262,25 @@ def described(header: str, line: str, payment: str, *, key: Sequence[str]) -> sq
     ).format(
         key=identifiers(key),
         others=sql.SQL("").join(
-            sql.SQL("{}, ").format(sql.Identifier("i", column)) for column in key if column != KEY
+            sql.SQL("{}, ").format(sql.Identifier("i", column))
+            for column in key
+            if column != DOCUMENT_KEY
         ),
         header=sql.Identifier(header),
         line=sql.Identifier(line),
         payment=sql.Identifier(payment),
-        said=content(HEADER, "i", without=("event_id", "replication_counter")),
-        lines=together(LINE),
-        payments=together(PAYMENT),
+        said=row_text(HEADER, "i", without=("event_id", "replication_counter")),
+        lines=rows_text(LINE),
+        payments=rows_text(PAYMENT),
     )
 
 
-def find_incomplete(arrival: Arrival) -> list[int]:
+def find_incomplete(batch: UploadBatch) -> list[int]:
     """Leave headers in the channel whose announced lines are not there, but not for ever.
 
     Those that have waited too long are named as broken. Returns the counters of the others.
     """
-    database = arrival.database.pk
+    database = batch.database.pk
     run_sql(
         """INSERT INTO incomplete_document (database_id, event_id)
            SELECT %s, d.event_id FROM document d JOIN incoming i USING (replication_counter)
@@ -272,7 +293,7 @@ def find_incomplete(arrival: Arrival) -> list[int]:
             WHERE n.database_id = %s AND n.event_id = d.event_id AND d.lines >= i.line_count""",
         [database],
     )
-    name_broken(
+    reject_rows(
         sql.SQL(
             # Far in the future by a clock that has been set back since: long ago.
             """SELECT d.replication_counter, 'document_incomplete', 'line_count', ''
@@ -281,7 +302,7 @@ def find_incomplete(arrival: Arrival) -> list[int]:
                   AND n.first_seen_at NOT BETWEEN now() - %s * interval '1 minute'
                                               AND now() + %s * interval '1 minute'"""
         ),
-        [database, PATIENCE_MINUTES, PATIENCE_MINUTES],
+        [database, INCOMPLETE_GRACE_MINUTES, INCOMPLETE_GRACE_MINUTES],
     )
     waiting = [
         counter
@@ -297,33 +318,33 @@ def find_incomplete(arrival: Arrival) -> list[int]:
     return waiting
 
 
-def content(part: Part, alias: str, without: Sequence[str] = ()) -> sql.Composable:
+def row_text(part: DocumentTable, alias: str, without: Sequence[str] = ()) -> sql.Composable:
     """One row as a text that is the same for the same values on both engines."""
     columns = [
-        (AMOUNT if part.type_of(column) == MONEY else sql.SQL("{}")).format(
+        (ROUNDED_AMOUNT if part.type_of(column) == MONEY_TYPE else sql.SQL("{}")).format(
             sql.Identifier(alias, column)
         )
-        for column in part.sent
+        for column in part.sent_columns
         if column not in without
     ]
     return sql.SQL("ROW({})::text").format(sql.SQL(", ").join(columns))
 
 
-def together(part: Part) -> sql.Composable:
+def rows_text(part: DocumentTable) -> sql.Composable:
     """All rows of one table of a document as one text."""
-    return sql.SQL("string_agg({}, E'\x1e' ORDER BY l.line_number)").format(content(part, "l"))
+    return sql.SQL("string_agg({}, E'\x1e' ORDER BY l.line_number)").format(row_text(part, "l"))
 
 
 def insert_documents(
-    arrival: Arrival, made: Mapping[str, Any] | None = None, others: Sequence[int] = ()
+    batch: UploadBatch, made: Mapping[str, Any] | None = None, others: Sequence[int] = ()
 ) -> int:
     """Keep the documents that HQ does not know. Returns how many.
 
     Table kept_document: their ids in HQ, by the number that their lines and payments name.
     """
-    channel = arrival.database.channel
+    channel = batch.database.channel
     values = {
-        **origin_of(arrival),
+        **origin_columns(batch),
         "origin": Origin.TILL,
         "made_by": None,
         "corrects": None,
@@ -333,7 +354,9 @@ def insert_documents(
         "others": list(others),
         **(made or {}),
     }
-    copied = [column for column in HEADER.sent if column not in ("operation", "business_date")]
+    copied = [
+        column for column in HEADER.sent_columns if column not in ("operation", "business_date")
+    ]
     run_sql(
         """CREATE TEMP TABLE kept_document (id bigint, transaction_id text, event_id uuid)
                ON COMMIT DROP"""
@@ -363,11 +386,11 @@ def insert_documents(
                INSERT INTO kept_document
                SELECT k.id, i.transaction_id, event_id
                  FROM kept k JOIN incoming i USING (event_id)"""
-        ).format(columns=identifiers(copied), values=tidied_values(HEADER, copied)),
+        ).format(columns=identifiers(copied), values=normalized_values(HEADER, copied)),
         values,
     )
-    for part in PARTS:
-        own = [column for column in part.sent if column != KEY]
+    for part in DOCUMENT_PARTS:
+        own = [column for column in part.sent_columns if column != DOCUMENT_KEY]
         run_sql(
             sql.SQL(
                 """INSERT INTO {table} (transaction_id, {columns})
@@ -377,24 +400,24 @@ def insert_documents(
             ).format(
                 table=sql.Identifier(part.event),
                 columns=identifiers(own),
-                values=tidied_values(part, own),
+                values=normalized_values(part, own),
                 incoming=sql.Identifier(part.incoming),
             )
         )
     return kept
 
 
-def tidied_values(part: Part, columns: Sequence[str]) -> sql.SQL:
+def normalized_values(part: DocumentTable, columns: Sequence[str]) -> sql.SQL:
     """Columns of table i as HQ keeps them."""
-    return sql.SQL(", ".join(part.as_kept(column, "i") for column in columns))
+    return sql.SQL(", ".join(part.stored_value(column, "i") for column in columns))
 
 
-def find_conflicts(arrival: Arrival) -> None:
+def reject_conflicting_documents(batch: UploadBatch) -> None:
     """Name what clashes with a document that HQ holds; equal ones are merely known.
 
     Events of a copied database, which goes on under another channel, have known ids and collapse.
     """
-    name_broken(
+    reject_rows(
         sql.SQL(
             """SELECT DISTINCT ON (i.replication_counter) i.replication_counter,
                       CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
@@ -414,16 +437,16 @@ def find_conflicts(arrival: Arrival) -> None:
                   AND i.event_id NOT IN (SELECT event_id FROM kept_document)
                 ORDER BY i.replication_counter, t.event_id = i.event_id DESC"""
         ),
-        [arrival.database.channel_id],
+        [batch.database.channel_id],
     )
 
 
-def find_copies(arrival: Arrival) -> None:
+def reject_copies(batch: UploadBatch) -> None:
     """Name documents that another channel has sent under another event: a copied till sells on.
 
     The database did not keep them, though nothing of their own channel clashes with them.
     """
-    name_broken(
+    reject_rows(
         sql.SQL(
             """SELECT i.replication_counter, 'document_elsewhere', 'transaction_id',
                       'one of its own'
@@ -434,13 +457,13 @@ def find_copies(arrival: Arrival) -> None:
                                       OR held.transaction_id = tidy_key(i.transaction_id)
                                          AND held.channel_id = %s)"""
         ),
-        [arrival.database.channel_id],
+        [batch.database.channel_id],
     )
 
 
-def take_out(arrival: Arrival) -> Taken:
+def quarantine_documents(batch: UploadBatch) -> StagingCounts:
     """Move the documents that broken names to quarantine, whole."""
-    run_sql(ASIDE)
+    run_sql(CREATE_QUARANTINED)
     moved = run_sql(
         sql.SQL(
             """INSERT INTO aside
@@ -450,21 +473,23 @@ def take_out(arrival: Arrival) -> Taken:
                           (jsonb_build_object({header}) || jsonb_build_object({parts}))::text,
                           'UTF8')
                  FROM broken b JOIN incoming i USING (replication_counter)"""
-        ).format(header=as_object(HEADER), parts=sql.SQL(", ").join(map(rows_of, PARTS)))
+        ).format(
+            header=as_object(HEADER), parts=sql.SQL(", ").join(map(rows_as_json, DOCUMENT_PARTS))
+        )
     )
-    leave_out()
+    drop_rejected()
     run_sql("TRUNCATE broken")
     if moved:
-        return keep(arrival, HEADER)
+        return insert_quarantined(batch, HEADER)
     run_sql("DROP TABLE aside")
-    return Taken()
+    return StagingCounts()
 
 
-def rows_of(part: Part) -> sql.Composable:
+def rows_as_json(part: DocumentTable) -> sql.Composable:
     """Name and rows of one table of a document, as objects of texts."""
     columns = sql.SQL(", ").join(
         sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier("p", column))
-        for column in part.sent
+        for column in part.sent_columns
     )
     return sql.SQL(
         """{}, (SELECT jsonb_agg(jsonb_build_object({}) ORDER BY p.line_number)
@@ -472,4 +497,6 @@ def rows_of(part: Part) -> sql.Composable:
     ).format(sql.Literal(part.event), columns, sql.Identifier(part.incoming))
 
 
-INTAKE = Intake(HEADER, stage_documents, keep_refused, part, unreadable)
+DOCUMENT_STAGING = TableStaging(
+    HEADER, stage_documents, quarantine_refused_documents, select_documents, unreadable_document
+)

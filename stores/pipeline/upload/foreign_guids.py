@@ -9,21 +9,21 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.hqdb.sql import fetch
-from stores.pipeline.events.kinds import Sent
-from stores.pipeline.guids import GIVEN
-from stores.pipeline.upload.quarantine import Arrival, name_broken
+from stores.pipeline.events.kinds import StagedTable
+from stores.pipeline.guids import GIVEN_TO_CHANNEL
+from stores.pipeline.upload.quarantine import UploadBatch, reject_rows
 
 
-def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
+def reject_foreign_guids(batch: UploadBatch, kind: StagedTable) -> None:
     """Name rows of incoming whose GUID another channel made and never shared with this one.
 
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
-    channel = arrival.database.channel
-    foreign = not_held(arrival, look_up(arrival))
+    channel = batch.database.channel
+    foreign = not_held(batch, foreign_by_hq(batch))
     if not foreign:
         return
-    name_broken(
+    reject_rows(
         sql.SQL(
             """SELECT i.replication_counter,
                       CASE WHEN f.company = %(company)s THEN 'guid_conflict'
@@ -44,7 +44,7 @@ def find_foreign_guids(arrival: Arrival, kind: Sent) -> None:
     )
 
 
-def look_up(arrival: Arrival) -> list[tuple[Any, ...]]:
+def foreign_by_hq(batch: UploadBatch) -> list[tuple[Any, ...]]:
     """GUIDs in incoming that are another channel's, as far as HQ knows.
 
     Shape: GUID, the company it belongs to, its account if it has one. A GUID that waits is that of
@@ -73,19 +73,19 @@ def look_up(arrival: Arrival) -> list[tuple[Any, ...]]:
                 WHERE w.channel_id IS DISTINCT FROM %(channel)s
                   AND CASE WHEN m.channel_id IS NULL THEN true
                            ELSE m.channel_id <> %(channel)s AND NOT {given} END"""
-        ).format(given=sql.SQL(GIVEN).format(channel=sql.Placeholder("channel"))),
-        {"channel": arrival.database.channel_id},
+        ).format(given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Placeholder("channel"))),
+        {"channel": batch.database.channel_id},
     )
 
 
-def not_held(arrival: Arrival, foreign: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def not_held(batch: UploadBatch, foreign: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Those of the GUIDs that the channel was never given, by its own account_map.
 
     Read after the events: a GUID that arrived in between is not refused.
     """
-    company = arrival.database.channel.company_id
+    company = batch.database.channel.company_id
     asked = [guid for guid, home, account in foreign if account and home == company]
-    if not asked or arrival.accounts_of is None:
+    if not asked or batch.accounts_of is None:
         return foreign
-    held = arrival.accounts_of(asked)
+    held = batch.accounts_of(asked)
     return [row for row in foreign if held.get(row[0]) != (company, row[2])]

@@ -12,11 +12,11 @@ from stores.channeldb.exchange.protocol import GUID_FORM, Unreadable
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, UploadSession
-from stores.pipeline.events.kinds import EVENT_COLUMNS, Sent
-from stores.pipeline.events.payloads import encode, plain
+from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
+from stores.pipeline.events.payloads import encode, to_json
 
 # What a column may hold whose form is broken, by the reason's code.
-FORMS = {
+FORM_WORDS = {
     "key_missing": "a GUID",
     "guid_format": "a GUID of 36 characters in lower case",
     "encoding": "text in UTF-8 without zero bytes",
@@ -25,15 +25,15 @@ FORMS = {
 }
 
 # A row stands there once, with the first thing that is wrong with it.
-BROKEN = """CREATE TEMP TABLE broken (replication_counter bigint PRIMARY KEY, reason text,
+CREATE_REJECTED = """CREATE TEMP TABLE broken (replication_counter bigint PRIMARY KEY, reason text,
                                       field text, rule text) ON COMMIT DROP"""
-ASIDE = """CREATE TEMP TABLE aside (row_key text, event_id uuid, async_account uuid,
+CREATE_QUARANTINED = """CREATE TEMP TABLE aside (row_key text, event_id uuid, async_account uuid,
                                     account_number text, reason text, field text, rule text,
                                     raw bytea) ON COMMIT DROP"""
 
 
 @dataclass(frozen=True)
-class Arrival:
+class UploadBatch:
     """Where rows come from: a channel database as it was in one generation, in one session.
 
     `accounts_of` asks the channel, while it is open, which accounts it knows of some GUIDs.
@@ -48,7 +48,7 @@ class Arrival:
 
 
 @dataclass(frozen=True)
-class Taken:
+class StagingCounts:
     """What became of rows: staged, staged without payload, new in quarantine.
 
     `left` are the counters of those that stay in the channel for now, `refused` of those that stay
@@ -58,20 +58,20 @@ class Taken:
     staged: int = 0
     erased: int = 0
     quarantined: int = 0
-    left: tuple[int, ...] = ()
+    incomplete: tuple[int, ...] = ()
     refused: Mapping[int, str] = field(default_factory=dict)
 
-    def __add__(self, other: "Taken") -> "Taken":
-        return Taken(
+    def __add__(self, other: "StagingCounts") -> "StagingCounts":
+        return StagingCounts(
             self.staged + other.staged,
             self.erased + other.erased,
             self.quarantined + other.quarantined,
-            self.left + other.left,
+            self.incomplete + other.incomplete,
             {**self.refused, **other.refused},
         )
 
 
-def name_broken(found: sql.Composable, values: Mapping[str, Any] | Sequence[Any] = ()) -> int:
+def reject_rows(query: sql.Composable, values: Mapping[str, Any] | Sequence[Any] = ()) -> int:
     """Add to table broken what a query finds; a row that stands there keeps what is said of it.
 
     The query gives counter, reason, field and what the field may hold. Returns how many were added.
@@ -80,14 +80,14 @@ def name_broken(found: sql.Composable, values: Mapping[str, Any] | Sequence[Any]
         sql.SQL(
             """INSERT INTO broken (replication_counter, reason, field, rule)
                {} ON CONFLICT DO NOTHING"""
-        ).format(found),
+        ).format(query),
         values,
     )
 
 
-def name_refused(refused: Mapping[int, str]) -> int:
+def reject_refused(refused: Mapping[int, str]) -> int:
     """Add the rows that the database refused, by counter, to table broken. Returns how many."""
-    return name_broken(
+    return reject_rows(
         sql.SQL(
             """SELECT counter, 'refused', '', told
                  FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, told)"""
@@ -96,9 +96,9 @@ def name_refused(refused: Mapping[int, str]) -> int:
     )
 
 
-def keep_broken(arrival: Arrival, kind: Sent) -> Taken:
+def quarantine_rejected(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
     """Move the rows of incoming that table broken names to quarantine."""
-    run_sql(ASIDE)
+    run_sql(CREATE_QUARANTINED)
     run_sql(
         sql.SQL(
             """INSERT INTO aside
@@ -108,13 +108,13 @@ def keep_broken(arrival: Arrival, kind: Sent) -> Taken:
                           %s::jsonb -> replication_counter::text, '{{}}'))::text, 'UTF8')
                  FROM broken b JOIN incoming i USING (replication_counter)"""
         ).format(row=as_object(kind)),
-        [json.dumps(arrival.unread)],
+        [json.dumps(batch.unread)],
     )
-    leave_out()
-    return keep(arrival, kind)
+    drop_rejected()
+    return insert_quarantined(batch, kind)
 
 
-def leave_out() -> None:
+def drop_rejected() -> None:
     """Take the rows that table broken names out of incoming; their names stay."""
     run_sql(
         """DELETE FROM incoming i USING broken b
@@ -122,48 +122,52 @@ def leave_out() -> None:
     )
 
 
-def as_object(kind: Sent) -> sql.Composable:
+def as_object(kind: StagedTable) -> sql.Composable:
     """Name and text of each column: no driver could read them all, dates beyond 9999 for one."""
     return sql.SQL(", ").join(
         sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier("i", column))
-        for column in kind.sent
+        for column in kind.sent_columns
     )
 
 
-def keep_unreadable(arrival: Arrival, kind: Sent, rows: Sequence[Unreadable]) -> Taken:
+def quarantine_unreadable(
+    batch: UploadBatch, kind: StagedTable, rows: Sequence[Unreadable]
+) -> StagingCounts:
     """Quarantine rows whose form no table of HQ can hold."""
     if not rows:
-        return Taken()
-    run_sql(ASIDE)
-    columns = zip(*(aside(kind, row) for row in without_the_erased(kind, rows)), strict=True)
+        return StagingCounts()
+    run_sql(CREATE_QUARANTINED)
+    columns = zip(
+        *(quarantined_row(kind, row) for row in without_erased_data(kind, rows)), strict=True
+    )
     run_sql(
         """INSERT INTO aside
            SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
                                 %s::text[], %s::text[], %s::text[], %s::bytea[])""",
         list(map(list, columns)),
     )
-    return keep(arrival, kind)
+    return insert_quarantined(batch, kind)
 
 
-def aside(kind: Sent, row: Unreadable) -> tuple[Any, ...]:
+def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
     """One row of table aside."""
-    values = dict(zip(kind.sent, row.values, strict=True))
+    values = dict(zip(kind.sent_columns, row.values, strict=True))
     return (
         str(row.counter),
-        canonical(values["event_id"]),
-        canonical(values["async_account"]),
-        clean(values["account_number"]),
+        canonical_id(values["event_id"]),
+        canonical_id(values["async_account"]),
+        clean_text(values["account_number"]),
         row.reason,
         row.field,
-        row.rule or FORMS.get(row.reason, ""),
-        encode(kind.sent, row.values, row.parts),
+        row.rule or FORM_WORDS.get(row.reason, ""),
+        encode(kind.sent_columns, row.values, row.parts),
     )
 
 
-def without_the_erased(kind: Sent, rows: Sequence[Unreadable]) -> list[Unreadable]:
+def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[Unreadable]:
     """The rows; of people whose data were erased only what every event has."""
-    place = kind.sent.index("async_account")
-    guids = [guid for row in rows if (guid := canonical(row.values[place]))]
+    place = kind.sent_columns.index("async_account")
+    guids = [guid for row in rows if (guid := canonical_id(row.values[place]))]
     gone = {
         str(guid)
         for (guid,) in fetch(
@@ -175,7 +179,7 @@ def without_the_erased(kind: Sent, rows: Sequence[Unreadable]) -> list[Unreadabl
     kept = len(EVENT_COLUMNS)
     return [
         row
-        if canonical(row.values[place]) not in gone
+        if canonical_id(row.values[place]) not in gone
         else Unreadable(
             row.counter,
             row.reason,
@@ -186,7 +190,7 @@ def without_the_erased(kind: Sent, rows: Sequence[Unreadable]) -> list[Unreadabl
     ]
 
 
-def keep(arrival: Arrival, kind: Sent) -> Taken:
+def insert_quarantined(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
     """Write table aside into quarantine; what is there already was seen once more.
 
     What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
@@ -199,9 +203,11 @@ def keep(arrival: Arrival, kind: Sent) -> Taken:
                  FROM {} held WHERE held.event_id = a.event_id"""
         ).format(sql.Identifier(kind.event))
     )
-    new, refused = bisect_rows(partial(write, arrival, kind), row_keys)
+    new, refused = bisect_rows(partial(insert_rows, batch, kind), row_keys)
     run_sql("DROP TABLE aside")
-    return Taken(quarantined=sum(new), refused={int(key): told for key, told in refused.items()})
+    return StagingCounts(
+        quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
+    )
 
 
 def row_keys() -> list[str]:
@@ -209,7 +215,7 @@ def row_keys() -> list[str]:
     return [key for (key,) in fetch("SELECT row_key FROM aside ORDER BY row_key::bigint")]
 
 
-def write(arrival: Arrival, kind: Sent, keys: Sequence[str] | None) -> int:
+def insert_rows(batch: UploadBatch, kind: StagedTable, keys: Sequence[str] | None) -> int:
     """Write rows of table aside, or only those with these keys. Returns how many are new."""
     (new,) = fetch_one(
         """WITH kept AS (
@@ -225,21 +231,21 @@ def write(arrival: Arrival, kind: Sent, keys: Sequence[str] | None) -> int:
              RETURNING xmax = 0 AS is_new)
            SELECT count(*) FROM kept WHERE is_new""",
         {
-            "database": arrival.database.pk,
+            "database": batch.database.pk,
             "table": kind.event,
-            "generation": arrival.generation,
-            "session": str(arrival.session.pk) if arrival.session else None,
+            "generation": batch.generation,
+            "session": str(batch.session.pk) if batch.session else None,
             "keys": None if keys is None else list(keys),
         },
     )
     return int(new)
 
 
-def canonical(value: Any) -> str | None:
+def canonical_id(value: Any) -> str | None:
     """The text of a well-formed id, or None."""
     return value if isinstance(value, str) and GUID_FORM.fullmatch(value) else None
 
 
-def clean(value: Any) -> str | None:
+def clean_text(value: Any) -> str | None:
     """A text that PostgreSQL can hold, or None."""
-    return value if isinstance(value, str) and plain(value) == value else None
+    return value if isinstance(value, str) and to_json(value) == value else None

@@ -17,26 +17,26 @@ from stores.channeldb.exchange.protocol import EventBatch, Unreadable
 from stores.hqdb.retry import bisect_rows, is_data_error
 from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Channel
-from stores.pipeline.dates import EARLIEST
-from stores.pipeline.events.kinds import CUSTOMER, Kind, Sent
-from stores.pipeline.events.rules import as_staged, first_broken, parameters, rules_for
-from stores.pipeline.fields_to_correct import mark_fields
-from stores.pipeline.upload.foreign_guids import find_foreign_guids
+from stores.pipeline.dates import EARLIEST_DATE
+from stores.pipeline.events.kinds import CUSTOMER, EventKind, StagedTable
+from stores.pipeline.events.rules import first_broken, rule_parameters, rules_for, stored_values
+from stores.pipeline.fields_to_correct import record_fields
+from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
-    BROKEN,
-    Arrival,
-    Taken,
-    keep_broken,
-    keep_unreadable,
-    name_broken,
-    name_refused,
+    CREATE_REJECTED,
+    StagingCounts,
+    UploadBatch,
+    quarantine_rejected,
+    quarantine_unreadable,
+    reject_refused,
+    reject_rows,
 )
 
-KNOWN = "ON CONFLICT (event_id) DO NOTHING"
+SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 
 
 @dataclass(frozen=True)
-class Intake:
+class TableStaging:
     """How the rows of one table are taken in, and what is done with what the database refuses.
 
     `take` stages rows, or sets them aside by our rules; `keep` sets all of them aside as refused,
@@ -44,113 +44,115 @@ class Intake:
     `unreadable` is one row that even COPY does not bring into a table of HQ.
     """
 
-    kind: Sent
-    take: Callable[[Arrival, EventBatch], Taken]
-    keep: Callable[[Arrival, EventBatch, Mapping[int, str]], Taken]
-    part: Callable[[EventBatch, Sequence[bytes]], EventBatch]
+    kind: StagedTable
+    stage: Callable[[UploadBatch, EventBatch], StagingCounts]
+    quarantine: Callable[[UploadBatch, EventBatch, Mapping[int, str]], StagingCounts]
+    select: Callable[[EventBatch, Sequence[bytes]], EventBatch]
     unreadable: Callable[[EventBatch, bytes, str], Unreadable]
 
 
-def receive(intake: Intake, arrival: Arrival, events: EventBatch) -> Taken:
+def stage_events(intake: TableStaging, batch: UploadBatch, events: EventBatch) -> StagingCounts:
     """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
 
     Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
     """
     kind = intake.kind
-    taken = keep_unreadable(arrival, kind, events.unreadable)
+    taken = quarantine_unreadable(batch, kind, events.unreadable)
     if not events.rows:
         return taken
 
-    def some(rows: Sequence[bytes] | None) -> EventBatch:
-        return events if rows is None else intake.part(events, rows)
+    def selected(rows: Sequence[bytes] | None) -> EventBatch:
+        return events if rows is None else intake.select(events, rows)
 
     done, refused = bisect_rows(
-        lambda rows: intake.take(arrival, some(rows)),
+        lambda rows: intake.stage(batch, selected(rows)),
         lambda: copy.split_rows(events.data, binary=events.binary),
     )
     if refused:
-        said = {counter_of(kind, events, row): told for row, told in refused.items()}
-        kept, unreadable = bisect_rows(
-            lambda rows: intake.keep(arrival, some(rows or list(refused)), said),
+        refusals = {counter_of(kind, events, row): refusal for row, refusal in refused.items()}
+        quarantined, unreadable = bisect_rows(
+            lambda rows: intake.quarantine(batch, selected(rows or list(refused)), refusals),
             lambda: list(refused),
         )
-        found = [intake.unreadable(events, row, refused[row]) for row in unreadable]
-        done += [*kept, keep_unreadable(arrival, kind, found)]
+        rows_without_form = [intake.unreadable(events, row, refused[row]) for row in unreadable]
+        done += [*quarantined, quarantine_unreadable(batch, kind, rows_without_form)]
     return sum(done, taken)
 
 
-def counter_of(kind: Sent, events: EventBatch, row: bytes) -> int:
+def counter_of(kind: StagedTable, events: EventBatch, row: bytes) -> int:
     """The counter of one row of COPY data."""
-    return int(values_of(kind, events, row)[kind.sent.index("replication_counter")])
+    return int(values_of(kind, events, row)[kind.sent_columns.index("replication_counter")])
 
 
-def counters_of(kind: Sent, events: EventBatch) -> list[int]:
+def counters_of(kind: StagedTable, events: EventBatch) -> list[int]:
     """The counters of all rows that were read."""
     rows = copy.split_rows(events.data, binary=events.binary) if events.rows else []
     read = [counter_of(kind, events, row) for row in rows]
     return read + [row.counter for row in events.unreadable]
 
 
-def values_of(kind: Sent, events: EventBatch, row: bytes) -> tuple[Any, ...]:
+def values_of(kind: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, ...]:
     """The values of one row of COPY data."""
-    types = [kind.type_of(column) for column in kind.sent]
+    types = [kind.type_of(column) for column in kind.sent_columns]
     return copy.row_values(row, types, binary=events.binary)
 
 
-def intake_of(kind: Kind) -> Intake:
+def staging_of(kind: EventKind) -> TableStaging:
     """How the events of a kind are taken in."""
 
-    def put(events: EventBatch) -> None:
-        make_incoming(kind)
-        copy_in("incoming", kind.sent, events.data, binary=events.binary)
+    def load(events: EventBatch) -> None:
+        create_incoming(kind)
+        copy_in("incoming", kind.sent_columns, events.data, binary=events.binary)
 
-    def take(arrival: Arrival, events: EventBatch) -> Taken:
-        put(events)
-        return take_in(replace(arrival, unread=events.unread), kind)
+    def stage(batch: UploadBatch, events: EventBatch) -> StagingCounts:
+        load(events)
+        return stage_batch(replace(batch, unread=events.unread), kind)
 
-    def keep(arrival: Arrival, events: EventBatch, refused: Mapping[int, str]) -> Taken:
-        put(events)
-        run_sql(BROKEN)
-        name_refused(refused)
-        kept = keep_broken(replace(arrival, unread=events.unread), kind)
+    def quarantine(
+        batch: UploadBatch, events: EventBatch, refused: Mapping[int, str]
+    ) -> StagingCounts:
+        load(events)
+        run_sql(CREATE_REJECTED)
+        reject_refused(refused)
+        quarantined = quarantine_rejected(replace(batch, unread=events.unread), kind)
         run_sql("DROP TABLE broken, incoming")
-        return kept
+        return quarantined
 
-    def unreadable(events: EventBatch, row: bytes, told: str) -> Unreadable:
+    def unreadable(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
         values = values_of(kind, events, row)
-        counter = int(values[kind.sent.index("replication_counter")])
-        return Unreadable(counter, "refused", "", values, told)
+        counter = int(values[kind.sent_columns.index("replication_counter")])
+        return Unreadable(counter, "refused", "", values, refusal)
 
-    return Intake(kind, take, keep, part, unreadable)
+    return TableStaging(kind, stage, quarantine, select_rows, unreadable)
 
 
-def part(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
+def select_rows(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
     """Some of the rows, as COPY data like the whole."""
     data = copy.join_rows(rows, binary=events.binary)
     return replace(events, rows=len(rows), data=data, unreadable=[])
 
 
-def take_in(arrival: Arrival, kind: Kind) -> Taken:
+def stage_batch(batch: UploadBatch, kind: EventKind) -> StagingCounts:
     """Stage the rows of incoming, or quarantine them; what is known already is neither.
 
     Effects: staging and quarantine, in the caller's transaction; incoming is gone.
     """
-    erased = stage_erased(arrival, kind)
-    leave_known(kind)
-    run_sql(BROKEN)
-    taken = Taken(erased=erased)
+    erased = stage_erased(batch, kind)
+    drop_known(kind)
+    run_sql(CREATE_REJECTED)
+    taken = StagingCounts(erased=erased)
     if count_incoming():
-        if find_broken(arrival, kind):
-            taken += keep_broken(arrival, kind)
-        staged, refused = insert_staged(arrival, kind)
-        taken += Taken(staged=staged)
+        if reject_invalid_rows(batch, kind):
+            taken += quarantine_rejected(batch, kind)
+        staged, refused = insert_staged(batch, kind)
+        taken += StagingCounts(staged=staged)
         if staged < count_incoming():
             run_sql("TRUNCATE broken")
-            if name_conflicts(kind) + name_refused(refused):
-                taken += keep_broken(arrival, kind)
+            if reject_conflicting(kind) + reject_refused(refused):
+                taken += quarantine_rejected(batch, kind)
         if kind is CUSTOMER:
-            mark_fields(arrival.database.channel.company, arrival.database.pk, arrival.unread)
-        close_returned(arrival, kind)
+            record_fields(batch.database.channel.company, batch.database.pk, batch.unread)
+        close_returned(batch, kind)
     run_sql("DROP TABLE broken, incoming")
     return taken
 
@@ -160,7 +162,7 @@ def count_incoming() -> int:
     return int(rows)
 
 
-def leave_known(kind: Kind) -> None:
+def drop_known(kind: EventKind) -> None:
     """Take out of incoming what HQ holds already, word for word: nothing is to be done with it.
 
     Rows come again as a batch, after a crash or when a channel sends everything once more; so only
@@ -179,22 +181,22 @@ def leave_known(kind: Kind) -> None:
                     WHERE s.event_id = i.event_id AND ({mine}) IS NOT DISTINCT FROM ({held})"""
             ).format(
                 table=sql.Identifier(kind.event),
-                mine=as_staged(kind, content_of(kind), of="i"),
-                held=identifiers(content_of(kind), of="s"),
+                mine=stored_values(kind, content_columns(kind), of="i"),
+                held=identifiers(content_columns(kind), of="s"),
             )
         )
 
 
-def content_of(kind: Kind) -> list[str]:
+def content_columns(kind: EventKind) -> list[str]:
     """What makes two events of one id the same; a copied channel may count them otherwise."""
-    return [column for column in kind.sent if column != "replication_counter"]
+    return [column for column in kind.sent_columns if column != "replication_counter"]
 
 
-def make_incoming(kind: Sent, *, name: str = "incoming") -> None:
+def create_incoming(kind: StagedTable, *, name: str = "incoming") -> None:
     """Table incoming, or one for a part of documents; its texts have no limit yet."""
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
-        for column in kind.sent
+        for column in kind.sent_columns
     )
     run_sql(
         sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns)
@@ -204,31 +206,31 @@ def make_incoming(kind: Sent, *, name: str = "incoming") -> None:
 # ------------------------------------------------------------------------- rules
 
 
-def find_broken(arrival: Arrival, kind: Kind) -> int:
+def reject_invalid_rows(batch: UploadBatch, kind: EventKind) -> int:
     """Name the rows of incoming that break a rule. Returns how many.
 
     What HQ holds already is not judged again: the rules may have changed since.
     """
-    channel, rules = arrival.database.channel, rules_for(kind)
-    name_broken(
+    channel, rules = batch.database.channel, rules_for(kind)
+    reject_rows(
         sql.SQL(
             """SELECT replication_counter, (%(codes)s::text[])[place + 1],
                       (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
                  FROM incoming, LATERAL (SELECT {} AS place) rule WHERE place IS NOT NULL"""
         ).format(first_broken(kind)),
-        parameters(channel.company_id)
+        rule_parameters(channel.company_id)
         | {
             "codes": [rule.code for rule in rules],
             "fields": [rule.field for rule in rules],
             "allowed": [rule.allows for rule in rules],
         },
     )
-    find_foreign_accounts(channel)
-    find_foreign_guids(arrival, kind)
-    (found,) = fetch_one("SELECT count(*) FROM broken")
-    if not found:
+    reject_foreign_accounts(channel)
+    reject_foreign_guids(batch, kind)
+    (count,) = fetch_one("SELECT count(*) FROM broken")
+    if not count:
         return 0
-    return int(found) - run_sql(
+    return int(count) - run_sql(
         sql.SQL(
             """DELETE FROM broken b USING incoming i JOIN {} s USING (event_id)
                 WHERE i.replication_counter = b.replication_counter"""
@@ -236,12 +238,12 @@ def find_broken(arrival: Arrival, kind: Kind) -> int:
     )
 
 
-def find_foreign_accounts(channel: Channel) -> None:
+def reject_foreign_accounts(channel: Channel) -> None:
     """Name rows whose account is another company's, or none of this one's shape.
 
     An account of its shape that HQ does not know waits: HQ may have been set back in time.
     """
-    name_broken(
+    reject_rows(
         sql.SQL(
             """SELECT i.replication_counter, 'company_mismatch', 'account_number',
                       'an account of ' || %(company)s
@@ -261,7 +263,7 @@ def find_foreign_accounts(channel: Channel) -> None:
 # ----------------------------------------------------------------------- staging
 
 
-def insert_staged(arrival: Arrival, kind: Kind) -> tuple[int, dict[int, str]]:
+def insert_staged(batch: UploadBatch, kind: EventKind) -> tuple[int, dict[int, str]]:
     """Stage the rows of incoming. Returns how many were new, and the counters of refused ones.
 
     Should the database refuse one for a reason that no rule foresees, it is found by halving.
@@ -269,21 +271,23 @@ def insert_staged(arrival: Arrival, kind: Kind) -> tuple[int, dict[int, str]]:
     # To look for known rows costs half as much again as to insert, and mostly there are none.
     try:
         with transaction.atomic():
-            return insert(arrival, kind, ""), {}
+            return insert_incoming(batch, kind, ""), {}
     except DatabaseError as error:
         if not is_data_error(error):
             raise
-    staged, refused = bisect_rows(partial(insert, arrival, kind, KNOWN), fetch_counters)
+    staged, refused = bisect_rows(partial(insert_incoming, batch, kind, SKIP_KNOWN), fetch_counters)
     return sum(staged), refused
 
 
 def fetch_counters() -> list[int]:
     """The counters of the rows of incoming."""
-    found = fetch("SELECT replication_counter FROM incoming ORDER BY 1")
-    return [counter for (counter,) in found]
+    rows = fetch("SELECT replication_counter FROM incoming ORDER BY 1")
+    return [counter for (counter,) in rows]
 
 
-def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | None = None) -> int:
+def insert_incoming(
+    batch: UploadBatch, kind: EventKind, known: str, counters: Sequence[int] | None = None
+) -> int:
     """Insert rows of incoming into staging; `known` is what to do with those it holds.
 
     In the order of the GUIDs, as conversion takes them: the events of a chunk lie side by side.
@@ -295,43 +299,43 @@ def insert(arrival: Arrival, kind: Kind, known: str, counters: Sequence[int] | N
                  FROM incoming {some} ORDER BY async_account, replication_counter {known}"""
         ).format(
             table=sql.Identifier(kind.event),
-            columns=identifiers(kind.sent),
-            values=as_staged(kind, kind.sent),
+            columns=identifiers(kind.sent_columns),
+            values=stored_values(kind, kind.sent_columns),
             known=sql.SQL(known),
             some=sql.SQL(
                 "" if counters is None else "WHERE replication_counter = ANY(%(counters)s)"
             ),
         ),
-        origin_of(arrival) | {"counters": None if counters is None else list(counters)},
+        origin_columns(batch) | {"counters": None if counters is None else list(counters)},
     )
 
 
-def origin_of(arrival: Arrival) -> dict[str, Any]:
+def origin_columns(batch: UploadBatch) -> dict[str, Any]:
     """What staging says of where a row came from."""
     return {
-        "database": arrival.database.pk,
-        "company": arrival.database.channel.company_id,
-        "generation": arrival.generation,
-        "session": str(arrival.session.pk) if arrival.session else None,
+        "database": batch.database.pk,
+        "company": batch.database.channel.company_id,
+        "generation": batch.generation,
+        "session": str(batch.session.pk) if batch.session else None,
     }
 
 
-def name_conflicts(kind: Kind) -> int:
+def reject_conflicting(kind: EventKind) -> int:
     """Name rows whose event id HQ holds with other content; equal ones are merely known."""
-    return name_broken(
+    return reject_rows(
         sql.SQL(
             """SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
                  FROM incoming i JOIN {table} s USING (event_id)
                 WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
         ).format(
             table=sql.Identifier(kind.event),
-            mine=as_staged(kind, content_of(kind), of="i"),
-            held=identifiers(content_of(kind), of="s"),
+            mine=stored_values(kind, content_columns(kind), of="i"),
+            held=identifiers(content_columns(kind), of="s"),
         )
     )
 
 
-def close_returned(arrival: Arrival, kind: Sent) -> None:
+def close_returned(batch: UploadBatch, kind: StagedTable) -> None:
     """Close quarantined rows that came again and now pass: the rules may have changed."""
     run_sql(
         """UPDATE quarantine q SET status = 'released', settled_at = now(), became = q.event_id,
@@ -340,20 +344,20 @@ def close_returned(arrival: Arrival, kind: Sent) -> None:
             WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
               AND q.generation = %(generation)s AND q.event_id = i.event_id
               AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'""",
-        origin_of(arrival) | {"table": kind.event},
+        origin_columns(batch) | {"table": kind.event},
     )
 
 
 # ----------------------------------------------------------------- erased people
 
 
-def stage_erased(arrival: Arrival, kind: Kind) -> int:
+def stage_erased(batch: UploadBatch, kind: EventKind) -> int:
     """Stage events of erased customers without what they say. Returns how many were new."""
-    company = arrival.database.channel.company_id
-    (some,) = fetch_one(
+    company = batch.database.channel.company_id
+    (has_erased,) = fetch_one(
         "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND state = 'erased')", [company]
     )
-    if not some:
+    if not has_erased:
         return 0
     run_sql(
         """CREATE TEMP TABLE of_erased ON COMMIT DROP AS
@@ -383,9 +387,11 @@ def stage_erased(arrival: Arrival, kind: Kind) -> int:
             keys=sql.SQL("").join(
                 sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
             ),
-            blanks=sql.SQL("").join(sql.SQL(", ") + blank(kind, column) for column in kind.key),
+            blanks=sql.SQL("").join(
+                sql.SQL(", ") + erased_value(kind, column) for column in kind.key
+            ),
         ),
-        origin_of(arrival) | {"earliest": EARLIEST},
+        origin_columns(batch) | {"earliest": EARLIEST_DATE},
     )
     run_sql(
         """DELETE FROM incoming i USING of_erased e
@@ -395,7 +401,7 @@ def stage_erased(arrival: Arrival, kind: Kind) -> int:
     return staged
 
 
-def blank(kind: Kind, column: str) -> sql.Composable:
+def erased_value(kind: EventKind, column: str) -> sql.Composable:
     """What a key says of an erased person: an id stays, a word goes."""
     if kind.type_of(column) == "uuid":
         return sql.SQL("coalesce(i.{}, i.event_id)").format(sql.Identifier(column))

@@ -22,22 +22,22 @@ from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.session import UploadStatus
 from stores.models.step import StepReleased
-from stores.pipeline.chunk_sizes import EVENTS
+from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from stores.pipeline.events import document_tables
-from stores.pipeline.events.kinds import KINDS
-from stores.pipeline.events.tables import SOURCES
-from stores.pipeline.fence.visit import Entered, enter
-from stores.pipeline.refusals import tell_refused
+from stores.pipeline.events.kinds import EVENT_KINDS
+from stores.pipeline.events.tables import UPLOAD_SOURCES
+from stores.pipeline.fence.visit import FencedChannel, enter
+from stores.pipeline.refusals import report_refused_rows
 from stores.pipeline.upload import documents
-from stores.pipeline.upload.quarantine import Arrival
-from stores.pipeline.upload.staging import counters_of, intake_of, receive
+from stores.pipeline.upload.quarantine import UploadBatch
+from stores.pipeline.upload.staging import counters_of, stage_events, staging_of
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
-MANY = 1_000
+FLOOD_ROWS = 1_000
 # Rows that a database refuses, by table and counter, and what it said.
-Refused: TypeAlias = dict[tuple[str, int], str]
-INTAKES = {kind.event: intake_of(kind) for kind in KINDS} | {
-    document_tables.TABLE: documents.INTAKE
+RefusedRows: TypeAlias = dict[tuple[str, int], str]
+STAGINGS = {kind.event: staging_of(kind) for kind in EVENT_KINDS} | {
+    document_tables.DOCUMENT_TABLE: documents.DOCUMENT_STAGING
 }
 
 
@@ -49,33 +49,35 @@ def upload_events(step: RunStep) -> None:
     visited any more; what was committed stays.
     """
     session: UploadSession | None = None
-    refused: Refused = {}
+    refused: RefusedRows = {}
     try:
         with enter(step) as channel:
-            for batch in batches(step, channel, refused):
+            for batch in read_batches(step, channel, refused):
                 with step.chunk():
                     session = session or open_session(step)
                     for events in batch:
-                        refused.update(stage(step, channel, session, events))
+                        refused.update(stage_table(step, channel, session, events))
                     note_counters(step.its_database, batch)
                     failpoint("upload:before_hq_commit")
                 failpoint("upload:after_hq_commit")
             if not step.is_dry:
-                channel.tell_issued()
+                channel.write_issued()
     except Exception as error:
         if session:
-            end_badly(session, error)
+            fail_upload(session, error)
         raise
     if session:
         UploadSession.objects.filter(pk=session.pk).update(
             status=UploadStatus.APPLIED, applied_at=Now()
         )
-        flag_a_flood(step)
+        report_flood(step)
         with step.chunk():
-            tell_refused("events", refused, database=step.its_database)
+            report_refused_rows("events", refused, database=step.its_database)
 
 
-def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[EventBatch]]:
+def read_batches(
+    step: RunStep, channel: FencedChannel, refused: RefusedRows
+) -> Iterator[list[EventBatch]]:
     """Read batch after batch; when the caller comes back, the batch is committed in HQ.
 
     Ends when nothing is left, or the channel has had its share. Effects: the channel marks each
@@ -84,25 +86,25 @@ def batches(step: RunStep, channel: Entered, refused: Refused) -> Iterator[list[
     """
     beyond: dict[str, int] = {}
     while True:
-        read = channel.read_events(SOURCES, limit=EVENTS, beyond=beyond)
+        read = channel.read_events(UPLOAD_SOURCES, limit=EVENTS_PER_CHUNK, beyond=beyond)
         batch = [events for events in read if events.total]
         if not batch:
-            tell_too_large(
+            report_oversized(
                 step, {events.table: events.oversized for events in read if events.oversized}
             )
             return
         if not step.is_dry:
             # Before anything of the batch is staged: see Entered.take.
-            channel.take()
+            channel.acquire()
         yield batch
         if not step.is_dry:
             vanished = acknowledge(channel, batch, refused)
             failpoint("upload:after_acknowledge")
-            tell_vanished(step, vanished)
+            report_vanished(step, vanished)
             if step.time_slice_used:
                 return
-        passed = [events for events in batch if events.waiting or step.is_dry]
-        beyond |= {events.table: events.last_counter for events in passed}
+        skipped = [events for events in batch if events.waiting or step.is_dry]
+        beyond |= {events.table: events.last_counter for events in skipped}
 
 
 def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
@@ -121,29 +123,31 @@ def note_counters(database: ChannelDatabase, batch: list[EventBatch]) -> None:
     )
 
 
-def acknowledge(channel: Entered, batch: Sequence[EventBatch], refused: Refused) -> dict[str, int]:
+def acknowledge(
+    channel: FencedChannel, batch: Sequence[EventBatch], refused: RefusedRows
+) -> dict[str, int]:
     """Have the channel mark the batch as held, without the rows of which it refuses that.
 
     HQ holds these too; they come again in each run. Returns how many rows are there no longer, by
     table.
     """
 
-    def mark(some: Sequence[tuple[str, int]] | None) -> dict[str, int]:
-        if some is None:
+    def mark(keys: Sequence[tuple[str, int]] | None) -> dict[str, int]:
+        if keys is None:
             return channel.acknowledge(batch)
-        chosen = set(some)
+        chosen = set(keys)
         return channel.acknowledge(
             [
                 replace(
                     events,
                     waiting=[
                         counter
-                        for counter in counters_of(INTAKES[events.table].kind, events)
+                        for counter in counters_of(STAGINGS[events.table].kind, events)
                         if (events.table, counter) not in chosen
                     ],
                 )
                 for events in batch
-                if events.table in {table for table, _ in some}
+                if events.table in {table for table, _ in keys}
             ]
         )
 
@@ -151,7 +155,7 @@ def acknowledge(channel: Entered, batch: Sequence[EventBatch], refused: Refused)
         return [
             (events.table, counter)
             for events in batch
-            for counter in counters_of(INTAKES[events.table].kind, events)
+            for counter in counters_of(STAGINGS[events.table].kind, events)
             if counter not in events.waiting
         ]
 
@@ -159,10 +163,14 @@ def acknowledge(channel: Entered, batch: Sequence[EventBatch], refused: Refused)
     for events in batch:
         events.waiting += [counter for table, counter in unmarked if table == events.table]
     refused.update(unmarked)
-    return {table: max(one.get(table, 0) for one in done) for one in done for table in one}
+    return {
+        table: max(counters.get(table, 0) for counters in done)
+        for counters in done
+        for table in counters
+    }
 
 
-def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:
+def report_oversized(step: RunStep, left: dict[str, list[int]]) -> None:
     """Report events that stay in the channel, because HQ does not carry rows of their size."""
     if left:
         with step.chunk():
@@ -176,7 +184,7 @@ def tell_too_large(step: RunStep, left: dict[str, list[int]]) -> None:
             )
 
 
-def tell_vanished(step: RunStep, vanished: dict[str, int]) -> None:
+def report_vanished(step: RunStep, vanished: dict[str, int]) -> None:
     """Report events that HQ has read and holds, and that somebody has deleted since."""
     if vanished:
         with step.chunk():
@@ -196,7 +204,7 @@ def open_session(step: RunStep) -> UploadSession:
     )
 
 
-def end_badly(session: UploadSession, error: Exception) -> None:
+def fail_upload(session: UploadSession, error: Exception) -> None:
     """Say at the session how far it came: HQ has rows that the channel may not know of, or none."""
     present = UploadSession.objects.filter(pk=session.pk).first()
     if present is None:
@@ -212,10 +220,10 @@ def end_badly(session: UploadSession, error: Exception) -> None:
     present.save(update_fields=["status", "message"])
 
 
-def flag_a_flood(step: RunStep) -> None:
+def report_flood(step: RunStep) -> None:
     """Open an incident if very many rows of this visit went to quarantine."""
     quarantined = step.counts.get("quarantined", 0)
-    if quarantined >= MANY:
+    if quarantined >= FLOOD_ROWS:
         Incident.objects.report(
             IncidentKind.MANY_QUARANTINED,
             f"One visit to {step.place} brought {quarantined:,} rows that cannot be used.",
@@ -224,19 +232,21 @@ def flag_a_flood(step: RunStep) -> None:
         )
 
 
-def stage(step: RunStep, channel: Entered, session: UploadSession, events: EventBatch) -> Refused:
+def stage_table(
+    step: RunStep, channel: FencedChannel, session: UploadSession, events: EventBatch
+) -> RefusedRows:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them.
 
     Returns those that HQ's database takes into neither; they stay in the channel.
     """
-    arrival = Arrival(
+    batch = UploadBatch(
         session.database, session, session.database.generation, channel.channel.accounts_of
     )
-    taken = receive(INTAKES[events.table], arrival, events)
-    events.waiting = [*taken.left, *taken.refused]
-    done = taken.staged + taken.erased
+    result = stage_events(STAGINGS[events.table], batch, events)
+    events.waiting = [*result.incomplete, *result.refused]
+    done = result.staged + result.erased
     waiting = len(events.waiting)
-    unchanged = events.total - done - taken.quarantined - waiting
+    unchanged = events.total - done - result.quarantined - waiting
     UploadSession.objects.filter(pk=session.pk).update(
         status=UploadStatus.UPLOADED,
         parts=F("parts") + 1,
@@ -244,15 +254,15 @@ def stage(step: RunStep, channel: Entered, session: UploadSession, events: Event
         read=F("read") + events.total,
         staged=F("staged") + done,
         unchanged=F("unchanged") + unchanged,
-        quarantined=F("quarantined") + taken.quarantined,
+        quarantined=F("quarantined") + result.quarantined,
         waiting=F("waiting") + waiting,
     )
     step.add(
         read=events.total,
-        staged=taken.staged,
+        staged=result.staged,
         unchanged=unchanged,
-        quarantined=taken.quarantined,
-        erased=taken.erased,
+        quarantined=result.quarantined,
+        erased=result.erased,
         waiting=waiting,
     )
-    return {(events.table, counter): told for counter, told in taken.refused.items()}
+    return {(events.table, counter): refusal for counter, refusal in result.refused.items()}

@@ -9,15 +9,15 @@ from django import forms
 from stores.models import Customer
 from stores.models.labels import label
 from stores.models.staging import Operation
-from stores.pipeline.corrections.customer import Edit, EditsRefused, state_of
+from stores.pipeline.corrections.customer import Edit, EditsRefused, complete_state
 from stores.pipeline.events.kinds import (
     ADDRESS,
     AFFILIATION,
     ATTRIBUTE,
     CONTACT,
     CUSTOMER,
-    INHERITED,
-    Kind,
+    INHERITED_COLUMNS,
+    EventKind,
 )
 from stores.web.forms.event import as_typed, blame, field_for
 
@@ -29,7 +29,7 @@ PLURAL = {
 }
 
 
-def columns_of(kind: Kind, row: Any) -> dict[str, Any]:
+def columns_of(kind: EventKind, row: Any) -> dict[str, Any]:
     """What a row of HQ holds of an event's columns."""
     return {column: getattr(row, column) for column in kind.columns}
 
@@ -50,7 +50,7 @@ class OwnForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        for column in INHERITED:
+        for column in INHERITED_COLUMNS:
             if column in self.changed_data and column in cleaned and not cleaned[column]:
                 self.add_error(column, f"{label(column)}: can be changed but not cleared.")
         return cleaned
@@ -69,13 +69,13 @@ class OwnForm(forms.Form):
         changed = {
             name: self.cleaned_data[name] for name in self.changed_data if name != "is_active"
         }
-        return state_of(CUSTOMER, self.customer, changed)
+        return complete_state(CUSTOMER, self.customer, changed)
 
 
 class PartForm(forms.Form):
     """An address, contact, affiliation or attribute; or an empty one, to be filled."""
 
-    def __init__(self, kind: Kind, place: str, row: Any = None, data: Any = None) -> None:
+    def __init__(self, kind: EventKind, place: str, row: Any = None, data: Any = None) -> None:
         self.kind, self.row = kind, row
         self.held = columns_of(kind, row) if row else {}
         prefix = f"{kind.name}-{place}"
@@ -154,7 +154,7 @@ class CustomerForms:
             blame(made[place][0], broken)
 
 
-def parts_of(customer: Customer) -> dict[Kind, list[Any]]:
+def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:
     """The active rows that belong to a customer, in an order that only an edit changes."""
     return {
         ADDRESS: list(customer.addresses.filter(is_active=True).order_by("pk")),

@@ -10,10 +10,17 @@ from django import forms
 
 from stores.models.labels import label
 from stores.models.reason import explain
-from stores.pipeline.corrections.case import CaseStory
-from stores.pipeline.corrections.quarantine import correct, correct_document
-from stores.pipeline.events.document_tables import HEADER, KEY, LINE, PAYMENT, Part, rows_in
-from stores.pipeline.events.kinds import Kind
+from stores.pipeline.corrections.case import CaseDetail
+from stores.pipeline.corrections.quarantine import correct_document, correct_event
+from stores.pipeline.events.document_tables import (
+    DOCUMENT_KEY,
+    HEADER,
+    LINE,
+    PAYMENT,
+    DocumentTable,
+    part_rows,
+)
+from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 from stores.web.forms.event import EventForm, as_typed
 from stores.web.forms.sale import field_for
@@ -38,16 +45,16 @@ class DocumentForm(forms.Form):
     def __init__(self, values: Mapping[str, Any], data: Any = None) -> None:
         super().__init__(data)
         self.sent = values
-        self.rows: list[tuple[str, Part]] = []
+        self.rows: list[tuple[str, DocumentTable]] = []
         # Those for one more row, of which nothing came.
         self.empty: set[str] = set()
         self.add_row("header", HEADER, values)
         for name, part in (("line", LINE), ("payment", PAYMENT)):
-            for place, row in enumerate([*rows_in(values, part), {}], 1):
+            for place, row in enumerate([*part_rows(values, part), {}], 1):
                 self.add_row(f"{name}-{place}", part, row)
             self.empty.add(f"{name}-{place}")
 
-    def add_row(self, prefix: str, part: Part, values: Mapping[str, Any]) -> None:
+    def add_row(self, prefix: str, part: DocumentTable, values: Mapping[str, Any]) -> None:
         """One field for each column that a person may type."""
         self.rows.append((prefix, part))
         for name in typed_in(part):
@@ -81,15 +88,15 @@ class DocumentForm(forms.Form):
         own = {"created_offline": offline if offline in ("true", "false", 0, 1) else None}
         return header[0] | own | {LINE.event: lines, PAYMENT.event: payments}
 
-    def of(self, part: Part) -> list[dict[str, Any]]:
+    def of(self, part: DocumentTable) -> list[dict[str, Any]]:
         """The rows of one table that are not left empty."""
-        number = self.cleaned_data[f"header-{KEY}"]
+        number = self.cleaned_data[f"header-{DOCUMENT_KEY}"]
         rows = [
             {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_in(part)}
             for prefix, found in self.rows
             if found is part
         ]
-        return [row | {KEY: number} for row in rows if set(row.values()) - {None, ""}]
+        return [row | {DOCUMENT_KEY: number} for row in rows if set(row.values()) - {None, ""}]
 
     def blame(self, broken: Iterable[Rule]) -> None:
         """Say at the field, or above all, which rule it breaks."""
@@ -100,10 +107,10 @@ class DocumentForm(forms.Form):
             self.add_error(next(named, None), text + allowed)
 
 
-def typed_in(part: Part) -> list[str]:
+def typed_in(part: DocumentTable) -> list[str]:
     """The columns of a table of documents that a person may type."""
-    hidden = NOT_TYPED if part is HEADER else (KEY,)
-    return [column for column in part.sent if column not in hidden]
+    hidden = NOT_TYPED if part is HEADER else (DOCUMENT_KEY,)
+    return [column for column in part.sent_columns if column not in hidden]
 
 
 def as_sent(value: Any) -> Any:
@@ -115,9 +122,9 @@ def as_sent(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def form_of(story: CaseStory, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+def form_of(story: CaseDetail, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
     """The form in which a row of quarantine is corrected, and what then settles it."""
     if story.is_document:
         return DocumentForm(story.values, data), correct_document
-    kind = cast(Kind, story.kind)
-    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct
+    kind = cast(EventKind, story.kind)
+    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct_event

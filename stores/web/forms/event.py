@@ -8,13 +8,13 @@ from django import forms
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.staging import Operation
-from stores.pipeline.events.kinds import Kind
+from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 
 YES_OR_NO = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
 
 
-def field_for(kind: Kind, column: str) -> forms.Field:
+def field_for(kind: EventKind, column: str) -> forms.Field:
     """The field to type a column in; lengths and words are left to the rules of upload."""
     options: dict[str, Any] = {"label": label(column), "required": False}
     types: dict[str, type[forms.Field]] = {"uuid": forms.UUIDField, "date": forms.DateField}
@@ -36,7 +36,7 @@ class EventForm(forms.Form):
 
     operation = forms.ChoiceField(choices=Operation.choices)
 
-    def __init__(self, kind: Kind, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, kind: EventKind, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for column in ("async_account", "account_number", *kind.columns):
             self.fields[column] = field_for(kind, column)
@@ -82,9 +82,9 @@ def blame(form: forms.Form, broken: Iterable[Rule]) -> None:
         form.add_error(rule.field if rule.field in form.fields else None, text + allowed)
 
 
-def as_typed(kind: Kind, values: Mapping[str, Any]) -> dict[str, Any]:
+def as_typed(kind: EventKind, values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a row as the form shows them first; bytes that are no text are left out."""
-    known = {column: values.get(column) for column in kind.sent}
+    known = {column: values.get(column) for column in kind.sent_columns}
     return {
         column: {1: "true", 0: "false", "t": "true"}.get(value, value)
         if kind.type_of(column) == "boolean"

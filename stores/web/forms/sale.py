@@ -19,7 +19,13 @@ from stores.pipeline.corrections.sale import (
     PAYMENT_FIELDS,
     PREPAID_FIELDS,
 )
-from stores.pipeline.corrections.sales import Expected, Scope, fields_of, has_expected, model_of
+from stores.pipeline.corrections.sales import (
+    CorrectionScope,
+    ExpectedValue,
+    correctable_fields,
+    has_expected,
+    model_of_cause,
+)
 from stores.web.forms.reason import ReasonField
 
 SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
@@ -124,10 +130,10 @@ class ScopeForm(forms.Form):
     upto = forms.IntegerField(required=False, min_value=0, widget=forms.HiddenInput)
 
     @property
-    def scope(self) -> Scope:
+    def scope(self) -> CorrectionScope:
         """What was chosen; what cannot be understood chooses nothing."""
         chosen: dict[str, Any] = self.cleaned_data if self.is_valid() else {"upto": 0}
-        return Scope(chosen.get("channel"), chosen.get("date"), chosen.get("upto"))
+        return CorrectionScope(chosen.get("channel"), chosen.get("date"), chosen.get("upto"))
 
 
 class AlikeForm(forms.Form):
@@ -135,8 +141,8 @@ class AlikeForm(forms.Form):
 
     def __init__(self, cause: SaleCause, data: Any = None) -> None:
         super().__init__(data)
-        self.names = fields_of(cause)
-        model = model_of(cause)
+        self.names = correctable_fields(cause)
+        model = model_of_cause(cause)
         for name in self.names:
             column: Any = model._meta.get_field(name)
             ways = [(TO_VALUE, "This value")]
@@ -172,7 +178,7 @@ class AlikeForm(forms.Form):
     def values(self) -> dict[str, Any]:
         """What each field becomes; those left as they are are not there."""
         chosen = {name: self.cleaned_data[f"to-{name}"] for name in self.names}
-        what = {TO_EXPECTED: Expected, TO_NOTHING: None}
+        what = {TO_EXPECTED: ExpectedValue, TO_NOTHING: None}
         return {name: what.get(way, self.cleaned_data[name]) for name, way in chosen.items() if way}
 
     def clean(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django_tables2.rows import BoundRow
 
 from stores.models import Channel, Company
 from stores.models.reason import REASONS
-from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import badge
 from stores.web.format import NOTHING
 from stores.web.lists.csv_cells import as_cell
@@ -78,7 +78,7 @@ def day(label: str, field: str, lookup: str) -> DayFilter:
     return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE)
 
 
-TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in KINDS]
+TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
 
 DOCUMENTS = ("retail_transaction", "Sales and orders")
 

@@ -5,7 +5,7 @@ from django.db.models import Q, QuerySet
 
 from stores.models import EditConflict
 from stores.models.labels import label
-from stores.pipeline.events.kinds import KINDS
+from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import when
 from stores.web.lists.base import (
     Cell,
@@ -24,7 +24,7 @@ AT_HQ = "hq:"
 
 FIELDS = [
     (column, label(column))
-    for column in sorted({"is_active", *(name for kind in KINDS for name in kind.columns)})
+    for column in sorted({"is_active", *(name for kind in EVENT_KINDS for name in kind.columns)})
 ]
 
 

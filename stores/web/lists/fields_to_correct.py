@@ -5,7 +5,7 @@ from django.db.models import QuerySet
 
 from stores.models import FieldToCorrect
 from stores.models.labels import label
-from stores.pipeline.events.rules import OPTIONAL
+from stores.pipeline.events.rules import OPTIONAL_RULES
 from stores.web.components import when
 from stores.web.lists.base import (
     Cell,
@@ -19,7 +19,7 @@ from stores.web.lists.base import (
     wide,
 )
 
-OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL]
+OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
 
 
 class FieldFilter(ListFilter):

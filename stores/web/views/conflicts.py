@@ -9,12 +9,12 @@ from django.views.decorators.http import require_http_methods, require_safe
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
+    Busy,
     EditsRefused,
-    Occupied,
-    OutOfDate,
+    Stale,
     can_be_closed,
-    close,
-    row_of,
+    conflict_row,
+    resolve_conflict,
 )
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
@@ -47,7 +47,7 @@ def with_customer(number: int) -> EditConflict:
 
 def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
     """The page of a conflict, with a form for those who may close it."""
-    kind, row = row_of(conflict)
+    kind, row = conflict_row(conflict)
     context = {
         "conflict": conflict,
         "now": getattr(row, conflict.field),
@@ -69,14 +69,14 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     if not form.is_valid():
         return page(request, conflict, form)
     try:
-        is_mine = close(
+        is_mine = resolve_conflict(
             conflict,
             Choice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
             seen=form.cleaned_data["version"],
             by=request.user,
         )
-    except (OutOfDate, Occupied) as hindrance:
+    except (Stale, Busy) as hindrance:
         return told(request, conflict, str(hindrance))
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from stores.models import ChannelDatabase, Customer, Delivery
 from stores.models.customer import AccountState
 from stores.models.labels import label
-from stores.pipeline.corrections.customer import EditsRefused, Occupied, OutOfDate, save_edits
+from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.response import respond
@@ -102,12 +102,12 @@ def save(
         return redirect(customer)
     try:
         save_edits(customer, edits, seen=changed.seen, by=request.user)
-    except OutOfDate:
+    except Stale:
         return shown_anew(request, customer)
     except EditsRefused as refused:
         changed.blame(refused)
         return None
-    except Occupied as occupied:
+    except Busy as occupied:
         messages.warning(request, str(occupied))
         return None
     told = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
@@ -117,7 +117,7 @@ def save(
 
 def shown_anew(request: Request, customer: Customer) -> HttpResponseRedirect:
     """Nothing is saved; the person sees what somebody else, or a channel, has changed."""
-    messages.warning(request, str(OutOfDate()))
+    messages.warning(request, str(Stale()))
     company = {"company": customer.company_id}
     return redirect(reverse("change-customer", args=[customer.account_number], query=company))
 

@@ -12,15 +12,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
-from stores.pipeline.corrections.case import CaseStory, describe
+from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
-    Settled,
-    alike,
-    dismiss,
-    release,
-    reopen,
+    Resolution,
+    dismiss_rows,
+    release_rows,
+    reopen_rows,
+    same_cause,
 )
 from stores.roles import who_may
 from stores.web.forms.document import DocumentForm, form_of
@@ -91,12 +91,12 @@ def case_detail(request: Request, case: str) -> HttpResponse:
     return render(request, "quarantine/detail.html", in_context(request, story_of(case)))
 
 
-def story_of(case: str) -> CaseStory:
+def story_of(case: str) -> CaseDetail:
     cases = Case.objects.select_related("database__channel")
-    return describe(get_object_or_404(cases, pk=case))
+    return describe_case(get_object_or_404(cases, pk=case))
 
 
-def in_context(request: Request, story: CaseStory) -> dict[str, Any]:
+def in_context(request: Request, story: CaseDetail) -> dict[str, Any]:
     """What the pages of one row show."""
     user = request.user
     is_staged = story.row is None
@@ -119,8 +119,8 @@ def in_context(request: Request, story: CaseStory) -> dict[str, Any]:
 @may_resolve
 def release_cases(request: Request) -> HttpResponseRedirect:
     """Judge one row, or all of a cause, by today's rules again."""
-    settled, again = settle(request, lambda cases: release(cases, by=request.user))
-    left = len(settled.left)
+    settled, again = settle(request, lambda cases: release_rows(cases, by=request.user))
+    left = len(settled.still_open)
     if settled.done:
         messages.success(request, told(settled.done, "released for the next run."))
     if left:
@@ -138,13 +138,16 @@ def dismiss_cases(request: Request) -> HttpResponse:
     if "sure" not in request.POST:
         context = {"count": asked_for(request), "because": because, "back": place_of(request)}
         return render(request, "quarantine/dismiss.html", context)
-    settled, _ = settle(request, lambda cases: dismiss(cases, by=request.user, because=because))
+    settled, _ = settle(
+        request, lambda cases: dismiss_rows(cases, by=request.user, because=because)
+    )
     messages.success(request, told(settled.done, "dismissed. You can reopen dismissed rows here."))
-    if settled.left:
+    if settled.still_open:
         messages.warning(
             request,
             told(
-                len(settled.left), ("still open: failed events can only be released or corrected.")
+                len(settled.still_open),
+                ("still open: failed events can only be released or corrected."),
             ),
         )
     return redirect(place_of(request))
@@ -165,24 +168,24 @@ def reopen_cases(request: Request) -> HttpResponseRedirect:
     """Open one dismissed row, or all that were dismissed of a cause, again."""
     cause = Cause.parse(request.POST.get("cause", ""))
     if cause:
-        count = sum(map(reopen, alike(cause, statuses=[CaseStatus.DISMISSED])))
+        count = sum(map(reopen_rows, same_cause(cause, statuses=[CaseStatus.DISMISSED])))
     else:
-        count = reopen([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
+        count = reopen_rows([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
     messages.success(request, told(count, "reopened."))
     return redirect(place_of(request))
 
 
-def settle(request: Request, act: Any) -> tuple[Settled, str]:
+def settle(request: Request, act: Any) -> tuple[Resolution, str]:
     """Do something about the row or the cause that was posted; and where to go then."""
     cause = Cause.parse(request.POST.get("cause", ""))
     if cause is None:
         case = get_object_or_404(Case, pk=request.POST.get("case", ""))
         return act([case.pk]), place_of(request)
-    total = Settled()
-    for some in alike(cause):
+    total = Resolution()
+    for some in same_cause(cause):
         part = act(some)
-        total = Settled(total.done + part.done, total.left + part.left)
-        if total.done + len(total.left) >= MOST_AT_ONCE:
+        total = Resolution(total.done + part.done, total.still_open + part.left)
+        if total.done + len(total.still_open) >= MOST_AT_ONCE:
             break
     is_over = not Case.objects.unsettled().with_cause(cause).exists()
     return total, reverse("quarantine") if is_over else place_of(request)
@@ -227,7 +230,7 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     return render(request, "quarantine/correct.html", context)
 
 
-def kept_as_it_came(request: Request, story: CaseStory, form: EventForm | DocumentForm) -> str:
+def kept_as_it_came(request: Request, story: CaseDetail, form: EventForm | DocumentForm) -> str:
     """The sentence on what this user cannot change in the form, which then stays as it came.
 
     Whom a row is about is nothing to settle: another GUID, account or operation is a change of that

@@ -18,7 +18,7 @@ from stores.jobs.outcome import sum_counts
 from stores.jobs.start import start_job
 from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
-from stores.pipeline.dates import EARLIEST, latest_day
+from stores.pipeline.dates import EARLIEST_DATE, latest_business_date
 from stores.web.forms.run import StartForm
 from stores.web.lists.response import part_or_page, respond
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
@@ -37,8 +37,8 @@ def job_list(request: Request) -> HttpResponse:
         "jobs": JOBS.values(),
         "channels": Channel.objects.filter(is_enabled=True),
         "live": JobRun.objects.live().newest_first(),
-        "earliest": EARLIEST,
-        "latest": latest_day(),
+        "earliest": EARLIEST_DATE,
+        "latest": latest_business_date(),
     }
     return render(request, "jobs/list.html", context)
 

@@ -12,11 +12,11 @@ from stores.models.statement import AggregateState
 from stores.pipeline.sales import statement_sales
 from stores.pipeline.sales.readiness import (
     LATE_DAYS,
-    documents_set_aside,
     first_late_day,
-    open_statements,
     posted_lately,
+    quarantined_documents,
     readiness,
+    unposted_statements,
     voided_lately,
 )
 from stores.web.forms.reason import posted_reason
@@ -79,7 +79,7 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
     if not reason:
         return redirect(statement)
     try:
-        sales = statement_sales.cancel_statement(statement, reason, by=request.user)
+        sales = statement_sales.cancel_open_statement(statement, reason, by=request.user)
     except statement_sales.NotCancelled as error:
         messages.error(request, str(error))
     else:
@@ -90,12 +90,12 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
 @require_safe
 def end_of_day(request: Request) -> HttpResponse:
     """Whether each store's days can be posted, and what stands in their way."""
-    undone, posted = open_statements(), posted_lately()
+    undone, posted = unposted_statements(), posted_lately()
     context = {
         "board": readiness(),
         "open_statements": undone[:MOST_SHOWN],
         "more_open": beyond(undone),
-        "set_aside": documents_set_aside(),
+        "set_aside": quarantined_documents(),
         "posted": posted[:MOST_SHOWN],
         "more_posted": beyond(posted),
         "voided": voided_lately(),

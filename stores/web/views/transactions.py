@@ -14,9 +14,21 @@ from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.transaction import EntryStatus, TransactionType, being_corrected
-from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend, outcome
-from stores.pipeline.corrections.sales import Mended, fields_of, mend_alike, try_again, undo_alike
-from stores.pipeline.sales.refused import REFUSED
+from stores.pipeline.corrections.sale import (
+    CorrectionRefused,
+    correct_transaction,
+    lease_transaction,
+    release_lease,
+    validation_message,
+)
+from stores.pipeline.corrections.sales import (
+    CorrectionResult,
+    correct_all,
+    correctable_fields,
+    retry_refused,
+    undo_bulk_correction,
+)
+from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import AlikeForm, MendForm, ScopeForm
 from stores.web.lists.response import respond
 from stores.web.lists.transactions import TransactionFilter, TransactionTable, all_transactions
@@ -83,14 +95,14 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
         if request.method != "POST":
             return render(request, "transactions/mend.html", {"sale": sale, "form": form})
         if "open" in request.POST:
-            lease(sale, request.user)
+            lease_transaction(sale, request.user)
             form = MendForm(sale)
         elif form.is_valid():
-            changed = mend(sale, request.user, form.reason, form.changes())
+            changed = correct_transaction(sale, request.user, form.reason, form.changes())
             words = f"{changed} value{'' if changed == 1 else 's'} corrected."
-            messages.success(request, f"{words} {outcome(sale)}")
+            messages.success(request, f"{words} {validation_message(sale)}")
             return redirect(sale)
-    except MendingRefused as refused:
+    except CorrectionRefused as refused:
         messages.error(request, str(refused))
         return redirect(sale)
     return render(request, "transactions/mend.html", {"sale": sale, "form": form, "is_open": True})
@@ -101,7 +113,7 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
 def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     """Give a document back to the jobs without a change."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
-    let_go(sale, request.user)
+    release_lease(sale, request.user)
     return redirect(sale)
 
 
@@ -116,7 +128,7 @@ def failed_sales(request: Request) -> HttpResponse:
     causes = everything if "causes" in request.GET else everything[:MOST_CAUSES]
     for row in causes:
         row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
-        row["fields"] = fields_of(row["cause"])
+        row["fields"] = correctable_fields(row["cause"])
     more = len(everything) - len(causes)
     context = {"causes": causes, "more_causes": more, "form": form}
     return render(request, "transactions/failed.html", context)
@@ -133,19 +145,19 @@ def failed_alike(request: Request) -> HttpResponse:
     preview = None
     if request.method == "POST":
         demand(request, NO_MENDING, "stores.mend_transaction")
-        if "again" in request.POST and cause.reason in REFUSED:
-            done = try_again(cause, scope.scope, request.user)
+        if "again" in request.POST and cause.reason in REFUSAL_REASONS:
+            done = retry_refused(cause, scope.scope, request.user)
             tell_given_back(request, done)
             return redirect(request.get_full_path())
         if form.is_valid():
             wanted = (cause, scope.scope, request.user, form.reason, form.values)
             if request.POST.get("sure") == form.digest:
-                done = mend_alike(*wanted)
+                done = correct_all(*wanted)
                 tell(request, done)
                 if done.corrected:
                     return redirect("correction", done.correction)
                 return redirect(request.get_full_path())
-            preview = mend_alike(*wanted, rehearse=True)
+            preview = correct_all(*wanted, preview=True)
     meant = scope.scope.of(cause)
     brought = meant.select_related("transaction__channel", "transaction__customer")
     in_order = brought.order_by("transaction", "id")
@@ -153,7 +165,7 @@ def failed_alike(request: Request) -> HttpResponse:
         "cause": cause,
         "form": form,
         "scope": scope,
-        "can_try_again": cause.reason in REFUSED,
+        "can_try_again": cause.reason in REFUSAL_REASONS,
         "failed": in_order[:MOST_SHOWN],
         "preview": preview,
         "most": MOST_SHOWN,
@@ -170,7 +182,7 @@ def failed_alike(request: Request) -> HttpResponse:
     return render(request, "transactions/alike.html", context)
 
 
-def tell_given_back(request: Request, done: Mended) -> None:
+def tell_given_back(request: Request, done: CorrectionResult) -> None:
     """Say how many transactions the next run tries again."""
     if done.unchanged:
         messages.success(request, f"{sales_word(done.unchanged)} will be retried by the next run.")
@@ -182,7 +194,7 @@ def tell_given_back(request: Request, done: Mended) -> None:
         )
 
 
-def tell(request: Request, done: Mended) -> None:
+def tell(request: Request, done: CorrectionResult) -> None:
     """Say what became of transactions that failed alike."""
     if done.corrected:
         messages.success(request, f"{sales_word(done.corrected)} corrected. {outcome_alike(done)}")
@@ -206,10 +218,10 @@ def tell(request: Request, done: Mended) -> None:
         messages.info(request, "Nothing left to correct for this cause.")
 
 
-def outcome_alike(done: Mended) -> str:
+def outcome_alike(done: CorrectionResult) -> str:
     """How corrected transactions stand with the rules, in a sentence each."""
-    told = [f"{done.right:,} of them now pass all rules."] if done.right else []
-    told += [f"{done.erring:,} break another rule."] if done.erring else []
+    told = [f"{done.valid:,} of them now pass all rules."] if done.valid else []
+    told += [f"{done.invalid:,} break another rule."] if done.invalid else []
     told += [f"{done.waiting:,} will be validated by the next run."] if done.waiting else []
     return " ".join(told)
 
@@ -238,7 +250,7 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
 @may_mend
 def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
     """Take back what was corrected alike, as far as it is not posted or changed since."""
-    undone, left = undo_alike(correction, request.user, f"Undone: {correction}")
+    undone, left = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
     if undone:
         messages.success(request, f"Undone in {sales_word(undone)}.")
     if left:

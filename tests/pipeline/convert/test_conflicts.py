@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, Customer, EditConflict
-from stores.pipeline.corrections.customer import Edit, save_edits, state_of
-from stores.pipeline.corrections.events import make_event as make_hq_event
+from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
+from stores.pipeline.corrections.events import create_event as make_hq_event
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, run
@@ -46,7 +46,7 @@ def edit(shop: ChannelDatabase, minutes: int = 0, **columns: Any) -> None:
 def edit_at_desk(**changed: Any) -> None:
     """An edit of Ann that a person makes in HQ now."""
     user, _ = User.objects.get_or_create(username="desk")
-    values = {"operation": "update", **state_of(CUSTOMER, ann(), changed)}
+    values = {"operation": "update", **complete_state(CUSTOMER, ann(), changed)}
     save_edits(ann(), [Edit(CUSTOMER, values)], seen=ann().hq_version, by=user)
 
 
@@ -92,7 +92,7 @@ def test_an_edit_of_a_till_that_came_too_late_loses_to_headquarters(
         # Saving would apply what waits first, and be refused; a correction of a row is not.
         with transaction.atomic():
             values = {"operation": "update", "account_number": "005001"}
-            values |= state_of(CUSTOMER, ann(), {"phone": "222 222"})
+            values |= complete_state(CUSTOMER, ann(), {"phone": "222 222"})
             make_hq_event(ann().company, CUSTOMER, values)
     else:
         edit_at_desk(phone="222 222")

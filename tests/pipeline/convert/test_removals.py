@@ -15,10 +15,10 @@ from stores.models import (
     EditConflict,
 )
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.customer import take_lost_value
-from stores.pipeline.corrections.events import make_event as make_hq_event
-from stores.pipeline.corrections.quarantine import correct
-from stores.pipeline.events.kinds import CUSTOMER, KINDS
+from stores.pipeline.corrections.customer import use_other_value
+from stores.pipeline.corrections.events import create_event as make_hq_event
+from stores.pipeline.corrections.quarantine import correct_event
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
 from stores.pipeline.integrity.verify import verify
 from tests.support.damage import broken_by
 from tests.support.make import make_customer, make_event, only_case, query, run
@@ -79,7 +79,7 @@ def open_conflicts() -> set[str]:
     return set(EditConflict.objects.open().values_list("table", flat=True))
 
 
-EVERY = {kind.event for kind in KINDS}
+EVERY = {kind.event for kind in EVENT_KINDS}
 GONE, THERE = dict.fromkeys(PARTS, False), dict.fromkeys(PARTS, True)
 
 
@@ -113,7 +113,7 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
     assert run("pipeline")["outcome"] == "nothing_to_do"
     assert [check.id for check in verify() if not check.ok] == []
 
-    for kind in KINDS[: 2 * is_removal_first]:
+    for kind in EVENT_KINDS[: 2 * is_removal_first]:
         assert "I10" in broken_by(f"UPDATE {kind.table} SET is_active = true")  # noqa: S608
 
     # A person restores the customer and the address, and leaves the rest.
@@ -122,7 +122,7 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
         conflict.customer.refresh_from_db()
         if is_restored:
             seen = conflict.customer.hq_version
-            assert take_lost_value(conflict, "Asked her.", seen=seen, by=desk)
+            assert use_other_value(conflict, "Asked her.", seen=seen, by=desk)
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=desk)
     assert held() == GONE | {"customer": True, "address": True}
@@ -211,7 +211,7 @@ def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(registe
     assert wrong
 
     values = {"operation": "create", "async_account": ann, "address_id": ADDRESS, "city": "Delft"}
-    correct(only_case(), values, by=desk)
+    correct_event(only_case(), values, by=desk)
     run("pipeline")
 
     [address] = Customer.objects.get(account_number="005001").addresses.all()

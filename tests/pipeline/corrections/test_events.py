@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, CustomerAddress, CustomerContact
 from stores.pipeline.convert.accounts import import_account
-from stores.pipeline.corrections.events import EventRefused, make_event
-from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, Kind
+from stores.pipeline.corrections.events import EventRefused, create_event
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, EventKind
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, query, run
 from tests.support.make import make_event as write_event
@@ -33,13 +33,13 @@ def known(store) -> UUID:
     return guid
 
 
-def edit(kind: Kind = CUSTOMER, /, *, by: User | None = None, **values: Any) -> UUID:
+def edit(kind: EventKind = CUSTOMER, /, *, by: User | None = None, **values: Any) -> UUID:
     """An edit of Ann that a person makes in HQ now."""
     own = {"operation": "update", "account_number": "005001"}
     if kind is CUSTOMER:
         own["last_name"] = "Lee"
     with transaction.atomic():
-        return make_event(ann().company, kind, own | values, by=by)
+        return create_event(ann().company, kind, own | values, by=by)
 
 
 def edit_at_till(store: ChannelDatabase, guid: UUID, first_name: str, **columns: Any) -> None:
@@ -122,7 +122,7 @@ def test_the_later_of_two_edits_in_hq_wins_also_in_one_run(store, known):
 def test_an_account_that_no_till_made_can_be_edited(store):
     import_account(store.channel.company, "VIP-1", last_name="Old")
     with transaction.atomic():
-        make_event(
+        create_event(
             store.channel.company,
             CUSTOMER,
             {"operation": "update", "account_number": "VIP-1", "last_name": "New"},

@@ -20,7 +20,12 @@ from stores.models import (
     Quarantine,
 )
 from stores.pipeline.corrections.events import EventRefused
-from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct, dismiss, release
+from stores.pipeline.corrections.quarantine import (
+    ChangedMeanwhile,
+    correct_event,
+    dismiss_rows,
+    release_rows,
+)
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, only_case, query, run
 
@@ -42,13 +47,13 @@ def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, d
     make_event("attribute", store, async_account=guid, attribute="HAT", value="XXL")
     run("pipeline")
     case = only_case()
-    assert release([case]).left == [case]
+    assert release_rows([case]).still_open == [case]
 
     definition.delete()
-    settled = release([case], by=desk, because="Allowed by now.")
+    settled = release_rows([case], by=desk, because="Allowed by now.")
     run("pipeline")
 
-    assert (settled.done, settled.left) == (1, [])
+    assert (settled.done, settled.still_open) == (1, [])
     assert CustomerAttribute.objects.get().value == "XXL"
     row = Quarantine.objects.get()
     assert (row.status, row.attempts, row.settled_by) == ("released", 2, desk)
@@ -62,7 +67,7 @@ def test_a_guid_that_has_been_shared_meanwhile_may_be_released(store, seattle):
     make_customer(seattle, "Anna", guid=guid, operation="update")
     run("pipeline")
 
-    release([only_case()])
+    release_rows([only_case()])
     run("pipeline")
 
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
@@ -75,7 +80,7 @@ def test_a_released_row_counts_in_the_order_in_which_its_till_wrote_it(houston):
     run("P-0001")
     Quarantine.objects.update(raw=bytes(Quarantine.objects.get().raw).replace(b"M" * 61, b"M"))
 
-    release([only_case()])
+    release_rows([only_case()])
     run("pipeline")
 
     assert Customer.objects.get(account_number="005001").first_name == "Second"
@@ -87,9 +92,9 @@ def test_what_no_table_can_hold_stays_with_its_reason(popup):
     run("P-0001")
     before = set(Quarantine.objects.values_list("reason", "field", "rule"))
 
-    settled = release([str(row.pk) for row in Quarantine.objects.all()])
+    settled = release_rows([str(row.pk) for row in Quarantine.objects.all()])
 
-    assert (settled.done, len(settled.left)) == (0, 2)
+    assert (settled.done, len(settled.still_open)) == (0, 2)
     assert set(Quarantine.objects.values_list("reason", "field", "rule")) == before
 
 
@@ -101,7 +106,7 @@ def test_a_failed_event_is_tried_again(store):
     case = only_case()
     NumberSequence.objects.update(largest=5002)
 
-    assert release([case]).done == 1
+    assert release_rows([case]).done == 1
 
     assert AsyncCustomer.objects.get(pk=case).status == "pending"
 
@@ -114,7 +119,7 @@ def test_a_correction_is_an_event_of_hq_and_the_row_stays_as_it_came(store, desk
     run("pipeline")
     case, before = only_case(), bytes(Quarantine.objects.get().raw)
 
-    made = correct(case, person(guid, email="ann@example.com"), by=desk)
+    made = correct_event(case, person(guid, email="ann@example.com"), by=desk)
     run("pipeline")
 
     customer = Customer.objects.get(account_number="005001")
@@ -132,7 +137,7 @@ def test_a_correction_that_breaks_rules_changes_nothing(store):
     run("P-0001")
 
     with pytest.raises(EventRefused) as refused:
-        correct(only_case(), person(guid, email="none", phone="none"))
+        correct_event(only_case(), person(guid, email="none", phone="none"))
 
     assert [rule.field for rule in refused.value.broken] == ["email", "phone"]
     assert (Quarantine.objects.get().status, AsyncCustomer.objects.count()) == ("open", 0)
@@ -143,17 +148,17 @@ def test_a_correction_cannot_name_an_account_that_is_not_there(store):
     run("P-0001")
 
     with pytest.raises(EventRefused, match="account_number"):
-        correct(only_case(), person(None, account_number="005009"))
+        correct_event(only_case(), person(None, account_number="005009"))
 
 
 def test_of_two_who_correct_one_row_the_second_hears_of_the_first(store):
     guid = make_customer(store, "Ann", email="nobody")
     run("P-0001")
     case = only_case()
-    correct(case, person(guid))
+    correct_event(case, person(guid))
 
     with pytest.raises(ChangedMeanwhile):
-        correct(case, person(guid, first_name="Bo"))
+        correct_event(case, person(guid, first_name="Bo"))
 
 
 def test_a_failed_event_gives_way_to_its_correction(store):
@@ -166,7 +171,7 @@ def test_a_failed_event_gives_way_to_its_correction(store):
     assert Case.objects.get(pk=case).reason == "belongs_to_another"
 
     values = {"operation": "create", "async_account": bo, "address_id": uuid4()}
-    correct(case, values | {"street": "Elm Street", "purpose": "home"})
+    correct_event(case, values | {"street": "Elm Street", "purpose": "home"})
     run("pipeline")
 
     assert CustomerAddress.objects.get(street="Elm Street").customer.first_name == "Bo"
@@ -181,7 +186,7 @@ def test_a_failed_event_gives_way_to_its_correction(store):
 def test_a_dismissed_row_stays_dismissed_when_it_comes_again(store, desk):
     make_customer(store, email="nobody")
     run("P-0001")
-    dismiss([only_case()], by=desk, because="A test till.")
+    dismiss_rows([only_case()], by=desk, because="A test till.")
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
 
     run("P-0001")
@@ -197,7 +202,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
     run("pipeline")
     case = only_case()
 
-    assert dismiss([case], because="no").left == [case]
+    assert dismiss_rows([case], because="no").still_open == [case]
     assert Case.objects.get(pk=case).status == "failed"
 
 

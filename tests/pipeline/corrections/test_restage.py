@@ -16,9 +16,9 @@ from stores.models import (
     RetailTransaction,
 )
 from stores.pipeline.convert.accounts import import_account
-from stores.pipeline.corrections.case import describe
+from stores.pipeline.corrections.case import describe_case
 from stores.pipeline.corrections.events import EventRefused
-from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release
+from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release_rows
 from stores.pipeline.integrity.verify import verify
 from stores.web.forms.document import DocumentForm
 from tests.support.make import article, make_sale, only_case, query, run
@@ -26,14 +26,14 @@ from tests.support.make import article, make_sale, only_case, query, run
 
 def typed(case: str, **changed: Any) -> dict[str, Any]:
     """The form of a case as a person sends it, with some values changed."""
-    form = DocumentForm(describe(Case.objects.get(pk=case)).values)
+    form = DocumentForm(describe_case(Case.objects.get(pk=case)).values)
     shown = {name: form[name].value() for name in form.fields}
     return {name: "" if value is None else value for name, value in (shown | changed).items()}
 
 
 def values(case: str, **changed: Any) -> dict[str, Any]:
     """What such a form says."""
-    form = DocumentForm(describe(Case.objects.get(pk=case)).values, typed(case, **changed))
+    form = DocumentForm(describe_case(Case.objects.get(pk=case)).values, typed(case, **changed))
     assert form.is_valid(), form.errors
     return form.values
 
@@ -46,13 +46,13 @@ def test_a_released_document_is_kept_as_its_till_wrote_it_and_posted(store, desk
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
     run("P-0001")
     case = only_case()
-    assert release([case]).left == [case]
+    assert release_rows([case]).still_open == [case]
 
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")
-    settled = release([case], by=desk, because="Imported by now.")
+    settled = release_rows([case], by=desk, because="Imported by now.")
 
     row, sale = Quarantine.objects.get(), RetailTransaction.objects.get()
-    assert (settled.done, settled.left) == (1, [])
+    assert (settled.done, settled.still_open) == (1, [])
     assert (row.status, row.became, row.settled_by) == ("released", sale.event_id, desk)
     assert (sale.lines.count(), sale.payments.get().amount) == (2, sale.gross_amount)
     assert run("eod")["outcome"] == "succeeded"
@@ -97,9 +97,9 @@ def test_bytes_that_are_no_text_are_shown_and_replaced(popup):
     make_sale(popup, transaction_id="T-1", lines=[article("10.00", description=b"\xff\xfe")])
     run("P-0001")
     case = only_case()
-    lines, _ = describe(Case.objects.get()).parts
+    lines, _ = describe_case(Case.objects.get()).parts
     assert "bytes ff fe" in lines.rows[0]
-    assert release([case]).left == [case]
+    assert release_rows([case]).still_open == [case]
 
     correct_document(case, values(case, **{"line-1-description": "Lamp"}))
 

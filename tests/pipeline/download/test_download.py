@@ -23,7 +23,7 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.download import download
-from stores.pipeline.download.packages import TABLES, read_parts
+from stores.pipeline.download.packages import OUTBOUND_TABLES, read_customer_batches
 from stores.pipeline.register import add_register
 from tests.support.make import lookup, make_customer, make_event, query, run
 
@@ -105,7 +105,7 @@ def test_a_part_that_a_channel_knows_is_skipped(store, ann):
     session = uuid4()
 
     with visit(store) as channel:
-        parts = read_parts("USRT", {store.pk: channel.takes_copy}, 0)
+        parts = read_customer_batches("USRT", {store.pk: channel.takes_copy}, 0)
         packages = parts[store.pk].packages[channel.takes_copy]
         nonce = channel.state().token.nonce
         written = [
@@ -113,7 +113,7 @@ def test_a_part_that_a_channel_knows_is_skipped(store, ann):
             for _ in range(2)
         ]
 
-    assert len(packages) == len(TABLES)
+    assert len(packages) == len(OUTBOUND_TABLES)
     assert written == [len(HQ_TABLES), 0]
 
 
@@ -127,7 +127,7 @@ def test_what_databases_lack_alike_is_read_once_and_each_gets_no_more_than_it_la
     run("sync-customers")
     Delivery.objects.filter(database=web).update(delivered_version=0)
 
-    parts = read_parts("USRT", {houston.pk: True, seattle.pk: True, web.pk: True}, 0)
+    parts = read_customer_batches("USRT", {houston.pk: True, seattle.pk: True, web.pk: True}, 0)
 
     assert parts[houston.pk] is parts[seattle.pk]
     assert {key: len(part.customers) for key, part in parts.items()} == {
@@ -270,7 +270,7 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
 
 
 def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
-    send, write = download.send, download.Receiver.write
+    send, write = download.deliver, download.ChannelWriter.write
     written: list[str] = []
 
     def slowly(receiver, *args) -> None:
@@ -288,8 +288,8 @@ def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
         finally:
             written.append("left")
 
-    monkeypatch.setattr(download.Receiver, "write", slowly)
-    monkeypatch.setattr(download, "send", watched)
+    monkeypatch.setattr(download.ChannelWriter, "write", slowly)
+    monkeypatch.setattr(download, "deliver", watched)
 
     assert run("1010")["outcome"] == "cancelled"
     assert written == ["in time", "left"]
@@ -301,7 +301,7 @@ def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
     def wrapped(*_: object) -> None:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 
-    monkeypatch.setattr(download, "feed", wrapped)
+    monkeypatch.setattr(download, "distribute", wrapped)
 
     assert run("1010")["outcome"] == "cancelled"
     assert JobRun.objects.newest_first()[0].error == ""

@@ -71,9 +71,11 @@ def compare(capsys):
 
 
 def test_v1_the_list_of_what_is_sent_is_all_that_tills_write():
-    assert set(tables.TABLES) == EVERYTHING
-    assert {source.table for source in tables.SOURCES} == EVENTS
-    assert {part.table for source in tables.SOURCES for part in source.parts} == EVERYTHING - EVENTS
+    assert set(tables.TRAVELLING_TABLES) == EVERYTHING
+    assert {source.table for source in tables.UPLOAD_SOURCES} == EVENTS
+    assert {
+        part.table for source in tables.UPLOAD_SOURCES for part in source.parts
+    } == EVERYTHING - EVENTS
 
 
 @pytest.mark.fault("F-33")

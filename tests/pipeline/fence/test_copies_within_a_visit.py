@@ -61,7 +61,7 @@ def test_v7_a_copy_made_between_two_parts_of_a_download_is_noticed(
         make_customer(popup, name)
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setattr(packages, "CUSTOMERS", 2)
+    monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
     copies = []
     at_point(monkeypatch, point, part, lambda: copies.append(backed_up(popup)))
     assert run("1010")["counts"]["distributed"] == 6
@@ -82,7 +82,7 @@ def test_v7_each_part_leaves_a_pair_of_its_own_with_what_it_brings(store, monkey
         make_customer(store, name)
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setattr(packages, "CUSTOMERS", 1)
+    monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 1)
     seen = []
 
     def look() -> None:
@@ -102,7 +102,7 @@ def test_v7_a_copy_made_between_two_batches_of_an_upload_is_noticed(popup, backe
     store = popup
     for name in ("Ann", "Bo"):
         make_customer(store, name)
-    monkeypatch.setattr(upload, "EVENTS", 1)
+    monkeypatch.setattr(upload, "EVENTS_PER_CHUNK", 1)
     copies = []
 
     def copy() -> None:

@@ -21,10 +21,10 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import RunLost, RunStatus
-from stores.pipeline.fence.visit import Entered, enter
+from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity.verify import verify
 from stores.pipeline.register import RegistrationRefused, register_channel
-from stores.pipeline.upload.upload import SOURCES
+from stores.pipeline.upload.upload import UPLOAD_SOURCES
 from tests.support.after_a_fault import waiting
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.processes import Died, die
@@ -61,7 +61,7 @@ def make_step(database, word="upload"):
 
 def read_one(channel):
     """The oldest events of each table, as an upload would read them."""
-    read = channel.read_events(SOURCES, limit=1, beyond={})
+    read = channel.read_events(UPLOAD_SOURCES, limit=1, beyond={})
     return [events for events in read if events.total]
 
 
@@ -137,7 +137,7 @@ def test_an_upload_and_a_download_of_one_database_do_not_break_each_other(store)
         up = visits.enter_context(enter(upload))
         up.acknowledge(read_one(up))
         # The channel is open in this thread already, so the other visit shares the connection.
-        down = Entered(up.channel, store, download.chunk)
+        down = FencedChannel(up.channel, store, download.chunk)
         down.apply([], session=uuid4(), part=1, job="1010")
         up.acknowledge(read_one(up))
         down.apply([], session=uuid4(), part=2, job="1010")
@@ -160,7 +160,7 @@ def test_a_worker_that_was_stopped_and_replaced_writes_nothing_when_it_wakes(sto
             status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
         )
         # The channel is open in this thread already, so the later visit shares the connection.
-        later = Entered(stopped.channel, store, make_step(store).chunk)
+        later = FencedChannel(stopped.channel, store, make_step(store).chunk)
         later.apply([], session=uuid4(), part=1, job="1010")
 
         with pytest.raises(RunLost):

@@ -124,7 +124,7 @@ def test_v1_a_guid_stays_that_of_the_channel_that_made_it(
     run("P-0001")
     backup.restore()
     if not journal_survives:
-        number_journal.place().unlink()
+        number_journal.journal_path().unlink()
 
     recover_hq()
     run("pipeline")
@@ -140,7 +140,7 @@ def test_numbers_of_which_only_the_height_is_known_become_void(houston, hq_backe
     make_customer(houston, "Ann")
     run("pipeline")
     backup.restore()
-    number_journal.place().unlink()
+    number_journal.journal_path().unlink()
     query(houston, "DELETE FROM account_map")
 
     found = recover_hq()

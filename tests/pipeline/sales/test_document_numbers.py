@@ -46,7 +46,7 @@ def set_back(tmp_path):
         if folder:
             shutil.rmtree(settings.NUMBER_JOURNAL_DIR)
             shutil.copytree(kept, settings.NUMBER_JOURNAL_DIR)
-            Headquarters.objects.update(identity=number_journal.identity())
+            Headquarters.objects.update(identity=number_journal.server_identity())
             ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
 
     return block
@@ -76,7 +76,7 @@ def numbers():
 
 def heights():
     """The journal's lines about orders and invoices."""
-    lines = [line.split("\t") for line in number_journal.place().read_text().splitlines()]
+    lines = [line.split("\t") for line in number_journal.journal_path().read_text().splitlines()]
     return [tuple(line[:4]) for line in lines if len(line) == 6]
 
 

@@ -16,7 +16,11 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
-from stores.pipeline.corrections.sale import MendingRefused, lease, mend
+from stores.pipeline.corrections.sale import (
+    CorrectionRefused,
+    correct_transaction,
+    lease_transaction,
+)
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import article, make_customer, make_event, make_sale, run
 
@@ -127,10 +131,10 @@ def test_p6_what_orders_were_paid_is_posted_on_its_day_and_once(store):
 
     # What is corrected afterwards gets a supplementary statement.
     clerk = User.objects.create_user("clerk")
-    lease(of(too_much), clerk)
+    lease_transaction(of(too_much), clerk)
     payment = of(too_much).payments.get()
     changes = {of(too_much): {"payment_amount": Decimal("9.00")}, payment: {"amount": Decimal("9")}}
-    mend(of(too_much), clerk, "Typed wrong.", changes)
+    correct_transaction(of(too_much), clerk, "Typed wrong.", changes)
     run("eod")
     assert tenders(Statement.objects.get(sequence=2)) == {
         "cash": (1, Decimal("9.00"), Decimal("9.00"))
@@ -144,16 +148,18 @@ def test_p6_an_order_whose_deposit_is_posted_can_be_corrected_but_not_what_was_p
     assert run("eod")["counts"]["posted"] == 1
     buyer = of(number).customer
     clerk = User.objects.create_user("clerk")
-    lease(of(number), clerk)
+    lease_transaction(of(number), clerk)
 
     for changes in (
         {of(number).payments.get(): {"amount": Decimal("4.00")}},
         {of(number): {"business_date": date(2026, 11, 21)}},
         {of(number): {"async_account": None}},
     ):
-        with pytest.raises(MendingRefused, match="Its payments are in a statement"):
-            mend(of(number), clerk, "Wrong.", changes)
-    kept = mend(of(number), clerk, "Collected.", {of(number): {"delivery_address_id": None}})
+        with pytest.raises(CorrectionRefused, match="Its payments are in a statement"):
+            correct_transaction(of(number), clerk, "Wrong.", changes)
+    kept = correct_transaction(
+        of(number), clerk, "Collected.", {of(number): {"delivery_address_id": None}}
+    )
 
     assert kept == 1
     assert (of(number).customer, of(number).validation_status) == (buyer, "successful")

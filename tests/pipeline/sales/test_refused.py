@@ -16,9 +16,14 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.statement import StatementState
-from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend
+from stores.pipeline.corrections.sale import (
+    CorrectionRefused,
+    correct_transaction,
+    lease_transaction,
+    release_lease,
+)
 from stores.pipeline.integrity.verify import verify
-from stores.pipeline.sales.statement_sales import NotCancelled, cancel_statement
+from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 from tests.support.make import make_customer, make_sale, run
 from tests.support.processes import Died, die
 
@@ -120,12 +125,12 @@ def test_p2_sums_that_do_not_fit_are_named_and_the_corrected_sales_are_posted(ho
     # One is corrected, one is given back as it is.
     clerk = User.objects.create_user("clerk")
     wrong = sale("T-1")
-    lease(wrong, clerk)
+    lease_transaction(wrong, clerk)
     card, cash = wrong.payments.all()
-    mend(wrong, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
+    correct_transaction(wrong, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
     assert run("eod")["counts"]["posted"] == 1
-    lease(sale("T-5"), clerk)
-    let_go(sale("T-5"), clerk)
+    lease_transaction(sale("T-5"), clerk)
+    release_lease(sale("T-5"), clerk)
     assert run("eod")["counts"]["posted"] == 1
     assert sale("T-5").statement.sequence == 2
     assert broken() == []
@@ -168,7 +173,7 @@ def test_p2_a_statement_that_fails_without_a_culprit_says_why_and_others_go_on(h
     assert stuck.attempts == 1
     assert posted.state == StatementState.POSTED
     with pytest.raises(NotCancelled, match="payments of"):
-        cancel_statement(stuck, "No way back")
+        cancel_open_statement(stuck, "No way back")
 
 
 @pytest.mark.parametrize("reached", ["calculated", "orders_created", "invoiced"])
@@ -190,8 +195,8 @@ def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corre
     assert run("post-statements")["outcome"] == "failed"
     statement = Statement.objects.get()
     assert (statement.state in (reached, "calculated"), statement.reason) == (True, "period_closed")
-    with pytest.raises(MendingRefused, match="cancel that statement first"):
-        lease(sale("T-1"), User.objects.create_user("clerk"))
+    with pytest.raises(CorrectionRefused, match="cancel that statement first"):
+        lease_transaction(sale("T-1"), User.objects.create_user("clerk"))
 
     told = command("statements", "cancel", statement.number, "--reason", "Period closed")
 

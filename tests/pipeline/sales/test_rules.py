@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import Company, Customer, GuidMap, RetailTransaction
-from stores.pipeline.sales.rules import HEADER, LINES, PAYMENTS, SALE_RULES
+from stores.pipeline.sales.rules import HEADER_RULES, LINE_RULES, PAYMENT_RULES, SALE_RULES
 from tests.support.make import article, make_customer, make_sale, run, sale_rows, write_rows
 
 CLOSED = timezone.now().date() - timedelta(days=30)
@@ -122,7 +122,7 @@ BROKEN = {
 
 
 def test_a9_every_rule_of_sales_is_broken_here():
-    rules = (("header", HEADER), ("line", LINES), ("payment", PAYMENTS))
+    rules = (("header", HEADER_RULES), ("line", LINE_RULES), ("payment", PAYMENT_RULES))
 
     assert sum(len(held) for _, held in rules) == len(SALE_RULES)
     assert BROKEN.keys() == {(part, rule.code, rule.field) for part, held in rules for rule in held}

@@ -25,8 +25,8 @@ from stores.models import (
     Statement,
 )
 from stores.models.statement import StatementState
-from stores.pipeline.corrections.quarantine import correct
-from stores.pipeline.corrections.sale import lease
+from stores.pipeline.corrections.quarantine import correct_event
+from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.integrity.verify import verify
 from stores.trace.timeline import trace
 from tests.support.make import article, make_customer, make_event, make_sale, only_case, run
@@ -123,7 +123,7 @@ def test_t9_an_order_whose_customer_is_wrong_fails_alone_and_is_held_once_it_is_
     assert RetailTransaction.objects.get(confirmation_number=bad).order_attempts == 1
     assert status(good) == ("succeeded", None)
     right = {"operation": "create", "async_account": bo, "customer_type": "person"}
-    correct(only_case(), right | {"first_name": "Bo", "last_name": "Lee", "title": "Dr"})
+    correct_event(only_case(), right | {"first_name": "Bo", "last_name": "Lee", "title": "Dr"})
     run("sync-orders")
     assert status(bad) == ("succeeded", None)
     held, other = (SalesOrder.objects.get(confirmation_number=number) for number in (bad, good))
@@ -150,7 +150,7 @@ def test_an_order_that_somebody_is_correcting_waits_and_the_run_says_why(store):
     number = make_order(store, async_account=make_customer(store))
     run("P-0001")
     clerk = User.objects.create_user("clerk")
-    lease(RetailTransaction.objects.get(confirmation_number=number), clerk)
+    lease_transaction(RetailTransaction.objects.get(confirmation_number=number), clerk)
 
     assert "someone is correcting" in run("sync-orders", order_number=number)["message"]
     assert status(number) == ("editing", "not_ordered")

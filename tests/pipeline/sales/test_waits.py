@@ -23,9 +23,9 @@ from stores.models import (
 )
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
-from stores.pipeline.corrections.sale import lease
+from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.readiness import readiness
-from stores.pipeline.sales.statements import open_statements
+from stores.pipeline.sales.statements import start_statements
 from tests.support.make import make_customer, make_event, make_sale, run
 
 DAY = date(2026, 11, 20)
@@ -138,7 +138,7 @@ def test_a3_v6_an_order_that_somebody_left_open_goes_on_when_the_time_is_over(ho
     number = make_order(houston, async_account=make_customer(houston))
     run("P-0001")
     clerk = User.objects.create_user("clerk")
-    lease(order(number), clerk)
+    lease_transaction(order(number), clerk)
     assert run("sync-orders")["outcome"] == "nothing_to_do"
     RetailTransaction.objects.update(editing_until=timezone.now() - timedelta(seconds=1))
 
@@ -155,7 +155,7 @@ def test_v4_a_statement_that_posting_takes_meanwhile_is_not_started_again(housto
     run("P-0001")
     run("validate")
     step = JobRun.objects.get(job="calculate-statements").steps.get()
-    calculating = Thread(target=in_own_connection, args=[open_statements, step, houston.channel])
+    calculating = Thread(target=in_own_connection, args=[start_statements, step, houston.channel])
 
     with transaction.atomic():
         # Posting has reached the next state and not committed yet; the other run reads the last.

@@ -32,8 +32,8 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.reason import explain
-from stores.pipeline.events.kinds import CHILDREN, KINDS
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.integrity.verify import verify
 from stores.traffic.faults import FAMILY, FLAG, IDEOGRAPH, RawText, insert_exactly
 from tests.support.make import (
@@ -222,15 +222,15 @@ def among_a_thousand(database: ChannelDatabase) -> Iterator[None]:
 
 def as_found(database: ChannelDatabase, table: str, counter: str) -> dict[str, Any]:
     """A row of the channel: bytes for texts, numbers as numbers."""
-    columns = next(kind.sent for kind in KINDS if kind.event == table)
+    columns = next(kind.sent_columns for kind in EVENT_KINDS if kind.event == table)
     [row] = rows_found(database, table, columns, "replication_counter", int(counter))
     return row
 
 
 def texts_of(table: str) -> set[str]:
     """The columns that hold texts; a number or a time may be kept in another spelling."""
-    kind = next(kind for kind in KINDS if kind.event == table)
-    return {column for column in kind.sent if kind.type_of(column) == "text"}
+    kind = next(kind for kind in EVENT_KINDS if kind.event == table)
+    return {column for column in kind.sent_columns if kind.type_of(column) == "text"}
 
 
 @pytest.mark.fault("F-58", "F-59")
@@ -358,7 +358,7 @@ def test_b1_what_arrives_before_its_customer_waits_for_it(store):
             make_event(kind.name, store, async_account=guid)
 
     for kind in CHILDREN:
-        waiting = STAGED[kind.name].objects.get()
+        waiting = STAGING_MODELS[kind.name].objects.get()
         assert (waiting.status, waiting.reason) == ("pending", "parent_missing")
     make_customer(store, "Ann", guid=guid)
     run("pipeline")

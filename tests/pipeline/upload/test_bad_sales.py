@@ -14,7 +14,7 @@ import pytest
 from stores.models import ChannelDatabase, Quarantine, RetailTransaction, StatementTender
 from stores.models.reason import explain
 from stores.pipeline.events import document_tables
-from stores.pipeline.events.document_tables import Part
+from stores.pipeline.events.document_tables import DocumentTable
 from stores.pipeline.integrity.verify import verify
 from stores.traffic import write_traffic
 from stores.traffic.faults import RawText
@@ -135,12 +135,13 @@ def sell_badly(database: ChannelDatabase, bad: Bad) -> str:
     return str(rows[HEADER][0]["transaction_id"])
 
 
-def rows_kept(row: Quarantine, part: Part) -> list[dict[str, Any]]:
+def rows_kept(row: Quarantine, part: DocumentTable) -> list[dict[str, Any]]:
     """The rows of one table of a document that was set aside, their values as they came."""
     raw = json.loads(bytes(row.raw))
     found = [raw] if part is document_tables.HEADER else raw[part.event]
     named = (
-        one if isinstance(one, dict) else dict(zip(part.sent, one, strict=True)) for one in found
+        one if isinstance(one, dict) else dict(zip(part.sent_columns, one, strict=True))
+        for one in found
     )
     return [{column: as_kept(value) for column, value in one.items()} for one in named]
 
@@ -148,11 +149,11 @@ def rows_kept(row: Quarantine, part: Part) -> list[dict[str, Any]]:
 def assert_kept_as_it_came(database: ChannelDatabase, row: Quarantine, bad: Bad) -> None:
     """Header, lines and payments are there with each text, and what is wrong, byte by byte."""
     number = rows_kept(row, document_tables.HEADER)[0]["transaction_id"].decode()
-    for part in (document_tables.HEADER, *document_tables.PARTS):
-        came = rows_found(database, part.event, part.sent, "transaction_id", number)
+    for part in (document_tables.HEADER, *document_tables.DOCUMENT_PARTS):
+        came = rows_found(database, part.event, part.sent_columns, "transaction_id", number)
         kept = rows_kept(row, part)
         # A number or a time may be kept in another spelling, unless it could not be read.
-        compared = {column for column in part.sent if part.type_of(column) == "text"}
+        compared = {column for column in part.sent_columns if part.type_of(column) == "text"}
         if part.event == bad.table and bad.reason in UNREAD:
             compared.add(bad.field)
         for column in compared:

@@ -17,7 +17,7 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
-from stores.pipeline.events.kinds import CHILDREN, KINDS
+from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS
 from stores.pipeline.integrity.verify import verify
 from tests.support.damage import broken_by
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
@@ -32,7 +32,7 @@ def abroad(register, seattle) -> ChannelDatabase:
     return register("web", company="EURT", account_format="E-####", first_number=1)
 
 
-def name_in_all(database: ChannelDatabase, guid: UUID, kinds: Any = KINDS) -> None:
+def name_in_all(database: ChannelDatabase, guid: UUID, kinds: Any = EVENT_KINDS) -> None:
     """One event of each kind and a sale that name the GUID."""
     for kind in kinds:
         make_event(kind.name, database, async_account=guid, operation="update")
@@ -52,7 +52,7 @@ def broken() -> list[str]:
     return [check.id for check in verify() if not check.ok]
 
 
-def every_table(reason: str, kinds: Any = KINDS) -> set[tuple[str, str]]:
+def every_table(reason: str, kinds: Any = EVENT_KINDS) -> set[tuple[str, str]]:
     return {(kind.event, reason) for kind in kinds} | {("retail_transaction", reason)}
 
 
@@ -144,7 +144,7 @@ def test_a5_of_two_channels_that_make_one_guid_the_first_one_owns_it(store, seat
     assert broken() == []
 
 
-@pytest.mark.parametrize("table", [*(kind.event for kind in KINDS), "retail_transaction"])
+@pytest.mark.parametrize("table", [*(kind.event for kind in EVENT_KINDS), "retail_transaction"])
 def test_a5_a_planted_row_of_somebody_else_is_noticed(planted, table):
     ours, theirs, seattle = planted
 

@@ -1,12 +1,12 @@
 """A sale is read from its channel with its lines and payments, or not at all."""
 
 from stores.channeldb.exchange.open import visit
-from stores.pipeline.events.document_tables import SOURCE
+from stores.pipeline.events.document_tables import DOCUMENT_SOURCE
 from tests.support.make import article, make_sale
 
 
 def read(channel):
-    return channel.read_events([SOURCE], limit=100, beyond={})[0]
+    return channel.read_events([DOCUMENT_SOURCE], limit=100, beyond={})[0]
 
 
 def test_a_sale_is_read_with_its_lines_and_payments(store):

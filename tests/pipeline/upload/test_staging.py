@@ -18,7 +18,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.incident import IncidentKind
-from stores.pipeline.events.rules import STAGED
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.upload import staging, upload
 from tests.support.make import make_customer, make_event, make_many, query, run, unacknowledged
 
@@ -90,12 +90,12 @@ def test_copy_data_is_cut_into_rows_and_put_together_again(store):
     make_customer(store, "Ann\t\\N", last_name=None, name="two\nlines\\")
     make_customer(store, "Bo")
     with visit(store) as channel:
-        events = channel.read_events(upload.SOURCES, limit=10, beyond={})[0]
+        events = channel.read_events(upload.UPLOAD_SOURCES, limit=10, beyond={})[0]
 
     rows = copy.split_rows(events.data, binary=events.binary)
 
     assert copy.join_rows(rows, binary=events.binary) == events.data
-    source = upload.SOURCES[0]
+    source = upload.UPLOAD_SOURCES[0]
     values = copy.row_values(rows[0], source.types, binary=events.binary)
     first = dict(zip(source.columns, values, strict=True))
     names = [first[column] for column in ("first_name", "last_name", "name")]
@@ -150,7 +150,7 @@ def test_an_event_of_an_erased_customer_is_acknowledged_and_leaves_nothing(store
 
     assert found["counts"] == {"read": 1, "erased": 1}
     assert unacknowledged(store) == 0
-    row = STAGED[kind].objects.get(status="erased")
+    row = STAGING_MODELS[kind].objects.get(status="erased")
     assert row.customer.account_number == "005001"
     words = {"Lee", "Main Street", "Houston", "second@example.com", "STAFF", "SIZE", "M"}
     assert not words & {getattr(row, field.attname) for field in row._meta.concrete_fields}

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 
 from stores.models import RetailTransaction, SalesOrder, TransactionChange
 from stores.pipeline.corrections import sales
-from stores.pipeline.corrections.sale import lease, mend
+from stores.pipeline.corrections.sale import correct_transaction, lease_transaction
 from tests.support.make import article, make_customer, make_sale, run
 from tests.support.processes import hq_url
 
@@ -70,7 +70,7 @@ def test_each_gets_what_its_rule_expects_and_is_validated_at_once(clerk, houston
 
 
 def test_many_are_corrected_in_portions(clerk, houston, monkeypatch):
-    monkeypatch.setattr(sales, "PORTION", 2)
+    monkeypatch.setattr(sales, "BATCH_SIZE", 2)
     sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
 
     told = correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
@@ -80,8 +80,8 @@ def test_many_are_corrected_in_portions(clerk, houston, monkeypatch):
 
 
 def test_no_more_than_so_many_are_corrected_at_once(clerk, houston, monkeypatch):
-    monkeypatch.setattr(sales, "PORTION", 1)
-    monkeypatch.setattr(sales, "MOST_AT_ONCE", 2)
+    monkeypatch.setattr(sales, "BATCH_SIZE", 1)
+    monkeypatch.setattr(sales, "MAX_TRANSACTIONS", 2)
     sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
 
     correct(clerk, "gross_differs:gross_amount:header", **{"to-gross_amount": "expected"})
@@ -148,7 +148,7 @@ def test_a_failed_order_becomes_an_order_on_hold(clerk, houston):
 
 def test_what_somebody_else_corrects_or_a_job_holds_is_skipped(clerk, houston):
     sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
-    lease(sale("T-1"), User.objects.create_user("desk"))
+    lease_transaction(sale("T-1"), User.objects.create_user("desk"))
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as job:
         job.execute("SELECT id FROM retail_transaction WHERE transaction_id = 'T-2' FOR UPDATE")
 
@@ -251,8 +251,10 @@ def test_u4_a_preview_says_what_would_become_of_them_and_writes_nothing(clerk, h
 def test_u4_a_correction_is_undone_where_nobody_changed_anything_since(clerk, reader, houston):
     sell(houston, "T-1", "T-2", "T-3", net_amount="11.00")
     correct(clerk, "net_differs:net_amount:header", **{"to-net_amount": "expected"})
-    lease(sale("T-3"), User.objects.get(username="clerk"))
-    mend(sale("T-3"), User.objects.get(username="clerk"), "x", {sale("T-3"): {"net_amount": 12}})
+    lease_transaction(sale("T-3"), User.objects.get(username="clerk"))
+    correct_transaction(
+        sale("T-3"), User.objects.get(username="clerk"), "x", {sale("T-3"): {"net_amount": 12}}
+    )
     made = TransactionChange.objects.exclude(correction=None).first().correction
     page = f"/transactions/corrections/{made}/"
     assert "3 transactions, by clerk" in reader.get(page).content.decode()

@@ -206,7 +206,7 @@ def test_an_edit_of_what_a_channel_changed_meanwhile_is_refused(desk, houston, g
 
 def test_who_saves_during_a_long_conversion_is_told_to_do_it_again(desk, guid, monkeypatch):
     form = shown(desk)
-    monkeypatch.setattr(stores.pipeline.corrections.customer, "LONGEST_WAIT_S", 1)
+    monkeypatch.setattr(stores.pipeline.corrections.customer, "MAX_WAIT_S", 1)
     with closing(connect(hq_url())) as conversion, conversion.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('accounts:USRT', 0))")
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 from django.utils import timezone
 
 from stores.models import JobRun, RetailTransaction, Statement
-from stores.pipeline.sales.refused import keep_refused, refusals
+from stores.pipeline.sales.refused import record_refusals, refusals_of
 from tests.support.make import make_customer, make_sale, run
 
 DAY = date(2026, 11, 20)
@@ -75,7 +75,7 @@ def test_p2_what_the_database_refused_is_given_back_alike_once_it_is_mended(hous
     run("P-0001")
     run("validate")
     sales = list(RetailTransaction.objects.values_list("pk", flat=True))
-    keep_refused(refusals(dict.fromkeys(sales, "SQLSTATE P0001")))
+    record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))
     cause = "sale_refused:transaction_id:header"
     page = text_of(clerk, f"/transactions/failed/alike/?cause={cause}")
     assert "Retry unchanged" in page

@@ -33,7 +33,12 @@ from stores.models import (
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
-from stores.pipeline.corrections.sale import MendingRefused, lease, let_go, mend
+from stores.pipeline.corrections.sale import (
+    CorrectionRefused,
+    correct_transaction,
+    lease_transaction,
+    release_lease,
+)
 from tests.support.make import make_customer, make_sale, run
 
 A_DAY = timedelta(days=1)
@@ -174,7 +179,7 @@ def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until)
     run("validate")
     sales = RetailTransaction.objects.order_by("pk")
     for one in sales:
-        lease(one, clerk)
+        lease_transaction(one, clerk)
     assert set(ExcludedSale.objects.values_list("reason", flat=True)) == {"being_corrected"}
     assert run("eod")["outcome"] == run("sync-orders")["outcome"] == "nothing_to_do"
     sales.update(editing_until=timezone.now() + until)
@@ -182,10 +187,10 @@ def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until)
 
     assert "being_corrected" not in ExcludedSale.objects.values_list("reason", flat=True)
     assert "Being corrected by" not in reader.get(sale.get_absolute_url()).content.decode()
-    with pytest.raises(MendingRefused, match="time for correcting it is over"):
-        mend(sale, clerk, "Late.", {})
-    lease(sale, other)
-    let_go(sale, other)
+    with pytest.raises(CorrectionRefused, match="time for correcting it is over"):
+        correct_transaction(sale, clerk, "Late.", {})
+    lease_transaction(sale, other)
+    release_lease(sale, other)
     assert run("eod")["counts"]["posted"] == 2
     assert run("sync-orders")["counts"]["posted"] == 1
 

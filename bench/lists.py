@@ -28,7 +28,7 @@ from stores.models import (
 )
 from stores.models.search import matches_own_contact, phone_digits
 from stores.web.lists.paging import Order
-from stores.web.lists.search import people
+from stores.web.lists.search import customer_ids
 
 FILL = Path(__file__).with_name("lists.sql")
 TIMES = 60
@@ -223,6 +223,6 @@ def lookups(some: Sample) -> dict[str, list[Callable[[], Any]]]:
             for one in some.customers
         ],
         "ids of a first and last name": [
-            partial(people, f"{one.first_name} {one.last_name}") for one in some.customers
+            partial(customer_ids, f"{one.first_name} {one.last_name}") for one in some.customers
         ],
     }

@@ -204,14 +204,17 @@ class ChannelAdmin(NeverDeleted, Listed):
         if started.is_new:
             self.message_user(request, f"Run {started.run.short_id} of the pipeline started.")
         else:
-            told = f"The pipeline is already running for these: run {started.run.short_id}."
-            self.message_user(request, told, messages.WARNING)
+            message = f"The pipeline is already running for these: run {started.run.short_id}."
+            self.message_user(request, message, messages.WARNING)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
-        forms_saved = [form, *(one for formset in formsets for one in formset.forms)]
-        if any("is_enabled" in one.changed_data for one in forms_saved):
-            catch_up(ChannelDatabase.objects.filter(channel=form.instance))
+        forms_saved = [
+            form,
+            *(inline_form for formset in formsets for inline_form in formset.forms),
+        ]
+        if any("is_enabled" in inline_form.changed_data for inline_form in forms_saved):
+            deliver_missed(ChannelDatabase.objects.filter(channel=form.instance))
 
 
 @admin.register(ChannelDatabase)
@@ -234,10 +237,10 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if "is_enabled" in form.changed_data:
-            catch_up(ChannelDatabase.objects.filter(pk=obj.pk))
+            deliver_missed(ChannelDatabase.objects.filter(pk=obj.pk))
 
 
-def catch_up(databases: QuerySet[ChannelDatabase]) -> None:
+def deliver_missed(databases: QuerySet[ChannelDatabase]) -> None:
     """Owe databases that were switched on what they missed while they were off."""
     for database in databases.filter(is_enabled=True, channel__is_enabled=True):
         deliver_everything(database)

@@ -46,7 +46,7 @@ def chosen_order(number: str, channels: Sequence[str]) -> str:
     return number
 
 
-def typed_date(text: str) -> date:
+def parse_date(text: str) -> date:
     """A business date, for argparse. Errors: ArgumentTypeError."""
     try:
         return business_date(text)
@@ -97,46 +97,46 @@ def is_text(text: str) -> bool:
     return text.isprintable()
 
 
-def pairs(given: Iterable[str]) -> dict[str, str]:
+def field_pairs(given: Iterable[str]) -> dict[str, str]:
     """Fields with their values. Errors: CommandError with status 2."""
-    found = {}
+    values = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign:
             raise CommandError(f"--set takes FIELD=VALUE, not {text!r}.", returncode=2)
-        found[name] = value
-    return found
+        values[name] = value
+    return values
 
 
-def shown(some: Sequence[forms.Form]) -> dict[str, str]:
+def shown_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
     """Every field of forms with what it shows, as a browser would send it back."""
     return {
         field.html_name: "" if field.value() is None else str(field.value())
-        for form in some
+        for form in bound_forms
         for field in form
         if field.value() is not False
     }
 
 
-def filled(some: Sequence[forms.Form], given: Mapping[str, str]) -> dict[str, str]:
+def filled_values(bound_forms: Sequence[forms.Form], given: Mapping[str, str]) -> dict[str, str]:
     """What to send of forms: what they show, and the given values in their fields.
 
     Errors: CommandError with status 2 for a field that is not there.
     """
-    known = [field.html_name for form in some for field in form]
+    known = [field.html_name for form in bound_forms for field in form]
     for name in given:
         if name not in known:
             raise CommandError(
                 f"There is no field {name!r}; there are: {', '.join(known)}.", returncode=2
             )
-    return shown(some) | dict(given)
+    return shown_values(bound_forms) | dict(given)
 
 
-def refuse_flaws(some: Sequence[forms.Form]) -> None:
+def refuse_flaws(bound_forms: Sequence[forms.Form]) -> None:
     """Tell all flaws of bound forms in one line. Errors: CommandError with status 2."""
     flaws = [
         f"{form.add_prefix(name)}: {text}" if name != "__all__" else str(text)
-        for form in some
+        for form in bound_forms
         for name, texts in form.errors.items()
         for text in texts
     ]
@@ -144,6 +144,6 @@ def refuse_flaws(some: Sequence[forms.Form]) -> None:
         raise CommandError(" ".join(flaws), returncode=2)
 
 
-def fields_of(some: Sequence[forms.Form]) -> dict[str, Any]:
+def form_fields(bound_forms: Sequence[forms.Form]) -> dict[str, Any]:
     """Each field with what it holds, for people and programs to choose from."""
-    return {name: value or None for name, value in shown(some).items()}
+    return {name: value or None for name, value in shown_values(bound_forms).items()}

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser, OutputWrappe
 
 # Controls, and what changes the direction or the meaning of the letters around it: a terminal
 # would obey. Lone surrogates cannot be printed at all.
-UNPRINTED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 # Joins letters of some scripts and parts of an emoji; it does nothing else.
 JOINERS = "\u200c\u200d"
 
@@ -28,20 +28,20 @@ def escaped(text: str, keep: str = "\n\t") -> str:
         return text
     return "".join(
         letter.encode("unicode_escape").decode()
-        if unicodedata.category(letter) in UNPRINTED and letter not in keep + JOINERS
+        if unicodedata.category(letter) in UNPRINTABLE and letter not in keep + JOINERS
         else letter
         for letter in text
     )
 
 
-def in_line(value: str) -> str:
+def single_line(value: str) -> str:
     """A value in one line, which cannot begin another."""
     return escaped(value, keep="")
 
 
-def print_json(command: BaseCommand, found: Any) -> None:
+def print_json(command: BaseCommand, document: Any) -> None:
     """One JSON document on stdout, in ASCII."""
-    command.stdout.write(json.dumps(found, default=str))
+    command.stdout.write(json.dumps(document, default=str))
 
 
 class SynclineCommand(BaseCommand):
@@ -58,7 +58,7 @@ class SynclineCommand(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        parser.error = partial(refuse, parser.prog)  # type: ignore[method-assign]
+        parser.error = partial(exit_with_error, parser.prog)  # type: ignore[method-assign]
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
@@ -69,7 +69,7 @@ class SynclineCommand(BaseCommand):
             self.stdout.flush()
 
 
-def refuse(program: str, message: str) -> NoReturn:
+def exit_with_error(program: str, message: str) -> NoReturn:
     """End with the sentence alone: the usage is what --help is for."""
     sys.stderr.write(f"{program}: {escaped(message)}\n")
     sys.exit(2)

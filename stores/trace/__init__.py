@@ -7,5 +7,5 @@ e-mails and phones may fit several people, so `matches` lists them.
 
 Texts name fields and no values. Only what an edit changed is told as old -> new: a trace is for
 people who may see the customer. What channels hold beyond HQ's knowledge is looked up by
-`stores.pipeline.channel_search`, for commands alone, and joined in by `with_sightings`.
+`stores.pipeline.channel_search`, for commands alone, and joined in by `with_channel_results`.
 """

@@ -11,27 +11,27 @@ from stores.models.statement import StatementState
 from stores.models.transaction import NOT_ORDERED, OrderStatus, ValidationStatus
 
 # A trace is read by a person; the list of transactions has the rest.
-MOST_SHOWN = 50
+MAX_DOCUMENTS = 50
 
 
 def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[str, Any]]:
     """What tills sold to the customer, under the account or a GUID, as the contract shows it."""
-    mine = Q(async_account__in=list(guids))
+    condition = Q(async_account__in=list(guids))
     if customer:
-        mine |= Q(customer=customer)
-    sales = RetailTransaction.objects.filter(mine).newest_first()
+        condition |= Q(customer=customer)
+    sales = RetailTransaction.objects.filter(condition).newest_first()
     return [
         {
             "kind": sale.transaction_type,
             "id": sale.transaction_id,
             "channel": sale.channel.code,
-            "state": state_of(sale),
+            "state": document_state(sale),
         }
-        for sale in sales.select_related("channel", "prepayment_statement")[:MOST_SHOWN]
+        for sale in sales.select_related("channel", "prepayment_statement")[:MAX_DOCUMENTS]
     ]
 
 
-def state_of(sale: RetailTransaction) -> str:
+def document_state(sale: RetailTransaction) -> str:
     """How far a document has come, in one word."""
     if sale.entry_status == "voided":
         return "voided"
@@ -47,12 +47,12 @@ def state_of(sale: RetailTransaction) -> str:
     return "in_statement" if sale.statement_id else str(sale.validation_status)
 
 
-def buyers_in(ref: str) -> tuple[set[int], set[UUID]]:
+def customers_in_documents(ref: str) -> tuple[set[int], set[UUID]]:
     """Ids of customers and GUIDs named by documents of this number, be it a till's or HQ's own."""
     sales = RetailTransaction.objects.filter(
         Q(transaction_id=ref) | Q(receipt_number=ref) | Q(confirmation_number=ref)
     )
-    named = list(sales.values_list("customer_id", "async_account")[:MOST_SHOWN])
+    named = list(sales.values_list("customer_id", "async_account")[:MAX_DOCUMENTS])
     customers = {customer for customer, _ in named if customer} | customers_of_orders(ref)
     return customers, {guid for customer, guid in named if guid and not customer}
 

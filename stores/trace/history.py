@@ -18,18 +18,18 @@ from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.types import Match
 
 # The column that says which of a customer's several rows it is, without naming anybody.
-WHICH = {
+DISTINGUISHING_COLUMNS = {
     "address": "purpose",
     "contact": "kind",
     "affiliation": "affiliation",
     "attribute": "attribute",
 }
 # What HQ fills in where a till leaves it out.
-FILLED_IN = {"address": ("purpose", "country"), "contact": ("marketing_opt_in",)}
+DEFAULTED_FIELDS = {"address": ("purpose", "country"), "contact": ("marketing_opt_in",)}
 
 
 @dataclass(frozen=True)
-class Act:
+class CustomerOperation:
     """One operation of a till on one entity, and the one before it if HQ has it."""
 
     kind: EventKind
@@ -39,7 +39,7 @@ class Act:
     @property
     def subject(self) -> str:
         """What it is about, in words that name nobody."""
-        which = getattr(self.row, WHICH.get(self.kind.name, ""), None)
+        which = getattr(self.row, DISTINGUISHING_COLUMNS.get(self.kind.name, ""), None)
         return self.kind.name.capitalize() + (f" {which}" if which else "")
 
     @property
@@ -55,16 +55,22 @@ class Act:
         """Each column that an edit changed, as old -> new; an old value nobody knows is a ?."""
         if self.row.operation == Operation.DEACTIVATE:
             return {}
-        found = {}
+        changes = {}
         for column in self.kind.columns:
             old, new = getattr(self.before, column, None), getattr(self.row, column)
             # HQ keeps these when an edit leaves them out.
             is_kept = self.kind.name == "customer" and column in INHERITED_COLUMNS and not new
             # A form of HQ also sends back what HQ had filled in for a till.
-            is_kept |= self.is_of_hq and column in FILLED_IN.get(self.kind.name, ()) and not old
-            if column not in self.kind.key and tidied(old) != tidied(new) and not is_kept:
-                found[column] = f"{shown(old) if self.before else '?'} -> {shown(new)}"
-        return found
+            is_kept |= (
+                self.is_of_hq and column in DEFAULTED_FIELDS.get(self.kind.name, ()) and not old
+            )
+            if (
+                column not in self.kind.key
+                and normalized_value(old) != normalized_value(new)
+                and not is_kept
+            ):
+                changes[column] = f"{value_text(old) if self.before else '?'} -> {value_text(new)}"
+        return changes
 
     @property
     def is_of_hq(self) -> bool:
@@ -90,20 +96,20 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Holdings:
+class CustomerHistory:
     """All that HQ has of one customer."""
 
     match: Match
     customer: Customer | None
     guids: list[GuidMap]
-    acts: list[Act]
-    aside: list[Quarantine]
+    operations: list[CustomerOperation]
+    quarantined: list[Quarantine]
     databases: list[ChannelDatabase]
     deliveries: dict[int, Delivery]
     conflicts: list[EditConflict]
 
     @property
-    def owed(self) -> list[ChannelDatabase]:
+    def pending(self) -> list[ChannelDatabase]:
         """The enabled databases that lack the customer's present version."""
         return [
             database
@@ -115,7 +121,7 @@ class Holdings:
         ]
 
 
-def gather(match: Match) -> Holdings:
+def load_history(match: Match) -> CustomerHistory:
     """Read all that HQ has of one customer."""
     customer = (
         Customer.objects.filter(company=match.company, account_number=match.account_number).first()
@@ -124,44 +130,50 @@ def gather(match: Match) -> Holdings:
     )
     maps = GuidMap.objects.filter(customer=customer) if customer else GuidMap.objects.none()
     guids = list(maps.select_related("channel").order_by("origin", "created_at"))
-    ids = [one.pk for one in guids] or [UUID(one) for one in [match.async_account] if one]
-    acts = [act for kind in EVENT_KINDS for act in acts_of(kind, match, customer, ids)]
+    ids = [guid.pk for guid in guids] or [UUID(guid) for guid in [match.async_account] if guid]
+    operations = [
+        operation
+        for kind in EVENT_KINDS
+        for operation in operations_of_kind(kind, match, customer, ids)
+    ]
     databases = list(ChannelDatabase.objects.with_channel().filter(channel__company=match.company))
-    owed = Delivery.objects.filter(database__in=databases, customer=customer)
-    return Holdings(
+    rows_of_customer = Delivery.objects.filter(database__in=databases, customer=customer)
+    return CustomerHistory(
         match,
         customer,
         guids,
-        acts,
-        list(set_aside(match, ids, [act.row.pk for act in acts])),
+        operations,
+        list(quarantined_rows(match, ids, [operation.row.pk for operation in operations])),
         databases,
-        {one.database_id: one for one in owed.select_related("session")} if customer else {},
+        {guid.database_id: guid for guid in rows_of_customer.select_related("session")}
+        if customer
+        else {},
         list(EditConflict.objects.for_customer(customer)) if customer else [],
     )
 
 
-def acts_of(
+def operations_of_kind(
     kind: EventKind, match: Match, customer: Customer | None, guids: Sequence[UUID]
-) -> Iterator[Act]:
+) -> Iterator[CustomerOperation]:
     """The staged events of one kind, each entity's in the order in which conversion takes them."""
     waits = Q(status__in=OPEN_STATUSES, company=match.company)
-    mine = waits & Q(async_account__in=guids)
+    condition = waits & Q(async_account__in=guids)
     if customer:
-        mine |= Q(customer=customer) | waits & Q(account_number=match.account_number)
-    rows = STAGING_MODELS[kind.name].objects.filter(mine)
+        condition |= Q(customer=customer) | waits & Q(account_number=match.account_number)
+    rows = STAGING_MODELS[kind.name].objects.filter(condition)
     rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:
         entities[tuple(getattr(row, column) for column in kind.key)].append(row)
     for events in entities.values():
         before = None
-        for row in in_till_order(events):
-            yield Act(kind, row, before)
+        for row in in_event_order(events):
+            yield CustomerOperation(kind, row, before)
             if row.status != StagingStatus.FAILED and row.operation != Operation.DEACTIVATE:
                 before = row
 
 
-def in_till_order(events: Iterable[Any]) -> list[Any]:
+def in_event_order(events: Iterable[Any]) -> list[Any]:
     """Events of one entity in the order of reliability 3.4, which `merge` keeps in SQL."""
     latest: dict[int, datetime] = {}
     placed = []
@@ -179,24 +191,26 @@ def database_place(row: Any) -> tuple[str, str]:
     return (row.database.channel.code, row.database.name) if row.database else ("", "")
 
 
-def set_aside(match: Match, guids: Sequence[UUID], events: Sequence[UUID]) -> QuerySet[Quarantine]:
+def quarantined_rows(
+    match: Match, guids: Sequence[UUID], events: Sequence[UUID]
+) -> QuerySet[Quarantine]:
     """Quarantined rows of the customer: by GUID, by event id, or by account where no GUID is."""
-    mine = Q(async_account__in=guids) | Q(event_id__in=events)
+    condition = Q(async_account__in=guids) | Q(event_id__in=events)
     if match.account_number:
-        mine |= Q(
+        condition |= Q(
             async_account=None,
             account_number=match.account_number,
             database__channel__company=match.company,
         )
-    rows = Quarantine.objects.filter(mine).select_related("database__channel", "session")
+    rows = Quarantine.objects.filter(condition).select_related("database__channel", "session")
     return rows.order_by("pk")
 
 
-def tidied(value: Any) -> str:
+def normalized_value(value: Any) -> str:
     """A value as HQ keeps it, so that only what differs there counts as changed."""
     return tidy(str(value or ""))
 
 
-def shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A value for people."""
     return "(empty)" if value in (None, "") else str(value)

@@ -18,14 +18,14 @@ from stores.models import (
 from stores.models.characters import tidy_key
 from stores.models.search import contact_key, matches_contact, matches_own_contact
 from stores.pipeline.events.rules import STAGING_MODELS
-from stores.trace.documents import buyers_in
-from stores.trace.types import Match, newest_first, text
+from stores.trace.documents import customers_in_documents
+from stores.trace.types import Match, newest_first, text_or_none
 
-GUID = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
+GUID_PATTERN = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # A phone number somebody shares with more people than this is no way to find one of them.
-MOST_MATCHES = 50
+MAX_MATCHES = 50
 # So many that the newest of them are among these.
-MOST_HOLDERS = 1_000
+MAX_CONTACT_MATCHES = 1_000
 
 
 def matches(ref: str) -> list[Match]:
@@ -33,42 +33,48 @@ def matches(ref: str) -> list[Match]:
     ref = tidy_key(ref)
     if "\0" in ref or not ref.isprintable():
         return []
-    if guid := guid_of(ref):
-        return by_guids([guid])
+    if guid := parse_guid(ref):
+        return matches_by_guid([guid])
     key = contact_key(ref)
-    return by_account(ref) or by_document(ref) or (holders(key) if key else [])
+    return (
+        matches_by_account(ref)
+        or matches_by_document(ref)
+        or (matches_by_contact(key) if key else [])
+    )
 
 
-def guid_of(text: str) -> UUID | None:
+def parse_guid(text: str) -> UUID | None:
     """The GUID that a text is, in any case, with or without braces."""
-    found = GUID.fullmatch(text)
-    return UUID(found[1]) if found else None
+    match = GUID_PATTERN.fullmatch(text)
+    return UUID(match[1]) if match else None
 
 
-def by_guids(guids: Iterable[UUID | None]) -> list[Match]:
+def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:
     """The customers that GUIDs became, and those that are still on their way."""
     left = {guid for guid in guids if guid}
     mapped = GuidMap.objects.filter(pk__in=left)
-    found = known(Customer.objects.filter(pk__in=mapped.values("customer")))
+    matches = known_matches(Customer.objects.filter(pk__in=mapped.values("customer")))
     left -= set(mapped.values_list("pk", flat=True))
-    return newest_first([*found, *pending(left)])
+    return newest_first([*matches, *pending_matches(left)])
 
 
-def by_account(ref: str) -> list[Match]:
+def matches_by_account(ref: str) -> list[Match]:
     """The customers with an account number, in one company or in all."""
     company, _, account = ref.rpartition(":")
     companies = Company.objects.filter(pk=company.upper()) if company else Company.objects.all()
     numbers = {account, account.upper()}
-    return known(Customer.objects.filter(company__in=companies, account_number__in=numbers))
+    return known_matches(Customer.objects.filter(company__in=companies, account_number__in=numbers))
 
 
-def by_document(ref: str) -> list[Match]:
+def matches_by_document(ref: str) -> list[Match]:
     """The customers named by sales and orders of this number, receipt or confirmation."""
-    customers, guids = buyers_in(ref)
-    return newest_first([*known(Customer.objects.filter(pk__in=customers)), *by_guids(guids)])
+    customers, guids = customers_in_documents(ref)
+    return newest_first(
+        [*known_matches(Customer.objects.filter(pk__in=customers)), *matches_by_guid(guids)]
+    )
 
 
-def holders(key: str) -> list[Match]:
+def matches_by_contact(key: str) -> list[Match]:
     """The customers whose own e-mail or phone, or a contact of theirs, is what somebody gave."""
     guids = {
         *AsyncCustomer.objects.open()
@@ -85,34 +91,34 @@ def holders(key: str) -> list[Match]:
     # Apart, so that each is found by its own index.
     customers = {
         *Customer.objects.filter(matches_own_contact(key)).values_list("pk", flat=True)[
-            :MOST_HOLDERS
+            :MAX_CONTACT_MATCHES
         ],
-        *contacts.values_list("customer", flat=True)[:MOST_HOLDERS],
+        *contacts.values_list("customer", flat=True)[:MAX_CONTACT_MATCHES],
     }
-    known_ones = known(Customer.objects.filter(pk__in=customers))
-    found = {match.ref: match for match in (*known_ones, *by_guids(guids))}
-    return newest_first(found.values())
+    known_ones = known_matches(Customer.objects.filter(pk__in=customers))
+    by_ref = {match.ref: match for match in (*known_ones, *matches_by_guid(guids))}
+    return newest_first(by_ref.values())
 
 
-def known(customers: QuerySet[Customer]) -> list[Match]:
+def known_matches(customers: QuerySet[Customer]) -> list[Match]:
     """Customers with an account, as matches; each by the GUID that created it, if one did."""
     first = GuidMap.objects.filter(customer=OuterRef("pk")).order_by("origin", "created_at")
     rows = customers.annotate(guid=Subquery(first.values("async_account")[:1])).order_by("-pk")
     return [
-        Match(text(row.guid), row.account_number, row.company_id, row.created_at)
-        for row in rows[:MOST_MATCHES]
+        Match(text_or_none(row.guid), row.account_number, row.company_id, row.created_at)
+        for row in rows[:MAX_MATCHES]
     ]
 
 
-def pending(guids: Iterable[UUID]) -> list[Match]:
+def pending_matches(guids: Iterable[UUID]) -> list[Match]:
     """GUIDs without an account of which HQ holds events, staged or set aside."""
-    found: dict[UUID | None, Match] = {}
+    by_guid: dict[UUID | None, Match] = {}
     for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(
             company__in=Company.objects.all(), async_account__in=guids
         )
         for row in rows:
-            found.setdefault(
+            by_guid.setdefault(
                 row.async_account,
                 Match(str(row.async_account), None, row.company_id, row.staged_at),
             )
@@ -120,5 +126,5 @@ def pending(guids: Iterable[UUID]) -> list[Match]:
     for guid, company, at in aside.values_list(
         "async_account", "database__channel__company_id", "first_seen_at"
     ):
-        found.setdefault(guid, Match(str(guid), None, company, at))
-    return list(found.values())
+        by_guid.setdefault(guid, Match(str(guid), None, company, at))
+    return list(by_guid.values())

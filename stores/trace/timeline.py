@@ -23,9 +23,17 @@ from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
-from stores.trace.history import Act, Holdings, gather, shown
+from stores.trace.history import CustomerHistory, CustomerOperation, load_history, value_text
 from stores.trace.match import matches
-from stores.trace.types import Match, Trace, TraceChannel, TraceEvent, WaitingFor, in_order, text
+from stores.trace.types import (
+    Match,
+    Trace,
+    TraceChannel,
+    TraceEvent,
+    WaitingFor,
+    in_order,
+    text_or_none,
+)
 
 TO_CONVERT = WaitingFor(
     "not_synchronized",
@@ -40,66 +48,70 @@ PARENT_MISSING = WaitingFor(
 )
 
 
-def story(match: Match) -> Trace:
+def build_trace(match: Match) -> Trace:
     """The story of one customer."""
-    held = gather(match)
-    created = [one for one in [match.async_account] if one]
-    guids = [str(one.pk) for one in held.guids] or created
+    history = load_history(match)
+    created = [account for account in [match.async_account] if account]
+    guids = [str(account.pk) for account in history.guids] or created
     return Trace(
         async_accounts=guids,
         account_number=match.account_number,
         company=match.company,
-        state=state_of(held),
-        waiting_for=reason_to_wait(held),
-        events=in_order(events_of(held)),
-        channels=channels_of(held),
-        documents=documents_of(held.customer, [UUID(guid) for guid in guids]),
+        state=customer_state(history),
+        waiting_for=waiting_reason(history),
+        events=in_order(events_of(history)),
+        channels=channels_of(history),
+        documents=documents_of(history.customer, [UUID(guid) for guid in guids]),
     )
 
 
-def state_of(held: Holdings) -> str:
+def customer_state(history: CustomerHistory) -> str:
     """The state of the customer, in the contract's words."""
-    if held.customer:
-        if held.customer.state == AccountState.ERASED:
+    if history.customer:
+        if history.customer.state == AccountState.ERASED:
             return "erased"
-        return "distributed" if held.deliveries and not held.owed else "synchronized"
-    events = [act.row for act in held.acts if act.kind is CUSTOMER]
+        return "distributed" if history.deliveries and not history.pending else "synchronized"
+    events = [operation.row for operation in history.operations if operation.kind is CUSTOMER]
     if any(row.status == StagingStatus.PENDING and not row.reason for row in events):
         return "not_synchronized"
     if any(row.status == StagingStatus.FAILED for row in events) or any(
-        row.table == CUSTOMER.event for row in held.aside
+        row.table == CUSTOMER.event for row in history.quarantined
     ):
         return "failed"
-    return "waiting" if held.acts or held.aside else "pending_upload"
+    return "waiting" if history.operations or history.quarantined else "pending_upload"
 
 
-def reason_to_wait(held: Holdings) -> WaitingFor | None:
+def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
     """What is open, the gravest first: failed, waiting for something, on its way."""
-    aside = [row for row in held.aside if row.status == QuarantineStatus.OPEN]
-    rows = [act.row for act in held.acts]
+    aside = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
+    rows = [operation.row for operation in history.operations]
     failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *aside]
     waiting = [row for row in rows if row.status == StagingStatus.PENDING]
     for row in (*failed, *(row for row in waiting if row.reason)):
         known = REASONS.get(row.reason)
         next_step = known.next_step if known else ""
-        return WaitingFor(row.reason, explain(row.reason, row.field), next_step, case_of(row))
-    if waiting and any(act.kind is CUSTOMER for act in held.acts) and not held.customer:
+        return WaitingFor(row.reason, explain(row.reason, row.field), next_step, case_id(row))
+    if (
+        waiting
+        and any(operation.kind is CUSTOMER for operation in history.operations)
+        and not history.customer
+    ):
         return TO_CONVERT
     if waiting:
-        return TO_APPLY if held.customer else PARENT_MISSING
-    return to_deliver(held.owed) if held.owed else None
+        return TO_APPLY if history.customer else PARENT_MISSING
+    return waiting_for_delivery(history.pending) if history.pending else None
 
 
-def case_of(row: Any) -> str | None:
+def case_id(row: Any) -> str | None:
     """The id under which a person settles a row: quarantined, or staged and failed."""
     is_open = isinstance(row, Quarantine) or row.status == StagingStatus.FAILED
     return str(row.pk) if is_open else None
 
 
-def to_deliver(owed: Sequence[ChannelDatabase]) -> WaitingFor:
+def waiting_for_delivery(pending: Sequence[ChannelDatabase]) -> WaitingFor:
     """Which channels lack the account or its latest change, and what is the matter with them."""
-    places = ", ".join(database.label for database in owed)
-    troubles = "".join(f" {database.last_error}" for database in owed if database.last_error)
+    places = ", ".join(database.label for database in pending)
+    troubles = "".join(f" {database.last_error}" for database in pending if database.last_error)
     return WaitingFor(
         "not_distributed",
         f"Not delivered yet to {places}.{troubles}",
@@ -109,178 +121,181 @@ def to_deliver(owed: Sequence[ChannelDatabase]) -> WaitingFor:
     )
 
 
-def channels_of(held: Holdings) -> list[TraceChannel]:
+def channels_of(history: CustomerHistory) -> list[TraceChannel]:
     """The enabled channels of the company, and any other that ever got the account."""
-    found = []
-    for database in held.databases:
-        delivery = held.deliveries.get(database.pk)
+    channels = []
+    for database in history.databases:
+        delivery = history.deliveries.get(database.pk)
         knows = bool(delivery and delivery.delivered_version)
         if knows or (database.is_enabled and database.channel.is_enabled):
             at = delivery.known_since if delivery else None
-            found.append(TraceChannel(database.channel.code, database.label, knows, at))
-    return found
+            channels.append(TraceChannel(database.channel.code, database.label, knows, at))
+    return channels
 
 
-def events_of(held: Holdings) -> Iterator[TraceEvent]:
+def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
     """Everything that happened to the customer."""
-    yield from uploads([act.row for act in held.acts])
-    for act in held.acts:
-        yield captured(act)
-        yield from outcome(act, held.guids)
-    known = {act.row.pk: act for act in held.acts}
-    for row in held.aside:
-        yield quarantined(row, known.get(row.event_id))
-    for conflict in held.conflicts:
-        yield from contended(conflict)
-    if held.customer and not held.guids:
-        made = f"Account {held.customer} created at headquarters."
-        yield TraceEvent(held.customer.created_at, "created", "", made)
-    for one in held.guids:
-        is_link = one.origin == GuidOrigin.LINKED
-        told = (
-            f"Linked to account {held.customer}." if is_link else f"Account {held.customer} issued."
+    yield from session_events([operation.row for operation in history.operations])
+    for operation in history.operations:
+        yield capture_event(operation)
+        yield from outcome_events(operation, history.guids)
+    known = {operation.row.pk: operation for operation in history.operations}
+    for row in history.quarantined:
+        yield quarantine_event(row, known.get(row.event_id))
+    for conflict in history.conflicts:
+        yield from conflict_events(conflict)
+    if history.customer and not history.guids:
+        made = f"Account {history.customer} created at headquarters."
+        yield TraceEvent(history.customer.created_at, "created", "", made)
+    for guid in history.guids:
+        is_link = guid.origin == GuidOrigin.LINKED
+        text = (
+            f"Linked to account {history.customer}."
+            if is_link
+            else f"Account {history.customer} issued."
         )
-        kind, channel = "linked" if is_link else "converted", one.channel.code
-        yield TraceEvent(one.created_at, kind, channel, told, text(one.run_id))
-    for database in held.databases:
-        if (delivery := held.deliveries.get(database.pk)) and delivery.delivered_at:
-            yield from earlier(database, delivery)
-            yield delivered(database, delivery)
+        kind, channel = "linked" if is_link else "converted", guid.channel.code
+        yield TraceEvent(guid.created_at, kind, channel, text, text_or_none(guid.run_id))
+    for database in history.databases:
+        if (delivery := history.deliveries.get(database.pk)) and delivery.delivered_at:
+            yield from earlier_deliveries(database, delivery)
+            yield latest_delivery(database, delivery)
 
 
 PLURALS = {"address": "addresses"}
 
 
-def uploads(rows: Iterable[Any]) -> Iterator[TraceEvent]:
+def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
     """One event for all that a session brought."""
     brought: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
         if row.session:
             brought[row.session].append(row)
-    for session, found in brought.items():
-        words = Counter(row._meta.db_table.removeprefix("async_") for row in found)
-        told = ", ".join(
+    for session, rows_of_session in brought.items():
+        words = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
+        text = ", ".join(
             f"{count} {word if count == 1 else PLURALS.get(word, word + 's')}"
             for word, count in words.items()
         )
         yield TraceEvent(
-            min(row.staged_at for row in found),
+            min(row.staged_at for row in rows_of_session),
             "uploaded",
-            found[0].source,
-            f"Uploaded: {told}.",
-            text(session.run_id),
+            rows_of_session[0].source,
+            f"Uploaded: {text}.",
+            text_or_none(session.run_id),
             str(session.pk),
         )
 
 
-def captured(act: Act) -> TraceEvent:
+def capture_event(operation: CustomerOperation) -> TraceEvent:
     """What the till did, when it says it did."""
-    offline = ", offline" if act.row.created_offline else ""
-    by = f", by {act.row.made_by}" if act.row.made_by else ""
-    told = f"{act.in_short}{offline}{by}."
-    return TraceEvent(act.row.occurred_at, "captured", act.row.source, told)
+    offline = ", offline" if operation.row.created_offline else ""
+    by = f", by {operation.row.made_by}" if operation.row.made_by else ""
+    text = f"{operation.in_short}{offline}{by}."
+    return TraceEvent(operation.row.occurred_at, "captured", operation.row.source, text)
 
 
-def outcome(act: Act, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
+def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
     """What became of an operation at HQ; the event that made the account tells no more of it."""
-    row, why = act.row, explain(act.row.reason or "", act.row.field)
-    same_run = [one for one in guids if row.applied_at and one.run_id == row.applied_run_id]
-    issued = [one.created_at for one in same_run]
-    kind, told = row.status, f"{act.subject}: {why}"
+    row, why = operation.row, explain(operation.row.reason or "", operation.row.field)
+    same_run = [guid for guid in guids if row.applied_at and guid.run_id == row.applied_run_id]
+    issued = [guid.created_at for guid in same_run]
+    kind, text = row.status, f"{operation.subject}: {why}"
     if row.status == StagingStatus.APPLIED:
-        if act.kind is CUSTOMER and act.before is None and issued:
+        if operation.kind is CUSTOMER and operation.before is None and issued:
             return
-        kind = {"created": "edited", "deactivated": "removed"}.get(act.done, act.done)
-        told = f"{act.in_full}."
+        kind = {"created": "edited", "deactivated": "removed"}.get(operation.done, operation.done)
+        text = f"{operation.in_full}."
     elif row.status == StagingStatus.SUPERSEDED:
-        told = f"{act.in_full}; it arrived too late, and a newer one was kept."
+        text = f"{operation.in_full}; it arrived too late, and a newer one was kept."
     elif row.status == StagingStatus.ERASED:
-        told = f"{act.subject}: its data was erased."
+        text = f"{operation.subject}: its data was erased."
     elif row.status == StagingStatus.PENDING:
         kind = "waiting"
     if kind != "waiting" or row.reason:
         # In one transaction with its account: told after it.
         at = max([row.applied_at or row.staged_at, *issued])
-        run, case = text(row.applied_run_id), case_of(row)
-        yield TraceEvent(at, kind, row.source, told, run, case=case)
+        run, case = text_or_none(row.applied_run_id), case_id(row)
+        yield TraceEvent(at, kind, row.source, text, run, case=case)
 
 
-def contended(conflict: EditConflict) -> Iterator[TraceEvent]:
+def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
     """Two edits of one field, with both values; and what a person decided."""
-    told = (
-        f"{conflict.subject}: {shown(conflict.lost_value)} of {conflict.lost_place} was replaced by"
-        f" {shown(conflict.kept_value)} of {conflict.kept_place}; neither side had seen the other"
+    text = (
+        f"{conflict.subject}: {value_text(conflict.lost_value)} of {conflict.lost_place} was replaced by"
+        f" {value_text(conflict.kept_value)} of {conflict.kept_place}; neither side had seen the other"
         " change."
     )
     if conflict.is_of_removal:
-        told = (
+        text = (
             f"{conflict.subject}: edited by {conflict.lost_place}, which had not seen the "
             f"removal by {conflict.kept_place}. It stays removed until someone decides."
         )
     if conflict.is_clock_off:
-        told += " A clock was more than 15 minutes off."
-    yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, told)
+        text += " A clock was more than 15 minutes off."
+    yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, text)
     if conflict.closed_at and conflict.is_settled_by_person:
-        told = f"{conflict.subject}: {conflict.get_choice_display()}, by {conflict.closed_by}"
+        text = f"{conflict.subject}: {conflict.get_choice_display()}, by {conflict.closed_by}"
         yield TraceEvent(
-            conflict.closed_at, "decided", "headquarters", f"{told}: {conflict.reason}"
+            conflict.closed_at, "decided", "headquarters", f"{text}: {conflict.reason}"
         )
 
 
-def quarantined(row: Quarantine, held: Act | None) -> TraceEvent:
+def quarantine_event(row: Quarantine, history: CustomerOperation | None) -> TraceEvent:
     """Why a row was set aside; of one that HQ holds otherwise, in which fields it differs."""
-    told = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
-    told += explain(row.reason, row.field)
-    if held and (differing := differences(row, held)):
-        told += f" It differs in {', '.join(differing)}."
+    text = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
+    text += explain(row.reason, row.field)
+    if history and (differing := differing_columns(row, history)):
+        text += f" It differs in {', '.join(differing)}."
     if row.status != QuarantineStatus.OPEN:
-        told += f" ({row.status})"
+        text += f" ({row.status})"
     session = row.session
     return TraceEvent(
         row.first_seen_at,
         "quarantined",
         row.database.label,
-        told,
-        text(session.run_id),
+        text,
+        text_or_none(session.run_id),
         str(session.pk),
-        case_of(row),
+        case_id(row),
     )
 
 
-def differences(row: Quarantine, held: Act) -> list[str]:
+def differing_columns(row: Quarantine, history: CustomerOperation) -> list[str]:
     """The columns in which a quarantined row is not like the event of the same id."""
     raw = json.loads(bytes(row.raw))
     return [
         column
-        for column in held.kind.columns
-        if column in raw and plain(raw[column]) != plain(getattr(held.row, column))
+        for column in history.kind.columns
+        if column in raw
+        and comparable_text(raw[column]) != comparable_text(getattr(history.row, column))
     ]
 
 
-def plain(value: Any) -> str:
+def comparable_text(value: Any) -> str:
     """A value as either engine may write it, so that equal ones look equal."""
     if isinstance(value, bool) or value in (0, 1):
         return "true" if value else "false"
     return "" if value is None else str(value)
 
 
-def earlier(database: ChannelDatabase, delivery: Delivery) -> Iterator[TraceEvent]:
+def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterator[TraceEvent]:
     """The versions of the customer that a channel got before."""
     before = delivery.earlier or []
     runs = DownloadSession.objects.in_bulk([session for _, _, session in before if session])
     for version, at, session in before:
-        found = runs.get(UUID(session)) if session else None
+        run = runs.get(UUID(session)) if session else None
         yield TraceEvent(
             datetime.fromisoformat(at),
             "delivered",
             database.label,
             f"Delivered in version {version}." if version else "Delivered; to be sent again.",
-            text(found.run_id) if found else None,
+            text_or_none(run.run_id) if run else None,
             session,
         )
 
 
-def delivered(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
+def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
     """The latest version of the customer that a channel got."""
     session = delivery.session
     return TraceEvent(
@@ -288,12 +303,12 @@ def delivered(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
         "delivered",
         database.label,
         f"Delivered in version {delivery.delivered_version}.",
-        text(session.run_id) if session else None,
-        text(delivery.session_id),
+        text_or_none(session.run_id) if session else None,
+        text_or_none(delivery.session_id),
     )
 
 
 def trace(ref: str) -> Trace | None:
     """The story of the customer that a reference means, of several the newest; None if unknown."""
-    found = matches(ref)
-    return story(found[0]) if found else None
+    matching = matches(ref)
+    return build_trace(matching[0]) if matching else None

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 # Of events at the same moment, the order in which they happen.
-HAPPENS = (
+EVENT_ORDER = (
     "captured",
     "uploaded",
     "quarantined",
@@ -93,22 +93,22 @@ class Trace:
     documents: list[dict[str, Any]] = field(default_factory=list)
 
 
-def newest_first(found: Iterable[Match]) -> list[Match]:
-    return sorted(found, key=lambda match: match.at, reverse=True)
+def newest_first(matches: Iterable[Match]) -> list[Match]:
+    return sorted(matches, key=lambda match: match.at, reverse=True)
 
 
 def in_order(events: Iterable[TraceEvent]) -> list[TraceEvent]:
     """Events by time; what happened at one moment, in the order in which it happens."""
-    return sorted(events, key=lambda event: (event.at, HAPPENS.index(event.kind)))
+    return sorted(events, key=lambda event: (event.at, EVENT_ORDER.index(event.kind)))
 
 
-def text(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def as_json(found: Trace) -> dict[str, Any]:
+def trace_as_json(trace: Trace) -> dict[str, Any]:
     """The trace as `trace --json` prints it (contract, section 4)."""
-    document = asdict(found)
+    document = asdict(trace)
     for part in (*document["events"], *filter(None, [document["waiting_for"]])):
         # Only pages lead from the story to the row.
         del part["case"]

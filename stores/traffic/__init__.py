@@ -28,7 +28,7 @@ from stores.traffic.faults import (
     insert_exactly,
     make_faulty,
 )
-from stores.traffic.people import EVENT_TABLES, Events, FakerMissing, Row
+from stores.traffic.people import CUSTOMER_EVENT_TABLES, CustomerEvents, EventRow, FakerMissing
 from stores.traffic.sales import (
     DOCUMENT_TABLES,
     SALE_FAULTS,
@@ -42,7 +42,7 @@ from stores.traffic.store import Store
 __all__ = ["FakerMissing", "SeedTaken", "Written", "write_traffic"]
 
 # Customers or edits in one commit: a till commits each, but a year of customers must not take one.
-BATCH = 500
+INSERT_BATCH = 500
 T = TypeVar("T")
 
 
@@ -121,8 +121,8 @@ def _serve(
     faulty: float,
 ) -> None:
     """Write new customers: the good ones together, those of the broken till one by one."""
-    good: Events = {table: [] for table in EVENT_TABLES}
-    bad: list[tuple[Fault, Events]] = []
+    good: CustomerEvents = {table: [] for table in CUSTOMER_EVENT_TABLES}
+    bad: list[tuple[Fault, CustomerEvents]] = []
     faults = faults_on(cursor.db.vendor)
     for number in numbers:
         spoilt_before = round(number * faulty)
@@ -145,8 +145,8 @@ def _edit(cursor: CursorWrapper, store: Store, written: Written, edits: int) -> 
     """Write edits, of as many different customers as there are."""
     done = 0
     rng = store.stream("edits", edits)
-    while done < edits and (found := editing.find_customers(cursor)):
-        for chosen in _batches(rng.sample(found, min(edits - done, len(found)))):
+    while done < edits and (customers := editing.find_customers(cursor)):
+        for chosen in _batches(rng.sample(customers, min(edits - done, len(customers)))):
             with transaction.atomic(using=cursor.db.alias):
                 rows = editing.make_edits(cursor, store, chosen, done)
                 added = sum(_add(cursor, written, rows).values())
@@ -222,14 +222,16 @@ def _add_documents(cursor: CursorWrapper, written: Written, documents: Sequence[
     return _add(cursor, written, events)["retail_transaction"]
 
 
-def _add(cursor: CursorWrapper, written: Written, events: Events) -> Counter[str]:
+def _add(cursor: CursorWrapper, written: Written, events: CustomerEvents) -> Counter[str]:
     added = Counter({table: _insert(cursor, table, rows) for table, rows in events.items() if rows})
     written.rows += added
     written.repeated += sum(map(len, events.values())) - sum(added.values())
     return added
 
 
-def _add_faulty(cursor: CursorWrapper, written: Written, fault: Fault, events: Events) -> None:
+def _add_faulty(
+    cursor: CursorWrapper, written: Written, fault: Fault, events: CustomerEvents
+) -> None:
     added: Counter[str] = Counter()
     for table, rows in events.items():
         for row in rows:
@@ -243,7 +245,7 @@ def _add_faulty(cursor: CursorWrapper, written: Written, fault: Fault, events: E
         written.quarantined.update([fault.reason] if fault.reason else [])
 
 
-def _insert(cursor: CursorWrapper, table: str, rows: Sequence[Row]) -> int:
+def _insert(cursor: CursorWrapper, table: str, rows: Sequence[EventRow]) -> int:
     """Add rows of one shape; returns how many of them were new.
 
     A till's repeat is harmless: PostgreSQL is told so here, SQLite's trigger passes over it.
@@ -266,5 +268,5 @@ def _as_written(value: Any) -> Any:
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
+    for start in range(0, len(items), INSERT_BATCH):
+        yield items[start : start + INSERT_BATCH]

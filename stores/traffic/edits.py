@@ -18,9 +18,9 @@ from django.db.backends.utils import CursorWrapper
 from stores.channeldb.schema import tables
 from stores.traffic.faults import BROKEN_TERMINAL
 from stores.traffic.people import (
-    EVENT_TABLES,
-    Events,
-    Row,
+    CUSTOMER_EVENT_TABLES,
+    CustomerEvents,
+    EventRow,
     home_country,
     make_address,
     make_guid,
@@ -30,12 +30,12 @@ from stores.traffic.people import (
 from stores.traffic.store import OPEN_FOR, Store
 
 # The parts of a customer that are edited, with their columns.
-PARTS = {
+PART_COLUMNS = {
     "customer": tuple(column.name for column in tables.CUSTOMER_COLUMNS),
     "address": tuple(column.name for column in tables.ADDRESS_COLUMNS),
     "contact": tuple(column.name for column in tables.CONTACT_COLUMNS),
 }
-HQ_TABLES = {
+HQ_TABLE_OF_PART = {
     "customer": "customer",
     "address": "customer_address",
     "contact": "customer_contact",
@@ -53,7 +53,7 @@ KEPT_ON_MOVING = ("address_id", "purpose", "description", "is_primary")
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownCustomer:
     """A customer that the channel can look up; with an account once HQ's answer is here."""
 
     async_account: str
@@ -63,17 +63,17 @@ class Known:
 
 
 @dataclass(frozen=True)
-class State:
+class PartState:
     """What the channel holds of one part of a customer; the time if a till of its own wrote it."""
 
-    content: Row
+    content: EventRow
     occurred_at: datetime | None = None
 
 
-Held = dict[str, State]
+HeldParts = dict[str, PartState]
 
 
-def find_customers(cursor: CursorWrapper) -> list[Known]:
+def find_customers(cursor: CursorWrapper) -> list[KnownCustomer]:
     """Everybody a till could edit, in a fixed order."""
     converted = _read(
         cursor,
@@ -89,20 +89,24 @@ def find_customers(cursor: CursorWrapper) -> list[Known]:
         " OR e.terminal_id = %s THEN 1 ELSE 0 END) = 0",
         [BROKEN_TERMINAL],
     )
-    found = [Known(row["async_account"]) for row in pending]
+    customers = [KnownCustomer(row["async_account"]) for row in pending]
     for row in converted:
         received_at = _time(row["received_at"])
-        found += [Known(row["async_account"], row["company"], row["account_number"], received_at)]
-    return sorted(found, key=lambda known: known.async_account)
+        customers += [
+            KnownCustomer(row["async_account"], row["company"], row["account_number"], received_at)
+        ]
+    return sorted(customers, key=lambda known: known.async_account)
 
 
-def make_edits(cursor: CursorWrapper, store: Store, chosen: Sequence[Known], first: int) -> Events:
+def make_edits(
+    cursor: CursorWrapper, store: Store, chosen: Sequence[KnownCustomer], first: int
+) -> CustomerEvents:
     """One edit of each customer, numbered from `first`; those the channel has are left out."""
     streams = [store.stream("edit", first + place) for place in range(len(chosen))]
     ids = [make_guid(rng) for rng in streams]
     written = _written(cursor, ids)
     held = held_of(cursor, chosen)
-    rows: Events = {table: [] for table in EVENT_TABLES}
+    rows: CustomerEvents = {table: [] for table in CUSTOMER_EVENT_TABLES}
     for rng, event_id, known in zip(streams, ids, chosen, strict=True):
         if event_id not in written and "customer" in held[known]:
             part, row = make_edit(rng, store, known, held[known])
@@ -110,7 +114,9 @@ def make_edits(cursor: CursorWrapper, store: Store, chosen: Sequence[Known], fir
     return rows
 
 
-def make_edit(rng: Random, store: Store, known: Known, held: Held) -> tuple[str, Row]:
+def make_edit(
+    rng: Random, store: Store, known: KnownCustomer, held: HeldParts
+) -> tuple[str, EventRow]:
     """Draw one edit of a customer: the part it changes and the row."""
     possible = [change for change in CHANGES if change[0] in held]
     part, operation, _ = rng.choices(possible, [weight for _, _, weight in possible])[0]
@@ -122,7 +128,7 @@ def make_edit(rng: Random, store: Store, known: Known, held: Held) -> tuple[str,
     return part, stamp | content
 
 
-def _change(rng: Random, store: Store, part: str, content: Row) -> Row:
+def _change(rng: Random, store: Store, part: str, content: EventRow) -> EventRow:
     country = home_country(rng, store)
     if part == "address":
         moved = make_address(rng, country, 0, business=False)
@@ -136,7 +142,7 @@ def _change(rng: Random, store: Store, part: str, content: Row) -> Row:
     return {"phone": make_phone(rng, country.code)}
 
 
-def names_of(rng: Random, known: Known) -> tuple[str | None, str | None]:
+def names_of(rng: Random, known: KnownCustomer) -> tuple[str | None, str | None]:
     """GUID and account number under which a till that knows this much writes a customer's row."""
     guid, account = known.async_account, known.account_number
     if account is None:
@@ -144,7 +150,7 @@ def names_of(rng: Random, known: Known) -> tuple[str | None, str | None]:
     return rng.choice(((guid, None), (guid, account), (None, account)))
 
 
-def _moment_after(rng: Random, store: Store, known: Known, held: Held) -> str:
+def _moment_after(rng: Random, store: Store, known: KnownCustomer, held: HeldParts) -> str:
     """When the edit happens: after all that is known, and if possible while the store is open.
 
     After a conversion that is within a minute, or HQ would find the till's clock ahead of its own.
@@ -159,42 +165,48 @@ def _moment_after(rng: Random, store: Store, known: Known, held: Held) -> str:
     return (start + timedelta(seconds=max(seconds, 1))).isoformat(timespec="seconds")
 
 
-def held_of(cursor: CursorWrapper, chosen: Sequence[Known]) -> dict[Known, Held]:
+def held_of(
+    cursor: CursorWrapper, chosen: Sequence[KnownCustomer]
+) -> dict[KnownCustomer, HeldParts]:
     """What the channel holds of each: HQ's word where there is an account, else the till's own."""
-    held: dict[Known, Held] = {known: {} for known in chosen}
-    for part in PARTS:
+    held: dict[KnownCustomer, HeldParts] = {known: {} for known in chosen}
+    for part in PART_COLUMNS:
         _add_own_events(cursor, part, held)
         _add_word_of_hq(cursor, part, held)
     return held
 
 
-def _add_own_events(cursor: CursorWrapper, part: str, held: dict[Known, Held]) -> None:
+def _add_own_events(cursor: CursorWrapper, part: str, held: dict[KnownCustomer, HeldParts]) -> None:
     pending = {known.async_account: known for known in held if known.account_number is None}
-    columns = ("async_account", "operation", "occurred_at", *PARTS[part])
+    columns = ("async_account", "operation", "occurred_at", *PART_COLUMNS[part])
     for row in _rows_of(cursor, f"async_{part}", columns, pending, "replication_counter"):
         parts = held[pending[row["async_account"]]]
         # What was taken away is no longer there to be edited.
         parts.pop(part, None)
         if row["operation"] != "deactivate":
-            content = {column: row[column] for column in PARTS[part]}
-            parts[part] = State(content, _time(row["occurred_at"]))
+            content = {column: row[column] for column in PART_COLUMNS[part]}
+            parts[part] = PartState(content, _time(row["occurred_at"]))
 
 
-def _add_word_of_hq(cursor: CursorWrapper, part: str, held: dict[Known, Held]) -> None:
-    accounts: dict[str, list[Known]] = {}
+def _add_word_of_hq(cursor: CursorWrapper, part: str, held: dict[KnownCustomer, HeldParts]) -> None:
+    accounts: dict[str, list[KnownCustomer]] = {}
     for known in held:
         if known.account_number:
             accounts.setdefault(known.account_number, []).append(known)
-    columns = ("account_number", "company", "is_active", *PARTS[part])
-    for row in _rows_of(cursor, HQ_TABLES[part], columns, accounts, columns[-len(PARTS[part])]):
+    columns = ("account_number", "company", "is_active", *PART_COLUMNS[part])
+    for row in _rows_of(
+        cursor, HQ_TABLE_OF_PART[part], columns, accounts, columns[-len(PART_COLUMNS[part])]
+    ):
         for known in accounts[row["account_number"]]:
             if row["is_active"] and row["company"] == known.company:
-                held[known][part] = State({column: row[column] for column in PARTS[part]})
+                held[known][part] = PartState(
+                    {column: row[column] for column in PART_COLUMNS[part]}
+                )
 
 
 def _rows_of(
     cursor: CursorWrapper, table: str, columns: Sequence[str], keys: Iterable[str], order: str
-) -> list[Row]:
+) -> list[EventRow]:
     # The first column says whose row it is.
     keys = list(keys)
     return _read(
@@ -207,24 +219,24 @@ def _rows_of(
 
 def _written(cursor: CursorWrapper, event_ids: Sequence[str]) -> set[str]:
     """Which of these events the channel has, in whatever table."""
-    found: set[str] = set()
-    for part in PARTS:
+    ids: set[str] = set()
+    for part in PART_COLUMNS:
         rows = _rows_of(cursor, f"async_{part}", ("event_id",), event_ids, "event_id")
-        found |= {row["event_id"] for row in rows}
-    return found
+        ids |= {row["event_id"] for row in rows}
+    return ids
 
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values)) or "NULL"
 
 
-def _read(cursor: CursorWrapper, sql: str, values: Sequence[str] = ()) -> list[Row]:
+def _read(cursor: CursorWrapper, sql: str, values: Sequence[str] = ()) -> list[EventRow]:
     cursor.execute(sql, values)
     columns = [column[0] for column in cursor.description or ()]
-    return [dict(zip(columns, map(_plain, row), strict=True)) for row in cursor.fetchall()]
+    return [dict(zip(columns, map(_plain_value, row), strict=True)) for row in cursor.fetchall()]
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     # As a till would write it again: GUIDs as text, and text however the connection hands it out.
     if isinstance(value, bytes):
         return value.decode()

@@ -13,12 +13,12 @@ from django.db.backends.utils import CursorWrapper
 
 from stores.traffic.people import (
     STAMP,
-    Events,
-    Row,
+    CustomerEvents,
+    EventRow,
     home_country,
     make_address,
     make_contact,
-    make_event,
+    make_event_row,
     new_customer,
 )
 from stores.traffic.store import Store
@@ -41,7 +41,7 @@ class Fault:
     `reason` is HQ's word for the row it quarantines; empty where HQ takes the row, or waits.
     """
 
-    spoil: Callable[[Events], None]
+    spoil: Callable[[CustomerEvents], None]
     reason: str = ""
     engine: str = ""
     table: str = "async_customer"
@@ -57,23 +57,23 @@ def faults_on(engine: str) -> tuple[Fault, ...]:
     return tuple(fault for fault in FAULTS if fault.engine in ("", engine))
 
 
-def make_faulty(rng: Random, store: Store, occurred_at: str, fault: Fault) -> Events:
+def make_faulty(rng: Random, store: Store, occurred_at: str, fault: Fault) -> CustomerEvents:
     """A new customer with one fault, and no rows but those that show it."""
     customer = new_customer(rng, store, occurred_at)["async_customer"][0]
     customer["terminal_id"] = BROKEN_TERMINAL
     stamp, country = {column: customer[column] for column in STAMP}, home_country(rng, store)
-    kept: Events = {"async_customer": [customer]}
+    kept: CustomerEvents = {"async_customer": [customer]}
     if fault.table == "async_address":
         addresses = [make_address(rng, country, number, business=False) for number in (0, 1)]
-        kept["async_address"] = [make_event(rng, stamp, address) for address in addresses]
+        kept["async_address"] = [make_event_row(rng, stamp, address) for address in addresses]
     if fault.table == "async_contact":
         contact = make_contact(rng, country, customer, 0)
-        kept["async_contact"] = [make_event(rng, stamp, contact)]
+        kept["async_contact"] = [make_event_row(rng, stamp, contact)]
     fault.spoil(kept)
     return kept
 
 
-def insert_exactly(cursor: CursorWrapper, table: str, row: Row) -> bool:
+def insert_exactly(cursor: CursorWrapper, table: str, row: EventRow) -> bool:
     """Write one row with its bytes as they are; false if the till had written it before."""
     values = ", ".join("CAST(%s AS TEXT)" if isinstance(v, RawText) else "%s" for v in row.values())
     on_retry = "ON CONFLICT DO NOTHING" if cursor.db.vendor == POSTGRESQL else ""
@@ -87,35 +87,35 @@ def insert_exactly(cursor: CursorWrapper, table: str, row: Row) -> bool:
 # Identity
 
 
-def guid_in_braces(events: Events) -> None:
+def guid_in_braces(events: CustomerEvents) -> None:
     """The GUID as some systems print it: {…}."""
     customer = _customer(events)
     customer["async_account"] = f"{{{customer['async_account']}}}"
 
 
-def guid_as_urn(events: Events) -> None:
+def guid_as_urn(events: CustomerEvents) -> None:
     """The GUID as a URN."""
     customer = _customer(events)
     customer["async_account"] = f"urn:uuid:{customer['async_account']}"
 
 
-def guid_without_hyphens(events: Events) -> None:
+def guid_without_hyphens(events: CustomerEvents) -> None:
     """The GUID as 32 digits."""
     customer = _customer(events)
     customer["async_account"] = customer["async_account"].replace("-", "")
 
 
-def guid_missing(events: Events) -> None:
+def guid_missing(events: CustomerEvents) -> None:
     """Neither a GUID nor an account: nobody knows whose row it is."""
     _customer(events)["async_account"] = None
 
 
-def guid_empty(events: Events) -> None:
+def guid_empty(events: CustomerEvents) -> None:
     """An empty text where the GUID belongs."""
     _customer(events)["async_account"] = ""
 
 
-def event_id_empty(events: Events) -> None:
+def event_id_empty(events: CustomerEvents) -> None:
     """An empty event id. A channel holds it once, so every call writes the very same row."""
     _customer(events).update(dict.fromkeys(_customer(events)))
     _customer(events).update(event_id="", occurred_at="2025-06-02T09:00:00+02:00")
@@ -123,13 +123,13 @@ def event_id_empty(events: Events) -> None:
     _customer(events).update(created_offline=False, terminal_id=BROKEN_TERMINAL)
 
 
-def event_id_malformed(events: Events) -> None:
+def event_id_malformed(events: CustomerEvents) -> None:
     """A till that counts its events instead of giving them an id."""
     customer = _customer(events)
     customer["event_id"] = f"till-9-{customer['event_id'][:8]}"
 
 
-def account_of_another_company(events: Events) -> None:
+def account_of_another_company(events: CustomerEvents) -> None:
     """An account number that the channel's company never issued."""
     _customer(events)["account_number"] = "ZZ-000001"
 
@@ -137,67 +137,67 @@ def account_of_another_company(events: Events) -> None:
 # Form
 
 
-def name_in_broken_utf8(events: Events) -> None:
+def name_in_broken_utf8(events: CustomerEvents) -> None:
     """A name cut off in the middle of a letter."""
     _customer(events)["last_name"] = RawText("Müller".encode()[:2])
 
 
-def name_as_blob(events: Events) -> None:
+def name_as_blob(events: CustomerEvents) -> None:
     """Bytes where text belongs."""
     _customer(events)["first_name"] = b"\x00\x01Ann"
 
 
-def first_name_too_long(events: Events) -> None:
+def first_name_too_long(events: CustomerEvents) -> None:
     """A first name of 61 letters; HQ takes 60."""
     _customer(events)["first_name"] = "A" * 61
 
 
-def name_too_long(events: Events) -> None:
+def name_too_long(events: CustomerEvents) -> None:
     """A name of 301 letters; HQ takes 300."""
     _customer(events)["name"] = "Ann " * 75 + "L"
 
 
-def county_too_long(events: Events) -> None:
+def county_too_long(events: CustomerEvents) -> None:
     """A county of 40 characters; HQ takes 10."""
     events["async_address"][0]["county"] = "County of the Very Long Name Along River"
 
 
-def city_too_long(events: Events) -> None:
+def city_too_long(events: CustomerEvents) -> None:
     """A city of 61 letters; HQ takes 60."""
     events["async_address"][0]["city"] = "B" * 61
 
 
-def postal_code_too_long(events: Events) -> None:
+def postal_code_too_long(events: CustomerEvents) -> None:
     """A postal code of 11 digits; HQ takes 10."""
     events["async_address"][0]["postal_code"] = "12345678901"
 
 
-def email_without_at(events: Events) -> None:
+def email_without_at(events: CustomerEvents) -> None:
     """An e-mail address that is none."""
     _customer(events)["email"] = "ann.example.com"
 
 
-def born_at_zero(events: Events) -> None:
+def birth_date_zero(events: CustomerEvents) -> None:
     """The birth date that some databases take for none."""
     _customer(events)["birth_date"] = "0000-00-00"
 
 
-def born_on_no_day(events: Events) -> None:
+def birth_date_impossible(events: CustomerEvents) -> None:
     """29 February of a year that had none."""
     _customer(events)["birth_date"] = "2025-02-29"
 
 
-def born_in_the_year_10000(events: Events) -> None:
+def birth_date_in_year_10000(events: CustomerEvents) -> None:
     """A date that PostgreSQL and SQLite hold, but Python cannot."""
     _customer(events)["birth_date"] = "10000-01-01"
 
 
-def born_at_infinity(events: Events) -> None:
+def birth_date_infinite(events: CustomerEvents) -> None:
     """PostgreSQL's date after all dates."""
     _customer(events)["birth_date"] = "infinity"
 
 
-def not_born_yet(events: Events) -> None:
+def birth_date_in_future(events: CustomerEvents) -> None:
     """A birth date to come, whenever HQ looks at it."""
     _customer(events)["birth_date"] = "2999-12-31"
 
@@ -205,38 +205,38 @@ def not_born_yet(events: Events) -> None:
 # Words
 
 
-def operation_unknown(events: Events) -> None:
+def operation_unknown(events: CustomerEvents) -> None:
     """An operation that is none of the three."""
     _customer(events)["operation"] = "upsert"
 
 
-def customer_type_unknown(events: Events) -> None:
+def customer_type_unknown(events: CustomerEvents) -> None:
     """Neither a person nor an organization."""
     _customer(events)["customer_type"] = "robot"
 
 
-def organization_without_name(events: Events) -> None:
+def organization_without_name(events: CustomerEvents) -> None:
     """A company that nobody can call."""
     _customer(events).update(customer_type="organization", name=None, first_name=None)
     _customer(events).update(last_name=None, middle_name=None)
 
 
-def country_unknown(events: Events) -> None:
+def country_unknown(events: CustomerEvents) -> None:
     """Three letters that are no country."""
     events["async_address"][0]["country"] = "WQZ"
 
 
-def purpose_unknown(events: Events) -> None:
+def purpose_unknown(events: CustomerEvents) -> None:
     """An address for a purpose that HQ has no word for."""
     events["async_address"][0]["purpose"] = "holiday"
 
 
-def contact_kind_unknown(events: Events) -> None:
+def contact_kind_unknown(events: CustomerEvents) -> None:
     """A contact by a medium that HQ does not know."""
     events["async_contact"][0]["kind"] = "fax"
 
 
-def contact_without_locator(events: Events) -> None:
+def contact_without_locator(events: CustomerEvents) -> None:
     """A contact that leads nowhere."""
     events["async_contact"][0]["locator"] = None
 
@@ -244,38 +244,38 @@ def contact_without_locator(events: Events) -> None:
 # Odd, but right: HQ takes these exactly as they are, or waits
 
 
-def consent_unknown(events: Events) -> None:
+def consent_unknown(events: CustomerEvents) -> None:
     """Nobody asked whether advertising is welcome; that means no."""
     events["async_contact"][0]["marketing_opt_in"] = None
 
 
-def two_primary_addresses(events: Events) -> None:
+def two_primary_addresses(events: CustomerEvents) -> None:
     """Two primaries for one purpose: the later one wins."""
     for address in events["async_address"]:
         address.update(purpose="home", is_primary=True)
 
 
-def customer_never_comes(events: Events) -> None:
+def customer_never_comes(events: CustomerEvents) -> None:
     """Addresses whose customer was never written: they wait."""
     events["async_customer"].clear()
 
 
-def name_in_emoji(events: Events) -> None:
+def name_in_emoji(events: CustomerEvents) -> None:
     """A family, a flag and an ideograph outside the first plane."""
     _rename(events, FAMILY, f"{FLAG}{IDEOGRAPH}")
 
 
-def name_as_script(events: Events) -> None:
+def name_as_script(events: CustomerEvents) -> None:
     """A name that a page must show and never run."""
     _rename(events, "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>{{ 7*7 }}")
 
 
-def name_in_chinese(events: Events) -> None:
+def name_in_chinese(events: CustomerEvents) -> None:
     """A name in Chinese characters."""
     _rename(events, "小明", "王")
 
 
-def name_from_right_to_left(events: Events) -> None:
+def name_from_right_to_left(events: CustomerEvents) -> None:
     """A name in Arabic and Hebrew letters."""
     _rename(events, "ليلى", "כהן")
 
@@ -297,11 +297,11 @@ FAULTS = (
     Fault(city_too_long, "too_long", table="async_address"),
     Fault(postal_code_too_long, "too_long", table="async_address"),
     Fault(email_without_at, "email_format"),
-    Fault(born_at_zero, engine=SQLITE),
-    Fault(born_on_no_day, engine=SQLITE),
-    Fault(born_in_the_year_10000),
-    Fault(born_at_infinity),
-    Fault(not_born_yet),
+    Fault(birth_date_zero, engine=SQLITE),
+    Fault(birth_date_impossible, engine=SQLITE),
+    Fault(birth_date_in_year_10000),
+    Fault(birth_date_infinite),
+    Fault(birth_date_in_future),
     Fault(operation_unknown, "unknown_word"),
     Fault(customer_type_unknown, "unknown_word"),
     Fault(organization_without_name, "name_missing"),
@@ -319,11 +319,11 @@ FAULTS = (
 )
 
 
-def _customer(events: Events) -> Row:
+def _customer(events: CustomerEvents) -> EventRow:
     return events["async_customer"][0]
 
 
-def _rename(events: Events, first_name: str, last_name: str) -> None:
+def _rename(events: CustomerEvents, first_name: str, last_name: str) -> None:
     _customer(events).update(
         customer_type="person",
         first_name=first_name,

@@ -16,11 +16,11 @@ from typing import Any
 
 from stores.traffic.store import Store
 
-Row = dict[str, Any]
+EventRow = dict[str, Any]
 # Rows of one customer by event table, parents first.
-Events = dict[str, list[Row]]
+CustomerEvents = dict[str, list[EventRow]]
 
-EVENT_TABLES = (
+CUSTOMER_EVENT_TABLES = (
     "async_customer",
     "async_address",
     "async_contact",
@@ -120,7 +120,7 @@ def make_guid(rng: Random) -> str:
     return f"{head}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def new_customer(rng: Random, store: Store, occurred_at: str) -> Events:
+def new_customer(rng: Random, store: Store, occurred_at: str) -> CustomerEvents:
     """Everything a till saves for a new customer, in one go."""
     country = home_country(rng, store)
     stamp = make_stamp(rng, occurred_at, make_guid(rng))
@@ -138,14 +138,14 @@ def new_customer(rng: Random, store: Store, occurred_at: str) -> Events:
     ]
     customer |= {"currency": store.currency, "customer_group": "B2B" if business else "RETAIL"}
     return {
-        "async_customer": [make_event(rng, stamp, customer)],
-        "async_address": [make_event(rng, stamp, address) for address in addresses],
-        "async_contact": [make_event(rng, stamp, contact) for contact in contacts],
+        "async_customer": [make_event_row(rng, stamp, customer)],
+        "async_address": [make_event_row(rng, stamp, address) for address in addresses],
+        "async_contact": [make_event_row(rng, stamp, contact) for contact in contacts],
         "async_affiliation": [
-            make_event(rng, stamp, {"affiliation": word}) for word in affiliations
+            make_event_row(rng, stamp, {"affiliation": word}) for word in affiliations
         ],
         "async_attribute": [
-            make_event(rng, stamp, {"attribute": word, "value": rng.choice(ATTRIBUTES[word])})
+            make_event_row(rng, stamp, {"attribute": word, "value": rng.choice(ATTRIBUTES[word])})
             for word in attributes
         ],
     }
@@ -163,7 +163,7 @@ def make_stamp(
     async_account: str | None,
     account_number: str | None = None,
     operation: str = "create",
-) -> Row:
+) -> EventRow:
     """When, what, where and by whom: the columns that all events of one save share."""
     return {
         "occurred_at": occurred_at,
@@ -176,7 +176,7 @@ def make_stamp(
     }
 
 
-def make_event(rng: Random, stamp: Row, content: Row) -> Row:
+def make_event_row(rng: Random, stamp: EventRow, content: EventRow) -> EventRow:
     """One row of an event table."""
     return {"event_id": make_guid(rng)} | stamp | content
 
@@ -190,10 +190,10 @@ def make_phone(rng: Random, country: str) -> str:
 
 def make_email(rng: Random, *words: str) -> str:
     """An address at example.*, which never reaches a mailbox."""
-    return f"{'.'.join(map(_plain, words))}{rng.randrange(10_000)}@{rng.choice(MAIL_DOMAINS)}"
+    return f"{'.'.join(map(_ascii_name, words))}{rng.randrange(10_000)}@{rng.choice(MAIL_DOMAINS)}"
 
 
-def make_address(rng: Random, country: Country, number: int, *, business: bool) -> Row:
+def make_address(rng: Random, country: Country, number: int, *, business: bool) -> EventRow:
     """The customer's address `number`; number 0 is where mail goes."""
     main = "business" if business else "home"
     dutch = country.code == "NLD"
@@ -213,14 +213,14 @@ def make_address(rng: Random, country: Country, number: int, *, business: bool) 
     }
 
 
-def make_contact(rng: Random, country: Country, customer: Row, number: int) -> Row:
+def make_contact(rng: Random, country: Country, customer: EventRow, number: int) -> EventRow:
     """A second way to reach the customer, with or without consent to advertise."""
     kind = rng.choice(("email", "email", "phone", "phone", "url"))
     names = (customer["first_name"] or "info", customer["last_name"] or customer["name"])
     locators = {
         "email": lambda: make_email(rng, *names),
         "phone": lambda: make_phone(rng, country.code),
-        "url": lambda: f"https://www.example.org/{_plain(names[1])}",
+        "url": lambda: f"https://www.example.org/{_ascii_name(names[1])}",
     }
     return {
         "contact_id": make_guid(rng),
@@ -232,13 +232,13 @@ def make_contact(rng: Random, country: Country, customer: Row, number: int) -> R
     }
 
 
-def _person(rng: Random, country: Country) -> Row:
+def _person(rng: Random, country: Country) -> EventRow:
     first, last = rng.choice(country.first_names), rng.choice(country.last_names)
     # "van der Berg" is filed under B: what stands before is the middle name.
     *before, last = last.split(" ") if country.code == "NLD" else (last,)
     middle = " ".join(before) or None
     email = make_email(rng, first, last) if rng.random() < 0.85 else None
-    born = date(1936, 1, 1) + timedelta(days=rng.randrange(26_000))
+    birth_date = date(1936, 1, 1) + timedelta(days=rng.randrange(26_000))
     return {
         "customer_type": "person",
         "first_name": first,
@@ -251,11 +251,11 @@ def _person(rng: Random, country: Country) -> Row:
         "phone": make_phone(rng, country.code) if rng.random() < 0.8 else None,
         "receipt_email": email if rng.random() < 0.3 else None,
         "vat_number": None,
-        "birth_date": born.isoformat() if rng.random() < 0.6 else None,
+        "birth_date": birth_date.isoformat() if rng.random() < 0.6 else None,
     }
 
 
-def _organization(rng: Random, country: Country) -> Row:
+def _organization(rng: Random, country: Country) -> EventRow:
     name = rng.choice(country.companies)
     dutch = country.code == "NLD"
     return {
@@ -289,7 +289,7 @@ def _dutch_postcode(rng: Random) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _plain(name: str) -> str:
+def _ascii_name(name: str) -> str:
     # Letters a mailbox may have: no accents, no blanks, no signs.
     bare = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     return "".join(filter(str.isalnum, bare))

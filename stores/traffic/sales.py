@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from stores.traffic.edits import Held, Known, names_of
-from stores.traffic.people import Row, make_event, make_guid, make_stamp
+from stores.traffic.edits import HeldParts, KnownCustomer, names_of
+from stores.traffic.people import EventRow, make_event_row, make_guid, make_stamp
 from stores.traffic.store import Store
 
 DOCUMENT_TABLES = (
@@ -18,7 +18,7 @@ DOCUMENT_TABLES = (
     "retail_transaction_line",
     "retail_transaction_payment",
 )
-Document = dict[str, list[Row]]
+Document = dict[str, list[EventRow]]
 CENT = Decimal("0.01")
 TAX = {"USD": Decimal("0.08"), "EUR": Decimal("0.21"), "GBP": Decimal("0.20")}
 ARTICLES = (
@@ -33,9 +33,9 @@ ARTICLES = (
 )
 TENDERS = ("cash", "card", "voucher")
 # How many of the sales name a customer, are returns, are paid in two tenders, in foreign money.
-NAMED, RETURNED, SPLIT, FOREIGN = 0.6, 0.08, 0.15, 0.05
+NAMED_SHARE, RETURNED_SHARE, SPLIT_SHARE, FOREIGN_SHARE = 0.6, 0.08, 0.15, 0.05
 # How many orders are not paid in full when they are written, and what is paid of some of them.
-PREPAID_IN_PART, DEPOSIT = 0.5, Decimal("0.3")
+DEPOSIT_SHARE, DEPOSIT_PART = 0.5, Decimal("0.3")
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ class SaleFault:
 
 
 def make_sale(
-    rng: Random, store: Store, buyer: Known | None, number: int, share: float
+    rng: Random, store: Store, buyer: KnownCustomer | None, number: int, share: float
 ) -> Document:
     """One sale, or now and then a return, at a share (0 to 1) of the store's day."""
-    return make_document(
+    return make_sale_document(
         rng,
         store,
-        "return" if rng.random() < RETURNED else "sale",
+        "return" if rng.random() < RETURNED_SHARE else "sale",
         buyer,
         number,
         store.moment(share),
@@ -70,12 +70,12 @@ def make_sale(
 
 
 def make_order(
-    rng: Random, store: Store, buyer: Known, held: Held, number: int, share: float
+    rng: Random, store: Store, buyer: KnownCustomer, held: HeldParts, number: int, share: float
 ) -> Document:
     """One customer order; most are to be delivered to an address that the customer has."""
-    made = make_document(rng, store, "customer_order", buyer, number, store.moment(share))
+    made = make_sale_document(rng, store, "customer_order", buyer, number, store.moment(share))
     header = made["retail_transaction"][0]
-    if rng.random() < PREPAID_IN_PART:
+    if rng.random() < DEPOSIT_SHARE:
         pay_in_advance(rng, made)
     header["confirmation_number"] = f"{store.label}-{header['event_id'][:13]}".upper()[:50]
     if "address" in held and rng.random() < 0.7:
@@ -87,7 +87,7 @@ def make_order(
 def pay_in_advance(rng: Random, document: Document) -> None:
     """Have an order be paid nothing yet, or a deposit."""
     header = document["retail_transaction"][0]
-    deposit = (header["gross_amount"] * rng.choice((0, DEPOSIT))).quantize(CENT)
+    deposit = (header["gross_amount"] * rng.choice((0, DEPOSIT_PART))).quantize(CENT)
     header["payment_amount"] = deposit
     document["retail_transaction_payment"] = [
         {"transaction_id": header["transaction_id"]} | payment
@@ -96,21 +96,21 @@ def pay_in_advance(rng: Random, document: Document) -> None:
     ]
 
 
-def make_document(
-    rng: Random, store: Store, kind: str, buyer: Known | None, number: int, moment: str
+def make_sale_document(
+    rng: Random, store: Store, kind: str, buyer: KnownCustomer | None, number: int, moment: str
 ) -> Document:
     """Header, lines and payments of one document."""
     guid, account = names_of(rng, buyer) if buyer else (None, None)
     stamp = make_stamp(rng, moment, guid, account)
     foreign = {"EUR": "GBP", "USD": "EUR"}[store.currency]
-    currency = foreign if rng.random() < FOREIGN else store.currency
+    currency = foreign if rng.random() < FOREIGN_SHARE else store.currency
     sign = -1 if kind == "return" else 1
     lines = [make_line(rng, place, currency, sign) for place in range(1, rng.randint(2, 5))]
     net, tax, discount = (
         sum((line[column] for line in lines), Decimal(0))
         for column in ("net_amount", "tax_amount", "discount_amount")
     )
-    header = make_event(rng, stamp, {}) | {
+    header = make_event_row(rng, stamp, {}) | {
         "transaction_type": kind,
         "entry_status": "voided" if rng.random() < 0.02 else "concluded",
         "confirmation_number": None,
@@ -141,7 +141,7 @@ def make_document(
     }
 
 
-def make_line(rng: Random, place: int, currency: str, sign: int) -> Row:
+def make_line(rng: Random, place: int, currency: str, sign: int) -> EventRow:
     """One article: price, discount and tax to the cent."""
     item, description, text = rng.choice(ARTICLES)
     price, quantity = Decimal(text), sign * rng.randint(1, 3)
@@ -161,10 +161,10 @@ def make_line(rng: Random, place: int, currency: str, sign: int) -> Row:
     }
 
 
-def make_payments(rng: Random, total: Decimal, currency: str) -> list[Row]:
+def make_payments(rng: Random, total: Decimal, currency: str) -> list[EventRow]:
     """What was paid, in one tender or two."""
     parts = [total]
-    if rng.random() < SPLIT:
+    if rng.random() < SPLIT_SHARE:
         first = (total / 3).quantize(CENT)
         parts = [first, total - first]
     tenders = rng.sample(TENDERS, len(parts))
@@ -239,6 +239,10 @@ SALE_FAULTS = (
 )
 
 
-def pick_buyers(rng: Random, known: Sequence[Known], count: int) -> list[Known | None]:
+def pick_buyers(
+    rng: Random, known: Sequence[KnownCustomer], count: int
+) -> list[KnownCustomer | None]:
     """Who buys in each of a number of sales; None is a guest."""
-    return [rng.choice(known) if known and rng.random() < NAMED else None for _ in range(count)]
+    return [
+        rng.choice(known) if known and rng.random() < NAMED_SHARE else None for _ in range(count)
+    ]

@@ -63,10 +63,10 @@ def fresh_seed(country: str) -> int:
 
     The day is part of the number so that repeating the seed next week repeats the day too.
     """
-    return seed_of_yesterday(country, secrets.randbelow(SEEDS_PER_DAY))
+    return yesterday_seed(country, secrets.randbelow(SEEDS_PER_DAY))
 
 
-def seed_of_yesterday(country: str, number: int) -> int:
+def yesterday_seed(country: str, number: int) -> int:
     """The seed of yesterday with these last six digits."""
     yesterday = (datetime.now(UTC).astimezone(zone_of(country)) - timedelta(days=1)).date()
     return int(f"{yesterday:%Y%m%d}") * SEEDS_PER_DAY + number % SEEDS_PER_DAY

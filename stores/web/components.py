@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
 from stores.models.run import Outcome
-from stores.web.format import NOTHING, ago
+from stores.web.format import EMPTY_VALUE, ago
 from stores.web.states import LOOKS, QUIET
 
 
@@ -64,7 +64,7 @@ def query_url(page: str, **query: Any) -> str:
 def link(row: Any, words: str = "") -> str:
     """A link to the page of a row; a dash where there is none."""
     if not row:
-        return NOTHING
+        return EMPTY_VALUE
     return format_html('<a href="{}">{}</a>', row.get_absolute_url(), words or row)
 
 
@@ -124,7 +124,7 @@ def icon(name: str, css: str = "") -> SafeString:
     return render("icon", name=name, css=css)
 
 
-def when(moment: datetime | None, otherwise: str = NOTHING) -> SafeString:
+def when(moment: datetime | None, otherwise: str = EMPTY_VALUE) -> SafeString:
     """How long ago, with the exact time at hand."""
     return render("when", moment=moment, age=ago(moment), otherwise=otherwise)
 

@@ -7,14 +7,14 @@ from typing import Any
 from django.db.models import QuerySet
 
 # Counting further would read a big table only to draw a page.
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 # What counting may cost, as the planner reckons: a twentieth of a second or so.
-MOST_COST = 25_000
+MAX_COST = 25_000
 
 
-def counted(rows: QuerySet[Any]) -> int:
-    """How many rows there are; one more than MOST_COUNTED stands for any number beyond it."""
-    return rows.order_by().values("pk")[: MOST_COUNTED + 1].count()
+def capped_count(rows: QuerySet[Any]) -> int:
+    """How many rows there are; one more than MAX_COUNTED stands for any number beyond it."""
+    return rows.order_by().values("pk")[: MAX_COUNTED + 1].count()
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Length:
 
 def length(rows: QuerySet[Any]) -> Length:
     """Count the rows of a list, but guess where counting would read a big table."""
-    capped = rows.order_by().values("pk")[: MOST_COUNTED + 1]
+    capped = rows.order_by().values("pk")[: MAX_COUNTED + 1]
     # Without a plan nothing can be found.
     plan = json.loads(capped.explain(format="json") or "[{}]")[0].get("Plan")
-    if plan is None or plan["Total Cost"] <= MOST_COST:
+    if plan is None or plan["Total Cost"] <= MAX_COST:
         return Length(capped.count())
     return Length(plan["Plans"][0]["Plan Rows"], is_exact=False)

@@ -18,15 +18,15 @@ from stores.models.cards import mask_cards
 from stores.models.labels import label
 from stores.models.reason import REASONS, explain
 from stores.roles import who_may
-from stores.web.counts import MOST_COUNTED, Length
+from stores.web.counts import MAX_COUNTED, Length
 
-NOTHING = "\u2013"
+EMPTY_VALUE = "\u2013"
 
 
 def name_of(record: AsyncCustomer | Customer) -> str:
     """The name, or the parts of a person's name."""
     parts = [record.first_name, record.middle_name, record.last_name]
-    return record.name or " ".join(part for part in parts if part) or NOTHING
+    return record.name or " ".join(part for part in parts if part) or EMPTY_VALUE
 
 
 def ago(moment: datetime | None) -> str:
@@ -52,7 +52,7 @@ def age(seconds: float | None) -> str:
 def took(seconds: float | None) -> str:
     """How long a run or step took."""
     if seconds is None:
-        return NOTHING
+        return EMPTY_VALUE
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -62,11 +62,11 @@ def took(seconds: float | None) -> str:
 def part(row: DayBalance, name: str) -> dict[str, Any]:
     """A number of the balance, with the list of the rows behind it where there is one."""
     count, url = getattr(row, name), ""
-    wanted = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
+    filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
     if name == "quarantined":
-        url = f"{reverse('quarantine')}?{urlencode(wanted | {'table': row.table})}"
+        url = f"{reverse('quarantine')}?{urlencode(filters | {'table': row.table})}"
     elif row.table == "async_customer" and name in STATE_OF_PART:
-        url = f"{reverse('async-customers')}?{urlencode(wanted | {'state': STATE_OF_PART[name]})}"
+        url = f"{reverse('async-customers')}?{urlencode(filters | {'state': STATE_OF_PART[name]})}"
     return {"count": count, "url": url if count else "", "name": name}
 
 
@@ -98,15 +98,15 @@ PART_WORDS = {
 
 def number(value: float | None) -> str:
     """A number with thousands apart."""
-    return NOTHING if value is None else f"{value:,}"
+    return EMPTY_VALUE if value is None else f"{value:,}"
 
 
 def length_words(rows: Length) -> str:
     """How long a list is, as far as it was worth counting."""
     if not rows.is_exact:
         return f"About {rough(rows.count):,} rows"
-    if rows.count > MOST_COUNTED:
-        return f"More than {MOST_COUNTED:,} rows"
+    if rows.count > MAX_COUNTED:
+        return f"More than {MAX_COUNTED:,} rows"
     return f"{rows.count:,} row{'' if rows.count == 1 else 's'}"
 
 
@@ -123,7 +123,7 @@ def breaks_at_sign(email: str) -> SafeString:
 
 def capped(value: int) -> str:
     """A count that stops at a limit."""
-    return f"{MOST_COUNTED:,}+" if value > MOST_COUNTED else f"{value:,}"
+    return f"{MAX_COUNTED:,}+" if value > MAX_COUNTED else f"{value:,}"
 
 
 def control(field: BoundField) -> SafeString:
@@ -160,7 +160,7 @@ def because(row: Any) -> str:
 def amount(value: Decimal | None) -> str:
     """An exact amount, with the places of the smallest unit at least."""
     if value is None:
-        return NOTHING
+        return EMPTY_VALUE
     text = f"{value:,.4f}".rstrip("0")
     whole, _, places = text.partition(".")
     return f"{whole}.{places:0<2}"
@@ -168,7 +168,7 @@ def amount(value: Decimal | None) -> str:
 
 def quantity(value: Decimal | None) -> str:
     """How many pieces, without places that say nothing."""
-    return NOTHING if value is None else f"{value.normalize():,f}"
+    return EMPTY_VALUE if value is None else f"{value.normalize():,f}"
 
 
 def figure(text: str) -> str:
@@ -176,7 +176,7 @@ def figure(text: str) -> str:
     try:
         return amount(Decimal(text))
     except InvalidOperation:
-        return text or NOTHING
+        return text or EMPTY_VALUE
 
 
 def reason_words(code: str, field: str = "") -> str:

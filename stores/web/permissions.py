@@ -12,21 +12,21 @@ from stores.web.request import Request
 View = Callable[..., Any]
 
 
-def needs(permission: str, sentence: str) -> Callable[[View], View]:
+def require_permission(permission: str, sentence: str) -> Callable[[View], View]:
     """Let only users with a permission in; others read the sentence on the 403 page."""
 
-    def guarded(view: View) -> View:
+    def decorate(view: View) -> View:
         @wraps(view)
         def answer(request: Request, *args: Any, **kwargs: Any) -> Any:
-            demand(request, sentence, permission)
+            check_permissions(request, sentence, permission)
             return view(request, *args, **kwargs)
 
         return answer
 
-    return guarded
+    return decorate
 
 
-def demand(request: Request, sentence: str, *permissions: str) -> None:
+def check_permissions(request: Request, sentence: str, *permissions: str) -> None:
     """Go on only for users with all of the permissions.
 
     Errors: PermissionDenied with the sentence and the groups whose users may.

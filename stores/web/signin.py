@@ -62,7 +62,7 @@ def sign_in_link(username: str) -> str:
     """
     require_embedded()
     user = get_user_model().objects.get(username=username, is_active=True)
-    token = signing.dumps([user.pk, seal(user)], salt=SALT)
+    token = signing.dumps([user.pk, login_fingerprint(user)], salt=SALT)
     return reverse("sign-in-link", args=[token])
 
 
@@ -73,11 +73,11 @@ def redeem(token: str) -> User | None:
     """
     try:
         require_embedded()
-        pk, sealed = signing.loads(token, salt=SALT, max_age=VALID_S)
+        pk, fingerprint = signing.loads(token, salt=SALT, max_age=VALID_S)
     except (LinkRefused, signing.BadSignature):
         return None
     user = get_user_model().objects.filter(pk=pk, is_active=True).first()
-    if user is None or not constant_time_compare(seal(user), sealed):
+    if user is None or not constant_time_compare(login_fingerprint(user), fingerprint):
         return None
     unused = get_user_model().objects.filter(pk=user.pk)
     if user.last_login is None:
@@ -87,7 +87,7 @@ def redeem(token: str) -> User | None:
     return user if unused.update(last_login=timezone.now()) else None
 
 
-def seal(user: User) -> str:
+def login_fingerprint(user: User) -> str:
     """What any sign-in or new password changes: a link made before is then dead."""
     moment = user.last_login.isoformat() if user.last_login else "never"
     return salted_hmac(SALT, f"{moment} {user.password}", algorithm="sha256").hexdigest()

@@ -15,20 +15,20 @@ class Look:
 
 GOOD = Look("success", "check-circle-fill")
 BUSY = Look("primary", "arrow-repeat")
-WAITS = Look("info", "hourglass-split")
-CAREFUL = Look("warning", "exclamation-triangle-fill")
+WAITING = Look("info", "hourglass-split")
+WARNING = Look("warning", "exclamation-triangle-fill")
 BAD = Look("danger", "x-circle-fill")
 QUIET = Look("secondary", "dash-circle")
 
 LOOKS = {
     # Runs and their steps; the colours are those of stores.models.run.
-    "queued": WAITS,
+    "queued": WAITING,
     "running": BUSY,
     "succeeded": GOOD,
     "nothing_to_do": Look("success", "check2"),
-    "partly": CAREFUL,
+    "partly": WARNING,
     "failed": BAD,
-    "busy": CAREFUL,
+    "busy": WARNING,
     "cancelled": QUIET,
     "lost": BAD,
     # Upload and download sessions.
@@ -46,15 +46,15 @@ LOOKS = {
     "no_data": QUIET,
     "suspended": Look("warning", "pause-circle"),
     # Async customers.
-    "pending_upload": WAITS,
-    "not_synchronized": WAITS,
+    "pending_upload": WAITING,
+    "not_synchronized": WAITING,
     "waiting": Look("warning", "hourglass-split"),
     "duplicate_review": Look("warning", "people"),
     "synchronized": Look("success", "person-check"),
     "distributed": GOOD,
     "erased": QUIET,
     # Quarantined rows.
-    "open": CAREFUL,
+    "open": WARNING,
     "closed": GOOD,
     "released": GOOD,
     "dismissed": QUIET,
@@ -63,7 +63,7 @@ LOOKS = {
     "active": GOOD,
     "inactive": QUIET,
     "blocked": BAD,
-    "owed": WAITS,
+    "owed": WAITING,
     "delivered": GOOD,
     "on": GOOD,
     "off": Look("secondary", "slash-circle"),
@@ -73,15 +73,15 @@ LOOKS = {
     "none": QUIET,
     "successful": GOOD,
     "editing": Look("warning", "pause-circle"),
-    "waiting_order": WAITS,
+    "waiting_order": WAITING,
     "on_hold": Look("warning", "pause-circle"),
     "invoiced": GOOD,
-    "marked": WAITS,
-    "calculated": WAITS,
-    "checked": WAITS,
-    "aggregated": WAITS,
-    "orders_created": WAITS,
-    "payments_posted": WAITS,
+    "marked": WAITING,
+    "calculated": WAITING,
+    "checked": WAITING,
+    "aggregated": WAITING,
+    "orders_created": WAITING,
+    "payments_posted": WAITING,
     "posted": GOOD,
     # Promises.
     "held": GOOD,
@@ -104,7 +104,7 @@ def step_word(code: str) -> str:
 
 
 # What happened to a customer, as stores.trace tells it: word and icon.
-EVENTS = {
+EVENT_LOOKS = {
     "captured": ("Captured", "pencil"),
     "pending_upload": ("Not uploaded yet", "hourglass-split"),
     "uploaded": ("Uploaded", "cloud-upload"),
@@ -128,12 +128,12 @@ EVENTS = {
 
 def event_word(kind: str) -> str:
     """The word for what happened."""
-    return EVENTS[kind][0] if kind in EVENTS else kind.replace("_", " ").capitalize()
+    return EVENT_LOOKS[kind][0] if kind in EVENT_LOOKS else kind.replace("_", " ").capitalize()
 
 
 def event_icon(kind: str) -> str:
     """The icon for what happened."""
-    return EVENTS[kind][1] if kind in EVENTS else "circle"
+    return EVENT_LOOKS[kind][1] if kind in EVENT_LOOKS else "circle"
 
 
 def order_look(state: str) -> str:

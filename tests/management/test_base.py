@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from stores.management.base import escaped, in_line
+from stores.management.base import escaped, single_line
 from stores.models import Quarantine
 from tests.support.make import make_customer, run
 
@@ -54,4 +54,4 @@ def test_s8_controls_are_written_out_and_letters_stay(text, printed):
 
 
 def test_s8_a_value_stays_in_its_line():
-    assert in_line("a\n\tb") == "a\\n\\tb"
+    assert single_line("a\n\tb") == "a\\n\\tb"

@@ -14,7 +14,7 @@ from stores.pipeline.channel_search import Criteria, search_channels
 from stores.pipeline.convert.accounts import import_account
 from stores.trace.match import matches
 from stores.trace.timeline import trace
-from stores.trace.types import Trace, as_json
+from stores.trace.types import Trace, trace_as_json
 from tests.support.make import make_customer, make_event, query, run
 
 MORNING = datetime(2026, 11, 20, 9, tzinfo=UTC)
@@ -278,7 +278,7 @@ def test_an_event_that_comes_again_with_other_content_shows_in_what_it_differs(s
 
     assert found.waiting_for.code == "event_conflict"
     assert "It differs in phone." in texts(found, "quarantined")[0]
-    assert "222" not in str(as_json(found))
+    assert "222" not in str(trace_as_json(found))
 
 
 def forget(store, event: UUID) -> None:
@@ -294,8 +294,8 @@ def test_texts_name_nobody(houston):
     make_customer(houston, guid=guid, email="bad canary", operation="update")
     run("pipeline")
 
-    assert "canary" not in str(as_json(told(guid))).lower()
-    assert "Annabel" not in str(as_json(told(guid)))
+    assert "canary" not in str(trace_as_json(told(guid))).lower()
+    assert "Annabel" not in str(trace_as_json(told(guid)))
 
 
 # ------------------------------------------------------------------ references

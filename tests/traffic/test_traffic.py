@@ -25,7 +25,7 @@ from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, Quarantine
 from stores.traffic import FakerMissing, SeedTaken, faults, people, write_traffic
 from stores.traffic.store import Store, day_of, fresh_seed
 
-TABLES = people.EVENT_TABLES
+TABLES = people.CUSTOMER_EVENT_TABLES
 CUSTOMER = ", ".join(column.name for column in tables.CUSTOMER_COLUMNS)
 SEED = 1010
 
@@ -525,7 +525,7 @@ def test_a_call_cut_short_leaves_whole_customers_and_its_repeat_completes_them(
     channel, monkeypatch
 ):
     insert, calls = traffic._insert, count()
-    monkeypatch.setattr(traffic, "BATCH", 10)
+    monkeypatch.setattr(traffic, "INSERT_BATCH", 10)
     # The second batch has its customers, and the line goes down before their addresses.
     monkeypatch.setattr(traffic, "_insert", lambda *a: 1 / 0 if next(calls) == 6 else insert(*a))
     with pytest.raises(ZeroDivisionError):

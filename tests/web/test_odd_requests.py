@@ -139,7 +139,7 @@ def world(houston, seattle) -> dict[str, Any]:
             "incident": pks[Incident],
             "close-incident": pks[Incident],
             "transaction": pks[RetailTransaction],
-            "mend-transaction": pks[RetailTransaction][::-1],
+            "correct-transaction": pks[RetailTransaction][::-1],
             "let-go": pks[RetailTransaction],
             "order": pks[SalesOrder],
             "release-order": pks[SalesOrder],
@@ -454,7 +454,7 @@ def test_v14e_while_postgresql_is_away_pages_say_so_and_when_to_ask_again(reader
 
 def test_v14e_what_is_no_trouble_of_the_database_stays_a_500(reader, monkeypatch):
     reader.raise_request_exception = False
-    monkeypatch.delattr("stores.web.views.overview.ring")
+    monkeypatch.delattr("stores.web.views.overview.pipeline_counts")
 
     answer = reader.get("/")
 

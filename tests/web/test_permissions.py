@@ -28,7 +28,7 @@ LISTS = (
 )
 PAGES = (
     *("home", "trace-search", "trace", "customer", "conflict", "quarantine-cause"),
-    *("quarantine-case", "incident", "transaction", "failed-sales", "failed-alike", "order"),
+    *("quarantine-case", "incident", "transaction", "failed-sales", "failed-cause", "order"),
     *(
         "correction",
         "statement",
@@ -45,14 +45,14 @@ PAGES = (
 FORMS = {
     "change-customer": {"manager"},
     "quarantine-correct": RUNNERS,
-    "mend-transaction": {"manager"},
+    "correct-transaction": {"manager"},
 }
 BUTTONS = FORMS | {
     "close-conflict": {"manager"},
     "quarantine-release": RUNNERS,
     "quarantine-dismiss": {"manager"},
     "close-incident": {"administrator"},
-    "failed-alike": {"manager"},
+    "failed-cause": {"manager"},
     "let-go": {"manager"},
     "undo-correction": {"manager"},
     "quarantine-reopen": {"manager"},
@@ -107,7 +107,7 @@ def table() -> Iterator[tuple[str, str, dict[str, str], set[str]]]:
     for name, roles in FORMS.items():
         yield "get", path_of(name), {}, roles
     for name, roles in BUTTONS.items():
-        query = "?cause=gross_differs:gross_amount:header" if name == "failed-alike" else ""
+        query = "?cause=gross_differs:gross_amount:header" if name == "failed-cause" else ""
         yield "post", path_of(name) + query, {}, roles
     for job, roles in STARTS.items():
         # No day is called so: who may start the job is told that, and nothing is started.

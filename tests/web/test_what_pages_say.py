@@ -170,7 +170,7 @@ def test_u3_so_are_incidents_on_the_overview(reader, houston):
 
 
 def test_u3_so_are_statements_on_the_board_of_the_end_of_day(reader, houston, monkeypatch):
-    monkeypatch.setattr(transactions, "MOST_SHOWN", 1)
+    monkeypatch.setattr(transactions, "MAX_TRANSACTIONS_SHOWN", 1)
     today = timezone.now().date()
     for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):
         for days in (1, 2, 3):

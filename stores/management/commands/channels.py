@@ -23,29 +23,32 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found, concerns = listed(), list(liveness_problems())
+        databases, problems = channel_rows(), list(liveness_problems())
         if options["json"]:
-            told = [
-                {"code": one.code, "text": one.text, "next_step": one.next_step} for one in concerns
+            problems_found = [
+                {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
+                for problem in problems
             ]
-            print_json(self, {"channels": found, "concerns": told})
+            print_json(self, {"channels": databases, "concerns": problems_found})
             return
-        for row in found:
-            self.stdout.write(sentence(row))
-        for one in concerns:
-            self.stdout.write(f"{one.text} {one.next_step}")
-        if not found:
+        for row in databases:
+            self.stdout.write(channel_line(row))
+        for problem in problems:
+            self.stdout.write(f"{problem.text} {problem.next_step}")
+        if not databases:
             self.stdout.write("There is no channel yet: make one with create_channel.")
 
 
-def listed() -> list[dict[str, Any]]:
+def channel_rows() -> list[dict[str, Any]]:
     """Each channel database with its counts."""
     waiting: dict[int, int] = {}
     for model in STAGING_MODELS.values():
-        for database, rows in counted(model.objects.filter(status=StagingStatus.PENDING)).items():
+        for database, rows in counts_by_database(
+            model.objects.filter(status=StagingStatus.PENDING)
+        ).items():
             waiting[database] = waiting.get(database, 0) + rows
-    quarantined = counted(Quarantine.objects.open())
-    owed = counted(Delivery.objects.pending())
+    quarantined = counts_by_database(Quarantine.objects.open())
+    pending = counts_by_database(Delivery.objects.pending())
     blocked = set(Incident.objects.blocked_databases())
     return [
         {
@@ -59,7 +62,7 @@ def listed() -> list[dict[str, Any]]:
             "counts": {
                 "waiting": waiting.get(database.pk, 0),
                 "quarantined": quarantined.get(database.pk, 0),
-                "owed": owed.get(database.pk, 0),
+                "owed": pending.get(database.pk, 0),
             },
             "last_visit": database.last_visited_at,
             "failures": database.failures,
@@ -69,10 +72,10 @@ def listed() -> list[dict[str, Any]]:
     ]
 
 
-def counted(rows: QuerySet[Any]) -> dict[int, int]:
+def counts_by_database(rows: QuerySet[Any]) -> dict[int, int]:
     """Rows of each channel database."""
-    found = rows.order_by().values("database").annotate(rows=Count("*"))
-    return {row["database"]: row["rows"] for row in found}
+    counts = rows.order_by().values("database").annotate(rows=Count("*"))
+    return {row["database"]: row["rows"] for row in counts}
 
 
 def status_of(database: ChannelDatabase, *, is_blocked: bool) -> str:
@@ -84,18 +87,18 @@ def status_of(database: ChannelDatabase, *, is_blocked: bool) -> str:
     return "unreachable" if database.last_error else "ok"
 
 
-def pause(row: dict[str, Any]) -> str:
+def pause_message(row: dict[str, Any]) -> str:
     """Until when schedules leave the database alone, and why."""
     if row["next_try"] is None:
         return ""
     return f" Paused until {row['next_try']:%H:%M:%S} after {row['failures']} failures."
 
 
-def sentence(row: dict[str, Any]) -> str:
+def channel_line(row: dict[str, Any]) -> str:
     """One channel database in a line."""
     at = f"{row['last_visit']:%Y-%m-%d %H:%M}" if row["last_visit"] else "never visited"
     counts = ", ".join(f"{count:,} {word}" for word, count in row["counts"].items())
-    told = (
+    line = (
         f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} {at:<17}"
     )
-    return f"{told} {counts}" + (f"  {row['error']}" if row["error"] else "") + pause(row)
+    return f"{line} {counts}" + (f"  {row['error']}" if row["error"] else "") + pause_message(row)

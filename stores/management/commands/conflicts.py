@@ -18,7 +18,7 @@ from stores.pipeline.corrections.customer import (
 )
 from stores.web.forms.conflict import ConflictForm
 
-LINE = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
+ROW_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 
 
 class Command(SynclineCommand):
@@ -54,7 +54,7 @@ class Command(SynclineCommand):
             }
         )
         refuse_flaws([form])
-        settle(conflict, form, chosen_user(options["user"]))
+        close_chosen(conflict, form, chosen_user(options["user"]))
         conflict.refresh_from_db()
         if options["json"]:
             print_json(self, described(conflict))
@@ -64,31 +64,31 @@ class Command(SynclineCommand):
     def list(self, options: dict[str, Any]) -> None:
         """Open conflicts, oldest first; with --all also those that a rule or a person closed."""
         rows = EditConflict.objects.select_related("customer").order_by("pk")
-        found = [described(row) for row in (rows if options["all"] else rows.open())]
+        conflicts = [described(row) for row in (rows if options["all"] else rows.open())]
         if options["json"]:
-            print_json(self, {"conflicts": found})
+            print_json(self, {"conflicts": conflicts})
             return
-        for row in found:
-            self.stdout.write(LINE.format_map(row))
-        self.stdout.write(f"{len(found)} conflicts." if len(found) != 1 else "1 conflict.")
+        for row in conflicts:
+            self.stdout.write(ROW_FORMAT.format_map(row))
+        self.stdout.write(f"{len(conflicts)} conflicts." if len(conflicts) != 1 else "1 conflict.")
 
 
 def chosen(number: str | None) -> EditConflict:
     """The conflict with this number. Errors: CommandError with status 2."""
     pk = int(number) if number and re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
     conflicts = EditConflict.objects.select_related("customer__company")
-    if not (found := conflicts.filter(pk=pk).first()):
+    if not (conflict := conflicts.filter(pk=pk).first()):
         raise CommandError(f"There is no conflict {number or ''!r}; list shows them.", returncode=2)
-    return found
+    return conflict
 
 
-def settle(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
+def close_chosen(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
     """Do what was chosen. Errors: CommandError with status 1, or 75 while others convert."""
     choice = Choice(form.cleaned_data["choice"])
     reason, seen = form.cleaned_data["reason"], form.cleaned_data["version"]
     try:
         is_open = can_be_closed(conflict)
-        is_mine = is_open and resolve_conflict(conflict, choice, reason, seen=seen, by=user)
+        is_closed_now = is_open and resolve_conflict(conflict, choice, reason, seen=seen, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=75) from None
     except Stale as error:
@@ -96,7 +96,7 @@ def settle(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
         raise CommandError(f"The other value breaks a current rule: {broken}.") from None
-    if not is_mine:
+    if not is_closed_now:
         raise CommandError("The conflict is already closed.")
 
 

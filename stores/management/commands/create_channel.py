@@ -50,7 +50,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            database = register(options)
+            database = register_from(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
             raise CommandError(str(error), returncode=2) from None
         except ChannelError as error:
@@ -66,7 +66,7 @@ class Command(SynclineCommand):
 SHARED = ("code", "database", "group", "till_role", "renew_identity")
 
 
-def register(options: dict[str, Any]) -> ChannelDatabase:
+def register_from(options: dict[str, Any]) -> ChannelDatabase:
     """Register what the options describe. Errors: RegistrationRefused, ChannelError."""
     shared = {key: options[key] for key in SHARED}
     if options["register"]:

@@ -9,10 +9,10 @@ from stores.management.arguments import (
     add_user,
     chosen_companies,
     chosen_user,
-    fields_of,
-    filled,
+    field_pairs,
+    filled_values,
+    form_fields,
     is_text,
-    pairs,
     refuse_flaws,
 )
 from stores.management.base import SynclineCommand, print_json
@@ -47,8 +47,10 @@ class Command(SynclineCommand):
         if customer.state != AccountState.ACTIVE:
             raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
         forms = CustomerForms(customer)
-        sent = filled(forms.all, pairs(options["given"])) | {"version": str(forms.version)}
-        changed = save(customer, CustomerForms(customer, sent), user)
+        sent = filled_values(forms.all, field_pairs(options["given"])) | {
+            "version": str(forms.version)
+        }
+        changed = save_edits_of(customer, CustomerForms(customer, sent), user)
         if options["json"]:
             print_json(self, {"account": customer.account_number, "changes": changed})
         elif changed:
@@ -58,11 +60,11 @@ class Command(SynclineCommand):
 
     def show(self, customer: Customer, *, as_json: bool) -> None:
         """Every field that can be changed, with its value."""
-        found = fields_of(CustomerForms(customer).all)
+        fields = form_fields(CustomerForms(customer).all)
         if as_json:
-            print_json(self, {"account": customer.account_number, "fields": found})
+            print_json(self, {"account": customer.account_number, "fields": fields})
             return
-        for name, value in found.items():
+        for name, value in fields.items():
             self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
 
 
@@ -72,16 +74,16 @@ def chosen(account: str, company: str | None) -> Customer:
     customers = Customer.objects.filter(account_number=account) if is_text(account) else None
     customers = Customer.objects.none() if customers is None else customers
     customers = customers.filter(company=company) if company is not None else customers
-    found = list(customers.select_related("company").order_by("company"))
-    if not found:
+    matching = list(customers.select_related("company").order_by("company"))
+    if not matching:
         raise CommandError(f"No customer has the account {account!r}.", returncode=2)
-    if len(found) > 1:
-        codes = ", ".join(str(customer.company_id) for customer in found)
+    if len(matching) > 1:
+        codes = ", ".join(str(customer.company_id) for customer in matching)
         raise CommandError(f"Several companies have it ({codes}): --company.", returncode=2)
-    return found[0]
+    return matching[0]
 
 
-def save(customer: Customer, changed: CustomerForms, user: Any) -> int:
+def save_edits_of(customer: Customer, changed: CustomerForms, user: Any) -> int:
     """Save what was given. Returns how many edits that were. Errors: CommandError."""
     if not changed.is_valid():
         refuse_flaws(changed.all)

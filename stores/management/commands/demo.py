@@ -69,11 +69,15 @@ class Command(SynclineCommand):
         return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=whole(1, 65535), default=8000, help="of the page (8000)")
-        parser.add_argument("--workers", type=whole(1, 64), default=2, help="job processes (2)")
+        parser.add_argument(
+            "--port", type=whole_number_parser(1, 65535), default=8000, help="of the page (8000)"
+        )
+        parser.add_argument(
+            "--workers", type=whole_number_parser(1, 64), default=2, help="job processes (2)"
+        )
         parser.add_argument(
             "--customers",
-            type=whole(0, 1_000_000),
+            type=whole_number_parser(0, 1_000_000),
             default=400,
             help="size of the traffic, loaded only into empty databases (400)",
         )
@@ -103,14 +107,14 @@ class Command(SynclineCommand):
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
-            loaded = prepare(customers)
+            loaded = prepare_demo(customers)
             run = run_inline(job="pipeline")
             connections.close_all()
         if as_json:
-            document = {"loaded": loaded, "channels": by_channel(run["steps"]), "run": run}
+            document = {"loaded": loaded, "channels": counts_by_channel(run["steps"]), "run": run}
             self.stdout.write(json.dumps(document, default=str))
         else:
-            self.stdout.write("\n".join([*table(run), "", run["message"]]))
+            self.stdout.write("\n".join([*result_table(run), "", run["message"]]))
         if code := EXIT_CODES.get(run["outcome"]):
             raise SystemExit(code)
 
@@ -125,7 +129,7 @@ class Command(SynclineCommand):
         paths.address.write_text(address)
         say(f"Preparing databases and traffic in {paths.data_dir} ...")
         with servers.running(paths):
-            prepare(customers)
+            prepare_demo(customers)
             greeting = welcome(address)
             connections.close_all()
         programs = supervisor.programs(paths, port=port, workers=workers)
@@ -133,7 +137,7 @@ class Command(SynclineCommand):
         supervisor.serve(paths, lock, programs, port=port, greeting=greeting)
 
 
-def whole(low: int, high: int) -> Callable[[str], int]:
+def whole_number_parser(low: int, high: int) -> Callable[[str], int]:
     """A parser of whole numbers within bounds."""
 
     def parse(text: str) -> int:
@@ -170,7 +174,7 @@ def running_address() -> str:
     return str(address.read_text()) if address.exists() else "an address it has not chosen yet"
 
 
-def prepare(customers: int) -> dict[str, int]:
+def prepare_demo(customers: int) -> dict[str, int]:
     """Make tables, channels, users and, in empty databases, traffic.
 
     Shape: the events written into each channel. Effects: HQ and the four channels; harmless to
@@ -181,7 +185,7 @@ def prepare(customers: int) -> dict[str, int]:
             call_command("migrate", interactive=False, verbosity=0)
             databases = register_channels()
             make_users()
-            return load(databases, customers) if are_empty(databases.values()) else {}
+            return load_traffic(databases, customers) if are_empty(databases.values()) else {}
     except TimeoutError as error:
         raise Unavailable("Another demo is loading its traffic: try again later") from error
 
@@ -210,10 +214,10 @@ def registered(channel: DemoChannel) -> ChannelDatabase:
         )
     except RegistrationRefused:
         # Somebody has given it another name or country since: it stays as it is.
-        found = ChannelDatabase.objects.filter(channel__code=channel.code, name="").first()
-        if found is None:
+        database = ChannelDatabase.objects.filter(channel__code=channel.code, name="").first()
+        if database is None:
             raise
-        return found
+        return database
 
 
 def make_users() -> None:
@@ -260,7 +264,7 @@ def holds_events(database: ChannelDatabase) -> bool:
     return False
 
 
-def load(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
+def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
     """Let the tills write a day of traffic, that of yesterday."""
     from stores.traffic import write_traffic
 
@@ -299,17 +303,17 @@ def welcome(address: str) -> str:
     )
 
 
-def by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
+def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
     """The counts of a run's steps, summed for each channel; steps of no channel are HQ's."""
-    found: dict[str, Counter[str]] = {}
+    counts_of: dict[str, Counter[str]] = {}
     for step in steps:
-        found.setdefault(step["channel"] or "HQ", Counter()).update(step["counts"])
-    return {place: dict(counts) for place, counts in found.items()}
+        counts_of.setdefault(step["channel"] or "HQ", Counter()).update(step["counts"])
+    return {place: dict(counts) for place, counts in counts_of.items()}
 
 
-def table(run: dict[str, Any]) -> list[str]:
+def result_table(run: dict[str, Any]) -> list[str]:
     """The lines of a table: one per channel, then the total."""
-    rows = {**by_channel(run["steps"]), "total": run["counts"]}
+    rows = {**counts_by_channel(run["steps"]), "total": run["counts"]}
     extra = [word for word in SHOWN_IF_ANY if any(counts.get(word) for counts in rows.values())]
     words = [*ALWAYS_SHOWN, *extra]
     first = max(len(place) for place in [*rows, "channel"])

@@ -9,11 +9,11 @@ from stores.channeldb.connect.connection import ChannelError
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
-from stores.traffic.store import day_named_by, seed_of_yesterday
+from stores.traffic.store import day_named_by, yesterday_seed
 
 # More than any channel sees in its life.
-MOST = 10_000_000
-WANTED = ("customers", "edits", "sales", "orders")
+MAX_COUNT = 10_000_000
+COUNTED_OPTIONS = ("customers", "edits", "sales", "orders")
 
 
 class Command(SynclineCommand):
@@ -48,40 +48,47 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if all(options[word] is None for word in WANTED):
-            named = " or ".join((", ".join(f"--{word}" for word in WANTED[:-1]), f"--{WANTED[-1]}"))
+        if all(options[word] is None for word in COUNTED_OPTIONS):
+            named = " or ".join(
+                (
+                    ", ".join(f"--{word}" for word in COUNTED_OPTIONS[:-1]),
+                    f"--{COUNTED_OPTIONS[-1]}",
+                )
+            )
             raise CommandError(f"Say how much to write: {named}.", returncode=2)
-        wanted = {word: count(f"--{word}", options[word]) for word in WANTED}
-        seed = None if options["seed"] is None else whole("--seed", options["seed"])
-        faulty = share("--faulty", options["faulty"])
+        counts = {word: parse_count(f"--{word}", options[word]) for word in COUNTED_OPTIONS}
+        seed = None if options["seed"] is None else parse_whole("--seed", options["seed"])
+        faulty = parse_share("--faulty", options["faulty"])
         database = find_database(options["code"], options["register"])
-        if seed is not None and (wanted["sales"] or wanted["orders"]) and not day_named_by(seed):
-            better = seed_of_yesterday(database.channel.country, seed)
+        if seed is not None and (counts["sales"] or counts["orders"]) and not day_named_by(seed):
+            better = yesterday_seed(database.channel.country, seed)
             raise CommandError(
                 f"--seed begins with the day of the sales and orders, such as {better}: HQ refuses"
                 " those of a day long past.",
                 returncode=2,
             )
         try:
-            written = write_traffic(database, **wanted, seed=seed, faulty=faulty)
+            written = write_traffic(database, **counts, seed=seed, faulty=faulty)
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(as_json(database, written) if options["json"] else sentence(written))
+        self.stdout.write(
+            written_as_json(database, written) if options["json"] else written_message(written)
+        )
 
 
 def find_database(code: str, register: str) -> ChannelDatabase:
     """The database of a channel, or of one of its registers."""
     databases = ChannelDatabase.objects.select_related("channel")
     # Compared here, because a terminal may send what PostgreSQL refuses to compare.
-    found = {database.name: database for database in databases if database.channel.code == code}
-    if not found:
+    by_name = {database.name: database for database in databases if database.channel.code == code}
+    if not by_name:
         raise CommandError(f"There is no channel {code!r}.", returncode=2)
-    if register not in found:
+    if register not in by_name:
         raise CommandError(f"Channel {code!r} has no register {register!r}.", returncode=2)
-    return found[register]
+    return by_name[register]
 
 
-def sentence(written: Written) -> str:
+def written_message(written: Written) -> str:
     """What was written, in words."""
     parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
     said = f"{written.database}: {written.rows.total()} events written"
@@ -98,7 +105,7 @@ def sentence(written: Written) -> str:
     return f"{said}. Seed {written.seed}."
 
 
-def as_json(database: ChannelDatabase, written: Written) -> str:
+def written_as_json(database: ChannelDatabase, written: Written) -> str:
     """What was written, as one JSON document."""
     return json.dumps({"channel": database.channel.code} | vars(written))
 
@@ -106,7 +113,7 @@ def as_json(database: ChannelDatabase, written: Written) -> str:
 # The checks are not argparse's, which would print its usage too: wrong input is one clear line.
 
 
-def whole(option: str, text: Any) -> int:
+def parse_whole(option: str, text: Any) -> int:
     """A whole number."""
     try:
         return int(text)
@@ -114,17 +121,17 @@ def whole(option: str, text: Any) -> int:
         raise CommandError(f"{option} needs a whole number.", returncode=2) from None
 
 
-def count(option: str, text: Any) -> int:
+def parse_count(option: str, text: Any) -> int:
     """A whole number from 0 to MOST; 0 where none was given."""
-    number = 0 if text is None else whole(option, text)
+    number = 0 if text is None else parse_whole(option, text)
     if number < 0:
         raise CommandError(f"{option} counts from 0 on.", returncode=2)
-    if number > MOST:
-        raise CommandError(f"{option} takes at most {MOST:,}.", returncode=2)
+    if number > MAX_COUNT:
+        raise CommandError(f"{option} takes at most {MAX_COUNT:,}.", returncode=2)
     return number
 
 
-def share(option: str, text: Any) -> float:
+def parse_share(option: str, text: Any) -> float:
     """A share from 0 to 1."""
     try:
         number = float(text)

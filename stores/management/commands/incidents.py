@@ -39,7 +39,7 @@ class Command(SynclineCommand):
             return
         incident = chosen(options["id"])
         reason = chosen_reason(options["reason"])
-        settle(options["action"], incident, reason)
+        settle_incident(options["action"], incident, reason)
         incident.refresh_from_db()
         if options["json"]:
             print_json(self, described(incident))
@@ -49,16 +49,16 @@ class Command(SynclineCommand):
     def list(self, options: dict[str, Any]) -> None:
         """Open incidents, oldest first; with --all also those that are closed."""
         rows = Incident.objects.select_related("database__channel").order_by("pk")
-        found = [described(row) for row in (rows if options["all"] else rows.open())]
+        incidents = [described(row) for row in (rows if options["all"] else rows.open())]
         if options["json"]:
-            print_json(self, {"incidents": found})
+            print_json(self, {"incidents": incidents})
             return
-        for row in found:
-            self.stdout.write(LINE.format_map(row))
-        self.stdout.write(f"{len(found)} incidents." if len(found) != 1 else "1 incident.")
+        for row in incidents:
+            self.stdout.write(ROW_FORMAT.format_map(row))
+        self.stdout.write(f"{len(incidents)} incidents." if len(incidents) != 1 else "1 incident.")
 
 
-LINE = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
+ROW_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
 
 
 def chosen(number: str | None) -> Incident:
@@ -74,7 +74,7 @@ def chosen(number: str | None) -> Incident:
     return incident
 
 
-def settle(action: str, incident: Incident, reason: str) -> None:
+def settle_incident(action: str, incident: Incident, reason: str) -> None:
     """Do what was asked. Errors: CommandError with status 1."""
     if action == "close":
         if not incident.is_closed_by_hand:

@@ -23,20 +23,20 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        told, failed = [], 0
-        for database in wanted(chosen_channels(options["codes"])):
+        results, failed = [], 0
+        for database in chosen_databases(chosen_channels(options["codes"])):
             try:
                 outcome, sentence = bring_up_to_date(database)
             except ChannelError as error:
                 outcome, sentence = "failed", str(error)
                 failed += 1
-            told.append({"channel": database.label, "outcome": outcome, "message": sentence})
+            results.append({"channel": database.label, "outcome": outcome, "message": sentence})
             if not options["json"]:
                 (self.stderr if outcome == "failed" else self.stdout).write(sentence)
         if options["json"]:
-            print_json(self, {"channels": told})
+            print_json(self, {"channels": results})
         if failed:
-            raise CommandError(f"{failed} of {len(told)} channel databases are not migrated.")
+            raise CommandError(f"{failed} of {len(results)} channel databases are not migrated.")
 
 
 def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
     return "unchanged", f"{database.label}: unchanged."
 
 
-def wanted(codes: list[str]) -> list[ChannelDatabase]:
+def chosen_databases(codes: list[str]) -> list[ChannelDatabase]:
     """The databases of the channels named, or of all."""
     databases = ChannelDatabase.objects.with_channel()
     return list(databases.filter(channel__code__in=codes) if codes else databases)

@@ -9,7 +9,7 @@ from stores.management.base import SynclineCommand, print_json
 from stores.models import SalesOrder
 from stores.models.order import SalesOrderState
 
-LINE = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
+ROW_FORMAT = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
 
 
 class Command(SynclineCommand):
@@ -40,29 +40,29 @@ class Command(SynclineCommand):
 
     def list(self, *, as_json: bool) -> None:
         """Orders on hold, oldest first."""
-        held = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD).select_related("channel")
-        found = [described(order) for order in held.order_by("pk")]
+        on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD).select_related("channel")
+        orders = [described(order) for order in on_hold.order_by("pk")]
         if as_json:
-            print_json(self, {"orders": found})
+            print_json(self, {"orders": orders})
             return
-        for row in found:
-            self.stdout.write(LINE.format_map(row))
-        self.stdout.write(f"{len(found)} orders." if len(found) != 1 else "1 order.")
+        for row in orders:
+            self.stdout.write(ROW_FORMAT.format_map(row))
+        self.stdout.write(f"{len(orders)} orders." if len(orders) != 1 else "1 order.")
 
 
 def chosen(number: str | None, company: str | None) -> SalesOrder:
     """The order with this number. Errors: CommandError with status 2."""
     chosen_companies([company] if company is not None else [])
-    wanted = {"number": number or "", "company": company}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
-    orders = SalesOrder.objects.filter(**wanted).select_related("channel")
-    found = list(orders.order_by("company")) if is_text(number or "") else []
-    if not found:
+    filters = {"number": number or "", "company": company}
+    filters = {name: value for name, value in filters.items() if value is not None}
+    orders = SalesOrder.objects.filter(**filters).select_related("channel")
+    matching = list(orders.order_by("company")) if is_text(number or "") else []
+    if not matching:
         raise CommandError(f"There is no sales order {number or ''!r}.", returncode=2)
-    if len(found) > 1:
-        codes = ", ".join(str(order.company_id) for order in found)
+    if len(matching) > 1:
+        codes = ", ".join(str(order.company_id) for order in matching)
         raise CommandError(f"Several companies have it ({codes}): --company.", returncode=2)
-    return found[0]
+    return matching[0]
 
 
 def described(order: SalesOrder) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from stores.management.arguments import (
     chosen_channels,
     chosen_reason,
     chosen_user,
-    filled,
-    pairs,
+    field_pairs,
+    filled_values,
     refuse_flaws,
 )
-from stores.management.base import SynclineCommand, in_line, print_json
+from stores.management.base import SynclineCommand, print_json, single_line
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
 from stores.models.reason import REASONS, explain
@@ -31,10 +31,10 @@ from stores.pipeline.corrections.quarantine import (
 )
 from stores.web.forms.document import form_of
 
-LINE = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
+ROW_FORMAT = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
 # Rows that are named when they stay open.
-MOST_TOLD = 20
-CAUSE_LINE = "{rows:>7}  {cause}  {text}"
+MAX_REPORTED = 20
+CAUSE_FORMAT = "{rows:>7}  {cause}  {text}"
 
 
 class Command(SynclineCommand):
@@ -103,24 +103,24 @@ class Command(SynclineCommand):
         if options["reason"] is not None and options["reason"] not in REASONS:
             raise CommandError(f"No reason is called {options['reason']}.", returncode=2)
         chosen_channels([options["channel"]] if options["channel"] is not None else [])
-        wanted = {"database__channel__code": options["channel"], "reason": options["reason"]}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
-        cases = Case.objects.filter(**wanted).select_related("database__channel")
+        filters = {"database__channel__code": options["channel"], "reason": options["reason"]}
+        filters = {name: value for name, value in filters.items() if value is not None}
+        cases = Case.objects.filter(**filters).select_related("database__channel")
         cases = cases if options["all"] else cases.unsettled()
         cases = cases.with_cause(cause) if cause else cases
-        rows = [in_short(case) for case in cases.order_by("since", "id")]
+        rows = [case_summary(case) for case in cases.order_by("since", "id")]
         if options["json"]:
             print_json(self, {"rows": rows})
             return
         for row in rows:
-            self.stdout.write(LINE.format_map(row))
+            self.stdout.write(ROW_FORMAT.format_map(row))
         self.stdout.write(f"{len(rows)} rows." if len(rows) != 1 else "1 row.")
 
     def causes(self, *, as_json: bool) -> None:
         """One line for each cause, the most frequent first."""
-        found = [
+        causes = [
             {
-                "cause": str(cause_of(row)),
+                "cause": str(cause_of_row(row)),
                 "rows": row["rows"],
                 "text": explain(row["reason"], row["field"]),
                 "oldest": row["oldest"],
@@ -128,35 +128,37 @@ class Command(SynclineCommand):
             for row in Case.objects.unsettled().by_cause()
         ]
         if as_json:
-            print_json(self, {"causes": found})
+            print_json(self, {"causes": causes})
             return
-        for row in found:
-            self.stdout.write(CAUSE_LINE.format_map(row))
-        self.stdout.write(f"{len(found)} causes." if len(found) != 1 else "1 cause.")
+        for row in causes:
+            self.stdout.write(CAUSE_FORMAT.format_map(row))
+        self.stdout.write(f"{len(causes)} causes." if len(causes) != 1 else "1 cause.")
 
     def show(self, ids: Sequence[str], *, as_json: bool) -> None:
         """All that is known of one row, its values included."""
         if len(ids) != 1:
             raise CommandError("show takes one ID.", returncode=2)
-        (case,) = known(ids)
-        told = describe_case(case)
+        (case,) = chosen_cases(ids)
+        detail = describe_case(case)
         if as_json:
-            shown: dict[str, Any] = {column.name: column.value for column in told.columns}
-            for part in told.parts:
+            shown: dict[str, Any] = {column.name: column.value for column in detail.columns}
+            for part in detail.parts:
                 shown[part.table] = [dict(zip(part.columns, row, strict=True)) for row in part.rows]
-            print_json(self, in_full(case) | {"values": shown})
+            print_json(self, case_document(case) | {"values": shown})
             return
-        for word, value in in_full(case).items():
+        for word, value in case_document(case).items():
             self.stdout.write(f"{word:<16} {value if value is not None else '-'}")
         self.stdout.write("")
-        for column in told.columns:
+        for column in detail.columns:
             mark = "<-- " + column.flaw if column.flaw else ""
-            self.stdout.write(f"  {column.name:<20} {in_line(column.short):<40} {mark}".rstrip())
-        for part in told.parts:
+            self.stdout.write(
+                f"  {column.name:<20} {single_line(column.short):<40} {mark}".rstrip()
+            )
+        for part in detail.parts:
             for row in part.first:
                 named = zip(part.columns, row, strict=True)
-                said = (f"{name} {in_line(value)}" for name, value in named if value)
-                self.stdout.write(f"  {part.table}: {', '.join(said)}")
+                text = (f"{name} {single_line(value)}" for name, value in named if value)
+                self.stdout.write(f"  {part.table}: {', '.join(text)}")
             if part.more:
                 self.stdout.write(f"  {part.table}: and {part.more:,} more")
 
@@ -164,15 +166,15 @@ class Command(SynclineCommand):
         """Put what the row should have said in its place."""
         if len(ids) != 1:
             raise CommandError("correct takes one ID.", returncode=2)
-        (case,) = known(ids)
-        story = describe_case(case)
-        if not story.can_be_corrected:
+        (case,) = chosen_cases(ids)
+        detail = describe_case(case)
+        if not detail.can_be_corrected:
             raise CommandError("The row is settled already, or nothing can take its place.")
-        blank, settle_it = form_of(story, None)
-        form, _ = form_of(story, filled([blank], pairs(options["given"])))
+        blank, settle_it = form_of(detail, None)
+        form, _ = form_of(detail, filled_values([blank], field_pairs(options["given"])))
         refuse_flaws([form])
         try:
-            made = settle_it(case.id, form.values, by=who(options))
+            made = settle_it(case.id, form.values, by=acting_user(options))
         except EventRefused as refused:
             form.blame(refused.broken)
             refuse_flaws([form])
@@ -189,7 +191,9 @@ class Command(SynclineCommand):
             raise CommandError("reopen takes IDs, or --cause.", returncode=2)
         dismissed = [CaseStatus.DISMISSED]
         meant = (
-            same_cause(cause, statuses=dismissed) if cause else [[case.id for case in known(ids)]]
+            same_cause(cause, statuses=dismissed)
+            if cause
+            else [[case.id for case in chosen_cases(ids)]]
         )
         count = sum(map(reopen_rows, meant))
         if as_json:
@@ -207,44 +211,44 @@ class Command(SynclineCommand):
         if action == "dismiss":
             reason = chosen_reason(options["reason"], "dismiss takes --reason, in your words.")
         settled = Resolution()
-        for some in same_cause(cause) if cause else [[case.id for case in known(ids)]]:
+        for case_ids in same_cause(cause) if cause else [[case.id for case in chosen_cases(ids)]]:
             if action == "dismiss":
-                part = dismiss_rows(some, by=who(options), because=reason)
+                part = dismiss_rows(case_ids, by=acting_user(options), because=reason)
             else:
-                part = release_rows(some, by=who(options))
+                part = release_rows(case_ids, by=acting_user(options))
             settled = Resolution(settled.done + part.done, settled.still_open + part.still_open)
         word = "dismissed" if action == "dismiss" else "released"
         if options["json"]:
             print_json(self, {word: settled.done, "left": settled.still_open})
         else:
-            for row in map(in_short, known(settled.still_open[:MOST_TOLD])):
-                self.stdout.write(LINE.format_map(row))
+            for row in map(case_summary, chosen_cases(settled.still_open[:MAX_REPORTED])):
+                self.stdout.write(ROW_FORMAT.format_map(row))
             self.stdout.write(f"{settled.done} {word}, {len(settled.still_open)} still open.")
         if settled.still_open:
             raise SystemExit(1)
 
 
-def who(options: dict[str, Any]) -> Any:
+def acting_user(options: dict[str, Any]) -> Any:
     """The user in whose name it is done, or None: a command did it."""
     return chosen_user(options["user"]) if options["user"] is not None else None
 
 
-def cause_of(row: dict[str, Any]) -> Cause:
+def cause_of_row(row: dict[str, Any]) -> Cause:
     """The cause that a row of by_cause() is."""
     code, name = row["database__channel__code"], row["database__name"]
     return Cause(f"{code}/{name}" if name else code, row["table"], row["reason"], row["field"])
 
 
-def known(ids: Iterable[str]) -> list[Case]:
+def chosen_cases(ids: Iterable[str]) -> list[Case]:
     """The rows with these ids. Errors: CommandError with status 2 for one that is not there."""
     cases = Case.objects.select_related("database__channel").in_bulk(list(ids))
-    for one in ids:
-        if one not in cases:
-            raise CommandError(f"No row has the id {one}.", returncode=2)
-    return [cases[one] for one in ids]
+    for case_id in ids:
+        if case_id not in cases:
+            raise CommandError(f"No row has the id {case_id}.", returncode=2)
+    return [cases[case_id] for case_id in ids]
 
 
-def in_short(case: Case) -> dict[str, Any]:
+def case_summary(case: Case) -> dict[str, Any]:
     """What a row says of itself; never a value of its."""
     return {
         "id": case.id,
@@ -258,9 +262,9 @@ def in_short(case: Case) -> dict[str, Any]:
     }
 
 
-def in_full(case: Case) -> dict[str, Any]:
+def case_document(case: Case) -> dict[str, Any]:
     """The same, with what the field may hold and who the row is about."""
-    return in_short(case) | {
+    return case_summary(case) | {
         "rule": case.rule or None,
         "cause": str(case.cause),
         "attempts": case.attempts,

@@ -28,33 +28,33 @@ class Command(SynclineCommand):
         job = JOBS["repair" if options["fix"] else "reconcile"]
         run = run_inline(job, channels=chosen_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
-        found = {
+        document = {
             "ok": run["outcome"] in CLEAN,
             "run": run["run"],
             "outcome": run["outcome"],
             "message": run["message"],
-            "channels": [told(step) for step in steps],
+            "channels": [step_document(step) for step in steps],
         }
         if options["json"]:
-            print_json(self, found)
+            print_json(self, document)
         else:
-            self.tell(found)
-        if not found["ok"]:
+            self.report(document)
+        if not document["ok"]:
             raise SystemExit(75 if run["outcome"] == "busy" else 1)
 
-    def tell(self, found: dict[str, Any]) -> None:
+    def report(self, document: dict[str, Any]) -> None:
         """One line for each channel, and one for each difference that is named."""
-        for channel in found["channels"]:
+        for channel in document["channels"]:
             counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
             self.stdout.write(f"{channel['channel']:<16} {channel['outcome']:<10} {counts}")
             if channel["message"] and not channel["differences"]:
                 self.stdout.write(f"{'':<17}{channel['message']}")
             for row in channel["differences"]:
                 self.stdout.write(f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}")
-        self.stdout.write(found["message"])
+        self.stdout.write(document["message"])
 
 
-def told(step: RunStep) -> dict[str, Any]:
+def step_document(step: RunStep) -> dict[str, Any]:
     """What the comparison of one channel database found."""
     return {
         "channel": step.place,

@@ -9,7 +9,7 @@ from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
 from stores.pipeline.integrity.recover import MAX_VOID
 
-EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
+RECOVERY_EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -44,34 +44,36 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["void"] < 0:
             raise CommandError("--void may not be negative.", returncode=2)
-        found = recover_headquarters(
+        document = recover_headquarters(
             dry_run=options["dry_run"],
             most_void=options["void"],
             distrusted=chosen_channels(options["distrust"]),
         )
         if options["json"]:
-            print_json(self, found)
+            print_json(self, document)
         else:
-            self.tell(found)
-        if status := EXIT_STATUS.get(found["outcome"], 1):
+            self.report(document)
+        if status := RECOVERY_EXIT_STATUS.get(document["outcome"], 1):
             raise SystemExit(status)
 
-    def tell(self, found: dict[str, Any]) -> None:
+    def report(self, document: dict[str, Any]) -> None:
         """One line for each thing that was found, and the outcome."""
         for word in ("accounts", "guids", "void", "versions", "released"):
-            if found.get(word):
-                self.stdout.write(f"{word:<12} {found[word]:,}")
-        for company, number in found.get("next_numbers", {}).items():
+            if document.get(word):
+                self.stdout.write(f"{word:<12} {document[word]:,}")
+        for company, number in document.get("next_numbers", {}).items():
             self.stdout.write(f"{'next number':<12} {number} ({company})")
-        for one in found.get("documents", []):
-            words = f"{one['first']} to {one['last']} ({one['company']})"
-            self.stdout.write(f"{one['series'] + 's':<12} {words}")
-        for label in found.get("corrected", []):
+        for raised in document.get("documents", []):
+            words = f"{raised['first']} to {raised['last']} ({raised['company']})"
+            self.stdout.write(f"{raised['series'] + 's':<12} {words}")
+        for label in document.get("corrected", []):
             self.stdout.write(f"{'corrected':<12} {label}")
-        for channel, events in found.get("events", {}).items():
+        for channel, events in document.get("events", {}).items():
             self.stdout.write(f"{'events':<12} {events:,} ({channel})")
-        for one in found.get("unreachable", []):
-            self.stdout.write(f"{'channel':<12} {one['channel']}: {one['error']}")
-        for one in found.get("conflicts", []):
-            self.stdout.write(f"{'conflict':<12} {one['what']}: {one['about']} ({one['between']})")
-        self.stdout.write(f"recover_hq: {found['outcome']}. {found['message']}")
+        for raised in document.get("unreachable", []):
+            self.stdout.write(f"{'channel':<12} {raised['channel']}: {raised['error']}")
+        for raised in document.get("conflicts", []):
+            self.stdout.write(
+                f"{'conflict':<12} {raised['what']}: {raised['about']} ({raised['between']})"
+            )
+        self.stdout.write(f"recover_hq: {document['outcome']}. {document['message']}")

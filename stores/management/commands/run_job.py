@@ -8,10 +8,10 @@ from stores.jobs.catalog import DATED_JOBS, JOBS, Job, find_job
 from stores.jobs.inline import run_inline
 from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
-from stores.management.arguments import chosen_channels, chosen_companies, chosen_order, typed_date
+from stores.management.arguments import chosen_channels, chosen_companies, chosen_order, parse_date
 from stores.management.base import SynclineCommand, print_json
 
-EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
+JOB_EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -27,7 +27,7 @@ class Command(SynclineCommand):
         parser.add_argument("--company", nargs="+", action="extend", default=[], metavar="C")
         parser.add_argument(
             "--date",
-            type=typed_date,
+            type=parse_date,
             metavar="YYYY-MM-DD",
             help=f"only the sales of this business date; with {', '.join(DATED_JOBS)}",
         )
@@ -65,29 +65,29 @@ class Command(SynclineCommand):
         if options["order"] is not None:
             scope["order_number"] = chosen_order(options["order"], scope["channels"])
         if options["queue"]:
-            found = queued(job, scope)
+            document = enqueue_job(job, scope)
         else:
-            found = run_inline(job, dry_run=options["dry_run"], **scope)
+            document = run_inline(job, dry_run=options["dry_run"], **scope)
         if options["json"]:
-            print_json(self, found)
+            print_json(self, document)
         else:
-            self.tell(found)
-        if status := EXIT_STATUS.get(found["outcome"], 1):
+            self.report(document)
+        if status := JOB_EXIT_STATUS.get(document["outcome"], 1):
             raise SystemExit(status)
 
-    def tell(self, found: dict[str, Any]) -> None:
+    def report(self, document: dict[str, Any]) -> None:
         """Print the outcome in one line, and a line for each step."""
-        for step in found["steps"]:
+        for step in document["steps"]:
             counts = ", ".join(f"{rows:,} {word}" for word, rows in step["counts"].items())
             place = step["channel"] or step["company"] or ""
             self.stdout.write(
                 f"{step['step']:<10} {place:<16} {step['outcome']:<14} "
                 f"{step['seconds']:>8.2f} s  {counts or step['message']}".rstrip()
             )
-        self.stdout.write(f"{found['job']}: {found['outcome']}. {found['message']}")
+        self.stdout.write(f"{document['job']}: {document['outcome']}. {document['message']}")
 
 
-def queued(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
+def enqueue_job(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
     """Leave the run to a worker; the document says queued, or busy if one is live already."""
     started = start_job(job, **scope)
     if not started.is_new:

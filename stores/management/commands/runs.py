@@ -8,8 +8,8 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand, print_json
 from stores.models import JobRun
 
-LINE = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
-MOST_LISTED = 100
+ROW_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
+MAX_LISTED = 100
 
 
 class Command(SynclineCommand):
@@ -42,13 +42,13 @@ class Command(SynclineCommand):
         """Runs, the newest first."""
         runs = JobRun.objects.newest_first()
         runs = runs if options["all"] else runs.live()
-        found = [described(run) for run in runs[:MOST_LISTED]]
+        documents = [described(run) for run in runs[:MAX_LISTED]]
         if options["json"]:
-            print_json(self, {"runs": found})
+            print_json(self, {"runs": documents})
             return
-        for row in found:
-            self.stdout.write(LINE.format_map(row))
-        self.stdout.write(f"{len(found)} runs." if len(found) != 1 else "1 run.")
+        for row in documents:
+            self.stdout.write(ROW_FORMAT.format_map(row))
+        self.stdout.write(f"{len(documents)} runs." if len(documents) != 1 else "1 run.")
 
 
 def chosen(text: str | None) -> JobRun:

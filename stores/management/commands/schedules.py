@@ -12,7 +12,7 @@ from stores.management.base import SynclineCommand, print_json
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
 from stores.models.schedule import ScheduledJob
 
-LINE = "{id:<6} {job:<12} {rhythm:<26} {on:<4} {channels}"
+ROW_FORMAT = "{id:<6} {job:<12} {rhythm:<26} {on:<4} {channels}"
 
 
 class Command(SynclineCommand):
@@ -45,8 +45,8 @@ class Command(SynclineCommand):
         if action == "remove":
             schedule.delete()
         else:
-            fill(schedule, options)
-            save(schedule)
+            fill_schedule(schedule, options)
+            save_schedule(schedule)
         if options["json"]:
             print_json(self, described(schedule))
         else:
@@ -55,29 +55,31 @@ class Command(SynclineCommand):
 
     def list(self, *, as_json: bool) -> None:
         """Every schedule."""
-        found = [described(one) for one in Schedule.objects.select_related("channel", "group")]
+        documents = [
+            described(schedule) for schedule in Schedule.objects.select_related("channel", "group")
+        ]
         if as_json:
-            print_json(self, {"schedules": found})
+            print_json(self, {"schedules": documents})
             return
-        for row in found:
+        for row in documents:
             on = "on" if row["is_enabled"] else "off"
-            self.stdout.write(LINE.format_map(row | {"on": on}))
-        self.stdout.write(f"{len(found)} schedules." if len(found) != 1 else "1 schedule.")
+            self.stdout.write(ROW_FORMAT.format_map(row | {"on": on}))
+        self.stdout.write(f"{len(documents)} schedules." if len(documents) != 1 else "1 schedule.")
 
 
 def chosen(number: str | None) -> Schedule:
     """The schedule with this number. Errors: CommandError with status 2."""
     pk = int(number) if number and re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
-    found = Schedule.objects.select_related("channel", "group").filter(pk=pk).first()
-    if found is None:
+    schedule = Schedule.objects.select_related("channel", "group").filter(pk=pk).first()
+    if schedule is None:
         raise CommandError(f"There is no schedule {number or ''!r}; list shows them.", returncode=2)
-    return found
+    return schedule
 
 
-def fill(schedule: Schedule, options: dict[str, Any]) -> None:
+def fill_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
     """Take over what was said. Errors: CommandError with status 2."""
     if options["at"] is not None:
-        schedule.at, schedule.every_minutes = typed_time(options["at"]), None
+        schedule.at, schedule.every_minutes = parse_time_of_day(options["at"]), None
         schedule.start_after(timezone.now())
     if options["every"] is not None:
         if not re.fullmatch(r"\d{1,6}", options["every"], re.ASCII):
@@ -89,25 +91,25 @@ def fill(schedule: Schedule, options: dict[str, Any]) -> None:
         ("group", ChannelDatabaseGroup.objects, "name"),
     ):
         if options[name] is not None:
-            found = models.filter(**{key: options[name]}).first()
-            if found is None:
+            row = models.filter(**{key: options[name]}).first()
+            if row is None:
                 raise CommandError(f"There is no {name} {options[name]!r}.", returncode=2)
             schedule.channel = schedule.group = None
-            setattr(schedule, name, found)
+            setattr(schedule, name, row)
     if options["channel"] is not None and options["group"] is not None:
         raise CommandError("Choose a channel or a group, not both.", returncode=2)
     if options["on"] or options["off"]:
         schedule.is_enabled = options["on"]
 
 
-def typed_time(text: str) -> time:
+def parse_time_of_day(text: str) -> time:
     """A time of day. Errors: CommandError with status 2."""
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text, re.ASCII):
         raise CommandError("--at: a time such as 22:30.", returncode=2)
     return time.fromisoformat(text)
 
 
-def save(schedule: Schedule) -> None:
+def save_schedule(schedule: Schedule) -> None:
     """Save it if it can be. Errors: CommandError with status 2."""
     try:
         schedule.full_clean()

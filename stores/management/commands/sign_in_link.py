@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.base import SynclineCommand, print_json
 from stores.web.signin import VALID_S, LinkRefused, sign_in_link
 
-USUAL_ADDRESS = "http://127.0.0.1:8000"
+DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 
 
 class Command(SynclineCommand):
@@ -39,6 +39,6 @@ class Command(SynclineCommand):
 def address() -> str:
     """Where the running demo answers, or where it usually does."""
     try:
-        return str(settings.EMBEDDED.address.read_text()).strip() or USUAL_ADDRESS
+        return str(settings.EMBEDDED.address.read_text()).strip() or DEFAULT_ADDRESS
     except OSError:
-        return USUAL_ADDRESS
+        return DEFAULT_ADDRESS

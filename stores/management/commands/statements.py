@@ -10,7 +10,7 @@ from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 
-LINE = "{statement:<24} {state:<16} {sales:>7}  {message}"
+ROW_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
 
 
 class Command(SynclineCommand):
@@ -37,29 +37,31 @@ class Command(SynclineCommand):
             self.list(options)
             return
         reason = chosen_reason(options["reason"])
-        statement = numbered(options["number"] or "")
+        statement = chosen_statement(options["number"] or "")
         try:
-            freed = cancel_open_statement(statement, reason)
+            released = cancel_open_statement(statement, reason)
         except NotCancelled as error:
             raise CommandError(str(error)) from None
         if options["json"]:
-            print_json(self, {"statement": statement.number, "sales": freed})
+            print_json(self, {"statement": statement.number, "sales": released})
         else:
-            self.stdout.write(f"{statement} is cancelled, {freed:,} sales are released.")
+            self.stdout.write(f"{statement} is cancelled, {released:,} sales are released.")
 
     def list(self, options: dict[str, Any]) -> None:
         """Statements that are not posted, oldest first; with --all every one."""
         rows = Statement.objects.select_related("channel").order_by("business_date", "pk")
-        found = [described(row) for row in (rows if options["all"] else rows.open())]
+        documents = [described(row) for row in (rows if options["all"] else rows.open())]
         if options["json"]:
-            print_json(self, {"statements": found})
+            print_json(self, {"statements": documents})
             return
-        for row in found:
-            self.stdout.write(LINE.format_map(row))
-        self.stdout.write(f"{len(found)} statements." if len(found) != 1 else "1 statement.")
+        for row in documents:
+            self.stdout.write(ROW_FORMAT.format_map(row))
+        self.stdout.write(
+            f"{len(documents)} statements." if len(documents) != 1 else "1 statement."
+        )
 
 
-def numbered(number: str) -> Statement:
+def chosen_statement(number: str) -> Statement:
     """The statement with this number. Errors: CommandError with status 2."""
     statement = Statement.objects.numbered(number)
     if statement is None:

@@ -9,12 +9,12 @@ from stores.management.base import SynclineCommand, print_json
 from stores.models import Company
 from stores.models.characters import tidy_key
 from stores.pipeline.channel_search import ChannelResult, search_channels
-from stores.trace.channels import candidates, wanted, with_sightings
+from stores.trace.channels import candidates, search_criteria, with_channel_results
 from stores.trace.match import matches
-from stores.trace.timeline import story
-from stores.trace.types import Match, Trace, as_json
+from stores.trace.timeline import build_trace
+from stores.trace.types import Match, Trace, trace_as_json
 
-TIME = "%Y-%m-%d %H:%M:%S"
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
 class Command(SynclineCommand):
@@ -41,23 +41,23 @@ class Command(SynclineCommand):
             raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
         sightings: list[ChannelResult] = []
         if options["look_in_channels"]:
-            sightings = search_channels(wanted(ref, matches(ref)))
-        found = candidates(ref, sightings)
-        if not found:
-            raise CommandError(" ".join([nobody(ref), *errors(sightings)]))
-        if len(found) > 1 and not options["json"]:
-            for match in found:
-                self.stdout.write(line(match))
-            raise CommandError(f"{len(found)} customers fit: choose one by its first word.")
-        told = with_sightings(story(found[0]), sightings)
+            sightings = search_channels(search_criteria(ref, matches(ref)))
+        matching = candidates(ref, sightings)
+        if not matching:
+            raise CommandError(" ".join([not_found_message(ref), *channel_errors(sightings)]))
+        if len(matching) > 1 and not options["json"]:
+            for match in matching:
+                self.stdout.write(match_line(match))
+            raise CommandError(f"{len(matching)} customers fit: choose one by its first word.")
+        trace = with_channel_results(build_trace(matching[0]), sightings)
         if options["json"]:
-            print_json(self, as_json(told))
+            print_json(self, trace_as_json(trace))
         else:
-            for sentence in sentences(told):
+            for sentence in trace_lines(trace):
                 self.stdout.write(sentence)
 
 
-def nobody(ref: str) -> str:
+def not_found_message(ref: str) -> str:
     """That nobody was found; and whether the company before the account is unknown."""
     company, colon, _ = tidy_key(ref).partition(":")
     if not colon or company.upper() in Company.objects.values_list("code", flat=True):
@@ -65,29 +65,31 @@ def nobody(ref: str) -> str:
     return "Nobody is known by this reference: what stands before the colon is no company."
 
 
-def errors(sightings: list[ChannelResult]) -> list[str]:
+def channel_errors(results: list[ChannelResult]) -> list[str]:
     """Why some channels could not be looked into."""
-    return [sighting.error for sighting in sightings if sighting.error]
+    return [result.error for result in results if result.error]
 
 
-def line(match: Match) -> str:
+def match_line(match: Match) -> str:
     """One of several customers, without what identifies a person."""
     account = match.account_number or "no account yet"
-    return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME}}"
+    return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME_FORMAT}}"
 
 
-def sentences(told: Trace) -> Iterator[str]:
+def trace_lines(trace: Trace) -> Iterator[str]:
     """The story in lines."""
-    for guid in told.async_accounts:
+    for guid in trace.async_accounts:
         yield f"GUID     {guid}"
-    yield f"Account  {told.account_number or 'none yet'} ({told.company})"
-    yield f"State    {told.state}"
-    if told.waiting_for:
-        yield f"Waiting  {told.waiting_for.text} {told.waiting_for.next_step}"
+    yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"
+    yield f"State    {trace.state}"
+    if trace.waiting_for:
+        yield f"Waiting  {trace.waiting_for.text} {trace.waiting_for.next_step}"
     yield ""
-    for event in told.events:
-        yield f"{event.at:{TIME}}  {event.kind:<14} {event.channel:<16} {event.text}"
+    for event in trace.events:
+        yield f"{event.at:{TIME_FORMAT}}  {event.kind:<14} {event.channel:<16} {event.text}"
     yield ""
-    for place in told.channels:
+    for place in trace.channels:
         knows = "knows the account" if place.knows_account else "lacks the account"
-        yield f"{place.database:<16} {knows}" + (f" since {place.at:{TIME}}" if place.at else "")
+        yield f"{place.database:<16} {knows}" + (
+            f" since {place.at:{TIME_FORMAT}}" if place.at else ""
+        )

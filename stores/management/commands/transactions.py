@@ -12,12 +12,12 @@ from stores.management.arguments import (
     chosen_channels,
     chosen_reason,
     chosen_user,
-    fields_of,
-    filled,
+    field_pairs,
+    filled_values,
+    form_fields,
     is_text,
-    pairs,
+    parse_date,
     refuse_flaws,
-    typed_date,
 )
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
@@ -40,9 +40,15 @@ from stores.pipeline.corrections.sales import (
 )
 from stores.pipeline.corrections.sales import correctable_fields as fields_of_cause
 from stores.pipeline.sales.refused import REFUSAL_REASONS
-from stores.web.forms.sale import TO_EXPECTED, TO_NOTHING, TO_VALUE, AlikeForm, MendForm
+from stores.web.forms.sale import (
+    TO_EXPECTED,
+    TO_NOTHING,
+    TO_VALUE,
+    BulkCorrectionForm,
+    CorrectionForm,
+)
 
-CAUSE_LINE = "{sales:>7}  {cause}  {text}"
+CAUSE_FORMAT = "{sales:>7}  {cause}  {text}"
 ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")
 
 
@@ -83,7 +89,7 @@ class Command(SynclineCommand):
         parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
         parser.add_argument(
             "--date",
-            type=typed_date,
+            type=parse_date,
             metavar="YYYY-MM-DD",
             help="correct-alike: only this business date",
         )
@@ -110,7 +116,7 @@ class Command(SynclineCommand):
         """One line for each cause, the most frequent first."""
         rows = FailedSale.objects.by_cause()
         rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
-        found = [
+        causes = [
             {
                 "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
                 "sales": row["sales"],
@@ -119,27 +125,27 @@ class Command(SynclineCommand):
             for row in rows
         ]
         if options["json"]:
-            print_json(self, {"causes": found})
+            print_json(self, {"causes": causes})
             return
-        for row in found:
-            self.stdout.write(CAUSE_LINE.format_map(row))
-        self.stdout.write(f"{len(found)} causes." if len(found) != 1 else "1 cause.")
+        for row in causes:
+            self.stdout.write(CAUSE_FORMAT.format_map(row))
+        self.stdout.write(f"{len(causes)} causes." if len(causes) != 1 else "1 cause.")
 
     def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Every field that can be corrected, with its value."""
-        found = fields_of([MendForm(sale)])
-        found.pop("why")
+        fields = form_fields([CorrectionForm(sale)])
+        fields.pop("why")
         if options["json"]:
-            print_json(self, described(sale) | {"fields": found})
+            print_json(self, described(sale) | {"fields": fields})
             return
-        for name, value in found.items():
+        for name, value in fields.items():
             self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
 
     def correct(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Take the lease, write the values, and let go."""
-        given = pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
+        given = field_pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
         user = chosen_user(options["user"])
-        form = MendForm(sale, filled([MendForm(sale)], given))
+        form = CorrectionForm(sale, filled_values([CorrectionForm(sale)], given))
         refuse_flaws([form])
         try:
             lease_transaction(sale, user)
@@ -150,8 +156,8 @@ class Command(SynclineCommand):
         if options["json"]:
             print_json(self, described(sale) | {"changed": changed})
             return
-        told = f"{changed} value{'' if changed == 1 else 's'} corrected."
-        self.stdout.write(f"{told} {validation_message(sale)}")
+        message = f"{changed} value{'' if changed == 1 else 's'} corrected."
+        self.stdout.write(f"{message} {validation_message(sale)}")
 
     def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
@@ -181,14 +187,14 @@ class Command(SynclineCommand):
         if options["give_back"]:
             self.give_back(cause, scope, user, options)
             return
-        form = AlikeForm(cause, sent_alike(cause, options))
+        form = BulkCorrectionForm(cause, bulk_values(cause, options))
         refuse_flaws([form])
         done = correct_all(cause, scope, user, form.reason, form.values, preview=options["preview"])
-        found = counted(done, is_preview=options["preview"])
+        document = result_document(done, is_preview=options["preview"])
         if options["json"]:
-            print_json(self, found)
+            print_json(self, document)
         else:
-            self.tell(found)
+            self.report(document)
         if done.refused or done.skipped:
             raise SystemExit(1)
 
@@ -218,34 +224,34 @@ class Command(SynclineCommand):
         if done.skipped:
             raise SystemExit(1)
 
-    def tell(self, found: dict[str, Any]) -> None:
+    def report(self, document: dict[str, Any]) -> None:
         """Each count in a line of its own."""
         for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
-            if found[word]:
-                self.stdout.write(f"{found[word]:>7}  {word}")
-        for cause, count in found["broken"].items():
+            if document[word]:
+                self.stdout.write(f"{document[word]:>7}  {word}")
+        for cause, count in document["broken"].items():
             self.stdout.write(f"{count:>7}  break {cause}")
-        if found["correction"]:
-            self.stdout.write(f"Correction {found['correction']}")
-        elif not found["preview"]:
+        if document["correction"]:
+            self.stdout.write(f"Correction {document['correction']}")
+        elif not document["preview"]:
             self.stdout.write("Nothing was corrected.")
 
     def undo(self, options: dict[str, Any]) -> None:
         """Take a correction back, as far as nothing was posted or changed since."""
         correction = known_correction(options["what"])
         user = chosen_user(options["user"])
-        undone, left = undo_bulk_correction(correction, user, f"Undone: {correction}")
+        undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
         if options["json"]:
-            print_json(self, {"undone": undone, "left": left})
+            print_json(self, {"undone": undone, "left": unchanged})
         else:
-            self.stdout.write(f"{undone} as before, {left} left as they are.")
-        if left:
+            self.stdout.write(f"{undone} as before, {unchanged} left as they are.")
+        if unchanged:
             raise SystemExit(1)
 
 
-def sent_alike(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
+def bulk_values(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
     """What the page would send: what each field becomes. Errors: CommandError with status 2."""
-    given = pairs(options["given"])
+    given = field_pairs(options["given"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
     known = fields_of_cause(cause)
@@ -263,13 +269,13 @@ def chosen(number: str | None, channel: str | None) -> RetailTransaction:
     """The transaction to which a till gave this number. Errors: CommandError with status 2."""
     sales = RetailTransaction.objects.filter(transaction_id=number or "")
     sales = sales.filter(channel__code=channel) if channel is not None else sales
-    found = list(sales.select_related("channel")) if is_text(number or "") else []
-    if not found:
+    matching = list(sales.select_related("channel")) if is_text(number or "") else []
+    if not matching:
         raise CommandError(f"There is no transaction {number or ''!r}.", returncode=2)
-    if len(found) > 1:
-        codes = ", ".join(sorted(sale.channel.code for sale in found))
+    if len(matching) > 1:
+        codes = ", ".join(sorted(sale.channel.code for sale in matching))
         raise CommandError(f"Several channels have it ({codes}): --channel.", returncode=2)
-    return found[0]
+    return matching[0]
 
 
 def known_correction(text: str | None) -> UUID:
@@ -284,7 +290,7 @@ def known_correction(text: str | None) -> UUID:
     return correction
 
 
-def counted(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
+def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
     """What became, or would become, of transactions that failed alike."""
     is_kept = done.corrected and not is_preview
     return {

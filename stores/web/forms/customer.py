@@ -19,9 +19,9 @@ from stores.pipeline.events.kinds import (
     INHERITED_COLUMNS,
     EventKind,
 )
-from stores.web.forms.event import as_typed, blame, field_for
+from stores.web.forms.event import as_typed, blame, event_field
 
-PLURAL = {
+SECTION_TITLES = {
     ADDRESS: "Addresses",
     CONTACT: "Contacts",
     AFFILIATION: "Affiliations",
@@ -29,21 +29,21 @@ PLURAL = {
 }
 
 
-def columns_of(kind: EventKind, row: Any) -> dict[str, Any]:
+def row_columns(kind: EventKind, row: Any) -> dict[str, Any]:
     """What a row of HQ holds of an event's columns."""
     return {column: getattr(row, column) for column in kind.columns}
 
 
-class OwnForm(forms.Form):
+class CustomerForm(forms.Form):
     """The customer's own fields, and whether it is active."""
 
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
-        held = as_typed(CUSTOMER, columns_of(CUSTOMER, customer))
+        held = as_typed(CUSTOMER, row_columns(CUSTOMER, customer))
         held["is_active"] = "true" if customer.is_active else "false"
         super().__init__(data, prefix="customer", initial=held)
         for column in CUSTOMER.columns:
-            self.fields[column] = field_for(CUSTOMER, column)
+            self.fields[column] = event_field(CUSTOMER, column)
         self.fields["is_active"] = forms.ChoiceField(
             label="Status", choices=[("true", "Active"), ("false", "Not active")]
         )
@@ -77,7 +77,7 @@ class PartForm(forms.Form):
 
     def __init__(self, kind: EventKind, place: str, row: Any = None, data: Any = None) -> None:
         self.kind, self.row = kind, row
-        self.held = columns_of(kind, row) if row else {}
+        self.held = row_columns(kind, row) if row else {}
         prefix = f"{kind.name}-{place}"
         super().__init__(
             data,
@@ -88,7 +88,7 @@ class PartForm(forms.Form):
         )
         for column in kind.columns:
             if f"{kind.name}_id" != column and not (row and column in kind.key):
-                self.fields[column] = field_for(kind, column)
+                self.fields[column] = event_field(kind, column)
         if row:
             self.fields["gone"] = forms.BooleanField(label="Remove", required=False)
 
@@ -117,7 +117,7 @@ class CustomerForms:
     def __init__(self, customer: Customer, data: Mapping[str, Any] | None = None) -> None:
         self.data = data
         self.version = customer.hq_version
-        self.own = OwnForm(customer, data)
+        self.own = CustomerForm(customer, data)
         self.parts = {
             kind: [
                 *(PartForm(kind, str(place), row, data) for place, row in enumerate(rows)),
@@ -127,12 +127,12 @@ class CustomerForms:
         }
 
     @property
-    def all(self) -> list[OwnForm | PartForm]:
+    def all(self) -> list[CustomerForm | PartForm]:
         return [self.own, *(form for forms_ in self.parts.values() for form in forms_)]
 
     @property
     def sections(self) -> list[tuple[str, list[PartForm]]]:
-        return [(PLURAL[kind], forms_) for kind, forms_ in self.parts.items()]
+        return [(SECTION_TITLES[kind], forms_) for kind, forms_ in self.parts.items()]
 
     @property
     def seen(self) -> int:
@@ -143,7 +143,7 @@ class CustomerForms:
     def is_valid(self) -> bool:
         return all(form.is_valid() for form in self.all)
 
-    def edits(self) -> list[tuple[OwnForm | PartForm, Edit]]:
+    def edits(self) -> list[tuple[CustomerForm | PartForm, Edit]]:
         """What is to be done, with the form that says so."""
         return [(form, edit) for form in self.all for edit in form.edits()]
 

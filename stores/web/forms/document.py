@@ -23,17 +23,17 @@ from stores.pipeline.events.document_tables import (
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 from stores.web.forms.event import EventForm, as_typed
-from stores.web.forms.sale import field_for
+from stores.web.forms.sale import model_field
 
 # What says nothing of what was sold, to whom and for how much.
-BESIDE = (
+DESCRIPTIVE_FIELDS = (
     *("occurred_at", "business_date", "store_number", "terminal_id", "staff_id"),
     *("receipt_number", "delivery_mode", "description", "unit", "item_id"),
 )
 # What HQ itself says of a document that it makes, or that goes over as it was.
 NOT_TYPED = ("event_id", "replication_counter", "operation", "created_offline")
 # What a till may leave out although HQ then knows it.
-FOUND_OUT = ("business_date",)
+DERIVED_FIELDS = ("business_date",)
 
 
 class DocumentForm(forms.Form):
@@ -57,18 +57,18 @@ class DocumentForm(forms.Form):
     def add_row(self, prefix: str, part: DocumentTable, values: Mapping[str, Any]) -> None:
         """One field for each column that a person may type."""
         self.rows.append((prefix, part))
-        for name in typed_in(part):
+        for name in typed_columns(part):
             column: Any = part.model._meta.get_field(name)
-            required = part is HEADER and not column.null and name not in FOUND_OUT
-            found = field_for(part.model, name, required=required)
-            found.initial = None if isinstance(values.get(name), bytes) else values.get(name)
-            self.fields[f"{prefix}-{name}"] = found
+            required = part is HEADER and not column.null and name not in DERIVED_FIELDS
+            field = model_field(part.model, name, required=required)
+            field.initial = None if isinstance(values.get(name), bytes) else values.get(name)
+            self.fields[f"{prefix}-{name}"] = field
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
         """The fields row by row, with what the row is."""
         for prefix, part in self.rows:
             title = prefix.replace("-", " ").capitalize()
-            yield title, [self[f"{prefix}-{name}"] for name in typed_in(part)]
+            yield title, [self[f"{prefix}-{name}"] for name in typed_columns(part)]
 
     @property
     def identity(self) -> list[str]:
@@ -76,8 +76,8 @@ class DocumentForm(forms.Form):
         return [
             f"{prefix}-{name}"
             for prefix, part in self.rows
-            for name in typed_in(part)
-            if name not in BESIDE or prefix in self.empty
+            for name in typed_columns(part)
+            if name not in DESCRIPTIVE_FIELDS or prefix in self.empty
         ]
 
     @property
@@ -92,9 +92,9 @@ class DocumentForm(forms.Form):
         """The rows of one table that are not left empty."""
         number = self.cleaned_data[f"header-{DOCUMENT_KEY}"]
         rows = [
-            {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_in(part)}
-            for prefix, found in self.rows
-            if found is part
+            {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_columns(part)}
+            for prefix, part_of_row in self.rows
+            if part_of_row is part
         ]
         return [row | {DOCUMENT_KEY: number} for row in rows if set(row.values()) - {None, ""}]
 
@@ -107,7 +107,7 @@ class DocumentForm(forms.Form):
             self.add_error(next(named, None), text + allowed)
 
 
-def typed_in(part: DocumentTable) -> list[str]:
+def typed_columns(part: DocumentTable) -> list[str]:
     """The columns of a table of documents that a person may type."""
     hidden = NOT_TYPED if part is HEADER else (DOCUMENT_KEY,)
     return [column for column in part.sent_columns if column not in hidden]

@@ -11,21 +11,24 @@ from stores.models.staging import Operation
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 
-YES_OR_NO = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
+YES_OR_NO_CHOICES = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
 
 
-def field_for(kind: EventKind, column: str) -> forms.Field:
+def event_field(kind: EventKind, column: str) -> forms.Field:
     """The field to type a column in; lengths and words are left to the rules of upload."""
     options: dict[str, Any] = {"label": label(column), "required": False}
     types: dict[str, type[forms.Field]] = {"uuid": forms.UUIDField, "date": forms.DateField}
     refusals = {"uuid": "guid_format", "date": "date_format"}
     if kind.type_of(column) == "boolean":
         return forms.TypedChoiceField(
-            choices=YES_OR_NO, coerce=lambda word: word == "true", empty_value=None, **options
+            choices=YES_OR_NO_CHOICES,
+            coerce=lambda word: word == "true",
+            empty_value=None,
+            **options,
         )
-    if found := types.get(kind.type_of(column)):
+    if types_of_field := types.get(kind.type_of(column)):
         refusal = explain(refusals[kind.type_of(column)], label(column))
-        return found(error_messages={"invalid": refusal}, **options)
+        return types_of_field(error_messages={"invalid": refusal}, **options)
     # People's texts run as their letters do, whatever the page does.
     typed = forms.TextInput(attrs={"dir": "auto"})
     return forms.CharField(empty_value=None, widget=typed, **options)
@@ -39,7 +42,7 @@ class EventForm(forms.Form):
     def __init__(self, kind: EventKind, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for column in ("async_account", "account_number", *kind.columns):
-            self.fields[column] = field_for(kind, column)
+            self.fields[column] = event_field(kind, column)
 
         own = [key for key in kind.key if kind.type_of(key) == "uuid"]
         # Whom and what the row is about, and what is done with it.

@@ -28,12 +28,14 @@ from stores.pipeline.corrections.sales import (
 )
 from stores.web.forms.reason import ReasonField
 
-SOLD = [(kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)]
-A_CURRENCY = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
+SALE_TYPE_CHOICES = [
+    (kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)
+]
+CURRENCY_VALIDATOR = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
 TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 
 
-class MendForm(forms.Form):
+class CorrectionForm(forms.Form):
     """One field for each value of the header, its lines and payments, and why it is changed."""
 
     why = ReasonField(label="Reason for the correction")
@@ -51,7 +53,7 @@ class MendForm(forms.Form):
         ]
         for prefix, row, names in self.rows:
             for name in names:
-                self.fields[f"{prefix}-{name}"] = made(row, name)
+                self.fields[f"{prefix}-{name}"] = bound_field(row, name)
 
     @property
     def reason(self) -> str:
@@ -82,37 +84,37 @@ def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
     return tuple(name for name in HEADER_FIELDS if name not in kept)
 
 
-def made(row: models.Model, name: str) -> forms.Field:
+def bound_field(row: models.Model, name: str) -> forms.Field:
     """The form's field for a column, with its present value; empty stays empty."""
-    found = mended_field(type(row), name, required=not row._meta.get_field(name).null)
-    found.initial = getattr(row, name)
-    return found
+    field = correction_field(type(row), name, required=not row._meta.get_field(name).null)
+    field.initial = getattr(row, name)
+    return field
 
 
-def mended_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
+def correction_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
     """The form's field for a column of a document that HQ keeps."""
-    found = field_for(model, name, required=required)
-    if name == "transaction_type" and isinstance(found, forms.ChoiceField):
-        found.choices = SOLD if required else [("", "---------"), *SOLD]
-        found.empty_value = None  # type: ignore[attr-defined]
-    return found
+    field = model_field(model, name, required=required)
+    if name == "transaction_type" and isinstance(field, forms.ChoiceField):
+        field.choices = SALE_TYPE_CHOICES if required else [("", "---------"), *SALE_TYPE_CHOICES]
+        field.empty_value = None  # type: ignore[attr-defined]
+    return field
 
 
-def field_for(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
+def model_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
     """The form's field for a column; what is left empty is null."""
     column: Any = model._meta.get_field(name)
-    found: forms.Field = column.formfield(required=required)
-    found.label = label(name)
-    if isinstance(found, forms.DecimalField):
+    field: forms.Field = column.formfield(required=required)
+    field.label = label(name)
+    if isinstance(field, forms.DecimalField):
         # What a till wrote is shown even if it is no number.
-        found.widget = forms.TextInput(attrs={"inputmode": "decimal"})
-    if isinstance(found, forms.DateField):
-        found.widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
-    if isinstance(found, forms.CharField):
-        found.empty_value = None
+        field.widget = forms.TextInput(attrs={"inputmode": "decimal"})
+    if isinstance(field, forms.DateField):
+        field.widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+    if isinstance(field, forms.CharField):
+        field.empty_value = None
     if name == "currency":
-        found.validators.append(A_CURRENCY)
-    return found
+        field.validators.append(CURRENCY_VALIDATOR)
+    return field
 
 
 class ScopeForm(forms.Form):
@@ -136,7 +138,7 @@ class ScopeForm(forms.Form):
         return CorrectionScope(chosen.get("channel"), chosen.get("date"), chosen.get("upto"))
 
 
-class AlikeForm(forms.Form):
+class BulkCorrectionForm(forms.Form):
     """One correction for all transactions that failed alike, and why."""
 
     def __init__(self, cause: SaleCause, data: Any = None) -> None:
@@ -152,11 +154,11 @@ class AlikeForm(forms.Form):
                 ways = [("", "Leave unchanged"), *ways]
             self.fields[f"to-{name}"] = forms.ChoiceField(
                 choices=ways,
-                label=f"{field_for(model, name, required=False).label}: change to",
+                label=f"{model_field(model, name, required=False).label}: change to",
                 required=len(self.names) == 1,
                 initial=TO_EXPECTED if has_expected(cause) else ways[0][0],
             )
-            self.fields[name] = mended_field(model, name, required=False)
+            self.fields[name] = correction_field(model, name, required=False)
             self.fields[name].label = "Value"
         self.fields["why"] = ReasonField(label="Reason for the correction")
 
@@ -171,8 +173,10 @@ class AlikeForm(forms.Form):
     @property
     def digest(self) -> str:
         """What tells this correction from another: whoever is sure of one has seen its preview."""
-        said = sorted((name, str(value)) for name, value in self.cleaned_data.items())
-        return hashlib.sha256(repr([one for one in said if one[0] != "why"]).encode()).hexdigest()
+        pairs = sorted((name, str(value)) for name, value in self.cleaned_data.items())
+        return hashlib.sha256(
+            repr([pair for pair in pairs if pair[0] != "why"]).encode()
+        ).hexdigest()
 
     @property
     def values(self) -> dict[str, Any]:

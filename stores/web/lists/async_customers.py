@@ -11,33 +11,33 @@ from stores.models.customer import GuidOrigin
 from stores.models.search import contact_key, matches_name, matches_own_contact
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
-from stores.web.counts import MOST_COUNTED
+from stores.web.counts import MAX_COUNTED
 from stores.web.lists.base import (
     Cell,
     Formatted,
     ListFilter,
     ListTable,
+    bidirectional,
     channels,
-    choice,
-    day,
-    either_way,
+    choice_filter,
+    day_filter,
     reasons,
-    text,
-    wide,
+    text_filter,
+    wide_only,
 )
-from stores.web.lists.customers import BY_NAME, PeopleTable, owed_by, owed_customers
-from stores.web.lists.search import MOST_FOUND, as_guid, people
+from stores.web.lists.customers import BY_NAME, PeopleTable, pending_customers, pending_deliveries
+from stores.web.lists.search import MAX_FOUND, customer_ids, guid_or_none
 
 # The states of the contract as conditions on a staged event; exactly one holds for each row.
-DONE = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
-IS_OWED = Exists(owed_by(customer=OuterRef("customer")))
+DONE_CONDITION = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
+IS_PENDING = Exists(pending_deliveries(customer=OuterRef("customer")))
 STATES = {
     "not_synchronized": Q(status=StagingStatus.PENDING, reason__isnull=True),
     "waiting": Q(status=StagingStatus.PENDING, reason__isnull=False),
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
-    "synchronized": DONE & IS_OWED,
-    "distributed": DONE & ~IS_OWED,
+    "synchronized": DONE_CONDITION & IS_PENDING,
+    "distributed": DONE_CONDITION & ~IS_PENDING,
 }
 STATE_WORDS = {
     "open": "Not finished",
@@ -60,44 +60,46 @@ IS_LINKED = Exists(
 GROUPS = {
     "open": Q(status__in=OPEN_STATUSES),
     "pending": Q(status=StagingStatus.PENDING),
-    "converted": DONE & ~IS_LINKED,
-    "linked": DONE & IS_LINKED,
+    "converted": DONE_CONDITION & ~IS_LINKED,
+    "linked": DONE_CONDITION & IS_LINKED,
 }
 
 
 def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
     """Say of each staged event what has become of it, in the words of the contract."""
-    found: QuerySet[Any] = events.annotate(
+    annotated: QuerySet[Any] = events.annotate(
         state=Case(
             *(When(condition, then=Value(state)) for state, condition in STATES.items()),
             output_field=CharField(),
         )
     )
-    return found
+    return annotated
 
 
-def operations_of(text: str) -> Q:
+def operations_matching(text: str) -> Q:
     """The operations that a text means: those of customers, and those still on their way."""
     companies = list(Company.objects.values_list("pk", flat=True))
     waits = Q(status__in=OPEN_STATUSES, company__in=companies)
-    if guid := as_guid(text):
+    if guid := guid_or_none(text):
         owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
         return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
     text = tidy_key(text)
     key = contact_key(text)
-    means = Q(account_number=text) | matches_name(text) | (matches_own_contact(key) if key else Q())
-    waiting = AsyncCustomer.objects.filter(waits & means).values_list("pk", flat=True)
-    return Q(customer__in=people(text)) | Q(pk__in=list(waiting[: MOST_FOUND + 1]))
+    condition = (
+        Q(account_number=text) | matches_name(text) | (matches_own_contact(key) if key else Q())
+    )
+    waiting = AsyncCustomer.objects.filter(waits & condition).values_list("pk", flat=True)
+    return Q(customer__in=customer_ids(text)) | Q(pk__in=list(waiting[: MAX_FOUND + 1]))
 
 
 class AsyncCustomerFilter(ListFilter):
-    q = text("Search", "GUID, account, e-mail, phone or part of a name", method="search")
-    channel = choice(channels, "Channel", field="database__channel__code")
-    state = choice(list(STATE_WORDS.items()), "State", method="in_state")
-    operation = choice(Operation.choices, "Operation", field="operation")
-    reason = choice(reasons, "Reason", field="reason")
-    since = day("Arrived from", "staged_at", "gte")
-    until = day("Arrived to", "staged_at", "lt")
+    q = text_filter("Search", "GUID, account, e-mail, phone or part of a name", method="search")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
+    state = choice_filter(list(STATE_WORDS.items()), "State", method="in_state")
+    operation = choice_filter(Operation.choices, "Operation", field="operation")
+    reason = choice_filter(reasons, "Reason", field="reason")
+    since = day_filter("Arrived from", "staged_at", "gte")
+    until = day_filter("Arrived to", "staged_at", "lt")
 
     class Meta:
         model = AsyncCustomer
@@ -106,26 +108,26 @@ class AsyncCustomerFilter(ListFilter):
     def search(
         self, events: QuerySet[AsyncCustomer], name: str, value: str
     ) -> QuerySet[AsyncCustomer]:
-        return events.filter(operations_of(value))
+        return events.filter(operations_matching(value))
 
     def in_state(
         self, events: QuerySet[AsyncCustomer], name: str, value: str
     ) -> QuerySet[AsyncCustomer]:
         if group := GROUPS.get(value):
             return events.filter(group)
-        if value == "synchronized" and len(owed := owed_customers()) <= MOST_COUNTED:
+        if value == "synchronized" and len(is_pending := pending_customers()) <= MAX_COUNTED:
             # Few among many: found by their customers first, or the planner might walk all.
-            done = AsyncCustomer.objects.filter(DONE, customer__in=owed).values_list(
-                "pk", flat=True
-            )
-            return events.filter(pk__in=list(done[: MOST_COUNTED + 1]))
+            done = AsyncCustomer.objects.filter(
+                DONE_CONDITION, customer__in=is_pending
+            ).values_list("pk", flat=True)
+            return events.filter(pk__in=list(done[: MAX_COUNTED + 1]))
         return events.filter(STATES[value])
 
 
-def async_customers(**wanted: str) -> QuerySet[AsyncCustomer]:
+def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
     """The rows that /async-customers/ lists for these filters."""
-    found: QuerySet[AsyncCustomer] = AsyncCustomerFilter(wanted, AsyncCustomer.objects.all()).qs
-    return found
+    rows: QuerySet[AsyncCustomer] = AsyncCustomerFilter(filters, AsyncCustomer.objects.all()).qs
+    return rows
 
 
 class AsyncCustomerTable(PeopleTable):
@@ -133,19 +135,21 @@ class AsyncCustomerTable(PeopleTable):
     walks = (("staged_at", "pk"),)
 
     channel = tables.Column(
-        "Channel", accessor="database__channel__name", empty_values=(), attrs=wide("md")
+        "Channel", accessor="database__channel__name", empty_values=(), attrs=wide_only("md")
     )
     account = Cell(
         "account",
         verbose_name="Customer account",
         accessor="customer__account_number",
     )
-    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("sm"))
-    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way(wide("lg")))
-    operation = tables.Column("Operation", attrs=wide("md"))
-    occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide("md"))
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("sm"))
+    name = tables.Column(
+        "Name", empty_values=(), order_by=BY_NAME, attrs=bidirectional(wide_only("lg"))
+    )
+    operation = tables.Column("Operation", attrs=wide_only("md"))
+    occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide_only("md"))
     staged_at = Formatted(
-        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide("xxl")
+        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide_only("xxl")
     )
     state = Cell("state", verbose_name="Customer sync status")
     reason = tables.Column("Reason", visible=False)

@@ -7,33 +7,35 @@ from django.db.models import QuerySet
 from stores.models import DayBalance
 from stores.web.format import rows_word
 from stores.web.lists.base import (
-    DATE,
-    DOCUMENTS,
-    NUMBER,
-    TABLES,
-    WHOLE,
+    DATE_INPUT,
+    DOCUMENT_CHOICE,
+    EVENT_TABLE_CHOICES,
+    NOWRAP,
+    NUMERIC,
     Cell,
-    Day,
+    DayColumn,
     Formatted,
     ListFilter,
     ListTable,
     channels,
-    choice,
-    wide,
+    choice_filter,
+    wide_only,
 )
 
-PARTS_OF_DOCUMENTS = [
+DOCUMENT_PART_CHOICES = [
     ("retail_transaction_line", "Lines"),
     ("retail_transaction_payment", "Payments"),
 ]
 
 
 class BalanceFilter(ListFilter):
-    channel = choice(channels, "Channel", field="database__channel__code")
-    table = choice([*TABLES, DOCUMENTS, *PARTS_OF_DOCUMENTS], "Rows", field="table")
-    since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE)
-    until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE)
-    odd = choice([("yes", "Only these")], "Does not add up", method="is_odd")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
+    table = choice_filter(
+        [*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE, *DOCUMENT_PART_CHOICES], "Rows", field="table"
+    )
+    since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE_INPUT)
+    until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE_INPUT)
+    odd = choice_filter([("yes", "Only these")], "Does not add up", method="is_odd")
 
     class Meta:
         model = DayBalance
@@ -45,22 +47,22 @@ class BalanceFilter(ListFilter):
 
 class BalanceTable(ListTable):
     caption = "Balance"
-    day = Day("Day", attrs=WHOLE)
+    day = DayColumn("Day", attrs=NOWRAP)
     database = tables.Column(
         "Channel",
         order_by=("database__channel__code", "database__name"),
     )
     table = Formatted(rows_word, verbose_name="Rows")
-    captured = Cell("part", verbose_name="Captured", attrs=NUMBER)
-    converted = Cell("part", verbose_name="Converted", attrs=NUMBER)
-    linked = Cell("part", verbose_name="Linked", attrs=wide("xl", "num"))
-    posted = Cell("part", verbose_name="Posted", attrs=NUMBER)
-    voided = Cell("part", verbose_name="Voided", attrs=wide("xl", "num"))
-    waiting = Cell("part", verbose_name="Waiting", attrs=NUMBER)
-    failed = Cell("part", verbose_name="Failed", attrs=NUMBER)
-    quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMBER)
-    erased = Cell("part", verbose_name="Erased", attrs=wide("xl", "num"))
-    difference = Cell("difference", verbose_name="Difference", attrs=NUMBER)
+    captured = Cell("part", verbose_name="Captured", attrs=NUMERIC)
+    converted = Cell("part", verbose_name="Converted", attrs=NUMERIC)
+    linked = Cell("part", verbose_name="Linked", attrs=wide_only("xl", "num"))
+    posted = Cell("part", verbose_name="Posted", attrs=NUMERIC)
+    voided = Cell("part", verbose_name="Voided", attrs=wide_only("xl", "num"))
+    waiting = Cell("part", verbose_name="Waiting", attrs=NUMERIC)
+    failed = Cell("part", verbose_name="Failed", attrs=NUMERIC)
+    quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMERIC)
+    erased = Cell("part", verbose_name="Erased", attrs=wide_only("xl", "num"))
+    difference = Cell("difference", verbose_name="Difference", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
         model = DayBalance

@@ -19,8 +19,8 @@ from stores.models import Channel, Company
 from stores.models.reason import REASONS
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import badge
-from stores.web.format import NOTHING
-from stores.web.lists.csv_cells import as_cell
+from stores.web.format import EMPTY_VALUE
+from stores.web.lists.csv_cells import csv_cell
 
 
 def channels() -> list[tuple[str, str]]:
@@ -31,7 +31,7 @@ def companies() -> list[tuple[str, str]]:
     return [(company.code, company.name) for company in Company.objects.all()]
 
 
-def in_short(reason: str) -> str:
+def short_reason(reason: str) -> str:
     """What a reason says of any field."""
     known = REASONS.get(reason)
     text = known.text.removeprefix("{field}: ").rstrip(".") if known else reason
@@ -39,10 +39,10 @@ def in_short(reason: str) -> str:
 
 
 def reasons() -> list[tuple[str, str]]:
-    return [(code, in_short(code)) for code in REASONS]
+    return [(code, short_reason(code)) for code in REASONS]
 
 
-def choice(
+def choice_filter(
     choices: Any, label: str, empty: str = "All", method: str = "", field: str = ""
 ) -> filters.ChoiceFilter:
     """A list to choose one word from; any other word is an error."""
@@ -50,7 +50,7 @@ def choice(
     return filters.ChoiceFilter(choices=choices, label=label, empty_label=empty, **how)
 
 
-def text(label: str, hint: str, **how: Any) -> filters.CharFilter:
+def text_filter(label: str, hint: str, **how: Any) -> filters.CharFilter:
     """A line to type; its hint says what is looked for."""
     typed = forms.TextInput(attrs={"type": "search", "placeholder": hint, "maxlength": 300})
     return filters.CharFilter(label=label, widget=typed, **how)
@@ -66,21 +66,21 @@ class DayFilter(filters.DateFilter):  # type: ignore[misc]
         if is_last and value == date.max:
             return rows
         start = datetime.combine(value + timedelta(days=is_last), time.min)
-        found: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
-        return found
+        filtered: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
+        return filtered
 
 
-DATE = forms.DateInput(attrs={"type": "date"})
+DATE_INPUT = forms.DateInput(attrs={"type": "date"})
 
 
-def day(label: str, field: str, lookup: str) -> DayFilter:
+def day_filter(label: str, field: str, lookup: str) -> DayFilter:
     """A day; from its first or to its last moment."""
-    return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE)
+    return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE_INPUT)
 
 
-TABLES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
+EVENT_TABLE_CHOICES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
 
-DOCUMENTS = ("retail_transaction", "Sales and orders")
+DOCUMENT_CHOICE = ("retail_transaction", "Sales and orders")
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
@@ -93,7 +93,7 @@ class ListFilter(filters.FilterSet):  # type: ignore[misc]
         return queryset.none() if self.form.errors else super().filter_queryset(queryset)
 
 
-def business_day(label: str, lookup: str) -> filters.DateFilter:
+def business_day_filter(label: str, lookup: str) -> filters.DateFilter:
     """A day of the store's own, which has no hours."""
     typed = forms.DateInput(attrs={"type": "date"})
     return filters.DateFilter(
@@ -141,27 +141,27 @@ class Cell(tables.TemplateColumn):  # type: ignore[misc]
         return value
 
 
-def wide(screen: str = "lg", css: str = "") -> dict[str, Any]:
+def wide_only(screen: str = "lg", css: str = "") -> dict[str, Any]:
     """Attributes of a column that only screens of some width show."""
     classes = f"d-none d-{screen}-table-cell {css}".strip()
     return {"th": {"class": classes}, "td": {"class": classes}}
 
 
-def either_way(attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+def bidirectional(attrs: dict[str, Any] | None = None) -> dict[str, Any]:
     """Attributes of a column of people's texts: each cell runs as its own letters do."""
     given = attrs or {}
     return given | {"td": given.get("td", {}) | {"dir": "auto"}}
 
 
-class Day(tables.DateColumn):  # type: ignore[misc]
+class DayColumn(tables.DateColumn):  # type: ignore[misc]
     """A day, written as on all other pages."""
 
     def __init__(self, title: str, **options: Any) -> None:
         super().__init__(verbose_name=title, format="Y-m-d", **options)
 
 
-NUMBER = {"th": {"class": "num"}, "td": {"class": "num"}}
-WHOLE = {"td": {"class": "text-nowrap"}}
+NUMERIC = {"th": {"class": "num"}, "td": {"class": "num"}}
+NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
@@ -173,7 +173,7 @@ class ListTable(tables.Table):  # type: ignore[misc]
 
     class Meta:
         attrs = {"class": "table"}
-        default = NOTHING
+        default = EMPTY_VALUE
 
     def csv_rows(self, records: Iterable[Any]) -> Iterator[list[Any]]:
         """Header and rows as CSV cells, one by one; also of columns that no page has room for."""
@@ -181,4 +181,4 @@ class ListTable(tables.Table):  # type: ignore[misc]
         yield [str(column.header) for column in self.columns.iterall()]
         for record in records:
             row = BoundRow(record, table=self)
-            yield [as_cell(row.get_cell_value(name)) for name in columns]
+            yield [csv_cell(row.get_cell_value(name)) for name in columns]

@@ -5,9 +5,9 @@ from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
 
 from stores.models import AsyncCustomer, ChannelDatabase, Delivery, Incident
 from stores.web.components import when
-from stores.web.counts import MOST_COUNTED
+from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
-from stores.web.lists.base import NUMBER, Cell, Formatted, ListFilter, ListTable, wide
+from stores.web.lists.base import NUMERIC, Cell, Formatted, ListFilter, ListTable, wide_only
 
 
 class CappedCount(Subquery):
@@ -17,7 +17,7 @@ class CappedCount(Subquery):
     output_field = IntegerField()
 
     def __init__(self, rows: QuerySet) -> None:  # type: ignore[type-arg]
-        super().__init__(rows.order_by()[: MOST_COUNTED + 1])
+        super().__init__(rows.order_by()[: MAX_COUNTED + 1])
 
 
 class ChannelFilter(ListFilter):
@@ -34,10 +34,10 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     waiting = (
         AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
     )
-    owed = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
+    pending = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting),
-        owed=CappedCount(owed),
+        owed=CappedCount(pending),
         blocked_by=Subquery(Incident.objects.of_each_blocked()),
     )
 
@@ -46,15 +46,15 @@ class ChannelTable(ListTable):
     caption = "Channel databases"
 
     label = Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
-    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide("lg"))
-    company = tables.Column("Company", accessor="channel__company_id", attrs=wide("xl"))
-    group = tables.Column("Group", order_by="group__name", attrs=wide("xl"))
+    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide_only("lg"))
+    company = tables.Column("Company", accessor="channel__company_id", attrs=wide_only("xl"))
+    group = tables.Column("Group", order_by="group__name", attrs=wide_only("xl"))
     health = Cell(
         "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
     last_visited_at = Formatted(when, verbose_name="Last visit")
-    waiting = Formatted(capped, verbose_name="Waiting", attrs=wide("md", "num"))
-    owed = Cell("owed_count", verbose_name="Pending", attrs=NUMBER)
+    waiting = Formatted(capped, verbose_name="Waiting", attrs=wide_only("md", "num"))
+    owed = Cell("owed_count", verbose_name="Pending", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
         model = ChannelDatabase

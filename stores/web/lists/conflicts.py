@@ -13,13 +13,13 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     channels,
-    choice,
-    day,
-    wide,
+    choice_filter,
+    day_filter,
+    wide_only,
 )
 
 # No channel code: those have no colon.
-AT_HQ = "hq:"
+HQ_PREFIX = "hq:"
 
 
 FIELDS = [
@@ -30,23 +30,23 @@ FIELDS = [
 
 def places() -> list[tuple[str, str]]:
     """Headquarters, and every channel."""
-    return [(AT_HQ, "Headquarters"), *channels()]
+    return [(HQ_PREFIX, "Headquarters"), *channels()]
 
 
 def of_place(side: str, code: str) -> Q:
     """That one side of a conflict is a channel, or headquarters."""
-    if code == AT_HQ:
+    if code == HQ_PREFIX:
         return Q((f"{side}_database__isnull", True))
     return Q((f"{side}_database__channel__code", code))
 
 
 class ConflictFilter(ListFilter):
-    status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
-    field = choice(FIELDS, "Field", field="field")
-    place = choice(places, "Channel", method="of_any")
-    won = choice(places, "Kept from", method="won_by")
-    since = day("Found from", "found_at", "gte")
-    until = day("Found to", "found_at", "lt")
+    status = choice_filter([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    field = choice_filter(FIELDS, "Field", field="field")
+    place = choice_filter(places, "Channel", method="of_any")
+    won = choice_filter(places, "Kept from", method="won_by")
+    since = day_filter("Found from", "found_at", "gte")
+    until = day_filter("Found to", "found_at", "lt")
 
     class Meta:
         model = EditConflict
@@ -74,16 +74,16 @@ class ConflictTable(ListTable):
     kept_place = tables.Column(
         "Kept from",
         order_by=("kept_database__channel__code", "kept_database__name"),
-        attrs=wide("md"),
+        attrs=wide_only("md"),
     )
-    kept_at = Formatted(when, verbose_name="Its time", attrs=wide("xxl"))
+    kept_at = Formatted(when, verbose_name="Its time", attrs=wide_only("xxl"))
     lost_value = Cell("value", verbose_name="Other value")
     lost_place = tables.Column(
         "Other from",
         order_by=("lost_database__channel__code", "lost_database__name"),
-        attrs=wide("md"),
+        attrs=wide_only("md"),
     )
-    lost_at = Formatted(when, verbose_name="Its time", attrs=wide("xxl"))
+    lost_at = Formatted(when, verbose_name="Its time", attrs=wide_only("xxl"))
     state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
 
     class Meta(ListTable.Meta):

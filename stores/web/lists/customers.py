@@ -8,37 +8,37 @@ from django.db.models import Exists, OuterRef, QuerySet
 from stores.hqdb.sql import fetch
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, Delivery
 from stores.web.components import when
-from stores.web.counts import MOST_COUNTED
+from stores.web.counts import MAX_COUNTED
 from stores.web.format import breaks_at_sign, name_of
 from stores.web.lists.base import (
     Cell,
     Formatted,
     ListFilter,
     ListTable,
-    choice,
+    bidirectional,
+    choice_filter,
     companies,
-    either_way,
-    text,
-    wide,
+    text_filter,
+    wide_only,
 )
-from stores.web.lists.search import MOST_FOUND, TOO_MANY, as_guid, people
+from stores.web.lists.search import MAX_FOUND, TOO_MANY_MESSAGE, customer_ids, guid_or_none
 
-ANY = "any"
+ANY_DATABASE = "any"
 
 
-def owed_by(**wanted: Any) -> QuerySet[Delivery]:
+def pending_deliveries(**filters: Any) -> QuerySet[Delivery]:
     """Deliveries that enabled databases still lack."""
     return Delivery.objects.pending().filter(
-        database__is_enabled=True, database__channel__is_enabled=True, **wanted
+        database__is_enabled=True, database__channel__is_enabled=True, **filters
     )
 
 
-def owed_customers(**wanted: Any) -> list[int]:
+def pending_customers(**filters: Any) -> list[int]:
     """Ids of the customers that enabled databases lack, newest first.
 
-    One more than MOST_COUNTED stands for any number beyond it.
+    One more than MAX_COUNTED stands for any number beyond it.
     """
-    databases = ChannelDatabase.objects.enabled().filter(**wanted).values_list("pk", flat=True)
+    databases = ChannelDatabase.objects.enabled().filter(**filters).values_list("pk", flat=True)
     # The newest of each by its index: all of them at once may be millions.
     rows = fetch(
         """SELECT DISTINCT owed.customer_id FROM unnest(%(databases)s::bigint[]) one (id),
@@ -46,7 +46,7 @@ def owed_customers(**wanted: Any) -> list[int]:
                             WHERE d.database_id = one.id AND d.delivered_version < d.version
                             ORDER BY d.customer_id DESC LIMIT %(most)s) owed
             ORDER BY 1 DESC LIMIT %(most)s""",
-        {"databases": list(databases), "most": MOST_COUNTED + 1},
+        {"databases": list(databases), "most": MAX_COUNTED + 1},
     )
     return [customer for (customer,) in rows]
 
@@ -54,51 +54,51 @@ def owed_customers(**wanted: Any) -> list[int]:
 def databases() -> list[tuple[str, str]]:
     """The databases that can be owed something, by label."""
     labels = [database.label for database in ChannelDatabase.objects.enabled().with_channel()]
-    return [(ANY, "Any channel"), *((label, label) for label in labels)]
+    return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
-def database_called(label: str) -> dict[str, str]:
+def database_named(label: str) -> dict[str, str]:
     """The conditions on a database that a label means."""
     code, _, register = label.partition("/")
     return {"channel__code": code, "name": register}
 
 
 class CustomerFilter(ListFilter):
-    q = text("Search", "Account, GUID, e-mail, phone or part of a name", method="search")
-    company = choice(companies, "Company", field="company")
-    active = choice([("yes", "Active"), ("no", "Not active")], "Active", method="is_active")
-    owed = choice(databases, "Delivery pending to", empty="-", method="is_owed")
+    q = text_filter("Search", "Account, GUID, e-mail, phone or part of a name", method="search")
+    company = choice_filter(companies, "Company", field="company")
+    active = choice_filter([("yes", "Active"), ("no", "Not active")], "Active", method="is_active")
+    owed = choice_filter(databases, "Delivery pending to", empty="-", method="is_owed")
 
     class Meta:
         model = Customer
         fields: list[str] = []
 
     def search(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        if guid := as_guid(value):
+        if guid := guid_or_none(value):
             return customers.filter(guids__async_account=guid)
-        found = people(value)
-        if len(found) > MOST_FOUND:
-            self.note = TOO_MANY
-        return customers.filter(pk__in=found)
+        ids = customer_ids(value)
+        if len(ids) > MAX_FOUND:
+            self.note = TOO_MANY_MESSAGE
+        return customers.filter(pk__in=ids)
 
     def is_active(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
         return customers.filter(is_active=value == "yes")
 
     def is_owed(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        wanted = {} if value == ANY else database_called(value)
-        owed = owed_customers(**wanted)
-        if len(owed) <= MOST_COUNTED:
-            return customers.filter(pk__in=owed)
-        databases = {f"database__{name}": what for name, what in wanted.items()}
+        filters = {} if value == ANY_DATABASE else database_named(value)
+        condition = pending_customers(**filters)
+        if len(condition) <= MAX_COUNTED:
+            return customers.filter(pk__in=condition)
+        databases = {f"database__{name}": deliveries for name, deliveries in filters.items()}
         return customers.filter(
-            Exists(owed_by(customer=OuterRef("pk"), **databases)), pk__lte=owed[0]
+            Exists(pending_deliveries(customer=OuterRef("pk"), **databases)), pk__lte=condition[0]
         )
 
 
-def customers(**wanted: str) -> QuerySet[Customer]:
+def filter_customers(**filters: str) -> QuerySet[Customer]:
     """The rows that /customers/ lists for these filters."""
-    found: QuerySet[Customer] = CustomerFilter(wanted, Customer.objects.all()).qs
-    return found
+    rows: QuerySet[Customer] = CustomerFilter(filters, Customer.objects.all()).qs
+    return rows
 
 
 BY_NAME = ("last_name", "name", "first_name")
@@ -116,13 +116,13 @@ class CustomerTable(PeopleTable):
     account_number = tables.Column(
         "Account", order_by=("company_id", "account_number"), linkify=True
     )
-    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=either_way())
-    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide("lg", "mail"))
-    phone = tables.Column("Phone", attrs=wide("xl", "text-nowrap"))
-    company = tables.Column("Company", accessor="company_id", attrs=wide("xxl"))
-    created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide("md"))
+    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=bidirectional())
+    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide_only("lg", "mail"))
+    phone = tables.Column("Phone", attrs=wide_only("xl", "text-nowrap"))
+    company = tables.Column("Company", accessor="company_id", attrs=wide_only("xxl"))
+    created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide_only("md"))
     owed = Cell("owed", verbose_name="Delivery")
-    is_active = Cell("active", verbose_name="Status", attrs=wide("sm"))
+    is_active = Cell("active", verbose_name="Status", attrs=wide_only("sm"))
 
     class Meta(ListTable.Meta):
         model = Customer
@@ -135,5 +135,5 @@ class CustomerTable(PeopleTable):
 
 def all_customers() -> QuerySet[Customer]:
     """Every customer, newest first, and whether a channel still lacks something of it."""
-    owed = Exists(owed_by(customer=OuterRef("pk")))
-    return Customer.objects.newest_first().annotate(owed=owed)
+    pending = Exists(pending_deliveries(customer=OuterRef("pk")))
+    return Customer.objects.newest_first().annotate(owed=pending)

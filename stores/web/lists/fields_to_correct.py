@@ -13,10 +13,10 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     channels,
-    choice,
-    day,
+    choice_filter,
+    day_filter,
     reasons,
-    wide,
+    wide_only,
 )
 
 OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
@@ -25,12 +25,12 @@ OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
 class FieldFilter(ListFilter):
     """Fields to correct."""
 
-    status = choice([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
-    field = choice(OPTIONAL_FIELDS, "Field", field="field")
-    rule = choice(reasons, "Reason", field="rule")
-    channel = choice(channels, "Channel", field="database__channel__code")
-    since = day("Since", "since", "gte")
-    until = day("Until", "since", "lt")
+    status = choice_filter([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
+    field = choice_filter(OPTIONAL_FIELDS, "Field", field="field")
+    rule = choice_filter(reasons, "Reason", field="rule")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
+    since = day_filter("Since", "since", "gte")
+    until = day_filter("Until", "since", "lt")
 
     class Meta:
         model = FieldToCorrect
@@ -49,15 +49,15 @@ class FieldTable(ListTable):
     customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
     field = tables.Column("Field")
     shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
-    sentence = tables.Column("Problem", order_by="rule", attrs=wide("md"))
+    sentence = tables.Column("Problem", order_by="rule", attrs=wide_only("md"))
     channel = tables.Column(
         "Channel",
         accessor="database",
         empty_values=(),
         order_by=("database__channel__code", "database__name"),
-        attrs=wide("lg"),
+        attrs=wide_only("lg"),
     )
-    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide("lg"))
+    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide_only("lg"))
 
     class Meta(ListTable.Meta):
         model = FieldToCorrect

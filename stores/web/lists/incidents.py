@@ -13,15 +13,15 @@ from stores.web.lists.base import (
     ListTable,
     State,
     channels,
-    choice,
-    wide,
+    choice_filter,
+    wide_only,
 )
 
 
 class IncidentFilter(ListFilter):
-    status = choice([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
-    kind = choice(IncidentKind.choices, "Kind", field="kind")
-    channel = choice(channels, "Channel", field="database__channel__code")
+    status = choice_filter([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    kind = choice_filter(IncidentKind.choices, "Kind", field="kind")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
 
     class Meta:
         model = Incident
@@ -36,10 +36,10 @@ class IncidentTable(ListTable):
 
     opened_at = Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
-        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
+        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide_only("sm")
     )
     message = Cell("incident", verbose_name="Problem", orderable=False)
-    times = tables.Column("Seen", attrs=wide("lg", "num"))
+    times = tables.Column("Seen", attrs=wide_only("lg", "num"))
     status = State(verbose_name="Status", order_by="closed_at")
 
     class Meta(ListTable.Meta):

@@ -7,25 +7,25 @@ from stores.models import SalesOrder
 from stores.models.characters import tidy_key
 from stores.models.order import SalesOrderState
 from stores.web.lists.base import (
-    NUMBER,
-    WHOLE,
+    NOWRAP,
+    NUMERIC,
     Cell,
-    Day,
+    DayColumn,
     ListFilter,
     ListTable,
     State,
     channels,
-    choice,
-    text,
-    wide,
+    choice_filter,
+    text_filter,
+    wide_only,
 )
 from stores.web.states import order_look
 
 
 class OrderFilter(ListFilter):
-    q = text("Search", "Order, confirmation, invoice or account", method="search")
-    channel = choice(channels, "Channel", field="channel__code")
-    state = choice(SalesOrderState.choices, "State", field="state")
+    q = text_filter("Search", "Order, confirmation, invoice or account", method="search")
+    channel = choice_filter(channels, "Channel", field="channel__code")
+    state = choice_filter(SalesOrderState.choices, "State", field="state")
 
     class Meta:
         model = SalesOrder
@@ -44,20 +44,20 @@ class OrderFilter(ListFilter):
 class OrderTable(ListTable):
     caption = "Sales orders"
 
-    number = tables.Column("Order", attrs=WHOLE, linkify=True)
-    confirmation_number = tables.Column("Confirmation", attrs=wide("md"))
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("lg"))
+    number = tables.Column("Order", attrs=NOWRAP, linkify=True)
+    confirmation_number = tables.Column("Confirmation", attrs=wide_only("md"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("lg"))
     customer = Cell(
         "buyer",
         verbose_name="Customer",
         accessor="customer__account_number",
-        attrs=wide("sm"),
+        attrs=wide_only("sm"),
     )
-    business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
-    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    business_date = DayColumn("Business date", attrs=wide_only("lg", "text-nowrap"))
+    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMERIC)
     currency = tables.Column("Currency", visible=False)
     state = State(order_look, verbose_name="State")
-    invoice_number = tables.Column("Invoice", attrs=wide("xl"))
+    invoice_number = tables.Column("Invoice", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
         model = SalesOrder

@@ -2,7 +2,7 @@
 
 A list is walked along an index: a page begins after a row, whose key the address names, never after
 a number of rows. The orders that an index carries are the table's `walks`. Any other order takes
-the first MOST_COUNTED rows of the list's own order and sorts those; they are few enough to number
+the first MAX_COUNTED rows of the list's own order and sorts those; they are few enough to number
 their pages.
 """
 
@@ -24,15 +24,15 @@ from django.db.models.lookups import (
 from django.http import QueryDict
 from django_tables2.rows import BoundRow
 
-from stores.web.counts import MOST_COUNTED, Length, length
+from stores.web.counts import MAX_COUNTED, Length, length
 from stores.web.lists.base import ListTable
 
 PER_PAGE = 25
 CSV_CHUNK = 2_000
 # Between the values of a key in the address; only the last value may hold one itself.
-BETWEEN = "~"
+KEY_SEPARATOR = "~"
 # What says in an address where a list goes on.
-PLACE = ("after", "before", "page")
+PLACE_PARAMETERS = ("after", "before", "page")
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class Order:
     def key(self, record: models.Model) -> str:
         """The place of a row, as an address names it."""
         values = (getattr(record, column) for column in self.columns)
-        return BETWEEN.join(
+        return KEY_SEPARATOR.join(
             value.isoformat() if isinstance(value, datetime) else str(value) for value in values
         )
 
     def place(self, model: type[models.Model], key: str) -> list[Any]:
         """The values of a key, in its columns' types. Errors: ValueError for no key of ours."""
-        texts = key.split(BETWEEN, len(self.columns) - 1)
+        texts = key.split(KEY_SEPARATOR, len(self.columns) - 1)
         fields = [field_of(model, column) for column in self.columns]
         try:
             return [value_of(field, text) for field, text in zip(fields, texts, strict=True)]
@@ -76,7 +76,7 @@ class Order:
         return rows.filter(self.compared(compare, place))
 
     def compared(self, compare: type[Any], place: Iterable[Any]) -> Any:
-        return compare(as_row(map(F, self.columns)), as_row(map(Value, place)))
+        return compare(row_value(map(F, self.columns)), row_value(map(Value, place)))
 
 
 def value_of(field: Any, text: str) -> Any:
@@ -86,7 +86,7 @@ def value_of(field: Any, text: str) -> Any:
     return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
-def as_row(parts: Iterable[Any]) -> Func:
+def row_value(parts: Iterable[Any]) -> Func:
     """Several values compared as one, in the way of an index of several columns."""
     return Func(*parts, function="ROW", output_field=models.TextField())
 
@@ -100,7 +100,7 @@ def order_of(rows: QuerySet[Any]) -> tuple[str, ...]:
     return tuple(map(str, rows.query.order_by or rows.model._meta.ordering))
 
 
-def walked(table: ListTable, rows: QuerySet[Any]) -> Order | None:
+def index_order(table: ListTable, rows: QuerySet[Any]) -> Order | None:
     """The order of the rows, if an index carries it."""
     names = order_of(rows)
     columns = tuple(name.removeprefix("-") for name in names)
@@ -130,15 +130,18 @@ class Pager:
             # Names of columns only: the library takes a dot for a path of another syntax.
             table.order_by = [name for name in sort.split(",") if "." not in name]
         self.rows: QuerySet[Any] = table.data.data
-        self.order = walked(table, self.rows)
+        self.order = index_order(table, self.rows)
         if self.order is None:
             self.rows = self.sorted_rows()
 
     def sorted_rows(self) -> QuerySet[Any]:
         """The rows in an order that no index carries: at most so many, the first of the list."""
-        rows, own = self.rows.order_by(*order_of(self.rows), "pk"), walked(self.table, self.own)
+        rows, own = (
+            self.rows.order_by(*order_of(self.rows), "pk"),
+            index_order(self.table, self.own),
+        )
         if own and self.is_capped:
-            last = self.own.values_list(*own.columns)[MOST_COUNTED - 1 : MOST_COUNTED]
+            last = self.own.values_list(*own.columns)[MAX_COUNTED - 1 : MAX_COUNTED]
             for place in last:
                 return own.until(rows, place)
         return rows
@@ -150,22 +153,22 @@ class Pager:
     @property
     def count(self) -> int:
         """How many rows there are, as far as they are counted."""
-        return min(self.length.count, MOST_COUNTED) if self.length.is_exact else self.length.count
+        return min(self.length.count, MAX_COUNTED) if self.length.is_exact else self.length.count
 
     @property
     def is_capped(self) -> bool:
         """Whether there may be more rows than are counted."""
-        return self.length.count > MOST_COUNTED or not self.length.is_exact
+        return self.length.count > MAX_COUNTED or not self.length.is_exact
 
     @property
     def sorts_only(self) -> int:
         """How many rows were sorted, where the list has more of them; else none."""
-        return MOST_COUNTED if self.order is None and self.is_capped else 0
+        return MAX_COUNTED if self.order is None and self.is_capped else 0
 
     @property
     def num_pages(self) -> int:
         """The number of the last page that can be asked for by its number."""
-        return max(1, -(-min(self.length.count, MOST_COUNTED) // PER_PAGE))
+        return max(1, -(-min(self.length.count, MAX_COUNTED) // PER_PAGE))
 
     def page(self) -> Page:
         """The page after or before a row, else by its number; one that is not there is the last."""
@@ -183,8 +186,8 @@ class Pager:
         key = self.query.get("after")
         if not key or not self.order:
             return None
-        found = self.order.beyond(self.rows, self.order.place(self.rows.model, key))
-        records = list(found[: PER_PAGE + 1])
+        following = self.order.beyond(self.rows, self.order.place(self.rows.model, key))
+        records = list(following[: PER_PAGE + 1])
         return self.cut(records, self.asked_number, has_previous=True) if records else None
 
     def page_before(self) -> Page | None:
@@ -227,7 +230,7 @@ class Pager:
     def address(self, **place: str) -> str:
         """The list's address with another place in it."""
         query = self.query.copy()
-        for name in PLACE:
+        for name in PLACE_PARAMETERS:
             query.pop(name, None)
         query.update(place)
         return f"?{query.urlencode()}"
@@ -238,7 +241,7 @@ class Pager:
         A list too long to be sorted comes in its own order.
         """
         rows = self.own if self.order is None and self.is_capped else self.rows
-        order = walked(self.table, rows)
+        order = index_order(self.table, rows)
         if order is None:
             yield from rows.iterator(chunk_size=CSV_CHUNK)
             return

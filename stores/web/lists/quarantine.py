@@ -12,31 +12,31 @@ from stores.models.reason import REASONS, explain
 from stores.models.search import contact_key
 from stores.web.components import when
 from stores.web.lists.base import (
-    DOCUMENTS,
-    TABLES,
+    DOCUMENT_CHOICE,
+    EVENT_TABLE_CHOICES,
     Cell,
     Formatted,
     ListFilter,
     ListTable,
     State,
     channels,
-    choice,
-    day,
+    choice_filter,
+    day_filter,
     reasons,
-    text,
-    wide,
+    text_filter,
+    wide_only,
 )
-from stores.web.lists.search import as_guid
+from stores.web.lists.search import guid_or_none
 
 
 class QuarantineFilter(ListFilter):
-    q = text("Search", "GUID, account, e-mail, phone or words of a name", method="search")
-    channel = choice(channels, "Channel", field="database__channel__code")
-    reason = choice(reasons, "Reason", field="reason")
-    status = choice(QuarantineStatus.choices, "Status", field="status")
-    table = choice([*TABLES, DOCUMENTS], "Rows", field="table")
-    since = day("Arrived from", "first_seen_at", "gte")
-    until = day("Arrived to", "first_seen_at", "lt")
+    q = text_filter("Search", "GUID, account, e-mail, phone or words of a name", method="search")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
+    reason = choice_filter(reasons, "Reason", field="reason")
+    status = choice_filter(QuarantineStatus.choices, "Status", field="status")
+    table = choice_filter([*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE], "Rows", field="table")
+    since = day_filter("Arrived from", "first_seen_at", "gte")
+    until = day_filter("Arrived to", "first_seen_at", "lt")
     event = filters.UUIDFilter(label="Event or GUID", method="about")
 
     class Meta:
@@ -44,23 +44,25 @@ class QuarantineFilter(ListFilter):
         fields: list[str] = []
 
     def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
-        if guid := as_guid(value):
+        if guid := guid_or_none(value):
             return rows.filter(Q(event_id=guid) | Q(async_account=guid))
         key = contact_key(value)
-        found = Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
+        matching = (
+            Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
+        )
         # Their ids first: the planner cannot know how few they are.
         return rows.filter(
-            Q(account_number=value) | Q(pk__in=list(found.values_list("pk", flat=True)))
+            Q(account_number=value) | Q(pk__in=list(matching.values_list("pk", flat=True)))
         )
 
     def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
 
 
-def quarantine(**wanted: str) -> QuerySet[Quarantine]:
+def filter_quarantine(**filters: str) -> QuerySet[Quarantine]:
     """The rows that /quarantine/ lists for these filters."""
-    found: QuerySet[Quarantine] = QuarantineFilter(wanted, Quarantine.objects.all()).qs
-    return found
+    rows: QuerySet[Quarantine] = QuarantineFilter(filters, Quarantine.objects.all()).qs
+    return rows
 
 
 class QuarantineTable(ListTable):
@@ -68,14 +70,14 @@ class QuarantineTable(ListTable):
 
     first_seen_at = Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
-        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide("sm")
+        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide_only("sm")
     )
-    table = tables.Column("Table", attrs=wide("md", "code"))
-    row_key = tables.Column("Row", attrs=wide("xxl", "num"))
-    field = tables.Column("Field", attrs=wide("xl", "code"))
+    table = tables.Column("Table", attrs=wide_only("md", "code"))
+    row_key = tables.Column("Row", attrs=wide_only("xxl", "num"))
+    field = tables.Column("Field", attrs=wide_only("xl", "code"))
     reason = Cell("quarantine_reason", verbose_name="Reason and next step")
-    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide("lg"))
-    status = State(verbose_name="Status", attrs=wide("xl"))
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("lg"))
+    status = State(verbose_name="Status", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
         model = Quarantine

@@ -12,7 +12,7 @@ from django.utils.cache import patch_vary_headers
 
 from stores.web.lists.base import ListFilter, ListTable
 from stores.web.lists.paging import Pager
-from stores.web.permissions import demand
+from stores.web.permissions import check_permissions
 from stores.web.request import Request
 
 
@@ -50,7 +50,7 @@ def why_empty(filters: ListFilter) -> str:
     return "No rows match the filters. Clear the filters to see all rows."
 
 
-class Echo:
+class EchoBuffer:
     """A file that hands back what is written to it."""
 
     def write(self, line: str) -> str:
@@ -61,9 +61,11 @@ def as_csv(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
     """Rows of a list, sent while they are read, to those who may have them."""
-    demand(request, "You do not have permission to export lists as CSV.", "stores.export")
+    check_permissions(
+        request, "You do not have permission to export lists as CSV.", "stores.export"
+    )
     # In quotes a text stays one cell, whatever a spreadsheet divides cells by.
-    writer = csv.writer(Echo(), quoting=csv.QUOTE_ALL)
+    writer = csv.writer(EchoBuffer(), quoting=csv.QUOTE_ALL)
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{filename}.csv"'

@@ -8,15 +8,23 @@ from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.web.components import outcome, when
 from stores.web.format import took
-from stores.web.lists.base import WHOLE, Formatted, ListFilter, ListTable, choice, day, wide
+from stores.web.lists.base import (
+    NOWRAP,
+    Formatted,
+    ListFilter,
+    ListTable,
+    choice_filter,
+    day_filter,
+    wide_only,
+)
 
 
 class RunFilter(ListFilter):
-    job = choice([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
-    status = choice(RunStatus.choices, "Status", field="status")
-    started_by = choice(StartedBy.choices, "Started by", field="started_by")
-    since = day("From", "created_at", "gte")
-    until = day("To", "created_at", "lt")
+    job = choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
+    status = choice_filter(RunStatus.choices, "Status", field="status")
+    started_by = choice_filter(StartedBy.choices, "Started by", field="started_by")
+    since = day_filter("From", "created_at", "gte")
+    until = day_filter("To", "created_at", "lt")
 
     class Meta:
         model = JobRun
@@ -28,12 +36,12 @@ class RunTable(ListTable):
     walks = (("created_at", "pk"),)
 
     created_at = Formatted(when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True)
-    job = tables.Column("Job", attrs=WHOLE)
+    job = tables.Column("Job", attrs=NOWRAP)
     status = tables.Column("Status")
-    scope = tables.Column("Channels", attrs=wide("md"))
-    started_by = tables.Column("Started by", attrs=wide("lg"))
-    seconds = Formatted(took, verbose_name="Took", order_by="took", attrs=wide("md", "num"))
-    message = tables.Column("Result", attrs=wide("lg"))
+    scope = tables.Column("Channels", attrs=wide_only("md"))
+    started_by = tables.Column("Started by", attrs=wide_only("lg"))
+    seconds = Formatted(took, verbose_name="Took", order_by="took", attrs=wide_only("md", "num"))
+    message = tables.Column("Result", attrs=wide_only("lg"))
 
     class Meta(ListTable.Meta):
         model = JobRun

@@ -9,11 +9,11 @@ from stores.models.characters import tidy_key
 from stores.models.search import contact_key, matches_name, matches_own_contact
 
 # A search that finds more people than this is answered with so many of them.
-MOST_FOUND = 1_000
-TOO_MANY = "Too many customers match to list them all: type more of the name."
+MAX_FOUND = 1_000
+TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the name."
 
 
-def as_guid(text: str) -> UUID | None:
+def guid_or_none(text: str) -> UUID | None:
     """The GUID that a text is, if it is one."""
     try:
         return UUID(tidy_key(text))
@@ -21,19 +21,19 @@ def as_guid(text: str) -> UUID | None:
         return None
 
 
-def people(text: str) -> list[int]:
+def customer_ids(text: str) -> list[int]:
     """Ids of the customers that a text means: by account, else by e-mail or phone, else by name.
 
-    One more than MOST_FOUND stands for any number beyond it.
+    One more than MAX_FOUND stands for any number beyond it.
     """
     text = tidy_key(text)
     customers = Customer.objects.values_list("pk", flat=True)
     companies = list(Company.objects.values_list("pk", flat=True))
-    for means in (
+    for condition in (
         Q(company__in=companies, account_number=text),
         *(matches_own_contact(key) for key in [contact_key(text)] if key),
         matches_name(text),
     ):
-        if found := list(customers.filter(means)[: MOST_FOUND + 1]):
-            return found
+        if matching := list(customers.filter(condition)[: MAX_FOUND + 1]):
+            return matching
     return []

@@ -12,34 +12,34 @@ from stores.models.session import DownloadStatus, UploadStatus
 from stores.web.components import when
 from stores.web.format import number, size
 from stores.web.lists.base import (
-    NUMBER,
+    NUMERIC,
     Cell,
     Formatted,
     ListFilter,
     ListTable,
     channels,
-    choice,
-    day,
-    wide,
+    choice_filter,
+    day_filter,
+    wide_only,
 )
 
 
-def said(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
+def status_choices(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
     """The states that a session can be found in; the others are words that nothing sets yet."""
-    return [(one.value, one.label) for one in statuses if one.name not in never]
+    return [(status.value, status.label) for status in statuses if status.name not in never]
 
 
 class SessionFilter(ListFilter):
-    channel = choice(channels, "Channel", field="database__channel__code")
-    since = day("From", "started_at", "gte")
-    until = day("To", "started_at", "lt")
+    channel = choice_filter(channels, "Channel", field="database__channel__code")
+    since = day_filter("From", "started_at", "gte")
+    until = day_filter("To", "started_at", "lt")
     # Followed from a run or a trace, not typed.
     run = filters.UUIDFilter(label="Run", field_name="run", widget=forms.HiddenInput)
     session = filters.UUIDFilter(label="Session", field_name="id", widget=forms.HiddenInput)
 
 
 class UploadFilter(SessionFilter):
-    status = choice(said(UploadStatus, {"STARTED"}), "Status", field="status")
+    status = choice_filter(status_choices(UploadStatus, {"STARTED"}), "Status", field="status")
 
     class Meta:
         model = UploadSession
@@ -47,8 +47,8 @@ class UploadFilter(SessionFilter):
 
 
 class DownloadFilter(SessionFilter):
-    status = choice(
-        said(
+    status = choice_filter(
+        status_choices(
             DownloadStatus,
             {"STARTED", "REQUESTED", "CREATE_FAILED", "APPLY_FAILED", "NO_DATA", "SUSPENDED"},
         ),
@@ -69,21 +69,23 @@ class SessionTable(ListTable):
     status = Cell("session_status", verbose_name="Status")
 
 
-def count_of(title: str, screen: str = "") -> Formatted:
+def count_cell(title: str, screen: str = "") -> Formatted:
     """A column of counts."""
-    return Formatted(number, verbose_name=title, attrs=wide(screen, "num") if screen else NUMBER)
+    return Formatted(
+        number, verbose_name=title, attrs=wide_only(screen, "num") if screen else NUMERIC
+    )
 
 
 class UploadTable(SessionTable):
     caption = "Upload sessions"
 
-    read = count_of("Rows", "sm")
-    staged = count_of("Staged")
-    unchanged = count_of("Unchanged", "lg")
-    quarantined = count_of("Quarantined", "md")
-    waiting = count_of("Left", "xl")
-    size_bytes = Formatted(size, verbose_name="Size", attrs=wide("lg", "num"))
-    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    read = count_cell("Rows", "sm")
+    staged = count_cell("Staged")
+    unchanged = count_cell("Unchanged", "lg")
+    quarantined = count_cell("Quarantined", "md")
+    waiting = count_cell("Left", "xl")
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide_only("md"))
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):
@@ -96,11 +98,11 @@ class UploadTable(SessionTable):
 class DownloadTable(SessionTable):
     caption = "Download sessions"
 
-    job = tables.Column("Job", attrs=wide("lg"))
-    customers = count_of("Customers")
-    rows = count_of("Rows", "md")
-    size_bytes = Formatted(size, verbose_name="Size", attrs=wide("lg", "num"))
-    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide("md"))
+    job = tables.Column("Job", attrs=wide_only("lg"))
+    customers = count_cell("Customers")
+    rows = count_cell("Rows", "md")
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("lg", "num"))
+    run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide_only("md"))
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):

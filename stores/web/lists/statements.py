@@ -7,28 +7,28 @@ from stores.models import Statement, StatementAggregate
 from stores.models.statement import StatementQuerySet, StatementState
 from stores.web.components import when
 from stores.web.lists.base import (
-    NUMBER,
-    WHOLE,
+    NOWRAP,
+    NUMERIC,
     Cell,
-    Day,
+    DayColumn,
     Formatted,
     ListFilter,
     ListTable,
-    business_day,
+    business_day_filter,
     channels,
-    choice,
-    wide,
+    choice_filter,
+    wide_only,
 )
 
-SHOWN = [("failed", "Failed only"), ("open", "Not posted only")]
+STATE_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
 
 
 class StatementFilter(ListFilter):
-    channel = choice(channels, "Channel", field="channel__code")
-    state = choice(StatementState.choices, "State", field="state")
-    only = choice(SHOWN, "Show", method="failed")
-    since = business_day("Business date from", "gte")
-    until = business_day("Business date to", "lte")
+    channel = choice_filter(channels, "Channel", field="channel__code")
+    state = choice_filter(StatementState.choices, "State", field="state")
+    only = choice_filter(STATE_CHOICES, "Show", method="failed")
+    since = business_day_filter("Business date from", "gte")
+    until = business_day_filter("Business date to", "lte")
 
     class Meta:
         model = Statement
@@ -43,12 +43,12 @@ class StatementTable(ListTable):
     walks = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
-    business_date = Day("Business date", attrs=WHOLE)
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
+    business_date = DayColumn("Business date", attrs=NOWRAP)
     state = Cell("badge_of_statement", verbose_name="State")
-    sales = tables.Column("Sales", attrs=NUMBER)
-    message = tables.Column("Blocked by", attrs=wide("lg"), orderable=False)
-    posted_at = Formatted(when, verbose_name="Posted", attrs=wide("xl"))
+    sales = tables.Column("Sales", attrs=NUMERIC)
+    message = tables.Column("Blocked by", attrs=wide_only("lg"), orderable=False)
+    posted_at = Formatted(when, verbose_name="Posted", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
         model = Statement

@@ -14,23 +14,23 @@ from stores.models.transaction import EntryStatus, OrderStatus, TransactionType,
 from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
 from stores.pipeline.sales.rules import SALE_RULES
 from stores.web.lists.base import (
-    NUMBER,
+    NUMERIC,
     Cell,
-    Day,
+    DayColumn,
     ListFilter,
     ListTable,
-    business_day,
+    business_day_filter,
     channels,
-    choice,
-    day,
-    in_short,
+    choice_filter,
+    day_filter,
     reasons,
-    text,
-    wide,
+    short_reason,
+    text_filter,
+    wide_only,
 )
-from stores.web.lists.search import as_guid
+from stores.web.lists.search import guid_or_none
 
-POSTED = [
+POSTED_CHOICES = [
     ("posted", "Posted"),
     ("open", "Not posted yet"),
     ("waiting", "Order waiting or failed"),
@@ -38,39 +38,46 @@ POSTED = [
 ]
 
 
-def rules() -> list[tuple[str, str]]:
+def rule_choices() -> list[tuple[str, str]]:
     """The rules of validation, in the order in which they are held, and what posting finds.
 
     Those that say the same of different fields name them.
     """
     fields = {rule.code: rule.field for rule in SALE_RULES}
     fields |= {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
-    often = Counter(map(in_short, fields))
+    often = Counter(map(short_reason, fields))
     return [
-        (code, in_short(code) if often[in_short(code)] == 1 else explain(code, label(name))[:-1])
+        (
+            code,
+            short_reason(code)
+            if often[short_reason(code)] == 1
+            else explain(code, label(name))[:-1],
+        )
         for code, name in fields.items()
     ]
 
 
-def exclusions() -> list[tuple[str, str]]:
+def exclusion_choices() -> list[tuple[str, str]]:
     """Why a sale may be in no posted statement: voided, on its way, or by the rule it breaks."""
     on_the_way = ["voided", "not_validated", "not_calculated", "statement_open", "being_corrected"]
-    return [(code, in_short(code)) for code in on_the_way] + rules()
+    return [(code, short_reason(code)) for code in on_the_way] + rule_choices()
 
 
 class TransactionFilter(ListFilter):
-    q = text("Search", "Transaction, receipt, confirmation, account or GUID", method="search")
-    channel = choice(channels, "Channel", field="channel__code")
-    kind = choice(TransactionType.choices, "Type", field="transaction_type")
-    validation = choice(ValidationStatus.choices, "Validation", field="validation_status")
-    rule = choice(rules, "Broken rule", method="breaks")
-    order = choice(OrderStatus.choices, "Order status", field="order_status")
-    reason = choice(reasons, "Order waiting or failed because", field="order_reason")
-    posted = choice(POSTED, "Posted", method="in_state")
-    why = choice(exclusions, "Excluded because", field="exclusion__reason")
-    date = business_day("Business date", "exact")
-    since = day("Arrived from", "staged_at", "gte")
-    until = day("Arrived to", "staged_at", "lt")
+    q = text_filter(
+        "Search", "Transaction, receipt, confirmation, account or GUID", method="search"
+    )
+    channel = choice_filter(channels, "Channel", field="channel__code")
+    kind = choice_filter(TransactionType.choices, "Type", field="transaction_type")
+    validation = choice_filter(ValidationStatus.choices, "Validation", field="validation_status")
+    rule = choice_filter(rule_choices, "Broken rule", method="breaks")
+    order = choice_filter(OrderStatus.choices, "Order status", field="order_status")
+    reason = choice_filter(reasons, "Order waiting or failed because", field="order_reason")
+    posted = choice_filter(POSTED_CHOICES, "Posted", method="in_state")
+    why = choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
+    date = business_day_filter("Business date", "exact")
+    since = day_filter("Arrived from", "staged_at", "gte")
+    until = day_filter("Arrived to", "staged_at", "lt")
 
     class Meta:
         model = RetailTransaction
@@ -79,7 +86,7 @@ class TransactionFilter(ListFilter):
     def search(
         self, sales: QuerySet[RetailTransaction], name: str, value: str
     ) -> QuerySet[RetailTransaction]:
-        if guid := as_guid(value):
+        if guid := guid_or_none(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
         value = tidy_key(value)
         return sales.filter(
@@ -103,31 +110,31 @@ class TransactionFilter(ListFilter):
             return sales.filter(Q(sales_order__isnull=False) | of_nothing)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
-        found = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
-        found = found.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
-        return found.filter(order_reason__isnull=False) if value == "waiting" else found
+        unposted = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
+        unposted = unposted.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
+        return unposted.filter(order_reason__isnull=False) if value == "waiting" else unposted
 
 
 class TransactionTable(ListTable):
     caption = "Transactions"
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide("md"))
-    transaction_type = tables.Column("Type", attrs=wide("sm"))
-    business_date = Day("Business date", attrs=wide("lg", "text-nowrap"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
+    transaction_type = tables.Column("Type", attrs=wide_only("sm"))
+    business_date = DayColumn("Business date", attrs=wide_only("lg", "text-nowrap"))
     customer = Cell(
-        "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide("sm")
+        "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide_only("sm")
     )
-    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMBER)
+    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMERIC)
     currency = tables.Column("Currency", visible=False)
-    receipt_number = tables.Column("Receipt", attrs=wide("xxl"))
+    receipt_number = tables.Column("Receipt", attrs=wide_only("xxl"))
     validation_status = Cell("badge_of_validation", verbose_name="Validation")
     settled = Cell(
         "settled",
         verbose_name="Posted",
         empty_values=(),
         orderable=False,
-        attrs=wide("sm", "text-nowrap"),
+        attrs=wide_only("sm", "text-nowrap"),
     )
 
     class Meta(ListTable.Meta):

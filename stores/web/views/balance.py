@@ -23,7 +23,7 @@ def balance_list(request: Request) -> HttpResponseBase:
     return respond(request, filters, BalanceTable, "balance/list.html")
 
 
-def latest_day() -> dict[str, Any] | None:
+def latest_balance() -> dict[str, Any] | None:
     """The last day on which anything arrived: for each database its customers, sales and the rest.
 
     Lines and payments are not told apart from their sales, unless some are missing.
@@ -64,11 +64,11 @@ def in_channel_order(rows: QuerySet[DayBalance]) -> QuerySet[DayBalance]:
 
 def out_of_balance(today: date) -> list[DayBalance]:
     """Days of the last month that do not add up, the newest first."""
-    found = DayBalance.objects.unbalanced().filter(day__gte=today - timedelta(days=31))
-    return list(found.select_related("database__channel").order_by("-day", "pk")[:20])
+    days = DayBalance.objects.unbalanced().filter(day__gte=today - timedelta(days=31))
+    return list(days.select_related("database__channel").order_by("-day", "pk")[:20])
 
 
-def link_to(row: DayBalance) -> str:
+def balance_url(row: DayBalance) -> str:
     """The balance of one channel on one day."""
-    wanted = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
-    return f"{reverse('balance')}?{urlencode(wanted)}"
+    filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
+    return f"{reverse('balance')}?{urlencode(filters)}"

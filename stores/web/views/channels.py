@@ -6,10 +6,10 @@ from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_safe
 
 from stores.models import Channel, Customer
-from stores.web.counts import counted
-from stores.web.lists.async_customers import async_customers
+from stores.web.counts import capped_count
+from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.channels import ChannelFilter, ChannelTable, with_counts
-from stores.web.lists.quarantine import quarantine
+from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import respond
 from stores.web.request import Request
 
@@ -29,9 +29,9 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
     context = {
         "channel": channel,
         "databases": with_counts().filter(channel=channel),
-        "open": counted(async_customers(channel=code, state="open")),
-        "sent": counted(async_customers(channel=code)),
-        "quarantined": counted(quarantine(channel=code, status="open")),
-        "given": counted(Customer.objects.filter(guids__channel=channel)),
+        "open": capped_count(filter_async_customers(channel=code, state="open")),
+        "sent": capped_count(filter_async_customers(channel=code)),
+        "quarantined": capped_count(filter_quarantine(channel=code, status="open")),
+        "given": capped_count(Customer.objects.filter(guids__channel=channel)),
     }
     return render(request, "channels/detail.html", context)

@@ -19,10 +19,12 @@ from stores.pipeline.corrections.customer import (
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
 from stores.web.lists.response import respond
-from stores.web.permissions import needs
+from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_close = needs("stores.change_customer", "You do not have permission to close edit conflicts.")
+may_close_conflicts = require_permission(
+    "stores.change_customer", "You do not have permission to close edit conflicts."
+)
 
 
 @require_safe
@@ -37,7 +39,7 @@ def conflict_detail(request: Request, number: int) -> HttpResponse:
     """One conflict: both values, what the customer shows now, and who closed it."""
     conflict = with_customer(number)
     form = ConflictForm(initial={"version": conflict.customer.hq_version})
-    return page(request, conflict, form)
+    return conflict_page(request, conflict, form)
 
 
 def with_customer(number: int) -> EditConflict:
@@ -45,7 +47,7 @@ def with_customer(number: int) -> EditConflict:
     return get_object_or_404(conflicts, pk=number)
 
 
-def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
+def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
     """The page of a conflict, with a form for those who may close it."""
     kind, row = conflict_row(conflict)
     context = {
@@ -59,17 +61,17 @@ def page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpRe
 
 
 @require_http_methods(["POST"])
-@may_close
+@may_close_conflicts
 def close_conflict(request: Request, number: int) -> HttpResponse:
     """Keep the present value, or take the other by an event of headquarters."""
     conflict = with_customer(number)
     form = ConflictForm(request.POST)
     if not can_be_closed(conflict):
-        return told(request, conflict, "The conflict is already closed.")
+        return redirect_with_message(request, conflict, "The conflict is already closed.")
     if not form.is_valid():
-        return page(request, conflict, form)
+        return conflict_page(request, conflict, form)
     try:
-        is_mine = resolve_conflict(
+        is_closed_now = resolve_conflict(
             conflict,
             Choice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
@@ -77,16 +79,20 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
             by=request.user,
         )
     except (Stale, Busy) as hindrance:
-        return told(request, conflict, str(hindrance))
+        return redirect_with_message(request, conflict, str(hindrance))
     except EditsRefused as refused:
         broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
-        return told(request, conflict, f"The other value breaks a current rule: {broken}.")
-    if not is_mine:
-        return told(request, conflict, "The conflict is already closed.")
+        return redirect_with_message(
+            request, conflict, f"The other value breaks a current rule: {broken}."
+        )
+    if not is_closed_now:
+        return redirect_with_message(request, conflict, "The conflict is already closed.")
     messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)
 
 
-def told(request: Request, conflict: EditConflict, sentence: str) -> HttpResponseRedirect:
+def redirect_with_message(
+    request: Request, conflict: EditConflict, sentence: str
+) -> HttpResponseRedirect:
     messages.warning(request, sentence)
     return redirect(conflict)

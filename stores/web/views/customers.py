@@ -17,10 +17,12 @@ from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.response import respond
-from stores.web.permissions import needs
+from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_change = needs("stores.change_customer", "You do not have permission to change customers.")
+may_change = require_permission(
+    "stores.change_customer", "You do not have permission to change customers."
+)
 
 DETAILS = (
     "customer_type",
@@ -50,22 +52,22 @@ def customer_list(request: Request) -> HttpResponseBase:
 @require_safe
 def customer_detail(request: Request, account: str) -> HttpResponse:
     """One customer; where several companies have the account, a choice between them."""
-    customers = customers_with(request, account)
+    customers = customers_with_account(request, account)
     if len(customers) > 1:
         return render(request, "customers/choose.html", {"customers": customers})
     can_change = customers[0].state == AccountState.ACTIVE and request.user.has_perm(
         "stores.change_customer"
     )
-    context = describe(customers[0]) | {"can_change": can_change}
+    context = customer_details(customers[0]) | {"can_change": can_change}
     return render(request, "customers/detail.html", context)
 
 
-def customers_with(request: Request, account: str) -> list[Customer]:
+def customers_with_account(request: Request, account: str) -> list[Customer]:
     """The customers with an account, of the company asked for or of all."""
-    found = Customer.objects.filter(account_number=account).select_related("company")
+    matching = Customer.objects.filter(account_number=account).select_related("company")
     if company := request.GET.get("company"):
-        found = found.filter(company__code=company)
-    customers = list(found.order_by("company__code"))
+        matching = matching.filter(company__code=company)
+    customers = list(matching.order_by("company__code"))
     if not customers:
         raise Http404(f"No customer has account {account}.")
     return customers
@@ -75,7 +77,7 @@ def customers_with(request: Request, account: str) -> list[Customer]:
 @may_change
 def change_customer(request: Request, account: str) -> HttpResponse:
     """The customer with all that belongs to it; what is changed becomes events of headquarters."""
-    customers = customers_with(request, account)
+    customers = customers_with_account(request, account)
     if len(customers) > 1:
         return render(request, "customers/choose.html", {"customers": customers})
     customer = customers[0]
@@ -83,17 +85,17 @@ def change_customer(request: Request, account: str) -> HttpResponse:
         messages.error(request, f"Account {customer} is {customer.get_state_display().lower()}.")
         return redirect(customer)
     changed = CustomerForms(customer, request.POST if request.method == "POST" else None)
-    if request.method == "POST" and (answer := save(request, customer, changed)):
+    if request.method == "POST" and (answer := save_or_none(request, customer, changed)):
         return answer
     return render(request, "customers/change.html", {"customer": customer, "forms": changed})
 
 
-def save(
+def save_or_none(
     request: Request, customer: Customer, changed: CustomerForms
 ) -> HttpResponseRedirect | None:
     """Save what was typed; where to go then, or nothing if it is shown again with its flaws."""
     if changed.seen != customer.hq_version:
-        return shown_anew(request, customer)
+        return redirect_outdated(request, customer)
     if not changed.is_valid():
         return None
     edits = [edit for _, edit in changed.edits()]
@@ -103,26 +105,26 @@ def save(
     try:
         save_edits(customer, edits, seen=changed.seen, by=request.user)
     except Stale:
-        return shown_anew(request, customer)
+        return redirect_outdated(request, customer)
     except EditsRefused as refused:
         changed.blame(refused)
         return None
     except Busy as occupied:
         messages.warning(request, str(occupied))
         return None
-    told = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
-    messages.success(request, f"{told} 1010 sends them to the channels.")
+    message = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
+    messages.success(request, f"{message} 1010 sends them to the channels.")
     return redirect(customer)
 
 
-def shown_anew(request: Request, customer: Customer) -> HttpResponseRedirect:
+def redirect_outdated(request: Request, customer: Customer) -> HttpResponseRedirect:
     """Nothing is saved; the person sees what somebody else, or a channel, has changed."""
     messages.warning(request, str(Stale()))
     company = {"company": customer.company_id}
     return redirect(reverse("change-customer", args=[customer.account_number], query=company))
 
 
-def describe(customer: Customer) -> dict[str, Any]:
+def customer_details(customer: Customer) -> dict[str, Any]:
     """All that belongs to a customer; what is active comes first."""
     return {
         "customer": customer,
@@ -137,7 +139,7 @@ def describe(customer: Customer) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Reach:
+class ChannelReach:
     """A channel database of the customer's company, and what it has of the customer."""
 
     database: ChannelDatabase
@@ -156,8 +158,8 @@ class Reach:
         return bool(self.delivery and self.delivery.delivered_version)
 
 
-def deliveries_of(customer: Customer) -> list[Reach]:
+def deliveries_of(customer: Customer) -> list[ChannelReach]:
     """What every channel database of the company has of the customer, in channel order."""
-    found = {delivery.database_id: delivery for delivery in customer.deliveries.all()}
+    deliveries = {delivery.database_id: delivery for delivery in customer.deliveries.all()}
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
-    return [Reach(database, found.get(database.pk)) for database in databases]
+    return [ChannelReach(database, deliveries.get(database.pk)) for database in databases]

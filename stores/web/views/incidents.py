@@ -13,10 +13,12 @@ from stores.models.incident import IncidentKind
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.incidents import IncidentFilter, IncidentTable, all_incidents
 from stores.web.lists.response import respond
-from stores.web.permissions import needs
+from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_close = needs("stores.release_fence", "You do not have permission to close incidents.")
+may_close_incidents = require_permission(
+    "stores.release_fence", "You do not have permission to close incidents."
+)
 
 SETTLED_BY_COMMAND = {
     IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
@@ -55,7 +57,7 @@ def incident_detail(request: Request, number: int) -> HttpResponse:
 
 
 @require_POST
-@may_close
+@may_close_incidents
 def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
     incident = get_object_or_404(Incident, pk=number)

@@ -10,10 +10,12 @@ from django.views.decorators.http import require_POST, require_safe
 from stores.models import PostedPayment, SalesOrder
 from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
 from stores.web.lists.response import respond
-from stores.web.permissions import needs
+from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_release = needs("stores.release_hold", "You do not have permission to release orders on hold.")
+may_release_orders = require_permission(
+    "stores.release_hold", "You do not have permission to release orders on hold."
+)
 
 
 @require_safe
@@ -43,7 +45,7 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
 
 
 @require_POST
-@may_release
+@may_release_orders
 def release_order(request: Request, pk: int) -> HttpResponseRedirect:
     """Lift the hold of an order that a person had mended."""
     order = get_object_or_404(SalesOrder, pk=pk)

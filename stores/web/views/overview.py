@@ -40,28 +40,28 @@ from stores.models.reason import REASONS
 from stores.models.run import RunStatus
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED
 from stores.models.transaction import OrderStatus, ValidationStatus
-from stores.web.counts import MOST_COUNTED, counted
-from stores.web.lists.async_customers import async_customers
-from stores.web.lists.base import in_short
+from stores.web.counts import MAX_COUNTED, capped_count
+from stores.web.lists.async_customers import filter_async_customers
+from stores.web.lists.base import short_reason
 from stores.web.lists.channels import with_counts
-from stores.web.lists.customers import customers
-from stores.web.lists.quarantine import quarantine
+from stores.web.lists.customers import filter_customers
+from stores.web.lists.quarantine import filter_quarantine
 from stores.web.request import Request
-from stores.web.views.balance import latest_day, link_to, out_of_balance
+from stores.web.views.balance import balance_url, latest_balance, out_of_balance
 
-FEW_NUMBERS = 1000
+LOW_SEQUENCE = 1000
 # Incidents that are named one by one.
-MOST_INCIDENTS = 10
-TROUBLE = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
+MAX_INCIDENTS = 10
+FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
 # Waiting for these ends by itself, when their customer arrives or is mended.
-PATIENCE = ("parent_missing", "parent_failed")
+SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
 # An order that waits longer needs somebody to look for what it names.
-LONG = timedelta(days=1)
+LONG_WAIT = timedelta(days=1)
 Reader = User | AnonymousUser
 
 
 @dataclass(frozen=True)
-class Tally:
+class RowCount:
     """How many rows a list has and how long the oldest of them is there; url is that list's."""
 
     count: int
@@ -70,7 +70,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Concern:
+class Alert:
     """Something that a person should look at."""
 
     icon: str
@@ -86,13 +86,15 @@ def overview(request: Request) -> HttpResponse:
     databases = list(with_counts())
     context = {
         "now": timezone.now(),
-        "ring": ring(),
+        "ring": pipeline_counts(),
         "databases": databases,
         "channels": Channel.objects.count(),
-        "visited": max(filter(None, (one.last_visited_at for one in databases)), default=None),
-        "balance": latest_day(),
-        "concerns": list(concerns(databases, request.user)),
-        "waits": list(waits(request.user)),
+        "visited": max(
+            filter(None, (database.last_visited_at for database in databases)), default=None
+        ),
+        "balance": latest_balance(),
+        "concerns": list(alerts(databases, request.user)),
+        "waits": list(waiting_rows(request.user)),
         "runs": JobRun.objects.newest_first().defer("error")[:5],
         "live": JobRun.objects.live().filter(job="pipeline").newest_first().first(),
         "pipeline": JOBS["pipeline"],
@@ -100,52 +102,56 @@ def overview(request: Request) -> HttpResponse:
     return render(request, "home/overview.html", context)
 
 
-def ring() -> dict[str, Any]:
+def pipeline_counts() -> dict[str, Any]:
     """What is at each station; every tally is the length of the list it leads to."""
     return {
-        "not_synchronized": staged("not_synchronized"),
-        "waiting": staged("waiting"),
-        "failed": staged("failed"),
-        "children": sum(counted(model.objects.open()) for model in CHILDREN),
-        "quarantined": tally(
-            quarantine(status="open"), "first_seen_at", link("quarantine", status="open")
+        "not_synchronized": staged_count("not_synchronized"),
+        "waiting": staged_count("waiting"),
+        "failed": staged_count("failed"),
+        "children": sum(capped_count(model.objects.open()) for model in CHILD_EVENTS),
+        "quarantined": count_rows_of(
+            filter_quarantine(status="open"), "first_seen_at", list_url("quarantine", status="open")
         ),
-        "customers": tally(customers(), "created_at", link("customers")),
+        "customers": count_rows_of(filter_customers(), "created_at", list_url("customers")),
         "newest": Customer.objects.newest_first().values_list("created_at", flat=True).first(),
-        "owed": tally(customers(owed="any"), "modified_at", link("customers", owed="any")),
+        "owed": count_rows_of(
+            filter_customers(owed="any"), "modified_at", list_url("customers", owed="any")
+        ),
     }
 
 
-CHILDREN = (AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute)
+CHILD_EVENTS = (AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute)
 
 
-def staged(state: str) -> Tally:
+def staged_count(state: str) -> RowCount:
     """The customer operations in one state."""
-    return tally(async_customers(state=state), "staged_at", link("async-customers", state=state))
+    return count_rows_of(
+        filter_async_customers(state=state), "staged_at", list_url("async-customers", state=state)
+    )
 
 
-def tally(rows: QuerySet[Any], moment: str, url: str) -> Tally:
+def count_rows_of(rows: QuerySet[Any], moment: str, url: str) -> RowCount:
     """Count rows up to a limit, with the oldest of those counted."""
-    counted_rows = rows.order_by()[: MOST_COUNTED + 1]
-    found = counted_rows.aggregate(count=Count("pk"), oldest=Min(moment))
-    return Tally(found["count"], found["oldest"], url)
+    counted_rows = rows.order_by()[: MAX_COUNTED + 1]
+    totals = counted_rows.aggregate(count=Count("pk"), oldest=Min(moment))
+    return RowCount(totals["count"], totals["oldest"], url)
 
 
-def link(name: str, **wanted: str) -> str:
+def list_url(name: str, **filters: str) -> str:
     """The address of a list, filtered."""
-    return reverse(name) + (f"?{urlencode(wanted)}" if wanted else "")
+    return reverse(name) + (f"?{urlencode(filters)}" if filters else "")
 
 
 # ------------------------------------------------------------- what needs a person
 
 
-def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
+def alerts(databases: list[Any], user: Reader) -> Iterator[Alert]:
     """Everything that does not end by itself, the most pressing first, with what a user may do."""
     yield from broken_promises()
-    yield from lost_rows()
+    yield from unbalanced_days()
     yield from open_incidents()
-    yield from what_stands_still()
-    yield from doubtful_edits(user)
+    yield from liveness_alerts()
+    yield from conflicts_to_review(user)
     yield from silent_channels(databases)
     yield from failed_runs()
     yield from short_sequences()
@@ -154,27 +160,27 @@ def concerns(databases: list[Any], user: Reader) -> Iterator[Concern]:
     yield from long_waiting_orders(user)
     yield from fields_to_correct(user)
     for state in ("failed", "waiting"):
-        yield from by_reason(
-            async_customers(state=state).exclude(reason__in=PATIENCE),
+        yield from alerts_by_reason(
+            filter_async_customers(state=state).exclude(reason__in=SELF_RESOLVING_REASONS),
             f"customer operation{{s}} {state}",
             "async-customers",
             user,
             state=state,
         )
-    yield from by_reason(
-        quarantine(status="open"), "row{s} in quarantine", "quarantine", user, status="open"
+    yield from alerts_by_reason(
+        filter_quarantine(status="open"), "row{s} in quarantine", "quarantine", user, status="open"
     )
 
 
-def advice(user: Reader, right: str, next_step: str, otherwise: str) -> str:
+def advice_for(user: Reader, right: str, next_step: str, otherwise: str) -> str:
     """What a user is told to do: nothing that takes a right he or she lacks."""
     return next_step if user.has_perm(f"stores.{right}") else otherwise
 
 
-def broken_promises() -> Iterator[Concern]:
+def broken_promises() -> Iterator[Alert]:
     """Promises that the last check found broken."""
     if broken := list(Promise.objects.filter(ok=False).values_list("pk", flat=True)):
-        yield Concern(
+        yield Alert(
             "x-circle-fill",
             len(broken),
             f"promise{'' if len(broken) == 1 else 's'} broken: {', '.join(broken)}",
@@ -183,56 +189,56 @@ def broken_promises() -> Iterator[Concern]:
         )
 
 
-def lost_rows() -> Iterator[Concern]:
+def unbalanced_days() -> Iterator[Alert]:
     """Days on which not everything that arrived is there."""
     for row in out_of_balance(timezone.now().date()):
         missing = row.difference > 0
-        yield Concern(
+        yield Alert(
             "x-circle-fill",
             abs(row.difference),
             f"{'missing' if missing else 'extra'} rows in {row.table}"
             f" from {row.database.label} on {row.day}",
             "The database was changed by hand. Run Compare with the channels.",
-            link_to(row),
+            balance_url(row),
         )
 
 
-def open_incidents() -> Iterator[Concern]:
+def open_incidents() -> Iterator[Alert]:
     """What stays wrong until a person closes it."""
     incidents = Incident.objects.open()
-    for incident in incidents.newest_first()[:MOST_INCIDENTS]:
-        yield Concern(
+    for incident in incidents.newest_first()[:MAX_INCIDENTS]:
+        yield Alert(
             "exclamation-triangle-fill",
             None,
             incident.message,
             incident.next_step,
             incident.get_absolute_url(),
         )
-    if (more := incidents.count() - MOST_INCIDENTS) > 0:
-        yield Concern(
+    if (more := incidents.count() - MAX_INCIDENTS) > 0:
+        yield Alert(
             "exclamation-triangle-fill",
             None,
             f"{more:,} older incident{'' if more == 1 else 's'} open.",
             "See the full list.",
-            link("incidents", status="open"),
+            list_url("incidents", status="open"),
         )
 
 
-def what_stands_still() -> Iterator[Concern]:
+def liveness_alerts() -> Iterator[Alert]:
     """What should happen by itself and does not."""
-    for found in liveness_problems():
-        yield Concern("clock-history", None, found.text, found.next_step, reverse(found.page))
+    for problem in liveness_problems():
+        yield Alert("clock-history", None, problem.text, problem.next_step, reverse(problem.page))
 
 
-def doubtful_edits(user: Reader) -> Iterator[Concern]:
+def conflicts_to_review(user: Reader) -> Iterator[Alert]:
     """Edit conflicts that only a person can decide."""
-    if found := counted(EditConflict.objects.open()):
-        yield Concern(
+    if count := capped_count(EditConflict.objects.open()):
+        yield Alert(
             "exclamation-triangle-fill",
-            found,
-            f"edit conflict{'' if found == 1 else 's'} to review: a removed record was edited, or"
+            count,
+            f"edit conflict{'' if count == 1 else 's'} to review: a removed record was edited, or"
             " a clock was wrong",
-            advice(
+            advice_for(
                 user,
                 "change_customer",
                 "Restore the removed record or leave it removed; where a clock was wrong, choose"
@@ -240,28 +246,28 @@ def doubtful_edits(user: Reader) -> Iterator[Concern]:
                 "Ask someone with permission to change customers. If a till's clock is wrong,"
                 " correct it.",
             ),
-            link("conflicts", status="open"),
+            list_url("conflicts", status="open"),
         )
 
 
-def fields_to_correct(user: Reader) -> Iterator[Concern]:
+def fields_to_correct(user: Reader) -> Iterator[Alert]:
     """Optional fields that nobody understood; their customers have their accounts."""
-    if found := counted(FieldToCorrect.objects.open()):
-        yield Concern(
+    if count := capped_count(FieldToCorrect.objects.open()):
+        yield Alert(
             "people",
-            found,
-            f"customer field{'' if found == 1 else 's'} to correct",
-            advice(
+            count,
+            f"customer field{'' if count == 1 else 's'} to correct",
+            advice_for(
                 user,
                 "change_customer",
                 "Correct them on the customer pages or at the till.",
                 "Correct them at the till, or ask someone with permission to change customers.",
             ),
-            link("fields-to-correct", status="open"),
+            list_url("fields-to-correct", status="open"),
         )
 
 
-def silent_channels(databases: list[Any]) -> Iterator[Concern]:
+def silent_channels(databases: list[Any]) -> Iterator[Alert]:
     """Databases whose last visit went wrong."""
     for database in databases:
         if (
@@ -270,7 +276,7 @@ def silent_channels(databases: list[Any]) -> Iterator[Concern]:
             and database.is_enabled
             and database.channel.is_enabled
         ):
-            yield Concern(
+            yield Alert(
                 "cloud-slash",
                 None,
                 database.last_error,
@@ -280,14 +286,14 @@ def silent_channels(databases: list[Any]) -> Iterator[Concern]:
             )
 
 
-def failed_runs() -> Iterator[Concern]:
+def failed_runs() -> Iterator[Alert]:
     """Jobs whose last run went wrong."""
     # Until the clock that was ahead is caught up with, a run of the future is not the last one.
     ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     last = [ended.filter(job=job)[:1] for job in JOBS]
     for run in last[0].union(*last[1:], all=True):
-        if run.status in TROUBLE:
-            yield Concern(
+        if run.status in FAILED_STATUSES:
+            yield Alert(
                 "clock-history",
                 None,
                 f"Last run of {run.job}: {run.get_status_display().lower()}.",
@@ -296,11 +302,11 @@ def failed_runs() -> Iterator[Concern]:
             )
 
 
-def short_sequences() -> Iterator[Concern]:
+def short_sequences() -> Iterator[Alert]:
     """Companies that soon have no account numbers left."""
     for sequence in NumberSequence.objects.order_by("company"):
-        if sequence.left < FEW_NUMBERS:
-            yield Concern(
+        if sequence.left < LOW_SEQUENCE:
+            yield Alert(
                 "receipt",
                 sequence.left,
                 f"account numbers left for {sequence.company_id}",
@@ -309,17 +315,17 @@ def short_sequences() -> Iterator[Concern]:
             )
 
 
-def unknown_time_zones(user: Reader) -> Iterator[Concern]:
+def unknown_time_zones(user: Reader) -> Iterator[Alert]:
     """Channels whose clock HQ's database cannot tell any more, as after a change of its server."""
     channels = Channel.objects.filter(is_enabled=True)
     for zone in channels.order_by("time_zone").values_list("time_zone", flat=True).distinct():
         if not database_knows_zone(zone):
             for channel in channels.filter(time_zone=zone).order_by("code"):
-                yield Concern(
+                yield Alert(
                     "clock-history",
                     None,
                     f"Headquarters' database does not know {zone}, the time zone of {channel}.",
-                    advice(
+                    advice_for(
                         user,
                         "change_channel",
                         "Choose another time zone in its settings. Its business days cannot end.",
@@ -329,16 +335,16 @@ def unknown_time_zones(user: Reader) -> Iterator[Concern]:
                 )
 
 
-def stuck_sales(user: Reader) -> Iterator[Concern]:
+def stuck_sales(user: Reader) -> Iterator[Alert]:
     """Transactions, orders and statements that a person must help on."""
     unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
-    correct = advice(
+    correct = advice_for(
         user,
         "mend_transaction",
         "Correct them one by one, or all with the same cause at once.",
         "Ask someone with permission to correct transactions.",
     )
-    release = advice(
+    release = advice_for(
         user,
         "release_hold",
         "They failed before or were corrected. Review and release them.",
@@ -349,31 +355,29 @@ def stuck_sales(user: Reader) -> Iterator[Concern]:
             Statement.objects.stuck(),
             "statement{s} not posted",
             "See what is blocking them; the next run continues where the last one stopped.",
-            link("statements", only="failed"),
+            list_url("statements", only="failed"),
         ),
         (
             unposted.filter(validation_status=ValidationStatus.ERROR),
             "transaction{s} with errors",
             correct,
-            link("transactions", validation=ValidationStatus.ERROR),
+            list_url("transactions", validation=ValidationStatus.ERROR),
         ),
         (
             unposted.filter(order_status=OrderStatus.FAILED),
             "customer order{s} failed",
             correct,
-            link("transactions", order=OrderStatus.FAILED),
+            list_url("transactions", order=OrderStatus.FAILED),
         ),
         (
             SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD),
             "order{s} on hold",
             release,
-            link("orders", state=SalesOrderState.ON_HOLD),
+            list_url("orders", state=SalesOrderState.ON_HOLD),
         ),
     ):
-        if count := counted(rows):
-            yield Concern(
-                "receipt", count, what.format(s="" if count == 1 else "s"), next_step, url
-            )
+        if count := capped_count(rows):
+            yield Alert("receipt", count, what.format(s="" if count == 1 else "s"), next_step, url)
 
 
 # ------------------------------------------------------------------ what waits
@@ -389,13 +393,13 @@ def waiting_orders() -> QuerySet[RetailTransaction]:
     )
 
 
-def long_waiting_orders(user: Reader) -> Iterator[Concern]:
+def long_waiting_orders(user: Reader) -> Iterator[Alert]:
     """Orders that do not go on by themselves, or have not for long."""
-    told = waiting_orders().filter(
-        Q(order_reason="default_customer_missing") | Q(staged_at__lt=timezone.now() - LONG)
+    orders = waiting_orders().filter(
+        Q(order_reason="default_customer_missing") | Q(staged_at__lt=timezone.now() - LONG_WAIT)
     )
-    yield from by_reason(
-        told,
+    yield from alerts_by_reason(
+        orders,
         "customer order{s} waiting",
         "transactions",
         user,
@@ -404,10 +408,10 @@ def long_waiting_orders(user: Reader) -> Iterator[Concern]:
     )
 
 
-def waits(user: Reader) -> Iterator[Concern]:
+def waiting_rows(user: Reader) -> Iterator[Alert]:
     """What a job or an arrival takes on, with the reason and the next step."""
-    yield from by_reason(
-        waiting_orders().filter(staged_at__gte=timezone.now() - LONG),
+    yield from alerts_by_reason(
+        waiting_orders().filter(staged_at__gte=timezone.now() - LONG_WAIT),
         "customer order{s}",
         "transactions",
         user,
@@ -420,45 +424,51 @@ def waits(user: Reader) -> Iterator[Concern]:
             sales.filter(validation_status=ValidationStatus.NONE),
             "sale{s}",
             "not_validated",
-            link("transactions", why="not_validated"),
+            list_url("transactions", why="not_validated"),
         ),
         (
             sales.filter(validation_status=ValidationStatus.SUCCESSFUL),
             "sale{s}",
             "not_calculated",
-            link("transactions", why="not_calculated"),
+            list_url("transactions", why="not_calculated"),
         ),
         (
             Statement.objects.open().filter(reason=NOT_CALCULATED),
             "statement{s}",
             NOT_CALCULATED,
-            link("statements", only="open"),
+            list_url("statements", only="open"),
         ),
         (
             Statement.objects.open().filter(reason=NOT_POSTED),
             "statement{s}",
             NOT_POSTED,
-            link("statements", only="open"),
+            list_url("statements", only="open"),
         ),
     ):
-        if count := counted(rows):
-            yield of_a_reason("hourglass-split", count, what, reason, user, url)
+        if count := capped_count(rows):
+            yield reason_alert("hourglass-split", count, what, reason, user, url)
 
 
-def of_a_reason(icon: str, count: int, what: str, reason: str, user: Reader, url: str) -> Concern:
+def reason_alert(icon: str, count: int, what: str, reason: str, user: Reader, url: str) -> Alert:
     """Things that wait or failed for one reason."""
     plural, known = "" if count == 1 else "s", REASONS.get(reason)
-    text = f"{what.format(s=plural)}: {in_short(reason)}"
-    return Concern(icon, count, text, known.advice(user.has_perm) if known else "", url)
+    text = f"{what.format(s=plural)}: {short_reason(reason)}"
+    return Alert(icon, count, text, known.advice(user.has_perm) if known else "", url)
 
 
-def by_reason(
-    rows: QuerySet[Any], what: str, name: str, user: Reader, *, field: str = "reason", **wanted: str
-) -> Iterator[Concern]:
+def alerts_by_reason(
+    rows: QuerySet[Any],
+    what: str,
+    name: str,
+    user: Reader,
+    *,
+    field: str = "reason",
+    **filters: str,
+) -> Iterator[Alert]:
     """One concern for each reason, the most frequent first; `field` holds it."""
-    found = rows.order_by().values(reason_code=F(field)).annotate(count=Count("pk"))
-    for row in found.filter(~Q(reason_code=None)).order_by("-count", "reason_code"):
+    counts = rows.order_by().values(reason_code=F(field)).annotate(count=Count("pk"))
+    for row in counts.filter(~Q(reason_code=None)).order_by("-count", "reason_code"):
         reason = row["reason_code"]
         icon = "shield-exclamation" if name == "quarantine" else "inbox"
-        url = link(name, **wanted, reason=reason)
-        yield of_a_reason(icon, row["count"], what, reason, user, url)
+        url = list_url(name, **filters, reason=reason)
+        yield reason_alert(icon, row["count"], what, reason, user, url)

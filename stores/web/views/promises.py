@@ -25,7 +25,7 @@ def promise_list(request: Request) -> HttpResponse:
         "run": promises[0].run if promises else None,
         "live": JobRun.objects.live().filter(job="verify").first(),
         "job": JOBS["verify"],
-        "nightly": {one.job: one for one in everywhere.filter(is_enabled=True)},
+        "nightly": {schedule.job: schedule for schedule in everywhere.filter(is_enabled=True)},
         "compared": compared,
         "places": compared.steps.select_related("database__channel") if compared else [],
     }

@@ -28,20 +28,20 @@ from stores.web.forms.event import EventForm, lock
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
 from stores.web.lists.response import respond
-from stores.web.permissions import demand, needs
+from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
 # Causes on the page, rows of one cause, and rows that one press of a button settles.
-MOST_CAUSES, MOST_SHOWN, MOST_AT_ONCE = 20, 100, 10_000
+MAX_QUARANTINE_CAUSES, MAX_CASES_SHOWN, MAX_CASES_AT_ONCE = 20, 100, 10_000
 
-may_resolve = needs(
+may_resolve = require_permission(
     "stores.resolve_quarantine",
     ("You do not have permission to release or correct quarantined rows."),
 )
-may_dismiss = needs(
+may_dismiss = require_permission(
     "stores.dismiss_quarantine", ("You do not have permission to dismiss quarantined rows.")
 )
-may_reopen = needs(
+may_reopen = require_permission(
     "stores.dismiss_quarantine", ("You do not have permission to reopen quarantined rows.")
 )
 
@@ -50,18 +50,22 @@ may_reopen = needs(
 def quarantine_list(request: Request) -> HttpResponseBase:
     """What failed alike, and every row set aside, newest first: why, and never what it holds."""
     filters = QuarantineFilter(request.GET, all_quarantined())
-    context = {} if request.htmx else causes(most=None if "causes" in request.GET else MOST_CAUSES)
+    context = (
+        {}
+        if request.htmx
+        else causes(limit=None if "causes" in request.GET else MAX_QUARANTINE_CAUSES)
+    )
     return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
 
 
-def causes(most: int | None) -> dict[str, Any]:
+def causes(limit: int | None) -> dict[str, Any]:
     """The most frequent causes of what is not settled, and how many more there are."""
-    found = list(Case.objects.unsettled().by_cause())
-    for row in found[:most]:
+    causes = list(Case.objects.unsettled().by_cause())
+    for row in causes[:limit]:
         code, name = row["database__channel__code"], row["database__name"]
         label = f"{code}/{name}" if name else code
         row["cause"] = Cause(label, row["table"], row["reason"], row["field"])
-    return {"causes": found[:most], "more_causes": len(found) - len(found[:most])}
+    return {"causes": causes[:limit], "more_causes": len(causes) - len(causes[:limit])}
 
 
 @require_safe
@@ -73,10 +77,12 @@ def cause_detail(request: Request) -> HttpResponse:
     cases = Case.objects.unsettled().with_cause(cause)
     context = {
         "cause": cause,
-        "cases": cases.select_related("database__channel").order_by("since", "id")[:MOST_SHOWN],
+        "cases": cases.select_related("database__channel").order_by("since", "id")[
+            :MAX_CASES_SHOWN
+        ],
         "count": cases.count(),
         "rule": cases.values_list("rule", flat=True).first(),
-        "most": MOST_SHOWN,
+        "most": MAX_CASES_SHOWN,
         "can_release": request.user.has_perm("stores.resolve_quarantine"),
         "can_dismiss": request.user.has_perm("stores.dismiss_quarantine")
         and cases.filter(status=CaseStatus.OPEN).exists(),
@@ -88,15 +94,15 @@ def cause_detail(request: Request) -> HttpResponse:
 @require_safe
 def case_detail(request: Request, case: str) -> HttpResponse:
     """One row with what is wrong; its values only for those who may settle it."""
-    return render(request, "quarantine/detail.html", in_context(request, story_of(case)))
+    return render(request, "quarantine/detail.html", case_context(request, detail_of(case)))
 
 
-def story_of(case: str) -> CaseDetail:
+def detail_of(case: str) -> CaseDetail:
     cases = Case.objects.select_related("database__channel")
     return describe_case(get_object_or_404(cases, pk=case))
 
 
-def in_context(request: Request, story: CaseDetail) -> dict[str, Any]:
+def case_context(request: Request, story: CaseDetail) -> dict[str, Any]:
     """What the pages of one row show."""
     user = request.user
     is_staged = story.row is None
@@ -119,12 +125,12 @@ def in_context(request: Request, story: CaseDetail) -> dict[str, Any]:
 @may_resolve
 def release_cases(request: Request) -> HttpResponseRedirect:
     """Judge one row, or all of a cause, by today's rules again."""
-    settled, again = settle(request, lambda cases: release_rows(cases, by=request.user))
+    settled, again = apply_to_posted(request, lambda cases: release_rows(cases, by=request.user))
     left = len(settled.still_open)
     if settled.done:
-        messages.success(request, told(settled.done, "released for the next run."))
+        messages.success(request, count_message(settled.done, "released for the next run."))
     if left:
-        messages.warning(request, told(left, "still invalid, for the reason now shown."))
+        messages.warning(request, count_message(left, "still invalid, for the reason now shown."))
     return redirect(again)
 
 
@@ -134,26 +140,28 @@ def dismiss_cases(request: Request) -> HttpResponse:
     """Close one row, or all of a cause; it says why, and asks first."""
     because = posted_reason(request, required="Enter a reason for dismissing.")
     if not because:
-        return redirect(place_of(request))
+        return redirect(return_url(request))
     if "sure" not in request.POST:
-        context = {"count": asked_for(request), "because": because, "back": place_of(request)}
+        context = {"count": posted_count(request), "because": because, "back": return_url(request)}
         return render(request, "quarantine/dismiss.html", context)
-    settled, _ = settle(
+    settled, _ = apply_to_posted(
         request, lambda cases: dismiss_rows(cases, by=request.user, because=because)
     )
-    messages.success(request, told(settled.done, "dismissed. You can reopen dismissed rows here."))
+    messages.success(
+        request, count_message(settled.done, "dismissed. You can reopen dismissed rows here.")
+    )
     if settled.still_open:
         messages.warning(
             request,
-            told(
+            count_message(
                 len(settled.still_open),
                 ("still open: failed events can only be released or corrected."),
             ),
         )
-    return redirect(place_of(request))
+    return redirect(return_url(request))
 
 
-def asked_for(request: Request) -> int:
+def posted_count(request: Request) -> int:
     """How many rows would be dismissed of the row or the cause that was posted."""
     cause = Cause.parse(request.POST.get("cause", ""))
     rows = Case.objects.filter(status=CaseStatus.OPEN)
@@ -171,27 +179,27 @@ def reopen_cases(request: Request) -> HttpResponseRedirect:
         count = sum(map(reopen_rows, same_cause(cause, statuses=[CaseStatus.DISMISSED])))
     else:
         count = reopen_rows([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
-    messages.success(request, told(count, "reopened."))
-    return redirect(place_of(request))
+    messages.success(request, count_message(count, "reopened."))
+    return redirect(return_url(request))
 
 
-def settle(request: Request, act: Any) -> tuple[Resolution, str]:
+def apply_to_posted(request: Request, action: Any) -> tuple[Resolution, str]:
     """Do something about the row or the cause that was posted; and where to go then."""
     cause = Cause.parse(request.POST.get("cause", ""))
     if cause is None:
         case = get_object_or_404(Case, pk=request.POST.get("case", ""))
-        return act([case.pk]), place_of(request)
+        return action([case.pk]), return_url(request)
     total = Resolution()
-    for some in same_cause(cause):
-        part = act(some)
+    for case_ids in same_cause(cause):
+        part = action(case_ids)
         total = Resolution(total.done + part.done, total.still_open + part.left)
-        if total.done + len(total.still_open) >= MOST_AT_ONCE:
+        if total.done + len(total.still_open) >= MAX_CASES_AT_ONCE:
             break
     is_over = not Case.objects.unsettled().with_cause(cause).exists()
-    return total, reverse("quarantine") if is_over else place_of(request)
+    return total, reverse("quarantine") if is_over else return_url(request)
 
 
-def place_of(request: Request) -> str:
+def return_url(request: Request) -> str:
     """The page of the row or the cause that was posted; else the list."""
     if cause := request.POST.get("cause"):
         return f"{reverse('quarantine-cause')}?{urlencode({'cause': cause})}"
@@ -201,7 +209,7 @@ def place_of(request: Request) -> str:
         return reverse("quarantine")
 
 
-def told(count: int, what: str) -> str:
+def count_message(count: int, what: str) -> str:
     return f"{count:,} row{'' if count == 1 else 's'} {what}"
 
 
@@ -209,12 +217,12 @@ def told(count: int, what: str) -> str:
 @may_resolve
 def correct_case(request: Request, case: str) -> HttpResponse:
     """A form with the row's values; what is sent becomes an event of headquarters."""
-    story = story_of(case)
+    story = detail_of(case)
     if not story.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
         return redirect(story.case)
     form, settle_it = form_of(story, request.POST or None)
-    keeps = kept_as_it_came(request, story, form)
+    keeps = read_only_message(request, story, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
@@ -226,11 +234,11 @@ def correct_case(request: Request, case: str) -> HttpResponse:
         else:
             messages.success(request, "Corrected. The next run processes the replacement.")
             return redirect(story.case)
-    context = in_context(request, story) | {"form": form, "keeps": keeps}
+    context = case_context(request, story) | {"form": form, "keeps": keeps}
     return render(request, "quarantine/correct.html", context)
 
 
-def kept_as_it_came(request: Request, story: CaseDetail, form: EventForm | DocumentForm) -> str:
+def read_only_message(request: Request, story: CaseDetail, form: EventForm | DocumentForm) -> str:
     """The sentence on what this user cannot change in the form, which then stays as it came.
 
     Whom a row is about is nothing to settle: another GUID, account or operation is a change of that
@@ -246,5 +254,5 @@ def kept_as_it_came(request: Request, story: CaseDetail, form: EventForm | Docum
         return ""
     sentence = f"You do not have permission to change {what}."
     if lock(form, form.identity):
-        demand(request, sentence, right)
+        check_permissions(request, sentence, right)
     return f"{sentence} {who_may(right)}"

@@ -22,12 +22,14 @@ from stores.pipeline.dates import EARLIEST_DATE, latest_business_date
 from stores.web.forms.run import StartForm
 from stores.web.lists.response import part_or_page, respond
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
-from stores.web.permissions import demand, needs
+from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
-may_cancel = needs("stores.control_job", "You do not have permission to cancel runs.")
+may_cancel_runs = require_permission(
+    "stores.control_job", "You do not have permission to cancel runs."
+)
 # So long a run may wait before its page says why.
-PATIENCE = timedelta(seconds=5)
+WORKER_GRACE = timedelta(seconds=5)
 
 
 @require_safe
@@ -53,8 +55,12 @@ def run_list(request: Request) -> HttpResponseBase:
 @require_POST
 def start_run(request: Request) -> HttpResponseRedirect:
     """Start a job for the workers, or lead to the run of it that is live already."""
-    if wanted := JOBS.get(request.POST.get("job", "")):
-        demand(request, f"You do not have permission to start {wanted.title}.", *wanted.permissions)
+    if requested := JOBS.get(request.POST.get("job", "")):
+        check_permissions(
+            request,
+            f"You do not have permission to start {requested.title}.",
+            *requested.permissions,
+        )
     form = StartForm(request.POST)
     if not form.is_valid():
         messages.error(request, form.refusal)
@@ -70,8 +76,8 @@ def start_run(request: Request) -> HttpResponseRedirect:
         user=request.user,
     )
     if started.is_new and JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
-        told = f"{job.title}: saved. It starts automatically when the queue is back."
-        messages.warning(request, told)
+        message = f"{job.title}: saved. It starts automatically when the queue is back."
+        messages.warning(request, message)
     elif started.is_new:
         subject = day or (f"order {order}" if order else "")
         messages.success(request, f"{job.title} started{f' for {subject}' if subject else ''}.")
@@ -91,18 +97,18 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "done": sum(1 for step in steps if step.ended_at),
         "counts": run.counts if run.is_final else sum_counts(steps),
         "job": JOBS.get(run.job),
-        "command": command_of(run),
+        "command": run_command(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
         "successor": run.successors.first(),
-        "unheard": why_unheard(run),
+        "unheard": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
     return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)
 
 
-def why_unheard(run: JobRun) -> str:
+def waiting_message(run: JobRun) -> str:
     """The sentence for a run that has waited for longer than a worker needs to answer."""
-    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < PATIENCE:
+    if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < WORKER_GRACE:
         return ""
     workers = queue.count_workers()
     if workers is None:
@@ -116,7 +122,7 @@ def why_unheard(run: JobRun) -> str:
 
 
 @require_POST
-@may_cancel
+@may_cancel_runs
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     """Ask a run to stop at its next chunk; what is committed stays."""
     run = get_object_or_404(JobRun, pk=pk)
@@ -127,7 +133,7 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     return redirect(run)
 
 
-def command_of(run: JobRun) -> str:
+def run_command(run: JobRun) -> str:
     """The command that starts the same run."""
     words: Sequence[str] = ["run_job", run.job]
     for option, values in (("--channel", run.channels), ("--company", run.companies)):

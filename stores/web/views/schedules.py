@@ -17,7 +17,7 @@ def schedule_list(request: Request) -> HttpResponse:
     pipeline = JobRun.objects.filter(job="pipeline", started_by=StartedBy.SCHEDULE)
     schedules = Schedule.objects.select_related("channel", "group", "last_run")
     context = {
-        "scheduled": [(JOBS[one.job], one) for one in schedules],
+        "scheduled": [(JOBS[schedule.job], schedule) for schedule in schedules],
         "pipeline": JOBS["pipeline"],
         "pause_s": settings.PIPELINE_PAUSE_S,
         "last_pipeline": pipeline.defer("error").newest_first().first(),

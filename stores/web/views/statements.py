@@ -27,11 +27,13 @@ from stores.web.lists.statements import (
     StatementTable,
     all_statements,
 )
-from stores.web.permissions import needs
+from stores.web.permissions import require_permission
 from stores.web.request import Request
-from stores.web.views.transactions import MOST_SHOWN, beyond
+from stores.web.views.transactions import MAX_TRANSACTIONS_SHOWN, beyond
 
-may_cancel = needs("stores.cancel_statement", "You do not have permission to cancel statements.")
+may_cancel_statements = require_permission(
+    "stores.cancel_statement", "You do not have permission to cancel statements."
+)
 
 
 @require_safe
@@ -71,7 +73,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
 
 
 @require_POST
-@may_cancel
+@may_cancel_statements
 def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
     """Give the sales of a statement that is not posted back."""
     statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
@@ -93,10 +95,10 @@ def end_of_day(request: Request) -> HttpResponse:
     undone, posted = unposted_statements(), posted_lately()
     context = {
         "board": readiness(),
-        "open_statements": undone[:MOST_SHOWN],
+        "open_statements": undone[:MAX_TRANSACTIONS_SHOWN],
         "more_open": beyond(undone),
         "set_aside": quarantined_documents(),
-        "posted": posted[:MOST_SHOWN],
+        "posted": posted[:MAX_TRANSACTIONS_SHOWN],
         "more_posted": beyond(posted),
         "voided": voided_lately(),
         "late_days": LATE_DAYS,

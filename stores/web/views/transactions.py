@@ -29,16 +29,16 @@ from stores.pipeline.corrections.sales import (
     undo_bulk_correction,
 )
 from stores.pipeline.sales.refused import REFUSAL_REASONS
-from stores.web.forms.sale import AlikeForm, MendForm, ScopeForm
+from stores.web.forms.sale import BulkCorrectionForm, CorrectionForm, ScopeForm
 from stores.web.lists.response import respond
 from stores.web.lists.transactions import TransactionFilter, TransactionTable, all_transactions
-from stores.web.permissions import demand, needs
+from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
-NO_MENDING = "You do not have permission to correct transactions."
-may_mend = needs("stores.mend_transaction", NO_MENDING)
+CORRECTION_REFUSED = "You do not have permission to correct transactions."
+may_correct = require_permission("stores.mend_transaction", CORRECTION_REFUSED)
 # Causes on a page; transactions of one cause, and statements on the board.
-MOST_CAUSES, MOST_SHOWN = 50, 100
+MAX_TRANSACTION_CAUSES, MAX_TRANSACTIONS_SHOWN = 50, 100
 
 
 @require_safe
@@ -86,17 +86,17 @@ def transaction_detail(request: Request, pk: int) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@may_mend
-def mend_transaction(request: Request, pk: int) -> HttpResponse:
+@may_correct
+def correct_one(request: Request, pk: int) -> HttpResponse:
     """Correct one document under a lease; it is validated again by the next run."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
-    form = MendForm(sale, request.POST or None)
+    form = CorrectionForm(sale, request.POST or None)
     try:
         if request.method != "POST":
             return render(request, "transactions/mend.html", {"sale": sale, "form": form})
         if "open" in request.POST:
             lease_transaction(sale, request.user)
-            form = MendForm(sale)
+            form = CorrectionForm(sale)
         elif form.is_valid():
             changed = correct_transaction(sale, request.user, form.reason, form.changes())
             words = f"{changed} value{'' if changed == 1 else 's'} corrected."
@@ -109,8 +109,8 @@ def mend_transaction(request: Request, pk: int) -> HttpResponse:
 
 
 @require_POST
-@may_mend
-def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
+@may_correct
+def release_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     """Give a document back to the jobs without a change."""
     sale = get_object_or_404(RetailTransaction, pk=pk)
     release_lease(sale, request.user)
@@ -121,11 +121,11 @@ def let_go_of_transaction(request: Request, pk: int) -> HttpResponseRedirect:
 def failed_sales(request: Request) -> HttpResponse:
     """What stands in the way of transactions, by cause."""
     form = ScopeForm(request.GET)
-    found = FailedSale.objects.by_cause()
+    causes_found = FailedSale.objects.by_cause()
     if channel := form.scope.channel:
-        found = found.filter(channel=channel)
-    everything = list(found)
-    causes = everything if "causes" in request.GET else everything[:MOST_CAUSES]
+        causes_found = causes_found.filter(channel=channel)
+    everything = list(causes_found)
+    causes = everything if "causes" in request.GET else everything[:MAX_TRANSACTION_CAUSES]
     for row in causes:
         row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
         row["fields"] = correctable_fields(row["cause"])
@@ -135,29 +135,29 @@ def failed_sales(request: Request) -> HttpResponse:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-def failed_alike(request: Request) -> HttpResponse:
+def failed_cause(request: Request) -> HttpResponse:
     """All transactions that failed for one cause, to be corrected with one correction."""
     cause = SaleCause.parse(request.GET.get("cause", ""))
     if cause is None:
         raise Http404("No such cause.")
     scope = ScopeForm(request.POST or request.GET)
-    form = AlikeForm(cause, request.POST or None)
+    form = BulkCorrectionForm(cause, request.POST or None)
     preview = None
     if request.method == "POST":
-        demand(request, NO_MENDING, "stores.mend_transaction")
+        check_permissions(request, CORRECTION_REFUSED, "stores.mend_transaction")
         if "again" in request.POST and cause.reason in REFUSAL_REASONS:
             done = retry_refused(cause, scope.scope, request.user)
-            tell_given_back(request, done)
+            report_released(request, done)
             return redirect(request.get_full_path())
         if form.is_valid():
-            wanted = (cause, scope.scope, request.user, form.reason, form.values)
+            correction = (cause, scope.scope, request.user, form.reason, form.values)
             if request.POST.get("sure") == form.digest:
-                done = correct_all(*wanted)
-                tell(request, done)
+                done = correct_all(*correction)
+                report_results(request, done)
                 if done.corrected:
                     return redirect("correction", done.correction)
                 return redirect(request.get_full_path())
-            preview = correct_all(*wanted, preview=True)
+            preview = correct_all(*correction, preview=True)
     meant = scope.scope.of(cause)
     brought = meant.select_related("transaction__channel", "transaction__customer")
     in_order = brought.order_by("transaction", "id")
@@ -166,9 +166,9 @@ def failed_alike(request: Request) -> HttpResponse:
         "form": form,
         "scope": scope,
         "can_try_again": cause.reason in REFUSAL_REASONS,
-        "failed": in_order[:MOST_SHOWN],
+        "failed": in_order[:MAX_TRANSACTIONS_SHOWN],
         "preview": preview,
-        "most": MOST_SHOWN,
+        "most": MAX_TRANSACTIONS_SHOWN,
         **meant.aggregate(
             count=Count("transaction", distinct=True),
             upto=Max("transaction"),
@@ -182,7 +182,7 @@ def failed_alike(request: Request) -> HttpResponse:
     return render(request, "transactions/alike.html", context)
 
 
-def tell_given_back(request: Request, done: CorrectionResult) -> None:
+def report_released(request: Request, done: CorrectionResult) -> None:
     """Say how many transactions the next run tries again."""
     if done.unchanged:
         messages.success(request, f"{sales_word(done.unchanged)} will be retried by the next run.")
@@ -194,10 +194,12 @@ def tell_given_back(request: Request, done: CorrectionResult) -> None:
         )
 
 
-def tell(request: Request, done: CorrectionResult) -> None:
+def report_results(request: Request, done: CorrectionResult) -> None:
     """Say what became of transactions that failed alike."""
     if done.corrected:
-        messages.success(request, f"{sales_word(done.corrected)} corrected. {outcome_alike(done)}")
+        messages.success(
+            request, f"{sales_word(done.corrected)} corrected. {result_sentences(done)}"
+        )
     for cause, count in done.broken:
         broken = explain(cause.reason, label(cause.field))
         messages.warning(request, f"{sales_word(count)} of these: {broken}")
@@ -218,12 +220,12 @@ def tell(request: Request, done: CorrectionResult) -> None:
         messages.info(request, "Nothing left to correct for this cause.")
 
 
-def outcome_alike(done: CorrectionResult) -> str:
+def result_sentences(done: CorrectionResult) -> str:
     """How corrected transactions stand with the rules, in a sentence each."""
-    told = [f"{done.valid:,} of them now pass all rules."] if done.valid else []
-    told += [f"{done.invalid:,} break another rule."] if done.invalid else []
-    told += [f"{done.waiting:,} will be validated by the next run."] if done.waiting else []
-    return " ".join(told)
+    sentences = [f"{done.valid:,} of them now pass all rules."] if done.valid else []
+    sentences += [f"{done.invalid:,} break another rule."] if done.invalid else []
+    sentences += [f"{done.waiting:,} will be validated by the next run."] if done.waiting else []
+    return " ".join(sentences)
 
 
 @require_safe
@@ -237,8 +239,8 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
     context = {
         "first": first,
         "count": changes.values("transaction").distinct().count(),
-        "changes": shown[:MOST_SHOWN],
-        "most": MOST_SHOWN,
+        "changes": shown[:MAX_TRANSACTIONS_SHOWN],
+        "most": MAX_TRANSACTIONS_SHOWN,
         "can_undo": changes.filter(
             transaction__statement=None, transaction__sales_order=None
         ).exists(),
@@ -247,15 +249,15 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
 
 
 @require_POST
-@may_mend
+@may_correct
 def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
     """Take back what was corrected alike, as far as it is not posted or changed since."""
-    undone, left = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
+    undone, unchanged = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
     if undone:
         messages.success(request, f"Undone in {sales_word(undone)}.")
-    if left:
+    if unchanged:
         messages.warning(
-            request, f"{sales_word(left)} left unchanged: posted, locked or changed since."
+            request, f"{sales_word(unchanged)} left unchanged: posted, locked or changed since."
         )
     return redirect("failed-sales")
 
@@ -266,4 +268,4 @@ def sales_word(count: int) -> str:
 
 def beyond(statements: QuerySet[Statement]) -> int:
     """How many statements the board has no room for; their list has all."""
-    return max(0, statements.count() - MOST_SHOWN)
+    return max(0, statements.count() - MAX_TRANSACTIONS_SHOWN)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from stores.web.lists.csv_cells import as_cell
+from stores.web.lists.csv_cells import csv_cell
 from tests.support.make import make_customer, make_sale, run
 
 
@@ -48,7 +48,7 @@ def test_a11_amounts_of_returns_are_negative_numbers_beside_their_currency(reade
     ],
 )
 def test_a11_numbers_stay_numbers(value, cell):
-    assert as_cell(value) == cell
+    assert csv_cell(value) == cell
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_a11_numbers_stay_numbers(value, cell):
     ],
 )
 def test_s7_no_text_begins_a_formula_wherever_a_cell_may_begin(text, cell):
-    assert as_cell(text) == cell
+    assert csv_cell(text) == cell
 
 
 def test_s7_every_cell_is_in_quotes(reader, houston):
@@ -87,7 +87,7 @@ def test_s7_every_cell_is_in_quotes(reader, houston):
 def test_s4_the_guard_takes_no_longer_than_the_text_is(text):
     began = time.process_time()
 
-    as_cell(text)
+    csv_cell(text)
 
     assert time.process_time() - began < 1
 

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer
 from stores.web.lists import async_customers
-from stores.web.lists.csv_cells import as_cell
+from stores.web.lists.csv_cells import csv_cell
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, TABLES, lines, rows_of
 
@@ -96,7 +96,7 @@ def test_counting_stops_at_a_limit(reader, houston, monkeypatch):
         "stores.web.lists.customers",
         "stores.web.lists.async_customers",
     ):
-        monkeypatch.setattr(f"{module}.MOST_COUNTED", 2)
+        monkeypatch.setattr(f"{module}.MAX_COUNTED", 2)
 
     page = reader.get("/customers/").content.decode()
 
@@ -198,7 +198,7 @@ def test_csv_keeps_the_filters_and_the_bare_values(reader, people):
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
 def test_csv_has_no_formulas(start):
-    assert as_cell(f"{start}cmd()") == f"'{start}cmd()"
+    assert csv_cell(f"{start}cmd()") == f"'{start}cmd()"
 
 
 def test_csv_defuses_what_a_customer_is_called(reader, houston):

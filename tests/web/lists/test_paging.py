@@ -40,7 +40,7 @@ def short(monkeypatch) -> None:
 def long(monkeypatch) -> None:
     """Two rows are more than can be counted."""
     for module in LIMITED:
-        monkeypatch.setattr(f"{module}.MOST_COUNTED", 2)
+        monkeypatch.setattr(f"{module}.MAX_COUNTED", 2)
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_of_a_long_list_only_the_first_rows_are_sorted(reader, five, long):
 
 
 def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
-    monkeypatch.setattr("stores.web.counts.MOST_COST", 0)
+    monkeypatch.setattr("stores.web.counts.MAX_COST", 0)
 
     answer = reader.get("/customers/")
 

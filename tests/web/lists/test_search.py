@@ -6,7 +6,7 @@ from django.db import connection
 from stores.models import Customer, CustomerContact
 from stores.models.search import matches_contact, matches_name, matches_own_contact
 from stores.trace.match import matches
-from stores.web.lists.search import people
+from stores.web.lists.search import customer_ids
 from tests.support.make import make_customer, run
 
 
@@ -24,7 +24,7 @@ def cast(houston) -> None:
 
 def found(text: str) -> list[str]:
     """First names, or names, of the customers that a text means."""
-    customers = Customer.objects.filter(pk__in=people(text)).order_by("pk")
+    customers = Customer.objects.filter(pk__in=customer_ids(text)).order_by("pk")
     return [one.first_name or one.name for one in customers]
 
 

@@ -29,7 +29,7 @@ from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.register import register_channel
 from tests.support.backups import Backup, HQBackup
 from tests.support.channels import Channel
-from tests.support.database_pool import TEMPLATE, Shelf
+from tests.support.database_pool import TEMPLATE, DatabasePool
 from tests.support.hq import CAST, empty_hq
 
 
@@ -59,9 +59,9 @@ def ring_templates(django_db_blocker) -> dict[str, Channel]:
 
 
 @pytest.fixture(scope="session")
-def shelf(ring_templates) -> Shelf:
+def shelf(ring_templates) -> DatabasePool:
     """Where channel databases of PostgreSQL wait for the next test."""
-    return Shelf()
+    return DatabasePool()
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def register(hq, ring_templates, shelf) -> Iterator[Callable[..., ChannelDatabas
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def make_database(code: str, url: str, templates: dict[str, Channel], shelf: Shelf) -> None:
+def make_database(code: str, url: str, templates: dict[str, Channel], shelf: DatabasePool) -> None:
     """The channel's database with its tables and an identity, before it is registered."""
     if url == "embedded":
         channel = Channel(9003, f"embedded:ch_{code}")

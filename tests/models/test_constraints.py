@@ -33,7 +33,7 @@ from stores.models import (
     UploadSession,
 )
 from tests.support.sale_constraints import RULES_OF_SALES, post_one_of_each
-from tests.support.violations import Breach
+from tests.support.violations import Violation
 
 pytestmark = pytest.mark.django_db
 
@@ -51,185 +51,185 @@ UNFIT = "account and number do not fit the number sequence"
 HOMELESS = "customer and channel database must exist in one company"
 
 ACCOUNTS = [
-    Breach(
+    Violation(
         "a second account for one GUID",
         "guid_map_pkey",
         INSERT_GUID + "(%(ann_guid)s, 'USRT', %(bo)s, %(houston)s, 'linked')",
     ),
-    Breach(
+    Violation(
         "a second GUID that creates one account",
         "one_guid_creates_an_account",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'created')",
     ),
-    Breach(
+    Violation(
         "a GUID whose customer is of another company",
         "guid_customer_and_channel_share_the_company",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', %(zoe)s, %(houston)s, 'linked')",
     ),
-    Breach(
+    Violation(
         "a GUID whose channel is of another company",
         "guid_customer_and_channel_share_the_company",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(paris)s, 'linked')",
     ),
-    Breach(
+    Violation(
         "a GUID of a customer who does not exist",
         "guid_customer_and_channel_share_the_company",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', 987654321, %(houston)s, 'linked')",
     ),
-    Breach(
+    Violation(
         "an unknown origin of a GUID",
         "guid_origin_is_known",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'guessed')",
     ),
-    Breach(
+    Violation(
         "a GUID that changes its account",
         "the_map_never_changes",
         "UPDATE guid_map SET customer_id = %(bo)s WHERE async_account = %(ann_guid)s",
         "guid_map: update refused",
     ),
-    Breach(
+    Violation(
         "a GUID that loses its account",
         "the_map_never_changes",
         "DELETE FROM guid_map WHERE async_account = %(ann_guid)s",
         "guid_map: delete refused",
     ),
-    Breach(
+    Violation(
         "an emptied map", "the_map_never_changes", "TRUNCATE guid_map", "guid_map: truncate refused"
     ),
-    Breach(
+    Violation(
         "a customer of a company that does not exist",
         "its_company_exists",
         INSERT_CUSTOMER + "('GONE', 'OLD-2', NULL)",
     ),
-    Breach(
+    Violation(
         "a company that loses its customers",
         "a_company_with_customers_stays",
         "DELETE FROM company WHERE code = 'USRT'",
     ),
-    Breach(
+    Violation(
         "a company whose customers lose it",
         "a_company_with_customers_keeps_its_code",
         "UPDATE company SET code = 'USR2' WHERE code = 'USRT'",
     ),
-    Breach(
+    Violation(
         "emptied companies",
         "companies_are_never_truncated",
         "TRUNCATE company CASCADE",
         "company: truncate refused",
     ),
-    Breach(
+    Violation(
         "an account given twice in its company",
         "account_is_unique_in_its_company",
         INSERT_CUSTOMER + "('USRT', 'OLD-1', NULL)",
     ),
-    Breach(
+    Violation(
         "a number given twice in its company",
         "number_is_issued_once_in_its_company",
         INSERT_CUSTOMER + "('USRT', '5001', 5001)",
     ),
-    Breach(
+    Violation(
         "a number that is still to be issued",
         "accounts_fit_their_sequence",
         INSERT_CUSTOMER + "('USRT', '005005', 5005)",
         UNFIT,
     ),
-    Breach(
+    Violation(
         "a number before the first one",
         "accounts_fit_their_sequence",
         INSERT_CUSTOMER + "('USRT', '000042', 42)",
         UNFIT,
     ),
-    Breach(
+    Violation(
         "a number in a company without sequence",
         "accounts_fit_their_sequence",
         INSERT_CUSTOMER + "('NONE', '005001', 5001)",
         UNFIT,
     ),
-    Breach(
+    Violation(
         "an account that is not its number in the format",
         "accounts_fit_their_sequence",
         INSERT_CUSTOMER + "('USRT', '5004', 5004)",
         UNFIT,
     ),
-    Breach(
+    Violation(
         "an imported account that reads as a number to be issued",
         "accounts_fit_their_sequence",
         INSERT_CUSTOMER + "('USRT', '005999', NULL)",
         UNFIT,
     ),
-    Breach(
+    Violation(
         "a changed account",
         "an_account_never_changes",
         "UPDATE customer SET account_number = '005009' WHERE id = %(ann)s",
         "customer: update refused",
     ),
-    Breach(
+    Violation(
         "a changed number",
         "an_account_never_changes",
         "UPDATE customer SET number = NULL WHERE id = %(ann)s",
         "customer: update refused",
     ),
-    Breach(
+    Violation(
         "a customer who changes the company",
         "an_account_never_changes",
         "UPDATE customer SET company_id = 'EURT' WHERE id = %(old)s",
         "customer: update refused",
     ),
-    Breach(
+    Violation(
         "a deleted customer",
         "a_customer_is_never_deleted",
         "DELETE FROM customer WHERE id = %(old)s",
         "customer: delete refused",
     ),
-    Breach(
+    Violation(
         "emptied customers",
         "a_customer_is_never_deleted",
         "TRUNCATE customer CASCADE",
         "customer: truncate refused",
     ),
-    Breach(
+    Violation(
         "an unknown state of an account",
         "account_state_is_known",
         "UPDATE customer SET state = 'asleep' WHERE id = %(ann)s",
     ),
-    Breach(
+    Violation(
         "two customers with one id",
         "customer_pkey",
         "INSERT INTO customer (id, company_id, account_number) VALUES (%(ann)s, 'EURT', 'E')",
     ),
 ]
 SEQUENCES = [
-    Breach(
+    Violation(
         "a next number that falls",
         "the_next_number_never_falls",
         "UPDATE number_sequence SET next = next - 1 WHERE company_id = 'USRT'",
         "number_sequence: update refused",
     ),
-    Breach(
+    Violation(
         "a format changed after use",
         "the_format_is_frozen_once_used",
         "UPDATE number_sequence SET format = 'C-######' WHERE company_id = 'USRT'",
         "number_sequence: update refused",
     ),
-    Breach(
+    Violation(
         "a start changed after use",
         "the_format_is_frozen_once_used",
         "UPDATE number_sequence SET start = 1 WHERE company_id = 'USRT'",
         "number_sequence: update refused",
     ),
-    Breach(
+    Violation(
         "a used sequence deleted",
         "a_used_sequence_is_never_deleted",
         "DELETE FROM number_sequence WHERE company_id = 'USRT'",
         "number_sequence: delete refused",
     ),
-    Breach(
+    Violation(
         "a truncated number sequence",
         "sequences_are_never_truncated",
         "TRUNCATE number_sequence",
         "number_sequence: truncate refused",
     ),
-    Breach(
+    Violation(
         "a range that comes to an imported account",
         "a_sequence_keeps_clear_of_imported_accounts",
         "UPDATE number_sequence SET largest = 5005 WHERE company_id = 'USRT';"
@@ -237,75 +237,75 @@ SEQUENCES = [
         " UPDATE number_sequence SET largest = 5999 WHERE company_id = 'USRT'",
         "number_sequence: an imported account lies in its range",
     ),
-    Breach(
+    Violation(
         "truncated channel databases",
         "a_database_is_never_deleted",
         "TRUNCATE channel_database CASCADE",
         "channel_database: truncate refused",
     ),
-    Breach(
+    Violation(
         "a fencing number taken away",
         "fencing_numbers_only_grow",
         "UPDATE job_run SET fencing_no = NULL WHERE id = %(live)s",
         "job_run: update refused",
     ),
-    Breach(
+    Violation(
         "a next number before the first",
         "next_number_is_in_range",
         "UPDATE number_sequence SET start = 7 WHERE company_id = 'EURT'",
     ),
-    Breach(
+    Violation(
         "a number beyond the largest",
         "no_number_beyond_the_largest",
         "UPDATE number_sequence SET next = 6001 WHERE company_id = 'USRT'",
     ),
-    Breach(
+    Violation(
         "a format with two runs of #",
         "number_format_has_one_run",
         "UPDATE number_sequence SET format = 'C-##-##' WHERE company_id = 'EURT'",
     ),
-    Breach(
+    Violation(
         "a format without #",
         "number_format_has_one_run",
         "UPDATE number_sequence SET format = 'C-1' WHERE company_id = 'EURT'",
     ),
 ]
 CHANNELS = [
-    Breach(
+    Violation(
         "a deleted channel",
         "a_channel_is_never_deleted",
         "DELETE FROM channel WHERE id = %(paris)s",
         "channel: delete refused",
     ),
-    Breach(
+    Violation(
         "a deleted database",
         "a_database_is_never_deleted",
         "DELETE FROM channel_database WHERE id = %(paris_database)s",
         "channel_database: delete refused",
     ),
-    Breach(
+    Violation(
         "a channel that changes the company",
         "a_channel_keeps_its_company",
         "UPDATE channel SET company_id = 'EURT' WHERE id = %(houston)s",
         "channel: update refused",
     ),
-    Breach(
+    Violation(
         "a channel in a time zone that the database does not know",
         "its_time_zone_is_known",
         "UPDATE channel SET time_zone = 'localtime' WHERE id = %(houston)s",
     ),
-    Breach(
+    Violation(
         "a database that changes the channel",
         "a_database_keeps_its_channel",
         "UPDATE channel_database SET channel_id = %(paris)s WHERE id = %(houston_database)s",
         "channel_database: update refused",
     ),
-    Breach(
+    Violation(
         "one database for two channels",
         "a_database_belongs_to_one_channel",
         "UPDATE channel_database SET url = 'embedded:ch_houston' WHERE id = %(paris_database)s",
     ),
-    Breach(
+    Violation(
         "two databases for one register",
         "one_database_per_register",
         """INSERT INTO channel_database (channel_id, name, group_id, url, database_id, generation,
@@ -313,49 +313,49 @@ CHANNELS = [
            SELECT channel_id, name, group_id, 'embedded:other', gen_random_uuid(), 1, true, ''
              FROM channel_database WHERE id = %(houston_database)s""",
     ),
-    Breach(
+    Violation(
         "an intention that is not ahead",
         "an_intention_is_ahead_of_what_is_confirmed",
         """UPDATE channel_database SET intended_epoch = confirmed_epoch,
                   intended_nonce = gen_random_uuid() WHERE id = %(houston_database)s""",
     ),
-    Breach(
+    Violation(
         "two channels with one id",
         "channel_pkey",
         "UPDATE channel SET id = %(houston)s WHERE id = %(paris)s",
     ),
-    Breach(
+    Violation(
         "an attribute defined twice",
         "attribute_is_defined_once",
         """INSERT INTO attribute_definition (company_id, name, data_type, options)
            VALUES ('USRT', 'SIZE', 'text', '[]')""",
     ),
-    Breach(
+    Violation(
         "an attribute of an unknown type",
         "attribute_type_is_known",
         "UPDATE attribute_definition SET data_type = 'colour'",
     ),
-    Breach(
+    Violation(
         "an attribute whose limits leave no value",
         "an_attribute_has_values",
         "UPDATE attribute_definition SET smallest = 10, largest = 1",
     ),
-    Breach(
+    Violation(
         "an attribute whose options are no list",
         "options_are_texts",
         """UPDATE attribute_definition SET options = '"S,M,L"'""",
     ),
-    Breach(
+    Violation(
         "an attribute whose options are no texts",
         "options_are_texts",
         "UPDATE attribute_definition SET options = '[1, 2]'",
     ),
-    Breach(
+    Violation(
         "an attribute without a name",
         "an_attribute_has_a_name",
         r"UPDATE attribute_definition SET name = U&'\00A0'",
     ),
-    Breach(
+    Violation(
         "a field of an event marked twice",
         "a_field_of_an_event_is_marked_once",
         """INSERT INTO field_to_correct (company_id, event_id, field, rule)
@@ -364,82 +364,82 @@ CHANNELS = [
     ),
 ]
 DELIVERIES = [
-    Breach(
+    Violation(
         "a delivery of a customer who does not exist",
         "deliveries_have_customer_and_database",
         INSERT_DELIVERY + "(%(houston_database)s, 987654321, 1)",
         HOMELESS,
     ),
-    Breach(
+    Violation(
         "a delivery to a database that does not exist",
         "deliveries_have_customer_and_database",
         INSERT_DELIVERY + "(987654321, %(bo)s, 1)",
         HOMELESS,
     ),
-    Breach(
+    Violation(
         "a delivery to another company",
         "deliveries_have_customer_and_database",
         INSERT_DELIVERY + "(%(paris_database)s, %(bo)s, 1)",
         HOMELESS,
     ),
-    Breach(
+    Violation(
         "a delivery that changes the customer",
         "a_delivery_is_never_moved",
         "UPDATE delivery SET customer_id = %(bo)s WHERE customer_id = %(ann)s",
         "delivery: update refused",
     ),
-    Breach(
+    Violation(
         "a delivery that changes the database",
         "a_delivery_is_never_moved",
         "UPDATE delivery SET database_id = %(paris_database)s WHERE customer_id = %(ann)s",
         "delivery: update refused",
     ),
-    Breach(
+    Violation(
         "one customer owed twice to a database",
         "delivery_pkey",
         INSERT_DELIVERY + "(%(houston_database)s, %(ann)s, 1)",
     ),
-    Breach(
+    Violation(
         "more delivered than was owed",
         "delivered_is_at_most_owed",
         "UPDATE delivery SET delivered_version = version + 1",
     ),
 ]
 PARTS = [
-    Breach(
+    Violation(
         "a second primary address for one purpose",
         "one_primary_address_per_purpose",
         INSERT_ADDRESS + "(gen_random_uuid(), %(ann)s, 'home', true)",
     ),
-    Breach(
+    Violation(
         "a second primary contact of one kind",
         "one_primary_contact_per_kind",
         INSERT_CONTACT + "(gen_random_uuid(), %(ann)s, 'email', true)",
     ),
-    Breach(
+    Violation(
         "an address without customer",
         "its_customer_exists",
         INSERT_ADDRESS + "(gen_random_uuid(), 987654321, 'home', true)",
     ),
     *(
-        Breach(
+        Violation(
             f"an {kind} without customer",
             "its_customer_exists",
             f"INSERT INTO customer_{kind} (customer_id, {kind}) VALUES (987654321, 'VIP')",  # noqa: S608 - our own table names
         )
         for kind in ("affiliation", "attribute")
     ),
-    Breach(
+    Violation(
         "a contact that moves to a customer who does not exist",
         "its_new_customer_exists",
         "UPDATE customer_contact SET customer_id = 987654321",
     ),
-    Breach(
+    Violation(
         "an address of two customers",
         "customer_address_pkey",
         INSERT_ADDRESS + "(%(address)s, %(bo)s, 'home', true)",
     ),
-    Breach(
+    Violation(
         "an affiliation held twice",
         "customer_affiliation_pkey",
         """INSERT INTO customer_affiliation (customer_id, affiliation)
@@ -462,7 +462,7 @@ OF_EVENTS = (
     ("superseded for nobody", "applied_has_customer", "status = 'superseded'"),
 )
 EVENTS = [
-    Breach(
+    Violation(
         f"an event of {table}: {what}",
         f"{table.replace('_', '')}_{rule}",
         f"UPDATE {table} SET {breaks}",  # noqa: S608 - our own table names
@@ -471,7 +471,7 @@ EVENTS = [
     for what, rule, breaks in OF_EVENTS
 ]
 EVENTS += [
-    Breach(
+    Violation(
         "an event that a conversion passed by without a word",
         "what_waits_in_staging_says_why",
         """UPDATE async_address SET staged_at = now() - interval '1 hour';
@@ -479,12 +479,12 @@ EVENTS += [
                   started_at = now();
            UPDATE run_step SET status = 'succeeded'""",
     ),
-    Breach(
+    Violation(
         "an event staged twice",
         "async_customer_pkey",
         "INSERT INTO async_customer SELECT * FROM async_customer",
     ),
-    Breach(
+    Violation(
         "a bad row kept twice",
         "a_bad_row_is_kept_once",
         """INSERT INTO quarantine (database_id, "table", row_key, payload_hash, reason, field, raw,
@@ -492,86 +492,86 @@ EVENTS += [
            SELECT database_id, "table", row_key, payload_hash, reason, field, raw, session_id
              FROM quarantine""",
     ),
-    Breach(
+    Violation(
         "a bad row without reason", "quarantine_has_a_reason", "UPDATE quarantine SET reason = ''"
     ),
-    Breach(
+    Violation(
         "an unknown status of a bad row",
         "quarantine_status_is_known",
         "UPDATE quarantine SET status = 'lost', settled_at = now()",
     ),
-    Breach(
+    Violation(
         "a bad row settled at no time",
         "a_settled_row_says_since_when",
         "UPDATE quarantine SET status = 'released'",
     ),
-    Breach(
+    Violation(
         "a bad row dismissed without a reason",
         "a_row_is_dismissed_with_a_reason",
         "UPDATE quarantine SET status = 'dismissed', settled_at = now()",
     ),
-    Breach(
+    Violation(
         "a bad row that is open and pending at once",
         "an_open_row_is_not_pending",
         """UPDATE quarantine SET event_id = (SELECT event_id FROM async_customer),
                                  reason = 'too_long'""",
         "quarantine: its event is pending in staging",
     ),
-    Breach(
+    Violation(
         "an upload whose counts do not add up",
         "every_row_read_is_accounted_for",
         "UPDATE upload_session SET read = read + 1",
     ),
-    Breach(
+    Violation(
         "an unknown status of an upload",
         "upload_status_is_known",
         "UPDATE upload_session SET status = 'fine'",
     ),
-    Breach(
+    Violation(
         "an unknown status of a download",
         "download_status_is_known",
         "UPDATE download_session SET status = 'fine'",
     ),
 ]
 RUNS = [
-    Breach(
+    Violation(
         "a second live run of one job and scope",
         "one_live_run_per_job_and_scope",
         "UPDATE job_run SET status = 'running', ended_at = NULL WHERE id = %(ended)s",
     ),
-    Breach(
+    Violation(
         "an ended run without an end",
         "a_run_has_an_end_once_it_ended",
         "UPDATE job_run SET ended_at = NULL WHERE id = %(ended)s",
     ),
-    Breach(
+    Violation(
         "a live run with an end",
         "a_run_has_an_end_once_it_ended",
         "UPDATE job_run SET ended_at = now() WHERE id = %(live)s",
     ),
-    Breach(
+    Violation(
         "a fencing number that falls",
         "fencing_numbers_only_grow",
         "UPDATE job_run SET fencing_no = fencing_no - 1 WHERE id = %(live)s",
         "job_run: update refused",
     ),
-    Breach(
+    Violation(
         "a fencing number of a step that falls",
         "a_steps_fencing_number_only_grows",
         "UPDATE run_step SET fencing_no = fencing_no - 1",
         "run_step: update refused",
     ),
-    Breach(
+    Violation(
         "an unknown status of a run",
         "run_status_is_known",
         "UPDATE job_run SET status = 'tired' WHERE id = %(ended)s",
     ),
-    Breach(
+    Violation(
         "an unknown status of a step",
         "step_status_is_known",
         "UPDATE run_step SET status = 'tired'",
     ),
-    Breach(
+    Violation(
         "two steps in one place of a run",
         "one_step_per_position",
         """INSERT INTO run_step (run_id, position, step, status, counts, message)
@@ -582,23 +582,23 @@ INSERT_INCIDENT = (
     "INSERT INTO incident (kind, subject, message, detail, closed_at, closing_reason) VALUES "
 )
 INCIDENTS = [
-    Breach(
+    Violation(
         "a second headquarters",
         "there_is_one_headquarters",
         "INSERT INTO headquarters (id, identity) VALUES (2, '{}')",
     ),
-    Breach(
+    Violation(
         "an incident of no known kind",
         "incident_kind_is_known",
         INSERT_INCIDENT + "('odd', '', '', '{}', NULL, '')",
     ),
-    Breach(
+    Violation(
         "one incident open twice",
         "one_open_incident_of_a_kind",
         INSERT_INCIDENT
         + "('hq_behind', '', '', '{}', NULL, ''), ('hq_behind', '', '', '{}', NULL, '')",
     ),
-    Breach(
+    Violation(
         "an incident closed without a reason",
         "an_incident_is_closed_with_a_reason",
         INSERT_INCIDENT + "('hq_behind', '', '', '{}', now(), '')",
@@ -610,13 +610,13 @@ INSERT_BALANCE = (
     " failed, quarantined, erased) VALUES "
 )
 BALANCE = [
-    Breach(
+    Violation(
         "two counts of one day's arrivals",
         "arrivals_are_counted_once",
         INSERT_ARRIVAL + "(1, 'async_customer', '2026-01-01', 1),"
         " (1, 'async_customer', '2026-01-01', 1)",
     ),
-    Breach(
+    Violation(
         "two balances of one day",
         "a_day_is_balanced_once",
         INSERT_BALANCE + "(1, 'async_customer', '2026-01-01', 0, 0, 0, 0, 0, 0, 0),"
@@ -632,34 +632,34 @@ A_CONFLICT = (
     "(%(ann)s, 'async_customer', '', 'phone', '1', '2', %(ann_guid)s, %(ann_guid)s, now(), now(), "
 )
 CONFLICTS = [
-    Breach(
+    Violation(
         "one conflict twice",
         "two_edits_conflict_once",
         f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), 'rule', '', NULL), "
         f"{A_CONFLICT}false, now(), 'rule', '', NULL)",
     ),
-    Breach(
+    Violation(
         "a conflict closed without a choice",
         "conflict_is_closed_by_a_choice",
         f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), '', '', NULL)",
     ),
-    Breach(
+    Violation(
         "a wrong clock that a rule settles",
         "no_rule_settles_a_wrong_clock",
         f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'rule', '', NULL)",
     ),
-    Breach(
+    Violation(
         "a removal that a rule settles (p19)",
         "no_rule_undoes_a_removal",
         f"{INSERT_CONFLICT}(%(ann)s, 'async_customer', '', 'is_active', 'true', 'false', "
         "%(ann_guid)s, %(ann_guid)s, now(), now(), false, now(), 'rule', '', NULL)",
     ),
-    Breach(
+    Violation(
         "a conflict closed by nobody",
         "a_person_says_why",
         f"{INSERT_CONFLICT}{A_CONFLICT}true, now(), 'keep', 'Asked her.', NULL)",
     ),
-    Breach(
+    Violation(
         "a value taken without an event",
         "a_taken_value_has_its_event",
         f"{INSERT_CONFLICT}{A_CONFLICT}false, now(), 'rule', '', %(ann_guid)s)",
@@ -672,44 +672,44 @@ INSERT_SCHEDULE = (
     "INSERT INTO schedule (job, is_enabled, channel_id, group_id, at, every_minutes) VALUES "
 )
 SCHEDULES = [
-    Breach(
+    Violation(
         "a schedule of an unknown job",
         "scheduled_job_is_known",
         INSERT_SCHEDULE + "('raffle', true, NULL, NULL, '22:00', NULL)",
     ),
-    Breach(
+    Violation(
         "a schedule that is both daily and recurring",
         "a_schedule_is_daily_or_recurring",
         INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', 10)",
     ),
-    Breach(
+    Violation(
         "a schedule that says no time",
         "a_schedule_is_daily_or_recurring",
         INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, NULL)",
     ),
-    Breach(
+    Violation(
         "a schedule that never pauses",
         "a_schedule_is_daily_or_recurring",
         INSERT_SCHEDULE + "('eod', true, NULL, NULL, NULL, 0)",
     ),
-    Breach(
+    Violation(
         "a schedule for a channel and a group",
         "a_schedule_is_for_a_channel_or_a_group",
         INSERT_SCHEDULE + "('eod', true, %(houston)s, 1, '22:00', NULL)",
     ),
-    Breach(
+    Violation(
         "promises checked in one channel",
         "promises_are_checked_everywhere",
         INSERT_SCHEDULE + "('verify', true, %(houston)s, NULL, '22:00', NULL)",
     ),
-    Breach(
+    Violation(
         "one schedule twice",
         "nothing_is_scheduled_twice",
         INSERT_SCHEDULE + "('eod', true, NULL, NULL, '22:00', NULL),"
         " ('eod', false, NULL, NULL, '22:00', NULL)",
     ),
 ]
-BREACHES = [
+VIOLATIONS = [
     *ACCOUNTS,
     *SEQUENCES,
     *CHANNELS,
@@ -809,7 +809,7 @@ def try_it(statement: str, names: dict[str, Any]) -> None:
         cursor.execute(statement, names)
 
 
-@pytest.mark.parametrize("breach", BREACHES, ids=lambda breach: breach.what.replace(" ", "-"))
+@pytest.mark.parametrize("breach", VIOLATIONS, ids=lambda breach: breach.what.replace(" ", "-"))
 def test_the_database_refuses(ring, breach):
     with pytest.raises(DatabaseError) as refused:
         try_it(breach.statement, ring)
@@ -856,4 +856,4 @@ def test_every_rule_of_the_database_has_been_tried(db):
         cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
         triggers = {name for (name,) in cursor.fetchall()}
 
-    assert declared | triggers - COUNTING <= {breach.rule for breach in BREACHES}
+    assert declared | triggers - COUNTING <= {breach.rule for breach in VIOLATIONS}

@@ -32,7 +32,7 @@ from stores.models.incident import IncidentKind
 from stores.pipeline.register import RegistrationRefused, register_channel
 from tests.proofs.chaos.checker import Breach, Checker
 from tests.proofs.chaos.journal import Promises
-from tests.proofs.chaos.observer import EVENTS, see_channel, see_hq
+from tests.proofs.chaos.observer import EVENTS, observe_channel, observe_hq
 from tests.proofs.chaos.places import SQLITE, Place
 from tests.support.backups import HQBackup
 from tests.support.channels import on_server
@@ -119,7 +119,7 @@ class Ring(RuleBasedStateMachine):
     @rule(code=shops, data=st.data())
     def edit_account(self, code: str, data: st.DataObject) -> None:
         """By the account that headquarters sent, perhaps of another channel's customer."""
-        if accounts := sorted(see_channel(self.places[code]).versions):
+        if accounts := sorted(observe_channel(self.places[code]).versions):
             account = data.draw(st.sampled_from(accounts))
             columns = {"operation": "update", "account_number": account, "first_name": self.name()}
             self.wrote(make_event("customer", self.shops[code], **columns))
@@ -183,7 +183,7 @@ class Ring(RuleBasedStateMachine):
         self.restored.add(code)
         self.unnoticed.add(code)
         # What headquarters had not fetched is gone with the channel's own last hours.
-        self.promised -= before - self.ids(code) - set(see_hq(self.checker.hq).events)
+        self.promised -= before - self.ids(code) - set(observe_hq(self.checker.hq).events)
 
     @precondition(lambda self: len(self.hq_backups) == 1)
     @rule()
@@ -195,11 +195,11 @@ class Ring(RuleBasedStateMachine):
     def restore_headquarters(self, data: st.DataObject) -> None:
         """Once; what runs before its recovery is Hypothesis's choice."""
         backup = data.draw(st.sampled_from(self.hq_backups))
-        before = set(see_hq(self.checker.hq).events)
+        before = set(observe_hq(self.checker.hq).events)
         backup.restore()
         self.is_behind = self.was_behind = True
         # What a channel had forgotten before is gone now with the headquarters that still had it.
-        kept = set(see_hq(self.checker.hq).events).union(*map(self.ids, SHOPS))
+        kept = set(observe_hq(self.checker.hq).events).union(*map(self.ids, SHOPS))
         self.promised -= before - kept
 
     @precondition(lambda self: self.is_behind)
@@ -235,7 +235,7 @@ class Ring(RuleBasedStateMachine):
             channel.commit()
 
     def ids(self, code: str) -> set[str]:
-        return set(see_channel(self.places[code]).events)
+        return set(observe_channel(self.places[code]).events)
 
     # ---------------------------------------------------------------- promises
 

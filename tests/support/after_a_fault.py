@@ -13,9 +13,11 @@ def waiting(database: ChannelDatabase, table: str = "async_customer") -> int:
     return int(count)
 
 
-def step_of(found: dict[str, Any], channel: str, step: str = "upload") -> dict[str, Any]:
+def step_of(document: dict[str, Any], channel: str, step: str = "upload") -> dict[str, Any]:
     """One step of a run's document."""
-    return next(one for one in found["steps"] if (one["step"], one["channel"]) == (step, channel))
+    return next(
+        one for one in document["steps"] if (one["step"], one["channel"]) == (step, channel)
+    )
 
 
 def broken() -> list[str]:

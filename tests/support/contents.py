@@ -57,11 +57,11 @@ def differences(before: Contents, after: Contents) -> dict[str, Any]:
     }
 
 
-def renamed(found: Contents, names: Mapping[str, str]) -> Contents:
+def renamed(contents: Contents, names: Mapping[str, str]) -> Contents:
     """The same with other values: `names` says what "column=value" is to be."""
     return {
         table: Counter(
             {tuple(names.get(cell, cell) for cell in row): times for row, times in held.items()}
         )
-        for table, held in found.items()
+        for table, held in contents.items()
     }

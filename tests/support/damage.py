@@ -85,10 +85,10 @@ def reconciled(capsys, *options: str) -> tuple[int, dict]:
     return 0, json.loads(capsys.readouterr().out)
 
 
-def named(found: dict) -> dict[str, set[str]]:
+def named(checks: dict) -> dict[str, set[str]]:
     """The kinds of differences of each channel."""
     return {
         channel["channel"]: {row["what"] for row in channel["differences"]}
-        for channel in found["channels"]
+        for channel in checks["channels"]
         if channel["differences"]
     }

@@ -62,7 +62,7 @@ REWIND = """
 LEAVE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
 
 
-class Shelf:
+class DatabasePool:
     """The databases that are free, and what each must be like."""
 
     def __init__(self) -> None:

@@ -56,13 +56,13 @@ def tasks() -> dict[str, Callable[[], object]]:
 
     return {
         "heal": recover_stalled_runs,
-        "replace": replace_a_helper,
+        "replace": replace_worker_thread,
         "ring": lambda: start_job(JOBS["pipeline"]),
         "start": lambda: create_run(JOBS["pipeline"]),
     }
 
 
-def replace_a_helper() -> None:
+def replace_worker_thread() -> None:
     """Lead a pipeline in which a helper died in its first step."""
     from datetime import timedelta
 

@@ -26,7 +26,7 @@ from stores.models import (
     TransactionError,
     UploadSession,
 )
-from tests.support.violations import Breach
+from tests.support.violations import Violation
 
 AMOUNTS = {"net_amount": 10, "tax_amount": 0, "gross_amount": 10, "discount_amount": 0}
 DAY = date(2026, 11, 20)
@@ -34,89 +34,89 @@ SHARED = "channel and customer must be of its company"
 POSTED = "it is posted"
 
 SALES = [
-    Breach(
+    Violation(
         "one sale kept twice",
         "a_transaction_is_kept_once",
         "UPDATE retail_transaction SET transaction_id = 'T-1' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "one number of one store sold in two channels",
         "a_number_of_a_store_is_one_transaction",
         """UPDATE retail_transaction SET transaction_id = 'T-1', store_number = '007',
                   channel_id = CASE id WHEN %(open_sale)s THEN %(paris)s ELSE channel_id END
             WHERE id IN (%(posted_sale)s, %(open_sale)s)""",
     ),
-    Breach(
+    Violation(
         "one sale of no store kept in two channels",
         "a_storeless_transaction_is_kept_once",
         """UPDATE retail_transaction SET transaction_id = 'T-1', channel_id = %(paris)s
             WHERE id = %(open_sale)s""",
     ),
-    Breach(
+    Violation(
         "one confirmation number on two orders of tills",
         "a_confirmation_number_is_one_order",
         """UPDATE retail_transaction SET confirmation_number = 'W-1',
                   transaction_type = 'customer_order', order_reason = 'x'
             WHERE id = %(open_sale)s""",
     ),
-    Breach(
+    Violation(
         "an unknown type of document",
         "transaction_type_is_known",
         "UPDATE retail_transaction SET transaction_type = 'raffle' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "an unknown entry status",
         "entry_status_is_known",
         "UPDATE retail_transaction SET entry_status = 'odd' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "an unknown validation status",
         "validation_status_is_known",
         "UPDATE retail_transaction SET validation_status = 'fine' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "an unknown order status",
         "order_status_is_known",
         "UPDATE retail_transaction SET order_status = 'fine' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "a sale in an order without an account",
         "what_is_ordered_has_an_account",
         "UPDATE retail_transaction SET sales_order_id = %(open_order)s WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "an order that succeeded and is not there",
         "a_succeeded_order_exists",
         "UPDATE retail_transaction SET order_status = 'succeeded' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "an order that waits without a reason",
         "an_order_that_waits_says_why",
         """UPDATE retail_transaction SET transaction_type = 'customer_order',
                   confirmation_number = 'W-9' WHERE id = %(open_sale)s""",
     ),
-    Breach(
+    Violation(
         "an amount that is no number",
         "amounts_are_numbers",
         "UPDATE retail_transaction SET tax_amount = 'NaN' WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "a line's amount that is no number",
         "line_amounts_are_numbers",
         "UPDATE retail_transaction_line SET price = 'NaN' WHERE transaction_id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "a payment that is no number",
         "payment_amounts_are_numbers",
         "UPDATE retail_transaction_payment SET amount = 'NaN' WHERE transaction_id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "a sale for a customer of another company",
         "its_new_customer_is_of_its_company",
         "UPDATE retail_transaction SET customer_id = %(zoe)s WHERE id = %(open_sale)s",
         SHARED,
     ),
-    Breach(
+    Violation(
         "an order for a customer of another company",
         "channel_and_customer_share_the_company",
         """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
@@ -124,61 +124,61 @@ SALES = [
            VALUES ('USRT', %(houston)s, 'SO-9', %(zoe)s, now(), 'USD', 1, 0, 1, 0)""",
         SHARED,
     ),
-    Breach(
+    Violation(
         "one rule broken twice by one field",
         "a_rule_is_broken_once_a_field",
         "INSERT INTO transaction_error (transaction_id, rule, field, expected, found)"
         " SELECT transaction_id, rule, field, '', '' FROM transaction_error",
     ),
-    Breach(
+    Violation(
         "a correction without a reason",
         "a_change_has_a_reason",
         """INSERT INTO transaction_change (transaction_id, field, old, new, reason, changed_by_id)
            SELECT transaction_id, field, old, new, '', changed_by_id FROM transaction_change""",
     ),
-    Breach(
+    Violation(
         "a correction that corrects nothing",
         "a_change_changes_something",
         """INSERT INTO transaction_change (transaction_id, field, old, new, reason, changed_by_id)
            SELECT transaction_id, field, old, old, reason, changed_by_id
              FROM transaction_change""",
     ),
-    Breach(
+    Violation(
         "a sale from nowhere",
         "a_transaction_comes_from_somewhere",
         "UPDATE retail_transaction SET database_id = NULL WHERE id = %(open_sale)s",
     ),
-    Breach(
+    Violation(
         "a forgotten correction",
         "changes_are_kept",
         "DELETE FROM transaction_change",
         "transaction_change: delete refused",
     ),
-    Breach(
+    Violation(
         "a vanished sale",
         "a_transaction_is_never_deleted",
         "DELETE FROM retail_transaction",
         "retail_transaction: delete refused",
     ),
-    Breach(
+    Violation(
         "a posted sale with another amount",
         "frozen_once_settled",
         "UPDATE retail_transaction SET gross_amount = 11 WHERE id = %(posted_sale)s",
         POSTED,
     ),
-    Breach(
+    Violation(
         "a posted sale with another line",
         "frozen_once_settled",
         "UPDATE retail_transaction_line SET quantity = 2 WHERE transaction_id = %(posted_sale)s",
         "its transaction is posted",
     ),
-    Breach(
+    Violation(
         "a posted sale without its payment",
         "frozen_once_settled",
         "DELETE FROM retail_transaction_payment WHERE transaction_id = %(posted_sale)s",
         "its transaction is posted",
     ),
-    Breach(
+    Violation(
         "a sale that leaves its order",
         "settled_for_ever",
         "UPDATE retail_transaction SET sales_order_id = NULL WHERE id = %(posted_sale)s",
@@ -190,20 +190,20 @@ OF_PAYMENT = """statement_id, kind, customer_id, sales_order_id, transaction_id,
 INSERT_PAYMENT = f"INSERT INTO posted_payment ({OF_PAYMENT})"
 SAME_PAYMENT = f"{INSERT_PAYMENT} SELECT {OF_PAYMENT} FROM posted_payment WHERE"  # noqa: S608
 ORDERS = [
-    Breach(
+    Violation(
         "one order number issued twice",
         "an_order_number_is_issued_once",
         """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
                   currency, net_amount, tax_amount, gross_amount, discount_amount)
            VALUES ('USRT', %(houston)s, 'SO-1', %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
     ),
-    Breach(
+    Violation(
         "one invoice number issued twice",
         "an_invoice_number_is_issued_once",
         """UPDATE sales_order SET invoice_number = 'INV-1', state = 'invoiced'
             WHERE id = %(open_order)s""",
     ),
-    Breach(
+    Violation(
         "one confirmation number on two orders",
         "one_order_per_confirmation_number",
         """INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
@@ -211,95 +211,95 @@ ORDERS = [
                   discount_amount)
            VALUES ('USRT', %(houston)s, 'SO-9', 'W-1', %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
     ),
-    Breach(
+    Violation(
         "two orders of one customer in a statement",
         "one_order_per_customer_of_a_statement",
         """INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
                   business_date, currency, net_amount, tax_amount, gross_amount, discount_amount)
            VALUES ('USRT', %(houston)s, 'SO-9', %(posted)s, %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
     ),
-    Breach(
+    Violation(
         "an unknown state of an order",
         "sales_order_state_is_known",
         """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
                   currency, net_amount, tax_amount, gross_amount, discount_amount, state)
            VALUES ('USRT', %(houston)s, 'SO-9', %(ann)s, now(), 'USD', 1, 0, 1, 0, 'odd')""",
     ),
-    Breach(
+    Violation(
         "an order on hold for no reason",
         "a_held_order_has_its_code",
         "UPDATE sales_order SET state = 'on_hold' WHERE id = %(open_order)s",
     ),
-    Breach(
+    Violation(
         "an invoice of an open order",
         "an_invoice_belongs_to_an_invoiced_order",
         "UPDATE sales_order SET invoice_number = 'INV-2' WHERE id = %(open_order)s",
     ),
-    Breach(
+    Violation(
         "an order that goes back",
         "a_sales_order_moves_forward",
         "UPDATE sales_order SET state = 'open' WHERE id = %(posted_order)s",
         "sales_order: update refused",
     ),
-    Breach(
+    Violation(
         "an order of a till that is cancelled",
         "an_order_is_cancelled_with_its_statement",
         "UPDATE sales_order SET state = 'cancelled' WHERE id = %(open_order)s",
         "only orders of a statement that is not posted are cancelled",
     ),
-    Breach(
+    Violation(
         "an order of a posted statement that is cancelled",
         "an_order_is_cancelled_with_its_statement",
         "UPDATE sales_order SET state = 'cancelled' WHERE id = %(posted_order)s",
         "only orders of a statement that is not posted are cancelled",
     ),
-    Breach(
+    Violation(
         "a vanished order",
         "a_sales_order_is_never_deleted",
         "DELETE FROM sales_order",
         "sales_order: delete refused",
     ),
-    Breach(
+    Violation(
         "an order number that falls",
         "a_sequence_of_orders_never_falls",
         "UPDATE order_sequence SET next_order = 1",
         "order_sequence: update refused",
     ),
-    Breach(
+    Violation(
         "a forgotten sequence of orders",
         "a_used_sequence_of_orders_is_never_deleted",
         "DELETE FROM order_sequence",
         "order_sequence: delete refused",
     ),
-    Breach(
+    Violation(
         "one tender of an order posted twice",
         "a_tender_is_posted_once_an_order",
         f"{SAME_PAYMENT} sales_order_id IS NOT NULL",
     ),
-    Breach(
+    Violation(
         "one prepayment posted twice",
         "a_prepayment_is_posted_once",
         f"{SAME_PAYMENT} transaction_id IS NOT NULL",
     ),
-    Breach(
+    Violation(
         "a payment of no known kind",
         "payment_kind_is_known",
         f"""{INSERT_PAYMENT} VALUES
             (%(posted)s, 'odd', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
     ),
-    Breach(
+    Violation(
         "a prepayment of no document",
         "a_prepayment_names_the_till_s_document",
         f"""{INSERT_PAYMENT} VALUES
             (%(posted)s, 'prepayment', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
     ),
-    Breach(
+    Violation(
         "a posted prepayment of somebody else",
         "a_posted_prepayment_is_kept",
         "UPDATE retail_transaction SET async_account = gen_random_uuid() WHERE id = %(prepaid)s",
         "its prepayment is posted",
     ),
-    Breach(
+    Violation(
         "a posted payment that changes",
         "posted_payments_are_kept",
         "UPDATE posted_payment SET amount = 0",
@@ -309,7 +309,7 @@ ORDERS = [
 INSERT_ROUNDING = """INSERT INTO payment_rounding (company_id, currency, tender_type,
                             rounding_unit, tolerance) VALUES"""
 STATEMENTS = [
-    Breach(
+    Violation(
         "two statements with one number",
         "one_statement_per_sequence",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message,
@@ -317,67 +317,67 @@ STATEMENTS = [
            SELECT company_id, channel_id, business_date, sequence, 'x', '', state, posted_at,
                   content_hash FROM statement WHERE id = %(posted)s""",
     ),
-    Breach(
+    Violation(
         "two open statements of one day",
         "one_open_statement_per_day",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message)
            SELECT company_id, channel_id, business_date, 2, 'x', '' FROM statement
             WHERE id = %(open)s""",
     ),
-    Breach(
+    Violation(
         "a statement that waits without a reason",
         "an_open_statement_says_why",
         "UPDATE statement SET reason = '' WHERE id = %(open)s",
     ),
-    Breach(
+    Violation(
         "a cancelled statement with sales",
         "a_cancelled_statement_has_no_sales",
         """UPDATE retail_transaction SET statement_id = %(open)s WHERE id = %(open_sale)s;
            UPDATE statement SET state = 'cancelled' WHERE id = %(open)s""",
         "statement: a cancelled one has no sales",
     ),
-    Breach(
+    Violation(
         "an unknown state of a statement",
         "statement_state_is_known",
         "UPDATE statement SET state = 'odd' WHERE id = %(open)s",
     ),
-    Breach(
+    Violation(
         "a posted statement without a seal",
         "a_posted_statement_is_sealed",
         "UPDATE statement SET state = 'posted' WHERE id = %(open)s",
     ),
-    Breach(
+    Violation(
         "a posted statement that changes",
         "a_posted_statement_is_frozen",
         "UPDATE statement SET business_date = business_date + 1 WHERE id = %(posted)s",
         "statement: update refused",
     ),
-    Breach(
+    Violation(
         "emptied statements",
         "statements_are_never_truncated",
         "TRUNCATE statement CASCADE",
         "refused",
     ),
-    Breach(
+    Violation(
         "a statement of another company's channel",
         "statement_and_channel_share_the_company",
         """INSERT INTO statement (company_id, channel_id, business_date, sequence, reason, message)
            VALUES ('USRT', %(paris)s, now(), 1, '', '')""",
         "its channel must be of its company",
     ),
-    Breach(
+    Violation(
         "a posted total that changes",
         "frozen_once_posted",
         "UPDATE statement_total SET gross_amount = 0",
         "its statement is posted",
     ),
-    Breach(
+    Violation(
         "a tender summed twice",
         "a_tender_is_summed_once",
         """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount)
            SELECT statement_id, tender_type, currency, count, amount FROM statement_tender""",
     ),
-    Breach(
+    Violation(
         "a currency summed twice",
         "a_currency_is_summed_once",
         """INSERT INTO statement_total (statement_id, currency, transactions, net_amount,
@@ -385,7 +385,7 @@ STATEMENTS = [
            SELECT statement_id, currency, transactions, net_amount, tax_amount, gross_amount,
                   discount_amount FROM statement_total""",
     ),
-    Breach(
+    Violation(
         "two aggregates of one customer",
         "one_aggregate_per_customer_and_currency",
         """INSERT INTO statement_aggregate (statement_id, customer_id, currency, transactions,
@@ -393,48 +393,48 @@ STATEMENTS = [
            SELECT statement_id, customer_id, currency, transactions, net_amount, tax_amount,
                   gross_amount, discount_amount FROM statement_aggregate""",
     ),
-    Breach(
+    Violation(
         "an unknown state of an aggregate",
         "aggregate_state_is_known",
         """INSERT INTO statement_aggregate (statement_id, customer_id, currency, transactions,
                   net_amount, tax_amount, gross_amount, discount_amount, state)
            VALUES (%(open)s, %(ann)s, 'USD', 1, 1, 0, 1, 0, 'odd')""",
     ),
-    Breach(
+    Violation(
         "an ordered aggregate without its order",
         "an_ordered_aggregate_has_its_order",
         """INSERT INTO statement_aggregate (statement_id, customer_id, currency, transactions,
                   net_amount, tax_amount, gross_amount, discount_amount, state)
            VALUES (%(open)s, %(ann)s, 'USD', 1, 1, 0, 1, 0, 'ordered')""",
     ),
-    Breach(
+    Violation(
         "a forgotten event of a statement",
         "events_of_statements_are_kept",
         "DELETE FROM statement_event",
         "statement_event: delete refused",
     ),
-    Breach(
+    Violation(
         "modes of statements that mix",
         "modes_of_statements_do_not_mix",
         "UPDATE channel SET statement_mode = 'end_of_day' WHERE id = %(houston)s",
         "a statement is open",
     ),
-    Breach(
+    Violation(
         "an unknown mode of statements",
         "statement_mode_is_known",
         "UPDATE channel SET statement_mode = 'odd' WHERE id = %(paris)s",
     ),
-    Breach(
+    Violation(
         "a negative tolerance",
         "a_tolerance_is_not_negative",
         "UPDATE company SET payment_tolerance = -1",
     ),
-    Breach(
+    Violation(
         "a negative coin",
         "no_rounding_is_negative",
         f"{INSERT_ROUNDING} ('USRT', 'CZK', 'cash', -1, 0)",
     ),
-    Breach(
+    Violation(
         "a tender rounded in two ways",
         "a_tender_is_rounded_in_one_way",
         f"{INSERT_ROUNDING} ('USRT', 'CZK', 'cash', 1, 0), ('USRT', 'CZK', 'Cash', 5, 0)",

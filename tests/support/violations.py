@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Breach:
+class Violation:
     """A statement that must fail, because of the rule with this name.
 
     A trigger is recognised by its message, a constraint by its name.

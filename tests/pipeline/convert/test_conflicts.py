@@ -43,7 +43,7 @@ def edit(shop: ChannelDatabase, minutes: int = 0, **columns: Any) -> None:
     make_event("customer", shop, **(whole | columns))
 
 
-def edit_at_desk(**changed: Any) -> None:
+def edit_at_hq(**changed: Any) -> None:
     """An edit of Ann that a person makes in HQ now."""
     user, _ = User.objects.get_or_create(username="desk")
     values = {"operation": "update", **complete_state(CUSTOMER, ann(), changed)}
@@ -55,7 +55,7 @@ def convert() -> None:
     run("sync-customers")
 
 
-def found() -> list[tuple[str, ...]]:
+def conflict_rows() -> list[tuple[str, ...]]:
     """Every conflict: field, value and place that lost, value and place that stayed."""
     rows = EditConflict.objects.with_places().order_by("pk")
     return [
@@ -68,7 +68,7 @@ def found() -> list[tuple[str, ...]]:
 def test_an_edit_of_headquarters_that_a_till_did_not_see_loses_to_it(
     store, known, is_converted_between
 ):
-    edit_at_desk(phone="222 222")
+    edit_at_hq(phone="222 222")
     if is_converted_between:
         run("sync-customers")
     edit(store, phone="333 333")
@@ -77,7 +77,7 @@ def test_an_edit_of_headquarters_that_a_till_did_not_see_loses_to_it(
 
     assert ann().phone == "333 333"
     label = store.label
-    assert found() == [("phone", "222 222", "headquarters", "333 333", label)]
+    assert conflict_rows() == [("phone", "222 222", "headquarters", "333 333", label)]
     assert EditConflict.objects.get().choice == "rule"
 
 
@@ -95,12 +95,12 @@ def test_an_edit_of_a_till_that_came_too_late_loses_to_headquarters(
             values |= complete_state(CUSTOMER, ann(), {"phone": "222 222"})
             make_hq_event(ann().company, CUSTOMER, values)
     else:
-        edit_at_desk(phone="222 222")
+        edit_at_hq(phone="222 222")
 
     convert()
 
     assert ann().phone == "222 222"
-    assert found() == [("phone", "333 333", store.label, "222 222", "headquarters")]
+    assert conflict_rows() == [("phone", "333 333", store.label, "222 222", "headquarters")]
 
 
 def test_two_channels_that_change_the_same_field_keep_both_values(store, seattle, known):
@@ -110,7 +110,7 @@ def test_two_channels_that_change_the_same_field_keep_both_values(store, seattle
     convert()
 
     assert ann().phone == "333 333"
-    assert found() == [("phone", "222 222", store.label, "333 333", "seattle")]
+    assert conflict_rows() == [("phone", "222 222", store.label, "333 333", "seattle")]
 
 
 def test_what_one_of_them_left_as_it_was_is_no_conflict(store, seattle, known):
@@ -121,7 +121,7 @@ def test_what_one_of_them_left_as_it_was_is_no_conflict(store, seattle, known):
 
     # The later edit carries the whole state, and with it the old phone number.
     assert (ann().phone, ann().email) == ("111 111", "ann@example.com")
-    assert found() == [("phone", "222 222", store.label, "111 111", "seattle")]
+    assert conflict_rows() == [("phone", "222 222", store.label, "111 111", "seattle")]
 
 
 def test_who_has_seen_the_other_edit_does_not_contend_with_it(store, seattle, known):
@@ -129,13 +129,13 @@ def test_who_has_seen_the_other_edit_does_not_contend_with_it(store, seattle, kn
     run("pipeline")
     edit(seattle, 0, phone="333 333")
     convert()
-    edit_at_desk(phone="444 444")
+    edit_at_hq(phone="444 444")
     run("1010")
     edit(store, 0, phone="555 555")
     convert()
 
     assert ann().phone == "555 555"
-    assert found() == []
+    assert conflict_rows() == []
 
 
 def test_parts_of_a_customer_contend_one_by_one(store, seattle, known):
@@ -150,7 +150,7 @@ def test_parts_of_a_customer_contend_one_by_one(store, seattle, known):
 
     convert()
 
-    assert found() == [
+    assert conflict_rows() == [
         ("city", "Austin", store.label, "Dallas", "seattle"),
         ("value", "L", store.label, "XL", "seattle"),
     ]
@@ -165,7 +165,7 @@ def test_an_edit_before_a_later_removal_loses_nothing(store, seattle, known):
     convert()
 
     assert (ann().phone, ann().is_active) == ("222 222", False)
-    assert found() == []
+    assert conflict_rows() == []
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_clock_that_is_more_than_15_minutes_off_opens_the_conflict(
 ):
     make_customer(houston, "Ann", occurred_at=ago(120), phone="111 111")
     run("pipeline")
-    edit_at_desk(phone="222 222")
+    edit_at_hq(phone="222 222")
     at = clock if isinstance(clock, datetime) else timezone.now() + clock
     guid = ann().guids.get().pk
     edit(seattle, phone="333 333", async_account=guid, account_number=None, occurred_at=at)

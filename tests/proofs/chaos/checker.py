@@ -11,7 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.proofs.chaos.journal import Journal, Promises
-from tests.proofs.chaos.observer import ChannelSight, Event, HQSight, see_channel, see_hq
+from tests.proofs.chaos.observer import (
+    ChannelObservation,
+    Event,
+    HQObservation,
+    observe_channel,
+    observe_hq,
+)
 from tests.proofs.chaos.places import Place
 
 GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -46,9 +52,9 @@ class Checker:
         Channels are read between two looks at headquarters: what HQ says was delivered must be
         there later, and what a channel says is held must be at HQ later.
         """
-        earlier = see_hq(self.hq)
-        channels = [see_channel(place) for place in self.places]
-        later = see_hq(self.hq)
+        earlier = observe_hq(self.hq)
+        channels = [observe_channel(place) for place in self.places]
+        later = observe_hq(self.hq)
         found = [*self.numbers(later), *self.map(later), *self.runs(later)]
         for channel in channels:
             found += [*receipts(channel, later), *knowledge(channel, later)]
@@ -61,8 +67,8 @@ class Checker:
 
     def convergence(self) -> list[Breach]:
         """What is still missing or unequal; everything must be at rest."""
-        hq = see_hq(self.hq)
-        channels = [see_channel(place) for place in self.places]
+        hq = observe_hq(self.hq)
+        channels = [observe_channel(place) for place in self.places]
         found = [*self.safety(), *unfinished(hq), *stale(hq)]
         for channel in channels:
             found += [*unfetched(channel), *unequal(channel, hq), *shown_twice(channel)]
@@ -71,11 +77,11 @@ class Checker:
             found += [*lost(hq, promises), *set_aside(hq, promises)]
         return found
 
-    def rest(self) -> tuple[HQSight, list[ChannelSight]]:
+    def rest(self) -> tuple[HQObservation, list[ChannelObservation]]:
         """Everything there is, to be compared with another moment."""
-        return see_hq(self.hq), [see_channel(place) for place in self.places]
+        return observe_hq(self.hq), [observe_channel(place) for place in self.places]
 
-    def numbers(self, hq: HQSight) -> Iterator[Breach]:
+    def numbers(self, hq: HQObservation) -> Iterator[Breach]:
         for company, (start, after) in hq.sequences.items():
             issued = sorted(hq.numbers.get(company, []))
             expected = list(range(start, after))
@@ -88,7 +94,7 @@ class Checker:
             [account for account, guids in hq.creators.items() if guids != 1],
         )
 
-    def map(self, hq: HQSight) -> Iterator[Breach]:
+    def map(self, hq: HQObservation) -> Iterator[Breach]:
         """I5: what was once promised stays; I13: what is applied has its account."""
         yield from breach(
             "I5 map was rewritten",
@@ -109,7 +115,7 @@ class Checker:
             ],
         )
 
-    def runs(self, hq: HQSight) -> Iterator[Breach]:
+    def runs(self, hq: HQObservation) -> Iterator[Breach]:
         scopes = [(job, scope) for job, scope, _ in hq.live_runs]
         yield from breach(
             "I28 two live runs of one scope",
@@ -124,7 +130,7 @@ def breach(kind: str, place: str, found: Sequence[Any]) -> Iterator[Breach]:
         yield Breach(kind, place, tuple(found))
 
 
-def receipts(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
+def receipts(channel: ChannelObservation, hq: HQObservation) -> Iterator[Breach]:
     """I7: what the channel may forget, headquarters holds."""
     yield from breach(
         "I7 false receipt",
@@ -146,12 +152,12 @@ def receipts(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
     )
 
 
-def is_held(event_id: str, event: Event, hq: HQSight) -> bool:
+def is_held(event_id: str, event: Event, hq: HQObservation) -> bool:
     key = (event.place, event.table, str(event.counter))
     return event_id in hq.events or event_id in hq.kept_ids or key in hq.kept
 
 
-def contents(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
+def contents(channel: ChannelObservation, hq: HQObservation) -> Iterator[Breach]:
     """I10: headquarters holds an event as the till wrote it."""
     yield from breach(
         "I10 event differs from the till's",
@@ -166,7 +172,7 @@ def contents(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
     )
 
 
-def knowledge(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
+def knowledge(channel: ChannelObservation, hq: HQObservation) -> Iterator[Breach]:
     """I17: a channel knows no account that headquarters does not."""
     company = channel.place.company
     yield from breach(
@@ -180,7 +186,7 @@ def knowledge(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
     )
 
 
-def delivered(hq: HQSight, channel: ChannelSight) -> Iterator[Breach]:
+def delivered(hq: HQObservation, channel: ChannelObservation) -> Iterator[Breach]:
     """I19: what is noted as delivered is there."""
     yield from breach(
         "I19 noted as delivered, but not there",
@@ -193,20 +199,20 @@ def delivered(hq: HQSight, channel: ChannelSight) -> Iterator[Breach]:
     )
 
 
-def strangers(hq: HQSight, promises: Promises) -> Iterator[Breach]:
+def strangers(hq: HQObservation, promises: Promises) -> Iterator[Breach]:
     """I9: headquarters holds nothing that no till wrote, and nothing that a till took back."""
     from_tills = (set(hq.events) | set(hq.sales)) - hq.hq_made
     yield from breach("I9 event that no till wrote", "hq", sorted(from_tills - promises.tried))
     yield from breach("I9 event that was undone", "hq", sorted(from_tills & promises.undone))
 
 
-def lost(hq: HQSight, promises: Promises) -> Iterator[Breach]:
+def lost(hq: HQObservation, promises: Promises) -> Iterator[Breach]:
     """I9: what was confirmed to a till arrived, or is kept with its reason."""
     missing = promises.confirmed - set(hq.events) - set(hq.sales) - hq.kept_ids
     yield from breach("I9 confirmed to a till and lost", "hq", sorted(missing))
 
 
-def set_aside(hq: HQSight, promises: Promises) -> Iterator[Breach]:
+def set_aside(hq: HQObservation, promises: Promises) -> Iterator[Breach]:
     """What no till wrote wrong has no reason to be in quarantine."""
     good = (promises.tried & hq.kept_ids) - promises.bad
     yield from breach("good row in quarantine", "hq", sorted(good))
@@ -221,7 +227,7 @@ def set_aside(hq: HQSight, promises: Promises) -> Iterator[Breach]:
     )
 
 
-def unfinished(hq: HQSight) -> Iterator[Breach]:
+def unfinished(hq: HQObservation) -> Iterator[Breach]:
     """I14, I29: nothing waits without a reason, no run is left."""
     open_events = [
         event_id
@@ -248,7 +254,7 @@ def unfinished(hq: HQSight) -> Iterator[Breach]:
     yield from breach("I29 run has not ended", "hq", hq.live_runs)
 
 
-def unfetched(channel: ChannelSight) -> Iterator[Breach]:
+def unfetched(channel: ChannelObservation) -> Iterator[Breach]:
     """I8: nothing is left in the channel that HQ does not hold."""
     yield from breach(
         "I8 not fetched",
@@ -258,7 +264,7 @@ def unfetched(channel: ChannelSight) -> Iterator[Breach]:
     )
 
 
-def unequal(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
+def unequal(channel: ChannelObservation, hq: HQObservation) -> Iterator[Breach]:
     """I16, I18: every channel knows every account, and each row as HQ has it."""
     place = channel.place
     expected = {
@@ -274,7 +280,7 @@ def unequal(channel: ChannelSight, hq: HQSight) -> Iterator[Breach]:
             yield from breach(f"I18 {table} {where}", place.label, sorted(rows, key=str))
 
 
-def stale(hq: HQSight) -> Iterator[Breach]:
+def stale(hq: HQObservation) -> Iterator[Breach]:
     """I10: a customer whom only one database edited has the name that its last event gave."""
     histories: dict[str, list[Event]] = {}
     for event in hq.events.values():
@@ -302,7 +308,7 @@ def last_name_given(history: Sequence[Event]) -> str | None:
     return last.name if last else None
 
 
-def shown_twice(channel: ChannelSight) -> Iterator[Breach]:
+def shown_twice(channel: ChannelObservation) -> Iterator[Breach]:
     """I20: a till shows each account once and never a GUID."""
     accounts = [account for account in channel.shown if account in channel.versions]
     yield from breach(

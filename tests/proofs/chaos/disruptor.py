@@ -42,7 +42,7 @@ class Appointment:
     action: Callable[[], object]
 
 
-class Mayhem:
+class Disruptor:
     """One action after the other, chosen by a seed; counts what it did."""
 
     def __init__(

@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from tests.proofs.chaos.checker import Breach, breach
 from tests.proofs.chaos.journal import Promises
-from tests.proofs.chaos.observer import HQSight
+from tests.proofs.chaos.observer import HQObservation
 
 # Channel, business date, tender and currency.
 Drawer = tuple[str, str, str, str]
 
 
-def compare_books(promises: Promises, hq: HQSight) -> Iterator[Breach]:
+def compare_books(promises: Promises, hq: HQObservation) -> Iterator[Breach]:
     """What is wrong with the books after every end of day."""
     expected = drawers(promises, hq)
     for name, found in (("statements", hq.tenders), ("posted payments", hq.payments)):
@@ -34,7 +34,7 @@ def compare_books(promises: Promises, hq: HQSight) -> Iterator[Breach]:
     )
 
 
-def drawers(promises: Promises, hq: HQSight) -> dict[Drawer, Decimal]:
+def drawers(promises: Promises, hq: HQObservation) -> dict[Drawer, Decimal]:
     """What went into each drawer, by the tills' own journal.
 
     Of documents that headquarters holds; those that it lacks are told as lost, and those that are
@@ -49,7 +49,7 @@ def drawers(promises: Promises, hq: HQSight) -> dict[Drawer, Decimal]:
     return dict(found)
 
 
-def not_posted(promises: Promises, hq: HQSight) -> Iterator[str]:
+def not_posted(promises: Promises, hq: HQObservation) -> Iterator[str]:
     """Good sales in no posted statement, and good orders without a sales order, with the reason."""
     for event_id, document in promises.documents.items():
         sale = hq.sales.get(event_id)

@@ -63,7 +63,7 @@ class Sale(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ChannelSight:
+class ChannelObservation:
     """One moment of a channel database; of sales only the ids, and whether each is acknowledged."""
 
     place: Place
@@ -76,7 +76,7 @@ class ChannelSight:
 
 
 @dataclass(frozen=True)
-class HQSight:
+class HQObservation:
     """One moment of headquarters; accounts are pairs of company and account number."""
 
     events: dict[str, Event]
@@ -108,7 +108,7 @@ def select(columns: str, prefix: str = "") -> str:
     )
 
 
-def see_channel(place: Place) -> ChannelSight:
+def observe_channel(place: Place) -> ChannelObservation:
     """Look at one moment of a channel."""
     with place.snapshot() as cursor:
         events = {
@@ -133,7 +133,7 @@ def see_channel(place: Place) -> ChannelSight:
             )
             for table, columns in SHARED.items()
         }
-    return ChannelSight(
+    return ChannelObservation(
         place, events, sales, dict(known), dict(versions), [one for (one,) in shown], shared
     )
 
@@ -148,14 +148,14 @@ def name_in(table: str) -> str:
     return "coalesce(first_name, '')" if table == "async_customer" else "''"
 
 
-def see_hq(address: str) -> HQSight:
+def observe_hq(address: str) -> HQObservation:
     """Look at one moment of headquarters."""
     with closing(psycopg2.connect(address)) as connection:
         connection.set_session(isolation_level=ISOLATION_LEVEL_REPEATABLE_READ, readonly=True)
         return _see(connection.cursor())
 
 
-def _see(cursor: Any) -> HQSight:
+def _see(cursor: Any) -> HQObservation:
     staged = [row for table in EVENTS for row in _staged(cursor, table)]
     quarantine = rows(cursor, 'SELECT database_id, "table", row_key, event_id FROM quarantine')
     numbers: dict[str, list[int]] = {}
@@ -163,7 +163,7 @@ def _see(cursor: Any) -> HQSight:
         cursor, "SELECT company_id, number FROM customer WHERE number IS NOT NULL"
     ):
         numbers.setdefault(company, []).append(number)
-    return HQSight(
+    return HQObservation(
         events={event_id: event for event_id, event, _ in staged},
         sales={event_id: Sale(*columns) for event_id, *columns in rows(cursor, SALES)},
         tenders={tuple(drawer): amount for *drawer, amount in rows(cursor, TENDERS)},

@@ -16,7 +16,7 @@ from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.fence.acceptance import accept_database
 from tests.proofs.chaos.checker import Checker
-from tests.proofs.chaos.disruptor import Appointment, Mayhem
+from tests.proofs.chaos.disruptor import Appointment, Disruptor
 from tests.proofs.chaos.door import Door
 from tests.proofs.chaos.journal import Journal
 from tests.proofs.chaos.places import Place
@@ -48,7 +48,7 @@ class Restorer:
         self.doors, self.looking = doors, looking
         self.checker, self.journal = checker, journal
         self.tills: list[Till] = []
-        self.mayhem: Mayhem | None = None
+        self.mayhem: Disruptor | None = None
         self.shops = [
             self.dice.choice([place for place in places if place.is_file == is_file])
             for is_file in (False, True)

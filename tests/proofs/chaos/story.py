@@ -11,7 +11,7 @@ from stores.jobs.inline import run_inline
 from stores.models import JobRun
 from stores.pipeline.integrity.verify import verify
 from tests.proofs.chaos.checker import Breach, Checker
-from tests.proofs.chaos.disruptor import Mayhem
+from tests.proofs.chaos.disruptor import Disruptor
 from tests.proofs.chaos.door import Door
 from tests.proofs.chaos.expected_totals import compare_books, drawers
 from tests.proofs.chaos.journal import Journal
@@ -70,7 +70,7 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
         looking = Door()
         restorer = Restorer(seed, places, doors, checker, journal, looking)
         appointments = restorer.appointments() if sets_back else []
-        mayhem = Mayhem(seed, services, places, lines, hq_url(), appointments)
+        mayhem = Disruptor(seed, services, places, lines, hq_url(), appointments)
         tills = restorer.tills = open_tills(seed, places, lines, journal, doors)
         restorer.mayhem = mayhem
         watch = Watch(checker, report, looking)

@@ -16,7 +16,7 @@ from tests.proofs.chaos.checker import Checker
 from tests.proofs.chaos.documents import Document
 from tests.proofs.chaos.expected_totals import compare_books
 from tests.proofs.chaos.journal import ACK, ATT, ROL, Journal, Promises
-from tests.proofs.chaos.observer import see_channel, see_hq
+from tests.proofs.chaos.observer import observe_channel, observe_hq
 from tests.proofs.chaos.places import Place
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.processes import hq_url
@@ -76,7 +76,7 @@ def judged(houston, popup, tmp_path) -> Iterator[Checker]:
     places = [Place.of(shop) for shop in (houston, popup)]
     with Journal(tmp_path / "journal") as journal:
         checker = Checker(hq_url(), places, journal)
-        written = [*see_hq(checker.hq).events, *see_hq(checker.hq).sales]
+        written = [*observe_hq(checker.hq).events, *observe_hq(checker.hq).sales]
         journal.note(ATT, written)
         journal.note(ACK, written)
         assert checker.convergence() == []
@@ -121,13 +121,13 @@ def unguarded(place: Place, cursor) -> list[str]:
 
 
 def test_an_event_that_was_taken_back_is_named(judged):
-    judged.journal.note(ROL, list(see_hq(judged.hq).events)[:1])
+    judged.journal.note(ROL, list(observe_hq(judged.hq).events)[:1])
 
     assert named(judged, "I9 event that was undone")
 
 
 def test_what_the_databases_themselves_refuse_is_named_all_the_same(judged):
-    hq, channel = see_hq(judged.hq), see_channel(judged.places[0])
+    hq, channel = observe_hq(judged.hq), observe_channel(judged.places[0])
     twice = replace(hq, live_runs=[("1010", "*", "a"), ("1010", "*", "b")])
     shown = replace(channel, shown=[*channel.shown, *channel.shown, str(next(iter(hq.events)))])
 
@@ -161,10 +161,10 @@ def kept_books(houston, popup) -> Promises:
             )
     run("eod")
     run("sync-orders")
-    sales = see_hq(hq_url()).sales
+    sales = observe_hq(hq_url()).sales
     by_event = {event_id: documents[sale.transaction_id] for event_id, sale in sales.items()}
     promises = Promises(set(sales), set(sales), set(), documents=by_event)
-    assert list(compare_books(promises, see_hq(hq_url()))) == []
+    assert list(compare_books(promises, observe_hq(hq_url()))) == []
     return promises
 
 
@@ -184,6 +184,6 @@ def test_a_cent_that_is_missing_in_the_books_is_named(kept_books, kind):
         cursor.execute(OF_BOOKS[kind])
         assert cursor.rowcount
 
-    found = compare_books(kept_books, see_hq(hq_url()))
+    found = compare_books(kept_books, observe_hq(hq_url()))
 
     assert any(breach.kind.startswith(kind) for breach in found)

@@ -59,7 +59,7 @@ def ring_templates(django_db_blocker) -> dict[str, Channel]:
 
 
 @pytest.fixture(scope="session")
-def shelf(ring_templates) -> DatabasePool:
+def database_pool(ring_templates) -> DatabasePool:
     """Where channel databases of PostgreSQL wait for the next test."""
     return DatabasePool()
 
@@ -76,19 +76,19 @@ def hq(django_db_setup, django_db_blocker) -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(hq) -> User:
+def hq_user(hq) -> User:
     """Who sits at headquarters."""
     return User.objects.create_user("desk")
 
 
 @pytest.fixture
-def register(hq, ring_templates, shelf) -> Iterator[Callable[..., ChannelDatabase]]:
+def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., ChannelDatabase]]:
     """Registers a member of the cast; its database is removed at the end."""
     made: list[ChannelDatabase] = []
 
     def add(code: str, **options: object) -> ChannelDatabase:
         kind, url = CAST[code]
-        make_database(code, url, ring_templates, shelf)
+        make_database(code, url, ring_templates, database_pool)
         values = {"name": code.title(), "kind": kind, "company": "USRT", "database": url}
         values |= {"account_format": "00####", "first_number": 5001} if not made else {}
         made.append(register_channel(code=code, **(values | options)))
@@ -97,18 +97,20 @@ def register(hq, ring_templates, shelf) -> Iterator[Callable[..., ChannelDatabas
     yield add
     for database in made:
         if database.url.startswith("embedded:"):
-            shelf.put_back(database.url.removeprefix("embedded:"))
+            database_pool.put_back(database.url.removeprefix("embedded:"))
         else:
             for ending in ("", "-wal", "-shm"):
                 path = sqlite_path(database)
                 path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
-def make_database(code: str, url: str, templates: dict[str, Channel], shelf: DatabasePool) -> None:
+def make_database(
+    code: str, url: str, templates: dict[str, Channel], database_pool: DatabasePool
+) -> None:
     """The channel's database with its tables and an identity, before it is registered."""
     if url == "embedded":
         channel = Channel(9003, f"embedded:ch_{code}")
-        shelf.take(f"ch_{code}")
+        database_pool.take(f"ch_{code}")
     else:
         channel = Channel(9003, url)
         create_file(channel)

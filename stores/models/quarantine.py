@@ -68,10 +68,10 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         )
         rows = self.of_people().annotate(words=words)
         for word in filter(None, map(tidy_key, text.split())):
-            wanted = Func(
+            words_sought = Func(
                 searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
             )
-            rows = rows.filter(words__contains=wanted)
+            rows = rows.filter(words__contains=words_sought)
         return rows
 
 

@@ -116,7 +116,7 @@ def test_a10_a_run_is_cancelled(houston, call):
     assert (status, "has already ended" in said) == (1, True)
 
 
-def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, desk, call):
+def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, hq_user, call):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", currency="usd")
     run("P-0001")
@@ -134,13 +134,13 @@ def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, desk
     assert call("quarantine", "correct", row, "--set", "email=a@example.com")[0] == 1
 
     assert call("quarantine", "dismiss", sale, "--reason", "A test.", "--user", "desk")[0] == 0
-    assert Quarantine.objects.get(pk=sale).settled_by == desk
+    assert Quarantine.objects.get(pk=sale).settled_by == hq_user
     assert call("quarantine", "reopen", sale) == (0, {"reopened": 1})
     status, found = call("quarantine", "correct", sale, "--set", "header-currency=USD")
     assert (status, RetailTransaction.objects.get().currency) == (0, "USD")
 
 
-def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
+def test_a10_a_sale_is_corrected_and_given_back(houston, hq_user, call):
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     run("P-0001")
     run("validate")
@@ -161,10 +161,10 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, desk, call):
 
     assert (status, found["changed"], found["validation_status"]) == (0, 1, "successful")
     kept = TransactionChange.objects.get()
-    assert (kept.changed_by, kept.reason, kept.field) == (desk, "Typo.", "gross_amount")
+    assert (kept.changed_by, kept.reason, kept.field) == (hq_user, "Typo.", "gross_amount")
 
 
-def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, desk, call):
+def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_user, call):
     for number in ("T-1", "T-2"):
         make_sale(houston, transaction_id=number, gross_amount="99.00")
     run("P-0001")
@@ -189,7 +189,7 @@ def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, des
     assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
 
 
-def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle, desk, call):
+def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_user, call):
     for shop, number in ((houston, "T-1"), (houston, "T-2"), (seattle, "T-3"), (seattle, "T-4")):
         make_sale(shop, transaction_id=number)
     run("P-0001")
@@ -218,7 +218,7 @@ def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle,
     assert [call(*one)[0] for one in wrong] == [2, 2]
 
 
-def test_a10_an_order_on_hold_is_released(houston, desk, call):
+def test_a10_an_order_on_hold_is_released(houston, hq_user, call):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
     make_sale(houston, confirmation_number="SO-1", **order)
     run("P-0001")
@@ -229,12 +229,12 @@ def test_a10_an_order_on_hold_is_released(houston, desk, call):
     status, found = call("orders", "release", held["number"], "--user", "desk")
 
     assert (status, found["state"]) == (0, "open")
-    assert SalesOrder.objects.get().released_by == desk
+    assert SalesOrder.objects.get().released_by == hq_user
     assert call("orders", "release", held["number"], "--user", "desk")[0] == 1
 
 
 @pytest.mark.parametrize(("choice", "phone"), [("keep", "333 333"), ("take", "222 222")])
-def test_a10_a_conflict_is_closed(houston, seattle, desk, call, choice, phone):
+def test_a10_a_conflict_is_closed(houston, seattle, hq_user, call, choice, phone):
     guid = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
     whole = {"operation": "update", "first_name": "Ann", "async_account": guid}
@@ -251,12 +251,12 @@ def test_a10_a_conflict_is_closed(houston, seattle, desk, call, choice, phone):
     status, found = call(*words, "--reason", "She told us.", "--user", "desk")
 
     assert (status, found["state"]) == (0, "closed")
-    assert EditConflict.objects.get().closed_by == desk
+    assert EditConflict.objects.get().closed_by == hq_user
     assert Customer.objects.get(account_number="005001").phone == phone
     assert call(*words, "--reason", "x", "--user", "desk")[0] == 1
 
 
-def test_a10_a_customer_is_changed(houston, desk, call, monkeypatch):
+def test_a10_a_customer_is_changed(houston, hq_user, call, monkeypatch):
     guid = make_customer(houston, "Ann")
     make_event("address", houston, async_account=guid)
     run("pipeline")
@@ -271,7 +271,7 @@ def test_a10_a_customer_is_changed(houston, desk, call, monkeypatch):
 
     customer = Customer.objects.get(account_number="005001")
     assert (customer.first_name, customer.addresses.get().city) == ("Anna", "Austin")
-    assert AsyncCustomer.objects.get(origin="hq").made_by == desk
+    assert AsyncCustomer.objects.get(origin="hq").made_by == hq_user
     assert call(*change) == (0, {"account": "005001", "changes": 0})
     monkeypatch.setattr(desk_of_hq, "MAX_WAIT_S", 0.1)
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as conversion:
@@ -305,7 +305,7 @@ def test_a10_schedules_are_added_changed_and_removed(houston, call):
     ids=["unseen", "long", "no text"],
 )
 def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
-    houston, desk, call, reason, sentence
+    houston, hq_user, call, reason, sentence
 ):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
@@ -354,7 +354,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[words for words, _ in WRONG])
-def test_a10_wrong_arguments_end_with_one_line_and_status_2(desk, call, words, sentence):
+def test_a10_wrong_arguments_end_with_one_line_and_status_2(hq_user, call, words, sentence):
     status, said = call(*words.split())
 
     assert (status, said.count("\n")) == (2, 1)

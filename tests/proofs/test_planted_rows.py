@@ -291,7 +291,7 @@ def test_s3_a_failed_upload_is_not_forgiven_by_a_good_download(houston, popup):
     assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")
 
 
-def test_p7_a_time_zone_that_the_database_does_not_know_stops_nobody(houston, desk):
+def test_p7_a_time_zone_that_the_database_does_not_know_stops_nobody(houston, hq_user):
     """The set-up refuses one; one that a newer server leaves out sets sales without date aside."""
     channel = Channel.objects.get(pk=houston.channel_id)
     channel.time_zone = "localtime"
@@ -324,7 +324,7 @@ def forget_time_zone() -> None:
         cursor.execute("SET session_replication_role = DEFAULT")
 
 
-def test_p7_a_day_whose_end_nobody_can_tell_says_so_and_stops_no_other(houston, seattle, desk):
+def test_p7_a_day_whose_end_nobody_can_tell_says_so_and_stops_no_other(houston, seattle, hq_user):
     Channel.objects.update(statement_mode="end_of_day")
     day = timezone.now().date() - timedelta(days=2)
     make_sale(houston, business_date=day - timedelta(days=1))
@@ -344,7 +344,7 @@ def test_p7_a_day_whose_end_nobody_can_tell_says_so_and_stops_no_other(houston, 
     posted = Statement.objects.filter(state="posted").values_list("channel__code", "business_date")
     assert set(posted) == {("houston", day - timedelta(days=1)), ("seattle", day)}
     client = Client()
-    client.force_login(desk)
+    client.force_login(hq_user)
     assert "does not know Nowhere/Land" in client.get("/").content.decode()
     Channel.objects.update(time_zone="America/Chicago")
     assert run("eod")["counts"]["posted"] == 1

@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.silence import liveness_problems
+from stores.jobs.liveness import liveness_problems
 from stores.models import (
     AsyncAttribute,
     Case,

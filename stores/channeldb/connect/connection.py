@@ -217,17 +217,17 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     Errors: ChannelDrifted, whose sentence names the first difference; ChannelUnreachable.
     """
     with translated(database, always=True):
-        differences_found = differences(wrapper)
-    if differences_found:
-        more = f", and {len(differences_found) - 1} more" if len(differences_found) > 1 else ""
+        changes = differences(wrapper)
+    if changes:
+        more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
         remedy = (
             f" Run migrate_channels {database.label.split('/')[0]} to make it anew."
-            if can_be_recreated(differences_found)
+            if can_be_recreated(changes)
             else ""
         )
         raise ChannelDrifted(
-            f"Channel {database.label}: its tables were changed: {differences_found[0]}{more}.{remedy}",
-            differences_found,
+            f"Channel {database.label}: its tables were changed: {changes[0]}{more}.{remedy}",
+            changes,
         )
 
 

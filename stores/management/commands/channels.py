@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
-from stores.jobs.silence import liveness_problems
+from stores.jobs.liveness import liveness_problems
 from stores.management.base import SynclineCommand, print_json
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus

@@ -211,9 +211,9 @@ class Command(SynclineCommand):
                 returncode=2,
             )
         done = retry_refused(cause, scope, user)
-        found = {"given_back": done.unchanged, "skipped": done.skipped}
+        counts = {"given_back": done.unchanged, "skipped": done.skipped}
         if options["json"]:
-            print_json(self, found)
+            print_json(self, counts)
         else:
             self.stdout.write(
                 f"{done.unchanged} will be retried by the next run, {done.skipped} skipped:"

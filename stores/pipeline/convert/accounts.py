@@ -29,7 +29,7 @@ from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.merge import merge_children, newest_events
 from stores.pipeline.convert.replay import replay_events
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, INHERITED_COLUMNS, EventKind
-from stores.pipeline.refusals import fail_events
+from stores.pipeline.refused_rows import fail_events
 
 
 @dataclass(frozen=True)

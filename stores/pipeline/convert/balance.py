@@ -16,7 +16,7 @@ from stores.models import Channel, Company
 from stores.models.balance import BALANCE_PARTS as PLACES
 from stores.pipeline.events.document_tables import DOCUMENT_PARTS, HEADER, DocumentTable
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
-from stores.pipeline.refusals import report_refused_rows
+from stores.pipeline.refused_rows import report_refused_rows
 
 # Days with unsettled rows change also without a run, by people; so often they are looked at then.
 SETTLING_TIME = "interval '5 minutes'"

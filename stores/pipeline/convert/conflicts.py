@@ -10,7 +10,7 @@ from psycopg2 import sql
 from stores.hqdb.sql import run_sql
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
-from stores.pipeline.events.kinds import normalized_sql as tidied_text
+from stores.pipeline.events.kinds import normalized as tidied_text
 
 # A till that makes an entity known cannot have overlooked another's edit of it.
 KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)

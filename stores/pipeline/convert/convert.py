@@ -18,7 +18,7 @@ from stores.pipeline.events.kinds import ADDRESS, CONTACT, EVENT_KINDS, EventKin
 from stores.pipeline.fields_to_correct import settle_fields
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.number_journal import JournalUnusable
-from stores.pipeline.refusals import report_refused_rows
+from stores.pipeline.refused_rows import report_refused_rows
 
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
 MIN_ROWS_TO_ANALYZE = 1_000

@@ -25,7 +25,7 @@ from stores.pipeline.convert.removals import restore_removals
 from stores.pipeline.convert.replay import replay_events
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.guids import is_foreign
-from stores.pipeline.refusals import fail_events
+from stores.pipeline.refused_rows import fail_events
 
 
 def apply_to_known_customers(

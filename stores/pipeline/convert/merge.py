@@ -21,7 +21,7 @@ from psycopg2 import sql
 from stores.hqdb.sql import Row, fetch_one, identifiers, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, EventKind
-from stores.pipeline.events.kinds import normalized_sql as tidied_text
+from stores.pipeline.events.kinds import normalized as tidied_text
 
 # Owners of claimed events: new customers are known by GUID, named events one by one. A chunk's
 # GUIDs lie side by side in the index, so that it costs the same in a backlog of any size. A new

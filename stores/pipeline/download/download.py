@@ -30,7 +30,7 @@ from stores.models.session import DownloadStatus
 from stores.models.step import StepReleased
 from stores.pipeline.download.packages import CustomerBatch, read_customer_batches
 from stores.pipeline.fence.visit import FencedChannel, enter
-from stores.pipeline.refusals import report_refused_rows
+from stores.pipeline.refused_rows import report_refused_rows
 
 JOB = "1010"
 # So many databases are open at the same time.

@@ -13,7 +13,7 @@ from django.db import models
 from stores.channeldb.exchange.protocol import EventTable
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
-from stores.pipeline.events.kinds import EVENT_COLUMN_TYPES, EVENT_COLUMNS, normalized_sql
+from stores.pipeline.events.kinds import EVENT_COLUMN_TYPES, EVENT_COLUMNS, normalized
 from stores.pipeline.events.payloads import from_json
 from stores.pipeline.events.rules import (
     COMMON_RULES,
@@ -54,8 +54,8 @@ class DocumentTable:
     def stored_value(self, column: str, of: str) -> str:
         """SQL for what HQ keeps of a column of the incoming table: texts are tidied."""
         if column == "account_number":
-            return f"nullif({normalized_sql(column, of)}, '')"
-        return normalized_sql(column, of) if self.type_of(column) == "text" else f"{of}.{column}"
+            return f"nullif({normalized(column, of)}, '')"
+        return normalized(column, of) if self.type_of(column) == "text" else f"{of}.{column}"
 
 
 def stored_columns(model: type[models.Model]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def length_rules(model: type[models.Model], columns: Sequence[str]) -> tuple[Rul
             "too_long",
             column,
             f"octet_length({column}) > {field.max_length}"
-            f" AND char_length({normalized_sql(column)}) > {field.max_length}",
+            f" AND char_length({normalized(column)}) > {field.max_length}",
         )
         for column in columns
         if isinstance(field := stored.get(column), models.CharField) and not field.choices
@@ -98,7 +98,7 @@ def presence_rules(*columns: str) -> tuple[Rule, ...]:
 CURRENCY_RULE = Rule(
     "unknown_word",
     "currency",
-    f"coalesce({normalized_sql('currency')}, '') <> ALL (%(currencies)s)",
+    f"coalesce({normalized('currency')}, '') <> ALL (%(currencies)s)",
     "a currency of ISO 4217",
 )
 HEADER_AMOUNTS = (
@@ -150,11 +150,9 @@ HEADER = DocumentTable(
         Rule(
             "too_long",
             DOCUMENT_KEY,
-            f"char_length({normalized_sql(DOCUMENT_KEY)}) > {MAX_ID_LENGTH}",
+            f"char_length({normalized(DOCUMENT_KEY)}) > {MAX_ID_LENGTH}",
         ),
-        Rule(
-            "unknown_word", "operation", f"{normalized_sql('operation')} IS DISTINCT FROM 'create'"
-        ),
+        Rule("unknown_word", "operation", f"{normalized('operation')} IS DISTINCT FROM 'create'"),
         *(rule for rule in COMMON_RULES if rule.field == "occurred_at"),
         *map(reserved, ("event_id", "async_account", "delivery_address_id")),
         *map(unprintable, (DOCUMENT_KEY, "confirmation_number", "receipt_number", "store_number")),
@@ -180,7 +178,8 @@ HEADER = DocumentTable(
         Rule(
             "value_missing",
             "confirmation_number",
-            f"{normalized_sql('transaction_type')} = 'customer_order' AND {is_empty('confirmation_number')}",
+            f"{normalized('transaction_type')} = 'customer_order'"
+            f" AND {is_empty('confirmation_number')}",
         ),
     ),
 )

@@ -49,7 +49,7 @@ NORMALIZERS = {
 )
 
 
-def normalized_sql(column: str, of: str = "") -> str:
+def normalized(column: str, of: str = "") -> str:
     """SQL for the text of a column in the documented normalisation; `of` is its table."""
     prefix = f"{of}." if of else ""
     if column == "locator":

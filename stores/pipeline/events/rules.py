@@ -25,7 +25,7 @@ from stores.models.currency import CURRENCIES
 from stores.models.language import LANGUAGES
 from stores.models.staging import Event
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
-from stores.pipeline.events.kinds import EventKind, normalized_sql
+from stores.pipeline.events.kinds import EventKind, normalized
 
 STAGING_MODELS: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
@@ -62,24 +62,24 @@ class Rule:
 
 def is_empty(column: str) -> str:
     """That nothing can be read in a column."""
-    return f"coalesce({normalized_sql(column)}, '') = ''"
+    return f"coalesce({normalized(column)}, '') = ''"
 
 
 def not_in_words(column: str, *words: str) -> str:
     """That a column holds another word; none at all is left to other rules."""
     allowed = ", ".join(repr(word) for word in words)
     # Nearly all are right as they came, and tidying costs more than looking.
-    return f"({column} NOT IN ({allowed}) AND {normalized_sql(column)} NOT IN ({allowed}))"
+    return f"({column} NOT IN ({allowed}) AND {normalized(column)} NOT IN ({allowed}))"
 
 
 def is_word(column: str, word: str) -> str:
     """That a column holds this word of plain letters. Tidying makes no text longer than it was."""
-    return f"(octet_length({column}) >= {len(word)} AND {normalized_sql(column)} = '{word}')"
+    return f"(octet_length({column}) >= {len(word)} AND {normalized(column)} = '{word}')"
 
 
 def malformed(column: str, form: str, *, operator: str = "!~") -> str:
     """That a column holds something, and not in this form."""
-    return f"({normalized_sql(column)} <> '' AND {normalized_sql(column)} {operator} '{form}')"
+    return f"({normalized(column)} <> '' AND {normalized(column)} {operator} '{form}')"
 
 
 def unprintable(column: str) -> Rule:
@@ -87,7 +87,7 @@ def unprintable(column: str) -> Rule:
     return Rule(
         "unprintable",
         column,
-        rf"{normalized_sql(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
+        rf"{normalized(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
         "letters, digits and signs that can be printed",
     )
 
@@ -125,7 +125,7 @@ OPTIONAL_RULES = (
     Rule(
         "unknown_word",
         "currency",
-        f"{normalized_sql('currency')} <> '' AND {normalized_sql('currency')} <> ALL (%(currencies)s)",
+        f"{normalized('currency')} <> '' AND {normalized('currency')} <> ALL (%(currencies)s)",
         "a currency of ISO 4217",
         is_optional=True,
     ),
@@ -133,8 +133,9 @@ OPTIONAL_RULES = (
         "unknown_word",
         "language",
         malformed("language", LANGUAGE_FORM)
-        + f" OR {normalized_sql('language')} <> ''"
-        + f" AND lower(substring({normalized_sql('language')} FROM '^[A-Za-z]*')) <> ALL (%(languages)s)",
+        + f" OR {normalized('language')} <> ''"
+        + f" AND lower(substring({normalized('language')} FROM '^[A-Za-z]*'))"
+        + " <> ALL (%(languages)s)",
         "a language such as en, en-us or es-419",
         is_optional=True,
     ),
@@ -167,7 +168,8 @@ KIND_RULES = {
         Rule(
             "name_missing",
             "last_name",
-            f"{IS_STATED} AND {is_empty('last_name')} AND {is_empty('first_name')} AND {is_empty('name')}",
+            f"{IS_STATED} AND {is_empty('last_name')} AND {is_empty('first_name')}"
+            f" AND {is_empty('name')}",
         ),
         # Not an optional field: by it customers are found, told apart and written to.
         Rule("email_format", "email", malformed("email", EMAIL_FORM)),
@@ -185,8 +187,8 @@ KIND_RULES = {
         Rule(
             "country_unknown",
             "country",
-            f"{normalized_sql('country')} <> '' AND {normalized_sql('country')} <> ALL (%(countries)s)"
-            f" AND {normalized_sql('country')} !~ '{USER_ASSIGNED}'",
+            f"{normalized('country')} <> '' AND {normalized('country')} <> ALL (%(countries)s)"
+            f" AND {normalized('country')} !~ '{USER_ASSIGNED}'",
             "three letters of ISO 3166-1",
         ),
     ),
@@ -223,8 +225,9 @@ KIND_RULES = {
             "value",
             f"""{IS_STATED} AND EXISTS (
                  SELECT FROM attribute_definition d
-                 CROSS JOIN LATERAL (SELECT {normalized_sql("value", "incoming")} AS value) v
-                  WHERE d.company_id = %(company)s AND d.name = {normalized_sql("attribute", "incoming")}
+                 CROSS JOIN LATERAL (SELECT {normalized("value", "incoming")} AS value) v
+                  WHERE d.company_id = %(company)s
+                   AND d.name = {normalized("attribute", "incoming")}
                     AND NOT coalesce(CASE
                         WHEN d.options <> '[]' AND NOT d.options ? v.value THEN false
                         WHEN d.data_type = 'integer' AND v.value !~ '^[+-]?[0-9]{{1,14}}$'
@@ -249,7 +252,7 @@ def kind_length_rules(kind: EventKind) -> Iterator[Rule]:
         yield Rule(
             "too_long",
             column,
-            f"octet_length({column}) > {longest} AND char_length({normalized_sql(column)}) > {longest}",
+            f"octet_length({column}) > {longest} AND char_length({normalized(column)}) > {longest}",
             f"at most {longest} characters",
         )
 
@@ -274,13 +277,13 @@ def stored_value(kind: EventKind, column: str, of: str = "") -> str:
     """
     name = f"{of}.{column}" if of else column
     if column == "account_number":
-        return f"nullif({normalized_sql(column, of)}, '')"
+        return f"nullif({normalized(column, of)}, '')"
     if column == "operation":
-        return normalized_sql(column, of)
+        return normalized(column, of)
     if longest := max_lengths(kind).get(column):
         return (
             f"CASE WHEN octet_length({name}) > {longest} AND char_length({name}) > {longest}"
-            f" THEN {normalized_sql(column, of)} ELSE {name} END"
+            f" THEN {normalized(column, of)} ELSE {name} END"
         )
     if kind.type_of(column) == "date":
         return f"CASE WHEN {name} BETWEEN date '0001-01-01' AND date '9999-12-31' THEN {name} END"

@@ -24,7 +24,8 @@ from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 CONTENT_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN)]
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
-CREATE_HELD = """CREATE TEMP TABLE held_row (database_id bigint, "table" text, key text, content text,
+CREATE_HELD = """CREATE TEMP TABLE held_row (
+              database_id bigint, "table" text, key text, content text,
               company text, account_number text, part text, hq_version bigint,
               is_active boolean)"""
 CREATE_SENT = """CREATE TEMP TABLE sent ON COMMIT DROP AS

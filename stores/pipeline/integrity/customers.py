@@ -7,7 +7,7 @@ from psycopg2 import sql
 from stores.hqdb.sql import run_sql
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
-from stores.pipeline.events.kinds import normalized_sql as tidied_text
+from stores.pipeline.events.kinds import normalized as tidied_text
 from stores.pipeline.integrity.checks import (
     GRACE,
     Check,

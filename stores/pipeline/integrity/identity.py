@@ -159,7 +159,8 @@ def accounts_stay_in_their_company(snapshot: Snapshot) -> Check:
         *(
             offending_rows(
                 f"""SELECT c.label AS channel, '{source}' AS "table", v.company, v.account_number
-                      FROM seen_{source.rpartition("_")[2]} v JOIN seen_channel c USING (database_id)
+                      FROM seen_{source.rpartition("_")[2]} v
+                      JOIN seen_channel c USING (database_id)
                       JOIN channel_database b ON b.id = v.database_id
                       JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""  # noqa: S608
             )

@@ -296,7 +296,7 @@ def changed_events(kind: EventKind) -> str:
         f"CASE WHEN {value} IS DISTINCT FROM s.{column} THEN '{column}' END"
         for column, value in sent.items()
     )
-    columns_of_hq, columns_of_channel = (
+    hq_columns, channel_columns = (
         ", ".join(f"s.{column}" for column in columns),
         ", ".join(sent.values()),
     )
@@ -304,7 +304,8 @@ def changed_events(kind: EventKind) -> str:
                       array_to_string(ARRAY[{cases}], ' ') AS columns
                  FROM content_{kind.event} v JOIN seen_channel c USING (database_id)
                  JOIN {kind.event} s USING (event_id, database_id)
-                WHERE s.status <> 'erased' AND ({columns_of_hq}) IS DISTINCT FROM ({columns_of_channel})"""  # noqa: S608
+                WHERE s.status <> 'erased' AND ({hq_columns}) IS DISTINCT FROM
+                       ({channel_columns})"""  # noqa: S608
 
 
 def changed_documents() -> sql.Composable:

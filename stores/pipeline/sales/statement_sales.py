@@ -14,7 +14,8 @@ from stores.models.transaction import BEING_CORRECTED
 # orders, in no statement.
 OPEN_SALE_CONDITION = """t.statement_id IS NULL AND t.sales_order_id IS NULL
           AND t.transaction_type IN ('sale', 'return') AND t.entry_status = 'concluded'"""
-OPEN_PREPAYMENT_CONDITION = """t.prepayment_statement_id IS NULL AND t.transaction_type = 'customer_order'
+OPEN_PREPAYMENT_CONDITION = """t.prepayment_statement_id IS NULL
+             AND t.transaction_type = 'customer_order'
              AND t.payment_amount <> 0 AND t.entry_status = 'concluded'"""
 # Each by its own index.
 OPEN_DOCUMENTS = f"""(SELECT t.* FROM retail_transaction t WHERE {OPEN_SALE_CONDITION}

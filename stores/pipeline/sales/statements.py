@@ -135,7 +135,8 @@ def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     rows = fetch(
         f"""SELECT DISTINCT t.business_date
               FROM {OPEN_DOCUMENTS} t JOIN channel h ON h.id = t.channel_id
-             WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date) AND {READY_CONDITION}
+             WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date)
+                AND {READY_CONDITION}
                AND {has_ended} ORDER BY 1""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
@@ -558,7 +559,8 @@ def post_payments(step: RunStep, statement: Statement) -> None:
 def freeze(step: RunStep, statement: Statement) -> None:
     """Freeze the statement with a hash over all its rows; only now are its sales posted."""
     run_sql(
-        f"""UPDATE statement SET posted_at = now(), content_hash = ({statement_hash("%(statement)s")})
+        f"""UPDATE statement
+               SET posted_at = now(), content_hash = ({statement_hash("%(statement)s")})
              WHERE id = %(statement)s""",  # noqa: S608
         {"statement": statement.pk},
     )

@@ -27,7 +27,7 @@ from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.events.tables import UPLOAD_SOURCES
 from stores.pipeline.fence.visit import FencedChannel, enter
-from stores.pipeline.refusals import report_refused_rows
+from stores.pipeline.refused_rows import report_refused_rows
 from stores.pipeline.upload import documents
 from stores.pipeline.upload.quarantine import UploadBatch
 from stores.pipeline.upload.staging import counters_of, stage_events, staging_of

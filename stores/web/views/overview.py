@@ -16,7 +16,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.silence import liveness_problems
+from stores.jobs.liveness import liveness_problems
 from stores.models import (
     AsyncAddress,
     AsyncAffiliation,

@@ -85,7 +85,7 @@ GONE, THERE = dict.fromkeys(PARTS, False), dict.fromkeys(PARTS, True)
 
 @pytest.mark.parametrize("is_removal_first", [True, False])
 def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
-    store, seattle, ann, desk, is_removal_first
+    store, seattle, ann, hq_user, is_removal_first
 ):
     if is_removal_first:
         in_all(store, ann, "deactivate", 20)
@@ -122,9 +122,9 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
         conflict.customer.refresh_from_db()
         if is_restored:
             seen = conflict.customer.hq_version
-            assert use_other_value(conflict, "Asked her.", seen=seen, by=desk)
+            assert use_other_value(conflict, "Asked her.", seen=seen, by=hq_user)
         else:
-            assert conflict.settle(Choice.KEEP, "Asked her.", by=desk)
+            assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
     assert held() == GONE | {"customer": True, "address": True}
     assert open_conflicts() == set()
 
@@ -142,7 +142,7 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
     assert [check.id for check in verify() if not check.ok] == []
 
 
-def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, seattle, web, desk):
+def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, seattle, web, hq_user):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
     run("pipeline")
     make_event("customer", store, async_account=ann, operation="deactivate")
@@ -156,7 +156,7 @@ def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, sea
     assert EditConflict.objects.open().of_removals().count() == 3
 
     first = EditConflict.objects.open().of_removals().order_by("pk")[0]
-    assert first.settle(Choice.KEEP, "She wants to be left alone.", by=desk)
+    assert first.settle(Choice.KEEP, "She wants to be left alone.", by=hq_user)
     assert not EditConflict.objects.open().exists()
 
 
@@ -177,11 +177,11 @@ def test_p19_who_had_seen_the_removal_answers_for_those_who_had_not(store, seatt
     assert [check.id for check in verify() if not check.ok] == []
 
 
-def test_p19_a_person_at_headquarters_counts_as_well(store, seattle, ann, desk):
+def test_p19_a_person_at_headquarters_counts_as_well(store, seattle, ann, hq_user):
     # Removed at headquarters, and a till edits before it is told.
     values = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
-        make_hq_event(store.channel.company, CUSTOMER, values, by=desk)
+        make_hq_event(store.channel.company, CUSTOMER, values, by=hq_user)
     run("sync-customers")
     make_event("customer", seattle, async_account=ann, operation="update", phone="222 222")
     convert()
@@ -199,7 +199,7 @@ def test_p19_a_till_brings_back_what_it_removed_itself(store, seattle, ann):
     assert not EditConflict.objects.exists()
 
 
-def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(register, desk):
+def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(register, hq_user):
     store = register("houston")
     store.channel.country = "NLD"
     store.channel.save()
@@ -211,7 +211,7 @@ def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(registe
     assert wrong
 
     values = {"operation": "create", "async_account": ann, "address_id": ADDRESS, "city": "Delft"}
-    correct_event(only_case(), values, by=desk)
+    correct_event(only_case(), values, by=hq_user)
     run("pipeline")
 
     [address] = Customer.objects.get(account_number="005001").addresses.all()

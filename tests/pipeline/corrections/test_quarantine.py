@@ -39,7 +39,7 @@ def person(guid: UUID | None, **columns: Any) -> dict[str, Any]:
 # Release
 
 
-def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, desk):
+def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, hq_user):
     guid = make_customer(store, "Ann")
     definition = AttributeDefinition.objects.create(
         company=store.channel.company, name="HAT", options=["S"]
@@ -50,13 +50,13 @@ def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, d
     assert release_rows([case]).still_open == [case]
 
     definition.delete()
-    settled = release_rows([case], by=desk, because="Allowed by now.")
+    settled = release_rows([case], by=hq_user, because="Allowed by now.")
     run("pipeline")
 
     assert (settled.done, settled.still_open) == (1, [])
     assert CustomerAttribute.objects.get().value == "XXL"
     row = Quarantine.objects.get()
-    assert (row.status, row.attempts, row.settled_by) == ("released", 2, desk)
+    assert (row.status, row.attempts, row.settled_by) == ("released", 2, hq_user)
     assert row.settled_because == "Allowed by now."
     assert [check for check in verify() if not check.ok] == []
 
@@ -114,18 +114,18 @@ def test_a_failed_event_is_tried_again(store):
 # Correct
 
 
-def test_a_correction_is_an_event_of_hq_and_the_row_stays_as_it_came(store, desk):
+def test_a_correction_is_an_event_of_hq_and_the_row_stays_as_it_came(store, hq_user):
     guid = make_customer(store, "Ann", email="nobody")
     run("pipeline")
     case, before = only_case(), bytes(Quarantine.objects.get().raw)
 
-    made = correct_event(case, person(guid, email="ann@example.com"), by=desk)
+    made = correct_event(case, person(guid, email="ann@example.com"), by=hq_user)
     run("pipeline")
 
     customer = Customer.objects.get(account_number="005001")
     assert (customer.email, customer.guids.get().channel) == ("ann@example.com", store.channel)
     event = AsyncCustomer.objects.get(pk=made)
-    assert (event.origin, event.corrects, event.made_by) == ("hq", case, desk)
+    assert (event.origin, event.corrects, event.made_by) == ("hq", case, hq_user)
     row = Quarantine.objects.get()
     assert (row.status, row.became, bytes(row.raw)) == ("superseded", made, before)
     assert query(store, "SELECT email FROM customer") == [("ann@example.com",)]
@@ -183,16 +183,16 @@ def test_a_failed_event_gives_way_to_its_correction(store):
 # Dismiss
 
 
-def test_a_dismissed_row_stays_dismissed_when_it_comes_again(store, desk):
+def test_a_dismissed_row_stays_dismissed_when_it_comes_again(store, hq_user):
     make_customer(store, email="nobody")
     run("P-0001")
-    dismiss_rows([only_case()], by=desk, because="A test till.")
+    dismiss_rows([only_case()], by=hq_user, because="A test till.")
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
 
     run("P-0001")
 
     row = Quarantine.objects.get()
-    assert (row.status, row.settled_by, row.attempts) == ("dismissed", desk, 2)
+    assert (row.status, row.settled_by, row.attempts) == ("dismissed", hq_user, 2)
 
 
 def test_a_failed_event_cannot_be_dismissed(store):

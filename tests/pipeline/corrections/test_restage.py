@@ -42,34 +42,34 @@ def broken() -> list[str]:
     return [check.id for check in verify() if not check.ok]
 
 
-def test_a_released_document_is_kept_as_its_till_wrote_it_and_posted(store, desk):
+def test_a_released_document_is_kept_as_its_till_wrote_it_and_posted(store, hq_user):
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
     run("P-0001")
     case = only_case()
     assert release_rows([case]).still_open == [case]
 
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")
-    settled = release_rows([case], by=desk, because="Imported by now.")
+    settled = release_rows([case], by=hq_user, because="Imported by now.")
 
     row, sale = Quarantine.objects.get(), RetailTransaction.objects.get()
     assert (settled.done, settled.still_open) == (1, [])
-    assert (row.status, row.became, row.settled_by) == ("released", sale.event_id, desk)
+    assert (row.status, row.became, row.settled_by) == ("released", sale.event_id, hq_user)
     assert (sale.lines.count(), sale.payments.get().amount) == (2, sale.gross_amount)
     assert run("eod")["outcome"] == "succeeded"
     assert RetailTransaction.objects.get().sales_order.customer.account_number == "LEGACY-1"
     assert broken() == []
 
 
-def test_a_correction_is_a_document_of_hq_and_the_row_stays_as_it_came(store, desk):
+def test_a_correction_is_a_document_of_hq_and_the_row_stays_as_it_came(store, hq_user):
     make_sale(store, transaction_id="T-1", entry_status="training")
     run("P-0001")
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
 
-    made = correct_document(case, values(case, **{"header-entry_status": "voided"}), by=desk)
+    made = correct_document(case, values(case, **{"header-entry_status": "voided"}), by=hq_user)
 
     row, sale = Quarantine.objects.get(), RetailTransaction.objects.get()
     assert (row.status, row.became, bytes(row.raw)) == ("superseded", made, raw)
-    assert (sale.event_id, sale.origin, sale.made_by, sale.corrects) == (made, "hq", desk, case)
+    assert (sale.event_id, sale.origin, sale.made_by, sale.corrects) == (made, "hq", hq_user, case)
     assert (sale.channel, sale.database) == (store.channel, None)
     assert sale.lines.get().item_id == "0004"
     assert ExcludedSale.objects.get().reason == "voided"

@@ -34,7 +34,7 @@ def guid(houston) -> UUID:
 
 
 @pytest.fixture
-def desk(hq) -> Client:
+def hq_user(hq) -> Client:
     """A client in which a manager is signed in."""
     make_groups()
     user = User.objects.create_user("desk")
@@ -67,16 +67,18 @@ def messages_of(answer: Any) -> str:
     return " ".join(str(message) for message in answer.context["messages"])
 
 
-def test_a_form_sent_back_as_it_came_changes_nothing(desk, guid):
-    answer = save(desk, shown(desk))
+def test_a_form_sent_back_as_it_came_changes_nothing(hq_user, guid):
+    answer = save(hq_user, shown(hq_user))
 
     assert answer.status_code == 302
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
     assert ann().hq_version == 1
 
 
-def test_a_changed_field_is_applied_at_once_and_goes_to_every_channel(desk, houston, popup, guid):
-    answer = save(desk, shown(desk), customer__phone=" 222 222 ")
+def test_a_changed_field_is_applied_at_once_and_goes_to_every_channel(
+    hq_user, houston, popup, guid
+):
+    answer = save(hq_user, shown(hq_user), customer__phone=" 222 222 ")
 
     assert answer.status_code == 302
     assert (ann().phone, ann().first_name, ann().hq_version) == ("222 222", "Ann", 2)
@@ -86,8 +88,8 @@ def test_a_changed_field_is_applied_at_once_and_goes_to_every_channel(desk, hous
     assert [check for check in verify() if not check.ok] == []
 
 
-def test_who_when_and_both_values_stand_in_the_trace(desk, houston, guid, command):
-    save(desk, shown(desk), customer__phone="222 222")
+def test_who_when_and_both_values_stand_in_the_trace(hq_user, houston, guid, command):
+    save(hq_user, shown(hq_user), customer__phone="222 222")
 
     told = " ".join(command("trace", "005001").split())
 
@@ -95,10 +97,10 @@ def test_who_when_and_both_values_stand_in_the_trace(desk, houston, guid, comman
     assert "headquarters Customer edited: phone, by desk." in told
 
 
-def test_all_that_belongs_to_a_customer_is_changed_added_and_removed(desk, houston, guid):
+def test_all_that_belongs_to_a_customer_is_changed_added_and_removed(hq_user, houston, guid):
     save(
-        desk,
-        shown(desk),
+        hq_user,
+        shown(hq_user),
         address__0__city="Austin",
         contact__0__gone="on",
         affiliation__0__gone="on",
@@ -120,29 +122,29 @@ def test_all_that_belongs_to_a_customer_is_changed_added_and_removed(desk, houst
     assert CustomerAddress.objects.get(street="Second Street").is_primary
 
 
-def test_a_group_that_was_left_can_be_entered_again(desk, houston, guid):
-    save(desk, shown(desk), affiliation__0__gone="on")
+def test_a_group_that_was_left_can_be_entered_again(hq_user, houston, guid):
+    save(hq_user, shown(hq_user), affiliation__0__gone="on")
     assert not CustomerAffiliation.objects.get().is_active
 
-    save(desk, shown(desk), affiliation__new__affiliation="STAFF")
+    save(hq_user, shown(hq_user), affiliation__new__affiliation="STAFF")
 
     assert CustomerAffiliation.objects.get().is_active
 
 
-def test_a_customer_is_deactivated_and_active_again(desk, houston, guid):
-    save(desk, shown(desk), customer__is_active="false", customer__phone="222 222")
+def test_a_customer_is_deactivated_and_active_again(hq_user, houston, guid):
+    save(hq_user, shown(hq_user), customer__is_active="false", customer__phone="222 222")
     run("1010")
     assert (ann().is_active, ann().phone) == (False, "222 222")
     assert query(houston, "SELECT count(*) FROM customer_lookup") == [(0,)]
 
-    save(desk, shown(desk), customer__is_active="true")
+    save(hq_user, shown(hq_user), customer__is_active="true")
     assert (ann().is_active, ann().phone) == (True, "222 222")
 
 
-def test_what_breaks_a_rule_is_refused_with_field_and_rule_and_nothing_is_saved(desk, guid):
+def test_what_breaks_a_rule_is_refused_with_field_and_rule_and_nothing_is_saved(hq_user, guid):
     answer = save(
-        desk,
-        shown(desk),
+        hq_user,
+        shown(hq_user),
         customer__email="nobody",
         customer__birth_date="31.02.2000",
         customer__first_name="A" * 61,
@@ -151,8 +153,8 @@ def test_what_breaks_a_rule_is_refused_with_field_and_rule_and_nothing_is_saved(
     )
     rules_of_dates = answer.content.decode()
     answer = save(
-        desk,
-        shown(desk),
+        hq_user,
+        shown(hq_user),
         customer__email="nobody",
         customer__first_name="A" * 61,
         address__0__country="ZZZ",
@@ -168,21 +170,21 @@ def test_what_breaks_a_rule_is_refused_with_field_and_rule_and_nothing_is_saved(
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
 
 
-def test_what_a_customer_inherits_is_changed_and_never_emptied(desk, houston, guid):
+def test_what_a_customer_inherits_is_changed_and_never_emptied(hq_user, houston, guid):
     Customer.objects.filter(pk=ann().pk).update(language="en-us")
 
-    page = save(desk, shown(desk), customer__language="").content.decode()
-    save(desk, shown(desk), customer__language="nl")
+    page = save(hq_user, shown(hq_user), customer__language="").content.decode()
+    save(hq_user, shown(hq_user), customer__language="nl")
 
     assert "Language: can be changed but not cleared." in page
     assert ann().language == "nl"
 
 
-def test_an_edit_of_what_somebody_changed_meanwhile_is_refused(desk, houston, guid):
-    first, second = shown(desk), shown(desk)
-    save(desk, first, customer__phone="222 222")
+def test_an_edit_of_what_somebody_changed_meanwhile_is_refused(hq_user, houston, guid):
+    first, second = shown(hq_user), shown(hq_user)
+    save(hq_user, first, customer__phone="222 222")
 
-    answer = desk.post(PAGE, second | {"customer-phone": "333 333"}, follow=True)
+    answer = hq_user.post(PAGE, second | {"customer-phone": "333 333"}, follow=True)
 
     assert "Changed meanwhile: nothing was saved." in messages_of(answer)
     assert ann().phone == "222 222"
@@ -190,27 +192,29 @@ def test_an_edit_of_what_somebody_changed_meanwhile_is_refused(desk, houston, gu
 
 
 @pytest.mark.parametrize("is_converted", [True, False])
-def test_an_edit_of_what_a_channel_changed_meanwhile_is_refused(desk, houston, guid, is_converted):
-    form = shown(desk)
+def test_an_edit_of_what_a_channel_changed_meanwhile_is_refused(
+    hq_user, houston, guid, is_converted
+):
+    form = shown(hq_user)
     edit = {"operation": "update", "first_name": "Ann", "phone": "444 444"}
     make_event("customer", houston, async_account=guid, **edit)
     run("P-0001")
     if is_converted:
         run("sync-customers")
 
-    answer = desk.post(PAGE, form | {"customer-phone": "333 333"}, follow=True)
+    answer = hq_user.post(PAGE, form | {"customer-phone": "333 333"}, follow=True)
 
     assert "Changed meanwhile: nothing was saved." in messages_of(answer)
     assert ann().phone == "444 444"
 
 
-def test_who_saves_during_a_long_conversion_is_told_to_do_it_again(desk, guid, monkeypatch):
-    form = shown(desk)
+def test_who_saves_during_a_long_conversion_is_told_to_do_it_again(hq_user, guid, monkeypatch):
+    form = shown(hq_user)
     monkeypatch.setattr(stores.pipeline.corrections.customer, "MAX_WAIT_S", 1)
     with closing(connect(hq_url())) as conversion, conversion.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('accounts:USRT', 0))")
 
-        answer = save(desk, form, customer__phone="222 222")
+        answer = save(hq_user, form, customer__phone="222 222")
 
     assert "nothing was saved. Save again in a moment." in messages_of(answer)
     assert answer.context["forms"].own["phone"].value() == "222 222"
@@ -218,8 +222,8 @@ def test_who_saves_during_a_long_conversion_is_told_to_do_it_again(desk, guid, m
 
 
 @pytest.mark.parametrize("version", ["", "0", "x", "9" * 30])
-def test_a_form_without_the_version_it_showed_is_refused(desk, guid, version):
-    answer = save(desk, shown(desk) | {"version": version}, customer__phone="222 222")
+def test_a_form_without_the_version_it_showed_is_refused(hq_user, guid, version):
+    answer = save(hq_user, shown(hq_user) | {"version": version}, customer__phone="222 222")
 
     assert answer.status_code == 302
     assert ann().phone == "111 111"
@@ -240,11 +244,11 @@ def test_only_those_who_may_change_customers_do(client, houston, role, status):
     assert offered == (status == 200)
 
 
-def test_an_account_that_is_not_active_any_more_is_not_changed(desk, houston):
+def test_an_account_that_is_not_active_any_more_is_not_changed(hq_user, houston):
     customer = import_account(houston.channel.company, "VIP-1", last_name="Lee")
     Customer.objects.filter(pk=customer.pk).update(state="erased")
 
-    answer = desk.get("/customers/VIP-1/change/", follow=True)
+    answer = hq_user.get("/customers/VIP-1/change/", follow=True)
 
     assert "Account VIP-1 is erased." in messages_of(answer)
 

@@ -103,11 +103,11 @@ def test_p14_a_field_out_of_form_is_set_aside_as_it_came_where_another_rule_is_b
 
 
 @pytest.fixture
-def desk(user_of) -> Any:
+def hq_user(user_of) -> Any:
     return user_of("manager")
 
 
-def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store, desk):
+def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store, hq_user):
     odd = "infinity" if engine_of(store) == "postgresql" else "0000-00-00"
     ann = make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     bo = make_customer(store, "Bo", phone="none", birth_date=odd)
@@ -118,10 +118,12 @@ def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store,
         ("Bo", "birth_date"),
         ("Bo", "phone"),
     ]
-    page = desk.get("/").content.decode()
+    page = hq_user.get("/").content.decode()
     assert "customer fields to correct" in page
     assert "/fields-to-correct/?status=open" in page
-    listed = desk.get("/fields-to-correct/", {"status": "open", "field": "phone"}).content.decode()
+    listed = hq_user.get(
+        "/fields-to-correct/", {"status": "open", "field": "phone"}
+    ).content.decode()
     assert listed.count("not a phone number") == 2
 
     # A deactivation says nothing of it; a later event says it anew, or rightly.
@@ -137,7 +139,7 @@ def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store,
     page = f"/customers/{Customer.objects.get(first_name='Ann').account_number}/change/"
 
     def save(**typed: str) -> str:
-        form = desk.get(page).context["forms"]
+        form = hq_user.get(page).context["forms"]
         data = {"version": form.version}
         for one in form.all:
             for name in one.fields:
@@ -145,7 +147,7 @@ def test_p14_a_field_is_settled_by_a_later_event_or_on_the_customers_page(store,
                 data[one.add_prefix(name)] = "" if value is None else value
         data |= {f"customer-{name}": value for name, value in typed.items()}
         data["customer-is_active"] = "true"
-        return str(desk.post(page, data, follow=True).content.decode())
+        return str(hq_user.post(page, data, follow=True).content.decode())
 
     save(first_name="Anna")
     assert open_fields() == [("Anna", "birth_date"), ("Anna", "phone")]

@@ -15,10 +15,10 @@ from stores.hqdb.locks import Locks
 from stores.jobs import queue, stalled
 from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_steps, reclaim_steps
+from stores.jobs.liveness import liveness_problems
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.run import begin_run
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
-from stores.jobs.silence import liveness_problems
 from stores.jobs.start import create_run, start_job
 from stores.models import (
     ChannelDatabase,

@@ -241,7 +241,7 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
 
 
 def deliver_missed(databases: QuerySet[ChannelDatabase]) -> None:
-    """Owe databases that were switched on what they missed while they were off."""
+    """Create the deliveries that databases missed while they were switched off."""
     for database in databases.filter(is_enabled=True, channel__is_enabled=True):
         deliver_everything(database)
 

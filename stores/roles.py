@@ -58,7 +58,6 @@ def make_groups() -> None:
 
 
 def find_permission(name: str) -> Permission | None:
-    """The permission that is written as app.codename."""
     app, codename = name.split(".")
     permissions = Permission.objects.filter(content_type__app_label=app, codename=codename)
     return permissions.first()

@@ -45,11 +45,9 @@ class ChannelField(models.Field):  # type: ignore[type-arg]
         return type(self).__name__
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
-        """The column's type in the channel."""
         return self.types[connection.vendor]
 
     def rel_db_type(self, connection: BaseDatabaseWrapper) -> str:
-        """The type of a column that refers to this one."""
         return self.db_type(connection)
 
     def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> Any:
@@ -63,16 +61,13 @@ class ChannelField(models.Field):  # type: ignore[type-arg]
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
     ) -> Any:
-        """Write the engine's form."""
         value = value if prepared else self.get_prep_value(value)
         return value if value is None or native(connection) else self.write(value)
 
     def read(self, text: str) -> Any:
-        """The value of the contract's text."""
         raise NotImplementedError
 
     def write(self, value: Any) -> str:
-        """The contract's text of a value."""
         raise NotImplementedError
 
 
@@ -83,11 +78,9 @@ class ChannelUUIDField(ChannelField, models.UUIDField):  # type: ignore[type-arg
     types = {"postgresql": "uuid", "sqlite": "text"}
 
     def read(self, text: str) -> UUID:
-        """Parse the canonical form."""
         return UUID(text)
 
     def write(self, value: UUID) -> str:
-        """The canonical form."""
         return str(value)
 
 
@@ -135,7 +128,6 @@ class ChannelMoneyField(ChannelField, models.DecimalField):  # type: ignore[type
         return value.quantize(QUANTUM)
 
     def read(self, text: str) -> Decimal:
-        """Parse plain digits."""
         return Decimal(text)
 
     def write(self, value: Decimal) -> str:

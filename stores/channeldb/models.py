@@ -77,8 +77,6 @@ class CustomerColumns(models.Model):
 
 
 class AddressColumns(models.Model):
-    """One postal address."""
-
     address_id = ChannelUUIDField()
     purpose = models.TextField(null=True)
     description = models.TextField(null=True)
@@ -97,8 +95,6 @@ class AddressColumns(models.Model):
 
 
 class ContactColumns(models.Model):
-    """One way to reach a customer."""
-
     contact_id = ChannelUUIDField()
     kind = models.TextField(null=True)
     locator = models.TextField(null=True)
@@ -122,8 +118,6 @@ class CustomerEvent(Event, CustomerColumns):
 
 
 class AddressEvent(Event, AddressColumns):
-    """An address was added, edited or removed."""
-
     class Meta(Event.Meta):
         db_table = "async_address"
 
@@ -179,8 +173,6 @@ class RetailTransaction(Event):
 
 
 class RetailTransactionLine(models.Model):
-    """One item of a transaction."""
-
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction_id = models.TextField()
     line_number = models.IntegerField()
@@ -203,8 +195,6 @@ class RetailTransactionLine(models.Model):
 
 
 class RetailTransactionPayment(models.Model):
-    """One payment of a transaction."""
-
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction_id = models.TextField()
     line_number = models.IntegerField()
@@ -252,8 +242,6 @@ class Customer(AccountRow, CustomerColumns):
 
 
 class CustomerAddress(AccountRow, AddressColumns):
-    """An address of an account."""
-
     address_id = ChannelUUIDField(primary_key=True)
 
     class Meta(AccountRow.Meta):
@@ -270,8 +258,6 @@ class CustomerContact(AccountRow, ContactColumns):
 
 
 class CustomerAffiliation(AccountRow):
-    """A group that an account belongs to."""
-
     pk = models.CompositePrimaryKey("company", "account_number", "affiliation")
     affiliation = models.TextField()
 
@@ -280,8 +266,6 @@ class CustomerAffiliation(AccountRow):
 
 
 class CustomerAttribute(AccountRow):
-    """The value of one attribute of an account."""
-
     pk = models.CompositePrimaryKey("company", "account_number", "attribute")
     attribute = models.TextField()
     value = models.TextField(null=True)

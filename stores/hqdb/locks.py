@@ -62,7 +62,6 @@ class Locks:
         self.fetch_value(ACQUIRE_SHARED, [name])
 
     def fetch_value(self, statement: str, params: list[Any] | None = None) -> Any:
-        """The first value that a statement returns, or None."""
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
             return cursor.fetchone()[0] if cursor.description else None
@@ -75,7 +74,7 @@ def leader_lock(run_id: UUID) -> str:
 
 def participants_lock(run_id: UUID) -> str:
     """The lock that all processes share that take part in the run."""
-    return f"crew:{run_id}"
+    return f"participants:{run_id}"
 
 
 def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
@@ -86,12 +85,10 @@ def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def is_alive(run_id: UUID) -> bool:
-    """Whether some process leads the run at this moment."""
     return bool(lock_holders([leader_lock(run_id)]))
 
 
 def participant_count(run_id: UUID) -> int:
-    """How many processes take part in the run."""
     return len(lock_holders([participants_lock(run_id)]))
 
 
@@ -123,7 +120,7 @@ def connection_named(worker: str) -> Iterator[None]:
 
 @contextmanager
 def heartbeat(locks: Locks, run_id: UUID) -> Iterator[None]:
-    """Renew the leases of what this worker does of the run, also while one statement takes long."""
+    """Renew the leases of this worker's part of the run, also while one statement takes long."""
     stop = threading.Event()
     renew = """SET heartbeat_at = clock_timestamp(),
                    lease_until = clock_timestamp() + %s * interval '1 second'

@@ -169,11 +169,9 @@ def sqlite_extended_code(error: BaseException) -> int | None:
 
 
 def sqlstate_of(error: BaseException) -> str:
-    """PostgreSQL's code of an error, or nothing."""
     return psycopg2_error(error).pgcode or ""
 
 
 def psycopg2_error(error: BaseException) -> psycopg2.Error:
-    """The driver's own error."""
     cause = error.__cause__ if isinstance(error.__cause__, psycopg2.Error) else error
     return cause if isinstance(cause, psycopg2.Error) else psycopg2.Error()

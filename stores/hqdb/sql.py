@@ -26,14 +26,12 @@ def run_sql(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None =
 
 
 def fetch(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> list[Row]:
-    """All rows of one query in HQ."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())
 
 
 def fetch_one(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> Row:
-    """The only row of one query in HQ."""
     return fetch(statement, params)[0]
 
 
@@ -69,7 +67,6 @@ def copy_out_text(query: sql.Composable) -> bytes:
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """The items in lists of at most `size`."""
     remaining = iter(items)
     while batch := list(islice(remaining, size)):
         yield batch
@@ -104,8 +101,8 @@ def reserve_numbers(series: str, column: str, company: str, count: int) -> int:
 def prefer_index_scans() -> Iterator[None]:
     """Have rows looked up by index inside the block, whatever the statistics say.
 
-    A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
-    chunk folds has room in memory. A rollback ends it too.
+        A scan of a whole staging table for every chunk would make a large backlog quadratic. What a
+    chunk merges has room in memory. A rollback ends it too.
     """
     run_sql("SET LOCAL enable_seqscan = off; SET LOCAL work_mem = '64MB'")
     yield

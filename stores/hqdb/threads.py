@@ -34,7 +34,7 @@ class WorkerThread(threading.Thread):
                 self.has_ended.set()
 
     def work(self) -> None:
-        """Work until the end is told."""
+        """Work until told to stop."""
         raise NotImplementedError
 
     def on_exit(self) -> None:
@@ -47,7 +47,7 @@ class WorkerThread(threading.Thread):
             self.is_stopping = True
 
     def put_stop(self) -> None:
-        """Put the end behind what is to be worked on."""
+        """Put the stop behind what is to be worked on."""
         raise NotImplementedError
 
     def request_stop(self) -> None:
@@ -55,7 +55,6 @@ class WorkerThread(threading.Thread):
 
 
 def set_application_name(name: str) -> None:
-    """Let HQ know this thread's connection by such a name."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('application_name', %s, false)", [name])
 
@@ -63,7 +62,7 @@ def set_application_name(name: str) -> None:
 def join_all(threads: Sequence[WorkerThread]) -> None:
     """Tell the helpers that nothing follows, and wait until each has ended.
 
-    A signal such as Ctrl-C calls them back; it does not end the waiting, but is raised after it:
+    A signal such as Ctrl-C asks them to stop; it does not end the waiting, but is raised after it:
     who leaves a helper behind may stop the servers while it writes.
     """
     interruption = None

@@ -23,7 +23,7 @@ class Step:
     its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
     that overlaps may be begun while the last of the step before it are still going on. One that
     `takes_date` looks at a single business date where its run names one, and one that `takes_order`
-    at a single customer order. Whoever starts it on a page needs the `right`.
+    at a single customer order. Whoever starts it on a page needs the `permission`.
     """
 
     code: str
@@ -43,7 +43,7 @@ class Step:
 class Job:
     """A job as retailers know it: its steps in order, and further names that find it.
 
-    One that `waits` for a while where another run is doing a step is not done without that step.
+    One that `waits_while_busy` waits a while for another run that is doing one of its steps.
     """
 
     code: str
@@ -70,7 +70,6 @@ class Job:
 
     @property
     def takes_order(self) -> bool:
-        """Whether it can be limited to one customer order."""
         return any(step.takes_order for step in self.steps)
 
 

@@ -34,7 +34,7 @@ RECORD_FAILURE = """
 def record_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
     """Remember at the channel databases how the visits went.
 
-    A download that owed nothing has not been there. Effects: in the caller's transaction.
+    A download with nothing pending did not visit it. Effects: in the caller's transaction.
     """
     # Of a group's visits nobody knows how long each took.
     took = seconds if step.per == "database" else None

@@ -1,4 +1,4 @@
-"""Run a job in this process, or rehearse it."""
+"""Run a job in this process, also as a dry run."""
 
 from contextlib import suppress
 from typing import Any

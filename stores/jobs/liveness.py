@@ -80,14 +80,14 @@ def stalled_pipeline() -> Iterator[LivenessProblem]:
     ended = runs.filter(ended_at__lte=now).order_by("-ended_at").values_list("ended_at", flat=True)
     yield LivenessProblem(
         "no_pipeline",
-        f"No pipeline run has ended {duration_words(ended.first(), now)}: channels are not being visited.",
+        f"No pipeline run has ended {duration_words(ended.first(), now)}: "
+        "channels are not being visited.",
         "Check the latest runs, the scheduler and the workers, or run the pipeline by hand.",
         "runs",
     )
 
 
 def duration_words(moment: datetime | None, now: datetime) -> str:
-    """For how long, in words."""
     if moment is None:
         return "yet"
     minutes = int((now - moment).total_seconds() // 60)
@@ -97,7 +97,6 @@ def duration_words(moment: datetime | None, now: datetime) -> str:
 
 
 def overdue_schedules() -> Iterator[LivenessProblem]:
-    """Schedules whose start is overdue."""
     now = timezone.now()
     overdue = [
         schedule

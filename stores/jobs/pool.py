@@ -14,9 +14,9 @@ MAX_PARALLEL_STEPS = 4
 
 
 class WorkerPool:
-    """A worker's hands: each does one step at a time, and there are as many as it needed at once.
+    """The threads of a worker: each does one step at a time; as many as were needed at once.
 
-    Leaving waits for them; by a signal or an error it calls their steps back, which then stop at
+    Leaving waits for them; by a signal or an error it asks their steps to stop, which they do at
     their next chunk. What a step could not record itself, such as RunLost, is raised here.
     """
 
@@ -38,7 +38,7 @@ class WorkerPool:
             self.raise_error()
 
     def submit(self, work: Callable[[], None], row: RunStep) -> None:
-        """Have a hand do the work on a step."""
+        """Have a thread do the work on a step."""
         self.busy.append(row)
         if len(self.threads) < len(self.busy):
             self.threads.append(PoolThread(self))
@@ -46,7 +46,7 @@ class WorkerPool:
         self.tasks.put((work, row))
 
     def wait(self, seconds: float) -> None:
-        """Wait until a hand is free again, at most so long. Errors: what it could not record."""
+        """Wait until a thread is free, at most so long. Errors: what a thread could not record."""
         self.changed.wait(seconds)
         self.changed.clear()
         self.raise_error()
@@ -57,14 +57,12 @@ class WorkerPool:
                 raise thread.error
 
     def request_stop(self) -> None:
-        """Have the steps stop where nothing is half done, and wait for whoever comes next."""
+        """Have the steps stop where nothing is half done, to be claimed again."""
         for row in list(self.busy):
             row.stop_requested = True
 
 
 class PoolThread(WorkerThread):
-    """One of a worker's hands."""
-
     def __init__(self, pool: WorkerPool) -> None:
         super().__init__(f"hand {len(pool.threads) + 1}", pool.worker)
         self.pool = pool

@@ -40,9 +40,9 @@ def get_queue() -> rq.Queue:
 
 
 def enqueue(run_id: UUID, *, workers: int = 1) -> bool:
-    """Tell workers that a run waits; False when the queue is away, and heal() rings again.
+    """Tell workers that a run waits; False when the queue is away; maintenance enqueues it again.
 
-    Up to `hands` workers are called, as many as there are. A message too many finds the run ended
+    Up to `workers` workers are called, as many as there are. A message too many finds the run ended
     or nothing to help with.
     """
     failpoint("run:before_enqueue")

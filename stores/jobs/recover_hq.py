@@ -86,7 +86,6 @@ def lock_names() -> list[str]:
 
 
 def recovery_document(recovery: Recovery, outcome: str, message: str) -> dict[str, Any]:
-    """What `recover_hq --json` prints."""
     labels = {
         database.pk: database.label
         for database in ChannelDatabase.objects.with_channel().filter(pk__in=recovery.unknown)

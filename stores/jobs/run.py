@@ -63,7 +63,7 @@ UNEXPECTED_ERROR = "Unexpected error; see the run's technical details."
 
 
 def execute(run_id: str) -> None:
-    """Do one run, or help with it. All the queue ever calls; a ring too many ends at once."""
+    """Do one run, or help with it. All the queue ever calls; a message too many ends at once."""
     with Locks() as locks, connection_named(locks.worker):
         if locks.acquire(leader_lock(UUID(run_id))):
             if run := begin_run(UUID(run_id), locks.worker):
@@ -206,7 +206,10 @@ def should_wait(row: RunStep, busy_since: dict[int, float]) -> bool:
 
 
 def perform_step(step: Step, rows: list[RunStep], locks: Locks) -> None:
-    """Do one step in its place, or in those of one group, and leave it. Errors: see attempt()."""
+    """Do one step in its place, or in those of one group, and leave it.
+
+    Errors: see attempt_step().
+    """
     try:
         attempt_step(step, rows)
     finally:

@@ -35,7 +35,7 @@ SERVER_ERRORS = (DatabaseError, psycopg2.Error, redis.RedisError)
 
 
 def run_scheduler(*, log: Callable[[str], object]) -> None:
-    """Start and heal runs until SIGTERM; of several schedulers one acts, the others stand by."""
+    """Start and recover runs until SIGTERM; of several schedulers one is the leader."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

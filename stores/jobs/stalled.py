@@ -24,13 +24,13 @@ PROCESS_GONE = "The process running it is gone."
 
 
 def run_maintenance() -> list[str]:
-    """Heal, unless another process is doing so at this moment."""
+    """Recover stalled runs, unless another process is doing so at this moment."""
     with Locks() as locks:
         return recover_stalled_runs() if locks.acquire("dispatcher") else []
 
 
 def recover_stalled_runs() -> list[str]:
-    """Take over runs whose process died, and ring again for those that still wait.
+    """Take over runs whose process died, and enqueue those that still wait again.
 
     Effects: lost runs end, each with a queued successor. Returns what was done, in sentences.
     """
@@ -44,7 +44,7 @@ def recover_stalled_runs() -> list[str]:
             sentences.append(f"{run} was lost; {successor} follows it.")
     for run in waiting_for_worker():
         if queue.requeue(run.pk):
-            sentences.append(f"Rang again for {run}.")
+            sentences.append(f"Enqueued {run} again.")
     return sentences
 
 
@@ -112,7 +112,7 @@ def mark_lost(run: JobRun) -> bool:
 
 
 def waiting_for_worker() -> list[JobRun]:
-    """Runs for which the bell has not been rung lately: queued ones, and those that could use help.
+    """Runs not enqueued lately: queued ones, and those that could use more workers.
 
     The latter have steps that wait, and there are workers who do not take part.
     """

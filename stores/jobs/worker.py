@@ -52,7 +52,7 @@ class Worker(rq.Worker):
             self.kill_horse()
 
     def maintain(self, run_id: str = "") -> bool:
-        """Look after all runs; says whether the horse, at work on this run, hangs."""
+        """Maintain all runs; says whether the work horse, at work on this run, hangs."""
         try:
             hangs = bool(run_id) and self.is_hung(run_id, self.horse_pid)
             self.run_maintenance()
@@ -69,7 +69,7 @@ class Worker(rq.Worker):
 def run_worker(
     *, burst: bool, run_maintenance: Callable[[], object], is_hung: Callable[[str, int], bool]
 ) -> None:
-    """Execute runs as they are rung for; with `burst` only those that wait already.
+    """Execute runs as they are enqueued; with `burst` only those that wait already.
 
     Survives a queue that goes away. Errors: EvictingQueue in production.
     """

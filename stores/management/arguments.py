@@ -82,7 +82,7 @@ def chosen_user(name: str | None) -> User:
 def chosen_reason(reason: str | None, required: str = "Say why with --reason.") -> str:
     """Why something is done. Errors: CommandError with status 2."""
     try:
-        # What a shell hands over may be no UTF-8, which no database could keep.
+        # What a shell passes may be no UTF-8, which no database could keep.
         (reason or "").encode()
         chosen: str = ReasonField(error_messages={"required": required}).clean(reason)
     except UnicodeEncodeError:
@@ -93,7 +93,7 @@ def chosen_reason(reason: str | None, required: str = "Say why with --reason.") 
 
 
 def is_text(text: str) -> bool:
-    """Whether a database could hold it: what a shell hands over may be no UTF-8."""
+    """Whether a database could hold it: what a shell passes may be no UTF-8."""
     return text.isprintable()
 
 

@@ -35,12 +35,10 @@ def escaped(text: str, keep: str = "\n\t") -> str:
 
 
 def single_line(value: str) -> str:
-    """A value in one line, which cannot begin another."""
     return escaped(value, keep="")
 
 
 def print_json(command: BaseCommand, document: Any) -> None:
-    """One JSON document on stdout, in ASCII."""
     command.stdout.write(json.dumps(document, default=str))
 
 

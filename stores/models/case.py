@@ -47,7 +47,6 @@ class CaseQuerySet(models.QuerySet["Case"]):
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
-        """Rows that failed alike."""
         code, _, name = cause.database.partition("/")
         return self.filter(
             database__channel__code=code,
@@ -58,7 +57,6 @@ class CaseQuerySet(models.QuerySet["Case"]):
         )
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
-        """One row for each cause, the most frequent first."""
         grouped = self.order_by().values(
             "database", "database__channel__code", "database__name", "table", "reason", "field"
         )

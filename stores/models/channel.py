@@ -168,7 +168,6 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         )
 
     def slow(self) -> Self:
-        """Databases whose last visit took long."""
         return self.filter(last_duration_s__gt=settings.SLOW_VISIT_S)
 
     def quick(self) -> Self:

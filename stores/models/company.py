@@ -161,7 +161,6 @@ class NumberSequence(models.Model):
 
     @property
     def width(self) -> int:
-        """How many digits the format holds."""
         return self.format.count("#")
 
     @property

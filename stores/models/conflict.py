@@ -13,8 +13,6 @@ from stores.models.labels import label
 
 
 class Choice(models.TextChoices):
-    """How a conflict was closed."""
-
     RULE = "rule", "Later edit kept"
     KEEP = "keep", "Kept value confirmed"
     TAKE = "take", "Other value used"
@@ -133,7 +131,6 @@ class EditConflict(models.Model):
 
     @property
     def subject(self) -> str:
-        """What it is about, in words that name nobody."""
         name = label(self.field)
         name = name if name[:2].isupper() else name[:1].lower() + name[1:]
         return f"{self.table.removeprefix('async_').capitalize()} {name}"

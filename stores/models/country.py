@@ -23,5 +23,4 @@ USER_ASSIGNED = r"^(?!XXX|ZZZ)(AA[A-Z]|Q[M-Z][A-Z]|X[A-Z]{2}|ZZ[A-Z])$"
 
 
 def is_country(code: str) -> bool:
-    """Whether an address may name it."""
     return code in COUNTRIES or bool(re.match(USER_ASSIGNED, code))

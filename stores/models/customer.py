@@ -39,8 +39,6 @@ class CustomerColumns(models.Model):
 
 
 class AddressColumns(models.Model):
-    """What a till says of an address."""
-
     purpose = models.CharField(max_length=10, null=True)
     description = models.CharField(max_length=60, null=True)
     street = models.CharField(max_length=250, null=True)
@@ -148,7 +146,6 @@ class Customer(CustomerColumns, LatestEvent):
 
     @property
     def display_name(self) -> str:
-        """The name, or the parts of a person's name."""
         parts = [self.first_name, self.middle_name, self.last_name]
         return self.name or " ".join(part for part in parts if part)
 
@@ -228,8 +225,6 @@ class CustomerAffiliation(Child):
 
 
 class CustomerAttribute(Child):
-    """The value of one attribute."""
-
     pk = models.CompositePrimaryKey("customer_id", "attribute")
     customer = models.ForeignKey(
         Customer,

@@ -1,4 +1,4 @@
-"""Which channel database has which version of a customer, and which one it is owed."""
+"""Which channel database has which version of a customer, and which one is pending."""
 
 from datetime import datetime
 from typing import Self
@@ -14,7 +14,7 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
 
 
 class Delivery(models.Model):
-    """One customer owed or given to one channel database.
+    """One customer to be delivered, or delivered, to one channel database.
 
     References are checked by one trigger per statement instead of one per row; neither customers
     nor databases are ever deleted.
@@ -71,5 +71,4 @@ class Delivery(models.Model):
 
     @property
     def known_since(self) -> datetime | None:
-        """When the database was first given the customer."""
         return datetime.fromisoformat(self.earlier[0][1]) if self.earlier else self.delivered_at

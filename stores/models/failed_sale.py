@@ -33,11 +33,9 @@ class SaleCause:
 
 class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
     def with_cause(self, cause: SaleCause) -> Self:
-        """What failed alike."""
         return self.filter(reason=cause.reason, field=cause.field, part=cause.part)
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
-        """One row for each cause, the most frequent first."""
         grouped = self.order_by().values("reason", "field", "part")
         counted: models.QuerySet[Any, Any] = grouped.annotate(
             sales=Count("transaction", distinct=True),

@@ -12,7 +12,6 @@ from stores.models.reason import explain
 
 class FieldToCorrectQuerySet(models.QuerySet["FieldToCorrect"]):
     def open(self) -> Self:
-        """Not right yet."""
         return self.filter(settled_at__isnull=True)
 
     def newest_first(self) -> Self:
@@ -88,5 +87,4 @@ class FieldToCorrect(models.Model):
 
     @property
     def sentence(self) -> str:
-        """What is wrong with it."""
         return explain(self.rule, label(self.field))

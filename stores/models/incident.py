@@ -98,7 +98,6 @@ NEXT_STEPS = {
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
-        """Not closed by anybody yet."""
         return self.filter(closed_at__isnull=True)
 
     def newest_first(self) -> Self:
@@ -205,12 +204,10 @@ class Incident(models.Model):
 
     @property
     def next_step(self) -> str:
-        """What a person does about it."""
         return NEXT_STEPS.get(IncidentKind(self.kind), "")
 
     @property
     def status(self) -> str:
-        """Open, or closed by now."""
         return "closed" if self.closed_at else "open"
 
     @property

@@ -20,5 +20,4 @@ LABELS = {
 
 
 def label(column: str) -> str:
-    """A column's name for people."""
     return LABELS.get(column) or column.replace("_", " ").capitalize()

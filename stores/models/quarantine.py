@@ -22,7 +22,6 @@ class QuarantineStatus(models.TextChoices):
 
 class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def open(self) -> Self:
-        """Rows that wait for a person."""
         return self.filter(status=QuarantineStatus.OPEN)
 
     def newest_first(self) -> Self:

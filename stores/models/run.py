@@ -1,4 +1,4 @@
-"""The ledger of runs. PostgreSQL holds the truth about every run; the queue only rings."""
+"""The ledger of runs. PostgreSQL holds the truth about every run; the queue only wakes workers."""
 
 import uuid
 from datetime import timedelta
@@ -74,7 +74,6 @@ class ClockTime(Func):
 
 class JobRunQuerySet(models.QuerySet["JobRun"]):
     def live(self) -> Self:
-        """Waiting for a worker, or running."""
         return self.filter(status__in=LIVE_STATUSES)
 
     def newest_first(self) -> Self:
@@ -233,7 +232,6 @@ class JobRun(Outcome):
 
     @property
     def about(self) -> str:
-        """What it looks at, in words."""
         named = [*self.channels, *(f"company {code}" for code in self.companies)]
         words = [summarize_codes(named) or "all channels"]
         words += [f"business date {self.business_date}"] if self.business_date else []
@@ -247,7 +245,6 @@ class JobRun(Outcome):
 
     @property
     def is_final(self) -> bool:
-        """Ended, one way or another."""
         return self.status not in LIVE_STATUSES
 
     @property

@@ -149,7 +149,6 @@ class Schedule(models.Model):
 
     @property
     def cadence(self) -> str:
-        """How often it starts, in words."""
         if self.at is not None:
             return f"every day at {self.at:%H:%M} UTC"
         return "every minute" if self.every_minutes == 1 else f"every {self.every_minutes} minutes"

@@ -82,8 +82,6 @@ class UploadSession(Session):
 
 
 class DownloadSession(Session):
-    """Customers sent to one channel database."""
-
     job = models.CharField(max_length=20, default="1010")
     status = models.CharField(
         max_length=15, choices=DownloadStatus.choices, default=DownloadStatus.STARTED

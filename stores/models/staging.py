@@ -37,19 +37,15 @@ class Operation(models.TextChoices):
 
 
 class Origin(models.TextChoices):
-    """Who made an event."""
-
     TILL = "till", "Till"
     HQ = "hq", "Headquarters"
 
 
 class EventQuerySet(models.QuerySet["Event"]):
     def open(self) -> Self:
-        """Not applied yet: waiting or failed."""
         return self.filter(status__in=OPEN_STATUSES)
 
     def in_order(self) -> Self:
-        """As the channel wrote them."""
         return self.order_by("database_id", "generation", "replication_counter")
 
 

@@ -55,7 +55,6 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return self.filter(state=StatementState.POSTED, business_date__gte=day)
 
     def numbered(self, number: str) -> "Statement | None":
-        """The one whose number is written so."""
         form = re.fullmatch(r"([\w-]+)-(\d{8})(?:-([1-9]\d{0,8}))?", number, re.ASCII)
         if form is None:
             return None
@@ -67,7 +66,6 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return of_day.select_related("channel").filter(sequence=sequence or 1).first()
 
     def open(self) -> Self:
-        """Neither posted nor cancelled."""
         return self.exclude(state__in=ENDED)
 
     def stuck(self) -> Self:
@@ -146,7 +144,6 @@ class Statement(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is on its way to be posted."""
         return self.state not in ENDED
 
     @property
@@ -156,7 +153,6 @@ class Statement(models.Model):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether something stands in the way of its next state."""
         return self.is_open and self.reason not in (NOT_CALCULATED, NOT_POSTED)
 
 
@@ -185,8 +181,6 @@ class StatementTender(models.Model):
 
 
 class StatementTotal(models.Model):
-    """What was sold in one currency."""
-
     id = models.BigAutoField(primary_key=True)
     statement = models.ForeignKey(Statement, models.PROTECT, related_name="totals")
     currency = models.CharField(max_length=3)

@@ -28,7 +28,6 @@ class StepReleased(Exception):
 
 class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
-        """Waiting for a worker, or being done."""
         return self.filter(status__in=LIVE_STATUSES)
 
     def with_place(self) -> Self:
@@ -95,21 +94,18 @@ class RunStep(Outcome):
 
     @property
     def its_database(self) -> ChannelDatabase:
-        """The database of a step that is done once per database."""
         if self.database is None:
             raise TypeError(f"{self.step} is not done per database")
         return self.database
 
     @property
     def its_channel(self) -> Channel:
-        """The channel of a step that is done once per channel."""
         if self.channel is None:
             raise TypeError(f"{self.step} is not done per channel")
         return self.channel
 
     @property
     def its_company(self) -> Company:
-        """The company of a step that is done once per company."""
         if self.company is None:
             raise TypeError(f"{self.step} is not done per company")
         return self.company
@@ -147,7 +143,7 @@ class RunStep(Outcome):
         """One HQ transaction of the run: refused when the step is lost or the run asked to stop.
 
         The counts added inside are committed with the rows they count. `may_stop` is false where
-        HQ notes what a channel has committed already. Errors: see hold().
+        HQ notes what a channel has committed already. Errors: see require_ownership().
         """
         before = dict(self.counts)
         with self.counts_restored(), transaction.atomic():
@@ -169,7 +165,7 @@ class RunStep(Outcome):
     def check_stop(self) -> None:
         """A place where nothing is half done, before something is sent to a channel.
 
-        Errors: see hold().
+        Errors: see require_ownership().
         """
         self.require_ownership(may_stop=True, lock=False)
 

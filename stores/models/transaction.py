@@ -78,7 +78,6 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
         )
 
     def orders(self) -> Self:
-        """Customer orders that were not voided."""
         return self.filter(
             transaction_type=TransactionType.CUSTOMER_ORDER, entry_status=EntryStatus.CONCLUDED
         )
@@ -295,8 +294,6 @@ class RetailTransaction(models.Model):
 
 
 class RetailTransactionLine(models.Model):
-    """One article of a transaction."""
-
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction = models.ForeignKey(
         RetailTransaction, models.PROTECT, db_index=False, related_name="lines"

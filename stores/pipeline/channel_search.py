@@ -80,7 +80,6 @@ def search_channels(criteria: Criteria) -> list[ChannelResult]:
 
 
 def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResult:
-    """Look for somebody in one channel database."""
     try:
         with connect(database) as alias:
             pending = list(pending_events(alias, criteria))
@@ -128,7 +127,6 @@ def known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> Iterator[
 
 
 def contact_condition(criteria: Criteria) -> Q:
-    """Whether a customer event holds the e-mail or the phone."""
     condition = Q(pk__in=[])
     if criteria.email:
         condition |= Q(email__iexact=criteria.email) | Q(receipt_email__iexact=criteria.email)

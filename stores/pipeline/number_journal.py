@@ -51,10 +51,10 @@ MAX_REPORTED_NUMBERS = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
 HEIGHT_COLUMNS = ("company", "series", "number")
 CREATE_LOADED = """
-    CREATE TEMP TABLE told (company text, number bigint, guid uuid, account text, channel text);
-    CREATE TEMP TABLE told_height (company text, series text, number bigint)"""
+    CREATE TEMP TABLE loaded (company text, number bigint, guid uuid, account text, channel text);
+    CREATE TEMP TABLE loaded_height (company text, series text, number bigint)"""
 UNKNOWN_NUMBERS = """
-    SELECT count(*) OVER (), t.company, t.number, t.account FROM told t
+    SELECT count(*) OVER (), t.company, t.number, t.account FROM loaded t
      WHERE NOT EXISTS (
              SELECT FROM customer c
               WHERE c.company_id = t.company AND c.number = t.number
@@ -66,24 +66,24 @@ UNKNOWN_NUMBERS = """
 FIRST_UNLOADED = """
     SELECT c.company_id, min(c.number) FROM customer c
      WHERE c.number IS NOT NULL
-       AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id AND t.number = c.number)
+       AND NOT EXISTS (SELECT FROM loaded t WHERE t.company = c.company_id AND t.number = c.number)
      GROUP BY c.company_id
     UNION ALL
     SELECT q.company_id, q.next FROM number_sequence q
      WHERE NOT EXISTS (SELECT FROM customer c
                         WHERE c.company_id = q.company_id AND c.number IS NOT NULL
-                          AND NOT EXISTS (SELECT FROM told t WHERE t.company = c.company_id
+                          AND NOT EXISTS (SELECT FROM loaded t WHERE t.company = c.company_id
                                              AND t.number = c.number))"""
 # Series of documents that go on beyond what the database has issued.
 HIGHER_HEIGHTS = """
-    SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM told_height t
+    SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM loaded_height t
       LEFT JOIN issued_document i USING (company, series)
      GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
 LOADED_HEIGHTS = """
     SELECT company, json_object_agg(series, number)
-      FROM (SELECT company, series, max(number) AS number FROM told_height GROUP BY 1, 2) t
+      FROM (SELECT company, series, max(number) AS number FROM loaded_height GROUP BY 1, 2) t
      GROUP BY 1"""
-AFTER_LOADED = "SELECT company, max(number) + 1 FROM told GROUP BY company"
+AFTER_LOADED = "SELECT company, max(number) + 1 FROM loaded GROUP BY company"
 MISSING_NUMBERS = sql.SQL(
     """SELECT company, number, guid, account, channel, at,
               left(encode(sha256(convert_to(concat_ws(E'\\t', company, number, guid, account,
@@ -171,7 +171,7 @@ def append_missing() -> str | None:
 
 @contextmanager
 def loaded() -> Iterator[None]:
-    """Tables told and told_height with every line of the journal of this data directory."""
+    """Tables loaded and loaded_height with every line of the journal of this data directory."""
     run_sql(CREATE_LOADED)
     if journal_path().exists():
         with journal_path().open("rb") as file:
@@ -179,7 +179,7 @@ def loaded() -> Iterator[None]:
     try:
         yield
     finally:
-        run_sql("DROP TABLE told, told_height")
+        run_sql("DROP TABLE loaded, loaded_height")
 
 
 def first_unjournaled(company: str) -> int:
@@ -261,21 +261,21 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
         known.following |= dict(fetch(FIRST_UNLOADED if is_whole else AFTER_LOADED))
         for company, heights in fetch(LOADED_HEIGHTS):
             known.heights[company] = known.heights.get(company, {}) | heights
-    run_sql("DROP TABLE told, told_height")
+    run_sql("DROP TABLE loaded, loaded_height")
     return sentence
 
 
 def load(file: IO[bytes]) -> None:
-    """Put the rest of the file into tables told and told_height."""
+    """Put the rest of the file into tables loaded and loaded_height."""
     for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
         issued = "".join(as_copy_row(text) for text in lines if isinstance(text, Line))
-        copy_in("told", COLUMNS, issued.encode(), binary=False)
+        copy_in("loaded", COLUMNS, issued.encode(), binary=False)
         heights = "".join(
             f"{line.company}\t{line.series}\t{line.number}\n"
             for line in lines
             if isinstance(line, Height)
         )
-        copy_in("told_height", HEIGHT_COLUMNS, heights.encode(), binary=False)
+        copy_in("loaded_height", HEIGHT_COLUMNS, heights.encode(), binary=False)
 
 
 def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
@@ -360,7 +360,6 @@ def ends_a_line(file: IO[bytes]) -> bool:
 
 
 def as_copy_row(line: Line) -> str:
-    """A line in COPY's text format."""
     values = (line.company, line.number, line.guid, line.account, line.channel)
     return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
 
@@ -390,7 +389,7 @@ def close_unusable_incident() -> None:
 
 
 def report_forgotten() -> str | None:
-    """Report numbers of the told tables that the database does not know. Returns the sentence."""
+    """Report numbers of the loaded tables that the database does not know. Returns the sentence."""
     rows, higher = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS]), fetch(HIGHER_HEIGHTS)
     if not rows and not higher:
         return None

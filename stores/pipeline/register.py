@@ -1,4 +1,4 @@
-"""Make a channel known: its row in HQ, its database, and what it is owed from the start."""
+"""Make a channel known: its row in HQ, its database, and its first deliveries."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +59,7 @@ def register_channel(
     till_role: str | None = None,
     renew_identity: bool = False,
 ) -> ChannelDatabase:
-    """Register a channel and its company, make and migrate its database, owe it all customers.
+    """Register a channel and its company, make and migrate its database, deliver all customers.
 
     The same call again changes nothing. Effects: the channel's database, and HQ's set-up in one
     transaction that commits once the database is ready. Errors: RegistrationRefused with one
@@ -194,7 +194,7 @@ def open_database(
     till_role: str | None,
     is_copy: bool,
 ) -> ChannelDatabase:
-    """Describe a database, make it ready, and owe it all customers."""
+    """Describe a database, make it ready, and deliver all customers."""
     database = ensure_database(channel, register, url, group)
     prepare_database(database, till_role, is_copy)
     # Last, because it holds the number sequence until HQ commits.
@@ -237,7 +237,7 @@ def embedded_url(channel: Channel, register: str) -> str:
 
 
 def deliver_everything(database: ChannelDatabase) -> None:
-    """Owe a new database every customer of its company: a snapshot, no replay of history.
+    """Deliver every customer of the company to a new database: a snapshot, no replay of history.
 
     Locks the number sequence first, as conversion does last, so that no customer converted at this
     moment is missed. Default customers are templates and stay at HQ.

@@ -32,7 +32,6 @@ def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[
 
 
 def document_state(sale: RetailTransaction) -> str:
-    """How far a document has come, in one word."""
     if sale.entry_status == "voided":
         return "voided"
     prepaid_in = sale.prepayment_statement if sale.gross_amount == 0 else None

@@ -38,7 +38,6 @@ class CustomerOperation:
 
     @property
     def subject(self) -> str:
-        """What it is about, in words that name nobody."""
         which = getattr(self.row, DISTINGUISHING_COLUMNS.get(self.kind.name, ""), None)
         return self.kind.name.capitalize() + (f" {which}" if which else "")
 
@@ -74,7 +73,6 @@ class CustomerOperation:
 
     @property
     def is_of_hq(self) -> bool:
-        """Whether a person made it at headquarters."""
         return bool(self.row.origin == Origin.HQ)
 
     @property
@@ -84,21 +82,17 @@ class CustomerOperation:
 
     @property
     def in_short(self) -> str:
-        """The operation with the names of the changed columns."""
         names = ", ".join(self.changes) if self.before else ""
         return f"{self.subject} {self.done}" + (f": {names}" if names else "")
 
     @property
     def in_full(self) -> str:
-        """The operation with old and new values."""
         values = ", ".join(f"{name} {change}" for name, change in self.changes.items())
         return f"{self.subject} {self.done}" + (f": {values}" if values and self.is_edit else "")
 
 
 @dataclass(frozen=True)
 class CustomerHistory:
-    """All that HQ has of one customer."""
-
     match: Match
     customer: Customer | None
     guids: list[GuidMap]
@@ -122,7 +116,6 @@ class CustomerHistory:
 
 
 def load_history(match: Match) -> CustomerHistory:
-    """Read all that HQ has of one customer."""
     customer = (
         Customer.objects.filter(company=match.company, account_number=match.account_number).first()
         if match.account_number
@@ -212,5 +205,4 @@ def normalized_value(value: Any) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value for people."""
     return "(empty)" if value in (None, "") else str(value)

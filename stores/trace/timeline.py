@@ -49,7 +49,6 @@ PARENT_MISSING = WaitingFor(
 
 
 def build_trace(match: Match) -> Trace:
-    """The story of one customer."""
     history = load_history(match)
     created = [account for account in [match.async_account] if account]
     guids = [str(account.pk) for account in history.guids] or created
@@ -66,7 +65,6 @@ def build_trace(match: Match) -> Trace:
 
 
 def customer_state(history: CustomerHistory) -> str:
-    """The state of the customer, in the contract's words."""
     if history.customer:
         if history.customer.state == AccountState.ERASED:
             return "erased"
@@ -134,7 +132,6 @@ def channels_of(history: CustomerHistory) -> list[TraceChannel]:
 
 
 def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
-    """Everything that happened to the customer."""
     yield from session_events([operation.row for operation in history.operations])
     for operation in history.operations:
         yield capture_event(operation)
@@ -166,7 +163,6 @@ PLURALS = {"address": "addresses"}
 
 
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
-    """One event for all that a session brought."""
     brought: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
         if row.session:
@@ -222,9 +218,9 @@ def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> It
 def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
     """Two edits of one field, with both values; and what a person decided."""
     text = (
-        f"{conflict.subject}: {value_text(conflict.lost_value)} of {conflict.lost_place} was replaced by"
-        f" {value_text(conflict.kept_value)} of {conflict.kept_place}; neither side had seen the other"
-        " change."
+        f"{conflict.subject}: {value_text(conflict.lost_value)} of {conflict.lost_place} was"
+        f" replaced by {value_text(conflict.kept_value)} of {conflict.kept_place}; neither side had"
+        " seen the other change."
     )
     if conflict.is_of_removal:
         text = (
@@ -280,7 +276,6 @@ def comparable_text(value: Any) -> str:
 
 
 def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterator[TraceEvent]:
-    """The versions of the customer that a channel got before."""
     before = delivery.earlier or []
     runs = DownloadSession.objects.in_bulk([session for _, _, session in before if session])
     for version, at, session in before:
@@ -296,7 +291,6 @@ def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterato
 
 
 def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
-    """The latest version of the customer that a channel got."""
     session = delivery.session
     return TraceEvent(
         delivery.delivered_at or timezone.now(),

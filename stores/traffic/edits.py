@@ -237,7 +237,7 @@ def _read(cursor: CursorWrapper, sql: str, values: Sequence[str] = ()) -> list[E
 
 
 def _plain_value(value: Any) -> Any:
-    # As a till would write it again: GUIDs as text, and text however the connection hands it out.
+    # As a till would write it again: GUIDs as text, and text however the connection returns it.
     if isinstance(value, bytes):
         return value.decode()
     return str(value) if isinstance(value, UUID) else value

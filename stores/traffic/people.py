@@ -177,7 +177,6 @@ def make_stamp(
 
 
 def make_event_row(rng: Random, stamp: EventRow, content: EventRow) -> EventRow:
-    """One row of an event table."""
     return {"event_id": make_guid(rng)} | stamp | content
 
 

@@ -54,7 +54,6 @@ class Store:
 
 
 def zone_of(country: str) -> timezone:
-    """The zone of stores in a country."""
     return timezone(timedelta(hours=-5 if country == "USA" else 2))
 
 
@@ -73,7 +72,6 @@ def yesterday_seed(country: str, number: int) -> int:
 
 
 def day_of(seed: int) -> date:
-    """The store day a seed stands for."""
     return day_named_by(seed) or USUAL_DAY
 
 

@@ -107,7 +107,6 @@ def start_button(
 
 
 def badge(code: str, word: str = "") -> SafeString:
-    """A state as word, icon and colour."""
     look = LOOKS.get(code, QUIET)
     word, spins = word or code.replace("_", " ").capitalize(), code == "running"
     return render("badge", word=word, colour=look.colour, icon=look.icon, spins=spins)

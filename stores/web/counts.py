@@ -19,7 +19,7 @@ def capped_count(rows: QuerySet[Any]) -> int:
 
 @dataclass(frozen=True)
 class Length:
-    """How long a list is: counted like `counted`, or the planner's guess."""
+    """How long a list is: counted like `capped_count`, or the planner's guess."""
 
     count: int
     is_exact: bool = True

@@ -24,7 +24,6 @@ EMPTY_VALUE = "\u2013"
 
 
 def name_of(record: AsyncCustomer | Customer) -> str:
-    """The name, or the parts of a person's name."""
     parts = [record.first_name, record.middle_name, record.last_name]
     return record.name or " ".join(part for part in parts if part) or EMPTY_VALUE
 
@@ -40,7 +39,6 @@ def ago(moment: datetime | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """A length of time, in the largest unit that fits."""
     if seconds is None:
         return ""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
@@ -50,7 +48,6 @@ def age(seconds: float | None) -> str:
 
 
 def took(seconds: float | None) -> str:
-    """How long a run or step took."""
     if seconds is None:
         return EMPTY_VALUE
     if seconds < 60:
@@ -97,7 +94,6 @@ PART_WORDS = {
 
 
 def number(value: float | None) -> str:
-    """A number with thousands apart."""
     return EMPTY_VALUE if value is None else f"{value:,}"
 
 
@@ -139,7 +135,6 @@ def control(field: BoundField) -> SafeString:
 
 
 def size(value: float) -> str:
-    """A number of bytes, in the largest unit that fits."""
     for unit in ("B", "kB", "MB"):
         if value < 1000:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
@@ -180,17 +175,14 @@ def figure(text: str) -> str:
 
 
 def reason_words(code: str, field: str = "") -> str:
-    """The sentence for a reason and the field it is about."""
     return explain(code, label(field) if field else "")
 
 
 def may_start(user: Any, code: str) -> bool:
-    """Whether the user may start the job of this code."""
     return bool(user.has_perms(JOBS[code].permissions))
 
 
 def who_may_start(job: Job) -> str:
-    """The groups whose users may start a job, in a sentence."""
     return f"You do not have permission to start it. {who_may(*job.permissions)}"
 
 

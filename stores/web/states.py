@@ -127,12 +127,10 @@ EVENT_LOOKS = {
 
 
 def event_word(kind: str) -> str:
-    """The word for what happened."""
     return EVENT_LOOKS[kind][0] if kind in EVENT_LOOKS else kind.replace("_", " ").capitalize()
 
 
 def event_icon(kind: str) -> str:
-    """The icon for what happened."""
     return EVENT_LOOKS[kind][1] if kind in EVENT_LOOKS else "circle"
 
 

@@ -361,7 +361,7 @@ def test_heal_rings_again_for_a_run_of_which_the_queue_lost_the_message(queue):
     long_ago = timezone.now() - timedelta(minutes=1)
     JobRun.objects.update(rung_at=long_ago, created_at=long_ago)
 
-    assert stalled.recover_stalled_runs() == [f"Rang again for {waiting}."]
+    assert stalled.recover_stalled_runs() == [f"Enqueued {waiting} again."]
 
     assert queue.job_ids == [str(waiting.pk)]
     assert stalled.recover_stalled_runs() == []

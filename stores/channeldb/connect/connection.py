@@ -329,12 +329,10 @@ def is_from_channel(ours: tuple[Any, ...], error: Exception) -> bool:
 
 
 def driver_error(error: Exception) -> BaseException:
-    """The driver's own error inside Django's."""
     return error.__cause__ if isinstance(error, DjangoError) and error.__cause__ else error
 
 
 def sqlstate(error: Exception) -> str:
-    """PostgreSQL's code of the error, or nothing."""
     return getattr(driver_error(error), "pgcode", None) or ""
 
 

@@ -56,7 +56,7 @@ class WatchedConnection(extensions.connection):
 
     @contextmanager
     def statement(self) -> Iterator[None]:
-        """Watch what happens inside: the server owes us an answer."""
+        """Watch what happens inside: the server has to answer."""
         self._since = monotonic()
         try:
             yield

@@ -112,7 +112,6 @@ def till_url(database: Database) -> str:
 
 
 def is_sqlite(url: str) -> bool:
-    """Whether the address is one of a SQLite file."""
     return url.startswith("sqlite:")
 
 

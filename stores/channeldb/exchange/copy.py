@@ -67,7 +67,6 @@ UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
 
 
 def split_rows(data: bytes, *, binary: bool) -> list[bytes]:
-    """The rows of COPY data, each as it stands there."""
     if not binary:
         # Line ends inside a value are escaped.
         return [line + b"\n" for line in data.split(b"\n")[:-1]]
@@ -80,7 +79,6 @@ def split_rows(data: bytes, *, binary: bool) -> list[bytes]:
 
 
 def join_rows(rows: Sequence[bytes], *, binary: bool) -> bytes:
-    """COPY data that consists of these rows."""
     return COPY_HEADER + b"".join(rows) + COPY_TRAILER if binary else b"".join(rows)
 
 
@@ -118,4 +116,4 @@ def from_binary(value: bytes | None, name: str) -> Any:
 def from_text(value: str) -> str | None:
     if value == r"\N":
         return None
-    return ESCAPED.sub(lambda found: UNESCAPED[found[1]], value)
+    return ESCAPED.sub(lambda match: UNESCAPED[match[1]], value)

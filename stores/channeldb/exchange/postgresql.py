@@ -199,7 +199,6 @@ class PostgreSQLVisit:
         return vanished
 
     def _count_missing(self, cursor: Any, batch: EventBatch, held: str) -> int:
-        """How many of the rows are not there any more."""
         cursor.execute(
             sql.SQL(
                 "SELECT count(*) FROM {} held WHERE NOT EXISTS "
@@ -331,16 +330,16 @@ def refuse_contradictions(cursor: Any, target: Target, source: str) -> None:
     cursor.execute(
         sql.SQL(
             """SELECT count(*) OVER (), concat_ws(':', {key}), concat_ws(':', {here}),
-                      concat_ws(':', {told})
-                 FROM {table} here JOIN {source} told USING ({key}) WHERE {changed} LIMIT {most}"""
+                      concat_ws(':', {sent})
+                 FROM {table} here JOIN {source} sent USING ({key}) WHERE {changed} LIMIT {most}"""
         ).format(
             key=identifiers(target.key),
             here=sql.SQL(", ").join(sql.Identifier("here", column) for column in target.immutable),
-            told=sql.SQL(", ").join(sql.Identifier("told", column) for column in target.immutable),
+            sent=sql.SQL(", ").join(sql.Identifier("sent", column) for column in target.immutable),
             table=qualified(target.table),
             source=sql.Identifier(source),
             changed=sql.SQL(" OR ").join(
-                sql.SQL("here.{0} <> told.{0}").format(sql.Identifier(column))
+                sql.SQL("here.{0} <> sent.{0}").format(sql.Identifier(column))
                 for column in target.immutable
             ),
             most=sql.Literal(MAX_REPORTED_CONTRADICTIONS),
@@ -388,7 +387,6 @@ def size_of(source: EventTable) -> sql.Composable:
 
 
 def texts_of(source: EventTable, *alias: str) -> sql.Composable:
-    """The bytes of one row's texts."""
     sizes = [
         sql.SQL("coalesce(octet_length({}), 0)").format(sql.Identifier(*alias, column))
         for column, kind in zip(source.columns, source.types, strict=True)

@@ -88,7 +88,7 @@ class Target:
     """A table that HQ writes in a channel.
 
     A row replaces an older one by `key`; without `version` a row that is there stays for ever.
-    What stands in a `fixed` column never becomes something else: the attempt is a contradiction.
+    An `immutable` column never changes: the attempt is a contradiction.
     """
 
     table: str
@@ -191,7 +191,6 @@ def parse_issued(value: Any) -> dict[str, int]:
 
 
 def highest_of(known: dict[str, int], reported: dict[str, int]) -> dict[str, int]:
-    """Both, with the higher number where they differ."""
     return known | {name: max(number, known.get(name, number)) for name, number in reported.items()}
 
 
@@ -215,9 +214,9 @@ class Visit(Protocol):
     ) -> list[EventBatch]:
         """The oldest unacknowledged rows of each table, at most `limit` of each, in one snapshot.
 
-        Fewer when they are large. Rows with more than MAX_VALUE_BYTES are `left`; they are named at
-        the latest when there is nothing else to read. `beyond` skips counters up to its value; a
-        dry run pages with it, others leave it empty.
+        Fewer when they are large. Rows with more than MAX_VALUE_BYTES are `oversized`; they are
+        named at the latest when there is nothing else to read. `beyond` skips counters up to its
+        value; a dry run pages with it, others leave it empty.
         """
 
     def event_ids(self, table: str) -> tuple[bytes, bool]:

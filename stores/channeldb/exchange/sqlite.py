@@ -310,7 +310,6 @@ class RowReader:
         self.size = 0
 
     def add(self, counter: int, values: Sequence[Any]) -> None:
-        """Add one row."""
         if any(values[self.document] in part.too_large for part in self.parts):
             self.left.append(counter)
             return
@@ -346,7 +345,6 @@ class RowReader:
             return text
 
     def events(self) -> EventBatch:
-        """What was read."""
         return EventBatch(
             self.source.table,
             rows=len(self.lines),
@@ -388,7 +386,6 @@ class PartReader:
 
     @property
     def data(self) -> bytes:
-        """COPY data of the rows that are in form."""
         return "".join(self.lines).encode()
 
     def require_valid(self, document: Any) -> None:

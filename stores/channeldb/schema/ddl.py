@@ -116,7 +116,6 @@ SELECT 'Pending sync', (SELECT {setting_text} FROM {public}channel_setting s
 
 
 def vendor_of(connection: BaseDatabaseWrapper) -> Vendor:
-    """The engine of an open channel."""
     return "postgresql" if connection.vendor == "postgresql" else "sqlite"
 
 
@@ -157,7 +156,7 @@ def object_statements(vendor: Vendor) -> dict[str, str]:
 
 
 def recreate_statements(thing: str, statement: str, vendor: Vendor) -> Iterator[str]:
-    """Yield the SQL that makes one of `helpers` anew, whether it is there or not."""
+    """Yield the SQL that makes one of `object_statements` anew, whether it is there or not."""
     public = SPELLING[vendor]["public"]
     kind, name = thing.split(" ", 1)
     table, _, inner = name.rpartition(".")
@@ -183,7 +182,6 @@ def drop_statements(vendor: Vendor) -> Iterator[str]:
 
 
 def create_table(table: Table, vendor: Vendor) -> str:
-    """One CREATE TABLE."""
     # On SQLite the counter is the key of the row, so an event's own key is one more unique column.
     is_numbered = vendor == "sqlite" and table.triggers == "event"
     unique = (*table.key, *table.unique) if is_numbered else table.unique
@@ -196,7 +194,6 @@ def create_table(table: Table, vendor: Vendor) -> str:
 
 
 def column_line(column: Column, vendor: Vendor) -> str:
-    """One column of a CREATE TABLE."""
     default = f"DEFAULT {DEFAULTS[vendor][column.default]}" if column.default else ""
     required = "NOT NULL" if column.required else ""
     parts = (column.name, COLUMN_TYPES[vendor][column.kind], required, default)

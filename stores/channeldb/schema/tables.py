@@ -1,8 +1,8 @@
 """The tables of a channel database, told once, as plain data.
 
 `ddl.statements(vendor)` makes SQL of it and the models must agree with it. Upload and validation
-take from here which tables hold events (`EVENT_TABLES`, `KINDS`) and what HQ accepts in each
-column (`LIMITS`, `WORDS`). The channel itself takes any text: what HQ cannot use is quarantined.
+take from here which tables hold events (`EVENT_TABLES`, `TABLE_OF_KIND`) and what HQ accepts in
+each column (`LIMITS`, `WORDS`). The channel takes any text: what HQ cannot use is quarantined.
 
 Migration 0001 runs what `ddl` makes of this, and a test holds a digest of it: to change the schema
 once it has landed, first keep a copy of what 0001 made beside it.
@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `guard` says which triggers protect it: none for the tables that HQ writes."""
+    """One table. `triggers` says which triggers protect it: none for the tables that HQ writes."""
 
     name: str
     key: tuple[str, ...]
@@ -42,7 +42,6 @@ class Table:
 
     @property
     def column_names(self) -> tuple[str, ...]:
-        """The columns in the order of the table."""
         return tuple(column.name for column in self.columns)
 
 

@@ -20,7 +20,6 @@ COUNTER_GIVEN = "leave out replication_counter, it counts by itself"
 
 
 def immutable_columns(table: Table) -> list[str]:
-    """What never changes in an event."""
     return [name for name in table.column_names if name != "acknowledged_at"]
 
 
@@ -72,7 +71,6 @@ POSTGRESQL_DOCUMENT_TRIGGER = (
 
 
 def postgresql_triggers() -> Iterator[str]:
-    """Yield functions and triggers for PostgreSQL."""
     yield POSTGRESQL_EVENT_FUNCTION
     yield POSTGRESQL_DOCUMENT_FUNCTION
     for table in EVENT_TABLES:
@@ -82,7 +80,6 @@ def postgresql_triggers() -> Iterator[str]:
 
 
 def postgresql_event(table: Table) -> Iterator[str]:
-    """Guards of one event table."""
     # Bytes are compared: 1.0 and 1.00 differ, and so do two spellings of one letter. A call, not
     # its operator *<>: a dump would print that without the cast to records, and a restored
     # database would lack the trigger.
@@ -99,7 +96,6 @@ def postgresql_event(table: Table) -> Iterator[str]:
 
 
 def postgresql_part(table: Table) -> Iterator[str]:
-    """Guards of one table of lines."""
     yield postgresql_trigger(table, "UPDATE", NEVER_CHANGES)
     yield postgresql_trigger(table, "TRUNCATE", NEVER_EMPTIED)
     yield POSTGRESQL_DOCUMENT_TRIGGER.format(
@@ -155,7 +151,6 @@ TriggerCase = tuple[str, str]
 
 
 def sqlite_triggers() -> Iterator[str]:
-    """Yield the triggers for SQLite."""
     for table in EVENT_TABLES:
         yield from sqlite_event(table)
         yield SQLITE_COUNTER_TRIGGER.format(table=table.name, message=COUNTER_GIVEN)

@@ -40,7 +40,6 @@ class Command(SynclineCommand):
 
 
 def channel_rows() -> list[dict[str, Any]]:
-    """Each channel database with its counts."""
     waiting: dict[int, int] = {}
     for model in STAGING_MODELS.values():
         for database, rows in counts_by_database(
@@ -73,7 +72,6 @@ def channel_rows() -> list[dict[str, Any]]:
 
 
 def counts_by_database(rows: QuerySet[Any]) -> dict[int, int]:
-    """Rows of each channel database."""
     counts = rows.order_by().values("database").annotate(rows=Count("*"))
     return {row["database"]: row["rows"] for row in counts}
 
@@ -95,7 +93,6 @@ def pause_message(row: dict[str, Any]) -> str:
 
 
 def channel_line(row: dict[str, Any]) -> str:
-    """One channel database in a line."""
     at = f"{row['last_visit']:%Y-%m-%d %H:%M}" if row["last_visit"] else "never visited"
     counts = ", ".join(f"{count:,} {word}" for word, count in row["counts"].items())
     line = (

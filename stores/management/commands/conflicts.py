@@ -1,4 +1,4 @@
-"""Edits that contended: list them, close one."""
+"""Conflicting edits: list them, close one."""
 
 import re
 from typing import Any
@@ -23,7 +23,7 @@ ROW_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}
 
 class Command(SynclineCommand):
     help = (
-        "List edits that contend, never a value of theirs, or close one: keep the present value or "
+        "List conflicting edits, never a value of theirs, or close one: keep the present value or "
         "take the other. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
         "customers are being converted."
     )

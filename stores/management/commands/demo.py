@@ -138,8 +138,6 @@ class Command(SynclineCommand):
 
 
 def whole_number_parser(low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers within bounds."""
-
     def parse(text: str) -> int:
         try:
             number = int(text)

@@ -89,7 +89,6 @@ def find_database(code: str, register: str) -> ChannelDatabase:
 
 
 def written_message(written: Written) -> str:
-    """What was written, in words."""
     parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
     said = f"{written.database}: {written.rows.total()} events written"
     said += f" ({', '.join(parts)})" if parts else ""
@@ -106,7 +105,6 @@ def written_message(written: Written) -> str:
 
 
 def written_as_json(database: ChannelDatabase, written: Written) -> str:
-    """What was written, as one JSON document."""
     return json.dumps({"channel": database.channel.code} | vars(written))
 
 
@@ -114,7 +112,6 @@ def written_as_json(database: ChannelDatabase, written: Written) -> str:
 
 
 def parse_whole(option: str, text: Any) -> int:
-    """A whole number."""
     try:
         return int(text)
     except ValueError:
@@ -132,7 +129,6 @@ def parse_count(option: str, text: Any) -> int:
 
 
 def parse_share(option: str, text: Any) -> float:
-    """A share from 0 to 1."""
     try:
         number = float(text)
     except ValueError:

@@ -92,7 +92,6 @@ def settle_incident(action: str, incident: Incident, reason: str) -> None:
 
 
 def described(incident: Incident) -> dict[str, Any]:
-    """What an incident says of itself."""
     return {
         "id": incident.pk,
         "kind": incident.kind,

@@ -66,7 +66,6 @@ def chosen(number: str | None, company: str | None) -> SalesOrder:
 
 
 def described(order: SalesOrder) -> dict[str, Any]:
-    """What an order says of itself."""
     return {
         "number": order.number,
         "company": order.company_id,

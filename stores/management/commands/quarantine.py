@@ -186,7 +186,6 @@ class Command(SynclineCommand):
             self.stdout.write("Corrected. The next run processes the replacement.")
 
     def reopen(self, ids: Sequence[str], cause: Cause | None, *, as_json: bool) -> None:
-        """Open dismissed rows again."""
         if bool(ids) == bool(cause):
             raise CommandError("reopen takes IDs, or --cause.", returncode=2)
         dismissed = [CaseStatus.DISMISSED]
@@ -234,7 +233,6 @@ def acting_user(options: dict[str, Any]) -> Any:
 
 
 def cause_of_row(row: dict[str, Any]) -> Cause:
-    """The cause that a row of by_cause() is."""
     code, name = row["database__channel__code"], row["database__name"]
     return Cause(f"{code}/{name}" if name else code, row["table"], row["reason"], row["field"])
 

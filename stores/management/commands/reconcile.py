@@ -55,7 +55,6 @@ class Command(SynclineCommand):
 
 
 def step_document(step: RunStep) -> dict[str, Any]:
-    """What the comparison of one channel database found."""
     return {
         "channel": step.place,
         "outcome": step.status,

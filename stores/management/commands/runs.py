@@ -39,7 +39,6 @@ class Command(SynclineCommand):
             self.stdout.write("Cancellation requested. The run stops after the current batch.")
 
     def list(self, options: dict[str, Any]) -> None:
-        """Runs, the newest first."""
         runs = JobRun.objects.newest_first()
         runs = runs if options["all"] else runs.live()
         documents = [described(run) for run in runs[:MAX_LISTED]]
@@ -63,7 +62,6 @@ def chosen(text: str | None) -> JobRun:
 
 
 def described(run: JobRun) -> dict[str, Any]:
-    """What a run says of itself."""
     return {
         "id": str(run.pk),
         "job": run.job,

@@ -54,7 +54,6 @@ class Command(SynclineCommand):
             self.stdout.write(f"{schedule}: {word}.")
 
     def list(self, *, as_json: bool) -> None:
-        """Every schedule."""
         documents = [
             described(schedule) for schedule in Schedule.objects.select_related("channel", "group")
         ]
@@ -119,7 +118,6 @@ def save_schedule(schedule: Schedule) -> None:
 
 
 def described(schedule: Schedule) -> dict[str, Any]:
-    """What a schedule says of itself."""
     group = f"group {schedule.group}" if schedule.group else "all"
     return {
         "id": schedule.pk,

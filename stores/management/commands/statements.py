@@ -70,7 +70,6 @@ def chosen_statement(number: str) -> Statement:
 
 
 def described(statement: Statement) -> dict[str, Any]:
-    """What a statement says of itself."""
     message = statement.message or explain(statement.reason, None)
     return {
         "statement": statement.number,

@@ -66,7 +66,6 @@ def not_found_message(ref: str) -> str:
 
 
 def channel_errors(results: list[ChannelResult]) -> list[str]:
-    """Why some channels could not be looked into."""
     return [result.error for result in results if result.error]
 
 
@@ -77,7 +76,6 @@ def match_line(match: Match) -> str:
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
-    """The story in lines."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"

@@ -225,7 +225,6 @@ class Command(SynclineCommand):
             raise SystemExit(1)
 
     def report(self, document: dict[str, Any]) -> None:
-        """Each count in a line of its own."""
         for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
             if document[word]:
                 self.stdout.write(f"{document[word]:>7}  {word}")
@@ -307,7 +306,6 @@ def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, An
 
 
 def described(sale: RetailTransaction) -> dict[str, Any]:
-    """What a transaction says of itself."""
     return {
         "transaction": sale.transaction_id,
         "channel": sale.channel.code,

@@ -10,7 +10,7 @@ from stores.management.base import SynclineCommand
 
 
 class Command(SynclineCommand):
-    help = "Execute runs as they are rung for. Ends on SIGTERM after the run at hand."
+    help = "Execute runs as they are enqueued. Ends on SIGTERM after the current run."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")

@@ -1,4 +1,4 @@
-"""The one birthplace of accounts: staged customers become HQ customers with a number.
+"""The only place that creates accounts: staged customers become HQ customers with a number.
 
 Convert, Synchronize orders, end of day and the real-time service all come here and nowhere else.
 Of one company one conversion runs at a time, so nobody else waits for its number sequence; only who
@@ -36,7 +36,7 @@ from stores.pipeline.refused_rows import fail_events
 class CreatedAccounts:
     """What one chunk did; `last` is the greatest GUID it looked at, None when there was none.
 
-    `left` are those who could not even be failed, with what the database said.
+    `refused` are those who could not even be failed, with what the database said.
     """
 
     converted: int = 0
@@ -162,7 +162,6 @@ def claim_guids(
 def fetch_pending_guids(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> list[UUID]:
-    """The GUIDs that claim() would take, in their order."""
     rows = fetch(
         pending_guids(beyond), pending_guids_values(company, beyond=beyond, only=only, limit=limit)
     )
@@ -198,7 +197,6 @@ def pending_guids(beyond: UUID | None) -> sql.Composable:
 def pending_guids_values(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
 ) -> dict[str, object]:
-    """The values of the query unopened."""
     return {
         "company": company.pk,
         "beyond": beyond or UUID(int=0),
@@ -236,7 +234,7 @@ def fail_exhausted(company: Company, claimed: int) -> int:
 
 
 def insert_customers(step: RunStep, company: Company, count: int) -> bool:
-    """Customers, their inherited affiliations, the GUID map and what every database is owed.
+    """Customers, their inherited affiliations, the GUID map and the deliveries to every database.
 
     Says whether somebody had several events.
     """
@@ -247,13 +245,13 @@ def insert_customers(step: RunStep, company: Company, count: int) -> bool:
         "first": first,
     }
     run_sql(
-        """CREATE TEMP TABLE born (async_account uuid, customer_id bigint, channel_id bigint)
-               ON COMMIT DROP"""
+        """CREATE TEMP TABLE new_customer (
+               async_account uuid, customer_id bigint, channel_id bigint) ON COMMIT DROP"""
     )
     events, customers = fetch_one(
         sql.SQL(
             """WITH {newest},
-             homes AS MATERIALIZED (
+             home_channel AS MATERIALIZED (
                SELECT b.id AS home_database_id, b.channel_id, q.format, {inherited}
                  FROM channel_database b JOIN channel h ON h.id = b.channel_id
                  JOIN number_sequence q ON q.company_id = %(company)s
@@ -268,11 +266,11 @@ def insert_customers(step: RunStep, company: Company, count: int) -> bool:
                       {values}
                  FROM (SELECT *, %(first)s - 1 + row_number() OVER (ORDER BY async_account)
                               AS number FROM newest) n
-                 JOIN homes d USING (home_database_id)
+                 JOIN home_channel d USING (home_database_id)
                RETURNING id), known AS (
-               INSERT INTO born
+               INSERT INTO new_customer
                SELECT n.async_account, n.customer_id, d.channel_id
-                 FROM newest n JOIN homes d USING (home_database_id)
+                 FROM newest n JOIN home_channel d USING (home_database_id)
                RETURNING 1)
                SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM known)"""
         ).format(
@@ -285,18 +283,18 @@ def insert_customers(step: RunStep, company: Company, count: int) -> bool:
     )
     run_sql(
         """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
-           SELECT born.customer_id, a.affiliation, 1
-             FROM born JOIN channel h ON h.id = born.channel_id
+           SELECT new_customer.customer_id, a.affiliation, 1
+             FROM new_customer JOIN channel h ON h.id = new_customer.channel_id
              JOIN customer_affiliation a ON a.customer_id = h.default_customer_id AND a.is_active
                ON CONFLICT DO NOTHING"""
     )
     run_sql(
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
-           SELECT async_account, %(company)s, customer_id, channel_id, %(run)s FROM born""",
+           SELECT async_account, %(company)s, customer_id, channel_id, %(run)s FROM new_customer""",
         values,
     )
     create_deliveries(company)
-    run_sql("DROP TABLE born")
+    run_sql("DROP TABLE new_customer")
     return bool(events > customers)
 
 
@@ -312,15 +310,15 @@ def column_or_default(column: str) -> sql.Composable:
 
 
 def create_deliveries(company: Company) -> None:
-    """Owe the born customers to every enabled database of their company.
+    """Create the deliveries of the new customers to every enabled database of their company.
 
     Read after the sequence was locked: who enables a channel locks it first, so neither misses the
     other.
     """
     run_sql(
         """INSERT INTO delivery (database_id, customer_id, version)
-           SELECT b.id, born.customer_id, 1
-             FROM channel_database b JOIN channel h ON h.id = b.channel_id CROSS JOIN born
+           SELECT b.id, new_customer.customer_id, 1
+             FROM channel_database b JOIN channel h ON h.id = b.channel_id CROSS JOIN new_customer
             WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled
             ORDER BY 1, 2""",
         [company.pk],
@@ -345,8 +343,8 @@ def import_account(
 ) -> Customer:
     """Make a customer whose account the sequence did not issue, such as a default customer.
 
-    Effects: the customer and, with `deliver`, what every database of the company is owed; in the
-    caller's transaction. Errors: IntegrityError for an account that the sequence would issue.
+    Effects: the customer and, with `deliver`, the deliveries to every database of the company; in
+    the caller's transaction. Errors: IntegrityError for an account that the sequence would issue.
     """
     customer = Customer.objects.create(company=company, account_number=account_number, **columns)
     if deliver:

@@ -130,7 +130,6 @@ def for_each_part(words: str) -> sql.Composable:
 
 
 def events_by_part(kind: EventKind) -> sql.Composable:
-    """Events of a kind, and where they are."""
     return sql.SQL(
         """SELECT e.database_id, e.at, 1 AS rows,
                   CASE WHEN e.status IS NULL THEN 'quarantined'

@@ -36,8 +36,8 @@ RECORD_CONFLICTS = sql.SQL(
                      WHERE d.database_id = w.database_id AND d.customer_id = w.customer_id
                        AND d.delivered_at > l.applied_at))
           ORDER BY w.event_id, l.database_id, l.generation DESC, l.replication_counter DESC),
-       lost AS (SELECT p.kept, {told} FROM pair p JOIN {event} t ON t.event_id = p.lost),
-       kept AS (SELECT {told} FROM pair p JOIN {event} t ON t.event_id = p.kept)
+       lost AS (SELECT p.kept, {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.lost),
+       kept AS (SELECT {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.kept)
        INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,
                                   lost_event, kept_event, lost_database_id, kept_database_id,
                                   lost_at, kept_at, is_clock_off, closed_at, choice, reason)
@@ -47,7 +47,7 @@ RECORD_CONFLICTS = sql.SQL(
               CASE WHEN l.is_off OR w.is_off THEN '' ELSE 'rule' END, ''
          FROM lost l JOIN kept w ON w.event_id = l.kept
          LEFT JOIN LATERAL (
-              SELECT {told} FROM {event} t
+              SELECT {pair_columns} FROM {event} t
                WHERE t.customer_id = l.customer_id AND t.status IN ('applied', 'superseded')
                  AND t.reason IS NULL {same_key_as_lost}
                  AND (least(t.occurred_at, t.staged_at), database_place(t.database_id),
@@ -83,7 +83,7 @@ CLOCK_SKEWED = """(t.occurred_at > t.staged_at + interval '15 minutes'
 
 
 def record_conflicts(kind: EventKind) -> int:
-    """Record what the claimed edits contend with, each field with both values. Returns fields.
+    """Record what the claimed edits conflict with, each field with both values. Returns fields.
 
     Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
     one. The others are closed by the rule. Effects: edit_conflict, in the caller's transaction.
@@ -107,7 +107,7 @@ def record_conflicts(kind: EventKind) -> int:
             same_key=same_key(kind, "l", "r"),
             same_key_as_lost=same_key(kind, "t", "l"),
             key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
-            told=pair_columns,
+            pair_columns=pair_columns,
             values=sql.SQL(", ").join(map(field_values, fields)) if fields else NO_VALUES,
         )
     )

@@ -73,7 +73,8 @@ def convert_customers(step: RunStep) -> None:
 def create_all_accounts(step: RunStep, company: Company, refused: dict[UUID, str]) -> None:
     """Give each staged customer of the company its account, in the order of the GUIDs.
 
-    Those who get none and cannot even be failed are added to `left`, with what the database said.
+    Those who get none and cannot even be failed are added to `refused`, with what the database
+    said.
     """
     beyond: UUID | None = None
     contested = find_contested_ids(company)
@@ -192,7 +193,7 @@ def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
 def write_wait_reasons(company: Company, kind: EventKind, refused: dict[UUID, str]) -> int:
     """Write the reason on what could not be applied yet. Returns how many events wait.
 
-    Those on which the database does not let it be written are added to `left`.
+    Those on which the database does not let it be written are added to `refused`.
     """
     statement = sql.SQL(
         """UPDATE {event} s SET reason = why.reason

@@ -38,9 +38,9 @@ def apply_to_known_customers(
 ) -> int:
     """Apply pending events that name a known customer, or of these only some. Returns events.
 
-    Effects: customers or children, what channels are owed, staging; in the caller's transaction.
+    Effects: customers or children, deliveries, staging; in the caller's transaction.
     An event of which the database refuses what comes of it becomes failed; if it refuses even that,
-    the event is added to `left`, with what the database said. What stands there is passed over.
+    the event is added to `refused_before`, with what the database said. Events in it are skipped.
     """
     lock_until_commit(f"accounts:{company.pk}")
     refused_before = {} if refused_before is None else refused_before
@@ -149,7 +149,7 @@ def fail_disallowed(kind: EventKind) -> int:
 
 
 def bump_versions(company: Company) -> int:
-    """Raise the claimed customers' versions and owe them to all databases. Returns customers."""
+    """Raise the claimed customers' versions, to be delivered everywhere. Returns customers."""
     run_sql(
         """WITH bumped AS (
              UPDATE customer SET hq_version = hq_version + 1, modified_at = now()

@@ -1,4 +1,4 @@
-"""Events -> rows: fold what tills did to one entity into its present state, for many at once.
+"""Events -> rows: merge what tills did to one entity into its present state, for many at once.
 
 Works on table `claimed`, which says which pending events belong to which customer: of new
 customers by GUID, of known ones event by event. One statement marks the events and writes the rows
@@ -136,7 +136,6 @@ def normalized_column(kind: EventKind, column: str) -> sql.Composable:
 
 
 def is_newer(stored: str, new: str) -> sql.Composable:
-    """Whether one row's latest event comes after another's."""
     return IS_NEWER.format(stored=sql.Identifier(stored), new=sql.Identifier(new))
 
 
@@ -148,7 +147,7 @@ def merge_children(
     *,
     apart: Sequence[UUID] = (),
 ) -> bool:
-    """Fold the claimed events of one kind into addresses, contacts, affiliations or attributes.
+    """Merge the claimed events of one kind into addresses, contacts, affiliations or attributes.
 
     Events about the ids in `apart` are left alone.
 
@@ -168,7 +167,7 @@ def merge_children(
 
 
 def merge_kind(kind: EventKind, owner: sql.SQL, values: dict[str, Any], *, is_apart: bool) -> Row:
-    """Mark, fold and write one kind. Returns how many events and entities there were, and written.
+    """Mark, merge and write one kind. Returns how many events and entities there were, and written.
 
     What belongs to new customers is new too, unless another customer has the id or the channel's
     default customer the affiliation; to insert without looking costs a fifth less.

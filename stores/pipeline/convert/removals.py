@@ -37,12 +37,12 @@ CREATE_LATER = sql.SQL(
            FROM {event} t
           WHERE t.customer_id IN (SELECT customer_id FROM removed)
             AND t.status IN ('applied', 'superseded') AND t.reason IS NULL),
-       told AS (
+       stated AS (
          SELECT m.*, row_number() OVER (PARTITION BY customer_id {key} ORDER BY at, place,
                                         generation, replication_counter) AS turn
            FROM mine m JOIN removed USING (customer_id {key})),
        removal AS (
-         SELECT DISTINCT ON (customer_id {key}) * FROM told WHERE operation = 'deactivate'
+         SELECT DISTINCT ON (customer_id {key}) * FROM stated WHERE operation = 'deactivate'
           ORDER BY customer_id {key}, turn DESC)
        SELECT w.customer_id {of_edit}, w.event_id AS edit, l.event_id AS removal,
               w.database_id AS edited_in, l.database_id AS removed_in, w.told_at AS edited_at,
@@ -59,7 +59,7 @@ CREATE_LATER = sql.SQL(
                             WHERE d.database_id = w.database_id AND d.customer_id = w.customer_id
                               AND d.delivered_at > l.applied_at AND d.delivered_at <= w.told_at)
               END AS has_seen
-         FROM told w JOIN removal l USING (customer_id {key})
+         FROM stated w JOIN removal l USING (customer_id {key})
         WHERE w.turn > l.turn AND w.operation <> 'deactivate'"""
 )
 UNDONE = "(SELECT {columns} FROM later GROUP BY {columns} HAVING NOT bool_or(has_seen))"

@@ -23,7 +23,7 @@ HISTORY = sql.SQL(
          FROM {event} t
         WHERE t.status IN ('applied', 'superseded') AND t.reason IS NULL
           AND t.customer_id IN (SELECT customer_id FROM again)),
-     told AS (
+     stated AS (
        SELECT m.*, m.operation <> 'deactivate' AS has_values,
               row_number() OVER (PARTITION BY m.customer_id {key} ORDER BY m.at, m.place,
                                               m.generation, m.replication_counter) AS turn
@@ -38,12 +38,12 @@ HISTORY = sql.SQL(
               (array_agg(database_id ORDER BY turn DESC))[1] AS event_database,
               (array_agg(generation ORDER BY turn DESC))[1] AS event_generation,
               (array_agg(replication_counter ORDER BY turn DESC))[1] AS event_counter
-         FROM told GROUP BY customer_id {key})"""
+         FROM stated GROUP BY customer_id {key})"""
 )
 
 
 def replay_events(kind: EventKind) -> None:
-    """Fold claimed customers anew of whom this transaction took several events, or one too late.
+    """Replay claimed customers of whom this transaction took several events, or one too late.
 
     Effects: the kind's table, in the caller's transaction.
     """

@@ -33,7 +33,6 @@ class CaseColumn:
 
     @property
     def short(self) -> str:
-        """As much of the value as a person reads."""
         return truncated(self.value)
 
     @property
@@ -51,19 +50,15 @@ class PartRows:
 
     @property
     def first(self) -> list[list[str]]:
-        """As many rows as a person looks at."""
         return [[truncated(value) for value in row] for row in self.rows[:MAX_ROWS]]
 
     @property
     def more(self) -> int:
-        """How many rows come after them."""
         return max(0, len(self.rows) - MAX_ROWS)
 
 
 @dataclass(frozen=True)
 class CaseDetail:
-    """The row and all that was done about it."""
-
     case: Case
     kind: StagedTable
     row: Quarantine | None
@@ -99,7 +94,6 @@ class CaseDetail:
 
     @property
     def parts(self) -> Iterator[PartRows]:
-        """The tables that travel with a document."""
         values = self.values if self.is_document and self.row else {}
         for part in DOCUMENT_PARTS if values else ():
             columns = tuple(column for column in part.sent_columns if column != DOCUMENT_KEY)
@@ -123,7 +117,6 @@ class CaseDetail:
 
 
 def describe_case(case: Case) -> CaseDetail:
-    """All that HQ has of the row."""
     kind = next((kind for kind in (*EVENT_KINDS, HEADER) if kind.event == case.table), HEADER)
     row = None
     if case.id.isdecimal():
@@ -133,7 +126,6 @@ def describe_case(case: Case) -> CaseDetail:
 
 
 def stored_event(kind: StagedTable, event_id: UUID) -> Any:
-    """What HQ holds under an event id."""
     if isinstance(kind, EventKind):
         return STAGING_MODELS[kind.name].objects.filter(pk=event_id).first()
     return RetailTransaction.objects.filter(event_id=event_id).first()

@@ -1,4 +1,4 @@
-"""Edits that people make of one customer: events of HQ, folded at once by the statements of all.
+"""Edits that people make of one customer: events of HQ, merged at once by the statements of all.
 
 Who saves must have seen what HQ holds. So what channels sent of the customer is applied first, and
 an edit of an older version is refused: it would take back what it never saw.
@@ -71,8 +71,8 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
     """Make events of HQ of the edits and apply them. Returns the ids of the events.
 
     `seen` is the version of the customer that the person was shown. Effects: staging, the customer
-    and what belongs to it, what channels are owed; all or nothing. Errors: Stale; EditsRefused
-    with the broken rules by the place of the edit; Occupied.
+    and what belongs to it, deliveries; all or nothing. Errors: Stale; EditsRefused
+    with the broken rules by the place of the edit; Busy.
     """
     with wait_briefly():
         apply_pending(customer)
@@ -92,7 +92,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
 
 @contextmanager
 def wait_briefly() -> Iterator[None]:
-    """Wait for others no longer than a person would. Errors: Occupied."""
+    """Wait for others no longer than a person would. Errors: Busy."""
     try:
         with transaction.atomic():
             run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_WAIT_S}s"])
@@ -172,7 +172,6 @@ def complete_state(
 
 
 def conflict_row(conflict: EditConflict) -> tuple[EventKind, Any]:
-    """The row of HQ that a conflict is about, as it is now."""
     kind = next(kind for kind in EVENT_KINDS if kind.event == conflict.table)
     customer = conflict.customer
     parts: dict[EventKind, Any] = {

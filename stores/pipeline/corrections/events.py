@@ -1,7 +1,7 @@
 """Events that are made in HQ: edits by people, and corrections of rows that HQ could not use.
 
 They stand in staging like those of tills, with a counter of HQ's own and no channel database, are
-checked by the same rules and folded by the same statements: nothing else writes a customer.
+checked by the same rules and merged by the same statements: nothing else writes a customer.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -88,7 +88,6 @@ def load_event(kind: EventKind, values: Mapping[str, Any]) -> None:
 
 
 def broken_rules(kind: EventKind, company: Company) -> list[Rule]:
-    """All rules that the event in incoming breaks."""
     (places,) = fetch_one(
         sql.SQL("SELECT {} FROM incoming").format(every_broken(kind)), rule_parameters(company.pk)
     )
@@ -103,7 +102,6 @@ def stage_event(
     corrects: str | None,
     for_database: ChannelDatabase | None,
 ) -> None:
-    """Move the event from incoming to staging."""
     run_sql(
         sql.SQL(
             """INSERT INTO {table} (origin, company_id, made_by_id, corrects, for_database_id,

@@ -42,7 +42,7 @@ class ChangedMeanwhile(Exception):
 
 @dataclass
 class Resolution:
-    """What became of the rows asked for; `left` are still open, with the reason of today."""
+    """What became of the rows asked for; `still_open` are still open, with the reason of today."""
 
     done: int = 0
     still_open: list[str] = field(default_factory=list)
@@ -89,7 +89,6 @@ def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> 
 
 
 def split_ids(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
-    """Numbers of quarantined rows, and ids of staged events."""
     numbers = [int(case) for case in cases if case.isdecimal()]
     return numbers, [UUID(case) for case in cases if not case.isdecimal()]
 

@@ -38,8 +38,6 @@ from stores.pipeline.upload.staging import (
 
 @dataclass(frozen=True)
 class Flaw:
-    """What is wrong with a row today."""
-
     reason: str
     field: str
     rule: str
@@ -62,14 +60,14 @@ def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) ->
     failing |= flaws_by_number(number_of)
     drop_rejected()
     _, refused = insert_staged(upload, kind)
-    run_sql("TRUNCATE broken")
+    run_sql("TRUNCATE rejected")
     reject_conflicting(kind)
     reject_refused(refused)
     failing |= flaws_by_number(number_of)
     drop_rejected()
     if kind is CUSTOMER:
         record_fields(upload.database.channel.company, upload.database.pk)
-    run_sql("DROP TABLE broken, incoming")
+    run_sql("DROP TABLE rejected, incoming")
     return failing
 
 
@@ -134,7 +132,6 @@ def as_document(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
-    """Documents as a channel would hand them over."""
     data = {
         part.event: "".join(document[part.event] for document in documents).encode()
         for part in (HEADER, *DOCUMENT_PARTS)
@@ -157,14 +154,12 @@ def lenient_boolean(value: Any) -> str:
 
 
 def lenient_bigint(value: Any) -> str:
-    """A number of either engine: PostgreSQL's are kept as texts."""
     if isinstance(value, str) and not value.isdecimal():
         raise InvalidValue("type")
     return str(value)
 
 
 def lenient_integer(value: Any) -> str:
-    """A small number of either engine."""
     is_whole = isinstance(value, str) and value.removeprefix("-").isdecimal()
     return READERS["integer"](int(value) if is_whole else value)
 
@@ -173,8 +168,8 @@ LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer
 
 
 def flaws_by_number(number_of: Mapping[int, int]) -> dict[int, Flaw]:
-    """What table broken says, by the number of the quarantined row."""
-    rows = fetch("SELECT replication_counter, reason, field, rule FROM broken")
+    """What table rejected says, by the number of the quarantined row."""
+    rows = fetch("SELECT replication_counter, reason, field, rule FROM rejected")
     return {number_of[counter]: Flaw(*flaw) for counter, *flaw in rows}
 
 

@@ -71,7 +71,6 @@ def lease_transaction(sale: RetailTransaction, user: Any) -> None:
 
 
 def correction_obstacle(sale: RetailTransaction) -> str:
-    """Why a transaction cannot be corrected now."""
     sale.refresh_from_db()
     if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."

@@ -58,15 +58,12 @@ class ExpectedValue:
 
 @dataclass(frozen=True)
 class CorrectionScope:
-    """Which of the transactions that failed alike are meant."""
-
     channel: Channel | None = None
     business_date: date | None = None
     # The greatest id that the person has seen counted; what has failed since is left.
     upto: int | None = None
 
     def of(self, cause: SaleCause) -> FailedSaleQuerySet:
-        """What failed alike, as far as it is meant."""
         filters = {
             "channel": self.channel,
             "business_date": self.business_date,
@@ -78,8 +75,6 @@ class CorrectionScope:
 
 @dataclass
 class CorrectionResult:
-    """What became of the transactions that failed alike."""
-
     # What the changes are kept under, to be undone together.
     correction: UUID = field(default_factory=uuid4)
     corrected: int = 0
@@ -122,7 +117,6 @@ def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
 
 
 def model_of_cause(cause: SaleCause) -> type[models.Model]:
-    """Where the field of a cause stands."""
     return CORRECTABLE_PARTS[cause.part][0]
 
 
@@ -147,7 +141,7 @@ def correct_all(
 
     Where the rule would be broken all the same nothing is written. Effects: transactions, lines or
     payments, one kept change for each value, validation anew; a database transaction for each
-    portion. A rehearsal only says what would become of them.
+    portion. A preview only says what would become of them.
     """
     done, beyond, seen = CorrectionResult(), 0, 0
     while seen < MAX_TRANSACTIONS:
@@ -236,7 +230,6 @@ class StillFailing(Exception):
 
 
 def refuse_still_failing(sales: Sequence[int]) -> None:
-    """Errors: Unright if there is any."""
     if sales:
         raise StillFailing(sales)
 
@@ -273,7 +266,6 @@ def write_and_revalidate(
 
 
 def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
-    """Count what became of corrected transactions."""
     done.corrected += len(corrected)
     revalidated = RetailTransaction.objects.filter(pk__in=corrected)
     done.valid += revalidated.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
@@ -302,7 +294,6 @@ def write_value(
 
 
 def column_type(part: str, name: str) -> sql.SQL:
-    """PostgreSQL's type of a field."""
     model, _, _ = CORRECTABLE_PARTS[part]
     return sql.SQL(str(model._meta.get_field(name).db_type(connection)))
 
@@ -319,7 +310,8 @@ def replace_values(
 ) -> None:
     """Write a field of one part, row by row what is wanted, where a condition holds; keep both.
 
-    Shape: `wanted` yields sale, line_number and new; in the condition they are `f`, the row is `p`.
+    Shape: `new_values` yields sale, line_number and new; in the condition they are `f`, the
+    row is `p`.
     Effects: the part's table, transaction_change and table mended.
     """
     model, key, _ = CORRECTABLE_PARTS[part]

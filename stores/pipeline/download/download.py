@@ -1,10 +1,10 @@
 """1010: HQ customers -> channel.
 
-Each database is sent what it is owed, and HQ notes it as delivered only after the channel
+Each database is sent what is pending for it, and HQ notes it as delivered only after the channel
 committed. A crash in between sends the same versions once more, which changes nothing.
 
 Some databases of a company are open side by side, each in a thread of its own: what they lack alike
-is read once, and while they write one part HQ reads the next.
+is read once, and while they write one batch HQ reads the next.
 """
 
 import time
@@ -41,11 +41,11 @@ UPSTREAM_POLL_S = 0.1
 
 
 def download_accounts(steps: list[RunStep]) -> None:
-    """Give the channel databases of a group the customers they are owed, oldest account first.
+    """Send the channel databases of a group their pending customers, oldest account first.
 
     While the run still converts customers of theirs it waits for more. Effects: the channels'
-    tables, a part a transaction, then deliveries and counts in HQ. Trouble with one database is
-    that step's outcome; it stays owed the rest.
+    tables, a batch a transaction, then deliveries and counts in HQ. Trouble with one database is
+    that step's outcome; the rest stays pending.
     """
     begun = time.monotonic()
     while True:
@@ -100,7 +100,7 @@ def count_pending(step: RunStep) -> int:
 
 
 def deliver(steps: list[RunStep]) -> None:
-    """Send databases of one company all that they are owed, in the order of the customers' ids."""
+    """Send databases of one company all that is pending, in the order of the customers' ids."""
     writers = {step.its_database.pk: ChannelWriter(step) for step in steps}
     is_left_off = True
     try:
@@ -118,7 +118,7 @@ def deliver(steps: list[RunStep]) -> None:
 
 
 def distribute(writers: "dict[int, ChannelWriter]", company: str) -> None:
-    """Give part after part to those that lack it, until none is left or HQ is in trouble."""
+    """Give batch after batch to those that lack it, until none is left or HQ is in trouble."""
     formats = {database: writer.takes_copy.result() for database, writer in writers.items()}
     beyond = 0
     while not any(writer.error for writer in writers.values()):
@@ -132,21 +132,21 @@ def distribute(writers: "dict[int, ChannelWriter]", company: str) -> None:
             return
         beyond = max(batch.customers[-1] for batch in batches.values())
         for database, batch in batches.items():
-            writers[database].parts.put(batch)
+            writers[database].batches.put(batch)
 
 
 class ChannelWriter(WorkerThread):
-    """One channel database that is sent part after part, as they are put into `parts`; None ends.
+    """One channel database that is sent the batches put into `batches`, one by one; None ends.
 
     `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
-    is recorded at its step, and `error` is any other. `is_left_off`: some parts were never read.
+    is recorded at its step, and `error` is any other. `is_left_off`: some batches were never read.
     """
 
     def __init__(self, step: RunStep) -> None:
         super().__init__(f"{JOB} {step.place}", step.worker)
         self.step = step
         # One waits while another is written; who reads faster waits too.
-        self.parts: Queue[CustomerBatch | None] = Queue(maxsize=1)
+        self.batches: Queue[CustomerBatch | None] = Queue(maxsize=1)
         self.takes_copy: Future[bool | None] = Future()
         self.is_over = self.is_left_off = self.has_all = False
         self.part = 0
@@ -166,10 +166,10 @@ class ChannelWriter(WorkerThread):
             self.next_batch()
 
     def put_stop(self) -> None:
-        self.parts.put(None)
+        self.batches.put(None)
 
     def next_batch(self) -> CustomerBatch | None:
-        batch = self.parts.get()
+        batch = self.batches.get()
         self.has_all = batch is None
         return batch
 
@@ -197,10 +197,10 @@ class ChannelWriter(WorkerThread):
             )
 
     def write(self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch) -> None:
-        """Write one part into the channel, but for customers that it refuses: they stay owed."""
+        """Write a batch into the channel, but for customers that it refuses: they stay pending."""
         _, refused = bisect_rows(
-            lambda some: self.write_customers(
-                channel, session, batch if some is None else select_customers(batch, some)
+            lambda customers: self.write_customers(
+                channel, session, batch if customers is None else select_customers(batch, customers)
             ),
             lambda: batch.customers,
             attempt=self_committing,
@@ -213,7 +213,7 @@ class ChannelWriter(WorkerThread):
     def write_customers(
         self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch
     ) -> None:
-        """Write a part, all or none; note it as delivered once the channel has committed."""
+        """Write a batch, all or none; note it as delivered once the channel has committed."""
         packages = batch.packages[channel.takes_copy]
         self.part += 1
         self.step.check_stop()
@@ -234,7 +234,7 @@ class ChannelWriter(WorkerThread):
 
 
 def select_customers(batch: CustomerBatch, customers: Sequence[int]) -> CustomerBatch:
-    """Some customers of a part, with all that is theirs."""
+    """Some customers of a batch, with all that is theirs."""
     accounts = {
         account
         for (account,) in fetch(
@@ -269,7 +269,7 @@ def select_package_rows(package: Package, accounts: Collection[str], *, as_copy:
 
 
 def fail_download(session: DownloadSession, error: Exception) -> None:
-    """Say at the session why it ended early; the database stays owed the rest."""
+    """Record why the session ended early; the rest stays pending."""
     stopped = isinstance(error, RunCancelled)
     session.status = DownloadStatus.CANCELED if stopped else DownloadStatus.DOWNLOAD_FAILED
     # A driver's own text may quote a row.

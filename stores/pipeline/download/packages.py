@@ -1,6 +1,6 @@
 """What 1010 sends: which rows of HQ belong to customers, for which tables of a channel.
 
-A part is read once, at one moment of HQ, for all the databases that lack the same customers.
+A batch is read once, at one moment of HQ, for all the databases that lack the same customers.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,13 @@ from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
 
 @dataclass(frozen=True)
 class OutboundTable:
-    """A table of the channel and HQ's query that fills it, for the customers in `sent`."""
+    """A table of the channel and HQ's query that fills it, for the customers in table sent."""
 
     target: Target
     query: sql.Composable
 
 
 def outbound_customer() -> OutboundTable:
-    """Customers with the GUID that created them."""
     own = CUSTOMER.columns
     columns = ("company", "account_number", "async_account", *own, "is_blocked", "is_active")
     query = sql.SQL(
@@ -66,7 +65,6 @@ def outbound_child(kind: EventKind) -> OutboundTable:
 
 
 def outbound_map() -> OutboundTable:
-    """Every GUID that led to one of the customers."""
     query = sql.SQL(
         """SELECT m.async_account, k.company_id, k.account_number
              FROM sent JOIN customer k ON k.id = sent.customer_id
@@ -117,8 +115,8 @@ def read_customer_batches(
     """What each of a company's databases is to be sent next, of customers beyond an id.
 
     `takers` says of each database whether it takes COPY data. Databases that lack the same
-    customers share one part; one that lacks none of the next ones has no part. A number that is not
-    in the journal yet stays here: HQ could forget it.
+    customers share one batch; one that lacks none of the next ones has no batch. A number that is
+    not in the journal yet stays here: HQ could forget it.
     """
     journaled = number_journal.first_unjournaled(company)
     if journaled < number_journal.first_unissued(company):

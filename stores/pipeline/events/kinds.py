@@ -61,7 +61,6 @@ def normalized(column: str, of: str = "") -> str:
 
 
 def model_columns(model: type[models.Model]) -> tuple[str, ...]:
-    """The columns that an abstract model declares."""
     return tuple(str(field.column) for field in model._meta.local_fields)
 
 

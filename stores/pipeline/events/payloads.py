@@ -30,7 +30,6 @@ def decode(raw: bytes) -> dict[str, Any]:
 
 
 def to_json(value: Any) -> Any:
-    """One value as JSON holds it."""
     if isinstance(value, str):
         data = value.encode("utf-8", "surrogateescape")
         # PostgreSQL reads no JSON with a NUL or an infinite number in it.

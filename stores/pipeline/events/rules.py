@@ -61,7 +61,6 @@ class Rule:
 
 
 def is_empty(column: str) -> str:
-    """That nothing can be read in a column."""
     return f"coalesce({normalized(column)}, '') = ''"
 
 
@@ -291,7 +290,6 @@ def stored_value(kind: EventKind, column: str, of: str = "") -> str:
 
 
 def stored_values(kind: EventKind, columns: Sequence[str], of: str = "") -> sql.SQL:
-    """Columns of incoming as staging holds them."""
     return sql.SQL(", ".join(stored_value(kind, column, of) for column in columns))
 
 

@@ -22,7 +22,6 @@ TRAVELLING_TABLES = tuple(
 
 
 def event_table_of(kind: EventKind) -> EventTable:
-    """How an upload reads a kind of event."""
     types = tuple(map(kind.type_of, kind.sent_columns))
     optional = ("birth_date",) if kind is CUSTOMER else ()
     return EventTable(kind.event, kind.sent_columns, types, optional=optional)

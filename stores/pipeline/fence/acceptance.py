@@ -19,7 +19,7 @@ class AcceptanceRefused(Exception):
 def accept_database(database: ChannelDatabase, reason: str) -> int:
     """Take the database at the channel's address as the right one, and close what blocks it.
 
-    It is owed all its customers again. Returns how many incidents were closed. Effects: HQ's row
+    All its customers are sent again. Returns how many incidents were closed. Effects: HQ's row
     of the database, its deliveries and incidents, in one transaction. Errors: AcceptanceRefused,
     ChannelError.
     """

@@ -11,7 +11,7 @@ from stores.models.incident import IncidentKind
 class KnownState:
     """What HQ knows of a database.
 
-    `following` is the next account number of each company, `issued` how far its orders and
+    `next_numbers` is the next account number of each company, `issued` how far its orders and
     invoices are numbered; `staged` the highest counter of each event table that HQ has taken from
     this generation; `is_watched` says that HQ wants to know of every database that agrees with it.
     """
@@ -30,7 +30,6 @@ class KnownState:
 
     @property
     def is_known(self) -> bool:
-        """Whether HQ has seen the database before."""
         return self.confirmed_nonce is not None
 
     @property
@@ -106,5 +105,4 @@ def lacks_events(known: KnownState, state: ChannelState) -> bool:
 
 
 def token_as_json(token: VisitToken) -> dict[str, object]:
-    """A pair in the detail of an incident."""
     return {"epoch": token.epoch, "nonce": str(token.nonce)}

@@ -86,7 +86,6 @@ def report_mismatch(
 
 
 def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
-    """Both sides, for whoever looks into it."""
     return {
         "channel": {
             "database_id": str(state.database_id),
@@ -115,7 +114,7 @@ def was_restored_recently(database: ChannelDatabase) -> bool:
 
 
 def accept(database: ChannelDatabase, token: VisitToken) -> None:
-    """Take the database as it is: it is owed everything again, and its counters start anew.
+    """Take the database as it is: everything is sent again, and its counters start anew.
 
     The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
     no second restore; the intention is beyond every epoch that any copy may show.
@@ -134,7 +133,7 @@ def accept(database: ChannelDatabase, token: VisitToken) -> None:
 
 
 def redeliver(database: ChannelDatabase) -> None:
-    """Owe the database every customer that it was ever given."""
+    """Create deliveries of every customer that the database was ever given."""
     run_sql(
         """UPDATE delivery SET delivered_version = 0, delivered_at = NULL
             WHERE database_id = %s AND delivered_version > 0""",

@@ -123,7 +123,7 @@ class FencedChannel:
         return token
 
     def check_identity_under_lock(self) -> tuple[KnownState, VisitToken]:
-        """Compare again, of one moment, and draw the consequences. Errors: ChannelBlocked."""
+        """Compare again, of one moment, and handle a mismatch. Errors: ChannelBlocked."""
         database = self.database
         with transaction.atomic():
             ChannelDatabase.objects.select_for_update().get(pk=database.pk)
@@ -204,11 +204,11 @@ class FencedChannel:
         return self.channel.read_events(sources, limit=limit, beyond=beyond)
 
     def acknowledge(self, events: Sequence[EventBatch]) -> dict[str, int]:
-        """See Visit.acknowledge. Errors: also those of take()."""
+        """See Visit.acknowledge. Errors: also those of acquire()."""
         return self.write(partial(self.channel.acknowledge, events))
 
     def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
-        """See Visit.apply; each part has a pair of its own. Errors: also those of take()."""
+        """See Visit.apply; each part has a pair of its own. Errors: also those of acquire()."""
         apply = partial(self.channel.apply, packages, session=session, part=part, job=job)
         high = highest_issued(self.database)
         while True:
@@ -225,14 +225,14 @@ class FencedChannel:
                 return rows
 
     def reopen(self, table: str, counters: Sequence[int]) -> int:
-        """See Visit.reopen. Errors: also those of take()."""
+        """See Visit.reopen. Errors: also those of acquire()."""
         return self.write(partial(self.channel.reopen, table, counters))
 
     def write_issued(self) -> None:
         """Let the channel remember how far orders and invoices are numbered, where it does not.
 
         As it remembers account numbers: a witness when HQ and its journal are set back together.
-        Errors: those of take().
+        Errors: those of acquire().
         """
         if self.untold:
             self.write(partial(self.channel.note_issued, self.untold))

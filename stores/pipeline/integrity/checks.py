@@ -57,7 +57,6 @@ def offending_rows(statement: Query) -> list[dict[str, Any]]:
 
 
 def count_rows(table: str, condition: str = "true") -> int:
-    """The rows of one of our tables."""
     return int(fetch_one(f"SELECT count(*) FROM {table} WHERE {condition}")[0])  # noqa: S608
 
 

@@ -2,7 +2,7 @@
 
 Both sides tell their rows as 256 fingerprints, by the hash of the key: how many, and the sum of
 the hashes of what they say. Only where these differ are the rows read, as hashes too. Compared is
-what a database was given and is owed nothing newer of. The map of GUIDs is compared by itself.
+what a database was given with no newer version pending. The map of GUIDs is compared by itself.
 """
 
 import hashlib
@@ -153,11 +153,10 @@ def drop_tables() -> None:
 def rows_of_hq(table: OutboundTable) -> sql.Composable:
     """HQ's rows of the customers in table sent, as the channel should have them."""
     columns = sql.SQL(", ").join(map(sql.Identifier, table.target.columns))
-    return sql.SQL("(SELECT * FROM ({}) told ({}))").format(table.query, columns)
+    return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(table.query, columns)
 
 
 def fingerprint_query(rows: sql.Composable) -> sql.Composable:
-    """The fingerprints of hashed rows."""
     return sql.SQL(
         f"""SELECT {BUCKET}, count(*), sum({ROW_HASH.format("content")})
               FROM ({{}}) rows GROUP BY 1"""  # noqa: S608 - our own words
@@ -169,7 +168,6 @@ def parse_row_fingerprints(rows: Iterable[Row]) -> Fingerprints:
 
 
 def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fingerprints:
-    """The fingerprints of a table of the channel."""
     if channel.vendor == "postgresql":
         with channel.cursor() as cursor:
             cursor.execute(fingerprint_query(hashed_rows(table.target, in_channel(table.target))))
@@ -237,7 +235,7 @@ def copy_rows(
 
 # ---------------------------------------------------------------------------- looking
 
-# Active rows of a customer of whom the database is owed nothing, and that HQ does not have, are
+# Active rows of a customer with nothing pending for the database, and that HQ does not have, are
 # extra; so are those of an account that HQ does not know.
 FIND_WRONG = """
     WITH ours AS (SELECT ours.*, {bucket} AS bucket FROM ({rows}) ours),

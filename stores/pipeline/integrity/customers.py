@@ -57,7 +57,7 @@ def shown_rows(kind: EventKind) -> sql.Composable:
     """
     return sql.SQL(
         """INSERT INTO shown
-           WITH told AS (
+           WITH judged AS (
              SELECT l.customer_id, {key} AS key, r.event_at,
                     least(t.occurred_at, t.staged_at) AS at, t.staged_at,
                     coalesce(t.database_id, 0) = coalesce(r.event_database, 0) AS is_same,
@@ -76,7 +76,7 @@ def shown_rows(kind: EventKind) -> sql.Composable:
                   coalesce(max(at) FILTER (WHERE is_last AND NOT is_same)
                          > max(at) FILTER (WHERE is_same), false),
                   event_at > max(staged_at)
-             FROM told GROUP BY customer_id, key, event_at"""
+             FROM judged GROUP BY customer_id, key, event_at"""
     ).format(
         name=sql.Literal(kind.table),
         table=sql.Identifier(kind.table),

@@ -25,7 +25,7 @@ def channels_know_nothing_else(snapshot: Snapshot) -> Check:
     )
 
 
-# What HQ has noted as delivered before a channel was read, and owes no newer version of.
+# What HQ has noted as delivered before a channel was read, with no newer version pending.
 DELIVERED = """FROM delivery d JOIN seen_channel c USING (database_id)
                  JOIN guid_map m USING (customer_id)
                 WHERE d.delivered_version = d.version AND d.delivered_at < c.read_at"""
@@ -137,7 +137,7 @@ def no_number_is_ahead_of_hq(snapshot: Snapshot) -> Check:
     return check_result(
         "I31",
         "No channel and no number journal knows a number that headquarters has yet to issue.",
-        count_rows("seen_map") + count_rows("told"),
+        count_rows("seen_map") + count_rows("loaded"),
         snapshot.unreachable,
         offending_rows(
             """SELECT c.label AS channel, v.company, max(account_place(s.format, v.account_number))
@@ -155,7 +155,7 @@ def no_number_is_ahead_of_hq(snapshot: Snapshot) -> Check:
         ),
         offending_rows(
             """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
-                 FROM told t LEFT JOIN number_sequence s ON s.company_id = t.company
+                 FROM loaded t LEFT JOIN number_sequence s ON s.company_id = t.company
                 WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next"""
         ),
         offending_rows(
@@ -168,7 +168,7 @@ def no_number_is_ahead_of_hq(snapshot: Snapshot) -> Check:
         offending_rows(
             """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
                       max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
-                 FROM told_height t LEFT JOIN issued_document i USING (company, series)
+                 FROM loaded_height t LEFT JOIN issued_document i USING (company, series)
                 GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)"""
         ),
     )

@@ -1,4 +1,4 @@
-"""Compare HQ with one channel database, both ways, and mend what may be mended.
+"""Compare HQ with one channel database, both ways, and repair what can be repaired.
 
 Both sides tell their ids as 256 fingerprints, by the first byte: how many, and the sum of their
 hashes. Only where these differ the ids themselves travel. The channel is read first, as of one
@@ -8,8 +8,8 @@ moment, and HQ later: whatever the channel acknowledged or was given before must
     at HQ, gone from the channel                  told: set back, or deleted after its time
     one event with two contents                   incident
     lines or payments without their header        incident
-    an account or version that did not arrive     mended: it is owed again
-    a row that says something else than HQ sent   mended: it is owed in a higher version
+    an account or version that did not arrive     repaired: it is sent again
+    a row that says something else than HQ sent   repaired: it is sent in a higher version
     a row of a customer that HQ never sent        mended: it is made inactive
     an account that HQ did not give               incident; the channel is blocked
 """
@@ -81,7 +81,6 @@ class Comparison:
         return any(self.rows.values())
 
     def sentence(self) -> str:
-        """How many of each kind, for people."""
         counts = [f"{len(rows):,} {what.label.lower()}" for what, rows in self.rows.items() if rows]
         return f"Differences: {', '.join(counts)}."
 
@@ -92,7 +91,7 @@ def compare_channel(step: RunStep) -> None:
 
 
 def repair_channel(step: RunStep) -> None:
-    """Compare and mend. Effects: also acknowledgements taken back, deliveries owed again."""
+    """Compare and repair. Effects: also acknowledgements taken back, deliveries created again."""
     reconcile(step, is_repair=True)
 
 
@@ -202,7 +201,6 @@ def differing_buckets(theirs: Fingerprints, ours: Fingerprints) -> list[int]:
 
 
 def bucket_condition(buckets: Sequence[int]) -> str:
-    """The condition for the ids of some buckets."""
     ranges = [
         f"(event_id >= '{lowest(byte)}'"
         + (f" AND event_id < '{lowest(byte + 1)}')" if byte < 255 else ")")
@@ -336,7 +334,7 @@ INCIDENTS = {
 
 
 def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> None:
-    """Let the channel offer again what HQ lacks, and owe it again what did not arrive."""
+    """Let the channel offer again what HQ lacks, and send it again what did not arrive."""
     for copy in COMPARED_EVENTS:
         counters = [
             counter
@@ -360,11 +358,11 @@ def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> Non
 
 
 def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[WrongRow]) -> None:
-    """Owe the customers of wrong rows in a version above the channel's, and remove what is extra.
+    """Deliver customers of wrong rows in a version above the channel's, and remove what is extra.
 
     A channel takes a row again only in a higher version. Effects: versions of customers and what
-    belongs to them, owed to every database of the company; rows of the channel that HQ never sent
-    become inactive.
+    belongs to them, pending for every database of the company; rows of the channel that HQ never
+    sent become inactive.
     """
     highest: dict[int, int] = {}
     for row in wrong:
@@ -389,7 +387,7 @@ MAX_VERSION = 1 << 62
 
 
 def raise_versions_above(highest: Mapping[int, int]) -> dict[int, int]:
-    """Put customers above the versions given, and owe them everywhere. Returns the new ones."""
+    """Put customers above the versions given, and deliver them everywhere. Returns the new ones."""
     raised: dict[int, int] = dict(
         fetch(
             """UPDATE customer k SET hq_version = greatest(k.hq_version, above.version) + 1

@@ -62,7 +62,6 @@ class Recovery:
 
     @property
     def events(self) -> int:
-        """How many events the channels are to send again."""
         return sum(len(rows) for tables in self.unknown.values() for rows in tables.values())
 
     @property
@@ -176,7 +175,7 @@ def close_incidents() -> int:
 
 @contextmanager
 def known_accounts_table(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
-    """Table known: every account of a GUID, by whoever knows it. Needs table told.
+    """Table known: every account of a GUID, by whoever knows it. Needs table loaded.
 
     `is_home` says that the channel made the GUID, `is_creator` that the account began with it.
     Table height: the highest numbers of accounts, orders and invoices that each channel has seen.
@@ -217,7 +216,7 @@ def known_accounts_table(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator
             GROUP BY 1, 2, 3, 4, 5
            UNION ALL
            SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
-             FROM told t LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
+             FROM loaded t LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
     )
     run_sql("ANALYZE known")
     try:
@@ -289,7 +288,7 @@ LONE_HEIGHTS = """
         FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
                 FROM number_sequence
               UNION ALL SELECT company, series, number FROM issued_document
-              UNION ALL SELECT company, series, number FROM told_height
+              UNION ALL SELECT company, series, number FROM loaded_height
               UNION ALL SELECT company, 'account', number FROM known
               UNION ALL
               SELECT v.company, 'account', account_place(s.format, v.account_number)
@@ -353,7 +352,7 @@ def raise_documents() -> list[dict[str, Any]]:
     """
     forgotten = fetch(
         """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
-             FROM (SELECT company, series, number FROM told_height
+             FROM (SELECT company, series, number FROM loaded_height
                    UNION ALL
                    SELECT company, series, number FROM height WHERE series <> 'account') n
              LEFT JOIN issued_document i USING (company, series)
@@ -446,7 +445,7 @@ def fill_gaps() -> int:
 
 
 def raise_versions() -> int:
-    """Put HQ's versions above those that channels hold, and owe them. Returns customers.
+    """Put HQ's versions above those that channels hold, and deliver them. Returns customers.
 
     A channel keeps the higher version, so what HQ learns anew would never reach it.
     """

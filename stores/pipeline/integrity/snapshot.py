@@ -106,7 +106,6 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
 
 
 def create_copy(copy: ComparedTable) -> sql.Composable:
-    """The temporary table for one table of all channels."""
     columns = sql.SQL(", ").join(
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in copy.columns
     )

@@ -14,12 +14,10 @@ NUMERIC_FORM = re.compile(r"-?[0-9]{1,100}(\.[0-9]{1,100})?")
 
 
 def text_or_nothing(value: object) -> str:
-    """A text as far as it is one; nothing for NULL."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value or "")
 
 
 def lenient_text(value: bytes | None) -> str:
-    """COPY text of a text, as far as it is one."""
     if value is None:
         return NULL_TEXT
     return value.decode("utf-8", "replace").replace("\0", "\ufffd").translate(ESCAPES)

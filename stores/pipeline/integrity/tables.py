@@ -52,7 +52,6 @@ COMPARED_TABLES = (COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_EVENTS)
 
 
 def contents_of_table(table: StagedTable) -> ComparedTable:
-    """All that is sent of one table."""
     columns = tuple((column, table.type_of(column)) for column in table.sent_columns)
     return ComparedTable(f"content_{table.event}", table.event, columns)
 
@@ -85,5 +84,4 @@ def sample_condition(rows: int) -> str:
 
 
 def lowest(byte: int) -> str:
-    """The lowest GUID that begins with a byte."""
     return f"{byte:02x}000000-0000-0000-0000-000000000000"

@@ -236,7 +236,6 @@ def damaged_rows() -> Iterator[dict[str, Any]]:
 
 
 def is_row(raw: bytes) -> bool:
-    """Whether the kept bytes are the columns of one row."""
     try:
         return isinstance(json.loads(raw), dict)
     except ValueError:

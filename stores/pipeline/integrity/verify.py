@@ -74,7 +74,7 @@ def verify(*, full: bool = False) -> list[Check]:
 
 @contextmanager
 def one_snapshot() -> Iterator[None]:
-    """See HQ as of one moment; within a rehearsal, whose transaction has begun, as it goes."""
+    """See HQ as of one moment; within a dry run, whose transaction has begun, as it goes."""
     is_rehearsal = connection.in_atomic_block
     with transaction.atomic():
         if not is_rehearsal:

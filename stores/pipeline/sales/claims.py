@@ -30,7 +30,6 @@ def lock_sales(
 
 
 def locked_sales() -> list[int]:
-    """The sales at hand, in their order."""
     return [sale for (sale,) in fetch("SELECT id FROM sale ORDER BY id")]
 
 

@@ -24,8 +24,6 @@ LATE_DAYS = 31
 
 @dataclass
 class Blocker:
-    """Sales of one day that cannot be posted for one reason."""
-
     reason: str
     field: str
     sales: int
@@ -53,7 +51,6 @@ class Readiness:
 
     @property
     def blocked(self) -> int:
-        """How many sales cannot be posted as things stand."""
         return sum(blocker.sales for blocker in self.blockers)
 
     @property

@@ -305,7 +305,6 @@ def any_broken(rules: tuple[SaleRule, ...]) -> str:
 
 
 def rules_as_values(rules: tuple[SaleRule, ...]) -> str:
-    """The rules as rows of SQL."""
     return ", ".join(
         f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"
         for rule in rules

@@ -1,4 +1,4 @@
-"""The seal of a posted statement: one hash over every row that it stands for.
+"""The hash of a posted statement, over every row that it stands for.
 
 Posting writes it and `verify` computes it again, so that a change under a statement shows.
 """

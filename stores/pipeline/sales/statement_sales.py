@@ -124,7 +124,6 @@ def release_sales(statement: Statement) -> None:
 
 
 def end_cancelled(statement: Statement) -> None:
-    """Write that a statement without sales is cancelled."""
     ended = {"state": StatementState.CANCELLED, "reason": "", "message": ""}
     Statement.objects.filter(pk=statement.pk).update(**ended)
 
@@ -162,7 +161,6 @@ def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) 
 
 
 def cancellation_obstacle(statement: Statement) -> str:
-    """Why a statement cannot be cancelled."""
     if statement.state == StatementState.CANCELLED:
         return f"{statement} is already cancelled."
     if statement.state == StatementState.POSTED:

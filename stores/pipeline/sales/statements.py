@@ -305,7 +305,7 @@ def refusal_message(refusals: Sequence[Refusal]) -> str:
 
 
 def try_all(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
-    """Take sales through every state up to the seal, and undo it. Errors: the database's own."""
+    """Take sales through every state up to posted, and undo it. Errors: the database's own."""
     with suppress(TrialEnded, StatementRefused), step.counts_restored(), transaction.atomic():
         add_sales(statement, sales)
         for state in STATE_ACTIONS:
@@ -318,7 +318,6 @@ def try_all(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
 def log_event(
     step: RunStep, statement: Statement, text: str, *, state: StatementState | None = None
 ) -> None:
-    """Write one line into the statement's event log."""
     StatementEvent.objects.create(
         statement=statement, state=state or statement.state, text=text[:500], run=step.run
     )

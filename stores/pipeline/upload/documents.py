@@ -84,7 +84,7 @@ def quarantine_refused_documents(
     run_sql(CREATE_REJECTED)
     reject_refused(refused)
     quarantined = quarantine_documents(batch)
-    drop_temporary_tables(*INCOMING_TABLES, "broken")
+    drop_temporary_tables(*INCOMING_TABLES, "rejected")
     return quarantined
 
 
@@ -107,13 +107,11 @@ def select_documents(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
 
 
 def rows_of_table(events: EventBatch, table: DocumentTable) -> list[bytes]:
-    """The rows of one table that travel with the documents."""
     data = events.parts.get(table.event, b"")
     return copy.split_rows(data, binary=events.binary) if data else []
 
 
 def document_number(table: DocumentTable, events: EventBatch, row: bytes) -> Any:
-    """Which document a row belongs to."""
     return values_of(table, events, row)[table.sent_columns.index(DOCUMENT_KEY)]
 
 
@@ -138,7 +136,7 @@ def reinsert_documents(
 ) -> None:
     """Keep documents that were set aside, or that HQ makes in their place; nobody else writes them.
 
-    Effects: sales in HQ, in the caller's transaction; table broken names those that cannot be kept,
+    Effects: sales in HQ, in the caller's transaction; table rejected names the unusable ones
     until drop_document_tables(). `made` is what HQ says of a document of its own; `others` are the
     counters of those that a person found to be others than another channel's of their numbers.
     """
@@ -161,8 +159,7 @@ def reinsert_documents(
 
 
 def drop_document_tables() -> None:
-    """Drop the tables of the documents at hand."""
-    drop_temporary_tables(*INCOMING_TABLES, "document", "kept_document", "broken")
+    drop_temporary_tables(*INCOMING_TABLES, "document", "kept_document", "rejected")
 
 
 def drop_temporary_tables(*tables: str) -> None:
@@ -214,7 +211,7 @@ def reject_invalid_documents(batch: UploadBatch) -> None:
     reject_foreign_guids(batch, HEADER)
     reject_dateless(batch.database.channel)
     run_sql(
-        """DELETE FROM broken b USING incoming i JOIN retail_transaction s USING (event_id)
+        """DELETE FROM rejected b USING incoming i JOIN retail_transaction s USING (event_id)
             WHERE i.replication_counter = b.replication_counter"""
     )
 
@@ -310,7 +307,8 @@ def find_incomplete(batch: UploadBatch) -> list[int]:
             """SELECT d.replication_counter
                  FROM incomplete_document n JOIN document d USING (event_id)
                 WHERE n.database_id = %s AND NOT EXISTS (
-                      SELECT FROM broken b WHERE b.replication_counter = d.replication_counter)""",
+                      SELECT FROM rejected b
+                       WHERE b.replication_counter = d.replication_counter)""",
             [database],
         )
     ]
@@ -331,7 +329,6 @@ def row_text(part: DocumentTable, alias: str, without: Sequence[str] = ()) -> sq
 
 
 def rows_text(part: DocumentTable) -> sql.Composable:
-    """All rows of one table of a document as one text."""
     return sql.SQL("string_agg({}, E'\x1e' ORDER BY l.line_number)").format(row_text(part, "l"))
 
 
@@ -408,7 +405,6 @@ def insert_documents(
 
 
 def normalized_values(part: DocumentTable, columns: Sequence[str]) -> sql.SQL:
-    """Columns of table i as HQ keeps them."""
     return sql.SQL(", ".join(part.stored_value(column, "i") for column in columns))
 
 
@@ -462,26 +458,26 @@ def reject_copies(batch: UploadBatch) -> None:
 
 
 def quarantine_documents(batch: UploadBatch) -> StagingCounts:
-    """Move the documents that broken names to quarantine, whole."""
+    """Move the documents that table rejected names to quarantine, whole."""
     run_sql(CREATE_QUARANTINED)
     moved = run_sql(
         sql.SQL(
-            """INSERT INTO aside
+            """INSERT INTO to_quarantine
                SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
                       b.reason, b.field, b.rule,
                       convert_to(
                           (jsonb_build_object({header}) || jsonb_build_object({parts}))::text,
                           'UTF8')
-                 FROM broken b JOIN incoming i USING (replication_counter)"""
+                 FROM rejected b JOIN incoming i USING (replication_counter)"""
         ).format(
             header=as_object(HEADER), parts=sql.SQL(", ").join(map(rows_as_json, DOCUMENT_PARTS))
         )
     )
     drop_rejected()
-    run_sql("TRUNCATE broken")
+    run_sql("TRUNCATE rejected")
     if moved:
         return insert_quarantined(batch, HEADER)
-    run_sql("DROP TABLE aside")
+    run_sql("DROP TABLE to_quarantine")
     return StagingCounts()
 
 

@@ -25,11 +25,11 @@ FORM_WORDS = {
 }
 
 # A row stands there once, with the first thing that is wrong with it.
-CREATE_REJECTED = """CREATE TEMP TABLE broken (replication_counter bigint PRIMARY KEY, reason text,
-                                      field text, rule text) ON COMMIT DROP"""
-CREATE_QUARANTINED = """CREATE TEMP TABLE aside (row_key text, event_id uuid, async_account uuid,
-                                    account_number text, reason text, field text, rule text,
-                                    raw bytea) ON COMMIT DROP"""
+CREATE_REJECTED = """CREATE TEMP TABLE rejected (
+    replication_counter bigint PRIMARY KEY, reason text, field text, rule text) ON COMMIT DROP"""
+CREATE_QUARANTINED = """CREATE TEMP TABLE to_quarantine (
+    row_key text, event_id uuid, async_account uuid, account_number text,
+    reason text, field text, rule text, raw bytea) ON COMMIT DROP"""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class UploadBatch:
 class StagingCounts:
     """What became of rows: staged, staged without payload, new in quarantine.
 
-    `left` are the counters of those that stay in the channel for now, `refused` of those that stay
-    because even quarantine refuses them, with what the database said.
+    `incomplete` are the counters of those that stay in the channel for now, `refused` of those
+    that stay because even quarantine refuses them, with what the database said.
     """
 
     staged: int = 0
@@ -72,13 +72,13 @@ class StagingCounts:
 
 
 def reject_rows(query: sql.Composable, values: Mapping[str, Any] | Sequence[Any] = ()) -> int:
-    """Add to table broken what a query finds; a row that stands there keeps what is said of it.
+    """Add to table rejected what a query finds; a row that stands there keeps what is said of it.
 
     The query gives counter, reason, field and what the field may hold. Returns how many were added.
     """
     return run_sql(
         sql.SQL(
-            """INSERT INTO broken (replication_counter, reason, field, rule)
+            """INSERT INTO rejected (replication_counter, reason, field, rule)
                {} ON CONFLICT DO NOTHING"""
         ).format(query),
         values,
@@ -86,27 +86,27 @@ def reject_rows(query: sql.Composable, values: Mapping[str, Any] | Sequence[Any]
 
 
 def reject_refused(refused: Mapping[int, str]) -> int:
-    """Add the rows that the database refused, by counter, to table broken. Returns how many."""
+    """Add the rows that the database refused, by counter, to table rejected. Returns how many."""
     return reject_rows(
         sql.SQL(
-            """SELECT counter, 'refused', '', told
-                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, told)"""
+            """SELECT counter, 'refused', '', message
+                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, message)"""
         ),
         [list(refused), list(refused.values())],
     )
 
 
 def quarantine_rejected(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
-    """Move the rows of incoming that table broken names to quarantine."""
+    """Move the rows of incoming that table rejected names to quarantine."""
     run_sql(CREATE_QUARANTINED)
     run_sql(
         sql.SQL(
-            """INSERT INTO aside
+            """INSERT INTO to_quarantine
                SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
                       b.reason, b.field, b.rule,
                       convert_to((jsonb_build_object({row}) || coalesce(
                           %s::jsonb -> replication_counter::text, '{{}}'))::text, 'UTF8')
-                 FROM broken b JOIN incoming i USING (replication_counter)"""
+                 FROM rejected b JOIN incoming i USING (replication_counter)"""
         ).format(row=as_object(kind)),
         [json.dumps(batch.unread)],
     )
@@ -115,9 +115,9 @@ def quarantine_rejected(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
 
 
 def drop_rejected() -> None:
-    """Take the rows that table broken names out of incoming; their names stay."""
+    """Take the rows that table rejected names out of incoming; their names stay."""
     run_sql(
-        """DELETE FROM incoming i USING broken b
+        """DELETE FROM incoming i USING rejected b
             WHERE b.replication_counter = i.replication_counter"""
     )
 
@@ -141,7 +141,7 @@ def quarantine_unreadable(
         *(quarantined_row(kind, row) for row in without_erased_data(kind, rows)), strict=True
     )
     run_sql(
-        """INSERT INTO aside
+        """INSERT INTO to_quarantine
            SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
                                 %s::text[], %s::text[], %s::text[], %s::bytea[])""",
         list(map(list, columns)),
@@ -150,7 +150,7 @@ def quarantine_unreadable(
 
 
 def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
-    """One row of table aside."""
+    """One row of table to_quarantine."""
     values = dict(zip(kind.sent_columns, row.values, strict=True))
     return (
         str(row.counter),
@@ -191,32 +191,32 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
 
 
 def insert_quarantined(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
-    """Write table aside into quarantine; what is there already was seen once more.
+    """Write table to_quarantine into quarantine; what is there already was seen once more.
 
     What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
     that HQ holds with other content comes first: the event that came first stays.
     """
     run_sql(
         sql.SQL(
-            """UPDATE aside a SET reason = 'event_conflict', field = 'event_id',
+            """UPDATE to_quarantine a SET reason = 'event_conflict', field = 'event_id',
                                   rule = 'an id of its own'
                  FROM {} held WHERE held.event_id = a.event_id"""
         ).format(sql.Identifier(kind.event))
     )
     new, refused = bisect_rows(partial(insert_rows, batch, kind), row_keys)
-    run_sql("DROP TABLE aside")
+    run_sql("DROP TABLE to_quarantine")
     return StagingCounts(
         quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
     )
 
 
 def row_keys() -> list[str]:
-    """The keys of the rows of table aside."""
-    return [key for (key,) in fetch("SELECT row_key FROM aside ORDER BY row_key::bigint")]
+    """The keys of the rows of table to_quarantine."""
+    return [key for (key,) in fetch("SELECT row_key FROM to_quarantine ORDER BY row_key::bigint")]
 
 
 def insert_rows(batch: UploadBatch, kind: StagedTable, keys: Sequence[str] | None) -> int:
-    """Write rows of table aside, or only those with these keys. Returns how many are new."""
+    """Write rows of table to_quarantine, or only these. Returns how many are new."""
     (new,) = fetch_one(
         """WITH kept AS (
              INSERT INTO quarantine AS known (database_id, "table", row_key, generation, event_id,
@@ -224,7 +224,7 @@ def insert_rows(batch: UploadBatch, kind: StagedTable, keys: Sequence[str] | Non
                     session_id)
              SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
                     CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
-                    sha256(raw), reason, field, rule, raw, %(session)s FROM aside
+                    sha256(raw), reason, field, rule, raw, %(session)s FROM to_quarantine
               WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
                  ON CONFLICT (database_id, "table", row_key, payload_hash)
                  DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1

@@ -1,7 +1,7 @@
 """From table incoming to staging: what the rules allow is staged, the rest named with its reason.
 
 Uploads bring rows here from the channels, releases bring them back from quarantine; both pass the
-same rules. Table broken names rows of incoming that cannot be used.
+same rules. Table rejected names rows of incoming that cannot be used.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,8 +39,8 @@ SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 class TableStaging:
     """How the rows of one table are taken in, and what is done with what the database refuses.
 
-    `take` stages rows, or sets them aside by our rules; `keep` sets all of them aside as refused,
-    with what the database said by counter; `part` are some rows, and all that travels with them;
+    `stage` stages rows, or quarantines them by our rules; `quarantine` takes all as refused,
+    with what the database said by counter; `select` are some rows, and all that travels with them;
     `unreadable` is one row that even COPY does not bring into a table of HQ.
     """
 
@@ -80,26 +80,21 @@ def stage_events(intake: TableStaging, batch: UploadBatch, events: EventBatch) -
 
 
 def counter_of(kind: StagedTable, events: EventBatch, row: bytes) -> int:
-    """The counter of one row of COPY data."""
     return int(values_of(kind, events, row)[kind.sent_columns.index("replication_counter")])
 
 
 def counters_of(kind: StagedTable, events: EventBatch) -> list[int]:
-    """The counters of all rows that were read."""
     rows = copy.split_rows(events.data, binary=events.binary) if events.rows else []
     read = [counter_of(kind, events, row) for row in rows]
     return read + [row.counter for row in events.unreadable]
 
 
 def values_of(kind: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, ...]:
-    """The values of one row of COPY data."""
     types = [kind.type_of(column) for column in kind.sent_columns]
     return copy.row_values(row, types, binary=events.binary)
 
 
 def staging_of(kind: EventKind) -> TableStaging:
-    """How the events of a kind are taken in."""
-
     def load(events: EventBatch) -> None:
         create_incoming(kind)
         copy_in("incoming", kind.sent_columns, events.data, binary=events.binary)
@@ -115,7 +110,7 @@ def staging_of(kind: EventKind) -> TableStaging:
         run_sql(CREATE_REJECTED)
         reject_refused(refused)
         quarantined = quarantine_rejected(replace(batch, unread=events.unread), kind)
-        run_sql("DROP TABLE broken, incoming")
+        run_sql("DROP TABLE rejected, incoming")
         return quarantined
 
     def unreadable(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
@@ -147,13 +142,13 @@ def stage_batch(batch: UploadBatch, kind: EventKind) -> StagingCounts:
         staged, refused = insert_staged(batch, kind)
         taken += StagingCounts(staged=staged)
         if staged < count_incoming():
-            run_sql("TRUNCATE broken")
+            run_sql("TRUNCATE rejected")
             if reject_conflicting(kind) + reject_refused(refused):
                 taken += quarantine_rejected(batch, kind)
         if kind is CUSTOMER:
             record_fields(batch.database.channel.company, batch.database.pk, batch.unread)
         close_returned(batch, kind)
-    run_sql("DROP TABLE broken, incoming")
+    run_sql("DROP TABLE rejected, incoming")
     return taken
 
 
@@ -227,12 +222,12 @@ def reject_invalid_rows(batch: UploadBatch, kind: EventKind) -> int:
     )
     reject_foreign_accounts(channel)
     reject_foreign_guids(batch, kind)
-    (count,) = fetch_one("SELECT count(*) FROM broken")
+    (count,) = fetch_one("SELECT count(*) FROM rejected")
     if not count:
         return 0
     return int(count) - run_sql(
         sql.SQL(
-            """DELETE FROM broken b USING incoming i JOIN {} s USING (event_id)
+            """DELETE FROM rejected b USING incoming i JOIN {} s USING (event_id)
                 WHERE i.replication_counter = b.replication_counter"""
         ).format(sql.Identifier(kind.event))
     )
@@ -280,7 +275,6 @@ def insert_staged(batch: UploadBatch, kind: EventKind) -> tuple[int, dict[int, s
 
 
 def fetch_counters() -> list[int]:
-    """The counters of the rows of incoming."""
     rows = fetch("SELECT replication_counter FROM incoming ORDER BY 1")
     return [counter for (counter,) in rows]
 
@@ -311,7 +305,6 @@ def insert_incoming(
 
 
 def origin_columns(batch: UploadBatch) -> dict[str, Any]:
-    """What staging says of where a row came from."""
     return {
         "database": batch.database.pk,
         "company": batch.database.channel.company_id,

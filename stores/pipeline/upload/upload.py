@@ -94,7 +94,7 @@ def read_batches(
             )
             return
         if not step.is_dry:
-            # Before anything of the batch is staged: see Entered.take.
+            # Before anything of the batch is staged: see FencedChannel.acquire.
             channel.acquire()
         yield batch
         if not step.is_dry:

@@ -30,13 +30,10 @@ SECTION_TITLES = {
 
 
 def row_columns(kind: EventKind, row: Any) -> dict[str, Any]:
-    """What a row of HQ holds of an event's columns."""
     return {column: getattr(row, column) for column in kind.columns}
 
 
 class CustomerForm(forms.Form):
-    """The customer's own fields, and whether it is active."""
-
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
         held = as_typed(CUSTOMER, row_columns(CUSTOMER, customer))
@@ -65,7 +62,6 @@ class CustomerForm(forms.Form):
             yield Edit(CUSTOMER, {"operation": Operation.DEACTIVATE})
 
     def values(self) -> dict[str, Any]:
-        """The whole new state."""
         changed = {
             name: self.cleaned_data[name] for name in self.changed_data if name != "is_active"
         }
@@ -136,7 +132,6 @@ class CustomerForms:
 
     @property
     def seen(self) -> int:
-        """The version that the person was shown."""
         typed = (self.data or {}).get("version", "")
         return int(typed) if typed.isdecimal() and len(typed) < 19 else 0
 
@@ -144,11 +139,9 @@ class CustomerForms:
         return all(form.is_valid() for form in self.all)
 
     def edits(self) -> list[tuple[CustomerForm | PartForm, Edit]]:
-        """What is to be done, with the form that says so."""
         return [(form, edit) for form in self.all for edit in form.edits()]
 
     def blame(self, refused: EditsRefused) -> None:
-        """Say at each field which rule it breaks."""
         made = self.edits()
         for place, broken in refused.broken.items():
             blame(made[place][0], broken)

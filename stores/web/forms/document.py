@@ -55,7 +55,6 @@ class DocumentForm(forms.Form):
             self.empty.add(f"{name}-{place}")
 
     def add_row(self, prefix: str, part: DocumentTable, values: Mapping[str, Any]) -> None:
-        """One field for each column that a person may type."""
         self.rows.append((prefix, part))
         for name in typed_columns(part):
             column: Any = part.model._meta.get_field(name)
@@ -82,14 +81,12 @@ class DocumentForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The document as a channel would have sent it."""
         header, lines, payments = self.of(HEADER), self.of(LINE), self.of(PAYMENT)
         offline = self.sent.get("created_offline")
         own = {"created_offline": offline if offline in ("true", "false", 0, 1) else None}
         return header[0] | own | {LINE.event: lines, PAYMENT.event: payments}
 
     def of(self, part: DocumentTable) -> list[dict[str, Any]]:
-        """The rows of one table that are not left empty."""
         number = self.cleaned_data[f"header-{DOCUMENT_KEY}"]
         rows = [
             {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_columns(part)}
@@ -114,7 +111,6 @@ def typed_columns(part: DocumentTable) -> list[str]:
 
 
 def as_sent(value: Any) -> Any:
-    """A value as it travels from a channel."""
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, date):

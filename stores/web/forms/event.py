@@ -35,8 +35,6 @@ def event_field(kind: EventKind, column: str) -> forms.Field:
 
 
 class EventForm(forms.Form):
-    """The columns of one event, as a person corrects them."""
-
     operation = forms.ChoiceField(choices=Operation.choices)
 
     def __init__(self, kind: EventKind, *args: Any, **kwargs: Any) -> None:
@@ -49,12 +47,10 @@ class EventForm(forms.Form):
         self.identity = ["operation", "async_account", "account_number", *own]
 
     def blame(self, broken: Iterable[Rule]) -> None:
-        """Say at each field which rule it breaks."""
         blame(self, broken)
 
     @property
     def values(self) -> dict[str, Any]:
-        """The columns, as an event takes them."""
         return dict(self.cleaned_data)
 
 
@@ -78,7 +74,6 @@ def is_sent_changed(form: forms.Form, name: str) -> bool:
 
 
 def blame(form: forms.Form, broken: Iterable[Rule]) -> None:
-    """Say at each field which rule it breaks."""
     for rule in broken:
         text = explain(rule.code, label(rule.field))
         allowed = f" Allowed: {rule.allows}." if rule.allows else ""

@@ -53,5 +53,4 @@ class StartForm(forms.Form):
 
     @property
     def refusal(self) -> str:
-        """The first thing that is wrong, in one sentence."""
         return str(next(iter(self.errors.values()))[0])

@@ -66,7 +66,6 @@ class CorrectionForm(forms.Form):
             yield title, [self[f"{prefix}-{name}"] for name in names]
 
     def changes(self) -> dict[models.Model, dict[str, Any]]:
-        """The values as typed, by row."""
         return {
             row: {name: self.cleaned_data[f"{prefix}-{name}"] for name in names}
             for prefix, row, names in self.rows

@@ -166,6 +166,5 @@ class AsyncCustomerTable(PeopleTable):
 
 
 def all_async_customers() -> QuerySet[Any]:
-    """Every operation, newest first, with what became of it."""
     newest = AsyncCustomer.objects.order_by("-staged_at", "-pk")
     return with_state(newest.select_related("database__channel", "customer"))

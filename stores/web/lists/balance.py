@@ -71,6 +71,5 @@ class BalanceTable(ListTable):
 
 
 def all_balances() -> QuerySet[DayBalance]:
-    """Every channel database, table and day, the newest first."""
     rows = DayBalance.objects.select_related("database__channel")
     return rows.order_by("-day", "database__channel__code", "pk")

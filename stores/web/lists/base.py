@@ -32,7 +32,6 @@ def companies() -> list[tuple[str, str]]:
 
 
 def short_reason(reason: str) -> str:
-    """What a reason says of any field."""
     known = REASONS.get(reason)
     text = known.text.removeprefix("{field}: ").rstrip(".") if known else reason
     return text[:1].upper() + text[1:]
@@ -165,8 +164,6 @@ NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
-    """A list that keeps its order and page in the address."""
-
     caption = "List"
     # The columns of each order that an index carries, both ways; its rows can be walked to the end.
     walks: tuple[tuple[str, ...], ...] = (("pk",),)

@@ -29,7 +29,7 @@ class ChannelFilter(ListFilter):
 
 
 def with_counts() -> QuerySet[ChannelDatabase]:
-    """Every channel database with what waits in staging and what it is owed."""
+    """Every channel database with what waits in staging and what is pending for it."""
     # `database > 0` is what the index for this asks for.
     waiting = (
         AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")

@@ -29,7 +29,6 @@ FIELDS = [
 
 
 def places() -> list[tuple[str, str]]:
-    """Headquarters, and every channel."""
     return [(HQ_PREFIX, "Headquarters"), *channels()]
 
 
@@ -96,5 +95,4 @@ class ConflictTable(ListTable):
 
 
 def all_conflicts() -> QuerySet[EditConflict]:
-    """Every conflict, newest first, with both places."""
     return EditConflict.objects.newest_first().with_places()

@@ -27,7 +27,6 @@ ANY_DATABASE = "any"
 
 
 def pending_deliveries(**filters: Any) -> QuerySet[Delivery]:
-    """Deliveries that enabled databases still lack."""
     return Delivery.objects.pending().filter(
         database__is_enabled=True, database__channel__is_enabled=True, **filters
     )
@@ -41,10 +40,10 @@ def pending_customers(**filters: Any) -> list[int]:
     databases = ChannelDatabase.objects.enabled().filter(**filters).values_list("pk", flat=True)
     # The newest of each by its index: all of them at once may be millions.
     rows = fetch(
-        """SELECT DISTINCT owed.customer_id FROM unnest(%(databases)s::bigint[]) one (id),
+        """SELECT DISTINCT pending.customer_id FROM unnest(%(databases)s::bigint[]) base (id),
                   LATERAL (SELECT d.customer_id FROM delivery d
-                            WHERE d.database_id = one.id AND d.delivered_version < d.version
-                            ORDER BY d.customer_id DESC LIMIT %(most)s) owed
+                            WHERE d.database_id = base.id AND d.delivered_version < d.version
+                            ORDER BY d.customer_id DESC LIMIT %(most)s) pending
             ORDER BY 1 DESC LIMIT %(most)s""",
         {"databases": list(databases), "most": MAX_COUNTED + 1},
     )
@@ -52,13 +51,12 @@ def pending_customers(**filters: Any) -> list[int]:
 
 
 def databases() -> list[tuple[str, str]]:
-    """The databases that can be owed something, by label."""
+    """The databases that deliveries can be pending for, by label."""
     labels = [database.label for database in ChannelDatabase.objects.enabled().with_channel()]
     return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
 def database_named(label: str) -> dict[str, str]:
-    """The conditions on a database that a label means."""
     code, _, register = label.partition("/")
     return {"channel__code": code, "name": register}
 

@@ -23,8 +23,6 @@ OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
 
 
 class FieldFilter(ListFilter):
-    """Fields to correct."""
-
     status = choice_filter([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
     field = choice_filter(OPTIONAL_FIELDS, "Field", field="field")
     rule = choice_filter(reasons, "Reason", field="rule")
@@ -75,5 +73,4 @@ class FieldTable(ListTable):
 
 
 def all_fields_to_correct() -> QuerySet[FieldToCorrect]:
-    """Every field that was kept as it came, newest first."""
     return FieldToCorrect.objects.newest_first().with_customer()

@@ -52,5 +52,4 @@ class IncidentTable(ListTable):
 
 
 def all_incidents() -> QuerySet[Incident]:
-    """Every incident, newest first."""
     return Incident.objects.newest_first().select_related("database__channel")

@@ -69,5 +69,4 @@ class OrderTable(ListTable):
 
 
 def all_orders() -> QuerySet[SalesOrder]:
-    """Every sales order, newest first."""
     return SalesOrder.objects.newest_first().select_related("channel", "customer", "statement")

@@ -59,7 +59,6 @@ class Order:
             raise ValueError("a value of the key is of another type") from trouble
 
     def apply(self, rows: QuerySet[Any], *, backwards: bool = False) -> QuerySet[Any]:
-        """The rows in this order."""
         sign = "-" if self.is_falling != backwards else ""
         return rows.order_by(*(sign + column for column in self.columns))
 
@@ -71,7 +70,6 @@ class Order:
         return self.apply(rows.filter(self.compared(compare, place)), backwards=backwards)
 
     def until(self, rows: QuerySet[Any], place: Iterable[Any]) -> QuerySet[Any]:
-        """The rows up to a place, the one there included."""
         compare = GreaterThanOrEqual if self.is_falling else LessThanOrEqual
         return rows.filter(self.compared(compare, place))
 
@@ -96,7 +94,6 @@ def field_of(model: type[models.Model], column: str) -> Any:
 
 
 def order_of(rows: QuerySet[Any]) -> tuple[str, ...]:
-    """The names by which the rows are ordered."""
     return tuple(map(str, rows.query.order_by or rows.model._meta.ordering))
 
 
@@ -152,12 +149,10 @@ class Pager:
 
     @property
     def count(self) -> int:
-        """How many rows there are, as far as they are counted."""
         return min(self.length.count, MAX_COUNTED) if self.length.is_exact else self.length.count
 
     @property
     def is_capped(self) -> bool:
-        """Whether there may be more rows than are counted."""
         return self.length.count > MAX_COUNTED or not self.length.is_exact
 
     @property
@@ -219,7 +214,6 @@ class Pager:
         )
 
     def beside(self, shown: list[Any], number: int, step: int) -> str:
-        """The address of the next page, or of the one before."""
         page = str(max(1, number + step))
         if self.order is None:
             return self.address(page=page)
@@ -228,7 +222,6 @@ class Pager:
         return self.address(before=self.order.key(shown[0]), page=page)
 
     def address(self, **place: str) -> str:
-        """The list's address with another place in it."""
         query = self.query.copy()
         for name in PLACE_PARAMETERS:
             query.pop(name, None)

@@ -94,7 +94,6 @@ class QuarantineTable(ListTable):
 
 
 def all_quarantined() -> QuerySet[Quarantine]:
-    """Every row set aside, newest first."""
     # What a row held is personal data, and big: it stays in the database.
     rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
     return rows.select_related("database__channel")

@@ -51,7 +51,7 @@ def why_empty(filters: ListFilter) -> str:
 
 
 class EchoBuffer:
-    """A file that hands back what is written to it."""
+    """A file that returns what is written to it."""
 
     def write(self, line: str) -> str:
         return line

@@ -66,7 +66,6 @@ class RunTable(ListTable):
 
 
 def all_runs() -> QuerySet[JobRun]:
-    """Every run, newest first, and how long it took."""
     took = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
     runs = JobRun.objects.newest_first().select_related("requested_by").defer("error")
     return runs.annotate(took=took)

@@ -14,7 +14,6 @@ TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the 
 
 
 def guid_or_none(text: str) -> UUID | None:
-    """The GUID that a text is, if it is one."""
     try:
         return UUID(tidy_key(text))
     except ValueError:

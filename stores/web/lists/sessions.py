@@ -70,7 +70,6 @@ class SessionTable(ListTable):
 
 
 def count_cell(title: str, screen: str = "") -> Formatted:
-    """A column of counts."""
     return Formatted(
         number, verbose_name=title, attrs=wide_only(screen, "num") if screen else NUMERIC
     )
@@ -115,10 +114,8 @@ class DownloadTable(SessionTable):
 
 
 def all_uploads() -> QuerySet[UploadSession]:
-    """Every upload, newest first."""
     return UploadSession.objects.select_related("database__channel")
 
 
 def all_downloads() -> QuerySet[DownloadSession]:
-    """Every download, newest first."""
     return DownloadSession.objects.select_related("database__channel")

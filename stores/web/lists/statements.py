@@ -78,5 +78,4 @@ class AggregateTable(ListTable):
 
 
 def all_statements() -> QuerySet[Statement]:
-    """Every statement, the newest business date first."""
     return Statement.objects.newest_first().with_sales().select_related("channel")

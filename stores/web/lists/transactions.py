@@ -146,6 +146,5 @@ class TransactionTable(ListTable):
 
 
 def all_transactions() -> QuerySet[RetailTransaction]:
-    """Every document of the tills, newest first."""
     sales = RetailTransaction.objects.newest_first()
     return sales.select_related("channel", "customer", "sales_order").defer("content_hash")

@@ -18,7 +18,6 @@ from stores.web.request import Request
 
 @require_safe
 def balance_list(request: Request) -> HttpResponseBase:
-    """Every channel database, table and day, the newest first."""
     filters = BalanceFilter(request.GET, all_balances())
     return respond(request, filters, BalanceTable, "balance/list.html")
 
@@ -69,6 +68,5 @@ def out_of_balance(today: date) -> list[DayBalance]:
 
 
 def balance_url(row: DayBalance) -> str:
-    """The balance of one channel on one day."""
     filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
     return f"{reverse('balance')}?{urlencode(filters)}"

@@ -16,14 +16,13 @@ from stores.web.request import Request
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    """Every channel database: status, last visit, what waits and what is owed."""
+    """Every channel database: status, last visit, what waits and what is pending."""
     filters = ChannelFilter(request.GET, with_counts())
     return respond(request, filters, ChannelTable, "channels/list.html")
 
 
 @require_safe
 def channel_detail(request: Request, code: str) -> HttpResponse:
-    """One channel with its databases."""
     channels = Channel.objects.select_related("company", "default_customer")
     channel = get_object_or_404(channels, code=code)
     context = {

@@ -1,4 +1,4 @@
-"""Edits that contended: both values of each, and which of them stays."""
+"""Conflicting edits: both values of each, and which of them stays."""
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect

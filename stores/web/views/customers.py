@@ -44,7 +44,6 @@ DETAILS = (
 
 @require_safe
 def customer_list(request: Request) -> HttpResponseBase:
-    """Every customer with an account, newest first."""
     filters = CustomerFilter(request.GET, all_customers())
     return respond(request, filters, CustomerTable, "customers/list.html")
 

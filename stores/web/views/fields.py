@@ -10,6 +10,5 @@ from stores.web.request import Request
 
 @require_safe
 def field_list(request: Request) -> HttpResponseBase:
-    """Every field that was kept as it came, newest first."""
     filters = FieldFilter(request.GET, all_fields_to_correct())
     return respond(request, filters, FieldTable, "fields/list.html")

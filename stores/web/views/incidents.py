@@ -37,7 +37,6 @@ SETTLED_BY_COMMAND = {
 
 @require_safe
 def incident_list(request: Request) -> HttpResponseBase:
-    """Every incident, newest first."""
     filters = IncidentFilter(request.GET, all_incidents())
     return respond(request, filters, IncidentTable, "incidents/list.html")
 

@@ -20,7 +20,6 @@ may_release_orders = require_permission(
 
 @require_safe
 def order_list(request: Request) -> HttpResponseBase:
-    """Every sales order, newest first."""
     filters = OrderFilter(request.GET, all_orders())
     return respond(request, filters, OrderTable, "orders/list.html")
 
@@ -47,7 +46,7 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
 @require_POST
 @may_release_orders
 def release_order(request: Request, pk: int) -> HttpResponseRedirect:
-    """Lift the hold of an order that a person had mended."""
+    """Lift the hold of an order that a person has corrected."""
     order = get_object_or_404(SalesOrder, pk=pk)
     if order.release(request.user):
         messages.success(request, f"{order} is released.")

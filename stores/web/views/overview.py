@@ -124,7 +124,6 @@ CHILD_EVENTS = (AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute)
 
 
 def staged_count(state: str) -> RowCount:
-    """The customer operations in one state."""
     return count_rows_of(
         filter_async_customers(state=state), "staged_at", list_url("async-customers", state=state)
     )
@@ -138,7 +137,6 @@ def count_rows_of(rows: QuerySet[Any], moment: str, url: str) -> RowCount:
 
 
 def list_url(name: str, **filters: str) -> str:
-    """The address of a list, filtered."""
     return reverse(name) + (f"?{urlencode(filters)}" if filters else "")
 
 
@@ -178,7 +176,6 @@ def advice_for(user: Reader, right: str, next_step: str, otherwise: str) -> str:
 
 
 def broken_promises() -> Iterator[Alert]:
-    """Promises that the last check found broken."""
     if broken := list(Promise.objects.filter(ok=False).values_list("pk", flat=True)):
         yield Alert(
             "x-circle-fill",
@@ -190,7 +187,6 @@ def broken_promises() -> Iterator[Alert]:
 
 
 def unbalanced_days() -> Iterator[Alert]:
-    """Days on which not everything that arrived is there."""
     for row in out_of_balance(timezone.now().date()):
         missing = row.difference > 0
         yield Alert(
@@ -204,7 +200,6 @@ def unbalanced_days() -> Iterator[Alert]:
 
 
 def open_incidents() -> Iterator[Alert]:
-    """What stays wrong until a person closes it."""
     incidents = Incident.objects.open()
     for incident in incidents.newest_first()[:MAX_INCIDENTS]:
         yield Alert(
@@ -231,7 +226,6 @@ def liveness_alerts() -> Iterator[Alert]:
 
 
 def conflicts_to_review(user: Reader) -> Iterator[Alert]:
-    """Edit conflicts that only a person can decide."""
     if count := capped_count(EditConflict.objects.open()):
         yield Alert(
             "exclamation-triangle-fill",
@@ -268,7 +262,6 @@ def fields_to_correct(user: Reader) -> Iterator[Alert]:
 
 
 def silent_channels(databases: list[Any]) -> Iterator[Alert]:
-    """Databases whose last visit went wrong."""
     for database in databases:
         if (
             database.last_error
@@ -287,7 +280,6 @@ def silent_channels(databases: list[Any]) -> Iterator[Alert]:
 
 
 def failed_runs() -> Iterator[Alert]:
-    """Jobs whose last run went wrong."""
     # Until the clock that was ahead is caught up with, a run of the future is not the last one.
     ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     last = [ended.filter(job=job)[:1] for job in JOBS]
@@ -303,7 +295,6 @@ def failed_runs() -> Iterator[Alert]:
 
 
 def short_sequences() -> Iterator[Alert]:
-    """Companies that soon have no account numbers left."""
     for sequence in NumberSequence.objects.order_by("company"):
         if sequence.left < LOW_SEQUENCE:
             yield Alert(
@@ -450,7 +441,6 @@ def waiting_rows(user: Reader) -> Iterator[Alert]:
 
 
 def reason_alert(icon: str, count: int, what: str, reason: str, user: Reader, url: str) -> Alert:
-    """Things that wait or failed for one reason."""
     plural, known = "" if count == 1 else "s", REASONS.get(reason)
     text = f"{what.format(s=plural)}: {short_reason(reason)}"
     return Alert(icon, count, text, known.advice(user.has_perm) if known else "", url)

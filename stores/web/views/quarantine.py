@@ -103,7 +103,6 @@ def detail_of(case: str) -> CaseDetail:
 
 
 def case_context(request: Request, story: CaseDetail) -> dict[str, Any]:
-    """What the pages of one row show."""
     user = request.user
     is_staged = story.row is None
     may = user.has_perm("stores.resolve_quarantine")

@@ -47,7 +47,6 @@ def job_list(request: Request) -> HttpResponse:
 
 @require_safe
 def run_list(request: Request) -> HttpResponseBase:
-    """Every run, newest first."""
     filters = RunFilter(request.GET, all_runs())
     return respond(request, filters, RunTable, "runs/list.html")
 
@@ -134,7 +133,6 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
 
 
 def run_command(run: JobRun) -> str:
-    """The command that starts the same run."""
     words: Sequence[str] = ["run_job", run.job]
     for option, values in (("--channel", run.channels), ("--company", run.companies)):
         words = [*words, option, *values] if values else words

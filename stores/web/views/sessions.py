@@ -17,13 +17,11 @@ from stores.web.request import Request
 
 @require_safe
 def upload_list(request: Request) -> HttpResponseBase:
-    """Every upload, newest first."""
     filters = UploadFilter(request.GET, all_uploads())
     return respond(request, filters, UploadTable, "sessions/uploads.html")
 
 
 @require_safe
 def download_list(request: Request) -> HttpResponseBase:
-    """Every download, newest first."""
     filters = DownloadFilter(request.GET, all_downloads())
     return respond(request, filters, DownloadTable, "sessions/downloads.html")

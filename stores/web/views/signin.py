@@ -20,8 +20,6 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class SignIn(LoginView):
-    """User name and password."""
-
     template_name = "signin/form.html"
     redirect_authenticated_user = True
 
@@ -47,6 +45,5 @@ def sign_in_by_link(request: Request, token: str) -> HttpResponse:
 
 @require_POST
 def sign_out(request: Request) -> HttpResponseRedirect:
-    """End the session."""
     logout(request)
     return redirect("sign-in")

@@ -38,7 +38,6 @@ may_cancel_statements = require_permission(
 
 @require_safe
 def statement_list(request: Request) -> HttpResponseBase:
-    """Every statement, the newest business date first."""
     filters = StatementFilter(request.GET, all_statements())
     return respond(request, filters, StatementTable, "statements/list.html")
 

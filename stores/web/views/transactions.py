@@ -43,7 +43,6 @@ MAX_TRANSACTION_CAUSES, MAX_TRANSACTIONS_SHOWN = 50, 100
 
 @require_safe
 def transaction_list(request: Request) -> HttpResponseBase:
-    """Every document of the tills, newest first."""
     filters = TransactionFilter(request.GET, all_transactions())
     return respond(request, filters, TransactionTable, "transactions/list.html")
 
@@ -93,7 +92,7 @@ def correct_one(request: Request, pk: int) -> HttpResponse:
     form = CorrectionForm(sale, request.POST or None)
     try:
         if request.method != "POST":
-            return render(request, "transactions/mend.html", {"sale": sale, "form": form})
+            return render(request, "transactions/correct.html", {"sale": sale, "form": form})
         if "open" in request.POST:
             lease_transaction(sale, request.user)
             form = CorrectionForm(sale)
@@ -105,7 +104,9 @@ def correct_one(request: Request, pk: int) -> HttpResponse:
     except CorrectionRefused as refused:
         messages.error(request, str(refused))
         return redirect(sale)
-    return render(request, "transactions/mend.html", {"sale": sale, "form": form, "is_open": True})
+    return render(
+        request, "transactions/correct.html", {"sale": sale, "form": form, "is_open": True}
+    )
 
 
 @require_POST
@@ -183,7 +184,6 @@ def failed_cause(request: Request) -> HttpResponse:
 
 
 def report_released(request: Request, done: CorrectionResult) -> None:
-    """Say how many transactions the next run tries again."""
     if done.unchanged:
         messages.success(request, f"{sales_word(done.unchanged)} will be retried by the next run.")
     if done.skipped:
@@ -195,7 +195,6 @@ def report_released(request: Request, done: CorrectionResult) -> None:
 
 
 def report_results(request: Request, done: CorrectionResult) -> None:
-    """Say what became of transactions that failed alike."""
     if done.corrected:
         messages.success(
             request, f"{sales_word(done.corrected)} corrected. {result_sentences(done)}"

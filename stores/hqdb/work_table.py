@@ -1,0 +1,88 @@
+"""Work tables: temporary tables of HQ that are made, handed over as values, and dropped.
+
+Whoever reads or writes one is given it; no function knows one by its name alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2 import sql
+
+from stores.hqdb.sql import Statement, fetch_one, run_sql
+
+
+@dataclass(frozen=True)
+class WorkTable:
+    """A temporary table of HQ; `rows` is how many it was made with."""
+
+    name: str
+    rows: int = 0
+
+    @property
+    def identifier(self) -> sql.Identifier:
+        """The name for a statement: `FROM {incoming}`."""
+        return sql.Identifier(self.name)
+
+    def count(self) -> int:
+        """How many rows it has now."""
+        (rows,) = fetch_one(sql.SQL("SELECT count(*) FROM {}").format(self.identifier))
+        return int(rows)
+
+    def empty(self) -> None:
+        """Remove all rows."""
+        run_sql(sql.SQL("TRUNCATE {}").format(self.identifier))
+
+    def analyze(self) -> None:
+        """Tell the planner what it holds."""
+        run_sql(sql.SQL("ANALYZE {}").format(self.identifier))
+
+
+@contextmanager
+def empty_table(name: str, columns: Statement) -> Iterator[WorkTable]:
+    """A work table of these columns, as in CREATE TABLE, for a part of the caller's transaction.
+
+    An error needs no clean-up: the rollback that follows takes the table away.
+    """
+    table = WorkTable(name)
+    run_sql(
+        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table.identifier, whole(columns))
+    )
+    yield table
+    drop(table)
+
+
+@contextmanager
+def query_table(
+    name: str, query: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None
+) -> Iterator[WorkTable]:
+    """A work table of what a query finds, for a part of the caller's transaction."""
+    rows = run_sql(
+        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(
+            sql.Identifier(name), whole(query)
+        ),
+        params,
+    )
+    table = WorkTable(name, rows)
+    yield table
+    drop(table)
+
+
+@contextmanager
+def session_table(name: str, columns: Statement) -> Iterator[WorkTable]:
+    """A work table of these columns that lasts over several transactions of one connection."""
+    table = WorkTable(name)
+    run_sql(sql.SQL("CREATE TEMP TABLE {} ({})").format(table.identifier, whole(columns)))
+    try:
+        yield table
+    finally:
+        drop(table)
+
+
+def drop(table: WorkTable) -> None:
+    run_sql(sql.SQL("DROP TABLE {}").format(table.identifier))
+
+
+def whole(statement: Statement) -> sql.Composable:
+    return statement if isinstance(statement, sql.Composable) else sql.SQL(statement)

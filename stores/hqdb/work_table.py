@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Statement, fetch_one, run_sql
+from stores.hqdb.sql import Query, fetch_one, run_sql
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,16 @@ class WorkTable:
 
 
 @contextmanager
-def empty_table(name: str, columns: Statement) -> Iterator[WorkTable]:
+def empty_table(name: str, columns: Query) -> Iterator[WorkTable]:
     """A work table of these columns, as in CREATE TABLE, for a part of the caller's transaction.
 
     An error needs no clean-up: the rollback that follows takes the table away.
     """
     table = WorkTable(name)
     run_sql(
-        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(table.identifier, whole(columns))
+        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(
+            table.identifier, as_composable(columns)
+        )
     )
     yield table
     drop(table)
@@ -55,12 +57,12 @@ def empty_table(name: str, columns: Statement) -> Iterator[WorkTable]:
 
 @contextmanager
 def query_table(
-    name: str, query: Statement, params: Mapping[str, Any] | Sequence[Any] | None = None
+    name: str, query: Query, params: Mapping[str, Any] | Sequence[Any] | None = None
 ) -> Iterator[WorkTable]:
     """A work table of what a query finds, for a part of the caller's transaction."""
     rows = run_sql(
         sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(
-            sql.Identifier(name), whole(query)
+            sql.Identifier(name), as_composable(query)
         ),
         params,
     )
@@ -70,10 +72,10 @@ def query_table(
 
 
 @contextmanager
-def session_table(name: str, columns: Statement) -> Iterator[WorkTable]:
+def session_table(name: str, columns: Query) -> Iterator[WorkTable]:
     """A work table of these columns that lasts over several transactions of one connection."""
     table = WorkTable(name)
-    run_sql(sql.SQL("CREATE TEMP TABLE {} ({})").format(table.identifier, whole(columns)))
+    run_sql(sql.SQL("CREATE TEMP TABLE {} ({})").format(table.identifier, as_composable(columns)))
     try:
         yield table
     finally:
@@ -84,5 +86,5 @@ def drop(table: WorkTable) -> None:
     run_sql(sql.SQL("DROP TABLE {}").format(table.identifier))
 
 
-def whole(statement: Statement) -> sql.Composable:
+def as_composable(statement: Query) -> sql.Composable:
     return statement if isinstance(statement, sql.Composable) else sql.SQL(statement)

@@ -14,7 +14,7 @@ from stores.hqdb.work_table import empty_table, query_table, session_table
 ROOT = Path(__file__).parents[2]
 MAKERS = ("empty_table", "query_table", "session_table")
 # Rooms whose tables are all handed over.
-ROOMS: list[str] = []
+ROOMS = ["pipeline/sales"]
 
 
 def files(room: str) -> list[Path]:

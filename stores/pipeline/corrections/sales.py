@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,6 +16,7 @@ from django.db import connection, models, transaction
 from psycopg2 import sql
 
 from stores.hqdb.sql import batched, fetch, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import (
     Channel,
     FailedSale,
@@ -165,13 +167,12 @@ def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> Correc
     meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
     for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
-            lock_sales(
+            free = lock_sales(
                 "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
                 {"ids": ids},
                 limit=BATCH_SIZE,
                 by=user.pk,
             )
-            free = [sale for (sale,) in fetch("SELECT id FROM sale")]
             done.unchanged += clear_refusals(free)
             done.skipped += len(ids) - len(free)
     return done
@@ -186,7 +187,7 @@ def correct_batch(
     done: CorrectionResult,
 ) -> None:
     """Correct those of the transactions that nobody holds, and count all."""
-    claimed = lock_sales(
+    locked = lock_sales(
         """t.id = ANY(%(ids)s) AND t.statement_id IS NULL
            AND (t.prepayment_statement_id IS NULL OR %(is_free)s)""",
         {
@@ -196,29 +197,33 @@ def correct_batch(
         limit=BATCH_SIZE,
         by=user.pk,
     )
-    run_sql(
-        """CREATE TEMP TABLE flawed ON COMMIT DROP AS
-           SELECT f.transaction_id AS sale, f.line_number, f.expected
-             FROM failed_sale f JOIN sale ON sale.id = f.transaction_id
-            WHERE (f.reason, f.field, f.part) = (%s, %s, %s)""",
-        [cause.reason, cause.field, cause.part],
-    )
-    run_sql(
-        """CREATE TEMP TABLE broken_before ON COMMIT DROP AS
-           SELECT e.transaction_id, e.rule, e.field, e.line_number
-             FROM transaction_error e JOIN sale ON sale.id = e.transaction_id"""
-    )
-    corrected, refused = write_and_revalidate(cause, user, reason, values, done.correction)
-    if refused:
-        run_sql("DELETE FROM flawed WHERE sale = ANY(%s)", [refused])
-        corrected, _ = write_and_revalidate(
-            cause, user, reason, values, done.correction, is_sure=True
+    with (
+        query_table(
+            "failed_row",
+            """SELECT transaction_id AS sale, line_number, expected FROM failed_sale
+                WHERE (reason, field, part) = (%s, %s, %s) AND transaction_id = ANY(%s)""",
+            [cause.reason, cause.field, cause.part, locked],
+        ) as rows,
+        query_table(
+            "error_before",
+            """SELECT transaction_id, rule, field, line_number FROM transaction_error
+                WHERE transaction_id = ANY(%s)""",
+            [locked],
+        ) as before,
+    ):
+        correction = partial(
+            write_and_revalidate, cause, user, reason, values, done.correction, rows, before
         )
-    run_sql("DROP TABLE flawed, broken_before")
+        corrected, refused = correction()
+        if refused:
+            run_sql(
+                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(rows.identifier), [refused]
+            )
+            corrected, _ = correction(is_sure=True)
     count_results(corrected, done)
     done.refused += len(refused)
-    done.unchanged += claimed - len(corrected) - len(refused)
-    done.skipped += len(ids) - claimed
+    done.unchanged += len(locked) - len(corrected) - len(refused)
+    done.skipped += len(ids) - len(locked)
 
 
 class StillFailing(Exception):
@@ -240,28 +245,31 @@ def write_and_revalidate(
     reason: str,
     values: Mapping[str, Any],
     correction: UUID,
+    rows: WorkTable,
+    before: WorkTable,
     *,
     is_sure: bool = False,
-) -> tuple[list[int], Sequence[int]]:
-    """Write the values into table flawed's rows. Returns the corrected and the refused sales.
+) -> tuple[list[int], list[int]]:
+    """Write the values into the failed rows. Returns the corrected and the refused sales.
+
+    Shape: `rows` have sale, line_number and expected; `before` is that of still_failing().
 
     If there is one to be refused, nothing is written at all, unless it is known to be right.
     """
     corrected: list[int] = []
     try:
         with transaction.atomic():
-            run_sql("CREATE TEMP TABLE mended (id bigint PRIMARY KEY) ON COMMIT DROP")
+            changed: set[int] = set()
             for name, value in values.items():
-                write_value(cause.part, name, value, user, reason, correction)
-            corrected = [id for (id,) in fetch("SELECT id FROM mended ORDER BY id")]
-            run_sql("DROP TABLE mended")
+                changed |= write_value(cause.part, name, value, user, reason, correction, rows)
+            corrected = sorted(changed)
             end_leases(RetailTransaction.objects.filter(pk__in=corrected))
             if corrected:
                 revalidate(corrected)
             if corrected and not is_sure:
-                refuse_still_failing(still_failing(cause, corrected, list(values)))
+                refuse_still_failing(still_failing(cause, corrected, list(values), before))
     except StillFailing as found:
-        return [], found.sales
+        return [], list(found.sales)
     return corrected, []
 
 
@@ -281,16 +289,23 @@ def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
 
 
 def write_value(
-    part: str, name: str, value: Any, user: Any, reason: str, correction: UUID | None
-) -> None:
-    """Write one value into all flawed rows that hold another, and keep both."""
-    new_values = sql.SQL("""SELECT DISTINCT sale, line_number, {}::{} AS new FROM flawed""").format(
+    part: str,
+    name: str,
+    value: Any,
+    user: Any,
+    reason: str,
+    correction: UUID | None,
+    rows: WorkTable,
+) -> set[int]:
+    """Write one value into all failed rows that hold another, and keep both. Returns the sales."""
+    new_values = sql.SQL("SELECT DISTINCT sale, line_number, {}::{} AS new FROM {}").format(
         sql.SQL("nullif(expected, '')" if value is ExpectedValue else "%(new)s"),
         column_type(part, name),
+        rows.identifier,
     )
     new = None if value is ExpectedValue or value is None else str(value)
     clears = sql.SQL("f.new IS NOT NULL OR {}").format(sql.SQL(str(value is None).lower()))
-    replace_values(part, name, new_values, clears, {"new": new}, user, reason, correction)
+    return replace_values(part, name, new_values, clears, {"new": new}, user, reason, correction)
 
 
 def column_type(part: str, name: str) -> sql.SQL:
@@ -307,16 +322,18 @@ def replace_values(
     user: Any,
     reason: str,
     correction: UUID | None,
-) -> None:
+) -> set[int]:
     """Write a field of one part, row by row what is wanted, where a condition holds; keep both.
+
+    Returns the sales that were changed.
 
     Shape: `new_values` yields sale, line_number and new; in the condition they are `f`, the
     row is `p`.
-    Effects: the part's table, transaction_change and table mended.
+    Effects: the part's table and transaction_change.
     """
     model, key, _ = CORRECTABLE_PARTS[part]
     own_line = "" if part == "header" else "AND p.line_number = f.line_number"
-    run_sql(
+    written = fetch(
         sql.SQL(
             """WITH wanted AS ({wanted}),
                found AS (
@@ -332,7 +349,7 @@ def replace_values(
                written AS (
                  UPDATE {table} p SET {name} = f.new FROM found f
                   WHERE p.{key} = f.sale {own_line} RETURNING f.sale)
-               INSERT INTO mended SELECT DISTINCT sale FROM written ON CONFLICT DO NOTHING"""
+               SELECT DISTINCT sale FROM written"""
         ).format(
             wanted=new_values,
             condition=condition,
@@ -349,6 +366,7 @@ def replace_values(
             "correction": str(correction) if correction else None,
         },
     )
+    return {sale for (sale,) in written}
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
@@ -375,13 +393,13 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
 
 def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list[int]:
     """Write the old values into those that nobody holds. Returns which."""
-    lock_sales(
+    locked = lock_sales(
         "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
         {"ids": ids},
         limit=BATCH_SIZE,
         by=user.pk,
     )
-    run_sql("CREATE TEMP TABLE mended (id bigint PRIMARY KEY) ON COMMIT DROP")
+    changed: set[int] = set()
     changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
     in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
     for name, is_header in set(changes.values_list("field", in_header)):
@@ -389,15 +407,14 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list
         old_values = sql.SQL(
             """SELECT c.transaction_id AS sale, c.line_number, c.old::{kind} AS new,
                       c.new::{kind} AS was
-                 FROM transaction_change c JOIN sale ON sale.id = c.transaction_id
-                WHERE c.correction = %(of)s AND c.field = %(name)s"""
+                 FROM transaction_change c
+                WHERE c.correction = %(of)s AND c.field = %(name)s
+                  AND c.transaction_id = ANY(%(locked)s)"""
         ).format(kind=column_type(part, name))
         unchanged = sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))
-        replace_values(
-            part, name, old_values, unchanged, {"of": str(correction)}, user, reason, None
-        )
-    corrected = [id for (id,) in fetch("SELECT id FROM mended ORDER BY id")]
-    run_sql("DROP TABLE mended")
+        of = {"of": str(correction), "locked": locked}
+        changed |= replace_values(part, name, old_values, unchanged, of, user, reason, None)
+    corrected = sorted(changed)
     end_leases(RetailTransaction.objects.filter(pk__in=corrected))
     if corrected:
         revalidate(corrected)

@@ -4,20 +4,24 @@ Customer and address that an order names are converted in the chunk that makes t
 not there yet is waited for and named; what is wrong fails alone. Source: domain 2.10.
 """
 
+from collections.abc import Sequence
 from functools import partial
+
+from psycopg2 import sql
 
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.convert.balance import count_sales
 from stores.pipeline.issuing import require_posting
-from stores.pipeline.sales.claims import lock_sales, locked_sales, process_one_by_one
+from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import (
     assign_default_customer,
-    find_blockers,
+    blockers_of,
     resolve_addresses,
     resolve_customers,
 )
@@ -40,7 +44,7 @@ def synchronize_orders(step: RunStep) -> None:
         require_posting()
     while True:
         with step.chunk():
-            claimed = lock_sales(
+            sales = lock_sales(
                 f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
                    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
                    AND (t.gross_amount <> 0 OR t.payment_amount = 0)
@@ -49,13 +53,12 @@ def synchronize_orders(step: RunStep) -> None:
                 {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
                 limit=SALES_PER_CHUNK,
             )
-            if not claimed:
+            if not sales:
                 if step.counts.get("posted"):
                     count_sales(channel)
                 return
-            step.add(read=claimed)
+            step.add(read=len(sales))
             posted = step.counts.get("posted", 0)
-            sales = locked_sales()
             converted = process_one_by_one(
                 step, partial(create_orders_of_locked, step, channel), sales
             )
@@ -66,71 +69,80 @@ def synchronize_orders(step: RunStep) -> None:
             number_journal.append_missing()
 
 
-def create_orders_of_locked(step: RunStep, channel: Channel) -> int:
-    """Make orders of the documents at hand, and say of the others what they wait for or lack.
+def create_orders_of_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
+    """Make orders of the documents, and say of the others what they wait for or lack.
 
     Returns how many customers were converted on the way.
     """
-    converted = resolve_customers(step, channel.company)
-    resolve_addresses(step, channel.company)
-    assign_default_customer()
-    check_sales()
-    find_blockers()
-    write_reasons(is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
-    posted = create_customer_orders(step, channel)
+    converted = resolve_customers(step, channel.company, sales)
+    resolve_addresses(step, channel.company, sales)
+    assign_default_customer(sales)
+    check_sales(sales)
+    with blockers_of(sales) as blockers:
+        write_reasons(sales, blockers, is_scheduled=step.run.started_by == StartedBy.SCHEDULE)
+        posted = create_customer_orders(step, channel, sales, blockers)
     waiting, failed = fetch_one(
         """SELECT count(*) FILTER (WHERE t.order_status = 'none'),
                   count(*) FILTER (WHERE t.order_status = 'failed')
-             FROM sale JOIN retail_transaction t USING (id)"""
+             FROM retail_transaction t WHERE t.id = ANY(%s)""",
+        [list(sales)],
     )
     step.add(posted=posted, waiting=int(waiting), failed=int(failed))
     return converted
 
 
-def write_reasons(*, is_scheduled: bool) -> None:
-    """Status and reason of every order at hand that cannot be made now.
+def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bool) -> None:
+    """Status and reason of every order that cannot be made now.
 
     Waiting is not failing: what has not arrived leaves the status at none and draws no attempt. Nor
     does a scheduled run that finds what the last one found: nobody has tried anything since.
     """
     run_sql(
-        """UPDATE retail_transaction t
+        sql.SQL(
+            """UPDATE retail_transaction t
               SET order_status = why.status,
                   order_attempts = t.order_attempts + (why.status = 'failed')::integer,
                   order_reason = why.reason, order_field = why.field, order_tried_at = now()
              FROM (SELECT o.id, coalesce(m.reason, e.rule) AS reason,
                           coalesce(m.field, e.field) AS field,
                           CASE WHEN m.waits THEN 'none' ELSE 'failed' END AS status
-                     FROM sale JOIN retail_transaction o USING (id)
-                     LEFT JOIN missing m USING (id)
+                     FROM retail_transaction o LEFT JOIN {blockers} m USING (id)
                      LEFT JOIN LATERAL (
                           SELECT rule, field FROM transaction_error WHERE transaction_id = o.id
-                           ORDER BY id LIMIT 1) e ON true) why
+                           ORDER BY id LIMIT 1) e ON true
+                    WHERE o.id = ANY(%(sales)s)) why
             WHERE t.id = why.id AND why.reason IS NOT NULL
               AND (NOT %(is_scheduled)s
                    OR (t.order_status, t.order_reason, t.order_field)
-                      IS DISTINCT FROM (why.status, why.reason, why.field))""",
-        {"is_scheduled": is_scheduled},
+                      IS DISTINCT FROM (why.status, why.reason, why.field))"""
+        ).format(blockers=blockers.identifier),
+        {"is_scheduled": is_scheduled, "sales": list(sales)},
     )
 
 
-def create_customer_orders(step: RunStep, channel: Channel) -> int:
-    """Give each order at hand that lacks nothing its number, and link both. Returns how many.
+def create_customer_orders(
+    step: RunStep, channel: Channel, sales: Sequence[int], blockers: WorkTable
+) -> int:
+    """Give each order that lacks nothing its number, and link both. Returns how many.
 
     What had failed, or a person has mended, goes on hold until a person releases it.
     """
-    run_sql(
-        """CREATE TEMP TABLE ready ON COMMIT DROP AS
-           SELECT t.id, row_number() OVER (ORDER BY t.id) AS place
-             FROM sale JOIN retail_transaction t USING (id)
-            WHERE t.validation_status = 'successful' AND t.customer_id IS NOT NULL
-              AND NOT EXISTS (SELECT FROM missing m WHERE m.id = t.id)"""
-    )
-    (ready,) = fetch_one("SELECT count(*) FROM ready")
-    if ready:
-        first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready)
+    with query_table(
+        "ready",
+        sql.SQL(
+            """SELECT t.id, row_number() OVER (ORDER BY t.id) AS place FROM retail_transaction t
+                WHERE t.id = ANY(%s) AND t.validation_status = 'successful'
+                  AND t.customer_id IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM {blockers} m WHERE m.id = t.id)"""
+        ).format(blockers=blockers.identifier),
+        [list(sales)],
+    ) as ready:
+        if not ready.rows:
+            return 0
+        first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready.rows)
         run_sql(
-            """WITH made AS (
+            sql.SQL(
+                """WITH made AS (
                  INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
                         customer_id, delivery_address_id, delivery_mode, business_date, currency,
                         net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
@@ -142,7 +154,7 @@ def create_customer_orders(step: RunStep, channel: Channel) -> int:
                         t.gross_amount, t.discount_amount,
                         CASE WHEN was.is_held THEN 'on_hold' ELSE 'open' END,
                         CASE WHEN was.is_held THEN h.hold_code END, %(run)s
-                   FROM ready r JOIN retail_transaction t USING (id)
+                   FROM {ready} r JOIN retail_transaction t USING (id)
                   CROSS JOIN LATERAL (SELECT t.is_mended OR t.order_attempts > 0 AS is_held) was
                    JOIN channel h ON h.id = t.channel_id
                    JOIN order_sequence q ON q.company_id = t.company_id
@@ -152,9 +164,9 @@ def create_customer_orders(step: RunStep, channel: Channel) -> int:
                   SET sales_order_id = made.id, order_status = 'succeeded', order_reason = NULL,
                       order_field = NULL, order_tried_at = now(),
                       order_attempts = t.order_attempts + 1
-                 FROM made, ready
-                WHERE ready.id = t.id AND made.confirmation_number = t.confirmation_number""",
+                 FROM made, {ready} r
+                WHERE r.id = t.id AND made.confirmation_number = t.confirmation_number"""
+            ).format(ready=ready.identifier),
             {"first": first, "run": str(step.run_id)},
         )
-    run_sql("DROP TABLE ready")
-    return int(ready)
+    return ready.rows

@@ -130,9 +130,3 @@ def mark_in_error(sales: Sequence[int]) -> None:
             WHERE t.id = e.transaction_id""",
         [list(sales)],
     )
-
-
-def narrow_locked_sales(sales: Sequence[int]) -> None:
-    """Have table sale hold only these of the transactions that were claimed."""
-    run_sql("DELETE FROM sale")
-    run_sql("INSERT INTO sale SELECT unnest(%s::bigint[])", [list(sales)])

@@ -5,9 +5,14 @@ customer's rule comes after conversion, never before. Source: domain 2.11, featu
 signs: contract 3.1.
 """
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from psycopg2 import sql
+
 from stores.hqdb.sql import fetch_one, run_sql
+from stores.hqdb.work_table import WorkTable, empty_table
 
 
 @dataclass(frozen=True)
@@ -210,44 +215,48 @@ PAYMENT_RULES = (
 SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
-def check_sales() -> tuple[int, int]:
-    """Hold the rules against the sales at hand. Returns how many changed status, and are in error.
+def check_sales(sales: Sequence[int]) -> tuple[int, int]:
+    """Hold the rules against the sales. Returns how many changed status, and are in error.
 
     Effects: their status, time and errors, in the caller's transaction.
     """
-    find_errors()
-    write_errors()
+    with errors_of(sales) as errors:
+        write_errors(sales, errors)
     changed, failed = fetch_one(
         """WITH judged AS (
              SELECT t.id, t.validation_status AS before, CASE
                     WHEN EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
                     THEN 'error' ELSE 'successful' END AS after
-               FROM sale JOIN retail_transaction t USING (id)),
+               FROM retail_transaction t WHERE t.id = ANY(%s)),
            written AS (
              UPDATE retail_transaction t SET validated_at = now(), validation_status = j.after
                FROM judged j WHERE j.id = t.id RETURNING j.before, j.after)
            SELECT count(*) FILTER (WHERE before <> after), count(*) FILTER (WHERE after = 'error')
-             FROM written"""
+             FROM written""",
+        [list(sales)],
     )
     return int(changed), int(failed)
 
 
-def find_errors() -> None:
-    """Table found_error: every rule that a sale at hand breaks, in header, lines and payments.
+@contextmanager
+def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
+    """Every rule that one of the sales breaks, in header, lines and payments.
 
-    OFFSET 0 keeps lines and payments looked up sale by sale, however few rows the statistics expect
-    in their tables: a chunk must not cost more the more sales there are.
+    Shape: transaction_id, rule, field, line_number, expected, found. OFFSET 0 keeps lines and
+    payments looked up sale by sale, however few rows the statistics expect in their tables: a chunk
+    must not cost more the more sales there are.
     """
-    run_sql(
-        """CREATE TEMP TABLE found_error (transaction_id bigint, rule text, field text,
-                                          line_number integer, expected text, found text)
-               ON COMMIT DROP"""
-    )
-    run_sql(
-        f"""INSERT INTO found_error
+    with empty_table(
+        "found_error",
+        """transaction_id bigint, rule text, field text, line_number integer, expected text,
+           found text""",
+    ) as errors:
+        run_sql(
+            sql.SQL(
+                """INSERT INTO {errors}
             SELECT t.id, rule.code, rule.field, NULL, coalesce(rule.expected, ''),
                    coalesce(rule.found, '')
-              FROM sale JOIN retail_transaction t USING (id) JOIN company c ON c.code = t.company_id
+              FROM retail_transaction t JOIN company c ON c.code = t.company_id
               LEFT JOIN LATERAL (
                    SELECT count(*) AS lines, count(*) FILTER (WHERE NOT v.is_voided) AS sold,
                           max(v.quantity) FILTER (WHERE NOT v.is_voided) AS most,
@@ -261,51 +270,76 @@ def find_errors() -> None:
                                         count(*) FILTER (WHERE amount <> 0) AS paid
                                    FROM retail_transaction_payment
                                   WHERE transaction_id = t.id) p ON true
-             CROSS JOIN LATERAL (VALUES {rules_as_values(HEADER_RULES)})
+             CROSS JOIN LATERAL (VALUES {rules})
                         rule (code, field, is_broken, expected, found)
-             WHERE ({any_broken(HEADER_RULES)}) AND rule.is_broken"""  # noqa: S608 - our own rules
-    )
-    for table, rules in (("line", LINE_RULES), ("payment", PAYMENT_RULES)):
-        run_sql(
-            f"""INSERT INTO found_error
+             WHERE t.id = ANY(%s) AND ({any_broken}) AND rule.is_broken"""
+            ).format(
+                errors=errors.identifier,
+                rules=rules_as_values(HEADER_RULES),
+                any_broken=any_broken(HEADER_RULES),
+            ),
+            [list(sales)],
+        )
+        for table, rules in (
+            ("retail_transaction_line", LINE_RULES),
+            ("retail_transaction_payment", PAYMENT_RULES),
+        ):
+            run_sql(
+                sql.SQL(
+                    """INSERT INTO {errors}
                 SELECT t.id, rule.code, rule.field, l.line_number, coalesce(rule.expected, ''),
                        coalesce(rule.found, '')
-                  FROM sale JOIN retail_transaction t USING (id)
-                 CROSS JOIN LATERAL (SELECT * FROM retail_transaction_{table}
+                  FROM retail_transaction t
+                 CROSS JOIN LATERAL (SELECT * FROM {table}
                                       WHERE transaction_id = t.id OFFSET 0) l
-                 CROSS JOIN LATERAL (VALUES {rules_as_values(rules)})
+                 CROSS JOIN LATERAL (VALUES {rules})
                             rule (code, field, is_broken, expected, found)
-                 WHERE ({any_broken(rules)}) AND rule.is_broken"""  # noqa: S608 - our own rules
-        )
+                 WHERE t.id = ANY(%s) AND ({any_broken}) AND rule.is_broken"""
+                ).format(
+                    errors=errors.identifier,
+                    table=sql.Identifier(table),
+                    rules=rules_as_values(rules),
+                    any_broken=any_broken(rules),
+                ),
+                [list(sales)],
+            )
+        yield errors
 
 
-def write_errors() -> None:
-    """Have transaction_error hold what found_error says of the sales at hand, and nothing else.
+def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
+    """Have transaction_error hold what was found of the sales, and nothing else.
 
     A sale that is in error as before keeps its rows: a run with nothing to do writes none.
     """
     run_sql(
-        """DELETE FROM transaction_error e USING sale
-            WHERE e.transaction_id = sale.id AND NOT EXISTS (
-                  SELECT FROM found_error f
-                   WHERE (f.transaction_id, f.rule, f.field, f.expected, f.found)
-                       = (e.transaction_id, e.rule, e.field, e.expected, e.found)
-                     AND f.line_number IS NOT DISTINCT FROM e.line_number)"""
+        sql.SQL(
+            """DELETE FROM transaction_error e
+                WHERE e.transaction_id = ANY(%s) AND NOT EXISTS (
+                      SELECT FROM {errors} f
+                       WHERE (f.transaction_id, f.rule, f.field, f.expected, f.found)
+                           = (e.transaction_id, e.rule, e.field, e.expected, e.found)
+                         AND f.line_number IS NOT DISTINCT FROM e.line_number)"""
+        ).format(errors=errors.identifier),
+        [list(sales)],
     )
     run_sql(
-        """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected, found)
-           SELECT * FROM found_error ON CONFLICT DO NOTHING"""
+        sql.SQL(
+            """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,
+                                              found)
+               SELECT * FROM {errors} ON CONFLICT DO NOTHING"""
+        ).format(errors=errors.identifier)
     )
-    run_sql("DROP TABLE found_error")
 
 
-def any_broken(rules: tuple[SaleRule, ...]) -> str:
+def any_broken(rules: tuple[SaleRule, ...]) -> sql.SQL:
     """SQL that is true of a row that breaks one: most break none, and need not be told which."""
-    return " OR ".join(f"({rule.broken})" for rule in rules)
+    return sql.SQL(" OR ".join(f"({rule.broken})" for rule in rules))
 
 
-def rules_as_values(rules: tuple[SaleRule, ...]) -> str:
-    return ", ".join(
-        f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"
-        for rule in rules
+def rules_as_values(rules: tuple[SaleRule, ...]) -> sql.SQL:
+    return sql.SQL(
+        ", ".join(
+            f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"
+            for rule in rules
+        )
     )

@@ -1,5 +1,6 @@
 """Validate store transactions: convert what open sales name, then hold the rules."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from stores.failpoints import failpoint
@@ -7,7 +8,7 @@ from stores.models import Channel, RunStep
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
-from stores.pipeline.sales.claims import lock_sales, locked_sales, process_one_by_one
+from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
 from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
@@ -25,7 +26,7 @@ def validate_transactions(step: RunStep) -> None:
         require_numbers()
     while True:
         with step.chunk():
-            claimed = lock_sales(
+            sales = lock_sales(
                 f"""t.channel_id = %(channel)s AND t.statement_id IS NULL AND t.id > %(beyond)s
                    AND t.entry_status = 'concluded' AND t.validation_status <> 'successful'
                    AND NOT {IS_REFUSED}
@@ -33,10 +34,9 @@ def validate_transactions(step: RunStep) -> None:
                 {"channel": channel.pk, "beyond": beyond, "day": step.run.business_date},
                 limit=SALES_PER_CHUNK,
             )
-            if not claimed:
+            if not sales:
                 return
-            step.add(read=claimed)
-            sales = locked_sales()
+            step.add(read=len(sales))
             converted = process_one_by_one(step, partial(validate_locked, step, channel), sales)
             beyond = sales[-1]
             failpoint("validate:before_commit")
@@ -45,10 +45,10 @@ def validate_transactions(step: RunStep) -> None:
             number_journal.append_missing()
 
 
-def validate_locked(step: RunStep, channel: Channel) -> int:
-    """Convert what the sales at hand name, and validate them. Returns how many were converted."""
-    converted = resolve_customers(step, channel.company)
-    resolve_addresses(step, channel.company)
-    changed, failed = check_sales()
+def validate_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
+    """Convert what the sales name, and validate them. Returns how many were converted."""
+    converted = resolve_customers(step, channel.company, sales)
+    resolve_addresses(step, channel.company, sales)
+    changed, failed = check_sales(sales)
     step.add(updated=changed, failed=failed)
     return converted

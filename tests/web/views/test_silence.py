@@ -187,7 +187,7 @@ def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until)
 
     assert "being_corrected" not in ExcludedSale.objects.values_list("reason", flat=True)
     assert "Being corrected by" not in reader.get(sale.get_absolute_url()).content.decode()
-    with pytest.raises(CorrectionRefused, match="time for correcting it is over"):
+    with pytest.raises(CorrectionRefused, match="time to correct it has run out"):
         correct_transaction(sale, clerk, "Late.", {})
     lease_transaction(sale, other)
     release_lease(sale, other)

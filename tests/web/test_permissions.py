@@ -16,6 +16,8 @@ from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
 from tests.support.make import make_customer, run
 
+pytestmark = pytest.mark.slow
+
 EVERYBODY = set(ROLE_PERMISSIONS)
 RUNNERS = {"operator", "manager"}
 EXPORTERS = {"manager", "auditor"}

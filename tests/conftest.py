@@ -179,6 +179,14 @@ def ignored(number: signal.Signals) -> Iterator[None]:
 
 
 @pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Have Ctrl-C interrupt the tests themselves; those in a shell's background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def command(capsys) -> Callable[..., str]:
     """Calls a management command and returns what it printed."""
 

@@ -162,6 +162,7 @@ def test_a_busy_worker_leaves_others_of_the_run_their_share(held, monkeypatch):
         assert not has_capacity(hands, held.run, four, UPLOAD)
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_calls_back_all_that_a_worker_does_side_by_side(houston, seattle, trial):
     both = threading.Barrier(2)
 

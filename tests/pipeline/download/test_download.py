@@ -274,12 +274,13 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
     send, write = download.deliver, download.ChannelWriter.write
     written: list[str] = []
 
     def slowly(receiver, *args) -> None:
-        while receiver.parts.empty():
+        while receiver.batches.empty():
             time.sleep(0.01)
         # The main thread has read all there is, and waits.
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)

@@ -94,11 +94,13 @@ def guid_in_braces(events: CustomerEvents) -> None:
 
 
 def guid_as_urn(events: CustomerEvents) -> None:
+    """The GUID as a URN."""
     customer = _customer(events)
     customer["async_account"] = f"urn:uuid:{customer['async_account']}"
 
 
 def guid_without_hyphens(events: CustomerEvents) -> None:
+    """The GUID as 32 digits."""
     customer = _customer(events)
     customer["async_account"] = customer["async_account"].replace("-", "")
 
@@ -141,10 +143,12 @@ def name_in_broken_utf8(events: CustomerEvents) -> None:
 
 
 def name_as_blob(events: CustomerEvents) -> None:
+    """Bytes where text belongs."""
     _customer(events)["first_name"] = b"\x00\x01Ann"
 
 
 def first_name_too_long(events: CustomerEvents) -> None:
+    """A first name of 61 letters; HQ takes 60."""
     _customer(events)["first_name"] = "A" * 61
 
 
@@ -159,6 +163,7 @@ def county_too_long(events: CustomerEvents) -> None:
 
 
 def city_too_long(events: CustomerEvents) -> None:
+    """A city of 61 letters; HQ takes 60."""
     events["async_address"][0]["city"] = "B" * 61
 
 
@@ -266,6 +271,7 @@ def name_as_script(events: CustomerEvents) -> None:
 
 
 def name_in_chinese(events: CustomerEvents) -> None:
+    """A name in Chinese characters."""
     _rename(events, "小明", "王")
 
 

@@ -25,7 +25,7 @@ INTEGRITY = ROOT / "stores/pipeline/integrity"
 # leaves that to the next one.
 RECOVER = INTEGRITY / "recover.py"
 # A chunk of nothing but these says what happened or counts it, and moves no row on.
-ONLY_TELLS = re.compile(r"(?:.*\.)?(?:tell_\w+|count_\w+|add|Incident\.objects\.report)")
+ONLY_TELLS = re.compile(r"(?:.*\.)?(?:report_\w+|count_\w+|add|Incident\.objects\.report)")
 CHUNK = 2
 RAISED = 3
 # Where the first word of a name is called; everything else is called in stores/pipeline/WORD/.

@@ -185,11 +185,11 @@ django.setup()
 from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client
-from stores import failpoints as crash
+from stores import failpoints
 from stores.models import JobRun
 die = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 if {point!r}:
-    crash.armed[{point!r}] = die
+    failpoints.actions[{point!r}] = die
 else:
     models.signals.post_save.connect(die, sender=JobRun)
 client = Client()

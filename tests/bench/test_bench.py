@@ -10,6 +10,8 @@ from django.conf import settings
 from bench.__main__ import MEASURES
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 # A table of each measure begins with this.
 HEADS = {
     "lists": "| look-up | p50 ms |",

@@ -1,5 +1,6 @@
 """Every page in light and dark: nothing that axe finds, and no sideways scrolling on a phone."""
 
+import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
@@ -13,6 +14,8 @@ from stores.models import (
     Statement,
 )
 from tests.support.make import make_customer, make_event, make_sale, run
+
+pytestmark = pytest.mark.slow
 
 PHONE = {"width": 360, "height": 740}
 PAGES = [

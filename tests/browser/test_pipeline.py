@@ -1,10 +1,13 @@
 """What a person does in a browser: sign in, run the pipeline, watch it, trace a customer."""
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from stores.models import Customer, JobRun
 from tests.support.make import make_customer
 from tests.support.processes import running
+
+pytestmark = pytest.mark.slow
 
 PATIENCE_MS = 60_000
 

@@ -26,6 +26,8 @@ from tests.support.damage import broken
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.processes import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 PAGE = (ROOT / "docs/recovery.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(sh|text|sql)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMPT = "python3 manage.py "

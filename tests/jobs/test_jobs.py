@@ -436,6 +436,7 @@ def test_a_run_that_has_ended_cannot_be_cancelled(hq):
 # Ledger
 
 
+@pytest.mark.slow
 def test_the_counts_in_the_ledger_are_those_of_the_committed_rows(store, seattle):
     for name in ("Ann", "Bo", "Cy"):
         guid = make_customer(store, name)
@@ -538,6 +539,7 @@ def contents_of(database) -> dict[str, list[Any]]:
             return found
 
 
+@pytest.mark.slow
 def test_a_dry_run_writes_no_row_and_counts_what_the_real_run_then_does(store, seattle):
     write_traffic(store, customers=10, seed=1)
     run("pipeline")
@@ -606,6 +608,7 @@ def test_a_run_started_without_the_queue_is_rung_for_once_it_is_back(queue, queu
     assert queue.job_ids == [str(waiting.pk)]
 
 
+@pytest.mark.slow
 def test_a_worker_executes_what_was_rung_for(store, queue):
     make_customer(store)
     waiting = start_and_ring(PIPELINE).run
@@ -618,6 +621,7 @@ def test_a_worker_executes_what_was_rung_for(store, queue):
     assert GuidMap.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
     queue.enqueue("os.mkdir", str(tmp_path / "made"))
     waiting = start_and_ring(PIPELINE).run
@@ -630,6 +634,7 @@ def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
     assert status_of(waiting) == "nothing_to_do"
 
 
+@pytest.mark.slow
 def test_what_a_message_asks_for_besides_a_run_is_not_called(queue):
     hook = rq.Callback("builtins.print")
     asked = {"on_success": hook, "on_failure": hook, "on_stopped": hook}
@@ -700,6 +705,7 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
     assert set(acted) == {"second"}
 
 
+@pytest.mark.slow
 def test_a_scheduler_starts_the_pipeline_and_a_worker_runs_it(houston, queue):
     make_customer(houston)
 

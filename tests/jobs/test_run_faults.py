@@ -34,6 +34,8 @@ from stores.traffic import write_traffic
 from tests.support.make import make_customer, query, run
 from tests.support.processes import ROOT, environment, is_executed, kill, running, until
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = JOBS["pipeline"]
 
 

@@ -124,6 +124,7 @@ def test_a_turn_that_comes_while_the_last_run_goes_on_starts_no_other(houston):
     assert JobRun.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
     for shop in (houston, seattle):
         make_sale(shop, business_date=date(2026, 3, 1))

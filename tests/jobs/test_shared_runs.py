@@ -29,6 +29,8 @@ from stores.traffic import write_traffic
 from tests.support.make import query
 from tests.support.processes import running, until
 
+pytestmark = pytest.mark.slow
+
 PIPELINE = JOBS["pipeline"]
 
 

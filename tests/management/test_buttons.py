@@ -40,6 +40,8 @@ from stores.urls import urlpatterns
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.processes import hq_url
 
+pytestmark = pytest.mark.slow
+
 MANUAL = Path(__file__).parents[2] / "docs/commands.md"
 COMMANDS = {
     "start-run": "run_job",

@@ -24,6 +24,8 @@ from tests.support.damage import check
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
 
+pytestmark = pytest.mark.slow
+
 POINTS = [name for name in failpoints.CRASH_POINTS if name.startswith("journal:")]
 
 

@@ -16,6 +16,8 @@ import pytest
 
 from portal.embedded import bootstrap
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = """
 [build-system]

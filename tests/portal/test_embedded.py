@@ -21,6 +21,8 @@ from portal.embedded import Unavailable, postgres, processes, servers, valkey
 from portal.embedded.paths import Paths
 from tests.support.processes import hear_signals
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 USERS = ("viewer", "operator", "manager", "auditor", "administrator")
 # What a demo is, with programs that need no Django.

@@ -25,6 +25,8 @@ from stores.pipeline.register import register_channel
 from tests.support.make import make_customer, make_many, query
 from tests.support.processes import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 BURST, TILLS = 20_000, 24
 MEMORY_MB = 300
 PAGES = ("/", "/customers/", "/async-customers/", "/channels/", "/runs/", "/sessions/uploads/")

@@ -38,6 +38,8 @@ from tests.support.channels import on_server
 from tests.support.make import make_customer, make_event, make_sale, query, run
 from tests.support.processes import hq_url, until
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 ELSEWHERE = ("document_elsewhere", "transaction_id")
 

@@ -18,6 +18,8 @@ from tests.proofs.chaos.places import Place
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import ROOT, forking, hq_url
 
+pytestmark = pytest.mark.slow
+
 INTEGRITY = ROOT / "stores/pipeline/integrity"
 # It moves rows on, unlike checks; and reconcile looks anew each time and owes again: a death only
 # leaves that to the next one.

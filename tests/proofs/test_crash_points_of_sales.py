@@ -19,6 +19,8 @@ from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_sale
 from tests.support.processes import forking
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def forks(django_db_setup, tmp_path_factory):

@@ -16,6 +16,8 @@ from stores.traffic import write_traffic
 from tests.support import expected_totals
 from tests.support.expected_totals import held, in_channels, in_hq
 
+pytestmark = pytest.mark.slow
+
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 JOBS = ("eod", "sync-orders")
 

@@ -13,6 +13,8 @@ from tests.support.channels import change
 from tests.support.dumps import dump, restore
 from tests.support.make import article, lookup, make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 
 def restore_from_dump(database: ChannelDatabase) -> None:
     """Put the dump of a channel into an empty database in its place, as its owner would."""

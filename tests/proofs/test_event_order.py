@@ -18,6 +18,8 @@ from stores.pipeline.events.rules import STAGED
 from tests.support.damage import damage
 from tests.support.make import OWN, query, run
 
+pytestmark = pytest.mark.slow
+
 NOON = timezone.now().replace(microsecond=0) - timedelta(days=2)
 LATEST = ("event_at", "event_database", "event_generation", "event_counter")
 IMMATERIAL = {"id", "company_id", "account_number", "number", "hq_version", "created_at"}

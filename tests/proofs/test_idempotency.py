@@ -17,6 +17,8 @@ from tests.support.contents import Contents
 from tests.support.hq import empty_hq
 from tests.support.make import make_customer, make_event, make_sale, query, run
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = [
     ("channels",),
     ("incidents", "list"),

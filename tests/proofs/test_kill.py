@@ -32,6 +32,8 @@ from tests.support.processes import (
     until,
 )
 
+pytestmark = pytest.mark.slow
+
 KILLS = 20
 CUSTOMERS = 1_250
 FIRST_NUMBER = 101

@@ -17,6 +17,8 @@ from tests.support.channel_page import grant
 from tests.support.channels import Channel, Till, on_server
 from tests.support.make import lookup, make_customer, make_event, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def humble(register):

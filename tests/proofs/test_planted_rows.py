@@ -40,6 +40,8 @@ from tests.support.make import (
     run,
 )
 
+pytestmark = pytest.mark.slow
+
 # Any code may be raised, also one that speaks of a server in trouble.
 CODES = ["P0001", "23514", "40001", "57014", "53100", "42P01", "XX000"]
 

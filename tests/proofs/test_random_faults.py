@@ -25,6 +25,8 @@ from tests.support.make import (
     write_rows,
 )
 
+pytestmark = pytest.mark.slow
+
 NIL, FULL = UUID(int=0), UUID(int=2**128 - 1)
 # What either engine lets into a column of text, of an id, of a time, …
 TEXTS = [

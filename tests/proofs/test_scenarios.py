@@ -25,6 +25,8 @@ from stores.models import (
 from stores.pipeline.convert.accounts import import_account
 from tests.support.make import lookup, make_customer, make_event, query, run, write
 
+pytestmark = pytest.mark.slow
+
 
 def accounts() -> list[str]:
     """Account numbers that the sequence issued, in order."""

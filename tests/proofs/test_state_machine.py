@@ -40,6 +40,8 @@ from tests.support.hq import empty_hq
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import hq_url
 
+pytestmark = pytest.mark.slow
+
 PROFILES = {
     # About 40 seconds on two cores, the same every time.
     "ci": settings(max_examples=12, stateful_step_count=20, derandomize=True),

@@ -9,6 +9,8 @@ from stores.models import Customer, Quarantine, RetailTransaction
 from stores.pipeline.corrections.quarantine import release
 from tests.support.make import engine_of, make_customer, make_event, make_sale, run, unacknowledged
 
+pytestmark = pytest.mark.slow
+
 # What may be wrong with a row beside its id, which HQ holds with other content.
 OTHERWISE_WRONG = {
     "too_long": {"first_name": "A" * 61},

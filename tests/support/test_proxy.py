@@ -108,6 +108,7 @@ def test_line_resets_at_connect(line):
     assert numbers(line) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
 def test_line_takes_everything_and_answers_nothing(line, fault):
     open_before = client(line)

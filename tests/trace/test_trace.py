@@ -45,6 +45,7 @@ def document(command, *words: object) -> dict:
 # ------------------------------------------------------------------ states
 
 
+@pytest.mark.slow
 def test_a_customer_is_traced_from_the_till_to_every_channel(store, seattle, command):
     guid = make_customer(store, occurred_at=at(0))
     make_event("address", store, async_account=guid, occurred_at=at(0))
@@ -309,6 +310,7 @@ def test_a_guid_is_found_in_any_case_and_in_braces(houston, form):
     assert told(form.format(str(guid).upper())).async_accounts == [str(guid)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ref", ["ANN@Example.COM", "+1 (713) 555-0100", "1713.5550100", "005001"])
 def test_a_customer_is_found_by_what_people_remember(houston, ref):
     guid = make_customer(houston, email="ann@example.com", phone="+1 713 555 0100")
@@ -390,6 +392,7 @@ def test_the_text_names_every_event_in_order(houston, command):
 # ------------------------------------------------------------------ channels
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ref", ["guid", "ANN@example.com", "7135550100"])
 def test_a_customer_still_in_a_channel_is_found_there(store, command, ref):
     guid = make_customer(store, email="ann@example.com", phone="713-555 0100")
@@ -431,6 +434,7 @@ def test_a_silent_channel_is_an_event_of_the_story(houston, popup, command):
     assert found["state"] == "distributed"
 
 
+@pytest.mark.slow
 def test_a_channel_that_lost_its_map_shows_that_it_lacks_the_account(store, command):
     guid = make_customer(store)
     run("pipeline")

@@ -372,6 +372,7 @@ def test_faulty_customers_leave_the_good_ones_as_they_were(channel):
     assert good.customers == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", faults.FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_is_one_row_out_of_place(fault):
     store = Store("houston", "USA", SEED)
@@ -442,6 +443,7 @@ def test_the_command_prints_one_document(channel):
     assert document["rows"] == counts(channel)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -11,6 +11,8 @@ from django.test import Client
 from stores.models import Channel, ChannelDatabase, Company, Customer, Delivery, JobRun
 from tests.support.make import make_customer, run
 
+pytestmark = pytest.mark.slow
+
 SEQUENCE = {
     "name": "Retail",
     "payment_tolerance": "0",

@@ -37,6 +37,8 @@ from stores.models import (
 )
 from tests.support.make import make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 SEED = int(os.environ.get("SYNCLINE_FUZZ_SEED", "20261129"))
 REQUESTS = int(os.environ.get("SYNCLINE_FUZZ_REQUESTS", "500"))
 ODD = [

@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from django.urls import URLPattern, get_resolver
 from django.urls.converters import IntConverter
 
@@ -75,6 +76,7 @@ def test_htmx_gets_only_the_list(reader, people):
         assert "HX-Request" in part["Vary"]
 
 
+@pytest.mark.slow
 def test_no_page_holds_a_script_style_or_handler_of_its_own(reader, people):
     for path in (*PLAIN, *LISTS.values(), "/channels/houston/", f"/trace/{people['Ann']}/"):
         page = reader.get(path).content.decode()
@@ -161,6 +163,7 @@ def test_no_page_shows_what_a_quarantined_row_held(reader, people):
     assert "C" * 61 not in reader.get("/quarantine/?_export=csv").getvalue().decode()
 
 
+@pytest.mark.slow
 def test_the_counts_of_the_overview_are_the_lengths_of_their_lists(reader, people):
     ring = reader.get("/").context["ring"]
 

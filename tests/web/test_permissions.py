@@ -16,6 +16,8 @@ from stores.roles import RIGHTS, make_groups
 from stores.urls import urlpatterns
 from tests.support.make import make_customer, run
 
+pytestmark = pytest.mark.slow
+
 EVERYBODY = set(RIGHTS)
 RUNNERS = {"operator", "manager"}
 EXPORTERS = {"manager", "auditor"}

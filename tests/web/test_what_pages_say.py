@@ -27,6 +27,8 @@ from stores.web.views import transactions
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.pages import LISTS, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 def text(answer: Any) -> str:
     return answer.content.decode()

@@ -42,6 +42,7 @@ def test_line_that_answers_nothing_is_cut(by_tcp, line, fault):
     assert time.monotonic() - before < 2
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F-38", "F-42")
 def test_commit_that_is_not_answered_is_cut_too(by_tcp, line):
     before = time.monotonic()

@@ -17,6 +17,8 @@ from stores.pipeline.events.kinds import CUSTOMER
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, run
 
+pytestmark = pytest.mark.slow
+
 HOUR = timedelta(hours=1)
 
 

@@ -54,6 +54,7 @@ def statuses(guid: UUID) -> list[str]:
 # Once
 
 
+@pytest.mark.slow
 def test_converting_twice_is_the_same_as_once(store):
     guid = make_customer(store, "Ann")
     for kind in ("address", "contact", "affiliation", "attribute"):
@@ -72,6 +73,7 @@ def test_converting_twice_is_the_same_as_once(store):
     assert NumberSequence.objects.get().next == 5002
 
 
+@pytest.mark.slow
 def test_two_conversions_at_once_number_without_gap_and_double(store, seattle):
     for number in range(40):
         make_customer(store, f"Ann {number}")
@@ -107,6 +109,7 @@ def test_accounts_are_given_in_the_order_of_the_guids(store):
 # Order
 
 
+@pytest.mark.slow
 def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, known):
     run("1010")
     make_event("customer", store, async_account=known, operation="update", first_name="Anna")
@@ -126,6 +129,7 @@ def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, known):
     assert AsyncCustomer.objects.get(first_name="Old").status == "superseded"
 
 
+@pytest.mark.slow
 def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seattle, known):
     address = uuid4()
     run("1010")
@@ -140,6 +144,7 @@ def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seat
     assert AsyncAddress.objects.get(city="Old").status == "superseded"
 
 
+@pytest.mark.slow
 def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
     guid = make_customer(houston, "Ann", occurred_at=EARLIER)
     run("pipeline")
@@ -158,6 +163,7 @@ def test_the_order_in_which_channels_are_read_does_not_matter(houston, seattle):
     assert AsyncCustomer.objects.get(first_name="First").status == "superseded"
 
 
+@pytest.mark.slow
 def test_of_one_channel_the_later_row_wins_whatever_the_clock_says(store, known):
     for name, at in (("First", NOW), ("Last", EARLIER)):
         make_event(
@@ -176,6 +182,7 @@ def test_of_one_channel_the_later_row_wins_whatever_the_clock_says(store, known)
 # Whose event it is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named_by", ["guid", "account", "both"])
 def test_an_edit_lands_on_the_account_however_it_is_named(store, seattle, known, named_by):
     names = {"async_account": known, "account_number": "005001"}
@@ -196,6 +203,7 @@ def test_an_edit_lands_on_the_account_however_it_is_named(store, seattle, known,
     assert Customer.objects.exclude(number=None).count() == 1
 
 
+@pytest.mark.slow
 def test_a_changed_customer_is_owed_to_every_database(store, seattle, known):
     run("1010")
     make_event("customer", store, async_account=known, operation="update", first_name="Anna")
@@ -207,6 +215,7 @@ def test_a_changed_customer_is_owed_to_every_database(store, seattle, known):
     assert set(owed) == {(store.channel.code, 2), ("seattle", 2)}
 
 
+@pytest.mark.slow
 def test_an_edit_whose_guid_and_account_are_of_two_customers_fails(store, known):
     import_account(store.channel.company, "004009", first_name="Bo")
     make_event(
@@ -230,6 +239,7 @@ def test_an_edit_whose_guid_and_account_are_of_two_customers_fails(store, known)
     assert not Customer.objects.filter(first_name="Mixed").exists()
 
 
+@pytest.mark.slow
 def test_an_address_that_belongs_to_another_customer_stays_there(store, known):
     address = uuid4()
     make_event("address", store, async_account=known, address_id=address)
@@ -249,6 +259,7 @@ def test_an_address_that_belongs_to_another_customer_stays_there(store, known):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("are_new", [True, False])
 def test_one_address_id_of_two_customers_at_once_does_not_stop_the_others(store, are_new):
     names = ("Ann", "Bo", "Cy")
@@ -272,6 +283,7 @@ def test_one_address_id_of_two_customers_at_once_does_not_stop_the_others(store,
     ]
 
 
+@pytest.mark.slow
 def test_of_two_known_customers_who_name_one_address_its_owner_keeps_it(store, known):
     address = uuid4()
     make_event("address", store, async_account=known, address_id=address)
@@ -290,6 +302,7 @@ def test_of_two_known_customers_who_name_one_address_its_owner_keeps_it(store, k
     assert set(found) == {("Houston", "applied"), ("Bo's", "failed"), ("Ann's", "applied")}
 
 
+@pytest.mark.slow
 def test_one_contact_id_of_two_new_customers_belongs_to_one(store):
     contact = uuid4()
     for name in ("Ann", "Bo"):
@@ -312,6 +325,7 @@ def test_what_belongs_to_a_customer_who_failed_says_so(store):
     assert AsyncAddress.objects.get().reason == "parent_failed"
 
 
+@pytest.mark.slow
 def test_what_belongs_to_a_quarantined_customer_waits_until_it_is_corrected(store):
     guid = make_customer(store, "Ann", email="nobody")
     make_event("address", store, async_account=guid)
@@ -338,6 +352,7 @@ def test_an_edit_of_an_account_that_nobody_has_waits_and_says_so(store):
 # Values
 
 
+@pytest.mark.slow
 def test_texts_are_trimmed_composed_and_mail_domains_are_in_small_letters(store):
     make_customer(
         store,
@@ -362,6 +377,7 @@ def test_what_stands_within_a_name_is_left_alone(store):
     assert (ann().first_name, ann().last_name) == ("Ann  Mary\u00a0Lou", "Lee\u200dLi")
 
 
+@pytest.mark.slow
 def test_a_text_that_grows_when_it_is_composed_stops_nobody(store):
     grows = "\u0958" * 60
     make_customer(store, grows)
@@ -437,6 +453,7 @@ def test_the_last_value_of_an_attribute_counts(store):
     assert CustomerAttribute.objects.get().value == "L"
 
 
+@pytest.mark.slow
 def test_one_purpose_has_one_primary_address_whatever_is_sent(store, known):
     first, second = uuid4(), uuid4()
     named = {"async_account": known, "is_primary": True}
@@ -458,6 +475,7 @@ def test_one_purpose_has_one_primary_address_whatever_is_sent(store, known):
     assert primaries.get(purpose="business").pk == first
 
 
+@pytest.mark.slow
 def test_a_primary_address_that_was_removed_makes_room_and_may_come_back(store, known):
     first, second = uuid4(), uuid4()
     named = {"async_account": known, "is_primary": True}
@@ -472,6 +490,7 @@ def test_a_primary_address_that_was_removed_makes_room_and_may_come_back(store, 
     assert CustomerAddress.objects.get(is_primary=True, is_active=True).pk == first
 
 
+@pytest.mark.slow
 def test_a_customer_who_comes_back_is_active_again(store, known):
     make_event("customer", store, async_account=known, operation="deactivate")
     convert()

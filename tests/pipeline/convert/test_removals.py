@@ -23,6 +23,8 @@ from stores.pipeline.integrity.verify import verify
 from tests.support.damage import broken_by
 from tests.support.make import make_customer, make_event, only_case, query, run
 
+pytestmark = pytest.mark.slow
+
 ADDRESS, CONTACT = uuid4(), uuid4()
 # What an edit says; each kind has a word that tells that it arrived.
 PARTS: dict[str, dict[str, Any]] = {

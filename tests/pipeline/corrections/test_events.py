@@ -17,6 +17,8 @@ from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, query, run
 from tests.support.make import make_event as write_event
 
+pytestmark = pytest.mark.slow
+
 NOW = timezone.now()
 EARLIER = NOW - timedelta(hours=1)
 

@@ -24,6 +24,8 @@ from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct, di
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, only_case, query, run
 
+pytestmark = pytest.mark.slow
+
 
 def person(guid: UUID | None, **columns: Any) -> dict[str, Any]:
     """A customer event as a person types it."""

@@ -42,6 +42,7 @@ def broken() -> list[str]:
     return [check.id for check in verify() if not check.ok]
 
 
+@pytest.mark.slow
 def test_a_released_document_is_kept_as_its_till_wrote_it_and_posted(store, desk):
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
     run("P-0001")
@@ -76,6 +77,7 @@ def test_a_correction_is_a_document_of_hq_and_the_row_stays_as_it_came(store, de
     assert broken() == []
 
 
+@pytest.mark.slow
 def test_a_document_whose_lines_never_came_gets_them_at_hq(store):
     make_sale(store, "10.00", transaction_id="T-1", line_count=2)
     run("P-0001")
@@ -121,6 +123,7 @@ def test_a_number_that_is_taken_is_refused_and_another_one_kept(store):
     assert RetailTransaction.objects.filter(transaction_id="T-9").exists()
 
 
+@pytest.mark.slow
 def test_a_correction_is_no_second_sale_of_another_channel_s_store(houston, register):
     seattle = register("seattle")
     make_sale(houston, transaction_id="T-1", store_number="007")

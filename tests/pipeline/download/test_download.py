@@ -88,6 +88,7 @@ def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
         assert account_map(channel) == {str(ann): "005001"}
 
 
+@pytest.mark.slow
 def test_sending_it_again_after_a_lost_note_changes_nothing(store, seattle, ann):
     run("1010")
     before = contents(store), contents(seattle)
@@ -180,6 +181,7 @@ def test_an_account_that_a_channel_knows_under_another_guid_is_not_overwritten(s
     assert run("1010", channels=[store.channel.code])["message"].endswith("is closed.")
 
 
+@pytest.mark.slow
 def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
     run("1010")
     make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
@@ -196,6 +198,7 @@ def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
         assert not is_active
 
 
+@pytest.mark.slow
 def test_two_guids_of_one_account_are_one_person_in_every_lookup(store, seattle, ann):
     second = make_customer(seattle, "Ann")
     customer = Customer.objects.get(account_number="005001")
@@ -259,6 +262,7 @@ def test_a_channel_that_is_switched_off_is_not_visited_and_the_others_are(store,
     assert lookup(seattle) == []
 
 
+@pytest.mark.slow
 def test_what_is_given_to_one_company_stays_there(store, register, ann):
     web = register("web", company="EURT", account_format="E-####", first_number=1)
     CustomerAffiliation.objects.filter(affiliation="STAFF").update(affiliation="VIP")
@@ -269,6 +273,7 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
     assert not Delivery.objects.filter(database=web).exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
     send, write = download.send, download.Receiver.write
     written: list[str] = []

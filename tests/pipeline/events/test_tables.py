@@ -27,6 +27,8 @@ from tests.support.make import (
     write_rows,
 )
 
+pytestmark = pytest.mark.slow
+
 EVENTS = {table.name for table in EVENT_TABLES}
 EVERYTHING = EVENTS | {table.name for table in PART_TABLES}
 

@@ -40,6 +40,7 @@ def asked(function: str, texts: list[str]) -> list[str]:
         return [value for (value,) in cursor.fetchall()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", ["tidy", "tidy_key", "tidy_email", "tidy_phone"])
 def test_p10_p11_the_database_and_the_pages_tidy_every_letter_alike(db, function):
     texts = [f"{chr(n)}a{chr(n)}b@X" for n in EVERY_LETTER]
@@ -72,6 +73,7 @@ def test_p10_joiners_stay_within_a_name_and_selectors_at_its_end(db):
     assert asked("tidy", [f"\u200b{name}\u00a0" for name in kept]) == kept
 
 
+@pytest.mark.slow
 def test_p10_p11_p14_rules_judge_what_people_see(store):
     for unseen in UNSEEN:
         make_customer(store, unseen, last_name=unseen)

@@ -14,6 +14,8 @@ from stores.pipeline.upload import upload
 from tests.support.make import make_customer, query, run
 from tests.support.processes import Died, die
 
+pytestmark = pytest.mark.slow
+
 RESTORED = [IncidentKind.CHANNEL_RESTORED]
 
 

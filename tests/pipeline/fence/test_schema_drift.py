@@ -31,6 +31,7 @@ def test_changed_channel_fails_alone_with_an_incident(store, seattle):
     assert incident.message in found["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault("F-28")
 def test_repaired_channel_goes_on_and_closes_its_incident(store):
     make_customer(store, "Ann")

@@ -29,6 +29,8 @@ from tests.support.after_a_fault import waiting
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.processes import Died, die
 
+pytestmark = pytest.mark.slow
+
 FENCE = [name for name in failpoints.CRASH_POINTS if name.startswith("fence:")]
 
 

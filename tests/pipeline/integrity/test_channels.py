@@ -9,6 +9,8 @@ from stores.channeldb.connect.url import sqlite_path
 from tests.support.damage import broken, damage_channel
 from tests.support.make import make_customer, make_event, query
 
+pytestmark = pytest.mark.slow
+
 NEED_CHANNELS = {f"I{n}" for n in (5, 6, 7, 8, 9, 15, 17, 18, 19, 20, 30, 31, 40)}
 
 

@@ -9,6 +9,8 @@ from stores.pipeline.integrity.verify import verify
 from tests.support.damage import named, reconciled
 from tests.support.make import make_customer, make_event, query, run
 
+pytestmark = pytest.mark.slow
+
 # In each of the tables that HQ writes, on both engines.
 DAMAGES = {
     "a6_at_the_right_version": (

@@ -9,6 +9,8 @@ from stores.models import Customer
 from tests.support.damage import broken, broken_by, damage, without
 from tests.support.make import make_event, run
 
+pytestmark = pytest.mark.slow
+
 HQ_DAMAGE = {
     "a customer vanished": (
         "DELETE FROM customer WHERE number = 5002",

@@ -8,6 +8,8 @@ from stores.models import AsyncContact, Delivery, Incident
 from tests.support.damage import broken, damage, damage_channel, named, reconciled
 from tests.support.make import query, run
 
+pytestmark = pytest.mark.slow
+
 
 def test_where_nothing_differs_nothing_is_said_or_written(ring, capsys):
     status, found = reconciled(capsys, "--fix")

@@ -12,6 +12,8 @@ from stores.pipeline import number_journal
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import lookup, make_customer, make_event, query, run
 
+pytestmark = pytest.mark.slow
+
 
 def accounts():
     """GUID -> account, as HQ knows it."""

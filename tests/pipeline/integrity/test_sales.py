@@ -9,6 +9,8 @@ from stores.pipeline.integrity.verify import verify
 from tests.support.damage import broken, damage, without
 from tests.support.make import make_customer, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 OF_SALES = [f"I{n}" for n in range(21, 28)]
 SALES_DAMAGE = {
     "a line was lost": (

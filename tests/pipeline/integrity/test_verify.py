@@ -33,6 +33,7 @@ def test_an_empty_hq_holds_every_promise(hq):
     assert broken() == {}
 
 
+@pytest.mark.slow
 def test_a_ring_in_motion_holds_every_promise(ring):
     houston, popup = ring
     for job in ("P-0001", "sync-customers", "1010"):
@@ -43,6 +44,7 @@ def test_a_ring_in_motion_holds_every_promise(ring):
         assert broken() == {}
 
 
+@pytest.mark.slow
 def test_what_is_still_owed_is_told_and_no_breach(ring):
     make_customer(ring[0])
     run("P-0001")

@@ -27,6 +27,8 @@ from tests.support.backups import HQBackup
 from tests.support.damage import broken, check
 from tests.support.make import make_customer, make_sale, query, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def set_back(tmp_path):

@@ -20,6 +20,8 @@ from stores.pipeline.corrections.sale import MendingRefused, lease, mend
 from stores.pipeline.integrity.verify import verify
 from tests.support.make import article, make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 NOTHING = dict.fromkeys(("net_amount", "tax_amount", "gross_amount"), "0")
 

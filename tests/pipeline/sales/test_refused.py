@@ -68,6 +68,7 @@ def broken():
     return [check.id for check in verify() if not check.ok]
 
 
+@pytest.mark.slow
 def test_p2_whatever_fails_in_a_state_takes_out_its_sale_and_posts_all_others(houston, plant):
     days = {}
     for place, (table, (event, condition, marks)) in enumerate(PLANTED.items()):
@@ -171,6 +172,7 @@ def test_p2_a_statement_that_fails_without_a_culprit_says_why_and_others_go_on(h
         cancel_statement(stuck, "No way back")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reached", ["calculated", "orders_created", "invoiced"])
 def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corrected(
     houston, command, monkeypatch, reached

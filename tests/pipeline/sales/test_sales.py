@@ -32,6 +32,8 @@ from stores.trace.timeline import trace
 from tests.support.make import article, make_customer, make_event, make_sale, only_case, run
 from tests.support.processes import Died, die
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 
 

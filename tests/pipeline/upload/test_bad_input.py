@@ -49,6 +49,8 @@ from tests.support.make import (
 )
 from tests.support.raw_rows import as_kept, rows_found
 
+pytestmark = pytest.mark.slow
+
 TODAY = timezone.now()
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
 

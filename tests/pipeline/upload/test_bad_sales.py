@@ -22,6 +22,8 @@ from stores.traffic.store import fresh_seed
 from tests.support.make import engine_of, query, run, sale_rows, write_rows
 from tests.support.raw_rows import as_kept, rows_found
 
+pytestmark = pytest.mark.slow
+
 HEADER, LINE, PAYMENT = (
     "retail_transaction",
     "retail_transaction_line",

@@ -23,6 +23,8 @@ from tests.support.damage import broken_by
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.support.processes import Died, die
 
+pytestmark = pytest.mark.slow
+
 ORDER = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
 
 

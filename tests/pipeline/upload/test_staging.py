@@ -22,6 +22,8 @@ from stores.pipeline.events.rules import STAGED
 from stores.pipeline.upload import staging, upload
 from tests.support.make import make_customer, make_event, make_many, query, run, unacknowledged
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def poison(hq) -> Iterator[None]:

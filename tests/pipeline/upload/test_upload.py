@@ -24,6 +24,7 @@ def test_a_bad_row_uploaded_again_is_not_kept_twice(store):
     assert unacknowledged(store) == 0
 
 
+@pytest.mark.slow
 def test_a_bad_row_is_superseded_by_its_correction(store):
     guid = make_customer(store, email="nobody")
     run("pipeline")
@@ -35,6 +36,7 @@ def test_a_bad_row_is_superseded_by_its_correction(store):
     assert Customer.objects.get(account_number="005001").email == "ann@example.com"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", [{"street": "Main\0Street"}, {"is_primary": 9e999}])
 def test_what_json_cannot_hold_does_not_stop_the_correction(popup, column):
     guid, address = make_customer(popup, "Ann"), uuid4()
@@ -50,6 +52,7 @@ def test_what_json_cannot_hold_does_not_stop_the_correction(popup, column):
     assert CustomerAddress.objects.get().street == "Main Street"
 
 
+@pytest.mark.slow
 def test_a_guid_that_was_shared_with_a_channel_may_come_from_there(store, seattle):
     guid = make_customer(store, "Ann")
     run("pipeline")

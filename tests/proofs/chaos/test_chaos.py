@@ -10,6 +10,8 @@ import pytest
 
 from tests.support.processes import ROOT
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 
 

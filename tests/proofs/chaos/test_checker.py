@@ -21,6 +21,8 @@ from tests.proofs.chaos.places import Place
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.processes import hq_url
 
+pytestmark = pytest.mark.slow
+
 ANN = "(SELECT min(id) FROM customer WHERE number IS NOT NULL)"
 BO = "(SELECT max(id) FROM customer WHERE number IS NOT NULL)"
 EVENT = "(SELECT event_id FROM async_customer ORDER BY replication_counter, event_id LIMIT 1)"

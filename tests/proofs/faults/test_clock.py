@@ -21,6 +21,8 @@ from tests.support.make import lookup, make_customer, make_event, make_sale, run
 from tests.support.own_server import OwnServer
 from tests.support.processes import hq_url, is_executed, manage, running, until
 
+pytestmark = pytest.mark.slow
+
 PLACES = "usr/lib/*/faketime/libfaketime.so.1"
 
 

@@ -26,6 +26,8 @@ from tests.support.channels import TIME, Channel
 from tests.support.make import lookup, make_customer, run
 from tests.support.processes import ROOT, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(popup):

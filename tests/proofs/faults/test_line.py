@@ -11,6 +11,8 @@ from stores.models.incident import IncidentKind
 from tests.support.after_a_fault import broken, step_of, waiting
 from tests.support.make import lookup, make_customer, query, run
 
+pytestmark = pytest.mark.slow
+
 UNREACHABLE = "Channel houston cannot be reached."
 
 

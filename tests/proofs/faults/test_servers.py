@@ -25,6 +25,8 @@ from tests.support.after_a_fault import broken, step_of, waiting
 from tests.support.channels import on_server
 from tests.support.make import article, as_it_is, lookup, make_customer, make_sale, run, sale_rows
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED = (Error, psycopg2.Error)
 
 

@@ -12,6 +12,8 @@ from tests.proofs.chaos.places import Place, rows
 from tests.support.after_a_fault import broken, waiting
 from tests.support.make import lookup, make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 INSERT = """INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
                                         customer_type, first_name, last_name)
             VALUES ('{}', '{}', 'update', '{}', 'person', 'Eva', 'Lee')"""

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+import pytest
 from django.utils import timezone
 
 from stores.models import Customer, Quarantine, RetailTransaction
@@ -18,6 +19,7 @@ def shown(*forms):
     }
 
 
+@pytest.mark.slow
 def test_a_sale_of_200_lines_is_corrected_on_its_page(clerk, houston):
     make_sale(houston, transaction_id="T-1", lines=[article()] * 200, gross_amount="99.00")
     run("P-0001")
@@ -33,6 +35,7 @@ def test_a_sale_of_200_lines_is_corrected_on_its_page(clerk, houston):
     assert sale.lines.count() == 200
 
 
+@pytest.mark.slow
 def test_a_quarantined_sale_of_200_lines_is_corrected_there(boss, houston):
     make_sale(houston, transaction_id="T-1", lines=[article()] * 200, currency="usd")
     run("P-0001")
@@ -45,6 +48,7 @@ def test_a_quarantined_sale_of_200_lines_is_corrected_there(boss, houston):
     assert RetailTransaction.objects.get().lines.count() == 200
 
 
+@pytest.mark.slow
 def test_a_customer_with_90_addresses_is_changed_on_its_page(boss, houston):
     guid = make_customer(houston, "Ann")
     own = OWN["address"] | {"operation": "create", "async_account": guid}

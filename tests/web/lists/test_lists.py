@@ -9,6 +9,8 @@ from stores.web.lists.csv_cells import as_cell
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, TABLES, lines, rows_of
 
+pytestmark = pytest.mark.slow
+
 
 def test_queries_do_not_grow_with_rows(queries_of, houston, popup):
     def a_day(*names: str) -> None:

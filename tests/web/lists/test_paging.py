@@ -13,6 +13,8 @@ from stores.web.lists.paging import Order
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, TABLES, lines, rows_of
 
+pytestmark = pytest.mark.slow
+
 LIMITED = (
     "stores.web.counts",
     "stores.web.format",

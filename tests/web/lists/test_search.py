@@ -28,6 +28,7 @@ def found(text: str) -> list[str]:
     return [one.first_name or one.name for one in customers]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "names"),
     [
@@ -118,6 +119,7 @@ def test_p11_p15_people_are_found_by_what_was_pasted(cast, houston):
         assert found(text) == ["Ann"], ascii(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "names"),
     [

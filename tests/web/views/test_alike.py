@@ -14,6 +14,8 @@ from stores.pipeline.corrections.sale import lease, mend
 from tests.support.make import article, make_customer, make_sale, run
 from tests.support.processes import hq_url
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 ALIKE = "/transactions/failed/alike/"
 

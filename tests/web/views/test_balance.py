@@ -13,6 +13,8 @@ from stores.pipeline.integrity.upload import lost_or_doubled
 from tests.support.damage import broken, damage
 from tests.support.make import make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def day(people, houston, popup):

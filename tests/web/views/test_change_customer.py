@@ -19,6 +19,8 @@ from stores.roles import make_groups
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import hq_url
 
+pytestmark = pytest.mark.slow
+
 PAGE = "/customers/005001/change/?company=USRT"
 EARLIER = timezone.now() - timedelta(hours=1)
 

@@ -13,6 +13,8 @@ from stores.web.lists.conflicts import FIELDS, ConflictTable
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.pages import rows_of
 
+pytestmark = pytest.mark.slow
+
 FAR = timezone.now() + timedelta(days=365)
 
 

@@ -20,6 +20,8 @@ from stores.pipeline.integrity.verify import verify
 from stores.traffic.faults import RawText
 from tests.support.make import article, engine_of, make_customer, make_event, make_sale, run
 
+pytestmark = pytest.mark.slow
+
 BOTH = (
     ("phone", "call me", "phone_format"),
     ("receipt_email", "ann@localhost", "email_format"),

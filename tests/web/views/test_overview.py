@@ -3,6 +3,7 @@
 from datetime import date, timedelta
 from uuid import uuid4
 
+import pytest
 from django.utils import timezone
 
 from stores.models import JobRun, RetailTransaction, Statement
@@ -22,6 +23,7 @@ def make_order(store, number, **columns):
     make_sale(store, **paid, **order, **columns)
 
 
+@pytest.mark.slow
 def test_a14_every_wait_is_on_the_overview_with_its_reason_and_a_way_there(houston, reader):
     make_order(houston, "W-1")
     make_order(houston, "W-2", async_account=uuid4())

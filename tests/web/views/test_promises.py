@@ -22,6 +22,7 @@ def test_before_the_first_check_the_page_says_how_to_start_one(reader):
     assert "run_job verify" in page
 
 
+@pytest.mark.slow
 def test_every_promise_is_shown_with_its_sentence(reader, checked):
     page = reader.get("/promises/").content.decode()
 
@@ -30,6 +31,7 @@ def test_every_promise_is_shown_with_its_sentence(reader, checked):
     assert "Broken" not in page
 
 
+@pytest.mark.slow
 def test_a_broken_promise_names_its_rows_and_since_when(reader, checked):
     damage("UPDATE number_sequence SET next = next + 5")
 
@@ -61,6 +63,7 @@ def test_a_rehearsal_keeps_nothing(people):
     assert not Promise.objects.exists()
 
 
+@pytest.mark.slow
 def test_the_last_comparison_with_each_channel_is_shown_and_a_difference_is_red(reader, checked):
     assert "run_job reconcile" in reader.get("/promises/").content.decode()
     run("reconcile")

@@ -46,6 +46,7 @@ def test_lists_show_no_value_and_one_row_shows_it_to_those_who_may_settle_it(use
     assert "Canary" in page(operator.get(aside))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("role", "action", "status"),
     [
@@ -89,6 +90,7 @@ def test_a_dismissal_says_why_or_is_none(user_of, aside):
     assert Quarantine.objects.open().count() == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["case", "cause"])
 def test_u6_dismissing_asks_first_and_can_be_taken_back(user_of, aside, what):
     manager, operator = user_of("manager"), user_of("operator")
@@ -132,6 +134,7 @@ def test_a_correction_shows_what_is_wrong_and_then_becomes_an_event(user_of, asi
     assert "resolved in the meantime" in page(late)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("second", ["12", "12.345670", "12.345678"])
 def test_two_events_of_one_id_are_shown_side_by_side(user_of, houston, second):
     event = "00000000-0000-4000-8000-00000000000a"

@@ -38,6 +38,7 @@ IDENTITIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", IDENTITIES.values(), ids=IDENTITIES)
 def test_s2_a_row_becomes_no_change_of_somebody_else(user_of, bo, changed):
     operator = user_of("operator")
@@ -70,6 +71,7 @@ def test_s2_what_the_row_says_is_corrected_by_whoever_may_settle_it(user_of, bo)
     assert (made.async_account, made.operation, made.email) == (guid, "create", "bo@example.com")
 
 
+@pytest.mark.slow
 def test_s2_whoever_may_change_customers_may_say_whom_a_row_is_about(user_of, bo):
     manager = user_of("manager")
     values = shown(manager, bo) | {"email": "bo@example.com", "operation": "update"}
@@ -107,6 +109,7 @@ SALES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changed", SALES.values(), ids=SALES)
 def test_s2_a_quarantined_sale_stays_what_was_sold_and_to_whom(user_of, houston, changed):
     make_customer(houston, "Ann")

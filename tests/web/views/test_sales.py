@@ -11,6 +11,8 @@ from stores.models import Customer, RetailTransaction, SalesOrder, Statement, Tr
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import SALES, rows_of
 
+pytestmark = pytest.mark.slow
+
 DAY = date(2026, 11, 20)
 
 

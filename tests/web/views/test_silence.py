@@ -182,7 +182,7 @@ def test_v5_who_corrects_until_then_keeps_nobody_waiting(houston, reader, until)
 
     assert "being_corrected" not in ExcludedSale.objects.values_list("reason", flat=True)
     assert "Being corrected by" not in reader.get(sale.get_absolute_url()).content.decode()
-    with pytest.raises(MendingRefused, match="time for correcting it is over"):
+    with pytest.raises(MendingRefused, match="time to correct it has run out"):
         mend(sale, clerk, "Late.", {})
     lease(sale, other)
     let_go(sale, other)

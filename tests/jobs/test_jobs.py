@@ -21,6 +21,7 @@ from rq.webhook import Webhook
 
 from stores.channeldb.connect.connection import connect
 from stores.hqdb.locks import Locks, heartbeat, leader_lock
+from stores.hqdb.sql import fetch
 from stores.jobs import queue as job_queue
 from stores.jobs import scheduler, stalled
 from stores.jobs.catalog import JOBS, Job, Step
@@ -699,6 +700,8 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
         scheduler.run_as_leader(second, Impatient(3), print)
         assert acted == []
         first.connection.close()
+        # The server notices the end of a connection a moment later.
+        until(lambda: not fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"))
 
         scheduler.run_as_leader(second, Impatient(3), print)
 

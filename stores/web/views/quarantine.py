@@ -190,8 +190,7 @@ def apply_to_posted(request: Request, action: Any) -> tuple[Resolution, str]:
         return action([case.pk]), return_url(request)
     total = Resolution()
     for case_ids in same_cause(cause):
-        part = action(case_ids)
-        total = Resolution(total.done + part.done, total.still_open + part.left)
+        total += action(case_ids)
         if total.done + len(total.still_open) >= MAX_CASES_AT_ONCE:
             break
     is_over = not Case.objects.unsettled().with_cause(cause).exists()

@@ -18,6 +18,10 @@ Row: TypeAlias = tuple[Any, ...]
 Item = TypeVar("Item")
 
 
+def as_composable(query: Query) -> sql.Composable:
+    return query if isinstance(query, sql.Composable) else sql.SQL(query)
+
+
 def run_sql(statement: Query, params: Mapping[str, Any] | Sequence[Any] | None = None) -> int:
     """Execute one statement in HQ; returns how many rows it touched."""
     with connection.cursor() as cursor:
@@ -50,10 +54,11 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
 def copy_out(query: Query) -> bytes:
     """The rows of a query in PostgreSQL's binary COPY format."""
     data = BytesIO()
-    inner = query if isinstance(query, sql.Composable) else sql.SQL(query)
     with connection.cursor() as cursor:
         cursor.copy_expert(
-            sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(inner), data, size=1 << 18
+            sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(as_composable(query)),
+            data,
+            size=1 << 18,
         )
     return data.getvalue()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Query, fetch_one, run_sql
+from stores.hqdb.sql import Query, as_composable, fetch_one, run_sql
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,6 @@ class WorkTable:
     def empty(self) -> None:
         """Remove all rows."""
         run_sql(sql.SQL("TRUNCATE {}").format(self.identifier))
-
-    def analyze(self) -> None:
-        """Tell the planner what it holds."""
-        run_sql(sql.SQL("ANALYZE {}").format(self.identifier))
 
 
 @contextmanager
@@ -84,7 +80,3 @@ def session_table(name: str, columns: Query) -> Iterator[WorkTable]:
 
 def drop(table: WorkTable) -> None:
     run_sql(sql.SQL("DROP TABLE {}").format(table.identifier))
-
-
-def as_composable(statement: Query) -> sql.Composable:
-    return statement if isinstance(statement, sql.Composable) else sql.SQL(statement)

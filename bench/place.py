@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -149,15 +149,12 @@ class Place:
     @contextmanager
     def process(self, *words: str, **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
         """A command of manage.py, waited for at the end; the memory it took is noted."""
-        command = [sys.executable, "manage.py", *words]
-        with subprocess.Popen(command, cwd=ROOT, **options) as process:
-            try:
+        with NamedTemporaryFile("r", dir=self.folder) as peak:
+            command = [sys.executable, "-m", "bench.memory", peak.name]
+            command += [sys.executable, "manage.py", *words]
+            with subprocess.Popen(command, cwd=ROOT, **options) as process:
                 yield process
-            finally:
-                # Of the process and of all that it had forked.
-                _, status, used = os.wait4(process.pid, 0)
-                process.returncode = os.waitstatus_to_exitcode(status)
-                self.peak_mb = max(self.peak_mb, used.ru_maxrss / 1024)
+            self.peak_mb = max(self.peak_mb, float(peak.read()))
 
     @contextmanager
     def served(self, workers: int, *others: str) -> Iterator[None]:

@@ -1,149 +1,206 @@
-"""What people name and type on the command line, checked before anything is done."""
+"""Converters and checks for the arguments that several commands take.
 
+Converters are for argparse and read no database. Checks look names up and raise CommandError with
+status 2.
+"""
+
+import sys
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import QuerySet
 
 from stores.models import Channel, Company, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 from stores.web.forms.reason import ReasonField
 
-
-def chosen_channels(codes: Sequence[str]) -> list[str]:
-    """The codes, each of a known channel. Errors: CommandError with status 2."""
-    known = set(Channel.objects.values_list("code", flat=True))
-    for code in codes:
-        if code not in known:
-            raise CommandError(f"There is no channel {code!r}.", returncode=2)
-    return list(codes)
+# ------------------------------------------------------------------ converters
 
 
-def chosen_companies(codes: Sequence[str]) -> list[str]:
-    """The codes, each of a known company. Errors: CommandError with status 2."""
-    known = set(Company.objects.values_list("code", flat=True))
-    for code in codes:
-        if code not in known:
-            raise CommandError(f"There is no company {code!r}.", returncode=2)
-    return list(codes)
+def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:
+    """Return a converter to an integer in a range."""
 
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not minimum <= number <= maximum:
+            raise ArgumentTypeError(f"{number} is not from {minimum:,} to {maximum:,}")
+        return number
 
-def chosen_order(number: str, channels: Sequence[str]) -> str:
-    """The confirmation number of a customer order of these channels, or of any.
-
-    Errors: CommandError with status 2.
-    """
-    orders = RetailTransaction.objects.orders_numbered(number, channels)
-    # What cannot be printed may be no UTF-8, and no database could look for it.
-    if not number.isprintable() or not orders.exists():
-        where = f" in {', '.join(channels)}" if channels else ""
-        raise CommandError(f"There is no customer order {number!r}{where}.", returncode=2)
-    return number
+    return parse
 
 
 def parse_date(text: str) -> date:
-    """A business date, for argparse. Errors: ArgumentTypeError."""
+    """Convert a text to a business date."""
     try:
         return business_date(text)
     except NoBusinessDate as error:
         raise ArgumentTypeError(str(error)) from None
 
 
-SET_HELP = "a field and its new value; empty after = makes it empty; several times for several"
+def parse_reason(text: str) -> str:
+    """Convert a text to a reason that people can read."""
+    # A shell can pass bytes that are not UTF-8; no database would store them.
+    if not is_utf8(text):
+        raise ArgumentTypeError("not valid UTF-8")
+    try:
+        return str(ReasonField().clean(text))
+    except ValidationError as error:
+        raise ArgumentTypeError(" ".join(error.messages)) from None
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Convert FIELD=VALUE to a pair."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
+    return name, value
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# --------------------------------------------------------------------- options
 
 
 def add_set(parser: CommandParser) -> None:
-    """The option that gives fields new values."""
+    """Add the option --set, which gives fields new values."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help=SET_HELP, dest="given"
+        "--set",
+        action="append",
+        type=parse_assignment,
+        default=[],
+        metavar="FIELD=VALUE",
+        help="a field and its new value; empty after = makes it empty; several times for several",
+        dest="assignments",
     )
 
 
-def add_user(parser: CommandParser, what: str) -> None:
-    """The option that says in whose name it is done."""
-    parser.add_argument("--user", metavar="NAME", help=f"{what}: the portal's user who does it")
+def add_reason(parser: CommandParser, help: str) -> None:
+    """Add the required option --reason."""
+    parser.add_argument("--reason", type=parse_reason, required=True, metavar="R", help=help)
 
 
-def chosen_user(name: str | None) -> User:
-    """The user in whose name something is done. Errors: CommandError with status 2."""
-    if name is None:
-        raise CommandError("Say with --user who does it: it is kept.", returncode=2)
-    user = User.objects.filter(username=name, is_active=True).first() if is_text(name) else None
+def add_user(parser: CommandParser, *, required: bool = True) -> None:
+    """Add the option --user, which names the user who is recorded as the author."""
+    parser.add_argument(
+        "--user", required=required, metavar="NAME", help="the portal's user who does it"
+    )
+
+
+# ---------------------------------------------------------------------- checks
+
+
+def check_channels(codes: Sequence[str]) -> list[str]:
+    """Return the codes if each is the code of a channel."""
+    for code in codes:
+        check_channel(code)
+    return list(codes)
+
+
+def check_channel(code: str | None) -> None:
+    """Refuse an unknown channel; None stands for all channels."""
+    if code is not None and not has_row(Channel.objects.filter(code=code), code):
+        raise CommandError(f"There is no channel {code!r}.", returncode=2)
+
+
+def check_companies(codes: Sequence[str]) -> list[str]:
+    """Return the codes if each is the code of a company."""
+    for code in codes:
+        check_company(code)
+    return list(codes)
+
+
+def check_company(code: str | None) -> None:
+    """Refuse an unknown company; None stands for all companies."""
+    if code is not None and not has_row(Company.objects.filter(code=code), code):
+        raise CommandError(f"There is no company {code!r}.", returncode=2)
+
+
+def check_order(number: str, channels: Sequence[str]) -> str:
+    """Return the confirmation number if a customer order of these channels, or of any, has it."""
+    orders = RetailTransaction.objects.orders_numbered(number, channels)
+    if not has_row(orders, number):
+        where = f" in {', '.join(channels)}" if channels else ""
+        raise CommandError(f"There is no customer order {number!r}{where}.", returncode=2)
+    return number
+
+
+def get_user(name: str) -> User:
+    """Return the active user with this name."""
+    users = User.objects.filter(is_active=True)
+    user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
         raise CommandError(f"There is no user {name!r}.", returncode=2)
     return user
 
 
-def chosen_reason(reason: str | None, required: str = "Say why with --reason.") -> str:
-    """Why something is done. Errors: CommandError with status 2."""
-    try:
-        # What a shell passes may be no UTF-8, which no database could keep.
-        (reason or "").encode()
-        chosen: str = ReasonField(error_messages={"required": required}).clean(reason)
-    except UnicodeEncodeError:
-        raise CommandError("--reason is not valid UTF-8.", returncode=2) from None
-    except ValidationError as flaw:
-        raise CommandError(" ".join(flaw.messages), returncode=2) from None
-    return chosen
+def has_row(rows: QuerySet[Any], text: str) -> bool:
+    """Whether a search for the text finds a row."""
+    return is_searchable(text) and rows.exists()
 
 
-def is_text(text: str) -> bool:
-    """Whether a database could hold it: what a shell passes may be no UTF-8."""
+def is_searchable(text: str) -> bool:
+    """Whether PostgreSQL can compare the text: a shell can pass bytes that are not UTF-8."""
     return text.isprintable()
 
 
-def field_pairs(given: Iterable[str]) -> dict[str, str]:
-    """Fields with their values. Errors: CommandError with status 2."""
+# ----------------------------------------------------------------------- forms
+
+
+def form_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
+    """Return the values of all fields as a browser would post them; unchecked boxes are absent."""
     values = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise CommandError(f"--set takes FIELD=VALUE, not {text!r}.", returncode=2)
-        values[name] = value
+    for form in bound_forms:
+        for field in form:
+            value = field.value()
+            if value is not False:
+                values[field.html_name] = "" if value is None else str(value)
     return values
 
 
-def shown_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
-    """Every field of forms with what it shows, as a browser would send it back."""
-    return {
-        field.html_name: "" if field.value() is None else str(field.value())
-        for form in bound_forms
-        for field in form
-        if field.value() is not False
-    }
+def form_data(
+    bound_forms: Sequence[forms.Form], assignments: Iterable[tuple[str, str]]
+) -> dict[str, str]:
+    """Return the data to post: the values that the forms have, and the assigned ones.
 
-
-def filled_values(bound_forms: Sequence[forms.Form], given: Mapping[str, str]) -> dict[str, str]:
-    """What to send of forms: what they show, and the given values in their fields.
-
-    Errors: CommandError with status 2 for a field that is not there.
+    Errors: CommandError with status 2 for an unknown field.
     """
-    known = [field.html_name for form in bound_forms for field in form]
-    for name in given:
-        if name not in known:
+    names = [field.html_name for form in bound_forms for field in form]
+    values = dict(assignments)
+    check_fields(values, names)
+    return form_values(bound_forms) | values
+
+
+def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse values for a field that is not among the names."""
+    for name in values:
+        if name not in names:
             raise CommandError(
-                f"There is no field {name!r}; there are: {', '.join(known)}.", returncode=2
+                f"There is no field {name!r}. The fields are: {', '.join(names) or 'none'}.",
+                returncode=2,
             )
-    return shown_values(bound_forms) | dict(given)
 
 
-def refuse_flaws(bound_forms: Sequence[forms.Form]) -> None:
-    """Tell all flaws of bound forms in one line. Errors: CommandError with status 2."""
-    flaws = [
-        f"{form.add_prefix(name)}: {text}" if name != "__all__" else str(text)
-        for form in bound_forms
-        for name, texts in form.errors.items()
-        for text in texts
-    ]
-    if flaws:
-        raise CommandError(" ".join(flaws), returncode=2)
-
-
-def form_fields(bound_forms: Sequence[forms.Form]) -> dict[str, Any]:
-    """Each field with what it holds, for people and programs to choose from."""
-    return {name: value or None for name, value in shown_values(bound_forms).items()}
+def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
+    """Raise all errors of the forms as one CommandError with status 2, if there are any."""
+    errors = []
+    for form in bound_forms:
+        for name, messages in form.errors.items():
+            prefix = "" if name == NON_FIELD_ERRORS else f"{form.add_prefix(name)}: "
+            errors += [f"{prefix}{message}" for message in messages]
+    if errors:
+        raise CommandError(" ".join(errors), returncode=2)

@@ -1,5 +1,6 @@
 """All that waits for a person in one list: quarantined rows, staged events that failed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -40,6 +41,13 @@ class Cause:
         parts = text.split(":")
         return cls(*parts) if len(parts) == 4 else None
 
+    @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> "Cause":
+        """The cause of a row of `CaseQuerySet.by_cause`; headquarters' own has no database."""
+        code, name = row["database__channel__code"] or "", row["database__name"]
+        database = f"{code}/{name}" if name else code
+        return cls(database, row["table"], row["reason"], row["field"])
+
 
 class CaseQuerySet(models.QuerySet["Case"]):
     def unsettled(self) -> Self:
@@ -47,14 +55,11 @@ class CaseQuerySet(models.QuerySet["Case"]):
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
+        cases = self.filter(table=cause.table, reason=cause.reason, field=cause.field)
+        if not cause.database:
+            return cases.filter(database=None)
         code, _, name = cause.database.partition("/")
-        return self.filter(
-            database__channel__code=code,
-            database__name=name,
-            table=cause.table,
-            reason=cause.reason,
-            field=cause.field,
-        )
+        return cases.filter(database__channel__code=code, database__name=name)
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
         grouped = self.order_by().values(

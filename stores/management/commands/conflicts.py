@@ -1,12 +1,12 @@
-"""Conflicting edits: list them, close one."""
+"""List conflicting edits and close them."""
 
-import re
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_user, chosen_reason, chosen_user, refuse_flaws
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import add_reason, add_user, get_user
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
@@ -16,9 +16,8 @@ from stores.pipeline.corrections.customer import (
     can_be_closed,
     resolve_conflict,
 )
-from stores.web.forms.conflict import ConflictForm
 
-ROW_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
+LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 
 
 class Command(SynclineCommand):
@@ -29,79 +28,75 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "close"])
-        parser.add_argument("id", nargs="?", metavar="ID", help="close: as list names it")
-        parser.add_argument(
-            "--choice", choices=[Choice.KEEP, Choice.TAKE], help="close: which value stays"
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="list open conflicts, oldest first")
+        list_parser.add_argument("--all", action="store_true", help="also closed conflicts")
+        close_parser = actions.add_parser("close", help="choose which value stays")
+        close_parser.add_argument(
+            "id", type=int, metavar="ID", help="the conflict, as list names it"
         )
-        parser.add_argument("--reason", metavar="R", help="close: why, in your words")
-        add_user(parser, "close")
-        parser.add_argument("--all", action="store_true", help="list: closed ones too")
-        parser.add_argument("--json", action="store_true")
+        close_parser.add_argument(
+            "--choice",
+            choices=[Choice.KEEP, Choice.TAKE],
+            required=True,
+            help="keep the current value or take the other one",
+        )
+        add_reason(close_parser, help="why; kept with the conflict")
+        add_user(close_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(options)
+            self.list_conflicts(include_closed=options["all"], as_json=options["json"])
             return
-        conflict = chosen(options["id"])
-        if options["choice"] is None:
-            raise CommandError("Say with --choice which value stays: keep or take.", returncode=2)
-        form = ConflictForm(
-            {
-                "choice": options["choice"],
-                "reason": chosen_reason(options["reason"]),
-                "version": conflict.customer.hq_version,
-            }
-        )
-        refuse_flaws([form])
-        close_chosen(conflict, form, chosen_user(options["user"]))
+        conflict = get_conflict(options["id"])
+        user = get_user(options["user"])
+        close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
         conflict.refresh_from_db()
         if options["json"]:
-            print_json(self, described(conflict))
+            self.print_json(conflict_as_dict(conflict))
         else:
             self.stdout.write(f"Conflict {conflict.pk} closed.")
 
-    def list(self, options: dict[str, Any]) -> None:
-        """Open conflicts, oldest first; with --all also those that a rule or a person closed."""
-        rows = EditConflict.objects.select_related("customer").order_by("pk")
-        conflicts = [described(row) for row in (rows if options["all"] else rows.open())]
-        if options["json"]:
-            print_json(self, {"conflicts": conflicts})
-            return
-        for row in conflicts:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(f"{len(conflicts)} conflicts." if len(conflicts) != 1 else "1 conflict.")
+    def list_conflicts(self, *, include_closed: bool, as_json: bool) -> None:
+        conflicts = EditConflict.objects.select_related("customer").order_by("pk")
+        if not include_closed:
+            conflicts = conflicts.open()
+        rows = [conflict_as_dict(conflict) for conflict in conflicts]
+        self.print_list("conflict", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def chosen(number: str | None) -> EditConflict:
-    """The conflict with this number. Errors: CommandError with status 2."""
-    pk = int(number) if number and re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
-    conflicts = EditConflict.objects.select_related("customer__company")
-    if not (conflict := conflicts.filter(pk=pk).first()):
-        raise CommandError(f"There is no conflict {number or ''!r}; list shows them.", returncode=2)
+def get_conflict(pk: int) -> EditConflict:
+    """Return the conflict with this id. Errors: CommandError with status 2."""
+    conflict = EditConflict.objects.select_related("customer__company").filter(pk=pk).first()
+    if conflict is None:
+        raise CommandError(f"There is no conflict {pk}; list shows them.", returncode=2)
     return conflict
 
 
-def close_chosen(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
-    """Do what was chosen. Errors: CommandError with status 1, or 75 while others convert."""
-    choice = Choice(form.cleaned_data["choice"])
-    reason, seen = form.cleaned_data["reason"], form.cleaned_data["version"]
+def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
+    """Keep the current value or take the other one.
+
+    Errors: CommandError with status 1, or 75 while the company's customers are being converted.
+    """
+    if not can_be_closed(conflict):
+        raise CommandError("The conflict is already closed.")
+    # A change since this customer was read is refused as stale.
+    version = conflict.customer.hq_version
     try:
-        is_open = can_be_closed(conflict)
-        is_closed_now = is_open and resolve_conflict(conflict, choice, reason, seen=seen, by=user)
+        is_closed = resolve_conflict(conflict, choice, reason, seen=version, by=user)
     except Busy as error:
-        raise CommandError(str(error), returncode=75) from None
+        raise CommandError(str(error), returncode=75) from error
     except Stale as error:
-        raise CommandError(str(error)) from None
-    except EditsRefused as refused:
-        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
-        raise CommandError(f"The other value breaks a current rule: {broken}.") from None
-    if not is_closed_now:
+        raise CommandError(str(error)) from error
+    except EditsRefused as error:
+        fields = ", ".join(error.fields)
+        raise CommandError(f"The other value breaks a current rule: {fields}.") from error
+    if not is_closed:
         raise CommandError("The conflict is already closed.")
 
 
-def described(conflict: EditConflict) -> dict[str, Any]:
-    """What a conflict says of itself; never a value."""
+def conflict_as_dict(conflict: EditConflict) -> dict[str, Any]:
+    """The conflict as JSON output shows it, without the two values."""
     return {
         "id": conflict.pk,
         "state": conflict.state,

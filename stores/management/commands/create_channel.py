@@ -1,16 +1,14 @@
-"""Register a channel and make its database."""
+"""Register a channel and create its database."""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
-
-NEEDED = ("name", "kind", "company")
 
 
 class Command(SynclineCommand):
@@ -46,36 +44,55 @@ class Command(SynclineCommand):
         parser.add_argument("--account-format", metavar="F", help="such as C-###### or 00####")
         parser.add_argument("--first-number", type=int, metavar="N")
         parser.add_argument("--last-number", type=int, metavar="N")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            database = register_from(options)
+            if options["register"]:
+                database = register_register(options)
+            else:
+                database = register_new_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
-            raise CommandError(str(error), returncode=2) from None
+            raise CommandError(str(error), returncode=2) from error
         except ChannelError as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error)) from error
         url = till_url(database)
         if options["json"]:
             company = database.channel.company_id
-            print_json(self, {"channel": options["code"], "company": company, "database": url})
+            self.print_json({"channel": options["code"], "company": company, "database": url})
         else:
             self.stdout.write(f"Channel {database.label} is ready. Its tills write to {url}")
 
 
-SHARED = ("code", "database", "group", "till_role", "renew_identity")
-
-
-def register_from(options: dict[str, Any]) -> ChannelDatabase:
-    """Register what the options describe. Errors: RegistrationRefused, ChannelError."""
-    shared = {key: options[key] for key in SHARED}
-    if options["register"]:
-        return add_register(register=options["register"], **shared)
-    for option in NEEDED:
+def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
+    for option in ("name", "kind", "company"):
         if not options[option]:
             raise RegistrationRefused(f"--{option} is needed for a channel.")
-    others = ("profile", "country", "default_customer", "account_format", "first_number")
     return register_channel(
-        **shared,
-        **{key: options[key] for key in (*NEEDED, *others, "last_number")},
+        code=options["code"],
+        name=options["name"],
+        kind=options["kind"],
+        company=options["company"],
+        database=options["database"],
+        group=options["group"],
+        profile=options["profile"],
+        country=options["country"],
+        default_customer=options["default_customer"],
+        account_format=options["account_format"],
+        first_number=options["first_number"],
+        last_number=options["last_number"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
+    )
+
+
+def register_register(options: dict[str, Any]) -> ChannelDatabase:
+    """Add the database of an offline register to a registered channel."""
+    return add_register(
+        code=options["code"],
+        register=options["register"],
+        database=options["database"],
+        group=options["group"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
     )

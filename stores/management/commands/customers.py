@@ -1,21 +1,21 @@
-"""One customer: show what can be changed, change it."""
+"""Show and change one customer."""
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
     add_set,
     add_user,
-    chosen_companies,
-    chosen_user,
-    field_pairs,
-    filled_values,
-    form_fields,
-    is_text,
-    refuse_flaws,
+    check_company,
+    form_data,
+    form_values,
+    get_user,
+    is_searchable,
+    raise_form_errors,
 )
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand, add_actions, count_of
 from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
@@ -31,71 +31,81 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["show", "change"])
-        parser.add_argument("account", metavar="ACCOUNT")
-        parser.add_argument("--company", metavar="C", help="where several have the account")
-        add_set(parser)
-        add_user(parser, "change")
-        parser.add_argument("--json", action="store_true")
+        actions = add_actions(parser)
+        show_parser = actions.add_parser("show", help="show the fields that can be changed")
+        add_account(show_parser)
+        change_parser = actions.add_parser("change", help="change fields")
+        add_account(change_parser)
+        add_set(change_parser)
+        add_user(change_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        customer = chosen(options["account"], options["company"])
+        customer = get_customer(options["account"], options["company"])
         if options["action"] == "show":
-            self.show(customer, as_json=options["json"])
+            self.show_customer(customer, as_json=options["json"])
             return
-        user = chosen_user(options["user"])
-        if customer.state != AccountState.ACTIVE:
-            raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
-        forms = CustomerForms(customer)
-        sent = filled_values(forms.all, field_pairs(options["given"])) | {
-            "version": str(forms.version)
-        }
-        changed = save_edits_of(customer, CustomerForms(customer, sent), user)
+        changes = change_customer(customer, options["assignments"], get_user(options["user"]))
         if options["json"]:
-            print_json(self, {"account": customer.account_number, "changes": changed})
-        elif changed:
-            self.stdout.write(f"{changed} change{'' if changed == 1 else 's'} saved.")
+            self.print_json({"account": customer.account_number, "changes": changes})
+        elif changes:
+            self.stdout.write(f"{count_of(changes, 'change')} saved.")
         else:
             self.stdout.write("No changes.")
 
-    def show(self, customer: Customer, *, as_json: bool) -> None:
-        """Every field that can be changed, with its value."""
-        fields = form_fields(CustomerForms(customer).all)
+    def show_customer(self, customer: Customer, *, as_json: bool) -> None:
+        fields = form_values(CustomerForms(customer).all)
         if as_json:
-            print_json(self, {"account": customer.account_number, "fields": fields})
+            values = {name: value or None for name, value in fields.items()}
+            self.print_json({"account": customer.account_number, "fields": values})
             return
         for name, value in fields.items():
-            self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
+            self.stdout.write(f"{name:<30} {value or '-'}")
 
 
-def chosen(account: str, company: str | None) -> Customer:
-    """The customer with this account. Errors: CommandError with status 2."""
-    chosen_companies([company] if company is not None else [])
-    customers = Customer.objects.filter(account_number=account) if is_text(account) else None
-    customers = Customer.objects.none() if customers is None else customers
-    customers = customers.filter(company=company) if company is not None else customers
-    matching = list(customers.select_related("company").order_by("company"))
-    if not matching:
+def add_account(parser: CommandParser) -> None:
+    parser.add_argument("account", metavar="ACCOUNT", help="the account number")
+    parser.add_argument(
+        "--company", metavar="C", help="needed where several companies have the account"
+    )
+
+
+def get_customer(account: str, company: str | None) -> Customer:
+    """Return the only customer with this account. Errors: CommandError with status 2."""
+    check_company(company)
+    customers = Customer.objects.filter(account_number=account).select_related("company")
+    if company is not None:
+        customers = customers.filter(company=company)
+    matches = list(customers.order_by("company")) if is_searchable(account) else []
+    if not matches:
         raise CommandError(f"No customer has the account {account!r}.", returncode=2)
-    if len(matching) > 1:
-        codes = ", ".join(str(customer.company_id) for customer in matching)
-        raise CommandError(f"Several companies have it ({codes}): --company.", returncode=2)
-    return matching[0]
+    if len(matches) > 1:
+        companies = ", ".join(customer.company_id for customer in matches)
+        raise CommandError(
+            f"Several companies have this account ({companies}). Choose one with --company.",
+            returncode=2,
+        )
+    return matches[0]
 
 
-def save_edits_of(customer: Customer, changed: CustomerForms, user: Any) -> int:
-    """Save what was given. Returns how many edits that were. Errors: CommandError."""
-    if not changed.is_valid():
-        refuse_flaws(changed.all)
-    edits = [edit for _, edit in changed.edits()]
+def change_customer(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
+    """Save the assigned values as edits. Returns the number of edits. Errors: CommandError."""
+    if customer.state != AccountState.ACTIVE:
+        raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
+    unbound = CustomerForms(customer)
+    version = {"version": str(unbound.version)}
+    forms = CustomerForms(customer, form_data(unbound.all, assignments) | version)
+    if not forms.is_valid():
+        raise_form_errors(forms.all)
+    edits = [edit for _, edit in forms.edits()]
+    if not edits:
+        return 0
     try:
-        if edits:
-            save_edits(customer, edits, seen=changed.seen, by=user)
+        save_edits(customer, edits, seen=forms.seen, by=user)
     except Busy as error:
-        raise CommandError(str(error), returncode=75) from None
+        raise CommandError(str(error), returncode=75) from error
     except Stale as error:
-        raise CommandError(str(error)) from None
-    except EditsRefused as refused:
-        changed.blame(refused)
-        refuse_flaws(changed.all)
+        raise CommandError(str(error)) from error
+    except EditsRefused as error:
+        forms.add_errors(error)
+        raise_form_errors(forms.all)
     return len(edits)

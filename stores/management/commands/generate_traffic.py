@@ -1,19 +1,19 @@
-"""The command `generate_traffic`: invented customers in a channel, as tills would write them."""
+"""Write invented customers, sales and orders into a channel database, as its tills would."""
 
-import json
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
+from stores.management.arguments import whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 
-# More than any channel sees in its life.
+# More than a channel gets in its lifetime.
 MAX_COUNT = 10_000_000
-COUNTED_OPTIONS = ("customers", "edits", "sales", "orders")
 
 
 class Command(SynclineCommand):
@@ -26,20 +26,23 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="The channel.")
-        parser.add_argument("--customers", metavar="N", help="New customers.")
-        parser.add_argument("--edits", metavar="N", help="Edits of known customers.")
-        parser.add_argument("--orders", metavar="N", help="Customer orders.")
-        parser.add_argument("--sales", metavar="N", help="Sales, some of them returns.")
+        count = whole_number(0, MAX_COUNT)
+        parser.add_argument("--customers", type=count, metavar="N", help="New customers.")
+        parser.add_argument("--edits", type=count, metavar="N", help="Edits of known customers.")
+        parser.add_argument("--orders", type=count, metavar="N", help="Customer orders.")
+        parser.add_argument("--sales", type=count, metavar="N", help="Sales, some are returns.")
         parser.add_argument(
             "--seed",
+            type=int,
             metavar="S",
             help="A whole number; repeats an earlier call. With sales or orders it begins with"
             " their day: 20260301000007.",
         )
         parser.add_argument(
             "--faulty",
+            type=parse_share,
             metavar="RATE",
-            default="0",
+            default=0.0,
             help="Share of new customers, sales and orders, 0 to 1, that a broken till writes.",
         )
         parser.add_argument(
@@ -48,38 +51,59 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if all(options[word] is None for word in COUNTED_OPTIONS):
-            named = " or ".join(
-                (
-                    ", ".join(f"--{word}" for word in COUNTED_OPTIONS[:-1]),
-                    f"--{COUNTED_OPTIONS[-1]}",
-                )
-            )
-            raise CommandError(f"Say how much to write: {named}.", returncode=2)
-        counts = {word: parse_count(f"--{word}", options[word]) for word in COUNTED_OPTIONS}
-        seed = None if options["seed"] is None else parse_whole("--seed", options["seed"])
-        faulty = parse_share("--faulty", options["faulty"])
-        database = find_database(options["code"], options["register"])
-        if seed is not None and (counts["sales"] or counts["orders"]) and not day_named_by(seed):
-            better = yesterday_seed(database.channel.country, seed)
+        counts = {name: options[name] for name in ("customers", "edits", "sales", "orders")}
+        if all(count is None for count in counts.values()):
             raise CommandError(
-                f"--seed begins with the day of the sales and orders, such as {better}: HQ refuses"
-                " those of a day long past.",
-                returncode=2,
+                "Say how much to write: --customers, --edits, --sales or --orders.", returncode=2
             )
+        database = get_database(options["code"], options["register"])
+        if options["sales"] or options["orders"]:
+            check_seed(options["seed"], database)
         try:
-            written = write_traffic(database, **counts, seed=seed, faulty=faulty)
+            written = write_traffic(
+                database,
+                **{name: count or 0 for name, count in counts.items()},
+                seed=options["seed"],
+                faulty=options["faulty"],
+            )
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(
-            written_as_json(database, written) if options["json"] else written_message(written)
+        if options["json"]:
+            self.print_json({"channel": database.channel.code} | vars(written))
+        else:
+            self.stdout.write(written_message(written))
+
+
+def parse_share(text: str) -> float:
+    """Convert a text to a share from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1") from None
+    # NaN is not in the range either.
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return share
+
+
+def check_seed(seed: int | None, database: ChannelDatabase) -> None:
+    """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
+    if seed is not None and not day_named_by(seed):
+        example = yesterday_seed(database.channel.country, seed)
+        raise CommandError(
+            f"--seed begins with the day of the sales and orders, such as {example}: HQ refuses"
+            " those of a day long past.",
+            returncode=2,
         )
 
 
-def find_database(code: str, register: str) -> ChannelDatabase:
-    """The database of a channel, or of one of its registers."""
+def get_database(code: str, register: str) -> ChannelDatabase:
+    """Return the database of a channel, or of one of its registers.
+
+    Errors: CommandError with status 2.
+    """
     databases = ChannelDatabase.objects.select_related("channel")
-    # Compared here, because a terminal may send what PostgreSQL refuses to compare.
+    # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
         raise CommandError(f"There is no channel {code!r}.", returncode=2)
@@ -89,51 +113,19 @@ def find_database(code: str, register: str) -> ChannelDatabase:
 
 
 def written_message(written: Written) -> str:
-    parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
-    said = f"{written.database}: {written.rows.total()} events written"
-    said += f" ({', '.join(parts)})" if parts else ""
+    message = f"{written.database}: {written.rows.total()} events written"
+    if written.rows:
+        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
+        message += f" ({', '.join(counts)})"
     if written.repeated:
-        said += f", {written.repeated} were there already"
+        message += f", {written.repeated} were there already"
     if written.faulty:
-        said += f", {written.faulty} customers faulty"
+        message += f", {written.faulty} customers faulty"
     if written.faulty_sales:
-        said += f", {written.faulty_sales} sales and orders faulty"
+        message += f", {written.faulty_sales} sales and orders faulty"
     if written.faulty or written.faulty_sales:
-        said += f" ({written.quarantined.total()} to quarantine"
-        said += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
-    return f"{said}. Seed {written.seed}."
-
-
-def written_as_json(database: ChannelDatabase, written: Written) -> str:
-    return json.dumps({"channel": database.channel.code} | vars(written))
-
-
-# The checks are not argparse's, which would print its usage too: wrong input is one clear line.
-
-
-def parse_whole(option: str, text: Any) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise CommandError(f"{option} needs a whole number.", returncode=2) from None
-
-
-def parse_count(option: str, text: Any) -> int:
-    """A whole number from 0 to MOST; 0 where none was given."""
-    number = 0 if text is None else parse_whole(option, text)
-    if number < 0:
-        raise CommandError(f"{option} counts from 0 on.", returncode=2)
-    if number > MAX_COUNT:
-        raise CommandError(f"{option} takes at most {MAX_COUNT:,}.", returncode=2)
-    return number
-
-
-def parse_share(option: str, text: Any) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise CommandError(f"{option} needs a share from 0 to 1.", returncode=2) from None
-    # Asked this way round, NaN is refused too.
-    if not 0 <= number <= 1:
-        raise CommandError(f"{option} is a share from 0 to 1.", returncode=2)
-    return number
+        results = [f"{written.quarantined.total()} to quarantine"]
+        if written.faulty_sales:
+            results.append(f"{written.invalid.total()} to break a rule")
+        message += f" ({', '.join(results)})"
+    return f"{message}. Seed {written.seed}."

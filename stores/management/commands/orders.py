@@ -1,15 +1,15 @@
-"""Sales orders: list those on hold, release one."""
+"""List sales orders on hold and release them."""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_user, chosen_companies, chosen_user, is_text
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import add_user, check_company, get_user, is_searchable
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import SalesOrder
 from stores.models.order import SalesOrderState
 
-ROW_FORMAT = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
+LINE_FORMAT = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
 
 
 class Command(SynclineCommand):
@@ -19,53 +19,55 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "release"])
-        parser.add_argument("number", nargs="?", metavar="NUMBER", help="release: the order")
-        parser.add_argument("--company", metavar="C", help="release: where several have the number")
-        add_user(parser, "release")
-        parser.add_argument("--json", action="store_true")
+        actions = add_actions(parser)
+        actions.add_parser("list", help="list the orders on hold, oldest first")
+        release_parser = actions.add_parser("release", help="release an order on hold")
+        release_parser.add_argument("number", metavar="NUMBER", help="the order's number")
+        release_parser.add_argument(
+            "--company", metavar="C", help="needed where several companies have the number"
+        )
+        add_user(release_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(as_json=options["json"])
+            self.list_orders(as_json=options["json"])
             return
-        order = chosen(options["number"], options["company"])
-        if not order.release(chosen_user(options["user"])):
+        order = get_order(options["number"], options["company"])
+        if not order.release(get_user(options["user"])):
             raise CommandError(f"{order} is not on hold.")
         order.refresh_from_db()
         if options["json"]:
-            print_json(self, described(order))
+            self.print_json(order_as_dict(order))
         else:
             self.stdout.write(f"{order} is released.")
 
-    def list(self, *, as_json: bool) -> None:
-        """Orders on hold, oldest first."""
-        on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD).select_related("channel")
-        orders = [described(order) for order in on_hold.order_by("pk")]
-        if as_json:
-            print_json(self, {"orders": orders})
-            return
-        for row in orders:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(f"{len(orders)} orders." if len(orders) != 1 else "1 order.")
+    def list_orders(self, *, as_json: bool) -> None:
+        on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
+        orders = on_hold.select_related("channel").order_by("pk")
+        rows = [order_as_dict(order) for order in orders]
+        self.print_list("order", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def chosen(number: str | None, company: str | None) -> SalesOrder:
-    """The order with this number. Errors: CommandError with status 2."""
-    chosen_companies([company] if company is not None else [])
-    filters = {"number": number or "", "company": company}
-    filters = {name: value for name, value in filters.items() if value is not None}
-    orders = SalesOrder.objects.filter(**filters).select_related("channel")
-    matching = list(orders.order_by("company")) if is_text(number or "") else []
-    if not matching:
-        raise CommandError(f"There is no sales order {number or ''!r}.", returncode=2)
-    if len(matching) > 1:
-        codes = ", ".join(str(order.company_id) for order in matching)
-        raise CommandError(f"Several companies have it ({codes}): --company.", returncode=2)
-    return matching[0]
+def get_order(number: str, company: str | None) -> SalesOrder:
+    """Return the only order with this number. Errors: CommandError with status 2."""
+    check_company(company)
+    orders = SalesOrder.objects.filter(number=number).select_related("channel")
+    if company is not None:
+        orders = orders.filter(company=company)
+    matches = list(orders.order_by("company")) if is_searchable(number) else []
+    if not matches:
+        raise CommandError(f"There is no sales order {number!r}.", returncode=2)
+    if len(matches) > 1:
+        companies = ", ".join(order.company_id for order in matches)
+        raise CommandError(
+            f"Several companies have this order ({companies}). Choose one with --company.",
+            returncode=2,
+        )
+    return matches[0]
 
 
-def described(order: SalesOrder) -> dict[str, Any]:
+def order_as_dict(order: SalesOrder) -> dict[str, Any]:
+    """The order as JSON output shows it."""
     return {
         "number": order.number,
         "company": order.company_id,

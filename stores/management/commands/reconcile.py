@@ -1,4 +1,4 @@
-"""Compare HQ with the channels, both ways."""
+"""Compare HQ with the channels, and repair differences."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.management.arguments import chosen_channels
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import check_channels
+from stores.management.base import SynclineCommand
 from stores.models import RunStep
 
-CLEAN = ("succeeded", "nothing_to_do")
+OUTCOMES_WITHOUT_DIFFERENCE = ("succeeded", "nothing_to_do")
 
 
 class Command(SynclineCommand):
@@ -22,39 +22,43 @@ class Command(SynclineCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
         parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS["repair" if options["fix"] else "reconcile"]
-        run = run_inline(job, channels=chosen_channels(options["channel"]))
+        run = run_inline(job, channels=check_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         document = {
-            "ok": run["outcome"] in CLEAN,
+            "ok": run["outcome"] in OUTCOMES_WITHOUT_DIFFERENCE,
             "run": run["run"],
             "outcome": run["outcome"],
             "message": run["message"],
-            "channels": [step_document(step) for step in steps],
+            "channels": [step_as_dict(step) for step in steps],
         }
         if options["json"]:
-            print_json(self, document)
+            self.print_json(document)
         else:
             self.report(document)
         if not document["ok"]:
             raise SystemExit(75 if run["outcome"] == "busy" else 1)
 
     def report(self, document: dict[str, Any]) -> None:
-        """One line for each channel, and one for each difference that is named."""
+        """Print a line for each channel and for each listed difference."""
         for channel in document["channels"]:
-            counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
+            counts = ", ".join(f"{count:,} {name}" for name, count in channel["counts"].items())
             self.stdout.write(f"{channel['channel']:<16} {channel['outcome']:<10} {counts}")
             if channel["message"] and not channel["differences"]:
                 self.stdout.write(f"{'':<17}{channel['message']}")
-            for row in channel["differences"]:
-                self.stdout.write(f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}")
+            for difference in channel["differences"]:
+                self.stdout.write(
+                    f"{'':<17}{difference['what']:<18} {difference['table']:<18}"
+                    f" {difference['key']}"
+                )
         self.stdout.write(document["message"])
 
 
-def step_document(step: RunStep) -> dict[str, Any]:
+def step_as_dict(step: RunStep) -> dict[str, Any]:
+    """The comparison of one channel as JSON output shows it."""
     return {
         "channel": step.place,
         "outcome": step.status,

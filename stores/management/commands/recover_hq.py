@@ -1,15 +1,16 @@
-"""Recover headquarters after it was set back in time."""
+"""Recover headquarters after a restore from an older backup."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
 from stores.jobs.recover_hq import recover_headquarters
-from stores.management.arguments import chosen_channels
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import check_channels, whole_number
+from stores.management.base import SynclineCommand
 from stores.pipeline.integrity.recover import MAX_VOID
 
-RECOVERY_EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
+EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -24,7 +25,7 @@ class Command(SynclineCommand):
         parser.add_argument("--dry-run", action="store_true", help="say what would be done")
         parser.add_argument(
             "--void",
-            type=int,
+            type=whole_number(0),
             default=MAX_VOID,
             metavar="N",
             help="believe a highest number that one channel alone has seen up to so many beyond "
@@ -39,41 +40,42 @@ class Command(SynclineCommand):
             help="do not believe the highest numbers that these channels have seen, and set them "
             "right there",
         )
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["void"] < 0:
-            raise CommandError("--void may not be negative.", returncode=2)
         document = recover_headquarters(
             dry_run=options["dry_run"],
             most_void=options["void"],
-            distrusted=chosen_channels(options["distrust"]),
+            distrusted=check_channels(options["distrust"]),
         )
         if options["json"]:
-            print_json(self, document)
+            self.print_json(document)
         else:
             self.report(document)
-        if status := RECOVERY_EXIT_STATUS.get(document["outcome"], 1):
+        if status := EXIT_STATUS.get(document["outcome"], 1):
             raise SystemExit(status)
 
     def report(self, document: dict[str, Any]) -> None:
-        """One line for each thing that was found, and the outcome."""
-        for word in ("accounts", "guids", "void", "versions", "released"):
-            if document.get(word):
-                self.stdout.write(f"{word:<12} {document[word]:,}")
-        for company, number in document.get("next_numbers", {}).items():
-            self.stdout.write(f"{'next number':<12} {number} ({company})")
-        for raised in document.get("documents", []):
-            words = f"{raised['first']} to {raised['last']} ({raised['company']})"
-            self.stdout.write(f"{raised['series'] + 's':<12} {words}")
-        for label in document.get("corrected", []):
-            self.stdout.write(f"{'corrected':<12} {label}")
-        for channel, events in document.get("events", {}).items():
-            self.stdout.write(f"{'events':<12} {events:,} ({channel})")
-        for raised in document.get("unreachable", []):
-            self.stdout.write(f"{'channel':<12} {raised['channel']}: {raised['error']}")
-        for raised in document.get("conflicts", []):
-            self.stdout.write(
-                f"{'conflict':<12} {raised['what']}: {raised['about']} ({raised['between']})"
-            )
+        """Print a line for each thing that was recovered or is in the way, and the outcome."""
+        for line in report_lines(document):
+            self.stdout.write(line)
         self.stdout.write(f"recover_hq: {document['outcome']}. {document['message']}")
+
+
+def report_lines(document: dict[str, Any]) -> Iterator[str]:
+    for count in ("accounts", "guids", "void", "versions", "released"):
+        if document.get(count):
+            yield f"{count:<12} {document[count]:,}"
+    for company, number in document.get("next_numbers", {}).items():
+        yield f"{'next number':<12} {number} ({company})"
+    for series in document.get("documents", []):
+        title = f"{series['series']}s"
+        yield f"{title:<12} {series['first']} to {series['last']} ({series['company']})"
+    for label in document.get("corrected", []):
+        yield f"{'corrected':<12} {label}"
+    for channel, events in document.get("events", {}).items():
+        yield f"{'events':<12} {events:,} ({channel})"
+    for channel in document.get("unreachable", []):
+        yield f"{'channel':<12} {channel['channel']}: {channel['error']}"
+    for conflict in document.get("conflicts", []):
+        yield f"{'conflict':<12} {conflict['what']}: {conflict['about']} ({conflict['between']})"

@@ -8,8 +8,8 @@ from stores.jobs.catalog import DATED_JOBS, JOBS, Job, find_job
 from stores.jobs.inline import run_inline
 from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
-from stores.management.arguments import chosen_channels, chosen_companies, chosen_order, parse_date
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import check_channels, check_companies, check_order, parse_date
+from stores.management.base import SynclineCommand
 
 JOB_EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
@@ -58,18 +58,18 @@ class Command(SynclineCommand):
                     returncode=2,
                 )
         scope: dict[str, Any] = {
-            "channels": chosen_channels(options["channel"]),
-            "companies": chosen_companies(options["company"]),
+            "channels": check_channels(options["channel"]),
+            "companies": check_companies(options["company"]),
             "business_date": options["date"],
         }
         if options["order"] is not None:
-            scope["order_number"] = chosen_order(options["order"], scope["channels"])
+            scope["order_number"] = check_order(options["order"], scope["channels"])
         if options["queue"]:
             document = enqueue_job(job, scope)
         else:
             document = run_inline(job, dry_run=options["dry_run"], **scope)
         if options["json"]:
-            print_json(self, document)
+            self.print_json(document)
         else:
             self.report(document)
         if status := JOB_EXIT_STATUS.get(document["outcome"], 1):

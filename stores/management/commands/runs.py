@@ -1,14 +1,14 @@
-"""Runs of jobs: list the latest, cancel one."""
+"""List job runs and cancel them."""
 
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import JobRun
 
-ROW_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
+LINE_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
 MAX_LISTED = 100
 
 
@@ -20,48 +20,46 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "cancel"])
-        parser.add_argument("id", nargs="?", metavar="ID", help="cancel: the run, as list names it")
-        parser.add_argument("--all", action="store_true", help="list: also runs that ended")
-        parser.add_argument("--json", action="store_true")
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="list waiting and executing runs")
+        list_parser.add_argument("--all", action="store_true", help="also runs that ended")
+        cancel_parser = actions.add_parser("cancel", help="ask a run to stop")
+        cancel_parser.add_argument("id", type=UUID, metavar="ID", help="the run, as list names it")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(options)
-            return
-        run = chosen(options["id"])
+            self.list_runs(include_ended=options["all"], as_json=options["json"])
+        else:
+            self.cancel_run(get_run(options["id"]), as_json=options["json"])
+
+    def list_runs(self, *, include_ended: bool, as_json: bool) -> None:
+        """List the latest runs, newest first."""
+        runs = JobRun.objects.newest_first()
+        if not include_ended:
+            runs = runs.live()
+        rows = [run_as_dict(run) for run in runs[:MAX_LISTED]]
+        self.print_list("run", rows, LINE_FORMAT.format_map, as_json=as_json)
+
+    def cancel_run(self, run: JobRun, *, as_json: bool) -> None:
         if not run.request_cancel():
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
-        if options["json"]:
-            print_json(self, described(run))
+        if as_json:
+            self.print_json(run_as_dict(run))
         else:
             self.stdout.write("Cancellation requested. The run stops after the current batch.")
 
-    def list(self, options: dict[str, Any]) -> None:
-        runs = JobRun.objects.newest_first()
-        runs = runs if options["all"] else runs.live()
-        documents = [described(run) for run in runs[:MAX_LISTED]]
-        if options["json"]:
-            print_json(self, {"runs": documents})
-            return
-        for row in documents:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(f"{len(documents)} runs." if len(documents) != 1 else "1 run.")
 
-
-def chosen(text: str | None) -> JobRun:
-    """The run with this id. Errors: CommandError with status 2."""
-    try:
-        run = JobRun.objects.filter(pk=UUID(text or "")).first()
-    except ValueError:
-        run = None
+def get_run(pk: UUID) -> JobRun:
+    """Return the run with this id. Errors: CommandError with status 2."""
+    run = JobRun.objects.filter(pk=pk).first()
     if run is None:
-        raise CommandError(f"There is no run {text or ''!r}; list shows them.", returncode=2)
+        raise CommandError(f"There is no run {pk}; list shows them.", returncode=2)
     return run
 
 
-def described(run: JobRun) -> dict[str, Any]:
+def run_as_dict(run: JobRun) -> dict[str, Any]:
+    """The run as JSON output shows it."""
     return {
         "id": str(run.pk),
         "job": run.job,

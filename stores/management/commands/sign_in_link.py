@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.web.signin import VALID_S, LinkRefused, sign_in_link
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
@@ -25,19 +25,19 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["user"]
         try:
-            url = address() + sign_in_link(name)
+            url = demo_address() + sign_in_link(name)
         except LinkRefused as error:
-            raise CommandError(str(error)) from None
-        except User.DoesNotExist:
-            raise CommandError(f"No active user is called {name}.", returncode=2) from None
+            raise CommandError(str(error)) from error
+        except User.DoesNotExist as error:
+            raise CommandError(f"No active user is called {name}.", returncode=2) from error
         if options["json"]:
-            print_json(self, {"user": name, "url": url, "valid_seconds": VALID_S})
+            self.print_json({"user": name, "url": url, "valid_seconds": VALID_S})
         else:
             self.stdout.write(url)
 
 
-def address() -> str:
-    """Where the running demo answers, or where it usually does."""
+def demo_address() -> str:
+    """Return the address of the running demo, or its default address."""
     try:
         return str(settings.EMBEDDED.address.read_text()).strip() or DEFAULT_ADDRESS
     except OSError:

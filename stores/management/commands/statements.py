@@ -1,16 +1,16 @@
-"""List statements that are not posted, and cancel one."""
+"""List statements that are not posted and cancel them."""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import chosen_reason
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import add_reason
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 
-ROW_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
+LINE_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
 
 
 class Command(SynclineCommand):
@@ -21,61 +21,60 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "cancel"])
-        parser.add_argument(
-            "number",
-            nargs="?",
-            metavar="NUMBER",
-            help="cancel: the statement, as list names it: houston-20260301",
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="list the statements that are not posted")
+        list_parser.add_argument(
+            "--all", action="store_true", help="also posted and cancelled statements"
         )
-        parser.add_argument("--reason", metavar="R", help="cancel: why; kept with the statement")
-        parser.add_argument("--all", action="store_true", help="list: those that ended too")
-        parser.add_argument("--json", action="store_true")
+        cancel_parser = actions.add_parser("cancel", help="cancel a statement, release its sales")
+        cancel_parser.add_argument(
+            "number",
+            metavar="NUMBER",
+            help="the statement, as list names it, for example houston-20260301",
+        )
+        add_reason(cancel_parser, help="why; kept with the statement")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(options)
+            self.list_statements(include_ended=options["all"], as_json=options["json"])
             return
-        reason = chosen_reason(options["reason"])
-        statement = chosen_statement(options["number"] or "")
+        statement = get_statement(options["number"])
         try:
-            released = cancel_open_statement(statement, reason)
+            sales = cancel_open_statement(statement, options["reason"])
         except NotCancelled as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error)) from error
         if options["json"]:
-            print_json(self, {"statement": statement.number, "sales": released})
+            self.print_json({"statement": statement.number, "sales": sales})
         else:
-            self.stdout.write(f"{statement} is cancelled, {released:,} sales are released.")
+            self.stdout.write(f"{statement} is cancelled, {sales:,} sales are released.")
 
-    def list(self, options: dict[str, Any]) -> None:
-        """Statements that are not posted, oldest first; with --all every one."""
-        rows = Statement.objects.select_related("channel").order_by("business_date", "pk")
-        documents = [described(row) for row in (rows if options["all"] else rows.open())]
-        if options["json"]:
-            print_json(self, {"statements": documents})
-            return
-        for row in documents:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(
-            f"{len(documents)} statements." if len(documents) != 1 else "1 statement."
-        )
+    def list_statements(self, *, include_ended: bool, as_json: bool) -> None:
+        """List statements, those of the earliest business date first."""
+        statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
+        if not include_ended:
+            statements = statements.open()
+        rows = [statement_as_dict(statement) for statement in statements]
+        self.print_list("statement", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def chosen_statement(number: str) -> Statement:
-    """The statement with this number. Errors: CommandError with status 2."""
+def get_statement(number: str) -> Statement:
+    """Return the statement with this number. Errors: CommandError with status 2."""
     statement = Statement.objects.numbered(number)
     if statement is None:
         raise CommandError(f"There is no statement {number!r}; list shows them.", returncode=2)
     return statement
 
 
-def described(statement: Statement) -> dict[str, Any]:
-    message = statement.message or explain(statement.reason, None)
+def statement_as_dict(statement: Statement) -> dict[str, Any]:
+    """The statement as JSON output shows it; only an open one has a message."""
+    message = ""
+    if statement.is_open:
+        message = statement.message or explain(statement.reason, None)
     return {
         "statement": statement.number,
         "state": statement.state,
         "sales": statement.transactions.count(),
         "reason": statement.reason or None,
-        "message": message if statement.is_open else "",
+        "message": message,
         "attempts": statement.attempts,
     }

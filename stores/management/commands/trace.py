@@ -1,11 +1,11 @@
-"""Tell the whole story of one customer."""
+"""Show the timeline of one customer."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import Company
 from stores.models.characters import tidy_key
 from stores.pipeline.channel_search import ChannelResult, search_channels
@@ -33,49 +33,47 @@ class Command(SynclineCommand):
             action="store_true",
             help="open the channels too and find what they have not sent yet",
         )
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
         if not tidy_key(ref):
             raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
-        sightings: list[ChannelResult] = []
+        channel_results: list[ChannelResult] = []
         if options["look_in_channels"]:
-            sightings = search_channels(search_criteria(ref, matches(ref)))
-        matching = candidates(ref, sightings)
-        if not matching:
-            raise CommandError(" ".join([not_found_message(ref), *channel_errors(sightings)]))
-        if len(matching) > 1 and not options["json"]:
-            for match in matching:
-                self.stdout.write(match_line(match))
-            raise CommandError(f"{len(matching)} customers fit: choose one by its first word.")
-        trace = with_channel_results(build_trace(matching[0]), sightings)
+            channel_results = search_channels(search_criteria(ref, matches(ref)))
+        customers = candidates(ref, channel_results)
+        if not customers:
+            errors = [result.error for result in channel_results if result.error]
+            raise CommandError(" ".join([not_found_message(ref), *errors]))
+        if len(customers) > 1 and not options["json"]:
+            for customer in customers:
+                self.stdout.write(match_line(customer))
+            raise CommandError(f"{len(customers)} customers fit: choose one by its first word.")
+        trace = with_channel_results(build_trace(customers[0]), channel_results)
         if options["json"]:
-            print_json(self, trace_as_json(trace))
-        else:
-            for sentence in trace_lines(trace):
-                self.stdout.write(sentence)
+            self.print_json(trace_as_json(trace))
+            return
+        for line in trace_lines(trace):
+            self.stdout.write(line)
 
 
 def not_found_message(ref: str) -> str:
-    """That nobody was found; and whether the company before the account is unknown."""
+    """Say that nobody was found, or that the part before the colon is no company."""
     company, colon, _ = tidy_key(ref).partition(":")
-    if not colon or company.upper() in Company.objects.values_list("code", flat=True):
-        return "Nobody is known by this reference."
-    return "Nobody is known by this reference: what stands before the colon is no company."
-
-
-def channel_errors(results: list[ChannelResult]) -> list[str]:
-    return [result.error for result in results if result.error]
+    if colon and company.upper() not in Company.objects.values_list("code", flat=True):
+        return "Nobody is known by this reference: what stands before the colon is no company."
+    return "Nobody is known by this reference."
 
 
 def match_line(match: Match) -> str:
-    """One of several customers, without what identifies a person."""
+    """One of several customers, without personal data."""
     account = match.account_number or "no account yet"
     return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME_FORMAT}}"
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
+    """The customer's state, events and channels, one in a line."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"
@@ -86,8 +84,7 @@ def trace_lines(trace: Trace) -> Iterator[str]:
     for event in trace.events:
         yield f"{event.at:{TIME_FORMAT}}  {event.kind:<14} {event.channel:<16} {event.text}"
     yield ""
-    for place in trace.channels:
-        knows = "knows the account" if place.knows_account else "lacks the account"
-        yield f"{place.database:<16} {knows}" + (
-            f" since {place.at:{TIME_FORMAT}}" if place.at else ""
-        )
+    for channel in trace.channels:
+        knows = "knows the account" if channel.knows_account else "lacks the account"
+        since = f" since {channel.at:{TIME_FORMAT}}" if channel.at else ""
+        yield f"{channel.database:<16} {knows}{since}"

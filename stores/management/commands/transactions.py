@@ -1,25 +1,27 @@
-"""Sales and orders: correct one or all that failed alike, undo that, give one back to the jobs."""
+"""List failed transactions by cause, and show, correct and release transactions."""
 
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
+    add_reason,
     add_set,
     add_user,
-    chosen_channels,
-    chosen_reason,
-    chosen_user,
-    field_pairs,
-    filled_values,
-    form_fields,
-    is_text,
+    check_channel,
+    check_fields,
+    form_data,
+    form_values,
+    get_user,
+    is_searchable,
     parse_date,
-    refuse_flaws,
+    parse_reason,
+    raise_form_errors,
 )
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand, add_actions, count_of
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import label
@@ -35,10 +37,10 @@ from stores.pipeline.corrections.sales import (
     CorrectionResult,
     CorrectionScope,
     correct_all,
+    correctable_fields,
     retry_refused,
     undo_bulk_correction,
 )
-from stores.pipeline.corrections.sales import correctable_fields as fields_of_cause
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import (
     TO_EXPECTED,
@@ -49,7 +51,6 @@ from stores.web.forms.sale import (
 )
 
 CAUSE_FORMAT = "{sales:>7}  {cause}  {text}"
-ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")
 
 
 class Command(SynclineCommand):
@@ -62,172 +63,152 @@ class Command(SynclineCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=ACTIONS)
-        parser.add_argument(
-            "what",
-            nargs="?",
-            metavar="WHAT",
-            help="show, correct, let-go: the number that the till gave; correct-alike: the cause, "
-            "as causes names it; undo: the correction, as correct-alike has told it",
+        actions = add_actions(parser)
+
+        causes_parser = actions.add_parser(
+            "causes", help="count failed transactions by cause, most frequent first"
         )
-        add_set(parser)
-        parser.add_argument(
+        add_channel(causes_parser)
+
+        show_parser = actions.add_parser("show", help="show the fields that can be corrected")
+        add_number(show_parser)
+
+        correct_parser = actions.add_parser("correct", help="correct one transaction")
+        add_number(correct_parser)
+        add_set(correct_parser)
+        add_reason(correct_parser, help="why; kept with the transaction")
+        add_user(correct_parser)
+
+        release_parser = actions.add_parser("let-go", help="give one back to the jobs")
+        add_number(release_parser)
+        add_user(release_parser)
+
+        bulk_parser = actions.add_parser(
+            "correct-alike", help="correct all transactions of a cause, or retry them unchanged"
+        )
+        bulk_parser.add_argument(
+            "cause", type=parse_cause, metavar="CAUSE", help="the cause, as causes lists it"
+        )
+        add_channel(bulk_parser)
+        bulk_parser.add_argument(
+            "--date", type=parse_date, metavar="YYYY-MM-DD", help="only this business date"
+        )
+        add_set(bulk_parser)
+        bulk_parser.add_argument(
             "--expected",
             action="append",
             default=[],
             metavar="FIELD",
-            help="correct-alike: what the rule expects of each",
+            help="set the field to what the rule expects of each transaction",
         )
-        parser.add_argument(
-            "--preview", action="store_true", help="correct-alike: say what would become of them"
-        )
-        parser.add_argument(
+        bulk_parser.add_argument("--reason", type=parse_reason, metavar="R", help="why; it is kept")
+        mode = bulk_parser.add_mutually_exclusive_group()
+        mode.add_argument("--preview", action="store_true", help="show the result, write nothing")
+        mode.add_argument(
             "--give-back",
             action="store_true",
-            help="correct-alike: have what the database refused tried again, unchanged",
+            help="retry transactions that the database refused, unchanged",
         )
-        parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
-        parser.add_argument(
-            "--date",
-            type=parse_date,
-            metavar="YYYY-MM-DD",
-            help="correct-alike: only this business date",
+        add_user(bulk_parser)
+
+        undo_parser = actions.add_parser("undo", help="undo a correction by correct-alike")
+        undo_parser.add_argument(
+            "correction", type=UUID, metavar="CORRECTION", help="its id, as correct-alike prints it"
         )
-        parser.add_argument("--reason", metavar="R", help="correct, correct-alike: why; it is kept")
-        add_user(parser, "all but causes and show")
-        parser.add_argument("--json", action="store_true")
+        add_user(undo_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
-        chosen_channels([options["channel"]] if options["channel"] is not None else [])
         if action == "causes":
-            self.causes(options)
+            self.list_causes(options["channel"], as_json=options["json"])
+        elif action == "show":
+            self.show_sale(get_sale(options), as_json=options["json"])
+        elif action == "correct":
+            self.correct_sale(get_sale(options), options)
+        elif action == "let-go":
+            self.release_sale(get_sale(options), options)
+        elif action == "correct-alike" and options["give_back"]:
+            self.retry_cause(options)
         elif action == "correct-alike":
-            self.correct_alike(options)
+            self.correct_cause(options)
         elif action == "undo":
-            self.undo(options)
-        else:
-            sale = chosen(options["what"], options["channel"])
-            {"show": self.show, "correct": self.correct, "let-go": self.let_go}[action](
-                sale, options
-            )
+            self.undo_correction(options)
 
-    def causes(self, options: dict[str, Any]) -> None:
-        """One line for each cause, the most frequent first."""
-        rows = FailedSale.objects.by_cause()
-        rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
-        causes = [
-            {
-                "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
-                "sales": row["sales"],
-                "text": explain(row["reason"], label(row["field"])),
-            }
-            for row in rows
-        ]
-        if options["json"]:
-            print_json(self, {"causes": causes})
-            return
-        for row in causes:
-            self.stdout.write(CAUSE_FORMAT.format_map(row))
-        self.stdout.write(f"{len(causes)} causes." if len(causes) != 1 else "1 cause.")
+    def list_causes(self, channel: str | None, *, as_json: bool) -> None:
+        check_channel(channel)
+        causes = FailedSale.objects.by_cause()
+        if channel is not None:
+            causes = causes.filter(channel__code=channel)
+        rows = [cause_as_dict(row) for row in causes]
+        self.print_list("cause", rows, CAUSE_FORMAT.format_map, as_json=as_json)
 
-    def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Every field that can be corrected, with its value."""
-        fields = form_fields([CorrectionForm(sale)])
+    def show_sale(self, sale: RetailTransaction, *, as_json: bool) -> None:
+        fields = form_values([CorrectionForm(sale)])
         fields.pop("why")
-        if options["json"]:
-            print_json(self, described(sale) | {"fields": fields})
+        if as_json:
+            values = {name: value or None for name, value in fields.items()}
+            self.print_json(sale_as_dict(sale) | {"fields": values})
             return
         for name, value in fields.items():
-            self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
+            self.stdout.write(f"{name:<30} {value or '-'}")
 
-    def correct(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Take the lease, write the values, and let go."""
-        given = field_pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
-        user = chosen_user(options["user"])
-        form = CorrectionForm(sale, filled_values([CorrectionForm(sale)], given))
-        refuse_flaws([form])
+    def correct_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Lease the transaction, save the assigned values and release it."""
+        user = get_user(options["user"])
+        data = form_data([CorrectionForm(sale)], options["assignments"])
+        form = CorrectionForm(sale, data | {"why": options["reason"]})
+        raise_form_errors([form])
         try:
             lease_transaction(sale, user)
             changed = correct_transaction(sale, user, form.reason, form.changes())
-        except CorrectionRefused as refused:
-            raise CommandError(str(refused)) from None
+        except CorrectionRefused as error:
+            raise CommandError(str(error)) from error
         sale.refresh_from_db()
         if options["json"]:
-            print_json(self, described(sale) | {"changed": changed})
-            return
-        message = f"{changed} value{'' if changed == 1 else 's'} corrected."
-        self.stdout.write(f"{message} {validation_message(sale)}")
+            self.print_json(sale_as_dict(sale) | {"changed": changed})
+        else:
+            message = validation_message(sale)
+            self.stdout.write(f"{count_of(changed, 'value')} corrected. {message}")
 
-    def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
-        user = chosen_user(options["user"])
+    def release_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Release a transaction that the user is correcting or that the database refused."""
+        user = get_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
             try:
                 lease_transaction(sale, user)
-            except CorrectionRefused as refused:
-                raise CommandError(str(refused)) from None
+            except CorrectionRefused as error:
+                raise CommandError(str(error)) from error
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)
         sale.refresh_from_db()
         if options["json"]:
-            print_json(self, described(sale))
+            self.print_json(sale_as_dict(sale))
         else:
             self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
 
-    def correct_alike(self, options: dict[str, Any]) -> None:
-        """Correct all of a cause, say what would become of them, or give them back."""
-        cause = SaleCause.parse(options["what"] or "")
-        if cause is None or not is_text(options["what"]):
-            raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
-        user = chosen_user(options["user"])
-        channel = Channel.objects.filter(code=options["channel"]).first()
-        scope = CorrectionScope(channel, options["date"])
-        if options["give_back"]:
-            self.give_back(cause, scope, user, options)
-            return
-        form = BulkCorrectionForm(cause, bulk_values(cause, options))
-        refuse_flaws([form])
-        done = correct_all(cause, scope, user, form.reason, form.values, preview=options["preview"])
-        document = result_document(done, is_preview=options["preview"])
+    def correct_cause(self, options: dict[str, Any]) -> None:
+        """Correct all transactions of a cause, or preview the result."""
+        if options["reason"] is None:
+            raise CommandError("--reason is required for a correction.", returncode=2)
+        cause, user, is_preview = options["cause"], get_user(options["user"]), options["preview"]
+        form = BulkCorrectionForm(cause, bulk_form_data(options))
+        raise_form_errors([form])
+        result = correct_all(
+            cause, get_scope(options), user, form.reason, form.values, preview=is_preview
+        )
+        document = result_as_dict(result, is_preview=is_preview)
         if options["json"]:
-            print_json(self, document)
+            self.print_json(document)
         else:
-            self.report(document)
-        if done.refused or done.skipped:
+            self.report_result(document)
+        if result.refused or result.skipped:
             raise SystemExit(1)
 
-    def give_back(
-        self, cause: SaleCause, scope: CorrectionScope, user: User, options: dict[str, Any]
-    ) -> None:
-        """Have all of a cause tried again by the next run, as they are."""
-        if cause.reason not in REFUSAL_REASONS:
-            known = " and ".join(REFUSAL_REASONS)
-            raise CommandError(f"--give-back goes with {known} only.", returncode=2)
-        if options["given"] or options["expected"] or options["preview"]:
-            raise CommandError(
-                "--give-back changes nothing: it goes without --set, --expected and --preview.",
-                returncode=2,
-            )
-        done = retry_refused(cause, scope, user)
-        counts = {"given_back": done.unchanged, "skipped": done.skipped}
-        if options["json"]:
-            print_json(self, counts)
-        else:
-            self.stdout.write(
-                f"{done.unchanged} will be retried by the next run, {done.skipped} skipped:"
-                " someone is correcting them, or a job is processing them."
-                if done.skipped
-                else f"{done.unchanged} will be retried by the next run."
-            )
-        if done.skipped:
-            raise SystemExit(1)
-
-    def report(self, document: dict[str, Any]) -> None:
-        for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
-            if document[word]:
-                self.stdout.write(f"{document[word]:>7}  {word}")
+    def report_result(self, document: dict[str, Any]) -> None:
+        for outcome in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
+            if document[outcome]:
+                self.stdout.write(f"{document[outcome]:>7}  {outcome}")
         for cause, count in document["broken"].items():
             self.stdout.write(f"{count:>7}  break {cause}")
         if document["correction"]:
@@ -235,81 +216,133 @@ class Command(SynclineCommand):
         elif not document["preview"]:
             self.stdout.write("Nothing was corrected.")
 
-    def undo(self, options: dict[str, Any]) -> None:
-        """Take a correction back, as far as nothing was posted or changed since."""
-        correction = known_correction(options["what"])
-        user = chosen_user(options["user"])
+    def retry_cause(self, options: dict[str, Any]) -> None:
+        """Let the next run retry all transactions of a cause, unchanged."""
+        cause = options["cause"]
+        if options["assignments"] or options["expected"]:
+            raise CommandError(
+                "--give-back changes no field: omit --set and --expected.", returncode=2
+            )
+        if cause.reason not in REFUSAL_REASONS:
+            reasons = " and ".join(REFUSAL_REASONS)
+            raise CommandError(f"--give-back is for {reasons} only.", returncode=2)
+        result = retry_refused(cause, get_scope(options), get_user(options["user"]))
+        if options["json"]:
+            self.print_json({"given_back": result.unchanged, "skipped": result.skipped})
+        elif result.skipped:
+            self.stdout.write(
+                f"{result.unchanged} will be retried by the next run, {result.skipped} skipped:"
+                " someone is correcting them, or a job is processing them."
+            )
+        else:
+            self.stdout.write(f"{result.unchanged} will be retried by the next run.")
+        if result.skipped:
+            raise SystemExit(1)
+
+    def undo_correction(self, options: dict[str, Any]) -> None:
+        """Undo a correction where nothing was posted or changed since."""
+        correction = options["correction"]
+        if not TransactionChange.objects.filter(correction=correction).exists():
+            raise CommandError(f"There is no correction {correction}.", returncode=2)
+        user = get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
         if options["json"]:
-            print_json(self, {"undone": undone, "left": unchanged})
+            self.print_json({"undone": undone, "left": unchanged})
         else:
             self.stdout.write(f"{undone} as before, {unchanged} left as they are.")
         if unchanged:
             raise SystemExit(1)
 
 
-def bulk_values(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
-    """What the page would send: what each field becomes. Errors: CommandError with status 2."""
-    given = field_pairs(options["given"])
-    ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
+def parse_cause(text: str) -> SaleCause:
+    """Convert REASON:FIELD:PART to a cause."""
+    cause = SaleCause.parse(text)
+    if cause is None or not is_searchable(text):
+        raise ArgumentTypeError("a cause is REASON:FIELD:PART, as causes lists it")
+    return cause
+
+
+def add_channel(parser: CommandParser) -> None:
+    parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
+
+
+def add_number(parser: CommandParser) -> None:
+    parser.add_argument("number", metavar="NUMBER", help="the till's number of the transaction")
+    parser.add_argument(
+        "--channel", metavar="CODE", help="needed where several channels have the number"
+    )
+
+
+def get_sale(options: dict[str, Any]) -> RetailTransaction:
+    """Return the only transaction with this number. Errors: CommandError with status 2."""
+    number, channel = options["number"], options["channel"]
+    check_channel(channel)
+    sales = RetailTransaction.objects.filter(transaction_id=number).select_related("channel")
+    if channel is not None:
+        sales = sales.filter(channel__code=channel)
+    matches = list(sales.order_by("channel__code")) if is_searchable(number) else []
+    if not matches:
+        raise CommandError(f"There is no transaction {number!r}.", returncode=2)
+    if len(matches) > 1:
+        channels = ", ".join(sale.channel.code for sale in matches)
+        raise CommandError(
+            f"Several channels have this number ({channels}). Choose one with --channel.",
+            returncode=2,
+        )
+    return matches[0]
+
+
+def get_scope(options: dict[str, Any]) -> CorrectionScope:
+    """Return the channel and business date to correct; None stands for all."""
+    check_channel(options["channel"])
+    channel = Channel.objects.filter(code=options["channel"]).first()
+    return CorrectionScope(channel, options["date"])
+
+
+def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
+    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
+
+    Errors: CommandError with status 2 for an unknown field.
+    """
+    values = dict(options["assignments"])
+    ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
-    known = fields_of_cause(cause)
-    for name in ways:
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise CommandError(
-                f"There is no field {name!r} in this cause; there are: {there}.", returncode=2
-            )
-    sent = {f"to-{name}": way for name, way in ways.items()} | given
-    return sent | {"why": chosen_reason(options["reason"])}
+    check_fields(ways, correctable_fields(options["cause"]))
+    data = {f"to-{name}": way for name, way in ways.items()}
+    return data | values | {"why": options["reason"]}
 
 
-def chosen(number: str | None, channel: str | None) -> RetailTransaction:
-    """The transaction to which a till gave this number. Errors: CommandError with status 2."""
-    sales = RetailTransaction.objects.filter(transaction_id=number or "")
-    sales = sales.filter(channel__code=channel) if channel is not None else sales
-    matching = list(sales.select_related("channel")) if is_text(number or "") else []
-    if not matching:
-        raise CommandError(f"There is no transaction {number or ''!r}.", returncode=2)
-    if len(matching) > 1:
-        codes = ", ".join(sorted(sale.channel.code for sale in matching))
-        raise CommandError(f"Several channels have it ({codes}): --channel.", returncode=2)
-    return matching[0]
-
-
-def known_correction(text: str | None) -> UUID:
-    """The correction with this id. Errors: CommandError with status 2."""
-    try:
-        correction = UUID(text or "")
-        known = TransactionChange.objects.filter(correction=correction).exists()
-    except ValueError:
-        known = False
-    if not known:
-        raise CommandError(f"There is no correction {text or ''!r}.", returncode=2)
-    return correction
-
-
-def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
-    """What became, or would become, of transactions that failed alike."""
-    is_kept = done.corrected and not is_preview
+def cause_as_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A cause with its number of transactions, as JSON output shows it."""
     return {
-        "preview": is_preview,
-        "correction": str(done.correction) if is_kept else None,
-        "corrected": done.corrected,
-        "right": done.valid,
-        "waiting": done.waiting,
-        "broken": {str(cause): count for cause, count in done.broken},
-        "refused": done.refused,
-        "unchanged": done.unchanged,
-        "skipped": done.skipped,
+        "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
+        "sales": row["sales"],
+        "text": explain(row["reason"], label(row["field"])),
     }
 
 
-def described(sale: RetailTransaction) -> dict[str, Any]:
+def sale_as_dict(sale: RetailTransaction) -> dict[str, Any]:
+    """The transaction as JSON output shows it."""
     return {
         "transaction": sale.transaction_id,
         "channel": sale.channel.code,
         "validation_status": sale.validation_status,
         "order_status": sale.order_status,
         "editing_until": sale.editing_until,
+    }
+
+
+def result_as_dict(result: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
+    """The result of a correction, or of its preview, as JSON output shows it."""
+    is_saved = result.corrected and not is_preview
+    return {
+        "preview": is_preview,
+        "correction": str(result.correction) if is_saved else None,
+        "corrected": result.corrected,
+        "right": result.valid,
+        "waiting": result.waiting,
+        "broken": {str(cause): count for cause, count in result.broken},
+        "refused": result.refused,
+        "unchanged": result.unchanged,
+        "skipped": result.skipped,
     }

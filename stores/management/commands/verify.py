@@ -1,4 +1,4 @@
-"""Check the promises of Syncline from the databases."""
+"""Check every promise of Syncline in the databases."""
 
 import json
 from dataclasses import asdict
@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
+from stores.pipeline.integrity.checks import Check
 from stores.pipeline.integrity.verify import verify
 
 
@@ -20,24 +21,26 @@ class Command(SynclineCommand):
         parser.add_argument(
             "--full", action="store_true", help="compare every event and customer, not a sample"
         )
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         checks = verify(full=options["full"])
         broken = [check.id for check in checks if not check.ok]
         if options["json"]:
-            print_json(self, {"ok": not broken, "checks": [asdict(check) for check in checks]})
+            self.print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
             if broken:
                 raise SystemExit(1)
             return
         for check in checks:
-            verdict = "ok" if check.ok else "BROKEN"
-            late = f" ({check.late:,} late)" if check.late else ""
-            self.stdout.write(
-                f"{verdict:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}"
-            )
-            for breach in check.offending:
-                self.stdout.write(f"{'':<24}{json.dumps(breach, default=str)}")
+            self.report(check)
         if broken:
             raise CommandError(f"{len(broken)} of {len(checks)} broken: {', '.join(broken)}.")
         self.stdout.write(f"All {len(checks)} hold.")
+
+    def report(self, check: Check) -> None:
+        """Print the result of a check, and a line for each row that breaks its rule."""
+        result = "ok" if check.ok else "BROKEN"
+        late = f" ({check.late:,} late)" if check.late else ""
+        self.stdout.write(f"{result:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}")
+        for row in check.offending:
+            self.stdout.write(f"{'':<24}{json.dumps(row, default=str)}")

@@ -71,7 +71,7 @@ def get_open_incident(pk: int) -> Incident:
 
 def close_incident(incident: Incident, reason: str) -> None:
     """Close the incident as it is. Errors: CommandError."""
-    if not incident.is_closed_by_hand:
+    if not incident.can_be_closed_by_hand:
         raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)
 

@@ -38,7 +38,7 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting),
         owed=CappedCount(pending),
-        blocked_by=Subquery(Incident.objects.of_each_blocked()),
+        blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
     )
 
 

@@ -83,6 +83,27 @@ def identifiers(columns: Sequence[str], *, of: str | None = None) -> sql.Compose
     return sql.SQL(", ").join(quoted)
 
 
+def listed(parts: Iterable[sql.Composable]) -> sql.Composed:
+    """Values or columns with commas between."""
+    return sql.SQL(", ").join(list(parts))
+
+
+def assignments(columns: Sequence[str], *, of: str) -> sql.Composed:
+    """What SET takes: each column gets that of another row."""
+    return listed(
+        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Identifier(of, column))
+        for column in columns
+    )
+
+
+def equal(columns: Sequence[str], one: str, other: str) -> sql.Composed:
+    """That two rows have the same in these columns, of which none is NULL."""
+    return sql.SQL(" AND ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(one, column), sql.Identifier(other, column))
+        for column in columns
+    )
+
+
 def lock_until_commit(name: str) -> None:
     """Wait for the named lock; it is free again when the transaction ends."""
     run_sql("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [name])

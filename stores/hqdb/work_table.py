@@ -35,6 +35,20 @@ class WorkTable:
         run_sql(sql.SQL("TRUNCATE {}").format(self.identifier))
 
 
+def creation(name: str, columns: Query) -> sql.Composed:
+    """The statement that makes an empty work table."""
+    return sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(
+        sql.Identifier(name), as_composable(columns)
+    )
+
+
+def creation_from(name: str, query: Query) -> sql.Composed:
+    """The statement that makes a work table of what a query finds."""
+    return sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(
+        sql.Identifier(name), as_composable(query)
+    )
+
+
 @contextmanager
 def empty_table(name: str, columns: Query) -> Iterator[WorkTable]:
     """A work table of these columns, as in CREATE TABLE, for a part of the caller's transaction.
@@ -42,11 +56,7 @@ def empty_table(name: str, columns: Query) -> Iterator[WorkTable]:
     An error needs no clean-up: the rollback that follows takes the table away.
     """
     table = WorkTable(name)
-    run_sql(
-        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(
-            table.identifier, as_composable(columns)
-        )
-    )
+    run_sql(creation(name, columns))
     yield table
     drop(table)
 
@@ -56,13 +66,7 @@ def query_table(
     name: str, query: Query, params: Mapping[str, Any] | Sequence[Any] | None = None
 ) -> Iterator[WorkTable]:
     """A work table of what a query finds, for a part of the caller's transaction."""
-    rows = run_sql(
-        sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(
-            sql.Identifier(name), as_composable(query)
-        ),
-        params,
-    )
-    table = WorkTable(name, rows)
+    table = WorkTable(name, run_sql(creation_from(name, query), params))
     yield table
     drop(table)
 

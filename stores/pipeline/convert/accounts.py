@@ -5,31 +5,40 @@ Of one company one conversion runs at a time, so nobody else waits for its numbe
 registers a channel does, for one chunk.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
 from psycopg2 import sql
 
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import (
     fetch,
     fetch_one,
     identifiers,
+    listed,
     lock_until_commit,
     prefer_index_scans,
     prefer_ordered_scan,
     reserve_numbers,
     run_sql,
 )
+from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Company, Customer, Incident, NumberSequence, RunStep
 from stores.models.run import StepFailed
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
-from stores.pipeline.convert.merge import merge_children, newest_events
+from stores.pipeline.convert.merge import by_guid, merge_children_of_new, newest_events
 from stores.pipeline.convert.replay import replay_events
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.refused_rows import fail_events
+
+PENDING_GUIDS = load(__file__, "_pending_guids")
+CLAIM_GUIDS = load(__file__, "claim_guids")
+CREATE_CUSTOMERS = load(__file__, "create_customers")
+NEW_CUSTOMER_COLUMNS = "async_account uuid, customer_id bigint, channel_id bigint"
 
 
 @dataclass(frozen=True)
@@ -119,20 +128,25 @@ def create_claimed(
     limit: int,
 ) -> CreatedAccounts:
     """Open the accounts of one chunk, all or none, with what belongs to them of these kinds."""
-    with prefer_index_scans():
-        with prefer_ordered_scan():
-            claim_guids(company, beyond=beyond, only=only, limit=limit)
-        (claimed, last) = fetch_one("SELECT count(*), max(async_account::text)::uuid FROM claimed")
+    with (
+        prefer_index_scans(),
+        claimed_guids(company, beyond=beyond, only=only, limit=limit) as claimed,
+    ):
+        (last,) = fetch_one(
+            sql.SQL("SELECT max(async_account::text)::uuid FROM {claimed}").format(
+                claimed=claimed.identifier
+            )
+        )
         failed = fail_exhausted(company, claimed)
-        if failed < claimed:
-            run_sql("ANALYZE claimed")
-            if insert_customers(step, company, claimed - failed):
-                replay_events(CUSTOMER)
+        if failed < claimed.rows:
+            run_sql(sql.SQL("ANALYZE {}").format(claimed.identifier))
+            if insert_customers(step, company, claimed, claimed.rows - failed):
+                replay_events(CUSTOMER, claimed)
             for kind in children:
-                if merge_children(step, company, kind, apart=contested.get(kind.name, ())):
-                    replay_events(kind)
-        run_sql("DROP TABLE claimed")
-    return CreatedAccounts(converted=claimed - failed, failed=failed, last=last)
+                apart = contested.get(kind.name, ())
+                if merge_children_of_new(step, company, kind, claimed, apart=apart):
+                    replay_events(kind, claimed)
+    return CreatedAccounts(converted=claimed.rows - failed, failed=failed, last=last)
 
 
 def require_issuing_allowed() -> None:
@@ -144,19 +158,25 @@ def require_issuing_allowed() -> None:
         )
 
 
-def claim_guids(
+@contextmanager
+def claimed_guids(
     company: Company, *, beyond: UUID | None, only: Sequence[UUID] | None, limit: int
-) -> None:
-    """Table claimed: GUIDs that need an account, each with the id of the customer it becomes."""
-    run_sql(
-        sql.SQL(
-            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
-               SELECT async_account, nextval('customer_id_seq') AS customer_id,
-                      true AS is_new, 1::bigint AS hq_version, databases
-                 FROM ({}) fresh ORDER BY async_account"""
-        ).format(pending_guids(beyond)),
-        pending_guids_values(company, beyond=beyond, only=only, limit=limit),
-    )
+) -> Iterator[WorkTable]:
+    """GUIDs that need an account, each with the id of the customer it becomes.
+
+    Shape: async_account, customer_id, hq_version, databases.
+    """
+    values = pending_guids_values(company, beyond=beyond, only=only, limit=limit)
+    with ExitStack() as stack:
+        with prefer_ordered_scan():
+            claimed = stack.enter_context(
+                query_table("claimed_guid", claim_statement(beyond), values)
+            )
+        yield claimed
+
+
+def claim_statement(beyond: UUID | None) -> sql.Composed:
+    return CLAIM_GUIDS.format(pending_guids=pending_guids(beyond))
 
 
 def fetch_pending_guids(
@@ -168,30 +188,9 @@ def fetch_pending_guids(
     return [guid for guid, _ in rows]
 
 
-def pending_guids(beyond: UUID | None) -> sql.Composable:
-    """Query for GUIDs that need an account, each with the databases of the channel that made it.
-
-    A GUID whose event also names an account is an edit of that account, not a new customer. Should
-    two channels name it, it is the first one's.
-    """
-    # Limited before anything is joined, so that a chunk reads its own GUIDs and no others.
-    return sql.SQL(
-        """SELECT g.async_account, home.databases
-             FROM (SELECT DISTINCT ON (s.async_account) s.async_account,
-                          coalesce(s.database_id, s.for_database_id) AS id
-                     FROM async_customer s
-                    WHERE s.company_id = %(company)s AND s.status = 'pending'
-                      AND s.async_account {after} %(beyond)s AND s.account_number IS NULL
-                      AND (%(only)s::uuid[] IS NULL OR s.async_account = ANY(%(only)s::uuid[]))
-                      AND NOT EXISTS (SELECT FROM guid_map m
-                                       WHERE m.async_account = s.async_account
-                                         AND m.async_account {after} %(beyond)s)
-                    ORDER BY s.async_account, s.staged_at LIMIT %(limit)s) g
-             JOIN (SELECT b.id, array_agg(o.id) AS databases
-                     FROM channel_database b JOIN channel_database o USING (channel_id)
-                    GROUP BY b.id) home USING (id)
-            ORDER BY g.async_account"""
-    ).format(after=sql.SQL(">=" if beyond is None else ">"))
+def pending_guids(beyond: UUID | None) -> sql.Composed:
+    """Query for GUIDs that need an account, each with the databases of the channel that made it."""
+    return PENDING_GUIDS.format(after=sql.SQL(">=" if beyond is None else ">"))
 
 
 def pending_guids_values(
@@ -205,7 +204,7 @@ def pending_guids_values(
     }
 
 
-def fail_exhausted(company: Company, claimed: int) -> int:
+def fail_exhausted(company: Company, claimed: WorkTable) -> int:
     """Fail the customers for whom no number is left. Returns how many.
 
     The sequence is read without a lock: should another job take the last numbers meanwhile, its
@@ -213,13 +212,15 @@ def fail_exhausted(company: Company, claimed: int) -> int:
     """
     sequence = NumberSequence.objects.filter(company=company).first()
     remaining = sequence.left if sequence else 0
-    if remaining >= claimed:
+    if remaining >= claimed.rows:
         return 0
     run_sql(
-        """UPDATE async_customer s SET status = 'failed', reason = %(reason)s, field = NULL
-             FROM (SELECT async_account FROM claimed ORDER BY 1 OFFSET %(left)s) too_many
-            WHERE s.company_id = %(company)s AND s.async_account = too_many.async_account
-              AND s.status = 'pending'""",
+        sql.SQL(
+            """UPDATE async_customer s SET status = 'failed', reason = %(reason)s, field = NULL
+                 FROM (SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %(left)s) too_many
+                WHERE s.company_id = %(company)s AND s.async_account = too_many.async_account
+                  AND s.status = 'pending'"""
+        ).format(claimed=claimed.identifier),
         {
             "company": company.pk,
             "left": remaining,
@@ -227,13 +228,15 @@ def fail_exhausted(company: Company, claimed: int) -> int:
         },
     )
     return run_sql(
-        """DELETE FROM claimed WHERE async_account IN
-               (SELECT async_account FROM claimed ORDER BY 1 OFFSET %s)""",
+        sql.SQL(
+            """DELETE FROM {claimed} WHERE async_account IN
+                   (SELECT async_account FROM {claimed} ORDER BY 1 OFFSET %s)"""
+        ).format(claimed=claimed.identifier),
         [remaining],
     )
 
 
-def insert_customers(step: RunStep, company: Company, count: int) -> bool:
+def insert_customers(step: RunStep, company: Company, claimed: WorkTable, count: int) -> bool:
     """Customers, their inherited affiliations, the GUID map and the deliveries to every database.
 
     Says whether somebody had several events.
@@ -244,58 +247,38 @@ def insert_customers(step: RunStep, company: Company, count: int) -> bool:
         "run": step.run_key,
         "first": first,
     }
-    run_sql(
-        """CREATE TEMP TABLE new_customer (
-               async_account uuid, customer_id bigint, channel_id bigint) ON COMMIT DROP"""
-    )
-    events, customers = fetch_one(
-        sql.SQL(
-            """WITH {newest},
-             home_channel AS MATERIALIZED (
-               SELECT b.id AS home_database_id, b.channel_id, q.format, {inherited}
-                 FROM channel_database b JOIN channel h ON h.id = b.channel_id
-                 JOIN number_sequence q ON q.company_id = %(company)s
-                 LEFT JOIN customer d ON d.id = h.default_customer_id),
-             written AS (
-               INSERT INTO customer (id, company_id, account_number, number, is_active, hq_version,
-                                     event_at, event_database, event_generation, event_counter,
-                                     {columns})
-               SELECT n.customer_id, %(company)s, account_text(d.format, n.number), n.number,
-                      n.last_operation <> 'deactivate', 1,
-                      n.last_at, n.last_database, n.last_generation, n.last_counter,
-                      {values}
-                 FROM (SELECT *, %(first)s - 1 + row_number() OVER (ORDER BY async_account)
-                              AS number FROM newest) n
-                 JOIN home_channel d USING (home_database_id)
-               RETURNING id), known AS (
-               INSERT INTO new_customer
-               SELECT n.async_account, n.customer_id, d.channel_id
-                 FROM newest n JOIN home_channel d USING (home_database_id)
-               RETURNING 1)
-               SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM known)"""
-        ).format(
-            newest=newest_events(CUSTOMER),
-            inherited=identifiers(INHERITED_COLUMNS, of="d"),
-            columns=identifiers(CUSTOMER.columns),
-            values=sql.SQL(", ").join(map(column_or_default, CUSTOMER.columns)),
-        ),
-        values,
-    )
-    run_sql(
-        """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
-           SELECT new_customer.customer_id, a.affiliation, 1
-             FROM new_customer JOIN channel h ON h.id = new_customer.channel_id
-             JOIN customer_affiliation a ON a.customer_id = h.default_customer_id AND a.is_active
-               ON CONFLICT DO NOTHING"""
-    )
-    run_sql(
-        """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
-           SELECT async_account, %(company)s, customer_id, channel_id, %(run)s FROM new_customer""",
-        values,
-    )
-    create_deliveries(company)
-    run_sql("DROP TABLE new_customer")
+    with empty_table("new_customer", NEW_CUSTOMER_COLUMNS) as new_customers:
+        events, customers = fetch_one(create_statement(claimed, new_customers), values)
+        run_sql(
+            sql.SQL(
+                """INSERT INTO customer_affiliation (customer_id, affiliation, hq_version)
+                   SELECT n.customer_id, a.affiliation, 1
+                     FROM {new_customers} n JOIN channel h ON h.id = n.channel_id
+                     JOIN customer_affiliation a
+                       ON a.customer_id = h.default_customer_id AND a.is_active
+                       ON CONFLICT DO NOTHING"""
+            ).format(new_customers=new_customers.identifier)
+        )
+        run_sql(
+            sql.SQL(
+                """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, run_id)
+                   SELECT async_account, %(company)s, customer_id, channel_id, %(run)s
+                     FROM {new_customers}"""
+            ).format(new_customers=new_customers.identifier),
+            values,
+        )
+        create_deliveries(company, new_customers)
     return bool(events > customers)
+
+
+def create_statement(claimed: WorkTable, new_customers: WorkTable) -> sql.Composed:
+    return CREATE_CUSTOMERS.format(
+        newest_events=newest_events(CUSTOMER, claimed, by_guid(claimed, CUSTOMER)),
+        new_customers=new_customers.identifier,
+        inherited=identifiers(INHERITED_COLUMNS, of="d"),
+        columns=identifiers(CUSTOMER.columns),
+        values=listed(map(column_or_default, CUSTOMER.columns)),
+    )
 
 
 def column_or_default(column: str) -> sql.Composable:
@@ -309,18 +292,21 @@ def column_or_default(column: str) -> sql.Composable:
     return sql.SQL(text).format(sql.Identifier(column))
 
 
-def create_deliveries(company: Company) -> None:
+def create_deliveries(company: Company, new_customers: WorkTable) -> None:
     """Create the deliveries of the new customers to every enabled database of their company.
 
     Read after the sequence was locked: who enables a channel locks it first, so neither misses the
     other.
     """
     run_sql(
-        """INSERT INTO delivery (database_id, customer_id, version)
-           SELECT b.id, new_customer.customer_id, 1
-             FROM channel_database b JOIN channel h ON h.id = b.channel_id CROSS JOIN new_customer
-            WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled
-            ORDER BY 1, 2""",
+        sql.SQL(
+            """INSERT INTO delivery (database_id, customer_id, version)
+               SELECT b.id, n.customer_id, 1
+                 FROM channel_database b JOIN channel h ON h.id = b.channel_id
+                CROSS JOIN {new_customers} n
+                WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled
+                ORDER BY 1, 2"""
+        ).format(new_customers=new_customers.identifier),
         [company.pk],
     )
 

@@ -8,6 +8,7 @@ customers are not looked at: nobody else can have edited them.
 from psycopg2 import sql
 
 from stores.hqdb.sql import run_sql
+from stores.hqdb.work_table import WorkTable
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.events.kinds import normalized as tidied_text
@@ -27,7 +28,7 @@ RECORD_CONFLICTS = sql.SQL(
                 AND coalesce(w.database_id, 0) = r.event_database
                 AND w.generation = r.event_generation
                 AND w.replication_counter = r.event_counter
-          WHERE r.{owner} IN (SELECT customer_id FROM claimed)
+          WHERE r.{owner} IN (SELECT customer_id FROM {claimed})
             AND now() IN (l.applied_at, w.applied_at)
             -- What was not at HQ yet, or has not been sent to that channel since, was not seen.
             AND (l.applied_at >= r.event_at
@@ -82,12 +83,16 @@ CLOCK_SKEWED = """(t.occurred_at > t.staged_at + interval '15 minutes'
                      > t.occurred_at + interval '15 minutes'))"""
 
 
-def record_conflicts(kind: EventKind) -> int:
+def record_conflicts(kind: EventKind, claimed: WorkTable) -> int:
     """Record what the claimed edits conflict with, each field with both values. Returns fields.
 
     Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
     one. The others are closed by the rule. Effects: edit_conflict, in the caller's transaction.
     """
+    return run_sql(record_statement(kind, claimed))
+
+
+def record_statement(kind: EventKind, claimed: WorkTable) -> sql.Composed:
     event = sql.Identifier(kind.event)
     fields = [column for column in kind.columns if column not in kind.key]
     pair_columns = sql.SQL(PAIR_COLUMNS).format(
@@ -97,19 +102,18 @@ def record_conflicts(kind: EventKind) -> int:
             for column in kind.columns
         ),
     )
-    return run_sql(
-        RECORD_CONFLICTS.format(
-            table=sql.Identifier(kind.table),
-            event=event,
-            owner=sql.Identifier("id" if kind is CUSTOMER else "customer_id"),
-            name=sql.Literal(kind.event),
-            is_edit=sql.SQL("AND l.operation <> 'create'" if kind in KINDS_WITH_CREATION else ""),
-            same_key=same_key(kind, "l", "r"),
-            same_key_as_lost=same_key(kind, "t", "l"),
-            key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
-            pair_columns=pair_columns,
-            values=sql.SQL(", ").join(map(field_values, fields)) if fields else NO_VALUES,
-        )
+    return RECORD_CONFLICTS.format(
+        table=sql.Identifier(kind.table),
+        event=event,
+        claimed=claimed.identifier,
+        owner=sql.Identifier(kind.owner),
+        name=sql.Literal(kind.event),
+        is_edit=sql.SQL("AND l.operation <> 'create'" if kind in KINDS_WITH_CREATION else ""),
+        same_key=same_key(kind, "l", "r"),
+        same_key_as_lost=same_key(kind, "t", "l"),
+        key=sql.SQL("l.{}").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''"),
+        pair_columns=pair_columns,
+        values=sql.SQL(", ").join(map(field_values, fields)) if fields else NO_VALUES,
     )
 
 

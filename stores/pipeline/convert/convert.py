@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.failpoints import failpoint
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows, in_chunks
 from stores.hqdb.sql import fetch, fetch_one, identifiers, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
@@ -20,6 +21,7 @@ from stores.pipeline.issuing import require_numbers
 from stores.pipeline.number_journal import JournalUnusable
 from stores.pipeline.refused_rows import report_refused_rows
 
+SUPERSEDE_QUARANTINED = load(__file__, "supersede_quarantined")
 # Below this the planner's old figures serve as well, and so they do of a table not much smaller.
 MIN_ROWS_TO_ANALYZE = 1_000
 GROWTH_TO_ANALYZE = 1.1
@@ -154,25 +156,7 @@ def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
 
     Returns those that the database does not let be closed, with what it said; they stay open.
     """
-    same = [
-        sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
-            sql.Literal(column), sql.Identifier(column)
-        )
-        for column in kind.key
-    ]
-    statement = sql.SQL(
-        """UPDATE quarantine q
-                  SET status = 'superseded', settled_at = now(), became = s.event_id,
-                      settled_because = 'A later event of the same database replaced it.'
-                 FROM guid_map m JOIN {event} s ON s.customer_id = m.customer_id
-                WHERE q.status = 'open' AND q.table = %(table)s
-                  AND m.async_account = q.async_account AND m.company_id = %(company)s
-                  AND s.database_id = q.database_id AND s.status IN ('applied', 'superseded')
-                  AND (s.generation, s.replication_counter) > (q.generation, q.row_key::bigint)
-                  AND {same} AND (%(some)s::bigint[] IS NULL OR q.id = ANY(%(some)s::bigint[]))"""
-    ).format(
-        event=sql.Identifier(kind.event), same=sql.SQL(" AND ").join(same or [sql.SQL("true")])
-    )
+    statement = supersede_statement(kind)
     values = {"table": kind.event, "company": company.pk}
 
     def close(numbers: Sequence[int] | None) -> int:
@@ -188,6 +172,20 @@ def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
 
     _, refused = bisect_rows(close, open_numbers)
     return refused
+
+
+def supersede_statement(kind: EventKind) -> sql.Composed:
+    same = [
+        sql.SQL("convert_from(q.raw, 'UTF8')::jsonb ->> {} = s.{}::text").format(
+            sql.Literal(column), sql.Identifier(column)
+        )
+        for column in kind.key
+    ]
+    return SUPERSEDE_QUARANTINED.format(
+        event=sql.Identifier(kind.event),
+        name=sql.Literal(kind.event),
+        is_same=sql.SQL(" AND ").join(same or [sql.SQL("true")]),
+    )
 
 
 def write_wait_reasons(company: Company, kind: EventKind, refused: dict[UUID, str]) -> int:

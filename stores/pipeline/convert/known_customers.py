@@ -3,22 +3,23 @@
 Convert applies all that wait, Synchronize orders those that an order needs now; both come here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from psycopg2 import sql
 
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
-from stores.hqdb.sql import fetch, fetch_one, lock_until_commit, run_sql
+from stores.hqdb.sql import fetch, fetch_one, listed, lock_until_commit, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company, RunStep
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.conflicts import record_conflicts
 from stores.pipeline.convert.merge import (
     BY_EVENT,
-    LATEST_EVENT_COLUMNS,
     demote_primaries,
-    is_newer,
-    merge_children,
+    merge_children_of_known,
     newest_events,
 )
 from stores.pipeline.convert.removals import restore_removals
@@ -26,6 +27,9 @@ from stores.pipeline.convert.replay import replay_events
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 from stores.pipeline.guids import is_foreign
 from stores.pipeline.refused_rows import fail_events
+
+CLAIM_EVENTS = load(__file__, "claim_events")
+UPDATE_CUSTOMERS = load(__file__, "update_customers")
 
 
 def apply_to_known_customers(
@@ -52,10 +56,9 @@ def apply_to_known_customers(
             return apply_claimed(step, company, kind, only=selected, passed=passed)
 
     def events() -> list[UUID]:
-        claim_known(company, kind, only, passed)
-        claimed = [event for (event,) in fetch("SELECT event_id FROM claimed")]
-        run_sql("DROP TABLE claimed")
-        return claimed
+        with claimed_events(company, kind, only, passed) as claimed:
+            query = sql.SQL("SELECT event_id FROM {claimed}").format(claimed=claimed.identifier)
+            return [event for (event,) in fetch(query)]
 
     done, refused = bisect_rows(apply_events, events)
     if refused:
@@ -77,140 +80,125 @@ def apply_claimed(
     Effects: those of apply_to_known_customers. Errors: the database's own.
     """
     lock_until_commit(f"accounts:{company.pk}")
-    claimed = claim_known(company, kind, only, passed)
-    if claimed:
-        failed = fail_disallowed(kind)
-        step.add(failed=failed, updated=bump_versions(company))
-        if kind is CUSTOMER:
-            is_doubtful = update_customers(step, company)
-        else:
-            demote_primaries(kind)
-            is_doubtful = merge_children(step, company, kind, BY_EVENT)
-        if is_doubtful:
-            replay_events(kind)
-        restore_removals(kind)
-        record_conflicts(kind)
-    run_sql("DROP TABLE claimed")
-    return claimed
+    with claimed_events(company, kind, only, passed) as claimed:
+        if claimed.rows:
+            step.add(failed=fail_disallowed(kind, claimed))
+            step.add(updated=bump_versions(company, claimed))
+            if kind is CUSTOMER:
+                is_doubtful = update_customers(step, company, claimed)
+            else:
+                demote_primaries(kind, claimed)
+                is_doubtful = merge_children_of_known(step, company, kind, claimed)
+            if is_doubtful:
+                replay_events(kind, claimed)
+            restore_removals(kind, claimed)
+            record_conflicts(kind, claimed)
+    return claimed.rows
 
 
-def claim_known(
+@contextmanager
+def claimed_events(
     company: Company, kind: EventKind, only: Sequence[UUID] | None, passed: Sequence[UUID]
-) -> int:
-    """Table claimed: pending events whose customer is known, by GUID or by account number.
+) -> Iterator[WorkTable]:
+    """Pending events whose customer is known, by GUID or by account number.
 
-    `refusal` is the reason for which one may not be applied.
+    Shape: event_id, customer_id, hq_version, refusal. `refusal` is the reason for which one may not
+    be applied.
     """
-    return run_sql(
-        sql.SQL(
-            """CREATE TEMP TABLE claimed ON COMMIT DROP AS
-               SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id,
-                      0::bigint AS hq_version,
-                      CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
-                           WHEN {is_foreign} THEN 'guid_conflict'
-                           WHEN m.customer_id <> k.id THEN 'identity_mismatch' END AS refusal
-                 FROM {event} s
-                 LEFT JOIN channel_database b ON b.id = s.database_id
-                 LEFT JOIN guid_map m ON m.async_account = s.async_account
-                 LEFT JOIN customer k
-                        ON k.company_id = %(company)s AND k.account_number = s.account_number
-                WHERE s.company_id = %(company)s AND s.status = 'pending'
-                  AND coalesce(m.customer_id, k.id) IS NOT NULL {only} {others}
-                ORDER BY s.database_id, s.generation, s.replication_counter
-                LIMIT %(limit)s"""
-        ).format(
-            event=sql.Identifier(kind.event),
-            is_foreign=is_foreign("s", channel=("b", "channel_id")),
-            only=sql.SQL("AND s.event_id = ANY(%(only)s::uuid[])" if only is not None else ""),
-            others=sql.SQL("AND s.event_id <> ALL(%(passed)s::uuid[])" if passed else ""),
-        ),
-        {
-            "company": company.pk,
-            "limit": CUSTOMERS_PER_CHUNK,
-            "only": [str(event) for event in only or ()],
-            "passed": list(map(str, passed)),
-        },
+    values = {
+        "company": company.pk,
+        "limit": CUSTOMERS_PER_CHUNK,
+        "only": None if only is None else list(map(str, only)),
+        "passed": list(map(str, passed)),
+    }
+    with query_table("claimed_event", claim_statement(kind), values) as claimed:
+        yield claimed
+
+
+def claim_statement(kind: EventKind) -> sql.Composed:
+    return CLAIM_EVENTS.format(
+        event=sql.Identifier(kind.event),
+        is_foreign=is_foreign("s", channel=("b", "channel_id")),
     )
 
 
-def fail_disallowed(kind: EventKind) -> int:
+def fail_disallowed(kind: EventKind, claimed: WorkTable) -> int:
     """Fail claimed events that name somebody they may not, or two customers. Returns how many."""
     failed = run_sql(
         sql.SQL(
             """UPDATE {event} s SET status = 'failed', reason = c.refusal,
                       field = CASE c.refusal WHEN 'identity_mismatch' THEN 'account_number'
                                              ELSE 'async_account' END
-                 FROM claimed c WHERE s.event_id = c.event_id AND c.refusal IS NOT NULL"""
-        ).format(event=sql.Identifier(kind.event))
+                 FROM {claimed} c WHERE s.event_id = c.event_id AND c.refusal IS NOT NULL"""
+        ).format(event=sql.Identifier(kind.event), claimed=claimed.identifier)
     )
     if failed:
-        run_sql("DELETE FROM claimed WHERE refusal IS NOT NULL")
+        run_sql(
+            sql.SQL("DELETE FROM {claimed} WHERE refusal IS NOT NULL").format(
+                claimed=claimed.identifier
+            )
+        )
     return failed
 
 
-def bump_versions(company: Company) -> int:
+def bump_versions(company: Company, claimed: WorkTable) -> int:
     """Raise the claimed customers' versions, to be delivered everywhere. Returns customers."""
     run_sql(
-        """WITH bumped AS (
-             UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
-              WHERE id IN (SELECT customer_id FROM claimed) RETURNING id, hq_version)
-           UPDATE claimed SET hq_version = bumped.hq_version
-             FROM bumped WHERE bumped.id = claimed.customer_id"""
+        sql.SQL(
+            """WITH bumped AS (
+                 UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
+                  WHERE id IN (SELECT customer_id FROM {claimed}) RETURNING id, hq_version)
+               UPDATE {claimed} c SET hq_version = bumped.hq_version
+                 FROM bumped WHERE bumped.id = c.customer_id"""
+        ).format(claimed=claimed.identifier)
     )
     run_sql(
-        """UPDATE delivery d SET version = c.hq_version
-             FROM (SELECT DISTINCT customer_id, hq_version FROM claimed) c, channel_database b,
-                  channel h
-            WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
-              AND d.customer_id = c.customer_id""",
+        sql.SQL(
+            """UPDATE delivery d SET version = c.hq_version
+                 FROM (SELECT DISTINCT customer_id, hq_version FROM {claimed}) c,
+                      channel_database b, channel h
+                WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
+                  AND d.customer_id = c.customer_id"""
+        ).format(claimed=claimed.identifier),
         [company.pk],
     )
-    (customers,) = fetch_one("SELECT count(DISTINCT customer_id) FROM claimed")
+    (customers,) = fetch_one(
+        sql.SQL("SELECT count(DISTINCT customer_id) FROM {claimed}").format(
+            claimed=claimed.identifier
+        )
+    )
     return int(customers)
 
 
-def update_customers(step: RunStep, company: Company) -> bool:
+def update_customers(step: RunStep, company: Company, claimed: WorkTable) -> bool:
     """Apply claimed edits and deactivations of customers; what came too late is superseded.
 
     Says whether something was, or several events were about one customer.
     """
     events, customers = fetch_one(
-        sql.SQL(
-            """WITH {newest},
-             fresh AS (
-               SELECT n.*, n.last_at AS event_at, n.last_database AS event_database,
-                      n.last_generation AS event_generation, n.last_counter AS event_counter
-                 FROM newest n),
-             written AS (
-               UPDATE customer old
-                  SET {columns}, is_active = f.last_operation <> 'deactivate', {latest}
-                 FROM fresh f
-                WHERE old.id = f.customer_id AND {newer}
-               RETURNING old.id)
-             SELECT (SELECT count(*) FROM taken), (SELECT count(*) FROM fresh)"""
-        ).format(
-            newest=newest_events(CUSTOMER, BY_EVENT),
-            columns=sql.SQL(", ").join(map(merged_column, CUSTOMER.columns)),
-            latest=sql.SQL(", ").join(
-                sql.SQL("{0} = f.{0}").format(sql.Identifier(column))
-                for column in LATEST_EVENT_COLUMNS
-            ),
-            newer=is_newer("old", "f"),
-        ),
-        {"company": company.pk, "run": step.run_key},
+        update_statement(claimed), {"company": company.pk, "run": step.run_key}
     )
     superseded = run_sql(
-        """UPDATE async_customer s SET status = 'superseded'
-             FROM customer k
-            WHERE s.applied_at = now() AND s.status = 'applied' AND k.id = s.customer_id
-              AND s.customer_id IN (SELECT customer_id FROM claimed)
-              AND NOT EXISTS (SELECT FROM async_customer mine
-                               WHERE mine.customer_id = k.id AND mine.applied_at = now()
-                                 AND coalesce(mine.database_id, 0) = k.event_database
-                                 AND mine.generation = k.event_generation
-                                 AND mine.replication_counter = k.event_counter)"""
+        sql.SQL(
+            """UPDATE async_customer s SET status = 'superseded'
+                 FROM customer k
+                WHERE s.applied_at = now() AND s.status = 'applied' AND k.id = s.customer_id
+                  AND s.customer_id IN (SELECT customer_id FROM {claimed})
+                  AND NOT EXISTS (SELECT FROM async_customer mine
+                                   WHERE mine.customer_id = k.id AND mine.applied_at = now()
+                                     AND coalesce(mine.database_id, 0) = k.event_database
+                                     AND mine.generation = k.event_generation
+                                     AND mine.replication_counter = k.event_counter)"""
+        ).format(claimed=claimed.identifier)
     )
     return bool(superseded or events > customers)
+
+
+def update_statement(claimed: WorkTable) -> sql.Composed:
+    return UPDATE_CUSTOMERS.format(
+        newest_events=newest_events(CUSTOMER, claimed, BY_EVENT),
+        new_values=listed(map(merged_column, CUSTOMER.columns)),
+    )
 
 
 def merged_column(column: str) -> sql.Composable:

@@ -11,22 +11,18 @@ later of the two is applied, because HQ keeps only the latest delivery: the conf
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import run_sql
+from stores.hqdb.files import load
+from stores.hqdb.sql import equal, identifiers, listed, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.convert.merge import normalized_column
-from stores.pipeline.events.kinds import CUSTOMER, EventKind
+from stores.pipeline.events.kinds import EventKind
 
-CREATE_REMOVED = sql.SQL(
-    """CREATE TEMP TABLE removed ON COMMIT DROP AS
-       SELECT DISTINCT r.{owner} AS customer_id {of_row}
-         FROM {table} r JOIN {event} t ON t.customer_id = r.{owner} {same_entity}
-        WHERE r.{owner} IN (SELECT customer_id FROM claimed) AND r.is_active
-          AND t.operation = 'deactivate' AND t.status IN ('applied', 'superseded')
-          AND t.reason IS NULL"""
-)
-# A till's clock in the future does not make it know what was delivered later.
-CREATE_LATER = sql.SQL(
-    """CREATE TEMP TABLE later ON COMMIT DROP AS
-       WITH mine AS (
+REMOVED = load(__file__, "removed")
+REMOVE_AGAIN = load(__file__, "remove_again")
+RECORD_REMOVALS = load(__file__, "record_removals")
+CLOSE_REMOVALS = load(__file__, "close_removals")
+LATER_EDITS = sql.SQL(
+    """WITH mine AS (
          SELECT t.event_id, t.customer_id {of_event}, t.operation, t.database_id, t.generation,
                 t.replication_counter, t.applied_at, t.corrects,
                 least(t.occurred_at, t.staged_at) AS told_at,
@@ -35,12 +31,12 @@ CREATE_LATER = sql.SQL(
                     ORDER BY t.generation, t.replication_counter) AS at,
                 database_place(t.database_id) AS place
            FROM {event} t
-          WHERE t.customer_id IN (SELECT customer_id FROM removed)
+          WHERE t.customer_id IN (SELECT customer_id FROM {removed})
             AND t.status IN ('applied', 'superseded') AND t.reason IS NULL),
        stated AS (
          SELECT m.*, row_number() OVER (PARTITION BY customer_id {key} ORDER BY at, place,
                                         generation, replication_counter) AS turn
-           FROM mine m JOIN removed USING (customer_id {key})),
+           FROM mine m JOIN {removed} USING (customer_id {key})),
        removal AS (
          SELECT DISTINCT ON (customer_id {key}) * FROM stated WHERE operation = 'deactivate'
           ORDER BY customer_id {key}, turn DESC)
@@ -62,105 +58,98 @@ CREATE_LATER = sql.SQL(
          FROM stated w JOIN removal l USING (customer_id {key})
         WHERE w.turn > l.turn AND w.operation <> 'deactivate'"""
 )
-UNDONE = "(SELECT {columns} FROM later GROUP BY {columns} HAVING NOT bool_or(has_seen))"
 
 
-def restore_removals(kind: EventKind) -> int:
+def restore_removals(kind: EventKind, claimed: WorkTable) -> int:
     """Remove again what the claimed edits brought back unseen, and ask a person. Returns rows.
 
     Effects: the kind's table and edit_conflict, in the caller's transaction.
     """
-    table, event = sql.Identifier(kind.table), sql.Identifier(kind.event)
-    owner = sql.Identifier("id" if kind is CUSTOMER else "customer_id")
-    count = run_sql(
-        CREATE_REMOVED.format(
-            owner=owner,
-            of_row=for_each_key(kind, ", r.{0}"),
-            table=table,
-            event=event,
-            same_entity=sql.SQL(" ").join(
-                sql.SQL("AND r.{} = {}").format(
-                    sql.Identifier(column), normalized_column(kind, column)
-                )
-                for column in kind.key
-            ),
-        )
-    )
-    kept = restore_removals_of(kind, table, event, owner) if count else 0
-    run_sql("DROP TABLE removed")
-    return kept
+    with query_table("removed_row", removed_query(kind, claimed)) as removed:
+        if not removed.rows:
+            return 0
+        with query_table("later_edit", later_edits_query(kind, removed)) as edits:
+            restored = run_sql(remove_statement(kind, edits))
+            if restored:
+                run_sql(record_statement(kind, edits))
+            run_sql(close_statement(kind, edits))
+    return restored
 
 
-def restore_removals_of(
-    kind: EventKind, table: sql.Composable, event: sql.Composable, owner: sql.Composable
-) -> int:
-    """Judge the edits after the last removal of each entity in table removed."""
-    run_sql(
-        CREATE_LATER.format(
-            event=event,
-            of_event=sql.SQL("").join(
-                sql.SQL(", {} AS {}").format(
-                    normalized_column(kind, column), sql.Identifier(column)
-                )
-                for column in kind.key
-            ),
-            of_edit=for_each_key(kind, ", w.{0}"),
-            entity=sql.SQL("").join(
-                sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
-            ),
-            key=for_each_key(kind, ", {0}"),
-        )
+def removed_query(kind: EventKind, claimed: WorkTable) -> sql.Composed:
+    """What claimed edits show as active and an event had removed. Shape: what names the entity."""
+    owner = sql.Identifier("r", kind.owner)
+    return REMOVED.format(
+        entity_of_row=listed(
+            [
+                sql.SQL("{} AS customer_id").format(owner),
+                *(sql.Identifier("r", column) for column in kind.key),
+            ]
+        ),
+        table=sql.Identifier(kind.table),
+        event=sql.Identifier(kind.event),
+        owner=sql.Identifier(kind.owner),
+        claimed=claimed.identifier,
+        is_about_row=sql.SQL(" AND ").join(
+            [
+                sql.SQL("t.customer_id = {}").format(owner),
+                *(
+                    sql.SQL("{} = {}").format(
+                        sql.Identifier("r", column), normalized_column(kind, column)
+                    )
+                    for column in kind.key
+                ),
+            ]
+        ),
     )
-    names = {
-        "name": sql.Literal(kind.event),
-        "key": sql.SQL("l.{}::text").format(sql.Identifier(kind.key[0]))
-        if kind.key
-        else sql.SQL("''"),
-    }
-    undone = sql.SQL(UNDONE).format(columns=sql.SQL("customer_id") + for_each_key(kind, ", {0}"))
-    version = "" if kind is CUSTOMER else ", hq_version = k.hq_version"
-    kept = run_sql(
-        sql.SQL(
-            """UPDATE {table} r SET is_active = false {version}
-                 FROM {undone} u JOIN customer k ON k.id = u.customer_id
-                WHERE r.{owner} = u.customer_id {same}"""
-        ).format(
-            table=table,
-            # A channel takes a row again only in a higher version; the customer's was raised.
-            version=sql.SQL(version),
-            undone=undone,
-            owner=owner,
-            same=for_each_key(kind, " AND r.{0} = u.{0}"),
-        )
+
+
+def later_edits_query(kind: EventKind, removed: WorkTable) -> sql.Composed:
+    """The edits after the last removal of each entity, and whether their makers had seen it.
+
+    Shape: what names the entity, edit, removal, edited_in, removed_in, edited_at, removed_at,
+    has_seen.
+    """
+    return LATER_EDITS.format(
+        event=sql.Identifier(kind.event),
+        of_event=sql.SQL("").join(
+            sql.SQL(", {} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
+            for column in kind.key
+        ),
+        of_edit=for_each_key(kind, ", w.{0}"),
+        entity=sql.SQL("").join(
+            sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
+        ),
+        key=for_each_key(kind, ", {0}"),
+        removed=removed.identifier,
     )
-    if kept:
-        run_sql(
-            sql.SQL(
-                """INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value,
-                          kept_value, lost_event, kept_event, lost_database_id, kept_database_id,
-                          lost_at, kept_at, is_clock_off, choice, reason)
-                   SELECT l.customer_id, {name}, {key}, 'is_active', 'true', 'false', l.edit,
-                          l.removal, l.edited_in, l.removed_in, l.edited_at, l.removed_at, false,
-                          '', ''
-                     FROM later l JOIN {undone} u USING (customer_id {columns})
-                       ON CONFLICT DO NOTHING"""
-            ).format(
-                **names,
-                undone=undone,
-                columns=for_each_key(kind, ", {0}"),
-            )
-        )
-    run_sql(
-        sql.SQL(
-            """UPDATE edit_conflict c SET closed_at = now(), choice = 'back'
-                 FROM later l
-                WHERE l.has_seen AND c.customer_id = l.customer_id AND c."table" = {name}
-                  AND c.key = {key} AND c.field = 'is_active' AND c.lost_value = 'true'
-                  AND c.closed_at IS NULL"""
-        ).format(**names)
+
+
+def remove_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
+    of_customer = sql.SQL("{} = u.customer_id").format(sql.Identifier("r", kind.owner))
+    same_key = [equal([column], "r", "u") for column in kind.key]
+    return REMOVE_AGAIN.format(
+        table=sql.Identifier(kind.table),
+        edits=edits.identifier,
+        entity=identifiers(kind.entity),
+        same_entity=sql.SQL(" AND ").join([of_customer, *same_key]),
     )
-    run_sql("DROP TABLE later")
-    return kept
+
+
+def record_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
+    return RECORD_REMOVALS.format(
+        edits=edits.identifier, entity=identifiers(kind.entity), **conflict_names(kind)
+    )
+
+
+def close_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
+    return CLOSE_REMOVALS.format(edits=edits.identifier, **conflict_names(kind))
+
+
+def conflict_names(kind: EventKind) -> dict[str, sql.Composable]:
+    """By what a conflict names the row that it is about."""
+    key = sql.SQL("l.{}::text").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''")
+    return {"name": sql.Literal(kind.event), "key": key}
 
 
 def for_each_key(kind: EventKind, form: str) -> sql.Composable:

@@ -7,135 +7,71 @@ before a deactivation, or of a field that a later one left out.
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import run_sql
-from stores.pipeline.convert.merge import LATEST_EVENT_COLUMNS, later_primary, normalized_column
+from stores.hqdb.files import load
+from stores.hqdb.sql import equal, identifiers, listed, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
+from stores.pipeline.convert.merge import normalized_column, normalized_columns, primary_names
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
-# An account that no till made begins with what it was made with: what is older says nothing of it.
-HISTORY = sql.SQL(
-    """mine AS (
-       SELECT t.customer_id, t.operation, coalesce(t.database_id, 0) AS database_id, t.generation,
-              t.replication_counter, database_place(t.database_id) AS place,
-              max(least(t.occurred_at, t.staged_at)) OVER (
-                  PARTITION BY t.customer_id, {entity} t.database_id
-                  ORDER BY t.generation, t.replication_counter) AS at,
-              {columns}
-         FROM {event} t
-        WHERE t.status IN ('applied', 'superseded') AND t.reason IS NULL
-          AND t.customer_id IN (SELECT customer_id FROM again)),
-     stated AS (
-       SELECT m.*, m.operation <> 'deactivate' AS has_values,
-              row_number() OVER (PARTITION BY m.customer_id {key} ORDER BY m.at, m.place,
-                                              m.generation, m.replication_counter) AS turn
-         FROM mine m JOIN customer k ON k.id = m.customer_id
-        WHERE m.at > k.created_at
-           OR EXISTS (SELECT FROM guid_map g WHERE g.customer_id = k.id AND g.origin = 'created')),
-     whole AS (
-       SELECT customer_id {key}, coalesce(bool_or(has_values), false) AS has_values,
-              {last_values}
-              (array_agg(operation ORDER BY turn DESC))[1] <> 'deactivate' AS is_active,
-              (array_agg(at ORDER BY turn DESC))[1] AS event_at,
-              (array_agg(database_id ORDER BY turn DESC))[1] AS event_database,
-              (array_agg(generation ORDER BY turn DESC))[1] AS event_generation,
-              (array_agg(replication_counter ORDER BY turn DESC))[1] AS event_counter
-         FROM stated GROUP BY customer_id {key})"""
-)
+REPLAY = load(__file__, "replay")
+DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
-def replay_events(kind: EventKind) -> None:
+def replay_events(kind: EventKind, claimed: WorkTable) -> None:
     """Replay claimed customers of whom this transaction took several events, or one too late.
 
     Effects: the kind's table, in the caller's transaction.
     """
-    run_sql(
-        sql.SQL(
-            """CREATE TEMP TABLE again ON COMMIT DROP AS
-               SELECT s.customer_id FROM {} s
-                WHERE s.customer_id IN (SELECT customer_id FROM claimed) AND s.applied_at = now()
-                GROUP BY 1 HAVING count(*) > 1 OR bool_or(s.status = 'superseded')"""
-        ).format(sql.Identifier(kind.event))
-    )
-    replay_kind(kind)
-    if kind.primary:
-        demote_superseded_primaries(kind)
-    run_sql("DROP TABLE again")
+    with query_table("again", customers_to_replay(kind, claimed)) as again:
+        run_sql(replay_statement(kind, again))
+        if kind.primary:
+            run_sql(demote_statement(kind, again))
 
 
-def replay_kind(kind: EventKind) -> None:
-    """Write the rows of one kind of the customers in table again as all their events say.
-
-    Which of them are primary stays.
-    """
-    stated_columns = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
-    changed = [*stated_columns, "is_active", *LATEST_EVENT_COLUMNS]
-    owner = "id" if kind is CUSTOMER else "customer_id"
-    version = ", hq_version = (SELECT k.hq_version FROM customer k WHERE k.id = w.customer_id)"
-    run_sql(
-        sql.SQL(
-            """WITH {history}
-               UPDATE {table} r SET ({changed}) = ROW ({new}) {version}
-                 FROM whole w
-                WHERE r.{owner} = w.customer_id AND r.event_counter IS NOT NULL {same}
-                  AND ({held}) IS DISTINCT FROM ({new})"""
-        ).format(
-            history=history_ctes(kind, stated_columns),
-            table=sql.Identifier(kind.table),
-            owner=sql.Identifier(owner),
-            changed=joined_columns(changed, "{}"),
-            # A channel takes a row again only in a higher version; the customer's is raised.
-            version=sql.SQL("" if kind is CUSTOMER else version),
-            held=joined_columns(changed, "r.{}"),
-            new=sql.SQL(", ").join(
-                [
-                    *(new_value(kind, column) for column in stated_columns),
-                    joined_columns(["is_active", *LATEST_EVENT_COLUMNS], "w.{}"),
-                ]
-            ),
-            same=sql.SQL(" ").join(
-                sql.SQL("AND r.{0} = w.{0}").format(sql.Identifier(column)) for column in kind.key
-            ),
-        )
-    )
+def customers_to_replay(kind: EventKind, claimed: WorkTable) -> sql.Composed:
+    return sql.SQL(
+        """SELECT s.customer_id FROM {event} s
+            WHERE s.customer_id IN (SELECT customer_id FROM {claimed}) AND s.applied_at = now()
+            GROUP BY 1 HAVING count(*) > 1 OR bool_or(s.status = 'superseded')"""
+    ).format(event=sql.Identifier(kind.event), claimed=claimed.identifier)
 
 
-def demote_superseded_primaries(kind: EventKind) -> None:
-    """Take back primaries that a later event had given to another row of the same customer."""
-    run_sql(
-        sql.SQL(
-            """UPDATE {table} r
-                  SET is_primary = false,
-                      hq_version = (SELECT k.hq_version FROM customer k WHERE k.id = r.customer_id)
-                WHERE r.customer_id IN (SELECT customer_id FROM again)
-                  AND r.is_primary AND r.is_active
-                  AND EXISTS (SELECT FROM {event} t WHERE {later_primary})"""
-        ).format(
-            table=sql.Identifier(kind.table),
-            event=sql.Identifier(kind.event),
-            later_primary=later_primary(kind, "r", "event_at", "event_database"),
-        )
-    )
-
-
-def history_ctes(kind: EventKind, stated_columns: list[str]) -> sql.Composable:
-    """CTEs; the last one, whole, has one row for each entity of the customers in table again."""
-    return HISTORY.format(
+def replay_statement(kind: EventKind, again: WorkTable) -> sql.Composed:
+    """Write the rows of one kind of some customers as all their events say."""
+    stated = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
+    of_customer = sql.SQL("{} = w.customer_id").format(sql.Identifier("r", kind.owner))
+    same_key = [equal([column], "r", "w") for column in kind.key]
+    return REPLAY.format(
         event=sql.Identifier(kind.event),
-        entity=sql.SQL("").join(
-            sql.SQL("{}, ").format(normalized_column(kind, column)) for column in kind.key
+        table=sql.Identifier(kind.table),
+        again=again.identifier,
+        entity=identifiers(kind.entity),
+        entity_of_event=entity_of_event(kind),
+        columns_of_event=normalized_columns(kind, [*kind.key, *stated]),
+        last_values=listed([identifiers(kind.entity), *map(last_value, stated)]),
+        columns=identifiers([*stated, "is_active"]),
+        new_values=listed(
+            [*(new_value(kind, column) for column in stated), sql.Identifier("w", "is_active")]
         ),
-        key=joined_columns(kind.key, ", {}", between=""),
-        columns=sql.SQL(", ").join(
-            sql.SQL("{} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
-            for column in (*kind.key, *stated_columns)
-        ),
-        last_values=sql.SQL("").join(map(last_value, stated_columns)),
+        held_values=identifiers([*stated, "is_active"], of="r"),
+        same_entity=sql.SQL(" AND ").join([of_customer, *same_key]),
     )
 
 
-def joined_columns(
-    names: list[str] | tuple[str, ...], form: str, between: str = ", "
-) -> sql.Composable:
-    return sql.SQL(between).join(sql.SQL(form).format(sql.Identifier(column)) for column in names)
+def entity_of_event(kind: EventKind) -> sql.Composed:
+    """What names the entity that event t is about."""
+    keys = (normalized_column(kind, column) for column in kind.key)
+    return listed([sql.Identifier("t", "customer_id"), *keys])
+
+
+def demote_statement(kind: EventKind, again: WorkTable) -> sql.Composed:
+    return DEMOTE_SUPERSEDED.format(
+        table=sql.Identifier(kind.table),
+        event=sql.Identifier(kind.event),
+        again=again.identifier,
+        key=sql.Identifier(kind.key[0]),
+        **primary_names(kind),
+    )
 
 
 def last_value(column: str) -> sql.Composable:
@@ -145,7 +81,7 @@ def last_value(column: str) -> sql.Composable:
     )
     return sql.SQL(
         """(array_agg({0} ORDER BY has_values DESC, CASE WHEN has_values THEN -turn ELSE turn END)
-            FILTER (WHERE {1}))[1] AS {0},"""
+            FILTER (WHERE {1}))[1] AS {0}"""
     ).format(sql.Identifier(column), is_stated.format(sql.Identifier(column)))
 
 

@@ -87,6 +87,16 @@ class EventKind:
         return "customer" if self.name == "customer" else f"customer_{self.name}"
 
     @property
+    def owner(self) -> str:
+        """The column by which a row belongs to its customer."""
+        return "id" if self.name == "customer" else "customer_id"
+
+    @property
+    def entity(self) -> tuple[str, ...]:
+        """What names one entity in events: the customer, and which of its rows."""
+        return ("customer_id", *self.key)
+
+    @property
     def sent_columns(self) -> tuple[str, ...]:
         """All columns that travel from the channel, in order."""
         return EVENT_COLUMNS + self.columns

@@ -36,8 +36,8 @@ from stores.hqdb.sql import (
     fetch,
     fetch_one,
     lock_until_commit,
-    run_sql,
 )
+from stores.hqdb.work_table import WorkTable, empty_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
 from stores.models.incident import IncidentKind
 from stores.models.run import StepFailed
@@ -50,40 +50,45 @@ ENDING = 17
 MAX_REPORTED_NUMBERS = 100
 COLUMNS = ("company", "number", "guid", "account", "channel")
 HEIGHT_COLUMNS = ("company", "series", "number")
-CREATE_LOADED = """
-    CREATE TEMP TABLE loaded (company text, number bigint, guid uuid, account text, channel text);
-    CREATE TEMP TABLE loaded_height (company text, series text, number bigint)"""
-UNKNOWN_NUMBERS = """
-    SELECT count(*) OVER (), t.company, t.number, t.account FROM loaded t
-     WHERE NOT EXISTS (
-             SELECT FROM customer c
-              WHERE c.company_id = t.company AND c.number = t.number
-                AND c.account_number = t.account
-                AND (t.guid IS NULL OR EXISTS (SELECT FROM guid_map m
-                       WHERE m.async_account = t.guid AND m.customer_id = c.id)))
-     ORDER BY t.company, t.number LIMIT %s"""
+NUMBER_COLUMNS = "company text, number bigint, guid uuid, account text, channel text"
+HEIGHT_COLUMN_TYPES = "company text, series text, number bigint"
+UNKNOWN_NUMBERS = sql.SQL(
+    """SELECT count(*) OVER (), t.company, t.number, t.account FROM {numbers} t
+        WHERE NOT EXISTS (
+                SELECT FROM customer c
+                 WHERE c.company_id = t.company AND c.number = t.number
+                   AND c.account_number = t.account
+                   AND (t.guid IS NULL OR EXISTS (SELECT FROM guid_map m
+                          WHERE m.async_account = t.guid AND m.customer_id = c.id)))
+        ORDER BY t.company, t.number LIMIT %s"""
+)
 # The first number of each company that a whole journal lacks; it is written from there on.
-FIRST_UNLOADED = """
-    SELECT c.company_id, min(c.number) FROM customer c
-     WHERE c.number IS NOT NULL
-       AND NOT EXISTS (SELECT FROM loaded t WHERE t.company = c.company_id AND t.number = c.number)
-     GROUP BY c.company_id
-    UNION ALL
-    SELECT q.company_id, q.next FROM number_sequence q
-     WHERE NOT EXISTS (SELECT FROM customer c
-                        WHERE c.company_id = q.company_id AND c.number IS NOT NULL
-                          AND NOT EXISTS (SELECT FROM loaded t WHERE t.company = c.company_id
-                                             AND t.number = c.number))"""
+FIRST_UNLOADED = sql.SQL(
+    """SELECT c.company_id, min(c.number) FROM customer c
+        WHERE c.number IS NOT NULL
+          AND NOT EXISTS (SELECT FROM {numbers} t
+                           WHERE t.company = c.company_id AND t.number = c.number)
+        GROUP BY c.company_id
+       UNION ALL
+       SELECT q.company_id, q.next FROM number_sequence q
+        WHERE NOT EXISTS (SELECT FROM customer c
+                           WHERE c.company_id = q.company_id AND c.number IS NOT NULL
+                             AND NOT EXISTS (SELECT FROM {numbers} t
+                                              WHERE t.company = c.company_id
+                                                AND t.number = c.number))"""
+)
 # Series of documents that go on beyond what the database has issued.
-HIGHER_HEIGHTS = """
-    SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM loaded_height t
-      LEFT JOIN issued_document i USING (company, series)
-     GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
-LOADED_HEIGHTS = """
-    SELECT company, json_object_agg(series, number)
-      FROM (SELECT company, series, max(number) AS number FROM loaded_height GROUP BY 1, 2) t
-     GROUP BY 1"""
-AFTER_LOADED = "SELECT company, max(number) + 1 FROM loaded GROUP BY company"
+HIGHER_HEIGHTS = sql.SQL(
+    """SELECT t.company, t.series, max(t.number), coalesce(max(i.number), 0) FROM {heights} t
+         LEFT JOIN issued_document i USING (company, series)
+        GROUP BY 1, 2 HAVING max(t.number) > coalesce(max(i.number), 0) ORDER BY 1, 2"""
+)
+LOADED_HEIGHTS = sql.SQL(
+    """SELECT company, json_object_agg(series, number)
+         FROM (SELECT company, series, max(number) AS number FROM {heights} GROUP BY 1, 2) t
+        GROUP BY 1"""
+)
+AFTER_LOADED = sql.SQL("SELECT company, max(number) + 1 FROM {numbers} GROUP BY company")
 MISSING_NUMBERS = sql.SQL(
     """SELECT company, number, guid, account, channel, at,
               left(encode(sha256(convert_to(concat_ws(E'\\t', company, number, guid, account,
@@ -133,6 +138,22 @@ class Height:
     number: int
 
 
+@dataclass(frozen=True)
+class LoadedJournal:
+    """The lines of a journal in work tables: what was issued, and how far documents are numbered.
+
+    Shape: as NUMBER_COLUMNS and HEIGHT_COLUMN_TYPES say.
+    """
+
+    numbers: WorkTable
+    heights: WorkTable
+
+    @property
+    def names(self) -> dict[str, sql.Identifier]:
+        """The tables for a statement."""
+        return {"numbers": self.numbers.identifier, "heights": self.heights.identifier}
+
+
 class JournalUnusable(StepFailed):
     """The number journal cannot be read or written, so that no further number may be issued."""
 
@@ -170,16 +191,17 @@ def append_missing() -> str | None:
 
 
 @contextmanager
-def loaded() -> Iterator[None]:
-    """Tables loaded and loaded_height with every line of the journal of this data directory."""
-    run_sql(CREATE_LOADED)
-    if journal_path().exists():
-        with journal_path().open("rb") as file:
-            load(file)
-    try:
-        yield
-    finally:
-        run_sql("DROP TABLE loaded, loaded_height")
+def loaded() -> Iterator[LoadedJournal]:
+    """Every line of the journal of this data directory."""
+    with (
+        session_table("issued_number", NUMBER_COLUMNS) as numbers,
+        session_table("issued_height", HEIGHT_COLUMN_TYPES) as heights,
+    ):
+        journal = LoadedJournal(numbers, heights)
+        if journal_path().exists():
+            with journal_path().open("rb") as file:
+                load(file, journal)
+        yield journal
 
 
 def first_unjournaled(company: str) -> int:
@@ -255,27 +277,31 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
     if is_whole:
         known.following, known.heights = {}, {}
         file.seek(beginning)
-    run_sql(CREATE_LOADED)
-    load(file)
-    if not (sentence := report_forgotten()):
-        known.following |= dict(fetch(FIRST_UNLOADED if is_whole else AFTER_LOADED))
-        for company, heights in fetch(LOADED_HEIGHTS):
-            known.heights[company] = known.heights.get(company, {}) | heights
-    run_sql("DROP TABLE loaded, loaded_height")
+    with (
+        empty_table("issued_number", NUMBER_COLUMNS) as numbers,
+        empty_table("issued_height", HEIGHT_COLUMN_TYPES) as heights,
+    ):
+        journal = LoadedJournal(numbers, heights)
+        load(file, journal)
+        if not (sentence := report_forgotten(journal)):
+            following = FIRST_UNLOADED if is_whole else AFTER_LOADED
+            known.following |= dict(fetch(following.format(**journal.names)))
+            for company, highest in fetch(LOADED_HEIGHTS.format(**journal.names)):
+                known.heights[company] = known.heights.get(company, {}) | highest
     return sentence
 
 
-def load(file: IO[bytes]) -> None:
-    """Put the rest of the file into tables loaded and loaded_height."""
+def load(file: IO[bytes], journal: LoadedJournal) -> None:
+    """Put the rest of the file into the tables."""
     for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
         issued = "".join(as_copy_row(text) for text in lines if isinstance(text, Line))
-        copy_in("loaded", COLUMNS, issued.encode(), binary=False)
+        copy_in(journal.numbers.name, COLUMNS, issued.encode(), binary=False)
         heights = "".join(
             f"{line.company}\t{line.series}\t{line.number}\n"
             for line in lines
             if isinstance(line, Height)
         )
-        copy_in("loaded_height", HEIGHT_COLUMNS, heights.encode(), binary=False)
+        copy_in(journal.heights.name, HEIGHT_COLUMNS, heights.encode(), binary=False)
 
 
 def was_followed(known: NumberJournal, file: IO[bytes]) -> bool:
@@ -388,9 +414,10 @@ def close_unusable_incident() -> None:
         incident.close("The number journal can be written again.")
 
 
-def report_forgotten() -> str | None:
-    """Report numbers of the loaded tables that the database does not know. Returns the sentence."""
-    rows, higher = fetch(UNKNOWN_NUMBERS, [MAX_REPORTED_NUMBERS]), fetch(HIGHER_HEIGHTS)
+def report_forgotten(journal: LoadedJournal) -> str | None:
+    """Report numbers of a journal that the database does not know. Returns the sentence."""
+    rows = fetch(UNKNOWN_NUMBERS.format(**journal.names), [MAX_REPORTED_NUMBERS])
+    higher = fetch(HIGHER_HEIGHTS.format(**journal.names))
     if not rows and not higher:
         return None
     count = rows[0][0] if rows else 0

@@ -4,13 +4,16 @@ They stand in staging like those of tills, with a counter of HQ's own and no cha
 checked by the same rules and merged by the same statements: nothing else writes a customer.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import fetch_one, identifiers, run_sql
+from stores.hqdb.files import load
+from stores.hqdb.sql import fetch_one, identifiers, listed, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import ChannelDatabase, Company
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import (
@@ -21,6 +24,9 @@ from stores.pipeline.events.rules import (
     stored_values,
 )
 from stores.pipeline.fields_to_correct import record_fields
+
+BROKEN_RULES = load(__file__, "broken_rules")
+STAGE_EVENT = load(__file__, "stage_event")
 
 
 class EventRefused(Exception):
@@ -48,75 +54,80 @@ def create_event(
     EventRefused with all broken rules, and then nothing is staged.
     """
     event_id = uuid4()
-    load_event(kind, {**values, "event_id": event_id})
-    rules = broken_rules(kind, company)
-    broken = [rule for rule in rules if not rule.is_optional or rule.field not in unchanged]
-    if rules and not broken:
-        record_fields(company)
-    if not broken:
-        stage_event(kind, company, by=by, corrects=corrects, for_database=for_database)
-    run_sql("DROP TABLE incoming")
+    with incoming_event(kind, {**values, "event_id": event_id}) as incoming:
+        rules = broken_rules(kind, company, incoming)
+        broken = [rule for rule in rules if not rule.is_optional or rule.field not in unchanged]
+        if rules and not broken:
+            record_fields(incoming, company)
+        if not broken:
+            stage_event(
+                kind, company, incoming, by=by, corrects=corrects, for_database=for_database
+            )
     if broken:
         raise EventRefused(broken)
     return event_id
 
 
-def load_event(kind: EventKind, values: Mapping[str, Any]) -> None:
-    """Put one event into table incoming, with the time and HQ's next counter.
+@contextmanager
+def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> Iterator[WorkTable]:
+    """One event as rows arrive from channels, with the time and HQ's next counter.
 
     The time is read now and not when the transaction began: it may have waited for another edit.
     """
+    given = {column: values.get(column) for column in kind.sent_columns}
+    texts = {
+        column: str(value) if isinstance(value, UUID) else value for column, value in given.items()
+    }
+    with query_table("incoming", event_query(kind), texts) as incoming:
+        yield incoming
+
+
+def event_query(kind: EventKind) -> sql.Composed:
     own = {"replication_counter": "nextval('hq_event_counter')", "occurred_at": "clock_timestamp()"}
-    columns = [
+    columns = listed(
         sql.SQL("{}::{} AS {}").format(
             sql.SQL(own[column]) if column in own else sql.Placeholder(column),
             sql.SQL(kind.type_of(column)),
             sql.Identifier(column),
         )
         for column in kind.sent_columns
-    ]
-    given = {column: values.get(column) for column in kind.sent_columns}
-    run_sql(
-        sql.SQL("CREATE TEMP TABLE incoming ON COMMIT DROP AS SELECT {}").format(
-            sql.SQL(", ").join(columns)
-        ),
-        {
-            column: str(value) if isinstance(value, UUID) else value
-            for column, value in given.items()
-        },
     )
+    return sql.SQL("SELECT ") + columns
 
 
-def broken_rules(kind: EventKind, company: Company) -> list[Rule]:
-    (places,) = fetch_one(
-        sql.SQL("SELECT {} FROM incoming").format(every_broken(kind)), rule_parameters(company.pk)
-    )
+def broken_rules(kind: EventKind, company: Company, incoming: WorkTable) -> list[Rule]:
+    (places,) = fetch_one(broken_statement(kind, incoming), rule_parameters(company.pk))
     return [rules_for(kind)[place] for place in places]
+
+
+def broken_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
+    return BROKEN_RULES.format(incoming=incoming.identifier, every_broken=every_broken(kind))
 
 
 def stage_event(
     kind: EventKind,
     company: Company,
+    incoming: WorkTable,
     *,
     by: Any,
     corrects: str | None,
     for_database: ChannelDatabase | None,
 ) -> None:
     run_sql(
-        sql.SQL(
-            """INSERT INTO {table} (origin, company_id, made_by_id, corrects, for_database_id,
-                                    staged_at, {columns})
-               SELECT 'hq', %(company)s, %(by)s, %(corrects)s, %(database)s, occurred_at, {values}
-                 FROM incoming"""
-        ).format(
-            table=sql.Identifier(kind.event),
-            columns=identifiers(kind.sent_columns),
-            values=stored_values(kind, kind.sent_columns),
-        ),
+        stage_statement(kind, incoming),
         {
             "company": company.pk,
             "by": by.pk if by else None,
             "corrects": corrects,
             "database": for_database.pk if for_database else None,
         },
+    )
+
+
+def stage_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
+    return STAGE_EVENT.format(
+        event=sql.Identifier(kind.event),
+        incoming=incoming.identifier,
+        columns=identifiers(kind.sent_columns),
+        values=stored_values(kind, kind.sent_columns, of="i"),
     )

@@ -12,7 +12,8 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import EventBatch
 from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, InvalidValue, copy_line
-from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
+from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.hqdb.work_table import WorkTable
 from stores.models import Quarantine
 from stores.models.staging import Origin
 from stores.pipeline.corrections.events import EventRefused
@@ -21,15 +22,15 @@ from stores.pipeline.events.kinds import CUSTOMER, EventKind, StagedTable
 from stores.pipeline.events.payloads import decode
 from stores.pipeline.events.rules import Rule
 from stores.pipeline.fields_to_correct import record_fields
-from stores.pipeline.upload.documents import drop_document_tables, reinsert_documents
+from stores.pipeline.upload.documents import reinserted_documents
 from stores.pipeline.upload.quarantine import (
-    CREATE_REJECTED,
     UploadBatch,
     drop_rejected,
     reject_refused,
+    rejected_rows,
 )
 from stores.pipeline.upload.staging import (
-    create_incoming,
+    incoming_rows,
     insert_staged,
     reject_conflicting,
     reject_invalid_rows,
@@ -53,21 +54,19 @@ def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) ->
             number_of[int(row.row_key)] = row.pk
         except InvalidRow as broken:
             failing[row.pk] = unreadable_flaw(row, broken)
-    create_incoming(kind)
-    copy_in("incoming", kind.sent_columns, "".join(lines).encode(), binary=False)
-    run_sql(CREATE_REJECTED)
-    reject_invalid_rows(upload, kind)
-    failing |= flaws_by_number(number_of)
-    drop_rejected()
-    _, refused = insert_staged(upload, kind)
-    run_sql("TRUNCATE rejected")
-    reject_conflicting(kind)
-    reject_refused(refused)
-    failing |= flaws_by_number(number_of)
-    drop_rejected()
-    if kind is CUSTOMER:
-        record_fields(upload.database.channel.company, upload.database.pk)
-    run_sql("DROP TABLE rejected, incoming")
+    data = "".join(lines).encode()
+    with incoming_rows(kind, data, binary=False) as incoming, rejected_rows() as rejected:
+        reject_invalid_rows(upload, kind, incoming, rejected)
+        failing |= flaws_by_number(rejected, number_of)
+        drop_rejected(incoming, rejected)
+        _, refused = insert_staged(upload, kind, incoming)
+        rejected.empty()
+        reject_conflicting(kind, incoming, rejected)
+        reject_refused(refused, rejected)
+        failing |= flaws_by_number(rejected, number_of)
+        drop_rejected(incoming, rejected)
+        if kind is CUSTOMER:
+            record_fields(incoming, upload.database.channel.company, upload.database.pk)
     return failing
 
 
@@ -113,9 +112,8 @@ def restage_batch(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, 
             failing[row.pk] = unreadable_flaw(row, broken)
     # Who releases these was asked whether both were sold.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
-    reinsert_documents(upload, as_events(copied), others=others)
-    failing |= flaws_by_number(number_of)
-    drop_document_tables()
+    with reinserted_documents(upload, as_events(copied), others=others) as rejected:
+        failing |= flaws_by_number(rejected, number_of)
     return failing
 
 
@@ -167,9 +165,13 @@ def lenient_integer(value: Any) -> str:
 LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer": lenient_integer}
 
 
-def flaws_by_number(number_of: Mapping[int, int]) -> dict[int, Flaw]:
-    """What table rejected says, by the number of the quarantined row."""
-    rows = fetch("SELECT replication_counter, reason, field, rule FROM rejected")
+def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[int, Flaw]:
+    """What is wrong with the rejected rows, by the number of the quarantined row."""
+    rows = fetch(
+        sql.SQL("SELECT replication_counter, reason, field, rule FROM {rejected}").format(
+            rejected=rejected.identifier
+        )
+    )
     return {number_of[counter]: Flaw(*flaw) for counter, *flaw in rows}
 
 
@@ -215,12 +217,10 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
         raise EventRefused([Rule(broken.reason, broken.field, "")]) from None
     said = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
     said["made_by"] = by.pk if by else None
-    reinsert_documents(UploadBatch(row.database, None, row.generation), events, made=said)
-    rules = [
-        Rule(flaw.reason, flaw.field, "", flaw.rule)
-        for flaw in flaws_by_number({counter: 0}).values()
-    ]
-    drop_document_tables()
+    upload = UploadBatch(row.database, None, row.generation)
+    with reinserted_documents(upload, events, made=said) as rejected:
+        flaws = flaws_by_number(rejected, {counter: 0}).values()
+        rules = [Rule(flaw.reason, flaw.field, "", flaw.rule) for flaw in flaws]
     if rules:
         raise EventRefused(rules)
     return made

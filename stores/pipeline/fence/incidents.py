@@ -6,10 +6,13 @@ from uuid import uuid4
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visit, VisitToken
+from stores.hqdb.files import load
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
+from stores.hqdb.work_table import WorkTable, empty_table
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, HEADER
+from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.events.tables import STAGED_TABLES
 from stores.pipeline.fence.decision import (
     KnownState,
@@ -19,6 +22,8 @@ from stores.pipeline.fence.decision import (
     token_as_json,
 )
 
+MISSING_EVENTS = load(__file__, "missing_events")
+PRESENT_COLUMNS = "event_id uuid"
 # How many event ids of each table an incident lists.
 MAX_REPORTED_EVENTS = 100
 MISMATCH_MESSAGES = {
@@ -150,38 +155,28 @@ def missing_events(database: ChannelDatabase, channel: Visit) -> dict[str, Any]:
     missing = {}
     for table in STAGED_TABLES:
         data, is_binary = channel.event_ids(table.event)
-        run_sql("CREATE TEMP TABLE present (event_id uuid) ON COMMIT DROP")
-        copy_in("present", ("event_id",), data, binary=is_binary)
-        rows = fetch(
-            sql.SQL(
-                """SELECT count(*) OVER (), held.event_id, held.number
-                     FROM (SELECT s.generation, s.replication_counter, s.event_id,
-                                  {number} AS number
-                             FROM {event} s WHERE s.database_id = %(database)s
-                           UNION ALL
-                           SELECT q.generation, q.row_key::bigint, q.event_id,
-                                  convert_from(q.raw, 'UTF8')::jsonb ->> {key}
-                             FROM quarantine q
-                            WHERE q.database_id = %(database)s AND q."table" = {name}
-                              AND q.event_id IS NOT NULL
-                              AND NOT EXISTS (SELECT FROM {event} s
-                                               WHERE s.event_id = q.event_id)) held
-                    WHERE NOT EXISTS (SELECT FROM present p WHERE p.event_id = held.event_id)
-                    ORDER BY held.generation, held.replication_counter LIMIT %(listed)s"""
-            ).format(
-                event=sql.Identifier(table.event),
-                name=sql.Literal(table.event),
-                key=sql.Literal(DOCUMENT_KEY),
-                number=sql.Identifier("s", DOCUMENT_KEY) if table is HEADER else sql.SQL("NULL"),
-            ),
-            {"database": database.pk, "listed": MAX_REPORTED_EVENTS},
-        )
-        run_sql("DROP TABLE present")
+        with empty_table("present", PRESENT_COLUMNS) as present:
+            copy_in(present.name, ("event_id",), data, binary=is_binary)
+            rows = fetch(
+                missing_statement(table, present),
+                {"database": database.pk, "listed": MAX_REPORTED_EVENTS},
+            )
         if rows:
             missing[table.event] = {"count": rows[0][0], "first": [str(row[1]) for row in rows]}
         if rows and table is HEADER:
             missing[table.event]["numbers"] = [row[2] for row in rows]
     return missing
+
+
+def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
+    is_document = table is HEADER
+    return MISSING_EVENTS.format(
+        present=present.identifier,
+        event=sql.Identifier(table.event),
+        name=sql.Literal(table.event),
+        key=sql.Literal(DOCUMENT_KEY),
+        number=sql.Identifier("s", DOCUMENT_KEY) if is_document else sql.SQL("NULL"),
+    )
 
 
 def accept_first_contact(

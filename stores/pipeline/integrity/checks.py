@@ -1,5 +1,6 @@
 """How a check is put together: queries that look for what is wrong, and rules of the database."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,6 +8,7 @@ from django.db import connection
 from psycopg2 import sql
 
 from stores.hqdb.sql import Query, fetch_one
+from stores.hqdb.work_table import WorkTable
 
 # What a run that began so long after a row was there must have dealt with. Earlier it is late, and
 # as long as no run comes by, it stays late: that is for the scheduler to answer, not the data.
@@ -45,9 +47,13 @@ def check_result(
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
 
-def offending_rows(statement: Query) -> list[dict[str, Any]]:
-    """The first rows of a query that looks for what is wrong."""
+def offending_rows(
+    statement: Query, tables: Mapping[str, sql.Composable] | None = None
+) -> list[dict[str, Any]]:
+    """The first rows of a query that looks for what is wrong, with work tables in its holes."""
     query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
+    if tables is not None and isinstance(query, sql.SQL):
+        query = query.format(**tables)
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL("SELECT * FROM ({}) breach LIMIT {}").format(query, sql.Literal(MAX_OFFENDING))
@@ -56,8 +62,10 @@ def offending_rows(statement: Query) -> list[dict[str, Any]]:
         return [dict(zip(columns, row, strict=True)) for row in cursor.fetchall()]
 
 
-def count_rows(table: str, condition: str = "true") -> int:
-    return int(fetch_one(f"SELECT count(*) FROM {table} WHERE {condition}")[0])  # noqa: S608
+def count_rows(table: str | WorkTable, condition: str = "true") -> int:
+    name = table.identifier if isinstance(table, WorkTable) else sql.Identifier(table)
+    statement = sql.SQL("SELECT count(*) FROM {} WHERE {}").format(name, sql.SQL(condition))
+    return int(fetch_one(statement)[0])
 
 
 RULE_QUERIES = {

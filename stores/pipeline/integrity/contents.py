@@ -7,6 +7,8 @@ what a database was given with no newer version pending. The map of GUIDs is com
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, NamedTuple
 
@@ -15,7 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import Target
-from stores.hqdb.sql import Row, fetch, run_sql
+from stores.hqdb.files import load
+from stores.hqdb.sql import Row, fetch, identifiers, listed, run_sql
+from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase
 from stores.pipeline.download.packages import OutboundTable, outbound_child, outbound_customer
 from stores.pipeline.events.kinds import CHILDREN
@@ -24,18 +28,36 @@ from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 CONTENT_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN)]
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
-CREATE_HELD = """CREATE TEMP TABLE held_row (
-              database_id bigint, "table" text, key text, content text,
-              company text, account_number text, part text, hq_version bigint,
-              is_active boolean)"""
-CREATE_SENT = """CREATE TEMP TABLE sent ON COMMIT DROP AS
-           SELECT d.customer_id FROM delivery d JOIN seen_channel c USING (database_id)
-            WHERE d.database_id = %s AND d.delivered_version = d.version
-              AND d.delivered_version > 0 AND d.delivered_at < c.read_at"""
-ROW_HASH = "('x' || left({}, 8))::bit(32)::bigint"
+HASHED_ROWS = load(__file__, "_hashed_rows")
+FINGERPRINTS = load(__file__, "fingerprints")
+WRONG_ROWS = load(__file__, "wrong_rows")
+ROWS_IN_BUCKETS = load(__file__, "rows_in_buckets")
+HELD_ROW_COLUMNS = """database_id bigint, "table" text, key text, content text, company text,
+    account_number text, part text, hq_version bigint, is_active boolean"""
+HELD_BUCKET_COLUMNS = """database_id bigint, "table" text, bucket integer"""
+# Whom a database was given, with no newer version pending; by the name that packages reads.
+SENT = sql.SQL(
+    """SELECT d.customer_id FROM delivery d JOIN {channels} c USING (database_id)
+        WHERE d.database_id = %(database)s AND d.delivered_version = d.version
+          AND d.delivered_version > 0 AND d.delivered_at < c.read_at"""
+)
 NULL_MARK = "\x01"
 VALUE_SEPARATOR = "\x1f"
+# The same for a statement that people can read.
+NULL_LITERAL, SEPARATOR_LITERAL = sql.SQL(r"E'\x01'"), sql.SQL(r"E'\x1f'")
 Fingerprints = dict[int, tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class HeldContents:
+    """Rows of channels where their fingerprints differ from HQ's, and which fingerprints do.
+
+    Shape: as HELD_ROW_COLUMNS and HELD_BUCKET_COLUMNS say.
+    """
+
+    channels: WorkTable
+    rows: WorkTable
+    buckets: WorkTable
 
 
 class WrongRow(NamedTuple):
@@ -58,109 +80,94 @@ def text_of(column: str, kind: str) -> sql.Composable:
     """A column as a text that is the same on both engines and in HQ."""
     forms = {"boolean": "{}::int::text", "date": "to_char({}, 'YYYY-MM-DD')"}
     value = sql.SQL(forms.get(kind, "{}::text")).format(sql.Identifier("r", column))
-    return sql.SQL("coalesce({}, {})").format(value, sql.Literal(NULL_MARK))
+    return sql.SQL("coalesce({}, {})").format(value, NULL_LITERAL)
 
 
-def hashed_rows(target: Target, source: sql.Composable, where: str = "") -> sql.Composable:
-    """Query for the rows of a table in PostgreSQL, as held_row has them, without the database."""
+def hashed_rows(target: Target, rows: sql.Composable) -> sql.Composed:
+    """Query for the rows of a table as HeldContents has them, but for the database."""
     kinds = dict(zip(target.columns, target.types, strict=True))
-    values = [text_of(column, kinds[column]) for column in target.columns]
-    return sql.SQL(
-        """SELECT * FROM (
-             SELECT {table} AS "table", {key} AS key,
-                    encode(sha256(convert_to(concat_ws({between}, {values}), 'UTF8')), 'hex')
-                    AS content, r.company, r.account_number, {part} AS part, r.hq_version,
-                    r.is_active
-               FROM {source} r) hashed {where}"""
-    ).format(
-        table=sql.Literal(target.table),
-        key=key_expression(target),
-        between=sql.Literal(VALUE_SEPARATOR),
-        values=sql.SQL(", ").join(values),
+    return HASHED_ROWS.format(
+        name=sql.Literal(target.table),
+        key=joined_texts(target, target.key),
+        content=joined_texts(target, target.columns),
         part=text_of(target.key[-1], kinds[target.key[-1]]),
-        source=source,
-        where=sql.SQL(where),
+        rows=rows,
     )
 
 
-def key_expression(target: Target) -> sql.Composable:
+def joined_texts(target: Target, columns: Sequence[str]) -> sql.Composed:
     kinds = dict(zip(target.columns, target.types, strict=True))
     return sql.SQL("concat_ws({}, {})").format(
-        sql.Literal(VALUE_SEPARATOR),
-        sql.SQL(", ").join(text_of(column, kinds[column]) for column in target.key),
+        SEPARATOR_LITERAL, listed(text_of(column, kinds[column]) for column in columns)
     )
 
 
-BUCKET = "get_byte(sha256(convert_to(key, 'UTF8')), 0)"
+@contextmanager
+def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
+    """What is kept of channels, which are in a table with what HQ knew of them."""
+    with (
+        session_table("held_row", HELD_ROW_COLUMNS) as rows,
+        session_table("held_bucket", HELD_BUCKET_COLUMNS) as buckets,
+    ):
+        yield HeldContents(channels, rows, buckets)
 
 
-def in_buckets(buckets: Sequence[int]) -> str:
-    return f"WHERE {BUCKET} = ANY('{{{', '.join(map(str, buckets))}}}')"
+@contextmanager
+def sent_customers(channels: WorkTable, database: int) -> Iterator[WorkTable]:
+    """Whom a database was given, with no newer version pending. Shape: customer_id."""
+    query = SENT.format(channels=channels.identifier)
+    with query_table("sent", query, {"database": database}) as sent:
+        run_sql(sql.SQL("ANALYZE {}").format(sent.identifier))
+        yield sent
 
 
 # ------------------------------------------------------------------------ the channel
 
 
-def read_contents(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> int:
+def read_contents(
+    channel: BaseDatabaseWrapper, database: ChannelDatabase, held: HeldContents
+) -> int:
     """Compare fingerprints, and keep the rows of the channel where they differ.
 
-    Effects: table held_row. Returns how many rows were compared.
+    Effects: the tables of `held`. Returns how many rows were compared.
     """
-    with transaction.atomic():
-        run_sql(CREATE_SENT, [database.pk])
-        run_sql("ANALYZE sent")
-        compared = sum(read_table(channel, database, table) for table in CONTENT_TABLES)
-        run_sql("DROP TABLE sent")
-    return compared
+    with transaction.atomic(), sent_customers(held.channels, database.pk):
+        return sum(read_table(channel, database, table, held) for table in CONTENT_TABLES)
 
 
 def read_table(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, table: OutboundTable
+    channel: BaseDatabaseWrapper,
+    database: ChannelDatabase,
+    table: OutboundTable,
+    held: HeldContents,
 ) -> int:
     """Compare the fingerprints of one table, and keep its rows where they differ."""
     theirs = table_fingerprints(channel, table)
-    ours = parse_row_fingerprints(
-        fetch(fingerprint_query(hashed_rows(table.target, rows_of_hq(table))))
-    )
+    ours = parse_row_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table))))
     if buckets := [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]:
         with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
             copy_rows(channel, database, table.target, buckets, rows)
             rows.seek(0)
             with connection.cursor() as cursor:
-                cursor.copy_expert("COPY held_row FROM STDIN", rows)
+                cursor.copy_expert(sql.SQL("COPY {} FROM STDIN").format(held.rows.identifier), rows)
         run_sql(
-            "INSERT INTO held_bucket SELECT %s, %s, unnest(%s::int[])",
+            sql.SQL("INSERT INTO {} SELECT %s, %s, unnest(%s::int[])").format(
+                held.buckets.identifier
+            ),
             [database.pk, table.target.table, buckets],
         )
     return sum(count for count, _ in theirs.values())
 
 
-CREATE_BUCKETS = (
-    """CREATE TEMP TABLE held_bucket (database_id bigint, "table" text, bucket integer)"""
-)
-
-
-def create_tables() -> None:
-    """Tables held_row and held_bucket: what is kept of channels."""
-    run_sql(CREATE_HELD)
-    run_sql(CREATE_BUCKETS)
-
-
-def drop_tables() -> None:
-    run_sql("DROP TABLE held_row, held_bucket")
-
-
 def rows_of_hq(table: OutboundTable) -> sql.Composable:
     """HQ's rows of the customers in table sent, as the channel should have them."""
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.target.columns))
-    return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(table.query, columns)
+    return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(
+        table.query, identifiers(table.target.columns)
+    )
 
 
-def fingerprint_query(rows: sql.Composable) -> sql.Composable:
-    return sql.SQL(
-        f"""SELECT {BUCKET}, count(*), sum({ROW_HASH.format("content")})
-              FROM ({{}}) rows GROUP BY 1"""  # noqa: S608 - our own words
-    ).format(rows)
+def fingerprint_query(target: Target, rows: sql.Composable) -> sql.Composed:
+    return FINGERPRINTS.format(hashed_rows=hashed_rows(target, rows))
 
 
 def parse_row_fingerprints(rows: Iterable[Row]) -> Fingerprints:
@@ -170,7 +177,7 @@ def parse_row_fingerprints(rows: Iterable[Row]) -> Fingerprints:
 def table_fingerprints(channel: BaseDatabaseWrapper, table: OutboundTable) -> Fingerprints:
     if channel.vendor == "postgresql":
         with channel.cursor() as cursor:
-            cursor.execute(fingerprint_query(hashed_rows(table.target, in_channel(table.target))))
+            cursor.execute(fingerprint_query(table.target, in_channel(table.target)))
             return parse_row_fingerprints(cursor.fetchall())
     fingerprints: Fingerprints = {}
     for byte, content, _ in sqlite_rows(channel, table.target):
@@ -212,14 +219,9 @@ def copy_rows(
 ) -> None:
     """The rows of a table in some buckets, in COPY's text format."""
     if channel.vendor == "postgresql":
-        query = hashed_rows(target, in_channel(target), in_buckets(buckets))
+        query = rows_in_buckets(target, database.pk, buckets)
         with channel.cursor() as cursor:
-            cursor.copy_expert(
-                sql.SQL("COPY (SELECT {}, found.* FROM ({}) found) TO STDOUT").format(
-                    sql.Literal(database.pk), query
-                ),
-                rows,
-            )
+            cursor.copy_expert(sql.SQL("COPY ({}) TO STDOUT").format(query), rows)
         return
     text, whole = LENIENT_READERS["text"], LENIENT_READERS["bigint"]
     for byte, content, row in sqlite_rows(channel, target):
@@ -233,42 +235,35 @@ def copy_rows(
             rows.write("\t".join(fields).encode() + b"\n")
 
 
+def rows_in_buckets(target: Target, database: int, buckets: Sequence[int]) -> sql.Composed:
+    """Query for the rows of a channel's table in some buckets, as HeldContents has them."""
+    return ROWS_IN_BUCKETS.format(
+        database=sql.Literal(database),
+        hashed_rows=hashed_rows(target, in_channel(target)),
+        buckets=sql.Literal(list(buckets)),
+    )
+
+
 # ---------------------------------------------------------------------------- looking
 
-# Active rows of a customer with nothing pending for the database, and that HQ does not have, are
-# extra; so are those of an account that HQ does not know.
-FIND_WRONG = """
-    WITH ours AS (SELECT ours.*, {bucket} AS bucket FROM ({rows}) ours),
-    compared AS (
-      SELECT * FROM ours JOIN (SELECT bucket FROM held_bucket
-                                WHERE database_id = %(database)s AND "table" = %(table)s) b
-                        USING (bucket)),
-    theirs AS (SELECT * FROM held_row
-                WHERE database_id = %(database)s AND "table" = %(table)s)
-    SELECT coalesce(o.account_number, h.account_number), coalesce(o.part, h.part), k.id,
-           o.key IS NULL, h.hq_version
-      FROM compared o FULL JOIN theirs h ON h.key = o.key
-      LEFT JOIN customer k ON k.company_id = coalesce(o.company, h.company)
-                          AND k.account_number = coalesce(o.account_number, h.account_number)
-     WHERE o.content IS DISTINCT FROM h.content
-       AND (o.key IS NOT NULL
-            OR h.is_active IS DISTINCT FROM false
-               AND (k.id IS NULL OR EXISTS (SELECT FROM sent WHERE sent.customer_id = k.id)))
-     ORDER BY 1, 2"""
 
-
-def find_wrong_rows(database: int) -> list[WrongRow]:
+def find_wrong_rows(database: int, held: HeldContents) -> list[WrongRow]:
     """The rows of a channel that are not as HQ has them by now. Needs what read_contents kept."""
-    run_sql(CREATE_SENT, [database])
-    run_sql("ANALYZE sent")
     wrong = []
-    for table in CONTENT_TABLES:
-        rows = fetch(
-            sql.SQL(FIND_WRONG).format(
-                bucket=sql.SQL(BUCKET), rows=hashed_rows(table.target, rows_of_hq(table))
-            ),
-            {"database": database, "table": table.target.table},
-        )
-        wrong += [WrongRow(database, table.target.table, *row) for row in rows]
-    run_sql("DROP TABLE sent")
+    with sent_customers(held.channels, database) as sent:
+        for table in CONTENT_TABLES:
+            rows = fetch(
+                wrong_statement(table, held, sent),
+                {"database": database, "table": table.target.table},
+            )
+            wrong += [WrongRow(database, table.target.table, *row) for row in rows]
     return wrong
+
+
+def wrong_statement(table: OutboundTable, held: HeldContents, sent: WorkTable) -> sql.Composed:
+    return WRONG_ROWS.format(
+        hashed_rows=hashed_rows(table.target, rows_of_hq(table)),
+        held_rows=held.rows.identifier,
+        held_buckets=held.buckets.identifier,
+        sent=sent.identifier,
+    )

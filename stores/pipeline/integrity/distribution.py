@@ -2,104 +2,115 @@
 
 from typing import Any
 
+from psycopg2 import sql
+
 from stores.hqdb.sql import fetch, fetch_one
-from stores.pipeline.integrity import contents
 from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows, offending_rows
-from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.contents import find_wrong_rows
+from stores.pipeline.integrity.evidence import Evidence
+from stores.pipeline.integrity.snapshot import Copies
+from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
 
 
-def channels_know_nothing_else(snapshot: Snapshot) -> Check:
+def channels_know_nothing_else(evidence: Evidence) -> Check:
     return check_result(
         "I17",
         "Every account that a channel knows is the one headquarters assigned to the GUID.",
-        count_rows("seen_map"),
-        snapshot.unreachable,
+        count_rows(evidence.copies.of(COMPARED_MAP)),
+        evidence.snapshot.unreachable,
         offending_rows(
             """SELECT c.label AS channel, v.async_account::text, v.company, v.account_number
-                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 FROM {map} v JOIN {channels} c USING (database_id)
                  LEFT JOIN guid_map m USING (async_account)
                  LEFT JOIN customer k ON k.id = m.customer_id
                 WHERE (v.company, v.account_number)
-                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)""",
+            evidence.names,
         ),
     )
 
 
 # What HQ has noted as delivered before a channel was read, with no newer version pending.
-DELIVERED = """FROM delivery d JOIN seen_channel c USING (database_id)
+DELIVERED = """FROM delivery d JOIN {channels} c USING (database_id)
                  JOIN guid_map m USING (customer_id)
                 WHERE d.delivered_version = d.version AND d.delivered_at < c.read_at"""
 
 
-def channels_know_what_was_delivered(snapshot: Snapshot) -> Check:
+def channels_know_what_was_delivered(evidence: Evidence) -> Check:
     (pending,) = fetch_one(
-        """SELECT count(*) FROM delivery d JOIN seen_channel c USING (database_id)
-            WHERE d.delivered_version < d.version"""
+        sql.SQL(
+            """SELECT count(*) FROM delivery d JOIN {channels} c USING (database_id)
+                WHERE d.delivered_version < d.version"""
+        ).format(**evidence.names)
     )
-    (delivered,) = fetch_one(f"SELECT count(*) {DELIVERED}")
+    (delivered,) = fetch_one(sql.SQL(f"SELECT count(*) {DELIVERED}").format(**evidence.names))
     return check_result(
         "I18",
         "Every enabled channel has the account of every GUID of its company, or its delivery is"
         " pending and no download has skipped it.",
         int(delivered),
-        snapshot.unreachable,
+        evidence.snapshot.unreachable,
         offending_rows(
             f"""SELECT c.label AS channel, m.async_account::text, 'lacks the account' AS what
                 {DELIVERED}
-                  AND NOT EXISTS (SELECT FROM seen_map v
+                  AND NOT EXISTS (SELECT FROM {{map}} v
                                    WHERE v.database_id = d.database_id
-                                     AND v.async_account = m.async_account)"""  # noqa: S608
+                                     AND v.async_account = m.async_account)""",  # noqa: S608
+            evidence.names,
         ),
         offending_rows(
             f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what
-                  FROM delivery d JOIN seen_channel c USING (database_id)
+                  FROM delivery d JOIN {{channels}} c USING (database_id)
                   JOIN customer k ON k.id = d.customer_id
-                  JOIN worked w ON w.step = 'download' AND w.database_id = d.database_id
+                  JOIN {{last_starts}} w ON w.step = 'download' AND w.database_id = d.database_id
                  WHERE d.delivered_version < d.version
-                   AND greatest(k.created_at, k.modified_at) < w.since - {GRACE}"""  # noqa: S608
+                   AND greatest(k.created_at, k.modified_at) < w.since - {GRACE}""",  # noqa: S608
+            evidence.names,
         ),
         late=int(pending),
     )
 
 
-def delivered_versions_arrived(snapshot: Snapshot) -> Check:
+def delivered_versions_arrived(evidence: Evidence) -> Check:
     return check_result(
         "I19",
         "What headquarters recorded as delivered is in the channel, in that version or a newer one"
-        + (", with the same content." if snapshot.with_rows else "."),
+        + (", with the same content." if evidence.snapshot.with_rows else "."),
         count_rows("delivery", "delivered_version > 0"),
-        snapshot.unreachable,
+        evidence.snapshot.unreachable,
         offending_rows(
             """SELECT c.label AS channel, k.account_number, d.delivered_version AS delivered,
                       v.hq_version AS in_channel
-                 FROM delivery d JOIN seen_channel c USING (database_id)
+                 FROM delivery d JOIN {channels} c USING (database_id)
                  JOIN customer k ON k.id = d.customer_id
-                 LEFT JOIN seen_customer v
+                 LEFT JOIN {customers} v
                         ON v.database_id = d.database_id AND v.company = k.company_id
                        AND v.account_number = k.account_number
                 WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
-                  AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)"""
+                  AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)""",
+            evidence.names,
         ),
-        other_contents() if snapshot.with_rows else [],
+        other_contents(evidence.copies) if evidence.snapshot.with_rows else [],
     )
 
 
-def other_contents() -> list[dict[str, Any]]:
+def other_contents(copies: Copies) -> list[dict[str, Any]]:
     """Rows of channels that say something else than HQ sent, or that it never sent."""
+    channels = sql.SQL("SELECT database_id, label FROM {channels}").format(**copies.names)
     return [
         {"channel": label, "table": row.table, "account_number": row.account}
-        for database, label in fetch("SELECT database_id, label FROM seen_channel")
-        for row in contents.find_wrong_rows(database)
+        for database, label in fetch(channels)
+        for row in find_wrong_rows(database, copies.held)
     ]
 
 
-def tills_see_each_person_once(snapshot: Snapshot) -> Check:
+def tills_see_each_person_once(evidence: Evidence) -> Check:
     return check_result(
         "I20",
         "A till's search shows each person once, by account or as pending, and never by a GUID.",
-        count_rows("seen_customer"),
-        snapshot.unreachable,
-        snapshot.shown,
+        count_rows(evidence.copies.of(COMPARED_CUSTOMERS)),
+        evidence.snapshot.unreachable,
+        evidence.snapshot.shown,
     )
 
 
@@ -111,64 +122,70 @@ FENCED = """(c.epoch = c.confirmed_epoch AND c.nonce = c.confirmed_nonce::text)
          OR (c.epoch > c.confirmed_epoch AND c.epoch < b.confirmed_epoch)"""
 
 
-def channels_are_at_the_last_visit(snapshot: Snapshot) -> Check:
+def channels_are_at_the_last_visit(evidence: Evidence) -> Check:
     return check_result(
         "I30",
         "Every channel is the registered database, in the state of its last visit, or an incident"
         " is open.",
-        count_rows("seen_channel"),
-        snapshot.unreachable,
+        count_rows(evidence.copies.channels),
+        evidence.snapshot.unreachable,
         offending_rows(
             f"""SELECT c.label AS channel, c.epoch AS in_channel, b.confirmed_epoch AS confirmed,
                        b.intended_epoch AS intended,
                        c.identity IS DISTINCT FROM b.database_id::text AS is_another_database
-                  FROM seen_channel c JOIN channel_database b ON b.id = c.database_id
+                  FROM {{channels}} c JOIN channel_database b ON b.id = c.database_id
                  WHERE b.confirmed_nonce IS NOT NULL
                    AND (c.identity IS DISTINCT FROM b.database_id::text
                         OR NOT coalesce({FENCED}, false))
                    AND NOT EXISTS (SELECT FROM incident i
                                     WHERE i.database_id = c.database_id
-                                      AND i.closed_at IS NULL)"""  # noqa: S608
+                                      AND i.closed_at IS NULL)""",  # noqa: S608
+            evidence.names,
         ),
     )
 
 
-def no_number_is_ahead_of_hq(snapshot: Snapshot) -> Check:
+def no_number_is_ahead_of_hq(evidence: Evidence) -> Check:
     return check_result(
         "I31",
         "No channel and no number journal knows a number that headquarters has yet to issue.",
-        count_rows("seen_map") + count_rows("loaded"),
-        snapshot.unreachable,
+        count_rows(evidence.copies.of(COMPARED_MAP)) + count_rows(evidence.journal.numbers),
+        evidence.snapshot.unreachable,
         offending_rows(
             """SELECT c.label AS channel, v.company, max(account_place(s.format, v.account_number))
                       AS highest, s.next
-                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 FROM {map} v JOIN {channels} c USING (database_id)
                  JOIN number_sequence s ON s.company_id = v.company
                 WHERE account_place(s.format, v.account_number) BETWEEN s.next AND s.largest
-                GROUP BY c.label, v.company, s.next"""
+                GROUP BY c.label, v.company, s.next""",
+            evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, high.key AS company, high.value::bigint AS highest, s.next
-                 FROM seen_channel c, jsonb_each_text(c.account_high) high
+                 FROM {channels} c, jsonb_each_text(c.account_high) high
                  JOIN number_sequence s ON s.company_id = high.key
-                WHERE high.value::bigint >= s.next"""
+                WHERE high.value::bigint >= s.next""",
+            evidence.names,
         ),
         offending_rows(
             """SELECT 'number journal' AS place, t.company, max(t.number) AS highest, s.next
-                 FROM loaded t LEFT JOIN number_sequence s ON s.company_id = t.company
-                WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next"""
+                 FROM {numbers} t LEFT JOIN number_sequence s ON s.company_id = t.company
+                WHERE s.next IS NULL OR t.number >= s.next GROUP BY t.company, s.next""",
+            evidence.names,
         ),
         offending_rows(
             """SELECT c.label AS channel, seen.key AS series, seen.value::bigint AS highest,
                       coalesce(i.number, 0) AS issued
-                 FROM seen_channel c, jsonb_each_text(c.issued) seen
+                 FROM {channels} c, jsonb_each_text(c.issued) seen
                  LEFT JOIN issued_document i ON i.company || '/' || i.series = seen.key
-                WHERE seen.value::bigint > coalesce(i.number, 0)"""
+                WHERE seen.value::bigint > coalesce(i.number, 0)""",
+            evidence.names,
         ),
         offending_rows(
             """SELECT 'number journal' AS place, t.company || '/' || t.series AS series,
                       max(t.number) AS highest, coalesce(max(i.number), 0) AS issued
-                 FROM loaded_height t LEFT JOIN issued_document i USING (company, series)
-                GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)"""
+                 FROM {heights} t LEFT JOIN issued_document i USING (company, series)
+                GROUP BY t.company, t.series HAVING max(t.number) > coalesce(max(i.number), 0)""",
+            evidence.names,
         ),
     )

@@ -1,5 +1,8 @@
 """Who is who: one GUID, one account, one number; a conversion is whole or not at all."""
 
+from psycopg2 import sql
+
+from stores.hqdb.files import load
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
@@ -11,10 +14,14 @@ from stores.pipeline.integrity.checks import (
     missing_rules,
     offending_rows,
 )
-from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.evidence import Evidence
+from stores.pipeline.integrity.snapshot import Copies
+from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
+
+NEVER_GIVEN = load(__file__, "never_given")
 
 
-def one_account_per_guid(snapshot: Snapshot) -> Check:
+def one_account_per_guid(evidence: Evidence) -> Check:
     return check_result(
         "I1",
         "One GUID has at most one account.",
@@ -27,7 +34,7 @@ def one_account_per_guid(snapshot: Snapshot) -> Check:
     )
 
 
-def one_guid_creates_an_account(snapshot: Snapshot) -> Check:
+def one_guid_creates_an_account(evidence: Evidence) -> Check:
     return check_result(
         "I2",
         "Each account has exactly one GUID that created it; any other GUID is linked.",
@@ -53,7 +60,7 @@ def one_guid_creates_an_account(snapshot: Snapshot) -> Check:
     )
 
 
-def numbers_have_no_gaps(snapshot: Snapshot) -> Check:
+def numbers_have_no_gaps(evidence: Evidence) -> Check:
     return check_result(
         "I3",
         "A company's account numbers have no gap and no duplicate, and none is above the next"
@@ -86,7 +93,7 @@ def numbers_have_no_gaps(snapshot: Snapshot) -> Check:
     )
 
 
-def accounts_have_their_format(snapshot: Snapshot) -> Check:
+def accounts_have_their_format(evidence: Evidence) -> Check:
     return check_result(
         "I4",
         "Account numbers follow the format of their company, which never changes once used.",
@@ -104,20 +111,21 @@ def accounts_have_their_format(snapshot: Snapshot) -> Check:
     )
 
 
-def accounts_are_never_rewritten(snapshot: Snapshot) -> Check:
+def accounts_are_never_rewritten(evidence: Evidence) -> Check:
     return check_result(
         "I5",
         "A GUID keeps its account forever: at headquarters, in its events and in the channels.",
         count_rows("guid_map"),
-        snapshot.unreachable,
+        evidence.snapshot.unreachable,
         missing_rules(DatabaseRule("trigger", "guid_map", "the_map_never_changes")),
         offending_rows(
             """SELECT c.label AS channel, v.async_account::text, v.account_number AS in_channel,
                       k.account_number AS at_headquarters
-                 FROM seen_map v JOIN seen_channel c USING (database_id)
+                 FROM {map} v JOIN {channels} c USING (database_id)
                  JOIN guid_map m USING (async_account) JOIN customer k ON k.id = m.customer_id
                 WHERE (v.company, v.account_number)
-                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)""",
+            evidence.names,
         ),
         offending_rows(
             """SELECT s.async_account::text, s.event_id::text, was.account_number AS applied_to,
@@ -131,13 +139,13 @@ def accounts_are_never_rewritten(snapshot: Snapshot) -> Check:
     )
 
 
-def accounts_stay_in_their_company(snapshot: Snapshot) -> Check:
+def accounts_stay_in_their_company(evidence: Evidence) -> Check:
     return check_result(
         "I6",
         "An account belongs to the company of the channel that sent its GUID. Channels see only"
         " their own company's accounts, and can change only GUIDs that they created or received.",
         count_rows("guid_map"),
-        snapshot.unreachable,
+        evidence.snapshot.unreachable,
         missing_rules(
             DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
             DatabaseRule("trigger", "channel", "a_channel_keeps_its_company"),
@@ -158,16 +166,21 @@ def accounts_stay_in_their_company(snapshot: Snapshot) -> Check:
         ),
         *(
             offending_rows(
-                f"""SELECT c.label AS channel, '{source}' AS "table", v.company, v.account_number
-                      FROM seen_{source.rpartition("_")[2]} v
-                      JOIN seen_channel c USING (database_id)
-                      JOIN channel_database b ON b.id = v.database_id
-                      JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""  # noqa: S608
+                sql.SQL(
+                    """SELECT c.label AS channel, {source} AS "table", v.company, v.account_number
+                         FROM {copy} v JOIN {channels} c USING (database_id)
+                         JOIN channel_database b ON b.id = v.database_id
+                         JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""
+                ).format(
+                    source=sql.Literal(copy.source),
+                    copy=evidence.copies.of(copy).identifier,
+                    channels=evidence.copies.channels.identifier,
+                )
             )
-            for source in ("account_map", "customer")
+            for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
         ),
         *(offending_rows(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
-        *(offending_rows(NEVER_GIVEN.format(table=table, given=GIVEN_TO)) for table in NAMING),
+        *(offending_rows(never_given(table, evidence.copies)) for table in NAMING),
     )
 
 
@@ -177,21 +190,19 @@ ACROSS_COMPANIES = """SELECT s.event_id::text, '{table}' AS "table", s.company_i
                              k.company_id AS of_customer
                         FROM {table} s JOIN customer k ON k.id = s.customer_id
                        WHERE k.company_id <> s.company_id"""
-GIVEN_TO = GIVEN_TO_CHANNEL.format(channel="b.channel_id")
-NEVER_GIVEN = """SELECT s.event_id::text, '{table}' AS "table", s.async_account::text,
-                        'never given to its channel' AS what
-                   FROM {table} s JOIN channel_database b ON b.id = s.database_id
-                   JOIN guid_map m ON m.async_account = s.async_account
-                    AND m.company_id = s.company_id AND m.customer_id = s.customer_id
-                  WHERE m.channel_id <> b.channel_id AND s.account_number IS NULL
-                    AND NOT {given}
-                    AND NOT EXISTS (SELECT FROM seen_map v
-                                      JOIN channel_database o ON o.id = v.database_id
-                                     WHERE o.channel_id = b.channel_id
-                                       AND v.async_account = s.async_account)"""
 
 
-def conversion_is_atomic(snapshot: Snapshot) -> Check:
+def never_given(table: str, copies: Copies) -> sql.Composed:
+    """Query for rows that named a GUID of another channel; see its file."""
+    return NEVER_GIVEN.format(
+        name=sql.Literal(table),
+        event=sql.Identifier(table),
+        is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier("b", "channel_id")),
+        map=copies.of(COMPARED_MAP).identifier,
+    )
+
+
+def conversion_is_atomic(evidence: Evidence) -> Check:
     return check_result(
         "I13",
         "Account, customer, applied event and pending deliveries are created together.",

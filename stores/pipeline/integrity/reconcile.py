@@ -16,7 +16,6 @@ moment, and HQ later: whatever the channel acknowledged or was given before must
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
@@ -36,12 +35,12 @@ from stores.pipeline.download.packages import OutboundTable, package
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity import contents
-from stores.pipeline.integrity.contents import WrongRow
+from stores.pipeline.integrity.contents import WrongRow, read_contents
 from stores.pipeline.integrity.snapshot import (
-    CREATE_CHANNEL,
+    Copies,
+    copies_of,
     copy_contents,
     copy_table,
-    create_copy,
     read_orphans,
     read_transaction,
 )
@@ -55,7 +54,7 @@ from stores.pipeline.integrity.tables import (
     lowest,
     sample_condition,
 )
-from stores.pipeline.integrity.upload import CHANGED, VANISHED, receipts
+from stores.pipeline.integrity.upload import changed, receipts, vanished
 
 # Differences of one kind at one channel that are written down; all are counted.
 MAX_REPORTED_DIFFERENCES = 100
@@ -64,9 +63,9 @@ BATCH = 5_000
 BELONGING = [part for parts in COMPARED_PARTS.values() for part in parts]
 
 Fingerprints = dict[int, tuple[int, int]]
-ID_HASH = "('x' || left(encode(sha256({}), 'hex'), 8))::bit(32)::bigint"
-IDS = f"""SELECT get_byte(uuid_send(id), 0), count(*), sum({ID_HASH.format("uuid_send(id)")})
-            FROM ({{}}) ids WHERE id IS NOT NULL GROUP BY 1"""  # noqa: S608
+IDS = """SELECT get_byte(uuid_send(id), 0), count(*),
+                sum(('x' || left(encode(sha256(uuid_send(id)), 'hex'), 8))::bit(32)::bigint)
+           FROM ({}) ids WHERE id IS NOT NULL GROUP BY 1"""
 
 
 @dataclass
@@ -111,12 +110,15 @@ def reconcile(step: RunStep, *, is_repair: bool) -> None:
 
 def compare_database(database: ChannelDatabase) -> Comparison:
     """Look at the channel, then at HQ. Effects: temporary tables, gone at the end."""
-    with snapshot_tables(
-        COMPARED_EVENTS, [COMPARED_MAP, COMPARED_CUSTOMERS], COMPARED_CONTENTS, BELONGING
-    ):
+    with copies_of(
+        [*COMPARED_EVENTS, COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_CONTENTS, *BELONGING]
+    ) as copies:
         run_sql(
-            """INSERT INTO seen_channel (database_id, label, read_at, generation)
-               SELECT id, %s, clock_timestamp(), generation FROM channel_database WHERE id = %s""",
+            sql.SQL(
+                """INSERT INTO {channels} (database_id, label, read_at, generation)
+                   SELECT id, %s, clock_timestamp(), generation FROM channel_database
+                    WHERE id = %s"""
+            ).format(**copies.names),
             [database.label, database.pk],
         )
         compared, buckets = 0, {}
@@ -129,38 +131,21 @@ def compare_database(database: ChannelDatabase) -> Comparison:
                 buckets[copy.source] = differing_buckets(theirs, ours)
                 # What has no usable id has no bucket; on PostgreSQL there is no such row.
                 nameless = f" OR {WITHOUT_EVENT_ID}" if channel.vendor == "sqlite" else ""
-                copy_table(
-                    channel, database, copy, bucket_condition(buckets[copy.source]) + nameless
-                )
-                copy_contents(channel, database, content, sample_condition(rows))
-            compared += copy_table(channel, database, COMPARED_MAP) + copy_table(
-                channel, database, COMPARED_CUSTOMERS
+                condition = bucket_condition(buckets[copy.source]) + nameless
+                copy_table(channel, database, copies, copy, condition)
+                copy_contents(channel, database, copies, content, sample_condition(rows))
+            compared += sum(
+                copy_table(channel, database, copies, copy)
+                for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
             )
-            compared += contents.read_contents(channel, database)
+            compared += read_contents(channel, database, copies.held)
             strays = read_orphans(channel, database)
-        differences = find_differences(buckets)
-        wrong = find_content_differences(database, differences)
+        differences = find_differences(buckets, copies)
+        wrong = find_content_differences(database, differences, copies)
         differences[DifferenceKind.STRAY] += [
             (row["table"], row["transaction_id"], None) for row in strays
         ]
         return Comparison(compared, differences, wrong)
-
-
-@contextmanager
-def snapshot_tables(*groups: Sequence[ComparedTable]) -> Iterator[None]:
-    """The temporary tables that hold what was read of the channel."""
-    copies = [copy for group in groups for copy in group]
-    names = ["seen_channel", *(copy.target for copy in copies)]
-    run_sql(CREATE_CHANNEL)
-    contents.create_tables()
-    for copy in copies:
-        run_sql(create_copy(copy))
-    try:
-        yield
-    finally:
-        contents.drop_tables()
-        for name in names:
-            run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
 def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Fingerprints:
@@ -210,7 +195,7 @@ def bucket_condition(buckets: Sequence[int]) -> str:
 
 
 def find_differences(
-    buckets: dict[str, list[int]],
+    buckets: dict[str, list[int]], copies: Copies
 ) -> dict[DifferenceKind, list[tuple[str, str, int | None]]]:
     """What is wrong between the channel's rows and HQ's; of events in the buckets that differ."""
     differences: dict[DifferenceKind, list[tuple[str, str, int | None]]] = {
@@ -218,33 +203,36 @@ def find_differences(
     }
     for copy in COMPARED_EVENTS:
         table = copy.source
-        lacking = receipts(copy, "coalesce(v.event_id::text, '-'), v.replication_counter")
+        key_and_counter = sql.SQL("coalesce(v.event_id::text, '-'), v.replication_counter")
+        lacking = receipts(copy, copies, key_and_counter)
         differences[DifferenceKind.UNKNOWN] += [
             (table, key, int(counter)) for key, counter in fetch(lacking)
         ]
         first = [f"{byte:02x}" for byte in buckets[table]]
-        gone = f"""SELECT event_id FROM ({VANISHED.format(table=table)}) gone
-                    WHERE left(event_id, 2) = ANY(%s)"""  # noqa: S608
+        gone = vanished(copy, copies, "left(s.event_id::text, 2) = ANY(%(first)s)")
         differences[DifferenceKind.VANISHED] += [
-            (table, event_id, None) for (event_id,) in fetch(gone, [first])
+            (table, event_id, None) for _, _, event_id in fetch(gone, {"first": first})
         ]
-    for table, changed in CHANGED.items():
-        for row in fetch(changed):
+    for table, statement in changed(copies).items():
+        for row in fetch(statement):
             differences[DifferenceKind.CHANGED].append((table, str(row[2]), None))
     differences[DifferenceKind.FOREIGN] += [
-        ("account_map", guid, None) for (guid,) in fetch(FOREIGN)
+        ("account_map", guid, None) for (guid,) in fetch(FOREIGN.format(**copies.names))
     ]
     differences[DifferenceKind.FOREIGN] += [
-        ("customer", account, None) for (account,) in fetch(OTHER_GUID)
+        ("customer", account, None) for (account,) in fetch(OTHER_GUID.format(**copies.names))
     ]
     differences[DifferenceKind.NOT_ARRIVED] += [
-        ("customer", account, customer) for account, customer in fetch(NOT_ARRIVED)
+        ("customer", account, customer)
+        for account, customer in fetch(NOT_ARRIVED.format(**copies.names))
     ]
     return differences
 
 
 def find_content_differences(
-    database: ChannelDatabase, differences: dict[DifferenceKind, list[tuple[str, str, int | None]]]
+    database: ChannelDatabase,
+    differences: dict[DifferenceKind, list[tuple[str, str, int | None]]],
+    copies: Copies,
 ) -> list[WrongRow]:
     """Name rows of customers that are not as HQ sent them. Returns those that can be mended.
 
@@ -252,7 +240,7 @@ def find_content_differences(
     """
     with transaction.atomic():
         run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        wrong = contents.find_wrong_rows(database.pk)
+        wrong = contents.find_wrong_rows(database.pk, copies.held)
     foreign = {key for _, key, _ in differences[DifferenceKind.FOREIGN]}
     wrong = [row for row in wrong if row.account not in foreign]
     not_arrived = {key for _, key, _ in differences[DifferenceKind.NOT_ARRIVED]}
@@ -264,30 +252,36 @@ def find_content_differences(
     return [row for row in wrong if row.customer is not None]
 
 
-FOREIGN = """SELECT v.async_account::text FROM seen_map v
+FOREIGN = sql.SQL(
+    """SELECT v.async_account::text FROM {map} v
                LEFT JOIN guid_map m USING (async_account)
                LEFT JOIN customer k ON k.id = m.customer_id
               WHERE (v.company, v.account_number)
                     IS DISTINCT FROM (k.company_id::text, k.account_number::text)"""
+)
 # An account that the channel shows under another GUID than the one that created it.
-OTHER_GUID = """SELECT v.account_number FROM seen_customer v
+OTHER_GUID = sql.SQL(
+    """SELECT v.account_number FROM {customers} v
                   JOIN customer k ON k.company_id = v.company
                    AND k.account_number = v.account_number
                   LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
                  WHERE v.async_account IS NOT NULL
                    AND v.async_account IS DISTINCT FROM m.async_account"""
+)
 # Delivered before the channel was read, and the channel lacks the customer, its version or a GUID.
-NOT_ARRIVED = """SELECT DISTINCT k.account_number, k.id
-                   FROM seen_channel c JOIN delivery d USING (database_id)
+NOT_ARRIVED = sql.SQL(
+    """SELECT DISTINCT k.account_number, k.id
+                   FROM {channels} c JOIN delivery d USING (database_id)
                    JOIN customer k ON k.id = d.customer_id
                    LEFT JOIN guid_map m ON m.customer_id = k.id
-                   LEFT JOIN seen_map v USING (async_account)
-                   LEFT JOIN seen_customer s
+                   LEFT JOIN {map} v USING (async_account)
+                   LEFT JOIN {customers} s
                           ON s.company = k.company_id AND s.account_number = k.account_number
                   WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
                     AND (coalesce(s.hq_version, -1) < d.delivered_version
                          OR (d.delivered_version = d.version AND m.async_account IS NOT NULL
                              AND v.async_account IS NULL))"""
+)
 
 
 # -------------------------------------------------------------------- telling

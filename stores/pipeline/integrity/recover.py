@@ -16,17 +16,21 @@ from django.db import transaction
 from psycopg2 import sql
 
 from stores.channeldb.exchange.open import visit
-from stores.hqdb.sql import batched, fetch, run_sql
+from stores.hqdb.sql import batched, fetch, identifiers, run_sql
+from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
-from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.events.kinds import CHILDREN, CUSTOMER
 from stores.pipeline.fence.visit import FencedChannel
-from stores.pipeline.integrity.snapshot import channels_snapshot
-from stores.pipeline.integrity.tables import COMPARED_EVENTS
+from stores.pipeline.integrity.snapshot import Copies, channels_snapshot
+from stores.pipeline.integrity.tables import COMPARED_CONTENTS, COMPARED_EVENTS
 from stores.pipeline.integrity.upload import receipts
 
+ACCOUNT_COLUMNS = """company text, account text, guid uuid, channel_id bigint, number bigint,
+    is_creator boolean, is_home boolean"""
+SEEN_HEIGHT_COLUMNS = "database_id bigint, label text, company text, series text, number bigint"
 MAX_REPORTED_CONFLICTS = 100
 # So many numbers may be missing because one channel has seen a higher one; more is for a person.
 MAX_VOID = 100
@@ -93,23 +97,23 @@ def import_everything(
     recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
     with (
         channels_snapshot(full=True) as seen,
-        number_journal.loaded(),
-        known_accounts_table(recovery.distrusted),
+        number_journal.loaded() as journal,
+        what_others_know(seen.copies, journal, recovery.distrusted) as sources,
     ):
-        recovery.unreachable = [*seen.unreachable, *unregistered_databases()]
-        recovery.conflicts = [*conflicts(), *lone_heights(most_void)]
+        recovery.unreachable = [*seen.unreachable, *unregistered_databases(sources)]
+        recovery.conflicts = [*conflicts(sources), *lone_heights(sources, most_void)]
         if not recovery.is_possible:
             return recovery
         with transaction.atomic():
-            recovery.documents = raise_documents()
+            recovery.documents = raise_documents(sources)
             if recovery.documents:
                 report_documents(recovery.documents)
-            recovery.counters = raise_counters()
-            recovery.accounts, recovery.guids = import_accounts()
+            recovery.counters = raise_counters(sources)
+            recovery.accounts, recovery.guids = import_accounts(sources)
             recovery.void = fill_gaps()
-            recovery.versions = raise_versions()
-            confirm_visits()
-            recovery.unknown = unknown_events()
+            recovery.versions = raise_versions(sources)
+            confirm_visits(sources)
+            recovery.unknown = unknown_events(sources)
             transaction.set_rollback(dry_run)
     return recovery
 
@@ -173,64 +177,99 @@ def close_incidents() -> int:
 # -------------------------------------------------------------------- what others know
 
 
-@contextmanager
-def known_accounts_table(distrusted: Sequence[ChannelDatabase] = ()) -> Iterator[None]:
-    """Table known: every account of a GUID, by whoever knows it. Needs table loaded.
+@dataclass(frozen=True)
+class Sources:
+    """What channels and journal know, in work tables.
 
-    `is_home` says that the channel made the GUID, `is_creator` that the account began with it.
-    Table height: the highest numbers of accounts, orders and invoices that each channel has seen.
+    `accounts` is every account of a GUID, by whoever knows it: `is_home` says that the channel made
+    the GUID, `is_creator` that the account began with it. `heights` are the highest numbers of
+    accounts, orders and invoices that each channel has seen. Shape: as ACCOUNT_COLUMNS and
+    SEEN_HEIGHT_COLUMNS say.
     """
-    run_sql(
-        """CREATE TEMP TABLE height AS
-           SELECT database_id, label, high.key AS company, 'account' AS series,
-                  high.value::bigint AS number
-             FROM seen_channel, jsonb_each_text(account_high) high
-            WHERE database_id <> ALL(%(distrusted)s)
-            UNION ALL
-           SELECT database_id, label, split_part(high.key, '/', 1), split_part(high.key, '/', 2),
-                  high.value::bigint
-             FROM seen_channel, jsonb_each_text(issued) high
-            WHERE database_id <> ALL(%(distrusted)s)""",
-        {"distrusted": [database.pk for database in distrusted]},
-    )
-    # Others may have edited the customer by the GUID, and its own channel may not know the account.
-    run_sql(
-        """CREATE TEMP TABLE maker AS
-           SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
-             FROM content_async_customer v JOIN channel_database b ON b.id = v.database_id
-            WHERE v.operation = 'create' AND v.async_account IS NOT NULL
-            ORDER BY v.async_account, v.occurred_at, b.channel_id"""
-    )
-    run_sql(
-        """CREATE TEMP TABLE known AS
-           SELECT m.company, m.account_number AS account, m.async_account AS guid,
-                  coalesce(e.channel_id, b.channel_id) AS channel_id,
-                  account_place(q.format, m.account_number) AS number,
-                  bool_or(k.async_account = m.async_account) AS is_creator,
-                  bool_or(e.channel_id IS NOT NULL) AS is_home
-             FROM seen_map m JOIN channel_database b ON b.id = m.database_id
-             LEFT JOIN number_sequence q ON q.company_id = m.company
-             LEFT JOIN seen_customer k ON k.database_id = m.database_id
-                   AND k.company = m.company AND k.account_number = m.account_number
-             LEFT JOIN maker e ON e.async_account = m.async_account
-            GROUP BY 1, 2, 3, 4, 5
-           UNION ALL
-           SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
-             FROM loaded t LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
-    )
-    run_sql("ANALYZE known")
-    try:
-        yield
-    finally:
-        run_sql("DROP TABLE known, maker, height")
+
+    copies: Copies
+    journal: number_journal.LoadedJournal
+    accounts: WorkTable
+    heights: WorkTable
+
+    @property
+    def names(self) -> dict[str, sql.Identifier]:
+        """The tables for a statement."""
+        return {
+            **self.copies.names,
+            **self.journal.names,
+            "known": self.accounts.identifier,
+            "seen_heights": self.heights.identifier,
+        }
 
 
-def unregistered_databases() -> list[dict[str, Any]]:
+@contextmanager
+def what_others_know(
+    copies: Copies,
+    journal: number_journal.LoadedJournal,
+    distrusted: Sequence[ChannelDatabase] = (),
+) -> Iterator[Sources]:
+    """Gather what channels and journal know; of the distrusted databases not their heights."""
+    with (
+        session_table("known_account", ACCOUNT_COLUMNS) as accounts,
+        session_table("seen_height", SEEN_HEIGHT_COLUMNS) as heights,
+    ):
+        sources = Sources(copies, journal, accounts, heights)
+        run_sql(
+            sql.SQL(
+                """INSERT INTO {seen_heights}
+                   SELECT database_id, label, high.key, 'account', high.value::bigint
+                     FROM {channels}, jsonb_each_text(account_high) high
+                    WHERE database_id <> ALL(%(distrusted)s::bigint[])
+                    UNION ALL
+                   SELECT database_id, label, split_part(high.key, '/', 1),
+                          split_part(high.key, '/', 2), high.value::bigint
+                     FROM {channels}, jsonb_each_text(issued) high
+                    WHERE database_id <> ALL(%(distrusted)s::bigint[])"""
+            ).format(**sources.names),
+            {"distrusted": [database.pk for database in distrusted]},
+        )
+        (created,) = (copy for copy in COMPARED_CONTENTS if copy.source == CUSTOMER.event)
+        run_sql(
+            sql.SQL(
+                # Others may have edited the customer by the GUID, and its own channel may not know
+                # the account.
+                """INSERT INTO {known}
+                   WITH maker AS MATERIALIZED (
+                     SELECT DISTINCT ON (v.async_account) v.async_account, b.channel_id
+                       FROM {customer_events} v JOIN channel_database b ON b.id = v.database_id
+                      WHERE v.operation = 'create' AND v.async_account IS NOT NULL
+                      ORDER BY v.async_account, v.occurred_at, b.channel_id)
+                   SELECT m.company, m.account_number, m.async_account,
+                          coalesce(e.channel_id, b.channel_id),
+                          account_place(q.format, m.account_number),
+                          bool_or(k.async_account = m.async_account),
+                          bool_or(e.channel_id IS NOT NULL)
+                     FROM {map} m JOIN channel_database b ON b.id = m.database_id
+                     LEFT JOIN number_sequence q ON q.company_id = m.company
+                     LEFT JOIN {customers} k ON k.database_id = m.database_id
+                           AND k.company = m.company AND k.account_number = m.account_number
+                     LEFT JOIN maker e ON e.async_account = m.async_account
+                    GROUP BY 1, 2, 3, 4, 5
+                   UNION ALL
+                   SELECT t.company, t.account, t.guid, h.id, t.number, t.guid IS NOT NULL, true
+                     FROM {numbers} t
+                     LEFT JOIN channel h ON h.code = t.channel AND h.company_id = t.company"""
+            ).format(customer_events=copies.of(created).identifier, **sources.names)
+        )
+        run_sql(sql.SQL("ANALYZE {}").format(accounts.identifier))
+        yield sources
+
+
+def unregistered_databases(sources: Sources) -> list[dict[str, Any]]:
     """Databases that are not the registered ones: what they know is somebody else's."""
     rows = fetch(
-        """SELECT c.label FROM seen_channel c JOIN channel_database b ON b.id = c.database_id
-            WHERE c.identity IS DISTINCT FROM b.database_id::text AND b.confirmed_nonce IS NOT NULL
-            ORDER BY 1"""
+        sql.SQL(
+            """SELECT c.label FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+                WHERE c.identity IS DISTINCT FROM b.database_id::text
+                  AND b.confirmed_nonce IS NOT NULL
+                ORDER BY 1"""
+        ).format(**sources.names)
     )
     return [{"channel": label, "error": "another database"} for (label,) in rows]
 
@@ -238,75 +277,81 @@ def unregistered_databases() -> list[dict[str, Any]]:
 CONFLICTS = {
     "a GUID has two accounts": """
         SELECT guid::text, string_agg(DISTINCT account, ', ' ORDER BY account)
-          FROM (SELECT guid, company, account FROM known WHERE guid IS NOT NULL
+          FROM (SELECT guid, company, account FROM {known} WHERE guid IS NOT NULL
                 UNION SELECT m.async_account, m.company_id, c.account_number
                         FROM guid_map m JOIN customer c ON c.id = m.customer_id) a
          GROUP BY guid HAVING count(DISTINCT (company, account)) > 1""",
     "an account was created by two GUIDs": """
         SELECT company || ' ' || account, string_agg(DISTINCT guid::text, ', ')
-          FROM (SELECT company, account, guid FROM known WHERE is_creator
+          FROM (SELECT company, account, guid FROM {known} WHERE is_creator
                 UNION SELECT m.company_id, c.account_number, m.async_account
                         FROM guid_map m JOIN customer c ON c.id = m.customer_id
                        WHERE m.origin = 'created') a
          GROUP BY company, account HAVING count(DISTINCT guid) > 1""",
     "an account does not fit the number sequence of its company": """
         SELECT DISTINCT k.company || ' ' || k.account, ''
-          FROM known k LEFT JOIN number_sequence q ON q.company_id = k.company
+          FROM {known} k LEFT JOIN number_sequence q ON q.company_id = k.company
          WHERE (q.company_id IS NULL OR k.number IS NULL
                 OR NOT k.number BETWEEN q.start AND q.largest)
            AND NOT EXISTS (SELECT FROM customer c
                             WHERE c.company_id = k.company AND c.account_number = k.account)""",
     "a channel has seen a number that its company cannot have issued": """
         SELECT h.label, h.company || ' ' || h.number
-          FROM height h LEFT JOIN number_sequence q ON q.company_id = h.company
+          FROM {seen_heights} h LEFT JOIN number_sequence q ON q.company_id = h.company
          WHERE h.series = 'account' AND (q.company_id IS NULL OR h.number > q.largest)
         UNION ALL
         SELECT h.label, h.company || ' ' || h.series || ' ' || h.number
-          FROM height h LEFT JOIN company c ON c.code = h.company
+          FROM {seen_heights} h LEFT JOIN company c ON c.code = h.company
          WHERE h.series <> 'account' AND c.code IS NULL""",
     "the channel that created a customer is not registered": """
         SELECT DISTINCT company || ' ' || account, coalesce(guid::text, '')
-          FROM known k WHERE guid IS NOT NULL
-           AND NOT EXISTS (SELECT FROM known o WHERE o.guid = k.guid AND o.channel_id IS NOT NULL)
+          FROM {known} k WHERE guid IS NOT NULL
+           AND NOT EXISTS (SELECT FROM {known} o WHERE o.guid = k.guid AND o.channel_id IS NOT NULL)
            AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)""",
 }
 
 
-def conflicts() -> list[dict[str, Any]]:
+def conflicts(sources: Sources) -> list[dict[str, Any]]:
     """Where two sources contradict each other, up to a number of each kind."""
     return [
         {"what": what, "about": about, "between": between}
         for what, statement in CONFLICTS.items()
-        for about, between in fetch(f"{statement} ORDER BY 1 LIMIT {MAX_REPORTED_CONFLICTS}")
+        for about, between in fetch(
+            sql.SQL(f"{statement} ORDER BY 1 LIMIT {MAX_REPORTED_CONFLICTS}").format(
+                **sources.names
+            )
+        )
     ]
 
 
 # What HQ, the journal and customers' accounts vouch for, or a second channel.
-LONE_HEIGHTS = """
+LONE_HEIGHTS = sql.SQL(
+    """
     WITH vouched AS (
       SELECT company, series, max(number) AS number
         FROM (SELECT company_id AS company, 'account' AS series, next - 1 AS number
                 FROM number_sequence
               UNION ALL SELECT company, series, number FROM issued_document
-              UNION ALL SELECT company, series, number FROM loaded_height
-              UNION ALL SELECT company, 'account', number FROM known
+              UNION ALL SELECT company, series, number FROM {heights}
+              UNION ALL SELECT company, 'account', number FROM {known}
               UNION ALL
               SELECT v.company, 'account', account_place(s.format, v.account_number)
-                FROM seen_customer v JOIN number_sequence s ON s.company_id = v.company
+                FROM {customers} v JOIN number_sequence s ON s.company_id = v.company
                WHERE account_place(s.format, v.account_number) BETWEEN s.start AND s.largest
               UNION ALL
               SELECT company, series, number
                 FROM (SELECT *, row_number() OVER (PARTITION BY company, series
                                                    ORDER BY number DESC) AS place
-                        FROM height) ranked WHERE place = 2) n
+                        FROM {seen_heights}) ranked WHERE place = 2) n
        GROUP BY 1, 2)
     SELECT h.label, split_part(h.label, '/', 1), h.company, h.series, h.number,
            h.number - coalesce(v.number, 0)
-      FROM height h LEFT JOIN vouched v USING (company, series)
+      FROM {seen_heights} h LEFT JOIN vouched v USING (company, series)
      WHERE h.number - coalesce(v.number, 0) > %s ORDER BY 1, 3, 4 LIMIT %s"""
+)
 
 
-def lone_heights(most_void: int) -> list[dict[str, Any]]:
+def lone_heights(sources: Sources, most_void: int) -> list[dict[str, Any]]:
     """Highest numbers that one channel alone has seen, too far beyond all that others know."""
     return [
         {
@@ -315,7 +360,7 @@ def lone_heights(most_void: int) -> list[dict[str, Any]]:
             "between": f"--distrust {code} sets it right there; --void {beyond} believes it",
         }
         for label, code, company, series, number, beyond in fetch(
-            LONE_HEIGHTS, [most_void, MAX_REPORTED_CONFLICTS]
+            LONE_HEIGHTS.format(**sources.names), [most_void, MAX_REPORTED_CONFLICTS]
         )
     ]
 
@@ -323,40 +368,45 @@ def lone_heights(most_void: int) -> list[dict[str, Any]]:
 # ------------------------------------------------------------------------ the import
 
 
-def raise_counters() -> dict[str, int]:
+def raise_counters(sources: Sources) -> dict[str, int]:
     """Put each company's next number above every number known anywhere. Returns those raised."""
     return dict(
         fetch(
-            """UPDATE number_sequence q SET next = top.number + 1
+            sql.SQL("""UPDATE number_sequence q SET next = top.number + 1
                  FROM (SELECT company, max(number) AS number
-                         FROM (SELECT company, number FROM known
+                         FROM (SELECT company, number FROM {known}
                                UNION ALL
                                SELECT v.company, account_place(s.format, v.account_number)
-                                 FROM seen_customer v
+                                 FROM {customers} v
                                  JOIN number_sequence s ON s.company_id = v.company
                                 WHERE account_place(s.format, v.account_number)
                                       BETWEEN s.start AND s.largest
                                UNION ALL
-                               SELECT company, number FROM height WHERE series = 'account') n
+                               SELECT company, number FROM {seen_heights}
+                                WHERE series = 'account') n
                         GROUP BY company) top
                 WHERE top.company = q.company_id AND top.number >= q.next
-            RETURNING q.company_id, q.next"""
+            RETURNING q.company_id, q.next""").format(**sources.names)
         )
     )
 
 
-def raise_documents() -> list[dict[str, Any]]:
+def raise_documents(sources: Sources) -> list[dict[str, Any]]:
     """Put each company's next order and invoice above every number known anywhere.
 
     Returns what was issued and HQ does not know, from and to.
     """
     forgotten = fetch(
-        """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
-             FROM (SELECT company, series, number FROM loaded_height
-                   UNION ALL
-                   SELECT company, series, number FROM height WHERE series <> 'account') n
-             LEFT JOIN issued_document i USING (company, series)
-            GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0) ORDER BY 1, 2 DESC"""
+        sql.SQL(
+            """SELECT n.company, n.series, coalesce(max(i.number), 0), max(n.number)
+                 FROM (SELECT company, series, number FROM {heights}
+                       UNION ALL
+                       SELECT company, series, number FROM {seen_heights}
+                        WHERE series <> 'account') n
+                 LEFT JOIN issued_document i USING (company, series)
+                GROUP BY 1, 2 HAVING max(n.number) > coalesce(max(i.number), 0)
+                ORDER BY 1, 2 DESC"""
+        ).format(**sources.names)
     )
     raised = []
     for company, series, known, number in forgotten:
@@ -386,7 +436,7 @@ def report_documents(documents: list[dict[str, Any]]) -> None:
     )
 
 
-def import_accounts() -> tuple[int, int]:
+def import_accounts(sources: Sources) -> tuple[int, int]:
     """Customers that others know and HQ does not, and their GUIDs. Returns how many of each.
 
     A customer begins with what its channel's default customer gives it, as one that is converted;
@@ -400,7 +450,7 @@ def import_accounts() -> tuple[int, int]:
                SELECT DISTINCT ON (k.company, k.number)
                       k.company, k.account, k.number, 1, '1900-01-01',
                       coalesce(d.customer_type, 'person'), {defaults}
-                 FROM known k LEFT JOIN channel h ON h.id = k.channel_id
+                 FROM {known} k LEFT JOIN channel h ON h.id = k.channel_id
                  LEFT JOIN customer d ON d.id = h.default_customer_id
                 WHERE k.guid IS NOT NULL
                   AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = k.company
@@ -408,19 +458,22 @@ def import_accounts() -> tuple[int, int]:
                 ORDER BY k.company, k.number, k.is_creator DESC NULLS LAST, k.is_home DESC,
                          k.channel_id"""
         ).format(
-            inherited=sql.SQL(", ").join(map(sql.Identifier, inherited)),
-            defaults=sql.SQL(", ").join(sql.Identifier("d", column) for column in inherited),
+            inherited=identifiers(inherited),
+            defaults=identifiers(inherited, of="d"),
+            **sources.names,
         )
     )
     guids = run_sql(
-        """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
+        sql.SQL("""INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT DISTINCT ON (k.guid) k.guid, k.company, c.id, k.channel_id,
                   CASE WHEN k.is_creator THEN 'created' ELSE 'linked' END
-             FROM known k
+             FROM {known} k
              JOIN customer c ON c.company_id = k.company AND c.account_number = k.account
             WHERE k.guid IS NOT NULL AND k.channel_id IS NOT NULL
               AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = k.guid)
-            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id"""
+            ORDER BY k.guid, k.is_home DESC, k.is_creator DESC NULLS LAST, k.channel_id""").format(
+            **sources.names
+        )
     )
     run_sql(
         """INSERT INTO delivery (database_id, customer_id, version)
@@ -444,50 +497,60 @@ def fill_gaps() -> int:
     )
 
 
-def raise_versions() -> int:
+def raise_versions(sources: Sources) -> int:
     """Put HQ's versions above those that channels hold, and deliver them. Returns customers.
 
     A channel keeps the higher version, so what HQ learns anew would never reach it.
     """
-    run_sql(
-        """CREATE TEMP TABLE behind ON COMMIT DROP AS
-           SELECT c.id, max(v.hq_version) + 1 AS version
-             FROM seen_customer v
-             JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
-            GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
-                OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version"""
-    )
-    customers = run_sql(
-        "UPDATE customer c SET hq_version = b.version FROM behind b WHERE b.id = c.id"
-    )
-    for kind in CHILDREN:
+    with query_table(
+        "behind",
+        sql.SQL(
+            """SELECT c.id, max(v.hq_version) + 1 AS version
+                 FROM {customers} v
+                 JOIN customer c ON c.company_id = v.company AND c.account_number = v.account_number
+                GROUP BY c.id, c.hq_version HAVING max(v.hq_version) > c.hq_version
+                    OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version"""
+        ).format(**sources.names),
+    ) as behind:
+        customers = run_sql(
+            sql.SQL(
+                "UPDATE customer c SET hq_version = b.version FROM {behind} b WHERE b.id = c.id"
+            ).format(behind=behind.identifier)
+        )
+        for kind in CHILDREN:
+            run_sql(
+                sql.SQL(
+                    """UPDATE {table} c SET hq_version = b.version
+                         FROM {behind} b WHERE b.id = c.customer_id"""
+                ).format(table=sql.Identifier(kind.table), behind=behind.identifier)
+            )
         run_sql(
             sql.SQL(
-                "UPDATE {} c SET hq_version = b.version FROM behind b WHERE b.id = c.customer_id"
-            ).format(sql.Identifier(kind.table))
+                """UPDATE delivery d SET version = b.version
+                     FROM {behind} b WHERE b.id = d.customer_id"""
+            ).format(behind=behind.identifier)
         )
-    run_sql("UPDATE delivery d SET version = b.version FROM behind b WHERE b.id = d.customer_id")
     return customers
 
 
-def confirm_visits() -> None:
+def confirm_visits(sources: Sources) -> None:
     """Take the latest visit of each channel as confirmed where HQ has forgotten it."""
     run_sql(
-        """UPDATE channel_database b
+        sql.SQL("""UPDATE channel_database b
               SET confirmed_epoch = c.epoch, confirmed_nonce = c.nonce::uuid,
                   intended_epoch = c.epoch + 1, intended_nonce = gen_random_uuid()
-             FROM seen_channel c
+             FROM {channels} c
             WHERE c.database_id = b.id AND c.epoch > b.confirmed_epoch
               AND (c.epoch, c.nonce::uuid)
-                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)"""
+                  IS DISTINCT FROM (b.intended_epoch, b.intended_nonce)""").format(**sources.names)
     )
 
 
-def unknown_events() -> dict[int, dict[str, list[int]]]:
+def unknown_events(sources: Sources) -> dict[int, dict[str, list[int]]]:
     """Acknowledged events that HQ holds neither as used nor as set aside."""
     events: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for copy in COMPARED_EVENTS:
-        statement = receipts(copy, "v.database_id, v.replication_counter")
-        for database_id, counter in fetch(f"{statement} ORDER BY 1, 2"):
+        columns = sql.SQL("v.database_id, v.replication_counter")
+        for database_id, counter in fetch(receipts(copy, sources.copies, columns)):
             events[database_id][copy.source].append(counter)
     return events

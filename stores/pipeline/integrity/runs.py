@@ -1,6 +1,12 @@
 """Runs: none overlaps, each ends and is counted truly, an idle one leaves nothing behind."""
 
-from stores.hqdb.sql import run_sql
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg2 import sql
+
+from stores.hqdb.files import load
+from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.integrity.checks import (
     GRACE,
     Check,
@@ -10,17 +16,21 @@ from stores.pipeline.integrity.checks import (
     missing_rules,
     offending_rows,
 )
-from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.evidence import Evidence
+
+MISCOUNTED_RUNS = load(__file__, "miscounted_runs")
 
 
-def read_last_starts() -> None:
-    """Table worked: when the last run of a step began that did it well, in each place.
+@contextmanager
+def last_good_starts() -> Iterator[WorkTable]:
+    """When the last run of a step began that did it well, in each place.
 
-    What happened to a database out of turn, such as a restore, starts its time anew.
+    Shape: step, database_id, company_id, since. What happened to a database out of turn, such as a
+    restore, starts its time anew.
     """
-    run_sql(
-        """CREATE TEMP TABLE worked ON COMMIT DROP AS
-           SELECT s.step, s.database_id, s.company_id, max(s.started_at) AS since
+    with query_table(
+        "last_start",
+        """SELECT s.step, s.database_id, s.company_id, max(s.started_at) AS since
              FROM run_step s
              LEFT JOIN (SELECT database_id, max(last_seen_at) AS at FROM incident GROUP BY 1)
                        disturbed USING (database_id)
@@ -28,11 +38,12 @@ def read_last_starts() -> None:
                          WHERE step = 'repair' GROUP BY 1) repaired USING (database_id)
             WHERE s.status IN ('succeeded', 'nothing_to_do')
               AND s.started_at > coalesce(greatest(disturbed.at, repaired.at), '-infinity')
-            GROUP BY s.step, s.database_id, s.company_id"""
-    )
+            GROUP BY s.step, s.database_id, s.company_id""",
+    ) as last_starts:
+        yield last_starts
 
 
-def runs_do_not_overlap(snapshot: Snapshot) -> Check:
+def runs_do_not_overlap(evidence: Evidence) -> Check:
     return check_result(
         "I28",
         "At most one run of a job and scope is live, and fencing numbers only grow.",
@@ -53,9 +64,7 @@ def runs_do_not_overlap(snapshot: Snapshot) -> Check:
     )
 
 
-# What a run counted in its steps, and how many rows carry its id.
-COUNTED = """SELECT r.id, coalesce(sum((s.counts ->> '{word}')::bigint), 0) AS counted
-               FROM job_run r JOIN run_step s ON s.run_id = r.id GROUP BY r.id"""
+# How many rows carry the id of a run, by what it counts in its steps.
 CARRIED = {
     "converted": """SELECT run_id, count(*) AS carried FROM guid_map
                      WHERE origin = 'created' GROUP BY run_id""",
@@ -64,7 +73,7 @@ CARRIED = {
 }
 
 
-def runs_end_and_count_truly(snapshot: Snapshot) -> Check:
+def runs_end_and_count_truly(evidence: Evidence) -> Check:
     return check_result(
         "I29",
         "Every run ends, its counts match the rows with its ID, and a lost run has a successor.",
@@ -79,15 +88,7 @@ def runs_end_and_count_truly(snapshot: Snapshot) -> Check:
                 WHERE r.ended_at IS NOT NULL AND s.ended_at IS NULL
                 GROUP BY r.id, r.job"""
         ),
-        *(
-            offending_rows(
-                f"""SELECT counted.id::text AS run, '{word}' AS word, counted, carried
-                      FROM ({COUNTED.format(word=word)}) counted
-                      LEFT JOIN ({rows}) carrying ON carrying.run_id = counted.id
-                     WHERE counted <> coalesce(carried, 0)"""  # noqa: S608
-            )
-            for word, rows in CARRIED.items()
-        ),
+        *(offending_rows(miscounted(word)) for word in CARRIED),
         offending_rows(
             f"""SELECT lost.id::text AS run, lost.job, 'lost without successor' AS what
                   FROM job_run lost
@@ -100,7 +101,12 @@ def runs_end_and_count_truly(snapshot: Snapshot) -> Check:
     )
 
 
-def idle_runs_leave_nothing(snapshot: Snapshot) -> Check:
+def miscounted(word: str) -> sql.Composed:
+    """Query for runs that counted more or fewer rows than carry their id."""
+    return MISCOUNTED_RUNS.format(word=sql.Literal(word), carried=sql.SQL(CARRIED[word]))
+
+
+def idle_runs_leave_nothing(evidence: Evidence) -> Check:
     return check_result(
         "I32",
         "A run with nothing to do leaves nothing behind: no session with rows, no account, no"

@@ -1,8 +1,8 @@
-"""Read what is compared of every channel, each as of one moment, into temporary tables of HQ."""
+"""Read what is compared of every channel, each as of one moment, into work tables of HQ."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
@@ -14,14 +14,17 @@ from psycopg2 import sql
 from stores.channeldb.connect.connection import ChannelError, connect
 from stores.channeldb.connect.timeouts import extend_timeout
 from stores.channeldb.exchange.protocol import READ_ISSUED
-from stores.hqdb.sql import identifiers, run_sql
+from stores.hqdb.sql import identifiers, listed, run_sql
+from stores.hqdb.work_table import WorkTable, session_table
 from stores.models import ChannelDatabase
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
-from stores.pipeline.integrity import contents
+from stores.pipeline.integrity.contents import HeldContents, held_contents, read_contents
 from stores.pipeline.integrity.sqlite_values import LENIENT_READERS, text_or_nothing
 from stores.pipeline.integrity.tables import (
     COMPARED_CONTENTS,
+    COMPARED_CUSTOMERS,
     COMPARED_EVENTS,
+    COMPARED_MAP,
     COMPARED_PARTS,
     COMPARED_TABLES,
     ComparedTable,
@@ -36,10 +39,10 @@ IN_MEMORY = 1 << 24
 STATEMENT_TIMEOUT_S = 600
 SET_TIMEOUT = f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
 
-CREATE_CHANNEL = """CREATE TEMP TABLE seen_channel (
-    database_id bigint PRIMARY KEY, label text, read_at timestamptz, generation integer,
-    confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint, intended_nonce uuid,
-    identity text, epoch bigint, nonce text, account_high jsonb, issued jsonb)"""
+CHANNEL_COLUMNS = """database_id bigint PRIMARY KEY, label text, read_at timestamptz,
+    generation integer, confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint,
+    intended_nonce uuid, identity text, epoch bigint, nonce text, account_high jsonb,
+    issued jsonb"""
 # Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
 READ_LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
@@ -63,10 +66,35 @@ READ_ORPHANS = """SELECT CAST(p.{key} AS BLOB), count(*) FROM {part} p
              GROUP BY p.{key} ORDER BY 1 LIMIT 100"""
 
 
+@dataclass(frozen=True)
+class Copies:
+    """What was read of channels, in work tables: the channels, and copies of their tables.
+
+    Shape: `channels` as CHANNEL_COLUMNS says; a copy as its ComparedTable, with database_id.
+    """
+
+    channels: WorkTable
+    tables: Mapping[str, WorkTable]
+    held: HeldContents
+
+    def of(self, copy: ComparedTable) -> WorkTable:
+        return self.tables[copy.target]
+
+    @property
+    def names(self) -> dict[str, sql.Identifier]:
+        """The tables for a statement."""
+        return {
+            "channels": self.channels.identifier,
+            "map": self.of(COMPARED_MAP).identifier,
+            "customers": self.of(COMPARED_CUSTOMERS).identifier,
+        }
+
+
 @dataclass
 class Snapshot:
-    """What was read of the channels: their rows are in temporary tables, seen_… and content_…."""
+    """What was read of the channels, and of which of them it could not be."""
 
+    copies: Copies
     # Whether every event's content was read, and every customer is looked at, or a sample of each.
     full: bool = False
     # Whether the rows that HQ wrote were compared.
@@ -80,38 +108,41 @@ class Snapshot:
 
 @contextmanager
 def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterator[Snapshot]:
-    """Copy what is compared from every enabled channel database into temporary tables.
+    """Copy what is compared from every enabled channel database into work tables.
 
     `with_rows` compares the rows that HQ wrote as well, and keeps those of parts that differ.
     """
     parts = [part for its in COMPARED_PARTS.values() for part in its]
-    snapshot, tables = Snapshot(full, with_rows), (*COMPARED_TABLES, *COMPARED_CONTENTS, *parts)
-    run_sql(CREATE_CHANNEL)
-    contents.create_tables()
-    for copy in tables:
-        run_sql(create_copy(copy))
-    try:
+    with copies_of([*COMPARED_TABLES, *COMPARED_CONTENTS, *parts]) as copies:
+        snapshot = Snapshot(copies, full, with_rows)
         for database in ChannelDatabase.objects.enabled().with_channel():
             try:
                 read_channel(database, snapshot)
             except ChannelError:
                 snapshot.unreachable.append({"channel": database.label, "error": "unreachable"})
-        for copy in tables:
-            run_sql(sql.SQL("ANALYZE {}").format(sql.Identifier(copy.target)))
+        for table in copies.tables.values():
+            run_sql(sql.SQL("ANALYZE {}").format(table.identifier))
         yield snapshot
-    finally:
-        contents.drop_tables()
-        for name in ("seen_channel", *(copy.target for copy in tables)):
-            run_sql(sql.SQL("DROP TABLE {}").format(sql.Identifier(name)))
 
 
-def create_copy(copy: ComparedTable) -> sql.Composable:
-    columns = sql.SQL(", ").join(
+@contextmanager
+def copies_of(compared: Sequence[ComparedTable]) -> Iterator[Copies]:
+    """Empty work tables for what is read of channels."""
+    with ExitStack() as stack:
+        channels = stack.enter_context(session_table("seen_channel", CHANNEL_COLUMNS))
+        held = stack.enter_context(held_contents(channels))
+        tables = {
+            copy.target: stack.enter_context(session_table(copy.target, copy_columns(copy)))
+            for copy in compared
+        }
+        yield Copies(channels, tables, held)
+
+
+def copy_columns(copy: ComparedTable) -> sql.Composed:
+    columns = (
         sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in copy.columns
     )
-    return sql.SQL("CREATE TEMP TABLE {} (database_id bigint, {})").format(
-        sql.Identifier(copy.target), columns
-    )
+    return listed([sql.SQL("database_id bigint"), *columns])
 
 
 def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
@@ -119,36 +150,47 @@ def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
     with transaction.atomic():
         # HQ's clock and fence before the channel is opened: what was delivered earlier must be
         # seen, and a visit that begins meanwhile only moves the fence on.
+        copies = snapshot.copies
         run_sql(
-            """INSERT INTO seen_channel
-               SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
-                      intended_epoch, intended_nonce FROM channel_database WHERE id = %s""",
+            sql.SQL(
+                """INSERT INTO {channels}
+                   SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
+                          intended_epoch, intended_nonce FROM channel_database WHERE id = %s"""
+            ).format(**copies.names),
             [database.label, database.pk],
         )
         with connect(database) as alias, read_transaction(connections[alias]) as channel:
-            rows = {copy.source: copy_table(channel, database, copy) for copy in COMPARED_TABLES}
+            rows = {
+                copy.source: copy_table(channel, database, copies, copy) for copy in COMPARED_TABLES
+            }
             for event, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
                 copy_contents(
                     channel,
                     database,
+                    copies,
                     content,
                     "" if snapshot.full else sample_condition(rows[event.source]),
                 )
             if snapshot.with_rows:
-                contents.read_contents(channel, database)
-            read_state(channel, database)
+                read_contents(channel, database, copies.held)
+            read_state(channel, database, copies)
             shown, orphans = read_lookup(channel, database), read_orphans(channel, database)
     snapshot.shown += shown
     snapshot.orphans += orphans
 
 
 def copy_contents(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, content: ComparedTable, part: str
+    channel: BaseDatabaseWrapper,
+    database: ChannelDatabase,
+    copies: Copies,
+    content: ComparedTable,
+    part: str,
 ) -> None:
     """Copy events of one table, all or those of a sample, with what travels with them."""
-    copy_table(channel, database, content, part)
+    copy_table(channel, database, copies, content, part)
     for belonging in COMPARED_PARTS.get(content.source, ()):
-        copy_table(channel, database, belonging, sampled_part_condition(content.source, part))
+        condition = sampled_part_condition(content.source, part)
+        copy_table(channel, database, copies, belonging, condition)
 
 
 @contextmanager
@@ -168,15 +210,19 @@ def read_transaction(channel: BaseDatabaseWrapper) -> Iterator[BaseDatabaseWrapp
 
 
 def copy_table(
-    channel: BaseDatabaseWrapper, database: ChannelDatabase, copy: ComparedTable, part: str = ""
+    channel: BaseDatabaseWrapper,
+    database: ChannelDatabase,
+    copies: Copies,
+    copy: ComparedTable,
+    part: str = "",
 ) -> int:
-    """Copy one table, or a part of it, into its temporary table. Returns how many rows."""
+    """Copy one table, or a part of it, into its work table. Returns how many rows."""
     with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
         copy_sqlite_rows(channel, database, copy, part, rows)
         rows.seek(0)
         with connection.cursor() as cursor:
             cursor.copy_expert(
-                sql.SQL("COPY {} FROM STDIN").format(sql.Identifier(copy.target)), rows
+                sql.SQL("COPY {} FROM STDIN").format(copies.of(copy).identifier), rows
             )
             return int(cursor.rowcount)
 
@@ -209,7 +255,7 @@ def copy_sqlite_rows(
         rows.write("\t".join([str(database.pk), *values]).encode() + b"\n")
 
 
-def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
+def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: Copies) -> None:
     """Put what the channel knows of itself beside what HQ knew of it."""
     columns = ("database_id", "epoch", "nonce", "account_high", f"({READ_ISSUED})")
     kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
@@ -221,8 +267,10 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase) -> None:
         return
     identity, epoch, nonce, high, issued = map(text_or_nothing, row)
     run_sql(
-        """UPDATE seen_channel SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
-                                   issued = %s WHERE database_id = %s""",
+        sql.SQL(
+            """UPDATE {channels} SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
+                                     issued = %s WHERE database_id = %s"""
+        ).format(**copies.names),
         [
             identity,
             int(epoch) if epoch.isdigit() else None,

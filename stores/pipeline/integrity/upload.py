@@ -7,7 +7,8 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import Query
+from stores.hqdb.files import load
+from stores.hqdb.sql import identifiers, listed
 from stores.models import Quarantine
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
@@ -23,7 +24,8 @@ from stores.pipeline.integrity.checks import (
     missing_rules,
     offending_rows,
 )
-from stores.pipeline.integrity.snapshot import Snapshot
+from stores.pipeline.integrity.evidence import Evidence
+from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import (
     COMPARED_CONTENTS,
     COMPARED_EVENTS,
@@ -32,6 +34,8 @@ from stores.pipeline.integrity.tables import (
 )
 from stores.pipeline.upload.documents import description_query
 
+CHANGED_EVENTS = load(__file__, "changed_events")
+CHANGED_DOCUMENTS = load(__file__, "changed_documents")
 # The tables of events that HQ stages, and with the sales all that it takes over.
 STAGING_TABLES = [kind.event for kind in EVENT_KINDS]
 CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
@@ -39,99 +43,110 @@ CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
 RETENTION = "interval '35 days'"
 
 
-def no_false_receipts(snapshot: Snapshot) -> Check:
+def no_false_receipts(evidence: Evidence) -> Check:
     return check_result(
         "I7",
         "Every event acknowledged in a channel is at headquarters, or in quarantine there.",
-        sum(count_rows(copy.target, "acknowledged_at IS NOT NULL") for copy in COMPARED_EVENTS),
-        snapshot.unreachable,
-        *(false_receipts(copy) for copy in COMPARED_EVENTS),
+        sum(
+            count_rows(evidence.copies.of(copy), "acknowledged_at IS NOT NULL")
+            for copy in COMPARED_EVENTS
+        ),
+        evidence.snapshot.unreachable,
+        *(false_receipts(copy, evidence.copies) for copy in COMPARED_EVENTS),
     )
 
 
-# Acknowledged events of one table that HQ has in neither staging nor quarantine. A copied database
-# holds the receipts of its original, so an event with an id may have come from any.
-RECEIPTS = """SELECT {columns}
-                FROM {target} v JOIN seen_channel c USING (database_id)
-                LEFT JOIN {staged} s ON s.event_id = v.event_id
-               WHERE s.event_id IS NULL AND v.acknowledged_at IS NOT NULL
-                 AND NOT EXISTS (SELECT FROM quarantine q
-                                  WHERE q.event_id = v.event_id AND q."table" = '{source}')
-                 AND NOT EXISTS (SELECT FROM quarantine q
-                                  WHERE q.database_id = v.database_id AND q."table" = '{source}'
-                                    AND q.row_key = v.replication_counter::text
-                                    AND (q.event_id IS NULL OR v.event_id IS NULL))"""
+RECEIPTS = load(__file__, "receipts")
+VANISHED = load(__file__, "vanished")
+FALSE_RECEIPT = """c.label AS channel, {source} AS "table", v.event_id::text,
+       v.replication_counter"""
 
 
-def false_receipts(copy: ComparedTable) -> list[dict[str, Any]]:
+def false_receipts(copy: ComparedTable, copies: Copies) -> list[dict[str, Any]]:
     """The first acknowledged events of one table that HQ has in neither staging nor quarantine."""
-    return offending_rows(receipts(copy, RECEIPT.format(source=copy.source)))
+    columns = sql.SQL(FALSE_RECEIPT).format(source=sql.Literal(copy.source))
+    return offending_rows(receipts(copy, copies, columns))
 
 
-def receipts(copy: ComparedTable, columns: str) -> str:
+def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sql.Composed:
     """Query for the acknowledged events of one table that HQ does not have."""
     return RECEIPTS.format(
-        columns=columns, target=copy.target, source=copy.source, staged=copy.source
+        columns=columns,
+        copy=copies.of(copy).identifier,
+        channels=copies.channels.identifier,
+        event=sql.Identifier(copy.source),
+        name=sql.Literal(copy.source),
     )
-
-
-RECEIPT = """c.label AS channel, '{source}' AS "table", v.event_id::text, v.replication_counter"""
 
 
 # A later row of the table was acknowledged, and an upload has passed since: these were left.
-PASSED_BY = """WITH passed AS (
-                 SELECT later.database_id, max(later.replication_counter) AS counter
-                   FROM {target} later
-                   JOIN worked w ON w.step = 'upload' AND w.database_id = later.database_id
-                  WHERE later.acknowledged_at < w.since - {grace} GROUP BY later.database_id)
-               SELECT c.label AS channel, '{source}' AS "table", v.event_id::text,
-                      v.replication_counter
-                 FROM {target} v JOIN seen_channel c USING (database_id)
-                 JOIN passed USING (database_id)
-                WHERE v.acknowledged_at IS NULL AND v.replication_counter < passed.counter
-                  AND NOT EXISTS (SELECT FROM incomplete_document n
-                                   WHERE n.event_id = v.event_id)"""
+PASSED_BY = sql.SQL(
+    f"""WITH passed AS (
+          SELECT later.database_id, max(later.replication_counter) AS counter
+            FROM {{copy}} later
+            JOIN {{last_starts}} w ON w.step = 'upload' AND w.database_id = later.database_id
+           WHERE later.acknowledged_at < w.since - {GRACE} GROUP BY later.database_id)
+        SELECT c.label AS channel, {{name}} AS "table", v.event_id::text, v.replication_counter
+          FROM {{copy}} v JOIN {{channels}} c USING (database_id)
+          JOIN passed USING (database_id)
+         WHERE v.acknowledged_at IS NULL AND v.replication_counter < passed.counter
+           AND NOT EXISTS (SELECT FROM incomplete_document n WHERE n.event_id = v.event_id)"""  # noqa: S608
+)
 
 
-def nothing_stays_behind(snapshot: Snapshot) -> Check:
+def nothing_stays_behind(evidence: Evidence) -> Check:
     return check_result(
         "I8",
         "Uploads have skipped no event, and no line or payment lacks its header.",
-        sum(count_rows(copy.target) for copy in COMPARED_EVENTS),
-        snapshot.unreachable,
-        snapshot.orphans,
+        sum(count_rows(evidence.copies.of(copy)) for copy in COMPARED_EVENTS),
+        evidence.snapshot.unreachable,
+        evidence.snapshot.orphans,
         *(
-            offending_rows(PASSED_BY.format(target=copy.target, source=copy.source, grace=GRACE))
+            offending_rows(
+                PASSED_BY.format(
+                    copy=evidence.copies.of(copy).identifier,
+                    name=sql.Literal(copy.source),
+                    **evidence.names,
+                )
+            )
             for copy in COMPARED_EVENTS
         ),
-        late=sum(count_rows(copy.target, "acknowledged_at IS NULL") for copy in COMPARED_EVENTS),
+        late=sum(
+            count_rows(evidence.copies.of(copy), "acknowledged_at IS NULL")
+            for copy in COMPARED_EVENTS
+        ),
     )
 
 
-# Events that HQ holds from a channel and that are no longer there.
-VANISHED = f"""SELECT c.label AS channel, '{{table}}' AS "table", s.event_id::text
-                 FROM {{table}} s JOIN seen_channel c USING (database_id)
-                 LEFT JOIN seen_{{table}} v
-                        ON v.database_id = s.database_id AND v.event_id = s.event_id
-                WHERE v.event_id IS NULL AND s.generation = c.generation
-                  AND s.staged_at < c.read_at AND s.staged_at > now() - {RETENTION}"""  # noqa: S608
-EXCUSED = """ AND NOT EXISTS (SELECT FROM incident i
+def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Composed:
+    """Query for the events of one table that HQ holds from a channel and that are gone there."""
+    return VANISHED.format(
+        name=sql.Literal(copy.source),
+        event=sql.Identifier(copy.source),
+        copy=copies.of(copy).identifier,
+        channels=copies.channels.identifier,
+        retention=sql.SQL(RETENTION),
+        condition=sql.SQL(condition or "true"),
+    )
+
+
+EXCUSED = """NOT EXISTS (SELECT FROM incident i
                   WHERE i.database_id = s.database_id AND i.closed_at IS NULL
                     AND i.kind IN ('channel_restored', 'event_vanished'))"""
 
 
-def hq_holds_only_what_was_captured(snapshot: Snapshot) -> Check:
+def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
     return check_result(
         "I9",
         "Headquarters has no event that its channel never had, unless the channel was restored or"
         " the event is past its retention time.",
         sum(count_rows(table) for table in CAPTURED_TABLES),
-        snapshot.unreachable,
-        *(offending_rows(VANISHED.format(table=table) + EXCUSED) for table in CAPTURED_TABLES),
+        evidence.snapshot.unreachable,
+        *(offending_rows(vanished(copy, evidence.copies, EXCUSED)) for copy in COMPARED_EVENTS),
     )
 
 
-def every_row_is_accounted_for(snapshot: Snapshot) -> Check:
+def every_row_is_accounted_for(evidence: Evidence) -> Check:
     rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
     return check_result(
         "I11",
@@ -199,7 +214,7 @@ def lost_or_doubled() -> list[dict[str, Any]]:
     )
 
 
-def quarantine_is_lossless(snapshot: Snapshot) -> Check:
+def quarantine_is_lossless(evidence: Evidence) -> Check:
     return check_result(
         "I12",
         "A quarantined row is kept whole, with its reason, and is pending nowhere else.",
@@ -242,7 +257,7 @@ def is_row(raw: bytes) -> bool:
         return False
 
 
-def what_waits_has_a_reason(snapshot: Snapshot) -> Check:
+def what_waits_has_a_reason(evidence: Evidence) -> Check:
     return check_result(
         "I14",
         "Everything that waits or failed has a reason, and nothing waits for what has already"
@@ -269,14 +284,15 @@ def what_waits_has_a_reason(snapshot: Snapshot) -> Check:
             offending_rows(
                 f"""SELECT '{table}' AS "table", s.event_id::text, coalesce(s.reason, 'none')
                            AS reason, 'passed by' AS what
-                      FROM {table} s JOIN worked w ON w.step = 'convert'
+                      FROM {table} s JOIN {{last_starts}} w ON w.step = 'convert'
                                                   AND w.company_id = s.company_id
                       LEFT JOIN guid_map m USING (async_account)
                       LEFT JOIN customer k ON k.company_id = s.company_id
                                           AND k.account_number = s.account_number
                      WHERE s.status = 'pending' AND s.staged_at < w.since - {GRACE}
                        AND (coalesce(s.reason, '') = ''
-                            OR least(m.created_at, k.created_at) < w.since - {GRACE})"""  # noqa: S608
+                            OR least(m.created_at, k.created_at) < w.since - {GRACE})""",  # noqa: S608
+                evidence.names,
             )
             for table in STAGING_TABLES
         ),
@@ -284,63 +300,55 @@ def what_waits_has_a_reason(snapshot: Snapshot) -> Check:
     )
 
 
-def changed_events(kind: EventKind) -> str:
-    """Events of which channel and HQ hold different contents, with the columns that differ.
-
-    Another channel's event of the same id is none of ours: it was set aside.
-    """
+def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
+    """Query for events of which channel and HQ hold different contents; see its file."""
+    (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == kind.event)
     columns = [column for column in kind.sent_columns if column != "replication_counter"]
-    sent = {column: stored_value(kind, column, "v") for column in columns}
-    cases = ", ".join(
-        f"CASE WHEN {value} IS DISTINCT FROM s.{column} THEN '{column}' END"
+    sent = {column: sql.SQL(stored_value(kind, column, "v")) for column in columns}
+    differing = (
+        sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
+            value, sql.Identifier("s", column), sql.Literal(column)
+        )
         for column, value in sent.items()
     )
-    hq_columns, channel_columns = (
-        ", ".join(f"s.{column}" for column in columns),
-        ", ".join(sent.values()),
+    return CHANGED_EVENTS.format(
+        name=sql.Literal(kind.event),
+        event=sql.Identifier(kind.event),
+        contents=copies.of(content).identifier,
+        channels=copies.channels.identifier,
+        differing=listed(differing),
+        held=identifiers(columns, of="s"),
+        sent=listed(sent.values()),
     )
-    return f"""SELECT c.label AS channel, '{kind.event}' AS "table", s.event_id::text,
-                      array_to_string(ARRAY[{cases}], ' ') AS columns
-                 FROM content_{kind.event} v JOIN seen_channel c USING (database_id)
-                 JOIN {kind.event} s USING (event_id, database_id)
-                WHERE s.status <> 'erased' AND ({hq_columns}) IS DISTINCT FROM
-                       ({channel_columns})"""  # noqa: S608
 
 
-def changed_documents() -> sql.Composable:
-    """Documents of which a channel has other contents than it sent, lines and payments included.
-
-    By the hash that HQ made on arrival: what people corrected since is no difference.
-    """
+def changed_documents(copies: Copies) -> sql.Composed:
+    """Query for documents of which a channel has other contents than it sent; see its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
-    parts = COMPARED_PARTS[HEADER.event]
-    return sql.SQL(
-        """SELECT c.label AS channel, {name} AS "table", s.event_id::text,
-                  'content' AS columns
-             FROM ({described}) v JOIN seen_channel c USING (database_id)
-             JOIN {table} s USING (event_id, database_id)
-            WHERE s.content_hash <> v.content_hash"""
-    ).format(
-        name=sql.Literal(HEADER.event),
-        table=sql.Identifier(HEADER.event),
-        described=description_query(
-            content.target, *(part.target for part in parts), key=("database_id", DOCUMENT_KEY)
-        ),
+    lines, payments = COMPARED_PARTS[HEADER.event]
+    described = description_query(
+        copies.of(content).identifier,
+        copies.of(lines).identifier,
+        copies.of(payments).identifier,
+        key=("database_id", DOCUMENT_KEY),
     )
+    return CHANGED_DOCUMENTS.format(described=described, channels=copies.channels.identifier)
 
 
-CHANGED: dict[str, Query] = {
-    **{kind.event: changed_events(kind) for kind in EVENT_KINDS},
-    HEADER.event: changed_documents(),
-}
+def changed(copies: Copies) -> dict[str, sql.Composed]:
+    """Queries for the events that have changed, by table."""
+    return {
+        **{kind.event: changed_events(kind, copies) for kind in EVENT_KINDS},
+        HEADER.event: changed_documents(copies),
+    }
 
 
-def events_never_change(snapshot: Snapshot) -> Check:
-    what = "every event" if snapshot.full else "a sample of events that moves on every day"
+def events_never_change(evidence: Evidence) -> Check:
+    what = "every event" if evidence.snapshot.full else "a sample of events that moves on every day"
     return check_result(
         "I40",
         f"Events never change: headquarters has them as their channel has them ({what}).",
-        sum(count_rows(copy.target) for copy in COMPARED_CONTENTS),
-        snapshot.unreachable,
-        *map(offending_rows, CHANGED.values()),
+        sum(count_rows(evidence.copies.of(copy)) for copy in COMPARED_CONTENTS),
+        evidence.snapshot.unreachable,
+        *map(offending_rows, changed(evidence.copies).values()),
     )

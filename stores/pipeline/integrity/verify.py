@@ -1,7 +1,7 @@
 """Check the promises of Syncline from the databases alone (reliability, section 2).
 
 For commands and runs, because channels are opened. They are read first, each in one snapshot, into
-temporary tables of HQ; then HQ is looked at as of one later moment. HQ only adds rows, and
+work tables of HQ; then HQ is looked at as of one later moment. HQ only adds rows, and
 acknowledges or delivers after it committed, so that what is true of the earlier channels must be
 true of the later HQ, while everything runs. Each check is a function of what was read; each
 statement names what is wrong, so that an empty answer is the proof.
@@ -19,11 +19,12 @@ from stores.hqdb.sql import run_sql
 from stores.pipeline import number_journal
 from stores.pipeline.integrity import customers, distribution, identity, runs, sales, upload
 from stores.pipeline.integrity.checks import Check
-from stores.pipeline.integrity.snapshot import SET_TIMEOUT, Snapshot, channels_snapshot
+from stores.pipeline.integrity.evidence import Evidence
+from stores.pipeline.integrity.snapshot import SET_TIMEOUT, channels_snapshot
 
 __all__ = ["Check", "verify"]
 
-CHECKS: tuple[Callable[[Snapshot], Check], ...] = (
+CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     identity.one_account_per_guid,
     identity.one_guid_creates_an_account,
     identity.numbers_have_no_gaps,
@@ -59,17 +60,19 @@ CHECKS: tuple[Callable[[Snapshot], Check], ...] = (
 def verify(*, full: bool = False) -> list[Check]:
     """Check every invariant, also while jobs run; contents by a sample unless `full`.
 
-    Effects: temporary tables, gone at the end.
+    Effects: work tables, gone at the end.
     """
     # Each before HQ: a number is in the journal, and in a channel, only once HQ has committed it.
     with (
         channels_snapshot(full=full, with_rows=full) as snapshot,
-        number_journal.loaded(),
+        number_journal.loaded() as journal,
         one_snapshot(),
+        runs.last_good_starts() as last_starts,
+        customers.sampled_customers(full=full) as looked_at,
+        customers.shown_rows(looked_at) as shown,
     ):
-        runs.read_last_starts()
-        customers.read_shown_rows(snapshot)
-        return [check(snapshot) for check in CHECKS]
+        evidence = Evidence(snapshot, journal, last_starts, looked_at, shown)
+        return [check(evidence) for check in CHECKS]
 
 
 @contextmanager

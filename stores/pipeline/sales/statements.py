@@ -19,6 +19,7 @@ from django.db.models.functions import Now
 from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
 
 from stores.failpoints import failpoint
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows, describe_error, is_data_error, sqlstate_of
 from stores.hqdb.sql import fetch, fetch_one, prefer_hash_joins, reserve_numbers, run_sql
 from stores.models import Channel, OrderSequence, RunStep, Statement, StatementEvent
@@ -43,6 +44,9 @@ from stores.pipeline.sales.statement_sales import (
     sales_of,
 )
 
+FREEZE_STATEMENT = load(__file__, "freeze_statement").format(
+    content_hash=statement_hash("%(statement)s")
+)
 DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_ends_at)"
 CUSTOMER_NOT_ACTIVE = "customer_not_active"
 
@@ -557,12 +561,7 @@ def post_payments(step: RunStep, statement: Statement) -> None:
 
 def freeze(step: RunStep, statement: Statement) -> None:
     """Freeze the statement with a hash over all its rows; only now are its sales posted."""
-    run_sql(
-        f"""UPDATE statement
-               SET posted_at = now(), content_hash = ({statement_hash("%(statement)s")})
-             WHERE id = %(statement)s""",  # noqa: S608
-        {"statement": statement.pk},
-    )
+    run_sql(FREEZE_STATEMENT, {"statement": statement.pk})
     step.add(posted=statement.transactions.count() + statement.prepaid_orders.count())
     failpoint("statements:before_posted")
 

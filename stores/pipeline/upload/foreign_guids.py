@@ -8,34 +8,46 @@ from typing import Any
 
 from psycopg2 import sql
 
-from stores.hqdb.sql import fetch
+from stores.hqdb.files import load
+from stores.hqdb.sql import fetch, run_sql
+from stores.hqdb.work_table import WorkTable
 from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
-from stores.pipeline.upload.quarantine import UploadBatch, reject_rows
+from stores.pipeline.upload.quarantine import UploadBatch
+
+FOREIGN_GUIDS = load(__file__, "foreign_guids")
 
 
-def reject_foreign_guids(batch: UploadBatch, kind: StagedTable) -> None:
-    """Name rows of incoming whose GUID another channel made and never shared with this one.
+def reject_foreign_guids(
+    batch: UploadBatch, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
+) -> None:
+    """Name incoming rows whose GUID another channel made and never shared with this one.
 
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
     channel = batch.database.channel
-    foreign = not_held(batch, foreign_by_hq(batch))
+    foreign = not_held(batch, foreign_by_hq(batch, incoming))
     if not foreign:
         return
-    reject_rows(
+    run_sql(
         sql.SQL(
-            """SELECT i.replication_counter,
+            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+               SELECT i.replication_counter,
                       CASE WHEN f.company = %(company)s THEN 'guid_conflict'
                            ELSE 'company_mismatch' END, 'async_account',
                       CASE WHEN f.company = %(company)s
                            THEN 'a GUID of this channel, or one that it was given'
                            ELSE 'a GUID of ' || %(company)s END
-                 FROM incoming i
+                 FROM {incoming} i
                  JOIN unnest(%(guids)s::uuid[], %(companies)s::text[]) f (guid, company)
                    ON f.guid = i.async_account
-                WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = i.event_id)"""
-        ).format(held=sql.Identifier(kind.event)),
+                WHERE NOT EXISTS (SELECT FROM {held} held WHERE held.event_id = i.event_id)
+                   ON CONFLICT DO NOTHING"""
+        ).format(
+            rejected=rejected.identifier,
+            incoming=incoming.identifier,
+            held=sql.Identifier(kind.event),
+        ),
         {
             "company": channel.company_id,
             "guids": [guid for guid, _, _ in foreign],
@@ -44,37 +56,18 @@ def reject_foreign_guids(batch: UploadBatch, kind: StagedTable) -> None:
     )
 
 
-def foreign_by_hq(batch: UploadBatch) -> list[tuple[Any, ...]]:
-    """GUIDs in incoming that are another channel's, as far as HQ knows.
+def foreign_by_hq(batch: UploadBatch, incoming: WorkTable) -> list[tuple[Any, ...]]:
+    """GUIDs of the incoming rows that are another channel's, as far as HQ knows.
 
-    Shape: GUID, the company it belongs to, its account if it has one. A GUID that waits is that of
-    the channel whose event came first.
+    Shape: GUID, the company it belongs to, its account if it has one.
     """
-    # Arrays have the GUIDs looked up by index: statistics know too little of a backlog that grows,
-    # and all of it would be read for every batch.
-    return fetch(
-        sql.SQL(
-            """WITH named AS MATERIALIZED (
-                 SELECT array_agg(DISTINCT async_account) AS guids FROM incoming),
-               waiting AS (
-                 SELECT DISTINCT ON (s.async_account) s.async_account, s.company_id, b.channel_id
-                   FROM async_customer s JOIN channel_database b ON b.id = s.database_id
-                  WHERE s.company_id = ANY(ARRAY(SELECT code FROM company))
-                    AND s.async_account = ANY((SELECT guids FROM named)::uuid[])
-                    AND s.status IN ('pending', 'failed')
-                    AND s.reason IS DISTINCT FROM 'guid_conflict'
-                  ORDER BY s.async_account, s.staged_at),
-               known AS (
-                 SELECT async_account, company_id, channel_id, customer_id FROM guid_map
-                  WHERE async_account = ANY((SELECT guids FROM named)::uuid[]))
-               SELECT async_account::text, coalesce(m.company_id, w.company_id),
-                      (SELECT account_number FROM customer WHERE id = m.customer_id)
-                 FROM waiting w FULL JOIN known m USING (async_account)
-                WHERE w.channel_id IS DISTINCT FROM %(channel)s
-                  AND CASE WHEN m.channel_id IS NULL THEN true
-                           ELSE m.channel_id <> %(channel)s AND NOT {given} END"""
-        ).format(given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Placeholder("channel"))),
-        {"channel": batch.database.channel_id},
+    return fetch(foreign_statement(incoming), {"channel": batch.database.channel_id})
+
+
+def foreign_statement(incoming: WorkTable) -> sql.Composed:
+    return FOREIGN_GUIDS.format(
+        incoming=incoming.identifier,
+        is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Placeholder("channel")),
     )
 
 

@@ -1,7 +1,8 @@
 """Quarantine: rows that HQ has taken over but cannot use, kept as they came, many at a time."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 from psycopg2 import sql
 
 from stores.channeldb.exchange.protocol import GUID_FORM, Unreadable
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
-from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.hqdb.sql import fetch, fetch_one, listed, run_sql
+from stores.hqdb.work_table import WorkTable, empty_table
 from stores.models import ChannelDatabase, UploadSession
 from stores.pipeline.events.kinds import EVENT_COLUMNS, StagedTable
 from stores.pipeline.events.payloads import encode, to_json
 
+QUARANTINE_REJECTED = load(__file__, "quarantine_rejected")
 # What a column may hold whose form is broken, by the reason's code.
 FORM_WORDS = {
     "key_missing": "a GUID",
@@ -25,11 +29,9 @@ FORM_WORDS = {
 }
 
 # A row stands there once, with the first thing that is wrong with it.
-CREATE_REJECTED = """CREATE TEMP TABLE rejected (
-    replication_counter bigint PRIMARY KEY, reason text, field text, rule text) ON COMMIT DROP"""
-CREATE_QUARANTINED = """CREATE TEMP TABLE to_quarantine (
-    row_key text, event_id uuid, async_account uuid, account_number text,
-    reason text, field text, rule text, raw bytea) ON COMMIT DROP"""
+REJECTED_COLUMNS = "replication_counter bigint PRIMARY KEY, reason text, field text, rule text"
+TO_QUARANTINE_COLUMNS = """row_key text, event_id uuid, async_account uuid, account_number text,
+    reason text, field text, rule text, raw bytea"""
 
 
 @dataclass(frozen=True)
@@ -71,61 +73,72 @@ class StagingCounts:
         )
 
 
-def reject_rows(query: sql.Composable, values: Mapping[str, Any] | Sequence[Any] = ()) -> int:
-    """Add to table rejected what a query finds; a row that stands there keeps what is said of it.
+@contextmanager
+def rejected_rows() -> Iterator[WorkTable]:
+    """The rows that cannot be used, by counter, with what is wrong with each."""
+    with empty_table("rejected", REJECTED_COLUMNS) as rejected:
+        yield rejected
 
-    The query gives counter, reason, field and what the field may hold. Returns how many were added.
+
+@contextmanager
+def rows_to_quarantine() -> Iterator[WorkTable]:
+    with empty_table("to_quarantine", TO_QUARANTINE_COLUMNS) as rows:
+        yield rows
+
+
+def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
+    """Add the rows that the database refused, by counter, to the rejected ones. Returns how many.
+
+    One that stands there already keeps what is said of it.
     """
     return run_sql(
         sql.SQL(
-            """INSERT INTO rejected (replication_counter, reason, field, rule)
-               {} ON CONFLICT DO NOTHING"""
-        ).format(query),
-        values,
-    )
-
-
-def reject_refused(refused: Mapping[int, str]) -> int:
-    """Add the rows that the database refused, by counter, to table rejected. Returns how many."""
-    return reject_rows(
-        sql.SQL(
-            """SELECT counter, 'refused', '', message
-                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, message)"""
-        ),
+            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+               SELECT counter, 'refused', '', message
+                 FROM unnest(%s::bigint[], %s::text[]) AS refused (counter, message)
+                   ON CONFLICT DO NOTHING"""
+        ).format(rejected=rejected.identifier),
         [list(refused), list(refused.values())],
     )
 
 
-def quarantine_rejected(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
-    """Move the rows of incoming that table rejected names to quarantine."""
-    run_sql(CREATE_QUARANTINED)
+def quarantine_rejected(
+    batch: UploadBatch, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
+) -> StagingCounts:
+    """Move the incoming rows that are rejected to quarantine."""
+    with rows_to_quarantine() as rows:
+        run_sql(
+            gather_statement(kind, incoming, rejected, rows), {"unread": json.dumps(batch.unread)}
+        )
+        drop_rejected(incoming, rejected)
+        return insert_quarantined(batch, kind, rows)
+
+
+def gather_statement(
+    kind: StagedTable, incoming: WorkTable, rejected: WorkTable, rows: WorkTable
+) -> sql.Composed:
+    return QUARANTINE_REJECTED.format(
+        to_quarantine=rows.identifier,
+        rejected=rejected.identifier,
+        incoming=incoming.identifier,
+        row=names_and_texts(kind, "i"),
+    )
+
+
+def drop_rejected(incoming: WorkTable, rejected: WorkTable) -> None:
+    """Take the rejected rows out of the incoming ones; their names stay."""
     run_sql(
         sql.SQL(
-            """INSERT INTO to_quarantine
-               SELECT i.replication_counter::text, i.event_id, i.async_account, i.account_number,
-                      b.reason, b.field, b.rule,
-                      convert_to((jsonb_build_object({row}) || coalesce(
-                          %s::jsonb -> replication_counter::text, '{{}}'))::text, 'UTF8')
-                 FROM rejected b JOIN incoming i USING (replication_counter)"""
-        ).format(row=as_object(kind)),
-        [json.dumps(batch.unread)],
-    )
-    drop_rejected()
-    return insert_quarantined(batch, kind)
-
-
-def drop_rejected() -> None:
-    """Take the rows that table rejected names out of incoming; their names stay."""
-    run_sql(
-        """DELETE FROM incoming i USING rejected b
-            WHERE b.replication_counter = i.replication_counter"""
+            """DELETE FROM {incoming} i USING {rejected} b
+                WHERE b.replication_counter = i.replication_counter"""
+        ).format(incoming=incoming.identifier, rejected=rejected.identifier)
     )
 
 
-def as_object(kind: StagedTable) -> sql.Composable:
-    """Name and text of each column: no driver could read them all, dates beyond 9999 for one."""
-    return sql.SQL(", ").join(
-        sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier("i", column))
+def names_and_texts(kind: StagedTable, row: str) -> sql.Composed:
+    """Name and text of each column of a row, as for an object of JSON."""
+    return listed(
+        sql.SQL("{}, {}::text").format(sql.Literal(column), sql.Identifier(row, column))
         for column in kind.sent_columns
     )
 
@@ -136,21 +149,23 @@ def quarantine_unreadable(
     """Quarantine rows whose form no table of HQ can hold."""
     if not rows:
         return StagingCounts()
-    run_sql(CREATE_QUARANTINED)
     columns = zip(
         *(quarantined_row(kind, row) for row in without_erased_data(kind, rows)), strict=True
     )
-    run_sql(
-        """INSERT INTO to_quarantine
-           SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
-                                %s::text[], %s::text[], %s::text[], %s::bytea[])""",
-        list(map(list, columns)),
-    )
-    return insert_quarantined(batch, kind)
+    with rows_to_quarantine() as gathered:
+        run_sql(
+            sql.SQL(
+                """INSERT INTO {gathered}
+                   SELECT * FROM unnest(%s::text[], %s::uuid[], %s::uuid[], %s::text[],
+                                        %s::text[], %s::text[], %s::text[], %s::bytea[])"""
+            ).format(gathered=gathered.identifier),
+            list(map(list, columns)),
+        )
+        return insert_quarantined(batch, kind, gathered)
 
 
 def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
-    """One row of table to_quarantine."""
+    """One row to quarantine, as TO_QUARANTINE_COLUMNS says."""
     values = dict(zip(kind.sent_columns, row.values, strict=True))
     return (
         str(row.counter),
@@ -190,46 +205,49 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
     ]
 
 
-def insert_quarantined(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
-    """Write table to_quarantine into quarantine; what is there already was seen once more.
+def insert_quarantined(batch: UploadBatch, kind: StagedTable, rows: WorkTable) -> StagingCounts:
+    """Write the rows into quarantine; what is there already was seen once more.
 
     What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
     that HQ holds with other content comes first: the event that came first stays.
     """
     run_sql(
         sql.SQL(
-            """UPDATE to_quarantine a SET reason = 'event_conflict', field = 'event_id',
+            """UPDATE {rows} a SET reason = 'event_conflict', field = 'event_id',
                                   rule = 'an id of its own'
-                 FROM {} held WHERE held.event_id = a.event_id"""
-        ).format(sql.Identifier(kind.event))
+                 FROM {event} held WHERE held.event_id = a.event_id"""
+        ).format(rows=rows.identifier, event=sql.Identifier(kind.event))
     )
-    new, refused = bisect_rows(partial(insert_rows, batch, kind), row_keys)
-    run_sql("DROP TABLE to_quarantine")
+    new, refused = bisect_rows(partial(insert_rows, batch, kind, rows), partial(row_keys, rows))
     return StagingCounts(
         quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
     )
 
 
-def row_keys() -> list[str]:
-    """The keys of the rows of table to_quarantine."""
-    return [key for (key,) in fetch("SELECT row_key FROM to_quarantine ORDER BY row_key::bigint")]
+def row_keys(rows: WorkTable) -> list[str]:
+    statement = sql.SQL("SELECT row_key FROM {rows} ORDER BY row_key::bigint")
+    return [key for (key,) in fetch(statement.format(rows=rows.identifier))]
 
 
-def insert_rows(batch: UploadBatch, kind: StagedTable, keys: Sequence[str] | None) -> int:
-    """Write rows of table to_quarantine, or only these. Returns how many are new."""
+def insert_rows(
+    batch: UploadBatch, kind: StagedTable, rows: WorkTable, keys: Sequence[str] | None
+) -> int:
+    """Write all rows into quarantine, or only those of some keys. Returns how many are new."""
     (new,) = fetch_one(
-        """WITH kept AS (
-             INSERT INTO quarantine AS known (database_id, "table", row_key, generation, event_id,
-                    async_account, account_number, payload_hash, reason, field, rule, raw,
-                    session_id)
-             SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
-                    CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
-                    sha256(raw), reason, field, rule, raw, %(session)s FROM to_quarantine
-              WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
-                 ON CONFLICT (database_id, "table", row_key, payload_hash)
-                 DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
-             RETURNING xmax = 0 AS is_new)
-           SELECT count(*) FROM kept WHERE is_new""",
+        sql.SQL(
+            """WITH kept AS (
+                 INSERT INTO quarantine AS known (database_id, "table", row_key, generation,
+                        event_id, async_account, account_number, payload_hash, reason, field, rule,
+                        raw, session_id)
+                 SELECT %(database)s, %(table)s, row_key, %(generation)s, event_id, async_account,
+                        CASE WHEN char_length(account_number) <= 20 THEN account_number ELSE '' END,
+                        sha256(raw), reason, field, rule, raw, %(session)s FROM {rows}
+                  WHERE %(keys)s::text[] IS NULL OR row_key = ANY(%(keys)s::text[])
+                     ON CONFLICT (database_id, "table", row_key, payload_hash)
+                     DO UPDATE SET last_seen_at = now(), attempts = known.attempts + 1
+                 RETURNING xmax = 0 AS is_new)
+               SELECT count(*) FROM kept WHERE is_new"""
+        ).format(rows=rows.identifier),
         {
             "database": batch.database.pk,
             "table": kind.event,

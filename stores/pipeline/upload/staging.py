@@ -1,10 +1,11 @@
-"""From table incoming to staging: what the rules allow is staged, the rest named with its reason.
+"""From incoming rows to staging: what the rules allow is staged, the rest named with its reason.
 
 Uploads bring rows here from the channels, releases bring them back from quarantine; both pass the
-same rules. Table rejected names rows of incoming that cannot be used.
+same rules. They are in a work table; another one names those that cannot be used.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,8 +15,18 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import EventBatch, Unreadable
+from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows, is_data_error
-from stores.hqdb.sql import copy_in, fetch, fetch_one, identifiers, prefer_index_scans, run_sql
+from stores.hqdb.sql import (
+    copy_in,
+    fetch,
+    fetch_one,
+    identifiers,
+    listed,
+    prefer_index_scans,
+    run_sql,
+)
+from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Channel
 from stores.pipeline.dates import EARLIEST_DATE
 from stores.pipeline.events.kinds import CUSTOMER, EventKind, StagedTable
@@ -23,15 +34,19 @@ from stores.pipeline.events.rules import first_broken, rule_parameters, rules_fo
 from stores.pipeline.fields_to_correct import record_fields
 from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
-    CREATE_REJECTED,
     StagingCounts,
     UploadBatch,
     quarantine_rejected,
     quarantine_unreadable,
     reject_refused,
-    reject_rows,
+    rejected_rows,
 )
 
+DROP_KNOWN = load(__file__, "drop_known")
+REJECT_INVALID_ROWS = load(__file__, "reject_invalid_rows")
+REJECT_CONFLICTING = load(__file__, "reject_conflicting")
+INSERT_STAGED = load(__file__, "insert_staged")
+STAGE_ERASED = load(__file__, "stage_erased")
 SKIP_KNOWN = "ON CONFLICT (event_id) DO NOTHING"
 
 
@@ -95,23 +110,20 @@ def values_of(kind: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, .
 
 
 def staging_of(kind: EventKind) -> TableStaging:
-    def load(events: EventBatch) -> None:
-        create_incoming(kind)
-        copy_in("incoming", kind.sent_columns, events.data, binary=events.binary)
-
     def stage(batch: UploadBatch, events: EventBatch) -> StagingCounts:
-        load(events)
-        return stage_batch(replace(batch, unread=events.unread), kind)
+        with incoming_rows(kind, events.data, binary=events.binary) as incoming:
+            return stage_batch(replace(batch, unread=events.unread), kind, incoming)
 
     def quarantine(
         batch: UploadBatch, events: EventBatch, refused: Mapping[int, str]
     ) -> StagingCounts:
-        load(events)
-        run_sql(CREATE_REJECTED)
-        reject_refused(refused)
-        quarantined = quarantine_rejected(replace(batch, unread=events.unread), kind)
-        run_sql("DROP TABLE rejected, incoming")
-        return quarantined
+        with (
+            incoming_rows(kind, events.data, binary=events.binary) as incoming,
+            rejected_rows() as rejected,
+        ):
+            reject_refused(refused, rejected)
+            unread = replace(batch, unread=events.unread)
+            return quarantine_rejected(unread, kind, incoming, rejected)
 
     def unreadable(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
         values = values_of(kind, events, row)
@@ -127,59 +139,72 @@ def select_rows(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
     return replace(events, rows=len(rows), data=data, unreadable=[])
 
 
-def stage_batch(batch: UploadBatch, kind: EventKind) -> StagingCounts:
-    """Stage the rows of incoming, or quarantine them; what is known already is neither.
+@contextmanager
+def incoming_rows(
+    kind: StagedTable, data: bytes, *, binary: bool, name: str = "incoming"
+) -> Iterator[WorkTable]:
+    """Rows as they arrived, or those of a part of documents; their texts have no limit yet."""
+    with empty_table(name, incoming_columns(kind)) as incoming:
+        if data:
+            copy_in(incoming.name, kind.sent_columns, data, binary=binary)
+        yield incoming
 
-    Effects: staging and quarantine, in the caller's transaction; incoming is gone.
+
+def incoming_columns(kind: StagedTable) -> sql.Composed:
+    return listed(
+        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
+        for column in kind.sent_columns
+    )
+
+
+def stage_batch(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> StagingCounts:
+    """Stage the incoming rows, or quarantine them; what is known already is neither.
+
+    Effects: staging and quarantine, in the caller's transaction.
     """
-    erased = stage_erased(batch, kind)
-    drop_known(kind)
-    run_sql(CREATE_REJECTED)
+    erased = stage_erased(batch, kind, incoming)
+    drop_known(kind, incoming)
     taken = StagingCounts(erased=erased)
-    if count_incoming():
-        if reject_invalid_rows(batch, kind):
-            taken += quarantine_rejected(batch, kind)
-        staged, refused = insert_staged(batch, kind)
+    if not incoming.count():
+        return taken
+    with rejected_rows() as rejected:
+        if reject_invalid_rows(batch, kind, incoming, rejected):
+            taken += quarantine_rejected(batch, kind, incoming, rejected)
+        staged, refused = insert_staged(batch, kind, incoming)
         taken += StagingCounts(staged=staged)
-        if staged < count_incoming():
-            run_sql("TRUNCATE rejected")
-            if reject_conflicting(kind) + reject_refused(refused):
-                taken += quarantine_rejected(batch, kind)
-        if kind is CUSTOMER:
-            record_fields(batch.database.channel.company, batch.database.pk, batch.unread)
-        close_returned(batch, kind)
-    run_sql("DROP TABLE rejected, incoming")
+        if staged < incoming.count():
+            rejected.empty()
+            if reject_conflicting(kind, incoming, rejected) + reject_refused(refused, rejected):
+                taken += quarantine_rejected(batch, kind, incoming, rejected)
+    if kind is CUSTOMER:
+        company, database = batch.database.channel.company, batch.database.pk
+        record_fields(incoming, company, database, batch.unread)
+    close_returned(batch, kind, incoming)
     return taken
 
 
-def count_incoming() -> int:
-    (rows,) = fetch_one("SELECT count(*) FROM incoming")
-    return int(rows)
-
-
-def drop_known(kind: EventKind) -> None:
-    """Take out of incoming what HQ holds already, word for word: nothing is to be done with it.
+def drop_known(kind: EventKind, incoming: WorkTable) -> None:
+    """Take out of the incoming rows what HQ holds already, word for word: nothing is to be done.
 
     Rows come again as a batch, after a crash or when a channel sends everything once more; so only
     when the first is known is it worth looking for the others.
     """
     known = sql.SQL(
-        """SELECT EXISTS (SELECT FROM {table} s WHERE s.event_id =
-               (SELECT event_id FROM incoming ORDER BY replication_counter LIMIT 1))"""
-    ).format(table=sql.Identifier(kind.event))
-    if not fetch_one(known)[0]:
-        return
-    with prefer_index_scans():
-        run_sql(
-            sql.SQL(
-                """DELETE FROM incoming i USING {table} s
-                    WHERE s.event_id = i.event_id AND ({mine}) IS NOT DISTINCT FROM ({held})"""
-            ).format(
-                table=sql.Identifier(kind.event),
-                mine=stored_values(kind, content_columns(kind), of="i"),
-                held=identifiers(content_columns(kind), of="s"),
-            )
-        )
+        """SELECT EXISTS (SELECT FROM {event} s WHERE s.event_id =
+               (SELECT event_id FROM {incoming} ORDER BY replication_counter LIMIT 1))"""
+    ).format(event=sql.Identifier(kind.event), incoming=incoming.identifier)
+    if fetch_one(known)[0]:
+        with prefer_index_scans():
+            run_sql(drop_statement(kind, incoming))
+
+
+def drop_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
+    return DROP_KNOWN.format(
+        event=sql.Identifier(kind.event),
+        incoming=incoming.identifier,
+        content=stored_values(kind, content_columns(kind), of="i"),
+        held_content=identifiers(content_columns(kind), of="s"),
+    )
 
 
 def content_columns(kind: EventKind) -> list[str]:
@@ -187,32 +212,19 @@ def content_columns(kind: EventKind) -> list[str]:
     return [column for column in kind.sent_columns if column != "replication_counter"]
 
 
-def create_incoming(kind: StagedTable, *, name: str = "incoming") -> None:
-    """Table incoming, or one for a part of documents; its texts have no limit yet."""
-    columns = sql.SQL(", ").join(
-        sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind.type_of(column)))
-        for column in kind.sent_columns
-    )
-    run_sql(
-        sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(sql.Identifier(name), columns)
-    )
-
-
 # ------------------------------------------------------------------------- rules
 
 
-def reject_invalid_rows(batch: UploadBatch, kind: EventKind) -> int:
-    """Name the rows of incoming that break a rule. Returns how many.
+def reject_invalid_rows(
+    batch: UploadBatch, kind: EventKind, incoming: WorkTable, rejected: WorkTable
+) -> int:
+    """Name the incoming rows that break a rule. Returns how many.
 
     What HQ holds already is not judged again: the rules may have changed since.
     """
     channel, rules = batch.database.channel, rules_for(kind)
-    reject_rows(
-        sql.SQL(
-            """SELECT replication_counter, (%(codes)s::text[])[place + 1],
-                      (%(fields)s::text[])[place + 1], (%(allowed)s::text[])[place + 1]
-                 FROM incoming, LATERAL (SELECT {} AS place) rule WHERE place IS NOT NULL"""
-        ).format(first_broken(kind)),
+    run_sql(
+        reject_statement(kind, incoming, rejected),
         rule_parameters(channel.company_id)
         | {
             "codes": [rule.code for rule in rules],
@@ -220,37 +232,51 @@ def reject_invalid_rows(batch: UploadBatch, kind: EventKind) -> int:
             "allowed": [rule.allows for rule in rules],
         },
     )
-    reject_foreign_accounts(channel)
-    reject_foreign_guids(batch, kind)
-    (count,) = fetch_one("SELECT count(*) FROM rejected")
+    reject_foreign_accounts(channel, incoming, rejected)
+    reject_foreign_guids(batch, kind, incoming, rejected)
+    count = rejected.count()
     if not count:
         return 0
-    return int(count) - run_sql(
+    return count - run_sql(
         sql.SQL(
-            """DELETE FROM rejected b USING incoming i JOIN {} s USING (event_id)
+            """DELETE FROM {rejected} b USING {incoming} i JOIN {event} s USING (event_id)
                 WHERE i.replication_counter = b.replication_counter"""
-        ).format(sql.Identifier(kind.event))
+        ).format(
+            rejected=rejected.identifier,
+            incoming=incoming.identifier,
+            event=sql.Identifier(kind.event),
+        )
     )
 
 
-def reject_foreign_accounts(channel: Channel) -> None:
+def reject_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
+    return REJECT_INVALID_ROWS.format(
+        rejected=rejected.identifier,
+        incoming=incoming.identifier,
+        first_broken=first_broken(kind),
+    )
+
+
+def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: WorkTable) -> None:
     """Name rows whose account is another company's, or none of this one's shape.
 
     An account of its shape that HQ does not know waits: HQ may have been set back in time.
     """
-    reject_rows(
+    run_sql(
         sql.SQL(
-            """SELECT i.replication_counter, 'company_mismatch', 'account_number',
+            """INSERT INTO {rejected} (replication_counter, reason, field, rule)
+               SELECT i.replication_counter, 'company_mismatch', 'account_number',
                       'an account of ' || %(company)s
-                 FROM incoming i
+                 FROM {incoming} i
                 CROSS JOIN LATERAL (SELECT tidy_key(i.account_number)) named (account)
                 WHERE named.account <> ''
                   AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
                                      AND c.account_number = named.account)
                   AND (EXISTS (SELECT FROM customer c WHERE c.account_number = named.account)
                     OR NOT EXISTS (SELECT FROM number_sequence q WHERE q.company_id = %(company)s
-                                      AND account_place(q.format, named.account) IS NOT NULL))"""
-        ),
+                                      AND account_place(q.format, named.account) IS NOT NULL))
+                   ON CONFLICT DO NOTHING"""
+        ).format(rejected=rejected.identifier, incoming=incoming.identifier),
         {"company": channel.company_id},
     )
 
@@ -258,49 +284,53 @@ def reject_foreign_accounts(channel: Channel) -> None:
 # ----------------------------------------------------------------------- staging
 
 
-def insert_staged(batch: UploadBatch, kind: EventKind) -> tuple[int, dict[int, str]]:
-    """Stage the rows of incoming. Returns how many were new, and the counters of refused ones.
+def insert_staged(
+    batch: UploadBatch, kind: EventKind, incoming: WorkTable
+) -> tuple[int, dict[int, str]]:
+    """Stage the incoming rows. Returns how many were new, and the counters of refused ones.
 
     Should the database refuse one for a reason that no rule foresees, it is found by halving.
     """
     # To look for known rows costs half as much again as to insert, and mostly there are none.
     try:
         with transaction.atomic():
-            return insert_incoming(batch, kind, ""), {}
+            return insert_incoming(batch, kind, incoming, ""), {}
     except DatabaseError as error:
         if not is_data_error(error):
             raise
-    staged, refused = bisect_rows(partial(insert_incoming, batch, kind, SKIP_KNOWN), fetch_counters)
+    staged, refused = bisect_rows(
+        partial(insert_incoming, batch, kind, incoming, SKIP_KNOWN),
+        partial(fetch_counters, incoming),
+    )
     return sum(staged), refused
 
 
-def fetch_counters() -> list[int]:
-    rows = fetch("SELECT replication_counter FROM incoming ORDER BY 1")
-    return [counter for (counter,) in rows]
+def fetch_counters(incoming: WorkTable) -> list[int]:
+    statement = sql.SQL("SELECT replication_counter FROM {incoming} ORDER BY 1")
+    return [counter for (counter,) in fetch(statement.format(incoming=incoming.identifier))]
 
 
 def insert_incoming(
-    batch: UploadBatch, kind: EventKind, known: str, counters: Sequence[int] | None = None
+    batch: UploadBatch,
+    kind: EventKind,
+    incoming: WorkTable,
+    or_skip: str,
+    counters: Sequence[int] | None = None,
 ) -> int:
-    """Insert rows of incoming into staging; `known` is what to do with those it holds.
-
-    In the order of the GUIDs, as conversion takes them: the events of a chunk lie side by side.
-    """
+    """Insert incoming rows into staging; `or_skip` is what to do with those it holds."""
     return run_sql(
-        sql.SQL(
-            """INSERT INTO {table} (database_id, company_id, generation, session_id, {columns})
-               SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {values}
-                 FROM incoming {some} ORDER BY async_account, replication_counter {known}"""
-        ).format(
-            table=sql.Identifier(kind.event),
-            columns=identifiers(kind.sent_columns),
-            values=stored_values(kind, kind.sent_columns),
-            known=sql.SQL(known),
-            some=sql.SQL(
-                "" if counters is None else "WHERE replication_counter = ANY(%(counters)s)"
-            ),
-        ),
+        insert_statement(kind, incoming, or_skip),
         origin_columns(batch) | {"counters": None if counters is None else list(counters)},
+    )
+
+
+def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.Composed:
+    return INSERT_STAGED.format(
+        event=sql.Identifier(kind.event),
+        incoming=incoming.identifier,
+        columns=identifiers(kind.sent_columns),
+        values=stored_values(kind, kind.sent_columns, of="i"),
+        or_skip=sql.SQL(or_skip),
     )
 
 
@@ -313,30 +343,33 @@ def origin_columns(batch: UploadBatch) -> dict[str, Any]:
     }
 
 
-def reject_conflicting(kind: EventKind) -> int:
+def reject_conflicting(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> int:
     """Name rows whose event id HQ holds with other content; equal ones are merely known."""
-    return reject_rows(
-        sql.SQL(
-            """SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
-                 FROM incoming i JOIN {table} s USING (event_id)
-                WHERE s.status <> 'erased' AND ({mine}) IS DISTINCT FROM ({held})"""
-        ).format(
-            table=sql.Identifier(kind.event),
-            mine=stored_values(kind, content_columns(kind), of="i"),
-            held=identifiers(content_columns(kind), of="s"),
-        )
+    return run_sql(conflict_statement(kind, incoming, rejected))
+
+
+def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable) -> sql.Composed:
+    return REJECT_CONFLICTING.format(
+        rejected=rejected.identifier,
+        incoming=incoming.identifier,
+        event=sql.Identifier(kind.event),
+        content=stored_values(kind, content_columns(kind), of="i"),
+        held_content=identifiers(content_columns(kind), of="s"),
     )
 
 
-def close_returned(batch: UploadBatch, kind: StagedTable) -> None:
+def close_returned(batch: UploadBatch, kind: StagedTable, incoming: WorkTable) -> None:
     """Close quarantined rows that came again and now pass: the rules may have changed."""
     run_sql(
-        """UPDATE quarantine q SET status = 'released', settled_at = now(), became = q.event_id,
-                                   settled_because = 'It came again and passed the rules.'
-             FROM incoming i
-            WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
-              AND q.generation = %(generation)s AND q.event_id = i.event_id
-              AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'""",
+        sql.SQL(
+            """UPDATE quarantine q
+                  SET status = 'released', settled_at = now(), became = q.event_id,
+                      settled_because = 'It came again and passed the rules.'
+                 FROM {incoming} i
+                WHERE q.status = 'open' AND q.database_id = %(database)s AND q."table" = %(table)s
+                  AND q.generation = %(generation)s AND q.event_id = i.event_id
+                  AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'"""
+        ).format(incoming=incoming.identifier),
         origin_columns(batch) | {"table": kind.event},
     )
 
@@ -344,7 +377,7 @@ def close_returned(batch: UploadBatch, kind: StagedTable) -> None:
 # ----------------------------------------------------------------- erased people
 
 
-def stage_erased(batch: UploadBatch, kind: EventKind) -> int:
+def stage_erased(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> int:
     """Stage events of erased customers without what they say. Returns how many were new."""
     company = batch.database.channel.company_id
     (has_erased,) = fetch_one(
@@ -352,46 +385,43 @@ def stage_erased(batch: UploadBatch, kind: EventKind) -> int:
     )
     if not has_erased:
         return 0
-    run_sql(
-        """CREATE TEMP TABLE of_erased ON COMMIT DROP AS
-           SELECT i.replication_counter, k.id AS customer_id FROM incoming i
+    with query_table("of_erased", rows_of_erased(incoming), {"company": company}) as of_erased:
+        staged = run_sql(
+            erase_statement(kind, incoming, of_erased),
+            origin_columns(batch) | {"earliest": EARLIEST_DATE},
+        )
+        run_sql(
+            sql.SQL(
+                """DELETE FROM {incoming} i USING {of_erased} e
+                    WHERE e.replication_counter = i.replication_counter"""
+            ).format(incoming=incoming.identifier, of_erased=of_erased.identifier)
+        )
+    return staged
+
+
+def rows_of_erased(incoming: WorkTable) -> sql.Composed:
+    return sql.SQL(
+        """SELECT i.replication_counter, k.id AS customer_id FROM {incoming} i
              LEFT JOIN guid_map m
                     ON m.async_account = i.async_account AND m.company_id = %(company)s
              JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
-              AND (k.id = m.customer_id OR k.account_number = tidy_key(i.account_number))""",
-        {"company": company},
-    )
-    staged = run_sql(
-        sql.SQL(
-            """INSERT INTO {table} (database_id, company_id, generation, session_id, event_id,
-                                    replication_counter, occurred_at, operation, async_account,
-                                    status, customer_id {keys})
-               SELECT DISTINCT ON (i.event_id) %(database)s, %(company)s, %(generation)s,
-                      %(session)s, i.event_id, i.replication_counter,
-                      CASE WHEN i.occurred_at BETWEEN %(earliest)s AND now()
-                           THEN i.occurred_at ELSE now() END,
-                      CASE WHEN tidy_key(i.operation) IN ('create', 'deactivate')
-                           THEN tidy_key(i.operation) ELSE 'update' END,
-                      i.async_account, 'erased', e.customer_id {blanks}
-                 FROM incoming i JOIN of_erased e USING (replication_counter)
-                   ON CONFLICT (event_id) DO NOTHING"""
-        ).format(
-            table=sql.Identifier(kind.event),
-            keys=sql.SQL("").join(
-                sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
-            ),
-            blanks=sql.SQL("").join(
-                sql.SQL(", ") + erased_value(kind, column) for column in kind.key
-            ),
+              AND (k.id = m.customer_id OR k.account_number = tidy_key(i.account_number))"""
+    ).format(incoming=incoming.identifier)
+
+
+def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) -> sql.Composed:
+    return STAGE_ERASED.format(
+        event=sql.Identifier(kind.event),
+        incoming=incoming.identifier,
+        of_erased=of_erased.identifier,
+        columns=identifiers(kind.entity),
+        values=listed(
+            [
+                sql.Identifier("e", "customer_id"),
+                *(erased_value(kind, column) for column in kind.key),
+            ]
         ),
-        origin_columns(batch) | {"earliest": EARLIEST_DATE},
     )
-    run_sql(
-        """DELETE FROM incoming i USING of_erased e
-            WHERE e.replication_counter = i.replication_counter"""
-    )
-    run_sql("DROP TABLE of_erased")
-    return staged
 
 
 def erased_value(kind: EventKind, column: str) -> sql.Composable:

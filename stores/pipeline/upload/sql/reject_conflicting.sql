@@ -1,0 +1,9 @@
+-- Name the incoming rows whose event id HQ holds with other content; equal ones are merely known.
+--
+-- {content}: what makes two events of one id the same, as staging would hold it; {held_content}:
+-- as it does.
+INSERT INTO {rejected} (replication_counter, reason, field, rule)
+SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
+  FROM {incoming} i JOIN {event} s USING (event_id)
+ WHERE s.status <> 'erased' AND ({content}) IS DISTINCT FROM ({held_content})
+    ON CONFLICT DO NOTHING

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 
 from psycopg2 import sql
 
+from stores.hqdb.files import load
 from stores.hqdb.sql import fetch, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models.failed_sale import SaleCause
 from stores.pipeline.sales.customers import assign_customers, blockers_of
 from stores.pipeline.sales.rules import check_sales, errors_of
+
+STILL_FAILING = load(__file__, "still_failing")
 
 
 def revalidate(sales: Sequence[int]) -> int:
@@ -62,38 +65,7 @@ def still_failing(
     """
     with errors_of(sales) as errors, blockers_of(sales) as blockers:
         rows = fetch(
-            sql.SQL(
-                """WITH coming AS (
-             SELECT t.id, EXISTS (SELECT FROM async_customer s
-                                   WHERE s.company_id = t.company_id AND s.status = 'pending'
-                                     AND s.async_account = t.async_account
-                                     AND t.account_number IS NULL) AS customer,
-                    EXISTS (SELECT FROM async_address s
-                             WHERE s.company_id = t.company_id AND s.status = 'pending'
-                               AND s.address_id = t.delivery_address_id) AS address
-               FROM retail_transaction t WHERE t.id = ANY(%(sales)s))
-           SELECT f.transaction_id FROM {errors} f JOIN coming ON coming.id = f.transaction_id
-            WHERE ((f.rule, f.field, {part}) = (%(reason)s, %(field)s, %(part)s)
-                   OR ({part} = %(part)s AND f.field = ANY(%(names)s) AND NOT EXISTS (
-                       SELECT FROM {before} b
-                        WHERE (b.transaction_id, b.rule, b.field)
-                            = (f.transaction_id, f.rule, f.field)
-                          AND b.line_number IS NOT DISTINCT FROM f.line_number)))
-              AND NOT (f.rule = 'customer_unknown' AND coming.customer)
-            UNION
-           SELECT m.id FROM {blockers} m JOIN coming USING (id) JOIN retail_transaction t USING (id)
-            WHERE t.transaction_type = 'customer_order'
-              AND ((m.reason, m.field) = (%(reason)s, %(field)s)
-                   OR m.field = ANY(%(names)s))
-              AND NOT (m.reason = 'customer_missing' AND coming.customer)
-              AND NOT (m.reason = 'address_missing' AND coming.address)
-            ORDER BY 1"""
-            ).format(
-                part=PART_NAME,
-                errors=errors.identifier,
-                blockers=blockers.identifier,
-                before=before.identifier,
-            ),
+            failing_statement(errors, blockers, before),
             {
                 "sales": list(sales),
                 "reason": cause.reason,
@@ -103,3 +75,12 @@ def still_failing(
             },
         )
     return [sale for (sale,) in rows]
+
+
+def failing_statement(errors: WorkTable, blockers: WorkTable, before: WorkTable) -> sql.Composed:
+    return STILL_FAILING.format(
+        part=PART_NAME,
+        errors=errors.identifier,
+        blockers=blockers.identifier,
+        before=before.identifier,
+    )

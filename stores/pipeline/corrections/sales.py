@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 from django.db import connection, models, transaction
 from psycopg2 import sql
 
+from stores.hqdb.files import load
 from stores.hqdb.sql import batched, fetch, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import (
@@ -26,7 +27,7 @@ from stores.models import (
     TransactionChange,
 )
 from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
-from stores.models.transaction import ValidationStatus
+from stores.models.transaction import BEING_CORRECTED, ValidationStatus
 from stores.pipeline.corrections.revalidate import revalidate, still_failing
 from stores.pipeline.corrections.sale import (
     HEADER_FIELDS,
@@ -40,6 +41,14 @@ from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.sales.claims import lock_sales
 from stores.pipeline.sales.rules import HEADER_RULES, SALE_RULES
 
+LOCK_SALES = load(__file__, "lock_sales_to_correct").format(
+    being_corrected=sql.SQL(BEING_CORRECTED)
+)
+REPLACE_VALUES = load(__file__, "replace_values")
+CORRECTED_VALUES = load(__file__, "_corrected_values")
+REPLACED_VALUES = load(__file__, "_replaced_values")
+# No rule expects an empty field; a person may want one.
+IS_WANTED = sql.SQL("f.new IS NOT NULL OR %(clears)s")
 # Transactions that one database transaction corrects, and that one request does; and examples told.
 BATCH_SIZE, MAX_TRANSACTIONS, MAX_EXAMPLES = 1_000, 10_000, 20
 CUSTOMER_FIELDS = ("async_account", "account_number")
@@ -167,15 +176,15 @@ def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> Correc
     meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
     for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
-            free = lock_sales(
-                "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
-                {"ids": ids},
-                limit=BATCH_SIZE,
-                by=user.pk,
-            )
+            free = lock_sales(LOCK_SALES, lock_values(ids, user))
             done.unchanged += clear_refusals(free)
             done.skipped += len(ids) - len(free)
     return done
+
+
+def lock_values(ids: Sequence[Any], user: Any, *, is_free: bool = True) -> dict[str, object]:
+    """What LOCK_SALES needs; a correction that is no `is_free` one may change prepayments."""
+    return {"ids": list(ids), "by": user.pk, "is_free": is_free, "limit": BATCH_SIZE}
 
 
 def correct_batch(
@@ -187,16 +196,8 @@ def correct_batch(
     done: CorrectionResult,
 ) -> None:
     """Correct those of the transactions that nobody holds, and count all."""
-    locked = lock_sales(
-        """t.id = ANY(%(ids)s) AND t.statement_id IS NULL
-           AND (t.prepayment_statement_id IS NULL OR %(is_free)s)""",
-        {
-            "ids": ids,
-            "is_free": cause.part != "payment" and values.keys().isdisjoint(PREPAID_FIELDS),
-        },
-        limit=BATCH_SIZE,
-        by=user.pk,
-    )
+    is_free = cause.part != "payment" and values.keys().isdisjoint(PREPAID_FIELDS)
+    locked = lock_sales(LOCK_SALES, lock_values(ids, user, is_free=is_free))
     with (
         query_table(
             "failed_row",
@@ -298,14 +299,28 @@ def write_value(
     rows: WorkTable,
 ) -> set[int]:
     """Write one value into all failed rows that hold another, and keep both. Returns the sales."""
-    new_values = sql.SQL("SELECT DISTINCT sale, line_number, {}::{} AS new FROM {}").format(
-        sql.SQL("nullif(expected, '')" if value is ExpectedValue else "%(new)s"),
-        column_type(part, name),
-        rows.identifier,
+    is_own = value is ExpectedValue
+    new = None if is_own or value is None else str(value)
+    new_values = corrected_values(part, name, rows, is_own=is_own)
+    return replace_values(
+        part,
+        name,
+        new_values,
+        IS_WANTED,
+        {"new": new, "clears": value is None},
+        user,
+        reason,
+        correction,
     )
-    new = None if value is ExpectedValue or value is None else str(value)
-    clears = sql.SQL("f.new IS NOT NULL OR {}").format(sql.SQL(str(value is None).lower()))
-    return replace_values(part, name, new_values, clears, {"new": new}, user, reason, correction)
+
+
+def corrected_values(part: str, name: str, rows: WorkTable, *, is_own: bool) -> sql.Composed:
+    """What is to be written into failed rows: one value, or what the rule expects of each."""
+    return CORRECTED_VALUES.format(
+        value=sql.SQL("nullif(expected, '')" if is_own else "%(new)s"),
+        kind=column_type(part, name),
+        rows=rows.identifier,
+    )
 
 
 def column_type(part: str, name: str) -> sql.SQL:
@@ -331,33 +346,8 @@ def replace_values(
     row is `p`.
     Effects: the part's table and transaction_change.
     """
-    model, key, _ = CORRECTABLE_PARTS[part]
-    own_line = "" if part == "header" else "AND p.line_number = f.line_number"
     written = fetch(
-        sql.SQL(
-            """WITH wanted AS ({wanted}),
-               found AS (
-                 SELECT f.sale, f.line_number, p.{name} AS old, f.new
-                   FROM wanted f JOIN {table} p ON p.{key} = f.sale {own_line}
-                  WHERE p.{name} IS DISTINCT FROM f.new AND ({condition})),
-               kept AS (
-                 INSERT INTO transaction_change (transaction_id, line_number, field, old, new,
-                                                 reason, changed_by_id, correction)
-                 SELECT sale, line_number, %(name)s, old::text, new::text, %(reason)s, %(user)s,
-                        %(correction)s
-                   FROM found),
-               written AS (
-                 UPDATE {table} p SET {name} = f.new FROM found f
-                  WHERE p.{key} = f.sale {own_line} RETURNING f.sale)
-               SELECT DISTINCT sale FROM written"""
-        ).format(
-            wanted=new_values,
-            condition=condition,
-            name=sql.Identifier(name),
-            table=sql.Identifier(model._meta.db_table),
-            key=sql.Identifier(key),
-            own_line=sql.SQL(own_line),
-        ),
+        replace_statement(part, name, new_values, condition),
         {
             **values,
             "name": name,
@@ -367,6 +357,20 @@ def replace_values(
         },
     )
     return {sale for (sale,) in written}
+
+
+def replace_statement(
+    part: str, name: str, new_values: sql.Composable, condition: sql.Composable
+) -> sql.Composed:
+    model, key, _ = CORRECTABLE_PARTS[part]
+    return REPLACE_VALUES.format(
+        wanted=new_values,
+        condition=condition,
+        field=sql.Identifier(name),
+        table=sql.Identifier(model._meta.db_table),
+        key=sql.Identifier(key),
+        own_line=sql.SQL("true" if part == "header" else "p.line_number = f.line_number"),
+    )
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
@@ -393,25 +397,14 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
 
 def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list[int]:
     """Write the old values into those that nobody holds. Returns which."""
-    locked = lock_sales(
-        "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
-        {"ids": ids},
-        limit=BATCH_SIZE,
-        by=user.pk,
-    )
+    locked = lock_sales(LOCK_SALES, lock_values(ids, user))
     changed: set[int] = set()
     changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
     in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
     for name, is_header in set(changes.values_list("field", in_header)):
         part = "header" if is_header else "payment" if name in PAYMENT_FIELDS else "line"
-        old_values = sql.SQL(
-            """SELECT c.transaction_id AS sale, c.line_number, c.old::{kind} AS new,
-                      c.new::{kind} AS was
-                 FROM transaction_change c
-                WHERE c.correction = %(of)s AND c.field = %(name)s
-                  AND c.transaction_id = ANY(%(locked)s)"""
-        ).format(kind=column_type(part, name))
-        unchanged = sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))
+        old_values = replaced_values(part, name)
+        unchanged = is_unchanged(name)
         of = {"of": str(correction), "locked": locked}
         changed |= replace_values(part, name, old_values, unchanged, of, user, reason, None)
     corrected = sorted(changed)
@@ -419,3 +412,13 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list
     if corrected:
         revalidate(corrected)
     return corrected
+
+
+def replaced_values(part: str, name: str) -> sql.Composed:
+    """What stood in documents before a correction, and what it wrote."""
+    return REPLACED_VALUES.format(kind=column_type(part, name))
+
+
+def is_unchanged(name: str) -> sql.Composed:
+    """That a field still holds what a correction wrote into it."""
+    return sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))

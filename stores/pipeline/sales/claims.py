@@ -1,30 +1,18 @@
 """Sales of a chunk: locked, in their order, and each by itself where one is refused."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+from psycopg2 import sql
 
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch
 from stores.models import RunStep
-from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 
 
-def lock_sales(
-    condition: str, values: dict[str, object], *, limit: int, by: int | None = None
-) -> list[int]:
-    """Lock open transactions that meet a condition. Returns their ids, in order.
-
-    Rows that another job holds are left to it, and so are those that a person is correcting, unless
-    it is the person `by` whom they are claimed.
-    """
-    locked = fetch(
-        f"""SELECT t.id FROM retail_transaction t
-             WHERE t.sales_order_id IS NULL
-               AND (NOT {BEING_CORRECTED} OR t.editing_by_id = %(by)s) AND {condition}
-             ORDER BY t.id LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED""",  # noqa: S608
-        values | {"limit": limit, "by": by},
-    )
-    return [sale for (sale,) in locked]
+def lock_sales(statement: sql.Composable, values: Mapping[str, object]) -> list[int]:
+    """Lock the open transactions that a statement selects. Returns their ids, in order."""
+    return [sale for (sale,) in fetch(statement, dict(values))]
 
 
 def process_one_by_one(

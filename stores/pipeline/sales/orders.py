@@ -10,10 +10,12 @@ from functools import partial
 from psycopg2 import sql
 
 from stores.failpoints import failpoint
+from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, reserve_numbers, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Channel, OrderSequence, RunStep
 from stores.models.run import StartedBy
+from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.convert.balance import count_sales
@@ -27,6 +29,10 @@ from stores.pipeline.sales.customers import (
 )
 from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
+
+LOCK_ORDERS = load(__file__, "lock_orders").format(
+    is_refused=sql.SQL(IS_REFUSED), being_corrected=sql.SQL(BEING_CORRECTED)
+)
 
 
 def synchronize_orders(step: RunStep) -> None:
@@ -45,13 +51,13 @@ def synchronize_orders(step: RunStep) -> None:
     while True:
         with step.chunk():
             sales = lock_sales(
-                f"""t.channel_id = %(channel)s AND t.id > %(beyond)s
-                   AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
-                   AND (t.gross_amount <> 0 OR t.payment_amount = 0)
-                   AND CASE %(order)s WHEN '' THEN NOT {IS_REFUSED}
-                            ELSE t.confirmation_number = %(order)s END""",
-                {"channel": channel.pk, "beyond": beyond, "order": step.run.order_number},
-                limit=SALES_PER_CHUNK,
+                LOCK_ORDERS,
+                {
+                    "channel": channel.pk,
+                    "last": beyond,
+                    "order": step.run.order_number,
+                    "limit": SALES_PER_CHUNK,
+                },
             )
             if not sales:
                 if step.counts.get("posted"):

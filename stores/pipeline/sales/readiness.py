@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from django.db import connection
 from django.db.models import Count, QuerySet
 from django.utils import timezone
+from psycopg2 import sql
 
+from stores.hqdb.files import load
+from stores.hqdb.sql import fetch
 from stores.models import Channel, ExcludedSale, Quarantine, Statement
 from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.sales.refused import REFUSAL_REASONS
@@ -62,85 +64,19 @@ class Readiness:
         return not self.blockers
 
 
-DAYS = f"""
-SELECT t.channel_id, t.business_date, count(*) AS sales,
-       count(*) FILTER (WHERE t.validation_status = 'successful') AS validated,
-       count(DISTINCT t.async_account) FILTER (
-           WHERE t.customer_id IS NULL AND EXISTS (
-               SELECT FROM async_customer s
-                WHERE s.company_id = t.company_id AND s.async_account = t.async_account
-                  AND s.status = 'pending')) AS customers,
-       (SELECT count(DISTINCT a.address_id)
-          FROM async_address a
-         WHERE a.company_id = min(t.company_id) AND a.status = 'pending'
-           AND a.async_account = ANY (array_agg(t.async_account))) AS addresses
-  FROM {OPEN_DOCUMENTS} t
- GROUP BY t.channel_id, t.business_date ORDER BY t.business_date, t.channel_id"""  # noqa: S608
-
-# The same questions in the same order as the jobs ask them; what is only not validated yet and has
-# a customer is no blocker. A customer who is not here is missing until validation has looked, then
-# unknown, as the transaction's page and what failed alike call it.
-BLOCKERS = f"""
-SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS sales
-  FROM (SELECT t.*, coalesce(t.customer_id, m.customer_id, k.id) AS buyer,
-               t.customer_id IS NULL AND m.customer_id <> k.id AS names_two,
-               h.default_customer_id
-          FROM {OPEN_DOCUMENTS} t
-          JOIN channel h ON h.id = t.channel_id
-          LEFT JOIN guid_map m
-                 ON m.async_account = t.async_account AND m.company_id = t.company_id
-          LEFT JOIN customer k
-                 ON k.account_number = t.account_number AND k.company_id = t.company_id) open
- CROSS JOIN LATERAL (
-       SELECT CASE WHEN EXISTS (SELECT FROM transaction_error e
-                                 WHERE e.transaction_id = open.id AND e.rule = 'customer_unknown')
-                   THEN 'customer_unknown' ELSE 'customer_missing' END AS reason) missing
- CROSS JOIN LATERAL (
-       SELECT 'identity_mismatch' AS reason, 'account_number' AS field, 1 AS place
-        WHERE open.names_two
-       UNION ALL
-       SELECT q.reason, q.field, 2 FROM quarantine q
-        WHERE open.buyer IS NULL AND q.async_account = open.async_account
-          AND q.table = 'async_customer' AND q.status = 'open'
-       UNION ALL
-       SELECT s.reason, s.field, 3 FROM async_customer s
-        WHERE open.buyer IS NULL AND s.company_id = open.company_id
-          AND s.async_account = open.async_account AND s.status = 'failed'
-       UNION ALL
-       SELECT missing.reason, 'account_number', 4
-        WHERE open.buyer IS NULL AND open.account_number IS NOT NULL
-       UNION ALL
-       SELECT missing.reason, 'async_account', 5
-        WHERE open.buyer IS NULL AND open.async_account IS NOT NULL
-          AND NOT EXISTS (SELECT FROM async_customer s
-                           WHERE s.company_id = open.company_id AND s.status = 'pending'
-                             AND s.async_account = open.async_account
-                             AND s.account_number IS NULL)
-       UNION ALL
-       SELECT 'customer_not_active', 'customer', 6 FROM customer k
-        WHERE k.id = coalesce(open.buyer, open.default_customer_id) AND k.state <> 'active'
-          AND (open.buyer IS NOT NULL
-               OR open.async_account IS NULL AND open.account_number IS NULL)
-       UNION ALL
-       SELECT 'default_customer_missing', 'customer', 7
-        WHERE open.default_customer_id IS NULL AND open.buyer IS NULL
-          AND open.async_account IS NULL AND open.account_number IS NULL
-       UNION ALL
-       (SELECT e.rule, e.field, 8 FROM transaction_error e
-         WHERE e.transaction_id = open.id AND e.rule <> 'customer_unknown' ORDER BY e.id LIMIT 1)
-       ORDER BY place LIMIT 1) why
- GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 3, 4"""  # noqa: S608
+OPEN_DAYS = load(__file__, "open_days").format(open_documents=sql.SQL(OPEN_DOCUMENTS))
+OPEN_BLOCKERS = load(__file__, "open_blockers").format(open_documents=sql.SQL(OPEN_DOCUMENTS))
 
 
 def readiness() -> list[Readiness]:
     """Every channel's business dates with sales that are not in a statement yet, oldest first."""
     channels = Channel.objects.in_bulk()
     board: dict[tuple[int, date], Readiness] = {}
-    for channel, day, sales, validated, customers, addresses in fetch_rows(DAYS):
+    for channel, day, sales, validated, customers, addresses in fetch(OPEN_DAYS):
         board[channel, day] = Readiness(
             channels[channel], day, sales, validated, customers, addresses
         )
-    for channel, day, reason, name, sales in fetch_rows(BLOCKERS):
+    for channel, day, reason, name, sales in fetch(OPEN_BLOCKERS):
         board[channel, day].blockers.append(Blocker(reason, name or "", sales))
     return list(board.values())
 
@@ -176,9 +112,3 @@ def quarantined_documents() -> QuerySet[Any, Any]:
     channels = quarantined.order_by().values("database__channel__code", "database__channel__name")
     counts: QuerySet[Any, Any] = channels.annotate(count=Count("pk"))
     return counts.order_by("database__channel__name")
-
-
-def fetch_rows(statement: str) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement)
-        return list(cursor.fetchall())

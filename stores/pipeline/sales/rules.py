@@ -11,8 +11,14 @@ from dataclasses import dataclass
 
 from psycopg2 import sql
 
+from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
+
+HEADER_ERRORS = load(__file__, "header_errors")
+ROW_ERRORS = load(__file__, "row_errors")
+ERROR_COLUMNS = """transaction_id bigint, rule text, field text, line_number integer,
+    expected text, found text"""
 
 
 @dataclass(frozen=True)
@@ -212,6 +218,10 @@ PAYMENT_RULES = (
         "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
     ),
 )
+ROW_RULES = (
+    ("retail_transaction_line", LINE_RULES),
+    ("retail_transaction_payment", PAYMENT_RULES),
+)
 SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
@@ -242,68 +252,31 @@ def check_sales(sales: Sequence[int]) -> tuple[int, int]:
 def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
     """Every rule that one of the sales breaks, in header, lines and payments.
 
-    Shape: transaction_id, rule, field, line_number, expected, found. OFFSET 0 keeps lines and
-    payments looked up sale by sale, however few rows the statistics expect in their tables: a chunk
-    must not cost more the more sales there are.
+    Shape: as ERROR_COLUMNS says.
     """
-    with empty_table(
-        "found_error",
-        """transaction_id bigint, rule text, field text, line_number integer, expected text,
-           found text""",
-    ) as errors:
-        run_sql(
-            sql.SQL(
-                """INSERT INTO {errors}
-            SELECT t.id, rule.code, rule.field, NULL, coalesce(rule.expected, ''),
-                   coalesce(rule.found, '')
-              FROM retail_transaction t JOIN company c ON c.code = t.company_id
-              LEFT JOIN LATERAL (
-                   SELECT count(*) AS lines, count(*) FILTER (WHERE NOT v.is_voided) AS sold,
-                          max(v.quantity) FILTER (WHERE NOT v.is_voided) AS most,
-                          sum(v.net_amount) FILTER (WHERE NOT v.is_voided) AS net_amount,
-                          sum(v.tax_amount) FILTER (WHERE NOT v.is_voided) AS tax_amount,
-                          sum(v.discount_amount) FILTER (WHERE NOT v.is_voided) AS discount_amount
-                     FROM (SELECT coalesce(is_voided, false) AS is_voided, quantity, net_amount,
-                                  tax_amount, discount_amount
-                             FROM retail_transaction_line WHERE transaction_id = t.id) v) l ON true
-              LEFT JOIN LATERAL (SELECT sum(amount) AS amount,
-                                        count(*) FILTER (WHERE amount <> 0) AS paid
-                                   FROM retail_transaction_payment
-                                  WHERE transaction_id = t.id) p ON true
-             CROSS JOIN LATERAL (VALUES {rules})
-                        rule (code, field, is_broken, expected, found)
-             WHERE t.id = ANY(%s) AND ({any_broken}) AND rule.is_broken"""
-            ).format(
-                errors=errors.identifier,
-                rules=rules_as_values(HEADER_RULES),
-                any_broken=any_broken(HEADER_RULES),
-            ),
-            [list(sales)],
-        )
-        for table, rules in (
-            ("retail_transaction_line", LINE_RULES),
-            ("retail_transaction_payment", PAYMENT_RULES),
-        ):
-            run_sql(
-                sql.SQL(
-                    """INSERT INTO {errors}
-                SELECT t.id, rule.code, rule.field, l.line_number, coalesce(rule.expected, ''),
-                       coalesce(rule.found, '')
-                  FROM retail_transaction t
-                 CROSS JOIN LATERAL (SELECT * FROM {table}
-                                      WHERE transaction_id = t.id OFFSET 0) l
-                 CROSS JOIN LATERAL (VALUES {rules})
-                            rule (code, field, is_broken, expected, found)
-                 WHERE t.id = ANY(%s) AND ({any_broken}) AND rule.is_broken"""
-                ).format(
-                    errors=errors.identifier,
-                    table=sql.Identifier(table),
-                    rules=rules_as_values(rules),
-                    any_broken=any_broken(rules),
-                ),
-                [list(sales)],
-            )
+    with empty_table("found_error", ERROR_COLUMNS) as errors:
+        values = {"sales": list(sales)}
+        run_sql(header_statement(errors), values)
+        for table, rules in ROW_RULES:
+            run_sql(row_statement(table, rules, errors), values)
         yield errors
+
+
+def header_statement(errors: WorkTable) -> sql.Composed:
+    return HEADER_ERRORS.format(
+        errors=errors.identifier,
+        rules=rules_as_values(HEADER_RULES),
+        any_broken=any_broken(HEADER_RULES),
+    )
+
+
+def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) -> sql.Composed:
+    return ROW_ERRORS.format(
+        errors=errors.identifier,
+        table=sql.Identifier(table),
+        rules=rules_as_values(rules),
+        any_broken=any_broken(rules),
+    )
 
 
 def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
@@ -332,7 +305,7 @@ def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
 
 
 def any_broken(rules: tuple[SaleRule, ...]) -> sql.SQL:
-    """SQL that is true of a row that breaks one: most break none, and need not be told which."""
+    """SQL that is true of a row that breaks one."""
     return sql.SQL(" OR ".join(f"({rule.broken})" for rule in rules))
 
 

@@ -3,8 +3,12 @@
 from collections.abc import Sequence
 from functools import partial
 
+from psycopg2 import sql
+
 from stores.failpoints import failpoint
+from stores.hqdb.files import load
 from stores.models import Channel, RunStep
+from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline import number_journal
 from stores.pipeline.chunk_sizes import SALES_PER_CHUNK
 from stores.pipeline.issuing import require_numbers
@@ -12,6 +16,10 @@ from stores.pipeline.sales.claims import lock_sales, process_one_by_one
 from stores.pipeline.sales.customers import resolve_addresses, resolve_customers
 from stores.pipeline.sales.refused import IS_REFUSED
 from stores.pipeline.sales.rules import check_sales
+
+LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
+    is_refused=sql.SQL(IS_REFUSED), being_corrected=sql.SQL(BEING_CORRECTED)
+)
 
 
 def validate_transactions(step: RunStep) -> None:
@@ -27,12 +35,13 @@ def validate_transactions(step: RunStep) -> None:
     while True:
         with step.chunk():
             sales = lock_sales(
-                f"""t.channel_id = %(channel)s AND t.statement_id IS NULL AND t.id > %(beyond)s
-                   AND t.entry_status = 'concluded' AND t.validation_status <> 'successful'
-                   AND NOT {IS_REFUSED}
-                   AND t.business_date = coalesce(%(day)s, t.business_date)""",
-                {"channel": channel.pk, "beyond": beyond, "day": step.run.business_date},
-                limit=SALES_PER_CHUNK,
+                LOCK_SALES,
+                {
+                    "channel": channel.pk,
+                    "last": beyond,
+                    "day": step.run.business_date,
+                    "limit": SALES_PER_CHUNK,
+                },
             )
             if not sales:
                 return

@@ -1,0 +1,11 @@
+-- Lock the next customer orders of a channel of which a sales order is to be made, or one by number.
+--
+-- Rows that another job holds are left to it, and so are those that a person is correcting.
+-- {is_refused}: that no run may take order t.
+SELECT t.id FROM retail_transaction t
+ WHERE t.channel_id = %(channel)s AND t.id > %(last)s AND t.sales_order_id IS NULL
+   AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'
+   AND (t.gross_amount <> 0 OR t.payment_amount = 0)
+   AND CASE %(order)s WHEN '' THEN NOT {is_refused} ELSE t.confirmation_number = %(order)s END
+   AND NOT {being_corrected}
+ ORDER BY t.id LIMIT %(limit)s FOR UPDATE OF t SKIP LOCKED

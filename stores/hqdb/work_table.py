@@ -44,7 +44,7 @@ def creation(name: str, columns: Query) -> sql.Composed:
 
 def creation_from(name: str, query: Query) -> sql.Composed:
     """The statement that makes a work table of what a query finds."""
-    return sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS {}").format(
+    return sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS\n{}").format(
         sql.Identifier(name), as_composable(query)
     )
 

@@ -1,6 +1,7 @@
 """Commands as a person or a script meets them: what they print, and the status they end with."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.core.management import load_command_class
+from django.db import connection
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks, leader_lock
@@ -21,6 +23,8 @@ from stores.models import (
     JobRun,
     NumberSequence,
 )
+from stores.pipeline.events.kinds import EVENT_KINDS
+from stores.pipeline.sql_catalog import composed_statements
 from tests.support.channels import on_server
 from tests.support.make import lookup, make_customer, make_sale, run
 from tests.support.processes import manage
@@ -454,6 +458,44 @@ def test_a_run_that_went_partly_or_failed_ends_with_status_one(houston, seattle,
     assert (partly.status, partly.document["outcome"]) == (1, "partly")
     assert (failed.status, failed.document["outcome"]) == (1, "failed")
     assert failed.document["message"] == "Channel seattle cannot be reached."
+
+
+# For developers
+
+
+def test_a_printed_statement_can_be_explained_and_leaves_nothing(call):
+    printed = call("print_sql", "convert/replay:address").out
+
+    with connection.cursor() as cursor:
+        cursor.execute(printed)
+        cursor.execute("SELECT to_regclass('pg_temp.again')")
+        assert cursor.fetchone() == (None,)
+    assert "CREATE TEMP TABLE" in printed
+    assert "-- Write rows anew as all their events say" in printed
+    assert printed.count("EXPLAIN") == 1
+    assert re.search(r"[{}]|%\(", printed.partition("BEGIN;")[2]) is None
+
+
+def test_the_name_of_a_file_prints_all_that_it_is_run_for(call):
+    printed = call("print_sql", "convert/replay").out
+    assert re.findall("^-- convert/replay:(\\w+)$", printed, re.MULTILINE) == [
+        kind.name for kind in EVENT_KINDS
+    ]
+
+
+def test_without_a_name_every_statement_is_listed(call):
+    listed = call("print_sql").out
+    names = {statement.file_name for statement in composed_statements()}
+    assert names <= set(listed.split())
+
+
+def test_an_unknown_statement_is_one_sentence(call):
+    answer = call("print_sql", "convert/unfold")
+
+    assert (answer.status, answer.out) == (2, "")
+    assert answer.err.strip() == (
+        "CommandError: There is no statement 'convert/unfold'; print_sql without a name lists them."
+    )
 
 
 # As processes

@@ -27,7 +27,7 @@ def acknowledge(till, table):
 
 
 def count(till, table):
-    return till.one(f"SELECT count(*) FROM {table}")
+    return till.value(f"SELECT count(*) FROM {table}")
 
 
 def document(till, part):
@@ -53,7 +53,7 @@ def test_event_can_be_acknowledged_and_that_be_taken_back(till, table):
     acknowledge(till, table)
     till.sql(f"UPDATE {table} SET acknowledged_at = NULL")
 
-    assert till.one(f"SELECT acknowledged_at FROM {table}") is None
+    assert till.value(f"SELECT acknowledged_at FROM {table}") is None
 
 
 def test_no_other_column_of_an_event_can_change(till, table):
@@ -107,13 +107,13 @@ def test_event_goes_only_after_it_was_acknowledged(till, table):
 
 def test_counter_is_not_used_twice_after_a_deletion(till, table):
     till.insert(table, **full_row(table))
-    used = till.one(f"SELECT replication_counter FROM {table}")
+    used = till.value(f"SELECT replication_counter FROM {table}")
     acknowledge(till, table)
     till.sql(f"DELETE FROM {table}")
 
     till.insert(table, **full_row(table))
 
-    assert till.one(f"SELECT replication_counter FROM {table}") == used + 1
+    assert till.value(f"SELECT replication_counter FROM {table}") == used + 1
 
 
 def test_other_event_under_a_used_id_is_refused(till, table):
@@ -220,8 +220,8 @@ def test_sqlite_guards_compare_every_column(sqlite_till, table):
     columns = {row[1] for row in sqlite_till.sql(f"PRAGMA table_info({table})")}
     source = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = %s"
 
-    update = sqlite_till.one(source, f"{table}_guard_update")
-    insert = sqlite_till.one(source, f"{table}_guard_insert")
+    update = sqlite_till.value(source, f"{table}_guard_update")
+    insert = sqlite_till.value(source, f"{table}_guard_insert")
 
     assert {*re.findall(r"NEW\.(\w+) IS NOT", update)} == columns - {"acknowledged_at"}
     same = re.findall(r"p\.(\w+) (?:=|IS) NEW", insert.split("RAISE(IGNORE)")[0])
@@ -328,7 +328,7 @@ def test_upsert_on_sqlite_cannot_change_an_event(sqlite_till):
         "async_customer", **row, ending="ON CONFLICT (event_id) DO UPDATE SET staff_id = 'x'"
     )
 
-    assert sqlite_till.one("SELECT staff_id FROM async_customer") is None
+    assert sqlite_till.value("SELECT staff_id FROM async_customer") is None
 
 
 # -------------------------------------------------------- lines and payments
@@ -432,7 +432,7 @@ def test_line_has_no_row_number_to_be_replaced_by(sqlite_till, part):
 
 def test_sqlite_guards_of_lines_compare_every_column(sqlite_till, part):
     columns = {row[1] for row in sqlite_till.sql(f"PRAGMA table_info({part})")}
-    insert = sqlite_till.one(
+    insert = sqlite_till.value(
         "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = %s", f"{part}_guard_insert"
     )
 

@@ -9,13 +9,8 @@ from stores.management.arguments import add_reason, add_user, get_user
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.customer import (
-    Busy,
-    EditsRefused,
-    Stale,
-    can_be_closed,
-    resolve_conflict,
-)
+from stores.pipeline.corrections.conflict import can_be_closed, resolve_conflict
+from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
 
 LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 

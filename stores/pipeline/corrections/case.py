@@ -1,4 +1,7 @@
-"""One row that HQ could not use, told in full: for the one page, and the one command, that may."""
+"""The details of one row that HQ could not use, personal data included.
+
+Only the page and the command that correct the row may show them.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,17 +16,17 @@ from stores.pipeline.events.kinds import EVENT_KINDS, EventKind, StagedTable
 from stores.pipeline.events.payloads import decode
 from stores.pipeline.events.rules import STAGING_MODELS
 
-# A time in UTC, as either engine and Python write it; longer texts are none.
+# A time in UTC, as PostgreSQL, SQLite and Python write it.
 TIME_PATTERN = re.compile(
     r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.(\d{0,9}))?(?:Z|\+00(?::00)?)"
 )
-# What a page can show: letters of a value, and rows of a table that travels with a document.
+# How much a page shows: letters of a value, and lines or payments of a sale.
 MAX_LETTERS, MAX_ROWS = 1_000, 200
 
 
 @dataclass(frozen=True)
 class CaseColumn:
-    """A column of the row; `held` is what HQ has in an event of the same id, if it has one."""
+    """A column of the row. `held` is its value in HQ's event of the same id, if there is one."""
 
     name: str
     value: str
@@ -42,7 +45,7 @@ class CaseColumn:
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of a table that travels with a document."""
+    """The lines or the payments of a quarantined sale."""
 
     table: str
     columns: tuple[str, ...]
@@ -66,36 +69,43 @@ class CaseDetail:
 
     @property
     def columns(self) -> Iterator[CaseColumn]:
-        """Each column, with what is wrong with it, and what HQ holds under the same id."""
+        """Each column, with what is wrong with it and with its value at HQ."""
         values = self.values
         for name in self.kind.sent_columns:
             value = display_value(values.get(name))
-            held = display_value(getattr(self.event, name, "create")) if self.has_held else ""
             flaw = (self.case.rule or "see the reason") if name == self.case.field else ""
-            differs = self.has_held and comparable_value(value) != comparable_value(held)
-            yield CaseColumn(name, value, flaw, held, differs)
+            if self.has_held:
+                # A sale has no column `operation`: tills only create sales.
+                held = display_value(getattr(self.event, name, "create"))
+                differs = comparable_value(value) != comparable_value(held)
+                yield CaseColumn(name, value, flaw, held, differs)
+            else:
+                yield CaseColumn(name, value, flaw)
 
     @property
     def has_held(self) -> bool:
-        """Whether HQ holds an event with the same id, to be compared."""
+        """Whether HQ has an event with the same id, with which the row is compared."""
         return self.event is not None and self.row is not None
 
     @property
     def values(self) -> dict[str, Any]:
-        """The columns as the row gave them; bytes where they are no text."""
+        """The values by column, as the row has them; bytes where they are not text."""
         if self.row:
             return decode(bytes(self.row.raw))
         return {column: getattr(self.event, column) for column in self.kind.sent_columns}
 
     @property
     def is_document(self) -> bool:
-        """Whether it is a sale or an order, with lines and payments."""
+        """Whether it is a sale, a return or an order, with lines and payments."""
         return self.kind is HEADER
 
     @property
     def parts(self) -> Iterator[PartRows]:
-        values = self.values if self.is_document and self.row else {}
-        for part in DOCUMENT_PARTS if values else ():
+        """The lines and the payments of a quarantined sale."""
+        if not (self.is_document and self.row):
+            return
+        values = self.values
+        for part in DOCUMENT_PARTS:
             columns = tuple(column for column in part.sent_columns if column != DOCUMENT_KEY)
             rows = [
                 [display_value(row.get(column)) for column in columns]
@@ -105,43 +115,49 @@ class CaseDetail:
 
     @property
     def can_be_corrected(self) -> bool:
-        """Whether an event or a document of HQ may still take its place."""
+        """Whether an event or a sale made at HQ can still replace it."""
         return self.case.status in (CaseStatus.OPEN, CaseStatus.FAILED) and bool(self.case.database)
 
     @property
     def replacement(self) -> RetailTransaction | None:
-        """The document of HQ, or the row's own, that is among the sales now."""
+        """The transaction that the row became, after it was released or corrected."""
         if not (self.is_document and self.row and self.row.became):
             return None
         return RetailTransaction.objects.filter(event_id=self.row.became).first()
 
 
 def describe_case(case: Case) -> CaseDetail:
-    kind = next((kind for kind in (*EVENT_KINDS, HEADER) if kind.event == case.table), HEADER)
+    """Load the quarantined row of a case, and the event that HQ has with its id."""
+    kinds: dict[str, StagedTable] = {kind.event: kind for kind in EVENT_KINDS}
+    kind = kinds.get(case.table, HEADER)
     row = None
     if case.id.isdecimal():
         rows = Quarantine.objects.select_related("settled_by", "session__run")
         row = rows.get(pk=int(case.id))
-    return CaseDetail(case, kind, row, stored_event(kind, case.event_id) if case.event_id else None)
+    event = stored_event(kind, case.event_id) if case.event_id else None
+    return CaseDetail(case, kind, row, event)
 
 
 def stored_event(kind: StagedTable, event_id: UUID) -> Any:
+    """The event or transaction that HQ has with this id."""
     if isinstance(kind, EventKind):
         return STAGING_MODELS[kind.name].objects.filter(pk=event_id).first()
     return RetailTransaction.objects.filter(event_id=event_id).first()
 
 
 def display_value(value: Any) -> str:
-    """A value for people; bytes that are no text as hexadecimal digits."""
+    """A value as people read it. Bytes that are not text become hexadecimal digits."""
     if value is None:
         return ""
     if isinstance(value, bytes):
         return f"bytes {value.hex(' ')}"
-    return "true" if value is True else "false" if value is False else str(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
 
 
 def truncated(value: str) -> str:
-    """As much of a value as a person reads, and how much more there is."""
+    """The first letters of a value, and how many more there are."""
     more = len(value) - MAX_LETTERS
     if more <= 0:
         return value
@@ -149,10 +165,11 @@ def truncated(value: str) -> str:
 
 
 def comparable_value(value: str) -> str:
-    """A value without what only its spelling tells apart: SQLite's 1 and true, a time's zone.
+    """A value in one spelling, so that equal values of different engines are equal texts.
 
-    Of the fraction of a second PostgreSQL leaves the last zeros out, Python does not.
+    SQLite writes true as 1. PostgreSQL leaves out the last zeros of a fraction of a second.
     """
     if match := TIME_PATTERN.fullmatch(value):
-        return f"{match[1]} {match[2]}.{(match[3] or '').rstrip('0')}"
+        day, time, fraction = match.groups(default="")
+        return f"{day} {time}.{fraction.rstrip('0')}"
     return {"1": "true", "0": "false"}.get(value, value)

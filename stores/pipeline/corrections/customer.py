@@ -1,7 +1,8 @@
-"""Edits that people make of one customer: events of HQ, merged at once by the statements of all.
+"""Save the edits that a person makes of one customer.
 
-Who saves must have seen what HQ holds. So what channels sent of the customer is applied first, and
-an edit of an older version is refused: it would take back what it never saw.
+Edits become events of HQ, which the statements of the conversion apply at once. An edit is accepted
+only if the person has seen the customer's latest version. Otherwise it would undo changes that the
+person did not know. Pending events of channels are therefore applied first.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +16,12 @@ from django.db.models import Q, QuerySet
 
 from stores.hqdb.retry import TRANSIENT, sqlstate_of
 from stores.hqdb.sql import lock_until_commit, run_sql
-from stores.models import Customer, EditConflict, RunStep
-from stores.models.conflict import Choice
+from stores.models import Customer, RunStep
 from stores.models.customer import AccountState
-from stores.models.staging import Event, Operation, StagingStatus
+from stores.models.staging import Event, StagingStatus
 from stores.pipeline.convert.known_customers import apply_claimed, apply_to_known_customers
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import (
-    ADDRESS,
-    AFFILIATION,
-    ATTRIBUTE,
-    CONTACT,
     CUSTOMER,
     EVENT_KINDS,
     INHERITED_COLUMNS,
@@ -53,7 +49,7 @@ class Busy(Exception):
 
 @dataclass(frozen=True)
 class Edit:
-    """One event to be made: the columns of one entity, with its operation."""
+    """One edit: the new columns of a customer, an address or another detail, and the operation."""
 
     kind: EventKind
     values: Mapping[str, Any]
@@ -73,11 +69,11 @@ class EditsRefused(Exception):
 
 
 def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any) -> list[UUID]:
-    """Make events of HQ of the edits and apply them. Returns the ids of the events.
+    """Make an event of each edit and apply it. Returns the ids of the events.
 
-    `seen` is the version of the customer that the person was shown. Effects: staging, the customer
-    and what belongs to it, deliveries; all or nothing. Errors: Stale; EditsRefused
-    with the broken rules by the place of the edit; Busy.
+    `seen` is the version of the customer that the person has seen. Effects: staging, the customer
+    with its details, and deliveries; all edits are saved, or none. Errors: Stale; Busy;
+    EditsRefused with the broken rules by the position of the edit.
     """
     with wait_briefly():
         apply_pending(customer)
@@ -86,9 +82,8 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
         refuse_stale(customer, seen)
         made = make_events(customer, edits, by=by)
         for kind in EVENT_KINDS:
-            event_ids = [
-                event for event, edit in zip(made, edits, strict=True) if edit.kind is kind
-            ]
+            edited = zip(made, edits, strict=True)
+            event_ids = [event_id for event_id, edit in edited if edit.kind is kind]
             if event_ids:
                 apply_claimed(RunStep(), customer.company, kind, only=event_ids)
         settle_fields(customer.company, customer)
@@ -97,7 +92,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
 
 @contextmanager
 def wait_briefly() -> Iterator[None]:
-    """Wait for others no longer than a person would. Errors: Busy."""
+    """Run in a transaction that waits only briefly for locks. Errors: Busy."""
     try:
         with transaction.atomic():
             run_sql("SELECT set_config('lock_timeout', %s, true)", [f"{MAX_WAIT_S}s"])
@@ -109,123 +104,76 @@ def wait_briefly() -> Iterator[None]:
 
 
 def apply_pending(customer: Customer) -> None:
-    """Apply what channels sent of the customer and no conversion has taken yet."""
+    """Apply the events of the customer that channels sent and no conversion has applied yet."""
     for kind in EVENT_KINDS:
         if event_ids := list(pending_events_of(customer, kind).values_list("pk", flat=True)):
             apply_to_known_customers(RunStep(), customer.company, kind, only=event_ids)
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
-    """Pending events that name the customer, by GUID or by account number."""
+    """The pending events of the customer, by its GUIDs or its account number."""
     guids = list(customer.guids.values_list("pk", flat=True))
-    named = Q(async_account__in=guids) | Q(account_number=customer.account_number)
+    is_of_customer = Q(async_account__in=guids) | Q(account_number=customer.account_number)
     pending = STAGING_MODELS[kind.name].objects.filter(status=StagingStatus.PENDING)
-    return pending.filter(named, company=customer.company_id)
+    return pending.filter(is_of_customer, company=customer.company_id)
 
 
 def refuse_stale(customer: Customer, seen: int) -> None:
-    """Make sure that HQ holds the version seen, under the lock of all who write customers."""
-    now = Customer.objects.filter(pk=customer.pk, hq_version=seen, state=AccountState.ACTIVE)
-    if not now.exists() or any(pending_events_of(customer, kind).exists() for kind in EVENT_KINDS):
+    """Refuse an edit unless `seen` is the latest version. Errors: Stale.
+
+    The caller has the lock that everybody takes who writes customers of the company.
+    """
+    unchanged = Customer.objects.filter(pk=customer.pk, hq_version=seen, state=AccountState.ACTIVE)
+    has_pending = any(pending_events_of(customer, kind).exists() for kind in EVENT_KINDS)
+    if has_pending or not unchanged.exists():
         raise Stale
 
 
 def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[UUID]:
     """Stage one event for each edit. Errors: EditsRefused."""
-    made, broken = [], {}
-    own = {"account_number": customer.account_number}
-    for place, edit in enumerate(edits):
+    made: list[UUID] = []
+    broken: dict[int, Sequence[Rule]] = {}
+    for position, edit in enumerate(edits):
         try:
-            values = {**edit.values, **own}
-            unchanged = untouched(customer, edit)
-            made.append(
-                create_event(customer.company, edit.kind, values, by=by, unchanged=unchanged)
+            event_id = create_event(
+                customer.company,
+                edit.kind,
+                {**edit.values, "account_number": customer.account_number},
+                by=by,
+                unchanged=unchanged_fields(customer, edit),
             )
+            made.append(event_id)
         except EventRefused as refused:
-            broken[place] = refused.broken
+            broken[position] = refused.broken
     if broken:
         raise EditsRefused(broken)
     return made
 
 
-def untouched(customer: Customer, edit: Edit) -> set[str]:
-    """The fields of the customer that an edit leaves as they are, if it is one of the customer."""
+def unchanged_fields(customer: Customer, edit: Edit) -> set[str]:
+    """The fields of the customer that an edit leaves as they are; none of an address or detail."""
     if edit.kind is not CUSTOMER:
         return set()
-    held = {column: getattr(customer, column) for column in CUSTOMER.columns}
-    return {column for column, value in held.items() if edit.values.get(column) == value}
-
-
-# ------------------------------------------------------------------- what events say
+    return {
+        column
+        for column in CUSTOMER.columns
+        if edit.values.get(column) == getattr(customer, column)
+    }
 
 
 def complete_state(
     kind: EventKind, row: Any, changed: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The whole state of a row as an event gives it, with some columns changed.
+    """All columns of a row as an event states them, with some of them changed.
 
-    What a customer may have inherited is said only by who changes it; an organization stays one, so
-    that its name is judged by its own rule.
+    Columns that a customer may have inherited are empty unless they are changed, so that they stay
+    inherited. An organization states its type all the same, because its name has a rule of its own.
     """
-    held: dict[str, Any] = {column: getattr(row, column) for column in kind.columns}
-    held.update(changed or {})
+    changed = changed or {}
+    state = {column: getattr(row, column) for column in kind.columns} | dict(changed)
     if kind is CUSTOMER:
-        is_kept = set(INHERITED_COLUMNS) - set(changed or ())
-        is_kept -= {"customer_type"} if row.customer_type == "organization" else set()
-        held |= dict.fromkeys(is_kept)
-    return held
-
-
-def conflict_row(conflict: EditConflict) -> tuple[EventKind, Any]:
-    kind = next(kind for kind in EVENT_KINDS if kind.event == conflict.table)
-    customer = conflict.customer
-    parts: dict[EventKind, Any] = {
-        ADDRESS: customer.addresses,
-        CONTACT: customer.contacts,
-        AFFILIATION: customer.affiliations,
-        ATTRIBUTE: customer.attributes,
-    }
-    if kind is CUSTOMER:
-        return kind, customer
-    return kind, parts[kind].get(**{kind.key[0]: conflict.key})
-
-
-def can_be_closed(conflict: EditConflict) -> bool:
-    """Whether a person may still decide about a customer whom HQ has."""
-    return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
-
-
-def resolve_conflict(
-    conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any
-) -> bool:
-    """Keep the present value of a conflict, or take the other. Says whether nobody was faster.
-
-    Errors: as of save_edits.
-    """
-    if choice == Choice.KEEP:
-        return conflict.settle(Choice.KEEP, reason, by=by)
-    return use_other_value(conflict, reason, seen=seen, by=by)
-
-
-def use_other_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
-    """Close a conflict with the value that had lost: a new event of HQ, after both edits.
-
-    False if somebody else has closed it meanwhile, and then nothing is saved. Errors: as of
-    save_edits.
-    """
-    with transaction.atomic():
-        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], seen=seen, by=by)
-        is_closed_now = conflict.settle(Choice.TAKE, reason, by=by, made=made)
-        transaction.set_rollback(not is_closed_now)
-    return is_closed_now
-
-
-def edit_of_conflict(conflict: EditConflict) -> Edit:
-    """The edit that brings the lost value back into the row as it is now."""
-    kind, row = conflict_row(conflict)
-    value = conflict.lost_value or None
-    if conflict.field != "is_active":
-        state = complete_state(kind, row, {conflict.field: value})
-        return Edit(kind, {"operation": Operation.UPDATE, **state})
-    operation = Operation.UPDATE if value == "true" else Operation.DEACTIVATE
-    return Edit(kind, {"operation": operation, **complete_state(kind, row)})
+        for column in INHERITED_COLUMNS:
+            is_organization = column == "customer_type" and row.customer_type == "organization"
+            if column not in changed and not is_organization:
+                state[column] = None
+    return state

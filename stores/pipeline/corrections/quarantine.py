@@ -1,20 +1,21 @@
-"""What people do about rows that HQ could not use: release, correct, dismiss; one or all alike.
+"""Settle the rows that headquarters could not use: release, dismiss or correct them.
 
-A row is named by its case: the number of a quarantined row, or the event id of a failed one.
+A case id names the row: the number of a quarantined row, or the event id of a failed event.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.db.models.functions import Now
 
 from stores.hqdb.retry import bisect_rows
+from stores.hqdb.sql import batched
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import UNSETTLED_STATUSES, Cause
 from stores.models.quarantine import QuarantineStatus
@@ -31,18 +32,18 @@ from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS, Rule
 from stores.pipeline.upload.quarantine import UploadBatch
 
-# Rows that one transaction settles.
+# How many rows one transaction settles.
 CASES_PER_CHUNK = 1_000
 CORRECTED_MESSAGE = "Corrected at headquarters."
 
 
 class ChangedMeanwhile(Exception):
-    """Somebody has settled the row meanwhile."""
+    """The row is not open any more."""
 
 
 @dataclass
 class Resolution:
-    """What became of the rows asked for; `still_open` are still open, with the reason of today."""
+    """How many of the rows were settled, and the case ids of those that are still open."""
 
     done: int = 0
     still_open: list[str] = field(default_factory=list)
@@ -54,60 +55,90 @@ class Resolution:
 def same_cause(
     cause: Cause, *, statuses: Sequence[str] = UNSETTLED_STATUSES
 ) -> Iterator[list[str]]:
-    """The cases of a cause, in portions, read while earlier ones are being settled."""
+    """The ids of the cases with a cause, in batches. The caller may settle each batch."""
+    cases = Case.objects.filter(status__in=statuses).with_cause(cause).order_by("id")
     last = ""
-    while True:
-        selected = Case.objects.filter(status__in=statuses).with_cause(cause)
-        rows = selected.filter(id__gt=last).order_by("id")
-        case_ids = list(rows.values_list("id", flat=True)[:CASES_PER_CHUNK])
-        if not case_ids:
-            return
-        last = case_ids[-1]
-        yield case_ids
+    while batch := list(cases.filter(id__gt=last).values_list("id", flat=True)[:CASES_PER_CHUNK]):
+        yield batch
+        last = batch[-1]
+
+
+def split_ids(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
+    """The numbers of quarantined rows and the ids of events that case ids name."""
+    numbers = [int(case) for case in cases if case.isdecimal()]
+    return numbers, [UUID(case) for case in cases if not case.isdecimal()]
+
+
+def unsettled_events(events: Sequence[UUID]) -> list[str]:
+    """The case ids of those events that failed or are still waiting."""
+    cases = Case.objects.unsettled().filter(id__in=[str(event) for event in events])
+    return list(cases.values_list("id", flat=True))
 
 
 # ----------------------------------------------------------------------- release
 
 
 def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
-    """Judge rows by today's rules and definitions again, and stage those that pass.
+    """Check rows by the present rules and definitions, and stage those that pass.
 
-    Failed events become pending again; what only waits is left alone. Effects: staging and
-    quarantine, a transaction for each thousand.
+    Failed events become pending again. Waiting events stay as they are. Effects: staging and
+    quarantine, in a transaction for each batch.
     """
     resolution = Resolution()
     numbers, events = split_ids(cases)
-    for batch in in_batches(numbers):
+    for batch in batched(numbers, CASES_PER_CHUNK):
         with transaction.atomic():
-            work = partial(release_quarantined, batch, by=by, because=because or "Released.")
-            done, refused = bisect_rows(work, lambda: batch)  # noqa: B023 - called here and now
-        resolution += sum(done, Resolution(still_open=list(map(str, refused))))
-    for event_batch in in_batches(events):
+            resolution += release_batch(batch, by=by, because=because or "Released.")
+    for event_batch in batched(events, CASES_PER_CHUNK):
         resolution.done += retry_failed(event_batch)
-    resolution.still_open += unresolved(events)
+    resolution.still_open += unsettled_events(events)
     return resolution
 
 
-def split_ids(cases: Sequence[str]) -> tuple[list[int], list[UUID]]:
-    numbers = [int(case) for case in cases if case.isdecimal()]
-    return numbers, [UUID(case) for case in cases if not case.isdecimal()]
+def release_batch(numbers: Sequence[int], *, by: Any, because: str) -> Resolution:
+    """Release quarantined rows; a row that the database refuses stays open."""
+
+    def release(selected: Sequence[int] | None) -> Resolution:
+        return release_together(numbers if selected is None else selected, by=by, because=because)
+
+    released, refused = bisect_rows(release, lambda: numbers)
+    return sum(released, Resolution(still_open=[str(number) for number in refused]))
 
 
-def in_batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (
-        items[start : start + CASES_PER_CHUNK] for start in range(0, len(items), CASES_PER_CHUNK)
+def release_together(numbers: Sequence[int], *, by: Any, because: str) -> Resolution:
+    """Release quarantined rows, those of one database, table and generation at a time."""
+    resolution = Resolution()
+    rows = Quarantine.objects.open().filter(pk__in=numbers).select_related("database__channel")
+    locked = rows.select_for_update(of=("self",)).order_by("database", "table", "generation", "pk")
+    for _, group in groupby(locked, key=attrgetter("database_id", "table", "generation")):
+        resolution += release_group(list(group), by=by, because=because)
+    return resolution
+
+
+def release_group(rows: Sequence[Quarantine], *, by: Any, because: str) -> Resolution:
+    """Release quarantined rows of one database, table and generation."""
+    upload = UploadBatch(rows[0].database, None, rows[0].generation)
+    kind = event_kind_of(rows[0].table)
+    failing = restage(upload, kind, rows) if kind else restage_documents(upload, rows)
+    record_attempts(kind or HEADER, failing)
+    passed = [row.pk for row in rows if row.pk not in failing]
+    Quarantine.objects.filter(pk__in=passed).update(
+        status=QuarantineStatus.RELEASED,
+        settled_at=Now(),
+        settled_by=by,
+        settled_because=because,
+        became=F("event_id"),
     )
+    return Resolution(len(passed), [str(number) for number in failing])
 
 
-def unresolved(events: Sequence[UUID]) -> list[str]:
-    """Those of the staged events that failed, or still wait."""
-    return list(
-        Case.objects.unsettled().filter(id__in=map(str, events)).values_list("id", flat=True)
-    )
+def event_kind_of(table: str) -> EventKind | None:
+    """The kind of the events of a table. None for the table of sales."""
+    return next((kind for kind in EVENT_KINDS if kind.event == table), None)
 
 
 def retry_failed(events: Sequence[UUID]) -> int:
-    """Make failed events pending, for the next conversion to try again. Returns how many."""
+    """Make failed events pending, for the next conversion. Returns how many."""
     return sum(
         model.objects.filter(pk__in=events, status=StagingStatus.FAILED).update(
             status=StagingStatus.PENDING, reason=None, field=None
@@ -116,75 +147,35 @@ def retry_failed(events: Sequence[UUID]) -> int:
     )
 
 
-def release_quarantined(
-    numbers: Sequence[int], selected: Sequence[int] | None, *, by: Any, because: str
-) -> Resolution:
-    """Release open rows of quarantine, or some of them, those of one database and table together.
-
-    All or none: the database may refuse one.
-    """
-    resolution = Resolution()
-
-    def place(row: Quarantine) -> tuple[Any, ...]:
-        return row.database_id, row.table, row.generation
-
-    asked = Quarantine.objects.open().filter(pk__in=numbers if selected is None else selected)
-    rows = asked.select_related("database__channel")
-    locked = rows.select_for_update(of=("self",)).order_by("database", "table", "generation", "pk")
-    for (_, table, generation), group in groupby(locked, key=place):
-        rows_of_table = list(group)
-        upload = UploadBatch(rows_of_table[0].database, None, generation)
-        kind = next((kind for kind in EVENT_KINDS if kind.event == table), None)
-        left = (
-            restage(upload, kind, rows_of_table)
-            if kind
-            else restage_documents(upload, rows_of_table)
-        )
-        record_attempts(kind or HEADER, left)
-        passed = [row.pk for row in rows_of_table if row.pk not in left]
-        Quarantine.objects.filter(pk__in=passed).update(
-            status=QuarantineStatus.RELEASED,
-            settled_at=Now(),
-            settled_by=by,
-            settled_because=because,
-            became=F("event_id"),
-        )
-        resolution += Resolution(len(passed), list(map(str, left)))
-    return resolution
-
-
 # ----------------------------------------------------------------------- dismiss
 
 
 def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
-    """Close rows of quarantine until somebody reopens them. Staged events cannot be dismissed.
+    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed.
 
-    Effects: quarantine, a statement for each thousand.
+    Effects: quarantine, in a statement for each batch.
     """
     numbers, events = split_ids(cases)
-    resolution = Resolution(still_open=unresolved(events))
-    for batch in in_batches(numbers):
-        resolution.done += (
-            Quarantine.objects.open()
-            .filter(pk__in=batch)
-            .update(
-                status=QuarantineStatus.DISMISSED,
-                settled_at=Now(),
-                settled_by=by,
-                settled_because=because,
-            )
+    resolution = Resolution(still_open=unsettled_events(events))
+    for batch in batched(numbers, CASES_PER_CHUNK):
+        rows = Quarantine.objects.open().filter(pk__in=batch)
+        resolution.done += rows.update(
+            status=QuarantineStatus.DISMISSED,
+            settled_at=Now(),
+            settled_by=by,
+            settled_because=because,
         )
     return resolution
 
 
 def reopen_rows(cases: Sequence[str]) -> int:
-    """Open dismissed rows again; who had dismissed them and why stays with them. Returns how many.
+    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why.
 
-    Effects: quarantine, a statement for each thousand.
+    Effects: quarantine, in a statement for each batch.
     """
     numbers, _ = split_ids(cases)
     done = 0
-    for batch in in_batches(numbers):
+    for batch in batched(numbers, CASES_PER_CHUNK):
         dismissed = Quarantine.objects.filter(pk__in=batch, status=QuarantineStatus.DISMISSED)
         done += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
     return done
@@ -193,30 +184,55 @@ def reopen_rows(cases: Sequence[str]) -> int:
 # ----------------------------------------------------------------------- correct
 
 
-def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
-    """Make an event of HQ that says what the row should have said. Returns its id.
+@dataclass(frozen=True)
+class LockedCase:
+    """An open case, locked until the transaction ends: a quarantined row or a failed event."""
 
-    The row stays as it came. Effects: one event in staging and the row, in one transaction.
-    Errors: EventRefused with the broken rules; ChangedMeanwhile when the row is settled already.
+    kind: EventKind
+    database: ChannelDatabase
+    row: Quarantine | None = None
+    event: Any = None
+
+    def supersede(self, made: UUID, by: Any) -> None:
+        """Close the case, which an event made at HQ replaces."""
+        if self.row:
+            supersede_row(self.row.pk, made, by)
+        else:
+            type(self.event).objects.filter(pk=self.event.pk).update(
+                status=StagingStatus.SUPERSEDED, reason="corrected", field=None
+            )
+
+
+def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
+    """Make an event at HQ with the values that the row should have had. Returns its id.
+
+    The row keeps its values. Effects: one event in staging, and the row is closed, in one
+    transaction. Errors: EventRefused with the broken rules; ChangedMeanwhile.
     """
     with transaction.atomic():
-        kind, database, settle = locked_case(case)
-        refuse_unknown_account(database, values.get("account_number"))
-        company = database.channel.company
-        made = create_event(company, kind, values, by=by, corrects=case, for_database=database)
-        settle(made, by)
+        locked = lock_case(case)
+        refuse_unknown_account(locked.database, values.get("account_number"))
+        made = create_event(
+            locked.database.channel.company,
+            locked.kind,
+            values,
+            by=by,
+            corrects=case,
+            for_database=locked.database,
+        )
+        locked.supersede(made, by)
         return made
 
 
 def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
-    """Make a document of HQ that says what the quarantined one should have said. Returns its id.
+    """Make a sale at HQ with the values that the quarantined sale should have had. Returns its id.
 
-    `values` are its header's columns, and under the name of each other table its rows. The row
-    stays as it came. Effects: the document and the row, in one transaction. Errors: EventRefused
-    with the broken rule; ChangedMeanwhile when the row is settled already.
+    `values` are the columns of its header, and under the name of each other table a list of rows.
+    The quarantined row keeps its values. Effects: the sale, and the row is closed, in one
+    transaction. Errors: EventRefused with the broken rule; ChangedMeanwhile.
     """
     with transaction.atomic():
-        row = locked_row(case)
+        row = lock_row(case)
         if row is None or row.table != HEADER.event:
             raise ChangedMeanwhile
         refuse_unknown_account(row.database, values.get("account_number"))
@@ -225,37 +241,32 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
         return made
 
 
-def locked_row(case: str) -> Quarantine | None:
-    """The open row of quarantine that a case names, locked."""
+def lock_row(case: str) -> Quarantine | None:
+    """Lock the open quarantined row that a case id names."""
     numbers, _ = split_ids([case])
     rows = Quarantine.objects.open().select_related("database__channel__company")
     return rows.select_for_update(of=("self",)).filter(pk__in=numbers).first()
 
 
-def locked_case(case: str) -> tuple[EventKind, ChannelDatabase, Any]:
-    """The kind and database of an open case, locked, and what settles it."""
-    _, events = split_ids([case])
-    if row := locked_row(case):
-        kind = next((kind for kind in EVENT_KINDS if kind.event == row.table), None)
+def lock_case(case: str) -> LockedCase:
+    """Lock an open case of an event. Errors: ChangedMeanwhile."""
+    if row := lock_row(case):
+        kind = event_kind_of(row.table)
         if kind is None:
             raise ChangedMeanwhile
-        return kind, row.database, lambda made, by: supersede_row(row.pk, made, by)
-    for kind in EVENT_KINDS if events else ():
-        failed_events = STAGING_MODELS[kind.name].objects.filter(
-            Q(pk=events[0]), status=StagingStatus.FAILED
-        )
-        event = failed_events.select_for_update().first()
+        return LockedCase(kind, row.database, row=row)
+    _, event_ids = split_ids([case])
+    for kind in EVENT_KINDS:
+        events = STAGING_MODELS[kind.name].objects.select_for_update()
+        event = events.filter(pk__in=event_ids, status=StagingStatus.FAILED).first()
         if event and (database_id := event.database_id or event.for_database_id):
             database = ChannelDatabase.objects.with_channel().get(pk=database_id)
-            return kind, database, lambda made, by: failed_events.update(**CORRECTED_FIELDS)  # noqa: B023
+            return LockedCase(kind, database, event=event)
     raise ChangedMeanwhile
 
 
-CORRECTED_FIELDS = {"status": StagingStatus.SUPERSEDED, "reason": "corrected", "field": None}
-
-
 def supersede_row(number: int, made: UUID, by: Any) -> None:
-    """Close a quarantined row whose place an event of HQ takes."""
+    """Close a quarantined row, which an event or a sale made at HQ replaces."""
     Quarantine.objects.filter(pk=number).update(
         status=QuarantineStatus.SUPERSEDED,
         settled_at=Now(),
@@ -266,9 +277,8 @@ def supersede_row(number: int, made: UUID, by: Any) -> None:
 
 
 def refuse_unknown_account(database: ChannelDatabase, account: str | None) -> None:
-    """A person who types an account means one that is there. Errors: EventRefused."""
+    """Refuse an account number that the company does not have. Errors: EventRefused."""
     company = database.channel.company
-    known = Customer.objects.filter(company=company, account_number=account or "")
-    if account and not known.exists():
-        allows = f"an account of {company.pk}"
-        raise EventRefused([Rule("company_mismatch", "account_number", "", allows)])
+    if account and not Customer.objects.filter(company=company, account_number=account).exists():
+        allowed = f"an account of {company.pk}"
+        raise EventRefused([Rule("company_mismatch", "account_number", "", allowed)])

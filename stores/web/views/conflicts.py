@@ -8,14 +8,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.customer import (
-    Busy,
-    EditsRefused,
-    Stale,
-    can_be_closed,
-    conflict_row,
-    resolve_conflict,
-)
+from stores.pipeline.corrections.conflict import can_be_closed, conflict_row, resolve_conflict
+from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
 from stores.web.lists.response import respond

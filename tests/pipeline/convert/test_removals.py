@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from stores.models import AsyncAddress, ChannelDatabase, Customer, EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.customer import use_other_value
+from stores.pipeline.corrections.conflict import use_other_value
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS

@@ -1,11 +1,11 @@
-"""The whole story of one customer, told from what HQ holds. Reads every station, writes none.
+"""Trace a customer: everything that happened to it, from the tables of headquarters.
 
-A reference is a GUID (any case, braces allowed), an account number (COMPANY:ACCOUNT where two
-companies have it), the number of a sale, receipt or order that names the customer, an e-mail
-address in any case, or a phone number by its digits. GUIDs, accounts and documents come first;
-e-mails and phones may fit several people, so `matches` lists them.
+A reference identifies the customer: a GUID (in any case, with or without braces), an account number
+(COMPANY:ACCOUNT if two companies have it), the number of a sale, receipt or order of the customer,
+an e-mail address in any case, or a phone number by its digits. GUIDs, accounts and documents are
+tried first. An e-mail address or a phone number may match several customers, which `matches` lists.
 
-Texts name fields and no values. Only what an edit changed is told as old -> new: a trace is for
-people who may see the customer. What channels hold beyond HQ's knowledge is looked up by
-`stores.pipeline.channel_search`, for commands alone, and joined in by `with_channel_results`.
+Texts contain names of fields, not values, except for the old and new values of an edit: only people
+who may see the customer see its trace. Commands also search the channels themselves, with
+`stores.pipeline.channel_search`, and add the results by `with_channel_results`.
 """

@@ -1,4 +1,4 @@
-"""What the channels themselves show of a customer, joined to what HQ knows; for commands alone."""
+"""Add to a trace what the channels themselves have of a customer. Only commands use it."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -30,9 +30,9 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
-    """What to look for in the channels: the reference itself, and the ids of those it matches."""
-    said = [*(match.async_account for match in matches), text_or_none(parse_guid(tidy_key(ref)))]
-    guids = {guid for guid in said if guid}
+    """What to search for in the channels: the reference, and the ids of its matches."""
+    given = text_or_none(parse_guid(tidy_key(ref)))
+    guids = {guid for guid in [given, *(match.async_account for match in matches)] if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
     name = tidy_key(ref) if is_name(ref, matches) else ""
     return Criteria(
@@ -44,34 +44,37 @@ def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
 
 
 def is_name(ref: str, matches: Sequence[Match]) -> bool:
-    """Whether a reference is what people remember, and may fit more of them than HQ knows."""
+    """Whether a reference is an e-mail address or a phone number, which several people may have."""
     accounts = {match.account_number for match in matches}
     account = tidy_key(ref).rpartition(":")[2]
     return parse_guid(tidy_key(ref)) is None and not {account, account.upper()} & accounts
 
 
 def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:
-    """The matches of a reference, those that only a channel knows included; newest first."""
+    """The matches of a reference, newest first, including those that only a channel has."""
     at_hq = matches(ref)
     if at_hq and not is_name(ref, at_hq):
         return at_hq
     by_ref = {match.ref: match for match in at_hq}
     for result in results:
-        seen = [(row.async_account, row.occurred_at) for row in result.pending]
-        seen += [(row.async_account, row.received_at) for row in result.known if not at_hq]
-        for known_at, at in seen:
-            if guid := parse_guid(known_at or ""):
+        found = [(row.async_account, row.occurred_at) for row in result.pending]
+        if not at_hq:
+            found += [(row.async_account, row.received_at) for row in result.known]
+        for async_account, at in found:
+            if guid := parse_guid(async_account or ""):
                 company = result.database.channel.company_id
-                match = Match(str(guid), None, company, at or timezone.now())
-                for known in matches_by_guid([guid]) or [match]:
-                    by_ref.setdefault(known.ref, known)
+                unknown = Match(str(guid), None, company, at or timezone.now())
+                for match in matches_by_guid([guid]) or [unknown]:
+                    by_ref.setdefault(match.ref, match)
     return newest_first(by_ref.values())
 
 
 def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trace:
-    """The trace with what the channels themselves showed of the customer."""
-    events, channels = list(trace.events), {channel.database: channel for channel in trace.channels}
-    now, waits = timezone.now(), []
+    """The trace with the customer's events and accounts that the channels have."""
+    now = timezone.now()
+    events = list(trace.events)
+    channels = {channel.database: channel for channel in trace.channels}
+    waiting_labels = []
     for result in results:
         database = result.database
         if result.error:
@@ -85,16 +88,17 @@ def with_channel_results(trace: Trace, results: Iterable[ChannelResult]) -> Trac
             text = f"{row.kind.capitalize()} event is still waiting in the channel."
             at = row.occurred_at or now
             events.append(TraceEvent(at, "pending_upload", database.label, text))
-        waits += [database.label] if unfetched else []
+        if unfetched:
+            waiting_labels.append(database.label)
         channels[database.label] = TraceChannel(
             database.channel.code, database.label, bool(received), min(received, default=None)
         )
+    is_known = trace.state != "pending_upload"
     return replace(
         trace,
         events=in_order(events),
         channels=list(channels.values()),
-        waiting_for=trace.waiting_for
-        or waiting_for_upload(waits, is_known=trace.state != "pending_upload"),
+        waiting_for=trace.waiting_for or waiting_for_upload(waiting_labels, is_known=is_known),
     )
 
 
@@ -105,12 +109,12 @@ def is_about(row: PendingEvent | KnownAccount, trace: Trace) -> bool:
     )
 
 
-def waiting_for_upload(waits: Sequence[str], *, is_known: bool) -> WaitingFor | None:
-    """What is wrong when a channel knows more than HQ."""
-    if waits:
+def waiting_for_upload(labels: Sequence[str], *, is_known: bool) -> WaitingFor | None:
+    """What a customer is waiting for of which these channel databases have events not uploaded."""
+    if labels:
         return WaitingFor(
             "pending_upload",
-            f"Not uploaded yet from {', '.join(waits)}.",
+            f"Not uploaded yet from {', '.join(labels)}.",
             "Run P-0001, or wait for its schedule.",
         )
     return None if is_known else UNKNOWN_AT_HQ

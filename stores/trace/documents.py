@@ -1,4 +1,4 @@
-"""The sales, orders and returns that name a customer, newest first."""
+"""The sales, orders and returns of a customer."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,12 +10,12 @@ from stores.models import Company, Customer, RetailTransaction, SalesOrder
 from stores.models.statement import StatementState
 from stores.models.transaction import NOT_ORDERED, OrderStatus, ValidationStatus
 
-# A trace is read by a person; the list of transactions has the rest.
+# How many a trace shows. The list of transactions has all.
 MAX_DOCUMENTS = 50
 
 
 def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[str, Any]]:
-    """What tills sold to the customer, under the account or a GUID, as the contract shows it."""
+    """The newest documents of the account or one of the GUIDs, as the trace shows them."""
     condition = Q(async_account__in=list(guids))
     if customer:
         condition |= Q(customer=customer)
@@ -32,6 +32,7 @@ def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[
 
 
 def document_state(sale: RetailTransaction) -> str:
+    """One word for the progress of a sale or an order."""
     if sale.entry_status == "voided":
         return "voided"
     prepaid_in = sale.prepayment_statement if sale.gross_amount == 0 else None
@@ -47,23 +48,26 @@ def document_state(sale: RetailTransaction) -> str:
 
 
 def customers_in_documents(ref: str) -> tuple[set[int], set[UUID]]:
-    """Ids of customers and GUIDs named by documents of this number, be it a till's or HQ's own."""
+    """Find customers by the number of a document. Returns their ids, and GUIDs without an account.
+
+    The number is one of the till (transaction, receipt, confirmation), or of a sales order.
+    """
     sales = RetailTransaction.objects.filter(
         Q(transaction_id=ref) | Q(receipt_number=ref) | Q(confirmation_number=ref)
     )
-    named = list(sales.values_list("customer_id", "async_account")[:MAX_DOCUMENTS])
-    customers = {customer for customer, _ in named if customer} | customers_of_orders(ref)
-    return customers, {guid for customer, guid in named if guid and not customer}
+    pairs = list(sales.values_list("customer_id", "async_account")[:MAX_DOCUMENTS])
+    customers = {customer for customer, _ in pairs if customer} | customers_of_orders(ref)
+    guids = {guid for customer, guid in pairs if guid and not customer}
+    return customers, guids
 
 
 def customers_of_orders(ref: str) -> set[int]:
-    """Ids of customers with a sales order or an invoice of this number; not default customers."""
+    """Ids of customers with a sales order or invoice of this number, except default customers."""
+    # The filter by company lets PostgreSQL use the unique indexes, which begin with it.
     orders = SalesOrder.objects.filter(company__in=Company.objects.all()).exclude(
         customer=F("channel__default_customer")
     )
-    # Apart, so that each is found by its own index.
-    return {
-        customer
-        for numbered in (orders.filter(number=ref), orders.filter(invoice_number=ref))
-        for customer in numbered.values_list("customer", flat=True)
-    }
+    # Two queries, so that each uses its own index.
+    ordered = orders.filter(number=ref).values_list("customer", flat=True)
+    invoiced = orders.filter(invoice_number=ref).values_list("customer", flat=True)
+    return {*ordered, *invoiced}

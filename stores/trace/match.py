@@ -1,4 +1,4 @@
-"""Which customers a reference may mean: GUID, account, document, e-mail address or phone number."""
+"""Find the customers that a reference matches, as described in the docstring of the package."""
 
 import re
 from collections.abc import Iterable
@@ -22,14 +22,14 @@ from stores.trace.documents import customers_in_documents
 from stores.trace.types import Match, newest_first, text_or_none
 
 GUID_PATTERN = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
-# A phone number somebody shares with more people than this is no way to find one of them.
+# How many matches are returned. A phone number that more customers share identifies none of them.
 MAX_MATCHES = 50
-# So many that the newest of them are among these.
+# How many customers are read by e-mail address or phone number, to find the newest among them.
 MAX_CONTACT_MATCHES = 1_000
 
 
 def matches(ref: str) -> list[Match]:
-    """Every customer that a reference may mean, newest first, pending ones included."""
+    """All customers that a reference matches, newest first, including those without an account."""
     ref = tidy_key(ref)
     if "\0" in ref or not ref.isprintable():
         return []
@@ -44,22 +44,22 @@ def matches(ref: str) -> list[Match]:
 
 
 def parse_guid(text: str) -> UUID | None:
-    """The GUID that a text is, in any case, with or without braces."""
+    """The GUID in a text, which may be in any case and in braces. None for any other text."""
     match = GUID_PATTERN.fullmatch(text)
     return UUID(match[1]) if match else None
 
 
 def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:
-    """The customers that GUIDs became, and those that are still on their way."""
-    left = {guid for guid in guids if guid}
-    mapped = GuidMap.objects.filter(pk__in=left)
-    matches = known_matches(Customer.objects.filter(pk__in=mapped.values("customer")))
-    left -= set(mapped.values_list("pk", flat=True))
-    return newest_first([*matches, *pending_matches(left)])
+    """The customers of GUIDs, with and without an account."""
+    searched = {guid for guid in guids if guid}
+    mapped = GuidMap.objects.filter(pk__in=searched)
+    known = known_matches(Customer.objects.filter(pk__in=mapped.values("customer")))
+    unmapped = searched - set(mapped.values_list("pk", flat=True))
+    return newest_first([*known, *pending_matches(unmapped)])
 
 
 def matches_by_account(ref: str) -> list[Match]:
-    """The customers with an account number, in one company or in all."""
+    """The customers with an account number, in the company that the reference names or in all."""
     company, _, account = ref.rpartition(":")
     companies = Company.objects.filter(pk=company.upper()) if company else Company.objects.all()
     numbers = {account, account.upper()}
@@ -67,7 +67,7 @@ def matches_by_account(ref: str) -> list[Match]:
 
 
 def matches_by_document(ref: str) -> list[Match]:
-    """The customers named by sales and orders of this number, receipt or confirmation."""
+    """The customers of the sales and orders with this number."""
     customers, guids = customers_in_documents(ref)
     return newest_first(
         [*known_matches(Customer.objects.filter(pk__in=customers)), *matches_by_guid(guids)]
@@ -75,33 +75,25 @@ def matches_by_document(ref: str) -> list[Match]:
 
 
 def matches_by_contact(key: str) -> list[Match]:
-    """The customers whose own e-mail or phone, or a contact of theirs, is what somebody gave."""
-    guids = {
-        *AsyncCustomer.objects.open()
-        .filter(matches_own_contact(key))
-        .values_list("async_account", flat=True),
-        *AsyncContact.objects.open()
-        .filter(matches_contact(key))
-        .values_list("async_account", flat=True),
-        *Quarantine.objects.reached_at(key)
-        .filter(async_account__isnull=False)
-        .values_list("async_account", flat=True),
-    }
+    """The customers with this e-mail address or phone number, their own or that of a contact."""
+    # One query for each table, so that each uses its own index.
+    own = Customer.objects.filter(matches_own_contact(key)).values_list("pk", flat=True)
     contacts = CustomerContact.objects.filter(matches_contact(key), is_active=True)
-    # Apart, so that each is found by its own index.
-    customers = {
-        *Customer.objects.filter(matches_own_contact(key)).values_list("pk", flat=True)[
-            :MAX_CONTACT_MATCHES
-        ],
-        *contacts.values_list("customer", flat=True)[:MAX_CONTACT_MATCHES],
-    }
-    known_ones = known_matches(Customer.objects.filter(pk__in=customers))
-    by_ref = {match.ref: match for match in (*known_ones, *matches_by_guid(guids))}
+    of_contacts = contacts.values_list("customer", flat=True)
+    customer_ids = {*own[:MAX_CONTACT_MATCHES], *of_contacts[:MAX_CONTACT_MATCHES]}
+    pending = [
+        AsyncCustomer.objects.open().filter(matches_own_contact(key)),
+        AsyncContact.objects.open().filter(matches_contact(key)),
+        Quarantine.objects.reached_at(key).filter(async_account__isnull=False),
+    ]
+    guids = {guid for rows in pending for guid in rows.values_list("async_account", flat=True)}
+    known = known_matches(Customer.objects.filter(pk__in=customer_ids))
+    by_ref = {match.ref: match for match in (*known, *matches_by_guid(guids))}
     return newest_first(by_ref.values())
 
 
 def known_matches(customers: QuerySet[Customer]) -> list[Match]:
-    """Customers with an account, as matches; each by the GUID that created it, if one did."""
+    """The newest of these customers, each with the GUID that created it, if there is one."""
     first = GuidMap.objects.filter(customer=OuterRef("pk")).order_by("origin", "created_at")
     rows = customers.annotate(guid=Subquery(first.values("async_account")[:1])).order_by("-pk")
     return [
@@ -111,7 +103,7 @@ def known_matches(customers: QuerySet[Customer]) -> list[Match]:
 
 
 def pending_matches(guids: Iterable[UUID]) -> list[Match]:
-    """GUIDs without an account of which HQ holds events, staged or set aside."""
+    """The GUIDs without an account for which HQ has staged or quarantined events."""
     by_guid: dict[UUID | None, Match] = {}
     for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(
@@ -122,8 +114,8 @@ def pending_matches(guids: Iterable[UUID]) -> list[Match]:
                 row.async_account,
                 Match(str(row.async_account), None, row.company_id, row.staged_at),
             )
-    aside = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
-    for guid, company, at in aside.values_list(
+    quarantined = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
+    for guid, company, at in quarantined.values_list(
         "async_account", "database__channel__company_id", "first_seen_at"
     ):
         by_guid.setdefault(guid, Match(str(guid), None, company, at))

@@ -1,4 +1,4 @@
-"""What HQ holds of one customer, told: state, what is waited for, events in their order."""
+"""Build the trace of one customer: its state, what it is waiting for, and all events in order."""
 
 import json
 from collections import Counter, defaultdict
@@ -23,8 +23,9 @@ from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.kinds import CUSTOMER
 from stores.trace.documents import documents_of
-from stores.trace.history import CustomerHistory, CustomerOperation, load_history, value_text
+from stores.trace.history import CustomerHistory, load_history
 from stores.trace.match import matches
+from stores.trace.operations import CustomerOperation, value_text
 from stores.trace.types import (
     Match,
     Trace,
@@ -41,7 +42,7 @@ TO_CONVERT = WaitingFor(
     "Run Synchronize customers and channel requests, or wait for its schedule.",
 )
 TO_APPLY = WaitingFor(
-    "not_applied", ("An edit has been uploaded but not applied yet."), TO_CONVERT.next_step
+    "not_applied", "An edit has been uploaded but not applied yet.", TO_CONVERT.next_step
 )
 PARENT_MISSING = WaitingFor(
     "parent_missing", REASONS["parent_missing"].text, REASONS["parent_missing"].next_step
@@ -80,47 +81,48 @@ def customer_state(history: CustomerHistory) -> str:
 
 
 def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
-    """What is open, the gravest first: failed, waiting for something, on its way."""
-    aside = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
+    """The first thing that is open: a failed row, a row with a reason, or a step still to come."""
     rows = [operation.row for operation in history.operations]
-    failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *aside]
-    waiting = [row for row in rows if row.status == StagingStatus.PENDING]
-    for row in (*failed, *(row for row in waiting if row.reason)):
-        known = REASONS.get(row.reason)
-        next_step = known.next_step if known else ""
-        return WaitingFor(row.reason, explain(row.reason, row.field), next_step, case_id(row))
-    if (
-        waiting
-        and any(operation.kind is CUSTOMER for operation in history.operations)
-        and not history.customer
-    ):
-        return TO_CONVERT
-    if waiting:
-        return TO_APPLY if history.customer else PARENT_MISSING
+    failed = [row for row in rows if row.status == StagingStatus.FAILED]
+    quarantined = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
+    pending = [row for row in rows if row.status == StagingStatus.PENDING]
+    explained = [*failed, *quarantined, *(row for row in pending if row.reason)]
+    if explained:
+        return waiting_for_reason(explained[0])
+    if pending:
+        if history.customer:
+            return TO_APPLY
+        has_own_event = any(operation.kind is CUSTOMER for operation in history.operations)
+        return TO_CONVERT if has_own_event else PARENT_MISSING
     return waiting_for_delivery(history.pending) if history.pending else None
 
 
+def waiting_for_reason(row: Any) -> WaitingFor:
+    """The reason of a staged or quarantined row, and what to do about it."""
+    known = REASONS.get(row.reason)
+    next_step = known.next_step if known else ""
+    return WaitingFor(row.reason, explain(row.reason, row.field), next_step, case_id(row))
+
+
 def case_id(row: Any) -> str | None:
-    """The id under which a person settles a row: quarantined, or staged and failed."""
+    """The case id of a quarantined row or a failed event. Other events have none."""
     is_open = isinstance(row, Quarantine) or row.status == StagingStatus.FAILED
     return str(row.pk) if is_open else None
 
 
 def waiting_for_delivery(pending: Sequence[ChannelDatabase]) -> WaitingFor:
-    """Which channels lack the account or its latest change, and what is the matter with them."""
-    places = ", ".join(database.label for database in pending)
-    troubles = "".join(f" {database.last_error}" for database in pending if database.last_error)
-    return WaitingFor(
-        "not_distributed",
-        f"Not delivered yet to {places}.{troubles}",
-        "Check the channel; 1010 then delivers automatically."
-        if troubles
-        else "Run 1010, or wait for its schedule.",
-    )
+    """The channels that lack the account or its latest change, with their errors."""
+    labels = ", ".join(database.label for database in pending)
+    errors = "".join(f" {database.last_error}" for database in pending if database.last_error)
+    if errors:
+        next_step = "Check the channel; 1010 then delivers automatically."
+    else:
+        next_step = "Run 1010, or wait for its schedule."
+    return WaitingFor("not_distributed", f"Not delivered yet to {labels}.{errors}", next_step)
 
 
 def channels_of(history: CustomerHistory) -> list[TraceChannel]:
-    """The enabled channels of the company, and any other that ever got the account."""
+    """The enabled channels of the company, and all others that received the account."""
     channels = []
     for database in history.databases:
         delivery = history.deliveries.get(database.pk)
@@ -163,15 +165,16 @@ PLURALS = {"address": "addresses"}
 
 
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
-    brought: dict[Any, list[Any]] = defaultdict(list)
+    """One event for each upload, with the number of rows of each table."""
+    rows_by_session: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
         if row.session:
-            brought[row.session].append(row)
-    for session, rows_of_session in brought.items():
-        words = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
+            rows_by_session[row.session].append(row)
+    for session, rows_of_session in rows_by_session.items():
+        counts = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
         text = ", ".join(
-            f"{count} {word if count == 1 else PLURALS.get(word, word + 's')}"
-            for word, count in words.items()
+            f"{count} {noun if count == 1 else PLURALS.get(noun, noun + 's')}"
+            for noun, count in counts.items()
         )
         yield TraceEvent(
             min(row.staged_at for row in rows_of_session),
@@ -184,39 +187,48 @@ def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
 
 
 def capture_event(operation: CustomerOperation) -> TraceEvent:
-    """What the till did, when it says it did."""
+    """The operation at the till, at the time of the till's clock."""
     offline = ", offline" if operation.row.created_offline else ""
     by = f", by {operation.row.made_by}" if operation.row.made_by else ""
-    text = f"{operation.in_short}{offline}{by}."
+    text = f"{operation.summary}{offline}{by}."
     return TraceEvent(operation.row.occurred_at, "captured", operation.row.source, text)
 
 
 def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> Iterator[TraceEvent]:
-    """What became of an operation at HQ; the event that made the account tells no more of it."""
-    row, why = operation.row, explain(operation.row.reason or "", operation.row.field)
+    """What HQ did with an operation, unless it created the account, which has its own event."""
+    row = operation.row
     same_run = [guid for guid in guids if row.applied_at and guid.run_id == row.applied_run_id]
     issued = [guid.created_at for guid in same_run]
-    kind, text = row.status, f"{operation.subject}: {why}"
+    created_account = operation.kind is CUSTOMER and operation.before is None and bool(issued)
+    if row.status == StagingStatus.APPLIED and created_account:
+        return
+    if row.status == StagingStatus.PENDING and not row.reason:
+        return
+    # An account and the events that were applied with it have the same time: the account first.
+    at = max([row.applied_at or row.staged_at, *issued])
+    kind, text = outcome_of(operation)
+    run, case = text_or_none(row.applied_run_id), case_id(row)
+    yield TraceEvent(at, kind, row.source, text, run, case=case)
+
+
+def outcome_of(operation: CustomerOperation) -> tuple[str, str]:
+    """The kind and the text of the event that tells what HQ did with an operation."""
+    row = operation.row
     if row.status == StagingStatus.APPLIED:
-        if operation.kind is CUSTOMER and operation.before is None and issued:
-            return
-        kind = {"created": "edited", "deactivated": "removed"}.get(operation.done, operation.done)
-        text = f"{operation.in_full}."
-    elif row.status == StagingStatus.SUPERSEDED:
-        text = f"{operation.in_full}; it arrived too late, and a newer one was kept."
-    elif row.status == StagingStatus.ERASED:
-        text = f"{operation.subject}: its data was erased."
-    elif row.status == StagingStatus.PENDING:
-        kind = "waiting"
-    if kind != "waiting" or row.reason:
-        # In one transaction with its account: told after it.
-        at = max([row.applied_at or row.staged_at, *issued])
-        run, case = text_or_none(row.applied_run_id), case_id(row)
-        yield TraceEvent(at, kind, row.source, text, run, case=case)
+        verb = operation.verb
+        kinds = {"created": "edited", "deactivated": "removed"}
+        return kinds.get(verb, verb), f"{operation.description}."
+    if row.status == StagingStatus.SUPERSEDED:
+        text = f"{operation.description}; it arrived too late, and a newer one was kept."
+        return row.status, text
+    if row.status == StagingStatus.ERASED:
+        return row.status, f"{operation.subject}: its data was erased."
+    text = f"{operation.subject}: {explain(row.reason or '', row.field)}"
+    return "waiting" if row.status == StagingStatus.PENDING else row.status, text
 
 
 def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
-    """Two edits of one field, with both values; and what a person decided."""
+    """A conflict of two edits with both values, and the decision of a person."""
     text = (
         f"{conflict.subject}: {value_text(conflict.lost_value)} of {conflict.lost_place} was"
         f" replaced by {value_text(conflict.kept_value)} of {conflict.kept_place}; neither side had"
@@ -237,11 +249,12 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
         )
 
 
-def quarantine_event(row: Quarantine, history: CustomerOperation | None) -> TraceEvent:
-    """Why a row was set aside; of one that HQ holds otherwise, in which fields it differs."""
+def quarantine_event(row: Quarantine, operation: CustomerOperation | None) -> TraceEvent:
+    """Why a row was quarantined. `operation` is HQ's event of the same id, if there is one."""
     text = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
     text += explain(row.reason, row.field)
-    if history and (differing := differing_columns(row, history)):
+    differing = differing_columns(row, operation) if operation else []
+    if differing:
         text += f" It differs in {', '.join(differing)}."
     if row.status != QuarantineStatus.OPEN:
         text += f" ({row.status})"
@@ -257,19 +270,19 @@ def quarantine_event(row: Quarantine, history: CustomerOperation | None) -> Trac
     )
 
 
-def differing_columns(row: Quarantine, history: CustomerOperation) -> list[str]:
-    """The columns in which a quarantined row is not like the event of the same id."""
+def differing_columns(row: Quarantine, operation: CustomerOperation) -> list[str]:
+    """The columns in which a quarantined row differs from the event of the same id."""
     raw = json.loads(bytes(row.raw))
     return [
         column
-        for column in history.kind.columns
+        for column in operation.kind.columns
         if column in raw
-        and comparable_text(raw[column]) != comparable_text(getattr(history.row, column))
+        and comparable_text(raw[column]) != comparable_text(getattr(operation.row, column))
     ]
 
 
 def comparable_text(value: Any) -> str:
-    """A value as either engine may write it, so that equal ones look equal."""
+    """A value in one spelling, so that equal values of PostgreSQL and SQLite are equal texts."""
     if isinstance(value, bool) or value in (0, 1):
         return "true" if value else "false"
     return "" if value is None else str(value)
@@ -303,6 +316,6 @@ def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent
 
 
 def trace(ref: str) -> Trace | None:
-    """The story of the customer that a reference means, of several the newest; None if unknown."""
+    """The trace of the newest customer that a reference matches. None if there is no match."""
     matching = matches(ref)
     return build_trace(matching[0]) if matching else None

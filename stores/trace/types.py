@@ -1,11 +1,11 @@
-"""What a trace is made of: matches, events, channels, and why it is not at its end."""
+"""The parts of a trace: matches, events, channels, and what the customer is waiting for."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-# Of events at the same moment, the order in which they happen.
+# The kinds of events, in the order of events with the same time.
 EVENT_ORDER = (
     "captured",
     "uploaded",
@@ -30,7 +30,7 @@ EVENT_ORDER = (
 
 @dataclass(frozen=True)
 class Match:
-    """A customer that a reference may mean; `at` is when HQ, or a channel, first saw it."""
+    """A customer that a reference matches. `at` is when HQ, or a channel, first had it."""
 
     async_account: str | None
     account_number: str | None
@@ -39,13 +39,13 @@ class Match:
 
     @property
     def ref(self) -> str:
-        """A reference that means this customer only."""
+        """A reference that matches this customer only."""
         return self.async_account or f"{self.company}:{self.account_number}"
 
 
 @dataclass(frozen=True)
 class WaitingFor:
-    """Why the story has not come to its end, and what to do; `case` is the row to correct."""
+    """What the customer is waiting for, and what to do. `case` is the case id of a failed row."""
 
     code: str
     text: str
@@ -55,9 +55,9 @@ class WaitingFor:
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """Something that happened: a word of HAPPENS, where, and the run and session that did it.
+    """One event of a trace: a kind of EVENT_ORDER, its place, and the run and session that did it.
 
-    `case` is the row that a person may settle, where it is about one.
+    `case` is the case id of a row that a person may settle.
     """
 
     at: datetime
@@ -81,7 +81,7 @@ class TraceChannel:
 
 @dataclass(frozen=True)
 class Trace:
-    """The story of one customer; the words are the contract's."""
+    """The trace of one customer. The names of fields and states appear in its JSON."""
 
     async_accounts: list[str]
     account_number: str | None
@@ -98,7 +98,7 @@ def newest_first(matches: Iterable[Match]) -> list[Match]:
 
 
 def in_order(events: Iterable[TraceEvent]) -> list[TraceEvent]:
-    """Events by time; what happened at one moment, in the order in which it happens."""
+    """Events by time. Events with the same time are in the order of their kinds."""
     return sorted(events, key=lambda event: (event.at, EVENT_ORDER.index(event.kind)))
 
 
@@ -107,11 +107,12 @@ def text_or_none(value: Any) -> str | None:
 
 
 def trace_as_json(trace: Trace) -> dict[str, Any]:
-    """The trace as `trace --json` prints it (contract, section 4)."""
+    """The trace as `trace --json` prints it. Only pages link to cases."""
     document = asdict(trace)
-    for part in (*document["events"], *filter(None, [document["waiting_for"]])):
-        # Only pages lead from the story to the row.
-        del part["case"]
+    if document["waiting_for"]:
+        del document["waiting_for"]["case"]
+    for event in document["events"]:
+        del event["case"]
     for part in (*document["events"], *document["channels"]):
-        part["at"] = part["at"] and part["at"].astimezone(UTC).isoformat()
+        part["at"] = part["at"].astimezone(UTC).isoformat() if part["at"] else None
     return document

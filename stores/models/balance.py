@@ -1,4 +1,4 @@
-"""Nothing lost: what channels handed over on each day, and where it is now."""
+"""The balance of each day: how many rows channels sent, and where they are now."""
 
 from typing import Self
 
@@ -7,7 +7,7 @@ from django.db.models import Q
 
 
 class Place(models.Model):
-    """One channel database, one table of events, one day on which HQ took rows over (UTC)."""
+    """The key of all counts: a channel database, an event table, and the day of arrival (UTC)."""
 
     id = models.BigAutoField(primary_key=True)
     database = models.ForeignKey(
@@ -25,7 +25,7 @@ class Place(models.Model):
 
 
 class Arrival(Place):
-    """How many rows were taken over; kept by triggers when rows are staged or set aside."""
+    """The number of rows that arrived. Triggers count them when they are staged or quarantined."""
 
     rows = models.BigIntegerField(default=0)
 
@@ -55,13 +55,18 @@ BALANCE_PARTS = (
 
 
 class BalanceParts(Place):
-    """Where the rows are.
+    """The number of rows in each state.
 
-    converted: applied to the account of their customer, or replaced by a later one that was.
-    linked: the same, of a GUID that was linked to an account that was there. posted: sales and
-    orders that became a sales order; voided: those that never will. waiting, failed, quarantined,
-    erased: what they say; quarantined also holds rows that were dismissed or replaced. Lines and
-    payments are where their sale is.
+    converted
+        Applied to the account of their customer, or superseded by a later event that was.
+    linked
+        The same, for a GUID that was linked to an existing account.
+    posted, voided
+        Sales and orders that became a sales order, and those that never will.
+    waiting, failed, quarantined, erased
+        As they say. Rows that were dismissed or replaced still count as quarantined.
+
+    Lines and payments count with their sale.
     """
 
     captured = models.BigIntegerField(default=0)
@@ -80,7 +85,7 @@ class BalanceParts(Place):
 
 
 class Balance(BalanceParts):
-    """Where the rows of one day were when they were last counted, of those arrived by then."""
+    """The last count of a day, of the rows that had arrived by then."""
 
     class Meta:
         db_table = "balance"
@@ -96,14 +101,17 @@ class Balance(BalanceParts):
 
 class DayBalanceQuerySet(models.QuerySet["DayBalance"]):
     def unbalanced(self) -> Self:
-        """Days on which rows are missing, or more are there than arrived."""
+        """Days with fewer or more rows than arrived."""
         return self.filter(~Q(difference=0))
 
 
 class DayBalance(BalanceParts):
-    """A view: the last count, and as waiting what arrived since; captured is all that arrived."""
+    """A row of the view day_balance: the last count, with rows that arrived since as waiting.
 
-    # Rows that arrived and are nowhere; negative: rows that nobody handed over.
+    `captured` is the number of all rows that arrived.
+    """
+
+    # Rows that are missing. Negative: rows that no channel sent.
     difference = models.BigIntegerField()
 
     objects = DayBalanceQuerySet.as_manager()

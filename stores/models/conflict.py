@@ -1,4 +1,4 @@
-"""Two edits of one field, whose makers did not know of each other: both values, and which stays."""
+"""Conflicts: two edits of one field, neither of which had seen the other."""
 
 from typing import Any, Self
 from uuid import UUID
@@ -21,11 +21,11 @@ class Choice(models.TextChoices):
 
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
-        """Those that a person should look at: a removal, or a clock was wrong, and so the rule."""
+        """Conflicts for a person: edits of something removed, and edits with a wrong clock."""
         return self.filter(closed_at__isnull=True)
 
     def of_removals(self) -> Self:
-        """Edits of what somebody else had removed, unseen."""
+        """Edits of something that somebody else had removed."""
         return self.filter(field="is_active", lost_value="true")
 
     def newest_first(self) -> Self:
@@ -41,9 +41,10 @@ class EditConflictQuerySet(models.QuerySet["EditConflict"]):
 
 
 class EditConflict(models.Model):
-    """One field of one entity that two places changed at the same time.
+    """One field of a customer that was changed in two places, each without the other's change.
 
-    A place without a database is headquarters. Values are texts, as HQ keeps them.
+    The later edit is kept, the other one is lost. An edit without a database was made at HQ. Values
+    are texts, as HQ stores them.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -89,23 +90,23 @@ class EditConflict(models.Model):
                 | Q(choice__in=Choice.values, closed_at__isnull=False),
                 name="conflict_is_closed_by_a_choice",
             ),
-            # What a clock may have decided is nobody's to close but a person's.
+            # The rule keeps the later edit. With a wrong clock, only a person can say which one.
             models.CheckConstraint(
-                condition=~Q(choice="rule") | Q(is_clock_off=False),
+                condition=~Q(choice=Choice.RULE) | Q(is_clock_off=False),
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(
-                condition=~Q(choice="rule", field="is_active", lost_value="true"),
+                condition=~Q(choice=Choice.RULE, field="is_active", lost_value="true"),
                 name="no_rule_undoes_a_removal",
             ),
             models.CheckConstraint(
-                condition=~Q(choice__in=["keep", "take"])
+                condition=~Q(choice__in=[Choice.KEEP, Choice.TAKE])
                 | Q(closed_by__isnull=False) & ~Q(reason=""),
                 name="a_person_says_why",
             ),
             models.CheckConstraint(
-                condition=Q(choice="take", made_event__isnull=False)
-                | Q(made_event__isnull=True) & ~Q(choice="take"),
+                condition=Q(choice=Choice.TAKE, made_event__isnull=False)
+                | Q(made_event__isnull=True) & ~Q(choice=Choice.TAKE),
                 name="a_taken_value_has_its_event",
             ),
         ]
@@ -131,18 +132,21 @@ class EditConflict(models.Model):
 
     @property
     def subject(self) -> str:
+        """For example Customer phone, or Customer VAT number."""
         name = label(self.field)
-        name = name if name[:2].isupper() else name[:1].lower() + name[1:]
+        is_abbreviation = name[:2].isupper()
+        if not is_abbreviation:
+            name = name[:1].lower() + name[1:]
         return f"{self.table.removeprefix('async_').capitalize()} {name}"
 
     @property
     def is_of_removal(self) -> bool:
-        """Whether it is about an edit of what somebody else had removed."""
+        """Whether the lost edit changed something that somebody else had removed."""
         return self.field == "is_active" and self.lost_value == "true"
 
     @property
     def is_left_to_people(self) -> bool:
-        """Whether a person may still decide; the rule's own decision is not the last word."""
+        """Whether a person may still decide. The decision of the rule is not final."""
         return self.choice in ("", Choice.RULE)
 
     @property
@@ -154,9 +158,9 @@ class EditConflict(models.Model):
         return self.choice in (Choice.KEEP, Choice.TAKE)
 
     def settle(self, choice: Choice, reason: str, *, by: Any, made: UUID | None = None) -> bool:
-        """Close it, saying why; false if somebody else has.
+        """Close it with a decision and its reason. Returns False if somebody else has closed it.
 
-        One decision is enough for all who edited unseen what had been removed.
+        A decision about something removed also closes all other conflicts about the same removal.
         """
         unsettled = EditConflict.objects.filter(
             pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK]

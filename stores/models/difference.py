@@ -1,10 +1,10 @@
-"""What a comparison of HQ with a channel found."""
+"""The differences that a comparison of HQ with a channel has found."""
 
 from django.db import models
 
 
 class DifferenceKind(models.TextChoices):
-    """The kinds of differences; the label stands after a number."""
+    """The kinds of differences. A label follows a number, as in "3 gone from the channel"."""
 
     UNKNOWN = "unknown_at_hq", "acknowledged and unknown to headquarters"
     VANISHED = "gone_from_channel", "gone from the channel"
@@ -17,7 +17,7 @@ class DifferenceKind(models.TextChoices):
 
 
 class Difference(models.Model):
-    """One row that differs; `key` is an event's id, a GUID or an account number."""
+    """One row that differs. `key` is the id of an event, a GUID or an account number."""
 
     id = models.BigAutoField(primary_key=True)
     step = models.ForeignKey("RunStep", models.CASCADE, related_name="differences")

@@ -1,4 +1,4 @@
-"""Sales that no posted statement holds, each with the reason."""
+"""Sales that are in no posted statement, each with the reason."""
 
 from typing import Any, Self
 
@@ -10,13 +10,13 @@ from stores.models.transaction import EntryStatus, MoneyField
 
 class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
     def for_good(self) -> Self:
-        """Voided at the till: no statement will ever take them."""
+        """Sales that were voided at the till. No statement ever takes them."""
         return self.filter(reason=EntryStatus.VOIDED)
 
     def by_reason(self, *by: str) -> models.QuerySet[Any, Any]:
-        """One row for each reason and currency, and for what else is named; the most first."""
-        names = [name.lstrip("-") for name in by]
-        grouped = self.order_by().values(*names, "reason", "field", "currency")
+        """Count and sum by reason and currency, and by the fields `by`, which order the rows."""
+        fields = [name.lstrip("-") for name in by]
+        grouped = self.order_by().values(*fields, "reason", "field", "currency")
         counted: models.QuerySet[Any, Any] = grouped.annotate(
             sales=Count("pk"), total=Sum("gross_amount")
         )
@@ -24,9 +24,9 @@ class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
 
 
 class ExcludedSale(models.Model):
-    """One row of the view excluded_sale: a sale, return or prepaid order, and why it is out.
+    """One row of the view excluded_sale: a sale, return or prepaid order, and the reason.
 
-    The reason is empty only when nothing says why, which breaks invariant I24.
+    An empty reason is an error, which invariant I24 reports.
     """
 
     transaction = models.OneToOneField(

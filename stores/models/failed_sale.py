@@ -1,4 +1,4 @@
-"""Transactions that cannot go on, one row for each thing that stands in the way of one."""
+"""Failed transactions by cause: the rules they break, and the reasons why orders failed."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,9 +11,9 @@ SALE_PARTS = ("header", "line", "payment")
 
 @dataclass(frozen=True)
 class SaleCause:
-    """What transactions have in common that failed alike; written as REASON:FIELD:PART.
+    """The common cause of failed transactions, written as REASON:FIELD:PART.
 
-    The part is that of the document in which the field stands: header, line or payment.
+    PART is the part of the transaction with the field: header, line or payment.
     """
 
     reason: str
@@ -47,7 +47,7 @@ class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
 
 
 class FailedSale(models.Model):
-    """One row of the view failed_sale: a broken rule, or why an order failed."""
+    """One row of the view failed_sale: a broken rule, or the reason why an order failed."""
 
     id = models.CharField(primary_key=True, max_length=30)
     transaction = models.ForeignKey("RetailTransaction", models.DO_NOTHING, related_name="failures")

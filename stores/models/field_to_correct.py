@@ -1,4 +1,4 @@
-"""Optional fields that HQ did not understand: kept as they came, listed until they are right."""
+"""Optional fields of customers that break a rule, and that a person should correct."""
 
 from typing import Self
 
@@ -22,9 +22,9 @@ class FieldToCorrectQuerySet(models.QuerySet["FieldToCorrect"]):
 
 
 class FieldToCorrect(models.Model):
-    """One optional field of a customer that breaks a rule, as one event said it.
+    """One optional field of a customer that breaks a rule.
 
-    Such a field keeps nobody from an account. The customer is empty until the event is converted.
+    The customer gets an account all the same. `customer` is empty until the event is converted.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -52,7 +52,7 @@ class FieldToCorrect(models.Model):
     )
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=40)
-    # As it came, where no column of HQ's can hold it; else it stands in the customer's.
+    # Only a value that the customer's column cannot hold. Otherwise the customer has it.
     value = models.TextField(blank=True, db_default="")
     since = models.DateTimeField(db_default=Now())
     settled_at = models.DateTimeField(null=True)
@@ -68,7 +68,7 @@ class FieldToCorrect(models.Model):
             ),
         ]
         indexes = [
-            # What is to be corrected: few, and settled after each conversion.
+            # The open fields of a company, which each conversion checks.
             models.Index(
                 fields=["company"], condition=Q(settled_at=None), name="field_to_correct_open"
             ),
@@ -80,11 +80,12 @@ class FieldToCorrect(models.Model):
 
     @property
     def shown(self) -> object:
-        """The value that is to be corrected, if the customer is there to show it."""
+        """The wrong value: the one kept here, or else the customer's."""
         if self.value or not self.customer:
             return self.value
         return getattr(self.customer, self.field)
 
     @property
     def sentence(self) -> str:
+        """What is wrong with the field."""
         return explain(self.rule, label(self.field))

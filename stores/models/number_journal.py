@@ -1,4 +1,4 @@
-"""What HQ remembers of things outside its database: the files of issued numbers, its own server."""
+"""What HQ knows about things outside its database: the number journal and its own server."""
 
 from django.db import models
 from django.db.models import Q
@@ -6,11 +6,11 @@ from django.db.models.functions import Now
 
 
 class NumberJournal(models.Model):
-    """How far HQ has followed one number journal; the file bears the id in its first line."""
+    """How far HQ has read one number journal. The first line of the file has the id."""
 
     id = models.UUIDField(primary_key=True)
     size = models.BigIntegerField(db_default=0, help_text="Bytes up to which HQ knows every line.")
-    # The hash of the last line before that: a file that was exchanged does not have it there.
+    # The hash of the last line before that. It differs if the file was replaced by another.
     last_hash = models.CharField(max_length=16, blank=True)
     # Company -> the first number that is not in the file.
     following = models.JSONField(default=dict)
@@ -26,7 +26,7 @@ class NumberJournal(models.Model):
 
 
 class Headquarters(models.Model):
-    """The server and database on which HQ last issued a number; one row."""
+    """The server and the database on which HQ last issued a number. There is one row."""
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     identity = models.JSONField()

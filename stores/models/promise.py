@@ -1,11 +1,11 @@
-"""What the last check of each invariant found."""
+"""The result of the last check of each invariant."""
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 
 
 class Promise(models.Model):
-    """One invariant of Syncline, as it was when it was last checked by a run."""
+    """One invariant of Syncline, with the result of the last run that checked it."""
 
     id = models.CharField(max_length=8, primary_key=True)
     position = models.PositiveIntegerField(help_text="Its place in the catalogue.")
@@ -15,7 +15,7 @@ class Promise(models.Model):
     late = models.BigIntegerField(
         db_default=0, help_text="Rows that are still under way, which is no breach."
     )
-    # Keys and counts; never what a person typed.
+    # Keys and counts, but no personal data.
     offending = models.JSONField(default=list, encoder=DjangoJSONEncoder)
     checked_at = models.DateTimeField()
     broken_since = models.DateTimeField(null=True)

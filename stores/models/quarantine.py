@@ -1,4 +1,4 @@
-"""Rows that HQ has taken over but cannot use: kept as they came, with the reason."""
+"""Quarantine: rows that channels sent and that HQ cannot use, with the reason."""
 
 from typing import Self
 
@@ -28,37 +28,27 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         return self.order_by("-pk")
 
     def of_people(self) -> Self:
-        """The newest rows that wait for a person and say who somebody is or is reached at."""
+        """The newest open rows of customers and contacts."""
         rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
-        return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_READ])
+        return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_SEARCHED])
 
     def reached_at(self, key: str) -> Self:
-        """Those whose e-mail address in any case, or digits of the phone number, are this key."""
-        own, contact = ("email", "receipt_email", "phone"), ("kind", "locator")
-        return self.of_people().filter(
-            Q(
-                contains_key(
-                    Func(*map(column_value, own), function="reach_keys", output_field=KEY_ARRAY),
-                    key,
-                )
-            )
-            | Q(
-                contains_key(
-                    Func(
-                        *map(column_value, contact), function="contact_keys", output_field=KEY_ARRAY
-                    ),
-                    key,
-                )
-            )
-        )
+        """Rows of customers and contacts with this e-mail address or phone number.
+
+        `key` is one of stores.models.search.contact_key().
+        """
+        own = function_of("reach_keys", "email", "receipt_email", "phone")
+        of_contact = function_of("contact_keys", "kind", "locator")
+        return self.of_people().filter(contains_key(own, key) | contains_key(of_contact, key))
 
     def with_name(self, text: str) -> Self:
-        """Those with all words of a text in the name, each as a whole.
+        """Rows of customers whose name has all words of a text.
 
-        A part of a word would let people without the right to see a name guess it by letters.
+        Only whole words match. Otherwise people without the right to see a name could find it out
+        letter by letter.
         """
-        names = ("name", "first_name", "middle_name", "last_name")
-        name = Func(*map(column_value, names), function="search_name", output_field=TextField())
+        columns = ("name", "first_name", "middle_name", "last_name")
+        name = Func(*map(column_value, columns), function="search_name", output_field=TextField())
         words = Func(
             name,
             Value(r"\s+"),
@@ -67,27 +57,33 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         )
         rows = self.of_people().annotate(words=words)
         for word in filter(None, map(tidy_key, text.split())):
-            words_sought = Func(
+            searched_word = Func(
                 searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
             )
-            rows = rows.filter(words__contains=words_sought)
+            rows = rows.filter(words__contains=searched_word)
         return rows
 
 
+def function_of(function: str, *columns: str) -> Func:
+    """Call a SQL function that returns keys, for columns of the quarantined row."""
+    return Func(*map(column_value, columns), function=function, output_field=KEY_ARRAY)
+
+
 def column_value(column: str) -> KeyTextTransform:
-    """What a row says in a column; nothing where it has none."""
+    """The value of a column in the JSON of the quarantined row. NULL if it has none."""
     text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
     return KeyTextTransform(column, Cast(text, JSONField()))
 
 
-# Each row is read whole, so a search stops at so many of those that wait.
-MAX_READ = 10_000
+# How many rows a search reads. It parses each of them, because there is no index.
+MAX_SEARCHED = 10_000
 
 
 class Quarantine(models.Model):
-    """One row of a channel table, lossless, that broke a rule on its way into HQ.
+    """One row of a channel table that broke a rule on its way into HQ.
 
-    `raw` is never changed: a correction is an event of its own, whose id `became` then names.
+    `raw` has all its values and never changes. A correction is an event of its own; `became` then
+    has the id of that event.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -145,14 +141,16 @@ class Quarantine(models.Model):
             ),
         ]
         indexes = [
-            # What waits for a person: its causes, all rows of one, and the list by reason.
+            # Open rows by cause, and in the list by reason.
             models.Index(
                 fields=["database", "table", "reason", "field"],
-                condition=Q(status="open"),
+                condition=Q(status=QuarantineStatus.OPEN),
                 name="quarantine_open_causes",
             ),
             models.Index(
-                fields=["reason", "id"], condition=Q(status="open"), name="quarantine_open"
+                fields=["reason", "id"],
+                condition=Q(status=QuarantineStatus.OPEN),
+                name="quarantine_open",
             ),
         ]
         permissions = [

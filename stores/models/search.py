@@ -1,8 +1,7 @@
-"""How people are found: by a part of their name, or by their exact e-mail address or phone number.
+"""Conditions that find people: by a part of the name, or by e-mail address or phone number.
 
-The conditions call the SQL functions of `migrations/sql/search.sql`, whose indexes on customers
-and their contacts serve them at any size; staged events have the same columns, but no such index.
-What is looked for goes through the same functions as what is held.
+They call the SQL functions of `migrations/sql/search.sql`, which prepare both the stored and the
+searched text. Customers and contacts have indexes on these functions. Staged events do not.
 """
 
 import re
@@ -21,25 +20,27 @@ PHONE_FORM = re.compile(
     r"(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?",
     re.IGNORECASE,
 )
-# A shorter piece has no trigram of its own, so it must begin a word.
+# A shorter piece of a name has no trigram, so it is searched at the beginning of a word only.
 MIN_PIECE_LENGTH = 3
 
 
 def contact_key(text: str) -> str:
-    """The key that an e-mail address or a phone number is looked up by; empty for other texts."""
+    """The key that finds an e-mail address or a phone number. Empty for other texts."""
     text = tidy_key(text)
-    return text if "@" in normalize("NFKC", text) else phone_digits(text)
+    # NFKC makes the full-width @ of East Asian keyboards a plain one.
+    is_email = "@" in normalize("NFKC", text)
+    return text if is_email else phone_digits(text)
 
 
 def phone_digits(text: str) -> str:
-    """The digits of what may be a phone number, or nothing if letters stand between them."""
+    """The digits of a phone number. Empty for a text that is not one."""
     text = tidy_phone(text)
     digits = re.sub(r"[^0-9]", "", text)
     return digits if len(digits) >= 3 and PHONE_FORM.fullmatch(text) else ""
 
 
 def matches_name(text: str) -> Q:
-    """Every word of a text is a part of the name."""
+    """Condition: every word of a text is a part of the name."""
     name = Func(
         *("name", "first_name", "middle_name", "last_name"),
         function="search_name",
@@ -51,19 +52,19 @@ def matches_name(text: str) -> Q:
 
 
 def searchable(text: str) -> Func:
-    """A text as it is searched for."""
+    """A text as `search_text` prepares it for a search."""
     return Func(Value(text), function="search_text", output_field=TextField())
 
 
 def matches_own_contact(key: str) -> Q:
-    """An e-mail address in any case, or the digits of a phone number, is the customer's own."""
+    """Condition: a key of contact_key() is the customer's own e-mail address or phone number."""
     return contains_key(
         Func("email", "receipt_email", "phone", function="reach_keys", output_field=KEY_ARRAY), key
     )
 
 
 def matches_contact(key: str) -> Q:
-    """The same of a contact."""
+    """Condition: a key of contact_key() is the locator of a contact."""
     return contains_key(
         Func("kind", "locator", function="contact_keys", output_field=KEY_ARRAY), key
     )
@@ -73,7 +74,7 @@ KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:
-    """One of the keys is the one looked for."""
+    """Condition: an array of keys contains this key."""
     tidied = Func(Value(key), function="tidy_email", output_field=TextField())
     searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
     return Q(

@@ -2,7 +2,7 @@
 
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
 from django.db.models import Q
@@ -11,6 +11,7 @@ from django.urls import reverse
 
 if TYPE_CHECKING:
     from stores.models.channel import Channel
+    from stores.models.run import JobRun
 
 
 class StatementState(models.TextChoices):
@@ -47,6 +48,13 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         """Statements of a channel, of one business date or of all."""
         statements = self.filter(channel=channel)
         return statements.filter(business_date=day) if day else statements
+
+    def start(self, channel: "Channel", day: date) -> "Statement":
+        """Create the next statement of a business date, without sales."""
+        sequence = self.of(channel, day).count() + 1
+        return self.create(
+            company=channel.company, channel=channel, business_date=day, sequence=sequence
+        )
 
     def posted_since(self, day: date) -> Self:
         """Posted statements of this business date and of later ones."""
@@ -158,3 +166,14 @@ class Statement(models.Model):
     def is_stuck(self) -> bool:
         """Whether an error keeps it from reaching its next state."""
         return self.is_open and self.reason not in (NOT_CALCULATED, NOT_POSTED)
+
+    def log(
+        self,
+        text: str,
+        *,
+        run: "JobRun | None" = None,
+        by: Any = None,
+        state: StatementState | None = None,
+    ) -> None:
+        """Add an entry to its log, with its present state or another one."""
+        self.events.create(state=state or self.state, text=text[:500], run=run, user=by)

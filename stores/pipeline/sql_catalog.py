@@ -59,7 +59,7 @@ from stores.pipeline.integrity.tables import (
     COMPARED_TABLES,
 )
 from stores.pipeline.sales import customers as sale_customers
-from stores.pipeline.sales import orders, readiness, rules, statements, validate
+from stores.pipeline.sales import orders, readiness, rules, statement_states, validate
 from stores.pipeline.upload import documents, foreign_guids, quarantine, staging
 
 # PostgreSQL's types of the parameters: a name means the same in every statement.
@@ -431,7 +431,7 @@ def of_sales() -> Iterator[ComposedStatement]:
         yield file("row_errors", statement, ERRORS, of=table)
     yield file("open_days", readiness.OPEN_DAYS)
     yield file("open_blockers", readiness.OPEN_BLOCKERS)
-    yield file("freeze_statement", statements.FREEZE_STATEMENT)
+    yield file("freeze_statement", statement_states.FREEZE_STATEMENT)
 
 
 # ------------------------------------------------------------------------- corrections

@@ -24,7 +24,7 @@ PATHS = {
     "journal": ("stores/pipeline/number_journal.py",),
     "validate": ("stores/pipeline/sales/validate.py",),
     "orders": ("stores/pipeline/sales/orders.py",),
-    "statements": ("stores/pipeline/sales/statements.py",),
+    "statements": ("stores/pipeline/sales/statement",),
 }
 # A transaction that only calls these reports or counts something; it moves no rows.
 REPORTING_CALL = re.compile(r"(?:.*\.)?(?:report_\w+|count_\w+|add|Incident\.objects\.report)")
@@ -105,5 +105,5 @@ def test_every_function_that_moves_rows_has_a_failpoint():
         for function in functions_that_move_rows(path)
     }
 
-    assert "stores/pipeline/sales/statements.py: remove_refused" in functions
+    assert "stores/pipeline/sales/statement_removal.py: remove_refused" in functions
     assert [name for name, source in functions.items() if "failpoint(" not in source] == []

@@ -1,4 +1,4 @@
-"""Sales of a chunk: locked, in their order, and each by itself where one is refused."""
+"""Lock the sales of a chunk, and process them one by one if the database refuses any of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,16 +11,17 @@ from stores.pipeline.sales.refused import record_refusals, refusals_of
 
 
 def lock_sales(statement: sql.Composable, values: Mapping[str, object]) -> list[int]:
-    """Lock the open transactions that a statement selects. Returns their ids, in order."""
+    """Run a statement that locks open sales. Returns their ids in ascending order."""
     return [sale for (sale,) in fetch(statement, dict(values))]
 
 
 def process_one_by_one(
     step: RunStep, work: Callable[[Sequence[int]], int], sales: Sequence[int]
 ) -> int:
-    """Do work for the sales; those that the database refuses are set aside as errors.
+    """Call `work` with the sales. A sale that the database refuses is recorded as an error.
 
-    Returns the sum of what work returned.
+    Returns the sum of the results of `work`. Its counts are undone with everything else when the
+    database refuses a call.
     """
 
     def work_on(ids: Sequence[int] | None) -> int:

@@ -1,11 +1,11 @@
-"""Whom sales are for: converts what they name and HQ does not know yet, then writes the account.
+"""Find the customers of sales, and convert those that are still in staging.
 
-Orders, validation and statements come here first, so that no document goes on under a temporary
-identity.
+Validation and sales orders begin with this, so that no sale goes on under a temporary GUID.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from uuid import UUID
 
 from psycopg2 import sql
 
@@ -23,62 +23,70 @@ BLOCKERS = load(__file__, "blockers")
 
 
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
-    """Give every sale the account of the customer it names, converting those that wait for it.
+    """Convert the pending customers of the sales, then assign each sale its customer.
 
-    Effects: accounts as create_accounts makes them, the sales' customers; in the caller's
-    transaction. Returns how many customers were converted. Errors: those of create_accounts.
+    Effects: accounts as those of create_accounts(), and the customers of the sales, in the caller's
+    transaction. Returns how many customers were converted. Errors: those of create_accounts().
     """
     converted = 0
-    guids = [
-        guid
-        for (guid,) in fetch(
-            """SELECT DISTINCT t.async_account FROM retail_transaction t
-                WHERE t.id = ANY(%s) AND t.customer_id IS NULL AND t.account_number IS NULL
-                  AND EXISTS (SELECT FROM async_customer s
-                               WHERE s.company_id = t.company_id AND s.status = 'pending'
-                                 AND s.async_account = t.async_account)
-                  AND NOT EXISTS (SELECT FROM guid_map m WHERE m.async_account = t.async_account)
-                ORDER BY 1""",
-            [list(sales)],
-        )
-    ]
-    if guids:
-        opened = create_accounts(step, company, only=guids, limit=len(guids))
-        converted = opened.converted
-        step.add(converted=opened.converted, failed=opened.failed)
+    if guids := pending_guids(sales):
+        accounts = create_accounts(step, company, only=guids, limit=len(guids))
+        converted = accounts.converted
+        step.add(converted=accounts.converted, failed=accounts.failed)
     assign_customers(sales)
     return converted
 
 
+def pending_guids(sales: Sequence[int]) -> list[UUID]:
+    """The GUIDs of the sales that have no account yet and a pending event in staging.
+
+    A sale with an account number is left out: its customer has an account already.
+    """
+    rows = fetch(
+        """SELECT DISTINCT sale.async_account
+             FROM retail_transaction sale
+            WHERE sale.id = ANY(%s) AND sale.customer_id IS NULL AND sale.account_number IS NULL
+              AND EXISTS (SELECT FROM async_customer event
+                           WHERE event.company_id = sale.company_id
+                             AND event.async_account = sale.async_account
+                             AND event.status = 'pending')
+              AND NOT EXISTS (SELECT FROM guid_map
+                               WHERE guid_map.async_account = sale.async_account)
+            ORDER BY sale.async_account""",
+        [list(sales)],
+    )
+    return [guid for (guid,) in rows]
+
+
 def assign_customers(sales: Sequence[int]) -> None:
-    """Give every sale the account that HQ knows under the GUID or number it names."""
+    """Assign each sale the customer that HQ has under its GUID or its account number."""
     run_sql(assign_statement(), {"sales": list(sales)})
 
 
 def assign_statement() -> sql.Composed:
-    return ASSIGN_CUSTOMERS.format(is_foreign=is_foreign("n", channel=("n", "channel_id")))
+    return ASSIGN_CUSTOMERS.format(is_foreign=is_foreign("sale", channel=("sale", "channel_id")))
 
 
 def assign_default_customer(sales: Sequence[int]) -> None:
-    """Have the orders that name nobody be the channel's default customer's.
+    """Assign the channel's default customer to the sales that have neither GUID nor account number.
 
-    An order that failed on a default customer gets the one that was chosen since; one whose
-    prepayments are in a statement stays with the customer who has them there.
+    A sale that had an earlier default customer gets the present one, or none if the channel has
+    none any more. It keeps its customer if a statement has its prepayments.
     """
     run_sql(
-        """UPDATE retail_transaction t SET customer_id = h.default_customer_id
-             FROM channel h
-            WHERE t.id = ANY(%s) AND h.id = t.channel_id
-              AND t.async_account IS NULL AND t.account_number IS NULL
-              AND t.customer_id IS DISTINCT FROM h.default_customer_id
-              AND (t.customer_id IS NULL OR t.prepayment_statement_id IS NULL)""",
+        """UPDATE retail_transaction sale SET customer_id = channel.default_customer_id
+             FROM channel
+            WHERE sale.id = ANY(%s) AND channel.id = sale.channel_id
+              AND sale.async_account IS NULL AND sale.account_number IS NULL
+              AND sale.customer_id IS DISTINCT FROM channel.default_customer_id
+              AND (sale.customer_id IS NULL OR sale.prepayment_statement_id IS NULL)""",
         [list(sales)],
     )
 
 
 @contextmanager
 def blockers_of(sales: Sequence[int]) -> Iterator[WorkTable]:
-    """What each sale lacks, and whether that may still come by itself.
+    """A work table of the sales that cannot become orders now, each with the first reason.
 
     Shape: id, what, reason, field, waits.
     """
@@ -91,32 +99,39 @@ def blockers_query() -> sql.Composed:
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:
-    """Apply the addresses that wait in staging and belong to the sales.
+    """Apply the pending addresses of the sales: delivery addresses, and all of their customers.
 
-    They are those that the sales go to, and all of the customers they name: no document is posted
-    beside an address that HQ holds and has not applied. Effects: addresses and their staging, in
-    the caller's transaction.
+    No sale is posted while HQ has an address of its customer that it has not applied. Effects:
+    addresses and their events, in the caller's transaction.
     """
     with prefer_index_scans():
-        waiting = fetch(
-            """WITH named AS MATERIALIZED (
-                 SELECT DISTINCT t.delivery_address_id, t.async_account, t.account_number
-                   FROM retail_transaction t
-                  WHERE t.id = ANY(%(sales)s)
-                    AND (t.delivery_address_id IS NOT NULL OR t.async_account IS NOT NULL
-                         OR t.account_number IS NOT NULL))
-               SELECT s.event_id FROM named n JOIN async_address s USING (async_account)
-                WHERE s.company_id = %(company)s AND s.status = 'pending'
-                UNION
-               SELECT s.event_id FROM named n JOIN async_address s USING (account_number)
-                WHERE s.company_id = %(company)s AND s.status = 'pending'
-                UNION
-               SELECT s.event_id FROM named n
-                 JOIN async_address s ON s.address_id = n.delivery_address_id
-                WHERE s.company_id = %(company)s AND s.status = 'pending'""",
-            {"company": company.pk, "sales": list(sales)},
-        )
-        if waiting:
-            apply_to_known_customers(
-                step, company, ADDRESS, only=[event_id for (event_id,) in waiting]
-            )
+        if event_ids := pending_address_events(company, sales):
+            apply_to_known_customers(step, company, ADDRESS, only=event_ids)
+
+
+def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:
+    """The pending events of delivery addresses and customers of the sales.
+
+    One branch for each column by which they are found, so that each uses its own index.
+    """
+    rows = fetch(
+        """WITH sale AS MATERIALIZED (
+             SELECT DISTINCT delivery_address_id, async_account, account_number
+               FROM retail_transaction
+              WHERE id = ANY(%(sales)s)
+                AND (delivery_address_id IS NOT NULL OR async_account IS NOT NULL
+                     OR account_number IS NOT NULL))
+           SELECT event.event_id
+             FROM sale JOIN async_address event ON event.async_account = sale.async_account
+            WHERE event.company_id = %(company)s AND event.status = 'pending'
+            UNION
+           SELECT event.event_id
+             FROM sale JOIN async_address event ON event.account_number = sale.account_number
+            WHERE event.company_id = %(company)s AND event.status = 'pending'
+            UNION
+           SELECT event.event_id
+             FROM sale JOIN async_address event ON event.address_id = sale.delivery_address_id
+            WHERE event.company_id = %(company)s AND event.status = 'pending'""",
+        {"company": company.pk, "sales": list(sales)},
+    )
+    return [event_id for (event_id,) in rows]

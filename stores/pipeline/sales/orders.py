@@ -1,7 +1,8 @@
-"""Synchronize orders: customer orders of tills -> sales orders of accounts.
+"""Synchronize orders: make sales orders of the customer orders of tills.
 
-Customer and address that an order names are converted in the chunk that makes the order. What is
-not there yet is waited for and named; what is wrong fails alone. Source: domain 2.10.
+The customer and the address of an order are converted in the transaction that makes the sales
+order. An order whose customer has not arrived waits and says so. An order with an error fails
+without stopping the others.
 """
 
 from collections.abc import Sequence
@@ -36,16 +37,15 @@ LOCK_ORDERS = load(__file__, "lock_orders").format(
 
 
 def synchronize_orders(step: RunStep) -> None:
-    """Make a sales order of each customer order of the channel, or of one only, oldest first.
+    """Make a sales order of each open customer order of the channel, or of the one of the run.
 
-    What orders nothing and was paid, an instalment or a deposit given back, becomes none.
-
-    Effects: accounts and addresses that orders name, sales orders with number, order status,
-    retry count and reason; a chunk a transaction.
+    An order of nothing becomes none if something was paid: it is an instalment, or a deposit that
+    was given back. Effects: accounts, addresses, sales orders, and the status and reason of the
+    customer orders, in one transaction for each chunk.
     """
     channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
-    beyond = 0
+    last = 0
     if not step.is_dry:
         require_posting()
     while True:
@@ -54,7 +54,7 @@ def synchronize_orders(step: RunStep) -> None:
                 LOCK_ORDERS,
                 {
                     "channel": channel.pk,
-                    "last": beyond,
+                    "last": last,
                     "order": step.run.order_number,
                     "limit": SALES_PER_CHUNK,
                 },
@@ -65,20 +65,18 @@ def synchronize_orders(step: RunStep) -> None:
                 return
             step.add(read=len(sales))
             posted = step.counts.get("posted", 0)
-            converted = process_one_by_one(
-                step, partial(create_orders_of_locked, step, channel), sales
-            )
-            beyond = sales[-1]
+            converted = process_one_by_one(step, partial(process_locked, step, channel), sales)
+            last = sales[-1]
             failpoint("orders:before_commit")
         failpoint("orders:after_commit")
         if not step.is_dry and (converted or step.counts.get("posted", 0) > posted):
             number_journal.append_missing()
 
 
-def create_orders_of_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
-    """Make orders of the documents, and say of the others what they wait for or lack.
+def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
+    """Make sales orders of locked customer orders, and record why others cannot be made.
 
-    Returns how many customers were converted on the way.
+    Returns how many customers were converted for them.
     """
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
@@ -98,29 +96,33 @@ def create_orders_of_locked(step: RunStep, channel: Channel, sales: Sequence[int
 
 
 def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bool) -> None:
-    """Status and reason of every order that cannot be made now.
+    """Write status and reason of each order that cannot be made now.
 
-    Waiting is not failing: what has not arrived leaves the status at none and draws no attempt. Nor
-    does a scheduled run that finds what the last one found: nobody has tried anything since.
+    An order that waits for its customer or address has not failed: its status stays none, and no
+    attempt is counted. A scheduled run does not count an attempt with the same result as the last.
     """
     run_sql(
         sql.SQL(
-            """UPDATE retail_transaction t
-              SET order_status = why.status,
-                  order_attempts = t.order_attempts + (why.status = 'failed')::integer,
-                  order_reason = why.reason, order_field = why.field, order_tried_at = now()
-             FROM (SELECT o.id, coalesce(m.reason, e.rule) AS reason,
-                          coalesce(m.field, e.field) AS field,
-                          CASE WHEN m.waits THEN 'none' ELSE 'failed' END AS status
-                     FROM retail_transaction o LEFT JOIN {blockers} m USING (id)
-                     LEFT JOIN LATERAL (
-                          SELECT rule, field FROM transaction_error WHERE transaction_id = o.id
-                           ORDER BY id LIMIT 1) e ON true
-                    WHERE o.id = ANY(%(sales)s)) why
-            WHERE t.id = why.id AND why.reason IS NOT NULL
-              AND (NOT %(is_scheduled)s
-                   OR (t.order_status, t.order_reason, t.order_field)
-                      IS DISTINCT FROM (why.status, why.reason, why.field))"""
+            """WITH failure AS (
+                 SELECT sale.id, coalesce(blocker.reason, error.rule) AS reason,
+                        coalesce(blocker.field, error.field) AS field,
+                        CASE WHEN blocker.waits THEN 'none' ELSE 'failed' END AS status
+                   FROM retail_transaction sale
+                   LEFT JOIN {blockers} blocker ON blocker.id = sale.id
+                   LEFT JOIN LATERAL (
+                        SELECT rule, field FROM transaction_error
+                         WHERE transaction_id = sale.id ORDER BY id LIMIT 1) error ON true
+                  WHERE sale.id = ANY(%(sales)s)
+                    AND (blocker.reason IS NOT NULL OR error.rule IS NOT NULL))
+               UPDATE retail_transaction sale
+                  SET order_status = failure.status, order_reason = failure.reason,
+                      order_field = failure.field, order_tried_at = now(),
+                      order_attempts = sale.order_attempts + (failure.status = 'failed')::integer
+                 FROM failure
+                WHERE failure.id = sale.id
+                  AND (NOT %(is_scheduled)s
+                       OR (sale.order_status, sale.order_reason, sale.order_field)
+                          IS DISTINCT FROM (failure.status, failure.reason, failure.field))"""
         ).format(blockers=blockers.identifier),
         {"is_scheduled": is_scheduled, "sales": list(sales)},
     )
@@ -129,50 +131,55 @@ def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bo
 def create_customer_orders(
     step: RunStep, channel: Channel, sales: Sequence[int], blockers: WorkTable
 ) -> int:
-    """Give each order that lacks nothing its number, and link both. Returns how many.
+    """Make a sales order of each customer order without a blocker or an error. Returns how many.
 
-    What had failed, or a person has mended, goes on hold until a person releases it.
+    An order that failed before, or that a person corrected, is on hold until a person releases it.
     """
-    with query_table(
-        "ready",
+    ready_sales = sql.SQL(
+        """SELECT sale.id, row_number() OVER (ORDER BY sale.id) AS position
+             FROM retail_transaction sale
+            WHERE sale.id = ANY(%s) AND sale.validation_status = 'successful'
+              AND sale.customer_id IS NOT NULL
+              AND NOT EXISTS (SELECT FROM {blockers} blocker WHERE blocker.id = sale.id)"""
+    ).format(blockers=blockers.identifier)
+    with query_table("ready", ready_sales, [list(sales)]) as ready:
+        if ready.rows:
+            first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready.rows)
+            insert_sales_orders(ready, first, step)
+        return ready.rows
+
+
+def insert_sales_orders(ready: WorkTable, first: int, step: RunStep) -> None:
+    """Insert the sales orders of the customer orders in `ready`, numbered from `first`."""
+    run_sql(
         sql.SQL(
-            """SELECT t.id, row_number() OVER (ORDER BY t.id) AS place FROM retail_transaction t
-                WHERE t.id = ANY(%s) AND t.validation_status = 'successful'
-                  AND t.customer_id IS NOT NULL
-                  AND NOT EXISTS (SELECT FROM {blockers} m WHERE m.id = t.id)"""
-        ).format(blockers=blockers.identifier),
-        [list(sales)],
-    ) as ready:
-        if not ready.rows:
-            return 0
-        first = reserve_numbers("order_sequence", "next_order", channel.company_id, ready.rows)
-        run_sql(
-            sql.SQL(
-                """WITH made AS (
+            """WITH new_order AS (
                  INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
                         customer_id, delivery_address_id, delivery_mode, business_date, currency,
                         net_amount, tax_amount, gross_amount, discount_amount, state, hold_code,
                         run_id)
-                 SELECT t.company_id, t.channel_id,
-                        account_text(q.order_format, %(first)s + r.place - 1),
-                        t.confirmation_number, t.customer_id, t.delivery_address_id,
-                        t.delivery_mode, t.business_date, t.currency, t.net_amount, t.tax_amount,
-                        t.gross_amount, t.discount_amount,
-                        CASE WHEN was.is_held THEN 'on_hold' ELSE 'open' END,
-                        CASE WHEN was.is_held THEN h.hold_code END, %(run)s
-                   FROM {ready} r JOIN retail_transaction t USING (id)
-                  CROSS JOIN LATERAL (SELECT t.is_mended OR t.order_attempts > 0 AS is_held) was
-                   JOIN channel h ON h.id = t.channel_id
-                   JOIN order_sequence q ON q.company_id = t.company_id
-                  ORDER BY r.place
+                 SELECT sale.company_id, sale.channel_id,
+                        account_text(sequence.order_format, %(first)s + ready.position - 1),
+                        sale.confirmation_number, sale.customer_id, sale.delivery_address_id,
+                        sale.delivery_mode, sale.business_date, sale.currency, sale.net_amount,
+                        sale.tax_amount, sale.gross_amount, sale.discount_amount,
+                        CASE WHEN hold.is_needed THEN 'on_hold' ELSE 'open' END,
+                        CASE WHEN hold.is_needed THEN channel.hold_code END, %(run)s
+                   FROM {ready} ready
+                   JOIN retail_transaction sale ON sale.id = ready.id
+                   JOIN channel ON channel.id = sale.channel_id
+                   JOIN order_sequence sequence ON sequence.company_id = sale.company_id
+                  CROSS JOIN LATERAL (
+                        SELECT sale.is_mended OR sale.order_attempts > 0 AS is_needed) hold
+                  ORDER BY ready.position
                  RETURNING id, confirmation_number)
-               UPDATE retail_transaction t
-                  SET sales_order_id = made.id, order_status = 'succeeded', order_reason = NULL,
-                      order_field = NULL, order_tried_at = now(),
-                      order_attempts = t.order_attempts + 1
-                 FROM made, {ready} r
-                WHERE r.id = t.id AND made.confirmation_number = t.confirmation_number"""
-            ).format(ready=ready.identifier),
-            {"first": first, "run": str(step.run_id)},
-        )
-    return ready.rows
+               UPDATE retail_transaction sale
+                  SET sales_order_id = new_order.id, order_status = 'succeeded',
+                      order_reason = NULL, order_field = NULL, order_tried_at = now(),
+                      order_attempts = sale.order_attempts + 1
+                 FROM new_order, {ready} ready
+                WHERE ready.id = sale.id
+                  AND new_order.confirmation_number = sale.confirmation_number"""
+        ).format(ready=ready.identifier),
+        {"first": first, "run": str(step.run_id)},
+    )

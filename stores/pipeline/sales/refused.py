@@ -1,7 +1,7 @@
-"""Sales of which the database refuses what comes of them: set aside with a reason, one by one.
+"""Sales that the database refuses to process.
 
-No rule had foreseen them, so they are found by trying. They stay out of every run until a person
-has corrected them or given them back, for the next run would be refused the same.
+No rule covers the cause, so these sales are found by trying. Each gets an error that keeps it out
+of all runs, which would be refused again, until a person corrects or retries it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,16 @@ from stores.models.transaction import DIGITS, PLACES
 
 SUM_TOO_LARGE, SALE_REFUSED = "sum_too_large", "sale_refused"
 REFUSAL_REASONS = (SUM_TOO_LARGE, SALE_REFUSED)
-# True of a sale that no run may take.
+# SQL condition: transaction t has such an error.
 IS_REFUSED = f"""EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id
                           AND e.rule IN ('{SUM_TOO_LARGE}', '{SALE_REFUSED}'))"""
-# What an amount of money holds, before its point.
+# One more than the largest amount of money.
 AMOUNT_LIMIT = 10 ** (DIGITS - PLACES)
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """One thing that keeps a sale out; the same as a broken rule."""
+    """An error of a sale that the database refuses, in the form of a broken rule."""
 
     sale: int
     rule: str
@@ -34,61 +34,69 @@ class Refusal:
 def process_together(
     work: Callable[[Sequence[int]], None], sales: Sequence[int]
 ) -> tuple[list[int], list[Refusal]]:
-    """Try work for many sales. Returns those for which it can be done together, and the others.
+    """Find the sales that `work` can process together. Returns these, and an error of each other.
 
-    First it is found which are refused by themselves; if the others are refused together, one
-    after the other is left out. What work does must be undone by it.
+    `work` is only a trial, which undoes its own effects. First the sales are found that are refused
+    even without the others. Then the rest is tried together, because a sum of them may be refused.
     """
 
-    def work_on(ids: Sequence[int] | None) -> None:
+    def try_alone(ids: Sequence[int] | None) -> None:
         work(sales if ids is None else ids)
 
-    done, refused = bisect_rows(work_on, lambda: sales)
-    left = [sale for sale in sales if sale not in refused]
-    # Done in parts, and not yet all at once.
-    if left and (refused or len(done) > 1):
-        accepted: list[int] = []
+    accepted_parts, refused = bisect_rows(try_alone, lambda: sales)
+    rest = [sale for sale in sales if sale not in refused]
+    is_tried_together = not refused and len(accepted_parts) == 1
+    if not rest or is_tried_together:
+        return rest, refusals_of(refused)
 
-        def with_taken(ids: Sequence[int] | None) -> None:
-            more = left if ids is None else list(ids)
-            work([*accepted, *more])
-            accepted.extend(more)
+    accepted: list[int] = []
 
-        refused |= bisect_rows(with_taken, lambda: left)[1]
-        left = accepted
-    return left, refusals_of(refused)
+    def try_with_accepted(ids: Sequence[int] | None) -> None:
+        more = rest if ids is None else list(ids)
+        work([*accepted, *more])
+        accepted.extend(more)
+
+    _, refused_together = bisect_rows(try_with_accepted, lambda: rest)
+    return accepted, refusals_of(refused | refused_together)
 
 
 def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
-    """What bisect_rows() found, as errors of the sales."""
+    """The errors of the sales that bisect_rows() found to be refused."""
     return [
-        Refusal(sale, SALE_REFUSED, "transaction_id", found=said) for sale, said in refused.items()
+        Refusal(sale, SALE_REFUSED, "transaction_id", found=error)
+        for sale, error in refused.items()
     ]
 
 
 def too_large(sales: Sequence[int]) -> list[Refusal]:
-    """The amounts that do not fit into a sum with all others of their size, however they come."""
+    """Errors of amounts that are too large to be added to all amounts of at least half their size.
+
+    They are refused whatever the order in which the amounts are added.
+    """
     return [
         Refusal(sale, SUM_TOO_LARGE, field, line, value)
         for sale, field, line, value in fetch(
-            """WITH these AS MATERIALIZED (
+            """WITH sale AS MATERIALIZED (
                  SELECT * FROM retail_transaction WHERE id = ANY(%(sales)s)),
                amounts AS MATERIALIZED (
-                 SELECT t.id, a.field, NULL::integer AS line_number, a.amount
-                   FROM these t CROSS JOIN LATERAL (VALUES
-                        ('net_amount', t.net_amount), ('tax_amount', t.tax_amount),
-                        ('gross_amount', t.gross_amount), ('discount_amount', t.discount_amount))
-                        a (field, amount)
+                 SELECT sale.id, header.field, NULL::integer AS line_number, header.amount
+                   FROM sale CROSS JOIN LATERAL (VALUES
+                        ('net_amount', sale.net_amount), ('tax_amount', sale.tax_amount),
+                        ('gross_amount', sale.gross_amount),
+                        ('discount_amount', sale.discount_amount)) header (field, amount)
                  UNION ALL
-                 SELECT t.id, 'amount', p.line_number, p.amount
-                   FROM these t JOIN retail_transaction_payment p ON p.transaction_id = t.id),
+                 SELECT sale.id, 'amount' AS field, payment.line_number, payment.amount
+                   FROM sale
+                   JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id),
+               -- Only these can be too large; comparing all amounts with each other would be slow.
                large AS MATERIALIZED (
                  SELECT * FROM amounts
                   WHERE abs(amount) * (SELECT count(*) FROM amounts) >= %(limit)s)
-               SELECT id, field, line_number, amount::text FROM large a
-                WHERE abs(amount) * (SELECT count(*) FROM large b
-                                      WHERE b.field = a.field
-                                        AND abs(b.amount) >= abs(a.amount) / 2) >= %(limit)s
+               SELECT id, field, line_number, amount::text FROM large
+                WHERE abs(amount) * (
+                      SELECT count(*) FROM large other
+                       WHERE other.field = large.field
+                         AND abs(other.amount) >= abs(large.amount) / 2) >= %(limit)s
                 ORDER BY id, field, line_number""",
             {"sales": list(sales), "limit": AMOUNT_LIMIT},
         )
@@ -96,10 +104,10 @@ def too_large(sales: Sequence[int]) -> list[Refusal]:
 
 
 def record_refusals(refusals: Sequence[Refusal]) -> None:
-    """Put the sales in error with what was found; orders have failed.
+    """Record the errors of the sales, and mark the sales as failed.
 
-    A sale that cannot even be marked has the error all the same, by which every run passes it.
-    Effects: transaction_error, validation and order status, in the caller's transaction.
+    A sale that the database refuses even to mark keeps its error, which is enough to keep it out of
+    all runs. Effects: transaction_error, validation and order status, in the caller's transaction.
     """
     for refusal in refusals:
         run_sql(
@@ -113,20 +121,22 @@ def record_refusals(refusals: Sequence[Refusal]) -> None:
 
 
 def mark_in_error(sales: Sequence[int]) -> None:
-    """Validation, and of an order its status, of sales that have an error."""
+    """Set validation status `error` for sales that have errors, and status `failed` for orders."""
     run_sql(
-        """UPDATE retail_transaction t
-              SET validation_status = 'error', validated_at = now(),
-                  order_status = CASE WHEN is_order THEN 'failed' ELSE order_status END,
-                  order_reason = CASE WHEN is_order THEN e.rule ELSE order_reason END,
-                  order_field = CASE WHEN is_order THEN e.field ELSE order_field END,
-                  order_attempts = order_attempts + is_order::integer,
-                  order_tried_at = CASE WHEN is_order THEN now() ELSE order_tried_at END
-             FROM (SELECT DISTINCT ON (e.transaction_id) e.transaction_id, e.rule, e.field,
-                          o.transaction_type = 'customer_order'
-                          AND o.sales_order_id IS NULL AS is_order
-                     FROM transaction_error e JOIN retail_transaction o ON o.id = e.transaction_id
-                    WHERE e.transaction_id = ANY(%s) ORDER BY e.transaction_id, e.id) e
-            WHERE t.id = e.transaction_id""",
+        """UPDATE retail_transaction SET validation_status = 'error', validated_at = now()
+            WHERE id = ANY(%s)
+              AND EXISTS (SELECT FROM transaction_error
+                           WHERE transaction_id = retail_transaction.id)""",
+        [list(sales)],
+    )
+    run_sql(
+        """UPDATE retail_transaction sale
+              SET order_status = 'failed', order_reason = error.rule, order_field = error.field,
+                  order_attempts = sale.order_attempts + 1, order_tried_at = now()
+             FROM (SELECT DISTINCT ON (transaction_id) transaction_id, rule, field
+                     FROM transaction_error
+                    WHERE transaction_id = ANY(%s) ORDER BY transaction_id, id) error
+            WHERE sale.id = error.transaction_id
+              AND sale.transaction_type = 'customer_order' AND sale.sales_order_id IS NULL""",
         [list(sales)],
     )

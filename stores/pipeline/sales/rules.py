@@ -1,8 +1,8 @@
-"""Validate store transactions: every rule that the columns of a document can decide.
+"""The rules of validation for sales and orders, and their check.
 
-A rule is data: what it is called, where it looks, and SQL that says whether it is broken. The
-customer's rule comes after conversion, never before. Source: domain 2.11, features V.1 to V.29;
-signs: contract 3.1.
+Each rule is data: its code, the field that it is about, and SQL that is true if it is broken. The
+SQL refers to sale t, its company c, the sums of its lines l and of its payments p; in the rules of
+lines and payments, l is the row. Customers must be converted before the rules are checked.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ ERROR_COLUMNS = """transaction_id bigint, rule text, field text, line_number int
 
 @dataclass(frozen=True)
 class SaleRule:
-    """One rule: SQL that is true when it is broken, and what was expected and found.
+    """One rule: SQL that is true if it is broken, and SQL of the expected and the found value.
 
-    `says_value`: what it expects is what the field should hold.
+    `says_value` means that the expected value is the right value of the field.
     """
 
     code: str
@@ -37,14 +37,14 @@ class SaleRule:
 
 
 def equals_sum(code: str, field: str, expected: str) -> SaleRule:
-    """A rule that an amount of the header is what its lines or payments come to."""
+    """A rule: an amount of the header equals an expression, such as the sum of its lines."""
     return SaleRule(
         code, field, f"t.{field} <> {expected}", f"({expected})::text", f"t.{field}::text", True
     )
 
 
 def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
-    """Rules that amounts have no more places than their currency's smallest unit."""
+    """Rules: amounts have no more decimal places than the smallest unit of their currency."""
     return tuple(
         SaleRule(
             "not_rounded",
@@ -58,7 +58,7 @@ def rounded(*columns: str, of: str) -> tuple[SaleRule, ...]:
     )
 
 
-# V.1: the customer exists in HQ, as one and the same under GUID and account number.
+# The GUID and the account number of the sale identify different customers.
 NAMES_TWO = """EXISTS (SELECT FROM guid_map m JOIN customer k USING (company_id)
                         WHERE m.company_id = t.company_id AND m.async_account = t.async_account
                           AND k.account_number = t.account_number AND m.customer_id <> k.id)"""
@@ -80,33 +80,33 @@ CUSTOMER_RULES = (
         "EXISTS (SELECT FROM customer k WHERE k.id = t.customer_id AND k.state <> 'active')",
     ),
 )
-# A customer order with money and nothing ordered: an instalment, or a deposit given back.
+# An instalment for an order, or a deposit that was given back: payments, but nothing ordered.
 IS_FOR_ORDER = "(t.transaction_type = 'customer_order' AND t.payment_amount <> 0)"
 HEADER_RULES = (
     *CUSTOMER_RULES,
-    # V.2: the day lies in an open period, and is one that a till can have meant.
+    # The business date is in an open period, and near the day of arrival.
     SaleRule("period_closed", "business_date", "t.business_date <= c.closed_until"),
     SaleRule(
         "business_date_far",
         "business_date",
-        # Far from today as well: the clock of HQ may have been wrong when the sale arrived.
+        # Or near today: the clock of HQ may have been wrong when the sale arrived.
         """t.business_date NOT BETWEEN t.staged_at::date - 366 AND t.staged_at::date + 2
            AND t.business_date NOT BETWEEN current_date - 366 AND current_date + 2""",
     ),
-    # V.3: no more places than the currency has.
+    # Amounts are rounded to the currency.
     *rounded(
         "net_amount", "tax_amount", "gross_amount", "discount_amount", "payment_amount", of="t"
     ),
-    # V.4, V.6 to V.10: the header is what its rows come to.
+    # The header equals the sums of its lines and payments.
     equals_sum("discount_differs", "discount_amount", "coalesce(l.discount_amount, 0)"),
     equals_sum("net_differs", "net_amount", "coalesce(l.net_amount, 0)"),
     equals_sum("tax_differs", "tax_amount", "coalesce(l.tax_amount, 0)"),
     equals_sum("gross_differs", "gross_amount", "(t.net_amount + t.tax_amount)"),
     equals_sum("line_count_differs", "line_count", "coalesce(l.lines, 0)"),
     equals_sum("payment_differs", "payment_amount", "coalesce(p.amount, 0)"),
-    # V.13: something was sold; later money for an order, or money back, is an order of nothing.
+    # Something was sold, or something was paid for an order.
     SaleRule("nothing_sold", "line_count", f"coalesce(l.sold, 0) = 0 AND NOT {IS_FOR_ORDER}"),
-    # V.28: an exchange is a sale with returned lines; where nothing else was sold, it is a return.
+    # An exchange is a sale with returned lines. If nothing else was sold, it must be a return.
     SaleRule("only_returned", "transaction_type", "t.transaction_type = 'sale' AND l.most <= 0"),
     SaleRule(
         "sign_wrong",
@@ -115,13 +115,13 @@ HEADER_RULES = (
         "NULL",
         "t.payment_amount::text",
     ),
-    # Of such an order nobody could say whether its drawers have been posted.
+    # An order whose payments add up to zero is never in a statement, so they would never be posted.
     SaleRule(
         "nothing_paid",
         "payment_amount",
         "t.transaction_type = 'customer_order' AND p.paid > 0 AND p.amount = 0",
     ),
-    # V.14: paid, within what is allowed; an order may be paid later, but never twice.
+    # A sale is paid, within the allowed difference. An order may be paid later, but not overpaid.
     SaleRule(
         "not_paid",
         "payment_amount",
@@ -134,8 +134,8 @@ HEADER_RULES = (
         "t.payment_amount::text",
     ),
 )
-# What a line comes to before its discount, and the currency's smallest unit: no way of rounding is
-# a whole unit off.
+# The price of a line before and after discount. However a till rounds, it is off by less than the
+# smallest unit of the currency.
 EXTENDED_PRICE = "(l.quantity * l.price)"
 DISCOUNTED_PRICE = f"({EXTENDED_PRICE} - coalesce(l.discount_amount, 0))"
 CURRENCY_UNIT = "power(10::numeric, -currency_places(t.currency))"
@@ -143,7 +143,7 @@ LINE_IS_LIVE = "NOT coalesce(l.is_voided, false)"
 
 
 def card_number_rule(column: str) -> SaleRule:
-    """A rule that no card's number stands in a text; what was found is not told."""
+    """A rule: a text contains no payment card number. The number found is not shown."""
     return SaleRule(
         "card_number",
         column,
@@ -160,7 +160,7 @@ LINE_RULES = (
         for column in ("quantity", "price", "net_amount", "tax_amount")
     ),
     *rounded("net_amount", "tax_amount", "discount_amount", of="l"),
-    # V.21 and V.24.
+    # Amounts have the sign of the quantity. The price has none.
     SaleRule("price_negative", "price", "l.price < 0", "NULL", "l.price::text"),
     *(
         SaleRule(
@@ -172,7 +172,7 @@ LINE_RULES = (
         )
         for column in ("net_amount", "discount_amount", "tax_amount")
     ),
-    # V.28: what comes back is negative, in a return alone and in an order never.
+    # Returned items have a negative quantity. A return has no others, an order has none.
     SaleRule(
         "sign_wrong",
         "quantity",
@@ -181,7 +181,7 @@ LINE_RULES = (
         "NULL",
         "l.quantity::text",
     ),
-    # V.29.
+    # Quantity, price, discount and net amount agree.
     SaleRule(
         "line_differs",
         "net_amount",
@@ -205,7 +205,7 @@ LINE_RULES = (
 PAYMENT_RULES = (
     card_number_rule("tender_type"),
     *rounded("amount", of="l"),
-    # V.28: change is given back in a sale, in a return all is.
+    # In a return all payments are negative. In a sale change is.
     SaleRule(
         "sign_wrong",
         "amount",
@@ -213,7 +213,7 @@ PAYMENT_RULES = (
         "NULL",
         "l.amount::text",
     ),
-    # Without a rate an amount in another currency cannot be added.
+    # There are no exchange rates, so a payment in another currency cannot be added.
     SaleRule(
         "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
     ),
@@ -226,23 +226,27 @@ SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
 def check_sales(sales: Sequence[int]) -> tuple[int, int]:
-    """Hold the rules against the sales. Returns how many changed status, and are in error.
+    """Check all rules. Returns how many sales changed their status, and how many have errors.
 
-    Effects: their status, time and errors, in the caller's transaction.
+    Effects: validation status, time and errors of the sales, in the caller's transaction.
     """
     with errors_of(sales) as errors:
         write_errors(sales, errors)
     changed, failed = fetch_one(
-        """WITH judged AS (
-             SELECT t.id, t.validation_status AS before, CASE
-                    WHEN EXISTS (SELECT FROM transaction_error e WHERE e.transaction_id = t.id)
-                    THEN 'error' ELSE 'successful' END AS after
-               FROM retail_transaction t WHERE t.id = ANY(%s)),
-           written AS (
-             UPDATE retail_transaction t SET validated_at = now(), validation_status = j.after
-               FROM judged j WHERE j.id = t.id RETURNING j.before, j.after)
-           SELECT count(*) FILTER (WHERE before <> after), count(*) FILTER (WHERE after = 'error')
-             FROM written""",
+        """WITH result AS (
+             SELECT id, validation_status AS old_status, CASE
+                    WHEN EXISTS (SELECT FROM transaction_error
+                                  WHERE transaction_id = retail_transaction.id)
+                    THEN 'error' ELSE 'successful' END AS new_status
+               FROM retail_transaction WHERE id = ANY(%s)),
+           updated AS (
+             UPDATE retail_transaction sale
+                SET validated_at = now(), validation_status = result.new_status
+               FROM result WHERE result.id = sale.id
+             RETURNING result.old_status, result.new_status)
+           SELECT count(*) FILTER (WHERE old_status <> new_status),
+                  count(*) FILTER (WHERE new_status = 'error')
+             FROM updated""",
         [list(sales)],
     )
     return int(changed), int(failed)
@@ -250,10 +254,7 @@ def check_sales(sales: Sequence[int]) -> tuple[int, int]:
 
 @contextmanager
 def errors_of(sales: Sequence[int]) -> Iterator[WorkTable]:
-    """Every rule that one of the sales breaks, in header, lines and payments.
-
-    Shape: as ERROR_COLUMNS says.
-    """
+    """A work table of the rules that the sales break, with the columns of ERROR_COLUMNS."""
     with empty_table("found_error", ERROR_COLUMNS) as errors:
         values = {"sales": list(sales)}
         run_sql(header_statement(errors), values)
@@ -280,18 +281,18 @@ def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) ->
 
 
 def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
-    """Have transaction_error hold what was found of the sales, and nothing else.
+    """Replace the errors of the sales in transaction_error by these.
 
-    A sale that is in error as before keeps its rows: a run with nothing to do writes none.
+    Errors that are already there stay, so that a run with nothing new writes no rows.
     """
     run_sql(
         sql.SQL(
-            """DELETE FROM transaction_error e
-                WHERE e.transaction_id = ANY(%s) AND NOT EXISTS (
-                      SELECT FROM {errors} f
-                       WHERE (f.transaction_id, f.rule, f.field, f.expected, f.found)
-                           = (e.transaction_id, e.rule, e.field, e.expected, e.found)
-                         AND f.line_number IS NOT DISTINCT FROM e.line_number)"""
+            """DELETE FROM transaction_error old
+                WHERE old.transaction_id = ANY(%s) AND NOT EXISTS (
+                      SELECT FROM {errors} new
+                       WHERE (new.transaction_id, new.rule, new.field, new.expected, new.found)
+                           = (old.transaction_id, old.rule, old.field, old.expected, old.found)
+                         AND new.line_number IS NOT DISTINCT FROM old.line_number)"""
         ).format(errors=errors.identifier),
         [list(sales)],
     )
@@ -305,11 +306,12 @@ def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
 
 
 def any_broken(rules: tuple[SaleRule, ...]) -> sql.SQL:
-    """SQL that is true of a row that breaks one."""
+    """SQL that is true if any of the rules is broken."""
     return sql.SQL(" OR ".join(f"({rule.broken})" for rule in rules))
 
 
 def rules_as_values(rules: tuple[SaleRule, ...]) -> sql.SQL:
+    """The rows of a VALUES list: code, field, is_broken, expected and found of each rule."""
     return sql.SQL(
         ", ".join(
             f"('{rule.code}', '{rule.field}', {rule.broken}, {rule.expected}, {rule.found})"

@@ -1,6 +1,7 @@
-"""The hash of a posted statement, over every row that it stands for.
+"""The hash of a posted statement, over all rows that belong to it.
 
-Posting writes it and `verify` computes it again, so that a change under a statement shows.
+Posting saves it. The check `verify` computes it again, and reports a statement whose rows have
+changed.
 """
 
 from psycopg2 import sql
@@ -11,5 +12,5 @@ STATEMENT_HASH = load(__file__, "_statement_hash")
 
 
 def statement_hash(statement: str) -> sql.Composed:
-    """SQL of the hash over the rows of a statement, whose id is an expression."""
+    """SQL that computes the hash. `statement` is the SQL of the statement's id."""
     return STATEMENT_HASH.format(statement=sql.SQL(statement))

@@ -1,4 +1,4 @@
-"""Validate store transactions: convert what open sales name, then hold the rules."""
+"""Validate store transactions: convert the customers of open sales, then check the rules."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -23,13 +23,13 @@ LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
 
 
 def validate_transactions(step: RunStep) -> None:
-    """Validate the channel's open sales, oldest first, once what they name was converted.
+    """Validate the open sales of the channel, oldest first.
 
-    Effects: accounts, addresses, the sales' customers, validation status, time and errors; a chunk
-    a transaction. Sales in error are tried again, because what they lacked may have come.
+    Sales in error are validated again, because a missing customer may have arrived. Effects:
+    accounts, addresses, and the sales with their errors, in one transaction for each chunk.
     """
     channel = step.its_channel
-    beyond = 0
+    last = 0
     if not step.is_dry:
         require_numbers()
     while True:
@@ -38,7 +38,7 @@ def validate_transactions(step: RunStep) -> None:
                 LOCK_SALES,
                 {
                     "channel": channel.pk,
-                    "last": beyond,
+                    "last": last,
                     "day": step.run.business_date,
                     "limit": SALES_PER_CHUNK,
                 },
@@ -47,7 +47,7 @@ def validate_transactions(step: RunStep) -> None:
                 return
             step.add(read=len(sales))
             converted = process_one_by_one(step, partial(validate_locked, step, channel), sales)
-            beyond = sales[-1]
+            last = sales[-1]
             failpoint("validate:before_commit")
         failpoint("validate:after_commit")
         if converted and not step.is_dry:
@@ -55,7 +55,7 @@ def validate_transactions(step: RunStep) -> None:
 
 
 def validate_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
-    """Convert what the sales name, and validate them. Returns how many were converted."""
+    """Validate locked sales. Returns how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
     changed, failed = check_sales(sales)

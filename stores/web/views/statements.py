@@ -10,15 +10,15 @@ from stores.models import ExcludedSale, PostedPayment, Statement
 from stores.models.reason import explain
 from stores.models.statement_parts import AggregateState
 from stores.pipeline.sales import statement_sales
-from stores.pipeline.sales.readiness import (
-    LATE_DAYS,
-    first_late_day,
-    posted_lately,
+from stores.pipeline.sales.end_of_day import (
+    RECENT_DAYS,
+    first_recent_day,
+    open_statements,
     quarantined_documents,
-    readiness,
-    unposted_statements,
-    voided_lately,
+    recently_posted,
+    recently_voided,
 )
+from stores.pipeline.sales.readiness import readiness
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.response import as_csv, respond
 from stores.web.lists.statements import (
@@ -91,16 +91,16 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
 @require_safe
 def end_of_day(request: Request) -> HttpResponse:
     """Whether each store's days can be posted, and what stands in their way."""
-    undone, posted = unposted_statements(), posted_lately()
+    statements, posted = open_statements(), recently_posted()
     context = {
         "board": readiness(),
-        "open_statements": undone[:MAX_TRANSACTIONS_SHOWN],
-        "more_open": beyond(undone),
+        "open_statements": statements[:MAX_TRANSACTIONS_SHOWN],
+        "more_open": beyond(statements),
         "set_aside": quarantined_documents(),
         "posted": posted[:MAX_TRANSACTIONS_SHOWN],
         "more_posted": beyond(posted),
-        "voided": voided_lately(),
-        "late_days": LATE_DAYS,
-        "first_late_day": first_late_day(),
+        "voided": recently_voided(),
+        "recent_days": RECENT_DAYS,
+        "first_recent_day": first_recent_day(),
     }
     return render(request, "statements/end_of_day.html", context)

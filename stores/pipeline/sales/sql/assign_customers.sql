@@ -1,20 +1,23 @@
--- Give every sale the account that HQ knows under the GUID or number it names.
+-- Assign each sale the customer that HQ has under its GUID or its account number.
 --
--- The sales first: the statistics do not know yet how many have no customer. {is_foreign}: that the
--- channel of sale n named GUID m, which it could not know.
-WITH nameless AS MATERIALIZED (
-  SELECT t.id, t.company_id, t.async_account, t.account_number, t.channel_id,
-         t.database_id, t.staged_at
-    FROM retail_transaction t
-   WHERE t.id = ANY(%(sales)s) AND t.customer_id IS NULL
-     AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL))
-UPDATE retail_transaction t SET customer_id = found.customer_id
-  FROM (SELECT n.id, coalesce(m.customer_id, k.id) AS customer_id
-          FROM nameless n
-          LEFT JOIN guid_map m ON m.async_account = n.async_account
-          LEFT JOIN customer k
-                 ON k.company_id = n.company_id AND k.account_number = n.account_number
+-- A GUID counts if it is of the sale's company, if the channel could know it, and if the account
+-- number of the sale, if there is one, is of the same customer. Without a GUID at HQ the account
+-- number decides. The sales are selected first, because the statistics do not know yet how many of
+-- them have no customer.
+--
+-- {is_foreign}: that the channel of the sale could not know GUID m.
+WITH sale AS MATERIALIZED (
+  SELECT id, company_id, channel_id, database_id, staged_at, async_account, account_number
+    FROM retail_transaction
+   WHERE id = ANY(%(sales)s) AND customer_id IS NULL
+     AND (async_account IS NOT NULL OR account_number IS NOT NULL))
+UPDATE retail_transaction SET customer_id = assigned.customer_id
+  FROM (SELECT sale.id, coalesce(m.customer_id, customer.id) AS customer_id
+          FROM sale
+          LEFT JOIN guid_map m ON m.async_account = sale.async_account
+          LEFT JOIN customer ON customer.company_id = sale.company_id
+                            AND customer.account_number = sale.account_number
          WHERE m.customer_id IS NULL
-            OR (m.company_id = n.company_id AND NOT {is_foreign}
-                AND (k.id IS NULL OR m.customer_id = k.id))) found
- WHERE t.id = found.id AND found.customer_id IS NOT NULL
+            OR (m.company_id = sale.company_id AND NOT {is_foreign}
+                AND (customer.id IS NULL OR customer.id = m.customer_id))) assigned
+ WHERE retail_transaction.id = assigned.id AND assigned.customer_id IS NOT NULL

@@ -1,60 +1,85 @@
--- What each sale lacks, and whether that may still come by itself.
+-- The first reason that keeps each sale from becoming an order: id, what, reason, field, waits.
 --
--- A customer or address that is quarantined or failed is told with that row's own reason; one that
--- has not arrived is waited for. An address that was removed meanwhile is there: an order goes
--- where it was to go when it was written. {is_foreign}: that the channel of sale t named GUID m,
--- which it could not know.
-SELECT t.id, why.what, why.reason, why.field, why.waits
+-- `what` says whether the customer or the address is missing, `waits` whether it may still arrive. A
+-- quarantined or failed row gives its own reason. An address that was removed after the order still
+-- counts, because the order names it. The branches below are in the order of their `rank`; of
+-- several rows of one branch, the oldest counts.
+--
+-- {is_foreign}: that the channel of sale t could not know GUID m.
+SELECT t.id, blocker.what, blocker.reason, blocker.field, blocker.waits
   FROM retail_transaction t
  CROSS JOIN LATERAL (
+   -- The GUID is of another company, or of a channel that has not shared it.
    SELECT 'customer' AS what,
           CASE WHEN m.company_id <> t.company_id THEN 'company_mismatch'
                ELSE 'guid_conflict' END AS reason,
-          'async_account' AS field, false AS waits, 0 AS place
+          'async_account' AS field, false AS waits, 1 AS rank, 0 AS age
      FROM guid_map m
     WHERE t.customer_id IS NULL AND m.async_account = t.async_account
       AND (m.company_id <> t.company_id OR {is_foreign})
    UNION ALL
-   SELECT 'customer', 'identity_mismatch', 'account_number', false, 1
-     FROM guid_map m JOIN customer k ON k.account_number = t.account_number
-                                    AND k.company_id = m.company_id
-    WHERE m.company_id = t.company_id AND t.account_number IS NOT NULL
-      AND m.async_account = t.async_account AND m.customer_id <> k.id
+   -- GUID and account number identify different customers.
+   SELECT 'customer' AS what, 'identity_mismatch' AS reason, 'account_number' AS field,
+          false AS waits, 2 AS rank, 0 AS age
+     FROM guid_map m
+     JOIN customer ON customer.company_id = m.company_id
+                  AND customer.account_number = t.account_number
+    WHERE m.async_account = t.async_account AND m.company_id = t.company_id
+      AND m.customer_id <> customer.id
    UNION ALL
-   SELECT 'customer', q.reason, q.field, false, 2 FROM quarantine q
-    WHERE t.customer_id IS NULL AND q.async_account = t.async_account
-      AND q.table = 'async_customer' AND q.status = 'open'
+   -- The customer is quarantined.
+   SELECT 'customer' AS what, quarantine.reason, quarantine.field, false AS waits, 3 AS rank,
+          quarantine.id AS age
+     FROM quarantine
+    WHERE t.customer_id IS NULL AND quarantine.async_account = t.async_account
+      AND quarantine."table" = 'async_customer' AND quarantine.status = 'open'
    UNION ALL
-   SELECT 'customer', s.reason, s.field, false, 3 FROM async_customer s
-    WHERE t.customer_id IS NULL AND s.company_id = t.company_id
-      AND s.async_account = t.async_account AND s.status = 'failed'
+   -- The conversion of the customer failed.
+   SELECT 'customer' AS what, event.reason, event.field, false AS waits, 4 AS rank,
+          event.replication_counter AS age
+     FROM async_customer event
+    WHERE t.customer_id IS NULL AND event.company_id = t.company_id
+      AND event.async_account = t.async_account AND event.status = 'failed'
    UNION ALL
-   SELECT 'customer', 'customer_missing',
-          CASE WHEN t.async_account IS NULL THEN 'account_number'
-               ELSE 'async_account' END, true, 4
+   -- The customer has not arrived yet.
+   SELECT 'customer' AS what, 'customer_missing' AS reason,
+          CASE WHEN t.async_account IS NULL THEN 'account_number' ELSE 'async_account' END AS field,
+          true AS waits, 5 AS rank, 0 AS age
     WHERE t.customer_id IS NULL
       AND (t.async_account IS NOT NULL OR t.account_number IS NOT NULL)
    UNION ALL
-   SELECT 'customer', 'default_customer_missing', 'customer', true, 4
-    WHERE t.customer_id IS NULL
+   -- The sale is without a customer, and so is its channel.
+   SELECT 'customer' AS what, 'default_customer_missing' AS reason, 'customer' AS field,
+          true AS waits, 6 AS rank, 0 AS age
+    WHERE t.customer_id IS NULL AND t.async_account IS NULL AND t.account_number IS NULL
    UNION ALL
-   SELECT 'address', 'address_of_another', 'delivery_address_id', false, 5
-     FROM customer_address a
-    WHERE a.address_id = t.delivery_address_id AND a.customer_id <> t.customer_id
+   -- The address belongs to another customer.
+   SELECT 'address' AS what, 'address_of_another' AS reason, 'delivery_address_id' AS field,
+          false AS waits, 7 AS rank, 0 AS age
+     FROM customer_address address
+    WHERE address.address_id = t.delivery_address_id AND address.customer_id <> t.customer_id
    UNION ALL
-   SELECT 'address', q.reason, q.field, false, 6 FROM quarantine q
-    WHERE t.delivery_address_id IS NOT NULL AND q.async_account = t.async_account
-      AND q.table = 'async_address' AND q.status = 'open'
-      AND NOT EXISTS (SELECT FROM customer_address a
-                       WHERE a.address_id = t.delivery_address_id)
+   -- An address of the customer is quarantined. It may be this one: its id may be unreadable.
+   SELECT 'address' AS what, quarantine.reason, quarantine.field, false AS waits, 8 AS rank,
+          quarantine.id AS age
+     FROM quarantine
+    WHERE t.delivery_address_id IS NOT NULL AND quarantine.async_account = t.async_account
+      AND quarantine."table" = 'async_address' AND quarantine.status = 'open'
+      AND NOT EXISTS (SELECT FROM customer_address address
+                       WHERE address.address_id = t.delivery_address_id)
    UNION ALL
-   SELECT 'address', s.reason, s.field, false, 7 FROM async_address s
-    WHERE t.delivery_address_id IS NOT NULL AND s.address_id = t.delivery_address_id
-      AND s.status = 'failed' AND s.company_id = t.company_id
+   -- The conversion of the address failed, or of a change: the order would go to the old address.
+   SELECT 'address' AS what, event.reason, event.field, false AS waits, 9 AS rank,
+          event.replication_counter AS age
+     FROM async_address event
+    WHERE event.address_id = t.delivery_address_id AND event.company_id = t.company_id
+      AND event.status = 'failed'
    UNION ALL
-   SELECT 'address', 'address_missing', 'delivery_address_id', true, 8
+   -- The address has not arrived yet.
+   SELECT 'address' AS what, 'address_missing' AS reason, 'delivery_address_id' AS field,
+          true AS waits, 10 AS rank, 0 AS age
     WHERE t.delivery_address_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM customer_address a
-                       WHERE a.address_id = t.delivery_address_id)
-   ORDER BY place LIMIT 1) why
+      AND NOT EXISTS (SELECT FROM customer_address address
+                       WHERE address.address_id = t.delivery_address_id)
+   ORDER BY rank, age LIMIT 1) blocker
  WHERE t.id = ANY(%(sales)s)

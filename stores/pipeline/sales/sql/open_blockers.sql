@@ -1,56 +1,74 @@
--- What keeps open sales from being posted, by channel and business date.
+-- Count the open sales that cannot be posted, by channel, business date and first reason.
 --
--- The same questions in the same order as the jobs ask them; what is only not validated yet and has
--- a customer is no blocker. A customer who is not here is missing until validation has looked, then
--- unknown, as the transaction's page and what failed alike call it.
+-- The branches below are in the order of their `rank`, in which validation and posting check the
+-- same. A sale that only has not been validated yet is not blocked. A customer that HQ does not have
+-- is customer_missing until validation has found it missing, and customer_unknown after that. A test
+-- compares the result with that of validation.
 --
--- {open_documents}: what a business date still has to post.
-SELECT open.channel_id, open.business_date, why.reason, why.field, count(*) AS sales
-  FROM (SELECT t.*, coalesce(t.customer_id, m.customer_id, k.id) AS buyer,
-               t.customer_id IS NULL AND m.customer_id <> k.id AS names_two,
-               h.default_customer_id
-          FROM {open_documents} t
-          JOIN channel h ON h.id = t.channel_id
-          LEFT JOIN guid_map m
-                 ON m.async_account = t.async_account AND m.company_id = t.company_id
-          LEFT JOIN customer k
-                 ON k.account_number = t.account_number AND k.company_id = t.company_id) open
+-- {open_documents}: the sales and orders that a business date still has to post.
+WITH sale AS (
+  SELECT document.id, document.channel_id, document.business_date, document.company_id,
+         document.async_account, document.account_number,
+         document.async_account IS NULL AND document.account_number IS NULL AS is_anonymous,
+         coalesce(document.customer_id, guid_map.customer_id, named.id) AS customer_id,
+         document.customer_id IS NULL AND guid_map.customer_id <> named.id AS names_two_customers,
+         channel.default_customer_id,
+         CASE WHEN EXISTS (SELECT FROM transaction_error error
+                            WHERE error.transaction_id = document.id
+                              AND error.rule = 'customer_unknown')
+              THEN 'customer_unknown' ELSE 'customer_missing' END AS missing_reason
+    FROM {open_documents} document
+    JOIN channel ON channel.id = document.channel_id
+    LEFT JOIN guid_map ON guid_map.async_account = document.async_account
+                      AND guid_map.company_id = document.company_id
+    LEFT JOIN customer named ON named.account_number = document.account_number
+                            AND named.company_id = document.company_id)
+SELECT sale.channel_id, sale.business_date, blocker.reason, blocker.field, count(*) AS sales
+  FROM sale
  CROSS JOIN LATERAL (
-       SELECT CASE WHEN EXISTS (SELECT FROM transaction_error e
-                                 WHERE e.transaction_id = open.id AND e.rule = 'customer_unknown')
-                   THEN 'customer_unknown' ELSE 'customer_missing' END AS reason) missing
- CROSS JOIN LATERAL (
-       SELECT 'identity_mismatch' AS reason, 'account_number' AS field, 1 AS place
-        WHERE open.names_two
-       UNION ALL
-       SELECT q.reason, q.field, 2 FROM quarantine q
-        WHERE open.buyer IS NULL AND q.async_account = open.async_account
-          AND q.table = 'async_customer' AND q.status = 'open'
-       UNION ALL
-       SELECT s.reason, s.field, 3 FROM async_customer s
-        WHERE open.buyer IS NULL AND s.company_id = open.company_id
-          AND s.async_account = open.async_account AND s.status = 'failed'
-       UNION ALL
-       SELECT missing.reason, 'account_number', 4
-        WHERE open.buyer IS NULL AND open.account_number IS NOT NULL
-       UNION ALL
-       SELECT missing.reason, 'async_account', 5
-        WHERE open.buyer IS NULL AND open.async_account IS NOT NULL
-          AND NOT EXISTS (SELECT FROM async_customer s
-                           WHERE s.company_id = open.company_id AND s.status = 'pending'
-                             AND s.async_account = open.async_account
-                             AND s.account_number IS NULL)
-       UNION ALL
-       SELECT 'customer_not_active', 'customer', 6 FROM customer k
-        WHERE k.id = coalesce(open.buyer, open.default_customer_id) AND k.state <> 'active'
-          AND (open.buyer IS NOT NULL
-               OR open.async_account IS NULL AND open.account_number IS NULL)
-       UNION ALL
-       SELECT 'default_customer_missing', 'customer', 7
-        WHERE open.default_customer_id IS NULL AND open.buyer IS NULL
-          AND open.async_account IS NULL AND open.account_number IS NULL
-       UNION ALL
-       (SELECT e.rule, e.field, 8 FROM transaction_error e
-         WHERE e.transaction_id = open.id AND e.rule <> 'customer_unknown' ORDER BY e.id LIMIT 1)
-       ORDER BY place LIMIT 1) why
- GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 3, 4
+   -- GUID and account number identify different customers.
+   SELECT 'identity_mismatch' AS reason, 'account_number' AS field, 1 AS rank, 0 AS age
+    WHERE sale.names_two_customers
+   UNION ALL
+   -- The customer is quarantined.
+   SELECT quarantine.reason, quarantine.field, 2 AS rank, quarantine.id AS age
+     FROM quarantine
+    WHERE sale.customer_id IS NULL AND quarantine.async_account = sale.async_account
+      AND quarantine."table" = 'async_customer' AND quarantine.status = 'open'
+   UNION ALL
+   -- The conversion of the customer failed.
+   SELECT event.reason, event.field, 3 AS rank, event.replication_counter AS age
+     FROM async_customer event
+    WHERE sale.customer_id IS NULL AND event.company_id = sale.company_id
+      AND event.async_account = sale.async_account AND event.status = 'failed'
+   UNION ALL
+   -- HQ does not have the account number.
+   SELECT sale.missing_reason AS reason, 'account_number' AS field, 4 AS rank, 0 AS age
+    WHERE sale.customer_id IS NULL AND sale.account_number IS NOT NULL
+   UNION ALL
+   -- HQ does not have the GUID, and no event is pending that creates its customer.
+   SELECT sale.missing_reason AS reason, 'async_account' AS field, 5 AS rank, 0 AS age
+    WHERE sale.customer_id IS NULL AND sale.async_account IS NOT NULL
+      AND NOT EXISTS (SELECT FROM async_customer event
+                       WHERE event.company_id = sale.company_id
+                         AND event.async_account = sale.async_account
+                         AND event.status = 'pending' AND event.account_number IS NULL)
+   UNION ALL
+   -- The customer, or the default customer of an anonymous sale, is erased or void.
+   SELECT 'customer_not_active' AS reason, 'customer' AS field, 6 AS rank, 0 AS age
+     FROM customer
+    WHERE customer.state <> 'active'
+      AND customer.id = CASE WHEN sale.customer_id IS NOT NULL THEN sale.customer_id
+                             WHEN sale.is_anonymous THEN sale.default_customer_id END
+   UNION ALL
+   -- The sale is anonymous, and the channel has no default customer.
+   SELECT 'default_customer_missing' AS reason, 'customer' AS field, 7 AS rank, 0 AS age
+    WHERE sale.customer_id IS NULL AND sale.is_anonymous AND sale.default_customer_id IS NULL
+   UNION ALL
+   -- The sale breaks another rule.
+   SELECT error.rule AS reason, error.field, 8 AS rank, error.id AS age
+     FROM transaction_error error
+    WHERE error.transaction_id = sale.id AND error.rule <> 'customer_unknown'
+   ORDER BY rank, age LIMIT 1) blocker
+ GROUP BY sale.channel_id, sale.business_date, blocker.reason, blocker.field
+ ORDER BY sales DESC, blocker.reason, blocker.field

@@ -1,17 +1,20 @@
--- The business dates of every channel with open sales: how many there are, how many are validated,
--- and the customers and addresses that will be converted on the way.
+-- Count the open sales of each channel and business date, and the customers and addresses that are
+-- converted before they are posted.
 --
--- {open_documents}: what a business date still has to post.
-SELECT t.channel_id, t.business_date, count(*) AS sales,
-       count(*) FILTER (WHERE t.validation_status = 'successful') AS validated,
-       count(DISTINCT t.async_account) FILTER (
-           WHERE t.customer_id IS NULL AND EXISTS (
-               SELECT FROM async_customer s
-                WHERE s.company_id = t.company_id AND s.async_account = t.async_account
-                  AND s.status = 'pending')) AS customers,
-       (SELECT count(DISTINCT a.address_id)
-          FROM async_address a
-         WHERE a.company_id = min(t.company_id) AND a.status = 'pending'
-           AND a.async_account = ANY (array_agg(t.async_account))) AS addresses
-  FROM {open_documents} t
- GROUP BY t.channel_id, t.business_date ORDER BY t.business_date, t.channel_id
+-- {open_documents}: the sales and orders that a business date still has to post.
+SELECT sale.channel_id, sale.business_date, count(*) AS sales,
+       count(*) FILTER (WHERE sale.validation_status = 'successful') AS validated,
+       count(DISTINCT sale.async_account) FILTER (
+           WHERE sale.customer_id IS NULL AND EXISTS (
+               SELECT FROM async_customer event
+                WHERE event.company_id = sale.company_id
+                  AND event.async_account = sale.async_account
+                  AND event.status = 'pending')) AS customers,
+       -- All sales of a channel are of one company, so any of its values will do.
+       (SELECT count(DISTINCT event.address_id)
+          FROM async_address event
+         WHERE event.company_id = min(sale.company_id) AND event.status = 'pending'
+           AND event.async_account = ANY (array_agg(sale.async_account))) AS addresses
+  FROM {open_documents} sale
+ GROUP BY sale.channel_id, sale.business_date
+ ORDER BY sale.business_date, sale.channel_id

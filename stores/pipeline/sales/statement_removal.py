@@ -1,0 +1,100 @@
+"""Remove the sales from a statement that the database refuses to calculate or to post."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+
+from django.db import connection, transaction
+from psycopg2.errorcodes import NUMERIC_VALUE_OUT_OF_RANGE
+
+from stores.failpoints import failpoint
+from stores.hqdb.retry import sqlstate_of
+from stores.models import OrderSequence, RunStep, Statement
+from stores.models.labels import label
+from stores.models.reason import explain
+from stores.models.statement import NOT_CALCULATED, StatementState
+from stores.pipeline.sales.refused import Refusal, process_together, record_refusals, too_large
+from stores.pipeline.sales.statement_sales import (
+    add_sales,
+    end_cancelled,
+    release_sales,
+    sales_of,
+)
+from stores.pipeline.sales.statement_states import STATE_ACTIONS, StatementRefused, reach
+
+
+class TrialEnded(Exception):
+    """A trial has ended, and its transaction is rolled back."""
+
+
+def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
+    """Remove the sales that cause an error of the database, so that the others can be posted.
+
+    The removed sales are in error; once a person has corrected them, the next run posts them.
+    Returns the statement that goes on with the others. If orders had numbers already, that is a new
+    statement, and the old one is cancelled with its orders. Returns None if no sale is the cause,
+    or if the statement cannot be cancelled any more.
+    """
+    with suppress(TrialEnded), step.chunk():
+        locked = Statement.objects.select_for_update().get(pk=statement.pk)
+        if locked.state != statement.state or not locked.can_be_cancelled:
+            return None
+        sales = sales_of(locked)
+        has_orders = locked.sales_orders.exists()
+        release_sales(locked)
+        if has_orders:
+            end_cancelled(locked)
+            continued = Statement.objects.start(locked.channel, locked.business_date)
+        else:
+            continued = locked
+        accepted, refusals = find_refused(step, continued, sales, error)
+        if not refusals:
+            raise TrialEnded
+        record_refusals(refusals)
+        removed = len(sales) - len(accepted)
+        step.add(failed=removed)
+        locked.log(f"{removed:,} sales were removed: {refusal_message(refusals)}", run=step.run)
+        if accepted:
+            add_sales(continued, accepted)
+            Statement.objects.filter(pk=continued.pk).update(
+                state=StatementState.MARKED, reason=NOT_CALCULATED, message=""
+            )
+            if has_orders:
+                continued.log(f"Created in place of {locked.number}.", run=step.run)
+        else:
+            end_cancelled(continued)
+        continued.refresh_from_db()
+        failpoint("statements:before_taken_out")
+        return continued
+    return None
+
+
+def find_refused(
+    step: RunStep, statement: Statement, sales: Sequence[int], error: Exception
+) -> tuple[list[int], list[Refusal]]:
+    """Find the sales that cause the error. Returns the others, and the errors of these."""
+    # A trial makes sales orders. Calculation, which comes before them, may be the first to fail.
+    OrderSequence.objects.get_or_create(company=statement.company)
+    is_overflow = sqlstate_of(error) == NUMERIC_VALUE_OUT_OF_RANGE
+    overflows = too_large(sales) if is_overflow else []
+    overflowing = {refusal.sale for refusal in overflows}
+    rest = [sale for sale in sales if sale not in overflowing]
+    accepted, refusals = process_together(partial(try_all_states, step, statement), rest)
+    return accepted, [*overflows, *refusals]
+
+
+def try_all_states(step: RunStep, statement: Statement, sales: Sequence[int]) -> None:
+    """Take sales through all states before posted, and roll back. Errors: those of the database."""
+    with suppress(TrialEnded, StatementRefused), step.counts_restored(), transaction.atomic():
+        add_sales(statement, sales)
+        for state in STATE_ACTIONS:
+            if state not in (StatementState.MARKED, StatementState.POSTED):
+                reach(step, statement, state)
+        connection.check_constraints()
+        raise TrialEnded
+
+
+def refusal_message(refusals: Sequence[Refusal]) -> str:
+    """The sentences for the errors, each once."""
+    sentences = [explain(refusal.rule, label(refusal.field)) for refusal in refusals]
+    return " ".join(dict.fromkeys(sentences))

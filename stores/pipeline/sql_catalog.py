@@ -26,9 +26,11 @@ from stores.pipeline.convert import (
     removals,
     replay,
 )
+from stores.pipeline.corrections import bulk as bulk_corrections
 from stores.pipeline.corrections import events as hq_events
-from stores.pipeline.corrections import revalidate
+from stores.pipeline.corrections import revalidate, undo
 from stores.pipeline.corrections import sales as sale_corrections
+from stores.pipeline.corrections.sale import CORRECTABLE_FIELDS
 from stores.pipeline.events.document_tables import (
     DOCUMENT_KEY,
     DOCUMENT_PARTS,
@@ -459,10 +461,10 @@ def of_corrections() -> Iterator[ComposedStatement]:
         before,
     )
     yield listed_file(
-        sale_corrections.__file__, "lock_sales_to_correct", sale_corrections.LOCK_SALES
+        bulk_corrections.__file__, "lock_sales_to_correct", bulk_corrections.LOCK_SALES
     )
-    for part, (_, _, names) in sale_corrections.CORRECTABLE_PARTS.items():
-        yield from of_replaced_values(part, names[0])
+    for name, part in bulk_corrections.PARTS.items():
+        yield from of_replaced_values(name, CORRECTABLE_FIELDS[part.model][0])
 
 
 def of_replaced_values(part: str, name: str) -> Iterator[ComposedStatement]:
@@ -471,27 +473,27 @@ def of_replaced_values(part: str, name: str) -> Iterator[ComposedStatement]:
     for how, new_values, condition, reads in (
         (
             "corrected",
-            sale_corrections.corrected_values(part, name, rows, is_own=False),
-            sale_corrections.IS_WANTED,
+            sale_corrections.corrected_values(part, name, rows, is_expected=False),
+            sale_corrections.HAS_NEW_VALUE,
             [FAILED_ROWS],
         ),
         (
             "expected",
-            sale_corrections.corrected_values(part, name, rows, is_own=True),
-            sale_corrections.IS_WANTED,
+            sale_corrections.corrected_values(part, name, rows, is_expected=True),
+            sale_corrections.HAS_NEW_VALUE,
             [FAILED_ROWS],
         ),
         (
             "undone",
-            sale_corrections.replaced_values(part, name),
-            sale_corrections.is_unchanged(name),
+            undo.replaced_values(part, name),
+            undo.is_unchanged(name),
             [],
         ),
     ):
         yield listed_file(
-            sale_corrections.__file__,
+            bulk_corrections.__file__,
             "replace_values",
-            sale_corrections.replace_statement(part, name, new_values, condition),
+            bulk_corrections.replace_statement(part, name, new_values, condition),
             *reads,
             of=f"{part}.{how}",
         )

@@ -1,4 +1,4 @@
-"""What was corrected is judged again at once, as far as that needs nobody converted."""
+"""Validate sales again after a correction, as far as no customer has to be converted."""
 
 from collections.abc import Sequence
 
@@ -15,15 +15,15 @@ STILL_FAILING = load(__file__, "still_failing")
 
 
 def revalidate(sales: Sequence[int]) -> int:
-    """Forget what was found about sales before they were corrected, and hold the rules anew.
+    """Delete the errors of corrected sales, and check the rules again.
 
-    A sale whose customer HQ does not know is left to the next run, which converts on the way.
-    Returns how many still break a rule. Effects: the sales' customers, validation, errors and order
-    status, in the caller's transaction, which holds the sales.
+    A sale whose customer HQ does not have is left to the next run, which converts the customer.
+    Returns how many sales still break a rule. Effects: customers, validation, errors and order
+    status of the sales, in the caller's transaction, which has locked them.
     """
     run_sql("DELETE FROM transaction_error WHERE transaction_id = ANY(%s)", [list(sales)])
     run_sql(
-        """UPDATE retail_transaction t
+        """UPDATE retail_transaction
               SET is_mended = true, validation_status = 'none', validated_at = NULL,
                   order_field = NULL,
                   order_reason = CASE WHEN transaction_type <> 'customer_order' THEN NULL
@@ -31,7 +31,7 @@ def revalidate(sales: Sequence[int]) -> int:
                                       THEN 'nothing_ordered' ELSE 'not_ordered' END,
                   order_status = CASE WHEN order_status = 'failed' THEN 'none'
                                       ELSE order_status END,
-                  -- For whom prepayments are posted is settled.
+                  -- Prepayments are posted for the customer that they have.
                   customer_id = CASE WHEN prepayment_statement_id IS NOT NULL THEN customer_id END
             WHERE id = ANY(%s)""",
         [list(sales)],
@@ -47,7 +47,7 @@ def revalidate(sales: Sequence[int]) -> int:
     return broken
 
 
-# In which part of a document a broken rule is; as view failed_sale says it.
+# The part of a sale with error f. The view failed_sale has the same.
 PART_NAME = sql.SQL(
     """CASE WHEN f.line_number IS NULL THEN 'header'
             WHEN f.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
@@ -58,10 +58,9 @@ PART_NAME = sql.SQL(
 def still_failing(
     cause: SaleCause, sales: Sequence[int], names: Sequence[str], before: WorkTable
 ) -> list[int]:
-    """Those of corrected sales that break the rule all the same, or now another in these fields.
+    """Those of corrected sales that still break the rule, or now another one in these fields.
 
-    A customer or address that waits in staging counts as known: the next run brings it. `before`
-    are the errors that the sales had: transaction_id, rule, field, line_number.
+    `before` has the errors that the sales had: transaction_id, rule, field, line_number.
     """
     with errors_of(sales) as errors, blockers_of(sales) as blockers:
         rows = fetch(

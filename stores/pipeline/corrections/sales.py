@@ -1,103 +1,94 @@
-"""Correct all transactions that failed alike with one correction, set-based, a portion at a time.
+"""Correct all transactions that failed for the same cause, a batch at a time.
 
-Nothing is written into a transaction that would break the same rule all the same. The lease counts
-as for one transaction: what somebody else is correcting, or a job holds, is left and counted.
+A transaction that would still break the rule is not changed. Transactions that another person is
+correcting, or that a job has locked, are skipped.
 """
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import batched, fetch, run_sql
+from stores.hqdb.sql import batched, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.models import (
-    Channel,
-    FailedSale,
-    RetailTransaction,
-    RetailTransactionLine,
-    RetailTransactionPayment,
-    TransactionChange,
-)
+from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import FailedSaleQuerySet, SaleCause
-from stores.models.transaction import BEING_CORRECTED, ValidationStatus
+from stores.models.transaction import ValidationStatus
+from stores.pipeline.corrections.bulk import (
+    BATCH_SIZE,
+    PARTS,
+    ChangeNote,
+    column_type,
+    lock_correctable,
+    replace_values,
+)
 from stores.pipeline.corrections.revalidate import revalidate, still_failing
 from stores.pipeline.corrections.sale import (
-    HEADER_FIELDS,
-    LINE_FIELDS,
-    PAYMENT_FIELDS,
+    CORRECTABLE_FIELDS,
     PREPAID_FIELDS,
     clear_refusals,
     end_leases,
 )
 from stores.pipeline.events.kinds import ADDRESS
-from stores.pipeline.sales.claims import lock_sales
 from stores.pipeline.sales.rules import HEADER_RULES, SALE_RULES
 
-LOCK_SALES = load(__file__, "lock_sales_to_correct").format(
-    being_corrected=sql.SQL(BEING_CORRECTED)
-)
-REPLACE_VALUES = load(__file__, "replace_values")
 CORRECTED_VALUES = load(__file__, "_corrected_values")
-REPLACED_VALUES = load(__file__, "_replaced_values")
-# No rule expects an empty field; a person may want one.
-IS_WANTED = sql.SQL("f.new IS NOT NULL OR %(clears)s")
-# Transactions that one database transaction corrects, and that one request does; and examples told.
-BATCH_SIZE, MAX_TRANSACTIONS, MAX_EXAMPLES = 1_000, 10_000, 20
+# SQL condition: a rule that expects no value does not empty a field. A person may.
+HAS_NEW_VALUE = sql.SQL("f.new IS NOT NULL OR %(clears)s")
+# How many transactions one request corrects, and how many changes it shows as examples.
+MAX_TRANSACTIONS, MAX_EXAMPLES = 10_000, 20
 CUSTOMER_FIELDS = ("async_account", "account_number")
 DELIVERY_FIELDS = ("delivery_address_id", "delivery_mode")
-# Where a field of a part stands, and which a person may change there.
-CORRECTABLE_PARTS: dict[str, tuple[type[models.Model], str, tuple[str, ...]]] = {
-    "header": (RetailTransaction, "id", HEADER_FIELDS),
-    "line": (RetailTransactionLine, "transaction_id", LINE_FIELDS),
-    "payment": (RetailTransactionPayment, "transaction_id", PAYMENT_FIELDS),
-}
-# Facts that an order states of itself; all others are about its customer's or address's own row.
+# Causes in the transaction itself. All others are in the row of its customer or its address.
 SALE_LEVEL_CODES = {rule.code for rule in HEADER_RULES} | {"address_missing", "address_of_another"}
 
 
 class ExpectedValue:
-    """Stands for the value that the broken rule expects, of each transaction its own."""
+    """Stands for the value that the broken rule expects, which differs from sale to sale."""
 
 
 @dataclass(frozen=True)
 class CorrectionScope:
+    """Limits a correction to a channel, a business date, and the sales that the person has seen."""
+
     channel: Channel | None = None
     business_date: date | None = None
-    # The greatest id that the person has seen counted; what has failed since is left.
+    # The highest id when the person saw the count. Sales that failed later are left out.
     upto: int | None = None
 
     def of(self, cause: SaleCause) -> FailedSaleQuerySet:
-        filters = {
-            "channel": self.channel,
-            "business_date": self.business_date,
-            "transaction__lte": self.upto,
-        }
-        sales = {name: value for name, value in filters.items() if value is not None}
-        return FailedSale.objects.with_cause(cause).filter(**sales)
+        """The failed sales of a cause within these limits."""
+        sales = FailedSale.objects.with_cause(cause)
+        if self.channel is not None:
+            sales = sales.filter(channel=self.channel)
+        if self.business_date is not None:
+            sales = sales.filter(business_date=self.business_date)
+        if self.upto is not None:
+            sales = sales.filter(transaction__lte=self.upto)
+        return sales
 
 
 @dataclass
 class CorrectionResult:
-    # What the changes are kept under, to be undone together.
+    """How many transactions were corrected, and why others were not."""
+
+    # The id under which the changes are recorded, to be undone together.
     correction: UUID = field(default_factory=uuid4)
     corrected: int = 0
-    # Of the corrected ones: they break no rule any more.
+    # Of the corrected ones: those that break no rule, and those that break another one.
     valid: int = 0
-    # Of the corrected ones: they break some other rule.
     invalid: int = 0
-    # What these break now, and how many do.
+    # The rules that these break now, with the number of transactions.
     breaks: Counter[SaleCause] = field(default_factory=Counter)
-    # They would break the same rule all the same, or another one in the same field.
+    # They would still break the same rule, or another one in the same field.
     refused: int = 0
-    # Somebody else corrects them, or a job holds them.
+    # Another person is correcting them, or a job has locked them.
     skipped: int = 0
     # They have these values already.
     unchanged: int = 0
@@ -106,18 +97,18 @@ class CorrectionResult:
 
     @property
     def broken(self) -> list[tuple[SaleCause, int]]:
-        """What they break now, the most frequent first."""
+        """The rules that corrected transactions break now, the most frequent first."""
         return self.breaks.most_common()
 
     @property
     def waiting(self) -> int:
-        """Of the corrected ones: the next run judges them, once their customer is converted."""
+        """Of the corrected ones: those that the next run validates, after it has their customer."""
         return self.corrected - self.valid - self.invalid
 
 
 def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
-    """What can be corrected alike in transactions with this cause; maybe nothing."""
-    _, _, allowed = CORRECTABLE_PARTS[cause.part]
+    """The fields that can be corrected for all transactions with this cause. There may be none."""
+    allowed = CORRECTABLE_FIELDS[PARTS[cause.part].model]
     if cause.part == "header" and cause.reason not in SALE_LEVEL_CODES:
         return DELIVERY_FIELDS if cause.field in ADDRESS.columns else CUSTOMER_FIELDS
     if cause.field in (*CUSTOMER_FIELDS, "customer"):
@@ -128,11 +119,11 @@ def correctable_fields(cause: SaleCause) -> tuple[str, ...]:
 
 
 def model_of_cause(cause: SaleCause) -> type[models.Model]:
-    return CORRECTABLE_PARTS[cause.part][0]
+    return PARTS[cause.part].model
 
 
 def has_expected(cause: SaleCause) -> bool:
-    """Whether the broken rule itself says what the field should hold."""
+    """Whether the broken rule says the right value of the field."""
     return any(
         rule.says_value and (rule.code, rule.field) == (cause.reason, cause.field)
         for rule in SALE_RULES
@@ -148,43 +139,40 @@ def correct_all(
     *,
     preview: bool = False,
 ) -> CorrectionResult:
-    """Write the values, or those that the rule expects, wherever transactions failed alike.
+    """Write values into all transactions that failed for a cause.
 
-    Where the rule would be broken all the same nothing is written. Effects: transactions, lines or
-    payments, one kept change for each value, validation anew; a database transaction for each
-    portion. A preview only says what would become of them.
+    A value may be ExpectedValue. A preview returns the result and changes nothing. Effects:
+    transactions, lines or payments, a record of each change, and a new validation, in a database
+    transaction for each batch.
     """
-    done, beyond, seen = CorrectionResult(), 0, 0
+    result = CorrectionResult()
+    last = seen = 0
     while seen < MAX_TRANSACTIONS:
-        meant = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        sales = scope.of(cause).filter(transaction__gt=last).order_by("transaction")
+        ids = list(sales.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             break
         with transaction.atomic():
-            correct_batch(cause, ids, user, reason, values, done)
+            correct_batch(cause, ids, user, reason, values, result)
             transaction.set_rollback(preview)
-        beyond, seen = ids[-1], seen + len(ids)
-    return done
+        last = ids[-1]
+        seen += len(ids)
+    return result
 
 
 def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> CorrectionResult:
-    """Give transactions that the database had refused back to the jobs as they are.
+    """Let jobs try transactions again that the database had refused, without a change.
 
-    Whatever refused them may be mended. Effects: as those of let_go(), a portion a transaction.
+    Effects: as those of clear_refusals(), in a database transaction for each batch.
     """
-    done = CorrectionResult()
-    meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
-    for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
+    result = CorrectionResult()
+    sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
+    for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
-            free = lock_sales(LOCK_SALES, lock_values(ids, user))
-            done.unchanged += clear_refusals(free)
-            done.skipped += len(ids) - len(free)
-    return done
-
-
-def lock_values(ids: Sequence[Any], user: Any, *, is_free: bool = True) -> dict[str, object]:
-    """What LOCK_SALES needs; a correction that is no `is_free` one may change prepayments."""
-    return {"ids": list(ids), "by": user.pk, "is_free": is_free, "limit": BATCH_SIZE}
+            locked = lock_correctable(ids, user)
+            result.unchanged += clear_refusals(locked)
+            result.skipped += len(ids) - len(locked)
+    return result
 
 
 def correct_batch(
@@ -193,220 +181,70 @@ def correct_batch(
     user: Any,
     reason: str,
     values: Mapping[str, Any],
-    done: CorrectionResult,
+    result: CorrectionResult,
 ) -> None:
-    """Correct those of the transactions that nobody holds, and count all."""
-    is_free = cause.part != "payment" and values.keys().isdisjoint(PREPAID_FIELDS)
-    locked = lock_sales(LOCK_SALES, lock_values(ids, user, is_free=is_free))
+    """Correct those of the transactions that nobody else holds, and add them to the result."""
+    changes_prepaid = cause.part == "payment" or not values.keys().isdisjoint(PREPAID_FIELDS)
+    locked = lock_correctable(ids, user, changes_prepaid=changes_prepaid)
     with (
         query_table(
             "failed_row",
             """SELECT transaction_id AS sale, line_number, expected FROM failed_sale
                 WHERE (reason, field, part) = (%s, %s, %s) AND transaction_id = ANY(%s)""",
             [cause.reason, cause.field, cause.part, locked],
-        ) as rows,
+        ) as failed_rows,
         query_table(
             "error_before",
             """SELECT transaction_id, rule, field, line_number FROM transaction_error
                 WHERE transaction_id = ANY(%s)""",
             [locked],
-        ) as before,
+        ) as errors_before,
     ):
-        correction = partial(
-            write_and_revalidate, cause, user, reason, values, done.correction, rows, before
-        )
-        corrected, refused = correction()
-        if refused:
+        note = ChangeNote(user, reason, result.correction)
+        refused: list[int] = []
+        try:
+            with transaction.atomic():
+                corrected = write_values(cause.part, values, failed_rows, note)
+                refuse_still_failing(cause, corrected, list(values), errors_before)
+        except StillFailing as error:
+            refused = list(error.sales)
             run_sql(
-                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(rows.identifier), [refused]
+                sql.SQL("DELETE FROM {} WHERE sale = ANY(%s)").format(failed_rows.identifier),
+                [refused],
             )
-            corrected, _ = correction(is_sure=True)
-    count_results(corrected, done)
-    done.refused += len(refused)
-    done.unchanged += len(locked) - len(corrected) - len(refused)
-    done.skipped += len(ids) - len(locked)
+            corrected = write_values(cause.part, values, failed_rows, note)
+    add_corrected(corrected, result)
+    result.refused += len(refused)
+    result.unchanged += len(locked) - len(corrected) - len(refused)
+    result.skipped += len(ids) - len(locked)
 
 
 class StillFailing(Exception):
-    """Some transactions would break the same rule all the same."""
+    """Some transactions still break the rule after the correction."""
 
     def __init__(self, sales: Sequence[int]) -> None:
         super().__init__(f"{len(sales)} transactions")
         self.sales = sales
 
 
-def refuse_still_failing(sales: Sequence[int]) -> None:
-    if sales:
+def refuse_still_failing(
+    cause: SaleCause, corrected: Sequence[int], fields: Sequence[str], errors_before: WorkTable
+) -> None:
+    """Refuse a correction that does not help all transactions. Errors: StillFailing."""
+    if corrected and (sales := still_failing(cause, corrected, fields, errors_before)):
         raise StillFailing(sales)
 
 
-def write_and_revalidate(
-    cause: SaleCause,
-    user: Any,
-    reason: str,
-    values: Mapping[str, Any],
-    correction: UUID,
-    rows: WorkTable,
-    before: WorkTable,
-    *,
-    is_sure: bool = False,
-) -> tuple[list[int], list[int]]:
-    """Write the values into the failed rows. Returns the corrected and the refused sales.
+def write_values(
+    part: str, values: Mapping[str, Any], failed_rows: WorkTable, note: ChangeNote
+) -> list[int]:
+    """Write values into the failed rows and validate again. Returns the transactions that changed.
 
-    Shape: `rows` have sale, line_number and expected; `before` is that of still_failing().
-
-    If there is one to be refused, nothing is written at all, unless it is known to be right.
+    `failed_rows` has the columns sale, line_number and expected.
     """
-    corrected: list[int] = []
-    try:
-        with transaction.atomic():
-            changed: set[int] = set()
-            for name, value in values.items():
-                changed |= write_value(cause.part, name, value, user, reason, correction, rows)
-            corrected = sorted(changed)
-            end_leases(RetailTransaction.objects.filter(pk__in=corrected))
-            if corrected:
-                revalidate(corrected)
-            if corrected and not is_sure:
-                refuse_still_failing(still_failing(cause, corrected, list(values), before))
-    except StillFailing as found:
-        return [], list(found.sales)
-    return corrected, []
-
-
-def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
-    done.corrected += len(corrected)
-    revalidated = RetailTransaction.objects.filter(pk__in=corrected)
-    done.valid += revalidated.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
-    done.invalid += revalidated.filter(validation_status=ValidationStatus.ERROR).count()
-    broken = FailedSale.objects.filter(transaction__in=corrected).by_cause()
-    for row in broken:
-        done.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
-    if len(done.examples) < MAX_EXAMPLES:
-        changes = TransactionChange.objects.filter(correction=done.correction).order_by("id")
-        done.examples += changes.values_list(
-            "transaction__transaction_id", "line_number", "field", "old", "new"
-        )[: MAX_EXAMPLES - len(done.examples)]
-
-
-def write_value(
-    part: str,
-    name: str,
-    value: Any,
-    user: Any,
-    reason: str,
-    correction: UUID | None,
-    rows: WorkTable,
-) -> set[int]:
-    """Write one value into all failed rows that hold another, and keep both. Returns the sales."""
-    is_own = value is ExpectedValue
-    new = None if is_own or value is None else str(value)
-    new_values = corrected_values(part, name, rows, is_own=is_own)
-    return replace_values(
-        part,
-        name,
-        new_values,
-        IS_WANTED,
-        {"new": new, "clears": value is None},
-        user,
-        reason,
-        correction,
-    )
-
-
-def corrected_values(part: str, name: str, rows: WorkTable, *, is_own: bool) -> sql.Composed:
-    """What is to be written into failed rows: one value, or what the rule expects of each."""
-    return CORRECTED_VALUES.format(
-        value=sql.SQL("nullif(expected, '')" if is_own else "%(new)s"),
-        kind=column_type(part, name),
-        rows=rows.identifier,
-    )
-
-
-def column_type(part: str, name: str) -> sql.SQL:
-    model, _, _ = CORRECTABLE_PARTS[part]
-    return sql.SQL(str(model._meta.get_field(name).db_type(connection)))
-
-
-def replace_values(
-    part: str,
-    name: str,
-    new_values: sql.Composable,
-    condition: sql.Composable,
-    values: Mapping[str, Any],
-    user: Any,
-    reason: str,
-    correction: UUID | None,
-) -> set[int]:
-    """Write a field of one part, row by row what is wanted, where a condition holds; keep both.
-
-    Returns the sales that were changed.
-
-    Shape: `new_values` yields sale, line_number and new; in the condition they are `f`, the
-    row is `p`.
-    Effects: the part's table and transaction_change.
-    """
-    written = fetch(
-        replace_statement(part, name, new_values, condition),
-        {
-            **values,
-            "name": name,
-            "reason": reason,
-            "user": user.pk,
-            "correction": str(correction) if correction else None,
-        },
-    )
-    return {sale for (sale,) in written}
-
-
-def replace_statement(
-    part: str, name: str, new_values: sql.Composable, condition: sql.Composable
-) -> sql.Composed:
-    model, key, _ = CORRECTABLE_PARTS[part]
-    return REPLACE_VALUES.format(
-        wanted=new_values,
-        condition=condition,
-        field=sql.Identifier(name),
-        table=sql.Identifier(model._meta.db_table),
-        key=sql.Identifier(key),
-        own_line=sql.SQL("true" if part == "header" else "p.line_number = f.line_number"),
-    )
-
-
-def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
-    """Take a correction back wherever nobody has posted or changed it since.
-
-    Returns how many transactions have their old values again, and how many are left as they are.
-    Effects: as of correct_all.
-    """
-    undone = unchanged = beyond = 0
-    changes = TransactionChange.objects.filter(correction=correction)
-    while True:
-        meant = changes.filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
-        if not ids:
-            return undone, unchanged
-        with transaction.atomic():
-            corrected = undo_batch(correction, ids, user, reason)
-        undone, unchanged, beyond = (
-            undone + len(corrected),
-            unchanged + len(ids) - len(corrected),
-            ids[-1],
-        )
-
-
-def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list[int]:
-    """Write the old values into those that nobody holds. Returns which."""
-    locked = lock_sales(LOCK_SALES, lock_values(ids, user))
     changed: set[int] = set()
-    changes = TransactionChange.objects.filter(correction=correction, transaction__in=ids)
-    in_header = models.ExpressionWrapper(models.Q(line_number=None), models.BooleanField())
-    for name, is_header in set(changes.values_list("field", in_header)):
-        part = "header" if is_header else "payment" if name in PAYMENT_FIELDS else "line"
-        old_values = replaced_values(part, name)
-        unchanged = is_unchanged(name)
-        of = {"of": str(correction), "locked": locked}
-        changed |= replace_values(part, name, old_values, unchanged, of, user, reason, None)
+    for name, value in values.items():
+        changed |= write_value(part, name, value, failed_rows, note)
     corrected = sorted(changed)
     end_leases(RetailTransaction.objects.filter(pk__in=corrected))
     if corrected:
@@ -414,11 +252,44 @@ def undo_batch(correction: UUID, ids: list[int], user: Any, reason: str) -> list
     return corrected
 
 
-def replaced_values(part: str, name: str) -> sql.Composed:
-    """What stood in documents before a correction, and what it wrote."""
-    return REPLACED_VALUES.format(kind=column_type(part, name))
+def write_value(
+    part: str, name: str, value: Any, failed_rows: WorkTable, note: ChangeNote
+) -> set[int]:
+    """Write one value into the failed rows. Returns the transactions that changed."""
+    is_expected = value is ExpectedValue
+    new = None if is_expected or value is None else str(value)
+    return replace_values(
+        part,
+        name,
+        corrected_values(part, name, failed_rows, is_expected=is_expected),
+        HAS_NEW_VALUE,
+        {"new": new, "clears": value is None},
+        note,
+    )
 
 
-def is_unchanged(name: str) -> sql.Composed:
-    """That a field still holds what a correction wrote into it."""
-    return sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))
+def corrected_values(
+    part: str, name: str, failed_rows: WorkTable, *, is_expected: bool
+) -> sql.Composed:
+    """Query for the new value of each failed row: the same for all, or the expected one."""
+    return CORRECTED_VALUES.format(
+        value=sql.SQL("nullif(expected, '')" if is_expected else "%(new)s"),
+        kind=column_type(part, name),
+        rows=failed_rows.identifier,
+    )
+
+
+def add_corrected(corrected: Sequence[int], result: CorrectionResult) -> None:
+    """Add corrected transactions, their validation and examples of their changes to the result."""
+    result.corrected += len(corrected)
+    sales = RetailTransaction.objects.filter(pk__in=corrected)
+    result.valid += sales.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
+    result.invalid += sales.filter(validation_status=ValidationStatus.ERROR).count()
+    for row in FailedSale.objects.filter(transaction__in=corrected).by_cause():
+        result.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
+    missing_examples = MAX_EXAMPLES - len(result.examples)
+    if missing_examples > 0:
+        changes = TransactionChange.objects.filter(correction=result.correction).order_by("id")
+        result.examples += changes.values_list(
+            "transaction__transaction_id", "line_number", "field", "old", "new"
+        )[:missing_examples]

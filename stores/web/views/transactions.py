@@ -26,8 +26,8 @@ from stores.pipeline.corrections.sales import (
     correct_all,
     correctable_fields,
     retry_refused,
-    undo_bulk_correction,
 )
+from stores.pipeline.corrections.undo import undo_bulk_correction
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import BulkCorrectionForm, CorrectionForm, ScopeForm
 from stores.web.lists.response import respond

@@ -1,2 +1,2 @@
--- What is to be written into failed rows: {value}, as a {kind}.
+-- The new value of each failed row: {value}, as a {kind}.
 SELECT DISTINCT sale, line_number, {value}::{kind} AS new FROM {rows}

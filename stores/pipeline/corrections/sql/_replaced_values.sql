@@ -1,4 +1,4 @@
--- What stood in documents before a correction, and what it wrote.
-SELECT c.transaction_id AS sale, c.line_number, c.old::{kind} AS new, c.new::{kind} AS was
-  FROM transaction_change c
- WHERE c.correction = %(of)s AND c.field = %(name)s AND c.transaction_id = ANY(%(locked)s)
+-- The old values of a field, which an undo writes back, and the values that the correction wrote.
+SELECT transaction_id AS sale, line_number, old::{kind} AS new, new::{kind} AS was
+  FROM transaction_change
+ WHERE correction = %(of)s AND field = %(name)s AND transaction_id = ANY(%(locked)s)

@@ -1,7 +1,8 @@
--- Lock those of some sales that may be corrected.
+-- Lock those of the given sales that a person may correct now.
 --
--- Rows that another job holds are left to it, and so are those that another person is correcting.
--- Where `is_free`, it does not matter whether a prepayment is in a statement.
+-- Sales that a job has locked, or that another person is correcting, are skipped. Unless `is_free`,
+-- sales whose prepayments are in a statement are skipped too. {being_corrected}: that a person is
+-- correcting sale t.
 SELECT t.id FROM retail_transaction t
  WHERE t.id = ANY(%(ids)s) AND t.statement_id IS NULL AND t.sales_order_id IS NULL
    AND (t.prepayment_statement_id IS NULL OR %(is_free)s)

@@ -1,18 +1,19 @@
--- Write a field of one part of documents, row by row, and keep both values. Which sales changed.
+-- Write a field of one part of many transactions, and record the old and the new values.
 --
--- {wanted}: sale, line_number and new; f in {condition}, which row p must meet. {own_line}: that p
--- is the line that is meant; a header has none.
+-- Returns the transactions that changed. {wanted}: a query for sale, line_number and new.
+-- {condition}: that row p of the part may get the value of row f of the query. {own_line}: that p and
+-- f are the same line; true for a header.
 WITH wanted AS ({wanted}),
-found AS (
+change AS (
   SELECT f.sale, f.line_number, p.{field} AS old, f.new
     FROM wanted f JOIN {table} p ON p.{key} = f.sale AND {own_line}
    WHERE p.{field} IS DISTINCT FROM f.new AND ({condition})),
-kept AS (
+recorded AS (
   INSERT INTO transaction_change (transaction_id, line_number, field, old, new, reason,
                                   changed_by_id, correction)
   SELECT sale, line_number, %(name)s, old::text, new::text, %(reason)s, %(user)s, %(correction)s
-    FROM found),
-written AS (
-  UPDATE {table} p SET {field} = f.new FROM found f
+    FROM change),
+updated AS (
+  UPDATE {table} p SET {field} = f.new FROM change f
    WHERE p.{key} = f.sale AND {own_line} RETURNING f.sale)
-SELECT DISTINCT sale FROM written
+SELECT DISTINCT sale FROM updated

@@ -1,29 +1,38 @@
--- Those of corrected sales that break the rule all the same, or now another in these fields.
+-- Those of corrected sales that still break the rule, or now break another one in the same fields.
 --
--- A customer or address that waits in staging counts as known: the next run brings it. {part}: in
--- which part of a document error f is. {before}: the errors that the sales had.
-WITH coming AS (
-  SELECT t.id, EXISTS (SELECT FROM async_customer s
-                        WHERE s.company_id = t.company_id AND s.status = 'pending'
-                          AND s.async_account = t.async_account
-                          AND t.account_number IS NULL) AS customer,
-         EXISTS (SELECT FROM async_address s
-                  WHERE s.company_id = t.company_id AND s.status = 'pending'
-                    AND s.address_id = t.delivery_address_id) AS address
-    FROM retail_transaction t WHERE t.id = ANY(%(sales)s))
-SELECT f.transaction_id FROM {errors} f JOIN coming ON coming.id = f.transaction_id
+-- A customer or an address with a pending event counts as known, because the next run converts it.
+-- {errors}, {blockers}: what the sales break now. {before}: the errors that they had. {part}: the
+-- part of the sale with error f.
+WITH pending AS (
+  SELECT sale.id,
+         EXISTS (SELECT FROM async_customer event
+                  WHERE event.company_id = sale.company_id AND event.status = 'pending'
+                    AND event.async_account = sale.async_account
+                    AND sale.account_number IS NULL) AS has_customer,
+         EXISTS (SELECT FROM async_address event
+                  WHERE event.company_id = sale.company_id AND event.status = 'pending'
+                    AND event.address_id = sale.delivery_address_id) AS has_address
+    FROM retail_transaction sale WHERE sale.id = ANY(%(sales)s))
+-- Broken rules: the one of the cause, or a new one in a corrected field.
+SELECT f.transaction_id AS id
+  FROM {errors} f JOIN pending ON pending.id = f.transaction_id
  WHERE ((f.rule, f.field, {part}) = (%(reason)s, %(field)s, %(part)s)
-        OR ({part} = %(part)s AND f.field = ANY(%(names)s) AND NOT EXISTS (
-            SELECT FROM {before} b
-             WHERE (b.transaction_id, b.rule, b.field)
-                 = (f.transaction_id, f.rule, f.field)
-               AND b.line_number IS NOT DISTINCT FROM f.line_number)))
-   AND NOT (f.rule = 'customer_unknown' AND coming.customer)
+        OR ({part} = %(part)s AND f.field = ANY(%(names)s)
+            AND NOT EXISTS (
+                SELECT FROM {before} old
+                 WHERE (old.transaction_id, old.rule, old.field)
+                     = (f.transaction_id, f.rule, f.field)
+                   AND old.line_number IS NOT DISTINCT FROM f.line_number)))
+   AND NOT (f.rule = 'customer_unknown' AND pending.has_customer)
  UNION
-SELECT m.id FROM {blockers} m JOIN coming USING (id) JOIN retail_transaction t USING (id)
- WHERE t.transaction_type = 'customer_order'
-   AND ((m.reason, m.field) = (%(reason)s, %(field)s)
-        OR m.field = ANY(%(names)s))
-   AND NOT (m.reason = 'customer_missing' AND coming.customer)
-   AND NOT (m.reason = 'address_missing' AND coming.address)
- ORDER BY 1
+-- Reasons that keep a customer order from becoming a sales order.
+SELECT blocker.id
+  FROM {blockers} blocker
+  JOIN pending ON pending.id = blocker.id
+  JOIN retail_transaction sale ON sale.id = blocker.id
+ WHERE sale.transaction_type = 'customer_order'
+   AND ((blocker.reason, blocker.field) = (%(reason)s, %(field)s)
+        OR blocker.field = ANY(%(names)s))
+   AND NOT (blocker.reason = 'customer_missing' AND pending.has_customer)
+   AND NOT (blocker.reason = 'address_missing' AND pending.has_address)
+ ORDER BY id

@@ -1,4 +1,4 @@
-"""How a check is put together: queries that look for what is wrong, and rules of the database."""
+"""The parts of a check: queries for what is wrong, and rules that the database must have."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,29 +10,29 @@ from psycopg2 import sql
 from stores.hqdb.sql import Query, fetch_one
 from stores.hqdb.work_table import WorkTable
 
-# What a run that began so long after a row was there must have dealt with. Earlier it is late, and
-# as long as no run comes by, it stays late: that is for the scheduler to answer, not the data.
+# A run that started this long after a row was written must have processed the row. Until such a run
+# the row is late, which is not an error.
 GRACE = "interval '5 minutes'"
-# How many breaches are named; one is enough to worry.
+# How many offending rows a check names.
 MAX_OFFENDING = 20
 
 
 @dataclass(frozen=True)
 class Check:
-    """Whether one invariant holds, over how many rows, and the first that break it."""
+    """The result for one invariant: whether it holds, and the first rows that break it."""
 
     id: str
     title: str
     ok: bool
     checked: int
     offending: list[dict[str, Any]]
-    # Rows that are not there yet because work is under way; late and no breach.
+    # Rows that are not processed yet, which does not break the invariant.
     late: int = 0
 
 
 @dataclass(frozen=True)
 class DatabaseRule:
-    """A rule of HQ's database by which an invariant is kept even when Python is wrong."""
+    """A constraint, unique index or trigger of HQ's database that guards an invariant."""
 
     kind: str
     table: str
@@ -42,7 +42,7 @@ class DatabaseRule:
 def check_result(
     id: str, title: str, checked: int, *breaches: list[dict[str, Any]], late: int = 0
 ) -> Check:
-    """The verdict: whatever breaks the invariant is named."""
+    """The result of a check whose invariant all these rows break."""
     offending = [breach for rows in breaches for breach in rows]
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 
@@ -83,7 +83,7 @@ RULE_QUERIES = {
 
 
 def missing_rules(*rules: DatabaseRule) -> list[dict[str, Any]]:
-    """The guards that are missing, not valid or switched off."""
+    """The rules that are missing, not validated or disabled."""
     return [
         {"missing": f"{rule.kind} {rule.name} on {rule.table}"}
         for rule in rules

@@ -1,4 +1,4 @@
-"""What HQ shows of a customer: the last event, unchanged, whatever the order and the clocks."""
+"""Checks of customers: HQ shows the latest event of each, with unchanged values."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,9 +30,9 @@ SHOWN_ROWS = load(__file__, "shown_rows")
 CHANGED_FIELDS = load(__file__, "changed_fields")
 SHOWN_COLUMNS = """"table" text, customer_id bigint, key text, has_event boolean,
     is_outdated boolean, is_overtaken boolean, is_ahead boolean"""
-# Customers looked at with all that belongs to them, unless all are asked for.
+# How many customers are checked with their details, unless all are.
 CUSTOMER_SAMPLE = 3_000
-# What a new customer or an address gets from elsewhere when its event leaves it out.
+# The columns that get a default if the event leaves them empty.
 DEFAULTED_COLUMNS = {
     "customer": ("customer_type", "language", "currency", "customer_group"),
     "address": ("purpose", "country"),
@@ -41,7 +41,7 @@ DEFAULTED_COLUMNS = {
 
 @contextmanager
 def sampled_customers(*, full: bool) -> Iterator[WorkTable]:
-    """The customers that are looked at, all or a sample. Shape: customer_id."""
+    """A work table of the customers to be checked, all or a sample. Shape: customer_id."""
     customers = count_rows("customer")
     sample = ""
     if not full and customers > CUSTOMER_SAMPLE:
@@ -56,7 +56,7 @@ def sampled_customers(*, full: bool) -> Iterator[WorkTable]:
 
 @contextmanager
 def shown_rows(looked_at: WorkTable) -> Iterator[WorkTable]:
-    """What each row of the customers shows, and of which event. Shape: as SHOWN_COLUMNS says."""
+    """A work table of the rows of these customers, with the event that each of them shows."""
     with empty_table("shown", SHOWN_COLUMNS) as shown:
         for kind in EVENT_KINDS:
             run_sql(shown_statement(kind, looked_at, shown))
@@ -81,10 +81,11 @@ def shown_statement(kind: EventKind, looked_at: WorkTable, shown: WorkTable) -> 
 
 
 def wrong_rows(evidence: Evidence, condition: str) -> list[dict[str, Any]]:
-    """Rows of the looked-at customers that show the wrong event."""
+    """The checked rows that show the wrong event."""
     return offending_rows(
-        f"""SELECT k.account_number, s."table" FROM {{shown}} s
-              JOIN customer k ON k.id = s.customer_id WHERE {condition}""",  # noqa: S608
+        f"""SELECT customer.account_number, shown."table"
+              FROM {{shown}} shown JOIN customer ON customer.id = shown.customer_id
+             WHERE {condition}""",  # noqa: S608
         evidence.names,
     )
 
@@ -105,18 +106,20 @@ def the_last_event_is_shown(evidence: Evidence) -> Check:
 
 
 def brought_back(kind: EventKind) -> list[dict[str, Any]]:
-    """Rows that are active by an edit of which a person has still to decide."""
+    """Rows that an edit made active again although a person has still to decide about it."""
     return offending_rows(
         sql.SQL(
-            """SELECT k.account_number, {name} AS "table", 'removed' AS what
-                 FROM edit_conflict c JOIN {event} t ON t.event_id = c.lost_event
-                 JOIN customer k ON k.id = c.customer_id
-                 JOIN {table} r ON r.{owner} = c.customer_id
-                      AND r.event_database = coalesce(t.database_id, 0)
-                      AND r.event_generation = t.generation
-                      AND r.event_counter = t.replication_counter
-                WHERE c.closed_at IS NULL AND c.field = 'is_active' AND c.lost_value = 'true'
-                  AND c."table" = {event_name} AND r.is_active"""
+            """SELECT customer.account_number, {name} AS "table", 'removed' AS what
+                 FROM edit_conflict conflict
+                 JOIN customer ON customer.id = conflict.customer_id
+                 JOIN {event} lost ON lost.event_id = conflict.lost_event
+                 JOIN {table} row ON row.{owner} = conflict.customer_id
+                  AND row.event_database = coalesce(lost.database_id, 0)
+                  AND row.event_generation = lost.generation
+                  AND row.event_counter = lost.replication_counter
+                WHERE conflict.closed_at IS NULL AND conflict.field = 'is_active'
+                  AND conflict.lost_value = 'true' AND conflict."table" = {event_name}
+                  AND row.is_active"""
         ).format(
             name=sql.Literal(kind.table),
             event=sql.Identifier(kind.event),
@@ -138,20 +141,22 @@ def addresses_have_one_owner(evidence: Evidence) -> Check:
             DatabaseRule("unique index", "customer_address", "one_primary_address_per_purpose"),
         ),
         offending_rows(
-            """SELECT a.address_id::text, 'no owner' AS what FROM customer_address a
-                 LEFT JOIN customer k ON k.id = a.customer_id WHERE k.id IS NULL"""
+            """SELECT address.address_id::text, 'no owner' AS what FROM customer_address address
+                 LEFT JOIN customer ON customer.id = address.customer_id
+                WHERE customer.id IS NULL"""
         ),
         offending_rows(
-            """SELECT s.address_id::text, 'owner is not what its GUID became' AS what
-                 FROM async_address s JOIN guid_map m USING (async_account)
-                WHERE s.status = 'applied' AND s.account_number IS NULL
-                  AND s.customer_id <> m.customer_id"""
+            """SELECT event.address_id::text, 'owner is not what its GUID became' AS what
+                 FROM async_address event JOIN guid_map USING (async_account)
+                WHERE event.status = 'applied' AND event.account_number IS NULL
+                  AND event.customer_id <> guid_map.customer_id"""
         ),
         offending_rows(
-            """SELECT k.account_number, a.purpose, count(*) AS primaries
-                 FROM customer_address a JOIN customer k ON k.id = a.customer_id
-                WHERE a.is_primary AND a.is_active
-                GROUP BY a.customer_id, k.account_number, a.purpose HAVING count(*) > 1"""
+            """SELECT customer.account_number, address.purpose, count(*) AS primaries
+                 FROM customer_address address JOIN customer ON customer.id = address.customer_id
+                WHERE address.is_primary AND address.is_active
+                GROUP BY address.customer_id, customer.account_number, address.purpose
+               HAVING count(*) > 1"""
         ),
         *(
             false_receipts(copy, evidence.copies)
@@ -172,7 +177,7 @@ def fields_arrive_unchanged(evidence: Evidence) -> Check:
 
 
 def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
-    """Query for rows that differ from the event that they show, with the columns that do."""
+    """Query for the rows that differ from the event that they show, and the differing columns."""
     expected = {
         column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
     }
@@ -195,7 +200,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
 
 
 def expected_value(kind: EventKind, column: str) -> sql.Composable:
-    """What a column of the row must hold, from event t; what the event left out is as it is."""
+    """The value that a column must have by event t. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.name, ()):
         return sql.SQL(f"coalesce(nullif({tidied_text(column, 't')}, ''), r.{column})")
     return normalized_column(kind, column)

@@ -1,4 +1,4 @@
-"""What the checks look at: the channels as they were read, and HQ as of one later moment."""
+"""The data that the checks read: a snapshot of the channels, and work tables of HQ."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from stores.pipeline.number_journal import LoadedJournal
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was read of the channels, the number journal, and what was gathered of HQ.
+    """The snapshot of the channels, the number journal, and work tables of HQ.
 
-    `last_starts` says when the last good run of a step began, `looked_at` which customers are
-    looked at, `shown` what each of their rows shows, and of which event.
+    `last_starts` has the start of the last successful run of each step, `looked_at` the customers
+    that are checked, and `shown` their rows with the event that each shows.
     """
 
     snapshot: Snapshot
@@ -29,7 +29,7 @@ class Evidence:
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        """The work tables for a statement."""
+        """The names of all work tables, for the holes of a statement."""
         return {
             **self.copies.names,
             **self.journal.names,

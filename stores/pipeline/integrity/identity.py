@@ -1,4 +1,4 @@
-"""Who is who: one GUID, one account, one number; a conversion is whole or not at all."""
+"""Checks of identity: one account for each GUID, numbers without gaps, and whole conversions."""
 
 from psycopg2 import sql
 
@@ -49,13 +49,14 @@ def one_guid_creates_an_account(evidence: Evidence) -> Check:
                 GROUP BY company_id, account_number HAVING count(*) > 1"""
         ),
         offending_rows(
-            """SELECT k.company_id AS company, k.account_number,
-                      count(m.async_account) AS creating_guids
-                 FROM customer k
-                 LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
-                GROUP BY k.id, k.company_id, k.account_number, k.number
-               HAVING count(m.async_account) > 1
-                   OR (k.number IS NOT NULL AND count(m.async_account) = 0)"""
+            """SELECT customer.company_id AS company, customer.account_number,
+                      count(guid_map.async_account) AS creating_guids
+                 FROM customer
+                 LEFT JOIN guid_map ON guid_map.customer_id = customer.id
+                  AND guid_map.origin = 'created'
+                GROUP BY customer.id, customer.company_id, customer.account_number, customer.number
+               HAVING count(guid_map.async_account) > 1
+                   OR (customer.number IS NOT NULL AND count(guid_map.async_account) = 0)"""
         ),
     )
 
@@ -74,21 +75,23 @@ def numbers_have_no_gaps(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "number_sequence", "a_used_sequence_is_never_deleted"),
         ),
         offending_rows(
-            """SELECT s.company_id AS company, count(k.number) AS have, s.next - s.start AS should,
-                      min(k.number) AS smallest, max(k.number) AS largest, s.next
-                 FROM number_sequence s LEFT JOIN customer k USING (company_id)
-                GROUP BY s.company_id, s.start, s.next
-               HAVING count(DISTINCT k.number) <> s.next - s.start
-                   OR count(k.number) <> s.next - s.start
-                   OR coalesce(min(k.number), s.start) <> s.start
-                   OR coalesce(max(k.number), s.start - 1) <> s.next - 1"""
+            """SELECT sequence.company_id AS company, count(customer.number) AS have,
+                      sequence.next - sequence.start AS should,
+                      min(customer.number) AS smallest, max(customer.number) AS largest,
+                      sequence.next
+                 FROM number_sequence sequence LEFT JOIN customer USING (company_id)
+                GROUP BY sequence.company_id, sequence.start, sequence.next
+               HAVING count(DISTINCT customer.number) <> sequence.next - sequence.start
+                   OR count(customer.number) <> sequence.next - sequence.start
+                   OR coalesce(min(customer.number), sequence.start) <> sequence.start
+                   OR coalesce(max(customer.number), sequence.start - 1) <> sequence.next - 1"""
         ),
         offending_rows(
-            """SELECT k.company_id AS company, k.account_number, k.number
-                 FROM customer k LEFT JOIN number_sequence s USING (company_id)
-                WHERE CASE WHEN k.number IS NOT NULL THEN s.next IS NULL
-                      ELSE account_place(s.format, k.account_number) BETWEEN s.start AND s.largest
-                      END"""
+            """SELECT customer.company_id AS company, customer.account_number, customer.number
+                 FROM customer LEFT JOIN number_sequence sequence USING (company_id)
+                WHERE CASE WHEN customer.number IS NOT NULL THEN sequence.next IS NULL
+                      ELSE account_place(sequence.format, customer.account_number)
+                           BETWEEN sequence.start AND sequence.largest END"""
         ),
     )
 
@@ -103,10 +106,10 @@ def accounts_have_their_format(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "number_sequence", "the_format_is_frozen_once_used"),
         ),
         offending_rows(
-            """SELECT k.company_id AS company, k.account_number, k.number
-                 FROM customer k JOIN number_sequence s USING (company_id)
-                WHERE k.number IS NOT NULL
-                  AND k.account_number <> account_text(s.format, k.number)"""
+            """SELECT customer.company_id AS company, customer.account_number, customer.number
+                 FROM customer JOIN number_sequence sequence USING (company_id)
+                WHERE customer.number IS NOT NULL
+                  AND customer.account_number <> account_text(sequence.format, customer.number)"""
         ),
     )
 
@@ -119,22 +122,25 @@ def accounts_are_never_rewritten(evidence: Evidence) -> Check:
         evidence.snapshot.unreachable,
         missing_rules(DatabaseRule("trigger", "guid_map", "the_map_never_changes")),
         offending_rows(
-            """SELECT c.label AS channel, v.async_account::text, v.account_number AS in_channel,
-                      k.account_number AS at_headquarters
-                 FROM {map} v JOIN {channels} c USING (database_id)
-                 JOIN guid_map m USING (async_account) JOIN customer k ON k.id = m.customer_id
-                WHERE (v.company, v.account_number)
-                      IS DISTINCT FROM (k.company_id::text, k.account_number::text)""",
+            """SELECT seen.label AS channel, held.async_account::text,
+                      held.account_number AS in_channel,
+                      customer.account_number AS at_headquarters
+                 FROM {map} held JOIN {channels} seen USING (database_id)
+                 JOIN guid_map USING (async_account)
+                 JOIN customer ON customer.id = guid_map.customer_id
+                WHERE held.company IS DISTINCT FROM customer.company_id
+                   OR held.account_number IS DISTINCT FROM customer.account_number""",
             evidence.names,
         ),
         offending_rows(
-            """SELECT s.async_account::text, s.event_id::text, was.account_number AS applied_to,
-                      k.account_number AS at_headquarters
-                 FROM async_customer s JOIN guid_map m USING (async_account)
-                 JOIN customer k ON k.id = m.customer_id
-                 LEFT JOIN customer was ON was.id = s.customer_id
-                WHERE s.status IN ('applied', 'superseded') AND s.account_number IS NULL
-                  AND s.customer_id <> m.customer_id"""
+            """SELECT event.async_account::text, event.event_id::text,
+                      was.account_number AS applied_to,
+                      customer.account_number AS at_headquarters
+                 FROM async_customer event JOIN guid_map USING (async_account)
+                 JOIN customer ON customer.id = guid_map.customer_id
+                 LEFT JOIN customer was ON was.id = event.customer_id
+                WHERE event.status IN ('applied', 'superseded') AND event.account_number IS NULL
+                  AND event.customer_id <> guid_map.customer_id"""
         ),
     )
 
@@ -151,26 +157,30 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "channel", "a_channel_keeps_its_company"),
         ),
         offending_rows(
-            """SELECT m.async_account::text, m.company_id AS company, h.company_id AS of_channel,
-                      k.company_id AS of_customer
-                 FROM guid_map m LEFT JOIN channel h ON h.id = m.channel_id
-                 LEFT JOIN customer k ON k.id = m.customer_id
-                WHERE h.company_id <> m.company_id OR k.company_id <> m.company_id"""
+            """SELECT guid_map.async_account::text, guid_map.company_id AS company,
+                      channel.company_id AS of_channel,
+                      customer.company_id AS of_customer
+                 FROM guid_map LEFT JOIN channel ON channel.id = guid_map.channel_id
+                 LEFT JOIN customer ON customer.id = guid_map.customer_id
+                WHERE channel.company_id <> guid_map.company_id
+                   OR customer.company_id <> guid_map.company_id"""
         ),
         offending_rows(
-            """SELECT m.async_account::text, m.company_id AS company,
-                      min(s.company_id) AS of_its_event
-                 FROM guid_map m JOIN async_customer s USING (async_account)
-                GROUP BY m.async_account, m.company_id
-               HAVING bool_and(s.company_id <> m.company_id)"""
+            """SELECT guid_map.async_account::text, guid_map.company_id AS company,
+                      min(event.company_id) AS of_its_event
+                 FROM guid_map JOIN async_customer event USING (async_account)
+                GROUP BY guid_map.async_account, guid_map.company_id
+               HAVING bool_and(event.company_id <> guid_map.company_id)"""
         ),
         *(
             offending_rows(
                 sql.SQL(
-                    """SELECT c.label AS channel, {source} AS "table", v.company, v.account_number
-                         FROM {copy} v JOIN {channels} c USING (database_id)
-                         JOIN channel_database b ON b.id = v.database_id
-                         JOIN channel h ON h.id = b.channel_id WHERE v.company <> h.company_id"""
+                    """SELECT seen.label AS channel, {source} AS "table", held.company,
+                              held.account_number
+                         FROM {copy} held JOIN {channels} seen USING (database_id)
+                         JOIN channel_database ON channel_database.id = held.database_id
+                         JOIN channel ON channel.id = channel_database.channel_id
+                        WHERE held.company <> channel.company_id"""
                 ).format(
                     source=sql.Literal(copy.source),
                     copy=evidence.copies.of(copy).identifier,
@@ -184,16 +194,17 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
     )
 
 
-# Tables whose rows name a customer, and got one.
+# The tables with rows that refer to a customer.
 NAMING = (*(kind.event for kind in EVENT_KINDS), document_tables.DOCUMENT_TABLE)
-ACROSS_COMPANIES = """SELECT s.event_id::text, '{table}' AS "table", s.company_id AS company,
-                             k.company_id AS of_customer
-                        FROM {table} s JOIN customer k ON k.id = s.customer_id
-                       WHERE k.company_id <> s.company_id"""
+ACROSS_COMPANIES = """SELECT event.event_id::text, '{table}' AS "table",
+                             event.company_id AS company,
+                             customer.company_id AS of_customer
+                        FROM {table} event JOIN customer ON customer.id = event.customer_id
+                       WHERE customer.company_id <> event.company_id"""
 
 
 def never_given(table: str, copies: Copies) -> sql.Composed:
-    """Query for rows that named a GUID of another channel; see its file."""
+    """Query for rows with a GUID that their channel never received. See its file."""
     return NEVER_GIVEN.format(
         name=sql.Literal(table),
         event=sql.Identifier(table),
@@ -213,28 +224,32 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "delivery", "a_delivery_is_never_moved"),
         ),
         offending_rows(
-            """SELECT s.async_account::text, 'applied without account' AS what
-                 FROM async_customer s LEFT JOIN guid_map m USING (async_account)
-                WHERE s.status IN ('applied', 'superseded') AND s.account_number IS NULL
-                  AND s.reason IS DISTINCT FROM 'corrected' AND m.async_account IS NULL"""
+            """SELECT event.async_account::text, 'applied without account' AS what
+                 FROM async_customer event LEFT JOIN guid_map USING (async_account)
+                WHERE event.status IN ('applied', 'superseded') AND event.account_number IS NULL
+                  AND event.reason IS DISTINCT FROM 'corrected'
+                  AND guid_map.async_account IS NULL"""
         ),
         offending_rows(
-            """SELECT m.async_account::text, 'account without customer' AS what
-                 FROM guid_map m LEFT JOIN customer k ON k.id = m.customer_id WHERE k.id IS NULL"""
+            """SELECT guid_map.async_account::text, 'account without customer' AS what
+                 FROM guid_map LEFT JOIN customer ON customer.id = guid_map.customer_id
+                WHERE customer.id IS NULL"""
         ),
         offending_rows(
-            """SELECT m.async_account::text, 'account without event' AS what FROM guid_map m
-                WHERE NOT EXISTS (SELECT FROM async_customer s
-                                   WHERE s.async_account = m.async_account
-                                     AND s.status IN ('applied', 'erased'))"""
+            """SELECT guid_map.async_account::text, 'account without event' AS what FROM guid_map
+                WHERE NOT EXISTS (SELECT FROM async_customer event
+                                   WHERE event.async_account = guid_map.async_account
+                                     AND event.status IN ('applied', 'erased'))"""
         ),
         offending_rows(
-            """SELECT m.async_account::text, 'delivery missing' AS what,
-                      concat_ws('/', h.code, nullif(b.name, '')) AS channel
-                 FROM guid_map m
-                 JOIN channel h ON h.company_id = m.company_id AND h.is_enabled
-                 JOIN channel_database b ON b.channel_id = h.id AND b.is_enabled
-                 LEFT JOIN delivery d ON d.database_id = b.id AND d.customer_id = m.customer_id
-                WHERE d.customer_id IS NULL"""
+            """SELECT guid_map.async_account::text, 'delivery missing' AS what,
+                      concat_ws('/', channel.code, nullif(channel_database.name, '')) AS channel
+                 FROM guid_map
+                 JOIN channel ON channel.company_id = guid_map.company_id AND channel.is_enabled
+                 JOIN channel_database ON channel_database.channel_id = channel.id
+                  AND channel_database.is_enabled
+                 LEFT JOIN delivery ON delivery.database_id = channel_database.id
+                  AND delivery.customer_id = guid_map.customer_id
+                WHERE delivery.customer_id IS NULL"""
         ),
     )

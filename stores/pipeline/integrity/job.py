@@ -1,4 +1,4 @@
-"""The check as a run: what it found is kept in HQ, where the page of promises reads it."""
+"""The job that checks all invariants and saves the results for the page of promises."""
 
 from django.db.models.functions import Now
 
@@ -8,9 +8,9 @@ from stores.pipeline.integrity.verify import Check, verify
 
 
 def check_promises(step: RunStep) -> None:
-    """Check every invariant and keep what was found.
+    """Check all invariants and save the results.
 
-    Effects: table promise in HQ, in one transaction. Errors: StepFailed, naming what is broken.
+    Effects: table promise, in one transaction. Errors: StepFailed with the broken invariants.
     """
     checks = verify()
     with step.chunk():
@@ -25,7 +25,7 @@ def check_promises(step: RunStep) -> None:
 
 
 def save_check(step: RunStep, position: int, check: Check) -> None:
-    """Replace what the last check of one invariant found."""
+    """Save the result of one invariant. `broken_since` is kept while it stays broken."""
     fields = {
         "position": position,
         "title": check.title,

@@ -1,4 +1,4 @@
-"""Runs: none overlaps, each ends and is counted truly, an idle one leaves nothing behind."""
+"""Checks of runs: they do not overlap, they end, and their counts match the rows they wrote."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,22 +23,23 @@ MISCOUNTED_RUNS = load(__file__, "miscounted_runs")
 
 @contextmanager
 def last_good_starts() -> Iterator[WorkTable]:
-    """When the last run of a step began that did it well, in each place.
+    """A work table of the start of the last successful run of each step and place.
 
-    Shape: step, database_id, company_id, since. What happened to a database out of turn, such as a
-    restore, starts its time anew.
+    Shape: step, database_id, company_id, since. Runs before an incident or a repair of the database
+    do not count.
     """
     with query_table(
         "last_start",
-        """SELECT s.step, s.database_id, s.company_id, max(s.started_at) AS since
-             FROM run_step s
-             LEFT JOIN (SELECT database_id, max(last_seen_at) AS at FROM incident GROUP BY 1)
-                       disturbed USING (database_id)
-             LEFT JOIN (SELECT database_id, max(ended_at) AS at FROM run_step
-                         WHERE step = 'repair' GROUP BY 1) repaired USING (database_id)
-            WHERE s.status IN ('succeeded', 'nothing_to_do')
-              AND s.started_at > coalesce(greatest(disturbed.at, repaired.at), '-infinity')
-            GROUP BY s.step, s.database_id, s.company_id""",
+        """SELECT step.step, step.database_id, step.company_id, max(step.started_at) AS since
+             FROM run_step step
+             LEFT JOIN (SELECT database_id, max(last_seen_at) AS at
+                          FROM incident GROUP BY database_id) incident USING (database_id)
+             LEFT JOIN (SELECT database_id, max(ended_at) AS at
+                          FROM run_step WHERE step = 'repair'
+                         GROUP BY database_id) repair USING (database_id)
+            WHERE step.status IN ('succeeded', 'nothing_to_do')
+              AND step.started_at > coalesce(greatest(incident.at, repair.at), '-infinity')
+            GROUP BY step.step, step.database_id, step.company_id""",
     ) as last_starts:
         yield last_starts
 
@@ -83,10 +84,10 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
                  WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}"""  # noqa: S608
         ),
         offending_rows(
-            """SELECT r.id::text AS run, r.job, 'has a step without end' AS what
-                 FROM job_run r JOIN run_step s ON s.run_id = r.id
-                WHERE r.ended_at IS NOT NULL AND s.ended_at IS NULL
-                GROUP BY r.id, r.job"""
+            """SELECT run.id::text AS run, run.job, 'has a step without end' AS what
+                 FROM job_run run JOIN run_step step ON step.run_id = run.id
+                WHERE run.ended_at IS NOT NULL AND step.ended_at IS NULL
+                GROUP BY run.id, run.job"""
         ),
         *(offending_rows(miscounted(word)) for word in CARRIED),
         offending_rows(
@@ -95,7 +96,7 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
                  WHERE lost.status = 'lost' AND lost.ended_at < clock_timestamp() - {GRACE}
                    AND lost.cancel_requested_at IS NULL
                    AND NOT EXISTS (SELECT FROM job_run next WHERE next.successor_of_id = lost.id)
-                   AND NOT EXISTS (SELECT FROM incident i WHERE i.kind = 'run_given_up')"""  # noqa: S608
+                   AND NOT EXISTS (SELECT FROM incident WHERE kind = 'run_given_up')"""  # noqa: S608
         ),
         late=count_rows("job_run", "status = 'running' AND lease_until < clock_timestamp()"),
     )
@@ -113,23 +114,25 @@ def idle_runs_leave_nothing(evidence: Evidence) -> Check:
         " applied event.",
         count_rows("job_run", "status = 'nothing_to_do'"),
         offending_rows(
-            """SELECT r.id::text AS run, r.job, 'uploaded' AS what
-                 FROM upload_session u JOIN job_run r ON r.id = u.run_id
-                WHERE r.status = 'nothing_to_do' AND u.staged + u.quarantined > 0"""
+            """SELECT run.id::text AS run, run.job, 'uploaded' AS what
+                 FROM upload_session session JOIN job_run run ON run.id = session.run_id
+                WHERE run.status = 'nothing_to_do' AND session.staged + session.quarantined > 0"""
         ),
         offending_rows(
-            """SELECT r.id::text AS run, r.job, 'distributed' AS what
-                 FROM download_session d JOIN job_run r ON r.id = d.run_id
-                WHERE r.status = 'nothing_to_do' AND d.customers > 0"""
+            """SELECT run.id::text AS run, run.job, 'distributed' AS what
+                 FROM download_session session JOIN job_run run ON run.id = session.run_id
+                WHERE run.status = 'nothing_to_do' AND session.customers > 0"""
         ),
         offending_rows(
-            """SELECT r.id::text AS run, r.job, 'gave an account' AS what
-                 FROM (SELECT DISTINCT run_id FROM guid_map) m JOIN job_run r ON r.id = m.run_id
-                WHERE r.status = 'nothing_to_do'"""
+            """SELECT run.id::text AS run, run.job, 'gave an account' AS what
+                 FROM (SELECT DISTINCT run_id FROM guid_map) created
+                 JOIN job_run run ON run.id = created.run_id
+                WHERE run.status = 'nothing_to_do'"""
         ),
         offending_rows(
-            """SELECT r.id::text AS run, r.job, 'applied an event' AS what
-                 FROM (SELECT DISTINCT applied_run_id FROM async_customer) s
-                 JOIN job_run r ON r.id = s.applied_run_id WHERE r.status = 'nothing_to_do'"""
+            """SELECT run.id::text AS run, run.job, 'applied an event' AS what
+                 FROM (SELECT DISTINCT applied_run_id FROM async_customer) applied
+                 JOIN job_run run ON run.id = applied.applied_run_id
+                WHERE run.status = 'nothing_to_do'"""
         ),
     )

@@ -1,4 +1,4 @@
-"""The promises about sales and orders, I21 to I27."""
+"""Checks of sales and orders: each is kept once, adds up, and is posted once."""
 
 from stores.hqdb.files import load
 from stores.pipeline.integrity.checks import (
@@ -44,9 +44,10 @@ def a_sale_is_kept_once(evidence: Evidence) -> Check:
                HAVING count(*) > 1"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'lines missing' AS what FROM retail_transaction t
-                WHERE t.line_count > (SELECT count(*) FROM retail_transaction_line l
-                                       WHERE l.transaction_id = t.id)"""
+            """SELECT sale.transaction_id, 'lines missing' AS what
+                 FROM retail_transaction sale
+                WHERE sale.line_count > (SELECT count(*) FROM retail_transaction_line line
+                                          WHERE line.transaction_id = sale.id)"""
         ),
     )
 
@@ -63,36 +64,43 @@ def what_is_accepted_adds_up(evidence: Evidence) -> Check:
             DatabaseRule("constraint", "retail_transaction_payment", "payment_amounts_are_numbers"),
         ),
         offending_rows(
-            """SELECT t.transaction_id, t.gross_amount::text AS total, l.total::text AS lines,
-                      p.amount::text AS payments
-                 FROM retail_transaction t
+            """SELECT sale.transaction_id, sale.gross_amount::text AS total,
+                      lines.total::text AS lines, payments.total::text AS payments
+                 FROM retail_transaction sale
                 CROSS JOIN LATERAL (
                       SELECT coalesce(sum(net_amount + tax_amount), 0) AS total
-                        FROM retail_transaction_line l
-                       WHERE l.transaction_id = t.id AND NOT coalesce(is_voided, false)) l
+                        FROM retail_transaction_line
+                       WHERE transaction_id = sale.id AND NOT coalesce(is_voided, false)) lines
                 CROSS JOIN LATERAL (
-                      SELECT coalesce(sum(amount), 0) AS amount
-                        FROM retail_transaction_payment p WHERE p.transaction_id = t.id) p
-                WHERE t.validation_status = 'successful'
-                  AND (t.gross_amount <> l.total OR t.payment_amount <> p.amount)"""
+                      SELECT coalesce(sum(amount), 0) AS total
+                        FROM retail_transaction_payment
+                       WHERE transaction_id = sale.id) payments
+                WHERE sale.validation_status = 'successful'
+                  AND (sale.gross_amount <> lines.total
+                       OR sale.payment_amount <> payments.total)"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, t.transaction_type, t.gross_amount::text AS total,
-                      t.payment_amount::text AS payments
-                 FROM retail_transaction t
-                WHERE t.validation_status = 'successful'
-                  AND (t.transaction_type = 'return'
-                       AND greatest(t.gross_amount, t.payment_amount) > 0
-                       OR t.transaction_type = 'customer_order' AND (
-                          t.gross_amount < 0 OR t.gross_amount > 0 AND t.payment_amount < 0))"""
+            """SELECT sale.transaction_id, sale.transaction_type, sale.gross_amount::text AS total,
+                      sale.payment_amount::text AS payments
+                 FROM retail_transaction sale
+                WHERE sale.validation_status = 'successful'
+                  AND CASE sale.transaction_type
+                      WHEN 'return' THEN greatest(sale.gross_amount, sale.payment_amount) > 0
+                      WHEN 'customer_order' THEN
+                           sale.gross_amount < 0
+                           OR (sale.gross_amount > 0 AND sale.payment_amount < 0)
+                      ELSE false END"""
         ),
         offending_rows(
-            """SELECT o.number, o.gross_amount::text AS total, p.posted::text AS posted
-                 FROM sales_order o
-                 JOIN statement s ON s.id = o.statement_id AND s.state = 'posted'
-                 LEFT JOIN (SELECT sales_order_id, sum(amount) AS posted FROM posted_payment
-                             GROUP BY 1) p ON p.sales_order_id = o.id
-                WHERE o.gross_amount <> coalesce(p.posted, 0)"""
+            """SELECT sales_order.number, sales_order.gross_amount::text AS total,
+                      payments.posted::text AS posted
+                 FROM sales_order
+                 JOIN statement ON statement.id = sales_order.statement_id
+                 LEFT JOIN (SELECT sales_order_id, sum(amount) AS posted
+                              FROM posted_payment GROUP BY sales_order_id) payments
+                        ON payments.sales_order_id = sales_order.id
+                WHERE statement.state = 'posted'
+                  AND sales_order.gross_amount <> coalesce(payments.posted, 0)"""
         ),
     )
 
@@ -108,22 +116,26 @@ def no_sale_is_posted_under_a_temporary_identity(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "sales_order", "channel_and_customer_share_the_company"),
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'posted without account' AS what FROM retail_transaction t
-                 LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
-                WHERE t.customer_id IS NULL
-                  AND (t.sales_order_id IS NOT NULL OR s.state = 'posted')"""
+            """SELECT sale.transaction_id, 'posted without account' AS what
+                 FROM retail_transaction sale
+                 LEFT JOIN statement
+                        ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
+                WHERE sale.customer_id IS NULL
+                  AND (sale.sales_order_id IS NOT NULL OR statement.state = 'posted')"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'posted for another account' AS what
-                 FROM retail_transaction t JOIN sales_order o ON o.id = t.sales_order_id
-                WHERE o.customer_id <> t.customer_id"""
+            """SELECT sale.transaction_id, 'posted for another account' AS what
+                 FROM retail_transaction sale
+                 JOIN sales_order ON sales_order.id = sale.sales_order_id
+                WHERE sales_order.customer_id <> sale.customer_id"""
         ),
         offending_rows(
-            """SELECT p.id AS payment, p.kind, 'posted for another account' AS what
-                 FROM posted_payment p
-                 LEFT JOIN sales_order o ON o.id = p.sales_order_id
-                 LEFT JOIN retail_transaction t ON t.id = p.transaction_id
-                WHERE p.customer_id IS DISTINCT FROM coalesce(o.customer_id, t.customer_id)"""
+            """SELECT posted.id AS payment, posted.kind, 'posted for another account' AS what
+                 FROM posted_payment posted
+                 LEFT JOIN sales_order ON sales_order.id = posted.sales_order_id
+                 LEFT JOIN retail_transaction sale ON sale.id = posted.transaction_id
+                WHERE posted.customer_id
+                      IS DISTINCT FROM coalesce(sales_order.customer_id, sale.customer_id)"""
         ),
     )
 
@@ -141,45 +153,99 @@ def a_sale_is_posted_once(evidence: Evidence) -> Check:
             DatabaseRule("unique index", "posted_payment", "a_tender_is_posted_once_an_order"),
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'posted statement, no order' AS what
-                 FROM retail_transaction t JOIN statement s ON s.id = t.statement_id
-                WHERE s.state = 'posted' AND t.sales_order_id IS NULL"""
+            """SELECT sale.transaction_id, 'posted statement, no order' AS what
+                 FROM retail_transaction sale JOIN statement ON statement.id = sale.statement_id
+                WHERE statement.state = 'posted' AND sale.sales_order_id IS NULL"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'order of another statement' AS what
-                 FROM retail_transaction t JOIN sales_order o ON o.id = t.sales_order_id
-                WHERE o.statement_id IS DISTINCT FROM t.statement_id"""
+            """SELECT sale.transaction_id, 'order of another statement' AS what
+                 FROM retail_transaction sale
+                 JOIN sales_order ON sales_order.id = sale.sales_order_id
+                WHERE sales_order.statement_id IS DISTINCT FROM sale.statement_id"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, CASE WHEN s.state = 'posted' THEN 'posted, and excluded'
-                      ELSE 'not posted, and nothing says why' END AS what
-                 FROM retail_transaction t
-                 LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
-                 LEFT JOIN excluded_sale e ON e.transaction_id = t.id
-                WHERE (t.transaction_type IN ('sale', 'return')
-                       OR EXISTS (SELECT FROM retail_transaction_payment p
-                                   WHERE p.transaction_id = t.id AND p.amount <> 0))
-                  AND (s.state = 'posted') IS TRUE = (coalesce(e.reason, '') <> '')"""
+            """SELECT sale.transaction_id,
+                      CASE WHEN statement.state = 'posted' THEN 'posted, and excluded'
+                           ELSE 'not posted, and nothing says why' END AS what
+                 FROM retail_transaction sale
+                 LEFT JOIN statement
+                        ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
+                 LEFT JOIN excluded_sale excluded ON excluded.transaction_id = sale.id
+                WHERE (sale.transaction_type IN ('sale', 'return')
+                       OR EXISTS (SELECT FROM retail_transaction_payment payment
+                                   WHERE payment.transaction_id = sale.id AND payment.amount <> 0))
+                  AND (statement.state = 'posted') IS TRUE
+                      = (coalesce(excluded.reason, '') <> '')"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'prepayments in a posted statement, not posted' AS what
-                 FROM retail_transaction t JOIN statement s ON s.id = t.prepayment_statement_id
-                WHERE s.state = 'posted'
-                  AND NOT EXISTS (SELECT FROM posted_payment p
-                                   WHERE p.transaction_id = t.id AND p.statement_id = s.id)"""
+            """SELECT sale.transaction_id, 'prepayments in a posted statement, not posted' AS what
+                 FROM retail_transaction sale
+                 JOIN statement ON statement.id = sale.prepayment_statement_id
+                WHERE statement.state = 'posted'
+                  AND NOT EXISTS (SELECT FROM posted_payment posted
+                                   WHERE posted.transaction_id = sale.id
+                                     AND posted.statement_id = statement.id)"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'prepayment posted by another statement' AS what
-                 FROM posted_payment p JOIN retail_transaction t ON t.id = p.transaction_id
-                WHERE p.statement_id IS DISTINCT FROM t.prepayment_statement_id"""
+            """SELECT sale.transaction_id, 'prepayment posted by another statement' AS what
+                 FROM posted_payment posted
+                 JOIN retail_transaction sale ON sale.id = posted.transaction_id
+                WHERE posted.statement_id IS DISTINCT FROM sale.prepayment_statement_id"""
         ),
         offending_rows(
-            """SELECT t.transaction_id, 'voided, and posted' AS what FROM retail_transaction t
-                WHERE t.entry_status = 'voided'
-                  AND (t.sales_order_id IS NOT NULL OR t.statement_id IS NOT NULL
-                       OR t.prepayment_statement_id IS NOT NULL)"""
+            """SELECT sale.transaction_id, 'voided, and posted' AS what FROM retail_transaction sale
+                WHERE sale.entry_status = 'voided'
+                  AND (sale.sales_order_id IS NOT NULL OR sale.statement_id IS NOT NULL
+                       OR sale.prepayment_statement_id IS NOT NULL)"""
         ),
     )
+
+
+# What tills took for each statement, what the statement added up, and what it posted. Each branch
+# fills one of the three sums; the last two columns are the prepayments in them.
+AMOUNTS_OF_STATEMENTS = """
+    SELECT coalesce(sale.statement_id, sale.prepayment_statement_id) AS statement_id,
+           payment.tender_type, payment.currency,
+           payment.amount AS sold, 0 AS summed, 0 AS posted, 0 AS prepaid, 0 AS posted_prepaid
+      FROM retail_transaction sale
+      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+     WHERE sale.statement_id IS NOT NULL OR sale.prepayment_statement_id IS NOT NULL
+     UNION ALL
+    SELECT statement_id, tender_type, currency,
+           0 AS sold, amount AS summed, 0 AS posted, prepaid_amount AS prepaid, 0 AS posted_prepaid
+      FROM statement_tender
+     UNION ALL
+    SELECT statement_id, tender_type, currency,
+           0 AS sold, 0 AS summed, amount AS posted, 0 AS prepaid,
+           CASE kind WHEN 'prepayment' THEN amount ELSE 0 END AS posted_prepaid
+      FROM posted_payment WHERE kind IN ('payment', 'prepayment')"""
+# The totals of the sales of each statement, of the statement itself, and of its orders.
+TOTALS_OF_STATEMENTS = """
+    SELECT statement_id, currency, gross_amount AS sold, 0 AS summed, 0 AS ordered
+      FROM retail_transaction WHERE statement_id IS NOT NULL
+     UNION ALL
+    SELECT statement_id, currency, 0 AS sold, gross_amount AS summed, 0 AS ordered
+      FROM statement_total
+     UNION ALL
+    SELECT statement_id, currency, 0 AS sold, 0 AS summed, gross_amount AS ordered
+      FROM sales_order WHERE statement_id IS NOT NULL"""
+# What tills took on each business date, what was posted of it, and what was excluded.
+AMOUNTS_OF_DAYS = """
+    SELECT sale.channel_id, sale.business_date, payment.tender_type, payment.currency,
+           payment.amount AS sold, 0 AS posted, 0 AS excluded
+      FROM retail_transaction sale
+      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+     UNION ALL
+    SELECT statement.channel_id, statement.business_date, tender.tender_type, tender.currency,
+           0 AS sold, tender.amount AS posted, 0 AS excluded
+      FROM statement_tender tender JOIN statement ON statement.id = tender.statement_id
+     WHERE statement.state = 'posted'
+     UNION ALL
+    SELECT excluded.channel_id, excluded.business_date, payment.tender_type, payment.currency,
+           0 AS sold, 0 AS posted, payment.amount AS excluded
+      FROM excluded_sale excluded
+      JOIN retail_transaction_payment payment ON payment.transaction_id = excluded.transaction_id
+     WHERE excluded.reason <> ''"""
 
 
 def totals_are_those_of_the_sales(evidence: Evidence) -> Check:
@@ -189,63 +255,37 @@ def totals_are_those_of_the_sales(evidence: Evidence) -> Check:
         " currency. With the exclusions, that is everything paid on the business date.",
         count_rows("statement", "state = 'posted'"),
         offending_rows(
-            """SELECT s.id AS statement, x.tender_type, x.currency, sum(x.sold)::text AS sold,
-                      sum(x.summed)::text AS summed, sum(x.posted)::text AS posted
-                 FROM statement s
-                 JOIN (SELECT coalesce(t.statement_id, t.prepayment_statement_id) AS statement_id,
-                              p.tender_type, p.currency, p.amount AS sold, 0 AS summed,
-                              0 AS posted, 0 AS prepaid, 0 AS as_prepaid
-                         FROM retail_transaction t
-                         JOIN retail_transaction_payment p ON p.transaction_id = t.id
-                        WHERE t.statement_id IS NOT NULL OR t.prepayment_statement_id IS NOT NULL
-                       UNION ALL
-                       SELECT statement_id, tender_type, currency, 0, amount, 0, prepaid_amount, 0
-                         FROM statement_tender
-                       UNION ALL
-                       SELECT statement_id, tender_type, currency, 0, 0, amount, 0,
-                              CASE kind WHEN 'prepayment' THEN amount ELSE 0 END
-                         FROM posted_payment WHERE kind IN ('payment', 'prepayment')) x
-                   ON x.statement_id = s.id
-                WHERE s.state = 'posted' GROUP BY 1, 2, 3
-               HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.posted)
-                   OR sum(x.prepaid) <> sum(x.as_prepaid)"""
+            f"""SELECT statement.id AS statement, amounts.tender_type, amounts.currency,
+                       sum(amounts.sold)::text AS sold, sum(amounts.summed)::text AS summed,
+                       sum(amounts.posted)::text AS posted
+                  FROM statement
+                  JOIN ({AMOUNTS_OF_STATEMENTS}) amounts ON amounts.statement_id = statement.id
+                 WHERE statement.state = 'posted'
+                 GROUP BY statement.id, amounts.tender_type, amounts.currency
+                HAVING sum(amounts.sold) <> sum(amounts.summed)
+                    OR sum(amounts.sold) <> sum(amounts.posted)
+                    OR sum(amounts.prepaid) <> sum(amounts.posted_prepaid)"""  # noqa: S608
         ),
         offending_rows(
-            """SELECT s.id AS statement, x.currency, sum(x.sold)::text AS sold,
-                      sum(x.summed)::text AS summed, sum(x.ordered)::text AS ordered
-                 FROM statement s
-                 JOIN (SELECT statement_id, currency, gross_amount AS sold, 0 AS summed,
-                              0 AS ordered
-                         FROM retail_transaction WHERE statement_id IS NOT NULL
-                       UNION ALL
-                       SELECT statement_id, currency, 0, gross_amount, 0 FROM statement_total
-                       UNION ALL
-                       SELECT statement_id, currency, 0, 0, gross_amount FROM sales_order
-                        WHERE statement_id IS NOT NULL) x ON x.statement_id = s.id
-                WHERE s.state = 'posted' GROUP BY 1, 2
-               HAVING sum(x.sold) <> sum(x.summed) OR sum(x.sold) <> sum(x.ordered)"""
+            f"""SELECT statement.id AS statement, totals.currency, sum(totals.sold)::text AS sold,
+                       sum(totals.summed)::text AS summed, sum(totals.ordered)::text AS ordered
+                  FROM statement
+                  JOIN ({TOTALS_OF_STATEMENTS}) totals ON totals.statement_id = statement.id
+                 WHERE statement.state = 'posted'
+                 GROUP BY statement.id, totals.currency
+                HAVING sum(totals.sold) <> sum(totals.summed)
+                    OR sum(totals.sold) <> sum(totals.ordered)"""  # noqa: S608
         ),
         offending_rows(
-            """SELECT h.code AS channel, x.business_date::text, x.tender_type, x.currency,
-                      sum(x.sold)::text AS sold, sum(x.posted)::text AS posted,
-                      sum(x.excluded)::text AS excluded
-                 FROM (SELECT t.channel_id, t.business_date, p.tender_type, p.currency,
-                              p.amount AS sold, 0 AS posted, 0 AS excluded
-                         FROM retail_transaction t
-                         JOIN retail_transaction_payment p ON p.transaction_id = t.id
-                       UNION ALL
-                       SELECT s.channel_id, s.business_date, d.tender_type, d.currency, 0,
-                              d.amount, 0
-                         FROM statement_tender d JOIN statement s ON s.id = d.statement_id
-                        WHERE s.state = 'posted'
-                       UNION ALL
-                       SELECT e.channel_id, e.business_date, p.tender_type, p.currency, 0, 0,
-                              p.amount
-                         FROM excluded_sale e
-                         JOIN retail_transaction_payment p ON p.transaction_id = e.transaction_id
-                        WHERE e.reason <> '') x
-                 JOIN channel h ON h.id = x.channel_id
-                GROUP BY 1, 2, 3, 4 HAVING sum(x.sold) <> sum(x.posted) + sum(x.excluded)"""
+            f"""SELECT channel.code AS channel, amounts.business_date::text, amounts.tender_type,
+                       amounts.currency, sum(amounts.sold)::text AS sold,
+                       sum(amounts.posted)::text AS posted,
+                       sum(amounts.excluded)::text AS excluded
+                  FROM ({AMOUNTS_OF_DAYS}) amounts
+                  JOIN channel ON channel.id = amounts.channel_id
+                 GROUP BY channel.code, amounts.business_date, amounts.tender_type,
+                       amounts.currency
+                HAVING sum(amounts.sold) <> sum(amounts.posted) + sum(amounts.excluded)"""  # noqa: S608
         ),
     )
 
@@ -261,9 +301,16 @@ def posted_is_frozen(evidence: Evidence) -> Check:
             DatabaseRule("trigger", "statement_tender", "frozen_once_posted"),
             DatabaseRule("trigger", "statement_total", "frozen_once_posted"),
             DatabaseRule("trigger", "statement_aggregate", "frozen_once_posted"),
+            DatabaseRule("trigger", "sales_order", "frozen_once_posted"),
+            DatabaseRule("trigger", "posted_payment", "frozen_once_posted"),
+            DatabaseRule("trigger", "retail_transaction", "only_open_statements_take_sales"),
             DatabaseRule("trigger", "retail_transaction", "frozen_once_settled"),
             DatabaseRule("trigger", "retail_transaction_line", "frozen_once_settled"),
             DatabaseRule("trigger", "retail_transaction_payment", "frozen_once_settled"),
+            *(
+                DatabaseRule("trigger", table, "nothing_is_added_to_a_settled_transaction")
+                for table in ("retail_transaction_line", "retail_transaction_payment")
+            ),
             DatabaseRule("trigger", "posted_payment", "posted_payments_are_kept"),
             DatabaseRule("unique index", "statement", "one_statement_per_sequence"),
         ),
@@ -279,13 +326,14 @@ def one_order_per_confirmation(evidence: Evidence) -> Check:
         missing_rules(
             DatabaseRule("unique index", "sales_order", "one_order_per_confirmation_number"),
             DatabaseRule("trigger", "sales_order", "a_sales_order_moves_forward"),
+            DatabaseRule("trigger", "sales_order", "a_sales_order_keeps_its_values"),
             DatabaseRule("trigger", "sales_order", "a_sales_order_is_never_deleted"),
         ),
         offending_rows(
-            """SELECT o.number, count(t.id) AS documents FROM sales_order o
-                 LEFT JOIN retail_transaction t ON t.sales_order_id = o.id
-                WHERE o.confirmation_number IS NOT NULL
-                GROUP BY o.id, o.number HAVING count(t.id) <> 1"""
+            """SELECT sales_order.number, count(sale.id) AS documents FROM sales_order
+                 LEFT JOIN retail_transaction sale ON sale.sales_order_id = sales_order.id
+                WHERE sales_order.confirmation_number IS NOT NULL
+                GROUP BY sales_order.id, sales_order.number HAVING count(sale.id) <> 1"""
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Which tables and columns of a channel are compared, and which part of them makes a sample."""
+"""The tables and columns of a channel that are compared, and the sample of their events."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from stores.pipeline.events.document_tables import DOCUMENT_KEY
 from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.events.tables import PARTS_BY_TABLE, STAGED_TABLES
 
-# Events of one table of one channel whose content is compared, unless all are asked for.
+# How many events of a table are compared by content, unless all are.
 EVENT_SAMPLE = 2_000
 
 

@@ -1,8 +1,9 @@
-"""What was taken over from channels: nothing lost, nothing changed, everything accounted for."""
+"""Checks of uploads: no event of a channel is lost or changed, and every row is accounted for."""
 
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from psycopg2 import sql
@@ -36,10 +37,10 @@ from stores.pipeline.upload.documents import description_query
 
 CHANGED_EVENTS = load(__file__, "changed_events")
 CHANGED_DOCUMENTS = load(__file__, "changed_documents")
-# The tables of events that HQ stages, and with the sales all that it takes over.
+# The staging tables of customers, and those together with the table of sales.
 STAGING_TABLES = [kind.event for kind in EVENT_KINDS]
 CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
-# Channels may delete events this long after they were acknowledged (reliability 3.2).
+# Channels may delete events this long after HQ has acknowledged them.
 RETENTION = "interval '35 days'"
 
 
@@ -65,13 +66,13 @@ FALSE_RECEIPT = """c.label AS channel, {source} AS "table", v.event_id::text,
 
 
 def false_receipts(copy: ComparedTable, copies: Copies) -> list[dict[str, Any]]:
-    """The first acknowledged events of one table that HQ has in neither staging nor quarantine."""
+    """The acknowledged events of one table that HQ has neither staged nor quarantined."""
     columns = sql.SQL(FALSE_RECEIPT).format(source=sql.Literal(copy.source))
     return offending_rows(receipts(copy, copies, columns))
 
 
 def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sql.Composed:
-    """Query for the acknowledged events of one table that HQ does not have."""
+    """Query for the acknowledged events of one table that HQ does not have. See its file."""
     return RECEIPTS.format(
         columns=columns,
         copy=copies.of(copy).identifier,
@@ -81,18 +82,25 @@ def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sq
     )
 
 
-# A later row of the table was acknowledged, and an upload has passed since: these were left.
-PASSED_BY = sql.SQL(
-    f"""WITH passed AS (
-          SELECT later.database_id, max(later.replication_counter) AS counter
-            FROM {{copy}} later
-            JOIN {{last_starts}} w ON w.step = 'upload' AND w.database_id = later.database_id
-           WHERE later.acknowledged_at < w.since - {GRACE} GROUP BY later.database_id)
-        SELECT c.label AS channel, {{name}} AS "table", v.event_id::text, v.replication_counter
-          FROM {{copy}} v JOIN {{channels}} c USING (database_id)
-          JOIN passed USING (database_id)
-         WHERE v.acknowledged_at IS NULL AND v.replication_counter < passed.counter
-           AND NOT EXISTS (SELECT FROM incomplete_document n WHERE n.event_id = v.event_id)"""  # noqa: S608
+# Events that an upload has skipped: they are not acknowledged, although a later event of the table
+# was, and another upload has run since.
+SKIPPED = sql.SQL(
+    f"""WITH acknowledged AS (
+          SELECT event.database_id, max(event.replication_counter) AS counter
+            FROM {{copy}} event
+            JOIN {{last_starts}} upload ON upload.step = 'upload'
+             AND upload.database_id = event.database_id
+           WHERE event.acknowledged_at < upload.since - {GRACE}
+           GROUP BY event.database_id)
+        SELECT seen.label AS channel, {{name}} AS "table", event.event_id::text,
+               event.replication_counter
+          FROM {{copy}} event
+          JOIN {{channels}} seen ON seen.database_id = event.database_id
+          JOIN acknowledged ON acknowledged.database_id = event.database_id
+         WHERE event.acknowledged_at IS NULL
+           AND event.replication_counter < acknowledged.counter
+           AND NOT EXISTS (SELECT FROM incomplete_document incomplete
+                            WHERE incomplete.event_id = event.event_id)"""  # noqa: S608
 )
 
 
@@ -105,7 +113,7 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
         evidence.snapshot.orphans,
         *(
             offending_rows(
-                PASSED_BY.format(
+                SKIPPED.format(
                     copy=evidence.copies.of(copy).identifier,
                     name=sql.Literal(copy.source),
                     **evidence.names,
@@ -121,7 +129,7 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
 
 
 def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Composed:
-    """Query for the events of one table that HQ holds from a channel and that are gone there."""
+    """Query for the events of one table that HQ has and that are gone from their channel."""
     return VANISHED.format(
         name=sql.Literal(copy.source),
         event=sql.Identifier(copy.source),
@@ -207,31 +215,27 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
             DatabaseRule("constraint", "quarantine", "a_bad_row_is_kept_once"),
             DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
         ),
-        list(damaged_rows()),
-        *(
-            offending_rows(
-                f"""SELECT q.id, q.event_id::text, 'pending as well' AS what
-                      FROM quarantine q JOIN {table} s USING (event_id)
-                     WHERE q.status = 'open' AND q."table" = '{table}'
-                       AND q.reason <> 'event_conflict' AND s.status = 'pending'"""  # noqa: S608
-            )
-            for table in STAGING_TABLES
+        list(islice(damaged_rows(), MAX_OFFENDING)),
+        offending_rows(
+            """SELECT quarantine.id, quarantine.event_id::text, 'pending as well' AS what
+                 FROM quarantine
+                 JOIN staged_event event ON event.event_id = quarantine.event_id
+                  AND event."table" = quarantine."table"
+                WHERE quarantine.status = 'open' AND quarantine.reason <> 'event_conflict'
+                  AND event.status = 'pending'"""
         ),
     )
 
 
 def damaged_rows() -> Iterator[dict[str, Any]]:
-    """Quarantined rows that can no longer be had back as they came."""
-    named = 0
+    """Quarantined rows whose values do not match their hash, or without a reason or an attempt."""
     rows = Quarantine.objects.values_list("pk", "raw", "payload_hash", "reason", "attempts")
     for pk, raw, payload_hash, reason, attempts in rows.iterator():
         is_whole = hashlib.sha256(raw).digest() == bytes(payload_hash) and is_row(bytes(raw))
-        if is_whole and reason and attempts > 0:
-            continue
-        yield {"id": pk, "what": "damaged" if not is_whole else "without reason or attempt"}
-        named += 1
-        if named == MAX_OFFENDING:
-            return
+        if not is_whole:
+            yield {"id": pk, "what": "damaged"}
+        elif not reason or attempts < 1:
+            yield {"id": pk, "what": "without reason or attempt"}
 
 
 def is_row(raw: bytes) -> bool:
@@ -257,35 +261,32 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
             DatabaseRule("constraint", "retail_transaction", "an_order_that_waits_says_why"),
             DatabaseRule("constraint", "statement", "an_open_statement_says_why"),
         ),
-        *(
-            offending_rows(
-                f"""SELECT '{table}' AS "table", event_id::text, 'failed without reason' AS what
-                      FROM {table} WHERE status = 'failed' AND coalesce(reason, '') = ''"""  # noqa: S608
-            )
-            for table in STAGING_TABLES
+        offending_rows(
+            """SELECT "table", event_id::text, 'failed without reason' AS what
+                 FROM staged_event WHERE status = 'failed' AND coalesce(reason, '') = ''"""
         ),
-        *(
-            offending_rows(
-                f"""SELECT '{table}' AS "table", s.event_id::text, coalesce(s.reason, 'none')
-                           AS reason, 'passed by' AS what
-                      FROM {table} s JOIN {{last_starts}} w ON w.step = 'convert'
-                                                  AND w.company_id = s.company_id
-                      LEFT JOIN guid_map m USING (async_account)
-                      LEFT JOIN customer k ON k.company_id = s.company_id
-                                          AND k.account_number = s.account_number
-                     WHERE s.status = 'pending' AND s.staged_at < w.since - {GRACE}
-                       AND (coalesce(s.reason, '') = ''
-                            OR least(m.created_at, k.created_at) < w.since - {GRACE})""",  # noqa: S608
-                evidence.names,
-            )
-            for table in STAGING_TABLES
+        # A later conversion has left an event without a reason, or an event that has its account.
+        offending_rows(
+            f"""SELECT event."table", event.event_id::text,
+                       coalesce(event.reason, 'none') AS reason, 'passed by' AS what
+                  FROM staged_event event
+                  JOIN {{last_starts}} conversion ON conversion.step = 'convert'
+                   AND conversion.company_id = event.company_id
+                  LEFT JOIN guid_map ON guid_map.async_account = event.async_account
+                  LEFT JOIN customer ON customer.company_id = event.company_id
+                   AND customer.account_number = event.account_number
+                 WHERE event.status = 'pending' AND event.staged_at < conversion.since - {GRACE}
+                   AND (coalesce(event.reason, '') = ''
+                        OR least(guid_map.created_at, customer.created_at)
+                           < conversion.since - {GRACE})""",  # noqa: S608
+            evidence.names,
         ),
         late=sum(count_rows(table, "status = 'pending'") for table in STAGING_TABLES),
     )
 
 
 def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
-    """Query for events of which channel and HQ hold different contents; see its file."""
+    """Query for the events with other values in the channel than at HQ. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == kind.event)
     columns = [column for column in kind.sent_columns if column != "replication_counter"]
     sent = {column: sql.SQL(stored_value(kind, column, "v")) for column in columns}
@@ -307,7 +308,7 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
 
 
 def changed_documents(copies: Copies) -> sql.Composed:
-    """Query for documents of which a channel has other contents than it sent; see its file."""
+    """Query for the sales that were changed in the channel after they were sent. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
     lines, payments = COMPARED_PARTS[HEADER.event]
     described = description_query(

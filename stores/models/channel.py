@@ -1,4 +1,4 @@
-"""Channels and the databases they keep: described here, opened by stores.channeldb alone."""
+"""Channels and their databases. Only stores.channeldb opens the databases."""
 
 import uuid
 from datetime import time, timedelta
@@ -39,12 +39,12 @@ class ChannelKind(models.TextChoices):
 
 @cache
 def time_zones() -> set[str]:
-    """The names of the IANA list, which are read from a few hundred files."""
+    """The names of the IANA list. They are cached, because reading them opens hundreds of files."""
     return available_timezones()
 
 
 def check_time_zone(value: str) -> None:
-    """Refuse what is no zone of the IANA list, or none that HQ's database knows."""
+    """Refuse a name that is not in the IANA list, or that HQ's database does not know."""
     if value not in time_zones():
         raise ValidationError("Not a time zone of the IANA list, for example Europe/Amsterdam.")
     if not database_knows_zone(value):
@@ -55,7 +55,7 @@ def check_time_zone(value: str) -> None:
 
 
 def database_knows_zone(name: str) -> bool:
-    """Whether HQ's database can tell the time in a zone: its list may be older than Python's."""
+    """Whether HQ's database knows a time zone. Its list may be older than Python's."""
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("SELECT now() AT TIME ZONE %s", [name])
@@ -65,7 +65,7 @@ def database_knows_zone(name: str) -> bool:
 
 
 class StatementMode(models.TextChoices):
-    """When a channel's sales enter a statement. Open statements end before the mode changes."""
+    """When the sales of a channel enter a statement. It cannot change while one is open."""
 
     END_OF_DAY = "end_of_day", "After the business date has ended"
     TRICKLE_FEED = "trickle_feed", "All day long"
@@ -74,7 +74,7 @@ class StatementMode(models.TextChoices):
 class Channel(models.Model):
     """A store, a web shop or a call center that creates customers of one company."""
 
-    # Together with "DEFAULT-" it fits into an account number.
+    # With the prefix "DEFAULT-" it fits into an account number.
     code = models.CharField(
         max_length=12,
         unique=True,
@@ -148,19 +148,19 @@ class Channel(models.Model):
 
 
 def max_pause() -> timedelta:
-    """How long schedules leave a database alone at most; with a second for the way here."""
+    """The longest pause of a database after errors, plus a second for the difference of clocks."""
     return timedelta(seconds=settings.BACK_OFF_MOST_S + 1)
 
 
 class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
     def enabled(self) -> Self:
-        """Databases that jobs visit: both they and their channel are switched on."""
+        """Databases that jobs visit: they are enabled, and so is their channel."""
         return self.filter(is_enabled=True, channel__is_enabled=True)
 
     def not_paused(self) -> Self:
-        """Databases without trouble, or whose next try is due.
+        """Databases without errors, and those whose next try is due.
 
-        One that is further away than any pause is long was noted before the clock was set back.
+        A next try that is later than the longest pause was set before the clock was set back.
         """
         too_far = Now() + max_pause()
         return self.filter(
@@ -175,7 +175,7 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=settings.SLOW_VISIT_S))
 
     def with_channel(self) -> Self:
-        """Bring channel and group, in channel order; the channel's own database first."""
+        """Select channel and group too, by channel, with the channel's own database first."""
         return self.select_related("channel", "group").order_by("channel__code", "name")
 
 
@@ -196,10 +196,10 @@ class ChannelDatabase(models.Model):
     group = models.ForeignKey(ChannelDatabaseGroup, models.PROTECT, related_name="databases")
     url = models.CharField(max_length=500)
     database_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    # Raised when a database that was set back in time is accepted, so that counters which its
-    # tills use again still sort after the old ones.
+    # Raised when a database that was restored from a backup is accepted. Events with counters that
+    # its tills then use again sort after the old ones.
     generation = models.PositiveIntegerField(default=1, editable=False)
-    # Event table -> the highest counter that HQ has taken from this generation.
+    # The highest counter that HQ has staged of this generation, by event table.
     staged = models.JSONField(default=dict, db_default={}, editable=False)
     confirmed_epoch = models.BigIntegerField(db_default=0, editable=False)
     # None until the first contact.
@@ -207,17 +207,17 @@ class ChannelDatabase(models.Model):
     intended_epoch = models.BigIntegerField(null=True, editable=False)
     intended_nonce = models.UUIDField(null=True, editable=False)
     fenced_at = models.DateTimeField(null=True, editable=False)
-    # Which start of HQ's server was the last one since which the database was found as HQ knows it,
-    # and since which a visit failed; told apart by equality, whatever the clocks say.
+    # The start of HQ's server since which the database was last recognised, and since which a visit
+    # last failed. They are compared for equality only, so clocks do not matter.
     recognised_start = models.DateTimeField(null=True, editable=False)
     failed_start = models.DateTimeField(null=True, editable=False)
     is_enabled = models.BooleanField(default=True)
     last_visited_at = models.DateTimeField(null=True, editable=False)
     last_error = models.CharField(max_length=300, blank=True, editable=False)
     last_duration_s = models.FloatField(null=True, editable=False)
-    # In a row; after trouble, schedules leave the database alone until the next try.
+    # Failed visits in a row. Schedules leave the database alone until the next try.
     failures = models.PositiveIntegerField(db_default=0, editable=False)
-    # Whose failure that was: a download that goes well does not make up for an upload that failed.
+    # The step that failed. Only its own success resets the failures, not that of another step.
     failed_step = models.CharField(max_length=12, blank=True, db_default="", editable=False)
     next_try_at = models.DateTimeField(null=True, editable=False)
 
@@ -243,11 +243,11 @@ class ChannelDatabase(models.Model):
 
     @property
     def is_paused(self) -> bool:
-        """Whether schedules leave it alone for now, after trouble."""
+        """Whether schedules leave it alone now, after errors."""
         now = timezone.now()
         return self.next_try_at is not None and now < self.next_try_at <= now + max_pause()
 
     @property
     def label(self) -> str:
-        """The channel's code, with the register where there is one."""
+        """The code of the channel, with the name of the register if it has one."""
         return f"{self.channel.code}/{self.name}" if self.name else self.channel.code

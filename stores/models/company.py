@@ -1,4 +1,4 @@
-"""The legal entity and the sequence from which its customers get their account numbers."""
+"""Companies, the sequences of their account numbers, and their rules for rounding payments."""
 
 import re
 
@@ -10,7 +10,7 @@ from django.db.models.functions import Lower
 
 
 class Company(models.Model):
-    """A legal entity: the scope within which an account number is unique."""
+    """A legal entity, within which account numbers are unique."""
 
     code = models.CharField(max_length=4, primary_key=True)
     name = models.CharField(max_length=100)
@@ -42,10 +42,10 @@ class Company(models.Model):
 
 
 class PaymentRounding(models.Model):
-    """How far the payments of a sale may be off its total, in one currency and tender.
+    """How much the payments of a sale may differ from its total, in one currency and tender.
 
-    The database function allowed_difference reads it: for validation, which lets such a sale pass,
-    and for posting, which names the difference.
+    The SQL function allowed_difference applies it: validation accepts such a sale, and posting
+    records the difference.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -100,10 +100,10 @@ def check_format(value: str) -> None:
 
 
 class NumberSequence(models.Model):
-    """The gap-free account numbers of one company.
+    """The account numbers of one company, which have no gaps.
 
-    `next` is handed out in blocks by the conversion and never falls; a trigger keeps both it and,
-    once a number was issued, `format` and `start`.
+    The conversion takes blocks of numbers from `next`. Triggers keep `next` from decreasing, and
+    `format` and `start` from changing once a number was issued.
     """
 
     company = models.OneToOneField(Company, models.PROTECT, primary_key=True)
@@ -149,7 +149,7 @@ class NumberSequence(models.Model):
             raise ValidationError({"largest": "An imported account lies in this range."})
 
     def covers_imported_account(self) -> bool:
-        """Whether an account that the sequence did not issue reads as one of its numbers."""
+        """Whether an imported account would be one of the numbers of this sequence."""
         with connection.cursor() as cursor:
             cursor.execute(
                 """SELECT EXISTS (SELECT FROM customer c

@@ -1,30 +1,31 @@
 -- What must hold of customers, their GUIDs, their addresses and other details, and their deliveries.
 --
--- References to customers are checked once per statement by triggers, not per row by foreign keys (ADR 0007). Each
--- look-up is a subquery of its own, and sequential scans are off, so that it goes by index whatever the statistics
--- say and however small the table was when a session first met it: a scan of all customers for every chunk would
--- make a large backlog quadratic.
+-- Triggers check references to customers once per statement, instead of foreign keys once per row (ADR 0007). Each
+-- look-up is a subquery of its own, and sequential scans are off. So PostgreSQL uses an index, even if its statistics or
+-- an old plan say that the table is small. A scan of all customers for every chunk would make a large backlog take
+-- quadratic time.
 
--- A new customer's account and number belong together and to its company's sequence: an issued one lies below the
--- next number, an imported one outside the sequence's range.
+-- The account and the number of a new customer fit the number sequence of its company: an issued number is below the
+-- next number, and an imported account is outside the range of the sequence.
 CREATE FUNCTION accounts_fit_their_sequence() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM fresh c LEFT JOIN number_sequence s USING (company_id)
-         WHERE CASE WHEN c.number IS NULL
-               THEN account_place(s.format, c.account_number) BETWEEN s.start AND s.largest
-               ELSE s.next IS NULL OR c.number < s.start OR c.number >= s.next
-                    OR c.account_number <> account_text(s.format, c.number) END)
+        SELECT FROM fresh LEFT JOIN number_sequence sequence ON sequence.company_id = fresh.company_id
+         WHERE CASE WHEN fresh.number IS NULL
+               THEN account_place(sequence.format, fresh.account_number) BETWEEN sequence.start AND sequence.largest
+               ELSE sequence.next IS NULL
+                    OR fresh.number < sequence.start OR fresh.number >= sequence.next
+                    OR fresh.account_number <> account_text(sequence.format, fresh.number) END)
     THEN
         RAISE EXCEPTION 'customer: account and number do not fit the number sequence'
-            USING ERRCODE = 'check_violation';
+            USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
     END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER accounts_fit_their_sequence AFTER INSERT ON customer REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION accounts_fit_their_sequence();
 
--- A customer keeps company, account and number for ever, and is never deleted.
+-- A customer never changes its company, account or number, and is never deleted.
 CREATE TRIGGER an_account_never_changes BEFORE UPDATE ON customer FOR EACH ROW
     WHEN ((OLD.id, OLD.company_id, OLD.account_number, OLD.number)
           IS DISTINCT FROM (NEW.id, NEW.company_id, NEW.account_number, NEW.number))
@@ -32,12 +33,12 @@ CREATE TRIGGER an_account_never_changes BEFORE UPDATE ON customer FOR EACH ROW
 CREATE TRIGGER a_customer_is_never_deleted BEFORE DELETE OR TRUNCATE ON customer
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
--- A new customer's company exists. The other direction is a_company_with_customers_stays on company.
+-- The company of a new customer exists. The trigger a_company_with_customers_stays keeps it from being deleted later.
 CREATE FUNCTION its_company_exists() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM (SELECT DISTINCT company_id FROM fresh) c
-         WHERE NOT EXISTS (SELECT FROM company o WHERE o.code = c.company_id))
+        SELECT FROM (SELECT DISTINCT company_id FROM fresh) new_customer
+         WHERE NOT EXISTS (SELECT FROM company WHERE code = new_customer.company_id))
     THEN
         RAISE EXCEPTION '%: its company does not exist', TG_TABLE_NAME
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
@@ -47,7 +48,7 @@ END $$;
 CREATE TRIGGER its_company_exists AFTER INSERT ON customer REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION its_company_exists();
 
--- The account of a GUID never changes, and no GUID is ever lost.
+-- The account of a GUID never changes, and no GUID is deleted.
 CREATE TRIGGER the_map_never_changes BEFORE UPDATE OR DELETE OR TRUNCATE ON guid_map
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
@@ -56,13 +57,13 @@ CREATE FUNCTION guid_customer_and_channel_share_the_company() RETURNS trigger LA
 SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM fresh m
-         WHERE (SELECT c.company_id FROM customer c WHERE c.id = m.customer_id)
-               IS DISTINCT FROM m.company_id)
+        SELECT FROM fresh
+         WHERE (SELECT company_id FROM customer WHERE id = fresh.customer_id)
+               IS DISTINCT FROM fresh.company_id)
     OR EXISTS (
-        SELECT FROM (SELECT DISTINCT channel_id, company_id FROM fresh) m
-         WHERE (SELECT h.company_id FROM channel h WHERE h.id = m.channel_id)
-               IS DISTINCT FROM m.company_id)
+        SELECT FROM (SELECT DISTINCT channel_id, company_id FROM fresh) guid
+         WHERE (SELECT company_id FROM channel WHERE id = guid.channel_id)
+               IS DISTINCT FROM guid.company_id)
     THEN
         RAISE EXCEPTION 'guid_map: customer and channel must exist in its company'
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
@@ -73,12 +74,11 @@ CREATE TRIGGER guid_customer_and_channel_share_the_company AFTER INSERT ON guid_
     REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION guid_customer_and_channel_share_the_company();
 
--- Addresses, contacts, affiliations and attributes belong to a customer that exists. An update shows the function
--- the new customer, if there is one.
+-- Addresses, contacts, affiliations and attributes belong to a customer that exists, also after an update.
 CREATE FUNCTION its_customer_exists() RETURNS trigger LANGUAGE plpgsql SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM fresh f WHERE (SELECT c.id FROM customer c WHERE c.id = f.customer_id) IS NULL)
+        SELECT FROM fresh WHERE (SELECT id FROM customer WHERE id = fresh.customer_id) IS NULL)
     THEN
         RAISE EXCEPTION '%: its customer does not exist', TG_TABLE_NAME
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;

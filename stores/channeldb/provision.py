@@ -141,10 +141,10 @@ def require_free_names(database: Database, wrapper: BaseDatabaseWrapper) -> None
 
     Errors: ChannelMisconfigured.
     """
-    taken = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
-    if taken:
+    used = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
+    if used:
         raise ChannelMisconfigured(
-            f"Channel {database.label}: its database holds a table {taken[0]} "
+            f"Channel {database.label}: its database holds a table {used[0]} "
             "that Syncline did not make."
         )
 

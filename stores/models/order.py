@@ -134,8 +134,8 @@ class SalesOrder(models.Model):
 
     def release(self, by: object) -> bool:
         """Lift the hold. Says whether the order was on hold."""
-        held = SalesOrder.objects.filter(pk=self.pk, state=SalesOrderState.ON_HOLD)
-        return bool(held.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))
+        orders = SalesOrder.objects.filter(pk=self.pk, state=SalesOrderState.ON_HOLD)
+        return bool(orders.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))
 
 
 class PaymentKind(models.TextChoices):

@@ -188,7 +188,7 @@ class JobRun(Outcome):
 
     objects = JobRunQuerySet.as_manager()
 
-    # A rehearsal, of which nothing stays.
+    # A dry run, of which nothing stays.
     is_dry = False
 
     class Meta:

@@ -31,8 +31,11 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
     """What to look for in the channels: the reference itself, and the ids of those it matches."""
-    said = [*(match.async_account for match in matches), text_or_none(parse_guid(tidy_key(ref)))]
-    guids = {guid for guid in said if guid}
+    accounts = [
+        *(match.async_account for match in matches),
+        text_or_none(parse_guid(tidy_key(ref))),
+    ]
+    guids = {guid for guid in accounts if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
     name = tidy_key(ref) if is_name(ref, matches) else ""
     return Criteria(

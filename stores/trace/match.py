@@ -51,11 +51,11 @@ def parse_guid(text: str) -> UUID | None:
 
 def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:
     """The customers that GUIDs became, and those that are still on their way."""
-    left = {guid for guid in guids if guid}
-    mapped = GuidMap.objects.filter(pk__in=left)
+    remaining = {guid for guid in guids if guid}
+    mapped = GuidMap.objects.filter(pk__in=remaining)
     matches = known_matches(Customer.objects.filter(pk__in=mapped.values("customer")))
-    left -= set(mapped.values_list("pk", flat=True))
-    return newest_first([*matches, *pending_matches(left)])
+    remaining -= set(mapped.values_list("pk", flat=True))
+    return newest_first([*matches, *pending_matches(remaining)])
 
 
 def matches_by_account(ref: str) -> list[Match]:

@@ -334,7 +334,7 @@ def test_people_and_a_conversion_that_edit_one_customer_at_once_lose_no_value(st
     def save(phone: str) -> str:
         values = {"operation": "update", **complete_state(CUSTOMER, customer, {"phone": phone})}
         try:
-            save_edits(customer, [Edit(CUSTOMER, values)], seen=customer.hq_version, by=None)
+            save_edits(customer, [Edit(CUSTOMER, values)], version=customer.hq_version, by=None)
         except Stale:
             return "changed meanwhile"
         return "saved"

@@ -85,10 +85,12 @@ def chosen(number: str | None) -> EditConflict:
 def close_chosen(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
     """Do what was chosen. Errors: CommandError with status 1, or 75 while others convert."""
     choice = Choice(form.cleaned_data["choice"])
-    reason, seen = form.cleaned_data["reason"], form.cleaned_data["version"]
+    reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
     try:
         is_open = can_be_closed(conflict)
-        is_closed_now = is_open and resolve_conflict(conflict, choice, reason, seen=seen, by=user)
+        is_closed_now = is_open and resolve_conflict(
+            conflict, choice, reason, version=version, by=user
+        )
     except Busy as error:
         raise CommandError(str(error), returncode=75) from None
     except Stale as error:

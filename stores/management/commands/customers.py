@@ -90,7 +90,7 @@ def save_edits_of(customer: Customer, changed: CustomerForms, user: Any) -> int:
     edits = [edit for _, edit in changed.edits()]
     try:
         if edits:
-            save_edits(customer, edits, seen=changed.seen, by=user)
+            save_edits(customer, edits, version=changed.seen, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=75) from None
     except Stale as error:

@@ -267,10 +267,10 @@ def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[
     from stores.traffic import write_traffic
 
     written = {}
-    left = customers
+    remaining = customers
     for number, channel in enumerate(CHANNELS, start=1):
-        share = left if channel is CHANNELS[-1] else customers * channel.share // 100
-        left -= share
+        share = remaining if channel is CHANNELS[-1] else customers * channel.share // 100
+        remaining -= share
         if share:
             database = databases[channel.code]
             seed = seed_of_yesterday(number)

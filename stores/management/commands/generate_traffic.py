@@ -90,18 +90,18 @@ def find_database(code: str, register: str) -> ChannelDatabase:
 
 def written_message(written: Written) -> str:
     parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
-    said = f"{written.database}: {written.rows.total()} events written"
-    said += f" ({', '.join(parts)})" if parts else ""
+    message = f"{written.database}: {written.rows.total()} events written"
+    message += f" ({', '.join(parts)})" if parts else ""
     if written.repeated:
-        said += f", {written.repeated} were there already"
+        message += f", {written.repeated} were there already"
     if written.faulty:
-        said += f", {written.faulty} customers faulty"
+        message += f", {written.faulty} customers faulty"
     if written.faulty_sales:
-        said += f", {written.faulty_sales} sales and orders faulty"
+        message += f", {written.faulty_sales} sales and orders faulty"
     if written.faulty or written.faulty_sales:
-        said += f" ({written.quarantined.total()} to quarantine"
-        said += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
-    return f"{said}. Seed {written.seed}."
+        message += f" ({written.quarantined.total()} to quarantine"
+        message += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
+    return f"{message}. Seed {written.seed}."
 
 
 def written_as_json(database: ChannelDatabase, written: Written) -> str:

@@ -189,12 +189,12 @@ class Command(SynclineCommand):
         if bool(ids) == bool(cause):
             raise CommandError("reopen takes IDs, or --cause.", returncode=2)
         dismissed = [CaseStatus.DISMISSED]
-        meant = (
+        cases = (
             same_cause(cause, statuses=dismissed)
             if cause
             else [[case.id for case in chosen_cases(ids)]]
         )
-        count = sum(map(reopen_rows, meant))
+        count = sum(map(reopen_rows, cases))
         if as_json:
             print_json(self, {"reopened": count})
         else:

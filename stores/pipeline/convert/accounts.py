@@ -95,10 +95,10 @@ def create_accounts(
         more, refused = bisect_rows(
             lambda guids: create_chunk((), suspects if guids is None else guids), lambda: suspects
         )
-        left = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
+        unfailed = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
         chunks += [
             *more,
-            CreatedAccounts(failed=len(refused), last=max(refused, default=None), refused=left),
+            CreatedAccounts(failed=len(refused), last=max(refused, default=None), refused=unfailed),
         ]
     return CreatedAccounts(
         converted=sum(created.converted for created in chunks),

@@ -27,13 +27,13 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
 
     Effects: table balance; one row for each database, table and day, in the caller's transaction.
     """
-    left: dict[str, str] = {}
+    uncounted: dict[str, str] = {}
     for kind in EVENT_KINDS:
-        left |= count_table(kind.event, events_by_part(kind), OF_COMPANY, company.pk, is_moved)
+        uncounted |= count_table(kind.event, events_by_part(kind), OF_COMPANY, company.pk, is_moved)
     for part in (HEADER, *DOCUMENT_PARTS):
         # Orders and statements count what they settle.
-        left |= count_table(part.event, documents_by_part(part), OF_COMPANY, company.pk, False)
-    report_refused_rows(f"days of the balance of {company}", left)
+        uncounted |= count_table(part.event, documents_by_part(part), OF_COMPANY, company.pk, False)
+    report_refused_rows(f"days of the balance of {company}", uncounted)
 
 
 def count_sales(channel: Channel) -> None:

@@ -86,9 +86,9 @@ def restore_removals(kind: EventKind) -> int:
             ),
         )
     )
-    kept = restore_removals_of(kind, table, event, owner) if count else 0
+    restored = restore_removals_of(kind, table, event, owner) if count else 0
     run_sql("DROP TABLE removed")
-    return kept
+    return restored
 
 
 def restore_removals_of(
@@ -119,7 +119,7 @@ def restore_removals_of(
     }
     undone = sql.SQL(UNDONE).format(columns=sql.SQL("customer_id") + for_each_key(kind, ", {0}"))
     version = "" if kind is CUSTOMER else ", hq_version = k.hq_version"
-    kept = run_sql(
+    restored = run_sql(
         sql.SQL(
             """UPDATE {table} r SET is_active = false {version}
                  FROM {undone} u JOIN customer k ON k.id = u.customer_id
@@ -133,7 +133,7 @@ def restore_removals_of(
             same=for_each_key(kind, " AND r.{0} = u.{0}"),
         )
     )
-    if kept:
+    if restored:
         run_sql(
             sql.SQL(
                 """INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value,
@@ -160,7 +160,7 @@ def restore_removals_of(
         ).format(**names)
     )
     run_sql("DROP TABLE later")
-    return kept
+    return restored
 
 
 def for_each_key(kind: EventKind, form: str) -> sql.Composable:

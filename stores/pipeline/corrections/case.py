@@ -70,10 +70,10 @@ class CaseDetail:
         values = self.values
         for name in self.kind.sent_columns:
             value = display_value(values.get(name))
-            held = display_value(getattr(self.event, name, "create")) if self.has_held else ""
+            stored = display_value(getattr(self.event, name, "create")) if self.has_held else ""
             flaw = (self.case.rule or "see the reason") if name == self.case.field else ""
-            differs = self.has_held and comparable_value(value) != comparable_value(held)
-            yield CaseColumn(name, value, flaw, held, differs)
+            differs = self.has_held and comparable_value(value) != comparable_value(stored)
+            yield CaseColumn(name, value, flaw, stored, differs)
 
     @property
     def has_held(self) -> bool:

@@ -80,12 +80,12 @@ def unreadable_flaw(row: Quarantine, broken: InvalidRow) -> Flaw:
 
 def restage_documents(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Keep the documents that pass today's rules. Returns what is wrong with the others."""
-    left: dict[int, Flaw] = {}
+    failing: dict[int, Flaw] = {}
     waiting = list(rows)
     while waiting:
         batch, waiting = split_independent(waiting)
-        left |= restage_batch(upload, batch)
-    return left
+        failing |= restage_batch(upload, batch)
+    return failing
 
 
 def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
@@ -213,9 +213,9 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
         events = as_events([as_document({**values, **own})])
     except InvalidRow as broken:
         raise EventRefused([Rule(broken.reason, broken.field, "")]) from None
-    said = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
-    said["made_by"] = by.pk if by else None
-    reinsert_documents(UploadBatch(row.database, None, row.generation), events, made=said)
+    columns = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
+    columns["made_by"] = by.pk if by else None
+    reinsert_documents(UploadBatch(row.database, None, row.generation), events, made=columns)
     rules = [
         Rule(flaw.reason, flaw.field, "", flaw.rule)
         for flaw in flaws_by_number({counter: 0}).values()

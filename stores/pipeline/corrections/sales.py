@@ -147,8 +147,8 @@ def correct_all(
     """
     done, beyond, seen = CorrectionResult(), 0, 0
     while seen < MAX_TRANSACTIONS:
-        meant = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        sales = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
+        ids = list(sales.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             break
         with transaction.atomic():
@@ -164,8 +164,8 @@ def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> Correc
     Whatever refused them may be mended. Effects: as those of let_go(), a portion a transaction.
     """
     done = CorrectionResult()
-    meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
-    for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
+    sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
+    for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
             free = lock_sales(
                 "t.id = ANY(%(ids)s) AND t.statement_id IS NULL",
@@ -378,8 +378,8 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
     undone = unchanged = beyond = 0
     changes = TransactionChange.objects.filter(correction=correction)
     while True:
-        meant = changes.filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        batch = changes.filter(transaction__gt=beyond).order_by("transaction")
+        ids = list(batch.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             return undone, unchanged
         with transaction.atomic():

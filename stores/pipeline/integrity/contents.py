@@ -118,11 +118,11 @@ def read_table(
     channel: BaseDatabaseWrapper, database: ChannelDatabase, table: OutboundTable
 ) -> int:
     """Compare the fingerprints of one table, and keep its rows where they differ."""
-    theirs = table_fingerprints(channel, table)
-    ours = parse_row_fingerprints(
+    channel_prints = table_fingerprints(channel, table)
+    hq_prints = parse_row_fingerprints(
         fetch(fingerprint_query(hashed_rows(table.target, rows_of_hq(table))))
     )
-    if buckets := [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]:
+    if buckets := [byte for byte in range(256) if channel_prints.get(byte) != hq_prints.get(byte)]:
         with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
             copy_rows(channel, database, table.target, buckets, rows)
             rows.seek(0)
@@ -132,7 +132,7 @@ def read_table(
             "INSERT INTO held_bucket SELECT %s, %s, unnest(%s::int[])",
             [database.pk, table.target.table, buckets],
         )
-    return sum(count for count, _ in theirs.values())
+    return sum(count for count, _ in channel_prints.values())
 
 
 CREATE_BUCKETS = (

@@ -92,11 +92,11 @@ def import_everything(
     databases = ChannelDatabase.objects.enabled().with_channel()
     recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
     with (
-        channels_snapshot(full=True) as seen,
+        channels_snapshot(full=True) as snapshot,
         number_journal.loaded(),
         known_accounts_table(recovery.distrusted),
     ):
-        recovery.unreachable = [*seen.unreachable, *unregistered_databases()]
+        recovery.unreachable = [*snapshot.unreachable, *unregistered_databases()]
         recovery.conflicts = [*conflicts(), *lone_heights(most_void)]
         if not recovery.is_possible:
             return recovery

@@ -71,9 +71,9 @@ def calculate_statements(step: RunStep) -> None:
         state__in=[StatementState.STARTED, StatementState.MARKED]
     )
     advance_all(step, calculating, until=StatementState.CALCULATED)
-    for day, said in refused.items():
+    for day, message in refused.items():
         sentence = explain("statement_refused", None)
-        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({said})")
+        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({message})")
     if not knows_days:
         raise StepFailed(
             f"{channel.code}: headquarters' database does not know its time zone "
@@ -202,8 +202,8 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
             rest = remove_refused(step, statement, error)
             if rest is None:
                 sentence = explain("statement_refused", None)
-                said = f"{sentence} ({describe_error(error)})"
-                record_obstacle(step, statement, state, "statement_refused", said)
+                message = f"{sentence} ({describe_error(error)})"
+                record_obstacle(step, statement, state, "statement_refused", message)
                 return statement
             failpoint("statements:after_taken_out")
             statement = rest

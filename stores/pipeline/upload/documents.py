@@ -63,17 +63,17 @@ def stage_documents(batch: UploadBatch, events: EventBatch) -> StagingCounts:
     load_documents(events)
     run_sql(CREATE_REJECTED)
     reject_invalid_documents(batch)
-    taken = quarantine_documents(batch)
+    counts = quarantine_documents(batch)
     describe_documents()
-    taken += StagingCounts(incomplete=tuple(find_incomplete(batch)))
-    taken += quarantine_documents(batch)
-    taken += StagingCounts(staged=insert_documents(batch))
+    counts += StagingCounts(incomplete=tuple(find_incomplete(batch)))
+    counts += quarantine_documents(batch)
+    counts += StagingCounts(staged=insert_documents(batch))
     reject_conflicting_documents(batch)
     reject_copies(batch)
-    taken += quarantine_documents(batch)
+    counts += quarantine_documents(batch)
     close_returned(batch, HEADER)
     drop_document_tables()
-    return taken
+    return counts
 
 
 def quarantine_refused_documents(
@@ -358,7 +358,7 @@ def insert_documents(
         """CREATE TEMP TABLE kept_document (id bigint, transaction_id text, event_id uuid)
                ON COMMIT DROP"""
     )
-    kept = run_sql(
+    inserted = run_sql(
         sql.SQL(
             """WITH kept AS (
                  INSERT INTO retail_transaction (database_id, channel_id, company_id, generation,
@@ -401,7 +401,7 @@ def insert_documents(
                 incoming=sql.Identifier(part.incoming),
             )
         )
-    return kept
+    return inserted
 
 
 def normalized_values(part: DocumentTable, columns: Sequence[str]) -> sql.SQL:

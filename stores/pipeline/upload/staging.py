@@ -51,32 +51,32 @@ class TableStaging:
     unreadable: Callable[[EventBatch, bytes, str], Unreadable]
 
 
-def stage_events(intake: TableStaging, batch: UploadBatch, events: EventBatch) -> StagingCounts:
+def stage_events(staging: TableStaging, batch: UploadBatch, events: EventBatch) -> StagingCounts:
     """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
 
     Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
     """
-    kind = intake.kind
-    taken = quarantine_unreadable(batch, kind, events.unreadable)
+    kind = staging.kind
+    counts = quarantine_unreadable(batch, kind, events.unreadable)
     if not events.rows:
-        return taken
+        return counts
 
     def selected(rows: Sequence[bytes] | None) -> EventBatch:
-        return events if rows is None else intake.select(events, rows)
+        return events if rows is None else staging.select(events, rows)
 
     done, refused = bisect_rows(
-        lambda rows: intake.stage(batch, selected(rows)),
+        lambda rows: staging.stage(batch, selected(rows)),
         lambda: copy.split_rows(events.data, binary=events.binary),
     )
     if refused:
         refusals = {counter_of(kind, events, row): refusal for row, refusal in refused.items()}
         quarantined, unreadable = bisect_rows(
-            lambda rows: intake.quarantine(batch, selected(rows or list(refused)), refusals),
+            lambda rows: staging.quarantine(batch, selected(rows or list(refused)), refusals),
             lambda: list(refused),
         )
-        rows_without_form = [intake.unreadable(events, row, refused[row]) for row in unreadable]
+        rows_without_form = [staging.unreadable(events, row, refused[row]) for row in unreadable]
         done += [*quarantined, quarantine_unreadable(batch, kind, rows_without_form)]
-    return sum(done, taken)
+    return sum(done, counts)
 
 
 def counter_of(kind: StagedTable, events: EventBatch, row: bytes) -> int:
@@ -135,21 +135,21 @@ def stage_batch(batch: UploadBatch, kind: EventKind) -> StagingCounts:
     erased = stage_erased(batch, kind)
     drop_known(kind)
     run_sql(CREATE_REJECTED)
-    taken = StagingCounts(erased=erased)
+    counts = StagingCounts(erased=erased)
     if count_incoming():
         if reject_invalid_rows(batch, kind):
-            taken += quarantine_rejected(batch, kind)
+            counts += quarantine_rejected(batch, kind)
         staged, refused = insert_staged(batch, kind)
-        taken += StagingCounts(staged=staged)
+        counts += StagingCounts(staged=staged)
         if staged < count_incoming():
             run_sql("TRUNCATE rejected")
             if reject_conflicting(kind) + reject_refused(refused):
-                taken += quarantine_rejected(batch, kind)
+                counts += quarantine_rejected(batch, kind)
         if kind is CUSTOMER:
             record_fields(batch.database.channel.company, batch.database.pk, batch.unread)
         close_returned(batch, kind)
     run_sql("DROP TABLE rejected, incoming")
-    return taken
+    return counts
 
 
 def count_incoming() -> int:

@@ -36,9 +36,9 @@ def row_columns(kind: EventKind, row: Any) -> dict[str, Any]:
 class CustomerForm(forms.Form):
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
-        held = as_typed(CUSTOMER, row_columns(CUSTOMER, customer))
-        held["is_active"] = "true" if customer.is_active else "false"
-        super().__init__(data, prefix="customer", initial=held)
+        stored = as_typed(CUSTOMER, row_columns(CUSTOMER, customer))
+        stored["is_active"] = "true" if customer.is_active else "false"
+        super().__init__(data, prefix="customer", initial=stored)
         for column in CUSTOMER.columns:
             self.fields[column] = event_field(CUSTOMER, column)
         self.fields["is_active"] = forms.ChoiceField(

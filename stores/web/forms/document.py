@@ -118,9 +118,9 @@ def as_sent(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def form_of(story: CaseDetail, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+def form_of(detail: CaseDetail, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
     """The form in which a row of quarantine is corrected, and what then settles it."""
-    if story.is_document:
-        return DocumentForm(story.values, data), correct_document
-    kind = cast(EventKind, story.kind)
-    return EventForm(kind, data, initial=as_typed(kind, story.values)), correct_event
+    if detail.is_document:
+        return DocumentForm(detail.values, data), correct_document
+    kind = cast(EventKind, detail.kind)
+    return EventForm(kind, data, initial=as_typed(kind, detail.values)), correct_event

@@ -75,7 +75,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
             conflict,
             Choice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
-            seen=form.cleaned_data["version"],
+            version=form.cleaned_data["version"],
             by=request.user,
         )
     except (Stale, Busy) as hindrance:

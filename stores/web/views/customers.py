@@ -102,7 +102,7 @@ def save_or_none(
         messages.info(request, "No changes.")
         return redirect(customer)
     try:
-        save_edits(customer, edits, seen=changed.seen, by=request.user)
+        save_edits(customer, edits, version=changed.seen, by=request.user)
     except Stale:
         return redirect_outdated(request, customer)
     except EditsRefused as refused:

@@ -102,20 +102,20 @@ def detail_of(case: str) -> CaseDetail:
     return describe_case(get_object_or_404(cases, pk=case))
 
 
-def case_context(request: Request, story: CaseDetail) -> dict[str, Any]:
+def case_context(request: Request, detail: CaseDetail) -> dict[str, Any]:
     user = request.user
-    is_staged = story.row is None
+    is_staged = detail.row is None
     may = user.has_perm("stores.resolve_quarantine")
     return {
-        "case": story.case,
-        "story": story,
+        "case": detail.case,
+        "story": detail,
         "may_see": may or user.has_perm("stores.dismiss_quarantine"),
-        "can_release": may and story.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
-        "can_correct": may and story.can_be_corrected,
+        "can_release": may and detail.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
+        "can_correct": may and detail.can_be_corrected,
         "can_dismiss": user.has_perm("stores.dismiss_quarantine")
-        and story.case.status == CaseStatus.OPEN,
+        and detail.case.status == CaseStatus.OPEN,
         "can_reopen": user.has_perm("stores.dismiss_quarantine")
-        and story.case.status == CaseStatus.DISMISSED,
+        and detail.case.status == CaseStatus.DISMISSED,
         "is_staged": is_staged,
     }
 
@@ -125,11 +125,13 @@ def case_context(request: Request, story: CaseDetail) -> dict[str, Any]:
 def release_cases(request: Request) -> HttpResponseRedirect:
     """Judge one row, or all of a cause, by today's rules again."""
     settled, again = apply_to_posted(request, lambda cases: release_rows(cases, by=request.user))
-    left = len(settled.still_open)
+    remaining = len(settled.still_open)
     if settled.done:
         messages.success(request, count_message(settled.done, "released for the next run."))
-    if left:
-        messages.warning(request, count_message(left, "still invalid, for the reason now shown."))
+    if remaining:
+        messages.warning(
+            request, count_message(remaining, "still invalid, for the reason now shown.")
+        )
     return redirect(again)
 
 
@@ -215,12 +217,12 @@ def count_message(count: int, what: str) -> str:
 @may_resolve
 def correct_case(request: Request, case: str) -> HttpResponse:
     """A form with the row's values; what is sent becomes an event of headquarters."""
-    story = detail_of(case)
-    if not story.can_be_corrected:
+    detail = detail_of(case)
+    if not detail.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
-        return redirect(story.case)
-    form, settle_it = form_of(story, request.POST or None)
-    keeps = read_only_message(request, story, form)
+        return redirect(detail.case)
+    form, settle_it = form_of(detail, request.POST or None)
+    keeps = read_only_message(request, detail, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
@@ -228,15 +230,15 @@ def correct_case(request: Request, case: str) -> HttpResponse:
             form.blame(refused.broken)
         except ChangedMeanwhile:
             messages.warning(request, "This row has been resolved in the meantime.")
-            return redirect(story.case)
+            return redirect(detail.case)
         else:
             messages.success(request, "Corrected. The next run processes the replacement.")
-            return redirect(story.case)
-    context = case_context(request, story) | {"form": form, "keeps": keeps}
+            return redirect(detail.case)
+    context = case_context(request, detail) | {"form": form, "keeps": keeps}
     return render(request, "quarantine/correct.html", context)
 
 
-def read_only_message(request: Request, story: CaseDetail, form: EventForm | DocumentForm) -> str:
+def read_only_message(request: Request, detail: CaseDetail, form: EventForm | DocumentForm) -> str:
     """The sentence on what this user cannot change in the form, which then stays as it came.
 
     Whom a row is about is nothing to settle: another GUID, account or operation is a change of that
@@ -245,7 +247,7 @@ def read_only_message(request: Request, story: CaseDetail, form: EventForm | Doc
     """
     right, what = (
         ("stores.mend_transaction", "what was sold, to whom and for how much")
-        if story.is_document
+        if detail.is_document
         else ("stores.change_customer", "which customer a row is about and what it does")
     )
     if request.user.has_perm(right):

@@ -159,8 +159,8 @@ def failed_cause(request: Request) -> HttpResponse:
                     return redirect("correction", done.correction)
                 return redirect(request.get_full_path())
             preview = correct_all(*correction, preview=True)
-    meant = scope.scope.of(cause)
-    brought = meant.select_related("transaction__channel", "transaction__customer")
+    sales = scope.scope.of(cause)
+    brought = sales.select_related("transaction__channel", "transaction__customer")
     in_order = brought.order_by("transaction", "id")
     context = {
         "cause": cause,
@@ -170,7 +170,7 @@ def failed_cause(request: Request) -> HttpResponse:
         "failed": in_order[:MAX_TRANSACTIONS_SHOWN],
         "preview": preview,
         "most": MAX_TRANSACTIONS_SHOWN,
-        **meant.aggregate(
+        **sales.aggregate(
             count=Count("transaction", distinct=True),
             upto=Max("transaction"),
             held=Count(

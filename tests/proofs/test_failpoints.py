@@ -50,7 +50,7 @@ BESIDES = {
 
 
 def calls() -> Iterator[tuple[str, str]]:
-    """Every crash point that is called, with the file."""
+    """Every failpoint that is called, with the file."""
     for path in sorted((ROOT / "stores").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "failpoint":

@@ -63,7 +63,7 @@ LOOKS = {
     "active": GOOD,
     "inactive": QUIET,
     "blocked": BAD,
-    "owed": WAITING,
+    "pending": WAITING,
     "delivered": GOOD,
     "on": GOOD,
     "off": Look("secondary", "slash-circle"),

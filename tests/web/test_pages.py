@@ -167,7 +167,7 @@ def test_no_page_shows_what_a_quarantined_row_held(reader, people):
 def test_the_counts_of_the_overview_are_the_lengths_of_their_lists(reader, people):
     ring = reader.get("/").context["ring"]
 
-    for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "owed"):
+    for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "pending"):
         tally = ring[name]
         assert tally.count == reader.get(tally.url).context["table"].paginator.count, name
     assert (ring["not_synchronized"].count, ring["quarantined"].count) == (1, 1)

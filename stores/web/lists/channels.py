@@ -37,7 +37,7 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     pending = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting),
-        owed=CappedCount(pending),
+        pending=CappedCount(pending),
         blocked_by=Subquery(Incident.objects.of_each_blocked()),
     )
 
@@ -54,7 +54,7 @@ class ChannelTable(ListTable):
     )
     last_visited_at = Formatted(when, verbose_name="Last visit")
     waiting = Formatted(capped, verbose_name="Waiting", attrs=wide_only("md", "num"))
-    owed = Cell("owed_count", verbose_name="Pending", attrs=NUMERIC)
+    pending = Cell("pending_count", verbose_name="Pending", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
         model = ChannelDatabase

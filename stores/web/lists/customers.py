@@ -65,7 +65,7 @@ class CustomerFilter(ListFilter):
     q = text_filter("Search", "Account, GUID, e-mail, phone or part of a name", method="search")
     company = choice_filter(companies, "Company", field="company")
     active = choice_filter([("yes", "Active"), ("no", "Not active")], "Active", method="is_active")
-    owed = choice_filter(databases, "Delivery pending to", empty="-", method="is_owed")
+    owed = choice_filter(databases, "Delivery pending to", empty="-", method="is_pending")
 
     class Meta:
         model = Customer
@@ -82,7 +82,9 @@ class CustomerFilter(ListFilter):
     def is_active(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
         return customers.filter(is_active=value == "yes")
 
-    def is_owed(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+    def is_pending(
+        self, customers: QuerySet[Customer], name: str, value: str
+    ) -> QuerySet[Customer]:
         filters = {} if value == ANY_DATABASE else database_named(value)
         condition = pending_customers(**filters)
         if len(condition) <= MAX_COUNTED:
@@ -119,7 +121,7 @@ class CustomerTable(PeopleTable):
     phone = tables.Column("Phone", attrs=wide_only("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide_only("xxl"))
     created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide_only("md"))
-    owed = Cell("owed", verbose_name="Delivery")
+    is_pending = Cell("delivery", verbose_name="Delivery")
     is_active = Cell("active", verbose_name="Status", attrs=wide_only("sm"))
 
     class Meta(ListTable.Meta):
@@ -134,4 +136,4 @@ class CustomerTable(PeopleTable):
 def all_customers() -> QuerySet[Customer]:
     """Every customer, newest first, and whether a channel still lacks something of it."""
     pending = Exists(pending_deliveries(customer=OuterRef("pk")))
-    return Customer.objects.newest_first().annotate(owed=pending)
+    return Customer.objects.newest_first().annotate(is_pending=pending)

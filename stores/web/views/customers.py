@@ -149,7 +149,7 @@ class ChannelReach:
         if self.delivery and self.delivery.delivered_version == self.delivery.version:
             return "delivered"
         is_on = self.database.is_enabled and self.database.channel.is_enabled
-        return "owed" if self.delivery and is_on else "off" if not is_on else "never"
+        return "pending" if self.delivery and is_on else "off" if not is_on else "never"
 
     @property
     def knows_account(self) -> bool:

@@ -114,7 +114,7 @@ def pipeline_counts() -> dict[str, Any]:
         ),
         "customers": count_rows_of(filter_customers(), "created_at", list_url("customers")),
         "newest": Customer.objects.newest_first().values_list("created_at", flat=True).first(),
-        "owed": count_rows_of(
+        "pending": count_rows_of(
             filter_customers(owed="any"), "modified_at", list_url("customers", owed="any")
         ),
     }

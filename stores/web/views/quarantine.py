@@ -1,5 +1,6 @@
 """Rows that HQ could not use: by cause, one by one, and what people do about them."""
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -184,7 +185,9 @@ def reopen_cases(request: Request) -> HttpResponseRedirect:
     return redirect(return_url(request))
 
 
-def apply_to_posted(request: Request, action: Any) -> tuple[Resolution, str]:
+def apply_to_posted(
+    request: Request, action: Callable[[list[str]], Resolution]
+) -> tuple[Resolution, str]:
     """Do something about the row or the cause that was posted; and where to go then."""
     cause = Cause.parse(request.POST.get("cause", ""))
     if cause is None:

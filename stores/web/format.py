@@ -83,10 +83,10 @@ def signed(value: int) -> str:
 
 def rows_word(table: str) -> str:
     """What a table of events holds, for people."""
-    return PART_WORDS.get(table) or table.removeprefix("async_").capitalize()
+    return DOCUMENT_WORDS.get(table) or table.removeprefix("async_").capitalize()
 
 
-PART_WORDS = {
+DOCUMENT_WORDS = {
     "retail_transaction": "Sales and orders",
     "retail_transaction_line": "Lines",
     "retail_transaction_payment": "Payments",

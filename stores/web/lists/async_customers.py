@@ -1,7 +1,5 @@
 """What channels sent: every async customer operation, with what became of it."""
 
-from typing import Any
-
 import django_tables2 as tables
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 
@@ -17,6 +15,7 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     bidirectional,
     channels,
     choice_filter,
@@ -65,9 +64,9 @@ GROUPS = {
 }
 
 
-def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
+def with_state(events: Rows) -> Rows:
     """Say of each staged event what has become of it, in the words of the contract."""
-    annotated: QuerySet[Any] = events.annotate(
+    annotated: Rows = events.annotate(
         state=Case(
             *(When(condition, then=Value(state)) for state, condition in STATES.items()),
             output_field=CharField(),
@@ -101,18 +100,10 @@ class AsyncCustomerFilter(ListFilter):
     since = day_filter("Arrived from", "staged_at", "gte")
     until = day_filter("Arrived to", "staged_at", "lt")
 
-    class Meta:
-        model = AsyncCustomer
-        fields: list[str] = []
-
-    def search(
-        self, events: QuerySet[AsyncCustomer], name: str, value: str
-    ) -> QuerySet[AsyncCustomer]:
+    def search(self, events: Rows, name: str, value: str) -> Rows:
         return events.filter(operations_matching(value))
 
-    def in_state(
-        self, events: QuerySet[AsyncCustomer], name: str, value: str
-    ) -> QuerySet[AsyncCustomer]:
+    def in_state(self, events: Rows, name: str, value: str) -> Rows:
         if group := GROUPS.get(value):
             return events.filter(group)
         if value == "synchronized" and len(is_pending := pending_customers()) <= MAX_COUNTED:
@@ -155,8 +146,6 @@ class AsyncCustomerTable(PeopleTable):
     reason = tables.Column("Reason", visible=False)
 
     class Meta(ListTable.Meta):
-        model = AsyncCustomer
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
         )
@@ -165,6 +154,6 @@ class AsyncCustomerTable(PeopleTable):
         return record.database.channel.name if record.database else "Headquarters"
 
 
-def all_async_customers() -> QuerySet[Any]:
+def all_async_customers() -> Rows:
     newest = AsyncCustomer.objects.order_by("-staged_at", "-pk")
     return with_state(newest.select_related("database__channel", "customer"))

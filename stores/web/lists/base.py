@@ -17,10 +17,13 @@ from django_tables2.rows import BoundRow
 
 from stores.models import Channel, Company
 from stores.models.reason import REASONS
+from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import badge
-from stores.web.format import EMPTY_VALUE
+from stores.web.format import EMPTY_VALUE, rows_word
 from stores.web.lists.csv_cells import csv_cell
+
+Rows = QuerySet[Any]
 
 
 def channels() -> list[tuple[str, str]]:
@@ -58,14 +61,14 @@ def text_filter(label: str, hint: str, **how: Any) -> filters.CharFilter:
 class DayFilter(filters.DateFilter):  # type: ignore[misc]
     """From the first moment of a day on, or until its last; an index on the moment serves both."""
 
-    def filter(self, rows: QuerySet[Any], value: date | None) -> QuerySet[Any]:
+    def filter(self, rows: Rows, value: date | None) -> Rows:
         if value is None:
             return rows
         is_last = self.lookup_expr == "lt"
         if is_last and value == date.max:
             return rows
         start = datetime.combine(value + timedelta(days=is_last), time.min)
-        filtered: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
+        filtered: Rows = super().filter(rows, timezone.make_aware(start))
         return filtered
 
 
@@ -79,7 +82,7 @@ def day_filter(label: str, field: str, lookup: str) -> DayFilter:
 
 EVENT_TABLE_CHOICES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
 
-DOCUMENT_CHOICE = ("retail_transaction", "Sales and orders")
+DOCUMENT_CHOICE = (HEADER.event, rows_word(HEADER.event))
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
@@ -88,15 +91,24 @@ class ListFilter(filters.FilterSet):  # type: ignore[misc]
     # What a reader of the list must know about it.
     note = ""
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def filter_queryset(self, queryset: Rows) -> Rows:
         return queryset.none() if self.form.errors else super().filter_queryset(queryset)
 
 
-def business_day_filter(label: str, lookup: str) -> filters.DateFilter:
+def business_day_filter(
+    label: str, lookup: str, field: str = "business_date"
+) -> filters.DateFilter:
     """A day of the store's own, which has no hours."""
-    typed = forms.DateInput(attrs={"type": "date"})
-    return filters.DateFilter(
-        label=label, field_name="business_date", lookup_expr=lookup, widget=typed
+    return filters.DateFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE_INPUT)
+
+
+def status_filter(closed_at: str, closed: str = "closed") -> filters.ChoiceFilter:
+    """Rows that are open, or those that have been closed: a moment says so."""
+    return filters.ChoiceFilter(
+        choices=[("open", "Open"), (closed, closed.capitalize())],
+        label="Status",
+        empty_label="All",
+        method=lambda rows, name, value: rows.filter(**{f"{closed_at}__isnull": value == "open"}),
     )
 
 

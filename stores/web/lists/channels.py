@@ -7,7 +7,7 @@ from stores.models import AsyncCustomer, ChannelDatabase, Delivery, Incident
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
-from stores.web.lists.base import NUMERIC, Cell, Formatted, ListFilter, ListTable, wide_only
+from stores.web.lists.base import NUMERIC, Cell, Formatted, ListTable, wide_only
 
 
 class CappedCount(Subquery):
@@ -18,14 +18,6 @@ class CappedCount(Subquery):
 
     def __init__(self, rows: QuerySet) -> None:  # type: ignore[type-arg]
         super().__init__(rows.order_by()[: MAX_COUNTED + 1])
-
-
-class ChannelFilter(ListFilter):
-    """The few channels need no filter, only order and page."""
-
-    class Meta:
-        model = ChannelDatabase
-        fields: list[str] = []
 
 
 def with_counts() -> QuerySet[ChannelDatabase]:
@@ -57,8 +49,6 @@ class ChannelTable(ListTable):
     pending = Cell("pending_count", verbose_name="Pending", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
-        model = ChannelDatabase
-        fields: tuple[str, ...] = ()
         empty_text = "No channels yet. Run create_channel to add one with its database."
 
     def render_kind(self, record: ChannelDatabase) -> str:

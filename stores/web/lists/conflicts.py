@@ -12,9 +12,11 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     channels,
     choice_filter,
     day_filter,
+    status_filter,
     wide_only,
 )
 
@@ -40,26 +42,17 @@ def of_place(side: str, code: str) -> Q:
 
 
 class ConflictFilter(ListFilter):
-    status = choice_filter([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    status = status_filter("closed_at")
     field = choice_filter(FIELDS, "Field", field="field")
     place = choice_filter(places, "Channel", method="of_any")
     won = choice_filter(places, "Kept from", method="won_by")
     since = day_filter("Found from", "found_at", "gte")
     until = day_filter("Found to", "found_at", "lt")
 
-    class Meta:
-        model = EditConflict
-        fields: list[str] = []
-
-    def in_status(
-        self, rows: QuerySet[EditConflict], name: str, value: str
-    ) -> QuerySet[EditConflict]:
-        return rows.filter(closed_at__isnull=value == "open")
-
-    def of_any(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+    def of_any(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.filter(of_place("lost", value) | of_place("kept", value))
 
-    def won_by(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
+    def won_by(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.filter(of_place("kept", value))
 
 
@@ -86,8 +79,6 @@ class ConflictTable(ListTable):
     state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
 
     class Meta(ListTable.Meta):
-        model = EditConflict
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No conflicts. When two places edit the same customer field independently, both values"
             " are listed here."

@@ -15,6 +15,7 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     bidirectional,
     choice_filter,
     companies,
@@ -67,11 +68,7 @@ class CustomerFilter(ListFilter):
     active = choice_filter([("yes", "Active"), ("no", "Not active")], "Active", method="is_active")
     owed = choice_filter(databases, "Delivery pending to", empty="-", method="is_pending")
 
-    class Meta:
-        model = Customer
-        fields: list[str] = []
-
-    def search(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+    def search(self, customers: Rows, name: str, value: str) -> Rows:
         if guid := guid_or_none(value):
             return customers.filter(guids__async_account=guid)
         ids = customer_ids(value)
@@ -79,12 +76,10 @@ class CustomerFilter(ListFilter):
             self.note = TOO_MANY_MESSAGE
         return customers.filter(pk__in=ids)
 
-    def is_active(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+    def is_active(self, customers: Rows, name: str, value: str) -> Rows:
         return customers.filter(is_active=value == "yes")
 
-    def is_pending(
-        self, customers: QuerySet[Customer], name: str, value: str
-    ) -> QuerySet[Customer]:
+    def is_pending(self, customers: Rows, name: str, value: str) -> Rows:
         filters = {} if value == ANY_DATABASE else database_named(value)
         condition = pending_customers(**filters)
         if len(condition) <= MAX_COUNTED:
@@ -125,8 +120,6 @@ class CustomerTable(PeopleTable):
     is_active = Cell("active", verbose_name="Status", attrs=wide_only("sm"))
 
     class Meta(ListTable.Meta):
-        model = Customer
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No customers yet. Uploaded customers get their accounts when they are synchronized:"
             " run the pipeline."

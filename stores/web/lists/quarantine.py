@@ -18,6 +18,7 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     State,
     channels,
     choice_filter,
@@ -39,13 +40,9 @@ class QuarantineFilter(ListFilter):
     until = day_filter("Arrived to", "first_seen_at", "lt")
     event = filters.UUIDFilter(label="Event or GUID", method="about")
 
-    class Meta:
-        model = Quarantine
-        fields: list[str] = []
-
-    def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
+    def search(self, rows: Rows, name: str, value: str) -> Rows:
         if guid := guid_or_none(value):
-            return rows.filter(Q(event_id=guid) | Q(async_account=guid))
+            return self.about(rows, name, guid)
         key = contact_key(value)
         matching = (
             Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
@@ -55,7 +52,7 @@ class QuarantineFilter(ListFilter):
             Q(account_number=value) | Q(pk__in=list(matching.values_list("pk", flat=True)))
         )
 
-    def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
+    def about(self, rows: Rows, name: str, value: UUID) -> Rows:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
 
 
@@ -80,8 +77,6 @@ class QuarantineTable(ListTable):
     status = State(verbose_name="Status", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
-        model = Quarantine
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No quarantined rows. Rows that headquarters cannot process are kept here with the"
             " reason; the rest of their upload continues."

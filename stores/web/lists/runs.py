@@ -26,10 +26,6 @@ class RunFilter(ListFilter):
     since = day_filter("From", "created_at", "gte")
     until = day_filter("To", "created_at", "lt")
 
-    class Meta:
-        model = JobRun
-        fields: list[str] = []
-
 
 class RunTable(ListTable):
     caption = "Runs"
@@ -44,8 +40,6 @@ class RunTable(ListTable):
     message = tables.Column("Result", attrs=wide_only("lg"))
 
     class Meta(ListTable.Meta):
-        model = JobRun
-        fields: tuple[str, ...] = ()
         empty_text = "No runs yet. Start one on the Jobs page."
 
     def render_status(self, record: JobRun) -> str:

@@ -41,10 +41,6 @@ class SessionFilter(ListFilter):
 class UploadFilter(SessionFilter):
     status = choice_filter(status_choices(UploadStatus, {"STARTED"}), "Status", field="status")
 
-    class Meta:
-        model = UploadSession
-        fields: list[str] = []
-
 
 class DownloadFilter(SessionFilter):
     status = choice_filter(
@@ -55,10 +51,6 @@ class DownloadFilter(SessionFilter):
         "Status",
         field="status",
     )
-
-    class Meta:
-        model = DownloadSession
-        fields: list[str] = []
 
 
 class SessionTable(ListTable):
@@ -88,8 +80,6 @@ class UploadTable(SessionTable):
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):
-        model = UploadSession
-        fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = "No uploads yet. A session is created when a P-job finds events in a channel."
 
@@ -105,8 +95,6 @@ class DownloadTable(SessionTable):
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):
-        model = DownloadSession
-        fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = (
             "No downloads yet. A session is created when 1010 has customers to send to a channel."

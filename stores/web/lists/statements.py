@@ -3,7 +3,7 @@
 import django_tables2 as tables
 from django.db.models import QuerySet
 
-from stores.models import Statement, StatementAggregate
+from stores.models import Statement
 from stores.models.statement import StatementQuerySet, StatementState
 from stores.web.components import when
 from stores.web.lists.base import (
@@ -30,10 +30,6 @@ class StatementFilter(ListFilter):
     since = business_day_filter("Business date from", "gte")
     until = business_day_filter("Business date to", "lte")
 
-    class Meta:
-        model = Statement
-        fields: list[str] = []
-
     def failed(self, statements: StatementQuerySet, name: str, value: str) -> StatementQuerySet:
         return statements.stuck() if value == "failed" else statements.open()
 
@@ -51,8 +47,6 @@ class StatementTable(ListTable):
     posted_at = Formatted(when, verbose_name="Posted", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
-        model = Statement
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No statements yet. Calculate statements adds validated sales to the statements of"
             " their business dates."
@@ -71,10 +65,6 @@ class AggregateTable(ListTable):
     state = tables.Column("State")
     reason = tables.Column("Reason")
     sales_order = tables.Column("Order")
-
-    class Meta(ListTable.Meta):
-        model = StatementAggregate
-        fields: tuple[str, ...] = ()
 
 
 def all_statements() -> QuerySet[Statement]:

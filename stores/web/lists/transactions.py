@@ -19,6 +19,7 @@ from stores.web.lists.base import (
     DayColumn,
     ListFilter,
     ListTable,
+    Rows,
     business_day_filter,
     channels,
     choice_filter,
@@ -79,13 +80,7 @@ class TransactionFilter(ListFilter):
     since = day_filter("Arrived from", "staged_at", "gte")
     until = day_filter("Arrived to", "staged_at", "lt")
 
-    class Meta:
-        model = RetailTransaction
-        fields: list[str] = []
-
-    def search(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
+    def search(self, sales: Rows, name: str, value: str) -> Rows:
         if guid := guid_or_none(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
         value = tidy_key(value)
@@ -96,14 +91,10 @@ class TransactionFilter(ListFilter):
             | Q(customer__account_number=value)
         )
 
-    def breaks(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
+    def breaks(self, sales: Rows, name: str, value: str) -> Rows:
         return sales.filter(pk__in=RetailTransaction.objects.filter(errors__rule=value))
 
-    def in_state(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
+    def in_state(self, sales: Rows, name: str, value: str) -> Rows:
         # What orders nothing, and was paid, is posted as prepayments alone.
         of_nothing = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
         if value == "posted":
@@ -138,8 +129,6 @@ class TransactionTable(ListTable):
     )
 
     class Meta(ListTable.Meta):
-        model = RetailTransaction
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No transactions yet. The P-job uploads sales and orders written at tills: run it."
         )

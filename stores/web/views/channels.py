@@ -8,7 +8,8 @@ from django.views.decorators.http import require_safe
 from stores.models import Channel, Customer
 from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
-from stores.web.lists.channels import ChannelFilter, ChannelTable, with_counts
+from stores.web.lists.base import ListFilter
+from stores.web.lists.channels import ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import respond
 from stores.web.request import Request
@@ -17,8 +18,9 @@ from stores.web.request import Request
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
     """Every channel database: status, last visit, what waits and what is pending."""
-    filters = ChannelFilter(request.GET, with_counts())
-    return respond(request, filters, ChannelTable, "channels/list.html")
+    return respond(
+        request, ListFilter(request.GET, with_counts()), ChannelTable, "channels/list.html"
+    )
 
 
 @require_safe

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from stores.models import Customer
 from stores.web.lists.paging import Order
 from tests.support.make import make_customer, run
-from tests.support.pages import LISTS, TABLES, lines, rows_of
+from tests.support.pages import LISTS, MODELS, TABLES, lines, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -157,7 +157,7 @@ def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
 @pytest.mark.parametrize(("name", "columns"), WALKS)
 def test_an_index_carries_every_walk(hq, name, columns, is_falling):
     order = Order(columns, is_falling)
-    rows = order.apply(TABLES[name]._meta.model.objects.all())
+    rows = order.apply(MODELS[name].objects.all())
 
     with connection.cursor() as cursor:
         for way in DEARER:

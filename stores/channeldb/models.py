@@ -1,7 +1,7 @@
 """The tables of a channel for Python: always with `using(alias)` of an open channel.
 
 Bulk steps read and write with raw cursors instead; these models serve commands, traces and tests.
-Source: contract 3.1 and 3.2. A test compares them with `schema.TABLES`.
+Their fields are what the schema is made of: `schema.tables` reads them. Source: contract 3.1, 3.2.
 """
 
 from typing import Self

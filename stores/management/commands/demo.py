@@ -23,6 +23,7 @@ from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
+from stores.models.job import JobCode
 from stores.pipeline.register import RegistrationRefused, register_channel
 
 COMPANY = "USRT"
@@ -108,7 +109,7 @@ class Command(SynclineCommand):
 
         with servers.in_use(settings.EMBEDDED, say):
             loaded = prepare_demo(customers)
-            run = run_inline(job="pipeline")
+            run = run_inline(JobCode.PIPELINE)
             connections.close_all()
         if as_json:
             document = {"loaded": loaded, "channels": counts_by_channel(run["steps"]), "run": run}

@@ -9,6 +9,7 @@ from stores.jobs.inline import run_inline
 from stores.management.arguments import chosen_channels
 from stores.management.base import SynclineCommand, print_json
 from stores.models import RunStep
+from stores.models.job import JobCode
 
 CLEAN = ("succeeded", "nothing_to_do")
 
@@ -25,7 +26,7 @@ class Command(SynclineCommand):
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        job = JOBS["repair" if options["fix"] else "reconcile"]
+        job = JOBS[JobCode.REPAIR if options["fix"] else JobCode.RECONCILE]
         run = run_inline(job, channels=chosen_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         document = {

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from stores.management.base import SynclineCommand, print_json
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
-from stores.models.schedule import ScheduledJob
+from stores.models.job import SCHEDULED_JOBS
 
 ROW_FORMAT = "{id:<6} {job:<12} {rhythm:<26} {on:<4} {channels}"
 
@@ -18,7 +18,7 @@ ROW_FORMAT = "{id:<6} {job:<12} {rhythm:<26} {on:<4} {channels}"
 class Command(SynclineCommand):
     help = (
         "What starts by itself beside the pipeline: list, add, change or remove a schedule. Jobs: "
-        + ", ".join(ScheduledJob.values)
+        + ", ".join(SCHEDULED_JOBS)
         + ". Exit status: 0 done, 2 wrong arguments."
     )
 

@@ -35,6 +35,7 @@ from stores.models import (
     Statement,
 )
 from stores.models.channel import database_knows_zone
+from stores.models.job import JobCode
 from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
@@ -96,8 +97,8 @@ def overview(request: Request) -> HttpResponse:
         "concerns": list(alerts(databases, request.user)),
         "waits": list(waiting_rows(request.user)),
         "runs": JobRun.objects.newest_first().defer("error")[:5],
-        "live": JobRun.objects.live().filter(job="pipeline").newest_first().first(),
-        "pipeline": JOBS["pipeline"],
+        "live": JobRun.objects.live().filter(job=JobCode.PIPELINE).newest_first().first(),
+        "pipeline": JOBS[JobCode.PIPELINE],
     }
     return render(request, "home/overview.html", context)
 

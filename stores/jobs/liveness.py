@@ -12,6 +12,7 @@ from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.models import ChannelDatabase, JobRun, Schedule
 from stores.models.job import JobCode
+from stores.models.labels import plural
 from stores.models.run import RunStatus
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.
@@ -115,7 +116,7 @@ def overdue_schedules() -> Iterator[LivenessProblem]:
     if (more := len(overdue) - MAX_NAMED) > 0:
         yield LivenessProblem(
             "schedule_missed",
-            f"{more:,} more schedule{'' if more == 1 else 's'} overdue.",
+            f"{more:,} more {plural('schedule', more)} overdue.",
             "Look at all schedules.",
             "schedules",
         )

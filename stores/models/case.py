@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Count, Min
 from django.urls import reverse
 
-from stores.models.channel import ChannelDatabase
+from stores.models.channel import ChannelDatabase, database_label
 
 
 class CaseStatus(models.TextChoices):
@@ -33,6 +33,12 @@ class Cause:
 
     def __str__(self) -> str:
         return f"{self.database}:{self.table}:{self.reason}:{self.field}"
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "Cause":
+        """The cause of a row of `by_cause`."""
+        label = database_label(row["database__channel__code"], row["database__name"])
+        return cls(label, row["table"], row["reason"], row["field"])
 
     @classmethod
     def parse(cls, text: str) -> "Cause | None":

@@ -37,6 +37,11 @@ class CustomerColumns(models.Model):
     class Meta:
         abstract = True
 
+    @property
+    def display_name(self) -> str:
+        parts = [self.first_name, self.middle_name, self.last_name]
+        return self.name or " ".join(part for part in parts if part)
+
 
 class AddressColumns(models.Model):
     purpose = models.CharField(max_length=10, null=True)
@@ -143,11 +148,6 @@ class Customer(CustomerColumns, LatestEvent):
     def get_absolute_url(self) -> str:
         # Another company may have the same account number.
         return reverse("customer", args=[self.account_number], query={"company": self.company_id})
-
-    @property
-    def display_name(self) -> str:
-        parts = [self.first_name, self.middle_name, self.last_name]
-        return self.name or " ".join(part for part in parts if part)
 
 
 class Child(LatestEvent):

@@ -13,7 +13,6 @@ from stores.web.format import (
     length_words,
     masked,
     may_start,
-    name_of,
     next_step,
     number,
     part,
@@ -42,7 +41,6 @@ register.filter(step_word)
 register.filter(event_word)
 register.filter(event_icon)
 register.filter(masked)
-register.filter(name_of)
 register.filter(because)
 register.filter(amount)
 register.filter(quantity)

@@ -1,6 +1,5 @@
 """Which customers a reference may mean: GUID, account, document, e-mail address or phone number."""
 
-import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -16,12 +15,11 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.characters import tidy_key
-from stores.models.search import contact_key, matches_contact, matches_own_contact
+from stores.models.search import contact_key, matches_contact, matches_own_contact, parse_guid
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import customers_in_documents
 from stores.trace.types import Match, newest_first, text_or_none
 
-GUID_PATTERN = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # A phone number somebody shares with more people than this is no way to find one of them.
 MAX_MATCHES = 50
 # So many that the newest of them are among these.
@@ -41,12 +39,6 @@ def matches(ref: str) -> list[Match]:
         or matches_by_document(ref)
         or (matches_by_contact(key) if key else [])
     )
-
-
-def parse_guid(text: str) -> UUID | None:
-    """The GUID that a text is, in any case, with or without braces."""
-    match = GUID_PATTERN.fullmatch(text)
-    return UUID(match[1]) if match else None
 
 
 def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:

@@ -18,6 +18,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.customer import AccountState, GuidOrigin
+from stores.models.labels import counted
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
@@ -159,9 +160,6 @@ def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
             yield latest_delivery(database, delivery)
 
 
-PLURALS = {"address": "addresses"}
-
-
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
     brought: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
@@ -169,10 +167,7 @@ def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
             brought[row.session].append(row)
     for session, rows_of_session in brought.items():
         words = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
-        text = ", ".join(
-            f"{count} {word if count == 1 else PLURALS.get(word, word + 's')}"
-            for word, count in words.items()
-        )
+        text = ", ".join(counted(count, word) for word, count in words.items())
         yield TraceEvent(
             min(row.staged_at for row in rows_of_session),
             "uploaded",

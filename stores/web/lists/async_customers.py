@@ -6,7 +6,7 @@ from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Val
 from stores.models import AsyncCustomer, Company, GuidMap
 from stores.models.characters import tidy_key
 from stores.models.customer import GuidOrigin
-from stores.models.search import contact_key, matches_name, matches_own_contact
+from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
@@ -16,7 +16,6 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     Rows,
-    bidirectional,
     channels,
     choice_filter,
     day_filter,
@@ -24,8 +23,8 @@ from stores.web.lists.base import (
     text_filter,
     wide_only,
 )
-from stores.web.lists.customers import BY_NAME, PeopleTable, pending_customers, pending_deliveries
-from stores.web.lists.search import MAX_FOUND, customer_ids, guid_or_none
+from stores.web.lists.customers import NameColumn, pending_customers, pending_deliveries
+from stores.web.lists.search import MAX_FOUND, customer_ids
 
 # The states of the contract as conditions on a staged event; exactly one holds for each row.
 DONE_CONDITION = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
@@ -79,7 +78,7 @@ def operations_matching(text: str) -> Q:
     """The operations that a text means: those of customers, and those still on their way."""
     companies = list(Company.objects.values_list("pk", flat=True))
     waits = Q(status__in=OPEN_STATUSES, company__in=companies)
-    if guid := guid_or_none(text):
+    if guid := parse_guid(text):
         owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
         return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
     text = tidy_key(text)
@@ -121,7 +120,7 @@ def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
     return rows
 
 
-class AsyncCustomerTable(PeopleTable):
+class AsyncCustomerTable(ListTable):
     caption = "Async customer operations"
     walks = (("staged_at", "pk"),)
 
@@ -134,9 +133,7 @@ class AsyncCustomerTable(PeopleTable):
         accessor="customer__account_number",
     )
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("sm"))
-    name = tables.Column(
-        "Name", empty_values=(), order_by=BY_NAME, attrs=bidirectional(wide_only("lg"))
-    )
+    name = NameColumn(wide_only("lg"))
     operation = tables.Column("Operation", attrs=wide_only("md"))
     occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide_only("md"))
     staged_at = Formatted(

@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
-from stores.models.search import contact_key
+from stores.models.search import contact_key, parse_guid
 from stores.web.components import when
 from stores.web.lists.base import (
     DOCUMENT_CHOICE,
@@ -27,7 +27,6 @@ from stores.web.lists.base import (
     text_filter,
     wide_only,
 )
-from stores.web.lists.search import guid_or_none
 
 
 class QuarantineFilter(ListFilter):
@@ -41,7 +40,7 @@ class QuarantineFilter(ListFilter):
     event = filters.UUIDFilter(label="Event or GUID", method="about")
 
     def search(self, rows: Rows, name: str, value: str) -> Rows:
-        if guid := guid_or_none(value):
+        if guid := parse_guid(value):
             return self.about(rows, name, guid)
         key = contact_key(value)
         matching = (

@@ -1,7 +1,5 @@
 """Whom a text means: a GUID, an account, an e-mail, a phone or part of a name."""
 
-from uuid import UUID
-
 from django.db.models import Q
 
 from stores.models import Company, Customer
@@ -11,13 +9,6 @@ from stores.models.search import contact_key, matches_name, matches_own_contact
 # A search that finds more people than this is answered with so many of them.
 MAX_FOUND = 1_000
 TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the name."
-
-
-def guid_or_none(text: str) -> UUID | None:
-    try:
-        return UUID(tidy_key(text))
-    except ValueError:
-        return None
 
 
 def customer_ids(text: str) -> list[int]:

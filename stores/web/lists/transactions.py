@@ -9,6 +9,7 @@ from stores.models import RetailTransaction
 from stores.models.characters import tidy_key
 from stores.models.labels import label
 from stores.models.reason import explain
+from stores.models.search import parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
 from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
@@ -29,7 +30,6 @@ from stores.web.lists.base import (
     text_filter,
     wide_only,
 )
-from stores.web.lists.search import guid_or_none
 
 POSTED_CHOICES = [
     ("posted", "Posted"),
@@ -81,7 +81,7 @@ class TransactionFilter(ListFilter):
     until = day_filter("Arrived to", "staged_at", "lt")
 
     def search(self, sales: Rows, name: str, value: str) -> Rows:
-        if guid := guid_or_none(value):
+        if guid := parse_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
         value = tidy_key(value)
         return sales.filter(

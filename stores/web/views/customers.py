@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.models import ChannelDatabase, Customer, Delivery
 from stores.models.customer import AccountState
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
@@ -111,8 +111,8 @@ def save_or_none(
     except Busy as occupied:
         messages.warning(request, str(occupied))
         return None
-    message = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
-    messages.success(request, f"{message} 1010 sends them to the channels.")
+    saved = counted(len(edits), "change")
+    messages.success(request, f"{saved} saved. 1010 sends them to the channels.")
     return redirect(customer)
 
 

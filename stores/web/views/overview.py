@@ -36,6 +36,7 @@ from stores.models import (
 )
 from stores.models.channel import database_knows_zone
 from stores.models.job import JobCode
+from stores.models.labels import plural
 from stores.models.order import SalesOrderState
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
@@ -59,6 +60,8 @@ SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
 # An order that waits longer needs somebody to look for what it names.
 LONG_WAIT = timedelta(days=1)
 Reader = User | AnonymousUser
+# A noun, and what follows it.
+Described = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,17 @@ def alerts(databases: list[Any], user: Reader) -> Iterator[Alert]:
     for state in ("failed", "waiting"):
         yield from alerts_by_reason(
             filter_async_customers(state=state).exclude(reason__in=SELF_RESOLVING_REASONS),
-            f"customer operation{{s}} {state}",
+            ("customer operation", state),
             "async-customers",
             user,
             state=state,
         )
     yield from alerts_by_reason(
-        filter_quarantine(status="open"), "row{s} in quarantine", "quarantine", user, status="open"
+        filter_quarantine(status="open"),
+        ("row", "in quarantine"),
+        "quarantine",
+        user,
+        status="open",
     )
 
 
@@ -181,7 +188,7 @@ def broken_promises() -> Iterator[Alert]:
         yield Alert(
             "x-circle-fill",
             len(broken),
-            f"promise{'' if len(broken) == 1 else 's'} broken: {', '.join(broken)}",
+            f"{plural('promise', len(broken))} broken: {', '.join(broken)}",
             "Review the rows listed by the last check, then check again.",
             reverse("promises"),
         )
@@ -214,7 +221,7 @@ def open_incidents() -> Iterator[Alert]:
         yield Alert(
             "exclamation-triangle-fill",
             None,
-            f"{more:,} older incident{'' if more == 1 else 's'} open.",
+            f"{more:,} older {plural('incident', more)} open.",
             "See the full list.",
             list_url("incidents", status="open"),
         )
@@ -231,8 +238,8 @@ def conflicts_to_review(user: Reader) -> Iterator[Alert]:
         yield Alert(
             "exclamation-triangle-fill",
             count,
-            f"edit conflict{'' if count == 1 else 's'} to review: a removed record was edited, or"
-            " a clock was wrong",
+            f"{plural('edit conflict', count)} to review: a removed record was edited, or a clock"
+            " was wrong",
             advice_for(
                 user,
                 "change_customer",
@@ -251,7 +258,7 @@ def fields_to_correct(user: Reader) -> Iterator[Alert]:
         yield Alert(
             "people",
             count,
-            f"customer field{'' if count == 1 else 's'} to correct",
+            f"{plural('customer field', count)} to correct",
             advice_for(
                 user,
                 "change_customer",
@@ -345,31 +352,31 @@ def stuck_sales(user: Reader) -> Iterator[Alert]:
     for rows, what, next_step, url in (
         (
             Statement.objects.stuck(),
-            "statement{s} not posted",
+            ("statement", "not posted"),
             "See what is blocking them; the next run continues where the last one stopped.",
             list_url("statements", only="failed"),
         ),
         (
             unposted.filter(validation_status=ValidationStatus.ERROR),
-            "transaction{s} with errors",
+            ("transaction", "with errors"),
             correct,
             list_url("transactions", validation=ValidationStatus.ERROR),
         ),
         (
             unposted.filter(order_status=OrderStatus.FAILED),
-            "customer order{s} failed",
+            ("customer order", "failed"),
             correct,
             list_url("transactions", order=OrderStatus.FAILED),
         ),
         (
             SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD),
-            "order{s} on hold",
+            ("order", "on hold"),
             release,
             list_url("orders", state=SalesOrderState.ON_HOLD),
         ),
     ):
         if count := capped_count(rows):
-            yield Alert("receipt", count, what.format(s="" if count == 1 else "s"), next_step, url)
+            yield Alert("receipt", count, words_after(count, what), next_step, url)
 
 
 # ------------------------------------------------------------------ what waits
@@ -392,7 +399,7 @@ def long_waiting_orders(user: Reader) -> Iterator[Alert]:
     )
     yield from alerts_by_reason(
         orders,
-        "customer order{s} waiting",
+        ("customer order", "waiting"),
         "transactions",
         user,
         field="order_reason",
@@ -404,7 +411,7 @@ def waiting_rows(user: Reader) -> Iterator[Alert]:
     """What a job or an arrival takes on, with the reason and the next step."""
     yield from alerts_by_reason(
         waiting_orders().filter(staged_at__gte=timezone.now() - LONG_WAIT),
-        "customer order{s}",
+        ("customer order", ""),
         "transactions",
         user,
         field="order_reason",
@@ -414,25 +421,25 @@ def waiting_rows(user: Reader) -> Iterator[Alert]:
     for rows, what, reason, url in (
         (
             sales.filter(validation_status=ValidationStatus.NONE),
-            "sale{s}",
+            ("sale", ""),
             "not_validated",
             list_url("transactions", why="not_validated"),
         ),
         (
             sales.filter(validation_status=ValidationStatus.SUCCESSFUL),
-            "sale{s}",
+            ("sale", ""),
             "not_calculated",
             list_url("transactions", why="not_calculated"),
         ),
         (
             Statement.objects.open().filter(reason=NOT_CALCULATED),
-            "statement{s}",
+            ("statement", ""),
             NOT_CALCULATED,
             list_url("statements", only="open"),
         ),
         (
             Statement.objects.open().filter(reason=NOT_POSTED),
-            "statement{s}",
+            ("statement", ""),
             NOT_POSTED,
             list_url("statements", only="open"),
         ),
@@ -441,15 +448,22 @@ def waiting_rows(user: Reader) -> Iterator[Alert]:
             yield reason_alert("hourglass-split", count, what, reason, user, url)
 
 
-def reason_alert(icon: str, count: int, what: str, reason: str, user: Reader, url: str) -> Alert:
-    plural, known = "" if count == 1 else "s", REASONS.get(reason)
-    text = f"{what.format(s=plural)}: {short_reason(reason)}"
+def words_after(count: int, what: Described) -> str:
+    noun, state = what
+    return f"{plural(noun, count)} {state}".rstrip()
+
+
+def reason_alert(
+    icon: str, count: int, what: Described, reason: str, user: Reader, url: str
+) -> Alert:
+    known = REASONS.get(reason)
+    text = f"{words_after(count, what)}: {short_reason(reason)}"
     return Alert(icon, count, text, known.advice(user.has_perm) if known else "", url)
 
 
 def alerts_by_reason(
     rows: QuerySet[Any],
-    what: str,
+    what: Described,
     name: str,
     user: Reader,
     *,

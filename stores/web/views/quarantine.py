@@ -13,6 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
+from stores.models.labels import counted
 from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
@@ -63,9 +64,7 @@ def causes(limit: int | None) -> dict[str, Any]:
     """The most frequent causes of what is not settled, and how many more there are."""
     causes = list(Case.objects.unsettled().by_cause())
     for row in causes[:limit]:
-        code, name = row["database__channel__code"], row["database__name"]
-        label = f"{code}/{name}" if name else code
-        row["cause"] = Cause(label, row["table"], row["reason"], row["field"])
+        row["cause"] = Cause.of(row)
     return {"causes": causes[:limit], "more_causes": len(causes) - len(causes[:limit])}
 
 
@@ -213,7 +212,7 @@ def return_url(request: Request) -> str:
 
 
 def count_message(count: int, what: str) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'} {what}"
+    return f"{counted(count, 'row')} {what}"
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from stores.models import FailedSale, RetailTransaction, Statement, TransactionChange
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.models.reason import explain
 from stores.models.transaction import EntryStatus, TransactionType, being_corrected
 from stores.pipeline.corrections.sale import (
@@ -98,8 +98,8 @@ def correct_one(request: Request, pk: int) -> HttpResponse:
             form = CorrectionForm(sale)
         elif form.is_valid():
             changed = correct_transaction(sale, request.user, form.reason, form.changes())
-            words = f"{changed} value{'' if changed == 1 else 's'} corrected."
-            messages.success(request, f"{words} {validation_message(sale)}")
+            words = counted(changed, "value")
+            messages.success(request, f"{words} corrected. {validation_message(sale)}")
             return redirect(sale)
     except CorrectionRefused as refused:
         messages.error(request, str(refused))
@@ -128,7 +128,7 @@ def failed_sales(request: Request) -> HttpResponse:
     everything = list(causes_found)
     causes = everything if "causes" in request.GET else everything[:MAX_TRANSACTION_CAUSES]
     for row in causes:
-        row["cause"] = SaleCause(row["reason"], row["field"], row["part"])
+        row["cause"] = SaleCause.of(row)
         row["fields"] = correctable_fields(row["cause"])
     more = len(everything) - len(causes)
     context = {"causes": causes, "more_causes": more, "form": form}
@@ -262,7 +262,7 @@ def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
 
 
 def sales_word(count: int) -> str:
-    return f"{count:,} transaction{'' if count == 1 else 's'}"
+    return counted(count, "transaction")
 
 
 def beyond(statements: QuerySet[Statement]) -> int:

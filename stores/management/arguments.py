@@ -1,49 +1,80 @@
-"""What people name and type on the command line, checked before anything is done."""
+"""What people name and type on the command line, checked before anything is done.
 
+Where it is wrong, CommandError with status 2 says so; argparse has exceptions of its own.
+"""
+
+import re
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
+from django.db.models import Model, QuerySet
 
 from stores.models import Channel, Company, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 from stores.web.forms.reason import ReasonField
 
+Row = TypeVar("Row", bound=Model)
+
+
+class WrongArgument(CommandError):
+    """The sentence for an argument that cannot be used; the exit status is 2."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, returncode=2)
+
 
 def chosen_channels(codes: Sequence[str]) -> list[str]:
-    """The codes, each of a known channel. Errors: CommandError with status 2."""
-    known = set(Channel.objects.values_list("code", flat=True))
-    for code in codes:
-        if code not in known:
-            raise CommandError(f"There is no channel {code!r}.", returncode=2)
-    return list(codes)
+    return known_codes("channel", codes, Channel.objects.all())
 
 
 def chosen_companies(codes: Sequence[str]) -> list[str]:
-    """The codes, each of a known company. Errors: CommandError with status 2."""
-    known = set(Company.objects.values_list("code", flat=True))
+    return known_codes("company", codes, Company.objects.all())
+
+
+def known_codes(what: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
+    known = set(rows.values_list("code", flat=True))
     for code in codes:
         if code not in known:
-            raise CommandError(f"There is no company {code!r}.", returncode=2)
+            raise WrongArgument(f"There is no {what} {code!r}.")
     return list(codes)
 
 
 def chosen_order(number: str, channels: Sequence[str]) -> str:
-    """The confirmation number of a customer order of these channels, or of any.
-
-    Errors: CommandError with status 2.
-    """
+    """The confirmation number of a customer order of these channels, or of any."""
     orders = RetailTransaction.objects.orders_numbered(number, channels)
     # What cannot be printed may be no UTF-8, and no database could look for it.
     if not number.isprintable() or not orders.exists():
         where = f" in {', '.join(channels)}" if channels else ""
-        raise CommandError(f"There is no customer order {number!r}{where}.", returncode=2)
+        raise WrongArgument(f"There is no customer order {number!r}{where}.")
     return number
+
+
+def chosen_row(what: str, number: str | None, rows: QuerySet[Row]) -> Row:
+    """The row with this id, as the action list prints it."""
+    if number is None:
+        raise WrongArgument(f"Enter the ID of the {what}, as printed by list.")
+    pk = int(number) if re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
+    row = rows.filter(pk=pk).first()
+    if row is None:
+        raise WrongArgument(f"There is no {what} {number!r}.")
+    return row
+
+
+def only_row(what: str, name: str | None, rows: QuerySet[Row], owner: str) -> Row:
+    """The one row of that name; an option named like its owner tells several apart."""
+    matching = list(rows.select_related(owner)) if name and is_text(name) else []
+    if not matching:
+        raise WrongArgument(f"There is no {what} {name or ''!r}.")
+    if len(matching) > 1:
+        codes = ", ".join(sorted(getattr(row, owner).code for row in matching))
+        raise WrongArgument(f"Several have it ({codes}): choose one with --{owner}.")
+    return matching[0]
 
 
 def parse_date(text: str) -> date:
@@ -54,41 +85,44 @@ def parse_date(text: str) -> date:
         raise ArgumentTypeError(str(error)) from None
 
 
-SET_HELP = "a field and its new value; empty after = makes it empty; several times for several"
-
-
 def add_set(parser: CommandParser) -> None:
     """The option that gives fields new values."""
     parser.add_argument(
-        "--set", action="append", default=[], metavar="FIELD=VALUE", help=SET_HELP, dest="given"
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="Sets a field to a value, or empties it if nothing follows the =. Can be repeated.",
+        dest="given",
     )
 
 
-def add_user(parser: CommandParser, what: str) -> None:
+def add_user(parser: CommandParser, actions: str) -> None:
     """The option that says in whose name it is done."""
-    parser.add_argument("--user", metavar="NAME", help=f"{what}: the portal's user who does it")
+    parser.add_argument(
+        "--user", metavar="NAME", help=f"{actions}: the portal user who is recorded as doing it."
+    )
 
 
 def chosen_user(name: str | None) -> User:
-    """The user in whose name something is done. Errors: CommandError with status 2."""
     if name is None:
-        raise CommandError("Say with --user who does it: it is kept.", returncode=2)
+        raise WrongArgument("--user is required: it is recorded who does this.")
     user = User.objects.filter(username=name, is_active=True).first() if is_text(name) else None
     if user is None:
-        raise CommandError(f"There is no user {name!r}.", returncode=2)
+        raise WrongArgument(f"There is no user {name!r}.")
     return user
 
 
-def chosen_reason(reason: str | None, required: str = "Say why with --reason.") -> str:
-    """Why something is done. Errors: CommandError with status 2."""
+def chosen_reason(reason: str | None) -> str:
     try:
         # What a shell passes may be no UTF-8, which no database could keep.
         (reason or "").encode()
-        chosen: str = ReasonField(error_messages={"required": required}).clean(reason)
+        field = ReasonField(error_messages={"required": "--reason is required."})
+        chosen: str = field.clean(reason)
     except UnicodeEncodeError:
-        raise CommandError("--reason is not valid UTF-8.", returncode=2) from None
+        raise WrongArgument("--reason is not valid UTF-8.") from None
     except ValidationError as flaw:
-        raise CommandError(" ".join(flaw.messages), returncode=2) from None
+        raise WrongArgument(" ".join(flaw.messages)) from None
     return chosen
 
 
@@ -98,12 +132,12 @@ def is_text(text: str) -> bool:
 
 
 def field_pairs(given: Iterable[str]) -> dict[str, str]:
-    """Fields with their values. Errors: CommandError with status 2."""
+    """Fields with their values."""
     values = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign:
-            raise CommandError(f"--set takes FIELD=VALUE, not {text!r}.", returncode=2)
+            raise WrongArgument(f"--set must be FIELD=VALUE, not {text!r}.")
         values[name] = value
     return values
 
@@ -119,21 +153,21 @@ def shown_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
 
 
 def filled_values(bound_forms: Sequence[forms.Form], given: Mapping[str, str]) -> dict[str, str]:
-    """What to send of forms: what they show, and the given values in their fields.
-
-    Errors: CommandError with status 2 for a field that is not there.
-    """
-    known = [field.html_name for form in bound_forms for field in form]
-    for name in given:
-        if name not in known:
-            raise CommandError(
-                f"There is no field {name!r}; there are: {', '.join(known)}.", returncode=2
-            )
+    """What to send of forms: what they show, and the given values in their fields."""
+    require_fields(given, [field.html_name for form in bound_forms for field in form])
     return shown_values(bound_forms) | dict(given)
 
 
+def require_fields(given: Iterable[str], known: Sequence[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise WrongArgument(
+                f"There is no field {name!r}. Fields: {', '.join(known) or 'none'}."
+            )
+
+
 def refuse_flaws(bound_forms: Sequence[forms.Form]) -> None:
-    """Tell all flaws of bound forms in one line. Errors: CommandError with status 2."""
+    """Tell all flaws of bound forms in one line."""
     flaws = [
         f"{form.add_prefix(name)}: {text}" if name != "__all__" else str(text)
         for form in bound_forms
@@ -141,7 +175,7 @@ def refuse_flaws(bound_forms: Sequence[forms.Form]) -> None:
         for text in texts
     ]
     if flaws:
-        raise CommandError(" ".join(flaws), returncode=2)
+        raise WrongArgument(" ".join(flaws))
 
 
 def form_fields(bound_forms: Sequence[forms.Form]) -> dict[str, Any]:

@@ -333,25 +333,25 @@ def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
 
 
 WRONG = [
-    ("runs cancel x", "There is no run 'x'; list shows them."),
-    ("runs cancel", "There is no run ''; list shows them."),
+    ("runs cancel x", "There is no run 'x'."),
+    ("runs cancel", "Enter the ID of the run, as printed by list."),
     ("orders release SO-9 --user desk", "There is no sales order 'SO-9'."),
-    ("conflicts close 9", "There is no conflict '9'; list shows them."),
-    ("customers change 9 --user desk", "No customer has the account '9'."),
+    ("conflicts close 9", "There is no conflict '9'."),
+    ("customers change 9 --user desk", "There is no account '9'."),
     ("transactions show T-9", "There is no transaction 'T-9'."),
-    ("transactions correct-alike x --user desk", "Name a cause: REASON:FIELD:PART"),
+    ("transactions correct-alike x --user desk", "Enter a cause in the form REASON:FIELD:PART"),
     ("transactions correct-alike a:b:header --user nobody", "There is no user 'nobody'."),
-    ("transactions correct-alike a:b:header", "Say with --user who does it: it is kept."),
+    ("transactions correct-alike a:b:header", "--user is required"),
     ("transactions undo x --user desk", "There is no correction 'x'."),
     ("transactions causes --channel nowhere", "There is no channel 'nowhere'."),
     ("schedules add dance --at 10:00", "is not a valid choice"),
-    ("schedules add eod --at 25:00", "--at: a time such as 22:30."),
+    ("schedules add eod --at 25:00", "--at must be a time such as 22:30."),
     ("schedules add eod --every 0", "Ensure this value is greater than or equal to 1."),
     ("schedules add eod", "Give either a time of day or minutes from start to start."),
-    ("schedules change 9", "There is no schedule '9'; list shows them."),
-    ("quarantine correct", "correct takes one ID."),
-    ("quarantine reopen", "reopen takes IDs, or --cause."),
-    ("quarantine dismiss 9 --reason x --user nobody", "No row has the id 9."),
+    ("schedules change 9", "There is no schedule '9'."),
+    ("quarantine correct", "correct takes exactly one ID."),
+    ("quarantine reopen", "reopen takes either IDs or --cause."),
+    ("quarantine dismiss 9 --reason x --user nobody", "There is no row '9'."),
 ]
 
 

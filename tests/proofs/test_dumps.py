@@ -107,7 +107,7 @@ def test_p1_migrate_channels_makes_anew_what_holds_no_rows(store, command):
     made = command("migrate_channels", store.channel.code)
 
     assert f"Run migrate_channels {store.channel.code} to make it anew." in refused["message"]
-    assert made.startswith(f"{store.label}: repaired. Made anew: ")
+    assert made.startswith(f"{store.label}: repaired. Created again: ")
     assert recreate_objects(store) == []
     assert run("pipeline")["counts"]["converted"] == 1
     assert lookup(store) == [("005001", "Ann")]
@@ -116,5 +116,5 @@ def test_p1_migrate_channels_makes_anew_what_holds_no_rows(store, command):
 def test_p1_what_is_in_the_way_is_named_and_nothing_is_changed(houston, command):
     change(houston, "DROP VIEW customer_lookup; CREATE TABLE customer_lookup (n integer)")
 
-    with pytest.raises(Exception, match="1 of 1 channel databases are not migrated"):
+    with pytest.raises(Exception, match="1 of 1 channel databases could not be migrated"):
         command("migrate_channels", "houston")

@@ -116,7 +116,7 @@ def test_the_command_names_the_running_demo(ann, command, settings):
 
 
 def test_the_command_knows_no_stranger(ann):
-    with pytest.raises(CommandError, match="No active user is called bo") as refused:
+    with pytest.raises(CommandError, match="There is no user 'bo'") as refused:
         call_command("sign_in_link", "bo")
 
     assert refused.value.returncode == 2

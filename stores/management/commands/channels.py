@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
 from stores.jobs.liveness import liveness_problems
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.rules import STAGING_MODELS
@@ -14,29 +13,22 @@ from stores.pipeline.events.rules import STAGING_MODELS
 
 class Command(SynclineCommand):
     help = (
-        "List the channel databases with their status and what waits, as HQ last knew them: no "
-        "channel is opened. Also what should happen by itself and does not: no scheduler, no "
-        "worker, no pipeline for minutes, a schedule that did not start. Exit status: 0."
+        "Lists the channel databases with their status and counts, as headquarters last saw them: "
+        "no channel is opened. Below are problems such as a missing scheduler or worker. "
+        "Exit status: 0."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true")
+    example = "channels"
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases, problems = channel_rows(), list(liveness_problems())
-        if options["json"]:
-            problems_found = [
-                {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
-                for problem in problems
-            ]
-            print_json(self, {"channels": databases, "concerns": problems_found})
-            return
-        for row in databases:
-            self.stdout.write(channel_line(row))
-        for problem in problems:
-            self.stdout.write(f"{problem.text} {problem.next_step}")
-        if not databases:
-            self.stdout.write("There is no channel yet: make one with create_channel.")
+        concerns = [
+            {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
+            for problem in problems
+        ]
+        lines = [channel_line(row) for row in databases]
+        lines += [f"{problem.text} {problem.next_step}" for problem in problems]
+        none = "There are no channels yet. Run create_channel to add one."
+        self.answer({"channels": databases, "concerns": concerns}, *(lines or [none]))
 
 
 def channel_rows() -> list[dict[str, Any]]:

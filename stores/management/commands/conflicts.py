@@ -1,12 +1,18 @@
 """Conflicting edits: list them, close one."""
 
-import re
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_user, chosen_reason, chosen_user, refuse_flaws
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import (
+    WrongArgument,
+    add_user,
+    chosen_reason,
+    chosen_row,
+    chosen_user,
+    refuse_flaws,
+)
+from stores.management.base import SynclineCommand
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
@@ -23,29 +29,37 @@ ROW_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}
 
 class Command(SynclineCommand):
     help = (
-        "List conflicting edits, never a value of theirs, or close one: keep the present value or "
-        "take the other. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
+        "Lists conflicting edits, without their values, or closes one by keeping the current value "
+        "or using the other one. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
         "customers are being converted."
     )
+    example = 'conflicts close 3 --choice take --reason "Asked the customer." --user robin'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "close"])
-        parser.add_argument("id", nargs="?", metavar="ID", help="close: as list names it")
+        parser.add_argument("action", choices=["list", "close"], help="What to do.")
         parser.add_argument(
-            "--choice", choices=[Choice.KEEP, Choice.TAKE], help="close: which value stays"
+            "id", nargs="?", metavar="ID", help="close: the conflict, as printed by list."
         )
-        parser.add_argument("--reason", metavar="R", help="close: why, in your words")
+        parser.add_argument(
+            "--choice",
+            choices=[Choice.KEEP, Choice.TAKE],
+            help="close: whether to keep the current value or take the other one.",
+        )
+        parser.add_argument("--reason", metavar="TEXT", help="close: why; it is recorded.")
         add_user(parser, "close")
-        parser.add_argument("--all", action="store_true", help="list: closed ones too")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("--all", action="store_true", help="list: closed conflicts, too.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(options)
+            conflicts = EditConflict.objects.select_related("customer").order_by("pk")
+            conflicts = conflicts if options["all"] else conflicts.open()
+            self.answer_rows("conflict", [described(row) for row in conflicts], ROW_FORMAT)
             return
-        conflict = chosen(options["id"])
+        conflict = chosen_row(
+            "conflict", options["id"], EditConflict.objects.select_related("customer__company")
+        )
         if options["choice"] is None:
-            raise CommandError("Say with --choice which value stays: keep or take.", returncode=2)
+            raise WrongArgument("--choice is required: keep or take.")
         form = ConflictForm(
             {
                 "choice": options["choice"],
@@ -54,35 +68,12 @@ class Command(SynclineCommand):
             }
         )
         refuse_flaws([form])
-        close_chosen(conflict, form, chosen_user(options["user"]))
+        close_conflict(conflict, form, chosen_user(options["user"]))
         conflict.refresh_from_db()
-        if options["json"]:
-            print_json(self, described(conflict))
-        else:
-            self.stdout.write(f"Conflict {conflict.pk} closed.")
-
-    def list(self, options: dict[str, Any]) -> None:
-        """Open conflicts, oldest first; with --all also those that a rule or a person closed."""
-        rows = EditConflict.objects.select_related("customer").order_by("pk")
-        conflicts = [described(row) for row in (rows if options["all"] else rows.open())]
-        if options["json"]:
-            print_json(self, {"conflicts": conflicts})
-            return
-        for row in conflicts:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(f"{len(conflicts)} conflicts." if len(conflicts) != 1 else "1 conflict.")
+        self.answer(described(conflict), f"Conflict {conflict.pk} closed.")
 
 
-def chosen(number: str | None) -> EditConflict:
-    """The conflict with this number. Errors: CommandError with status 2."""
-    pk = int(number) if number and re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
-    conflicts = EditConflict.objects.select_related("customer__company")
-    if not (conflict := conflicts.filter(pk=pk).first()):
-        raise CommandError(f"There is no conflict {number or ''!r}; list shows them.", returncode=2)
-    return conflict
-
-
-def close_chosen(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
+def close_conflict(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
     """Do what was chosen. Errors: CommandError with status 1, or 75 while others convert."""
     choice = Choice(form.cleaned_data["choice"])
     reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]

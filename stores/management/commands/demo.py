@@ -57,10 +57,13 @@ CHANNELS = (
 
 class Command(SynclineCommand):
     help = (
-        "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
-        "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "
+        "Starts everything on one computer: PostgreSQL, Valkey, web server, workers and scheduler, "
+        "with a day of invented traffic, and prints where to sign in. Ctrl-C stops everything; the "
+        "data is kept for the next start. "
         "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
     )
+    example = "demo --port 8001 --customers 1000"
+    takes_json = False
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -71,29 +74,37 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port", type=whole_number_parser(1, 65535), default=8000, help="of the page (8000)"
+            "--port",
+            type=whole_number_parser(1, 65535),
+            default=8000,
+            help="The port of the web server (default: 8000).",
         )
         parser.add_argument(
-            "--workers", type=whole_number_parser(1, 64), default=2, help="job processes (2)"
+            "--workers",
+            type=whole_number_parser(1, 64),
+            default=2,
+            help="How many workers to start (default: 2).",
         )
         parser.add_argument(
             "--customers",
             type=whole_number_parser(0, 1_000_000),
             default=400,
-            help="size of the traffic, loaded only into empty databases (400)",
+            help="How many customers the traffic has (default: 400). It is loaded only once.",
         )
         parser.add_argument(
             "--once",
             action="store_true",
-            help="load, run the whole pipeline, print the result and end",
+            help="Loads the traffic, runs the pipeline, prints the result and exits.",
         )
-        parser.add_argument("--json", action="store_true", help="with --once: the result as JSON")
+        parser.add_argument(
+            "--json", action="store_true", help="With --once: prints the result as JSON."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["once"]:
-            raise CommandError("--json goes with --once only", returncode=2)
+            raise CommandError("--json can only be used with --once.", returncode=2)
         if settings.PRODUCTION:
-            raise CommandError("The demo does not run with SYNCLINE_PRODUCTION")
+            raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
         end_on_signals()
         try:
             if options["once"]:

@@ -7,20 +7,22 @@ from django.core.management.base import CommandError, CommandParser
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.provision import migrate_database, recreate_objects
 from stores.management.arguments import chosen_channels
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 
 
 class Command(SynclineCommand):
     help = (
-        "Apply channel migrations to all channels, or to those named, and make missing or changed "
-        "triggers, functions, indexes and the view anew. "
+        "Updates the tables of channel databases, and creates triggers, functions, indexes and "
+        "views again that are missing or were changed. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."
     )
+    example = "migrate_channels houston seattle"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("codes", nargs="*", metavar="CODE")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument(
+            "codes", nargs="*", metavar="CODE", help="Only these channels (default: all)."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         results, failed = [], 0
@@ -31,12 +33,13 @@ class Command(SynclineCommand):
                 outcome, sentence = "failed", str(error)
                 failed += 1
             results.append({"channel": database.label, "outcome": outcome, "message": sentence})
-            if not options["json"]:
+            if not self.as_json:
                 (self.stderr if outcome == "failed" else self.stdout).write(sentence)
-        if options["json"]:
-            print_json(self, {"channels": results})
+        self.answer({"channels": results})
         if failed:
-            raise CommandError(f"{failed} of {len(results)} channel databases are not migrated.")
+            raise CommandError(
+                f"{failed} of {len(results)} channel databases could not be migrated."
+            )
 
 
 def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
@@ -45,7 +48,7 @@ def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
         return "migrated", f"{database.label}: migrated."
     if made := recreate_objects(database):
         more = f", and {len(made) - 1} more" if len(made) > 1 else ""
-        return "repaired", f"{database.label}: repaired. Made anew: {made[0]}{more}."
+        return "repaired", f"{database.label}: repaired. Created again: {made[0]}{more}."
     return "unchanged", f"{database.label}: unchanged."
 
 

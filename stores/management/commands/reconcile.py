@@ -1,5 +1,6 @@
 """Compare HQ with the channels, both ways."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -7,7 +8,7 @@ from django.core.management.base import CommandParser
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
 from stores.management.arguments import chosen_channels
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import RunStep
 from stores.models.job import JobCode
 
@@ -16,14 +17,22 @@ CLEAN = ("succeeded", "nothing_to_do")
 
 class Command(SynclineCommand):
     help = (
-        "Compare HQ with the channels, both ways. Exit status: 0 nothing differs, 1 something does "
-        "or a channel could not be compared, 2 wrong arguments, 75 busy."
+        "Compares headquarters with its channels, in both directions. Exit status: 0 no "
+        "differences, 1 differences, or a channel could not be compared, 2 wrong arguments, "
+        "75 busy."
     )
+    example = "reconcile --channel houston --fix"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
-        parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument(
+            "--channel",
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="CODE",
+            help="Only these channels.",
+        )
+        parser.add_argument("--fix", action="store_true", help="Repairs what can be repaired.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS[JobCode.REPAIR if options["fix"] else JobCode.RECONCILE]
@@ -36,23 +45,21 @@ class Command(SynclineCommand):
             "message": run["message"],
             "channels": [step_document(step) for step in steps],
         }
-        if options["json"]:
-            print_json(self, document)
-        else:
-            self.report(document)
+        self.answer(document, *report_lines(document))
         if not document["ok"]:
             raise SystemExit(75 if run["outcome"] == "busy" else 1)
 
-    def report(self, document: dict[str, Any]) -> None:
-        """One line for each channel, and one for each difference that is named."""
-        for channel in document["channels"]:
-            counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
-            self.stdout.write(f"{channel['channel']:<16} {channel['outcome']:<10} {counts}")
-            if channel["message"] and not channel["differences"]:
-                self.stdout.write(f"{'':<17}{channel['message']}")
-            for row in channel["differences"]:
-                self.stdout.write(f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}")
-        self.stdout.write(document["message"])
+
+def report_lines(document: dict[str, Any]) -> Iterator[str]:
+    """One line for each channel, and one for each difference that is named."""
+    for channel in document["channels"]:
+        counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
+        yield f"{channel['channel']:<16} {channel['outcome']:<10} {counts}"
+        if channel["message"] and not channel["differences"]:
+            yield f"{'':<17}{channel['message']}"
+        for row in channel["differences"]:
+            yield f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}"
+    yield document["message"]
 
 
 def step_document(step: RunStep) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """Runs of jobs: list the latest, cancel one."""
 
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.base import SynclineCommand, print_json
+from stores.management.arguments import WrongArgument
+from stores.management.base import SynclineCommand
 from stores.models import JobRun
+from stores.models.search import parse_guid
 
 ROW_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
 MAX_LISTED = 100
@@ -14,50 +15,45 @@ MAX_LISTED = 100
 
 class Command(SynclineCommand):
     help = (
-        "List the runs that wait or go on, with --all also those that ended lately, or cancel one: "
-        "it ends at its next chunk, and what is committed stays. "
-        "Exit status: 0 done, 1 it has ended already, 2 wrong arguments."
+        "Lists the runs that are waiting or executing, or cancels one: it stops after the current "
+        "batch, and committed changes are kept. "
+        "Exit status: 0 done, 1 the run has already ended, 2 wrong arguments."
     )
+    example = "runs cancel 4b30fef9-1674-4822-b6ea-7612e9e1f0e7"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "cancel"])
-        parser.add_argument("id", nargs="?", metavar="ID", help="cancel: the run, as list names it")
-        parser.add_argument("--all", action="store_true", help="list: also runs that ended")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument("action", choices=["list", "cancel"], help="What to do.")
+        parser.add_argument(
+            "id", nargs="?", metavar="ID", help="cancel: the run, as printed by list."
+        )
+        parser.add_argument(
+            "--all",
+            action="store_true",
+            help=f"list: runs that have ended, too; the latest {MAX_LISTED}.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list(options)
+            runs = JobRun.objects.newest_first()
+            runs = runs if options["all"] else runs.live()
+            self.answer_rows("run", [described(run) for run in runs[:MAX_LISTED]], ROW_FORMAT)
             return
-        run = chosen(options["id"])
+        run = chosen_run(options["id"])
         if not run.request_cancel():
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
-        if options["json"]:
-            print_json(self, described(run))
-        else:
-            self.stdout.write("Cancellation requested. The run stops after the current batch.")
-
-    def list(self, options: dict[str, Any]) -> None:
-        runs = JobRun.objects.newest_first()
-        runs = runs if options["all"] else runs.live()
-        documents = [described(run) for run in runs[:MAX_LISTED]]
-        if options["json"]:
-            print_json(self, {"runs": documents})
-            return
-        for row in documents:
-            self.stdout.write(ROW_FORMAT.format_map(row))
-        self.stdout.write(f"{len(documents)} runs." if len(documents) != 1 else "1 run.")
+        self.answer(
+            described(run), "Cancellation requested. The run stops after the current batch."
+        )
 
 
-def chosen(text: str | None) -> JobRun:
-    """The run with this id. Errors: CommandError with status 2."""
-    try:
-        run = JobRun.objects.filter(pk=UUID(text or "")).first()
-    except ValueError:
-        run = None
+def chosen_run(text: str | None) -> JobRun:
+    if text is None:
+        raise WrongArgument("Enter the ID of the run, as printed by list.")
+    run_id = parse_guid(text)
+    run = JobRun.objects.filter(pk=run_id).first() if run_id else None
     if run is None:
-        raise CommandError(f"There is no run {text or ''!r}; list shows them.", returncode=2)
+        raise WrongArgument(f"There is no run {text!r}.")
     return run
 
 

@@ -1,5 +1,6 @@
-"""Sales and orders: correct one or all that failed alike, undo that, give one back to the jobs."""
+"""Sales and orders: correct one or all of a cause, undo that, give one back to the jobs."""
 
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
+    WrongArgument,
     add_set,
     add_user,
     chosen_channels,
@@ -16,14 +18,17 @@ from stores.management.arguments import (
     filled_values,
     form_fields,
     is_text,
+    only_row,
     parse_date,
     refuse_flaws,
+    require_fields,
 )
-from stores.management.base import SynclineCommand, print_json
+from stores.management.base import SynclineCommand
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.models.reason import explain
+from stores.models.search import parse_guid
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,
@@ -35,10 +40,10 @@ from stores.pipeline.corrections.sales import (
     CorrectionResult,
     CorrectionScope,
     correct_all,
+    correctable_fields,
     retry_refused,
     undo_bulk_correction,
 )
-from stores.pipeline.corrections.sales import correctable_fields as fields_of_cause
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import (
     TO_EXPECTED,
@@ -54,21 +59,25 @@ ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")
 
 class Command(SynclineCommand):
     help = (
-        "Transactions that are not posted: causes counts what failed alike, show lists the fields "
-        "of one, correct changes some of them, let-go gives one back to the jobs that is being "
-        "corrected or that the database refused, correct-alike corrects all of a cause or gives "
-        "them back, undo takes such a correction back. "
-        "Exit status: 0 done, 1 not possible, or some are left as they are, 2 wrong arguments."
+        "Shows and corrects transactions that are not posted. causes counts what failed, by cause; "
+        "show lists the fields of a transaction; correct changes some of them; let-go gives a "
+        "transaction back to the jobs; correct-alike corrects all transactions of a cause, and "
+        "undo reverts that. "
+        "Exit status: 0 done, 1 not possible, or some are left unchanged, 2 wrong arguments."
+    )
+    example = (
+        "transactions correct-alike gross_differs:gross_amount:header --expected gross_amount "
+        '--reason "Rounding." --user robin'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=ACTIONS)
+        parser.add_argument("action", choices=ACTIONS, help="What to do.")
         parser.add_argument(
             "what",
             nargs="?",
             metavar="WHAT",
-            help="show, correct, let-go: the number that the till gave; correct-alike: the cause, "
-            "as causes names it; undo: the correction, as correct-alike has told it",
+            help="show, correct, let-go: the till's number of the transaction; correct-alike: the "
+            "cause, as printed by causes; undo: the correction, as printed by correct-alike.",
         )
         add_set(parser)
         parser.add_argument(
@@ -76,111 +85,89 @@ class Command(SynclineCommand):
             action="append",
             default=[],
             metavar="FIELD",
-            help="correct-alike: what the rule expects of each",
+            help="correct-alike: sets a field to what the rule expects of each transaction.",
         )
         parser.add_argument(
-            "--preview", action="store_true", help="correct-alike: say what would become of them"
+            "--preview", action="store_true", help="correct-alike: shows the result, saves nothing."
         )
         parser.add_argument(
             "--give-back",
             action="store_true",
-            help="correct-alike: have what the database refused tried again, unchanged",
+            help="correct-alike: retries what the database rejected, unchanged.",
         )
-        parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
+        parser.add_argument("--channel", metavar="CODE", help="Only transactions of this channel.")
         parser.add_argument(
             "--date",
             type=parse_date,
             metavar="YYYY-MM-DD",
-            help="correct-alike: only this business date",
+            help="correct-alike: only this business date.",
         )
-        parser.add_argument("--reason", metavar="R", help="correct, correct-alike: why; it is kept")
-        add_user(parser, "all but causes and show")
-        parser.add_argument("--json", action="store_true")
+        parser.add_argument(
+            "--reason", metavar="TEXT", help="correct, correct-alike: why; it is recorded."
+        )
+        add_user(parser, "correct, let-go, correct-alike, undo")
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
         chosen_channels([options["channel"]] if options["channel"] is not None else [])
         if action == "causes":
-            self.causes(options)
+            rows = FailedSale.objects.by_cause()
+            rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
+            self.answer_rows("cause", list(map(cause_summary, rows)), CAUSE_FORMAT)
         elif action == "correct-alike":
             self.correct_alike(options)
         elif action == "undo":
             self.undo(options)
         else:
-            sale = chosen(options["what"], options["channel"])
+            sales = RetailTransaction.objects.filter(transaction_id=options["what"])
+            if options["channel"] is not None:
+                sales = sales.filter(channel__code=options["channel"])
+            sale = only_row("transaction", options["what"], sales, "channel")
             {"show": self.show, "correct": self.correct, "let-go": self.let_go}[action](
                 sale, options
             )
-
-    def causes(self, options: dict[str, Any]) -> None:
-        """One line for each cause, the most frequent first."""
-        rows = FailedSale.objects.by_cause()
-        rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
-        causes = [
-            {
-                "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
-                "sales": row["sales"],
-                "text": explain(row["reason"], label(row["field"])),
-            }
-            for row in rows
-        ]
-        if options["json"]:
-            print_json(self, {"causes": causes})
-            return
-        for row in causes:
-            self.stdout.write(CAUSE_FORMAT.format_map(row))
-        self.stdout.write(f"{len(causes)} causes." if len(causes) != 1 else "1 cause.")
 
     def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Every field that can be corrected, with its value."""
         fields = form_fields([CorrectionForm(sale)])
         fields.pop("why")
-        if options["json"]:
-            print_json(self, described(sale) | {"fields": fields})
-            return
-        for name, value in fields.items():
-            self.stdout.write(f"{name:<30} {value if value is not None else '-'}")
+        self.answer_fields(described(sale), fields)
 
     def correct(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Take the lease, write the values, and let go."""
+        """Lease the transaction, write the values, and release it."""
         given = field_pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
         user = chosen_user(options["user"])
         form = CorrectionForm(sale, filled_values([CorrectionForm(sale)], given))
         refuse_flaws([form])
+        lease(sale, user)
         try:
-            lease_transaction(sale, user)
             changed = correct_transaction(sale, user, form.reason, form.changes())
         except CorrectionRefused as refused:
             raise CommandError(str(refused)) from None
         sale.refresh_from_db()
-        if options["json"]:
-            print_json(self, described(sale) | {"changed": changed})
-            return
-        message = f"{changed} value{'' if changed == 1 else 's'} corrected."
-        self.stdout.write(f"{message} {validation_message(sale)}")
+        self.answer(
+            described(sale) | {"changed": changed},
+            f"{counted(changed, 'value')} corrected. {validation_message(sale)}",
+        )
 
     def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
         user = chosen_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
-            try:
-                lease_transaction(sale, user)
-            except CorrectionRefused as refused:
-                raise CommandError(str(refused)) from None
+            lease(sale, user)
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)
         sale.refresh_from_db()
-        if options["json"]:
-            print_json(self, described(sale))
-        else:
-            self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
+        self.answer(described(sale), f"{sale.transaction_id} is given back to the jobs.")
 
     def correct_alike(self, options: dict[str, Any]) -> None:
         """Correct all of a cause, say what would become of them, or give them back."""
         cause = SaleCause.parse(options["what"] or "")
         if cause is None or not is_text(options["what"]):
-            raise CommandError("Name a cause: REASON:FIELD:PART, as causes lists.", returncode=2)
+            raise WrongArgument(
+                "Enter a cause in the form REASON:FIELD:PART, as printed by the action causes."
+            )
         user = chosen_user(options["user"])
         channel = Channel.objects.filter(code=options["channel"]).first()
         scope = CorrectionScope(channel, options["date"])
@@ -191,10 +178,7 @@ class Command(SynclineCommand):
         refuse_flaws([form])
         done = correct_all(cause, scope, user, form.reason, form.values, preview=options["preview"])
         document = result_document(done, is_preview=options["preview"])
-        if options["json"]:
-            print_json(self, document)
-        else:
-            self.report(document)
+        self.answer(document, *result_lines(document))
         if done.refused or done.skipped:
             raise SystemExit(1)
 
@@ -204,89 +188,78 @@ class Command(SynclineCommand):
         """Have all of a cause tried again by the next run, as they are."""
         if cause.reason not in REFUSAL_REASONS:
             known = " and ".join(REFUSAL_REASONS)
-            raise CommandError(f"--give-back goes with {known} only.", returncode=2)
+            raise WrongArgument(f"--give-back can only be used with the reasons {known}.")
         if options["given"] or options["expected"] or options["preview"]:
-            raise CommandError(
-                "--give-back changes nothing: it goes without --set, --expected and --preview.",
-                returncode=2,
-            )
+            raise WrongArgument("--give-back cannot be used with --set, --expected or --preview.")
         done = retry_refused(cause, scope, user)
-        counts = {"given_back": done.unchanged, "skipped": done.skipped}
-        if options["json"]:
-            print_json(self, counts)
-        else:
-            self.stdout.write(
-                f"{done.unchanged} will be retried by the next run, {done.skipped} skipped:"
-                " someone is correcting them, or a job is processing them."
-                if done.skipped
-                else f"{done.unchanged} will be retried by the next run."
-            )
+        skipped = (
+            f", {done.skipped} skipped: someone is correcting them, or a job is processing them"
+            if done.skipped
+            else ""
+        )
+        self.answer(
+            {"given_back": done.unchanged, "skipped": done.skipped},
+            f"{done.unchanged} will be retried by the next run{skipped}.",
+        )
         if done.skipped:
             raise SystemExit(1)
 
-    def report(self, document: dict[str, Any]) -> None:
-        for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
-            if document[word]:
-                self.stdout.write(f"{document[word]:>7}  {word}")
-        for cause, count in document["broken"].items():
-            self.stdout.write(f"{count:>7}  break {cause}")
-        if document["correction"]:
-            self.stdout.write(f"Correction {document['correction']}")
-        elif not document["preview"]:
-            self.stdout.write("Nothing was corrected.")
-
     def undo(self, options: dict[str, Any]) -> None:
         """Take a correction back, as far as nothing was posted or changed since."""
-        correction = known_correction(options["what"])
+        correction = chosen_correction(options["what"])
         user = chosen_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
-        if options["json"]:
-            print_json(self, {"undone": undone, "left": unchanged})
-        else:
-            self.stdout.write(f"{undone} as before, {unchanged} left as they are.")
+        self.answer(
+            {"undone": undone, "left": unchanged},
+            f"Undone in {counted(undone, 'transaction')}, {unchanged} left unchanged.",
+        )
         if unchanged:
             raise SystemExit(1)
 
 
+def lease(sale: RetailTransaction, user: User) -> None:
+    """Keep it from jobs and other people. Errors: CommandError."""
+    try:
+        lease_transaction(sale, user)
+    except CorrectionRefused as refused:
+        raise CommandError(str(refused)) from None
+
+
+def cause_summary(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "cause": str(SaleCause.of(row)),
+        "sales": row["sales"],
+        "text": explain(row["reason"], label(row["field"])),
+    }
+
+
 def bulk_values(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
-    """What the page would send: what each field becomes. Errors: CommandError with status 2."""
+    """What the page would send: what each field becomes."""
     given = field_pairs(options["given"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
-    known = fields_of_cause(cause)
-    for name in ways:
-        if name not in known:
-            there = ", ".join(known) or "none"
-            raise CommandError(
-                f"There is no field {name!r} in this cause; there are: {there}.", returncode=2
-            )
+    require_fields(ways, correctable_fields(cause))
     sent = {f"to-{name}": way for name, way in ways.items()} | given
     return sent | {"why": chosen_reason(options["reason"])}
 
 
-def chosen(number: str | None, channel: str | None) -> RetailTransaction:
-    """The transaction to which a till gave this number. Errors: CommandError with status 2."""
-    sales = RetailTransaction.objects.filter(transaction_id=number or "")
-    sales = sales.filter(channel__code=channel) if channel is not None else sales
-    matching = list(sales.select_related("channel")) if is_text(number or "") else []
-    if not matching:
-        raise CommandError(f"There is no transaction {number or ''!r}.", returncode=2)
-    if len(matching) > 1:
-        codes = ", ".join(sorted(sale.channel.code for sale in matching))
-        raise CommandError(f"Several channels have it ({codes}): --channel.", returncode=2)
-    return matching[0]
-
-
-def known_correction(text: str | None) -> UUID:
-    """The correction with this id. Errors: CommandError with status 2."""
-    try:
-        correction = UUID(text or "")
-        known = TransactionChange.objects.filter(correction=correction).exists()
-    except ValueError:
-        known = False
-    if not known:
-        raise CommandError(f"There is no correction {text or ''!r}.", returncode=2)
+def chosen_correction(text: str | None) -> UUID:
+    correction = parse_guid(text or "")
+    if not (correction and TransactionChange.objects.filter(correction=correction).exists()):
+        raise WrongArgument(f"There is no correction {text or ''!r}.")
     return correction
+
+
+def result_lines(document: dict[str, Any]) -> Iterator[str]:
+    for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
+        if document[word]:
+            yield f"{document[word]:>7}  {word}"
+    for cause, count in document["broken"].items():
+        yield f"{count:>7}  break {cause}"
+    if document["correction"]:
+        yield f"Correction {document['correction']}"
+    elif not document["preview"]:
+        yield "Nothing was corrected."
 
 
 def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:

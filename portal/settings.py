@@ -51,7 +51,6 @@ def secret_key() -> str:
 
 
 def allowed_hosts() -> list[str]:
-    """Names under which the portal answers."""
     hosts = env.list("SYNCLINE_ALLOWED_HOSTS", default=[])
     if PRODUCTION and (not hosts or "*" in hosts):
         raise ImproperlyConfigured("SYNCLINE_ALLOWED_HOSTS: name the hosts in production, not *")

@@ -86,7 +86,6 @@ def parse_date(text: str) -> date:
 
 
 def add_set(parser: CommandParser) -> None:
-    """The option that gives fields new values."""
     parser.add_argument(
         "--set",
         action="append",
@@ -98,7 +97,6 @@ def add_set(parser: CommandParser) -> None:
 
 
 def add_user(parser: CommandParser, actions: str) -> None:
-    """The option that says in whose name it is done."""
     parser.add_argument(
         "--user", metavar="NAME", help=f"{actions}: the portal user who is recorded as doing it."
     )
@@ -132,7 +130,6 @@ def is_text(text: str) -> bool:
 
 
 def field_pairs(given: Iterable[str]) -> dict[str, str]:
-    """Fields with their values."""
     values = {}
     for text in given:
         name, sign, value = text.partition("=")

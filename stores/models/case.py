@@ -36,13 +36,11 @@ class Cause:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Cause":
-        """The cause of a row of `by_cause`."""
         label = database_label(row["database__channel__code"], row["database__name"])
         return cls(label, row["table"], row["reason"], row["field"])
 
     @classmethod
     def parse(cls, text: str) -> "Cause | None":
-        """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
         return cls(*parts) if len(parts) == 4 else None
 

@@ -29,7 +29,6 @@ class EditConflictQuerySet(models.QuerySet["EditConflict"]):
         return self.filter(closed_at__isnull=True)
 
     def of_removals(self) -> Self:
-        """Edits of what somebody else had removed, unseen."""
         return self.filter(**OF_REMOVAL)
 
     def newest_first(self) -> Self:
@@ -141,7 +140,6 @@ class EditConflict(models.Model):
 
     @property
     def is_of_removal(self) -> bool:
-        """Whether it is about an edit of what somebody else had removed."""
         return all(getattr(self, name) == value for name, value in OF_REMOVAL.items())
 
     @property

@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from stores.models.characters import tidy, tidy_key
+from stores.models.reference import Reference
 
 # Text columns allow NULL beside '': a till that sent nothing and one that sent an empty text stay
 # apart, as the channel's own tables keep them apart.
@@ -61,8 +62,6 @@ class AddressColumns(models.Model):
 
 
 class ContactColumns(models.Model):
-    """What a till says of an e-mail address, a phone or a web address."""
-
     kind = models.CharField(max_length=5, null=True)
     locator = models.CharField(max_length=255, null=True)
     description = models.CharField(max_length=60, null=True)
@@ -101,9 +100,7 @@ class Customer(CustomerColumns, LatestEvent):
 
     id = models.BigAutoField(primary_key=True)
     # This reference and those to customers are checked once per statement: ADR 0007.
-    company = models.ForeignKey(
-        "Company", models.PROTECT, db_index=False, db_constraint=False, related_name="customers"
-    )
+    company = Reference("Company", related_name="customers")
     # 20 characters cannot hold a GUID, so no account ever looks like one.
     account_number = models.CharField(max_length=20)
     number = models.BigIntegerField(
@@ -205,16 +202,8 @@ class CustomerContact(ContactColumns, Child):
 
 
 class CustomerAffiliation(Child):
-    """Membership in a named group of customers."""
-
     pk = models.CompositePrimaryKey("customer_id", "affiliation")
-    customer = models.ForeignKey(
-        Customer,
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="affiliations",
-    )
+    customer = Reference(Customer, related_name="affiliations")
     affiliation = models.CharField(max_length=20)
 
     class Meta:
@@ -226,13 +215,7 @@ class CustomerAffiliation(Child):
 
 class CustomerAttribute(Child):
     pk = models.CompositePrimaryKey("customer_id", "attribute")
-    customer = models.ForeignKey(
-        Customer,
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="attributes",
-    )
+    customer = Reference(Customer, related_name="attributes")
     attribute = models.CharField(max_length=60)
     value = models.TextField(null=True, max_length=1000)
 
@@ -355,12 +338,8 @@ class GuidMap(models.Model):
     origin = models.CharField(
         max_length=7, choices=GuidOrigin.choices, db_default=GuidOrigin.CREATED
     )
-    channel = models.ForeignKey(
-        "Channel", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
-    )
-    run = models.ForeignKey(
-        "JobRun", models.PROTECT, null=True, db_index=False, db_constraint=False, related_name="+"
-    )
+    channel = Reference("Channel")
+    run = Reference("JobRun", null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -25,12 +25,10 @@ class SaleCause:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "SaleCause":
-        """The cause of a row of `by_cause`."""
         return cls(row["reason"], row["field"], row["part"])
 
     @classmethod
     def parse(cls, text: str) -> "SaleCause | None":
-        """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
         is_one = len(parts) == 3 and parts[2] in SALE_PARTS and "\0" not in text
         return cls(*parts) if is_one else None

@@ -255,6 +255,5 @@ class JobRun(Outcome):
 
 
 def summarize_codes(codes: list[str]) -> str:
-    """The first channels by name, and how many more."""
     more = f" and {len(codes) - 5} more" if len(codes) > 5 else ""
     return ", ".join(codes[:5]) + more

@@ -61,7 +61,6 @@ def matches_name(text: str) -> Q:
 
 
 def searchable(text: str) -> Func:
-    """A text as it is searched for."""
     return Func(Value(text), function="search_text", output_field=TextField())
 
 
@@ -83,7 +82,6 @@ KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:
-    """One of the keys is the one looked for."""
     tidied = Func(Value(key), function="tidy_email", output_field=TextField())
     searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
     return Q(

@@ -1,9 +1,6 @@
 """What channels sent: append-only copies of their events, with what became of each.
 
 Edits that people make in HQ are events here too, so that there is one way to write a customer.
-
-References carry no foreign key constraint here: half a million rows a run would each lock the row
-they point at, and neither channels, databases nor customers are ever deleted.
 """
 
 from typing import Self
@@ -15,6 +12,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from stores.models.customer import AddressColumns, ContactColumns, CustomerColumns
+from stores.models.reference import Reference
 
 
 class StagingStatus(models.TextChoices):
@@ -57,17 +55,8 @@ class Event(models.Model):
 
     event_id = models.UUIDField(primary_key=True)
     origin = models.CharField(max_length=4, choices=Origin.choices, db_default=Origin.TILL)
-    database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
-    company = models.ForeignKey(
-        "stores.Company", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
-    )
+    database = Reference("stores.ChannelDatabase", null=True)
+    company = Reference("stores.Company")
     generation = models.IntegerField(db_default=1)
     replication_counter = models.BigIntegerField()
     occurred_at = models.DateTimeField()
@@ -84,51 +73,16 @@ class Event(models.Model):
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     # None: made in HQ, or released from quarantine, whose row names the session that brought it.
-    session = models.ForeignKey(
-        "stores.UploadSession",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    session = Reference("stores.UploadSession", null=True)
     staged_at = models.DateTimeField(db_default=Now())
-    customer = models.ForeignKey(
-        "stores.Customer",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="%(class)s_events",
-    )
+    customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
     applied_at = models.DateTimeField(null=True)
-    applied_run = models.ForeignKey(
-        "stores.JobRun",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
-    made_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    applied_run = Reference("stores.JobRun", null=True)
+    made_by = Reference(settings.AUTH_USER_MODEL, null=True)
     # A correction made in HQ: the id of the row it corrects, and the database that sent that row.
     # A new customer belongs to the channel of that database.
     corrects = models.CharField(max_length=36, null=True)
-    for_database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    for_database = Reference("stores.ChannelDatabase", null=True)
 
     objects = EventQuerySet.as_manager()
 

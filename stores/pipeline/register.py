@@ -30,8 +30,6 @@ class RegistrationRefused(Exception):
 
 @dataclass(frozen=True)
 class NumberRange:
-    """The number sequence of a company that may be new."""
-
     format: str = "C-######"
     first: int = 1
     last: int | None = None

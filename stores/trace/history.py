@@ -104,7 +104,6 @@ class CustomerHistory:
 
     @property
     def pending(self) -> list[ChannelDatabase]:
-        """The enabled databases that lack the customer's present version."""
         return [
             database
             for database in self.databases

@@ -51,7 +51,6 @@ def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:
 
 
 def matches_by_account(ref: str) -> list[Match]:
-    """The customers with an account number, in one company or in all."""
     company, _, account = ref.rpartition(":")
     companies = Company.objects.filter(pk=company.upper()) if company else Company.objects.all()
     numbers = {account, account.upper()}

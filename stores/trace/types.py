@@ -71,8 +71,6 @@ class TraceEvent:
 
 @dataclass(frozen=True)
 class TraceChannel:
-    """Whether a channel database has the account, and since when."""
-
     channel: str
     database: str
     knows_account: bool

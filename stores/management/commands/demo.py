@@ -115,7 +115,6 @@ class Command(SynclineCommand):
             raise CommandError(str(trouble)) from trouble
 
     def once(self, customers: int, *, as_json: bool) -> None:
-        """Load, run the pipeline here and show what it did."""
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
@@ -248,7 +247,6 @@ def make_users() -> None:
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
-    """Whether neither HQ nor any of the channels holds an event."""
     from stores import models
 
     staged = (
@@ -322,7 +320,6 @@ def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, in
 
 
 def result_table(run: dict[str, Any]) -> list[str]:
-    """The lines of a table: one per channel, then the total."""
     rows = {**counts_by_channel(run["steps"]), "total": run["counts"]}
     extra = [word for word in SHOWN_IF_ANY if any(counts.get(word) for counts in rows.values())]
     words = [*ALWAYS_SHOWN, *extra]

@@ -66,7 +66,6 @@ class Command(SynclineCommand):
 
 
 def find_database(code: str, register: str) -> ChannelDatabase:
-    """The database of a channel, or of one of its registers."""
     databases = ChannelDatabase.objects.select_related("channel")
     # Compared here, because a terminal may send what PostgreSQL refuses to compare.
     by_name = {database.name: database for database in databases if database.channel.code == code}

@@ -53,6 +53,5 @@ def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
 
 
 def chosen_databases(codes: list[str]) -> list[ChannelDatabase]:
-    """The databases of the channels named, or of all."""
     databases = ChannelDatabase.objects.with_channel()
     return list(databases.filter(channel__code__in=codes) if codes else databases)

@@ -146,7 +146,6 @@ class Command(SynclineCommand):
     def settle(
         self, action: str, ids: Sequence[str], cause: Cause | None, options: dict[str, Any]
     ) -> None:
-        """Release or dismiss the rows named, or all of a cause."""
         reason = chosen_reason(options["reason"]) if action == "dismiss" else ""
         settled = Resolution()
         for case_ids in same_cause(cause) if cause else [known_ids(ids)]:
@@ -180,7 +179,6 @@ def chosen_cause(text: str | None) -> Cause | None:
 
 
 def chosen_cases(ids: Iterable[str]) -> list[Case]:
-    """The rows with these ids."""
     cases = Case.objects.select_related("database__channel").in_bulk(list(ids))
     for case_id in ids:
         if case_id not in cases:

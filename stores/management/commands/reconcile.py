@@ -51,7 +51,6 @@ class Command(SynclineCommand):
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
-    """One line for each channel, and one for each difference that is named."""
     for channel in document["channels"]:
         counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
         yield f"{channel['channel']:<16} {channel['outcome']:<10} {counts}"

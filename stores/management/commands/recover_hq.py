@@ -58,7 +58,6 @@ class Command(SynclineCommand):
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
-    """One line for each thing that was found, and the outcome."""
     for word in ("accounts", "guids", "void", "versions", "released"):
         if document.get(word):
             yield f"{word:<12} {document[word]:,}"

@@ -68,7 +68,6 @@ class Command(SynclineCommand):
 
 
 def fill_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Take over what was said."""
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = parse_time_of_day(options["at"]), None
         schedule.start_after(timezone.now())

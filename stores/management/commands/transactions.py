@@ -128,7 +128,6 @@ class Command(SynclineCommand):
             )
 
     def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Every field that can be corrected, with its value."""
         fields = form_fields([CorrectionForm(sale)])
         fields.pop("why")
         self.answer_fields(described(sale), fields)
@@ -205,7 +204,6 @@ class Command(SynclineCommand):
             raise SystemExit(1)
 
     def undo(self, options: dict[str, Any]) -> None:
-        """Take a correction back, as far as nothing was posted or changed since."""
         correction = chosen_correction(options["what"])
         user = chosen_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")

@@ -42,8 +42,6 @@ class CaseColumn:
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of a table that travels with a document."""
-
     table: str
     columns: tuple[str, ...]
     rows: list[list[str]]
@@ -141,7 +139,6 @@ def display_value(value: Any) -> str:
 
 
 def truncated(value: str) -> str:
-    """As much of a value as a person reads, and how much more there is."""
     more = len(value) - MAX_LETTERS
     if more <= 0:
         return value

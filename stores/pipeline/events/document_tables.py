@@ -89,7 +89,6 @@ def amount_rules(*columns: str, required: bool = False) -> tuple[Rule, ...]:
 
 
 def presence_rules(*columns: str) -> tuple[Rule, ...]:
-    """Rules for values without which a document cannot be kept."""
     return tuple(Rule("value_missing", column, f"{column} IS NULL") for column in columns)
 
 

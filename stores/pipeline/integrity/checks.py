@@ -46,7 +46,6 @@ def check_result(
 
 
 def offending_rows(statement: Query) -> list[dict[str, Any]]:
-    """The first rows of a query that looks for what is wrong."""
     query = statement if isinstance(statement, sql.Composable) else sql.SQL(statement)
     with connection.cursor() as cursor:
         cursor.execute(

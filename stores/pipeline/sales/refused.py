@@ -60,7 +60,6 @@ def process_together(
 
 
 def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
-    """What bisect_rows() found, as errors of the sales."""
     return [
         Refusal(sale, SALE_REFUSED, "transaction_id", found=message)
         for sale, message in refused.items()

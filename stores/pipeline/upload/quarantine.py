@@ -150,7 +150,6 @@ def quarantine_unreadable(
 
 
 def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
-    """One row of table to_quarantine."""
     values = dict(zip(kind.sent_columns, row.values, strict=True))
     return (
         str(row.counter),
@@ -211,7 +210,6 @@ def insert_quarantined(batch: UploadBatch, kind: StagedTable) -> StagingCounts:
 
 
 def row_keys() -> list[str]:
-    """The keys of the rows of table to_quarantine."""
     return [key for (key,) in fetch("SELECT row_key FROM to_quarantine ORDER BY row_key::bigint")]
 
 

@@ -115,7 +115,6 @@ class AsyncCustomerFilter(ListFilter):
 
 
 def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
-    """The rows that /async-customers/ lists for these filters."""
     rows: QuerySet[AsyncCustomer] = AsyncCustomerFilter(filters, AsyncCustomer.objects.all()).qs
     return rows
 

@@ -76,7 +76,6 @@ DATE_INPUT = forms.DateInput(attrs={"type": "date"})
 
 
 def day_filter(label: str, field: str, lookup: str) -> DayFilter:
-    """A day; from its first or to its last moment."""
     return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE_INPUT)
 
 

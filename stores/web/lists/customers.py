@@ -92,7 +92,6 @@ class CustomerFilter(ListFilter):
 
 
 def filter_customers(**filters: str) -> QuerySet[Customer]:
-    """The rows that /customers/ lists for these filters."""
     rows: QuerySet[Customer] = CustomerFilter(filters, Customer.objects.all()).qs
     return rows
 

@@ -56,7 +56,6 @@ class QuarantineFilter(ListFilter):
 
 
 def filter_quarantine(**filters: str) -> QuerySet[Quarantine]:
-    """The rows that /quarantine/ lists for these filters."""
     rows: QuerySet[Quarantine] = QuarantineFilter(filters, Quarantine.objects.all()).qs
     return rows
 

@@ -17,7 +17,6 @@ from stores.web.request import Request
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    """Every channel database: status, last visit, what waits and what is pending."""
     return respond(
         request, ListFilter(request.GET, with_counts()), ChannelTable, "channels/list.html"
     )

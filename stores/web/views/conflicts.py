@@ -36,7 +36,6 @@ def conflict_list(request: Request) -> HttpResponseBase:
 
 @require_safe
 def conflict_detail(request: Request, number: int) -> HttpResponse:
-    """One conflict: both values, what the customer shows now, and who closed it."""
     conflict = with_customer(number)
     form = ConflictForm(initial={"version": conflict.customer.hq_version})
     return conflict_page(request, conflict, form)
@@ -48,7 +47,6 @@ def with_customer(number: int) -> EditConflict:
 
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    """The page of a conflict, with a form for those who may close it."""
     kind, row = conflict_row(conflict)
     context = {
         "conflict": conflict,

@@ -124,7 +124,6 @@ def redirect_outdated(request: Request, customer: Customer) -> HttpResponseRedir
 
 
 def customer_details(customer: Customer) -> dict[str, Any]:
-    """All that belongs to a customer; what is active comes first."""
     return {
         "customer": customer,
         "details": [(label(field), getattr(customer, field)) for field in DETAILS],

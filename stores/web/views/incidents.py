@@ -43,7 +43,6 @@ def incident_list(request: Request) -> HttpResponseBase:
 
 @require_safe
 def incident_detail(request: Request, number: int) -> HttpResponse:
-    """One incident: what is wrong, what to do next, and what both sides hold."""
     incidents = Incident.objects.select_related("database__channel", "closed_by")
     incident = get_object_or_404(incidents, pk=number)
     ways = () if incident.closed_at else SETTLED_BY_COMMAND.get(IncidentKind(incident.kind), ())

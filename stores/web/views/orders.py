@@ -26,7 +26,6 @@ def order_list(request: Request) -> HttpResponseBase:
 
 @require_safe
 def order_detail(request: Request, pk: int) -> HttpResponse:
-    """One order with the documents and payments it stands for."""
     brought = SalesOrder.objects.select_related(
         "channel", "customer", "statement__channel", "delivery_address", "released_by", "run"
     )

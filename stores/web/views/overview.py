@@ -75,8 +75,6 @@ class RowCount:
 
 @dataclass(frozen=True)
 class Alert:
-    """Something that a person should look at."""
-
     icon: str
     count: int | None
     text: str
@@ -228,7 +226,6 @@ def open_incidents() -> Iterator[Alert]:
 
 
 def liveness_alerts() -> Iterator[Alert]:
-    """What should happen by itself and does not."""
     for problem in liveness_problems():
         yield Alert("clock-history", None, problem.text, problem.next_step, reverse(problem.page))
 
@@ -335,7 +332,6 @@ def unknown_time_zones(user: Reader) -> Iterator[Alert]:
 
 
 def stuck_sales(user: Reader) -> Iterator[Alert]:
-    """Transactions, orders and statements that a person must help on."""
     unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
     correct = advice_for(
         user,

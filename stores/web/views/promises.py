@@ -12,7 +12,6 @@ from stores.web.request import Request
 
 @require_safe
 def promise_list(request: Request) -> HttpResponse:
-    """Every promise with its sentence, its last check and what broke it."""
     promises = list(Promise.objects.select_related("run"))
     ended = JobRun.objects.filter(job__in=COMPARING_JOBS, ended_at__isnull=False)
     compared = ended.defer("error").newest_first().first()

@@ -34,7 +34,6 @@ WORKER_GRACE = timedelta(seconds=5)
 
 @require_safe
 def job_list(request: Request) -> HttpResponse:
-    """Every job with its button and its command; above them what runs now."""
     context = {
         "jobs": JOBS.values(),
         "channels": Channel.objects.filter(is_enabled=True),

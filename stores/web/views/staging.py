@@ -14,6 +14,5 @@ from stores.web.request import Request
 
 @require_safe
 def async_customer_list(request: Request) -> HttpResponseBase:
-    """Every customer operation that channels sent, newest first, with what became of it."""
     filters = AsyncCustomerFilter(request.GET, all_async_customers())
     return respond(request, filters, AsyncCustomerTable, "async_customers/list.html")

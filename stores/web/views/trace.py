@@ -44,6 +44,5 @@ def detail(request: Request, ref: str) -> HttpResponse:
 
 
 def matches_page(request: Request, ref: str, matching: list[Match]) -> HttpResponse:
-    """Several customers to choose from, or none and what that may mean."""
     context = {"ref": ref, "found": matching}
     return render(request, "trace/matches.html", context, status=200 if matching else 404)

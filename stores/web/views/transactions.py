@@ -120,7 +120,6 @@ def release_transaction(request: Request, pk: int) -> HttpResponseRedirect:
 
 @require_safe
 def failed_sales(request: Request) -> HttpResponse:
-    """What stands in the way of transactions, by cause."""
     form = ScopeForm(request.GET)
     causes_found = FailedSale.objects.by_cause()
     if channel := form.scope.channel:
@@ -220,7 +219,6 @@ def report_results(request: Request, done: CorrectionResult) -> None:
 
 
 def result_sentences(done: CorrectionResult) -> str:
-    """How corrected transactions stand with the rules, in a sentence each."""
     sentences = [f"{done.valid:,} of them now pass all rules."] if done.valid else []
     sentences += [f"{done.invalid:,} break another rule."] if done.invalid else []
     sentences += [f"{done.waiting:,} will be validated by the next run."] if done.waiting else []

@@ -21,7 +21,7 @@ class Place(models.Model):
 
 
 class Arrival(Place):
-    """How many rows were taken over; kept by triggers when rows are staged or set aside."""
+    """How many rows were taken over; kept by triggers when rows are staged or quarantined."""
 
     rows = models.BigIntegerField(default=0)
 

@@ -24,7 +24,10 @@ UNSETTLED_STATUSES = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
 
 @dataclass(frozen=True)
 class Cause:
-    """What rows have in common that failed alike; written as CHANNEL:TABLE:REASON:FIELD."""
+    """Why rows failed; those of one cause can be resolved together.
+
+    Written as CHANNEL:TABLE:REASON:FIELD.
+    """
 
     database: str
     table: str
@@ -47,7 +50,7 @@ class Cause:
 
 class CaseQuerySet(models.QuerySet["Case"]):
     def unsettled(self) -> Self:
-        """Set aside, failed, or waiting for more than a day."""
+        """Quarantined, failed, or waiting for more than a day."""
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:

@@ -11,7 +11,7 @@ SALE_PARTS = ("header", "line", "payment")
 
 @dataclass(frozen=True)
 class SaleCause:
-    """What transactions have in common that failed alike; written as REASON:FIELD:PART.
+    """Why transactions failed; those of one cause can be corrected together: REASON:FIELD:PART.
 
     The part is that of the document in which the field stands: header, line or payment.
     """

@@ -57,7 +57,7 @@ class Session(models.Model):
 
 
 class UploadSession(Session):
-    """Events read from one channel database: staged, known already, or set aside."""
+    """Events read from one channel database: staged, known already, or quarantined."""
 
     status = models.CharField(
         max_length=13, choices=UploadStatus.choices, default=UploadStatus.STARTED

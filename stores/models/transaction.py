@@ -89,7 +89,7 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
 
 
 class RetailTransaction(models.Model):
-    """One document of a till. What the till wrote stays as it is, unless a person mends it."""
+    """One document of a till. What the till wrote stays as it is, unless a person corrects it."""
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
@@ -375,7 +375,7 @@ class TransactionChange(models.Model):
     reason = models.CharField(max_length=300)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    # What was corrected alike, all at once, and can be undone so.
+    # What was corrected at once, and can be undone so.
     correction = models.UUIDField(null=True)
 
     class Meta:

@@ -102,7 +102,7 @@ def known_matches(customers: QuerySet[Customer]) -> list[Match]:
 
 
 def pending_matches(guids: Iterable[UUID]) -> list[Match]:
-    """GUIDs without an account of which HQ holds events, staged or set aside."""
+    """GUIDs without an account of which HQ holds events, staged or quarantined."""
     by_guid: dict[UUID | None, Match] = {}
     for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(
@@ -113,8 +113,8 @@ def pending_matches(guids: Iterable[UUID]) -> list[Match]:
                 row.async_account,
                 Match(str(row.async_account), None, row.company_id, row.staged_at),
             )
-    aside = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
-    for guid, company, at in aside.values_list(
+    quarantined = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
+    for guid, company, at in quarantined.values_list(
         "async_account", "database__channel__company_id", "first_seen_at"
     ):
         by_guid.setdefault(guid, Match(str(guid), None, company, at))

@@ -1,4 +1,4 @@
-"""What HQ holds of one customer, told: state, what is waited for, events in their order."""
+"""What HQ holds of one customer: state, what is waited for, events in their order."""
 
 import json
 from collections import Counter, defaultdict
@@ -82,9 +82,9 @@ def customer_state(history: CustomerHistory) -> str:
 
 def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
     """What is open, the gravest first: failed, waiting for something, on its way."""
-    aside = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
+    quarantined = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
     rows = [operation.row for operation in history.operations]
-    failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *aside]
+    failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *quarantined]
     waiting = [row for row in rows if row.status == StagingStatus.PENDING]
     for row in (*failed, *(row for row in waiting if row.reason)):
         known = REASONS.get(row.reason)
@@ -204,7 +204,7 @@ def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> It
     elif row.status == StagingStatus.PENDING:
         kind = "waiting"
     if kind != "waiting" or row.reason:
-        # In one transaction with its account: told after it.
+        # In one transaction with its account: shown after it.
         at = max([row.applied_at or row.staged_at, *issued])
         run, case = text_or_none(row.applied_run_id), case_id(row)
         yield TraceEvent(at, kind, row.source, text, run, case=case)
@@ -233,7 +233,7 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
 
 
 def quarantine_event(row: Quarantine, history: CustomerOperation | None) -> TraceEvent:
-    """Why a row was set aside; of one that HQ holds otherwise, in which fields it differs."""
+    """Why a row was quarantined; of one that HQ holds otherwise, in which fields it differs."""
     text = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
     text += explain(row.reason, row.field)
     if history and (differing := differing_columns(row, history)):
@@ -298,6 +298,6 @@ def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent
 
 
 def trace(ref: str) -> Trace | None:
-    """The story of the customer that a reference means, of several the newest; None if unknown."""
+    """The trace of the customer that a reference means, of several the newest; None if unknown."""
     matching = matches(ref)
     return build_trace(matching[0]) if matching else None

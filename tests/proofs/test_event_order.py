@@ -56,7 +56,7 @@ def places(houston, seattle, popup) -> dict[str, ChannelDatabase | None]:
         )
     ours = ChannelDatabase.objects.with_channel().in_bulk([houston.pk, seattle.pk, popup.pk])
     databases = [ours[database.pk] for database in (houston, seattle, popup)]
-    return dict(zip(("houston", "seattle", "popup", "desk"), [*databases, None], strict=True))
+    return dict(zip(("houston", "seattle", "popup", "hq"), [*databases, None], strict=True))
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_edits_of_several_channels_and_of_headquarters(outcomes):
     events = (
         customer(0, first_name="Ann"),
         customer(1, "seattle", first_name="Anna", phone="111"),
-        customer(2, "desk", first_name="Annie"),
+        customer(2, "hq", first_name="Annie"),
         customer(3, "popup", first_name="Ann", email="ann@example.com"),
     )
     assert len(outcomes(*events)) == 1
@@ -147,7 +147,7 @@ def test_what_an_edit_leaves_out_is_kept_from_the_one_before(outcomes):
     events = (
         customer(0, language="nl", customer_group="30"),
         customer(1, "seattle", language="de"),
-        customer(2, "desk", language="", currency="EUR"),
+        customer(2, "hq", language="", currency="EUR"),
         customer(3, "popup", customer_group=""),
     )
     for at_once in (1, 2, 4):
@@ -160,7 +160,7 @@ def test_a_deactivation_keeps_the_last_values_that_were_said(outcomes):
     events = (
         customer(0, first_name="Ann"),
         customer(1, "seattle", first_name="Anna"),
-        customer(2, "desk", first_name="Annie"),
+        customer(2, "hq", first_name="Annie"),
         customer(3, "popup", **gone),
     )
     for at_once in (1, 2):
@@ -190,7 +190,7 @@ def test_which_of_several_addresses_is_the_primary_one(outcomes, houston):
         address("A", 1, is_primary=True),
         address("B", 2, "seattle", is_primary=True),
         address("B", 3, "seattle", is_primary=False),
-        address("C", 4, "desk", is_primary=False),
+        address("C", 4, "hq", is_primary=False),
     )
     for at_once in (1, 2):
         assert len(outcomes(*events, at_once=at_once)) == 1
@@ -205,7 +205,7 @@ def test_primary_addresses_that_change_their_purpose(outcomes):
         address("A", 1, is_primary=True),
         address("B", 2, "seattle", is_primary=True),
         address("A", 3, "popup", is_primary=True, purpose="delivery"),
-        address("B", 4, "desk", is_primary=True, city="Austin"),
+        address("B", 4, "hq", is_primary=True, city="Austin"),
     )
     assert len(outcomes(*events)) == 1
 
@@ -215,7 +215,7 @@ def test_at_one_moment_the_channel_with_the_later_code_wins(outcomes):
         customer(0, first_name="Ann"),
         customer(5, "seattle", first_name="Of Seattle"),
         customer(5, "popup", first_name="Of Popup"),
-        customer(5, "desk", first_name="Of the desk"),
+        customer(5, "hq", first_name="Of headquarters"),
     )
     for at_once in (1, 2, 4):
         [held] = outcomes(*events, at_once=at_once)
@@ -228,7 +228,7 @@ def test_groups_and_attributes_that_come_and_go(outcomes):
         Told("affiliation", 1, "seattle"),
         Told("affiliation", 2, "popup", says={"operation": "deactivate"}),
         Told("attribute", 3, "seattle", says={"value": "L"}),
-        Told("attribute", 4, "desk", says={"value": "XL"}),
+        Told("attribute", 4, "hq", says={"value": "XL"}),
     )
     for at_once in (1, 2):
         assert len(outcomes(*events, at_once=at_once)) == 1

@@ -165,7 +165,7 @@ def test_no_page_shows_what_a_quarantined_row_held(reader, people):
 
 @pytest.mark.slow
 def test_the_counts_of_the_overview_are_the_lengths_of_their_lists(reader, people):
-    ring = reader.get("/").context["ring"]
+    ring = reader.get("/").context["stations"]
 
     for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "pending"):
         tally = ring[name]
@@ -174,7 +174,7 @@ def test_the_counts_of_the_overview_are_the_lengths_of_their_lists(reader, peopl
 
 
 def test_the_counts_of_what_needs_a_person_are_the_lengths_of_their_lists(reader, people):
-    concerns = [one for one in reader.get("/").context["concerns"] if one.count is not None]
+    concerns = [one for one in reader.get("/").context["alerts"] if one.count is not None]
 
     assert concerns
     for concern in concerns:
@@ -192,11 +192,11 @@ def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
 def test_a_silent_channel_needs_a_person(reader, houston):
     ChannelDatabase.objects.update(last_error="Channel houston cannot be reached.")
 
-    texts = [one.text for one in reader.get("/").context["concerns"]]
+    texts = [one.text for one in reader.get("/").context["alerts"]]
 
     assert texts[-1] == "Channel houston cannot be reached."
     Channel.objects.update(is_enabled=False)
-    assert not reader.get("/").context["concerns"]
+    assert not reader.get("/").context["alerts"]
 
 
 def test_counts_of_the_channel_page_are_the_lengths_of_their_lists(reader, people):

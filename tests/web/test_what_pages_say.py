@@ -165,7 +165,7 @@ def test_u3_so_are_incidents_on_the_overview(reader, houston):
     for number in range(12):
         Incident.objects.report("message_refused", "A message.", subject=str(number))
 
-    texts = [one.text for one in reader.get("/").context["concerns"]]
+    texts = [one.text for one in reader.get("/").context["alerts"]]
 
     assert texts.count("A message.") == 10
     assert "2 older incidents open." in texts

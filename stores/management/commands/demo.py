@@ -31,7 +31,7 @@ USERS = ("viewer", "operator", "manager", "auditor", "administrator")
 # Another demo is at its tables and traffic.
 PREPARE_S = 600
 EXIT_CODES = {"partly": 1, "failed": 1, "cancelled": 1, "busy": 75}
-# The words of the contract, in the order of the ring.
+# The words of the contract, in the order of the pipeline.
 ALWAYS_SHOWN = ("read", "staged", "converted", "distributed")
 SHOWN_IF_ANY = ("unchanged", "updated", "linked", "waiting", "quarantined", "failed")
 

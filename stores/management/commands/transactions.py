@@ -261,7 +261,7 @@ def result_lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
-    """What became, or would become, of transactions that failed alike."""
+    """What became, or would become, of the transactions of a cause."""
     is_kept = done.corrected and not is_preview
     return {
         "preview": is_preview,

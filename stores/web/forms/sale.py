@@ -1,4 +1,4 @@
-"""Correct one transaction, or all that failed alike."""
+"""Correct one transaction, or all of a cause."""
 
 import hashlib
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ def model_field(model: type[models.Model], name: str, *, required: bool) -> form
 
 
 class ScopeForm(forms.Form):
-    """Which of the transactions that failed alike are meant: all, one store's, one day's."""
+    """Which of the transactions of a cause are meant: all, one store's, one day's."""
 
     channel = forms.ModelChoiceField(
         Channel.objects.order_by("name"),
@@ -138,7 +138,7 @@ class ScopeForm(forms.Form):
 
 
 class BulkCorrectionForm(forms.Form):
-    """One correction for all transactions that failed alike, and why."""
+    """One correction for all transactions of a cause, and why."""
 
     def __init__(self, cause: SaleCause, data: Any = None) -> None:
         super().__init__(data)

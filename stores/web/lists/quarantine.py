@@ -1,4 +1,4 @@
-"""Rows set aside."""
+"""Quarantined rows."""
 
 from uuid import UUID
 

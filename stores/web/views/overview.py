@@ -1,4 +1,4 @@
-"""The overview: the ring with its counts, the channels, and what needs a person."""
+"""The overview: the pipeline with its counts, the channels, and what needs attention."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ LOW_SEQUENCE = 1000
 # Incidents that are named one by one.
 MAX_INCIDENTS = 10
 FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
-# Waiting for these ends by itself, when their customer arrives or is mended.
+# Waiting for these ends by itself, when their customer arrives or is corrected.
 SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
 # An order that waits longer needs somebody to look for what it names.
 LONG_WAIT = timedelta(days=1)
@@ -84,18 +84,18 @@ class Alert:
 
 @require_safe
 def overview(request: Request) -> HttpResponse:
-    """The ring, the channels, what needs a person, and the last runs."""
+    """The pipeline, the channels, what needs attention, and the last runs."""
     databases = list(with_counts())
     context = {
         "now": timezone.now(),
-        "ring": pipeline_counts(),
+        "stations": pipeline_counts(),
         "databases": databases,
         "channels": Channel.objects.count(),
         "visited": max(
             filter(None, (database.last_visited_at for database in databases)), default=None
         ),
         "balance": latest_balance(),
-        "concerns": list(alerts(databases, request.user)),
+        "alerts": list(alerts(databases, request.user)),
         "waits": list(waiting_rows(request.user)),
         "runs": JobRun.objects.newest_first().defer("error")[:5],
         "live": JobRun.objects.live().filter(job=JobCode.PIPELINE).newest_first().first(),
@@ -105,7 +105,7 @@ def overview(request: Request) -> HttpResponse:
 
 
 def pipeline_counts() -> dict[str, Any]:
-    """What is at each station; every tally is the length of the list it leads to."""
+    """What is at each station; every count is the length of the list it leads to."""
     return {
         "not_synchronized": staged_count("not_synchronized"),
         "waiting": staged_count("waiting"),
@@ -142,7 +142,7 @@ def list_url(name: str, **filters: str) -> str:
     return reverse(name) + (f"?{urlencode(filters)}" if filters else "")
 
 
-# ------------------------------------------------------------- what needs a person
+# ------------------------------------------------------------ what needs attention
 
 
 def alerts(databases: list[Any], user: Reader) -> Iterator[Alert]:
@@ -177,7 +177,7 @@ def alerts(databases: list[Any], user: Reader) -> Iterator[Alert]:
 
 
 def advice_for(user: Reader, right: str, next_step: str, otherwise: str) -> str:
-    """What a user is told to do: nothing that takes a right he or she lacks."""
+    """What a user can do: nothing that takes a permission he or she lacks."""
     return next_step if user.has_perm(f"stores.{right}") else otherwise
 
 
@@ -466,7 +466,7 @@ def alerts_by_reason(
     field: str = "reason",
     **filters: str,
 ) -> Iterator[Alert]:
-    """One concern for each reason, the most frequent first; `field` holds it."""
+    """One alert for each reason, the most frequent first; `field` holds it."""
     counts = rows.order_by().values(reason_code=F(field)).annotate(count=Count("pk"))
     for row in counts.filter(~Q(reason_code=None)).order_by("-count", "reason_code"):
         reason = row["reason_code"]

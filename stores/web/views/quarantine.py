@@ -50,7 +50,7 @@ may_reopen = require_permission(
 
 @require_safe
 def quarantine_list(request: Request) -> HttpResponseBase:
-    """What failed alike, and every row set aside, newest first: why, and never what it holds."""
+    """Causes, and every quarantined row, newest first: why, and never what it holds."""
     filters = QuarantineFilter(request.GET, all_quarantined())
     context = (
         {}
@@ -70,7 +70,7 @@ def causes(limit: int | None) -> dict[str, Any]:
 
 @require_safe
 def cause_detail(request: Request) -> HttpResponse:
-    """All rows that failed alike, to be settled together."""
+    """All rows of a cause, to be resolved together."""
     cause = Cause.parse(request.GET.get("cause", ""))
     if cause is None:
         raise Http404("No such cause.")
@@ -108,7 +108,7 @@ def case_context(request: Request, detail: CaseDetail) -> dict[str, Any]:
     may = user.has_perm("stores.resolve_quarantine")
     return {
         "case": detail.case,
-        "story": detail,
+        "detail": detail,
         "may_see": may or user.has_perm("stores.dismiss_quarantine"),
         "can_release": may and detail.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
         "can_correct": may and detail.can_be_corrected,

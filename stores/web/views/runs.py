@@ -98,7 +98,7 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "command": run_command(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
         "successor": run.successors.first(),
-        "unheard": waiting_message(run),
+        "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
     return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)

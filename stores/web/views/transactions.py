@@ -1,4 +1,4 @@
-"""Transactions of the tills: each of them, those that failed alike, and their correction."""
+"""Transactions of the tills: each of them, errors by cause, and their correction."""
 
 from uuid import UUID
 
@@ -73,7 +73,7 @@ def transaction_detail(request: Request, pk: int) -> HttpResponse:
         "order_trouble": sale.order_reason
         and not sale.errors.filter(rule=sale.order_reason).exists(),
         "changes": sale.changes.select_related("changed_by"),
-        "can_mend": request.user.has_perm("stores.mend_transaction")
+        "can_correct": request.user.has_perm("stores.mend_transaction")
         and sale.entry_status == EntryStatus.CONCLUDED
         and sale.sales_order_id is None
         and sale.statement_id is None,
@@ -179,7 +179,7 @@ def failed_cause(request: Request) -> HttpResponse:
             ),
         ),
     }
-    return render(request, "transactions/alike.html", context)
+    return render(request, "transactions/cause.html", context)
 
 
 def report_released(request: Request, done: CorrectionResult) -> None:
@@ -227,7 +227,7 @@ def result_sentences(done: CorrectionResult) -> str:
 
 @require_safe
 def correction_detail(request: Request, correction: UUID) -> HttpResponse:
-    """What was corrected alike at once, and whether it can be undone."""
+    """What was corrected at once, and whether it can be undone."""
     changes = TransactionChange.objects.filter(correction=correction)
     first = changes.select_related("changed_by").order_by("id").first()
     if first is None:
@@ -248,7 +248,7 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
 @require_POST
 @may_correct
 def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
-    """Take back what was corrected alike, as far as it is not posted or changed since."""
+    """Undo a bulk correction, as far as nothing is posted or changed since."""
     undone, unchanged = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
     if undone:
         messages.success(request, f"Undone in {sales_word(undone)}.")

@@ -173,12 +173,12 @@ def test_an_event_that_breaks_rules_is_refused_with_all_of_them(known):
 
 
 def test_who_edited_is_told_in_the_trace(store, known, command):
-    edit(first_name="Anna", by=User.objects.create_user("desk"))
+    edit(first_name="Anna", by=User.objects.create_user("robin"))
     run("pipeline")
 
     told = command("trace", "005001")
 
-    assert "headquarters Customer edited: first_name, by desk." in " ".join(told.split())
+    assert "headquarters Customer edited: first_name, by robin." in " ".join(told.split())
 
 
 def test_every_promise_holds_with_events_of_hq(store, known):

@@ -39,7 +39,7 @@ def guid(houston) -> UUID:
 def hq_user(hq) -> Client:
     """A client in which a manager is signed in."""
     make_groups()
-    user = User.objects.create_user("desk")
+    user = User.objects.create_user("robin")
     user.groups.add(Group.objects.get(name="manager"))
     client = Client()
     client.force_login(user)
@@ -96,7 +96,7 @@ def test_who_when_and_both_values_stand_in_the_trace(hq_user, houston, guid, com
     told = " ".join(command("trace", "005001").split())
 
     assert "Customer edited: phone 111 111 -> 222 222." in told
-    assert "headquarters Customer edited: phone, by desk." in told
+    assert "headquarters Customer edited: phone, by robin." in told
 
 
 def test_all_that_belongs_to_a_customer_is_changed_added_and_removed(hq_user, houston, guid):

@@ -62,7 +62,7 @@ def codes() -> list[str]:
 
 def test_a15_where_nothing_runs_the_overview_and_the_command_say_so(houston, reader, command):
     told = json.loads(command("channels", "--json"))["concerns"]
-    shown = {one.text: one for one in reader.get("/").context["concerns"]}
+    shown = {one.text: one for one in reader.get("/").context["alerts"]}
 
     assert [one["code"] for one in told] == ["no_scheduler", "no_worker", "no_pipeline"]
     for one in told:
@@ -73,7 +73,7 @@ def test_a15_where_nothing_runs_the_overview_and_the_command_say_so(houston, rea
 
 def test_a15_nothing_is_said_while_everything_runs(at_work, reader):
     assert codes() == []
-    assert not reader.get("/").context["concerns"]
+    assert not reader.get("/").context["alerts"]
 
 
 @pytest.mark.parametrize("ended", [-timedelta(minutes=6), A_DAY])
@@ -236,7 +236,7 @@ def test_v5_an_incident_closed_tomorrow_starts_no_comparison_again_and_again(hou
 def test_v5_a_run_of_tomorrow_does_not_hide_how_the_last_one_ended(at_work, reader):
     JobRun.objects.update(status="failed", ended_at=timezone.now() + A_DAY)
 
-    texts = [one.text for one in reader.get("/").context["concerns"]]
+    texts = [one.text for one in reader.get("/").context["alerts"]]
 
     assert "Last run of pipeline: failed." not in texts
 

@@ -150,7 +150,7 @@ def test_a_failed_order_becomes_an_order_on_hold(clerk, houston):
 
 def test_what_somebody_else_corrects_or_a_job_holds_is_skipped(clerk, houston):
     sell(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
-    lease_transaction(sale("T-1"), User.objects.create_user("desk"))
+    lease_transaction(sale("T-1"), User.objects.create_user("robin"))
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as job:
         job.execute("SELECT id FROM retail_transaction WHERE transaction_id = 'T-2' FOR UPDATE")
 

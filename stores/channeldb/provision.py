@@ -56,7 +56,7 @@ def create_file(database: Database) -> None:
     except FileExistsError:
         pass
     except OSError:
-        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be made.") from None
+        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be created.") from None
 
 
 def create_embedded(database: Database) -> None:
@@ -145,7 +145,7 @@ def require_free_names(database: Database, wrapper: BaseDatabaseWrapper) -> None
     if used:
         raise ChannelMisconfigured(
             f"Channel {database.label}: its database holds a table {used[0]} "
-            "that Syncline did not make."
+            "that Syncline did not create."
         )
 
 

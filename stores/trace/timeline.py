@@ -279,7 +279,7 @@ def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterato
             datetime.fromisoformat(at),
             "delivered",
             database.label,
-            f"Delivered in version {version}." if version else "Delivered; to be sent again.",
+            f"Delivered in version {version}." if version else "Delivered; will be sent again.",
             text_or_none(run.run_id) if run else None,
             session,
         )

@@ -106,7 +106,7 @@ def test_p1_migrate_channels_makes_anew_what_holds_no_rows(store, command):
     refused = run("pipeline")
     made = command("migrate_channels", store.channel.code)
 
-    assert f"Run migrate_channels {store.channel.code} to make it anew." in refused["message"]
+    assert f"Run migrate_channels {store.channel.code} to create it again." in refused["message"]
     assert made.startswith(f"{store.label}: repaired. Created again: ")
     assert recreate_objects(store) == []
     assert run("pipeline")["counts"]["converted"] == 1

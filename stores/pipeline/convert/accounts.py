@@ -139,7 +139,7 @@ def require_issuing_allowed() -> None:
     """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
     if incident := Incident.objects.stopping_conversion().order_by("pk").first():
         raise StepFailed(
-            f"No account number is issued until incident {incident.pk} is settled: "
+            f"No account number is issued until incident {incident.pk} is closed: "
             f"{incident.message}"
         )
 

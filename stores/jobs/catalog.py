@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from stores.models import RunStep
 from stores.models.job import JobCode, StepCode
@@ -20,15 +20,16 @@ from stores.pipeline.upload.upload import upload_events
 class Step:
     """One step of the ring: its word, its function, and what it is done once for.
 
-    Of a step per group the function is given a list, one row per database of one group, each with
-    its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
+    Its function is given its row, and its channel or company if that is its place. Of a step per
+    group it is given a list, one row per database of one group, each with its own outcome:
+    `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
     that overlaps may be begun while the last of the step before it are still going on. One that
     `takes_date` looks at a single business date where its run names one, and one that `takes_order`
     at a single customer order. Whoever starts it on a page needs the `permission`.
     """
 
     code: StepCode
-    function: Callable[[Any], None]
+    function: Callable[..., None]
     per: Literal["database", "channel", "company", "group", "run"]
     overlaps: bool = False
     takes_date: bool = False
@@ -37,7 +38,10 @@ class Step:
 
     def execute(self, rows: list[RunStep]) -> None:
         """Do it in the places of these rows; more than one only per group."""
-        self.function(rows if self.per == "group" else rows[0])
+        if self.per in ("channel", "company"):
+            self.function(rows[0], getattr(rows[0], self.per))
+        else:
+            self.function(rows if self.per == "group" else rows[0])
 
 
 @dataclass(frozen=True)

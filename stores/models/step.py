@@ -97,18 +97,6 @@ class RunStep(Outcome):
         return self.database
 
     @property
-    def its_channel(self) -> Channel:
-        if self.channel is None:
-            raise TypeError(f"{self.step} is not done per channel")
-        return self.channel
-
-    @property
-    def its_company(self) -> Company:
-        if self.company is None:
-            raise TypeError(f"{self.step} is not done per company")
-        return self.company
-
-    @property
     def run_key(self) -> str | None:
         """The run as rows name it that the step writes; None where no run does the work."""
         return str(self.run_id) if self.run_id else None

@@ -247,7 +247,7 @@ def test_two_conversions_of_one_company_number_everybody_once(houston, popup):
     run("P-0001")
     steps = [a_step() for _ in range(2)]
 
-    together(*[lambda step=step: convert_customers(step) for step in steps])
+    together(*[lambda step=step: convert_customers(step, step.company) for step in steps])
     for step in steps:
         end_of(step)
 

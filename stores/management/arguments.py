@@ -85,6 +85,11 @@ def parse_date(text: str) -> date:
         raise ArgumentTypeError(str(error)) from None
 
 
+def add_codes(parser: CommandParser, option: str, text: str) -> None:
+    """An option that takes one or more codes, and may be repeated."""
+    parser.add_argument(option, nargs="+", action="extend", default=[], metavar="CODE", help=text)
+
+
 def add_set(parser: CommandParser) -> None:
     parser.add_argument(
         "--set",

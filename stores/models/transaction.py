@@ -282,11 +282,6 @@ class RetailTransaction(models.Model):
         return reverse("transaction", args=[self.pk])
 
     @property
-    def is_named(self) -> bool:
-        """Whether the till named a customer; else it is for the channel's default customer."""
-        return self.async_account is not None or self.account_number is not None
-
-    @property
     def is_being_corrected(self) -> bool:
         """Whether a person keeps it from jobs and other people now."""
         now = timezone.now()

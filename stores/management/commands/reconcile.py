@@ -7,7 +7,7 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.management.arguments import chosen_channels
+from stores.management.arguments import add_codes, chosen_channels
 from stores.management.base import SynclineCommand
 from stores.models import RunStep
 from stores.models.job import JobCode
@@ -24,14 +24,7 @@ class Command(SynclineCommand):
     example = "reconcile --channel houston --fix"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "--channel",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="CODE",
-            help="Only these channels.",
-        )
+        add_codes(parser, "--channel", "Only these channels.")
         parser.add_argument("--fix", action="store_true", help="Repairs what can be repaired.")
 
     def handle(self, *args: Any, **options: Any) -> None:

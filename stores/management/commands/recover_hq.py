@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.jobs.recover_hq import recover_headquarters
-from stores.management.arguments import WrongArgument, chosen_channels
+from stores.management.arguments import WrongArgument, add_codes, chosen_channels
 from stores.management.base import SynclineCommand
 from stores.pipeline.integrity.recover import MAX_VOID
 
@@ -34,14 +34,11 @@ class Command(SynclineCommand):
             help="Believes a highest number that only one channel has seen, up to N above all "
             f"others; the numbers in between become void (default: {MAX_VOID}).",
         )
-        parser.add_argument(
+        add_codes(
+            parser,
             "--distrust",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="CODE",
-            help="Does not believe the highest numbers that these channels have seen, and "
-            "corrects them there.",
+            "Does not believe the highest numbers that these channels have seen, and corrects them "
+            "there.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -10,6 +10,7 @@ from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
 from stores.management.arguments import (
     WrongArgument,
+    add_codes,
     chosen_channels,
     chosen_companies,
     chosen_order,
@@ -31,22 +32,8 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("job", metavar="JOB", help=f"The job: {', '.join(JOBS)}.")
-        parser.add_argument(
-            "--channel",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="CODE",
-            help="Only these channels.",
-        )
-        parser.add_argument(
-            "--company",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="CODE",
-            help="Only these companies.",
-        )
+        add_codes(parser, "--channel", "Only these channels.")
+        add_codes(parser, "--company", "Only these companies.")
         parser.add_argument(
             "--date",
             type=parse_date,

@@ -1,13 +1,11 @@
-"""The nothing-lost balance, by channel database, table and day."""
+"""The list of balances: for each database, table and day, what became of its rows."""
 
-import django_filters as filters
 import django_tables2 as tables
 from django.db.models import QuerySet
 
 from stores.models import DayBalance
 from stores.web.format import rows_word
 from stores.web.lists.base import (
-    DATE_INPUT,
     DOCUMENT_CHOICE,
     EVENT_TABLE_CHOICES,
     NOWRAP,
@@ -19,6 +17,7 @@ from stores.web.lists.base import (
     ListTable,
     channels,
     choice_filter,
+    date_filter,
     wide_only,
 )
 
@@ -33,15 +32,17 @@ class BalanceFilter(ListFilter):
     table = choice_filter(
         [*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE, *DOCUMENT_PART_CHOICES], "Rows", field="table"
     )
-    since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE_INPUT)
-    until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE_INPUT)
-    odd = choice_filter([("yes", "Only these")], "Does not add up", method="is_odd")
+    since = date_filter("From", "day", "gte")
+    until = date_filter("To", "day", "lte")
+    odd = choice_filter([("yes", "Only these")], "Does not add up", method="filter_unbalanced")
 
     class Meta:
         model = DayBalance
         fields: list[str] = []
 
-    def is_odd(self, rows: QuerySet[DayBalance], name: str, value: str) -> QuerySet[DayBalance]:
+    def filter_unbalanced(
+        self, rows: QuerySet[DayBalance], name: str, value: str
+    ) -> QuerySet[DayBalance]:
         return rows.exclude(difference=0)
 
 

@@ -12,14 +12,14 @@ from django.views.decorators.http import require_safe
 from stores.models import DayBalance
 from stores.web.format import signed
 from stores.web.lists.balance import BalanceFilter, BalanceTable, all_balances
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def balance_list(request: Request) -> HttpResponseBase:
     filters = BalanceFilter(request.GET, all_balances())
-    return respond(request, filters, BalanceTable, "balance/list.html")
+    return list_response(request, filters, BalanceTable, "balance/list.html")
 
 
 def latest_balance() -> dict[str, Any] | None:

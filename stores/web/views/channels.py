@@ -10,7 +10,7 @@ from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.channels import ChannelFilter, ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
@@ -18,7 +18,7 @@ from stores.web.request import Request
 def channel_list(request: Request) -> HttpResponseBase:
     """Every channel database: status, last visit, what waits and what is pending."""
     filters = ChannelFilter(request.GET, with_counts())
-    return respond(request, filters, ChannelTable, "channels/list.html")
+    return list_response(request, filters, ChannelTable, "channels/list.html")
 
 
 @require_safe

@@ -16,7 +16,7 @@ from stores.models.labels import label
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -45,7 +45,7 @@ DETAILS = (
 @require_safe
 def customer_list(request: Request) -> HttpResponseBase:
     filters = CustomerFilter(request.GET, all_customers())
-    return respond(request, filters, CustomerTable, "customers/list.html")
+    return list_response(request, filters, CustomerTable, "customers/list.html")
 
 
 @require_safe

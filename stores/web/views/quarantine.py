@@ -27,7 +27,7 @@ from stores.web.forms.document import DocumentForm, correction_form
 from stores.web.forms.event import EventForm, lock
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
@@ -55,7 +55,7 @@ def quarantine_list(request: Request) -> HttpResponseBase:
         if request.htmx
         else causes(limit=None if "causes" in request.GET else MAX_QUARANTINE_CAUSES)
     )
-    return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
+    return list_response(request, filters, QuarantineTable, "quarantine/list.html", **context)
 
 
 def causes(limit: int | None) -> dict[str, Any]:

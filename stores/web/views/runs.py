@@ -20,7 +20,7 @@ from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline.dates import EARLIEST_DATE, latest_business_date
 from stores.web.forms.run import StartForm
-from stores.web.lists.response import part_or_page, respond
+from stores.web.lists.response import list_response, part_or_page
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
@@ -48,7 +48,7 @@ def job_list(request: Request) -> HttpResponse:
 @require_safe
 def run_list(request: Request) -> HttpResponseBase:
     filters = RunFilter(request.GET, all_runs())
-    return respond(request, filters, RunTable, "runs/list.html")
+    return list_response(request, filters, RunTable, "runs/list.html")
 
 
 @require_POST

@@ -8,7 +8,7 @@ from stores.web.lists.async_customers import (
     AsyncCustomerTable,
     all_async_customers,
 )
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
@@ -16,4 +16,4 @@ from stores.web.request import Request
 def async_customer_list(request: Request) -> HttpResponseBase:
     """Every customer operation that channels sent, newest first, with what became of it."""
     filters = AsyncCustomerFilter(request.GET, all_async_customers())
-    return respond(request, filters, AsyncCustomerTable, "async_customers/list.html")
+    return list_response(request, filters, AsyncCustomerTable, "async_customers/list.html")

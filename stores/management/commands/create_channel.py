@@ -11,8 +11,6 @@ from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
 
-NEEDED = ("name", "kind", "company")
-
 
 class Command(SynclineCommand):
     help = (
@@ -68,31 +66,51 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            database = register_from(options)
+            if options["register"]:
+                database = add_register_database(options)
+            else:
+                database = register_new_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
-            raise WrongArgument(str(error)) from None
+            raise WrongArgument(str(error)) from error
         except ChannelError as error:
-            raise CommandError(str(error)) from None
-        url, company = till_url(database), database.channel.company_id
+            raise CommandError(str(error)) from error
+        url = till_url(database)
+        company = database.channel.company_id
         self.answer(
             {"channel": options["code"], "company": company, "database": url},
             f"Channel {database.label} is ready. Its tills write to {url}",
         )
 
 
-SHARED = ("code", "database", "group", "till_role", "renew_identity")
-
-
-def register_from(options: dict[str, Any]) -> ChannelDatabase:
-    """Register what the options describe. Errors: RegistrationRefused, ChannelError."""
-    shared = {key: options[key] for key in SHARED}
-    if options["register"]:
-        return add_register(register=options["register"], **shared)
-    for option in NEEDED:
+def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
+    for option in ("name", "kind", "company"):
         if not options[option]:
             raise RegistrationRefused(f"--{option} is required for a channel.")
-    others = ("profile", "country", "default_customer", "account_format", "first_number")
     return register_channel(
-        **shared,
-        **{key: options[key] for key in (*NEEDED, *others, "last_number")},
+        code=options["code"],
+        name=options["name"],
+        kind=options["kind"],
+        company=options["company"],
+        database=options["database"],
+        group=options["group"],
+        profile=options["profile"],
+        country=options["country"],
+        default_customer=options["default_customer"],
+        account_format=options["account_format"],
+        first_number=options["first_number"],
+        last_number=options["last_number"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
+    )
+
+
+def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
+    """Add the database of an offline register to a registered channel."""
+    return add_register(
+        code=options["code"],
+        register=options["register"],
+        database=options["database"],
+        group=options["group"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
     )

@@ -1,19 +1,25 @@
-"""The command `generate_traffic`: invented customers in a channel, as tills would write them."""
+"""Write invented customers, sales and orders into a channel database, as its tills would."""
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import WrongArgument, whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 
-# More than any channel sees in its life.
+# More than a channel gets in its lifetime.
 MAX_COUNT = 10_000_000
-COUNTED_OPTIONS = ("customers", "edits", "sales", "orders")
+COUNTS = {
+    "customers": "How many new customers.",
+    "edits": "How many edits of known customers.",
+    "orders": "How many customer orders.",
+    "sales": "How many sales, some of them returns.",
+}
 
 
 class Command(SynclineCommand):
@@ -25,20 +31,22 @@ class Command(SynclineCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("code", metavar="CODE", help="The code of the channel.")
-        parser.add_argument("--customers", metavar="N", help="How many new customers.")
-        parser.add_argument("--edits", metavar="N", help="How many edits of known customers.")
-        parser.add_argument("--orders", metavar="N", help="How many customer orders.")
-        parser.add_argument("--sales", metavar="N", help="How many sales, some of them returns.")
+        for name, description in COUNTS.items():
+            parser.add_argument(
+                f"--{name}", type=whole_number(0, MAX_COUNT), metavar="N", help=description
+            )
         parser.add_argument(
             "--seed",
+            type=int,
             metavar="S",
             help="A whole number: the same seed writes the same rows, and never twice. With sales "
             "or orders, it must begin with their date: 20260301000007.",
         )
         parser.add_argument(
             "--faulty",
+            type=parse_share,
             metavar="RATE",
-            default="0",
+            default=0.0,
             help="The share of new customers, sales and orders that are faulty, from 0 to 1.",
         )
         parser.add_argument(
@@ -46,28 +54,53 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if all(options[word] is None for word in COUNTED_OPTIONS):
+        counts = {name: options[name] for name in COUNTS}
+        if all(count is None for count in counts.values()):
             raise WrongArgument("Enter at least one of --customers, --edits, --sales or --orders.")
-        counts = {word: parse_count(f"--{word}", options[word]) for word in COUNTED_OPTIONS}
-        seed = None if options["seed"] is None else parse_whole("--seed", options["seed"])
-        faulty = parse_share("--faulty", options["faulty"])
-        database = find_database(options["code"], options["register"])
-        if seed is not None and (counts["sales"] or counts["orders"]) and not day_named_by(seed):
-            better = yesterday_seed(database.channel.country, seed)
-            raise WrongArgument(
-                f"--seed must begin with the date of the sales and orders, such as {better}:"
-                " headquarters rejects those of long ago."
-            )
+        database = get_database(options["code"], options["register"])
+        if options["sales"] or options["orders"]:
+            check_seed(options["seed"], database)
         try:
-            written = write_traffic(database, **counts, seed=seed, faulty=faulty)
+            written = write_traffic(
+                database,
+                **{name: count or 0 for name, count in counts.items()},
+                seed=options["seed"],
+                faulty=options["faulty"],
+            )
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
         self.answer({"channel": database.channel.code} | vars(written), written_message(written))
 
 
-def find_database(code: str, register: str) -> ChannelDatabase:
+def parse_share(text: str) -> float:
+    """Convert a text to a share from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1") from None
+    # NaN is not in the range either.
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return share
+
+
+def check_seed(seed: int | None, database: ChannelDatabase) -> None:
+    """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
+    if seed is not None and not day_named_by(seed):
+        example = yesterday_seed(database.channel.country, seed)
+        raise WrongArgument(
+            f"--seed must begin with the date of the sales and orders, such as {example}:"
+            " headquarters rejects those of long ago."
+        )
+
+
+def get_database(code: str, register: str) -> ChannelDatabase:
+    """Return the database of a channel, or of one of its registers.
+
+    Errors: WrongArgument.
+    """
     databases = ChannelDatabase.objects.select_related("channel")
-    # Compared here, because a terminal may send what PostgreSQL refuses to compare.
+    # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
         raise WrongArgument(f"There is no channel {code!r}.")
@@ -77,9 +110,10 @@ def find_database(code: str, register: str) -> ChannelDatabase:
 
 
 def written_message(written: Written) -> str:
-    parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
     message = f"{written.database}: {written.rows.total()} events written"
-    message += f" ({', '.join(parts)})" if parts else ""
+    if written.rows:
+        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
+        message += f" ({', '.join(counts)})"
     if written.repeated:
         message += f", {written.repeated} were there already"
     if written.faulty:
@@ -87,35 +121,8 @@ def written_message(written: Written) -> str:
     if written.faulty_sales:
         message += f", {written.faulty_sales} sales and orders faulty"
     if written.faulty or written.faulty_sales:
-        message += f" ({written.quarantined.total()} to quarantine"
-        message += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
+        results = [f"{written.quarantined.total()} to quarantine"]
+        if written.faulty_sales:
+            results.append(f"{written.invalid.total()} to break a rule")
+        message += f" ({', '.join(results)})"
     return f"{message}. Seed {written.seed}."
-
-
-# The checks are not argparse's, which would print its usage too: wrong input is one clear line.
-
-
-def parse_whole(option: str, text: Any) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise WrongArgument(f"{option} must be a whole number.") from None
-
-
-def parse_count(option: str, text: Any) -> int:
-    """A count; 0 where none was given."""
-    number = 0 if text is None else parse_whole(option, text)
-    if not 0 <= number <= MAX_COUNT:
-        raise WrongArgument(f"{option} must be from 0 to {MAX_COUNT:,}.")
-    return number
-
-
-def parse_share(option: str, text: Any) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    # Asked this way round, NaN is refused too.
-    if not 0 <= number <= 1:
-        raise WrongArgument(f"{option} must be a number from 0 to 1.")
-    return number

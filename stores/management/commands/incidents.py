@@ -5,12 +5,17 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.arguments import WrongArgument, chosen_reason, chosen_row
-from stores.management.base import SynclineCommand
+from stores.management.arguments import WrongArgument, add_id, add_reason, get_row
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
 
-ROW_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
+LINE_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
+RESOLVING_ACTIONS = {
+    "close": "Closes an incident; what is still wrong opens a new one.",
+    "accept": "Accepts the database at the channel's address as the right one.",
+    "renew": "Makes the copy at the channel's address a database of its own.",
+}
 
 
 class Command(SynclineCommand):
@@ -22,51 +27,65 @@ class Command(SynclineCommand):
     example = 'incidents close 3 --reason "The till was repaired."'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["list", "close", "accept", "renew"]
-        parser.add_argument("action", choices=actions, help="What to do.")
-        parser.add_argument(
-            "id",
-            nargs="?",
-            metavar="ID",
-            help="close, accept, renew: the incident, as printed by list.",
-        )
-        parser.add_argument(
-            "--reason", metavar="TEXT", help="close, accept, renew: why; it is recorded."
-        )
-        parser.add_argument("--all", action="store_true", help="list: closed incidents, too.")
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="Lists open incidents, the oldest first.")
+        list_parser.add_argument("--all", action="store_true", help="Closed incidents, too.")
+        for action, description in RESOLVING_ACTIONS.items():
+            action_parser = actions.add_parser(action, help=description)
+            add_id(action_parser, "incident")
+            add_reason(action_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        incidents = Incident.objects.select_related("database__channel")
         if options["action"] == "list":
-            rows = (incidents if options["all"] else incidents.open()).order_by("pk")
-            self.answer_rows("incident", [described(row) for row in rows], ROW_FORMAT)
+            self.list_incidents(include_closed=options["all"])
             return
-        incident = chosen_row("incident", options["id"], incidents)
-        if incident.closed_at:
-            raise WrongArgument(f"Incident {incident.pk} is already closed.")
-        resolve_incident(options["action"], incident, chosen_reason(options["reason"]))
+        incident = get_open_incident(options["id"])
+        if options["action"] == "close":
+            close_incident(incident, options["reason"])
+        else:
+            resolve_incident(incident, options["action"], options["reason"])
         incident.refresh_from_db()
-        self.answer(described(incident), f"Incident {incident.pk} is closed.")
+        self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
+
+    def list_incidents(self, *, include_closed: bool) -> None:
+        incidents = Incident.objects.select_related("database__channel").order_by("pk")
+        if not include_closed:
+            incidents = incidents.open()
+        rows = [incident_as_dict(incident) for incident in incidents]
+        self.answer_rows("incident", rows, LINE_FORMAT)
 
 
-def resolve_incident(action: str, incident: Incident, reason: str) -> None:
-    """Do what was asked. Errors: CommandError with status 1."""
-    if action == "close":
-        if not incident.is_closed_by_hand:
-            raise CommandError("Resolve this incident with the command recover_hq.")
-        incident.close(reason)
-        return
-    if incident.database is None:
-        raise CommandError("This incident is not about a channel: close it.")
-    work = accept_database if action == "accept" else renew_database
-    try:
-        work(incident.database, reason)
-    except (AcceptanceRefused, ChannelError) as error:
-        raise CommandError(str(error)) from None
+def get_open_incident(pk: int) -> Incident:
+    """Return the open incident with this id. Errors: WrongArgument."""
+    incident = get_row("incident", pk, Incident.objects.select_related("database__channel"))
+    if incident.closed_at:
+        raise WrongArgument(f"Incident {pk} is already closed.")
+    return incident
+
+
+def close_incident(incident: Incident, reason: str) -> None:
+    """Close the incident as it is. Errors: CommandError."""
+    if not incident.is_closed_by_hand:
+        raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)
 
 
-def described(incident: Incident) -> dict[str, Any]:
+def resolve_incident(incident: Incident, action: str, reason: str) -> None:
+    """Accept or renew the channel's database, then close the incident. Errors: CommandError."""
+    if incident.database is None:
+        raise CommandError("This incident is not about a channel: close it.")
+    try:
+        if action == "accept":
+            accept_database(incident.database, reason)
+        elif action == "renew":
+            renew_database(incident.database, reason)
+    except (AcceptanceRefused, ChannelError) as error:
+        raise CommandError(str(error)) from error
+    incident.close(reason)
+
+
+def incident_as_dict(incident: Incident) -> dict[str, Any]:
+    """The incident as JSON output shows it."""
     return {
         "id": incident.pk,
         "kind": incident.kind,

@@ -1,4 +1,4 @@
-"""Compare HQ with the channels, both ways."""
+"""Compare headquarters with its channels, and repair differences."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,12 +7,12 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.management.arguments import add_codes, chosen_channels
+from stores.management.arguments import add_codes, check_channels
 from stores.management.base import SynclineCommand
 from stores.models import RunStep
 from stores.models.job import JobCode
 
-CLEAN = ("succeeded", "nothing_to_do")
+OUTCOMES_WITHOUT_DIFFERENCE = ("succeeded", "nothing_to_do")
 
 
 class Command(SynclineCommand):
@@ -29,14 +29,14 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS[JobCode.REPAIR if options["fix"] else JobCode.RECONCILE]
-        run = run_inline(job, channels=chosen_channels(options["channel"]))
+        run = run_inline(job, channels=check_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         document = {
-            "ok": run["outcome"] in CLEAN,
+            "ok": run["outcome"] in OUTCOMES_WITHOUT_DIFFERENCE,
             "run": run["run"],
             "outcome": run["outcome"],
             "message": run["message"],
-            "channels": [step_document(step) for step in steps],
+            "channels": [step_as_dict(step) for step in steps],
         }
         self.answer(document, *report_lines(document))
         if not document["ok"]:
@@ -44,17 +44,20 @@ class Command(SynclineCommand):
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each channel and each listed difference, and the outcome."""
     for channel in document["channels"]:
-        counts = ", ".join(f"{rows:,} {word}" for word, rows in channel["counts"].items())
+        counts = ", ".join(f"{count:,} {name}" for name, count in channel["counts"].items())
         yield f"{channel['channel']:<16} {channel['outcome']:<10} {counts}"
         if channel["message"] and not channel["differences"]:
             yield f"{'':<17}{channel['message']}"
-        for row in channel["differences"]:
-            yield f"{'':<17}{row['what']:<18} {row['table']:<18} {row['key']}"
+        for difference in channel["differences"]:
+            kind, table, key = difference["what"], difference["table"], difference["key"]
+            yield f"{'':<17}{kind:<18} {table:<18} {key}"
     yield document["message"]
 
 
-def step_document(step: RunStep) -> dict[str, Any]:
+def step_as_dict(step: RunStep) -> dict[str, Any]:
+    """The comparison of one channel as JSON output shows it."""
     return {
         "channel": step.place,
         "outcome": step.status,

@@ -1,4 +1,4 @@
-"""Recover headquarters after it was set back in time."""
+"""Recover headquarters after a restore from an older backup."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.jobs.recover_hq import recover_headquarters
-from stores.management.arguments import WrongArgument, add_codes, chosen_channels
+from stores.management.arguments import add_codes, check_channels, whole_number
 from stores.management.base import SynclineCommand
 from stores.pipeline.integrity.recover import MAX_VOID
 
-RECOVERY_EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
+EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -28,7 +28,7 @@ class Command(SynclineCommand):
         )
         parser.add_argument(
             "--void",
-            type=int,
+            type=whole_number(0),
             default=MAX_VOID,
             metavar="N",
             help="Believes a highest number that only one channel has seen, up to N above all "
@@ -42,33 +42,31 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["void"] < 0:
-            raise WrongArgument("--void must not be negative.")
         document = recover_headquarters(
             dry_run=options["dry_run"],
             most_void=options["void"],
-            distrusted=chosen_channels(options["distrust"]),
+            distrusted=check_channels(options["distrust"]),
         )
         self.answer(document, *report_lines(document))
-        if status := RECOVERY_EXIT_STATUS.get(document["outcome"], 1):
+        if status := EXIT_STATUS.get(document["outcome"], 1):
             raise SystemExit(status)
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
-    for word in ("accounts", "guids", "void", "versions", "released"):
-        if document.get(word):
-            yield f"{word:<12} {document[word]:,}"
+    for count in ("accounts", "guids", "void", "versions", "released"):
+        if document.get(count):
+            yield f"{count:<12} {document[count]:,}"
     for company, number in document.get("next_numbers", {}).items():
         yield f"{'next number':<12} {number} ({company})"
-    for raised in document.get("documents", []):
-        words = f"{raised['first']} to {raised['last']} ({raised['company']})"
-        yield f"{raised['series'] + 's':<12} {words}"
+    for series in document.get("documents", []):
+        title = f"{series['series']}s"
+        yield f"{title:<12} {series['first']} to {series['last']} ({series['company']})"
     for label in document.get("corrected", []):
         yield f"{'corrected':<12} {label}"
     for channel, events in document.get("events", {}).items():
         yield f"{'events':<12} {events:,} ({channel})"
-    for raised in document.get("unreachable", []):
-        yield f"{'channel':<12} {raised['channel']}: {raised['error']}"
-    for raised in document.get("conflicts", []):
-        yield f"{'conflict':<12} {raised['what']}: {raised['about']} ({raised['between']})"
+    for channel in document.get("unreachable", []):
+        yield f"{'channel':<12} {channel['channel']}: {channel['error']}"
+    for conflict in document.get("conflicts", []):
+        yield f"{'conflict':<12} {conflict['what']}: {conflict['about']} ({conflict['between']})"
     yield f"recover_hq: {document['outcome']}. {document['message']}"

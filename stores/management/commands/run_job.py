@@ -11,9 +11,9 @@ from stores.jobs.start import start_job
 from stores.management.arguments import (
     WrongArgument,
     add_codes,
-    chosen_channels,
-    chosen_companies,
-    chosen_order,
+    check_channels,
+    check_companies,
+    check_order,
     parse_date,
 )
 from stores.management.base import SynclineCommand
@@ -66,12 +66,12 @@ class Command(SynclineCommand):
                     f"--{option} cannot be used with {job.code}, which always covers everything."
                 )
         scope: dict[str, Any] = {
-            "channels": chosen_channels(options["channel"]),
-            "companies": chosen_companies(options["company"]),
+            "channels": check_channels(options["channel"]),
+            "companies": check_companies(options["company"]),
             "business_date": options["date"],
         }
         if options["order"] is not None:
-            scope["order_number"] = chosen_order(options["order"], scope["channels"])
+            scope["order_number"] = check_order(options["order"], scope["channels"])
         if options["queue"]:
             document = enqueue_job(job, scope)
         else:

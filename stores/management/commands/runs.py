@@ -1,15 +1,15 @@
-"""Runs of jobs: list the latest, cancel one."""
+"""List job runs and cancel them."""
 
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import WrongArgument
-from stores.management.base import SynclineCommand
+from stores.management.arguments import get_row
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import JobRun
-from stores.models.search import parse_guid
 
-ROW_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
+LINE_FORMAT = "{id}  {job:<22} {status:<14} {at:%Y-%m-%d %H:%M}  {about}"
 MAX_LISTED = 100
 
 
@@ -22,42 +22,43 @@ class Command(SynclineCommand):
     example = "runs cancel 4b30fef9-1674-4822-b6ea-7612e9e1f0e7"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "cancel"], help="What to do.")
-        parser.add_argument(
-            "id", nargs="?", metavar="ID", help="cancel: the run, as printed by list."
-        )
-        parser.add_argument(
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="Lists waiting and executing runs.")
+        list_parser.add_argument(
             "--all",
             action="store_true",
-            help=f"list: runs that have ended, too; the latest {MAX_LISTED}.",
+            help=f"Runs that have ended, too; the latest {MAX_LISTED}.",
+        )
+        cancel_parser = actions.add_parser("cancel", help="Asks a run to stop.")
+        cancel_parser.add_argument(
+            "id", type=UUID, metavar="ID", help="The run, as printed by list."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            runs = JobRun.objects.newest_first()
-            runs = runs if options["all"] else runs.live()
-            self.answer_rows("run", [described(run) for run in runs[:MAX_LISTED]], ROW_FORMAT)
-            return
-        run = chosen_run(options["id"])
+            self.list_runs(include_ended=options["all"])
+        else:
+            self.cancel_run(get_row("run", options["id"], JobRun.objects.all()))
+
+    def list_runs(self, *, include_ended: bool) -> None:
+        """List the latest runs, newest first."""
+        runs = JobRun.objects.newest_first()
+        if not include_ended:
+            runs = runs.live()
+        rows = [run_as_dict(run) for run in runs[:MAX_LISTED]]
+        self.answer_rows("run", rows, LINE_FORMAT)
+
+    def cancel_run(self, run: JobRun) -> None:
         if not run.request_cancel():
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
         self.answer(
-            described(run), "Cancellation requested. The run stops after the current batch."
+            run_as_dict(run), "Cancellation requested. The run stops after the current batch."
         )
 
 
-def chosen_run(text: str | None) -> JobRun:
-    if text is None:
-        raise WrongArgument("Enter the ID of the run, as printed by list.")
-    run_id = parse_guid(text)
-    run = JobRun.objects.filter(pk=run_id).first() if run_id else None
-    if run is None:
-        raise WrongArgument(f"There is no run {text!r}.")
-    return run
-
-
-def described(run: JobRun) -> dict[str, Any]:
+def run_as_dict(run: JobRun) -> dict[str, Any]:
+    """The run as JSON output shows it."""
     return {
         "id": str(run.pk),
         "job": run.job,

@@ -26,16 +26,16 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["user"]
         try:
-            url = address() + sign_in_link(name)
+            url = demo_address() + sign_in_link(name)
         except LinkRefused as error:
-            raise CommandError(str(error)) from None
-        except User.DoesNotExist:
-            raise WrongArgument(f"There is no user {name!r}.") from None
+            raise CommandError(str(error)) from error
+        except User.DoesNotExist as error:
+            raise WrongArgument(f"There is no user {name!r}.") from error
         self.answer({"user": name, "url": url, "valid_seconds": VALID_S}, url)
 
 
-def address() -> str:
-    """Where the running demo answers, or where it usually does."""
+def demo_address() -> str:
+    """Return the address of the running demo, or its default address."""
     try:
         return str(settings.EMBEDDED.address.read_text()).strip() or DEFAULT_ADDRESS
     except OSError:

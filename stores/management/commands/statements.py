@@ -1,16 +1,16 @@
-"""List statements that are not posted, and cancel one."""
+"""List statements that are not posted and cancel them."""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import WrongArgument, chosen_reason
-from stores.management.base import SynclineCommand
+from stores.management.arguments import WrongArgument, add_reason
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Statement
 from stores.models.reason import explain
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 
-ROW_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
+LINE_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
 
 
 class Command(SynclineCommand):
@@ -22,49 +22,58 @@ class Command(SynclineCommand):
     example = 'statements cancel houston-20260301 --reason "Wrong date."'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "cancel"], help="What to do.")
-        parser.add_argument(
-            "number", nargs="?", metavar="NUMBER", help="cancel: the statement, as printed by list."
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="Lists the statements that are not posted.")
+        list_parser.add_argument(
+            "--all", action="store_true", help="Posted and cancelled statements, too."
         )
-        parser.add_argument("--reason", metavar="TEXT", help="cancel: why; it is recorded.")
-        parser.add_argument(
-            "--all", action="store_true", help="list: posted and cancelled statements, too."
+        cancel_parser = actions.add_parser("cancel", help="Cancels a statement.")
+        cancel_parser.add_argument(
+            "number", metavar="NUMBER", help="The statement, as printed by list."
         )
+        add_reason(cancel_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            rows = Statement.objects.select_related("channel").order_by("business_date", "pk")
-            rows = rows if options["all"] else rows.open()
-            self.answer_rows("statement", [described(row) for row in rows], ROW_FORMAT)
+            self.list_statements(include_ended=options["all"])
             return
-        reason = chosen_reason(options["reason"])
-        statement = chosen_statement(options["number"])
+        statement = get_statement(options["number"])
         try:
-            released = cancel_open_statement(statement, reason)
+            sales = cancel_open_statement(statement, options["reason"])
         except NotCancelled as error:
-            raise CommandError(str(error)) from None
+            raise CommandError(str(error)) from error
         self.answer(
-            {"statement": statement.number, "sales": released},
-            f"{statement} is cancelled, {released:,} sales are released.",
+            {"statement": statement.number, "sales": sales},
+            f"{statement} is cancelled, {sales:,} sales are released.",
         )
 
+    def list_statements(self, *, include_ended: bool) -> None:
+        """List statements, those of the earliest business date first."""
+        statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
+        if not include_ended:
+            statements = statements.open()
+        rows = [statement_as_dict(statement) for statement in statements]
+        self.answer_rows("statement", rows, LINE_FORMAT)
 
-def chosen_statement(number: str | None) -> Statement:
-    if number is None:
-        raise WrongArgument("Enter the number of the statement, as printed by list.")
+
+def get_statement(number: str) -> Statement:
+    """Return the statement with this number. Errors: WrongArgument."""
     statement = Statement.objects.numbered(number)
     if statement is None:
         raise WrongArgument(f"There is no statement {number!r}.")
     return statement
 
 
-def described(statement: Statement) -> dict[str, Any]:
-    message = statement.message or explain(statement.reason, None)
+def statement_as_dict(statement: Statement) -> dict[str, Any]:
+    """The statement as JSON output shows it; only an open one has a message."""
+    message = ""
+    if statement.is_open:
+        message = statement.message or explain(statement.reason, None)
     return {
         "statement": statement.number,
         "state": statement.state,
         "sales": statement.transactions.count(),
         "reason": statement.reason or None,
-        "message": message if statement.is_open else "",
+        "message": message,
         "attempts": statement.attempts,
     }

@@ -45,35 +45,34 @@ class Command(SynclineCommand):
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
             results = search_channels(search_criteria(ref, matches(ref)))
-        matching = candidates(ref, results)
-        if not matching:
-            raise CommandError(" ".join([not_found_message(ref), *channel_errors(results)]))
-        if len(matching) > 1 and not self.as_json:
-            self.answer({}, *map(match_line, matching))
-            raise CommandError(f"{len(matching)} customers match: choose one by its first column.")
-        trace = with_channel_results(build_trace(matching[0]), results)
+        customers = candidates(ref, results)
+        if not customers:
+            errors = [result.error for result in results if result.error]
+            raise CommandError(" ".join([not_found_message(ref), *errors]))
+        if len(customers) > 1 and not self.as_json:
+            for customer in customers:
+                self.stdout.write(match_line(customer))
+            raise CommandError(f"{len(customers)} customers match: choose one by its first column.")
+        trace = with_channel_results(build_trace(customers[0]), results)
         self.answer(trace_as_json(trace), *trace_lines(trace))
 
 
 def not_found_message(ref: str) -> str:
-    """That nobody was found; and whether the company before the account is unknown."""
+    """Say that no customer matches, or that the part before the colon is no company."""
     company, colon, _ = tidy_key(ref).partition(":")
-    if not colon or company.upper() in Company.objects.values_list("code", flat=True):
-        return "No customer matches this reference."
-    return f"No customer matches this reference: there is no company {company!r}."
-
-
-def channel_errors(results: list[ChannelResult]) -> list[str]:
-    return [result.error for result in results if result.error]
+    if colon and company.upper() not in Company.objects.values_list("code", flat=True):
+        return f"No customer matches this reference: there is no company {company!r}."
+    return "No customer matches this reference."
 
 
 def match_line(match: Match) -> str:
-    """One of several customers, without what identifies a person."""
+    """One of several customers, without personal data."""
     account = match.account_number or "no account yet"
     return f"{match.ref}  {match.company}  {account}  since {match.at:{TIME_FORMAT}}"
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
+    """The customer's state, events and channels, one in a line."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"
@@ -84,8 +83,7 @@ def trace_lines(trace: Trace) -> Iterator[str]:
     for event in trace.events:
         yield f"{event.at:{TIME_FORMAT}}  {event.kind:<14} {event.channel:<16} {event.text}"
     yield ""
-    for place in trace.channels:
-        knows = "knows the account" if place.knows_account else "lacks the account"
-        yield f"{place.database:<16} {knows}" + (
-            f" since {place.at:{TIME_FORMAT}}" if place.at else ""
-        )
+    for channel in trace.channels:
+        knows = "knows the account" if channel.knows_account else "lacks the account"
+        since = f" since {channel.at:{TIME_FORMAT}}" if channel.at else ""
+        yield f"{channel.database:<16} {knows}{since}"

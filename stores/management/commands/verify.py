@@ -1,7 +1,7 @@
-"""Check the promises of Syncline from the databases."""
+"""Check every promise of Syncline in the databases."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,18 +28,20 @@ class Command(SynclineCommand):
         checks = verify(full=options["full"])
         broken = [check.id for check in checks if not check.ok]
         document = {"ok": not broken, "checks": [asdict(check) for check in checks]}
-        self.answer(document, *(line for check in checks for line in check_lines(check)))
+        self.answer(document, *report_lines(checks))
         if broken and self.as_json:
             raise SystemExit(1)
         if broken:
             raise CommandError(f"{len(broken)} of {len(checks)} broken: {', '.join(broken)}.")
-        if not self.as_json:
-            self.stdout.write(f"All {len(checks)} hold.")
 
 
-def check_lines(check: Check) -> Iterator[str]:
-    verdict = "ok" if check.ok else "BROKEN"
-    late = f" ({check.late:,} late)" if check.late else ""
-    yield f"{verdict:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}"
-    for breach in check.offending:
-        yield f"{'':<24}{json.dumps(breach, default=str)}"
+def report_lines(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield a line for each check and each row that breaks it, and a last one if all hold."""
+    for check in checks:
+        result = "ok" if check.ok else "BROKEN"
+        late = f" ({check.late:,} late)" if check.late else ""
+        yield f"{result:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}"
+        for row in check.offending:
+            yield f"{'':<24}{json.dumps(row, default=str)}"
+    if all(check.ok for check in checks):
+        yield f"All {len(checks)} hold."

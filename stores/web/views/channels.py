@@ -11,13 +11,13 @@ from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
 from stores.web.lists.channels import ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    return respond(
+    return list_response(
         request, ListFilter(request.GET, with_counts()), ChannelTable, "channels/list.html"
     )
 

@@ -18,7 +18,7 @@ from stores.pipeline.corrections.customer import (
 )
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -31,7 +31,7 @@ may_close_conflicts = require_permission(
 def conflict_list(request: Request) -> HttpResponseBase:
     """Every field that two places changed without knowing of each other, newest first."""
     filters = ConflictFilter(request.GET, all_conflicts())
-    return respond(request, filters, ConflictTable, "conflicts/list.html")
+    return list_response(request, filters, ConflictTable, "conflicts/list.html")
 
 
 @require_safe
@@ -79,7 +79,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     except (Stale, Busy) as hindrance:
         return redirect_with_message(request, conflict, str(hindrance))
     except EditsRefused as refused:
-        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
+        broken = ", ".join(refused.fields)
         return redirect_with_message(
             request, conflict, f"The other value breaks a current rule: {broken}."
         )

@@ -16,7 +16,7 @@ from stores.models.labels import counted, label
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -45,7 +45,7 @@ DETAILS = (
 @require_safe
 def customer_list(request: Request) -> HttpResponseBase:
     filters = CustomerFilter(request.GET, all_customers())
-    return respond(request, filters, CustomerTable, "customers/list.html")
+    return list_response(request, filters, CustomerTable, "customers/list.html")
 
 
 @require_safe
@@ -106,7 +106,7 @@ def save_or_none(
     except Stale:
         return redirect_outdated(request, customer)
     except EditsRefused as refused:
-        changed.blame(refused)
+        changed.add_errors(refused)
         return None
     except Busy as occupied:
         messages.warning(request, str(occupied))

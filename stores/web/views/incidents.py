@@ -12,7 +12,7 @@ from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.incidents import IncidentFilter, IncidentTable, all_incidents
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -38,7 +38,7 @@ SETTLED_BY_COMMAND = {
 @require_safe
 def incident_list(request: Request) -> HttpResponseBase:
     filters = IncidentFilter(request.GET, all_incidents())
-    return respond(request, filters, IncidentTable, "incidents/list.html")
+    return list_response(request, filters, IncidentTable, "incidents/list.html")
 
 
 @require_safe

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import PostedPayment, SalesOrder
 from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -21,7 +21,7 @@ may_release_orders = require_permission(
 @require_safe
 def order_list(request: Request) -> HttpResponseBase:
     filters = OrderFilter(request.GET, all_orders())
-    return respond(request, filters, OrderTable, "orders/list.html")
+    return list_response(request, filters, OrderTable, "orders/list.html")
 
 
 @require_safe

@@ -25,11 +25,11 @@ from stores.pipeline.corrections.quarantine import (
     same_cause,
 )
 from stores.roles import who_may
-from stores.web.forms.document import DocumentForm, form_of
+from stores.web.forms.document import DocumentForm, correction_form
 from stores.web.forms.event import EventForm, lock
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
@@ -57,7 +57,7 @@ def quarantine_list(request: Request) -> HttpResponseBase:
         if request.htmx
         else causes(limit=None if "causes" in request.GET else MAX_QUARANTINE_CAUSES)
     )
-    return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
+    return list_response(request, filters, QuarantineTable, "quarantine/list.html", **context)
 
 
 def causes(limit: int | None) -> dict[str, Any]:
@@ -223,13 +223,13 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     if not detail.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
         return redirect(detail.case)
-    form, settle_it = form_of(detail, request.POST or None)
+    form, settle_it = correction_form(detail, request.POST or None)
     keeps = read_only_message(request, detail, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
         except EventRefused as refused:
-            form.blame(refused.broken)
+            form.add_rule_errors(refused.broken)
         except ChangedMeanwhile:
             messages.warning(request, "This row has been resolved in the meantime.")
             return redirect(detail.case)

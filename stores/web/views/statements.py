@@ -20,7 +20,7 @@ from stores.pipeline.sales.readiness import (
     voided_lately,
 )
 from stores.web.forms.reason import posted_reason
-from stores.web.lists.response import as_csv, respond
+from stores.web.lists.response import csv_response, list_response
 from stores.web.lists.statements import (
     AggregateTable,
     StatementFilter,
@@ -39,7 +39,7 @@ may_cancel_statements = require_permission(
 @require_safe
 def statement_list(request: Request) -> HttpResponseBase:
     filters = StatementFilter(request.GET, all_statements())
-    return respond(request, filters, StatementTable, "statements/list.html")
+    return list_response(request, filters, StatementTable, "statements/list.html")
 
 
 @require_safe
@@ -51,7 +51,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
     shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
     if request.GET.get("_export") == "csv":
         table = AggregateTable(shown)
-        return as_csv(request, table, shown.iterator(), filename=statement.number)
+        return csv_response(request, table, shown.iterator(), filename=statement.number)
     context = {
         "statement": statement,
         "totals": statement.totals.all(),

@@ -30,7 +30,7 @@ from stores.pipeline.corrections.sales import (
 )
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import BulkCorrectionForm, CorrectionForm, ScopeForm
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.lists.transactions import TransactionFilter, TransactionTable, all_transactions
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
@@ -44,7 +44,7 @@ MAX_TRANSACTION_CAUSES, MAX_TRANSACTIONS_SHOWN = 50, 100
 @require_safe
 def transaction_list(request: Request) -> HttpResponseBase:
     filters = TransactionFilter(request.GET, all_transactions())
-    return respond(request, filters, TransactionTable, "transactions/list.html")
+    return list_response(request, filters, TransactionTable, "transactions/list.html")
 
 
 def with_all(sales: QuerySet[RetailTransaction]) -> QuerySet[RetailTransaction]:

@@ -25,7 +25,10 @@ LIMITED = (
 # One row a database, and one a day, database and table: sorted, not walked.
 SHORT = ("channels", "balance")
 WALKS = [
-    (name, walk) for name, table in TABLES.items() for walk in table.walks if name not in SHORT
+    (name, walk)
+    for name, table in TABLES.items()
+    for walk in table.indexed_orders
+    if name not in SHORT
 ]
 
 # What a plan does only where it has no other way, once they are off.

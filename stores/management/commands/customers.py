@@ -82,7 +82,7 @@ def change_customer(customer: Customer, assignments: list[tuple[str, str]], user
     if not edits:
         return 0
     try:
-        save_edits(customer, edits, version=forms.seen, by=user)
+        save_edits(customer, edits, version=forms.posted_version, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=75) from error
     except Stale as error:

@@ -93,7 +93,7 @@ def save_or_none(
     request: Request, customer: Customer, changed: CustomerForms
 ) -> HttpResponseRedirect | None:
     """Save what was typed; where to go then, or nothing if it is shown again with its flaws."""
-    if changed.seen != customer.hq_version:
+    if changed.posted_version != customer.hq_version:
         return redirect_outdated(request, customer)
     if not changed.is_valid():
         return None
@@ -102,7 +102,7 @@ def save_or_none(
         messages.info(request, "No changes.")
         return redirect(customer)
     try:
-        save_edits(customer, edits, version=changed.seen, by=request.user)
+        save_edits(customer, edits, version=changed.posted_version, by=request.user)
     except Stale:
         return redirect_outdated(request, customer)
     except EditsRefused as refused:

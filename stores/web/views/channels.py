@@ -1,4 +1,4 @@
-"""Channels and their databases, as HQ last saw them."""
+"""The pages of channels, with what HQ knew of them at the last visit."""
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -17,9 +17,8 @@ from stores.web.request import Request
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    return list_response(
-        request, ListFilter(request.GET, with_counts()), ChannelTable, "channels/list.html"
-    )
+    filters = ListFilter(request.GET, with_counts())
+    return list_response(request, filters, ChannelTable, "channels/list.html")
 
 
 @require_safe

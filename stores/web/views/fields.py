@@ -1,4 +1,4 @@
-"""Optional fields that nobody understood, to be corrected on the customer's page or at the till."""
+"""The page of optional customer fields with an invalid value."""
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe

@@ -1,4 +1,4 @@
-"""What channels sent: the audit list of all async customer operations."""
+"""The page of async customer operations: every customer event that a channel sent."""
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe

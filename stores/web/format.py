@@ -156,6 +156,11 @@ def amount(value: Decimal | None) -> str:
     return f"{whole}.{places:0<2}"
 
 
+def money(value: Decimal | None, currency: str | None) -> str:
+    """An exact amount with its currency."""
+    return f"{amount(value)} {currency}" if value is not None and currency else amount(value)
+
+
 def quantity(value: Decimal | None) -> str:
     """How many pieces, without places that say nothing."""
     return EMPTY_VALUE if value is None else f"{value.normalize():,f}"

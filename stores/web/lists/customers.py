@@ -66,6 +66,8 @@ def newest_pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
         .values_list("customer_id", flat=True)[:limit]
         for database in databases
     ]
+    if len(newest_by_database) == 1:
+        return list(newest_by_database[0])
     if not newest_by_database:
         return []
     first, *others = newest_by_database

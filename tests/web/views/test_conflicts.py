@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from stores.models import AsyncCustomer, Customer, EditConflict
 from stores.models.labels import label
-from stores.web.lists.conflicts import FIELDS, ConflictTable
+from stores.web.lists.conflicts import ConflictTable, field_choices
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.pages import rows_of
 
@@ -60,7 +60,7 @@ def test_both_values_places_and_the_winner_are_listed(reader, contended):
 )
 def test_a_field_in_conflict_is_called_as_people_call_it(table, field, shown):
     assert EditConflict(table=table, field=field).subject == shown
-    assert label(field) in dict(FIELDS).values()
+    assert label(field) in dict(field_choices()).values()
 
 
 def test_the_overview_says_that_a_person_should_choose(reader, contended):

@@ -1,185 +1,206 @@
-"""What people name and type on the command line, checked before anything is done.
+"""Converters and checks for the arguments that several commands take.
 
-Where it is wrong, CommandError with status 2 says so; argparse has exceptions of its own.
+Converters are for argparse and read no database. Checks look names up and raise CommandError with
+status 2.
 """
 
-import re
+import sys
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any, TypeVar
+from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
+from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 
 from stores.models import Channel, Company, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 from stores.web.forms.reason import ReasonField
 
-Row = TypeVar("Row", bound=Model)
+# ------------------------------------------------------------------ converters
 
 
-class WrongArgument(CommandError):
-    """The sentence for an argument that cannot be used; the exit status is 2."""
+def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:
+    """Return a converter to an integer in a range."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, returncode=2)
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if not minimum <= number <= maximum:
+            raise ArgumentTypeError(f"{number} is not from {minimum:,} to {maximum:,}")
+        return number
 
-
-def chosen_channels(codes: Sequence[str]) -> list[str]:
-    return known_codes("channel", codes, Channel.objects.all())
-
-
-def chosen_companies(codes: Sequence[str]) -> list[str]:
-    return known_codes("company", codes, Company.objects.all())
-
-
-def known_codes(what: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
-    known = set(rows.values_list("code", flat=True))
-    for code in codes:
-        if code not in known:
-            raise WrongArgument(f"There is no {what} {code!r}.")
-    return list(codes)
-
-
-def chosen_order(number: str, channels: Sequence[str]) -> str:
-    """The confirmation number of a customer order of these channels, or of any."""
-    orders = RetailTransaction.objects.orders_numbered(number, channels)
-    # What cannot be printed may be no UTF-8, and no database could look for it.
-    if not number.isprintable() or not orders.exists():
-        where = f" in {', '.join(channels)}" if channels else ""
-        raise WrongArgument(f"There is no customer order {number!r}{where}.")
-    return number
-
-
-def chosen_row(what: str, number: str | None, rows: QuerySet[Row]) -> Row:
-    """The row with this id, as the action list prints it."""
-    if number is None:
-        raise WrongArgument(f"Enter the ID of the {what}, as printed by list.")
-    pk = int(number) if re.fullmatch(r"\d{1,18}", number, re.ASCII) else 0
-    row = rows.filter(pk=pk).first()
-    if row is None:
-        raise WrongArgument(f"There is no {what} {number!r}.")
-    return row
-
-
-def only_row(what: str, name: str | None, rows: QuerySet[Row], owner: str) -> Row:
-    """The one row of that name; an option named like its owner tells several apart."""
-    matching = list(rows.select_related(owner)) if name and is_text(name) else []
-    if not matching:
-        raise WrongArgument(f"There is no {what} {name or ''!r}.")
-    if len(matching) > 1:
-        codes = ", ".join(sorted(getattr(row, owner).code for row in matching))
-        raise WrongArgument(f"Several have it ({codes}): choose one with --{owner}.")
-    return matching[0]
+    return parse
 
 
 def parse_date(text: str) -> date:
-    """A business date, for argparse. Errors: ArgumentTypeError."""
+    """Convert a text to a business date."""
     try:
         return business_date(text)
     except NoBusinessDate as error:
         raise ArgumentTypeError(str(error)) from None
 
 
-def add_codes(parser: CommandParser, option: str, text: str) -> None:
-    """An option that takes one or more codes, and may be repeated."""
-    parser.add_argument(option, nargs="+", action="extend", default=[], metavar="CODE", help=text)
+def parse_reason(text: str) -> str:
+    """Convert a text to a reason that people can read."""
+    # A shell can pass bytes that are not UTF-8; no database would store them.
+    if not is_utf8(text):
+        raise ArgumentTypeError("not valid UTF-8")
+    try:
+        return str(ReasonField().clean(text))
+    except ValidationError as error:
+        raise ArgumentTypeError(" ".join(error.messages)) from None
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """Convert FIELD=VALUE to a pair."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
+    return name, value
+
+
+def is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# --------------------------------------------------------------------- options
 
 
 def add_set(parser: CommandParser) -> None:
+    """Add the option --set, which gives fields new values."""
     parser.add_argument(
         "--set",
         action="append",
+        type=parse_assignment,
         default=[],
         metavar="FIELD=VALUE",
-        help="Sets a field to a value, or empties it if nothing follows the =. Can be repeated.",
-        dest="given",
+        help="a field and its new value; empty after = makes it empty; several times for several",
+        dest="assignments",
     )
 
 
-def add_user(parser: CommandParser, actions: str) -> None:
+def add_reason(parser: CommandParser, help: str) -> None:
+    """Add the required option --reason."""
+    parser.add_argument("--reason", type=parse_reason, required=True, metavar="R", help=help)
+
+
+def add_user(parser: CommandParser, *, required: bool = True) -> None:
+    """Add the option --user, which names the user who is recorded as the author."""
     parser.add_argument(
-        "--user", metavar="NAME", help=f"{actions}: the portal user who is recorded as doing it."
+        "--user", required=required, metavar="NAME", help="the portal's user who does it"
     )
 
 
-def chosen_user(name: str | None) -> User:
-    if name is None:
-        raise WrongArgument("--user is required: it is recorded who does this.")
-    user = User.objects.filter(username=name, is_active=True).first() if is_text(name) else None
+# ---------------------------------------------------------------------- checks
+
+
+def check_channels(codes: Sequence[str]) -> list[str]:
+    """Return the codes if each is the code of a channel."""
+    for code in codes:
+        check_channel(code)
+    return list(codes)
+
+
+def check_channel(code: str | None) -> None:
+    """Refuse an unknown channel; None stands for all channels."""
+    if code is not None and not has_row(Channel.objects.filter(code=code), code):
+        raise CommandError(f"There is no channel {code!r}.", returncode=2)
+
+
+def check_companies(codes: Sequence[str]) -> list[str]:
+    """Return the codes if each is the code of a company."""
+    for code in codes:
+        check_company(code)
+    return list(codes)
+
+
+def check_company(code: str | None) -> None:
+    """Refuse an unknown company; None stands for all companies."""
+    if code is not None and not has_row(Company.objects.filter(code=code), code):
+        raise CommandError(f"There is no company {code!r}.", returncode=2)
+
+
+def check_order(number: str, channels: Sequence[str]) -> str:
+    """Return the confirmation number if a customer order of these channels, or of any, has it."""
+    orders = RetailTransaction.objects.orders_numbered(number, channels)
+    if not has_row(orders, number):
+        where = f" in {', '.join(channels)}" if channels else ""
+        raise CommandError(f"There is no customer order {number!r}{where}.", returncode=2)
+    return number
+
+
+def get_user(name: str) -> User:
+    """Return the active user with this name."""
+    users = User.objects.filter(is_active=True)
+    user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
-        raise WrongArgument(f"There is no user {name!r}.")
+        raise CommandError(f"There is no user {name!r}.", returncode=2)
     return user
 
 
-def chosen_reason(reason: str | None) -> str:
-    try:
-        # What a shell passes may be no UTF-8, which no database could keep.
-        (reason or "").encode()
-        field = ReasonField(error_messages={"required": "--reason is required."})
-        chosen: str = field.clean(reason)
-    except UnicodeEncodeError:
-        raise WrongArgument("--reason is not valid UTF-8.") from None
-    except ValidationError as flaw:
-        raise WrongArgument(" ".join(flaw.messages)) from None
-    return chosen
+def has_row(rows: QuerySet[Any], text: str) -> bool:
+    """Whether a search for the text finds a row."""
+    return is_searchable(text) and rows.exists()
 
 
-def is_text(text: str) -> bool:
-    """Whether a database could hold it: what a shell passes may be no UTF-8."""
+def is_searchable(text: str) -> bool:
+    """Whether PostgreSQL can compare the text: a shell can pass bytes that are not UTF-8."""
     return text.isprintable()
 
 
-def field_pairs(given: Iterable[str]) -> dict[str, str]:
+# ----------------------------------------------------------------------- forms
+
+
+def form_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
+    """Return the values of all fields as a browser would post them; unchecked boxes are absent."""
     values = {}
-    for text in given:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise WrongArgument(f"--set must be FIELD=VALUE, not {text!r}.")
-        values[name] = value
+    for form in bound_forms:
+        for field in form:
+            value = field.value()
+            if value is not False:
+                values[field.html_name] = "" if value is None else str(value)
     return values
 
 
-def shown_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
-    """Every field of forms with what it shows, as a browser would send it back."""
-    return {
-        field.html_name: "" if field.value() is None else str(field.value())
-        for form in bound_forms
-        for field in form
-        if field.value() is not False
-    }
+def form_data(
+    bound_forms: Sequence[forms.Form], assignments: Iterable[tuple[str, str]]
+) -> dict[str, str]:
+    """Return the data to post: the values that the forms have, and the assigned ones.
+
+    Errors: CommandError with status 2 for an unknown field.
+    """
+    names = [field.html_name for form in bound_forms for field in form]
+    values = dict(assignments)
+    check_fields(values, names)
+    return form_values(bound_forms) | values
 
 
-def filled_values(bound_forms: Sequence[forms.Form], given: Mapping[str, str]) -> dict[str, str]:
-    """What to send of forms: what they show, and the given values in their fields."""
-    require_fields(given, [field.html_name for form in bound_forms for field in form])
-    return shown_values(bound_forms) | dict(given)
-
-
-def require_fields(given: Iterable[str], known: Sequence[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise WrongArgument(
-                f"There is no field {name!r}. Fields: {', '.join(known) or 'none'}."
+def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse values for a field that is not among the names."""
+    for name in values:
+        if name not in names:
+            raise CommandError(
+                f"There is no field {name!r}. The fields are: {', '.join(names) or 'none'}.",
+                returncode=2,
             )
 
 
-def refuse_flaws(bound_forms: Sequence[forms.Form]) -> None:
-    """Tell all flaws of bound forms in one line."""
-    flaws = [
-        f"{form.add_prefix(name)}: {text}" if name != "__all__" else str(text)
-        for form in bound_forms
-        for name, texts in form.errors.items()
-        for text in texts
-    ]
-    if flaws:
-        raise WrongArgument(" ".join(flaws))
-
-
-def form_fields(bound_forms: Sequence[forms.Form]) -> dict[str, Any]:
-    """Each field with what it holds, for people and programs to choose from."""
-    return {name: value or None for name, value in shown_values(bound_forms).items()}
+def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
+    """Raise all errors of the forms as one CommandError with status 2, if there are any."""
+    errors = []
+    for form in bound_forms:
+        for name, messages in form.errors.items():
+            prefix = "" if name == NON_FIELD_ERRORS else f"{form.add_prefix(name)}: "
+            errors += [f"{prefix}{message}" for message in messages]
+    if errors:
+        raise CommandError(" ".join(errors), returncode=2)

@@ -1,57 +1,63 @@
-"""What every command shares: how it prints, and what never reaches a terminal as it is."""
+"""The base of every command: its arguments, its JSON, and output that is safe for a terminal."""
 
 import json
 import sys
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
-from django.core.management.base import BaseCommand, CommandParser, OutputWrapper
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
 
 from stores.models.labels import counted, plural
 
-# Controls, and what changes the direction or the meaning of the letters around it: a terminal
-# would obey. Lone surrogates cannot be printed at all.
-UNPRINTABLE = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-# Joins letters of some scripts and parts of an emoji; it does nothing else.
+# Unicode categories that a terminal would obey: control characters, characters that change the
+# direction of text, and line separators. Lone surrogates (Cs) cannot be printed at all.
+ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
+# Format characters that only join letters or the parts of an emoji.
 JOINERS = "\u200c\u200d"
 
 
 class EscapingOutput(OutputWrapper):
-    """What a command prints: control characters of data are shown, not obeyed."""
+    """Output that shows control characters as escape sequences."""
 
     def write(self, msg: str = "", *args: Any, **options: Any) -> None:  # type: ignore[override]
         super().write(escaped(msg), *args, **options)
 
 
 def escaped(text: str, keep: str = "\n\t") -> str:
-    """A text with its control characters written out."""
+    """Return the text with its control characters as escape sequences, except those to keep."""
     if text.isprintable():
         return text
-    return "".join(
-        letter.encode("unicode_escape").decode()
-        if unicodedata.category(letter) in UNPRINTABLE and letter not in keep + JOINERS
-        else letter
-        for letter in text
-    )
+    return "".join(escaped_character(character, keep + JOINERS) for character in text)
+
+
+def escaped_character(character: str, keep: str) -> str:
+    if character in keep or unicodedata.category(character) not in ESCAPED_CATEGORIES:
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def single_line(value: str) -> str:
     return escaped(value, keep="")
 
 
+class ActionParser(CommandParser):
+    """The arguments of one action of a command, such as `list` or `close`."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.add_argument("--json", action="store_true", help="print one JSON document")
+
+    def error(self, message: str) -> NoReturn:
+        refuse_arguments(self, message)
+
+
 class SynclineCommand(BaseCommand):
     """A command whose argument errors are one sentence on stderr, with exit status 2.
 
-    What it prints may hold a till's texts, so its output escapes control characters. With --json it
-    prints one document instead of sentences.
+    Its output can contain text from tills, so control characters are escaped.
     """
-
-    # A call to learn from, as --help shows it.
-    example = ""
-    takes_json = True
-    as_json = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Django sets both anew for each call.
@@ -60,39 +66,45 @@ class SynclineCommand(BaseCommand):
         super().__setattr__(name, value)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        if self.example:
-            kwargs["epilog"] = f"Example: python3 manage.py {self.example}"
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        if self.takes_json:
-            parser.add_argument("--json", action="store_true", help="Print one JSON document.")
-        parser.error = partial(exit_with_error, parser.prog)  # type: ignore[method-assign]
+        parser.error = partial(refuse_arguments, parser)  # type: ignore[method-assign]
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; what it printed comes before the sentence about its failure."""
-        self.as_json = options.get("json", False)
+        """Run the command; its output comes before the sentence about its failure."""
         try:
             return super().execute(*args, **options)
         finally:
             self.stdout.flush()
 
-    def answer(self, document: Any, *sentences: str) -> None:
-        """Print a document with --json, else sentences, one a line."""
-        for line in [json.dumps(document, default=str)] if self.as_json else sentences:
-            self.stdout.write(line)
+    def print_json(self, document: Any) -> None:
+        self.stdout.write(json.dumps(document, default=str))
 
-    def answer_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
-        """Print rows and how many they are; with --json a document that is named after them."""
-        lines = (row_format.format_map(row) for row in rows)
-        self.answer({plural(noun, 2): rows}, *lines, f"{counted(len(rows), noun)}.")
+    def print_list(
+        self,
+        noun: str,
+        rows: Sequence[Mapping[str, Any]],
+        line: Callable[[Mapping[str, Any]], str],
+        *,
+        as_json: bool,
+    ) -> None:
+        """Print the line of each row and the number of rows, or one JSON document of them."""
+        if as_json:
+            self.print_json({plural(noun, 2): rows})
+            return
+        for row in rows:
+            self.stdout.write(line(row))
+        self.stdout.write(f"{counted(len(rows), noun)}.")
 
-    def answer_fields(self, document: Any, fields: Mapping[str, Any]) -> None:
-        """Print fields with their values; with --json within a document."""
-        lines = (f"{name:<30} {'-' if value is None else value}" for name, value in fields.items())
-        self.answer(document | {"fields": fields}, *lines)
+
+def add_actions(parser: CommandParser) -> Any:
+    """Give a command actions; each `add_parser` of the result declares one with its options."""
+    return parser.add_subparsers(dest="action", required=True, parser_class=ActionParser)
 
 
-def exit_with_error(program: str, message: str) -> NoReturn:
-    """End with the sentence alone: the usage is what --help is for."""
-    sys.stderr.write(f"{program}: {escaped(message)}\n")
+def refuse_arguments(parser: CommandParser, message: str) -> NoReturn:
+    """Refuse the arguments in one sentence; the usage is what --help is for."""
+    if not parser.called_from_command_line:
+        raise CommandError(message, returncode=2)
+    sys.stderr.write(f"{parser.prog}: {escaped(message)}\n")
     sys.exit(2)

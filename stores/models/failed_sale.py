@@ -1,5 +1,6 @@
 """Transactions that cannot go on, one row for each thing that stands in the way of one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ class SaleCause:
         return f"{self.reason}:{self.field}:{self.part}"
 
     @classmethod
-    def of(cls, row: dict[str, Any]) -> "SaleCause":
+    def of_row(cls, row: Mapping[str, Any]) -> "SaleCause":
         return cls(row["reason"], row["field"], row["part"])
 
     @classmethod

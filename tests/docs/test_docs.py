@@ -1,6 +1,7 @@
 """The documents say what there is: commands, options, variables and reasons; their links lead."""
 
 import re
+from argparse import _SubParsersAction
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,19 @@ HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 def own_options(name):
-    """The options that the command has beside Django's."""
+    """The options that the command and its actions have beside Django's."""
     parser = load_command_class("stores", name).create_parser("manage.py", name)
-    of_all = BaseCommand().create_parser("manage.py", name)
-    return parser._option_string_actions.keys() - of_all._option_string_actions.keys()
+    django_parser = BaseCommand().create_parser("manage.py", name)
+    return options_of(parser) - options_of(django_parser)
+
+
+def options_of(parser):
+    """The options of a parser and of the parsers of its actions."""
+    options = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, _SubParsersAction):
+            options = options.union(*map(options_of, action.choices.values()))
+    return options
 
 
 def anchors(document):

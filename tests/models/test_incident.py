@@ -44,10 +44,19 @@ def test_nobody_closes_an_incident_without_a_reason(houston):
         incident.close("")
 
 
-@pytest.mark.parametrize("number", ["abc", "7", "-", "9" * 30])
+@pytest.mark.parametrize("number", ["7", "9" * 30])
 def test_an_incident_that_does_not_exist_is_told_in_words(hq, number):
     with pytest.raises(CommandError) as refused:
-        call_command("incidents", "close", number)
+        call_command("incidents", "close", number, "--reason", "A test.")
 
     assert refused.value.returncode == 2
-    assert str(refused.value) == f"There is no incident {number!r}."
+    assert str(refused.value) == f"There is no incident {number}; list shows them."
+
+
+@pytest.mark.parametrize("number", ["abc", "-"])
+def test_an_incident_is_named_by_a_number(hq, number):
+    with pytest.raises(CommandError) as refused:
+        call_command("incidents", "close", number, "--reason", "A test.")
+
+    assert refused.value.returncode == 2
+    assert str(refused.value) == f"argument ID: invalid int value: {number!r}"

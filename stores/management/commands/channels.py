@@ -1,10 +1,13 @@
-"""List the channels as HQ last knew them."""
+"""List the channel databases with their status and their pending rows."""
 
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
+from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
-from stores.jobs.liveness import liveness_problems
+from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
 from stores.models.staging import StagingStatus
@@ -13,63 +16,65 @@ from stores.pipeline.events.rules import STAGING_MODELS
 
 class Command(SynclineCommand):
     help = (
-        "Lists the channel databases with their status and counts, as headquarters last saw them: "
-        "no channel is opened. Below are problems such as a missing scheduler or worker. "
-        "Exit status: 0."
+        "List the channel databases with their status and what waits, as HQ last knew them: no "
+        "channel is opened. Also what should happen by itself and does not: no scheduler, no "
+        "worker, no pipeline for minutes, a schedule that did not start. Exit status: 0."
     )
-    example = "channels"
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        databases, problems = channel_rows(), list(liveness_problems())
-        concerns = [
-            {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
-            for problem in problems
-        ]
-        lines = [channel_line(row) for row in databases]
-        lines += [f"{problem.text} {problem.next_step}" for problem in problems]
-        none = "There are no channels yet. Run create_channel to add one."
-        self.answer({"channels": databases, "concerns": concerns}, *(lines or [none]))
+        databases = list(database_rows())
+        problems = list(liveness_problems())
+        if options["json"]:
+            concerns = [problem_as_dict(problem) for problem in problems]
+            self.print_json({"channels": databases, "concerns": concerns})
+            return
+        for row in databases:
+            self.stdout.write(database_line(row))
+        if not databases:
+            self.stdout.write("There is no channel yet: make one with create_channel.")
+        for problem in problems:
+            self.stdout.write(f"{problem.text} {problem.next_step}")
 
 
-def channel_rows() -> list[dict[str, Any]]:
-    waiting: dict[int, int] = {}
+def database_rows() -> Iterator[dict[str, Any]]:
+    """Each channel database as JSON output shows it, with counts from HQ's own tables."""
+    waiting: Counter[int] = Counter()
     for model in STAGING_MODELS.values():
-        for database, rows in counts_by_database(
-            model.objects.filter(status=StagingStatus.PENDING)
-        ).items():
-            waiting[database] = waiting.get(database, 0) + rows
-    quarantined = counts_by_database(Quarantine.objects.open())
-    pending = counts_by_database(Delivery.objects.pending())
-    blocked = set(Incident.objects.blocked_databases())
-    return [
-        {
+        waiting += count_by_database(model.objects.filter(status=StagingStatus.PENDING))
+    quarantined = count_by_database(Quarantine.objects.open())
+    deliveries = count_by_database(Delivery.objects.pending())
+    blocked_ids = set(Incident.objects.blocked_databases())
+    for database in ChannelDatabase.objects.with_channel():
+        yield {
             "channel": database.channel.code,
             "name": database.channel.name,
             "kind": database.channel.kind,
             "company": database.channel.company_id,
             "database": database.label,
-            "status": status_of(database, is_blocked=database.pk in blocked),
+            "status": database_status(database, is_blocked=database.pk in blocked_ids),
             "error": database.last_error or None,
             "counts": {
-                "waiting": waiting.get(database.pk, 0),
-                "quarantined": quarantined.get(database.pk, 0),
-                "owed": pending.get(database.pk, 0),
+                "waiting": waiting[database.pk],
+                "quarantined": quarantined[database.pk],
+                "owed": deliveries[database.pk],
             },
             "last_visit": database.last_visited_at,
             "failures": database.failures,
             "next_try": database.next_try_at if database.is_paused else None,
         }
-        for database in ChannelDatabase.objects.with_channel()
-    ]
 
 
-def counts_by_database(rows: QuerySet[Any]) -> dict[int, int]:
-    counts = rows.order_by().values("database").annotate(rows=Count("*"))
-    return {row["database"]: row["rows"] for row in counts}
+def count_by_database(rows: QuerySet[Any]) -> Counter[int]:
+    """The number of rows by the id of their database."""
+    # A default order would become part of the grouping.
+    groups = rows.order_by().values("database").annotate(count=Count("*"))
+    return Counter({group["database"]: group["count"] for group in groups})
 
 
-def status_of(database: ChannelDatabase, *, is_blocked: bool) -> str:
-    """Disabled, blocked by an incident, unreachable at the last visit, or ok."""
+def database_status(database: ChannelDatabase, *, is_blocked: bool) -> str:
     if not (database.is_enabled and database.channel.is_enabled):
         return "disabled"
     if is_blocked:
@@ -77,17 +82,21 @@ def status_of(database: ChannelDatabase, *, is_blocked: bool) -> str:
     return "unreachable" if database.last_error else "ok"
 
 
-def pause_message(row: dict[str, Any]) -> str:
-    """Until when schedules leave the database alone, and why."""
-    if row["next_try"] is None:
-        return ""
-    return f" Paused until {row['next_try']:%H:%M:%S} after {row['failures']} failures."
+def problem_as_dict(problem: LivenessProblem) -> dict[str, str]:
+    return {"code": problem.code, "text": problem.text, "next_step": problem.next_step}
 
 
-def channel_line(row: dict[str, Any]) -> str:
-    at = f"{row['last_visit']:%Y-%m-%d %H:%M}" if row["last_visit"] else "never visited"
-    counts = ", ".join(f"{count:,} {word}" for word, count in row["counts"].items())
+def database_line(row: dict[str, Any]) -> str:
+    last_visit = "never visited"
+    if row["last_visit"]:
+        last_visit = f"{row['last_visit']:%Y-%m-%d %H:%M}"
+    counts = ", ".join(f"{count:,} {name}" for name, count in row["counts"].items())
     line = (
-        f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} {at:<17}"
+        f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} "
+        f"{last_visit:<17} {counts}"
     )
-    return f"{line} {counts}" + (f"  {row['error']}" if row["error"] else "") + pause_message(row)
+    if row["error"]:
+        line += f"  {row['error']}"
+    if row["next_try"]:
+        line += f" Paused until {row['next_try']:%H:%M:%S} after {row['failures']} failures."
+    return line

@@ -1,18 +1,12 @@
-"""Conflicting edits: list them, close one."""
+"""List conflicting edits and close them."""
 
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import (
-    WrongArgument,
-    add_user,
-    chosen_reason,
-    chosen_row,
-    chosen_user,
-    refuse_flaws,
-)
-from stores.management.base import SynclineCommand
+from stores.management.arguments import add_reason, add_user, get_user
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import (
@@ -22,79 +16,87 @@ from stores.pipeline.corrections.customer import (
     can_be_closed,
     resolve_conflict,
 )
-from stores.web.forms.conflict import ConflictForm
 
-ROW_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
+LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists conflicting edits, without their values, or closes one by keeping the current value "
-        "or using the other one. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
+        "List conflicting edits, never a value of theirs, or close one: keep the present value or "
+        "take the other. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
         "customers are being converted."
     )
-    example = 'conflicts close 3 --choice take --reason "Asked the customer." --user robin'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "close"], help="What to do.")
-        parser.add_argument(
-            "id", nargs="?", metavar="ID", help="close: the conflict, as printed by list."
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="list open conflicts, oldest first")
+        list_parser.add_argument("--all", action="store_true", help="also closed conflicts")
+        close_parser = actions.add_parser("close", help="choose which value stays")
+        close_parser.add_argument(
+            "id", type=int, metavar="ID", help="the conflict, as list names it"
         )
-        parser.add_argument(
+        close_parser.add_argument(
             "--choice",
             choices=[Choice.KEEP, Choice.TAKE],
-            help="close: whether to keep the current value or take the other one.",
+            required=True,
+            help="keep the current value or take the other one",
         )
-        parser.add_argument("--reason", metavar="TEXT", help="close: why; it is recorded.")
-        add_user(parser, "close")
-        parser.add_argument("--all", action="store_true", help="list: closed conflicts, too.")
+        add_reason(close_parser, help="why; kept with the conflict")
+        add_user(close_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            conflicts = EditConflict.objects.select_related("customer").order_by("pk")
-            conflicts = conflicts if options["all"] else conflicts.open()
-            self.answer_rows("conflict", [described(row) for row in conflicts], ROW_FORMAT)
+            self.list_conflicts(include_closed=options["all"], as_json=options["json"])
             return
-        conflict = chosen_row(
-            "conflict", options["id"], EditConflict.objects.select_related("customer__company")
-        )
-        if options["choice"] is None:
-            raise WrongArgument("--choice is required: keep or take.")
-        form = ConflictForm(
-            {
-                "choice": options["choice"],
-                "reason": chosen_reason(options["reason"]),
-                "version": conflict.customer.hq_version,
-            }
-        )
-        refuse_flaws([form])
-        close_conflict(conflict, form, chosen_user(options["user"]))
+        conflict = get_conflict(options["id"])
+        user = get_user(options["user"])
+        close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
         conflict.refresh_from_db()
-        self.answer(described(conflict), f"Conflict {conflict.pk} closed.")
+        if options["json"]:
+            self.print_json(conflict_as_dict(conflict))
+        else:
+            self.stdout.write(f"Conflict {conflict.pk} closed.")
+
+    def list_conflicts(self, *, include_closed: bool, as_json: bool) -> None:
+        conflicts = EditConflict.objects.select_related("customer").order_by("pk")
+        if not include_closed:
+            conflicts = conflicts.open()
+        rows = [conflict_as_dict(conflict) for conflict in conflicts]
+        self.print_list("conflict", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def close_conflict(conflict: EditConflict, form: ConflictForm, user: Any) -> None:
-    """Do what was chosen. Errors: CommandError with status 1, or 75 while others convert."""
-    choice = Choice(form.cleaned_data["choice"])
-    reason, version = form.cleaned_data["reason"], form.cleaned_data["version"]
+def get_conflict(pk: int) -> EditConflict:
+    """Return the conflict with this id. Errors: CommandError with status 2."""
+    conflict = EditConflict.objects.select_related("customer__company").filter(pk=pk).first()
+    if conflict is None:
+        raise CommandError(f"There is no conflict {pk}; list shows them.", returncode=2)
+    return conflict
+
+
+def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
+    """Keep the current value or take the other one.
+
+    Errors: CommandError with status 1, or 75 while the company's customers are being converted.
+    """
+    if not can_be_closed(conflict):
+        raise CommandError("The conflict is already closed.")
+    # A change since this customer was read is refused as stale.
+    version = conflict.customer.hq_version
     try:
-        is_open = can_be_closed(conflict)
-        is_closed_now = is_open and resolve_conflict(
-            conflict, choice, reason, version=version, by=user
-        )
+        is_closed = resolve_conflict(conflict, choice, reason, version=version, by=user)
     except Busy as error:
-        raise CommandError(str(error), returncode=75) from None
+        raise CommandError(str(error), returncode=75) from error
     except Stale as error:
-        raise CommandError(str(error)) from None
-    except EditsRefused as refused:
-        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
-        raise CommandError(f"The other value breaks a current rule: {broken}.") from None
-    if not is_closed_now:
+        raise CommandError(str(error)) from error
+    except EditsRefused as error:
+        fields = ", ".join(error.fields)
+        raise CommandError(f"The other value breaks a current rule: {fields}.") from error
+    if not is_closed:
         raise CommandError("The conflict is already closed.")
 
 
-def described(conflict: EditConflict) -> dict[str, Any]:
-    """What a conflict says of itself; never a value."""
+def conflict_as_dict(conflict: EditConflict) -> dict[str, Any]:
+    """The conflict as JSON output shows it, without the two values."""
     return {
         "id": conflict.pk,
         "state": conflict.state,

@@ -5,94 +5,94 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
-from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
 
-NEEDED = ("name", "kind", "company")
-
 
 class Command(SynclineCommand):
     help = (
-        "Registers a channel, and its company if that is new, and creates its database; with "
-        "--register, adds the database of an offline register to a channel. The same call again "
-        "changes nothing. Exit status: 0 done, 1 the database cannot be created, 2 invalid "
-        "values, or other values than those registered."
+        "Register a channel with its company and make its database; with --register a further "
+        "database of a registered channel. The same call again changes nothing. "
+        "Exit status: 0 done, 1 the database cannot be made, 2 wrong or differing values."
     )
-    example = "create_channel kiosk --name Kiosk --kind store --company USRT --database embedded"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("code", metavar="CODE", help="The code of the channel.")
-        parser.add_argument("--name", help="The name of the channel.")
-        parser.add_argument("--kind", choices=ChannelKind.values, help="The kind of channel.")
-        parser.add_argument("--company", metavar="CODE", help="The company of the channel.")
+        parser.add_argument("code", metavar="CODE")
+        parser.add_argument("--name")
+        parser.add_argument("--kind", choices=ChannelKind.values)
+        parser.add_argument("--company", metavar="C")
         parser.add_argument(
             "--database",
             metavar="URL",
             required=True,
-            help="The database: postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, "
-            "env:CHANNEL_DSN_X, or embedded.",
+            help="postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, env:CHANNEL_DSN_X, "
+            "or embedded",
         )
-        parser.add_argument("--register", metavar="NAME", help="The name of an offline register.")
-        parser.add_argument("--group", metavar="NAME", help="The group of the database.")
-        parser.add_argument("--profile", metavar="NAME", help="The functionality profile.")
-        parser.add_argument(
-            "--country", metavar="XXX", help="Three letters, for addresses without a country."
-        )
-        parser.add_argument(
-            "--default-customer",
-            metavar="ACCOUNT",
-            help="The account from which new customers inherit (default: DEFAULT-CODE).",
-        )
-        parser.add_argument(
-            "--till-role", metavar="ROLE", help="An existing role that gets a till's privileges."
-        )
+        parser.add_argument("--register", metavar="NAME", help="an offline register")
+        parser.add_argument("--group", metavar="G")
+        parser.add_argument("--profile", metavar="P")
+        parser.add_argument("--country", metavar="XXX", help="three letters, for addresses")
+        parser.add_argument("--default-customer", metavar="ACCOUNT")
+        parser.add_argument("--till-role", metavar="R", help="existing role that gets the grants")
         parser.add_argument(
             "--renew-identity",
             action="store_true",
-            help="Gives the database its own identity, if it is a copy of another channel's.",
+            help="the database is a copy of another channel's: make it one of its own",
         )
-        parser.add_argument(
-            "--account-format",
-            metavar="FORMAT",
-            help="How a new company numbers its accounts, such as C-###### or 00####.",
-        )
-        parser.add_argument(
-            "--first-number", type=int, metavar="N", help="The first number of a new company."
-        )
-        parser.add_argument(
-            "--last-number", type=int, metavar="N", help="The last number of a new company."
-        )
+        parser.add_argument("--account-format", metavar="F", help="such as C-###### or 00####")
+        parser.add_argument("--first-number", type=int, metavar="N")
+        parser.add_argument("--last-number", type=int, metavar="N")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            database = register_from(options)
+            if options["register"]:
+                database = register_register(options)
+            else:
+                database = register_new_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
-            raise WrongArgument(str(error)) from None
+            raise CommandError(str(error), returncode=2) from error
         except ChannelError as error:
-            raise CommandError(str(error)) from None
-        url, company = till_url(database), database.channel.company_id
-        self.answer(
-            {"channel": options["code"], "company": company, "database": url},
-            f"Channel {database.label} is ready. Its tills write to {url}",
-        )
+            raise CommandError(str(error)) from error
+        url = till_url(database)
+        if options["json"]:
+            company = database.channel.company_id
+            self.print_json({"channel": options["code"], "company": company, "database": url})
+        else:
+            self.stdout.write(f"Channel {database.label} is ready. Its tills write to {url}")
 
 
-SHARED = ("code", "database", "group", "till_role", "renew_identity")
-
-
-def register_from(options: dict[str, Any]) -> ChannelDatabase:
-    """Register what the options describe. Errors: RegistrationRefused, ChannelError."""
-    shared = {key: options[key] for key in SHARED}
-    if options["register"]:
-        return add_register(register=options["register"], **shared)
-    for option in NEEDED:
+def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
+    for option in ("name", "kind", "company"):
         if not options[option]:
-            raise RegistrationRefused(f"--{option} is required for a channel.")
-    others = ("profile", "country", "default_customer", "account_format", "first_number")
+            raise RegistrationRefused(f"--{option} is needed for a channel.")
     return register_channel(
-        **shared,
-        **{key: options[key] for key in (*NEEDED, *others, "last_number")},
+        code=options["code"],
+        name=options["name"],
+        kind=options["kind"],
+        company=options["company"],
+        database=options["database"],
+        group=options["group"],
+        profile=options["profile"],
+        country=options["country"],
+        default_customer=options["default_customer"],
+        account_format=options["account_format"],
+        first_number=options["first_number"],
+        last_number=options["last_number"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
+    )
+
+
+def register_register(options: dict[str, Any]) -> ChannelDatabase:
+    """Add the database of an offline register to a registered channel."""
+    return add_register(
+        code=options["code"],
+        register=options["register"],
+        database=options["database"],
+        group=options["group"],
+        till_role=options["till_role"],
+        renew_identity=options["renew_identity"],
     )

@@ -1,10 +1,8 @@
-"""`manage.py demo`: the whole of Syncline on one computer, with a day of traffic."""
+"""Run all of Syncline on one computer, with a day of invented traffic."""
 
-import argparse
-import json
 import socket
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,6 +19,7 @@ from portal.embedded.command_line import end_on_signals
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import EVENT_TABLES
+from stores.management.arguments import whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.job import JobCode
@@ -28,10 +27,10 @@ from stores.pipeline.register import RegistrationRefused, register_channel
 
 COMPANY = "USRT"
 USERS = ("viewer", "operator", "manager", "auditor", "administrator")
-# Another demo is at its tables and traffic.
-PREPARE_S = 600
+# How long to wait for another demo that is preparing the databases.
+PREPARE_TIMEOUT_S = 600
 EXIT_CODES = {"partly": 1, "failed": 1, "cancelled": 1, "busy": 75}
-# The words of the contract, in the order of the pipeline.
+# Columns of the result table, in the order of the pipeline.
 ALWAYS_SHOWN = ("read", "staged", "converted", "distributed")
 SHOWN_IF_ANY = ("unchanged", "updated", "linked", "waiting", "quarantined", "failed")
 
@@ -57,48 +56,37 @@ CHANNELS = (
 
 class Command(SynclineCommand):
     help = (
-        "Starts everything on one computer: PostgreSQL, Valkey, web server, workers and scheduler, "
-        "with a day of invented traffic, and prints where to sign in. Ctrl-C stops everything; the "
-        "data is kept for the next start. "
+        "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
+        "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "
         "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
     )
-    example = "demo --port 8001 --customers 1000"
-    takes_json = False
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port",
-            type=whole_number_parser(1, 65535),
-            default=8000,
-            help="The port of the web server (default: 8000).",
+            "--port", type=whole_number(1, 65535), default=8000, help="of the page (8000)"
         )
         parser.add_argument(
-            "--workers",
-            type=whole_number_parser(1, 64),
-            default=2,
-            help="How many workers to start (default: 2).",
+            "--workers", type=whole_number(1, 64), default=2, help="job processes (2)"
         )
         parser.add_argument(
             "--customers",
-            type=whole_number_parser(0, 1_000_000),
+            type=whole_number(0, 1_000_000),
             default=400,
-            help="How many customers the traffic has (default: 400). It is loaded only once.",
+            help="size of the traffic, loaded only into empty databases (400)",
         )
         parser.add_argument(
             "--once",
             action="store_true",
-            help="Loads the traffic, runs the pipeline, prints the result and exits.",
+            help="load, run the whole pipeline, print the result and end",
         )
-        parser.add_argument(
-            "--json", action="store_true", help="With --once: prints the result as JSON."
-        )
+        parser.add_argument("--json", action="store_true", help="with --once: the result as JSON")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["once"]:
-            raise CommandError("--json can only be used with --once.", returncode=2)
+            raise CommandError("--json goes with --once only", returncode=2)
         if settings.PRODUCTION:
-            raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
+            raise CommandError("The demo does not run with SYNCLINE_PRODUCTION")
         end_on_signals()
         try:
             if options["once"]:
@@ -109,6 +97,7 @@ class Command(SynclineCommand):
             raise CommandError(str(trouble)) from trouble
 
     def once(self, customers: int, *, as_json: bool) -> None:
+        """Load, run the pipeline here and show what it did."""
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
@@ -116,8 +105,8 @@ class Command(SynclineCommand):
             run = run_inline(JobCode.PIPELINE)
             connections.close_all()
         if as_json:
-            document = {"loaded": loaded, "channels": counts_by_channel(run["steps"]), "run": run}
-            self.stdout.write(json.dumps(document, default=str))
+            channels = counts_by_channel(run["steps"])
+            self.print_json({"loaded": loaded, "channels": channels, "run": run})
         else:
             self.stdout.write("\n".join([*result_table(run), "", run["message"]]))
         if code := EXIT_CODES.get(run["outcome"]):
@@ -140,19 +129,6 @@ class Command(SynclineCommand):
         programs = supervisor.programs(paths, port=port, workers=workers)
         say("Starting web, workers and scheduler ...")
         supervisor.serve(paths, lock, programs, port=port, greeting=greeting)
-
-
-def whole_number_parser(low: int, high: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            number = low - 1
-        if not low <= number <= high:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number from {low} to {high}")
-        return number
-
-    return parse
 
 
 def require_free(port: int) -> None:
@@ -184,7 +160,7 @@ def prepare_demo(customers: int) -> dict[str, int]:
     repeat. Errors: Unavailable, ChannelError.
     """
     try:
-        with processes.locked(settings.EMBEDDED.prepare_lock, seconds=PREPARE_S):
+        with processes.locked(settings.EMBEDDED.prepare_lock, seconds=PREPARE_TIMEOUT_S):
             call_command("migrate", interactive=False, verbosity=0)
             databases = register_channels()
             make_users()
@@ -198,11 +174,11 @@ def register_channels() -> dict[str, ChannelDatabase]:
 
     Errors: RegistrationRefused, ChannelError.
     """
-    return {channel.code: registered(channel) for channel in CHANNELS}
+    return {channel.code: register_demo_channel(channel) for channel in CHANNELS}
 
 
-def registered(channel: DemoChannel) -> ChannelDatabase:
-    """The database of a channel of the demo. Errors: RegistrationRefused, ChannelError."""
+def register_demo_channel(channel: DemoChannel) -> ChannelDatabase:
+    """Register the channel, or find it. Errors: RegistrationRefused, ChannelError."""
     try:
         return register_channel(
             code=channel.code,
@@ -216,7 +192,7 @@ def registered(channel: DemoChannel) -> ChannelDatabase:
             country="USA",
         )
     except RegistrationRefused:
-        # Somebody has given it another name or country since: it stays as it is.
+        # Its name or country was changed after an earlier start: it stays as it is.
         database = ChannelDatabase.objects.filter(channel__code=channel.code, name="").first()
         if database is None:
             raise
@@ -241,6 +217,7 @@ def make_users() -> None:
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
+    """Whether neither HQ nor any of the channels holds an event."""
     from stores import models
 
     staged = (
@@ -267,22 +244,26 @@ def holds_events(database: ChannelDatabase) -> bool:
 
 
 def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
-    """Let the tills write a day of traffic, that of yesterday."""
+    """Write yesterday's traffic into the channels. Returns the number of events by channel."""
     from stores.traffic import write_traffic
 
-    written = {}
+    events = {}
     remaining = customers
     for number, channel in enumerate(CHANNELS, start=1):
+        # The last channel gets what rounding down left over.
         share = remaining if channel is CHANNELS[-1] else customers * channel.share // 100
         remaining -= share
         if share:
-            database = databases[channel.code]
-            seed = seed_of_yesterday(number)
-            made = write_traffic(database, customers=share, edits=share // 10, seed=seed)
-            written[channel.code] = sum(made.rows.values())
-    if written:
-        say(f"{customers} customers wrote {sum(written.values())} events into the channels.")
-    return written
+            written = write_traffic(
+                databases[channel.code],
+                customers=share,
+                edits=share // 10,
+                seed=seed_of_yesterday(number),
+            )
+            events[channel.code] = written.rows.total()
+    if events:
+        say(f"{customers} customers wrote {sum(events.values())} events into the channels.")
+    return events
 
 
 def welcome(address: str) -> str:
@@ -306,26 +287,29 @@ def welcome(address: str) -> str:
 
 
 def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """The counts of a run's steps, summed for each channel; steps of no channel are HQ's."""
-    counts_of: dict[str, Counter[str]] = {}
+    """Sum the counts of a run's steps by channel; steps without a channel are HQ's."""
+    totals: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for step in steps:
-        counts_of.setdefault(step["channel"] or "HQ", Counter()).update(step["counts"])
-    return {place: dict(counts) for place, counts in counts_of.items()}
+        totals[step["channel"] or "HQ"].update(step["counts"])
+    return {channel: dict(counts) for channel, counts in totals.items()}
 
 
 def result_table(run: dict[str, Any]) -> list[str]:
-    rows = {**counts_by_channel(run["steps"]), "total": run["counts"]}
-    extra = [word for word in SHOWN_IF_ANY if any(counts.get(word) for counts in rows.values())]
-    words = [*ALWAYS_SHOWN, *extra]
-    first = max(len(place) for place in [*rows, "channel"])
-    lines = ["  ".join(["channel".ljust(first), *(f"{word:>11}" for word in words)])]
-    for place, counts in rows.items():
-        cells = [f"{counts.get(word, 0):>11}" for word in words]
-        lines.append("  ".join([place.ljust(first), *cells]))
+    """The lines of a table of counts: one for each channel, then the total."""
+    rows = counts_by_channel(run["steps"]) | {"total": run["counts"]}
+    columns = list(ALWAYS_SHOWN)
+    for column in SHOWN_IF_ANY:
+        if any(counts.get(column) for counts in rows.values()):
+            columns.append(column)
+    width = max(len(title) for title in ("channel", *rows))
+    lines = ["channel".ljust(width) + "".join(f"  {column:>11}" for column in columns)]
+    for title, counts in rows.items():
+        cells = "".join(f"  {counts.get(column, 0):>11}" for column in columns)
+        lines.append(title.ljust(width) + cells)
     return lines
 
 
 def seed_of_yesterday(number: int) -> int:
-    """A seed whose first digits are the day that the traffic is of."""
+    """A traffic seed that begins with yesterday's date, such as 20260301000001."""
     yesterday = timezone.localdate() - timedelta(days=1)
     return int(f"{yesterday:%Y%m%d}") * 1_000_000 + number

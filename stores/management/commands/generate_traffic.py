@@ -1,85 +1,122 @@
-"""The command `generate_traffic`: invented customers in a channel, as tills would write them."""
+"""Write invented customers, sales and orders into a channel database, as its tills would."""
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
 from stores.traffic.store import day_named_by, yesterday_seed
 
-# More than any channel sees in its life.
+# More than a channel gets in its lifetime.
 MAX_COUNT = 10_000_000
-COUNTED_OPTIONS = ("customers", "edits", "sales", "orders")
 
 
 class Command(SynclineCommand):
     help = (
-        "Writes invented customers, edits, sales and orders into a channel database, as its tills "
-        "would. Exit status: 0 written, 1 the channel could not be written, 2 wrong arguments."
+        "Write invented customers, edits, sales and orders into a channel database, as its tills"
+        " would. The same"
+        " seed writes the same rows and never twice; without --seed they are new ones. Exit status:"
+        " 0 written, 1 the channel could not be written, 2 wrong arguments."
     )
-    example = "generate_traffic houston --customers 100 --sales 50"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("code", metavar="CODE", help="The code of the channel.")
-        parser.add_argument("--customers", metavar="N", help="How many new customers.")
-        parser.add_argument("--edits", metavar="N", help="How many edits of known customers.")
-        parser.add_argument("--orders", metavar="N", help="How many customer orders.")
-        parser.add_argument("--sales", metavar="N", help="How many sales, some of them returns.")
+        parser.add_argument("code", metavar="CODE", help="The channel.")
+        count = whole_number(0, MAX_COUNT)
+        parser.add_argument("--customers", type=count, metavar="N", help="New customers.")
+        parser.add_argument("--edits", type=count, metavar="N", help="Edits of known customers.")
+        parser.add_argument("--orders", type=count, metavar="N", help="Customer orders.")
+        parser.add_argument("--sales", type=count, metavar="N", help="Sales, some are returns.")
         parser.add_argument(
             "--seed",
+            type=int,
             metavar="S",
-            help="A whole number: the same seed writes the same rows, and never twice. With sales "
-            "or orders, it must begin with their date: 20260301000007.",
+            help="A whole number; repeats an earlier call. With sales or orders it begins with"
+            " their day: 20260301000007.",
         )
         parser.add_argument(
             "--faulty",
+            type=parse_share,
             metavar="RATE",
-            default="0",
-            help="The share of new customers, sales and orders that are faulty, from 0 to 1.",
+            default=0.0,
+            help="Share of new customers, sales and orders, 0 to 1, that a broken till writes.",
         )
         parser.add_argument(
-            "--register", metavar="NAME", default="", help="The database of this offline register."
+            "--register", metavar="NAME", default="", help="A register's own database."
         )
+        parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if all(options[word] is None for word in COUNTED_OPTIONS):
-            raise WrongArgument("Enter at least one of --customers, --edits, --sales or --orders.")
-        counts = {word: parse_count(f"--{word}", options[word]) for word in COUNTED_OPTIONS}
-        seed = None if options["seed"] is None else parse_whole("--seed", options["seed"])
-        faulty = parse_share("--faulty", options["faulty"])
-        database = find_database(options["code"], options["register"])
-        if seed is not None and (counts["sales"] or counts["orders"]) and not day_named_by(seed):
-            better = yesterday_seed(database.channel.country, seed)
-            raise WrongArgument(
-                f"--seed must begin with the date of the sales and orders, such as {better}:"
-                " headquarters rejects those of long ago."
+        counts = {name: options[name] for name in ("customers", "edits", "sales", "orders")}
+        if all(count is None for count in counts.values()):
+            raise CommandError(
+                "Say how much to write: --customers, --edits, --sales or --orders.", returncode=2
             )
+        database = get_database(options["code"], options["register"])
+        if options["sales"] or options["orders"]:
+            check_seed(options["seed"], database)
         try:
-            written = write_traffic(database, **counts, seed=seed, faulty=faulty)
+            written = write_traffic(
+                database,
+                **{name: count or 0 for name, count in counts.items()},
+                seed=options["seed"],
+                faulty=options["faulty"],
+            )
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
-        self.answer({"channel": database.channel.code} | vars(written), written_message(written))
+        if options["json"]:
+            self.print_json({"channel": database.channel.code} | vars(written))
+        else:
+            self.stdout.write(written_message(written))
 
 
-def find_database(code: str, register: str) -> ChannelDatabase:
+def parse_share(text: str) -> float:
+    """Convert a text to a share from 0 to 1."""
+    try:
+        share = float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1") from None
+    # NaN is not in the range either.
+    if not 0 <= share <= 1:
+        raise ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
+    return share
+
+
+def check_seed(seed: int | None, database: ChannelDatabase) -> None:
+    """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
+    if seed is not None and not day_named_by(seed):
+        example = yesterday_seed(database.channel.country, seed)
+        raise CommandError(
+            f"--seed begins with the day of the sales and orders, such as {example}: HQ refuses"
+            " those of a day long past.",
+            returncode=2,
+        )
+
+
+def get_database(code: str, register: str) -> ChannelDatabase:
+    """Return the database of a channel, or of one of its registers.
+
+    Errors: CommandError with status 2.
+    """
     databases = ChannelDatabase.objects.select_related("channel")
-    # Compared here, because a terminal may send what PostgreSQL refuses to compare.
+    # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
-        raise WrongArgument(f"There is no channel {code!r}.")
+        raise CommandError(f"There is no channel {code!r}.", returncode=2)
     if register not in by_name:
-        raise WrongArgument(f"Channel {code!r} has no register {register!r}.")
+        raise CommandError(f"Channel {code!r} has no register {register!r}.", returncode=2)
     return by_name[register]
 
 
 def written_message(written: Written) -> str:
-    parts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
     message = f"{written.database}: {written.rows.total()} events written"
-    message += f" ({', '.join(parts)})" if parts else ""
+    if written.rows:
+        counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
+        message += f" ({', '.join(counts)})"
     if written.repeated:
         message += f", {written.repeated} were there already"
     if written.faulty:
@@ -87,35 +124,8 @@ def written_message(written: Written) -> str:
     if written.faulty_sales:
         message += f", {written.faulty_sales} sales and orders faulty"
     if written.faulty or written.faulty_sales:
-        message += f" ({written.quarantined.total()} to quarantine"
-        message += f", {written.invalid.total()} to break a rule)" if written.faulty_sales else ")"
+        results = [f"{written.quarantined.total()} to quarantine"]
+        if written.faulty_sales:
+            results.append(f"{written.invalid.total()} to break a rule")
+        message += f" ({', '.join(results)})"
     return f"{message}. Seed {written.seed}."
-
-
-# The checks are not argparse's, which would print its usage too: wrong input is one clear line.
-
-
-def parse_whole(option: str, text: Any) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise WrongArgument(f"{option} must be a whole number.") from None
-
-
-def parse_count(option: str, text: Any) -> int:
-    """A count; 0 where none was given."""
-    number = 0 if text is None else parse_whole(option, text)
-    if not 0 <= number <= MAX_COUNT:
-        raise WrongArgument(f"{option} must be from 0 to {MAX_COUNT:,}.")
-    return number
-
-
-def parse_share(option: str, text: Any) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    # Asked this way round, NaN is refused too.
-    if not 0 <= number <= 1:
-        raise WrongArgument(f"{option} must be a number from 0 to 1.")
-    return number

@@ -5,68 +5,93 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.arguments import WrongArgument, chosen_reason, chosen_row
-from stores.management.base import SynclineCommand
+from stores.management.arguments import add_reason
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
 
-ROW_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
+LINE_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
+ACTIONS = {
+    "close": "close an incident; what is still wrong opens a new one",
+    "accept": "accept the database at the channel's address as the right one",
+    "renew": "make the copy at the channel's address a database of its own",
+}
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists incidents, closes one, or resolves that of a channel: accept takes the database at "
-        "its address as the right one, renew makes it a database of its own. "
+        "List incidents, close one, or resolve the incident of a channel: accept takes the "
+        "database at its address as the right one, renew makes it a database of its own. "
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
-    example = 'incidents close 3 --reason "The till was repaired."'
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["list", "close", "accept", "renew"]
-        parser.add_argument("action", choices=actions, help="What to do.")
-        parser.add_argument(
-            "id",
-            nargs="?",
-            metavar="ID",
-            help="close, accept, renew: the incident, as printed by list.",
-        )
-        parser.add_argument(
-            "--reason", metavar="TEXT", help="close, accept, renew: why; it is recorded."
-        )
-        parser.add_argument("--all", action="store_true", help="list: closed incidents, too.")
+        actions = add_actions(parser)
+        list_parser = actions.add_parser("list", help="list open incidents, oldest first")
+        list_parser.add_argument("--all", action="store_true", help="also closed incidents")
+        for action, description in ACTIONS.items():
+            action_parser = actions.add_parser(action, help=description)
+            action_parser.add_argument(
+                "id", type=int, metavar="ID", help="the incident, as list names it"
+            )
+            add_reason(action_parser, help="why; kept with the incident")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        incidents = Incident.objects.select_related("database__channel")
         if options["action"] == "list":
-            rows = (incidents if options["all"] else incidents.open()).order_by("pk")
-            self.answer_rows("incident", [described(row) for row in rows], ROW_FORMAT)
+            self.list_incidents(include_closed=options["all"], as_json=options["json"])
             return
-        incident = chosen_row("incident", options["id"], incidents)
-        if incident.closed_at:
-            raise WrongArgument(f"Incident {incident.pk} is already closed.")
-        resolve_incident(options["action"], incident, chosen_reason(options["reason"]))
+        incident = get_open_incident(options["id"])
+        if options["action"] == "close":
+            close_incident(incident, options["reason"])
+        else:
+            resolve_incident(incident, options["action"], options["reason"])
         incident.refresh_from_db()
-        self.answer(described(incident), f"Incident {incident.pk} is closed.")
+        if options["json"]:
+            self.print_json(incident_as_dict(incident))
+        else:
+            self.stdout.write(f"Incident {incident.pk} is closed.")
+
+    def list_incidents(self, *, include_closed: bool, as_json: bool) -> None:
+        incidents = Incident.objects.select_related("database__channel").order_by("pk")
+        if not include_closed:
+            incidents = incidents.open()
+        rows = [incident_as_dict(incident) for incident in incidents]
+        self.print_list("incident", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def resolve_incident(action: str, incident: Incident, reason: str) -> None:
-    """Do what was asked. Errors: CommandError with status 1."""
-    if action == "close":
-        if not incident.is_closed_by_hand:
-            raise CommandError("Resolve this incident with the command recover_hq.")
-        incident.close(reason)
-        return
-    if incident.database is None:
-        raise CommandError("This incident is not about a channel: close it.")
-    work = accept_database if action == "accept" else renew_database
-    try:
-        work(incident.database, reason)
-    except (AcceptanceRefused, ChannelError) as error:
-        raise CommandError(str(error)) from None
+def get_open_incident(pk: int) -> Incident:
+    """Return the open incident with this id. Errors: CommandError with status 2."""
+    incident = Incident.objects.select_related("database__channel").filter(pk=pk).first()
+    if incident is None:
+        raise CommandError(f"There is no incident {pk}; list shows them.", returncode=2)
+    if incident.closed_at:
+        raise CommandError(f"Incident {pk} is already closed.", returncode=2)
+    return incident
+
+
+def close_incident(incident: Incident, reason: str) -> None:
+    """Close the incident as it is. Errors: CommandError."""
+    if not incident.is_closed_by_hand:
+        raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)
 
 
-def described(incident: Incident) -> dict[str, Any]:
+def resolve_incident(incident: Incident, action: str, reason: str) -> None:
+    """Accept or renew the channel's database, then close the incident. Errors: CommandError."""
+    if incident.database is None:
+        raise CommandError("This incident has no channel database. Close it instead.")
+    try:
+        if action == "accept":
+            accept_database(incident.database, reason)
+        elif action == "renew":
+            renew_database(incident.database, reason)
+    except (AcceptanceRefused, ChannelError) as error:
+        raise CommandError(str(error)) from error
+    incident.close(reason)
+
+
+def incident_as_dict(incident: Incident) -> dict[str, Any]:
+    """The incident as JSON output shows it."""
     return {
         "id": incident.pk,
         "kind": incident.kind,

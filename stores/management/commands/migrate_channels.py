@@ -6,52 +6,63 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.provision import migrate_database, recreate_objects
-from stores.management.arguments import chosen_channels
+from stores.management.arguments import check_channels
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 
 
 class Command(SynclineCommand):
     help = (
-        "Updates the tables of channel databases, and creates triggers, functions, indexes and "
-        "views again that are missing or were changed. "
+        "Apply channel migrations to all channels, or to those named, and make missing or changed "
+        "triggers, functions, indexes and the view anew. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."
     )
-    example = "migrate_channels houston seattle"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "codes", nargs="*", metavar="CODE", help="Only these channels (default: all)."
-        )
+        parser.add_argument("codes", nargs="*", metavar="CODE")
+        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        results, failed = [], 0
-        for database in chosen_databases(chosen_channels(options["codes"])):
-            try:
-                outcome, sentence = bring_up_to_date(database)
-            except ChannelError as error:
-                outcome, sentence = "failed", str(error)
-                failed += 1
-            results.append({"channel": database.label, "outcome": outcome, "message": sentence})
-            if not self.as_json:
-                (self.stderr if outcome == "failed" else self.stdout).write(sentence)
-        self.answer({"channels": results})
+        databases = ChannelDatabase.objects.with_channel()
+        if codes := check_channels(options["codes"]):
+            databases = databases.filter(channel__code__in=codes)
+        results = []
+        for database in databases:
+            result = migration_result(database)
+            results.append(result)
+            if not options["json"]:
+                self.report(result)
+        if options["json"]:
+            self.print_json({"channels": results})
+        failed = [result for result in results if result["outcome"] == "failed"]
         if failed:
             raise CommandError(
-                f"{failed} of {len(results)} channel databases could not be migrated."
+                f"{len(failed)} of {len(results)} channel databases are not migrated."
             )
 
+    def report(self, result: dict[str, str]) -> None:
+        stream = self.stderr if result["outcome"] == "failed" else self.stdout
+        stream.write(result["message"])
 
-def bring_up_to_date(database: ChannelDatabase) -> tuple[str, str]:
-    """Apply what is missing and make anew what was lost or changed. Outcome and sentence."""
+
+def migration_result(database: ChannelDatabase) -> dict[str, str]:
+    """Migrate one database and say how that went; one that fails does not stop the others."""
+    try:
+        outcome, message = migrate_or_repair(database)
+    except ChannelError as error:
+        outcome, message = "failed", str(error)
+    return {"channel": database.label, "outcome": outcome, "message": message}
+
+
+def migrate_or_repair(database: ChannelDatabase) -> tuple[str, str]:
+    """Apply missing migrations, else recreate missing or changed objects.
+
+    Returns the outcome and its sentence. Errors: ChannelError.
+    """
     if migrate_database(database):
         return "migrated", f"{database.label}: migrated."
-    if made := recreate_objects(database):
-        more = f", and {len(made) - 1} more" if len(made) > 1 else ""
-        return "repaired", f"{database.label}: repaired. Created again: {made[0]}{more}."
-    return "unchanged", f"{database.label}: unchanged."
-
-
-def chosen_databases(codes: list[str]) -> list[ChannelDatabase]:
-    databases = ChannelDatabase.objects.with_channel()
-    return list(databases.filter(channel__code__in=codes) if codes else databases)
+    objects = recreate_objects(database)
+    if not objects:
+        return "unchanged", f"{database.label}: unchanged."
+    others = f", and {len(objects) - 1} more" if len(objects) > 1 else ""
+    return "repaired", f"{database.label}: repaired. Made anew: {objects[0]}{others}."

@@ -1,51 +1,73 @@
-"""Sales orders: list those on hold, release one."""
+"""List sales orders on hold and release them."""
 
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_user, chosen_companies, chosen_user, only_row
-from stores.management.base import SynclineCommand
+from stores.management.arguments import add_user, check_company, get_user, is_searchable
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import SalesOrder
 from stores.models.order import SalesOrderState
 
-ROW_FORMAT = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
+LINE_FORMAT = "{number:<20} {company:<5} {channel:<12} {state:<9} {business_date}  {hold_code}"
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists the sales orders that are on hold, or releases one. "
-        "Exit status: 0 done, 1 the order is not on hold, 2 wrong arguments."
+        "List the sales orders on hold, or release one by its number. "
+        "Exit status: 0 done, 1 it is not on hold, 2 wrong arguments."
     )
-    example = "orders release SO-000042 --user robin"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=["list", "release"], help="What to do.")
-        parser.add_argument(
-            "number", nargs="?", metavar="NUMBER", help="release: the number of the order."
+        actions = add_actions(parser)
+        actions.add_parser("list", help="list the orders on hold, oldest first")
+        release_parser = actions.add_parser("release", help="release an order on hold")
+        release_parser.add_argument("number", metavar="NUMBER", help="the order's number")
+        release_parser.add_argument(
+            "--company", metavar="C", help="needed where several companies have the number"
         )
-        parser.add_argument(
-            "--company", metavar="CODE", help="release: the company, if several have the number."
-        )
-        add_user(parser, "release")
+        add_user(release_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        orders = SalesOrder.objects.select_related("channel")
         if options["action"] == "list":
-            on_hold = orders.filter(state=SalesOrderState.ON_HOLD).order_by("pk")
-            self.answer_rows("order", [described(order) for order in on_hold], ROW_FORMAT)
+            self.list_orders(as_json=options["json"])
             return
-        number, company = options["number"], options["company"]
-        if company is not None:
-            orders = orders.filter(company__in=chosen_companies([company]))
-        order = only_row("sales order", number, orders.filter(number=number), "company")
-        if not order.release(chosen_user(options["user"])):
+        order = get_order(options["number"], options["company"])
+        if not order.release(get_user(options["user"])):
             raise CommandError(f"{order} is not on hold.")
         order.refresh_from_db()
-        self.answer(described(order), f"{order} is released.")
+        if options["json"]:
+            self.print_json(order_as_dict(order))
+        else:
+            self.stdout.write(f"{order} is released.")
+
+    def list_orders(self, *, as_json: bool) -> None:
+        on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
+        orders = on_hold.select_related("channel").order_by("pk")
+        rows = [order_as_dict(order) for order in orders]
+        self.print_list("order", rows, LINE_FORMAT.format_map, as_json=as_json)
 
 
-def described(order: SalesOrder) -> dict[str, Any]:
+def get_order(number: str, company: str | None) -> SalesOrder:
+    """Return the only order with this number. Errors: CommandError with status 2."""
+    check_company(company)
+    orders = SalesOrder.objects.filter(number=number).select_related("channel")
+    if company is not None:
+        orders = orders.filter(company=company)
+    matches = list(orders.order_by("company")) if is_searchable(number) else []
+    if not matches:
+        raise CommandError(f"There is no sales order {number!r}.", returncode=2)
+    if len(matches) > 1:
+        companies = ", ".join(order.company_id for order in matches)
+        raise CommandError(
+            f"Several companies have this order ({companies}). Choose one with --company.",
+            returncode=2,
+        )
+    return matches[0]
+
+
+def order_as_dict(order: SalesOrder) -> dict[str, Any]:
+    """The order as JSON output shows it."""
     return {
         "number": order.number,
         "company": order.company_id,

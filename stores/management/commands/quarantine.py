@@ -1,24 +1,24 @@
-"""Rows that wait for a person: list them, show one, correct it, resolve one or all of a cause."""
+"""List, inspect, release, correct, dismiss and reopen quarantined rows."""
 
-from collections.abc import Iterable, Sequence
+from argparse import ArgumentTypeError
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
-    WrongArgument,
+    add_reason,
     add_set,
     add_user,
-    chosen_channels,
-    chosen_reason,
-    chosen_user,
-    field_pairs,
-    filled_values,
-    refuse_flaws,
+    check_channel,
+    form_data,
+    get_user,
+    raise_form_errors,
 )
-from stores.management.base import SynclineCommand, single_line
+from stores.management.base import SynclineCommand, add_actions, single_line
 from stores.models import Case
-from stores.models.case import CaseStatus, Cause
+from stores.models.case import UNSETTLED_STATUSES, CaseStatus, Cause
 from stores.models.reason import REASONS, explain
 from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
@@ -30,191 +30,224 @@ from stores.pipeline.corrections.quarantine import (
     reopen_rows,
     same_cause,
 )
-from stores.web.forms.document import form_of
+from stores.web.forms.document import correction_form
 
-ROW_FORMAT = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
-# Rows that are named when they stay open.
-MAX_REPORTED = 20
+CASE_FORMAT = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
 CAUSE_FORMAT = "{rows:>7}  {cause}  {text}"
+# Rows that are listed when they stay open.
+MAX_REPORTED = 20
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists and resolves rows that headquarters could not use: quarantined on arrival, failed "
-        "in conversion, or waiting for more than a day. list, causes and show only read; release "
-        "validates rows again; correct replaces a row; dismiss closes rows with a reason, and "
-        "reopen opens them again. "
+        "Rows that HQ could not use: set aside on arrival (named by number), failed in conversion, "
+        "or waiting for more than a day (by event id). list, causes and show look; release judges "
+        "rows by today's rules again; correct puts an event or a document of headquarters in the "
+        "place of one; dismiss closes them with a reason, reopen opens them again. "
         "Exit status: 0 done, 1 some rows are still open, 2 wrong arguments."
     )
-    example = "quarantine release --cause houston:async_address:too_long:city"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["list", "causes", "show", "release", "correct", "dismiss", "reopen"]
-        parser.add_argument("action", choices=actions, help="What to do.")
-        parser.add_argument(
-            "ids",
-            nargs="*",
-            default=[],
-            metavar="ID",
-            help="show, release, correct, dismiss, reopen: the rows, as printed by list.",
+        actions = add_actions(parser)
+
+        list_parser = actions.add_parser("list", help="list open rows, oldest first")
+        list_parser.add_argument("--channel", metavar="CODE", help="only rows of this channel")
+        list_parser.add_argument("--reason", metavar="CODE", help="only rows with this reason")
+        list_parser.add_argument(
+            "--cause", type=parse_cause, metavar="CAUSE", help="only rows of this cause"
         )
-        parser.add_argument("--channel", metavar="CODE", help="list: only rows of this channel.")
-        parser.add_argument(
-            "--reason",
-            metavar="TEXT",
-            help="list: only rows with this reason code; dismiss: why, in your own words.",
-        )
-        parser.add_argument(
-            "--cause",
-            metavar="CAUSE",
-            help="list, release, dismiss, reopen: all rows of a cause, as printed by causes.",
-        )
-        add_set(parser)
-        add_user(parser, "release, correct, dismiss")
-        parser.add_argument("--all", action="store_true", help="list: resolved rows, too.")
+        list_parser.add_argument("--all", action="store_true", help="also settled rows")
+
+        actions.add_parser("causes", help="count open rows by cause, most frequent first")
+
+        show_parser = actions.add_parser("show", help="show one row with its values")
+        add_id(show_parser)
+
+        release_parser = actions.add_parser("release", help="validate rows again")
+        add_rows(release_parser)
+        add_user(release_parser, required=False)
+
+        correct_parser = actions.add_parser("correct", help="replace one row by a corrected one")
+        add_id(correct_parser)
+        add_set(correct_parser)
+        add_user(correct_parser, required=False)
+
+        dismiss_parser = actions.add_parser("dismiss", help="close rows with a reason")
+        add_rows(dismiss_parser)
+        add_reason(dismiss_parser, help="why; kept with the rows")
+        add_user(dismiss_parser, required=False)
+
+        reopen_parser = actions.add_parser("reopen", help="open dismissed rows again")
+        add_rows(reopen_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        cause, ids = chosen_cause(options["cause"]), options["ids"]
         action = options["action"]
-        if action in ("list", "causes") and ids:
-            raise WrongArgument(f"{action} takes no ID.")
-        if action in ("show", "correct") and len(ids) != 1:
-            raise WrongArgument(f"{action} takes exactly one ID.")
-        if action in ("release", "dismiss", "reopen") and bool(ids) == bool(cause):
-            raise WrongArgument(f"{action} takes either IDs or --cause.")
         if action == "list":
-            self.list(cause, options)
+            self.list_cases(options)
         elif action == "causes":
-            rows = list(map(cause_summary, Case.objects.unsettled().by_cause()))
-            self.answer_rows("cause", rows, CAUSE_FORMAT)
+            self.list_causes(as_json=options["json"])
         elif action == "show":
-            self.show(chosen_cases(ids)[0])
+            self.show_case(get_case(options["id"]), as_json=options["json"])
+        elif action == "release":
+            self.release_cases(options)
         elif action == "correct":
-            self.correct(chosen_cases(ids)[0], options)
+            self.correct_case(get_case(options["id"]), options)
+        elif action == "dismiss":
+            self.dismiss_cases(options)
         elif action == "reopen":
-            dismissed = [CaseStatus.DISMISSED]
-            cases = same_cause(cause, statuses=dismissed) if cause else [known_ids(ids)]
-            count = sum(map(reopen_rows, cases))
-            self.answer({"reopened": count}, f"{count} reopened.")
-        else:
-            self.settle(action, ids, cause, options)
+            self.reopen_cases(options)
 
-    def list(self, cause: Cause | None, options: dict[str, Any]) -> None:
-        """One line for each row, oldest first; never a value of one."""
-        if options["reason"] is not None and options["reason"] not in REASONS:
-            raise WrongArgument(f"There is no reason {options['reason']!r}.")
-        chosen_channels([options["channel"]] if options["channel"] is not None else [])
-        filters = {"database__channel__code": options["channel"], "reason": options["reason"]}
-        filters = {name: value for name, value in filters.items() if value is not None}
-        cases = Case.objects.filter(**filters).select_related("database__channel")
-        cases = cases if options["all"] else cases.unsettled()
-        cases = cases.with_cause(cause) if cause else cases
-        rows = [case_summary(case) for case in cases.order_by("since", "id")]
-        self.answer_rows("row", rows, ROW_FORMAT)
+    def list_cases(self, options: dict[str, Any]) -> None:
+        """Print a line for each row, without its values."""
+        cases = Case.objects.select_related("database__channel").order_by("since", "id")
+        if options["channel"] is not None:
+            check_channel(options["channel"])
+            cases = cases.filter(database__channel__code=options["channel"])
+        if options["reason"] is not None:
+            if options["reason"] not in REASONS:
+                raise CommandError(f"There is no reason {options['reason']!r}.", returncode=2)
+            cases = cases.filter(reason=options["reason"])
+        if options["cause"] is not None:
+            cases = cases.with_cause(options["cause"])
+        if not options["all"]:
+            cases = cases.unsettled()
+        rows = [case_as_dict(case) for case in cases]
+        self.print_list("row", rows, CASE_FORMAT.format_map, as_json=options["json"])
 
-    def show(self, case: Case) -> None:
-        """All that is known of one row, its values included."""
-        detail, document = describe_case(case), case_document(case)
-        shown: dict[str, Any] = {column.name: column.value for column in detail.columns}
-        for part in detail.parts:
-            shown[part.table] = [dict(zip(part.columns, row, strict=True)) for row in part.rows]
-        lines = [
-            f"{word:<16} {'-' if value is None else value}" for word, value in document.items()
-        ]
-        self.answer(document | {"values": shown}, *lines, "", *value_lines(detail))
+    def list_causes(self, *, as_json: bool) -> None:
+        rows = [cause_as_dict(row) for row in Case.objects.unsettled().by_cause()]
+        self.print_list("cause", rows, CAUSE_FORMAT.format_map, as_json=as_json)
 
-    def correct(self, case: Case, options: dict[str, Any]) -> None:
-        """Put what the row should have said in its place."""
+    def show_case(self, case: Case, *, as_json: bool) -> None:
         detail = describe_case(case)
-        if not detail.can_be_corrected:
-            raise CommandError("This row is already resolved, or cannot be corrected.")
-        blank, settle_it = form_of(detail, None)
-        form, _ = form_of(detail, filled_values([blank], field_pairs(options["given"])))
-        refuse_flaws([form])
-        try:
-            made = settle_it(case.id, form.values, by=acting_user(options))
-        except EventRefused as refused:
-            form.blame(refused.broken)
-            refuse_flaws([form])
-        except ChangedMeanwhile:
-            raise CommandError("This row has been resolved in the meantime.") from None
-        self.answer(
-            {"corrected": case.id, "event": str(made)},
-            "Corrected. The next run processes the replacement.",
-        )
+        document = case_details_as_dict(case)
+        if as_json:
+            self.print_json(document | {"values": values_as_dict(detail)})
+            return
+        for name, value in document.items():
+            self.stdout.write(f"{name:<16} {'-' if value is None else value}")
+        self.stdout.write("")
+        for line in value_lines(detail):
+            self.stdout.write(line)
 
-    def settle(
-        self, action: str, ids: Sequence[str], cause: Cause | None, options: dict[str, Any]
-    ) -> None:
-        reason = chosen_reason(options["reason"]) if action == "dismiss" else ""
-        settled = Resolution()
-        for case_ids in same_cause(cause) if cause else [known_ids(ids)]:
-            if action == "dismiss":
-                settled += dismiss_rows(case_ids, by=acting_user(options), because=reason)
-            else:
-                settled += release_rows(case_ids, by=acting_user(options))
-        word = "dismissed" if action == "dismiss" else "released"
-        still_open = map(case_summary, chosen_cases(settled.still_open[:MAX_REPORTED]))
-        self.answer(
-            {word: settled.done, "left": settled.still_open},
-            *map(ROW_FORMAT.format_map, still_open),
-            f"{settled.done} {word}, {len(settled.still_open)} still open.",
-        )
-        if settled.still_open:
+    def release_cases(self, options: dict[str, Any]) -> None:
+        user = get_optional_user(options["user"])
+        resolution = Resolution()
+        for case_ids in selected_cases(options):
+            resolution += release_rows(case_ids, by=user)
+        self.report(resolution, "released", as_json=options["json"])
+
+    def dismiss_cases(self, options: dict[str, Any]) -> None:
+        user = get_optional_user(options["user"])
+        resolution = Resolution()
+        for case_ids in selected_cases(options):
+            resolution += dismiss_rows(case_ids, by=user, because=options["reason"])
+        self.report(resolution, "dismissed", as_json=options["json"])
+
+    def report(self, resolution: Resolution, verb: str, *, as_json: bool) -> None:
+        """Print what was done. Errors: SystemExit with status 1 if rows are still open."""
+        still_open = resolution.still_open
+        if as_json:
+            self.print_json({verb: resolution.done, "left": still_open})
+        else:
+            for case in get_cases(still_open[:MAX_REPORTED]):
+                self.stdout.write(CASE_FORMAT.format_map(case_as_dict(case)))
+            self.stdout.write(f"{resolution.done} {verb}, {len(still_open)} still open.")
+        if still_open:
             raise SystemExit(1)
 
+    def reopen_cases(self, options: dict[str, Any]) -> None:
+        count = 0
+        for case_ids in selected_cases(options, statuses=[CaseStatus.DISMISSED]):
+            count += reopen_rows(case_ids)
+        if options["json"]:
+            self.print_json({"reopened": count})
+        else:
+            self.stdout.write(f"{count} reopened.")
 
-def acting_user(options: dict[str, Any]) -> Any:
-    """The user in whose name it is done, or None: a command did it."""
-    return chosen_user(options["user"]) if options["user"] is not None else None
+    def correct_case(self, case: Case, options: dict[str, Any]) -> None:
+        """Replace the row by an event or document of headquarters with the assigned values."""
+        detail = describe_case(case)
+        if not detail.can_be_corrected:
+            raise CommandError("The row is settled already, or nothing can take its place.")
+        unbound, save = correction_form(detail, None)
+        form, _ = correction_form(detail, form_data([unbound], options["assignments"]))
+        raise_form_errors([form])
+        try:
+            event_id = save(case.id, form.values, by=get_optional_user(options["user"]))
+        except EventRefused as error:
+            form.add_rule_errors(error.broken)
+            raise_form_errors([form])
+        except ChangedMeanwhile as error:
+            raise CommandError("This row has been resolved in the meantime.") from error
+        if options["json"]:
+            self.print_json({"corrected": case.id, "event": str(event_id)})
+        else:
+            self.stdout.write("Corrected. The next run processes the replacement.")
 
 
-def chosen_cause(text: str | None) -> Cause | None:
-    cause = Cause.parse(text) if text is not None else None
-    if text is not None and cause is None:
-        raise WrongArgument(
-            "--cause must be CHANNEL:TABLE:REASON:FIELD, as printed by the action causes."
-        )
+def parse_cause(text: str) -> Cause:
+    """Convert CHANNEL:TABLE:REASON:FIELD to a cause."""
+    cause = Cause.parse(text)
+    if cause is None:
+        raise ArgumentTypeError("a cause is CHANNEL:TABLE:REASON:FIELD, as causes lists it")
     return cause
 
 
-def chosen_cases(ids: Iterable[str]) -> list[Case]:
-    cases = Case.objects.select_related("database__channel").in_bulk(list(ids))
-    for case_id in ids:
+def add_id(parser: CommandParser) -> None:
+    parser.add_argument("id", metavar="ID", help="the row, as list names it")
+
+
+def add_rows(parser: CommandParser) -> None:
+    """Add the arguments that select rows: their ids, or their cause."""
+    rows = parser.add_mutually_exclusive_group(required=True)
+    rows.add_argument(
+        "ids", nargs="*", default=[], metavar="ID", help="the rows, as list names them"
+    )
+    rows.add_argument(
+        "--cause", type=parse_cause, metavar="CAUSE", help="all rows of a cause, as causes names it"
+    )
+
+
+def selected_cases(
+    options: dict[str, Any], *, statuses: Sequence[str] = UNSETTLED_STATUSES
+) -> Iterable[list[str]]:
+    """Return the ids of the selected rows in chunks; of a cause, those with such a status."""
+    if options["cause"] is not None:
+        return same_cause(options["cause"], statuses=statuses)
+    return [[case.id for case in get_cases(options["ids"])]]
+
+
+def get_optional_user(name: str | None) -> User | None:
+    """Return the author of a change; without a name the author is the command."""
+    return None if name is None else get_user(name)
+
+
+def get_case(case_id: str) -> Case:
+    return get_cases([case_id])[0]
+
+
+def get_cases(case_ids: Sequence[str]) -> list[Case]:
+    """Return the rows with these ids. Errors: CommandError with status 2 for an unknown id."""
+    cases = Case.objects.select_related("database__channel").in_bulk(case_ids)
+    for case_id in case_ids:
         if case_id not in cases:
-            raise WrongArgument(f"There is no row {case_id!r}.")
-    return [cases[case_id] for case_id in ids]
+            raise CommandError(f"There is no row {case_id!r}.", returncode=2)
+    return [cases[case_id] for case_id in case_ids]
 
 
-def known_ids(ids: Iterable[str]) -> list[str]:
-    return [case.id for case in chosen_cases(ids)]
-
-
-def cause_summary(row: dict[str, Any]) -> dict[str, Any]:
+def cause_as_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A cause with its number of rows, as JSON output shows it."""
     return {
-        "cause": str(Cause.of(row)),
+        "cause": str(Cause.of_row(row)),
         "rows": row["rows"],
         "text": explain(row["reason"], row["field"]),
         "oldest": row["oldest"],
     }
 
 
-def value_lines(detail: CaseDetail) -> Iterable[str]:
-    """The values of a row, with what is wrong with them."""
-    for column in detail.columns:
-        mark = "<-- " + column.flaw if column.flaw else ""
-        yield f"  {column.name:<20} {single_line(column.short):<40} {mark}".rstrip()
-    for part in detail.parts:
-        for row in part.first:
-            named = zip(part.columns, row, strict=True)
-            text = (f"{name} {single_line(value)}" for name, value in named if value)
-            yield f"  {part.table}: {', '.join(text)}"
-        if part.more:
-            yield f"  {part.table}: and {part.more:,} more"
-
-
-def case_summary(case: Case) -> dict[str, Any]:
-    """What a row says of itself; never a value of its."""
+def case_as_dict(case: Case) -> dict[str, Any]:
+    """The row as JSON output lists it, without its values."""
     return {
         "id": case.id,
         "channel": case.database.label if case.database else "headquarters",
@@ -227,9 +260,9 @@ def case_summary(case: Case) -> dict[str, Any]:
     }
 
 
-def case_document(case: Case) -> dict[str, Any]:
-    """The same, with what the field may hold and who the row is about."""
-    return case_summary(case) | {
+def case_details_as_dict(case: Case) -> dict[str, Any]:
+    """The row as JSON output shows it alone, with its rule and its customer."""
+    return case_as_dict(case) | {
         "rule": case.rule or None,
         "cause": str(case.cause),
         "attempts": case.attempts,
@@ -238,3 +271,30 @@ def case_document(case: Case) -> dict[str, Any]:
         "async_account": case.async_account,
         "account_number": case.account_number or None,
     }
+
+
+def values_as_dict(detail: CaseDetail) -> dict[str, Any]:
+    """The values of the row; lines and payments of a document are lists."""
+    values: dict[str, Any] = {column.name: column.value for column in detail.columns}
+    for part in detail.parts:
+        values[part.table] = [dict(zip(part.columns, row, strict=True)) for row in part.rows]
+    return values
+
+
+def value_lines(detail: CaseDetail) -> Iterator[str]:
+    """The values of the row, one in a line; the wrong one is marked."""
+    for column in detail.columns:
+        line = f"  {column.name:<20} {single_line(column.short):<40}"
+        if column.flaw:
+            line += f" <-- {column.flaw}"
+        yield line.rstrip()
+    for part in detail.parts:
+        for row in part.first:
+            values = [
+                f"{name} {single_line(value)}"
+                for name, value in zip(part.columns, row, strict=True)
+                if value
+            ]
+            yield f"  {part.table}: {', '.join(values)}"
+        if part.more:
+            yield f"  {part.table}: and {part.more:,} more"

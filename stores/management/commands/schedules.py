@@ -1,118 +1,169 @@
-"""What starts on its own: list, add, change, remove."""
+"""List, add, change and remove schedules."""
 
-import re
-from datetime import time
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
+from datetime import datetime, time
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from stores.management.arguments import WrongArgument, chosen_row
-from stores.management.base import SynclineCommand
+from stores.management.arguments import check_channel, is_searchable, whole_number
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
 from stores.models.job import SCHEDULED_JOBS
-from stores.models.labels import counted
-
-ROW_FORMAT = "{id:<6} {job:<12} {rhythm:<26} {on:<4} {channels}"
-DONE_WORDS = {"add": "added", "change": "changed", "remove": "removed"}
+from stores.models.schedule import MINUTES_A_DAY
 
 
 class Command(SynclineCommand):
     help = (
-        "Lists, adds, changes or removes schedules: what starts on its own besides the pipeline. "
-        "Exit status: 0 done, 2 wrong arguments."
+        "What starts by itself beside the pipeline: list, add, change or remove a schedule. Jobs: "
+        + ", ".join(SCHEDULED_JOBS)
+        + ". Exit status: 0 done, 2 wrong arguments."
     )
-    example = "schedules add eod --at 22:30 --channel houston"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        actions = ["list", "add", "change", "remove"]
-        parser.add_argument("action", choices=actions, help="What to do.")
-        parser.add_argument(
-            "what",
-            nargs="?",
-            metavar="WHAT",
-            help=f"add: the job ({', '.join(SCHEDULED_JOBS)}); "
-            "change, remove: the ID of the schedule, as printed by list.",
-        )
-        parser.add_argument("--at", metavar="HH:MM", help="Starts every day at this time (UTC).")
-        parser.add_argument(
-            "--every", metavar="MINUTES", help="Starts again so many minutes after the last start."
-        )
-        parser.add_argument("--channel", metavar="CODE", help="Only for this channel.")
-        parser.add_argument("--group", metavar="NAME", help="Only for the channels of this group.")
-        switch = parser.add_mutually_exclusive_group()
-        switch.add_argument("--on", action="store_true", help="change: switches it on.")
-        switch.add_argument("--off", action="store_true", help="add, change: switches it off.")
+        actions = add_actions(parser)
+        actions.add_parser("list", help="list the schedules")
+
+        add_parser = actions.add_parser("add", help="add a schedule")
+        codes = [job.value for job in SCHEDULED_JOBS]
+        add_parser.add_argument("job", choices=codes, metavar="JOB", help="the job")
+        add_times(add_parser, required=True)
+        add_places(add_parser)
+        add_parser.add_argument("--off", action="store_true", help="add it switched off")
+
+        change_parser = actions.add_parser("change", help="change a schedule")
+        add_id(change_parser)
+        add_times(change_parser, required=False)
+        add_places(change_parser)
+        switch = change_parser.add_mutually_exclusive_group()
+        switch.add_argument("--on", action="store_true", help="switch it on")
+        switch.add_argument("--off", action="store_true", help="switch it off")
+
+        add_id(actions.add_parser("remove", help="remove a schedule"))
 
     def handle(self, *args: Any, **options: Any) -> None:
-        action, schedules = options["action"], Schedule.objects.select_related("channel", "group")
+        action = options["action"]
         if action == "list":
-            rows = [described(row) for row in schedules]
-            lines = (
-                ROW_FORMAT.format_map(row | {"on": "on" if row["is_enabled"] else "off"})
-                for row in rows
-            )
-            self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
-            return
-        if action == "add":
-            schedule = Schedule(job=options["what"])
-        else:
-            schedule = chosen_row("schedule", options["what"], schedules)
-        if action == "remove":
+            self.list_schedules(as_json=options["json"])
+        elif action == "add":
+            schedule = Schedule(job=options["job"], is_enabled=not options["off"])
+            update_schedule(schedule, options)
+            self.report(schedule_as_dict(schedule), f"{schedule}: added.", options)
+        elif action == "change":
+            schedule = get_schedule(options["id"])
+            if options["on"] or options["off"]:
+                schedule.is_enabled = options["on"]
+            update_schedule(schedule, options)
+            self.report(schedule_as_dict(schedule), f"{schedule}: changed.", options)
+        elif action == "remove":
+            schedule = get_schedule(options["id"])
+            removed = schedule_as_dict(schedule)
             schedule.delete()
+            self.report(removed, f"{schedule}: removed.", options)
+
+    def list_schedules(self, *, as_json: bool) -> None:
+        schedules = Schedule.objects.select_related("channel", "group")
+        rows = [schedule_as_dict(schedule) for schedule in schedules]
+        self.print_list("schedule", rows, schedule_line, as_json=as_json)
+
+    def report(self, document: dict[str, Any], sentence: str, options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.print_json(document)
         else:
-            fill_schedule(schedule, options)
-            save_schedule(schedule)
-        self.answer(described(schedule), f"{schedule}: {DONE_WORDS[action]}.")
+            self.stdout.write(sentence)
 
 
-def fill_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
+def add_id(parser: CommandParser) -> None:
+    parser.add_argument("id", type=int, metavar="ID", help="the schedule, as list names it")
+
+
+def add_times(parser: CommandParser, *, required: bool) -> None:
+    times = parser.add_mutually_exclusive_group(required=required)
+    times.add_argument(
+        "--at", type=parse_time, metavar="HH:MM", help="every day at this time, in UTC"
+    )
+    times.add_argument(
+        "--every",
+        type=whole_number(1, MINUTES_A_DAY),
+        metavar="MINUTES",
+        help="from one start to the next",
+    )
+
+
+def add_places(parser: CommandParser) -> None:
+    places = parser.add_mutually_exclusive_group()
+    places.add_argument("--channel", metavar="CODE", help="only for this channel")
+    places.add_argument("--group", metavar="NAME", help="only for the channels in this group")
+
+
+def parse_time(text: str) -> time:
+    """Convert HH:MM to a time of day."""
+    try:
+        return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time has no zone
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a time of day such as 22:30") from None
+
+
+def get_schedule(pk: int) -> Schedule:
+    """Return the schedule with this id. Errors: CommandError with status 2."""
+    schedule = Schedule.objects.select_related("channel", "group").filter(pk=pk).first()
+    if schedule is None:
+        raise CommandError(f"There is no schedule {pk}; list shows them.", returncode=2)
+    return schedule
+
+
+def get_group(name: str) -> ChannelDatabaseGroup:
+    """Return the group with this name. Errors: CommandError with status 2."""
+    groups = ChannelDatabaseGroup.objects.filter(name=name)
+    group = groups.first() if is_searchable(name) else None
+    if group is None:
+        raise CommandError(f"There is no group {name!r}.", returncode=2)
+    return group
+
+
+def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
+    """Set the time and the channels that the options give, and save the schedule.
+
+    Errors: CommandError with status 2.
+    """
     if options["at"] is not None:
-        schedule.at, schedule.every_minutes = parse_time_of_day(options["at"]), None
+        schedule.at, schedule.every_minutes = options["at"], None
         schedule.start_after(timezone.now())
     if options["every"] is not None:
-        if not re.fullmatch(r"\d{1,6}", options["every"], re.ASCII):
-            raise WrongArgument("--every must be a number of minutes from 1 to 1440.")
-        schedule.every_minutes = int(options["every"])
-        schedule.at = None if options["at"] is None else schedule.at
-    for name, models, key in (
-        ("channel", Channel.objects, "code"),
-        ("group", ChannelDatabaseGroup.objects, "name"),
-    ):
-        if options[name] is not None:
-            row = models.filter(**{key: options[name]}).first()
-            if row is None:
-                raise WrongArgument(f"There is no {name} {options[name]!r}.")
-            schedule.channel = schedule.group = None
-            setattr(schedule, name, row)
-    if options["channel"] is not None and options["group"] is not None:
-        raise WrongArgument("Choose a channel or a group, not both.")
-    if options["on"] or options["off"]:
-        schedule.is_enabled = options["on"]
-
-
-def parse_time_of_day(text: str) -> time:
-    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", text, re.ASCII):
-        raise WrongArgument("--at must be a time such as 22:30.")
-    return time.fromisoformat(text)
-
-
-def save_schedule(schedule: Schedule) -> None:
+        schedule.at, schedule.every_minutes = None, options["every"]
+    if options["channel"] is not None:
+        check_channel(options["channel"])
+        schedule.channel, schedule.group = Channel.objects.get(code=options["channel"]), None
+    if options["group"] is not None:
+        schedule.channel, schedule.group = None, get_group(options["group"])
     try:
         schedule.full_clean()
     except ValidationError as error:
-        raise WrongArgument(" ".join(error.messages)) from None
+        raise CommandError(" ".join(error.messages), returncode=2) from error
     schedule.save()
 
 
-def described(schedule: Schedule) -> dict[str, Any]:
-    group = f"group {schedule.group}" if schedule.group else "all"
+def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
+    """The schedule as JSON output shows it."""
+    if schedule.channel:
+        channels = schedule.channel.code
+    elif schedule.group:
+        channels = f"group {schedule.group}"
+    else:
+        channels = "all"
     return {
         "id": schedule.pk,
         "job": schedule.job,
         "rhythm": schedule.cadence,
-        "channels": schedule.channel.code if schedule.channel else group,
+        "channels": channels,
         "is_enabled": schedule.is_enabled,
         "next_start": schedule.next_start,
     }
+
+
+def schedule_line(row: Mapping[str, Any]) -> str:
+    switch = "on" if row["is_enabled"] else "off"
+    return f"{row['id']:<6} {row['job']:<12} {row['rhythm']:<26} {switch:<4} {row['channels']}"

@@ -1,34 +1,31 @@
-"""Sales and orders: correct one or all of a cause, undo that, give one back to the jobs."""
+"""List failed transactions by cause, and show, correct and release transactions."""
 
-from collections.abc import Iterator
+from argparse import ArgumentTypeError
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
-    WrongArgument,
+    add_reason,
     add_set,
     add_user,
-    chosen_channels,
-    chosen_reason,
-    chosen_user,
-    field_pairs,
-    filled_values,
-    form_fields,
-    is_text,
-    only_row,
+    check_channel,
+    check_fields,
+    form_data,
+    form_values,
+    get_user,
+    is_searchable,
     parse_date,
-    refuse_flaws,
-    require_fields,
+    parse_reason,
+    raise_form_errors,
 )
-from stores.management.base import SynclineCommand
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import counted, label
 from stores.models.reason import explain
-from stores.models.search import parse_guid
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,
@@ -54,233 +51,298 @@ from stores.web.forms.sale import (
 )
 
 CAUSE_FORMAT = "{sales:>7}  {cause}  {text}"
-ACTIONS = ("causes", "show", "correct", "let-go", "correct-alike", "undo")
 
 
 class Command(SynclineCommand):
     help = (
-        "Shows and corrects transactions that are not posted. causes counts what failed, by cause; "
-        "show lists the fields of a transaction; correct changes some of them; let-go gives a "
-        "transaction back to the jobs; correct-alike corrects all transactions of a cause, and "
-        "undo reverts that. "
-        "Exit status: 0 done, 1 not possible, or some are left unchanged, 2 wrong arguments."
-    )
-    example = (
-        "transactions correct-alike gross_differs:gross_amount:header --expected gross_amount "
-        '--reason "Rounding." --user robin'
+        "Transactions that are not posted: causes counts what failed alike, show lists the fields "
+        "of one, correct changes some of them, let-go gives one back to the jobs that is being "
+        "corrected or that the database refused, correct-alike corrects all of a cause or gives "
+        "them back, undo takes such a correction back. "
+        "Exit status: 0 done, 1 not possible, or some are left as they are, 2 wrong arguments."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("action", choices=ACTIONS, help="What to do.")
-        parser.add_argument(
-            "what",
-            nargs="?",
-            metavar="WHAT",
-            help="show, correct, let-go: the till's number of the transaction; correct-alike: the "
-            "cause, as printed by causes; undo: the correction, as printed by correct-alike.",
+        actions = add_actions(parser)
+
+        causes_parser = actions.add_parser(
+            "causes", help="count failed transactions by cause, most frequent first"
         )
-        add_set(parser)
-        parser.add_argument(
+        add_channel(causes_parser)
+
+        show_parser = actions.add_parser("show", help="show the fields that can be corrected")
+        add_number(show_parser)
+
+        correct_parser = actions.add_parser("correct", help="correct one transaction")
+        add_number(correct_parser)
+        add_set(correct_parser)
+        add_reason(correct_parser, help="why; kept with the transaction")
+        add_user(correct_parser)
+
+        release_parser = actions.add_parser("let-go", help="give one back to the jobs")
+        add_number(release_parser)
+        add_user(release_parser)
+
+        bulk_parser = actions.add_parser(
+            "correct-alike", help="correct all transactions of a cause, or retry them unchanged"
+        )
+        bulk_parser.add_argument(
+            "cause", type=parse_cause, metavar="CAUSE", help="the cause, as causes lists it"
+        )
+        add_channel(bulk_parser)
+        bulk_parser.add_argument(
+            "--date", type=parse_date, metavar="YYYY-MM-DD", help="only this business date"
+        )
+        add_set(bulk_parser)
+        bulk_parser.add_argument(
             "--expected",
             action="append",
             default=[],
             metavar="FIELD",
-            help="correct-alike: sets a field to what the rule expects of each transaction.",
+            help="set the field to what the rule expects of each transaction",
         )
-        parser.add_argument(
-            "--preview", action="store_true", help="correct-alike: shows the result, saves nothing."
-        )
-        parser.add_argument(
+        bulk_parser.add_argument("--reason", type=parse_reason, metavar="R", help="why; it is kept")
+        mode = bulk_parser.add_mutually_exclusive_group()
+        mode.add_argument("--preview", action="store_true", help="show the result, write nothing")
+        mode.add_argument(
             "--give-back",
             action="store_true",
-            help="correct-alike: retries what the database rejected, unchanged.",
+            help="retry transactions that the database refused, unchanged",
         )
-        parser.add_argument("--channel", metavar="CODE", help="Only transactions of this channel.")
-        parser.add_argument(
-            "--date",
-            type=parse_date,
-            metavar="YYYY-MM-DD",
-            help="correct-alike: only this business date.",
+        add_user(bulk_parser)
+
+        undo_parser = actions.add_parser("undo", help="undo a correction by correct-alike")
+        undo_parser.add_argument(
+            "correction", type=UUID, metavar="CORRECTION", help="its id, as correct-alike prints it"
         )
-        parser.add_argument(
-            "--reason", metavar="TEXT", help="correct, correct-alike: why; it is recorded."
-        )
-        add_user(parser, "correct, let-go, correct-alike, undo")
+        add_user(undo_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
-        chosen_channels([options["channel"]] if options["channel"] is not None else [])
         if action == "causes":
-            rows = FailedSale.objects.by_cause()
-            rows = rows.filter(channel__code=options["channel"]) if options["channel"] else rows
-            self.answer_rows("cause", list(map(cause_summary, rows)), CAUSE_FORMAT)
+            self.list_causes(options["channel"], as_json=options["json"])
+        elif action == "show":
+            self.show_sale(get_sale(options), as_json=options["json"])
+        elif action == "correct":
+            self.correct_sale(get_sale(options), options)
+        elif action == "let-go":
+            self.release_sale(get_sale(options), options)
+        elif action == "correct-alike" and options["give_back"]:
+            self.retry_cause(options)
         elif action == "correct-alike":
-            self.correct_alike(options)
+            self.correct_cause(options)
         elif action == "undo":
-            self.undo(options)
-        else:
-            sales = RetailTransaction.objects.filter(transaction_id=options["what"])
-            if options["channel"] is not None:
-                sales = sales.filter(channel__code=options["channel"])
-            sale = only_row("transaction", options["what"], sales, "channel")
-            {"show": self.show, "correct": self.correct, "let-go": self.let_go}[action](
-                sale, options
-            )
+            self.undo_correction(options)
 
-    def show(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        fields = form_fields([CorrectionForm(sale)])
+    def list_causes(self, channel: str | None, *, as_json: bool) -> None:
+        check_channel(channel)
+        causes = FailedSale.objects.by_cause()
+        if channel is not None:
+            causes = causes.filter(channel__code=channel)
+        rows = [cause_as_dict(row) for row in causes]
+        self.print_list("cause", rows, CAUSE_FORMAT.format_map, as_json=as_json)
+
+    def show_sale(self, sale: RetailTransaction, *, as_json: bool) -> None:
+        fields = form_values([CorrectionForm(sale)])
         fields.pop("why")
-        self.answer_fields(described(sale), fields)
+        if as_json:
+            values = {name: value or None for name, value in fields.items()}
+            self.print_json(sale_as_dict(sale) | {"fields": values})
+            return
+        for name, value in fields.items():
+            self.stdout.write(f"{name:<30} {value or '-'}")
 
-    def correct(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Lease the transaction, write the values, and release it."""
-        given = field_pairs(options["given"]) | {"why": chosen_reason(options["reason"])}
-        user = chosen_user(options["user"])
-        form = CorrectionForm(sale, filled_values([CorrectionForm(sale)], given))
-        refuse_flaws([form])
-        lease(sale, user)
+    def correct_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Lease the transaction, save the assigned values and release it."""
+        user = get_user(options["user"])
+        data = form_data([CorrectionForm(sale)], options["assignments"])
+        form = CorrectionForm(sale, data | {"why": options["reason"]})
+        raise_form_errors([form])
         try:
+            lease_transaction(sale, user)
             changed = correct_transaction(sale, user, form.reason, form.changes())
-        except CorrectionRefused as refused:
-            raise CommandError(str(refused)) from None
+        except CorrectionRefused as error:
+            raise CommandError(str(error)) from error
         sale.refresh_from_db()
-        self.answer(
-            described(sale) | {"changed": changed},
-            f"{counted(changed, 'value')} corrected. {validation_message(sale)}",
-        )
+        if options["json"]:
+            self.print_json(sale_as_dict(sale) | {"changed": changed})
+        else:
+            message = validation_message(sale)
+            self.stdout.write(f"{counted(changed, 'value')} corrected. {message}")
 
-    def let_go(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
-        """Give it back to the jobs, if it is the user who corrects it, or it was refused."""
-        user = chosen_user(options["user"])
+    def release_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
+        """Release a transaction that the user is correcting or that the database refused."""
+        user = get_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
-            lease(sale, user)
+            try:
+                lease_transaction(sale, user)
+            except CorrectionRefused as error:
+                raise CommandError(str(error)) from error
         elif sale.editing_by_id != user.pk:
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)
         sale.refresh_from_db()
-        self.answer(described(sale), f"{sale.transaction_id} is given back to the jobs.")
+        if options["json"]:
+            self.print_json(sale_as_dict(sale))
+        else:
+            self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
 
-    def correct_alike(self, options: dict[str, Any]) -> None:
-        """Correct all of a cause, say what would become of them, or give them back."""
-        cause = SaleCause.parse(options["what"] or "")
-        if cause is None or not is_text(options["what"]):
-            raise WrongArgument(
-                "Enter a cause in the form REASON:FIELD:PART, as printed by the action causes."
+    def correct_cause(self, options: dict[str, Any]) -> None:
+        """Correct all transactions of a cause, or preview the result."""
+        if options["reason"] is None:
+            raise CommandError("--reason is required for a correction.", returncode=2)
+        cause, user, is_preview = options["cause"], get_user(options["user"]), options["preview"]
+        form = BulkCorrectionForm(cause, bulk_form_data(options))
+        raise_form_errors([form])
+        result = correct_all(
+            cause, get_scope(options), user, form.reason, form.values, preview=is_preview
+        )
+        document = result_as_dict(result, is_preview=is_preview)
+        if options["json"]:
+            self.print_json(document)
+        else:
+            self.report_result(document)
+        if result.refused or result.skipped:
+            raise SystemExit(1)
+
+    def report_result(self, document: dict[str, Any]) -> None:
+        for outcome in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
+            if document[outcome]:
+                self.stdout.write(f"{document[outcome]:>7}  {outcome}")
+        for cause, count in document["broken"].items():
+            self.stdout.write(f"{count:>7}  break {cause}")
+        if document["correction"]:
+            self.stdout.write(f"Correction {document['correction']}")
+        elif not document["preview"]:
+            self.stdout.write("Nothing was corrected.")
+
+    def retry_cause(self, options: dict[str, Any]) -> None:
+        """Let the next run retry all transactions of a cause, unchanged."""
+        cause = options["cause"]
+        if options["assignments"] or options["expected"]:
+            raise CommandError(
+                "--give-back changes no field: omit --set and --expected.", returncode=2
             )
-        user = chosen_user(options["user"])
-        channel = Channel.objects.filter(code=options["channel"]).first()
-        scope = CorrectionScope(channel, options["date"])
-        if options["give_back"]:
-            self.give_back(cause, scope, user, options)
-            return
-        form = BulkCorrectionForm(cause, bulk_values(cause, options))
-        refuse_flaws([form])
-        done = correct_all(cause, scope, user, form.reason, form.values, preview=options["preview"])
-        document = result_document(done, is_preview=options["preview"])
-        self.answer(document, *result_lines(document))
-        if done.refused or done.skipped:
-            raise SystemExit(1)
-
-    def give_back(
-        self, cause: SaleCause, scope: CorrectionScope, user: User, options: dict[str, Any]
-    ) -> None:
-        """Have all of a cause tried again by the next run, as they are."""
         if cause.reason not in REFUSAL_REASONS:
-            known = " and ".join(REFUSAL_REASONS)
-            raise WrongArgument(f"--give-back can only be used with the reasons {known}.")
-        if options["given"] or options["expected"] or options["preview"]:
-            raise WrongArgument("--give-back cannot be used with --set, --expected or --preview.")
-        done = retry_refused(cause, scope, user)
-        skipped = (
-            f", {done.skipped} skipped: someone is correcting them, or a job is processing them"
-            if done.skipped
-            else ""
-        )
-        self.answer(
-            {"given_back": done.unchanged, "skipped": done.skipped},
-            f"{done.unchanged} will be retried by the next run{skipped}.",
-        )
-        if done.skipped:
+            reasons = " and ".join(REFUSAL_REASONS)
+            raise CommandError(f"--give-back is for {reasons} only.", returncode=2)
+        result = retry_refused(cause, get_scope(options), get_user(options["user"]))
+        if options["json"]:
+            self.print_json({"given_back": result.unchanged, "skipped": result.skipped})
+        elif result.skipped:
+            self.stdout.write(
+                f"{result.unchanged} will be retried by the next run, {result.skipped} skipped:"
+                " someone is correcting them, or a job is processing them."
+            )
+        else:
+            self.stdout.write(f"{result.unchanged} will be retried by the next run.")
+        if result.skipped:
             raise SystemExit(1)
 
-    def undo(self, options: dict[str, Any]) -> None:
-        correction = chosen_correction(options["what"])
-        user = chosen_user(options["user"])
+    def undo_correction(self, options: dict[str, Any]) -> None:
+        """Undo a correction where nothing was posted or changed since."""
+        correction = options["correction"]
+        if not TransactionChange.objects.filter(correction=correction).exists():
+            raise CommandError(f"There is no correction {correction}.", returncode=2)
+        user = get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
-        self.answer(
-            {"undone": undone, "left": unchanged},
-            f"Undone in {counted(undone, 'transaction')}, {unchanged} left unchanged.",
-        )
+        if options["json"]:
+            self.print_json({"undone": undone, "left": unchanged})
+        else:
+            self.stdout.write(f"{undone} as before, {unchanged} left as they are.")
         if unchanged:
             raise SystemExit(1)
 
 
-def lease(sale: RetailTransaction, user: User) -> None:
-    """Keep it from jobs and other people. Errors: CommandError."""
-    try:
-        lease_transaction(sale, user)
-    except CorrectionRefused as refused:
-        raise CommandError(str(refused)) from None
+def parse_cause(text: str) -> SaleCause:
+    """Convert REASON:FIELD:PART to a cause."""
+    cause = SaleCause.parse(text)
+    if cause is None or not is_searchable(text):
+        raise ArgumentTypeError("a cause is REASON:FIELD:PART, as causes lists it")
+    return cause
 
 
-def cause_summary(row: dict[str, Any]) -> dict[str, Any]:
+def add_channel(parser: CommandParser) -> None:
+    parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
+
+
+def add_number(parser: CommandParser) -> None:
+    parser.add_argument("number", metavar="NUMBER", help="the till's number of the transaction")
+    parser.add_argument(
+        "--channel", metavar="CODE", help="needed where several channels have the number"
+    )
+
+
+def get_sale(options: dict[str, Any]) -> RetailTransaction:
+    """Return the only transaction with this number. Errors: CommandError with status 2."""
+    number, channel = options["number"], options["channel"]
+    check_channel(channel)
+    sales = RetailTransaction.objects.filter(transaction_id=number).select_related("channel")
+    if channel is not None:
+        sales = sales.filter(channel__code=channel)
+    matches = list(sales.order_by("channel__code")) if is_searchable(number) else []
+    if not matches:
+        raise CommandError(f"There is no transaction {number!r}.", returncode=2)
+    if len(matches) > 1:
+        channels = ", ".join(sale.channel.code for sale in matches)
+        raise CommandError(
+            f"Several channels have this number ({channels}). Choose one with --channel.",
+            returncode=2,
+        )
+    return matches[0]
+
+
+def get_scope(options: dict[str, Any]) -> CorrectionScope:
+    """Return the channel and business date to correct; None stands for all."""
+    check_channel(options["channel"])
+    channel = Channel.objects.filter(code=options["channel"]).first()
+    return CorrectionScope(channel, options["date"])
+
+
+def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
+    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
+
+    Errors: CommandError with status 2 for an unknown field.
+    """
+    values = dict(options["assignments"])
+    ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}
+    ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
+    check_fields(ways, correctable_fields(options["cause"]))
+    data = {f"to-{name}": way for name, way in ways.items()}
+    return data | values | {"why": options["reason"]}
+
+
+def cause_as_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A cause with its number of transactions, as JSON output shows it."""
     return {
-        "cause": str(SaleCause.of(row)),
+        "cause": str(SaleCause.of_row(row)),
         "sales": row["sales"],
         "text": explain(row["reason"], label(row["field"])),
     }
 
 
-def bulk_values(cause: SaleCause, options: dict[str, Any]) -> dict[str, str]:
-    """What the page would send: what each field becomes."""
-    given = field_pairs(options["given"])
-    ways = {name: TO_VALUE if value else TO_NOTHING for name, value in given.items()}
-    ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
-    require_fields(ways, correctable_fields(cause))
-    sent = {f"to-{name}": way for name, way in ways.items()} | given
-    return sent | {"why": chosen_reason(options["reason"])}
-
-
-def chosen_correction(text: str | None) -> UUID:
-    correction = parse_guid(text or "")
-    if not (correction and TransactionChange.objects.filter(correction=correction).exists()):
-        raise WrongArgument(f"There is no correction {text or ''!r}.")
-    return correction
-
-
-def result_lines(document: dict[str, Any]) -> Iterator[str]:
-    for word in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
-        if document[word]:
-            yield f"{document[word]:>7}  {word}"
-    for cause, count in document["broken"].items():
-        yield f"{count:>7}  break {cause}"
-    if document["correction"]:
-        yield f"Correction {document['correction']}"
-    elif not document["preview"]:
-        yield "Nothing was corrected."
-
-
-def result_document(done: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
-    """What became, or would become, of the transactions of a cause."""
-    is_kept = done.corrected and not is_preview
-    return {
-        "preview": is_preview,
-        "correction": str(done.correction) if is_kept else None,
-        "corrected": done.corrected,
-        "right": done.valid,
-        "waiting": done.waiting,
-        "broken": {str(cause): count for cause, count in done.broken},
-        "refused": done.refused,
-        "unchanged": done.unchanged,
-        "skipped": done.skipped,
-    }
-
-
-def described(sale: RetailTransaction) -> dict[str, Any]:
+def sale_as_dict(sale: RetailTransaction) -> dict[str, Any]:
+    """The transaction as JSON output shows it."""
     return {
         "transaction": sale.transaction_id,
         "channel": sale.channel.code,
         "validation_status": sale.validation_status,
         "order_status": sale.order_status,
         "editing_until": sale.editing_until,
+    }
+
+
+def result_as_dict(result: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
+    """The result of a correction, or of its preview, as JSON output shows it."""
+    is_saved = result.corrected and not is_preview
+    return {
+        "preview": is_preview,
+        "correction": str(result.correction) if is_saved else None,
+        "corrected": result.corrected,
+        "right": result.valid,
+        "waiting": result.waiting,
+        "broken": {str(cause): count for cause, count in result.broken},
+        "refused": result.refused,
+        "unchanged": result.unchanged,
+        "skipped": result.skipped,
     }

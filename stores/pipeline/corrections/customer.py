@@ -66,6 +66,11 @@ class EditsRefused(Exception):
         super().__init__(f"{len(broken)} edits break rules")
         self.broken = broken
 
+    @property
+    def fields(self) -> list[str]:
+        """The fields that break a rule."""
+        return [rule.field for rules in self.broken.values() for rule in rules]
+
 
 def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: Any) -> list[UUID]:
     """Make events of HQ of the edits and apply them. Returns the ids of the events.

@@ -19,7 +19,7 @@ from stores.pipeline.events.kinds import (
     INHERITED_COLUMNS,
     EventKind,
 )
-from stores.web.forms.event import as_typed, blame, event_field
+from stores.web.forms.event import add_rule_errors, as_typed, event_field
 
 SECTION_TITLES = {
     ADDRESS: "Addresses",
@@ -141,10 +141,12 @@ class CustomerForms:
     def edits(self) -> list[tuple[CustomerForm | PartForm, Edit]]:
         return [(form, edit) for form in self.all for edit in form.edits()]
 
-    def blame(self, refused: EditsRefused) -> None:
-        made = self.edits()
-        for place, broken in refused.broken.items():
-            blame(made[place][0], broken)
+    def add_errors(self, refused: EditsRefused) -> None:
+        """Add the broken rules to the forms that the refused edits came from."""
+        edits = self.edits()
+        for index, rules in refused.broken.items():
+            form, _ = edits[index]
+            add_rule_errors(form, rules)
 
 
 def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:

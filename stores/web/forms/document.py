@@ -8,8 +8,6 @@ from uuid import UUID
 
 from django import forms
 
-from stores.models.labels import label
-from stores.models.reason import explain
 from stores.pipeline.corrections.case import CaseDetail
 from stores.pipeline.corrections.quarantine import correct_document, correct_event
 from stores.pipeline.events.document_tables import (
@@ -22,7 +20,7 @@ from stores.pipeline.events.document_tables import (
 )
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
-from stores.web.forms.event import EventForm, as_typed
+from stores.web.forms.event import EventForm, as_typed, rule_error
 from stores.web.forms.sale import model_field
 
 # What says nothing of what was sold, to whom and for how much.
@@ -95,13 +93,11 @@ class DocumentForm(forms.Form):
         ]
         return [row | {DOCUMENT_KEY: number} for row in rows if set(row.values()) - {None, ""}]
 
-    def blame(self, broken: Iterable[Rule]) -> None:
-        """Say at the field, or above all, which rule it breaks."""
-        for rule in broken:
-            named = (name for name in self.fields if name.split("-")[-1] == rule.field)
-            text = explain(rule.code, label(rule.field))
-            allowed = f" Allowed: {rule.allows}." if rule.allows else ""
-            self.add_error(next(named, None), text + allowed)
+    def add_rule_errors(self, rules: Iterable[Rule]) -> None:
+        """Add an error for each broken rule, at the first field with the name of its column."""
+        for rule in rules:
+            names = (name for name in self.fields if name.split("-")[-1] == rule.field)
+            self.add_error(next(names, None), rule_error(rule))
 
 
 def typed_columns(part: DocumentTable) -> list[str]:
@@ -118,8 +114,10 @@ def as_sent(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def form_of(detail: CaseDetail, data: Any) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
-    """The form in which a row of quarantine is corrected, and what then settles it."""
+def correction_form(
+    detail: CaseDetail, data: Any
+) -> tuple[EventForm | DocumentForm, Callable[..., UUID]]:
+    """Return the form that corrects a quarantined row, and the function that saves its values."""
     if detail.is_document:
         return DocumentForm(detail.values, data), correct_document
     kind = cast(EventKind, detail.kind)

@@ -46,8 +46,8 @@ class EventForm(forms.Form):
         # Whom and what the row is about, and what is done with it.
         self.identity = ["operation", "async_account", "account_number", *own]
 
-    def blame(self, broken: Iterable[Rule]) -> None:
-        blame(self, broken)
+    def add_rule_errors(self, rules: Iterable[Rule]) -> None:
+        add_rule_errors(self, rules)
 
     @property
     def values(self) -> dict[str, Any]:
@@ -73,11 +73,15 @@ def is_sent_changed(form: forms.Form, name: str) -> bool:
     return str(sent) != ("" if shown is None else str(shown)) and field.has_changed(shown, sent)
 
 
-def blame(form: forms.Form, broken: Iterable[Rule]) -> None:
-    for rule in broken:
-        text = explain(rule.code, label(rule.field))
-        allowed = f" Allowed: {rule.allows}." if rule.allows else ""
-        form.add_error(rule.field if rule.field in form.fields else None, text + allowed)
+def add_rule_errors(form: forms.Form, rules: Iterable[Rule]) -> None:
+    """Add an error for each broken rule, at its field where the form has it."""
+    for rule in rules:
+        form.add_error(rule.field if rule.field in form.fields else None, rule_error(rule))
+
+
+def rule_error(rule: Rule) -> str:
+    error = explain(rule.code, label(rule.field))
+    return f"{error} Allowed: {rule.allows}." if rule.allows else error
 
 
 def as_typed(kind: EventKind, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def close_conflict(request: Request, number: int) -> HttpResponse:
     except (Stale, Busy) as hindrance:
         return redirect_with_message(request, conflict, str(hindrance))
     except EditsRefused as refused:
-        broken = ", ".join(rule.field for rules in refused.broken.values() for rule in rules)
+        broken = ", ".join(refused.fields)
         return redirect_with_message(
             request, conflict, f"The other value breaks a current rule: {broken}."
         )

@@ -106,7 +106,7 @@ def save_or_none(
     except Stale:
         return redirect_outdated(request, customer)
     except EditsRefused as refused:
-        changed.blame(refused)
+        changed.add_errors(refused)
         return None
     except Busy as occupied:
         messages.warning(request, str(occupied))

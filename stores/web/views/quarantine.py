@@ -25,7 +25,7 @@ from stores.pipeline.corrections.quarantine import (
     same_cause,
 )
 from stores.roles import who_may
-from stores.web.forms.document import DocumentForm, form_of
+from stores.web.forms.document import DocumentForm, correction_form
 from stores.web.forms.event import EventForm, lock
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
@@ -64,7 +64,7 @@ def causes(limit: int | None) -> dict[str, Any]:
     """The most frequent causes of what is not settled, and how many more there are."""
     causes = list(Case.objects.unsettled().by_cause())
     for row in causes[:limit]:
-        row["cause"] = Cause.of(row)
+        row["cause"] = Cause.of_row(row)
     return {"causes": causes[:limit], "more_causes": len(causes) - len(causes[:limit])}
 
 
@@ -223,13 +223,13 @@ def correct_case(request: Request, case: str) -> HttpResponse:
     if not detail.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
         return redirect(detail.case)
-    form, settle_it = form_of(detail, request.POST or None)
+    form, settle_it = correction_form(detail, request.POST or None)
     keeps = read_only_message(request, detail, form)
     if request.method == "POST" and form.is_valid():
         try:
             settle_it(case, form.values, by=request.user)
         except EventRefused as refused:
-            form.blame(refused.broken)
+            form.add_rule_errors(refused.broken)
         except ChangedMeanwhile:
             messages.warning(request, "This row has been resolved in the meantime.")
             return redirect(detail.case)

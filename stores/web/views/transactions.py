@@ -127,7 +127,7 @@ def failed_sales(request: Request) -> HttpResponse:
     everything = list(causes_found)
     causes = everything if "causes" in request.GET else everything[:MAX_TRANSACTION_CAUSES]
     for row in causes:
-        row["cause"] = SaleCause.of(row)
+        row["cause"] = SaleCause.of_row(row)
         row["fields"] = correctable_fields(row["cause"])
     more = len(everything) - len(causes)
     context = {"causes": causes, "more_causes": more, "form": form}

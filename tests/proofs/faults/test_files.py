@@ -64,7 +64,10 @@ def test_missing_file_is_never_made(popup, houston, path):
     ("damage", "told"),
     [
         (lambda path: path.write_bytes(b""), "has no Syncline tables, or old ones"),
-        (lambda path: path.write_bytes(os.urandom(8192)), "a file that is not a SQLite database"),
+        (
+            lambda path: path.write_bytes(os.urandom(8192)),
+            "has a file that is not a SQLite database",
+        ),
         (lambda path: foreign(path), "has no Syncline tables, or old ones"),
         (lambda path: os.truncate(path, path.stat().st_size // 2), "has a damaged file"),
     ],

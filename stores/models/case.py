@@ -1,6 +1,5 @@
 """All that waits for a person in one list: quarantined rows, staged events that failed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -39,15 +38,14 @@ class Cause:
         return f"{self.database}:{self.table}:{self.reason}:{self.field}"
 
     @classmethod
+    def of(cls, row: dict[str, Any]) -> "Cause":
+        label = database_label(row["database__channel__code"], row["database__name"])
+        return cls(label, row["table"], row["reason"], row["field"])
+
+    @classmethod
     def parse(cls, text: str) -> "Cause | None":
         parts = text.split(":")
         return cls(*parts) if len(parts) == 4 else None
-
-    @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "Cause":
-        """The cause of a row of `CaseQuerySet.by_cause`; headquarters' own has no database."""
-        database = database_label(row["database__channel__code"] or "", row["database__name"])
-        return cls(database, row["table"], row["reason"], row["field"])
 
 
 class CaseQuerySet(models.QuerySet["Case"]):
@@ -56,11 +54,14 @@ class CaseQuerySet(models.QuerySet["Case"]):
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
-        cases = self.filter(table=cause.table, reason=cause.reason, field=cause.field)
-        if not cause.database:
-            return cases.filter(database=None)
         code, _, name = cause.database.partition("/")
-        return cases.filter(database__channel__code=code, database__name=name)
+        return self.filter(
+            database__channel__code=code,
+            database__name=name,
+            table=cause.table,
+            reason=cause.reason,
+            field=cause.field,
+        )
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
         grouped = self.order_by().values(

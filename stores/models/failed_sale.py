@@ -1,6 +1,5 @@
 """Transactions that cannot go on, one row for each thing that stands in the way of one."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -25,7 +24,7 @@ class SaleCause:
         return f"{self.reason}:{self.field}:{self.part}"
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "SaleCause":
+    def of(cls, row: dict[str, Any]) -> "SaleCause":
         return cls(row["reason"], row["field"], row["part"])
 
     @classmethod

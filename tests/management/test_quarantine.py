@@ -189,7 +189,7 @@ def test_without_an_action_only_the_action_is_asked_for(hq, capsys):
         ),
         (
             ["release", "--cause", "a"],
-            "argument --cause: a cause is CHANNEL:TABLE:REASON:FIELD, as causes lists it",
+            "argument --cause: a cause is CHANNEL:TABLE:REASON:FIELD, as printed by causes",
         ),
         (["dismiss", "7"], "the following arguments are required: --reason"),
         (["dismiss", "7", "--reason", " "], "argument --reason: Enter a reason."),

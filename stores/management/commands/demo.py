@@ -56,59 +56,72 @@ CHANNELS = (
 
 class Command(SynclineCommand):
     help = (
-        "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
-        "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "
+        "Starts everything on one computer: PostgreSQL, Valkey, web server, workers and scheduler, "
+        "with a day of invented traffic, and prints where to sign in. Ctrl-C stops everything; the "
+        "data is kept for the next start. "
         "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
     )
+    example = "demo --port 8001 --customers 1000"
+    takes_json = False
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port", type=whole_number(1, 65535), default=8000, help="of the page (8000)"
+            "--port",
+            type=whole_number(1, 65535),
+            default=8000,
+            help="The port of the web server (default: 8000).",
         )
         parser.add_argument(
-            "--workers", type=whole_number(1, 64), default=2, help="job processes (2)"
+            "--workers",
+            type=whole_number(1, 64),
+            default=2,
+            help="How many workers to start (default: 2).",
         )
         parser.add_argument(
             "--customers",
             type=whole_number(0, 1_000_000),
             default=400,
-            help="size of the traffic, loaded only into empty databases (400)",
+            help="How many customers the traffic has (default: 400). It is loaded only once.",
         )
         parser.add_argument(
             "--once",
             action="store_true",
-            help="load, run the whole pipeline, print the result and end",
+            help="Loads the traffic, runs the pipeline, prints the result and exits.",
         )
-        parser.add_argument("--json", action="store_true", help="with --once: the result as JSON")
+        parser.add_argument(
+            "--json", action="store_true", help="With --once: prints the result as JSON."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["once"]:
-            raise CommandError("--json goes with --once only", returncode=2)
+            raise CommandError("--json can only be used with --once.", returncode=2)
         if settings.PRODUCTION:
-            raise CommandError("The demo does not run with SYNCLINE_PRODUCTION")
+            raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
         end_on_signals()
         try:
             if options["once"]:
-                self.once(options["customers"], as_json=options["json"])
+                self.once(options["customers"])
             else:
                 self.serve(options["port"], options["workers"], options["customers"])
         except (Unavailable, ChannelError, RegistrationRefused) as trouble:
             raise CommandError(str(trouble)) from trouble
 
-    def once(self, customers: int, *, as_json: bool) -> None:
-        """Load, run the pipeline here and show what it did."""
+    def once(self, customers: int) -> None:
+        """Load the traffic, run the pipeline and print the result."""
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
             loaded = prepare_demo(customers)
             run = run_inline(JobCode.PIPELINE)
             connections.close_all()
-        if as_json:
-            channels = counts_by_channel(run["steps"])
-            self.print_json({"loaded": loaded, "channels": channels, "run": run})
-        else:
-            self.stdout.write("\n".join([*result_table(run), "", run["message"]]))
+        channels = counts_by_channel(run["steps"])
+        self.answer(
+            {"loaded": loaded, "channels": channels, "run": run},
+            *result_table(channels, run["counts"]),
+            "",
+            run["message"],
+        )
         if code := EXIT_CODES.get(run["outcome"]):
             raise SystemExit(code)
 
@@ -217,7 +230,6 @@ def make_users() -> None:
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
-    """Whether neither HQ nor any of the channels holds an event."""
     from stores import models
 
     staged = (
@@ -294,9 +306,9 @@ def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, in
     return {channel: dict(counts) for channel, counts in totals.items()}
 
 
-def result_table(run: dict[str, Any]) -> list[str]:
+def result_table(channels: dict[str, dict[str, int]], total: dict[str, int]) -> list[str]:
     """The lines of a table of counts: one for each channel, then the total."""
-    rows = counts_by_channel(run["steps"]) | {"total": run["counts"]}
+    rows = channels | {"total": total}
     columns = list(ALWAYS_SHOWN)
     for column in SHOWN_IF_ANY:
         if any(counts.get(column) for counts in rows.values()):

@@ -1,4 +1,4 @@
-"""The nothing-lost balance, by channel database, table and day."""
+"""The list of balances: for each database, table and day, what became of its rows."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
@@ -15,9 +15,9 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     Rows,
-    business_day_filter,
     channels,
     choice_filter,
+    date_filter,
     wide_only,
 )
 
@@ -25,11 +25,11 @@ from stores.web.lists.base import (
 class BalanceFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="database__channel__code")
     table = choice_filter([*EVENT_TABLE_CHOICES, *DOCUMENT_WORDS.items()], "Rows", field="table")
-    since = business_day_filter("From", "gte", field="day")
-    until = business_day_filter("To", "lte", field="day")
-    odd = choice_filter([("yes", "Only these")], "Does not add up", method="is_odd")
+    since = date_filter("From", "day", "gte")
+    until = date_filter("To", "day", "lte")
+    odd = choice_filter([("yes", "Only these")], "Does not add up", method="filter_unbalanced")
 
-    def is_odd(self, rows: Rows, name: str, value: str) -> Rows:
+    def filter_unbalanced(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.exclude(difference=0)
 
 

@@ -1,4 +1,4 @@
-"""Channel databases, with what waits in them."""
+"""The list of channel databases, with their pending rows."""
 
 import django_tables2 as tables
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
@@ -11,7 +11,7 @@ from stores.web.lists.base import NUMERIC, Cell, Formatted, ListTable, wide_only
 
 
 class CappedCount(Subquery):
-    """How many rows a subquery finds; it need not read all of a big table."""
+    """The number of rows that a subquery finds, counted up to MAX_COUNTED + 1."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) AS found)"
     output_field = IntegerField()
@@ -21,15 +21,13 @@ class CappedCount(Subquery):
 
 
 def with_counts() -> QuerySet[ChannelDatabase]:
-    """Every channel database with what waits in staging and what is pending for it."""
-    # `database > 0` is what the index for this asks for.
-    waiting = (
-        AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
-    )
-    pending = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
+    """All channel databases with the operations and deliveries that are pending in each."""
+    # The index of open operations has the condition database > 0.
+    waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0)
+    pending = Delivery.objects.pending().filter(database=OuterRef("pk"))
     return ChannelDatabase.objects.with_channel().annotate(
-        waiting=CappedCount(waiting),
-        pending=CappedCount(pending),
+        waiting=CappedCount(waiting.values("pk")),
+        pending=CappedCount(pending.values("customer_id")),
         blocked_by=Subquery(Incident.objects.of_each_blocked()),
     )
 

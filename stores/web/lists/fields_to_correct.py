@@ -1,4 +1,4 @@
-"""Optional fields that nobody understood."""
+"""The list of optional customer fields with an invalid value."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
@@ -14,7 +14,8 @@ from stores.web.lists.base import (
     ListTable,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     status_filter,
     wide_only,
@@ -28,8 +29,8 @@ class FieldFilter(ListFilter):
     field = choice_filter(OPTIONAL_FIELDS, "Field", field="field")
     rule = choice_filter(reasons, "Reason", field="rule")
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-    since = day_filter("Since", "since", "gte")
-    until = day_filter("Until", "since", "lt")
+    since = first_day_filter("Since", "since")
+    until = last_day_filter("Until", "since")
 
 
 class FieldTable(ListTable):

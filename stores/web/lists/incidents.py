@@ -1,4 +1,4 @@
-"""Incidents."""
+"""The list of incidents."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet

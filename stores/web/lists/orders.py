@@ -1,4 +1,4 @@
-"""Sales orders."""
+"""The list of sales orders."""
 
 import django_tables2 as tables
 from django.db.models import Q, QuerySet

@@ -1,4 +1,4 @@
-"""Quarantined rows."""
+"""The list of quarantined rows."""
 
 from uuid import UUID
 
@@ -22,7 +22,8 @@ from stores.web.lists.base import (
     State,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     text_filter,
     wide_only,
@@ -35,23 +36,22 @@ class QuarantineFilter(ListFilter):
     reason = choice_filter(reasons, "Reason", field="reason")
     status = choice_filter(QuarantineStatus.choices, "Status", field="status")
     table = choice_filter([*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE], "Rows", field="table")
-    since = day_filter("Arrived from", "first_seen_at", "gte")
-    until = day_filter("Arrived to", "first_seen_at", "lt")
-    event = filters.UUIDFilter(label="Event or GUID", method="about")
+    since = first_day_filter("Arrived from", "first_seen_at")
+    until = last_day_filter("Arrived to", "first_seen_at")
+    event = filters.UUIDFilter(label="Event or GUID", method="filter_event")
 
     def search(self, rows: Rows, name: str, value: str) -> Rows:
         if guid := parse_guid(value):
-            return self.about(rows, name, guid)
-        key = contact_key(value)
-        matching = (
-            Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
-        )
-        # Their ids first: the planner cannot know how few they are.
-        return rows.filter(
-            Q(account_number=value) | Q(pk__in=list(matching.values_list("pk", flat=True)))
-        )
+            return self.filter_event(rows, name, guid)
+        if key := contact_key(value):
+            matches = Quarantine.objects.reached_at(key)
+        else:
+            matches = Quarantine.objects.with_name(value)
+        # Few rows match: their ids keep the planner from reading the whole list.
+        ids = list(matches.values_list("pk", flat=True))
+        return rows.filter(Q(account_number=value) | Q(pk__in=ids))
 
-    def about(self, rows: Rows, name: str, value: UUID) -> Rows:
+    def filter_event(self, rows: Rows, name: str, value: UUID) -> Rows:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
 
 
@@ -81,12 +81,13 @@ class QuarantineTable(ListTable):
         )
 
     def value_reason(self, record: Quarantine) -> str:
-        known = REASONS.get(record.reason)
-        advice = known.advice(self.request.user.has_perm) if known else ""
-        return f"{explain(record.reason, record.field)} {advice}".strip()
+        """The reason and the next step of the user, as the page shows them."""
+        reason = REASONS.get(record.reason)
+        next_step = reason.advice(self.request.user.has_perm) if reason else ""
+        return f"{explain(record.reason, record.field)} {next_step}".strip()
 
 
 def all_quarantined() -> QuerySet[Quarantine]:
-    # What a row held is personal data, and big: it stays in the database.
+    """All quarantined rows, newest first, without their values."""
     rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
     return rows.select_related("database__channel")

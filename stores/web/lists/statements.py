@@ -1,4 +1,4 @@
-"""Statements, and the aggregated orders of one."""
+"""The list of statements, and the table of the aggregated orders of one."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
@@ -14,29 +14,31 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
-    business_day_filter,
     channels,
     choice_filter,
+    date_filter,
     wide_only,
 )
 
-STATE_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
+ONLY_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
 
 
 class StatementFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="channel__code")
     state = choice_filter(StatementState.choices, "State", field="state")
-    only = choice_filter(STATE_CHOICES, "Show", method="failed")
-    since = business_day_filter("Business date from", "gte")
-    until = business_day_filter("Business date to", "lte")
+    only = choice_filter(ONLY_CHOICES, "Show", method="filter_only")
+    since = date_filter("Business date from", "business_date", "gte")
+    until = date_filter("Business date to", "business_date", "lte")
 
-    def failed(self, statements: StatementQuerySet, name: str, value: str) -> StatementQuerySet:
+    def filter_only(
+        self, statements: StatementQuerySet, name: str, value: str
+    ) -> StatementQuerySet:
         return statements.stuck() if value == "failed" else statements.open()
 
 
 class StatementTable(ListTable):
     caption = "Statements"
-    walks = (("business_date", "pk"),)
+    indexed_orders = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
@@ -54,6 +56,8 @@ class StatementTable(ListTable):
 
 
 class AggregateTable(ListTable):
+    """The aggregated orders of a statement, for its CSV."""
+
     caption = "Aggregated orders"
 
     customer = tables.Column("Customer")

@@ -1,4 +1,4 @@
-"""Documents of the tills."""
+"""The list of transactions: sales, returns and customer orders that tills wrote."""
 
 from collections import Counter
 
@@ -21,10 +21,11 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     Rows,
-    business_day_filter,
     channels,
     choice_filter,
-    day_filter,
+    date_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     short_reason,
     text_filter,
@@ -39,29 +40,35 @@ POSTED_CHOICES = [
 ]
 
 
-def rule_choices() -> list[tuple[str, str]]:
-    """The rules of validation, in the order in which they are held, and what posting finds.
+# Reasons of an excluded sale beside the rules that it can break.
+STATUS_REASONS = ("voided", "not_validated", "not_calculated", "statement_open", "being_corrected")
+# Rules that posting checks, with their fields.
+POSTING_RULES = {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
 
-    Those that say the same of different fields name them.
+HAS_SALES_ORDER = Q(sales_order__isnull=False)
+# An order without an amount gets no sales order: it is posted when its prepayments are.
+HAS_POSTED_PREPAYMENT = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
+
+
+def rule_choices() -> list[tuple[str, str]]:
+    """The rules in the order in which they are checked, each by its sentence.
+
+    Rules with the same sentence are told apart by their fields.
     """
-    fields = {rule.code: rule.field for rule in SALE_RULES}
-    fields |= {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
-    often = Counter(map(short_reason, fields))
-    return [
-        (
-            code,
-            short_reason(code)
-            if often[short_reason(code)] == 1
-            else explain(code, label(name))[:-1],
-        )
-        for code, name in fields.items()
-    ]
+    fields = {rule.code: rule.field for rule in SALE_RULES} | POSTING_RULES
+    occurrences = Counter(short_reason(code) for code in fields)
+    choices = []
+    for code, field in fields.items():
+        title = short_reason(code)
+        if occurrences[title] > 1:
+            title = explain(code, label(field)).rstrip(".")
+        choices.append((code, title))
+    return choices
 
 
 def exclusion_choices() -> list[tuple[str, str]]:
-    """Why a sale may be in no posted statement: voided, on its way, or by the rule it breaks."""
-    on_the_way = ["voided", "not_validated", "not_calculated", "statement_open", "being_corrected"]
-    return [(code, short_reason(code)) for code in on_the_way] + rule_choices()
+    """The reasons for which a sale is in no posted statement."""
+    return [(code, short_reason(code)) for code in STATUS_REASONS] + rule_choices()
 
 
 class TransactionFilter(ListFilter):
@@ -71,14 +78,14 @@ class TransactionFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="channel__code")
     kind = choice_filter(TransactionType.choices, "Type", field="transaction_type")
     validation = choice_filter(ValidationStatus.choices, "Validation", field="validation_status")
-    rule = choice_filter(rule_choices, "Broken rule", method="breaks")
+    rule = choice_filter(rule_choices, "Broken rule", method="filter_rule")
     order = choice_filter(OrderStatus.choices, "Order status", field="order_status")
     reason = choice_filter(reasons, "Order waiting or failed because", field="order_reason")
-    posted = choice_filter(POSTED_CHOICES, "Posted", method="in_state")
+    posted = choice_filter(POSTED_CHOICES, "Posted", method="filter_posted")
     why = choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
-    date = business_day_filter("Business date", "exact")
-    since = day_filter("Arrived from", "staged_at", "gte")
-    until = day_filter("Arrived to", "staged_at", "lt")
+    date = date_filter("Business date", "business_date", "exact")
+    since = first_day_filter("Arrived from", "staged_at")
+    until = last_day_filter("Arrived to", "staged_at")
 
     def search(self, sales: Rows, name: str, value: str) -> Rows:
         if guid := parse_guid(value):
@@ -91,19 +98,22 @@ class TransactionFilter(ListFilter):
             | Q(customer__account_number=value)
         )
 
-    def breaks(self, sales: Rows, name: str, value: str) -> Rows:
+    def filter_rule(self, sales: Rows, name: str, value: str) -> Rows:
+        # By id, because a join would list a sale once for each of its errors.
         return sales.filter(pk__in=RetailTransaction.objects.filter(errors__rule=value))
 
-    def in_state(self, sales: Rows, name: str, value: str) -> Rows:
-        # What orders nothing, and was paid, is posted as prepayments alone.
-        of_nothing = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
+    def filter_posted(self, sales: Rows, name: str, value: str) -> Rows:
         if value == "posted":
-            return sales.filter(Q(sales_order__isnull=False) | of_nothing)
+            return sales.filter(HAS_SALES_ORDER | HAS_POSTED_PREPAYMENT)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
-        unposted = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
-        unposted = unposted.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
-        return unposted.filter(order_reason__isnull=False) if value == "waiting" else unposted
+        prepaid = RetailTransaction.objects.filter(HAS_POSTED_PREPAYMENT)
+        not_posted = sales.filter(
+            ~HAS_SALES_ORDER, ~Q(pk__in=prepaid), entry_status=EntryStatus.CONCLUDED
+        )
+        if value == "waiting":
+            return not_posted.filter(order_reason__isnull=False)
+        return not_posted
 
 
 class TransactionTable(ListTable):
@@ -135,5 +145,6 @@ class TransactionTable(ListTable):
 
 
 def all_transactions() -> QuerySet[RetailTransaction]:
-    sales = RetailTransaction.objects.newest_first()
-    return sales.select_related("channel", "customer", "sales_order").defer("content_hash")
+    """All transactions, newest first, with what their rows show."""
+    sales = RetailTransaction.objects.newest_first().defer("content_hash")
+    return sales.select_related("channel", "customer", "sales_order")

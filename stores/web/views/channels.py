@@ -1,4 +1,4 @@
-"""Channels and their databases, as HQ last saw them."""
+"""The pages of channels, with what HQ knew of them at the last visit."""
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -11,15 +11,14 @@ from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
 from stores.web.lists.channels import ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    return respond(
-        request, ListFilter(request.GET, with_counts()), ChannelTable, "channels/list.html"
-    )
+    filters = ListFilter(request.GET, with_counts())
+    return list_response(request, filters, ChannelTable, "channels/list.html")
 
 
 @require_safe

@@ -1,4 +1,4 @@
-"""What starts by itself, when next, and how it went last."""
+"""The page of schedules, with the next start and the last run of each."""
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,7 +14,7 @@ from stores.web.request import Request
 
 @require_safe
 def schedule_list(request: Request) -> HttpResponse:
-    """The pipeline, which starts again and again, and the jobs that have schedules."""
+    """The pipeline, which starts again after each run, and the jobs that have schedules."""
     pipeline = JobRun.objects.filter(job=JobCode.PIPELINE, started_by=StartedBy.SCHEDULE)
     schedules = Schedule.objects.select_related("channel", "group", "last_run")
     context = {

@@ -69,4 +69,4 @@ def test_no_channel_is_opened_for_the_list(popup, command):
 
 
 def test_without_channels_the_list_says_how_to_make_one(hq, command):
-    assert command("channels") == "There are no channels yet. Run create_channel to add one.\n"
+    assert command("channels") == "There is no channel yet: make one with create_channel.\n"

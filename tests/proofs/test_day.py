@@ -1,77 +1,88 @@
-"""A day of 20,000 transactions in four channels, posted to the cent.
+"""A day of 20,000 transactions in four channels is posted to the cent.
 
-What is expected comes from the channels' own databases, see `books`. How long it takes is told in
-docs/performance.md.
+The expected totals are read from the channels' own databases. docs/performance.md says how long
+such a day takes.
 """
 
 import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
 
 import pytest
 
 from stores.models import ChannelDatabase
 from stores.traffic import write_traffic
 from tests.support import expected_totals
-from tests.support.expected_totals import held, in_channels, in_hq
+from tests.support.expected_totals import channels_rows, hq_hashes, hq_rows
 
 pytestmark = pytest.mark.slow
 
 YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
-JOBS = ("eod", "sync-orders")
 
 
 def seed(day: date, number: int) -> int:
-    """A seed whose traffic belongs to a day."""
+    """A seed whose traffic has this business date."""
     return int(f"{day:%Y%m%d}") * 1_000_000 + number
 
 
 @pytest.fixture
 def channels(houston, seattle, web, popup) -> list[ChannelDatabase]:
-    """Four channels, three on PostgreSQL and one in a file, that sold over two business dates.
+    """Four channels with 5,000 transactions each over two days, 1 % of them from a broken till.
 
-    Each has 5,000 transactions, of which 1 % are a broken till's; the first 2,500 are guests'.
+    The sales of the first day are to guests; on the second day new customers buy and order too.
     """
-    traded = [houston, seattle, web, popup]
-    for place, database in enumerate(traded):
-        before = seed(YESTERDAY - timedelta(days=1), place)
-        write_traffic(database, customers=0, sales=2500, faulty=0.01, seed=before)
-        sold = {"customers": 600, "sales": 2000, "orders": 500}
-        write_traffic(database, **sold, faulty=0.01, seed=seed(YESTERDAY, place))
-    return traded
+    databases = [houston, seattle, web, popup]
+    for number, database in enumerate(databases):
+        first_seed = seed(YESTERDAY - timedelta(days=1), number)
+        write_traffic(database, customers=0, sales=2500, faulty=0.01, seed=first_seed)
+        traffic = {"customers": 600, "sales": 2000, "orders": 500}
+        write_traffic(database, **traffic, faulty=0.01, seed=seed(YESTERDAY, number))
+    return databases
 
 
 @pytest.fixture
-def run_jobs(command) -> Callable[[], list[Any]]:
-    """Runs end of day and Synchronize orders as a person would; their outcomes."""
-    return lambda: [json.loads(command("run_job", job, "--json"))["outcome"] for job in JOBS]
+def run_jobs(command) -> Callable[[], list[str]]:
+    """Runs End of day and Synchronize orders by their command. Returns the outcomes."""
+
+    def run_both() -> list[str]:
+        documents = [
+            json.loads(command("run_job", job, "--json")) for job in ("eod", "sync-orders")
+        ]
+        return [document["outcome"] for document in documents]
+
+    return run_both
 
 
 def test_a_day_of_20000_transactions_is_posted_to_the_cent(channels, run_jobs, command):
-    sold = in_channels(channels, expected_totals.TRANSACTIONS)
-    named = {
-        number: guid for _, number, book, guid in sold if guid and book in ("statement", "order")
+    transactions = channels_rows(channels, expected_totals.TRANSACTIONS)
+    guids = {
+        transaction_id: guid
+        for _, transaction_id, book, guid in transactions
+        if guid and book in ("statement", "order")
     }
-    assert len(sold) == 20_000
-    assert 0.3 < len(named) / len(sold) < 0.4
-    assert sum(book == "excluded" for _, _, book, _ in sold) == 200
+    assert len(transactions) == 20_000
+    assert 0.3 < len(guids) / len(transactions) < 0.4
+    assert sum(book == "excluded" for _, _, book, _ in transactions) == 200
 
     assert run_jobs() == ["succeeded", "succeeded"]
 
-    # Each transaction is where it belongs, and nowhere else.
-    assert in_hq(expected_totals.PLACES) == [row[:3] for row in sold]
-    assert {count for _, count in in_channels(channels, expected_totals.UNACKNOWLEDGED)} == {0}
-    # Totals and tenders by channel, business date and currency, to the cent.
-    assert in_hq(expected_totals.POSTED_TOTALS) == in_channels(channels, expected_totals.TOTALS)
-    assert in_hq(expected_totals.POSTED_TENDERS) == in_channels(channels, expected_totals.DRAWERS)
-    assert in_hq(expected_totals.POSTED_PAYMENTS) == in_channels(channels, expected_totals.TENDERS)
-    # All who were pending are posted under the account that their GUID became.
-    buyers = in_hq(expected_totals.BUYERS)
-    assert dict(buyers).keys() == named.keys()
-    assert {account for _, account in buyers}.isdisjoint(map(str, named.values()))
-
+    # Each transaction is posted where it belongs, once, and the channels know that HQ has it.
+    assert hq_rows(expected_totals.PLACES) == [row[:3] for row in transactions]
+    unacknowledged = channels_rows(channels, expected_totals.UNACKNOWLEDGED)
+    assert {count for _, count in unacknowledged} == {0}
+    # Totals and tenders by channel, business date and currency agree to the cent.
+    posted_totals = hq_rows(expected_totals.POSTED_TOTALS)
+    assert posted_totals == channels_rows(channels, expected_totals.TOTALS)
+    posted_tenders = hq_rows(expected_totals.POSTED_TENDERS)
+    assert posted_tenders == channels_rows(channels, expected_totals.DAY_TENDERS)
+    posted_payments = hq_rows(expected_totals.POSTED_PAYMENTS)
+    assert posted_payments == channels_rows(channels, expected_totals.TENDERS)
+    # Transactions of pending customers are posted under the account that replaced the GUID.
+    buyers = hq_rows(expected_totals.BUYERS)
+    assert dict(buyers).keys() == guids.keys()
+    assert {account for _, account in buyers}.isdisjoint(map(str, guids.values()))
+    # A second time there is nothing to do.
     assert json.loads(command("verify", "--json"))["ok"]
-    before = list(held())
+    hashes = list(hq_hashes())
     assert run_jobs() == ["nothing_to_do", "nothing_to_do"]
-    assert list(held()) == before
+    assert list(hq_hashes()) == hashes

@@ -1,9 +1,8 @@
-"""Killed at any moment, and started again, the ring ends where an undisturbed one does."""
+"""Processes killed at random moments and started again leave the same accounts as a whole run."""
 
 import json
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -35,37 +34,46 @@ from tests.support.processes import (
 pytestmark = pytest.mark.slow
 
 KILLS = 20
-CUSTOMERS = 1_250
+CUSTOMERS_PER_CHANNEL = 1_250
 FIRST_NUMBER = 101
-TABLES = (
+CHILD_TABLES = (
     "customer_address",
     "customer_contact",
     "customer_affiliation",
     "customer_attribute",
 )
-# Numbers and ids follow the order in which chunks were converted; all else must be the same.
-INCIDENTAL = ["id", "customer_id", "account_number", "number", "hq_version", "event_database"]
-INCIDENTAL += ["created_at", "modified_at"]
+# These follow the order in which chunks were converted, or the time.
+IGNORED_COLUMNS = [
+    "id",
+    "customer_id",
+    "account_number",
+    "number",
+    "hq_version",
+    "event_database",
+    "created_at",
+    "modified_at",
+]
 
 
 @pytest.fixture
-def shops(register):
-    """Opens the four channels anew, each with the same day of traffic; HQ knows nothing yet."""
+def open_channels(register) -> Callable[[], list[ChannelDatabase]]:
+    """Empties HQ and registers four channels, each with the same day of traffic."""
 
     def open_all() -> list[ChannelDatabase]:
         empty_hq()
         numbers = {"account_format": "C-######", "first_number": FIRST_NUMBER}
-        opened = [register(code, **numbers) for code in CAST]
-        for shop in opened:
-            write_traffic(shop, customers=CUSTOMERS, edits=CUSTOMERS // 10, seed=1010)
-        return opened
+        databases = [register(code, **numbers) for code in CAST]
+        for database in databases:
+            edits = CUSTOMERS_PER_CHANNEL // 10
+            write_traffic(database, customers=CUSTOMERS_PER_CHANNEL, edits=edits, seed=1010)
+        return databases
 
     return open_all
 
 
 @pytest.fixture
 def pipelines(hq, tmp_path, monkeypatch):
-    """The process that forks one pipeline after the other."""
+    """Runs pipelines in forked processes."""
     answer = tmp_path / "answer.json"
     monkeypatch.setenv("KILLABLE_ANSWER", str(answer))
     with running("-m", "tests.support.forked") as process:
@@ -83,166 +91,181 @@ class Pipelines:
         assert self.process.stdin is not None
         self.process.stdin.write("pipeline\n")
         self.process.stdin.flush()
-        return self.tell()
+        return self.read_number()
 
-    def tell(self) -> int:
-        """The next number that the process tells: an id, or how the fork ended."""
+    def wait(self) -> int:
+        """Wait until the forked process has ended. Returns its exit status."""
+        return self.read_number()
+
+    def read_number(self) -> int:
         assert self.process.stdout is not None
         return int(self.process.stdout.readline())
 
-    def finish(self) -> dict[str, Any]:
+    def run_to_end(self) -> dict[str, Any]:
         """Run the pipeline undisturbed. Returns its document."""
         self.start()
-        assert self.tell() == 0
+        assert self.wait() == 0
         return json.loads(self.answer.read_text())
 
-    def kill_once(self, has_come_far: Callable[[], bool], seconds: float) -> bool:
-        """Start the pipeline and kill it so long after it has come far; whether that hit it."""
+    def start_and_kill(self, is_due: Callable[[], bool], delay: float) -> bool:
+        """Start the pipeline and kill it `delay` seconds after it is due.
+
+        Returns whether the pipeline was still running.
+        """
         executed = JobRun.objects.filter(status=RunStatus.RUNNING)
-        lost = list(executed.values_list("pk", flat=True))
-        process = self.start()
-        until(executed.exclude(pk__in=lost).exists)
-        until(lambda: has_come_far() or not executed.exists())
-        time.sleep(seconds)
-        kill(process)
-        self.tell()
-        until(lambda: not any(is_alive(run.pk) for run in executed))
+        earlier = list(executed.values_list("pk", flat=True))
+        pid = self.start()
+        until(executed.exclude(pk__in=earlier).exists)
+        until(lambda: is_due() or not executed.exists())
+        time.sleep(delay)
+        kill(pid)
+        self.wait()
+        until(lambda: not any(is_alive(row.pk) for row in executed))
         return executed.exists()
 
 
-def progress(whole: dict[str, int]) -> float:
-    """How far all runs together have come: 0 to 1 for each of the three steps."""
+def progress(totals: dict[str, int]) -> float:
+    """How far all runs together have come: from 0 to 1 in each of the three steps."""
     done = sum_counts(list(RunStep.objects.all()))
-    return sum(done.get(word, 0) / whole[word] for word in ("staged", "converted", "distributed"))
+    return sum(
+        done.get(count, 0) / totals[count] for count in ("staged", "converted", "distributed")
+    )
 
 
-def steps_killed() -> set[str]:
-    """In which steps the runs were that were lost."""
-    begun = RunStep.objects.filter(status=RunStatus.LOST, started_at__isnull=False)
-    return set(begun.values_list("step", flat=True))
+def lost_steps() -> set[str]:
+    """The steps at which runs were killed."""
+    steps = RunStep.objects.filter(status=RunStatus.LOST, started_at__isnull=False)
+    return set(steps.values_list("step", flat=True))
 
 
-def contents() -> dict[str, list[Any]]:
-    """All that HQ holds of customers, by the GUID that each began with."""
-    found = {"customer": rows("customer", "id")}
-    return found | {table: rows(table, "customer_id") for table in TABLES}
+def customer_data() -> dict[str, list[Any]]:
+    """HQ's rows of customers and their children, by the GUID that created each customer."""
+    data = {table: rows_by_guid(table, "customer_id") for table in CHILD_TABLES}
+    return data | {"customer": rows_by_guid("customer", "id")}
 
 
-def rows(table: str, customer: str) -> list[Any]:
+def rows_by_guid(table: str, customer_column: str) -> list[Any]:
     statement = f"""SELECT m.async_account, to_jsonb(t) - %s::text[] FROM {table} t
-                     JOIN guid_map m ON m.customer_id = t.{customer} ORDER BY 1, 2"""  # noqa: S608
+                     JOIN guid_map m ON m.customer_id = t.{customer_column} ORDER BY 1, 2"""  # noqa: S608
     with connection.cursor() as cursor:
-        cursor.execute(statement, [INCIDENTAL])
+        cursor.execute(statement, [IGNORED_COLUMNS])
         return cursor.fetchall()
 
 
-def guids_written(shops: list[ChannelDatabase]) -> set[str]:
+def created_guids(databases: list[ChannelDatabase]) -> set[str]:
     """The GUIDs of all customers that the tills have created."""
     statement = "SELECT async_account FROM async_customer WHERE operation = 'create'"
-    return {str(guid) for shop in shops for (guid,) in query(shop, statement)}
+    return {str(guid) for database in databases for (guid,) in query(database, statement)}
 
 
-def account_map(shop: ChannelDatabase) -> set[tuple[str, str]]:
-    found = query(shop, "SELECT async_account, account_number FROM account_map")
-    return {(str(guid), account) for guid, account in found}
+def channel_accounts(database: ChannelDatabase) -> set[tuple[str, str]]:
+    """The GUIDs and account numbers that a channel knows."""
+    rows = query(database, "SELECT async_account, account_number FROM account_map")
+    return {(str(guid), account) for guid, account in rows}
 
 
-def guid_map() -> set[tuple[str, str]]:
-    found = GuidMap.objects.values_list("async_account", "customer__account_number")
-    return {(str(guid), account) for guid, account in found}
+def hq_accounts() -> set[tuple[str, str]]:
+    """The GUIDs and account numbers at HQ."""
+    rows = GuidMap.objects.values_list("async_account", "customer__account_number")
+    return {(str(guid), account) for guid, account in rows}
 
 
-def assert_one_account_each(shops: list[ChannelDatabase]) -> None:
-    """Every customer written has one account, numbers have no gap, every channel knows them all."""
-    written = guids_written(shops)
-    numbers = Customer.objects.filter(number__isnull=False).order_by("number")
-    known = guid_map()
+def assert_one_account_each(databases: list[ChannelDatabase]) -> None:
+    """Each customer has one account, account numbers have no gap, and channels know them all."""
+    count = len(databases) * CUSTOMERS_PER_CHANNEL
+    issued = Customer.objects.filter(number__isnull=False).order_by("number")
+    accounts = hq_accounts()
 
-    assert len(written) == len(shops) * CUSTOMERS
-    assert {guid for guid, _ in known} == written
-    assert list(numbers.values_list("number", flat=True)) == list(
-        range(FIRST_NUMBER, FIRST_NUMBER + len(written))
+    assert len(accounts) == count
+    assert {guid for guid, _ in accounts} == created_guids(databases)
+    assert list(issued.values_list("number", flat=True)) == list(
+        range(FIRST_NUMBER, FIRST_NUMBER + count)
     )
-    assert NumberSequence.objects.get().next == FIRST_NUMBER + len(written)
-    for shop in shops:
-        assert account_map(shop) == known, shop.label
+    assert NumberSequence.objects.get().next == FIRST_NUMBER + count
+    for database in databases:
+        assert channel_accounts(database) == accounts, database.label
 
 
 def assert_verified() -> None:
-    """The command that checks every promise finds none broken."""
-    verified = manage("verify", "--json")
-    broken = [check for check in json.loads(verified.stdout)["checks"] if not check["ok"]]
+    """The command `verify` finds no broken promise."""
+    verify = manage("verify", "--json")
+    checks = json.loads(verify.stdout)["checks"]
 
-    assert broken == []
-    assert verified.returncode == 0
+    assert [check for check in checks if not check["ok"]] == []
+    assert verify.returncode == 0
 
 
 @pytest.mark.timeout(240)
-def test_killing_it_at_twenty_random_moments_leaves_the_accounts_of_an_undisturbed_run(
-    shops, pipelines
+def test_a_pipeline_killed_at_twenty_random_moments_creates_the_accounts_of_a_whole_run(
+    open_channels, pipelines
 ):
-    opened = shops()
-    whole = pipelines.finish()["counts"]
-    expected = contents()
-    assert whole["converted"] == len(opened) * CUSTOMERS
+    databases = open_channels()
+    totals = pipelines.run_to_end()["counts"]
+    expected = customer_data()
+    assert totals["converted"] == len(databases) * CUSTOMERS_PER_CHANNEL
+    databases = open_channels()
+    random = Random(2026)  # noqa: S311 - no secret
+    moments = sorted(random.uniform(0, 2.95) for _ in range(KILLS + 4))
 
-    opened, dice = shops(), Random(2026)  # noqa: S311 - no secret
-    moments = sorted(dice.uniform(0, 2.95) for _ in range(KILLS + 4))
-    hits = sum(
-        pipelines.kill_once(lambda: progress(whole) >= moment, dice.uniform(0, 0.02))  # noqa: B023
-        for moment in moments
-    )
-    outcomes = [pipelines.finish()["outcome"] for _ in range(2)]
+    kills = 0
+    for moment in moments:
+        kills += pipelines.start_and_kill(
+            lambda moment=moment: progress(totals) >= moment, delay=random.uniform(0, 0.02)
+        )
+    pipelines.run_to_end()
+    last = pipelines.run_to_end()
 
-    assert hits >= KILLS
-    assert outcomes[-1] == "nothing_to_do"
-    assert Counter(JobRun.objects.values_list("status", flat=True))[RunStatus.LOST] >= KILLS
+    assert kills >= KILLS
+    assert last["outcome"] == "nothing_to_do"
+    assert JobRun.objects.filter(status=RunStatus.LOST).count() >= KILLS
     assert not JobRun.objects.filter(status=RunStatus.LOST, successors=None).exists()
-    assert steps_killed() == {"upload", "convert", "download"}
-    assert {table: len(found) for table, found in contents().items()} == {
-        table: len(found) for table, found in expected.items()
+    assert lost_steps() == {"upload", "convert", "download"}
+    data = customer_data()
+    assert {table: len(rows) for table, rows in data.items()} == {
+        table: len(rows) for table, rows in expected.items()
     }
-    assert contents() == expected
-    assert_one_account_each(opened)
+    assert data == expected
+    assert_one_account_each(databases)
     assert_verified()
 
 
-def lose(ledger: JobRun) -> JobRun:
-    """Wait until nobody executes the run and heal it. Returns its successor."""
-    until(lambda: not is_alive(ledger.pk))
-    assert is_running(ledger), "it had ended before it was killed"
+def recover_lost(job_run: JobRun) -> JobRun:
+    """Wait until the run has no living process, and recover it. Returns its successor."""
+    until(lambda: not is_alive(job_run.pk))
+    assert is_running(job_run), "it had ended before it was killed"
     recover_stalled_runs()
-    return JobRun.objects.get(successor_of=ledger)
+    return JobRun.objects.get(successor_of=job_run)
 
 
 @pytest.mark.fault("F-01", "F-02", "F-03")
 @pytest.mark.timeout(240)
-def test_killing_the_worker_or_its_horse_loses_and_doubles_nothing(shops):
-    opened, dice = shops(), Random(2027)  # noqa: S311 - no secret
-    ledger = start_job(JOBS["pipeline"]).run
+def test_killing_a_worker_or_its_child_loses_nothing_and_writes_nothing_twice(open_channels):
+    databases = open_channels()
+    random = Random(2027)  # noqa: S311 - no secret
+    job_run = start_job(JOBS["pipeline"]).run
 
     with running("manage.py", "worker") as worker:
-        until(lambda: is_executed(ledger))
-        time.sleep(dice.uniform(0, 1))
+        until(lambda: is_executed(job_run))
+        time.sleep(random.uniform(0, 1))
         kill(worker.pid)
-        ledger = lose(ledger)
+        job_run = recover_lost(job_run)
     with running("manage.py", "worker") as worker:
-        until(lambda: is_executed(ledger))
-        [horse] = children_of(worker.pid)
-        time.sleep(dice.uniform(0, 0.5))
-        kill(horse)
-        ledger = lose(ledger)
-        # The same worker goes on with the successor, until it and its horse are killed together.
-        until(lambda: is_executed(ledger))
-        [horse] = children_of(worker.pid)
-        kill(horse)
+        until(lambda: is_executed(job_run))
+        [child] = children_of(worker.pid)
+        time.sleep(random.uniform(0, 0.5))
+        kill(child)
+        job_run = recover_lost(job_run)
+        # The same worker continues with the successor, until it is killed with its child.
+        until(lambda: is_executed(job_run))
+        [child] = children_of(worker.pid)
+        kill(child)
         kill(worker.pid)
-        ledger = lose(ledger)
-    burst = manage("worker", "--burst")
+        job_run = recover_lost(job_run)
+    last_worker = manage("worker", "--burst")
 
-    assert burst.returncode == 0
-    assert JobRun.objects.get(pk=ledger.pk).status == RunStatus.SUCCEEDED
-    assert JobRun.objects.get(pk=ledger.pk).attempt == 4
+    assert last_worker.returncode == 0
+    job_run.refresh_from_db()
+    assert (job_run.status, job_run.attempt) == (RunStatus.SUCCEEDED, 4)
     assert run("pipeline")["outcome"] == "nothing_to_do"
-    assert_one_account_each(opened)
+    assert_one_account_each(databases)
     assert_verified()

@@ -1,6 +1,6 @@
-"""Any order of events, jobs, restores and resets keeps the promises: the order is Hypothesis's.
+"""Hypothesis searches for an order of events, jobs, restores and resets that breaks a promise.
 
-Real databases of both engines, small. In CI the same few dozen ways are tried each time; by hand
+The databases are real, one of each engine. CI tries the same few dozen orders each time;
 `HYPOTHESIS_PROFILE=long python3 manage.py test tests/proofs/test_state_machine.py` tries new ones
 for about half an hour.
 """
@@ -47,94 +47,109 @@ PROFILES = {
     "ci": settings(max_examples=12, stateful_step_count=20, derandomize=True),
     "long": settings(max_examples=300, stateful_step_count=50),
 }
-SHOPS = ("houston", "popup")
-# Between a restore of headquarters and its recovery (reliability, section 2).
-MAY_BE_FALSE_BEHIND = {"I5", "I7", "I17", "I19"}
-LIMITS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+CODES = ("houston", "popup")
+# These promises may be broken between a restore of HQ and its recovery (docs/reliability.md).
+BREAKABLE_BEHIND = {"I5", "I7", "I17", "I19"}
+IGNORED_HEALTH_CHECKS = [
+    HealthCheck.too_slow,
+    HealthCheck.filter_too_much,
+    HealthCheck.data_too_large,
+]
 
-shops = st.sampled_from(SHOPS)
+codes = st.sampled_from(CODES)
+operations = st.sampled_from(["update", "update", "deactivate"])
 
 
-class Ring(RuleBasedStateMachine):
-    """Two shops and headquarters; `promised` are the events that no database has forgotten."""
+class SynclineMachine(RuleBasedStateMachine):
+    """HQ and two channels. `promised` are the events that HQ or a channel still has."""
 
     register: Callable[..., ChannelDatabase]
 
     def __init__(self) -> None:
         super().__init__()
         empty_hq()
-        self.shops = {code: self.register(code) for code in SHOPS}
-        self.places = {code: Place.of(shop) for code, shop in self.shops.items()}
+        self.databases = {code: self.register(code) for code in CODES}
+        self.places = {code: Place.of(database) for code, database in self.databases.items()}
         self.checker = Checker(hq_url(), list(self.places.values()), self)
-        self.guids: dict[str, list[Any]] = {code: [] for code in SHOPS}
+        self.guids: dict[str, list[Any]] = {code: [] for code in CODES}
         self.written: set[str] = set()
         self.promised: set[str] = set()
-        self.named = 0
-        # Set back in time, and not visited since: headquarters cannot know yet.
-        self.unnoticed: set[str] = set()
-        self.copies: set[str] = set()
+        self.names_used = 0
+        self.backed_up: set[str] = set()
         self.restored: set[str] = set()
-        # Of headquarters, before it did anything, and perhaps later.
-        self.hq_backups, self.has_moved_on = [HQBackup()], False
-        # It was set back, and not recovered since: meanwhile it issues no number.
-        self.is_behind, self.was_behind = False, False
+        # Channels that were restored and not visited since, so that HQ cannot know it yet.
+        self.unnoticed: set[str] = set()
+        # The first backup of HQ is empty.
+        self.hq_backups = [HQBackup()]
+        self.has_hq_changed = False
+        # HQ was restored and not recovered yet; meanwhile it issues no account number.
+        self.is_hq_behind = False
+        self.was_hq_restored = False
 
     def read(self) -> Promises:
-        """What a journal would say."""
+        """The events written and promised, as the checker reads them from a journal."""
         return Promises(self.written, self.promised, set())
 
-    def name(self) -> str:
-        self.named += 1
-        return f"Ann {self.named}"
+    def next_name(self) -> str:
+        self.names_used += 1
+        return f"Ann {self.names_used}"
 
-    def wrote(self, event_id: Any) -> None:
+    def record_event(self, event_id: Any) -> None:
         self.written.add(str(event_id))
         self.promised.add(str(event_id))
 
-    # ------------------------------------------------------------------- tills
+    # Events of tills
 
     @initialize()
-    def begin_with_something(self) -> None:
-        """Each shop has a customer with an account and one who waits: few steps are many ways."""
-        for code in SHOPS:
+    def create_customers(self) -> None:
+        """Begin with two customers in each channel: one with an account, one pending."""
+        for code in CODES:
             self.create(code)
         self.run("pipeline")
-        for code in SHOPS:
+        for code in CODES:
             self.create(code)
 
-    @rule(code=shops)
+    @rule(code=codes)
     def create(self, code: str) -> None:
-        shop, before = self.shops[code], self.ids(code)
-        self.guids[code].append(make_customer(shop, self.name()))
-        for event_id in self.ids(code) - before:
-            self.wrote(event_id)
+        before = self.event_ids(code)
+        self.guids[code].append(make_customer(self.databases[code], self.next_name()))
+        for event_id in self.event_ids(code) - before:
+            self.record_event(event_id)
 
     @precondition(lambda self: any(self.guids.values()))
-    @rule(code=shops, data=st.data(), operation=st.sampled_from(["update", "update", "deactivate"]))
+    @rule(code=codes, data=st.data(), operation=st.sampled_from(["update", "update", "deactivate"]))
     def edit(self, code: str, data: st.DataObject, operation: str) -> None:
-        """By GUID, also of a customer whose first event this channel no longer has."""
+        """Edit a customer by GUID, also one whose first event a restored channel has lost."""
         if guids := self.guids[code]:
             guid = data.draw(st.sampled_from(guids))
-            columns = {"operation": operation, "async_account": guid, "first_name": self.name()}
-            self.wrote(make_event("customer", self.shops[code], **columns))
+            columns = {
+                "operation": operation,
+                "async_account": guid,
+                "first_name": self.next_name(),
+            }
+            self.record_event(make_event("customer", self.databases[code], **columns))
 
-    @rule(code=shops, data=st.data())
+    @rule(code=codes, data=st.data())
     def edit_account(self, code: str, data: st.DataObject) -> None:
-        """By the account that headquarters sent, perhaps of another channel's customer."""
+        """Edit a customer by account number, perhaps one of the other channel."""
         if accounts := sorted(observe_channel(self.places[code]).versions):
             account = data.draw(st.sampled_from(accounts))
-            columns = {"operation": "update", "account_number": account, "first_name": self.name()}
-            self.wrote(make_event("customer", self.shops[code], **columns))
+            columns = {
+                "operation": "update",
+                "account_number": account,
+                "first_name": self.next_name(),
+            }
+            self.record_event(make_event("customer", self.databases[code], **columns))
 
-    @rule(code=shops, data=st.data())
+    @rule(code=codes, data=st.data())
     def address(self, code: str, data: st.DataObject) -> None:
         if guids := self.guids[code]:
             guid = data.draw(st.sampled_from(guids))
-            self.wrote(make_event("address", self.shops[code], async_account=guid))
+            self.record_event(make_event("address", self.databases[code], async_account=guid))
 
-    # -------------------------------------------------------------------- jobs
+    # Jobs
 
-    @rule(code=st.sampled_from([*SHOPS, ""]))
+    @rule(code=st.sampled_from([*CODES, ""]))
     def upload(self, code: str) -> None:
         self.run("P-0001", code)
 
@@ -142,13 +157,13 @@ class Ring(RuleBasedStateMachine):
     def convert(self) -> None:
         self.run("sync-customers")
 
-    @rule(code=st.sampled_from([*SHOPS, ""]))
+    @rule(code=st.sampled_from([*CODES, ""]))
     def deliver(self, code: str) -> None:
         self.run("1010", code)
 
     @rule()
-    def ring(self) -> None:
-        """Somebody presses a button; no worker listens, and the next pipeline does it."""
+    def enqueue_pipeline(self) -> None:
+        """Enqueue a pipeline; there is no worker, so the next pipeline takes over its work."""
         start_job(JOBS["pipeline"])
 
     @rule()
@@ -156,67 +171,67 @@ class Ring(RuleBasedStateMachine):
         django_rq.get_connection("default").flushall()
 
     def run(self, job: str, code: str = "") -> dict[str, Any]:
-        found = run(job, channels=[code] if code else [])
-        self.has_moved_on |= found["outcome"] == "succeeded"
-        if self.is_behind:
-            assert "converted" not in found["counts"], found
-            return found
-        assert found["outcome"] in ("succeeded", "nothing_to_do"), found
-        # Only an upload is sure to visit: a channel that is owed nothing is not even opened.
+        result = run(job, channels=[code] if code else [])
+        self.has_hq_changed |= result["outcome"] == "succeeded"
+        if self.is_hq_behind:
+            assert "converted" not in result["counts"], result
+            return result
+        assert result["outcome"] in ("succeeded", "nothing_to_do"), result
+        # Only an upload is sure to visit: a download skips channels that lack nothing.
         if job in ("P-0001", "pipeline"):
-            self.unnoticed -= {code} if code else set(SHOPS)
-        return found
+            self.unnoticed -= {code} if code else set(CODES)
+        return result
 
-    # ----------------------------------------------------------------- trouble
+    # Restores, copies and resets
 
-    @rule(code=shops)
+    @rule(code=codes)
     def back_up(self, code: str) -> None:
         copy_database(self.places[code], "backup")
-        self.copies.add(code)
+        self.backed_up.add(code)
 
-    @precondition(lambda self: self.copies - self.restored)
-    @rule(code=shops)
+    @precondition(lambda self: self.backed_up - self.restored)
+    @rule(code=codes)
     def restore(self, code: str) -> None:
-        """Once for each channel: twice within a day counts as two copies that answer in turn."""
-        if code not in self.copies - self.restored:
+        """Restore a channel once: two restores within a day look like two copies of it."""
+        if code not in self.backed_up - self.restored:
             return
-        before = self.ids(code)
+        before = self.event_ids(code)
         restore_database(self.places[code], "backup")
         self.restored.add(code)
         self.unnoticed.add(code)
-        # What headquarters had not fetched is gone with the channel's own last hours.
-        self.promised -= before - self.ids(code) - set(observe_hq(self.checker.hq).events)
+        # Events that HQ had not fetched are lost.
+        self.promised -= before - self.event_ids(code) - set(observe_hq(self.checker.hq).events)
 
     @precondition(lambda self: len(self.hq_backups) == 1)
     @rule()
     def back_up_headquarters(self) -> None:
         self.hq_backups.append(HQBackup())
 
-    @precondition(lambda self: self.has_moved_on and not self.was_behind)
+    @precondition(lambda self: self.has_hq_changed and not self.was_hq_restored)
     @rule(data=st.data())
     def restore_headquarters(self, data: st.DataObject) -> None:
-        """Once; what runs before its recovery is Hypothesis's choice."""
+        """Restore HQ once; other rules may run before its recovery."""
         backup = data.draw(st.sampled_from(self.hq_backups))
         before = set(observe_hq(self.checker.hq).events)
         backup.restore()
-        self.is_behind = self.was_behind = True
-        # What a channel had forgotten before is gone now with the headquarters that still had it.
-        kept = set(observe_hq(self.checker.hq).events).union(*map(self.ids, SHOPS))
-        self.promised -= before - kept
+        self.is_hq_behind = self.was_hq_restored = True
+        # Events that a restored channel had lost before are now lost at HQ too.
+        remaining = set(observe_hq(self.checker.hq).events).union(*map(self.event_ids, CODES))
+        self.promised -= before - remaining
 
-    @precondition(lambda self: self.is_behind)
+    @precondition(lambda self: self.is_hq_behind)
     @rule()
     def recover_headquarters(self) -> None:
-        """As docs/recovery.md says: recover, then run everything once."""
-        found = recover_headquarters(dry_run=False)
-        assert found["outcome"] in ("recovered", "nothing_to_do"), found
-        self.is_behind = False
-        self.unnoticed |= set(SHOPS)
+        """Recover HQ as docs/recovery.md says, then run the pipeline."""
+        result = recover_headquarters(dry_run=False)
+        assert result["outcome"] in ("recovered", "nothing_to_do"), result
+        self.is_hq_behind = False
+        self.unnoticed |= set(CODES)
         self.run("pipeline")
 
     @rule()
     def clone(self) -> None:
-        """A copy of a shop is opened as a new one: refused, before it could answer for both."""
+        """Registering a copy of a channel's database as a new channel is refused."""
         copy_database(self.places["houston"], "clone")
         with pytest.raises(RegistrationRefused, match="copy"):
             register_channel(
@@ -227,40 +242,40 @@ class Ring(RuleBasedStateMachine):
                 database="embedded:ch_houston_clone",
             )
 
-    @rule(code=shops)
+    @rule(code=codes)
     def reset_acknowledged(self, code: str) -> None:
-        """All events of a channel are sent once more."""
+        """Let the channel send all its events again."""
         with closing(self.places[code].open(write=True)) as channel:
             cursor = channel.cursor()
             for table in EVENTS:
                 cursor.execute(f"UPDATE {table} SET acknowledged_at = NULL")  # noqa: S608
             channel.commit()
 
-    def ids(self, code: str) -> set[str]:
+    def event_ids(self, code: str) -> set[str]:
         return set(observe_channel(self.places[code]).events)
 
-    # ---------------------------------------------------------------- promises
+    # Checks
 
     @invariant()
-    def nothing_is_broken(self) -> None:
+    def no_promise_is_broken(self) -> None:
         assert [breach for breach in self.checker.safety() if not self.is_excused(breach)] == []
 
     def is_excused(self, breach: Breach) -> bool:
         invariant = breach.kind.split()[0]
-        if self.is_behind:
-            return invariant in MAY_BE_FALSE_BEHIND
+        if self.is_hq_behind:
+            return invariant in BREAKABLE_BEHIND
         return invariant == "I19" and breach.place in self.unnoticed
 
     def teardown(self) -> None:
-        """In peace everything comes to rest, equal everywhere."""
+        """Run the pipeline until there is nothing to do; then HQ and channels must agree."""
         try:
-            self.come_to_rest()
+            self.check_final_state()
         finally:
             for backup in self.hq_backups:
                 backup.remove()
 
-    def come_to_rest(self) -> None:
-        if self.is_behind:
+    def check_final_state(self) -> None:
+        if self.is_hq_behind:
             self.recover_headquarters()
         self.flush_the_queue()
         outcomes = [self.run("pipeline")["outcome"] for _ in range(4)]
@@ -272,7 +287,7 @@ class Ring(RuleBasedStateMachine):
         assert not Quarantine.objects.exists()
         kinds = set(Incident.objects.open().values_list("kind", flat=True))
         assert kinds <= {IncidentKind.CHANNEL_RESTORED.value}
-        if not self.was_behind:
+        if not self.was_hq_restored:
             assert not Incident.objects.exclude(kind=IncidentKind.CHANNEL_RESTORED).exists()
 
 
@@ -280,45 +295,45 @@ def name_of(place: Place) -> str:
     return f"ch_{place.label}"
 
 
-def copy_database(place: Place, word: str) -> None:
-    """Keep a copy of a channel's database beside it."""
+def copy_database(place: Place, suffix: str) -> None:
+    """Copy a channel's database to one with this suffix in its name."""
     if place.is_file:
         path = place.address.removeprefix(SQLITE)
         with (
             closing(sqlite3.connect(path)) as source,
-            closing(sqlite3.connect(f"{path}.{word}")) as target,
+            closing(sqlite3.connect(f"{path}.{suffix}")) as target,
         ):
             source.backup(target)
         return
-    on_server(f"DROP DATABASE IF EXISTS {name_of(place)}_{word} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name_of(place)}_{word} TEMPLATE {name_of(place)}")
+    on_server(f"DROP DATABASE IF EXISTS {name_of(place)}_{suffix} WITH (FORCE)")
+    on_server(f"CREATE DATABASE {name_of(place)}_{suffix} TEMPLATE {name_of(place)}")
 
 
-def restore_database(place: Place, word: str) -> None:
-    """Put the copy in the place of the channel's database."""
+def restore_database(place: Place, suffix: str) -> None:
+    """Replace a channel's database by the copy with this suffix."""
     if place.is_file:
         path = place.address.removeprefix(SQLITE)
         with (
-            closing(sqlite3.connect(f"{path}.{word}")) as source,
+            closing(sqlite3.connect(f"{path}.{suffix}")) as source,
             closing(sqlite3.connect(path)) as target,
         ):
             source.backup(target)
         return
     on_server(f"DROP DATABASE {name_of(place)} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name_of(place)} TEMPLATE {name_of(place)}_{word}")
+    on_server(f"CREATE DATABASE {name_of(place)} TEMPLATE {name_of(place)}_{suffix}")
 
 
 @pytest.fixture
-def ring(register) -> type[Ring]:
-    """The machine, which opens its shops anew for each of its ways."""
-    yield type("RingOfThisTest", (Ring,), {"register": staticmethod(register)})
-    for word in ("backup", "clone"):
-        on_server(f"DROP DATABASE IF EXISTS ch_houston_{word} WITH (FORCE)")
+def machine(register) -> type[SynclineMachine]:
+    """The state machine, which registers its channels anew for each order of rules."""
+    yield type("MachineOfThisTest", (SynclineMachine,), {"register": staticmethod(register)})
+    for suffix in ("backup", "clone"):
+        on_server(f"DROP DATABASE IF EXISTS ch_houston_{suffix} WITH (FORCE)")
 
 
 @pytest.mark.fault("F-31", "F-32", "F-33", "F-35", "F-37")
 @pytest.mark.timeout(3600)
-def test_any_order_of_events_jobs_and_trouble_keeps_the_promises(ring):
+def test_any_order_of_events_jobs_and_restores_keeps_the_promises(machine):
     profile = PROFILES[os.environ.get("HYPOTHESIS_PROFILE", "ci")]
-    options = {"database": None, "deadline": None, "suppress_health_check": LIMITS}
-    run_state_machine_as_test(ring, settings=settings(profile, **options))
+    options = {"database": None, "deadline": None, "suppress_health_check": IGNORED_HEALTH_CHECKS}
+    run_state_machine_as_test(machine, settings=settings(profile, **options))

@@ -1,25 +1,20 @@
-"""What a test looks at after a fault."""
+"""What tests read after a fault: steps of a run, and events of a channel."""
 
 from typing import Any
 
 from stores.models import ChannelDatabase
-from stores.pipeline.integrity.verify import verify
 from tests.support.make import query
 
 
 def waiting(database: ChannelDatabase, table: str = "async_customer") -> int:
-    """Events, by default of customers, that the channel does not know HQ to hold."""
+    """How many events of a table HQ has not acknowledged; by default those of customers."""
     [(count,)] = query(database, f"SELECT count(*) FROM {table} WHERE acknowledged_at IS NULL")  # noqa: S608
     return int(count)
 
 
 def step_of(document: dict[str, Any], channel: str, step: str = "upload") -> dict[str, Any]:
-    """One step of a run's document."""
-    return next(
-        one for one in document["steps"] if (one["step"], one["channel"]) == (step, channel)
-    )
-
-
-def broken() -> list[str]:
-    """Promises that do not hold."""
-    return [check.id for check in verify() if not check.ok]
+    """The document of one step of a run, from the run's document."""
+    for entry in document["steps"]:
+        if entry["step"] == step and entry["channel"] == channel:
+            return dict(entry)
+    raise LookupError(f"The run has no step {step} for {channel}.")

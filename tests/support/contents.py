@@ -1,4 +1,4 @@
-"""All that databases hold, to be compared with another moment or another ring."""
+"""The contents of whole databases as text, to compare two states of them."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -11,37 +11,45 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 
-Contents = dict[str, "Counter[tuple[str, ...]]"]
+# The rows of each table; a row is the texts "column=value", so that a difference explains itself.
+Rows = Counter[tuple[str, ...]]
+Contents = dict[str, Rows]
 
 
-def of_hq(*, without: Collection[str] = ()) -> Contents:
-    """HQ's tables; `without` names tables, or columns as table.column."""
-    return contents(connection, without)
+def hq_contents(*, only: Collection[str] = (), ignored: Collection[str] = ()) -> Contents:
+    """HQ's tables, or only some; `ignored` names tables, or columns as "table.column"."""
+    return read_tables(connection, only, ignored)
 
 
-def of_channel(database: ChannelDatabase, *, without: Collection[str] = ()) -> Contents:
-    """The tables of a channel."""
+def channel_contents(
+    database: ChannelDatabase, *, only: Collection[str] = (), ignored: Collection[str] = ()
+) -> Contents:
+    """The tables of a channel's database, each under the channel's name and its own."""
     with connect(database) as alias:
-        return contents(connections[alias], without)
+        tables = read_tables(connections[alias], only, ignored)
+    return {f"{database.label} {table}": rows for table, rows in tables.items()}
 
 
-def contents(database: BaseDatabaseWrapper, without: Collection[str]) -> Contents:
+def read_tables(
+    database: BaseDatabaseWrapper, only: Collection[str], ignored: Collection[str]
+) -> Contents:
     with closing(database.cursor()) as cursor:
-        tables = set(database.introspection.table_names(cursor)) - set(without)
-        return {table: rows(cursor, database, table, without) for table in sorted(tables)}
+        tables = set(database.introspection.table_names(cursor)) - set(ignored)
+        if only:
+            tables &= set(only)
+        return {table: read_rows(cursor, database, table, ignored) for table in sorted(tables)}
 
 
-def rows(
-    cursor: Any, database: BaseDatabaseWrapper, table: str, without: Collection[str]
-) -> "Counter[tuple[str, ...]]":
+def read_rows(
+    cursor: Any, database: BaseDatabaseWrapper, table: str, ignored: Collection[str]
+) -> Rows:
     columns = [
         column.name
         for column in database.introspection.get_table_description(cursor, table)
-        if f"{table}.{column.name}" not in without
+        if f"{table}.{column.name}" not in ignored
     ]
     names = ", ".join(f'CAST("{column}" AS TEXT)' for column in columns)
     cursor.execute(f'SELECT {names} FROM "{table}"')  # noqa: S608 - the database's own names
-    # With the name of each column, so that a difference explains itself.
     return Counter(
         tuple(f"{column}={value}" for column, value in zip(columns, row, strict=True))
         for row in cursor.fetchall()
@@ -49,7 +57,7 @@ def rows(
 
 
 def differences(before: Contents, after: Contents) -> dict[str, Any]:
-    """The rows of each table that only one of them has."""
+    """For each table that differs: the rows that only `before` has, and those only `after` has."""
     return {
         table: (list(before[table] - after[table]), list(after[table] - before[table]))
         for table in before
@@ -57,11 +65,11 @@ def differences(before: Contents, after: Contents) -> dict[str, Any]:
     }
 
 
-def renamed(contents: Contents, names: Mapping[str, str]) -> Contents:
-    """The same with other values: `names` says what "column=value" is to be."""
-    return {
-        table: Counter(
-            {tuple(names.get(cell, cell) for cell in row): times for row, times in held.items()}
-        )
-        for table, held in contents.items()
-    }
+def with_labels(contents: Contents, labels: Mapping[str, str]) -> Contents:
+    """The contents with a label in place of each "column=value" that has one."""
+    labelled: Contents = {}
+    for table, rows in contents.items():
+        labelled[table] = Counter()
+        for row, count in rows.items():
+            labelled[table][tuple(labels.get(cell, cell) for cell in row)] += count
+    return labelled

@@ -1,7 +1,7 @@
-"""What channels and headquarters each say was sold, by SQL that knows nothing of the product.
+"""Totals of sales as the channels have them and as HQ has posted them, read with plain SQL.
 
-A channel is read by its driver alone. Both sides answer in the same form and order, amounts in
-hundredths, so that two books can be compared as they are.
+This shares no code with the product. Both sides return rows in the same form and order, with
+amounts in hundredths, so that tests can compare them directly.
 """
 # ruff: noqa: S608 - only names of our own are put into SQL
 
@@ -18,20 +18,20 @@ from stores.channeldb.connect.url import till_url
 from stores.models import ChannelDatabase
 
 Rows = list[tuple[Any, ...]]
-# All that a broken till writes comes from this terminal.
+# Everything that a broken till writes comes from this terminal.
 BROKEN_TILL = "T99"
 CENTS = "CAST(sum(round(100 * CAST({} AS numeric))) AS bigint)"
 AMOUNTS = ", ".join(
     CENTS.format(f"t.{column}")
     for column in ("net_amount", "tax_amount", "gross_amount", "discount_amount")
 )
-# Where a transaction belongs: sales and returns, orders, what a broken till wrote, or nowhere.
+# Where HQ must post a transaction: in a statement, as an order, or not at all.
 BOOK = f"""CASE WHEN t.entry_status = 'voided' THEN 'voided'
                 WHEN t.terminal_id = '{BROKEN_TILL}' THEN 'excluded'
                 WHEN t.transaction_type = 'customer_order' THEN 'order' ELSE 'statement' END"""
 DAY = "CAST(t.business_date AS text)"
 
-# What the channels say.
+# Statements for a channel's database.
 UNACKNOWLEDGED = "SELECT count(*) FROM retail_transaction WHERE acknowledged_at IS NULL"
 TRANSACTIONS = f"SELECT t.transaction_id, {BOOK}, t.async_account FROM retail_transaction t"
 TOTALS = f"""SELECT {BOOK} AS book, {DAY}, t.currency, count(*), {AMOUNTS}
@@ -42,13 +42,13 @@ TENDERS = f"""SELECT {BOOK} AS book, {DAY}, p.currency, p.tender_type, count(*),
                 FROM retail_transaction t
                 JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
                WHERE {BOOK} <> 'voided' GROUP BY 1, 2, 3, 4"""
-# All that a day's drawers took, for sales and orders alike.
-DRAWERS = f"""SELECT {DAY}, p.currency, p.tender_type, count(*), {CENTS.format("p.amount")}
-                FROM retail_transaction t
-                JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
-               WHERE {BOOK} IN ('statement', 'order') GROUP BY 1, 2, 3"""
+# The payments of a day, of sales and orders together.
+DAY_TENDERS = f"""SELECT {DAY}, p.currency, p.tender_type, count(*), {CENTS.format("p.amount")}
+                    FROM retail_transaction t
+                    JOIN retail_transaction_payment p ON p.transaction_id = t.transaction_id
+                   WHERE {BOOK} IN ('statement', 'order') GROUP BY 1, 2, 3"""
 
-# What headquarters has made of it.
+# Statements for HQ's database.
 POSTED_TOTALS = f"""
     SELECT h.code, 'statement', CAST(s.business_date AS text), t.currency,
            CAST(sum(t.transactions) AS bigint), {AMOUNTS}
@@ -63,7 +63,7 @@ POSTED_TENDERS = f"""
            CAST(sum(p.count) AS bigint), {CENTS.format("p.amount")}
       FROM statement_tender p JOIN statement s ON s.id = p.statement_id AND s.state = 'posted'
       JOIN channel h ON h.id = s.channel_id GROUP BY 1, 2, 3, 4"""
-# What sales and orders were paid, as it went into the books, and what was paid and is in none.
+# Payments of sales and orders as posted, and payments that are excluded from posting.
 POSTED_PAYMENTS = f"""
     SELECT h.code, CASE p.kind WHEN 'payment' THEN 'statement' WHEN 'prepayment' THEN 'order'
            ELSE p.kind END, CAST(s.business_date AS text), p.currency, p.tender_type,
@@ -85,8 +85,8 @@ POSTED_PAYMENTS = f"""
               JOIN channel h ON h.id = d.channel_id
              CROSS JOIN LATERAL (SELECT CAST(convert_from(q.raw, 'UTF8') AS jsonb) AS row) r
              CROSS JOIN LATERAL jsonb_array_elements(r.row -> 'retail_transaction_payment') p
-             WHERE q."table" = 'retail_transaction') kept_out GROUP BY 1, 2, 3, 4, 5"""
-# Every transaction with every place where it is found; more than one row is one too many.
+             WHERE q."table" = 'retail_transaction') excluded_payment GROUP BY 1, 2, 3, 4, 5"""
+# Each transaction with the place where it is posted; a correct HQ has one row for each.
 PLACES = """
     SELECT h.code, t.transaction_id, 'statement' FROM retail_transaction t
       JOIN channel h ON h.id = t.channel_id
@@ -116,14 +116,14 @@ PLACES = """
       FROM quarantine q JOIN channel_database d ON d.id = q.database_id
       JOIN channel h ON h.id = d.channel_id
      WHERE q."table" = 'retail_transaction' AND q.reason <> ''"""
-# Whom posted transactions are for, by the GUID that the till knew.
+# The account of each posted transaction, reached through the GUID that the till knew.
 BUYERS = """
     SELECT t.transaction_id, k.account_number FROM retail_transaction t
       JOIN sales_order o ON o.id = t.sales_order_id JOIN customer k ON k.id = o.customer_id
       JOIN guid_map m ON m.async_account = t.async_account AND m.customer_id = k.id"""
-# When rows were last looked at, and how often, and the fence of a channel that was told what was
-# posted: all that may change when there is nothing to do.
-LOOKED_AT = (
+# These may change even when there is nothing to do: times and counts of attempts and visits, and
+# the fence of a channel that was told what was posted.
+IGNORED_COLUMNS = (
     "confirmed_epoch",
     "confirmed_nonce",
     "fenced_at",
@@ -133,42 +133,42 @@ LOOKED_AT = (
     "last_visited_at",
     "last_duration_s",
 )
-RUNS = {"job_run", "run_step"}
+IGNORED_TABLES = {"job_run", "run_step"}
 
 
-def in_channel(database: ChannelDatabase, statement: str) -> Rows:
-    """Rows of a channel's database, by its driver alone."""
+def channel_rows(database: ChannelDatabase, statement: str) -> Rows:
+    """Query a channel's database through its driver."""
     url = till_url(database)
     if url.startswith("sqlite"):
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as opened:
-            return opened.execute(statement).fetchall()
-    with closing(psycopg2.connect(url)) as opened, opened.cursor() as cursor:
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as raw:
+            return raw.execute(statement).fetchall()
+    with closing(psycopg2.connect(url)) as raw, raw.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall()
 
 
-def in_channels(databases: Sequence[ChannelDatabase], statement: str) -> Rows:
-    """Rows of all channels, each with its channel's code in front; in order."""
+def channels_rows(databases: Sequence[ChannelDatabase], statement: str) -> Rows:
+    """Query several channels. Returns sorted rows that begin with the channel's code."""
     return sorted(
         (database.channel.code, *row)
         for database in databases
-        for row in in_channel(database, statement)
+        for row in channel_rows(database, statement)
     )
 
 
-def in_hq(statement: str) -> Rows:
+def hq_rows(statement: str) -> Rows:
     with connection.cursor() as cursor:
         cursor.execute(statement)
         return sorted(cursor.fetchall())
 
 
-def held() -> Iterator[tuple[str, str]]:
-    """A hash over every table of headquarters but the ledger of runs."""
+def hq_hashes() -> Iterator[tuple[str, str]]:
+    """Each table of HQ with a hash of its rows, except those about runs."""
     for model in apps.get_app_config("stores").get_models():
         table = model._meta.db_table
-        if model._meta.managed and table not in RUNS:
-            unlooked = "".join(f" - '{column}'" for column in LOOKED_AT)
-            yield from in_hq(
+        if model._meta.managed and table not in IGNORED_TABLES:
+            removed = "".join(f" - '{column}'" for column in IGNORED_COLUMNS)
+            yield from hq_rows(
                 f"""SELECT '{table}', md5(string_agg(row, '' ORDER BY row))
-                      FROM (SELECT CAST(to_jsonb(t) {unlooked} AS text) AS row FROM {table} t) r"""
+                      FROM (SELECT CAST(to_jsonb(t) {removed} AS text) AS row FROM {table} t) r"""
             )

@@ -1,4 +1,4 @@
-"""The lists, and what stands on their pages."""
+"""The lists of the portal, and what their pages and CSV files show."""
 
 import csv
 import io
@@ -22,12 +22,7 @@ from stores.web.lists.quarantine import QuarantineTable
 from stores.web.lists.runs import RunTable
 from stores.web.lists.sessions import DownloadTable, UploadTable
 
-
-def rows_of(response: Any) -> list[Any]:
-    """The rows that a list shows on its page."""
-    return [row.record for row in response.context["table"].paginated_rows]
-
-
+# URLs of the lists that have rows after the fixture `people`.
 LISTS = {
     "async-customers": "/async-customers/",
     "customers": "/customers/",
@@ -38,10 +33,6 @@ LISTS = {
     "channels": "/channels/",
     "balance": "/balance/",
 }
-# Lists whose rows other tests make.
-SALES = ["/transactions/", "/orders/", "/statements/"]
-
-
 TABLES = {
     "async-customers": AsyncCustomerTable,
     "customers": CustomerTable,
@@ -62,8 +53,15 @@ MODELS = {
     "channels": ChannelDatabase,
     "balance": DayBalance,
 }
+# URLs of the lists of sales.
+SALES = ["/transactions/", "/orders/", "/statements/"]
 
 
-def lines(answer) -> list[dict[str, str]]:
-    """The rows of a CSV, by header."""
-    return list(csv.DictReader(io.StringIO(answer.getvalue().decode())))
+def rows_of(response: Any) -> list[Any]:
+    """The rows that a list shows on its page."""
+    return [row.record for row in response.context["table"].paginated_rows]
+
+
+def csv_rows(response: Any) -> list[dict[str, str]]:
+    """The rows of a CSV file, by header."""
+    return list(csv.DictReader(io.StringIO(response.getvalue().decode())))

@@ -125,20 +125,23 @@ def children_of(pid: int) -> list[int]:
 
 
 @contextmanager
-def forking(answer: Path, **variables: str) -> Iterator[Callable[[str], int]]:
-    """The process that forks one task after the other; says of each how it ended.
+def forking(answer: Path, **variables: str) -> Iterator[Callable[..., int]]:
+    """Start a process that forks a child for each task, with environment variables of its own.
 
-    That is an exit status, or minus a signal. What a task answers is written to the file `answer`.
+    Yields a function that runs one task in a child and returns the child's exit status. With
+    `dies_at` the child dies at that failpoint: by SIGKILL (the status is minus the signal) or,
+    with `by="raise"`, by an exception. What the task returns is written to the file `answer`.
     """
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (variables | {"KILLABLE_ANSWER": str(answer)}).items():
             patch.setenv(name, value)
         with running("-m", "tests.support.forked") as process:
 
-            def ask(line: str) -> int:
+            def run_task(task: str, *, dies_at: str = "", by: str = "kill") -> int:
+                line = f"{task} {dies_at} {by}" if dies_at else task
                 process.stdin.write(line + "\n")
                 process.stdin.flush()
-                process.stdout.readline()
+                process.stdout.readline()  # the child's process id
                 return int(process.stdout.readline())
 
-            yield ask
+            yield run_task

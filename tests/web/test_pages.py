@@ -1,4 +1,4 @@
-"""Every page: closed to strangers, whole for people, a part of it for htmx."""
+"""Every page needs a signed-in user, works without data, and serves its list alone to htmx."""
 
 import re
 
@@ -6,14 +6,14 @@ import pytest
 from django.urls import URLPattern, get_resolver
 from django.urls.converters import IntConverter
 
-from stores import urls
 from stores.models import Channel, ChannelDatabase, Company, Customer, JobRun, NumberSequence
 from stores.pipeline.convert.accounts import import_account
+from stores.urls import urlpatterns
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, SALES
 
-OTHERS = ["/conflicts/", *SALES]
-PLAIN = [
+LIST_URLS = [*LISTS.values(), "/conflicts/", *SALES]
+PAGE_URLS = [
     "/",
     "/trace/",
     "/jobs/",
@@ -22,163 +22,189 @@ PLAIN = [
     "/end-of-day/",
     "/transactions/failed/",
 ]
-OPEN_TO_ALL = {"sign-in", "sign-in-link", "healthz"}
-EXAMPLES = {"ref": "C-1", "account": "C-1", "code": "houston", "token": "x", "number": 1}
+# These answer anybody.
+PUBLIC = {"sign-in", "sign-in-link", "healthz"}
+UNKNOWN_UUID = "00000000-0000-4000-8000-000000000000"
+URL_ARGUMENTS = {"ref": "C-1", "account": "C-1", "code": "houston", "token": "x"}
 
 
-def address(route: URLPattern) -> str:
-    """An address that the route answers."""
-    kwargs: dict[str, object] = {
-        name: 1
-        if isinstance(converter, IntConverter)
-        else EXAMPLES.get(name, "0" * 8 + "-0000-4000-8000-" + "0" * 12)
-        for name, converter in route.pattern.converters.items()
-    }
-    return get_resolver().reverse(route.name, **kwargs)
+def url_of(pattern: URLPattern) -> str:
+    """A URL of this pattern, with example arguments."""
+    arguments: dict[str, object] = {}
+    for name, converter in pattern.pattern.converters.items():
+        default = 1 if isinstance(converter, IntConverter) else UNKNOWN_UUID
+        arguments[name] = URL_ARGUMENTS.get(name, default)
+    return "/" + get_resolver().reverse(pattern.name, **arguments).lstrip("/")
 
 
-def test_strangers_are_led_to_the_sign_in(hq, client):
-    for route in urls.urlpatterns:
-        path = "/" + address(route).lstrip("/")
-        if route.name not in OPEN_TO_ALL:
-            for answer in (client.get(path), client.post(path)):
-                assert answer.status_code == 302, path
-                assert answer["Location"].startswith("/sign-in/")
+@pytest.mark.parametrize(
+    "pattern",
+    [pattern for pattern in urlpatterns if pattern.name not in PUBLIC],
+    ids=lambda pattern: pattern.name,
+)
+def test_an_anonymous_user_is_redirected_to_the_sign_in_page(hq, client, pattern):
+    for method in (client.get, client.post):
+        response = method(url_of(pattern))
+
+        assert response.status_code == 302
+        assert response["Location"].startswith("/sign-in/")
 
 
-def test_healthz_asks_nobody(client):
-    answer = client.get("/healthz")
+def test_healthz_needs_no_user(client):
+    response = client.get("/healthz")
 
-    assert (answer.status_code, answer.content) == (200, b"ok\n")
-
-
-def test_pages_are_there_without_any_customer(reader, houston):
-    for path in (*PLAIN, *LISTS.values(), *OTHERS, "/channels/houston/"):
-        assert reader.get(path).status_code == 200, path
+    assert (response.status_code, response.content) == (200, b"ok\n")
 
 
-def test_pages_are_there_before_the_first_channel(reader):
-    for path in (*PLAIN, *LISTS.values(), *OTHERS):
-        answer = reader.get(path)
+def test_pages_open_without_customers(reader, houston):
+    urls = [*PAGE_URLS, *LIST_URLS, "/channels/houston/"]
 
-        assert answer.status_code == 200, path
-        if path not in PLAIN:
-            assert answer.context["table"].empty_text in answer.content.decode()
+    statuses = {url: reader.get(url).status_code for url in urls}
+
+    assert statuses == dict.fromkeys(urls, 200)
+
+
+def test_pages_open_without_channels(reader):
+    statuses = {url: reader.get(url).status_code for url in PAGE_URLS}
+
+    assert statuses == dict.fromkeys(PAGE_URLS, 200)
+
+
+def test_an_empty_list_says_that_it_is_empty(reader):
+    for url in LIST_URLS:
+        response = reader.get(url)
+
+        assert response.status_code == 200, url
+        assert response.context["table"].empty_text in response.content.decode(), url
 
 
 def test_htmx_gets_only_the_list(reader, people):
-    for path in LISTS.values():
-        whole, part = reader.get(path), reader.get(path, headers={"HX-Request": "true"})
+    for url in LISTS.values():
+        page = reader.get(url)
+        part = reader.get(url, headers={"HX-Request": "true"})
 
-        assert b"<html" in whole.content
-        assert b"<html" not in part.content
+        assert "<html" in page.content.decode()
+        assert "<html" not in part.content.decode()
         assert part.content.decode().lstrip().startswith('<section id="list"')
         assert "HX-Request" in part["Vary"]
 
 
 @pytest.mark.slow
-def test_no_page_holds_a_script_style_or_handler_of_its_own(reader, people):
-    for path in (*PLAIN, *LISTS.values(), "/channels/houston/", f"/trace/{people['Ann']}/"):
-        page = reader.get(path).content.decode()
+def test_no_page_has_inline_scripts_styles_or_event_handlers(reader, people):
+    urls = [*PAGE_URLS, *LISTS.values(), "/channels/houston/", f"/trace/{people['Ann']}/"]
+    inline = re.compile(r"<style|<script>| style=|<[^>]* on[a-z]+=")
 
-        assert "<style" not in page
-        assert " style=" not in page
-        assert "<script>" not in page
-        assert not re.search(r"<[^>]* on[a-z]+=", page)
+    found = {url: inline.findall(reader.get(url).content.decode()) for url in urls}
+
+    assert found == {url: [] for url in urls}
 
 
-def test_a_customer_shows_all_that_belongs_to_it(reader, people):
+def test_the_page_of_a_customer_shows_its_contacts_address_attributes_and_channels(reader, people):
     account = Customer.objects.get(first_name="Ann").account_number
 
     page = reader.get(f"/customers/{account}/").content.decode()
 
-    for shown in ("ann@example.com", str(people["Ann"]), "Main Street", "SIZE", "popup"):
-        assert shown in page
+    for text in ("ann@example.com", str(people["Ann"]), "Main Street", "SIZE", "popup"):
+        assert text in page
 
 
-def test_an_account_of_two_companies_is_a_choice(reader, houston):
+def test_an_account_number_of_two_companies_asks_which_company(reader, houston):
     other = Company.objects.create(code="NLRT", name="Other")
     NumberSequence.objects.create(company=other, format="##", start=1, next=1, largest=99)
     import_account(other, "X/1", name="Bo", deliver=False)
     import_account(houston.channel.company, "X/1", name="Ann", deliver=False)
 
     choice = reader.get("/customers/X/1/").content.decode()
+    customer = reader.get("/customers/X/1/?company=NLRT").content.decode()
 
     assert "?company=NLRT" in choice
-    assert "Bo" in reader.get("/customers/X/1/?company=NLRT").content.decode()
+    assert "Bo" in customer
 
 
-NOWHERE = [
-    "/customers/nobody/",
-    "/customers/a%00b/",
-    "/trace/nobody/",
-    "/trace/a%00b/",
-    "/trace/?ref=nobody",
-    "/channels/nowhere/",
-    "/nowhere/",
-    "/runs/00000000-0000-4000-8000-000000000000/",
-]
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/customers/nobody/",
+        "/customers/a%00b/",
+        "/trace/nobody/",
+        "/trace/a%00b/",
+        "/trace/?ref=nobody",
+        "/channels/nowhere/",
+        "/nowhere/",
+        f"/runs/{UNKNOWN_UUID}/",
+    ],
+)
+def test_an_unknown_url_gets_the_404_page(reader, url):
+    response = reader.get(url)
+
+    assert response.status_code == 404
+    assert "Syncline" in response.content.decode()
 
 
-def test_what_is_not_there_is_404(reader):
-    for path in NOWHERE:
-        answer = reader.get(path)
+def test_searching_for_one_customer_redirects_to_its_trace(reader, people):
+    response = reader.get("/trace/", {"ref": "ann@example.com"})
 
-        assert answer.status_code == 404, path
-        assert b"Syncline" in answer.content
+    assert response["Location"] == f"/trace/{people['Ann']}/"
 
 
-def test_searching_one_customer_leads_to_the_trace_by_guid(reader, people):
-    answer = reader.get("/trace/", {"ref": "ann@example.com"})
-
-    assert answer["Location"] == f"/trace/{people['Ann']}/"
-
-
-def test_searching_several_customers_lists_them(reader, houston):
+def test_searching_for_several_customers_lists_them(reader, houston):
     for name in ("Ann", "Bo"):
         make_customer(houston, name, email="both@example.com")
     run("pipeline")
 
-    answer = reader.get("/trace/", {"ref": "both@example.com"})
+    response = reader.get("/trace/", {"ref": "both@example.com"})
 
-    assert len(answer.context["found"]) == 2
+    assert len(response.context["found"]) == 2
 
 
-def test_a_trace_has_a_tick_for_each_channel_and_links(reader, people):
+def test_a_trace_ticks_each_channel_that_has_the_customer_and_links_to_the_run(reader, people):
+    job_run = JobRun.objects.get(job="pipeline")
+
     page = reader.get(f"/trace/{people['Ann']}/").content.decode()
 
     assert page.count('class="has-it"') == 2
-    assert f"/runs/{JobRun.objects.filter(job='pipeline').get().pk}/" in page
+    assert f"/runs/{job_run.pk}/" in page
 
 
-def test_a_pending_customer_says_what_it_waits_for(reader, people):
+def test_the_trace_of_a_pending_customer_says_so(reader, people):
     page = reader.get(f"/trace/{people['Bo']}/").content.decode()
 
     assert "Pending sync" in page
     assert "has-it" not in page
 
 
-def test_no_page_shows_what_a_quarantined_row_held(reader, people):
-    assert "C" * 61 not in reader.get("/quarantine/").content.decode()
-    assert "C" * 61 not in reader.get("/quarantine/?_export=csv").getvalue().decode()
+def test_the_quarantine_list_shows_no_value_of_a_row(reader, people):
+    name_of_cy = "C" * 61
+
+    assert name_of_cy not in reader.get("/quarantine/").content.decode()
+    assert name_of_cy not in reader.get("/quarantine/?_export=csv").getvalue().decode()
 
 
 @pytest.mark.slow
-def test_the_counts_of_the_overview_are_the_lengths_of_their_lists(reader, people):
+def test_each_count_on_the_overview_is_the_length_of_its_list(reader, people):
     ring = reader.get("/").context["stations"]
 
     for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "pending"):
-        tally = ring[name]
-        assert tally.count == reader.get(tally.url).context["table"].paginator.count, name
+        rows = reader.get(ring[name].url).context["table"].paginator.count
+        assert ring[name].count == rows, name
     assert (ring["not_synchronized"].count, ring["quarantined"].count) == (1, 1)
 
 
-def test_the_counts_of_what_needs_a_person_are_the_lengths_of_their_lists(reader, people):
-    concerns = [one for one in reader.get("/").context["alerts"] if one.count is not None]
+def test_each_count_that_needs_attention_is_the_length_of_its_list(reader, people):
+    alerts = [alert for alert in reader.get("/").context["alerts"] if alert.count is not None]
 
-    assert concerns
-    for concern in concerns:
-        assert concern.count == reader.get(concern.url).context["table"].paginator.count
+    assert alerts
+    for alert in alerts:
+        assert alert.count == reader.get(alert.url).context["table"].paginator.count
+
+
+def test_each_count_on_the_page_of_a_channel_is_the_length_of_its_list(reader, people):
+    context = reader.get("/channels/popup/").context
+
+    sent = reader.get("/async-customers/?channel=popup").context["table"].paginator.count
+    pending = reader.get("/async-customers/?channel=popup&state=open").context["table"].paginator
+    assert context["sent"] == sent == 1
+    assert context["open"] == pending.count == 1
 
 
 def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
@@ -189,20 +215,12 @@ def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
     assert len(icons) == len(set(icons)) == menu.count("<li>")
 
 
-def test_a_silent_channel_needs_a_person(reader, houston):
+def test_an_unreachable_channel_needs_attention_while_it_is_enabled(reader, houston):
     ChannelDatabase.objects.update(last_error="Channel houston cannot be reached.")
 
-    texts = [one.text for one in reader.get("/").context["alerts"]]
-
-    assert texts[-1] == "Channel houston cannot be reached."
+    alerts = reader.get("/").context["alerts"]
     Channel.objects.update(is_enabled=False)
-    assert not reader.get("/").context["alerts"]
+    alerts_when_disabled = reader.get("/").context["alerts"]
 
-
-def test_counts_of_the_channel_page_are_the_lengths_of_their_lists(reader, people):
-    context = reader.get("/channels/popup/").context
-
-    lists = {"sent": "", "open": "&state=open"}
-    for name, more in lists.items():
-        found = reader.get(f"/async-customers/?channel=popup{more}")
-        assert context[name] == found.context["table"].paginator.count == 1
+    assert alerts[-1].text == "Channel houston cannot be reached."
+    assert not alerts_when_disabled

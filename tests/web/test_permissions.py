@@ -1,6 +1,7 @@
-"""Who may open and send what, walked from one table over all addresses and roles (S1)."""
+"""Which roles may open each page and press each button (S1)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
@@ -18,56 +19,82 @@ from tests.support.make import make_customer, run
 
 pytestmark = pytest.mark.slow
 
-EVERYBODY = set(ROLE_PERMISSIONS)
+ALL_ROLES = set(ROLE_PERMISSIONS)
 RUNNERS = {"operator", "manager"}
 EXPORTERS = {"manager", "auditor"}
 
-# Addresses that everybody may open, and whose lists exporters have as CSV.
-LISTS = (
-    *("async-customers", "customers", "conflicts", "quarantine", "incidents", "transactions"),
-    *("orders", "statements", "runs", "uploads", "downloads", "channels", "balance"),
+# Every role may open these URLs; exporters may download the lists as CSV.
+LISTS = [
+    "async-customers",
+    "balance",
+    "channels",
+    "conflicts",
+    "customers",
+    "downloads",
     "fields-to-correct",
-)
-PAGES = (
-    *("home", "trace-search", "trace", "customer", "conflict", "quarantine-cause"),
-    *("quarantine-case", "incident", "transaction", "failed-sales", "failed-cause", "order"),
-    *(
-        "correction",
-        "statement",
-        "end-of-day",
-        "jobs",
-        "schedules",
-        "run",
-        "channel",
-        "promises",
-        "healthz",
-    ),
-)
-# Pages that are for those who may send them.
+    "incidents",
+    "orders",
+    "quarantine",
+    "runs",
+    "statements",
+    "transactions",
+    "uploads",
+]
+PAGES = [
+    "channel",
+    "conflict",
+    "correction",
+    "customer",
+    "end-of-day",
+    "failed-cause",
+    "failed-sales",
+    "healthz",
+    "home",
+    "incident",
+    "jobs",
+    "order",
+    "promises",
+    "quarantine-case",
+    "quarantine-cause",
+    "run",
+    "schedules",
+    "statement",
+    "trace",
+    "trace-search",
+    "transaction",
+]
+# Only the roles that may send these forms may open them.
 FORMS = {
     "change-customer": {"manager"},
-    "quarantine-correct": RUNNERS,
     "correct-transaction": {"manager"},
+    "quarantine-correct": RUNNERS,
 }
 BUTTONS = FORMS | {
+    "cancel-run": RUNNERS,
+    "cancel-statement": {"manager"},
     "close-conflict": {"manager"},
-    "quarantine-release": RUNNERS,
-    "quarantine-dismiss": {"manager"},
     "close-incident": {"administrator"},
     "failed-cause": {"manager"},
     "let-go": {"manager"},
-    "undo-correction": {"manager"},
+    "quarantine-dismiss": {"manager"},
+    "quarantine-release": RUNNERS,
     "quarantine-reopen": {"manager"},
     "release-order": {"manager"},
-    "cancel-statement": {"manager"},
-    "cancel-run": RUNNERS,
-    "sign-out": EVERYBODY,
+    "sign-out": ALL_ROLES,
+    "undo-correction": {"manager"},
 }
-STARTS = dict.fromkeys(JOBS, RUNNERS) | {"post-statements": {"manager"}, "eod": {"manager"}}
-# Whoever is not signed in comes here; whoever is, is led on.
-DOORS = {"sign-in", "sign-in-link"}
-SET_UP = ("company", "channel", "channeldatabase", "attributedefinition", "schedule", "jobrun")
-VALUES = {
+JOB_STARTERS = dict.fromkeys(JOBS, RUNNERS) | {"post-statements": {"manager"}, "eod": {"manager"}}
+# These are for people who are not signed in.
+SIGN_IN_URLS = {"sign-in", "sign-in-link"}
+ADMIN_MODELS = [
+    "attributedefinition",
+    "channel",
+    "channeldatabase",
+    "company",
+    "jobrun",
+    "schedule",
+]
+URL_ARGUMENTS = {
     "ref": "nobody@example.com",
     "account": "005001",
     "number": 1,
@@ -79,129 +106,154 @@ VALUES = {
 
 
 @pytest.fixture
-def people(hq) -> dict[str, Client]:
-    """A signed-in client for each role of the demo."""
+def clients(hq) -> dict[str, Client]:
+    """A signed-in client for each role."""
     make_groups()
-    found = {}
+    clients = {}
     for role in ROLE_PERMISSIONS:
         user = User.objects.create_user(role, is_staff=role == "administrator")
         user.groups.add(*Group.objects.filter(name=role))
-        found[role] = Client()
-        found[role].force_login(user)
-    return found
+        clients[role] = Client()
+        clients[role].force_login(user)
+    return clients
 
 
-def path_of(name: str) -> str:
-    pattern = next(one for one in urlpatterns if one.name == name)
-    kwargs = {
-        word: VALUES.get(word, uuid4()) if name not in ("run", "cancel-run") else uuid4()
-        for word in pattern.pattern.converters
-    }
-    return reverse(name, kwargs=kwargs)
+def url_of(name: str) -> str:
+    """A URL with this name, with example arguments."""
+    pattern = next(pattern for pattern in urlpatterns if pattern.name == name)
+    arguments = {key: URL_ARGUMENTS.get(key, uuid4()) for key in pattern.pattern.converters}
+    if name in ("run", "cancel-run"):
+        arguments["pk"] = uuid4()
+    return reverse(name, kwargs=arguments)
 
 
-def table() -> Iterator[tuple[str, str, dict[str, str], set[str]]]:
-    """Method, address and form of everything that can be asked, and the roles that may."""
+@dataclass(frozen=True)
+class Access:
+    """A request, and the roles that may send it."""
+
+    method: str
+    url: str
+    roles: set[str]
+    data: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.url} {self.data}"
+
+
+def access_table() -> Iterator[Access]:
+    """Every request that the portal answers."""
     for name in (*LISTS, *PAGES):
-        yield "get", path_of(name), {}, EVERYBODY
+        yield Access("get", url_of(name), ALL_ROLES)
     for name in LISTS:
-        yield "get", path_of(name), {"_export": "csv"}, EXPORTERS
+        yield Access("get", url_of(name), EXPORTERS, {"_export": "csv"})
     for name, roles in FORMS.items():
-        yield "get", path_of(name), {}, roles
+        yield Access("get", url_of(name), roles)
     for name, roles in BUTTONS.items():
         query = "?cause=gross_differs:gross_amount:header" if name == "failed-cause" else ""
-        yield "post", path_of(name) + query, {}, roles
-    for job, roles in STARTS.items():
-        # No day is called so: who may start the job is told that, and nothing is started.
-        yield "post", path_of("start-run"), {"job": job, "date": "no day"}, roles
+        yield Access("post", url_of(name) + query, roles)
+    for job, roles in JOB_STARTERS.items():
+        # The date is invalid, so that the job does not start.
+        yield Access("post", url_of("start-run"), roles, {"job": job, "date": "no day"})
 
 
-def test_s1_every_address_is_open_to_the_roles_of_the_table_and_no_others(people, houston):
-    wrong = []
-    for method, path, form, roles in table():
-        for role, client in people.items():
-            answer = getattr(client, method)(path, form)
-            if path == path_of("sign-out"):
+def test_s1_each_url_is_open_to_its_roles_only(clients, houston):
+    mistakes = []
+    for access in access_table():
+        for role, client in clients.items():
+            response = getattr(client, access.method)(access.url, access.data)
+            if access.url == url_of("sign-out"):
                 client.force_login(User.objects.get(username=role))
-            if (answer.status_code == 403) == (role in roles):
-                wrong.append(f"{role} {method} {path} {form}: {answer.status_code}")
-            elif answer.status_code == 403 and "granted to" not in answer.content.decode():
-                wrong.append(f"{role} {method} {path} is not told who may")
-    assert wrong == []
+            is_forbidden = response.status_code == 403
+            if is_forbidden == (role in access.roles):
+                mistakes.append(f"{access} as {role}: {response.status_code}")
+            elif is_forbidden and "granted to" not in response.content.decode():
+                mistakes.append(f"{access} as {role}: the page does not name the groups")
+
+    assert mistakes == []
     assert not JobRun.objects.exists()
 
 
-def test_s1_every_address_and_every_button_has_its_row(people):
-    named = {one.name for one in urlpatterns} - DOORS
-    assert named == {*LISTS, *PAGES, *BUTTONS, "start-run"}
+def test_s1_the_access_table_has_every_url():
+    names = {pattern.name for pattern in urlpatterns}
 
-    takes_post = set()
-    for name in named:
-        # Views refuse this method with the list of those that they know.
-        answer = people["viewer"].options(path_of(name))
-        if "POST" in answer.headers.get("Allow", ""):
-            takes_post.add(name)
-    assert takes_post == {*BUTTONS, "start-run"}
+    assert names - SIGN_IN_URLS == {*LISTS, *PAGES, *BUTTONS, "start-run"}
 
 
-def test_s1_the_set_up_is_for_administrators(people, houston):
-    for name in SET_UP:
-        path = reverse(f"admin:stores_{name}_changelist")
-        opened = {role for role, client in people.items() if client.get(path).status_code == 200}
-        assert opened == {"administrator"}, name
+def test_s1_the_access_table_has_every_button(clients):
+    buttons = set()
+    for name in {pattern.name for pattern in urlpatterns} - SIGN_IN_URLS:
+        # The response to OPTIONS, allowed or not, names the methods of the view.
+        response = clients["viewer"].options(url_of(name))
+        if "POST" in response.headers.get("Allow", ""):
+            buttons.add(name)
+
+    assert buttons == {*BUTTONS, "start-run"}
 
 
-def test_s1_a_viewer_starts_and_cancels_nothing(people, houston):
+def test_s1_only_administrators_open_the_admin(clients, houston):
+    roles = {model: set() for model in ADMIN_MODELS}
+    for model in ADMIN_MODELS:
+        for role, client in clients.items():
+            response = client.get(reverse(f"admin:stores_{model}_changelist"))
+            if response.status_code == 200:
+                roles[model].add(role)
+
+    assert roles == {model: {"administrator"} for model in ADMIN_MODELS}
+
+
+def test_s1_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
     make_customer(houston)
-    live = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
+    queued = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
 
-    refused = people["viewer"].post("/runs/start/", {"job": "eod"})
-    stopped = people["viewer"].post(f"/runs/{live.pk}/cancel/")
+    start = clients["viewer"].post("/runs/start/", {"job": "eod"})
+    cancel = clients["viewer"].post(f"/runs/{queued.pk}/cancel/")
 
-    told = refused.content.decode()
-    assert (
-        "You do not have permission to start End of day. It is granted to the group manager."
-        in told
-    )
-    assert "<nav" in told
-    assert "It is granted to the groups manager and operator." in stopped.content.decode()
-    assert [(one.job, one.status) for one in JobRun.objects.all()] == [("pipeline", "queued")]
+    refusal = "You do not have permission to start End of day. It is granted to the group manager."
+    page = start.content.decode()
+    assert refusal in page
+    assert "<nav" in page
+    assert "It is granted to the groups manager and operator." in cancel.content.decode()
+    job_run = JobRun.objects.get()
+    assert (job_run.job, job_run.status) == ("pipeline", "queued")
 
 
-@pytest.mark.parametrize(("job", "lost"), [("pipeline", "run_job"), ("eod", "post_statement")])
-def test_s1_a_run_asks_again_for_each_right_of_its_job_when_it_begins(people, houston, job, lost):
-    manager = User.objects.get(username="manager")
-    waiting = create_run(JOBS[job], user=manager).run
-    Group.objects.get(name="manager").permissions.remove(
-        *Group.objects.get(name="manager").permissions.filter(codename=lost)
-    )
+@pytest.mark.parametrize(
+    ("job", "permission"), [("pipeline", "run_job"), ("eod", "post_statement")]
+)
+def test_s1_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston, job, permission):
+    user = User.objects.get(username="manager")
+    job_run = create_run(JOBS[job], user=user).run
+    group_permissions = Group.objects.get(name="manager").permissions
+    group_permissions.remove(group_permissions.get(codename=permission))
 
-    execute(str(waiting.pk))
+    execute(str(job_run.pk))
+
     make_groups()
-
-    waiting.refresh_from_db()
-    assert (waiting.status, waiting.message) == (
-        "failed",
-        "Refused: manager no longer has permission to start this.",
-    )
+    job_run.refresh_from_db()
+    assert job_run.status == "failed"
+    assert job_run.message == "Refused: manager no longer has permission to start this."
 
 
-def test_s1_buttons_are_shown_to_those_who_may_press_them(people, houston):
+def test_s1_a_button_is_shown_only_to_the_roles_that_may_press_it(clients, houston):
     make_customer(houston)
-    waiting = create_run(JOBS["1010"], user=User.objects.get(username="manager")).run
+    queued = create_run(JOBS["1010"], user=User.objects.get(username="manager")).run
     run("P-0001")
-    shown = {
+    expected = {
         ("/", "Run pipeline"): RUNNERS,
         ("/end-of-day/", "Run end of day"): {"manager"},
         ("/promises/", "Check now"): RUNNERS,
         ("/channels/houston/", "Run pipeline for this channel"): RUNNERS,
         ("/jobs/", 'aria-label="Run Pipeline"'): RUNNERS,
         ("/jobs/", 'aria-label="Run Post transactional statements"'): {"manager"},
-        (f"/runs/{waiting.pk}/?live=off", 'id="cancel"'): RUNNERS,
+        (f"/runs/{queued.pk}/?live=off", 'id="cancel"'): RUNNERS,
         ("/customers/", "_export=csv"): EXPORTERS,
     }
-    for (path, button), roles in shown.items():
-        found = {
-            role for role, client in people.items() if button in client.get(path).content.decode()
+
+    shown = {
+        (url, button): {
+            role for role, client in clients.items() if button in client.get(url).content.decode()
         }
-        assert found == roles, (path, button)
+        for url, button in expected
+    }
+
+    assert shown == expected

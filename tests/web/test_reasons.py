@@ -1,7 +1,8 @@
-"""Why a person does something: whoever is told so later can read it."""
+"""Each action that asks for a reason refuses one that nobody can read, and stores it trimmed."""
+
+from dataclasses import dataclass, field
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from stores.models import (
@@ -16,20 +17,27 @@ from stores.models.incident import IncidentKind
 from tests.support.make import make_customer, make_sale, run
 
 # Zero width space, Hangul filler, word joiner, no-break space.
-UNSEEN = "\u200b \u3164\u2060\xa0"
+INVISIBLE = "\u200b \u3164\u2060\xa0"
 CAUSE = "gross_differs:gross_amount:header"
 
 
-@pytest.fixture
-def boss(hq):
-    client = Client()
-    client.force_login(User.objects.create_superuser("boss"))
-    return client
+@dataclass(frozen=True)
+class Action:
+    """A form with a reason: its URL, the name of the field, and the other fields."""
+
+    url: str
+    reason_field: str
+    data: dict[str, object] = field(default_factory=dict)
+
+    def submit(self, client: Client, reason: str) -> str:
+        """Submit the form with this reason. Returns the page that follows."""
+        response = client.post(self.url, self.data | {self.reason_field: reason}, follow=True)
+        return response.content.decode()
 
 
 @pytest.fixture
-def acts(houston):
-    """Everything that asks for a reason: where it is sent, with what, and by which name."""
+def actions(houston) -> list[Action]:
+    """Every action that asks for a reason, each on a row that it could settle."""
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     make_sale(houston, transaction_id="T-2")
@@ -37,38 +45,47 @@ def acts(houston):
     run("validate")
     run("calculate-statements")
     Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many rows.", database=houston)
-    sale = RetailTransaction.objects.get(transaction_id="T-1")
-    return {
-        f"/incidents/{Incident.objects.get().pk}/close/": ({}, "reason"),
-        "/quarantine/dismiss/": ({"case": Quarantine.objects.get().pk, "sure": "yes"}, "reason"),
-        f"/statements/{Statement.objects.get().pk}/cancel/": ({}, "reason"),
-        f"/transactions/{sale.pk}/correct/": ({"header-gross_amount": "10.70"}, "why"),
-        f"/transactions/failed/alike/?cause={CAUSE}": ({"to-gross_amount": "expected"}, "why"),
-    }
+    incident, statement = Incident.objects.get(), Statement.objects.get()
+    row, sale = Quarantine.objects.get(), RetailTransaction.objects.get(transaction_id="T-1")
+    return [
+        Action(f"/incidents/{incident.pk}/close/", "reason"),
+        Action("/quarantine/dismiss/", "reason", {"case": row.pk, "sure": "yes"}),
+        Action(f"/statements/{statement.pk}/cancel/", "reason"),
+        Action(f"/transactions/{sale.pk}/correct/", "why", {"header-gross_amount": "10.70"}),
+        Action(
+            f"/transactions/failed/alike/?cause={CAUSE}", "why", {"to-gross_amount": "expected"}
+        ),
+    ]
 
 
-@pytest.mark.parametrize(
-    ("reason", "sentence"),
-    [(UNSEEN, "Enter a reason."), ("A" * 301, "A reason has at most 300 characters.")],
-    ids=["unseen", "long"],
-)
-def test_a_reason_that_nobody_can_read_is_refused_everywhere(boss, acts, reason, sentence):
-    for address, (form, name) in acts.items():
-        page = boss.post(address, form | {name: reason}, follow=True).content.decode()
-
-        expected = sentence
-        if "dismiss" in address and reason == UNSEEN:
-            expected = "Enter a reason for dismissing."
-        assert expected in page, address
+def assert_nothing_happened() -> None:
     assert Incident.objects.open().count() == 1
     assert Quarantine.objects.open().count() == 1
     assert Statement.objects.get().state == "calculated"
     assert not TransactionChange.objects.exists()
 
 
-def test_a_reason_is_kept_without_what_nobody_sees_at_its_ends(boss, acts):
-    for address, (form, name) in acts.items():
-        boss.post(address, form | {name: f"{UNSEEN}All  seen.{UNSEEN}"}, follow=True)
+def test_an_invisible_reason_is_refused_by_every_action(boss, actions):
+    for action in actions:
+        page = action.submit(boss, INVISIBLE)
+
+        is_dismissal = action.url == "/quarantine/dismiss/"
+        message = "Enter a reason for dismissing." if is_dismissal else "Enter a reason."
+        assert message in page, action.url
+    assert_nothing_happened()
+
+
+def test_a_long_reason_is_refused_by_every_action(boss, actions):
+    for action in actions:
+        page = action.submit(boss, "A" * 301)
+
+        assert "A reason has at most 300 characters." in page, action.url
+    assert_nothing_happened()
+
+
+def test_a_reason_is_stored_without_invisible_letters_at_its_ends(boss, actions):
+    for action in actions:
+        action.submit(boss, f"{INVISIBLE}All  seen.{INVISIBLE}")
 
     assert Incident.objects.get().closing_reason == "All  seen."
     assert Quarantine.objects.get().settled_because == "All  seen."

@@ -45,13 +45,28 @@ def read_around_undecodable(cursor: Any, source: EventTable, waiting: sql.Compos
 
 def copy_parts(cursor: Any, source: EventTable, chosen: sql.Composable) -> dict[str, bytes]:
     """COPY data of the rows that travel with the chosen ones, by table. Errors: BatchTooLarge."""
-    query = sql.SQL("SELECT {} FROM {} WHERE transaction_id IN (SELECT transaction_id {})")
     return {
         part.table: copy_from_channel(
-            cursor, query.format(identifiers(part.columns), qualified(part.table), chosen)
+            cursor,
+            sql.SQL("SELECT {} FROM {}").format(
+                sql.SQL(", ").join(sql.Identifier("t", column) for column in part.columns),
+                parts_of(part, chosen),
+            ),
         )[1]
         for part in source.parts
     }
+
+
+def parts_of(part: EventTable, chosen: sql.Composable) -> sql.Composable:
+    """The rows t of a table that travel with the chosen documents d.
+
+    OFFSET 0 has them looked up for each document, whatever the statistics say; else the server may
+    read the whole table for each.
+    """
+    return sql.SQL(
+        """(SELECT replication_counter, transaction_id {}) d CROSS JOIN LATERAL
+           (SELECT * FROM {} p WHERE p.transaction_id = d.transaction_id OFFSET 0) t"""
+    ).format(chosen, qualified(part.table))
 
 
 def read_part_rows(
@@ -64,10 +79,7 @@ def read_part_rows(
     parts: dict[int, dict[str, list[Values]]] = defaultdict(dict)
     broken: dict[int, str] = {}
     for part in source.parts:
-        here = sql.SQL(
-            "{} t JOIN (SELECT replication_counter, transaction_id {}) d USING (transaction_id)"
-        ).format(qualified(part.table), waiting)
-        for counter, values, wrong in read_bytes(cursor, part, here):
+        for counter, values, wrong in read_bytes(cursor, part, parts_of(part, waiting)):
             parts[counter].setdefault(part.table, []).append(values)
             if wrong:
                 broken.setdefault(counter, wrong)

@@ -101,6 +101,9 @@ class PostgreSQLVisit:
                 with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
                     # One snapshot for all tables: a child is never seen without its parent.
                     cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                    # The statistics may be of a day when one sale had all the lines; then all lines
+                    # would be read for each sale.
+                    cursor.execute("SET LOCAL enable_seqscan = off")
                     return [
                         self._read(cursor, source, limit, beyond.get(source.table, 0))
                         for source in sources

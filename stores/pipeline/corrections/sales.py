@@ -280,7 +280,7 @@ def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
     done.invalid += revalidated.filter(validation_status=ValidationStatus.ERROR).count()
     broken = FailedSale.objects.filter(transaction__in=corrected).by_cause()
     for row in broken:
-        done.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
+        done.breaks[SaleCause.of(row)] += row["sales"]
     if len(done.examples) < MAX_EXAMPLES:
         changes = TransactionChange.objects.filter(correction=done.correction).order_by("id")
         done.examples += changes.values_list(

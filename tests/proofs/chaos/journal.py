@@ -47,10 +47,11 @@ class Journal:
             os.fsync(self.file.fileno())
 
     def read(self) -> "Promises":
-        """What the file says by now."""
+        """What the file says by now; a line that is just being written is not there yet."""
         found: dict[str, set[str]] = defaultdict(set)
         documents: dict[str, Document] = {}
-        for line in self.path.read_text().splitlines():
+        whole, _, _ = self.path.read_text().rpartition("\n")
+        for line in whole.splitlines():
             word, event_id, *rest = line.split(" ", 2)
             found[word].add(event_id)
             if word == DOC:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from stores.jobs.inline import run_inline
 from stores.models import JobRun
@@ -13,6 +14,7 @@ from stores.pipeline.integrity.verify import verify
 from tests.proofs.chaos.checker import Breach, Checker
 from tests.proofs.chaos.disruptor import Disruptor
 from tests.proofs.chaos.door import Door
+from tests.proofs.chaos.evidence import evidence_of_failed_sales
 from tests.proofs.chaos.expected_totals import compare_books, drawers
 from tests.proofs.chaos.journal import Journal
 from tests.proofs.chaos.ring import Services, open_shops
@@ -48,6 +50,8 @@ class Report:
     lost: int = 0
     doubled: int = 0
     breaches: list[str] = field(default_factory=list)
+    # Of sales that could not be posted although nothing is wrong with them.
+    evidence: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_clean(self) -> bool:
@@ -89,6 +93,8 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
         services.close()
         post_everything(report)
         judge(checker, journal, report)
+        if report.breaches:
+            report.evidence = evidence_of_failed_sales(places, journal.read().bad)
         report.done, report.cuts = dict(mayhem.done), mayhem.cuts
         report.done["wrong clocks of processes"] = services.wrong_clocks
         report.done["events lost by shops"] = restorer.lost
@@ -153,7 +159,7 @@ def judge(checker: Checker, journal: Journal, report: Report) -> None:
     """Everything at rest: count, ask `verify` too, and see that nothing moves any more."""
     note(report, "at rest", checker.convergence())
     broken = [
-        f"verify: {check.id} {check.title}"
+        f"verify: {check.id} {check.title}: {check.offending[:3]}"
         for check in verify()
         # What was taken over while the server's clock was a day ahead stays so for that day.
         if not check.ok and check.id != "I34"

@@ -11,9 +11,11 @@ import psycopg2
 import pytest
 from django.utils import timezone
 
+from stores.models import ChannelDatabase
 from tests.proofs.chaos import checker as judge
 from tests.proofs.chaos.checker import Checker
 from tests.proofs.chaos.documents import Document
+from tests.proofs.chaos.evidence import evidence_of_failed_sales
 from tests.proofs.chaos.expected_totals import compare_books
 from tests.proofs.chaos.journal import ACK, ATT, ROL, Journal, Promises
 from tests.proofs.chaos.observer import observe_channel, observe_hq
@@ -126,6 +128,21 @@ def test_an_event_that_was_taken_back_is_named(judged):
     judged.journal.note(ROL, list(observe_hq(judged.hq).events)[:1])
 
     assert named(judged, "I9 event that was undone")
+
+
+def test_a_good_sale_that_was_not_posted_is_told_with_all_that_names_its_customer(judged):
+    houston, popup = ChannelDatabase.objects.order_by("pk")
+    guid = make_customer(houston, "x" * 61)
+    make_sale(houston, "10.00", async_account=guid)
+    run("pipeline")
+    run("eod")
+
+    [found] = evidence_of_failed_sales(judged.places, bad=set())
+
+    assert [error["rule"] for error in found["errors"]] == ["customer_unknown"]
+    assert found["headquarters"]["quarantine.async_account"][0]["reason"] == "too_long"
+    assert found["channels"][houston.label].keys() == {"async_customer", "exchange_state"}
+    assert found["channels"][popup.label].keys() == {"exchange_state"}
 
 
 def test_what_the_databases_themselves_refuse_is_named_all_the_same(judged):

@@ -1,4 +1,4 @@
-"""A register's SQLite file: gone, exchanged, damaged, full, locked, or made by somebody else."""
+"""A SQLite file is missing, replaced, damaged, full, locked, or half migrated."""
 
 import json
 import os
@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -21,143 +22,164 @@ from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from tests.support.after_a_fault import broken, waiting
+from tests.support.after_a_fault import waiting
 from tests.support.channels import TIME, Channel
 from tests.support.make import lookup, make_customer, run
 from tests.support.processes import ROOT, environment
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
+DAMAGED = "Channel popup has a damaged file."
+NO_TABLES = "has no Syncline tables, or old ones"
+
 
 @pytest.fixture
-def path(popup):
-    """Where popup's file is, with nothing left in its log."""
-    with closing(opened(sqlite_path(popup))) as raw:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    return sqlite_path(popup)
+def path(popup) -> Path:
+    """The path of popup's file, which has all rows; its write-ahead log is empty."""
+    path = sqlite_path(popup)
+    empty_wal(path)
+    return path
 
 
-def opened(path):
+def open_file(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None)
 
 
-def message(found):
-    return found["steps"][0]["message"]
+def empty_wal(path: Path) -> None:
+    """Move the rows of the write-ahead log into the file."""
+    with closing(open_file(path)) as raw:
+        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def remove(path: Path, *endings: str) -> None:
+    for ending in endings:
+        path.with_name(path.name + ending).unlink(missing_ok=True)
+
+
+def message_of(result) -> str:
+    return result["steps"][0]["message"]
 
 
 @pytest.mark.fault("F-27")
-def test_missing_file_is_never_made(popup, houston, path):
+def test_a_missing_file_is_not_created(popup, houston, path):
     make_customer(popup, "Ann")
-    away = path.rename(path.with_suffix(".away"))
-    for ending in ("-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+    moved = path.rename(path.with_suffix(".moved"))
+    remove(path, "-wal", "-shm")
 
-    found = run("pipeline", channels=["popup"])
+    result = run("pipeline", channels=["popup"])
 
-    assert message(found) == "Channel popup cannot be reached."
+    assert message_of(result) == "Channel popup cannot be reached."
     assert not path.exists()
-    away.rename(path)
+    moved.rename(path)
+
+
+def empty_file(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def fill_with_random_bytes(path: Path) -> None:
+    path.write_bytes(os.urandom(8192))
+
+
+def replace_by_foreign_database(path: Path) -> None:
+    path.unlink()
+    with closing(open_file(path)) as raw:
+        raw.execute("CREATE TABLE music (title text)")
+
+
+def cut_in_half(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
 
 
 @pytest.mark.fault("F-27")
 @pytest.mark.parametrize(
-    ("damage", "told"),
+    ("damage", "message"),
     [
-        (lambda path: path.write_bytes(b""), "has no Syncline tables, or old ones"),
-        (lambda path: path.write_bytes(os.urandom(8192)), "a file that is not a SQLite database"),
-        (lambda path: foreign(path), "has no Syncline tables, or old ones"),
-        (lambda path: os.truncate(path, path.stat().st_size // 2), "has a damaged file"),
+        (empty_file, NO_TABLES),
+        (fill_with_random_bytes, "has a file that is not a SQLite database"),
+        (replace_by_foreign_database, NO_TABLES),
+        (cut_in_half, "has a damaged file"),
     ],
     ids=["empty", "random", "foreign", "cut off"],
 )
-def test_file_that_is_not_ours_any_more_is_refused(popup, path, damage, told):
+def test_a_file_that_is_no_channel_database_is_refused(popup, path, damage, message):
     damage(path)
 
-    found = run("P-0001")
+    result = run("P-0001")
 
-    assert found["outcome"] == "failed"
-    assert told in message(found)
+    assert result["outcome"] == "failed"
+    assert message in message_of(result)
 
 
-def foreign(path):
-    """Somebody else's database in the place of ours."""
-    path.unlink()
-    with closing(opened(path)) as raw:
-        raw.execute("CREATE TABLE music (title text)")
+def overwrite_root_page(path: Path, table: str, byte: bytes | None = None) -> None:
+    """Overwrite the first page of a table with this byte, or with random ones."""
+    with closing(open_file(path)) as raw:
+        statement = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        [(page,)] = raw.execute(statement, [table])
+        [(size,)] = raw.execute("PRAGMA page_size")
+    with path.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(os.urandom(size) if byte is None else byte * size)
 
 
 @pytest.mark.fault("F-27")
-def test_random_bytes_in_a_page_are_noticed_and_the_file_is_not_read_again(popup, path):
+def test_a_file_with_a_damaged_page_is_not_read_until_it_is_repaired(popup, path):
     for _ in range(60):
         make_customer(popup, "Ann", name="x" * 200)
-    with closing(opened(path)) as raw:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        [(root,)] = raw.execute("SELECT rootpage FROM sqlite_master WHERE name = 'async_customer'")
-        [(size,)] = raw.execute("PRAGMA page_size")
-    whole = path.read_bytes()
-    with path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(os.urandom(size))
+    empty_wal(path)
+    whole_file = path.read_bytes()
+    overwrite_root_page(path, "async_customer")
 
     first, second = run("P-0001"), run("P-0001")
-    held = AsyncCustomer.objects.count()
-    path.write_bytes(whole)
+    staged = AsyncCustomer.objects.count()
+    path.write_bytes(whole_file)
     third = run("P-0001")
 
-    assert message(first) == message(second) == "Channel popup has a damaged file."
-    assert held == 0
+    assert message_of(first) == message_of(second) == DAMAGED
+    assert staged == 0
     assert third["counts"]["staged"] == 60
 
 
 @pytest.mark.fault("F-27")
-def test_damage_that_nobody_happened_to_read_is_found_after_a_failure(popup, path):
+def test_a_file_is_checked_whole_after_a_failed_visit(popup, path):
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_error="Something was wrong.")
-    with closing(opened(path)) as raw:
-        [(root,)] = raw.execute(
-            "SELECT rootpage FROM sqlite_master WHERE name = 'retail_transaction_payment'"
-        )
-        [(size,)] = raw.execute("PRAGMA page_size")
-    with path.open("r+b") as file:
-        file.seek((root - 1) * size)
-        file.write(b"\xff" * size)
+    # An upload without sales would not read this table.
+    overwrite_root_page(path, "retail_transaction_payment", b"\xff")
 
-    assert message(run("P-0001")) == "Channel popup has a damaged file."
+    result = run("P-0001")
+
+    assert message_of(result) == DAMAGED
 
 
 @pytest.mark.fault("F-27")
-def test_copy_without_its_log_is_refused_or_recognised(popup, path):
-    """A tool that copied the file alone, while what was written last was still in the log."""
+def test_a_copy_without_its_write_ahead_log_is_recognised_as_a_restore(popup, path):
     run("pipeline")
-    copy = path.with_suffix(".copy")
-    till = opened(path)
+    till = open_file(path)
     till.execute("PRAGMA wal_autocheckpoint = 0")
+    copy = path.with_suffix(".copy")
     shutil.copyfile(path, copy)
     make_customer(popup, "Ann")
     run("pipeline")
     till.close()
-    for ending in ("", "-wal", "-shm"):
-        path.with_name(path.name + ending).unlink(missing_ok=True)
+    remove(path, "", "-wal", "-shm")
     copy.rename(path)
 
     run("pipeline")
 
-    assert [incident.kind for incident in Incident.objects.open()] == [
-        IncidentKind.CHANNEL_RESTORED
-    ]
+    assert Incident.objects.open().get().kind == IncidentKind.CHANNEL_RESTORED
     assert ("005001", "Ann") in lookup(popup)
 
 
 @pytest.mark.fault("F-27")
-def test_read_only_file_is_told(popup, path):
-    """In a process without root's rights, who may write anything."""
+def test_a_read_only_file_fails_the_upload(popup, path):
     make_customer(popup, "Ann")
-    with closing(opened(path)) as raw:
-        raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    folder = path.parent
+    empty_wal(path)
     path.chmod(0o400)
-    folder.chmod(0o500)
+    path.parent.chmod(0o500)
     try:
-        done = subprocess.run(
+        # Root may write to any file, so the run needs a process of another user.
+        process = subprocess.run(
             as_user([sys.executable, "manage.py", "run_job", "P-0001", "--json"]),
             cwd=ROOT,
             env=environment(),
@@ -167,10 +189,10 @@ def test_read_only_file_is_told(popup, path):
             timeout=60,
         )
     finally:
-        folder.chmod(0o700)
+        path.parent.chmod(0o700)
         path.chmod(0o600)
 
-    assert message(json.loads(done.stdout)) in (
+    assert message_of(json.loads(process.stdout)) in (
         "Channel popup is read-only.",
         "Channel popup cannot be reached.",
     )
@@ -179,107 +201,94 @@ def test_read_only_file_is_told(popup, path):
 
 
 @pytest.mark.fault("F-25")
-def test_full_disk_marks_nothing_as_acknowledged(popup, path, monkeypatch):
+def test_a_full_disk_leaves_all_events_unacknowledged(popup, path, monkeypatch):
     for _ in range(200):
         make_customer(popup, "Ann", name="x" * 250)
-    with closing(opened(path)) as raw:
+    with closing(open_file(path)) as raw:
         [(pages,)] = raw.execute("PRAGMA page_count")
-    known = url.sqlite_options
+    original = url.sqlite_options
 
-    def full():
-        options = known()
+    def options_without_room():
+        options = original()
         options["init_command"] += f"; PRAGMA max_page_count = {pages}"
         return options
 
-    with monkeypatch.context() as disk:
-        disk.setattr(url, "sqlite_options", full)
-        found = run("P-0001")
-    with closing(opened(path)) as raw:
-        [(whole,)] = raw.execute("PRAGMA quick_check")
-    held = waiting(popup)
+    with monkeypatch.context() as full_disk:
+        full_disk.setattr(url, "sqlite_options", options_without_room)
+        result = run("P-0001")
+    with closing(open_file(path)) as raw:
+        [(quick_check,)] = raw.execute("PRAGMA quick_check")
+    still_waiting = waiting(popup)
     run("pipeline")
 
-    assert message(found) == "Channel popup has no room left."
-    assert (held, whole) == (200, "ok")
+    assert message_of(result) == "Channel popup has no room left."
+    assert still_waiting == 200
+    assert quick_check == "ok"
     assert waiting(popup) == 0
     assert len(lookup(popup)) == 200
-    assert broken() == []
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-26")
-def test_locked_file_makes_the_channel_busy(popup, path, impatient):
+def test_a_locked_file_makes_the_channel_busy(popup, path, short_timeouts):
     make_customer(popup, "Ann")
-    holder = opened(path)
-    holder.execute("BEGIN IMMEDIATE")
+    writer = open_file(path)
+    writer.execute("BEGIN IMMEDIATE")
 
-    found = run("pipeline")
-    held = waiting(popup)
-    holder.close()
+    result = run("pipeline")
+    still_waiting = waiting(popup)
+    writer.close()
     run("pipeline")
 
-    assert message(found) == "Channel popup is busy."
-    assert (held, waiting(popup)) == (1, 0)
+    assert message_of(result) == "Channel popup is busy."
+    assert (still_waiting, waiting(popup)) == (1, 0)
     assert lookup(popup) == [("005001", "Ann")]
 
 
-DIES_MIDWAY = """
+KILLED_MIGRATION = """
 import django, os, signal
 django.setup()
-from stores.channeldb import provision as create
+from stores.channeldb import provision
 from stores.channeldb.schema import ddl
-from tests.support.channels import TIME
 from tests.support.channels import Channel
 
-whole = ddl.statements
+statements = ddl.statements
 
-def deadly(vendor):
-    for place, statement in enumerate(whole(vendor)):
-        if place == 20:
+def statements_with_a_kill(vendor):
+    for number, statement in enumerate(statements(vendor)):
+        if number == 20:
             os.kill(os.getpid(), signal.SIGKILL)
         yield statement
 
-ddl.statements = deadly
-half = Channel(1, "sqlite:///half.sqlite3")
-create.create_database(half)
-create.migrate_database(half)
+ddl.statements = statements_with_a_kill
+channel = Channel(1, "sqlite:///half.sqlite3")
+provision.create_database(channel)
+provision.migrate_database(channel)
 """
 
 
 @pytest.mark.fault("F-29")
-def test_migration_killed_midway_leaves_nothing(hq):
-    half = Channel(1, "sqlite:///half.sqlite3")
-    path = sqlite_path(half)
+def test_a_migration_that_is_killed_leaves_no_tables_and_can_be_repeated(hq):
+    channel = Channel(1, "sqlite:///half.sqlite3")
+    path = sqlite_path(channel)
 
     killed = subprocess.run(
-        [sys.executable, "-c", DIES_MIDWAY], cwd=ROOT, env=environment(), check=False
+        [sys.executable, "-c", KILLED_MIGRATION], cwd=ROOT, env=environment(), check=False
     )
-    with closing(opened(path)) as raw:
-        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
-    refused = pytest.raises(ChannelUnmigrated)
-    with refused, connect(half):
-        pass
 
     assert killed.returncode == -signal.SIGKILL
-    assert not {"async_customer", "customer"} & tables
-    assert provision.migrate_database(half)
+    with closing(open_file(path)) as raw:
+        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master")}
+    assert tables.isdisjoint({"async_customer", "customer"})
+    refused = pytest.raises(ChannelUnmigrated)
+    with refused, connect(channel):
+        pass
+    assert provision.migrate_database(channel)
     path.unlink()
 
 
-def test_e5_giant_value_stays_where_it_is_and_stops_nobody(store):
-    """A row that HQ does not carry: told to people, still safe in its channel."""
-    make_customer(store, "Ann")
-    make_giant(store)
-    make_customer(store, "Bo")
-
-    found = run("pipeline")
-
-    assert (found["counts"]["converted"], found["counts"]["waiting"]) == (2, 1)
-    assert waiting(store) == 1
-    assert [incident.kind for incident in Incident.objects.open()] == [IncidentKind.EVENT_TOO_LARGE]
-
-
-def make_giant(store):
-    """A customer of whom a till has saved more than HQ reads; its own driver has no such limit."""
+def make_customer_with_giant_name(store):
+    """Write a name longer than HQ reads, with a driver that has no such limit."""
     with connect(store) as alias:
         raw = connections[alias].connection
         if connections[alias].vendor == "sqlite":
@@ -292,13 +301,25 @@ def make_giant(store):
             )
 
 
-def test_e5_many_large_rows_are_carried_in_small_batches(store):
+def test_e5_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other(store):
+    make_customer(store, "Ann")
+    make_customer_with_giant_name(store)
+    make_customer(store, "Bo")
+
+    result = run("pipeline")
+
+    assert (result["counts"]["converted"], result["counts"]["waiting"]) == (2, 1)
+    assert waiting(store) == 1
+    assert Incident.objects.open().get().kind == IncidentKind.EVENT_TOO_LARGE
+
+
+def test_e5_many_large_events_are_uploaded_in_small_batches(store):
     for _ in range(12):
         make_customer(store, "Ann", name="x" * 4_000_000)
 
-    found = run("P-0001")
+    result = run("P-0001")
 
-    assert found["counts"] == {"read": 12, "quarantined": 12}
+    assert result["counts"] == {"read": 12, "quarantined": 12}
     assert waiting(store) == 0
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*), min(length(raw)) > 4000000 FROM quarantine")

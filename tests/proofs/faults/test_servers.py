@@ -1,6 +1,5 @@
-"""Servers that die, stop, refuse, fill up or are in somebody's way."""
+"""A database server dies, stops, refuses, fills up, or has another encoding."""
 
-import json
 import os
 import subprocess
 from contextlib import suppress
@@ -15,58 +14,59 @@ from stores.models import (
     ChannelDatabase,
     Incident,
     JobRun,
-    Quarantine,
-    RetailTransaction,
 )
 from stores.models.incident import IncidentKind
 from stores.models.run import RunStatus
 from stores.pipeline.register import register_channel
-from tests.support.after_a_fault import broken, step_of, waiting
+from tests.support.after_a_fault import step_of, waiting
 from tests.support.channels import on_server
-from tests.support.make import article, as_it_is, lookup, make_customer, make_sale, run, sale_rows
+from tests.support.make import lookup, make_customer, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
-INTERRUPTED = (Error, psycopg2.Error)
+DATABASE_ERRORS = (Error, psycopg2.Error)
 
 
-def till(database):
-    """A connection of the till's owner, past HQ."""
+def connect_as_owner(database):
     return psycopg2.connect(till_url(database))
 
 
-def on_channel(database, statement):
-    """One statement of the database's owner, committed."""
-    with till(database) as owner, owner.cursor() as cursor:
+def run_as_owner(database, statement):
+    """Commit one statement as the owner of a channel's database."""
+    with connect_as_owner(database) as owner, owner.cursor() as cursor:
         cursor.execute(statement)
     owner.close()
-
-
-# ------------------------------------------------------------------- HQ's server
 
 
 @pytest.fixture
 def own_hq(hq, own_server, houston, popup):
     """HQ on a server that may be killed, with houston and popup registered."""
     name = own_server.copy_hq()
-    known = dict(connection.settings_dict)
+    original = dict(connection.settings_dict)
     connection.close()
     connection.settings_dict |= {"HOST": own_server.sockets, "PORT": "5432"}
     yield name
     connection.close()
-    connection.settings_dict |= known
-
-
-POINTS = ["upload:before_hq_commit", "upload:after_hq_commit", "convert:before_commit"]
+    connection.settings_dict |= original
 
 
 @pytest.mark.fault("F-11")
-@pytest.mark.parametrize("point", POINTS)
-def test_hq_goes_on_after_one_of_its_backends_was_killed(own_hq, own_server, houston, at, point):
+@pytest.mark.parametrize(
+    "failpoint", ["upload:before_hq_commit", "upload:after_hq_commit", "convert:before_commit"]
+)
+def test_hq_continues_after_one_of_its_backends_is_killed(
+    own_hq, own_server, houston, at_failpoint, failpoint
+):
     make_customer(houston, "Ann")
-    at(point, lambda: (own_server.kill_one(own_hq), own_server.start()))
 
-    with suppress(*INTERRUPTED):
+    def kill_backend():
+        own_server.kill_one(own_hq)
+        own_server.start()
+
+    at_failpoint(failpoint, kill_backend)
+
+    with suppress(*DATABASE_ERRORS):
         run("pipeline")
     connection.close()
     run("pipeline")
@@ -75,138 +75,123 @@ def test_hq_goes_on_after_one_of_its_backends_was_killed(own_hq, own_server, hou
 
     assert lookup(houston) == [("005001", "Ann"), ("005002", "Bo")]
     assert not JobRun.objects.filter(status=RunStatus.RUNNING).exists()
-    assert broken() == []
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-12")
-@pytest.mark.parametrize("point", ["upload:after_hq_commit", "convert:after_commit"])
-def test_hq_goes_on_after_its_server_was_killed(own_hq, own_server, houston, popup, at, point):
+@pytest.mark.parametrize("failpoint", ["upload:after_hq_commit", "convert:after_commit"])
+def test_hq_continues_after_its_server_is_killed(
+    own_hq, own_server, houston, popup, at_failpoint, failpoint
+):
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
-    at(point, own_server.kill)
+    at_failpoint(failpoint, own_server.kill)
 
-    with suppress(*INTERRUPTED):
+    with suppress(*DATABASE_ERRORS):
         run("pipeline")
     own_server.start()
     connection.close()
-    held = AsyncCustomer.objects.count()
+    staged = AsyncCustomer.objects.count()
     run("pipeline")
 
-    assert held >= 1
+    assert staged >= 1
     assert sorted(number for number, _ in lookup(houston)) == ["005001", "005002"]
     assert lookup(houston) == lookup(popup)
-    assert broken() == []
-
-
-# -------------------------------------------------------------- a channel's server
+    assert broken_promises() == []
 
 
 @pytest.fixture
-def austin(own_server, popup):
+def austin(own_server, register_austin, popup):
     """A store on a server of its own."""
     own_server.start()
     own_server.ask("DROP DATABASE IF EXISTS ch_austin WITH (FORCE)")
     own_server.ask("CREATE DATABASE ch_austin")
-    return register_austin(own_server, "ch_austin")
-
-
-def register_austin(server, name):
-    """A store whose database is on a server of its own."""
-    return register_channel(
-        code="austin",
-        name="Austin",
-        kind="store",
-        company="USRT",
-        database=server.url(name),
-    )
+    return register_austin("ch_austin")
 
 
 @pytest.mark.fault("F-13")
-@pytest.mark.parametrize("end", ["stop_at_once", "kill"])
-def test_channel_whose_server_is_down_fails_alone(own_server, austin, popup, end):
+@pytest.mark.parametrize("stop", ["stop_at_once", "kill"])
+def test_a_channel_whose_server_is_down_fails_alone(own_server, austin, popup, stop):
     make_customer(austin, "Ann")
     make_customer(popup, "Bo")
-    getattr(own_server, end)()
+    getattr(own_server, stop)()
 
-    found = run("pipeline")
+    result = run("pipeline")
     own_server.start()
-    again = run("pipeline")
+    retry = run("pipeline")
 
-    assert step_of(found, "austin")["message"] == "Channel austin cannot be reached."
+    assert step_of(result, "austin")["message"] == "Channel austin cannot be reached."
     assert lookup(popup)[0] == ("005001", "Bo")
-    assert again["counts"]["staged"] == 1
+    assert retry["counts"]["staged"] == 1
     assert lookup(austin) == lookup(popup) == [("005001", "Bo"), ("005002", "Ann")]
 
 
 @pytest.mark.fault("F-13")
-def test_channel_whose_server_dies_within_a_visit_keeps_what_it_committed(
-    own_server, austin, popup, at
+def test_events_staged_before_a_channel_s_server_dies_are_acknowledged_later(
+    own_server, austin, popup, at_failpoint
 ):
     make_customer(austin, "Ann")
-    at("upload:after_hq_commit", own_server.kill)
+    at_failpoint("upload:after_hq_commit", own_server.kill)
 
-    found = run("P-0001")
+    result = run("P-0001")
     own_server.start()
-    before = waiting(austin)
-    again = run("P-0001")
+    still_waiting = waiting(austin)
+    retry = run("P-0001")
 
-    assert step_of(found, "austin")["outcome"] == "failed"
-    assert (before, waiting(austin)) == (1, 0)
-    assert again["counts"] == {"read": 1, "unchanged": 1}
+    assert step_of(result, "austin")["outcome"] == "failed"
+    assert (still_waiting, waiting(austin)) == (1, 0)
+    assert retry["counts"] == {"read": 1, "unchanged": 1}
 
 
 @pytest.mark.fault("F-21")
-def test_old_transactions_elsewhere_hold_up_nothing(own_server, austin):
-    """Neither an idle writer in another database nor a prepared transaction nobody finishes."""
-    other = psycopg2.connect(host=own_server.sockets, user="syncline", dbname="syncline")
-    other.cursor().execute("CREATE TABLE IF NOT EXISTS idle (n int); INSERT INTO idle VALUES (1)")
+def test_open_transactions_in_other_databases_do_not_delay_a_channel(own_server, austin):
+    """One is idle in another database, the other is prepared and never finished."""
+    idle = psycopg2.connect(host=own_server.sockets, user="syncline", dbname="syncline")
+    idle.cursor().execute("CREATE TABLE IF NOT EXISTS idle (n int); INSERT INTO idle VALUES (1)")
     own_server.ask("BEGIN; CREATE TABLE forgotten (n int); PREPARE TRANSACTION 'forgotten'")
-
     make_customer(austin, "Ann")
-    found = run("pipeline")
 
-    other.close()
+    result = run("pipeline")
+
+    idle.close()
     own_server.ask("ROLLBACK PREPARED 'forgotten'")
-    assert found["outcome"] == "succeeded"
+    assert result["outcome"] == "succeeded"
     assert lookup(austin) == [("005001", "Ann")]
 
 
-# ------------------------------------------------------- limits and refusals of a channel
-
-
 @pytest.mark.fault("F-17")
-def test_lock_that_somebody_holds_makes_the_channel_busy(houston, popup, impatient):
+def test_a_locked_table_makes_the_channel_busy(houston, popup, short_timeouts):
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
-    holder = till(houston)
-    holder.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
+    session = connect_as_owner(houston)
+    session.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
 
-    found = run("P-0001")
-    holder.close()
-    again = run("P-0001")
+    result = run("P-0001")
+    session.close()
+    retry = run("P-0001")
 
-    assert step_of(found, "houston")["message"] == "Channel houston is busy."
-    assert step_of(found, "popup")["counts"]["staged"] == 1
-    assert again["counts"] == {"read": 1, "staged": 1}
+    assert step_of(result, "houston")["message"] == "Channel houston is busy."
+    assert step_of(result, "popup")["counts"]["staged"] == 1
+    assert retry["counts"] == {"read": 1, "staged": 1}
 
 
 @pytest.mark.fault("F-17")
-def test_statement_that_takes_too_long_makes_the_channel_slow(houston, settings):
+def test_a_statement_that_takes_too_long_makes_the_channel_slow(houston, settings):
     make_customer(houston, "Ann")
-    holder = till(houston)
-    holder.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
+    session = connect_as_owner(houston)
+    session.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
     settings.CHANNEL_STATEMENT_S, settings.CHANNEL_LOCK_S = 0.2, 20
 
-    found = run("P-0001")
-    holder.close()
-    again = run("P-0001")
+    result = run("P-0001")
+    session.close()
+    retry = run("P-0001")
 
-    assert found["message"] == "Channel houston is too slow: a statement timed out."
-    assert again["counts"] == {"read": 1, "staged": 1}
+    assert result["message"] == "Channel houston is too slow: a statement timed out."
+    assert retry["counts"] == {"read": 1, "staged": 1}
 
 
 @pytest.mark.fault("F-17")
-def test_limits_of_the_role_do_not_count(houston):
+def test_timeouts_of_the_channel_s_database_do_not_apply_to_hq(houston):
     on_server("ALTER DATABASE ch_houston SET lock_timeout = '1ms'")
     on_server("ALTER DATABASE ch_houston SET statement_timeout = '1ms'")
     make_customer(houston, "Ann")
@@ -215,72 +200,67 @@ def test_limits_of_the_role_do_not_count(houston):
 
 
 @pytest.mark.fault("F-18")
-def test_channel_without_a_free_connection_waits(houston, popup):
+def test_a_channel_without_a_free_connection_fails_alone(houston, popup):
     on_server("DROP ROLE IF EXISTS lonely")
     on_server("CREATE ROLE lonely LOGIN CONNECTION LIMIT 1")
-    on_channel(houston, "GRANT ALL ON ALL TABLES IN SCHEMA public TO lonely")
-    url = f"{till_url(houston)}".replace("syncline@", "lonely@")
+    run_as_owner(houston, "GRANT ALL ON ALL TABLES IN SCHEMA public TO lonely")
+    url = till_url(houston).replace("syncline@", "lonely@")
     ChannelDatabase.objects.filter(pk=houston.pk).update(url=url)
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
-    taken = psycopg2.connect(url)
+    only_connection = psycopg2.connect(url)
 
-    found = run("P-0001")
-    taken.close()
-    again = run("P-0001")
+    result = run("P-0001")
+    only_connection.close()
+    retry = run("P-0001")
 
-    on_channel(houston, "DROP OWNED BY lonely")
+    run_as_owner(houston, "DROP OWNED BY lonely")
     on_server("DROP ROLE lonely")
-    assert step_of(found, "houston")["message"] == ("Channel houston accepts no more connections.")
-    assert step_of(found, "popup")["counts"]["staged"] == 1
-    assert again["counts"] == {"read": 1, "staged": 1}
+    assert step_of(result, "houston")["message"] == ("Channel houston accepts no more connections.")
+    assert step_of(result, "popup")["counts"]["staged"] == 1
+    assert retry["counts"] == {"read": 1, "staged": 1}
 
 
 @pytest.mark.fault("F-19")
-def test_channel_that_takes_no_changes_is_read_only(houston, popup):
+def test_a_read_only_channel_fails_and_is_uploaded_later(houston, popup):
     make_customer(houston, "Ann")
     on_server("ALTER DATABASE ch_houston SET default_transaction_read_only = on")
 
-    found = run("pipeline")
+    result = run("pipeline")
     on_server("ALTER DATABASE ch_houston RESET default_transaction_read_only")
-    before = waiting(houston)
+    still_waiting = waiting(houston)
     run("pipeline")
 
-    assert step_of(found, "houston")["message"] == "Channel houston is read-only."
-    assert (before, waiting(houston)) == (1, 0)
+    assert step_of(result, "houston")["message"] == "Channel houston is read-only."
+    assert (still_waiting, waiting(houston)) == (1, 0)
     assert lookup(houston) == lookup(popup) == [("005001", "Ann")]
 
 
 @pytest.mark.fault("F-23")
-def test_event_cannot_be_deleted_before_hq_has_acknowledged_it(houston, at):
+def test_an_event_cannot_be_deleted_before_hq_has_acknowledged_it(houston, at_failpoint):
     make_customer(houston, "Ann")
-    refused = []
+    refusals = []
 
-    def delete():
-        with pytest.raises(psycopg2.errors.IntegrityConstraintViolation) as error:
-            on_channel(houston, "DELETE FROM async_customer")
-        refused.append(error)
+    def delete_event():
+        with pytest.raises(psycopg2.errors.IntegrityConstraintViolation) as refusal:
+            run_as_owner(houston, "DELETE FROM async_customer")
+        refusals.append(refusal)
 
-    at("upload:after_hq_commit", delete)
+    at_failpoint("upload:after_hq_commit", delete_event)
 
     run("pipeline")
 
-    assert refused
+    assert len(refusals) == 1
     assert lookup(houston) == [("005001", "Ann")]
 
 
 @pytest.mark.fault("F-23")
-def test_event_deleted_past_the_guard_is_kept_by_hq_and_reported(houston, at):
+def test_an_event_deleted_in_spite_of_its_trigger_is_kept_by_hq_and_reported(houston, at_failpoint):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
-    at(
-        "upload:after_hq_commit",
-        lambda: on_channel(
-            houston,
-            "DROP TRIGGER guard_delete ON async_customer; "
-            "DELETE FROM async_customer WHERE first_name = 'Ann'",
-        ),
-    )
+    statements = """DROP TRIGGER guard_delete ON async_customer;
+                    DELETE FROM async_customer WHERE first_name = 'Ann'"""
+    at_failpoint("upload:after_hq_commit", lambda: run_as_owner(houston, statements))
 
     first = run("P-0001")
     second = run("P-0001")
@@ -292,9 +272,6 @@ def test_event_deleted_past_the_guard_is_kept_by_hq_and_reported(houston, at):
         IncidentKind.SCHEMA_DRIFT,
     }
     assert sorted(AsyncCustomer.objects.values_list("first_name", flat=True)) == ["Ann", "Bo"]
-
-
-# ------------------------------------------------------------------------ disk full
 
 
 @pytest.fixture
@@ -310,181 +287,61 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+def fill_disk(file):
+    """Write to the file until the file system is full."""
+    with suppress(OSError), file.open("wb") as stream:
+        while True:
+            stream.write(b"x" * 4096)
+
+
 @pytest.mark.fault("F-24")
-def test_hq_without_room_leaves_the_channel_untouched(own_hq, own_server, houston, at, small_disk):
+def test_a_full_disk_at_hq_leaves_all_events_unacknowledged(
+    own_hq, own_server, houston, at_failpoint, small_disk
+):
     own_server.ask(f"CREATE TABLESPACE small LOCATION '{small_disk / 'space'}'")
     own_server.ask("ALTER TABLE async_customer SET TABLESPACE small", database=own_hq)
-    filler = small_disk / "filler"
     for _ in range(300):
         make_customer(houston, "Ann", last_name="x" * 60, name="y" * 300)
+    filler = small_disk / "filler"
+    fill_disk(filler)
 
-    def fill():
-        with suppress(OSError), filler.open("wb") as file:
-            while True:
-                file.write(b"x" * 4096)
-
-    fill()
-    full = run("P-0001")
-    before = waiting(houston)
+    result = run("P-0001")
+    still_waiting = waiting(houston)
     filler.unlink()
-    found = run("P-0001")
+    retry = run("P-0001")
 
     own_server.ask("ALTER TABLE async_customer SET TABLESPACE pg_default", database=own_hq)
     own_server.ask("DROP TABLESPACE small")
-    assert step_of(full, "houston")["outcome"] == "failed"
-    assert "staged" not in full["counts"]
-    assert before == 300
-    assert found["counts"]["staged"] == 300
+    assert step_of(result, "houston")["outcome"] == "failed"
+    assert "staged" not in result["counts"]
+    assert still_waiting == 300
+    assert retry["counts"]["staged"] == 300
     assert waiting(houston) == 0
 
 
-# ------------------------------------------------------------------ other encodings
-
-
-@pytest.fixture
-def encoded(own_server, popup):
-    """Registers a store whose database has another encoding."""
-
-    def make(encoding):
-        own_server.start()
-        name = f"ch_{encoding.lower()}"
-        own_server.ask(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        own_server.ask(
-            f"CREATE DATABASE {name} TEMPLATE template0 ENCODING '{encoding}' LOCALE 'C'"
-        )
-        return register_austin(own_server, name)
-
-    return make
-
-
-@pytest.mark.fault("F-30")
-@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
-def test_database_in_another_encoding_is_read_as_utf8(encoded, popup, encoding):
-    austin = encoded(encoding)
-    make_customer(austin, "Zoë")
-
-    run("pipeline")
-
-    assert lookup(popup) == lookup(austin) == [("005001", "Zoë")]
-
-
-@pytest.mark.fault("F-30")
-def test_bytes_that_are_no_text_go_to_quarantine_and_stop_nobody(encoded, popup):
-    austin = encoded("SQL_ASCII")
-    make_customer(austin, "Zoë")
-    on_channel(
-        austin,
-        "SET client_encoding = 'SQL_ASCII'; INSERT INTO async_customer "
-        "(event_id, occurred_at, operation, async_account, customer_type, first_name, last_name) "
-        "SELECT gen_random_uuid(), now(), 'create', gen_random_uuid(), 'person', "
-        "convert_from('\\xe9', 'SQL_ASCII'), 'Lee'",
-    )
-
-    found = run("pipeline")
-
-    assert found["counts"]["quarantined"] == 1
-    assert found["counts"]["converted"] == 1
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT reason, field, convert_from(raw, 'UTF8')::jsonb FROM quarantine")
-        [(reason, field, raw)] = cursor.fetchall()
-    assert (reason, field) == ("encoding", "first_name")
-    assert "6Q==" in str(raw)
-    assert waiting(austin) == 0
-
-
-@pytest.mark.fault("F-30")
-@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
-def test_sales_in_another_encoding_are_read_as_utf8_and_posted(encoded, popup, encoding):
-    austin = encoded(encoding)
-    make_sale(austin, lines=[article(description="Café crème")], receipt_number="N° 1")
-
-    assert run("eod")["outcome"] == "succeeded"
-
-    sale = RetailTransaction.objects.get(sales_order__isnull=False)
-    assert (sale.lines.get().description, sale.receipt_number) == ("Café crème", "N° 1")
-
-
-@pytest.mark.fault("F-30")
-def test_a_sale_with_bytes_that_are_no_text_is_set_aside_whole_and_stops_nobody(encoded, popup):
-    austin = encoded("SQL_ASCII")
-    broken = {
-        "receipt_number": "retail_transaction",
-        "description": "retail_transaction_line",
-        "tender_type": "retail_transaction_payment",
-    }
-    make_sale(austin, transaction_id="T-0")
-    for column, table in broken.items():
-        rows = sale_rows(austin, "10.00", "5.00", transaction_id=f"T-{column}")
-        rows[table][-1][column] = "\\xe9"
-        write_in_bytes(austin, rows)
-    make_sale(austin, lines=[article(description="Café")], transaction_id="T-9")
-
-    found = run("eod")
-
-    assert (found["outcome"], found["counts"]["posted"]) == ("succeeded", 2)
-    kept = dict(Quarantine.objects.order_by("pk").values_list("field", "raw"))
-    assert list(kept) == list(broken)
-    for raw in map(json.loads, map(bytes, kept.values())):
-        assert "6Q==" in str(raw)
-        assert len(raw["retail_transaction_line"]) == 2
-        assert len(raw["retail_transaction_payment"]) == 1
-    assert waiting(austin, "retail_transaction") == 0
-
-
-def write_in_bytes(database, tables):
-    """Write rows whose texts may hold bytes that are no UTF-8, each as its escape."""
-    with till(database) as owner, owner.cursor() as cursor:
-        for table, row in ((table, row) for table, rows in tables.items() for row in rows):
-            marks = (
-                r"convert_from('\xe9', 'SQL_ASCII')" if value == "\\xe9" else "%s"
-                for value in row.values()
-            )
-            cursor.execute(
-                f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(marks)})",  # noqa: S608
-                [value for value in map(as_it_is, row.values()) if value != "\\xe9"],
-            )
-    owner.close()
-
-
-@pytest.mark.fault("F-30")
-def test_name_that_a_channel_s_encoding_cannot_hold_is_told_and_stops_nobody(encoded, popup):
-    austin = encoded("LATIN1")
-    make_customer(popup, "Łukasz")
-    make_customer(popup, "Zoë")
-
-    run("pipeline")
-
-    assert [name for _, name in lookup(austin)] == ["Zoë"]
-    told = Incident.objects.open().get()
-    assert (told.kind, told.database, told.subject) == ("row_refused", austin, "customers")
-
-
-# ---------------------------------------------------------------- half migrated
+def table_names(url):
+    raw = psycopg2.connect(url)
+    with raw.cursor() as cursor:
+        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        names = {name for (name,) in cursor.fetchall()}
+    raw.close()
+    return names
 
 
 @pytest.mark.fault("F-29")
-def test_migration_that_dies_midway_leaves_nothing(hq, line):
+def test_a_migration_that_loses_its_connection_leaves_no_tables_and_can_be_repeated(hq, proxy):
     on_server("DROP DATABASE IF EXISTS ch_new WITH (FORCE)")
     on_server("CREATE DATABASE ch_new")
-    line.cut_mid_query(of=b"CREATE TRIGGER guard_update")
+    url = proxy.url("ch_new")
+    channel = {"code": "new", "name": "New", "kind": "store", "company": "USRT", "database": url}
+    proxy.cut_mid_query(of=b"CREATE TRIGGER guard_update")
 
-    values = {"code": "new", "name": "New", "kind": "store", "company": "USRT"}
     with pytest.raises(Exception, match="cannot be reached"):
-        register_channel(database=line.url("ch_new"), **values)
-    line.heal()
-    tables = tables_behind(line)
-    made = register_channel(database=line.url("ch_new"), **values)
+        register_channel(**channel)
 
-    assert tables <= {"django_migrations"}
-    make_customer(made, "Ann")
+    proxy.heal()
+    assert table_names(url) <= {"django_migrations"}
+    database = register_channel(**channel)
+    make_customer(database, "Ann")
     assert run("pipeline")["outcome"] == "succeeded"
     on_server("DROP DATABASE ch_new WITH (FORCE)")
-
-
-def tables_behind(line):
-    found = psycopg2.connect(line.url("ch_new"))
-    with found.cursor() as cursor:
-        cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        names = {name for (name,) in cursor.fetchall()}
-    found.close()
-    return names

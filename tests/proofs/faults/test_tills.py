@@ -1,4 +1,4 @@
-"""Tills that write at the wrong moment, or whose clock is wrong."""
+"""Tills that write while HQ visits their channel, and tills whose clock is wrong."""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -9,92 +9,95 @@ from django.utils import timezone
 
 from stores.models import AsyncCustomer, Customer, RetailTransaction
 from tests.proofs.chaos.places import Place, rows
-from tests.support.after_a_fault import broken, waiting
+from tests.support.after_a_fault import waiting
 from tests.support.make import lookup, make_customer, make_event, make_sale, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
-INSERT = """INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
-                                        customer_type, first_name, last_name)
-            VALUES ('{}', '{}', 'update', '{}', 'person', 'Eva', 'Lee')"""
-CENTURIES = [datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)]
+UPDATE_EVENT = """INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
+                                              customer_type, first_name, last_name)
+                  VALUES ('{}', '{}', 'update', '{}', 'person', 'Eva', 'Lee')"""
+# HQ reads events before the first and acknowledges them after the second.
+BEFORE_ACKNOWLEDGE = ["upload:before_hq_commit", "upload:after_hq_commit"]
+WRONG_CLOCKS = [datetime(2000, 1, 1, tzinfo=UTC), datetime(2099, 1, 1, tzinfo=UTC)]
 
 
-def as_till(store, statement):
-    """One statement of a till, committed, while HQ is visiting."""
+def run_as_till(store, statement):
+    """Commit one statement of a till on a connection of its own, during HQ's visit."""
     with closing(Place.of(store).open(write=True)) as till:
         till.cursor().execute(statement)
         till.commit()
 
 
-def waiting_at(store):
-    """What the channel does not know HQ to hold, seen while HQ is visiting."""
+def count_waiting_as_till(store):
+    """Count the events that HQ has not acknowledged, during HQ's visit."""
     with Place.of(store).snapshot() as till:
         [(count,)] = rows(till, "SELECT count(*) FROM async_customer WHERE acknowledged_at IS NULL")
     return count
 
 
 @pytest.mark.fault("F-22")
-@pytest.mark.parametrize("point", ["upload:before_hq_commit", "upload:after_hq_commit"])
-def test_event_written_between_read_and_acknowledge_comes_next(store, at, point):
-    guid, left = make_customer(store, "Ann"), []
-    edit = INSERT.format(uuid4(), timezone.now().isoformat(), guid)
-    at(point, lambda: as_till(store, edit))
-    at("upload:after_acknowledge", lambda: left.append(waiting_at(store)))
+@pytest.mark.parametrize("failpoint", BEFORE_ACKNOWLEDGE)
+def test_an_event_written_before_the_acknowledgement_is_in_the_next_batch(
+    store, at_failpoint, failpoint
+):
+    guid = make_customer(store, "Ann")
+    update = UPDATE_EVENT.format(uuid4(), timezone.now().isoformat(), guid)
+    counts = []
+    at_failpoint(failpoint, lambda: run_as_till(store, update))
+    at_failpoint("upload:after_acknowledge", lambda: counts.append(count_waiting_as_till(store)))
 
-    found = run("pipeline")
+    result = run("pipeline")
 
-    assert left == [1]
-    assert found["counts"]["staged"] == 2
+    assert counts == [1]
+    assert result["counts"]["staged"] == 2
     assert waiting(store) == 0
     assert lookup(store) == [("005001", "Eva")]
-    assert broken() == []
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-22")
-@pytest.mark.parametrize("point", ["upload:before_hq_commit", "upload:after_hq_commit"])
-def test_event_changed_between_read_and_acknowledge_is_refused_to_the_till(store, at, point):
+@pytest.mark.parametrize("failpoint", BEFORE_ACKNOWLEDGE)
+def test_a_till_cannot_change_an_event_before_the_acknowledgement(store, at_failpoint, failpoint):
     make_customer(store, "Ann")
-    refused = []
+    refusals = []
 
-    def change():
-        with pytest.raises(Exception, match="an event never changes") as error:
-            as_till(store, "UPDATE async_customer SET first_name = 'Eve'")
-        refused.append(error)
+    def change_event():
+        with pytest.raises(Exception, match="an event never changes") as refusal:
+            run_as_till(store, "UPDATE async_customer SET first_name = 'Eve'")
+        refusals.append(refusal)
 
-    at(point, change)
+    at_failpoint(failpoint, change_event)
 
     run("pipeline")
 
-    assert refused
+    assert len(refusals) == 1
     assert lookup(store) == [("005001", "Ann")]
-    assert broken() == []
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-54")
-@pytest.mark.parametrize("clock", CENTURIES)
-def test_till_in_another_century_is_served_and_its_business_date_is_named(store, seattle, clock):
+@pytest.mark.parametrize("clock", WRONG_CLOCKS)
+def test_a_sale_of_a_till_in_another_century_fails_validation_alone(store, seattle, clock):
     guid = make_customer(store, "Ann", occurred_at=clock)
-    sale = make_sale(store, occurred_at=clock, business_date=clock.date(), async_account=guid)
-    make_sale(store, async_account=guid)
+    wrong_sale = make_sale(store, occurred_at=clock, business_date=clock.date(), async_account=guid)
+    right_sale = make_sale(store, async_account=guid)
 
-    found = run("pipeline")
+    result = run("pipeline")
     run("validate")
 
-    assert found["outcome"] == "succeeded"
+    assert result["outcome"] == "succeeded"
     assert lookup(store) == lookup(seattle) == [("005001", "Ann")]
     assert waiting(store) == 0
-    flaws = dict(
-        RetailTransaction.objects.values_list("transaction_id", "errors__rule").order_by("pk")
-    )
-    assert flaws.pop(sale) == "business_date_far"
-    assert list(flaws.values()) == [None]
-    assert broken() == []
+    rules = RetailTransaction.objects.values_list("transaction_id", "errors__rule")
+    assert dict(rules) == {wrong_sale: "business_date_far", right_sale: None}
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-54")
-@pytest.mark.parametrize("clock", CENTURIES)
-def test_till_in_another_century_wins_not_for_ever_and_loses_not_for_ever(store, seattle, clock):
+@pytest.mark.parametrize("clock", WRONG_CLOCKS)
+def test_an_edit_of_a_till_in_another_century_does_not_win_over_later_edits(store, seattle, clock):
     guid = make_customer(store, "Ann", occurred_at=timezone.now() - timedelta(hours=1))
     run("pipeline")
     edit = {"operation": "update", "async_account": guid}
@@ -105,9 +108,9 @@ def test_till_in_another_century_wins_not_for_ever_and_loses_not_for_ever(store,
 
     assert lookup(store) == lookup(seattle) == [("005001", "Of Seattle")]
 
-    # What the same till writes later is later, whatever its clock says; so is one set right.
+    # Later events of the same till count as later, whatever its clock said before.
     make_event("customer", store, **edit, first_name="Set right")
     run("pipeline")
 
     assert Customer.objects.get(number=5001).first_name == "Set right"
-    assert AsyncCustomer.objects.filter(status="pending").count() == 0
+    assert not AsyncCustomer.objects.filter(status="pending").exists()

@@ -1,4 +1,4 @@
-"""Nothing lost: what arrived is where the balance says, and what is not there shows in red."""
+"""The balance: each row that arrived is counted at its present place, and a lost row shows up."""
 
 import pytest
 from django.core.management import call_command
@@ -8,17 +8,23 @@ from django.db.models import Sum
 from stores.models import Company, DayBalance, Quarantine
 from stores.models.balance import BALANCE_PARTS
 from stores.pipeline.convert.balance import count_balance
-from stores.pipeline.events import tables
+from stores.pipeline.events.tables import TRAVELLING_TABLES
 from stores.pipeline.integrity.upload import lost_or_doubled
 from tests.support.damage import broken, damage
 from tests.support.make import make_customer, make_event, make_sale, run
 
 pytestmark = pytest.mark.slow
 
+SALE_TABLES = {
+    "retail_transaction",
+    "retail_transaction_line",
+    "retail_transaction_payment",
+}
+
 
 @pytest.fixture
-def day(people, houston, popup):
-    """Two days of work: Ann converted, Bo waiting, Cy in quarantine; Ann edited once."""
+def customer_balance(people, houston, popup):
+    """The balance of customer events: Ann converted and edited, Bo pending, Cy in quarantine."""
     make_event("customer", houston, async_account=people["Ann"], operation="update")
     run("pipeline")
     make_customer(popup, "Dee")
@@ -26,85 +32,9 @@ def day(people, houston, popup):
     return DayBalance.objects.filter(table="async_customer")
 
 
-def sums(rows):
-    return rows.aggregate(
-        **{part: Sum(part) for part in ("captured", *BALANCE_PARTS, "difference")}
-    )
-
-
-def test_each_customer_event_is_somewhere(day):
-    assert sums(day) == {
-        "captured": 5,
-        "converted": 3,
-        "linked": 0,
-        "posted": 0,
-        "voided": 0,
-        "waiting": 1,
-        "failed": 0,
-        "quarantined": 1,
-        "erased": 0,
-        "difference": 0,
-    }
-
-
-def test_rows_that_belong_to_customers_are_counted_too(day):
-    assert sums(DayBalance.objects.exclude(table="async_customer"))["converted"] == 2
-
-
-def test_every_number_is_the_length_of_the_list_behind_it(reader, day):
-    page = reader.get("/").content.decode()
-
-    for row in day:
-        for part, path, wanted in (
-            ("converted", "/async-customers/", "state=converted"),
-            ("waiting", "/async-customers/", "state=pending"),
-            ("quarantined", "/quarantine/", "table=async_customer"),
-        ):
-            code, day_of_row = row.database.channel.code, f"since={row.day}&until={row.day}"
-            address = f"{path}?channel={code}&{day_of_row}&{wanted}"
-            listed = len(list(reader.get(address).context["table"].paginated_rows))
-            assert listed == getattr(row, part)
-            assert (address.replace("&", "&amp;") in page) == bool(listed)
-
-
-def test_a_row_that_vanished_is_red(reader, day, houston):
-    damage("DELETE FROM async_customer WHERE status = 'superseded'")
-    damage("DELETE FROM async_customer WHERE first_name = 'Bo'")
-    run("pipeline")
-
-    assert sums(day)["difference"] > 0
-    assert "I11" in broken()
-    page = reader.get("/").content.decode()
-    assert "missing rows in" in page
-    assert "state-danger" in reader.get("/balance/?odd=yes").content.decode()
-
-
-def test_a_row_that_nobody_sent_is_red(day):
-    damage(
-        """INSERT INTO async_customer SELECT (jsonb_populate_record(c, jsonb_build_object(
-                  'event_id', gen_random_uuid()))).* FROM async_customer c
-            WHERE first_name = 'Bo'"""
-    )
-    run("pipeline")
-
-    assert sums(day)["difference"] == -1
-
-
-def test_an_idle_run_counts_nothing_anew(day):
-    run("pipeline")
-    before = list(day.values_list("pk", "counted_at"))
-    run("pipeline")
-
-    settled = [pair for pair, row in zip(before, day, strict=True) if not row.quarantined]
-    assert all(pair in list(day.values_list("pk", "counted_at")) for pair in settled)
-
-
 @pytest.fixture
 def sales(houston, popup):
-    """Of each channel a sale that is posted, one voided, one failed, and one in quarantine.
-
-    Then one more that waits.
-    """
+    """In each channel one sale is posted, one voided, one failed, one quarantined, one pending."""
     for store in (houston, popup):
         ann = make_customer(store)
         for kind in ("address", "contact", "affiliation", "attribute"):
@@ -119,66 +49,149 @@ def sales(houston, popup):
     run("pipeline")
 
 
-def places(table):
-    """The day's rows of a table, of both channels, without what is nothing."""
-    found = sums(DayBalance.objects.filter(table=table))
-    return {place: rows for place, rows in found.items() if rows}
+def totals(rows):
+    """The sums of all days and channels."""
+    parts = ("captured", *BALANCE_PARTS, "difference")
+    return rows.aggregate(**{part: Sum(part) for part in parts})
 
 
-def test_a4_sales_are_in_the_balance_with_their_lines_and_payments(reader, sales):
-    one = {"posted": 2, "voided": 2, "failed": 2, "quarantined": 2, "waiting": 2}
-    lines = {"posted": 4, "voided": 2, "failed": 2, "quarantined": 6, "waiting": 2}
+def totals_of(table):
+    """The sums of one table, without zeros."""
+    sums = totals(DayBalance.objects.filter(table=table))
+    return {part: count for part, count in sums.items() if count}
 
-    assert places("retail_transaction") == {"captured": 10, **one}
-    assert places("retail_transaction_payment") == {"captured": 10, **one}
-    assert places("retail_transaction_line") == {"captured": 16, **lines}
-    assert set(DayBalance.objects.values_list("table", flat=True)) == set(tables.TRAVELLING_TABLES)
+
+def test_each_customer_event_is_counted_at_its_place(customer_balance):
+    assert totals(customer_balance) == {
+        "captured": 5,
+        "converted": 3,
+        "linked": 0,
+        "posted": 0,
+        "voided": 0,
+        "waiting": 1,
+        "failed": 0,
+        "quarantined": 1,
+        "erased": 0,
+        "difference": 0,
+    }
+
+
+def test_addresses_and_attributes_are_counted_too(customer_balance):
+    other_tables = DayBalance.objects.exclude(table="async_customer")
+
+    assert totals(other_tables)["converted"] == 2
+
+
+@pytest.mark.parametrize(
+    ("part", "path", "filters"),
+    [
+        ("converted", "/async-customers/", "state=converted"),
+        ("waiting", "/async-customers/", "state=pending"),
+        ("quarantined", "/quarantine/", "table=async_customer"),
+    ],
+)
+def test_each_count_links_to_a_list_of_that_length(reader, customer_balance, part, path, filters):
+    overview = reader.get("/").content.decode()
+
+    for row in customer_balance:
+        channel = row.database.channel.code
+        url = f"{path}?channel={channel}&since={row.day}&until={row.day}&{filters}"
+        count = len(list(reader.get(url).context["table"].paginated_rows))
+        assert count == getattr(row, part)
+        # A zero is no link.
+        assert (url.replace("&", "&amp;") in overview) == (count > 0)
+
+
+def test_a_lost_row_is_shown_as_an_error(reader, customer_balance, houston):
+    damage("DELETE FROM async_customer WHERE status = 'superseded'")
+    damage("DELETE FROM async_customer WHERE first_name = 'Bo'")
+    run("pipeline")
+
+    assert totals(customer_balance)["difference"] > 0
+    assert "I11" in broken()
+    assert "missing rows in" in reader.get("/").content.decode()
+    assert "state-danger" in reader.get("/balance/?odd=yes").content.decode()
+
+
+def test_a_row_that_no_channel_sent_is_a_difference(customer_balance):
+    damage(
+        """INSERT INTO async_customer SELECT (jsonb_populate_record(c, jsonb_build_object(
+                  'event_id', gen_random_uuid()))).* FROM async_customer c
+            WHERE first_name = 'Bo'"""
+    )
+    run("pipeline")
+
+    assert totals(customer_balance)["difference"] == -1
+
+
+def test_a_run_with_nothing_to_do_counts_only_days_with_quarantined_rows(customer_balance):
+    def counting_times():
+        rows = customer_balance.filter(quarantined=0)
+        return dict(rows.values_list("pk", "counted_at"))
+
+    run("pipeline")
+    before = counting_times()
+    run("pipeline")
+
+    assert counting_times() == before
+
+
+def test_a4_sales_are_counted_with_their_lines_and_payments(reader, sales):
+    sale_counts = {"posted": 2, "voided": 2, "failed": 2, "quarantined": 2, "waiting": 2}
+    line_counts = {"posted": 4, "voided": 2, "failed": 2, "quarantined": 6, "waiting": 2}
+
+    assert totals_of("retail_transaction") == {"captured": 10} | sale_counts
+    assert totals_of("retail_transaction_payment") == {"captured": 10} | sale_counts
+    assert totals_of("retail_transaction_line") == {"captured": 16} | line_counts
+    assert set(DayBalance.objects.values_list("table", flat=True)) == set(TRAVELLING_TABLES)
     assert broken() == {}
-    for address in ("/", "/balance/"):
-        assert reader.get(address).status_code == 200
+    assert reader.get("/").status_code == 200
+    assert reader.get("/balance/").status_code == 200
 
 
-def test_a4_a_released_sale_counts_where_it_is_on_the_day_it_arrived(sales, houston):
+def test_a4_a_released_sale_moves_to_posted_on_the_day_it_arrived(sales, houston):
     damage(
         "UPDATE quarantine SET raw = replace(convert_from(raw, 'UTF8'), '\"X\"', '\"USD\"')::bytea"
     )
     damage("UPDATE quarantine SET payload_hash = sha256(raw)")
-    call_command(
-        "quarantine", "release", *map(str, Quarantine.objects.values_list("pk", flat=True))
-    )
+    quarantined = Quarantine.objects.values_list("pk", flat=True)
+    call_command("quarantine", "release", *map(str, quarantined))
     run("eod")
 
-    assert places("retail_transaction_line")["captured"] == 16
-    assert places("retail_transaction_line")["posted"] == 12
+    lines = totals_of("retail_transaction_line")
+    assert (lines["captured"], lines["posted"]) == (16, 12)
     assert lost_or_doubled() == []
 
 
-def losses(table):
-    """The tables that miss rows by verify's recount and by the balance, after a row is lost."""
-    one = f"(SELECT id FROM {table} ORDER BY id LIMIT 1)"  # noqa: S608
-    key, belonging = "ctid", ()
+def delete_first_row(table):
     if table == "retail_transaction":
-        key, belonging = "id", tables.TRAVELLING_TABLES[-2:]
+        first = "(SELECT min(id) FROM retail_transaction)"
+        for child in ("retail_transaction_line", "retail_transaction_payment"):
+            damage(f"DELETE FROM {child} WHERE transaction_id = {first}")  # noqa: S608
+        damage(f"DELETE FROM retail_transaction WHERE id = {first}")  # noqa: S608
+    else:
+        damage(f"DELETE FROM {table} WHERE ctid = (SELECT min(ctid) FROM {table})")  # noqa: S608
+
+
+def tables_with_losses(table):
+    """Delete a row, see which tables miss rows by verify and by the balance, and roll back."""
     with transaction.atomic():
-        for part in belonging:
-            damage(f"DELETE FROM {part} WHERE transaction_id = {one}")  # noqa: S608
-        damage(
-            f"DELETE FROM {table} WHERE {key} = (SELECT min({key}) FROM {table})"  # noqa: S608
-        )
+        delete_first_row(table)
+        # Make every day out of date, so that all days are counted again.
         damage("UPDATE balance SET captured = captured - 1")
         count_balance(Company.objects.get(), is_moved=True)
-        recounted = {row["table"] for row in lost_or_doubled()}
+        verified = {row["table"] for row in lost_or_doubled()}
         shown = set(DayBalance.objects.unbalanced().values_list("table", flat=True))
         transaction.set_rollback(True)
-    return recounted, shown
+    return verified, shown
 
 
-def test_a4_a_loss_in_any_table_is_counted(sales):
-    sale = set(tables.TRAVELLING_TABLES[-3:])
-    whole = {"retail_transaction": sale, "quarantine": sale}
+def test_a4_a_loss_in_any_table_is_found_by_verify_and_by_the_balance(sales):
+    expected = {table: {table} for table in TRAVELLING_TABLES}
+    # A lost sale or quarantined sale takes its lines and payments with it.
+    expected |= {"retail_transaction": SALE_TABLES, "quarantine": SALE_TABLES}
 
-    found = {table: losses(table) for table in (*tables.TRAVELLING_TABLES, "quarantine")}
+    losses = {table: tables_with_losses(table) for table in expected}
 
+    assert losses == {table: (tables, tables) for table, tables in expected.items()}
     assert lost_or_doubled() == []
-    for table, (recounted, shown) in found.items():
-        assert recounted == shown == whole.get(table, {table})

@@ -1,4 +1,4 @@
-"""The pages of edit conflicts: what they list, and who closes one how."""
+"""The pages of edit conflicts: the list, and closing a conflict with a choice and a reason."""
 
 from datetime import timedelta
 from typing import Any
@@ -15,42 +15,42 @@ from tests.support.pages import rows_of
 
 pytestmark = pytest.mark.slow
 
-FAR = timezone.now() + timedelta(days=365)
-
 
 @pytest.fixture
-def contended(houston, seattle) -> EditConflict:
-    """Houston's clock is far ahead, and Seattle changed Ann's phone number before it was sent."""
+def conflict(houston, seattle) -> EditConflict:
+    """Seattle and Houston edited Ann's phone; Houston's edit won, by a clock a year ahead."""
     guid = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
-    whole = {"operation": "update", "first_name": "Ann", "async_account": guid}
-    make_event("customer", seattle, **whole, phone="222 222")
+    edit = {"operation": "update", "first_name": "Ann", "async_account": guid}
+    make_event("customer", seattle, **edit, phone="222 222")
     run("pipeline", channels=["seattle"])
-    make_event("customer", houston, **whole, phone="333 333", occurred_at=FAR)
+    next_year = timezone.now() + timedelta(days=365)
+    make_event("customer", houston, **edit, phone="333 333", occurred_at=next_year)
     run("P-0001")
     run("sync-customers")
     return EditConflict.objects.get()
 
 
-def close(client: Client, conflict: EditConflict, **form: Any) -> Any:
+def close(client: Client, conflict: EditConflict, **changes: Any) -> Any:
+    """Submit the form that closes the conflict with the other value, or with other fields."""
     version = client.get(f"/conflicts/{conflict.pk}/").context["form"]["version"].value()
-    form = {"version": version, "choice": "take", "reason": "She told us."} | form
-    return client.post(f"/conflicts/{conflict.pk}/close/", form, follow=True)
+    form = {"version": version, "choice": "take", "reason": "She told us."}
+    return client.post(f"/conflicts/{conflict.pk}/close/", form | changes, follow=True)
 
 
-def ann() -> Customer:
+def get_ann() -> Customer:
     return Customer.objects.get(account_number="005001")
 
 
-def test_both_values_places_and_the_winner_are_listed(reader, contended):
+def test_the_list_shows_both_values_with_their_channels(reader, conflict):
     page = reader.get("/conflicts/").content.decode()
 
-    for shown in ("005001", "Customer phone", "222 222", "333 333", "seattle", "houston", "Open"):
-        assert shown in page
+    for text in ("005001", "Customer phone", "222 222", "333 333", "seattle", "houston", "Open"):
+        assert text in page
 
 
 @pytest.mark.parametrize(
-    ("table", "field", "shown"),
+    ("table", "field", "subject"),
     [
         ("async_customer", "vat_number", "Customer VAT number"),
         ("async_customer", "is_active", "Customer active"),
@@ -58,17 +58,17 @@ def test_both_values_places_and_the_winner_are_listed(reader, contended):
         ("async_contact", "marketing_opt_in", "Contact marketing consent"),
     ],
 )
-def test_a_field_in_conflict_is_called_as_people_call_it(table, field, shown):
-    assert EditConflict(table=table, field=field).subject == shown
+def test_a_field_has_a_readable_label(table, field, subject):
+    assert EditConflict(table=table, field=field).subject == subject
     assert label(field) in dict(field_choices()).values()
 
 
-def test_the_overview_says_that_a_person_should_choose(reader, contended):
+def test_the_overview_links_to_the_open_conflicts(reader, conflict):
     assert "/conflicts/?status=open" in reader.get("/").content.decode()
 
 
 @pytest.mark.parametrize(
-    ("query", "rows"),
+    ("query", "count"),
     [
         ("status=open", 1),
         ("status=closed", 0),
@@ -83,109 +83,113 @@ def test_the_overview_says_that_a_person_should_choose(reader, contended):
         ("field=nonsense", 0),
     ],
 )
-def test_the_list_is_filtered(reader, contended, query, rows):
-    assert len(rows_of(reader.get(f"/conflicts/?{query}"))) == rows
+def test_the_list_is_filtered(reader, conflict, query, count):
+    assert len(rows_of(reader.get(f"/conflicts/?{query}"))) == count
 
 
-def test_every_column_sorts_both_ways_and_the_csv_has_all(reader, contended):
-    for column in ConflictTable.base_columns:
-        for sort in (column, f"-{column}"):
-            assert rows_of(reader.get("/conflicts/", {"sort": sort})) == [contended]
+@pytest.mark.parametrize("column", ConflictTable.base_columns)
+def test_every_column_sorts_in_both_directions(reader, conflict, column):
+    assert rows_of(reader.get("/conflicts/", {"sort": column})) == [conflict]
+    assert rows_of(reader.get("/conflicts/", {"sort": f"-{column}"})) == [conflict]
 
+
+def test_the_csv_file_has_both_values(reader, conflict):
     csv = reader.get("/conflicts/?_export=csv").getvalue().decode()
+
     assert "222 222" in csv
     assert "333 333" in csv
 
 
-def test_queries_do_not_grow_with_conflicts(queries_of, contended):
-    once = queries_of("/conflicts/")
+def test_the_number_of_queries_does_not_grow_with_the_conflicts(queries_of, conflict):
+    queries = queries_of("/conflicts/")
     for number in range(3):
-        EditConflict.objects.filter(pk=contended.pk).first()
-        contended.pk, contended.field = None, f"field {number}"
-        contended.save(force_insert=True)
+        conflict.pk = None
+        conflict.field = f"field {number}"
+        conflict.save(force_insert=True)
 
-    assert queries_of("/conflicts/") == once
+    assert queries_of("/conflicts/") == queries
 
 
-def test_taking_the_other_value_is_an_event_of_headquarters_for_every_channel(
-    boss, houston, seattle, contended, command
+def test_using_the_other_value_makes_an_event_of_hq_for_every_channel(
+    boss, houston, seattle, conflict, command
 ):
-    close(boss, contended)
+    close(boss, conflict)
     run("1010")
 
-    assert ann().phone == "222 222"
-    for shop in (houston, seattle):
-        assert query(shop, "SELECT phone FROM customer") == [("222 222",)]
-    contended.refresh_from_db()
-    made = AsyncCustomer.objects.get(pk=contended.made_event)
-    assert (made.origin, made.made_by.username, made.status) == ("hq", "boss", "applied")
-    told = " ".join(command("trace", "005001").split())
-    assert "Customer phone: Other value used, by boss: She told us." in told
-    assert "A clock was more than 15 minutes off" in told
+    assert get_ann().phone == "222 222"
+    for store in (houston, seattle):
+        assert query(store, "SELECT phone FROM customer") == [("222 222",)]
+    conflict.refresh_from_db()
+    event = AsyncCustomer.objects.get(pk=conflict.made_event)
+    assert (event.origin, event.made_by.username, event.status) == ("hq", "boss", "applied")
+    trace = " ".join(command("trace", "005001").split())
+    assert "Customer phone: Other value used, by boss: She told us." in trace
+    assert "A clock was more than 15 minutes off" in trace
 
 
-def test_keeping_the_present_value_changes_nothing_but_the_conflict(boss, contended):
-    version = ann().hq_version
+def test_keeping_the_present_value_changes_only_the_conflict(boss, conflict):
+    version = get_ann().hq_version
 
-    close(boss, contended, choice="keep")
+    close(boss, conflict, choice="keep")
 
-    contended.refresh_from_db()
-    assert (contended.choice, contended.reason) == ("keep", "She told us.")
-    assert (ann().phone, ann().hq_version) == ("333 333", version)
+    conflict.refresh_from_db()
+    assert (conflict.choice, conflict.reason) == ("keep", "She told us.")
+    assert (get_ann().phone, get_ann().hq_version) == ("333 333", version)
 
 
-def test_a_conflict_that_is_closed_is_not_closed_again(boss, contended):
-    close(boss, contended, choice="keep")
+def test_a_closed_conflict_cannot_be_closed_again(boss, conflict):
+    close(boss, conflict, choice="keep")
 
-    answer = boss.post(
-        f"/conflicts/{contended.pk}/close/",
-        {"choice": "take", "reason": "Again.", "version": ann().hq_version},
+    response = boss.post(
+        f"/conflicts/{conflict.pk}/close/",
+        {"choice": "take", "reason": "Again.", "version": get_ann().hq_version},
         follow=True,
     )
 
-    assert "The conflict is already closed." in answer.content.decode()
-    assert ann().phone == "333 333"
+    assert "The conflict is already closed." in response.content.decode()
+    assert get_ann().phone == "333 333"
 
 
-def test_what_the_rule_decided_a_person_may_still_decide_otherwise(boss, contended):
+def test_a_conflict_closed_by_the_rule_can_be_closed_again(boss, conflict):
     EditConflict.objects.update(is_clock_off=False, choice="rule", closed_at=timezone.now())
 
-    close(boss, contended)
+    close(boss, conflict)
 
-    assert ann().phone == "222 222"
+    assert get_ann().phone == "222 222"
 
 
 @pytest.mark.parametrize(
-    ("form", "sentence"),
+    ("field", "message"),
     [
         ({"reason": " "}, "Reason: required. Both values are kept in the history."),
         ({"reason": "\u200b\xa0"}, "Reason: required. Both values are kept in the history."),
         ({"reason": "A" * 301}, "Reason: at most 300 characters."),
         ({"choice": "guess"}, "Choose which value to keep: keep or take."),
     ],
+    ids=["blank", "invisible", "long", "unknown choice"],
 )
-def test_a_conflict_is_closed_with_a_choice_and_a_reason(boss, contended, form, sentence):
-    page = close(boss, contended, **form).content.decode()
+def test_closing_needs_a_choice_and_a_reason(boss, conflict, field, message):
+    page = close(boss, conflict, **field).content.decode()
 
-    assert sentence in page
+    assert message in page
     assert EditConflict.objects.open().count() == 1
 
 
-def test_a_customer_who_was_changed_meanwhile_is_looked_at_again(boss, seattle, contended):
-    guid = ann().guids.get().pk
+def test_a_conflict_stays_open_if_the_customer_was_changed_meanwhile(boss, seattle, conflict):
+    guid = get_ann().guids.get().pk
     make_event("customer", seattle, operation="update", async_account=guid, phone="444 444")
     run("P-0001")
 
-    page = close(boss, contended).content.decode()
+    page = close(boss, conflict).content.decode()
 
     assert "Changed meanwhile: nothing was saved." in page
-    assert EditConflict.objects.open().filter(pk=contended.pk).exists()
+    assert EditConflict.objects.open().filter(pk=conflict.pk).exists()
 
 
-def test_only_those_who_may_change_customers_close_conflicts(reader, contended):
-    page = reader.get(f"/conflicts/{contended.pk}/").content.decode()
-    answer = reader.post(f"/conflicts/{contended.pk}/close/", {"choice": "keep", "reason": "No."})
+def test_only_users_who_may_change_customers_close_conflicts(reader, conflict):
+    page = reader.get(f"/conflicts/{conflict.pk}/").content.decode()
+    response = reader.post(f"/conflicts/{conflict.pk}/close/", {"choice": "keep", "reason": "No."})
 
     assert "Close the conflict" not in page
-    assert answer.status_code == 403
+    assert response.status_code == 403
     assert EditConflict.objects.open().count() == 1

@@ -1,4 +1,4 @@
-"""The pages of quarantine: what failed alike, one row, and who may do what about it."""
+"""The pages of quarantine: rows by cause, a single row, and what each role may do with them."""
 
 import json
 import time
@@ -12,210 +12,247 @@ from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import make_customer, make_event, make_sale, query, run
 
 CAUSE = "houston:async_customer:email_format:email"
+CAUSE_URL = f"/quarantine/cause/?cause={CAUSE}"
+LONG = 60_000
 
 
 @pytest.fixture
-def aside(houston) -> str:
-    """Two rows that failed alike; the path of the first."""
+def row_url(houston) -> str:
+    """The URL of the first of two rows with the same cause."""
     make_customer(houston, "Canary", email="nobody")
     make_customer(houston, "Canary", email="nowhere")
     run("P-0001")
     return f"/quarantine/{Quarantine.objects.order_by('pk')[0].pk}/"
 
 
-def page(answer: Any) -> str:
-    assert answer.status_code == 200
-    return answer.content.decode()
+def text(response: Any) -> str:
+    assert response.status_code == 200
+    return response.content.decode()
 
 
-def test_rows_that_failed_alike_are_one_line_that_leads_to_them(reader, aside):
-    shown = page(reader.get("/quarantine/"))
-
-    assert f"/quarantine/cause/?cause={CAUSE.replace(':', '%3A')}" in shown
-    assert "2 rows in <code>async_customer</code> from houston" in page(
-        reader.get("/quarantine/cause/", {"cause": CAUSE})
-    )
+def case_in(row_url: str) -> str:
+    """The id of the row that a URL leads to."""
+    return row_url.split("/")[2]
 
 
-def test_lists_show_no_value_and_one_row_shows_it_to_those_who_may_settle_it(user_of, aside):
+def statuses() -> set[str]:
+    return set(Quarantine.objects.values_list("status", flat=True))
+
+
+def test_the_list_has_a_link_to_the_rows_of_a_cause(reader, row_url):
+    causes = text(reader.get("/quarantine/"))
+    rows = text(reader.get(CAUSE_URL))
+
+    assert f"/quarantine/cause/?cause={CAUSE.replace(':', '%3A')}" in causes
+    assert "2 rows in <code>async_customer</code> from houston" in rows
+
+
+def test_only_users_who_may_settle_a_row_see_its_values(user_of, row_url):
     viewer, operator = user_of("viewer"), user_of("operator")
-    for path in ("/quarantine/", f"/quarantine/cause/?cause={CAUSE}", aside):
-        assert "Canary" not in page(viewer.get(path))
-        assert "nobody" not in page(viewer.get(path))
 
-    assert "Canary" in page(operator.get(aside))
+    for url in ("/quarantine/", CAUSE_URL, row_url):
+        page = text(viewer.get(url))
+        assert "Canary" not in page
+        assert "nobody" not in page
+    assert "Canary" in text(operator.get(row_url))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("role", "action", "status"),
-    [
-        ("viewer", "release", 403),
-        ("viewer", "dismiss", 403),
-        ("operator", "release", 302),
-        ("operator", "dismiss", 403),
-        ("manager", "release", 302),
-        ("manager", "dismiss", 302),
-        ("auditor", "dismiss", 403),
-    ],
+    ("role", "action"), [("operator", "release"), ("manager", "release"), ("manager", "dismiss")]
 )
-def test_each_role_does_what_it_may(user_of, aside, role, action, status):
+def test_a_role_with_the_permission_settles_rows(user_of, row_url, role, action):
     form = {"cause": CAUSE, "reason": "A test till.", "sure": "yes"}
 
-    answer = user_of(role).post(f"/quarantine/{action}/", form)
+    response = user_of(role).post(f"/quarantine/{action}/", form)
 
-    assert answer.status_code == status
-    if status == 403:
-        assert "quarantined rows. It is granted to the group" in answer.content.decode()
-    is_done = status == 302 and action == "dismiss"
-    assert set(Quarantine.objects.values_list("status", flat=True)) == {
-        "dismissed" if is_done else "open"
-    }
+    assert response.status_code == 302
+    # Rows that still break their rule stay open after a release.
+    assert statuses() == {"dismissed" if action == "dismiss" else "open"}
 
 
-def test_the_buttons_are_there_only_for_those_who_may_press_them(user_of, aside):
-    shown = {role: page(user_of(role).get(aside)) for role in ("viewer", "operator", "manager")}
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("role", "action"),
+    [
+        ("viewer", "release"),
+        ("viewer", "dismiss"),
+        ("operator", "dismiss"),
+        ("auditor", "dismiss"),
+    ],
+)
+def test_a_role_without_the_permission_settles_no_rows(user_of, row_url, role, action):
+    form = {"cause": CAUSE, "reason": "A test till.", "sure": "yes"}
 
-    assert [role for role, html in shown.items() if "/quarantine/release/" in html] == [
-        "operator",
-        "manager",
-    ]
-    assert [role for role, html in shown.items() if "/quarantine/dismiss/" in html] == ["manager"]
+    response = user_of(role).post(f"/quarantine/{action}/", form)
+
+    assert response.status_code == 403
+    assert "quarantined rows. It is granted to the group" in response.content.decode()
+    assert statuses() == {"open"}
 
 
-def test_a_dismissal_says_why_or_is_none(user_of, aside):
-    answer = user_of("manager").post("/quarantine/dismiss/", {"cause": CAUSE, "reason": " "})
+def test_a_button_is_shown_only_to_the_roles_that_may_press_it(user_of, row_url):
+    pages = {role: text(user_of(role).get(row_url)) for role in ("viewer", "operator", "manager")}
 
-    assert answer.status_code == 302
+    can_release = [role for role, page in pages.items() if "/quarantine/release/" in page]
+    can_dismiss = [role for role, page in pages.items() if "/quarantine/dismiss/" in page]
+    assert can_release == ["operator", "manager"]
+    assert can_dismiss == ["manager"]
+
+
+def test_dismissing_needs_a_reason(user_of, row_url):
+    response = user_of("manager").post("/quarantine/dismiss/", {"cause": CAUSE, "reason": " "})
+
+    assert response.status_code == 302
     assert Quarantine.objects.open().count() == 2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", ["case", "cause"])
-def test_u6_dismissing_asks_first_and_can_be_taken_back(user_of, aside, what):
+@pytest.mark.parametrize(
+    ("field", "count", "question"),
+    [("case", 1, "Dismiss 1 row?"), ("cause", 2, "Dismiss 2 rows?")],
+    ids=["one row", "all of a cause"],
+)
+def test_u6_dismissing_asks_for_confirmation_and_can_be_undone(
+    user_of, row_url, field, count, question
+):
     manager, operator = user_of("manager"), user_of("operator")
-    value = aside.split("/")[2] if what == "case" else CAUSE
-    form = {what: value, "reason": "A test till."}
+    target = {field: case_in(row_url) if field == "case" else CAUSE}
+    form = target | {"reason": "A test till."}
 
-    asked = page(manager.post("/quarantine/dismiss/", form))
+    confirmation = text(manager.post("/quarantine/dismiss/", form))
 
-    count = 1 if what == "case" else 2
-    assert f"Dismiss {count} row{'s' * (count > 1)}?" in asked
-    assert "A test till." in asked
+    assert question in confirmation
+    assert "A test till." in confirmation
     assert Quarantine.objects.open().count() == 2
-    done = page(manager.post("/quarantine/dismiss/", form | {"sure": "yes"}, follow=True))
-    assert "dismissed. You can reopen dismissed rows here." in done
-    assert "/quarantine/reopen/" in done
+
+    dismissed = text(manager.post("/quarantine/dismiss/", form | {"sure": "yes"}, follow=True))
+
+    assert "dismissed. You can reopen dismissed rows here." in dismissed
+    assert "/quarantine/reopen/" in dismissed
     assert Quarantine.objects.open().count() == 2 - count
-    assert operator.post("/quarantine/reopen/", {what: value}).status_code == 403
 
-    again = page(manager.post("/quarantine/reopen/", {what: value}, follow=True))
+    refused = operator.post("/quarantine/reopen/", target)
+    reopened = text(manager.post("/quarantine/reopen/", target, follow=True))
 
-    assert "reopened." in again
+    assert refused.status_code == 403
+    assert "reopened." in reopened
     assert Quarantine.objects.open().count() == 2
-    row = " ".join(page(manager.get(aside)).split())
-    assert "Previously dismissed by manager: A test till." in row
-    assert "/quarantine/dismiss/" in row
+    row_page = " ".join(text(manager.get(row_url)).split())
+    assert "Previously dismissed by manager: A test till." in row_page
+    assert "/quarantine/dismiss/" in row_page
 
 
-def test_a_correction_shows_what_is_wrong_and_then_becomes_an_event(user_of, aside):
+def test_a_correction_is_checked_and_becomes_an_event(user_of, row_url):
     manager = user_of("manager")
-    form = {"operation": "create", "first_name": "Ann", "last_name": "Lee"}
-    form["async_account"] = str(Case.objects.get(pk=aside.split("/")[2]).async_account)
-    assert 'value="nobody"' in page(manager.get(f"{aside}correct/"))
+    guid = Case.objects.get(pk=case_in(row_url)).async_account
+    form = {
+        "operation": "create",
+        "async_account": str(guid),
+        "first_name": "Ann",
+        "last_name": "Lee",
+    }
+    url = f"{row_url}correct/"
 
-    refused = manager.post(f"{aside}correct/", form | {"email": "still nobody"})
-    assert "E-mail: not an e-mail address." in page(refused)
-    saved = manager.post(f"{aside}correct/", form | {"email": "ann@example.com"}, follow=True)
+    empty_form = text(manager.get(url))
+    invalid = text(manager.post(url, form | {"email": "still nobody"}))
+    valid = text(manager.post(url, form | {"email": "ann@example.com"}, follow=True))
+    repeated = text(manager.post(url, form, follow=True))
 
-    assert "Corrected." in page(saved)
+    assert 'value="nobody"' in empty_form
+    assert "E-mail: not an e-mail address." in invalid
+    assert "Corrected." in valid
     assert AsyncCustomer.objects.get().email == "ann@example.com"
-    late = manager.post(f"{aside}correct/", form, follow=True)
-    assert "resolved in the meantime" in page(late)
+    assert "resolved in the meantime" in repeated
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("second", ["12", "12.345670", "12.345678"])
-def test_two_events_of_one_id_are_shown_side_by_side(user_of, houston, second):
-    event = "00000000-0000-4000-8000-00000000000a"
-    make_customer(houston, "Ann", event_id=event, occurred_at=f"2026-03-01T10:00:{second}+00:00")
+@pytest.mark.parametrize("seconds", ["12", "12.345670", "12.345678"])
+def test_two_events_with_the_same_id_are_shown_side_by_side(user_of, houston, seconds):
+    event_id = "00000000-0000-4000-8000-00000000000a"
+    occurred_at = f"2026-03-01T10:00:{seconds}+00:00"
+    make_customer(houston, "Ann", event_id=event_id, occurred_at=occurred_at)
     run("P-0001")
+    # The same event is sent again, and HQ has other content.
     AsyncCustomer.objects.update(first_name="Held")
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
     run("P-0001")
 
-    shown = page(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+    page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 
-    assert {"Held", "Ann"} <= set(map(str.strip, shown.replace("<", ">").split(">")))
-    assert shown.count("differs") == 1
-
-
-LONG = 60_000
+    values = {part.strip() for part in page.replace("<", ">").split(">")}
+    assert {"Held", "Ann"} <= values
+    assert page.count("differs") == 1
 
 
-def test_s4_a_case_with_a_long_value_is_shown_in_short_and_at_once(user_of, houston, command):
-    guid, event = make_customer(houston, "Ann"), uuid4()
-    make_event("attribute", houston, async_account=guid, event_id=event, value="M")
-    run("P-0001")
-    aside = Quarantine.objects.create(
-        **values_of_case(houston, event, f"2024-01-01 00:00:00.{'0' * LONG}x")
+def quarantine_attribute(database: ChannelDatabase, event_id: UUID, value: str) -> Quarantine:
+    """Quarantine an attribute event, with a value that an upload would refuse."""
+    return Quarantine.objects.create(
+        database=database,
+        session=UploadSession.objects.get(),
+        table="async_attribute",
+        row_key="1",
+        event_id=event_id,
+        reason="event_conflict",
+        raw=json.dumps({"event_id": str(event_id), "value": value}).encode(),
+        payload_hash=b"1",
     )
-    path = f"/quarantine/{aside.pk}/"
+
+
+def test_s4_a_long_value_is_shortened_without_delay(user_of, houston, command):
+    guid, event_id = make_customer(houston, "Ann"), uuid4()
+    make_event("attribute", houston, async_account=guid, event_id=event_id, value="M")
+    run("P-0001")
+    row = quarantine_attribute(houston, event_id, f"2024-01-01 00:00:00.{'0' * LONG}x")
+    url = f"/quarantine/{row.pk}/"
     client = user_of("operator")
-    client.get(path)
-    began = time.process_time()
+    client.get(url)
 
-    shown = page(client.get(path))
-    told = command("quarantine", "show", str(aside.pk))
+    start = time.process_time()
+    page = text(client.get(url))
+    output = command("quarantine", "show", str(row.pk))
+    seconds = time.process_time() - start
 
-    assert time.process_time() - began < 2
-    assert "and 59,021 more letters" in shown
-    assert "and 59,021 more letters" in told
-    values = json.loads(command("quarantine", "show", str(aside.pk), "--json"))["values"]
-    assert len(values["value"]) > LONG
-
-
-def values_of_case(database: ChannelDatabase, event: UUID, value: str) -> dict[str, Any]:
-    """A quarantined row of an attribute, with a value that no rule of arrival would let in."""
-    return {
-        "database": database,
-        "session": UploadSession.objects.get(),
-        "table": "async_attribute",
-        "row_key": "1",
-        "event_id": event,
-        "reason": "event_conflict",
-        "raw": json.dumps({"event_id": str(event), "value": value}).encode(),
-        "payload_hash": b"1",
-    }
+    assert seconds < 2
+    assert "and 59,021 more letters" in page
+    assert "and 59,021 more letters" in output
+    document = json.loads(command("quarantine", "show", str(row.pk), "--json"))
+    assert len(document["values"]["value"]) > LONG
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "same"),
+    ("value", "other_value", "is_equal"),
     [
         ("2026-03-01T10:00:12.500000Z", "2026-03-01 10:00:12.5+00", True),
         ("2026-03-01 10:00:12+00:00", "2026-03-01T10:00:12.000Z", True),
         ("2026-03-01 10:00:12+00:00", "2026-03-01T10:00:12.001Z", False),
         ("0" * LONG, "0" * LONG + "x", False),
     ],
+    ids=["fraction", "zero fraction", "one millisecond", "long"],
 )
-def test_s4_times_are_compared_in_time(one, other, same):
-    began = time.process_time()
+def test_s4_times_are_compared_without_delay(value, other_value, is_equal):
+    start = time.process_time()
 
-    assert (comparable_value(one) == comparable_value(other)) is same
-    assert time.process_time() - began < 0.5
+    assert (comparable_value(value) == comparable_value(other_value)) is is_equal
+    assert time.process_time() - start < 0.5
 
 
-def test_s4_a_document_of_many_lines_is_shown_with_its_first(user_of, houston):
+def test_s4_a_sale_of_many_lines_is_shown_with_its_first_lines(user_of, houston):
     make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
     run("P-0001")
 
-    shown = page(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
+    page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 
-    assert "30 more not shown." in shown
-    assert shown.count(">Lamp</td>") == 200
+    assert "30 more not shown." in page
+    assert page.count(">Lamp</td>") == 200
 
 
-def test_what_is_not_there_is_a_404(boss, hq):
-    for path in ("/quarantine/7/", "/quarantine/cause/?cause=x", "/quarantine/nothing/"):
-        assert boss.get(path).status_code == 404
+@pytest.mark.parametrize(
+    "url", ["/quarantine/7/", "/quarantine/cause/?cause=x", "/quarantine/nothing/"]
+)
+def test_an_unknown_row_or_cause_is_not_found(boss, url):
+    assert boss.get(url).status_code == 404
+
+
+def test_an_unknown_row_cannot_be_released(boss):
     assert boss.post("/quarantine/release/", {"case": "7"}).status_code == 404

@@ -1,0 +1,102 @@
+"""A process that dies while it validates or posts sales does not post anything twice.
+
+It is killed at each failpoint between two commits; the next runs must finish the work.
+"""
+
+import signal
+from decimal import Decimal
+
+import pytest
+
+from stores.failpoints import SALES_FAILPOINTS
+from stores.jobs.stalled import recover_stalled_runs
+from stores.models import (
+    Company,
+    JobRun,
+    PostedPayment,
+    RetailTransaction,
+    SalesOrder,
+    Statement,
+    TransactionError,
+)
+from tests.support.make import make_customer, make_sale
+from tests.support.processes import forking
+from tests.support.promises import broken_promises
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def run_forked(django_db_setup, tmp_path_factory):
+    """Runs a job in a forked process and returns its exit status."""
+    with forking(tmp_path_factory.mktemp("crash") / "answer.json") as run_task:
+        yield run_task
+
+
+@pytest.mark.parametrize("failpoint", SALES_FAILPOINTS)
+def test_a_killed_job_is_finished_by_the_next_run(houston, run_forked, failpoint):
+    ann = make_customer(houston)
+    make_sale(houston, "10.00", async_account=ann)
+    make_sale(houston, "20.00", async_account=ann)
+    make_sale(houston, "5.00")
+    order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
+    make_sale(houston, async_account=ann, **order)
+    assert run_forked("P-0001") == 0
+    job = "sync-orders" if failpoint.startswith("orders") else "eod"
+
+    assert run_forked(job, dies_at=failpoint) == -signal.SIGKILL
+
+    recover_stalled_runs()
+    assert run_forked("eod") == 0
+    assert run_forked("sync-orders") == 0
+    assert JobRun.objects.filter(status="lost").exists()
+    assert Statement.objects.get().state == "posted"
+    assert SalesOrder.objects.count() == 3
+    assert not RetailTransaction.objects.filter(sales_order=None).exists()
+    assert broken_promises() == []
+
+
+@pytest.mark.parametrize("table", ["statement_tender", "posted_payment"])
+@pytest.mark.parametrize("failpoint", ["statements:before_taken_out", "statements:after_taken_out"])
+def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
+    houston, run_forked, plant, failpoint, table
+):
+    plant(table, "INSERT", "NEW.tender_type = 'points'")
+    make_sale(houston, "10.00", transaction_id="T-1", async_account=make_customer(houston))
+    make_sale(houston, "20.00", transaction_id="T-2")
+    points = {"tender_type": "points", "amount": "10.70", "currency": "USD"}
+    make_sale(houston, transaction_id="T-3", payments=[points])
+    assert run_forked("P-0001") == 0
+
+    assert run_forked("eod", dies_at=failpoint) == -signal.SIGKILL
+
+    recover_stalled_runs()
+    assert run_forked("eod") == 0
+    statements = {sale.transaction_id: sale.statement for sale in RetailTransaction.objects.all()}
+    posted = Statement.objects.get(state="posted")
+    assert statements == {"T-1": posted, "T-2": posted, "T-3": None}
+    assert TransactionError.objects.get().rule == "sale_refused"
+    payments = PostedPayment.objects.order_by("amount").values_list("amount", flat=True)
+    assert list(payments) == [Decimal("10.70"), Decimal("21.40")]
+    assert broken_promises() == []
+    counts = Statement.objects.count(), SalesOrder.objects.count()
+    assert run_forked("eod") == 0
+    assert (Statement.objects.count(), SalesOrder.objects.count()) == counts
+
+
+def test_a_job_killed_while_it_stops_a_statement_leaves_it_to_the_next_run(houston, run_forked):
+    make_sale(houston, transaction_id="T-1")
+    for job in ("P-0001", "validate", "calculate-statements"):
+        assert run_forked(job) == 0
+    Company.objects.update(closed_until=RetailTransaction.objects.get().business_date)
+
+    killed = run_forked("post-statements", dies_at="statements:before_stopped")
+
+    assert killed == -signal.SIGKILL
+    recover_stalled_runs()
+    assert run_forked("post-statements") == 0
+    assert Statement.objects.get().reason == "period_closed"
+    Company.objects.update(closed_until=None)
+    assert run_forked("eod") == 0
+    assert Statement.objects.get().state == "posted"
+    assert broken_promises() == []

@@ -1,0 +1,99 @@
+"""The list of async customers, and the customers that are not yet delivered to each channel."""
+
+import pytest
+from django.utils import timezone
+
+from stores.models import AsyncCustomer, ChannelDatabase, Customer
+from stores.web.lists.async_customers import STATES
+from tests.support.make import make_customer, run
+from tests.support.pages import rows_of
+
+pytestmark = pytest.mark.slow
+
+
+def names(response) -> list[str]:
+    """The first names of the rows on a page."""
+    return [row.first_name for row in rows_of(response)]
+
+
+def states(reader) -> dict[str, str]:
+    """The state that the list shows for each first name."""
+    return {row.first_name: row.state for row in rows_of(reader.get("/async-customers/"))}
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("q=ANN@example.com", "Ann"),
+        ("q=%2B1+281+555+0100", "Ann"),
+        ("q=an", "Ann"),
+        ("q=Bo+Lee", "Bo"),
+        ("state=not_synchronized", "Bo"),
+        ("state=open", "Bo"),
+        ("state=distributed", "Ann"),
+        ("channel=popup", "Bo"),
+    ],
+)
+def test_the_list_is_filtered(reader, people, query, name):
+    assert names(reader.get(f"/async-customers/?{query}")) == [name]
+
+
+def test_an_event_is_found_by_guid_and_by_account(reader, people):
+    account = Customer.objects.get(first_name="Ann").account_number
+
+    by_guid = reader.get("/async-customers/", {"q": str(people["Ann"]).upper()})
+    by_account = reader.get("/async-customers/", {"q": account})
+
+    assert names(by_guid) == names(by_account) == ["Ann"]
+
+
+def test_the_events_of_today_are_found_by_date(reader, people):
+    today = timezone.now().date().isoformat()
+
+    events_of_today = reader.get(f"/async-customers/?since={today}&until={today}")
+    earlier_events = reader.get("/async-customers/?until=2001-01-01")
+
+    assert set(names(events_of_today)) == {"Ann", "Bo"}
+    assert names(earlier_events) == []
+
+
+def test_a_day_begins_and_ends_at_midnight(reader, people):
+    AsyncCustomer.objects.filter(first_name="Ann").update(staged_at="2026-03-01T00:00:00Z")
+    AsyncCustomer.objects.filter(first_name="Bo").update(staged_at="2026-03-01T23:59:59.999Z")
+
+    day = reader.get("/async-customers/?since=2026-03-01&until=2026-03-01")
+    next_day = reader.get("/async-customers/?since=2026-03-02")
+    previous_day = reader.get("/async-customers/?until=2026-02-28")
+
+    assert names(day) == ["Bo", "Ann"]
+    assert names(next_day) == []
+    assert names(previous_day) == []
+
+
+def test_every_event_has_exactly_one_state(people):
+    counts = [AsyncCustomer.objects.filter(condition).count() for condition in STATES.values()]
+
+    assert sum(counts) == AsyncCustomer.objects.count() == 2
+
+
+def test_an_event_is_synchronized_until_every_enabled_channel_has_its_customer(reader, people):
+    ChannelDatabase.objects.filter(channel__code="popup").update(is_enabled=False)
+    make_customer(ChannelDatabase.objects.get(channel__code="houston"), "Di")
+    run("P-0001")
+    run("sync-customers")
+    before_delivery = states(reader)
+
+    run("1010")
+
+    assert before_delivery == {"Ann": "distributed", "Bo": "synchronized", "Di": "synchronized"}
+    assert set(states(reader).values()) == {"distributed"}
+
+
+@pytest.mark.parametrize(
+    ("owed", "expected"), [("houston", []), ("popup", ["Bo"]), ("any", ["Bo"])]
+)
+def test_customers_are_listed_by_the_channel_that_lacks_them(reader, people, owed, expected):
+    run("sync-customers")
+    run("1010", channels=["houston"])
+
+    assert names(reader.get(f"/customers/?owed={owed}")) == expected

@@ -126,7 +126,7 @@ class Command(SynclineCommand):
             raise SystemExit(code)
 
     def serve(self, port: int, workers: int, customers: int) -> None:
-        """Load and become the supervisor; or say that a demo runs already."""
+        """Prepare the databases and become the supervisor, unless a demo is running already."""
         paths, address = settings.EMBEDDED, f"http://127.0.0.1:{port}"
         lock = servers.claim(paths)
         if lock is None:
@@ -145,7 +145,7 @@ class Command(SynclineCommand):
 
 
 def require_free(port: int) -> None:
-    """Refuse a port that the web server could not have. Errors: CommandError."""
+    """Refuse a port that the web server cannot use. Errors: CommandError."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -161,7 +161,7 @@ def require_free(port: int) -> None:
 
 
 def running_address() -> str:
-    """Where the running demo answers, or soon will."""
+    """The address of the running demo."""
     address = settings.EMBEDDED.address
     return str(address.read_text()) if address.exists() else "an address it has not chosen yet"
 

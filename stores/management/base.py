@@ -66,7 +66,7 @@ class SynclineCommand(BaseCommand):
     as_json = False
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Django sets both anew for each call.
+        # Django sets both attributes at each call.
         if name in ("stdout", "stderr") and type(value) is OutputWrapper:
             value = EscapingOutput(cast(TextIO, value._out), ending=value.ending)
         super().__setattr__(name, value)

@@ -262,7 +262,7 @@ def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[
     events = {}
     remaining = customers
     for number, channel in enumerate(CHANNELS, start=1):
-        # The last channel gets what rounding down left over.
+        # The last channel gets the rest that rounding down left.
         share = remaining if channel is CHANNELS[-1] else customers * channel.share // 100
         remaining -= share
         if share:
@@ -279,7 +279,7 @@ def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[
 
 
 def welcome(address: str) -> str:
-    """What is printed once the page answers: where it is, and a way in for each role."""
+    """The text to print once the web server answers: its address and a sign-in link per role."""
     from stores.web.signin import sign_in_link
 
     links = [f"  {name:<14} {address}{sign_in_link(name)}" for name in USERS]

@@ -64,7 +64,7 @@ def get_open_incident(pk: int) -> Incident:
 
 
 def close_incident(incident: Incident, reason: str) -> None:
-    """Close the incident as it is. Errors: CommandError."""
+    """Close the incident. Errors: CommandError if only recover_hq can resolve it."""
     if not incident.is_closed_by_hand:
         raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)

@@ -209,7 +209,7 @@ def add_cases(parser: CommandParser) -> None:
 def selected_cases(
     options: dict[str, Any], *, statuses: Sequence[str] = UNSETTLED_STATUSES
 ) -> Iterable[list[str]]:
-    """Return the ids of the selected rows in chunks; of a cause, those with such a status."""
+    """Return the ids of the selected rows in chunks; of a cause, the rows with these statuses."""
     if options["cause"] is not None:
         return same_cause(options["cause"], statuses=statuses)
     return [[case.id for case in get_cases(options["ids"])]]

@@ -9,6 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from stores.models import Customer
+from stores.web.counts import Length
 from stores.web.lists.paging import Order
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, MODELS, TABLES, lines, rows_of
@@ -148,6 +149,15 @@ def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
     assert len(rows_of(answer)) == 6
 
 
+def test_a_page_number_beyond_the_rows_of_a_guess_shows_the_first_page(reader, five, monkeypatch):
+    monkeypatch.setattr("stores.web.lists.paging.length", lambda rows: Length(900, is_exact=False))
+
+    answer = reader.get("/customers/?page=20")
+
+    assert answer.context["table"].page.number == 1
+    assert len(rows_of(answer)) == 6
+
+
 def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
     monkeypatch.setattr("stores.web.lists.paging.CSV_CHUNK", 2)
 
@@ -156,10 +166,10 @@ def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
     assert len(accounts) == len(set(accounts)) == 6
 
 
-@pytest.mark.parametrize("is_falling", [True, False])
+@pytest.mark.parametrize("is_descending", [True, False])
 @pytest.mark.parametrize(("name", "columns"), WALKS)
-def test_an_index_carries_every_walk(hq, name, columns, is_falling):
-    order = Order(columns, is_falling)
+def test_an_index_carries_every_walk(hq, name, columns, is_descending):
+    order = Order(columns, is_descending)
     rows = order.apply(MODELS[name].objects.all())
 
     with connection.cursor() as cursor:

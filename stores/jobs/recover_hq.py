@@ -61,7 +61,7 @@ def recover_headquarters(
             "released": 0
         }
     words = "Numbers are issued again."
-    if acquired := Incident.objects.stopping_posting().order_by("pk").first():
+    if acquired := Incident.objects.blocking_posting().order_by("pk").first():
         words += f" Nothing is posted until incident {acquired.pk} is closed."
     return recovery_document(recovery, "recovered", words) | {"released": released}
 

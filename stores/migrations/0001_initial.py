@@ -139,7 +139,15 @@ class Migration(migrations.Migration):
                 ("next_order", models.BigIntegerField(default=1)),
                 ("next_invoice", models.BigIntegerField(default=1)),
             ],
-            options={"db_table": "order_sequence"},
+            options={
+                "db_table": "order_sequence",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("next_invoice__gte", 1), ("next_order__gte", 1)),
+                        name="orders_and_invoices_are_numbered_from_one",
+                    ),
+                ],
+            },
         ),
         migrations.CreateModel(
             name="PaymentRounding",
@@ -2737,13 +2745,37 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
+                            models.Q(("confirmation_number__isnull", False), ("statement__isnull", True)),
+                            models.Q(("confirmation_number__isnull", True), ("statement__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="an_order_is_of_a_till_or_of_a_statement",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("released_by__isnull", True), ("released_at__isnull", False), _connector="OR"
+                        ),
+                        name="a_released_order_says_since_when",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
                             models.Q(("state", "on_hold"), _negated=True), ("hold_code__isnull", False), _connector="OR"
                         ),
                         name="a_held_order_has_its_code",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("invoice_number__isnull", True), ("state__in", ["invoiced", "cancelled"]), _connector="OR"
+                            models.Q(
+                                ("invoice_number__isnull", False),
+                                ("invoiced_at__isnull", False),
+                                ("state__in", ["invoiced", "cancelled"]),
+                            ),
+                            models.Q(
+                                models.Q(("state", "invoiced"), _negated=True),
+                                ("invoice_number__isnull", True),
+                                ("invoiced_at__isnull", True),
+                            ),
+                            _connector="OR",
                         ),
                         name="an_invoice_belongs_to_an_invoiced_order",
                     ),
@@ -3222,7 +3254,12 @@ class Migration(migrations.Migration):
                 ("amount", MoneyField(decimal_places=4, max_digits=18)),
                 (
                     "prepaid_amount",
-                    MoneyField(db_default=0, decimal_places=4, help_text="Of it for customer orders.", max_digits=18),
+                    MoneyField(
+                        db_default=0,
+                        decimal_places=4,
+                        help_text="The part of it that was paid for customer orders.",
+                        max_digits=18,
+                    ),
                 ),
             ],
             options={
@@ -3405,7 +3442,7 @@ class Migration(migrations.Migration):
                 ("tender_type", models.CharField(blank=True, max_length=20)),
                 ("currency", models.CharField(max_length=3)),
                 ("amount", MoneyField(decimal_places=4, max_digits=18)),
-                ("count", models.PositiveIntegerField(help_text="Payment lines in it.")),
+                ("count", models.PositiveIntegerField(help_text="Payment lines in it; of a difference, sales.")),
             ],
             options={
                 "db_table": "posted_payment",
@@ -3438,7 +3475,7 @@ class Migration(migrations.Migration):
                             ),
                             _connector="OR",
                         ),
-                        name="a_prepayment_names_the_till_s_document",
+                        name="only_a_prepayment_is_of_a_customer_order",
                     ),
                 ],
             },
@@ -3579,7 +3616,7 @@ class Migration(migrations.Migration):
                 ("detail", models.JSONField(blank=True, default=dict)),
                 ("opened_at", models.DateTimeField(db_default=Now())),
                 ("last_seen_at", models.DateTimeField(db_default=Now())),
-                ("times", models.PositiveIntegerField(db_default=1)),
+                ("times", models.PositiveIntegerField(db_default=1, help_text="How often it was reported.")),
                 ("closed_at", models.DateTimeField(blank=True, null=True)),
                 (
                     "closed_by",
@@ -3633,6 +3670,22 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="an_incident_is_closed_with_a_reason",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("closed_at__isnull", False),
+                            models.Q(("closed_by__isnull", True), ("closing_reason", "")),
+                            _connector="OR",
+                        ),
+                        name="an_open_incident_has_no_closing_reason",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("kind", "hq_behind"), _negated=True),
+                            ("closed_by__isnull", True),
+                            _connector="OR",
+                        ),
+                        name="nobody_closes_a_headquarters_that_is_behind",
                     ),
                 ],
             },
@@ -3689,7 +3742,12 @@ class Migration(migrations.Migration):
         sql("sequences"),
         sql("tidying"),
         sql("search"),
-        sql("functions"),
+        sql("refuse"),
+        sql("account_numbers"),
+        sql("business_date"),
+        sql("event_order"),
+        sql("money"),
+        sql("card_numbers"),
         sql("guards_company"),
         sql("guards_channel"),
         sql("guards_customer"),

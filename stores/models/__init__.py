@@ -21,7 +21,9 @@ from stores.models.failed_sale import FailedSale
 from stores.models.field_to_correct import FieldToCorrect
 from stores.models.incident import Incident
 from stores.models.number_journal import Headquarters, NumberJournal
-from stores.models.order import OrderSequence, PostedPayment, SalesOrder
+from stores.models.order import SalesOrder
+from stores.models.order_sequence import OrderSequence
+from stores.models.posted_payment import PostedPayment
 from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
 from stores.models.run import JobRun
@@ -34,8 +36,8 @@ from stores.models.staging import (
     AsyncContact,
     AsyncCustomer,
 )
-from stores.models.statement import (
-    Statement,
+from stores.models.statement import Statement
+from stores.models.statement_parts import (
     StatementAggregate,
     StatementEvent,
     StatementTender,

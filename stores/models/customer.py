@@ -1,4 +1,4 @@
-"""Customers with an account, what belongs to them, and the map from every GUID to its account."""
+"""Customers with an account, their addresses and other details, and the GUIDs of accounts."""
 
 import re
 from decimal import Decimal
@@ -13,12 +13,11 @@ from django.urls import reverse
 from stores.models.characters import tidy, tidy_key
 from stores.models.reference import Reference
 
-# Text columns allow NULL beside '': a till that sent nothing and one that sent an empty text stay
-# apart, as the channel's own tables keep them apart.
+# Text columns allow both NULL and '', as the tables of channels do: NULL if the till sent nothing.
 
 
 class CustomerColumns(models.Model):
-    """What a till says of a customer; the lengths are the contract's."""
+    """The columns of a customer that tills send, in the lengths of the channel schema."""
 
     customer_type = models.CharField(max_length=12, null=True)
     first_name = models.CharField(max_length=60, null=True)
@@ -62,6 +61,8 @@ class AddressColumns(models.Model):
 
 
 class ContactColumns(models.Model):
+    """The columns of an e-mail address, a phone number or a web address that tills send."""
+
     kind = models.CharField(max_length=5, null=True)
     locator = models.CharField(max_length=255, null=True)
     description = models.CharField(max_length=60, null=True)
@@ -73,7 +74,7 @@ class ContactColumns(models.Model):
 
 
 class LatestEvent(models.Model):
-    """Which event wrote the row last: an older one arriving late must not overwrite it."""
+    """The event that wrote the row last. An older event that arrives late must not overwrite it."""
 
     event_at = models.DateTimeField(db_default=Now())
     event_database = models.IntegerField(null=True)
@@ -96,10 +97,10 @@ class CustomerQuerySet(models.QuerySet["Customer"]):
 
 
 class Customer(CustomerColumns, LatestEvent):
-    """One account of one company. Never deleted, never renumbered: triggers keep both."""
+    """One account of one company. Triggers refuse to delete it or to change its number."""
 
     id = models.BigAutoField(primary_key=True)
-    # This reference and those to customers are checked once per statement: ADR 0007.
+    # A trigger checks this reference, and those to customers, once per statement: ADR 0007.
     company = Reference("Company", related_name="customers")
     # 20 characters cannot hold a GUID, so no account ever looks like one.
     account_number = models.CharField(max_length=20)
@@ -130,11 +131,11 @@ class Customer(CustomerColumns, LatestEvent):
                 condition=Q(state__in=AccountState.values), name="account_state_is_known"
             ),
         ]
-        # Migration 0007 has those that find people; see stores.models.search.
+        # migrations/sql/search.sql has the indexes that find people.
         indexes = [
-            # The few that are switched off, among millions.
+            # The list of inactive customers, few among millions.
             models.Index(fields=["id"], condition=Q(is_active=False), name="customer_inactive"),
-            # Uploads ask for these, and mostly there are none.
+            # Uploads look for erased customers; mostly there are none.
             models.Index(fields=["company"], condition=Q(state="erased"), name="customer_erased"),
         ]
         permissions = [("export", "Can have lists as CSV")]
@@ -148,7 +149,7 @@ class Customer(CustomerColumns, LatestEvent):
 
 
 class Child(LatestEvent):
-    """A row that belongs to a customer; a removal keeps it, inactive."""
+    """A row that belongs to a customer. A removal makes it inactive."""
 
     is_active = models.BooleanField(db_default=True)
     hq_version = models.BigIntegerField(db_default=1)
@@ -235,7 +236,7 @@ class AttributeType(models.TextChoices):
 
 
 class AttributeDefinition(models.Model):
-    """What values an attribute may have. One that is not defined takes any text."""
+    """The values that an attribute may have. An attribute without a definition takes any text."""
 
     company = models.ForeignKey("Company", models.PROTECT, related_name="attribute_definitions")
     name = models.CharField(max_length=60)
@@ -266,7 +267,7 @@ class AttributeDefinition(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Refuse what no value could ever fit."""
+        """Refuse a definition that no value fits."""
         self.name = tidy_key(self.name or "")
         self.options = options_of(self.options)
         is_number = self.data_type in NUMBER_FORMS
@@ -285,19 +286,20 @@ class AttributeDefinition(models.Model):
                 )
 
     def takes(self, value: str) -> bool:
-        """Whether a value is of the type and within the limits; a rule of upload asks the same."""
+        """Whether a value is of the type and within the limits. Upload has a rule for the same."""
         if self.data_type == AttributeType.BOOLEAN:
             return value in ("true", "false", "0", "1")
         if self.data_type not in NUMBER_FORMS:
             return True
         if not re.fullmatch(NUMBER_FORMS[self.data_type], value, re.ASCII):
             return False
-        smallest = Decimal(value) if self.smallest is None else self.smallest
-        largest = Decimal(value) if self.largest is None else self.largest
-        return smallest <= Decimal(value) <= largest
+        number = Decimal(value)
+        is_too_small = self.smallest is not None and number < self.smallest
+        is_too_large = self.largest is not None and number > self.largest
+        return not is_too_small and not is_too_large
 
 
-# Texts that are numbers, by the type of an attribute.
+# How the numbers of an attribute are written, by its type.
 NUMBER_FORMS: dict[str, str] = {
     AttributeType.INTEGER: r"[+-]?[0-9]{1,14}",
     AttributeType.DECIMAL: r"[+-]?[0-9]{1,14}([.][0-9]{1,4})?",
@@ -306,7 +308,7 @@ NUMBER_FORMS: dict[str, str] = {
 
 
 def options_of(typed: object) -> list[str]:
-    """The options of an attribute as texts, numbers among them. Errors: ValidationError."""
+    """The options of an attribute, each as a text. Errors: ValidationError."""
     given = typed if typed is not None and typed != "" else []
     if not isinstance(given, list) or any(
         isinstance(option, bool | list | dict) for option in given
@@ -324,13 +326,13 @@ class GuidOrigin(models.TextChoices):
 
 
 class GuidMap(models.Model):
-    """GUID -> account, for ever: a trigger refuses every change.
+    """The account of each GUID. A trigger refuses every change.
 
-    An account has one GUID that created it; further ones are linked to it by a person.
+    Each account has one GUID that created it; a person may link others to it.
     """
 
     async_account = models.UUIDField(primary_key=True)
-    # A trigger sees that company, customer and channel belong together.
+    # A trigger checks that customer and channel belong to the company.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, db_constraint=False)
     customer = models.ForeignKey(
         Customer, models.PROTECT, db_constraint=False, related_name="guids"

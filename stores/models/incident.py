@@ -1,10 +1,14 @@
-"""What a person must see and close: a restored database, a copy, a rule broken at the source."""
+"""Incidents: problems that a person has to know about, such as a restored or copied database.
+
+An incident stays open until a person closes it, or until the program finds the problem resolved.
+While it is open, some kinds block a channel database, the conversion of customers, or posting.
+"""
 
 from typing import Any, Self
 
 from django.conf import settings
-from django.db import IntegrityError, models, transaction
-from django.db.models import F, OuterRef, Q
+from django.db import models, transaction
+from django.db.models import OuterRef, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -31,21 +35,162 @@ class IncidentKind(models.TextChoices):
     MESSAGE_REFUSED = "message_refused", "The queue held a message that is not a run"
 
 
-# While one of these is open, its channel database is not visited; the rest goes on. SCHEMA_DRIFT is
-# not among them: every visit looks by itself, ends there while the tables are wrong, and closes the
-# incident once they are right.
+# An open incident of these kinds keeps jobs from visiting its channel database. SCHEMA_DRIFT does
+# not: each visit checks the tables itself, stops while they are wrong, and closes the incident once
+# they are right.
 BLOCKS_DATABASE = (
     IncidentKind.CHANNEL_FORKED,
     IncidentKind.WRONG_DATABASE,
     IncidentKind.FORGOTTEN_ACCOUNT,
 )
-# While one of these is open, no account number is issued anywhere.
+# An open incident of these kinds stops the issuing of account numbers everywhere.
 BLOCKS_CONVERSION = (IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED)
-# While one of these is open, no sales order is made and nothing is posted anywhere.
+# An open incident of these kinds stops sales orders and posting everywhere.
 BLOCKS_POSTING = (*BLOCKS_CONVERSION, IncidentKind.POSTED_BEFORE)
 
 
-# What a person does about it; the manual is docs/recovery.md.
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    def open(self) -> Self:
+        return self.filter(closed_at__isnull=True)
+
+    def newest_first(self) -> Self:
+        return self.order_by("-pk")
+
+    def blocking_databases(self) -> Self:
+        """Open incidents that keep jobs from visiting their channel database."""
+        return self.open().filter(kind__in=BLOCKS_DATABASE)
+
+    def blocking_conversion(self) -> Self:
+        """Open incidents that stop the issuing of account numbers."""
+        return self.open().filter(kind__in=BLOCKS_CONVERSION)
+
+    def blocking_posting(self) -> Self:
+        """Open incidents that stop sales orders and posting."""
+        return self.open().filter(kind__in=BLOCKS_POSTING)
+
+    def blocking(self, database: ChannelDatabase) -> Self:
+        """Open incidents that keep jobs from visiting this database."""
+        return self.blocking_databases().filter(database=database)
+
+    def oldest_blocking_pk(self) -> "models.QuerySet[Incident, Any]":
+        """Subquery of a query of databases: the oldest incident that blocks each."""
+        incidents = self.blocking_databases().filter(database=OuterRef("pk"))
+        return incidents.order_by("pk").values("pk")[:1]
+
+    def report(
+        self,
+        kind: IncidentKind,
+        message: str,
+        *,
+        database: ChannelDatabase | None = None,
+        subject: str = "",
+        detail: dict[str, Any] | None = None,
+    ) -> "Incident":
+        """Open an incident, or count another occurrence of one that is open.
+
+        `subject` distinguishes incidents of the same kind and database. `message` and `detail` must
+        not contain personal data. Effects: one row, in the caller's transaction.
+        """
+        detail = detail or {}
+        incidents = self.open().select_for_update()
+        with transaction.atomic():
+            incident, is_new = incidents.get_or_create(
+                kind=kind,
+                database=database,
+                subject=subject,
+                defaults={"message": message, "detail": detail},
+            )
+            if not is_new:
+                incident.count_occurrence(message, detail)
+        return incident
+
+
+class Incident(models.Model):
+    """One problem. At most one incident of a kind, database and subject is open."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=20, choices=IncidentKind.choices)
+    database = models.ForeignKey(
+        ChannelDatabase, models.PROTECT, null=True, blank=True, related_name="incidents"
+    )
+    subject = models.CharField(max_length=120, blank=True)
+    message = models.CharField(max_length=500)
+    detail = models.JSONField(default=dict, blank=True)
+    opened_at = models.DateTimeField(db_default=Now())
+    last_seen_at = models.DateTimeField(db_default=Now())
+    times = models.PositiveIntegerField(db_default=1, help_text="How often it was reported.")
+    closed_at = models.DateTimeField(null=True, blank=True)
+    # None: closed by the program, or with a command.
+    closed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    closing_reason = models.CharField(max_length=300, blank=True)
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        db_table = "incident"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "database", "subject"],
+                condition=Q(closed_at__isnull=True),
+                nulls_distinct=False,
+                name="one_open_incident_of_a_kind",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind__in=IncidentKind.values), name="incident_kind_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=True) | ~Q(closing_reason=""),
+                name="an_incident_is_closed_with_a_reason",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_at__isnull=False) | Q(closed_by__isnull=True, closing_reason=""),
+                name="an_open_incident_has_no_closing_reason",
+            ),
+            # Only recover_hq brings back what headquarters lost.
+            models.CheckConstraint(
+                condition=~Q(kind=IncidentKind.HQ_BEHIND) | Q(closed_by__isnull=True),
+                name="nobody_closes_a_headquarters_that_is_behind",
+            ),
+        ]
+        permissions = [("release_fence", "Can close incidents and recover headquarters")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("incident", args=[self.pk])
+
+    @property
+    def next_step(self) -> str:
+        """What a person does about it; empty if the message says everything."""
+        return NEXT_STEPS.get(IncidentKind(self.kind), "")
+
+    @property
+    def status(self) -> str:
+        return "closed" if self.closed_at else "open"
+
+    @property
+    def can_be_closed_by_hand(self) -> bool:
+        """Whether a person may close it. A headquarters that is behind must be recovered."""
+        return self.kind != IncidentKind.HQ_BEHIND
+
+    def count_occurrence(self, message: str, detail: dict[str, Any]) -> None:
+        """Record that it was reported again; the caller holds the row."""
+        self.message, self.detail = message, detail
+        self.times += 1
+        self.last_seen_at = Now()
+        self.save(update_fields=["message", "detail", "times", "last_seen_at"])
+        self.refresh_from_db(fields=["last_seen_at"])
+
+    def close(self, reason: str, *, by: Any = None) -> bool:
+        """Close it with a reason. Returns whether it was open. The instance is not updated."""
+        open_incident = Incident.objects.open().filter(pk=self.pk)
+        return bool(open_incident.update(closed_at=Now(), closed_by=by, closing_reason=reason))
+
+
+# What a person does about an incident. The manual is docs/recovery.md.
 NEXT_STEPS = {
     IncidentKind.HQ_BEHIND: (
         "Stop the workers and the scheduler, make sure that no second headquarters is running, and"
@@ -67,7 +212,7 @@ NEXT_STEPS = {
         " accept it; if it is a copy for a new store, renew it."
     ),
     IncidentKind.SCHEMA_DRIFT: (
-        "Undo the change in the channel's database, then close this incident."
+        "Undo the change in the channel's database. The next visit then closes this incident."
     ),
     IncidentKind.FORGOTTEN_ACCOUNT: (
         "Run recover_hq. It names both accounts, or restores what headquarters lost."
@@ -94,128 +239,3 @@ NEXT_STEPS = {
     IncidentKind.RUN_GIVEN_UP: "Check the run's technical details, then start the job again.",
     IncidentKind.MESSAGE_REFUSED: "Find out who else writes to the queue.",
 }
-
-
-class IncidentQuerySet(models.QuerySet["Incident"]):
-    def open(self) -> Self:
-        return self.filter(closed_at__isnull=True)
-
-    def newest_first(self) -> Self:
-        return self.order_by("-pk")
-
-    def blocking(self, database: ChannelDatabase) -> Self:
-        """Open ones for which the database must not be visited."""
-        return self.open().filter(database=database, kind__in=BLOCKS_DATABASE)
-
-    def of_each_blocked(self) -> "models.QuerySet[Incident, Any]":
-        """Subquery for databases: the open incident for which one must not be visited."""
-        incidents = self.open().filter(database=OuterRef("pk"), kind__in=BLOCKS_DATABASE)
-        return incidents.order_by("pk").values("pk")[:1]
-
-    def blocked_databases(self) -> "models.QuerySet[Incident, Any]":
-        """Numbers of the databases that must not be visited."""
-        return self.open().filter(kind__in=BLOCKS_DATABASE).values_list("database", flat=True)
-
-    def stopping_conversion(self) -> Self:
-        """Open ones for which no account number may be issued."""
-        return self.open().filter(kind__in=BLOCKS_CONVERSION)
-
-    def stopping_posting(self) -> Self:
-        """Open ones for which no sales order may be made and nothing posted."""
-        return self.open().filter(kind__in=BLOCKS_POSTING)
-
-    def report(
-        self,
-        kind: IncidentKind,
-        message: str,
-        *,
-        database: ChannelDatabase | None = None,
-        subject: str = "",
-        detail: dict[str, Any] | None = None,
-    ) -> "Incident":
-        """Open an incident, or note that an open one was seen again.
-
-        `message` and `detail` hold no personal data; `subject` parts incidents of one kind at one
-        database. Effects: one row, in the caller's transaction.
-        """
-        incidents = self.open().filter(kind=kind, database=database, subject=subject)
-        again = {"message": message, "detail": detail or {}, "last_seen_at": Now()}
-        while not incidents.update(times=F("times") + 1, **again):
-            try:
-                with transaction.atomic():
-                    return self.create(
-                        kind=kind,
-                        message=message,
-                        database=database,
-                        subject=subject,
-                        detail=detail or {},
-                    )
-            except IntegrityError:
-                continue
-        return incidents.get()
-
-
-class Incident(models.Model):
-    """Something that is wrong until a person closes it, saying why."""
-
-    id = models.BigAutoField(primary_key=True)
-    kind = models.CharField(max_length=20, choices=IncidentKind.choices)
-    database = models.ForeignKey(
-        ChannelDatabase, models.PROTECT, null=True, blank=True, related_name="incidents"
-    )
-    subject = models.CharField(max_length=120, blank=True)
-    message = models.CharField(max_length=500)
-    detail = models.JSONField(default=dict, blank=True)
-    opened_at = models.DateTimeField(db_default=Now())
-    last_seen_at = models.DateTimeField(db_default=Now())
-    times = models.PositiveIntegerField(db_default=1)
-    closed_at = models.DateTimeField(null=True, blank=True)
-    closed_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
-    )
-    closing_reason = models.CharField(max_length=300, blank=True)
-
-    objects = IncidentQuerySet.as_manager()
-
-    class Meta:
-        db_table = "incident"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["kind", "database", "subject"],
-                condition=Q(closed_at__isnull=True),
-                nulls_distinct=False,
-                name="one_open_incident_of_a_kind",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__in=IncidentKind.values), name="incident_kind_is_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(closed_at__isnull=True) | ~Q(closing_reason=""),
-                name="an_incident_is_closed_with_a_reason",
-            ),
-        ]
-        permissions = [("release_fence", "Can close incidents and recover headquarters")]
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.pk}"
-
-    def get_absolute_url(self) -> str:
-        return reverse("incident", args=[self.pk])
-
-    @property
-    def next_step(self) -> str:
-        return NEXT_STEPS.get(IncidentKind(self.kind), "")
-
-    @property
-    def status(self) -> str:
-        return "closed" if self.closed_at else "open"
-
-    @property
-    def is_closed_by_hand(self) -> bool:
-        """Whether a person may close it; a headquarters that is behind must be recovered."""
-        return self.kind != IncidentKind.HQ_BEHIND
-
-    def close(self, reason: str, *, by: Any = None) -> bool:
-        """Close it with a reason. Says whether it was still open."""
-        still_open = Incident.objects.open().filter(pk=self.pk)
-        return bool(still_open.update(closed_at=Now(), closed_by=by, closing_reason=reason))

@@ -1,6 +1,9 @@
-"""Sales orders: one for each customer order of a till, and those that statements make of sales."""
+"""Sales orders of accounts.
 
-from typing import TYPE_CHECKING, Any, Self
+A sales order is made of one customer order of a till, or by a statement of one customer's sales.
+"""
+
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -10,30 +13,12 @@ from django.urls import reverse
 
 from stores.models.transaction import MoneyField
 
-if TYPE_CHECKING:
-    from stores.models.statement import Statement
-
-
-class OrderSequence(models.Model):
-    """Where a company's order and invoice numbers come from; neither ever falls."""
-
-    company = models.OneToOneField("Company", models.PROTECT, primary_key=True)
-    order_format = models.CharField(max_length=20, default="SO-######")
-    invoice_format = models.CharField(max_length=20, default="INV-######")
-    next_order = models.BigIntegerField(default=1)
-    next_invoice = models.BigIntegerField(default=1)
-
-    class Meta:
-        db_table = "order_sequence"
-
-    def __str__(self) -> str:
-        return f"{self.company_id} {self.order_format}"
-
 
 class SalesOrderState(models.TextChoices):
-    """Allowed steps: on_hold -> open -> invoiced, open -> on_hold; a trigger refuses others.
+    """Allowed steps: open -> on_hold -> open -> invoiced. A trigger refuses all others.
 
-    An order of a statement that is not posted yet may be cancelled with it; its numbers stay.
+    An open or invoiced order is cancelled with its statement, as long as the statement's payments
+    are not posted. A cancelled order keeps its numbers.
     """
 
     OPEN = "open", "Open"
@@ -48,9 +33,11 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
 
 
 class SalesOrder(models.Model):
-    """An order of one account. Its lines are those of its transactions."""
+    """One order of one customer. Its lines are the lines of its transactions."""
 
     id = models.BigAutoField(primary_key=True)
+    # The unique constraints of the company index it. Nothing looks for orders by delivery address,
+    # run or the person who released them.
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
     channel = models.ForeignKey("Channel", models.PROTECT, related_name="sales_orders")
     number = models.CharField(max_length=20)
@@ -77,6 +64,7 @@ class SalesOrder(models.Model):
     )
     hold_code = models.CharField(max_length=20, null=True)
     released_at = models.DateTimeField(null=True)
+    # None: released with a command that names nobody.
     released_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -111,18 +99,37 @@ class SalesOrder(models.Model):
                 condition=Q(state__in=SalesOrderState.values), name="sales_order_state_is_known"
             ),
             models.CheckConstraint(
+                condition=Q(confirmation_number__isnull=False, statement__isnull=True)
+                | Q(confirmation_number__isnull=True, statement__isnull=False),
+                name="an_order_is_of_a_till_or_of_a_statement",
+            ),
+            models.CheckConstraint(
                 condition=~Q(state=SalesOrderState.ON_HOLD) | Q(hold_code__isnull=False),
                 name="a_held_order_has_its_code",
             ),
             models.CheckConstraint(
-                condition=Q(invoice_number__isnull=True)
-                | Q(state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED]),
+                condition=Q(released_by__isnull=True) | Q(released_at__isnull=False),
+                name="a_released_order_says_since_when",
+            ),
+            # A cancelled order may have been invoiced before.
+            models.CheckConstraint(
+                condition=Q(
+                    state__in=[SalesOrderState.INVOICED, SalesOrderState.CANCELLED],
+                    invoice_number__isnull=False,
+                    invoiced_at__isnull=False,
+                )
+                | (
+                    ~Q(state=SalesOrderState.INVOICED)
+                    & Q(invoice_number__isnull=True, invoiced_at__isnull=True)
+                ),
                 name="an_invoice_belongs_to_an_invoiced_order",
             ),
         ]
         indexes = [
-            # What waits for a person.
-            models.Index(fields=["id"], condition=Q(state="on_hold"), name="order_on_hold"),
+            # The orders that a person has to release: the list by state, and its count.
+            models.Index(
+                fields=["id"], condition=Q(state=SalesOrderState.ON_HOLD), name="order_on_hold"
+            ),
         ]
         permissions = [("release_hold", "Can release orders on hold")]
 
@@ -132,83 +139,7 @@ class SalesOrder(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("order", args=[self.pk])
 
-    def release(self, by: object) -> bool:
-        """Lift the hold. Says whether the order was on hold."""
-        orders = SalesOrder.objects.filter(pk=self.pk, state=SalesOrderState.ON_HOLD)
-        return bool(orders.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))
-
-
-class PaymentKind(models.TextChoices):
-    PAYMENT = "payment", "Payment"
-    PREPAYMENT = "prepayment", "Prepayment"
-    ROUNDING_DIFFERENCE = "rounding_difference", "Rounding difference"
-    PAYMENT_DIFFERENCE = "payment_difference", "Payment difference"
-
-
-class PostedPaymentQuerySet(models.QuerySet["PostedPayment"]):
-    def differences_of(self, statement: "Statement") -> models.QuerySet[Any, Any]:
-        """One row for each kind of difference and currency: how many sales, and what they lack."""
-        kinds = [PaymentKind.ROUNDING_DIFFERENCE, PaymentKind.PAYMENT_DIFFERENCE]
-        grouped = self.filter(statement=statement, kind__in=kinds).values("kind", "currency")
-        differences: models.QuerySet[Any, Any] = grouped.annotate(
-            sales=models.Sum("count"), total=models.Sum("amount")
-        )
-        return differences.order_by("-kind", "currency")
-
-
-class PostedPayment(models.Model):
-    """What a statement posted as paid: by whom, for which order, in which tender and currency.
-
-    A prepayment names the document of the till, because its sales order may come later. A
-    difference is what an order's sales came to beyond what was paid, in no tender.
-    """
-
-    id = models.BigAutoField(primary_key=True)
-    statement = models.ForeignKey("Statement", models.PROTECT, related_name="payments")
-    kind = models.CharField(
-        max_length=19, choices=PaymentKind.choices, db_default=PaymentKind.PAYMENT
-    )
-    customer = models.ForeignKey("Customer", models.PROTECT, db_index=False, related_name="+")
-    sales_order = models.ForeignKey(SalesOrder, models.PROTECT, null=True, related_name="payments")
-    transaction = models.ForeignKey(
-        "RetailTransaction", models.PROTECT, null=True, db_index=False, related_name="prepayments"
-    )
-    tender_type = models.CharField(max_length=20, blank=True)
-    currency = models.CharField(max_length=3)
-    amount = MoneyField()
-    count = models.PositiveIntegerField(help_text="Payment lines in it.")
-
-    objects = PostedPaymentQuerySet.as_manager()
-
-    class Meta:
-        db_table = "posted_payment"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["sales_order", "kind", "tender_type", "currency"],
-                condition=Q(sales_order__isnull=False),
-                name="a_tender_is_posted_once_an_order",
-            ),
-            models.UniqueConstraint(
-                fields=["transaction", "tender_type", "currency"],
-                condition=Q(transaction__isnull=False),
-                name="a_prepayment_is_posted_once",
-            ),
-            models.CheckConstraint(
-                condition=Q(kind__in=PaymentKind.values), name="payment_kind_is_known"
-            ),
-            models.CheckConstraint(
-                condition=Q(
-                    kind=PaymentKind.PREPAYMENT,
-                    transaction__isnull=False,
-                    sales_order__isnull=True,
-                )
-                | (
-                    ~Q(kind=PaymentKind.PREPAYMENT)
-                    & Q(transaction__isnull=True, sales_order__isnull=False)
-                ),
-                name="a_prepayment_names_the_till_s_document",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.sales_order_id} {self.tender_type} {self.currency}"
+    def release(self, by: Any) -> bool:
+        """Lift the hold. Returns whether the order was on hold. The instance is not updated."""
+        on_hold = SalesOrder.objects.filter(pk=self.pk, state=SalesOrderState.ON_HOLD)
+        return bool(on_hold.update(state=SalesOrderState.OPEN, released_at=Now(), released_by=by))

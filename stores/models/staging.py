@@ -1,6 +1,7 @@
-"""What channels sent: append-only copies of their events, with what became of each.
+"""Staging tables: the events that channels sent, and the status of each.
 
-Edits that people make in HQ are events here too, so that there is one way to write a customer.
+The events themselves never change. Edits that people make at headquarters are events too, so that
+there is only one way to write a customer.
 """
 
 from typing import Self
@@ -16,7 +17,7 @@ from stores.models.reference import Reference
 
 
 class StagingStatus(models.TextChoices):
-    """What became of an event. Internal; people see the states of the contract."""
+    """The progress of an event in the pipeline. Pages and JSON show the states of a customer."""
 
     PENDING = "pending", "Pending"
     APPLIED = "applied", "Applied"
@@ -48,9 +49,9 @@ class EventQuerySet(models.QuerySet["Event"]):
 
 
 class Event(models.Model):
-    """One operation of a till, as HQ holds it, or of a person in HQ.
+    """One operation that a till, or a person at HQ, performed on a customer.
 
-    An event of HQ has no channel database and no session; its replication_counter is HQ's own.
+    An event of HQ has neither a channel database nor a session, and a counter of HQ's own.
     """
 
     event_id = models.UUIDField(primary_key=True)
@@ -72,15 +73,15 @@ class Event(models.Model):
     )
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
-    # None: made in HQ, or released from quarantine, whose row names the session that brought it.
+    # None: made at HQ, or released from quarantine; the quarantined row then has the session.
     session = Reference("stores.UploadSession", null=True)
     staged_at = models.DateTimeField(db_default=Now())
     customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
     applied_at = models.DateTimeField(null=True)
     applied_run = Reference("stores.JobRun", null=True)
     made_by = Reference(settings.AUTH_USER_MODEL, null=True)
-    # A correction made in HQ: the id of the row it corrects, and the database that sent that row.
-    # A new customer belongs to the channel of that database.
+    # Of a correction made at HQ: the id of the row it replaces, and the database that sent that
+    # row. A customer that the correction creates belongs to the channel of that database.
     corrects = models.CharField(max_length=36, null=True)
     for_database = Reference("stores.ChannelDatabase", null=True)
 
@@ -92,8 +93,8 @@ class Event(models.Model):
             models.CheckConstraint(
                 condition=Q(status__in=StagingStatus.values), name="%(class)s_status_is_known"
             ),
-            # A customer is known once the event was applied, or came too late to be; one that was
-            # corrected may never have had one.
+            # An event that was applied, or came too late to be applied, has its customer. An event
+            # that a correction replaced may never have had one.
             models.CheckConstraint(
                 condition=~Q(status__in=["applied", "superseded"])
                 | Q(customer__isnull=False)
@@ -113,28 +114,28 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # What conversion claims, in GUID order, and what a person must look at.
+            # Open events of a GUID, for conversion, and of a company in GUID order.
             models.Index(
                 fields=["company", "async_account"],
                 condition=Q(status__in=["pending", "failed"]),
                 name="%(class)s_open",
             ),
-            # Events that name an account.
+            # Open events that refer to an account number.
             models.Index(
                 fields=["company", "account_number"],
                 condition=Q(status__in=["pending", "failed"], account_number__isnull=False),
                 name="%(class)s_open_account",
             ),
-            # What arrived on a day: in that order but for late updates, and almost free.
+            # Events that arrived on a day. Rows are stored almost in this order, so BRIN is enough.
             BrinIndex(fields=["staged_at"], name="%(class)s_arrived"),
-            # What a person must look at: failed, and waiting for long.
+            # Cases for people: failed events, and events that have waited for long.
             models.Index(fields=["reason"], condition=Q(status="failed"), name="%(class)s_failed"),
             models.Index(
                 fields=["staged_at"],
                 condition=Q(status="pending", reason__isnull=False),
                 name="%(class)s_waiting",
             ),
-            # The history of one customer; filled in customer order, so it stays cheap.
+            # The events of a customer.
             models.Index(
                 fields=["customer"],
                 condition=Q(customer__isnull=False),
@@ -147,7 +148,7 @@ class Event(models.Model):
 
     @property
     def source(self) -> str:
-        """Where it was made: the channel database's label, or headquarters."""
+        """The origin for people: the label of the channel database, or headquarters."""
         return self.database.label if self.database else "headquarters"
 
 
@@ -158,15 +159,15 @@ class AsyncCustomer(CustomerColumns, Event):
             *Event.Meta.indexes,
             # The list, newest first.
             models.Index(fields=["staged_at", "event_id"], name="async_customer_newest"),
-            # How many of each database wait. All keys are alike, so it costs next to nothing. Who
-            # looks for one GUID must not find it: to an HQ at rest, which believes that nothing
-            # waits, reading all of it would seem as cheap as the index of GUIDs.
+            # Open events of each database, for counting. The condition `database > 0` is always
+            # true, but keeps the planner from using this index to look for one GUID: while no
+            # event is open, its statistics make reading this whole index seem as cheap.
             models.Index(
                 fields=["database"],
                 condition=Q(status__in=["pending", "failed"], database__gt=0),
                 name="async_customer_open_database",
             ),
-            # What waits for something or has failed; few, so that nobody else pays for it.
+            # The list by reason. Few events fail or wait, so it costs the others nothing.
             models.Index(
                 fields=["reason", "staged_at", "event_id"],
                 condition=Q(status="failed") | Q(reason__isnull=False),

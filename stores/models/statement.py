@@ -1,23 +1,20 @@
-"""Transactional statements: one channel's sales of one business date on their way to be posted."""
+"""Statements: one channel's sales of one business date, from collecting them to posting them."""
 
 import re
 from datetime import date
 from typing import TYPE_CHECKING, Self
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.urls import reverse
-
-from stores.models.transaction import MoneyField
 
 if TYPE_CHECKING:
     from stores.models.channel import Channel
 
 
 class StatementState(models.TextChoices):
-    """The states in order; each is reached by a commit of its own, and none is left out."""
+    """The states in order. A statement reaches one after the other, each in its own commit."""
 
     STARTED = "started", "Started"
     MARKED = "marked", "Marked"
@@ -28,13 +25,14 @@ class StatementState(models.TextChoices):
     INVOICED = "invoiced", "Invoiced"
     PAYMENTS_POSTED = "payments_posted", "Payments posted"
     POSTED = "posted", "Posted"
-    # A person gave its sales back; reached from any state up to invoiced.
+    # Its sales were released. Possible in every state before payments_posted.
     CANCELLED = "cancelled", "Cancelled"
 
 
-ENDED = (StatementState.POSTED, StatementState.CANCELLED)
-# What an open statement waits for when nothing is wrong with it.
+FINAL_STATES = (StatementState.POSTED, StatementState.CANCELLED)
+# The reasons of an open statement that only waits for the next job. All other reasons are errors.
 NOT_CALCULATED, NOT_POSTED = "statement_not_calculated", "statement_not_posted"
+STATEMENT_NUMBER = re.compile(r"([\w-]+)-(\d{8})(?:-([1-9]\d{0,8}))?", re.ASCII)
 
 
 class StatementQuerySet(models.QuerySet["Statement"]):
@@ -42,39 +40,44 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return self.order_by("-business_date", "-pk")
 
     def with_sales(self) -> Self:
-        """Count the sales in it, in all currencies."""
+        """Annotate each statement with the number of its sales, in all currencies."""
         return self.annotate(sales=models.Sum("totals__transactions", default=0))
 
     def of(self, channel: "Channel", day: date | None) -> Self:
-        """One channel's; only one business date's where one is named."""
+        """Statements of a channel, of one business date or of all."""
         statements = self.filter(channel=channel)
         return statements.filter(business_date=day) if day else statements
 
     def posted_since(self, day: date) -> Self:
-        """Posted, of this business date or a later one."""
+        """Posted statements of this business date and of later ones."""
         return self.filter(state=StatementState.POSTED, business_date__gte=day)
 
     def numbered(self, number: str) -> "Statement | None":
-        form = re.fullmatch(r"([\w-]+)-(\d{8})(?:-([1-9]\d{0,8}))?", number, re.ASCII)
-        if form is None:
+        """The statement with a number such as houston-20261120 or houston-20261120-2."""
+        match = STATEMENT_NUMBER.fullmatch(number)
+        if match is None:
             return None
-        code, day, sequence = form.groups()
+        code, day, sequence = match.groups(default="1")
         try:
-            of_day = self.filter(channel__code=code, business_date=date.fromisoformat(day))
+            business_date = date.fromisoformat(day)
         except ValueError:
             return None
-        return of_day.select_related("channel").filter(sequence=sequence or 1).first()
+        statements = self.filter(channel__code=code, business_date=business_date, sequence=sequence)
+        return statements.select_related("channel").first()
 
     def open(self) -> Self:
-        return self.exclude(state__in=ENDED)
+        return self.exclude(state__in=FINAL_STATES)
 
     def stuck(self) -> Self:
-        """Open, and something stands in the way of the next state."""
+        """Open statements that an error keeps from reaching their next state."""
         return self.open().exclude(reason__in=[NOT_CALCULATED, NOT_POSTED])
 
 
 class Statement(models.Model):
-    """The sales of one channel and business date; what comes late gets one of its own."""
+    """The sales of one channel and business date.
+
+    Sales that arrive after posting get a supplementary statement, with the next sequence.
+    """
 
     id = models.BigAutoField(primary_key=True)
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")
@@ -86,7 +89,7 @@ class Statement(models.Model):
     state = models.CharField(
         max_length=15, choices=StatementState.choices, db_default=StatementState.STARTED
     )
-    # Why it is not posted: what the step after `state` waits for, or what it failed on.
+    # Why it has not reached the state after `state`; empty in a final state.
     reason = models.CharField(max_length=40, blank=True, db_default=NOT_CALCULATED)
     message = models.CharField(max_length=500, blank=True)
     attempts = models.PositiveIntegerField(db_default=0)
@@ -105,10 +108,10 @@ class Statement(models.Model):
             models.UniqueConstraint(
                 fields=["channel", "business_date", "sequence"], name="one_statement_per_sequence"
             ),
-            # What arrives before posting joins the open statement instead of a second one.
+            # Sales that arrive before posting enter the open statement.
             models.UniqueConstraint(
                 fields=["channel", "business_date"],
-                condition=~Q(state__in=ENDED),
+                condition=~Q(state__in=FINAL_STATES),
                 name="one_open_statement_per_day",
             ),
             models.CheckConstraint(
@@ -120,7 +123,7 @@ class Statement(models.Model):
                 name="a_posted_statement_is_sealed",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=ENDED) | ~Q(reason=""),
+                condition=Q(state__in=FINAL_STATES) | ~Q(reason=""),
                 name="an_open_statement_says_why",
             ),
         ]
@@ -138,137 +141,20 @@ class Statement(models.Model):
 
     @property
     def number(self) -> str:
-        """Channel, day and, for a supplementary one, its sequence."""
+        """Channel, business date and, if it is supplementary, the sequence."""
         supplement = f"-{self.sequence}" if self.sequence > 1 else ""
         return f"{self.channel.code}-{self.business_date:%Y%m%d}{supplement}"
 
     @property
     def is_open(self) -> bool:
-        return self.state not in ENDED
+        return self.state not in FINAL_STATES
 
     @property
     def can_be_cancelled(self) -> bool:
-        """Whether its sales can be given back: its payments are not posted."""
+        """Whether its sales can be released: until its payments are posted."""
         return self.is_open and self.state != StatementState.PAYMENTS_POSTED
 
     @property
     def is_stuck(self) -> bool:
+        """Whether an error keeps it from reaching its next state."""
         return self.is_open and self.reason not in (NOT_CALCULATED, NOT_POSTED)
-
-
-class StatementTender(models.Model):
-    """What was taken in one tender and currency, for sales and for customer orders."""
-
-    id = models.BigAutoField(primary_key=True)
-    statement = models.ForeignKey(Statement, models.PROTECT, related_name="tenders")
-    tender_type = models.CharField(max_length=20)
-    currency = models.CharField(max_length=3)
-    count = models.PositiveIntegerField()
-    amount = MoneyField()
-    prepaid_amount = MoneyField(db_default=0, help_text="Of it for customer orders.")
-
-    class Meta:
-        db_table = "statement_tender"
-        ordering = ["statement", "currency", "tender_type"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["statement", "tender_type", "currency"], name="a_tender_is_summed_once"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.statement_id} {self.tender_type} {self.currency}"
-
-
-class StatementTotal(models.Model):
-    id = models.BigAutoField(primary_key=True)
-    statement = models.ForeignKey(Statement, models.PROTECT, related_name="totals")
-    currency = models.CharField(max_length=3)
-    transactions = models.PositiveIntegerField()
-    net_amount = MoneyField()
-    tax_amount = MoneyField()
-    gross_amount = MoneyField()
-    discount_amount = MoneyField()
-
-    class Meta:
-        db_table = "statement_total"
-        ordering = ["statement", "currency"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["statement", "currency"], name="a_currency_is_summed_once"
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.statement_id} {self.currency}"
-
-
-class AggregateState(models.TextChoices):
-    WAITING = "waiting", "Waiting"
-    ORDERED = "ordered", "Order created"
-    FAILED = "failed", "Failed"
-
-
-class StatementAggregate(models.Model):
-    """The sales of one customer in one currency: they become one order.
-
-    Sales that name nobody are those of the channel's default customer.
-    """
-
-    id = models.BigAutoField(primary_key=True)
-    statement = models.ForeignKey(Statement, models.PROTECT, related_name="aggregates")
-    customer = models.ForeignKey("Customer", models.PROTECT, db_index=False, related_name="+")
-    currency = models.CharField(max_length=3)
-    transactions = models.PositiveIntegerField()
-    net_amount = MoneyField()
-    tax_amount = MoneyField()
-    gross_amount = MoneyField()
-    discount_amount = MoneyField()
-    state = models.CharField(
-        max_length=7, choices=AggregateState.choices, db_default=AggregateState.WAITING
-    )
-    reason = models.CharField(max_length=40, blank=True, db_default="")
-    sales_order = models.OneToOneField(
-        "SalesOrder", models.PROTECT, null=True, related_name="aggregate"
-    )
-
-    class Meta:
-        db_table = "statement_aggregate"
-        ordering = ["statement", "id"]
-        constraints = [
-            models.UniqueConstraint(
-                fields=["statement", "customer", "currency"],
-                name="one_aggregate_per_customer_and_currency",
-            ),
-            models.CheckConstraint(
-                condition=Q(state__in=AggregateState.values), name="aggregate_state_is_known"
-            ),
-            models.CheckConstraint(
-                condition=~Q(state=AggregateState.ORDERED) | Q(sales_order__isnull=False),
-                name="an_ordered_aggregate_has_its_order",
-            ),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.statement_id} {self.currency}"
-
-
-class StatementEvent(models.Model):
-    """One thing that happened to a statement: a state reached, a failure, a retry."""
-
-    id = models.BigAutoField(primary_key=True)
-    statement = models.ForeignKey(Statement, models.PROTECT, related_name="events")
-    at = models.DateTimeField(db_default=Now())
-    state = models.CharField(max_length=15, choices=StatementState.choices)
-    text = models.CharField(max_length=500)
-    run = models.ForeignKey("JobRun", models.PROTECT, null=True, db_index=False, related_name="+")
-    user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"
-    )
-
-    class Meta:
-        db_table = "statement_event"
-        ordering = ["statement", "id"]
-
-    def __str__(self) -> str:
-        return f"{self.statement_id} {self.state}"

@@ -1,6 +1,7 @@
-"""Sales, returns and customer orders as tills wrote them, and how far each has come in HQ.
+"""Transactions of tills: sales, returns and customer orders, and their progress at headquarters.
 
-A header travels with its lines and payments as one document and shares their fate.
+A transaction arrives together with its lines and payments, and is accepted or quarantined with
+them.
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,15 @@ from django.utils import timezone
 
 from stores.models.staging import Origin
 
-# Why an order has no sales order as long as nobody has tried to make one.
+# The reason of a customer order for which no sales order has been tried yet.
 NOT_ORDERED = "not_ordered"
-# What the contract gives an amount of money, a price or a quantity.
+# All digits, and decimal places, of an amount of money, a price or a quantity.
 DIGITS, PLACES = 18, 4
-# How long a person who corrects a document keeps it from jobs and other people.
+# How long a person can correct a transaction; jobs and other people cannot change it meanwhile.
 LEASE = timedelta(minutes=15)
-# What is held for longer was taken by a clock that has been set back since: the lease is over.
+# A lease that ends later than this was taken before the clock was set back. It does not count.
 LONGEST_LEASE = 2 * LEASE
-# True of a transaction t that a person is correcting; as the view excluded_sale says it.
+# SQL condition: a person is correcting transaction t. The view excluded_sale has the same.
 BEING_CORRECTED = f"""coalesce(t.editing_until BETWEEN now()
                       AND now() + interval '{LONGEST_LEASE.seconds} seconds', false)"""
 
@@ -62,7 +63,7 @@ class OrderStatus(models.TextChoices):
 
 
 def being_corrected(prefix: str = "") -> Q:
-    """Transactions that a person is correcting; of rows that have one, by its name and `__`."""
+    """Condition: a person is correcting the transaction. `prefix` is the path to it, with `__`."""
     return Q(**{f"{prefix}editing_until__range": (Now(), Now() + LONGEST_LEASE)})
 
 
@@ -71,7 +72,7 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
         return self.order_by("-pk")
 
     def sold(self) -> Self:
-        """Sales and returns that were not voided: what a statement is about."""
+        """Sales and returns that were not voided."""
         return self.filter(
             transaction_type__in=[TransactionType.SALE, TransactionType.RETURN],
             entry_status=EntryStatus.CONCLUDED,
@@ -83,13 +84,13 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
         )
 
     def orders_numbered(self, number: str, channels: Sequence[str] = ()) -> Self:
-        """Customer orders of a confirmation number, in the channels of these codes or in any."""
+        """Customer orders with a confirmation number, in the given channels or in all."""
         orders = self.orders().filter(confirmation_number=number)
         return orders.filter(channel__code__in=channels) if channels else orders
 
 
 class RetailTransaction(models.Model):
-    """One document of a till. What the till wrote stays as it is, unless a person corrects it."""
+    """One sale, return or customer order of a till. Only a person changes what the till wrote."""
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
@@ -107,11 +108,11 @@ class RetailTransaction(models.Model):
     staff_id = models.CharField(max_length=25, null=True)
     terminal_id = models.CharField(max_length=10, null=True)
     created_offline = models.BooleanField(null=True)
-    # None: made in HQ, or released from quarantine, whose row names the session that brought it.
+    # None: made at HQ, or released from quarantine; the quarantined row then has the session.
     session = models.ForeignKey(
         "UploadSession", models.PROTECT, null=True, db_index=False, related_name="transactions"
     )
-    # A correction made in HQ: by whom, and the number of the quarantined row in whose place it is.
+    # Of a correction made at HQ: who made it, and the id of the quarantined row that it replaces.
     made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -123,7 +124,7 @@ class RetailTransaction(models.Model):
     transaction_type = models.CharField(max_length=14, choices=TransactionType.choices)
     entry_status = models.CharField(max_length=9, choices=EntryStatus.choices)
     confirmation_number = models.CharField(max_length=50, null=True)
-    # The store's day: the till's, or where it named none the one of the store's own rule.
+    # The till's, or computed from the time of the sale and the end of the store's day.
     business_date = models.DateField()
     store_number = models.CharField(max_length=10, null=True)
     currency = models.CharField(max_length=3)
@@ -137,7 +138,7 @@ class RetailTransaction(models.Model):
     delivery_mode = models.CharField(max_length=10, null=True)
     receipt_number = models.CharField(max_length=18, null=True)
 
-    # Whom it is for, once that is known: an account, never a GUID.
+    # Empty until HQ knows the account of the customer.
     customer = models.ForeignKey(
         "Customer", models.PROTECT, null=True, db_index=False, related_name="transactions"
     )
@@ -158,8 +159,7 @@ class RetailTransaction(models.Model):
     statement = models.ForeignKey(
         "Statement", models.PROTECT, null=True, related_name="transactions"
     )
-    # The statement of the day on which a customer order's payments were taken; the order itself is
-    # in none.
+    # Of a customer order: the statement that posts its payments. `statement` stays empty.
     prepayment_statement = models.ForeignKey(
         "Statement", models.PROTECT, null=True, db_index=False, related_name="prepaid_orders"
     )
@@ -180,8 +180,9 @@ class RetailTransaction(models.Model):
             models.UniqueConstraint(
                 fields=["transaction_id", "channel"], name="a_transaction_is_kept_once"
             ),
-            # A copied till sells on in another channel; stores that merely number alike are apart.
-            # What says the same names the same store, so only the storeless are told by content.
+            # A copied till may send the same sale through another channel. Stores of their own may
+            # use the same numbers, so the number is unique per store. Without a store number the
+            # content tells whether it is the same sale.
             models.UniqueConstraint(
                 fields=["transaction_id", "store_number", "company"],
                 condition=Q(shares_number=False, store_number__isnull=False),
@@ -216,7 +217,7 @@ class RetailTransaction(models.Model):
                 | Q(origin=Origin.HQ, database__isnull=True, corrects__isnull=False),
                 name="a_transaction_comes_from_somewhere",
             ),
-            # No sale is ever posted under a temporary identity.
+            # No sale is posted without an account.
             models.CheckConstraint(
                 condition=Q(sales_order__isnull=True) | Q(customer__isnull=False),
                 name="what_is_ordered_has_an_account",
@@ -225,7 +226,7 @@ class RetailTransaction(models.Model):
                 condition=~Q(order_status=OrderStatus.SUCCEEDED) | Q(sales_order__isnull=False),
                 name="a_succeeded_order_exists",
             ),
-            # An order that waits or failed says why, from its arrival on.
+            # A customer order without a sales order always has a reason.
             models.CheckConstraint(
                 condition=~Q(transaction_type=TransactionType.CUSTOMER_ORDER)
                 | ~Q(entry_status=EntryStatus.CONCLUDED)
@@ -235,9 +236,9 @@ class RetailTransaction(models.Model):
             ),
         ]
         indexes = [
-            # What arrived on a day: in that order, and almost free.
+            # Transactions that arrived on a day. Rows are stored in this order, so BRIN is enough.
             BrinIndex(fields=["staged_at"], name="transaction_arrived"),
-            # What validation and the two ways of posting look for.
+            # Open sales and open prepayments of a day, for validation and posting.
             models.Index(
                 fields=["channel", "business_date"],
                 condition=Q(statement__isnull=True, sales_order__isnull=True),
@@ -283,7 +284,7 @@ class RetailTransaction(models.Model):
 
     @property
     def is_being_corrected(self) -> bool:
-        """Whether a person keeps it from jobs and other people now."""
+        """Whether a person holds a lease on it, which keeps away jobs and other people."""
         now = timezone.now()
         return self.editing_until is not None and now <= self.editing_until <= now + LONGEST_LEASE
 
@@ -313,7 +314,7 @@ class RetailTransactionLine(models.Model):
 
 
 class RetailTransactionPayment(models.Model):
-    """What was paid with one tender; change given back is negative."""
+    """A payment with one tender. Change that was given back is negative."""
 
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction = models.ForeignKey(
@@ -333,7 +334,7 @@ class RetailTransactionPayment(models.Model):
 
 
 class TransactionError(models.Model):
-    """One rule that a transaction breaks: why it is kept out of orders and statements."""
+    """A rule that a transaction breaks, which keeps it out of orders and statements."""
 
     id = models.BigAutoField(primary_key=True)
     transaction = models.ForeignKey(RetailTransaction, models.PROTECT, related_name="errors")
@@ -359,7 +360,7 @@ class TransactionError(models.Model):
 
 
 class TransactionChange(models.Model):
-    """What a person changed in a transaction, with both values and why. Never changed itself."""
+    """A change that a person made in one field of a transaction. A trigger keeps it for ever."""
 
     id = models.BigAutoField(primary_key=True)
     transaction = models.ForeignKey(RetailTransaction, models.PROTECT, related_name="changes")
@@ -370,7 +371,7 @@ class TransactionChange(models.Model):
     reason = models.CharField(max_length=300)
     changed_at = models.DateTimeField(db_default=Now())
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    # What was corrected at once, and can be undone so.
+    # The bulk correction that it belongs to, which can be undone as a whole.
     correction = models.UUIDField(null=True)
 
     class Meta:
@@ -396,7 +397,7 @@ class TransactionChange(models.Model):
 
 
 class IncompleteDocument(models.Model):
-    """A header whose announced lines are not all there yet, and since when HQ knows of it."""
+    """A header that arrived without all of its lines, and when HQ first saw it."""
 
     pk = models.CompositePrimaryKey("database_id", "event_id")
     database = models.ForeignKey(

@@ -34,7 +34,7 @@ def require_posting() -> None:
     Effects and errors: as those of require_numbers().
     """
     require_numbers()
-    if incident := Incident.objects.stopping_posting().order_by("pk").first():
+    if incident := Incident.objects.blocking_posting().order_by("pk").first():
         raise StepFailed(
             f"Nothing is posted until incident {incident.pk} is closed: {incident.message}"
         )
@@ -54,7 +54,7 @@ def check_channels() -> None:
     for database in to_ask.with_channel():
         check_channel(database)
     if databases.exists() and not databases.filter(seen).exists():
-        stopping = Incident.objects.stopping_conversion().order_by("pk").first()
+        stopping = Incident.objects.blocking_conversion().order_by("pk").first()
         raise StepFailed(
             stopping.message
             if stopping

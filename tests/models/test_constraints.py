@@ -218,6 +218,11 @@ SEQUENCES = [
         "number_sequence: update refused",
     ),
     Violation(
+        "a largest number that the format cannot hold",
+        "the_largest_number_fits_the_format",
+        "UPDATE number_sequence SET largest = 10000 WHERE company_id = 'USRT'",
+    ),
+    Violation(
         "a used sequence deleted",
         "a_used_sequence_is_never_deleted",
         "DELETE FROM number_sequence WHERE company_id = 'USRT'",
@@ -603,6 +608,18 @@ INCIDENTS = [
         "an_incident_is_closed_with_a_reason",
         INSERT_INCIDENT + "('hq_behind', '', '', '{}', now(), '')",
     ),
+    Violation(
+        "an open incident with a closing reason",
+        "an_open_incident_has_no_closing_reason",
+        INSERT_INCIDENT + "('hq_behind', '', '', '{}', NULL, 'Done.')",
+    ),
+    Violation(
+        "a headquarters that is behind, closed by a person",
+        "nobody_closes_a_headquarters_that_is_behind",
+        """INSERT INTO incident (kind, subject, message, detail, closed_at, closing_reason,
+                                 closed_by_id)
+           SELECT 'hq_behind', '', '', '{}', now(), 'Done.', id FROM auth_user""",
+    ),
 ]
 INSERT_ARRIVAL = """INSERT INTO arrival (database_id, "table", day, rows) VALUES """
 INSERT_BALANCE = (
@@ -729,7 +746,7 @@ VIOLATIONS = [
 def ring(db) -> dict[str, Any]:
     """One row of everything; the ids by which statements name them."""
     usrt, eurt, _ = [Company.objects.create(code=c, name=c) for c in ("USRT", "EURT", "NONE")]
-    for company, form, start, following in ((usrt, "00####", 5001, 5005), (eurt, "E-###", 1, 1)):
+    for company, form, start, following in ((usrt, "00####", 5001, 5005), (eurt, "E-####", 1, 1)):
         NumberSequence.objects.create(
             company=company, format=form, start=start, next=following, largest=start + 998
         )

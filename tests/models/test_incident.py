@@ -21,6 +21,11 @@ def test_an_incident_seen_again_is_counted_and_not_opened_twice(houston):
     assert second.times == 2
 
 
+def test_an_incident_of_no_known_kind_is_refused(hq):
+    with pytest.raises(IntegrityError, match="incident_kind_is_known"), transaction.atomic():
+        Incident.objects.report("odd", "It is odd.")
+
+
 def test_an_incident_without_a_channel_is_opened_once_too(hq):
     assert report().pk == report().pk
 

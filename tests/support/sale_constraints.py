@@ -119,9 +119,10 @@ SALES = [
     Violation(
         "an order for a customer of another company",
         "channel_and_customer_share_the_company",
-        """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
-                  currency, net_amount, tax_amount, gross_amount, discount_amount)
-           VALUES ('USRT', %(houston)s, 'SO-9', %(zoe)s, now(), 'USD', 1, 0, 1, 0)""",
+        """INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                  customer_id, business_date, currency, net_amount, tax_amount, gross_amount,
+                  discount_amount)
+           VALUES ('USRT', %(houston)s, 'SO-9', 'W-9', %(zoe)s, now(), 'USD', 1, 0, 1, 0)""",
         SHARED,
     ),
     Violation(
@@ -179,6 +180,36 @@ SALES = [
         "its transaction is posted",
     ),
     Violation(
+        "a line that moves to a posted sale",
+        "frozen_once_settled",
+        """UPDATE retail_transaction_line SET transaction_id = %(posted_sale)s, line_number = 2
+            WHERE transaction_id = %(open_sale)s""",
+    ),
+    Violation(
+        "a line added to a posted sale",
+        "nothing_is_added_to_a_settled_transaction",
+        """INSERT INTO retail_transaction_line (transaction_id, line_number)
+           VALUES (%(posted_sale)s, 2)""",
+    ),
+    Violation(
+        "a payment added to a posted sale",
+        "nothing_is_added_to_a_settled_transaction",
+        """INSERT INTO retail_transaction_payment (transaction_id, line_number, tender_type, amount,
+                                                   currency)
+           VALUES (%(posted_sale)s, 2, 'cash', 1, 'USD')""",
+    ),
+    Violation(
+        "a sale that enters a posted statement",
+        "only_open_statements_take_sales",
+        "UPDATE retail_transaction SET statement_id = %(posted)s WHERE id = %(open_sale)s",
+    ),
+    Violation(
+        "a prepayment that enters a posted statement",
+        "only_open_statements_take_sales",
+        """UPDATE retail_transaction SET prepayment_statement_id = %(posted)s
+            WHERE id = %(open_sale)s""",
+    ),
+    Violation(
         "a sale that leaves its order",
         "settled_for_ever",
         "UPDATE retail_transaction SET sales_order_id = NULL WHERE id = %(posted_sale)s",
@@ -188,19 +219,25 @@ SALES = [
 OF_PAYMENT = """statement_id, kind, customer_id, sales_order_id, transaction_id, tender_type,
                 currency, amount, count"""
 INSERT_PAYMENT = f"INSERT INTO posted_payment ({OF_PAYMENT})"
-SAME_PAYMENT = f"{INSERT_PAYMENT} SELECT {OF_PAYMENT} FROM posted_payment WHERE"  # noqa: S608
+# A payment of the posted statement, posted once more by the open one.
+SAME_PAYMENT = f"""{INSERT_PAYMENT}
+    SELECT %(open)s, kind, customer_id, sales_order_id, transaction_id, tender_type, currency,
+           amount, count
+      FROM posted_payment WHERE"""  # noqa: S608
 ORDERS = [
     Violation(
         "one order number issued twice",
         "an_order_number_is_issued_once",
-        """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
-                  currency, net_amount, tax_amount, gross_amount, discount_amount)
-           VALUES ('USRT', %(houston)s, 'SO-1', %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
+        """INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                  customer_id, business_date, currency, net_amount, tax_amount, gross_amount,
+                  discount_amount)
+           VALUES ('USRT', %(houston)s, 'SO-1', 'W-9', %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
     ),
     Violation(
         "one invoice number issued twice",
         "an_invoice_number_is_issued_once",
-        """UPDATE sales_order SET invoice_number = 'INV-1', state = 'invoiced'
+        """UPDATE sales_order SET invoice_number = 'INV-1', state = 'invoiced',
+                  invoiced_at = now()
             WHERE id = %(open_order)s""",
     ),
     Violation(
@@ -216,14 +253,16 @@ ORDERS = [
         "one_order_per_customer_of_a_statement",
         """INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
                   business_date, currency, net_amount, tax_amount, gross_amount, discount_amount)
-           VALUES ('USRT', %(houston)s, 'SO-9', %(posted)s, %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
+           VALUES ('USRT', %(houston)s, 'SO-8', %(open)s, %(ann)s, now(), 'USD', 1, 0, 1, 0),
+                  ('USRT', %(houston)s, 'SO-9', %(open)s, %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
     ),
     Violation(
         "an unknown state of an order",
         "sales_order_state_is_known",
-        """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
-                  currency, net_amount, tax_amount, gross_amount, discount_amount, state)
-           VALUES ('USRT', %(houston)s, 'SO-9', %(ann)s, now(), 'USD', 1, 0, 1, 0, 'odd')""",
+        """INSERT INTO sales_order (company_id, channel_id, number, confirmation_number,
+                  customer_id, business_date, currency, net_amount, tax_amount, gross_amount,
+                  discount_amount, state)
+           VALUES ('USRT', %(houston)s, 'SO-9', 'W-9', %(ann)s, now(), 'USD', 1, 0, 1, 0, 'odd')""",
     ),
     Violation(
         "an order on hold for no reason",
@@ -236,10 +275,38 @@ ORDERS = [
         "UPDATE sales_order SET invoice_number = 'INV-2' WHERE id = %(open_order)s",
     ),
     Violation(
+        "an invoiced order without an invoice",
+        "an_invoice_belongs_to_an_invoiced_order",
+        "UPDATE sales_order SET state = 'invoiced' WHERE id = %(open_order)s",
+    ),
+    Violation(
+        "an order of neither a till nor a statement",
+        "an_order_is_of_a_till_or_of_a_statement",
+        """INSERT INTO sales_order (company_id, channel_id, number, customer_id, business_date,
+                  currency, net_amount, tax_amount, gross_amount, discount_amount)
+           VALUES ('USRT', %(houston)s, 'SO-9', %(ann)s, now(), 'USD', 1, 0, 1, 0)""",
+    ),
+    Violation(
+        "an order released at no time",
+        "a_released_order_says_since_when",
+        """UPDATE sales_order SET released_by_id = (SELECT id FROM auth_user)
+            WHERE id = %(open_order)s""",
+    ),
+    Violation(
         "an order that goes back",
         "a_sales_order_moves_forward",
         "UPDATE sales_order SET state = 'open' WHERE id = %(posted_order)s",
         "sales_order: update refused",
+    ),
+    Violation(
+        "an order with another amount",
+        "a_sales_order_keeps_its_values",
+        "UPDATE sales_order SET gross_amount = 11 WHERE id = %(open_order)s",
+    ),
+    Violation(
+        "an order with another invoice number",
+        "an_invoice_number_never_changes",
+        "UPDATE sales_order SET invoice_number = 'INV-9' WHERE id = %(posted_order)s",
     ),
     Violation(
         "an order of a till that is cancelled",
@@ -266,6 +333,13 @@ ORDERS = [
         "order_sequence: update refused",
     ),
     Violation(
+        "an order number below one",
+        "orders_and_invoices_are_numbered_from_one",
+        """INSERT INTO order_sequence (company_id, order_format, invoice_format, next_order,
+                                       next_invoice)
+           VALUES ('EURT', 'SO-#', 'INV-#', 0, 1)""",
+    ),
+    Violation(
         "a forgotten sequence of orders",
         "a_used_sequence_of_orders_is_never_deleted",
         "DELETE FROM order_sequence",
@@ -285,13 +359,13 @@ ORDERS = [
         "a payment of no known kind",
         "payment_kind_is_known",
         f"""{INSERT_PAYMENT} VALUES
-            (%(posted)s, 'odd', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
+            (%(open)s, 'odd', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
     ),
     Violation(
         "a prepayment of no document",
-        "a_prepayment_names_the_till_s_document",
+        "only_a_prepayment_is_of_a_customer_order",
         f"""{INSERT_PAYMENT} VALUES
-            (%(posted)s, 'prepayment', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
+            (%(open)s, 'prepayment', %(ann)s, %(open_order)s, NULL, '', 'USD', 1, 1)""",
     ),
     Violation(
         "a posted prepayment of somebody else",
@@ -334,7 +408,7 @@ STATEMENTS = [
         "a_cancelled_statement_has_no_sales",
         """UPDATE retail_transaction SET statement_id = %(open)s WHERE id = %(open_sale)s;
            UPDATE statement SET state = 'cancelled' WHERE id = %(open)s""",
-        "statement: a cancelled one has no sales",
+        "a cancelled one has no sales",
     ),
     Violation(
         "an unknown state of a statement",
@@ -366,6 +440,51 @@ STATEMENTS = [
         "its channel must be of its company",
     ),
     Violation(
+        "a statement that moves to another company's channel",
+        "statement_and_channel_share_the_company",
+        "UPDATE statement SET channel_id = %(paris)s WHERE id = %(open)s",
+    ),
+    Violation(
+        "a tender added to a posted statement",
+        "frozen_once_posted",
+        """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount)
+           VALUES (%(posted)s, 'card', 'USD', 1, 1)""",
+    ),
+    Violation(
+        "a tender that moves to a posted statement",
+        "frozen_once_posted",
+        """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount)
+           VALUES (%(open)s, 'card', 'USD', 1, 1);
+           UPDATE statement_tender SET statement_id = %(posted)s WHERE statement_id = %(open)s""",
+    ),
+    Violation(
+        "a total added to a posted statement",
+        "frozen_once_posted",
+        """INSERT INTO statement_total (statement_id, currency, transactions, net_amount,
+                  tax_amount, gross_amount, discount_amount)
+           VALUES (%(posted)s, 'EUR', 1, 1, 0, 1, 0)""",
+    ),
+    Violation(
+        "an aggregate added to a posted statement",
+        "frozen_once_posted",
+        """INSERT INTO statement_aggregate (statement_id, customer_id, currency, transactions,
+                  net_amount, tax_amount, gross_amount, discount_amount)
+           VALUES (%(posted)s, %(bo)s, 'USD', 1, 1, 0, 1, 0)""",
+    ),
+    Violation(
+        "an order added to a posted statement",
+        "frozen_once_posted",
+        """INSERT INTO sales_order (company_id, channel_id, number, statement_id, customer_id,
+                  business_date, currency, net_amount, tax_amount, gross_amount, discount_amount)
+           VALUES ('USRT', %(houston)s, 'SO-9', %(posted)s, %(bo)s, now(), 'USD', 1, 0, 1, 0)""",
+    ),
+    Violation(
+        "a payment added to a posted statement",
+        "frozen_once_posted",
+        f"""{INSERT_PAYMENT} VALUES
+            (%(posted)s, 'payment', %(ann)s, %(open_order)s, NULL, 'card', 'USD', 1, 1)""",
+    ),
+    Violation(
         "a posted total that changes",
         "frozen_once_posted",
         "UPDATE statement_total SET gross_amount = 0",
@@ -375,23 +494,22 @@ STATEMENTS = [
         "a tender summed twice",
         "a_tender_is_summed_once",
         """INSERT INTO statement_tender (statement_id, tender_type, currency, count, amount)
-           SELECT statement_id, tender_type, currency, count, amount FROM statement_tender""",
+           VALUES (%(open)s, 'cash', 'USD', 1, 10), (%(open)s, 'cash', 'USD', 1, 10)""",
     ),
     Violation(
         "a currency summed twice",
         "a_currency_is_summed_once",
         """INSERT INTO statement_total (statement_id, currency, transactions, net_amount,
                   tax_amount, gross_amount, discount_amount)
-           SELECT statement_id, currency, transactions, net_amount, tax_amount, gross_amount,
-                  discount_amount FROM statement_total""",
+           VALUES (%(open)s, 'USD', 1, 1, 0, 1, 0), (%(open)s, 'USD', 1, 1, 0, 1, 0)""",
     ),
     Violation(
         "two aggregates of one customer",
         "one_aggregate_per_customer_and_currency",
         """INSERT INTO statement_aggregate (statement_id, customer_id, currency, transactions,
                   net_amount, tax_amount, gross_amount, discount_amount)
-           SELECT statement_id, customer_id, currency, transactions, net_amount, tax_amount,
-                  gross_amount, discount_amount FROM statement_aggregate""",
+           VALUES (%(open)s, %(ann)s, 'USD', 1, 1, 0, 1, 0),
+                  (%(open)s, %(ann)s, 'USD', 1, 1, 0, 1, 0)""",
     ),
     Violation(
         "an unknown state of an aggregate",
@@ -456,6 +574,7 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
         customer=ann,
         state="invoiced",
         invoice_number="INV-1",
+        invoiced_at=timezone.now(),
         **dated,
     )
     second = SalesOrder.objects.create(
@@ -487,12 +606,15 @@ def post_one_of_each(channel: Channel, database: ChannelDatabase, ann: Customer)
             transaction_id=number,
             transaction_type=kind,
             confirmation_number="W-1" if kind == "customer_order" else None,
-            **(kept | links),
+            order_reason="not_ordered" if kind == "customer_order" else None,
+            **kept,
         )
         RetailTransactionLine.objects.create(transaction=sale, line_number=1, quantity=1)
         RetailTransactionPayment.objects.create(
             transaction=sale, line_number=1, tender_type="cash", amount=10, currency="USD"
         )
+        # Once it is in an order, no line or payment can be added.
+        RetailTransaction.objects.filter(pk=sale.pk).update(**links)
     prepaid = RetailTransaction.objects.get(transaction_id="T-2")
     for paid in (
         {"sales_order": first},

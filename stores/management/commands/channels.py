@@ -39,7 +39,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
         waiting += count_by_database(model.objects.filter(status=StagingStatus.PENDING))
     quarantined = count_by_database(Quarantine.objects.open())
     deliveries = count_by_database(Delivery.objects.pending())
-    blocked_ids = set(Incident.objects.blocked_databases())
+    blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))
     for database in ChannelDatabase.objects.with_channel():
         yield {
             "channel": database.channel.code,

@@ -65,7 +65,7 @@ def get_open_incident(pk: int) -> Incident:
 
 def close_incident(incident: Incident, reason: str) -> None:
     """Close the incident. Errors: CommandError if only recover_hq can resolve it."""
-    if not incident.is_closed_by_hand:
+    if not incident.can_be_closed_by_hand:
         raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)
 

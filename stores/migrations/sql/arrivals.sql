@@ -1,8 +1,8 @@
--- Counts the rows that arrive from channels by database, table and day (UTC), in the transaction that stages or
--- quarantines them and whoever does it: the nothing-lost balance is held against these counts.
+-- Triggers that count the rows that arrive from channels, by database, table and day (UTC). They count in the
+-- transaction that stages or quarantines the rows. The balance of each day is compared with these counts.
 
--- Staged rows. What headquarters makes itself, and what leaves quarantine, has no session: it never arrived, or was
--- counted when it did.
+-- Count staged rows. A row without a session does not count: headquarters made it, or it was counted when it was
+-- quarantined.
 CREATE FUNCTION count_staged() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO arrival (database_id, "table", day, rows)
@@ -24,14 +24,14 @@ CREATE TRIGGER arrivals_are_counted AFTER INSERT ON async_attribute
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON retail_transaction
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_staged();
 
--- Lines and payments of staged transactions, by the session and day of their transaction.
+-- Count lines and payments. Database and day are those of their transaction.
 CREATE FUNCTION count_parts() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 BEGIN
     INSERT INTO arrival (database_id, "table", day, rows)
-    SELECT t.database_id, TG_TABLE_NAME, (t.staged_at AT TIME ZONE 'UTC')::date, count(*)
-      FROM fresh p JOIN retail_transaction t ON t.id = p.transaction_id
-     WHERE t.session_id IS NOT NULL GROUP BY 1, 2, 3
+    SELECT sale.database_id, TG_TABLE_NAME, (sale.staged_at AT TIME ZONE 'UTC')::date, count(*)
+      FROM fresh JOIN retail_transaction sale ON sale.id = fresh.transaction_id
+     WHERE sale.session_id IS NOT NULL GROUP BY 1, 2, 3
         ON CONFLICT (database_id, "table", day) DO UPDATE SET rows = arrival.rows + excluded.rows;
     RETURN NULL;
 END $$;
@@ -40,31 +40,31 @@ CREATE TRIGGER arrivals_are_counted AFTER INSERT ON retail_transaction_line
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON retail_transaction_payment
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_parts();
 
--- How many lines or payments a quarantined sale holds: it is kept as it came, with its parts inside.
+-- Count the lines or payments in a quarantined sale, which contains them in its JSON. A sale that is not JSON has none.
 CREATE FUNCTION rows_aside(raw bytea, part text) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
-    found jsonb;
+    part_rows jsonb;
 BEGIN
-    found := convert_from(raw, 'UTF8')::jsonb -> part;
-    RETURN CASE jsonb_typeof(found) WHEN 'array' THEN jsonb_array_length(found) ELSE 0 END;
+    part_rows := convert_from(raw, 'UTF8')::jsonb -> part;
+    RETURN CASE jsonb_typeof(part_rows) WHEN 'array' THEN jsonb_array_length(part_rows) ELSE 0 END;
 EXCEPTION WHEN data_exception THEN
     RETURN 0;
 END $$;
 
--- Quarantined rows, and the lines and payments inside quarantined sales.
-CREATE FUNCTION count_set_aside() RETURNS trigger LANGUAGE plpgsql AS $$
+-- Count quarantined rows, and the lines and payments in quarantined sales.
+CREATE FUNCTION count_quarantined() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO arrival (database_id, "table", day, rows)
     SELECT database_id, "table", (first_seen_at AT TIME ZONE 'UTC')::date, sum(rows)
       FROM (SELECT database_id, "table", first_seen_at, 1 AS rows FROM fresh
             UNION ALL
-            SELECT q.database_id, part.name, q.first_seen_at, rows_aside(q.raw, part.name)
-              FROM fresh q, (VALUES ('retail_transaction_line'),
-                                    ('retail_transaction_payment')) part (name)
-             WHERE q."table" = 'retail_transaction') came
+            SELECT database_id, part, first_seen_at, rows_aside(raw, part)
+              FROM fresh
+             CROSS JOIN unnest(ARRAY['retail_transaction_line', 'retail_transaction_payment']) AS part
+             WHERE "table" = 'retail_transaction') AS counted
      GROUP BY 1, 2, 3 HAVING sum(rows) > 0 ORDER BY 1, 2, 3
         ON CONFLICT (database_id, "table", day) DO UPDATE SET rows = arrival.rows + excluded.rows;
     RETURN NULL;
 END $$;
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON quarantine REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION count_set_aside();
+    FOR EACH STATEMENT EXECUTE FUNCTION count_quarantined();

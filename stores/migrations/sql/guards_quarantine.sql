@@ -1,8 +1,10 @@
 -- What must hold of quarantined rows.
 
--- No event is both open in quarantine and pending in staging. The pipeline keeps the other half of this rule: an
--- event that is accepted closes its quarantine in the same transaction. A document has no status to ask for: it is
--- either staged or quarantined. Two contents of one event id may both be there.
+-- No event is both open in quarantine and pending in staging. This trigger checks rows that enter quarantine. The
+-- pipeline does the rest: when it stages an event, it closes the quarantined row in the same transaction.
+--
+-- Two exceptions: a sale has no pending status, so it may not be staged at all; and an event that conflicts with a
+-- staged event of the same id (event_conflict) is quarantined beside it.
 CREATE FUNCTION an_open_row_is_not_pending() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE is_pending boolean;
 BEGIN
@@ -14,7 +16,7 @@ BEGIN
     END IF;
     IF is_pending THEN
         RAISE EXCEPTION 'quarantine: its event is pending in staging'
-            USING ERRCODE = 'restrict_violation';
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
     RETURN NULL;
 END $$;

@@ -1,22 +1,22 @@
--- What must hold of the sales that channels sent: transactions, their lines and payments, and what was changed in them.
+-- What must hold of the sales that channels sent: transactions, their lines and payments, and what people changed.
 
--- Amounts are numbers: NaN is greater than every number, and one of it would poison a sum.
+-- Amounts are numbers. NaN is greater than every number, and a single one makes a sum NaN.
 ALTER TABLE retail_transaction ADD CONSTRAINT amounts_are_numbers CHECK (
     'NaN' NOT IN (net_amount, tax_amount, gross_amount, discount_amount, payment_amount));
 ALTER TABLE retail_transaction_line ADD CONSTRAINT line_amounts_are_numbers CHECK (
-    'NaN' <> ALL (ARRAY[coalesce(quantity, 0), coalesce(price, 0), coalesce(discount_amount, 0),
-                        coalesce(tax_amount, 0), coalesce(net_amount, 0)]));
+    'NaN' NOT IN (coalesce(quantity, 0), coalesce(price, 0), coalesce(discount_amount, 0),
+                  coalesce(tax_amount, 0), coalesce(net_amount, 0)));
 ALTER TABLE retail_transaction_payment ADD CONSTRAINT payment_amounts_are_numbers
     CHECK (amount <> 'NaN');
 
--- A transaction's or an order's channel and customer belong to its company.
+-- The channel and the customer of a transaction or an order belong to its company.
 CREATE FUNCTION channel_and_customer_share_the_company() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM fresh f
-         WHERE (SELECT h.company_id FROM channel h WHERE h.id = f.channel_id) <> f.company_id
-            OR (SELECT c.company_id FROM customer c WHERE c.id = f.customer_id) <> f.company_id)
+        SELECT FROM fresh
+         WHERE (SELECT company_id FROM channel WHERE id = fresh.channel_id) <> fresh.company_id
+            OR (SELECT company_id FROM customer WHERE id = fresh.customer_id) <> fresh.company_id)
     THEN
         RAISE EXCEPTION '%: channel and customer must be of its company', TG_TABLE_NAME
             USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
@@ -33,14 +33,15 @@ CREATE TRIGGER channel_and_customer_share_the_company AFTER INSERT ON sales_orde
     REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION channel_and_customer_share_the_company();
 
--- A transaction that has become an order, or stands in a posted statement, keeps what it says.
+-- A transaction that is in an order or in a posted statement keeps its values.
 CREATE FUNCTION settled_transactions_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF OLD.sales_order_id IS NOT NULL
-       OR EXISTS (SELECT FROM statement s WHERE s.id = OLD.statement_id AND s.state = 'posted') THEN
-        RAISE EXCEPTION 'retail_transaction: it is posted' USING ERRCODE = 'restrict_violation';
+       OR EXISTS (SELECT FROM statement WHERE id = OLD.statement_id AND state = 'posted') THEN
+        RAISE EXCEPTION 'retail_transaction %: it is posted', OLD.id
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
-    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    RETURN NEW;
 END $$;
 CREATE TRIGGER frozen_once_settled BEFORE UPDATE ON retail_transaction FOR EACH ROW
     WHEN ((OLD.sales_order_id IS NOT NULL OR OLD.statement_id IS NOT NULL)
@@ -55,13 +56,14 @@ CREATE TRIGGER frozen_once_settled BEFORE UPDATE ON retail_transaction FOR EACH 
                NEW.content_hash))
     EXECUTE FUNCTION settled_transactions_are_frozen();
 
--- A transaction that has become an order keeps order and statement. It loses both only when the order was cancelled.
+-- A transaction leaves its order and its statement only together, and only after the order was cancelled.
 CREATE FUNCTION settled_for_ever() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.sales_order_id IS NOT NULL OR NEW.statement_id IS NOT NULL
-       OR NOT EXISTS (SELECT FROM sales_order o
-                       WHERE o.id = OLD.sales_order_id AND o.state = 'cancelled') THEN
-        RAISE EXCEPTION 'retail_transaction: update refused' USING ERRCODE = 'restrict_violation';
+       OR NOT EXISTS (SELECT FROM sales_order
+                       WHERE id = OLD.sales_order_id AND state = 'cancelled') THEN
+        RAISE EXCEPTION 'retail_transaction: update refused'
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
     RETURN NEW;
 END $$;
@@ -71,13 +73,31 @@ CREATE TRIGGER settled_for_ever BEFORE UPDATE ON retail_transaction FOR EACH ROW
               IS DISTINCT FROM (NEW.sales_order_id, NEW.statement_id))
     EXECUTE FUNCTION settled_for_ever();
 
--- A customer order whose prepayments are posted may still be corrected, but not in whose they are and what they say.
+-- No transaction enters a statement that is posted or cancelled.
+CREATE FUNCTION only_open_statements_take_sales() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM statement
+                WHERE id IN (NEW.statement_id, NEW.prepayment_statement_id)
+                  AND id IS DISTINCT FROM OLD.statement_id
+                  AND id IS DISTINCT FROM OLD.prepayment_statement_id
+                  AND state IN ('posted', 'cancelled')) THEN
+        RAISE EXCEPTION 'retail_transaction %: the statement is posted or cancelled', NEW.id
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER only_open_statements_take_sales
+    BEFORE INSERT OR UPDATE OF statement_id, prepayment_statement_id ON retail_transaction FOR EACH ROW
+    WHEN (NEW.statement_id IS NOT NULL OR NEW.prepayment_statement_id IS NOT NULL)
+    EXECUTE FUNCTION only_open_statements_take_sales();
+
+-- A customer order whose prepayments are posted can still be corrected, except for its customer, its date and what
+-- was paid.
 CREATE FUNCTION a_posted_prepayment_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM statement s
-                WHERE s.id = OLD.prepayment_statement_id AND s.state = 'posted') THEN
-        RAISE EXCEPTION 'retail_transaction: its prepayment is posted'
-            USING ERRCODE = 'restrict_violation';
+    IF EXISTS (SELECT FROM statement WHERE id = OLD.prepayment_statement_id AND state = 'posted') THEN
+        RAISE EXCEPTION 'retail_transaction %: its prepayment is posted', OLD.id
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
     RETURN NEW;
 END $$;
@@ -92,31 +112,57 @@ CREATE TRIGGER a_posted_prepayment_is_kept BEFORE UPDATE ON retail_transaction F
                NEW.customer_id, NEW.async_account, NEW.account_number))
     EXECUTE FUNCTION a_posted_prepayment_is_kept();
 
--- Transactions are never deleted: a correction changes them, and leaves a trace.
+-- Transactions are never deleted. A correction changes them and is recorded.
 CREATE TRIGGER a_transaction_is_never_deleted BEFORE DELETE OR TRUNCATE ON retail_transaction
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
--- Lines and payments stay as they are once their transaction has become an order or is posted; payments also once
--- they are posted as prepayments.
-CREATE FUNCTION parts_of_a_settled_transaction_are_frozen() RETURNS trigger
-LANGUAGE plpgsql AS $$
+-- Lines and payments never change once their transaction is in an order or in a posted statement. Payments do not
+-- change either once they are posted as prepayments.
+CREATE FUNCTION parts_of_a_settled_transaction_are_frozen() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM retail_transaction t
-                 LEFT JOIN statement s ON s.id = t.statement_id
-                 LEFT JOIN statement p ON p.id = t.prepayment_statement_id
-                WHERE t.id = OLD.transaction_id
-                  AND (t.sales_order_id IS NOT NULL OR s.state = 'posted'
-                       OR p.state = 'posted' AND TG_TABLE_NAME = 'retail_transaction_payment')) THEN
+    IF EXISTS (SELECT FROM retail_transaction sale
+                 LEFT JOIN statement ON statement.id = sale.statement_id
+                 LEFT JOIN statement prepayment ON prepayment.id = sale.prepayment_statement_id
+                WHERE sale.id IN (OLD.transaction_id, NEW.transaction_id)
+                  AND (sale.sales_order_id IS NOT NULL
+                       OR statement.state = 'posted'
+                       OR (prepayment.state = 'posted' AND TG_TABLE_NAME = 'retail_transaction_payment')))
+    THEN
         RAISE EXCEPTION '%: its transaction is posted', TG_TABLE_NAME
-            USING ERRCODE = 'restrict_violation';
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
     END IF;
-    RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+    RETURN coalesce(NEW, OLD);
 END $$;
 CREATE TRIGGER frozen_once_settled BEFORE UPDATE OR DELETE ON retail_transaction_line
     FOR EACH ROW EXECUTE FUNCTION parts_of_a_settled_transaction_are_frozen();
 CREATE TRIGGER frozen_once_settled BEFORE UPDATE OR DELETE ON retail_transaction_payment
     FOR EACH ROW EXECUTE FUNCTION parts_of_a_settled_transaction_are_frozen();
 
--- What was changed in a transaction stays on record.
+-- No line or payment is added to such a transaction. The check runs once per statement, because an upload inserts
+-- the lines of thousands of sales at once.
+CREATE FUNCTION nothing_is_added_to_a_settled_transaction() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off AS $$
+BEGIN
+    IF EXISTS (SELECT FROM fresh
+                 JOIN retail_transaction sale ON sale.id = fresh.transaction_id
+                 LEFT JOIN statement ON statement.id = sale.statement_id
+                 LEFT JOIN statement prepayment ON prepayment.id = sale.prepayment_statement_id
+                WHERE sale.sales_order_id IS NOT NULL
+                   OR statement.state = 'posted'
+                   OR (prepayment.state = 'posted' AND TG_TABLE_NAME = 'retail_transaction_payment'))
+    THEN
+        RAISE EXCEPTION '%: its transaction is posted', TG_TABLE_NAME
+            USING ERRCODE = 'restrict_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER nothing_is_added_to_a_settled_transaction AFTER INSERT ON retail_transaction_line
+    REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_is_added_to_a_settled_transaction();
+CREATE TRIGGER nothing_is_added_to_a_settled_transaction AFTER INSERT ON retail_transaction_payment
+    REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION nothing_is_added_to_a_settled_transaction();
+
+-- The record of a correction is never changed or deleted.
 CREATE TRIGGER changes_are_kept BEFORE UPDATE OR DELETE OR TRUNCATE ON transaction_change
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();

@@ -1,7 +1,7 @@
--- Searching for people. What is looked for and what is held go through the same functions.
+-- Searching for people. The same functions prepare what is stored and what is searched for.
 
--- One way to write a text down: case, accents, width and invisible letters do not count, nor which apostrophe, hyphen
--- or blank it is. ß is ss, a dotless i is an i, and a final sigma is a sigma.
+-- A text as it is compared in a search: in lower case, without accents and invisible letters, with one kind of
+-- apostrophe, hyphen and blank. ß becomes ss, a dotless i becomes i, and a final sigma becomes sigma.
 CREATE FUNCTION search_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR strpos(value, '`') > 0
@@ -25,8 +25,8 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR strpos(value, '`')
                    'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe')
             ELSE lower(value) END;
 
--- What a name is searched in. A full name that holds its parts stands for them: every piece costs time in the index.
--- The space in front lets the beginning of the first word be searched like that of any other.
+-- The text in which a name is searched. A full name that contains first and last name is enough: each word more costs
+-- time in the index. The leading space lets a search find the beginning of the first word like that of any other.
 CREATE FUNCTION search_name(name text, first_name text, middle_name text, last_name text)
 RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN search_text(' ' || CASE
@@ -35,26 +35,26 @@ RETURN search_text(' ' || CASE
     ELSE coalesce(first_name, '') || ' ' || coalesce(middle_name, '') || ' ' || coalesce(last_name, '')
          || ' ' || coalesce(name, '') END);
 
--- The digits of a telephone number; NULL if there are none.
+-- The digits of a telephone number. NULL if it has none.
 CREATE FUNCTION bare_digits(phone text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN nullif(regexp_replace(tidy_phone(phone), '[^0-9]', '', 'g'), '');
 
--- The keys under which a customer is found: both mail addresses in lower case, and the telephone number's digits.
+-- The keys that find a customer: both mail addresses in lower case, and the digits of the telephone number.
 CREATE FUNCTION reach_keys(email text, receipt_email text, phone text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN array_remove(ARRAY[lower(tidy_email(email)), lower(tidy_email(receipt_email)),
                           bare_digits(phone)], NULL);
 
--- The same of a contact, whose kind says what it is.
+-- The key that finds a contact, depending on its kind. NULL for kinds without a key.
 CREATE FUNCTION contact_keys(kind text, locator text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ARRAY[CASE tidy_key(kind) WHEN 'email' THEN lower(tidy_email(locator))
                                  WHEN 'phone' THEN bare_digits(locator) END];
 
--- Trigrams find any piece of a name; whole keys find addresses and numbers, at a third of the price of the trigrams
--- that these would have. New entries wait in a list of each index, so that a conversion does not wait for them. What
--- each index costs is in docs/performance.md.
+-- Trigrams find any part of a name. Whole keys find mail addresses and numbers, at a third of the cost of trigrams. New
+-- entries are collected in the pending list of each index, so that a conversion does not wait for them. Costs:
+-- docs/performance.md.
 CREATE INDEX customer_search_name ON customer
     USING gin (search_name(name, first_name, middle_name, last_name) gin_trgm_ops);
 CREATE INDEX customer_reach_keys ON customer USING gin (reach_keys(email, receipt_email, phone));

@@ -1,5 +1,5 @@
--- Fencing numbers of runs and steps: a worker with a smaller number than the row's has lost it.
+-- Fencing numbers of runs and steps. A worker whose number is smaller than the row's has lost the run or the step.
 CREATE SEQUENCE job_run_fencing;
 
--- Counts the events that headquarters makes, as each channel counts its own.
+-- Counters of the events that headquarters creates. Each channel numbers its own events.
 CREATE SEQUENCE hq_event_counter;

@@ -1,12 +1,13 @@
--- Tidying: blanks of every kind and invisible letters go, so that rules judge what people see.
+-- Tidying: removes blanks of every kind and invisible letters, so that rules judge what people see.
 --
--- The letters are those of stores/models/characters.py, and a test compares the two: blanks of every kind and letters
--- drawn as one; control characters; hidden letters, without which nothing is lost; joiners and selectors, which join
--- letters and choose their shape. A text in plain ASCII, as most are, meets none of the expressions. No function is
--- STRICT, because PostgreSQL could not inline such a one.
+-- The letters are those of stores/models/characters.py; a test compares both files. There are blanks of every kind,
+-- control characters, hidden letters (nothing is lost without them), joiners (they join letters), and selectors (they
+-- choose the shape of a letter). Most texts are plain ASCII and skip all regular expressions. No function is STRICT,
+-- so that PostgreSQL can inline it.
 
--- What people wrote: no blanks and invisible letters at its ends, Unicode NFC. Joiners and selectors inside stay, and
--- so does a joiner at the end where it shows, in old spellings of Malayalam and Bengali.
+-- Tidy a text that people wrote: without blanks and invisible letters at its ends, in Unicode NFC. Joiners and
+-- selectors inside the text stay. So does a joiner at the end after certain signs, because old spellings of Malayalam
+-- and Bengali show it.
 CREATE FUNCTION tidy(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
@@ -33,56 +34,37 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
                      '', 'g'), NFC)
             ELSE btrim(value) END;
 
--- What is compared and looked up: the same, without invisible letters inside and with plain blanks only.
--- The last expression is that of tidy.
+-- Tidy a key, which is compared and looked up: a tidy text without invisible letters and with plain blanks only.
 CREATE FUNCTION tidy_key(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
-            THEN normalize(regexp_replace(
-                     translate(
-                         regexp_replace(value,
-                             '[\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'
-                             '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
-                             '\u200C\u200D'
-                             '\u180B-\u180D\u180F\uFE00-\uFE0F\U000E0000-\U000E007F\U000E0100-\U000E01EF]',
-                             '', 'g'),
-                         U&'\0085\00A0\115F\1160\1680\2000\2001\2002\2003\2004\2005\2006'
-                           '\2007\2008\2009\200A\2028\2029\202F\205F\2800\3000\3164\FFA0',
-                         '                        '),
-                     '^['
-                     '\u0009-\u000D\u001C- '
-                     '\u0085\u00A0\u115F\u1160\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u2800\u3000\u3164\uFFA0'
-                     '\u0001-\u0008\u000E-\u001B\u007F-\u0084\u0086-\u009F'
-                     '\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'
-                     '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
-                     '\u200C\u200D'
-                     '\u180B-\u180D\u180F\uFE00-\uFE0F\U000E0000-\U000E007F\U000E0100-\U000E01EF'
-                     ']+'
-                     '|(?:['
-                     '\u0009-\u000D\u001C- '
-                     '\u0085\u00A0\u115F\u1160\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u2800\u3000\u3164\uFFA0'
-                     '\u0001-\u0008\u000E-\u001B\u007F-\u0084\u0086-\u009F'
-                     '\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'
-                     '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
-                     '\u200C\u200D'
-                     '](?<!['
-                     '\u094D\u09CD\u0A4D\u0ACD\u0B4D\u0BCD\u0C4D\u0CCD\u0D4D\u0DCA'
-                     ']\u200D))+$',
-                     '', 'g'), NFC)
+            THEN tidy(translate(
+                     regexp_replace(value,
+                         '[\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'  -- hidden letters
+                         '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
+                         '\u200C\u200D'  -- joiners
+                         '\u180B-\u180D\u180F\uFE00-\uFE0F\U000E0000-\U000E007F\U000E0100-\U000E01EF]',  -- selectors
+                         '', 'g'),
+                     U&'\0085\00A0\115F\1160\1680\2000\2001\2002\2003\2004\2005\2006'
+                       '\2007\2008\2009\200A\2028\2029\202F\205F\2800\3000\3164\FFA0',
+                     '                        '))
             ELSE btrim(value) END;
 
--- A mail address: a key whose letters have one width, with its domain in lower case.
+-- A mail address with its domain in lower case. The part before the @ keeps its case.
+CREATE FUNCTION lower_domain(address text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN left(address, strpos(address, '@')) || lower(substr(address, strpos(address, '@') + 1));
+
+-- Tidy a mail address: a tidy key whose letters have one width, with its domain in lower case.
 CREATE FUNCTION tidy_email(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
                  OR value <> lower(value)
-            THEN substr(normalize(tidy_key(value), NFKC), 1, strpos(normalize(tidy_key(value), NFKC), '@'))
-              || lower(substr(normalize(tidy_key(value), NFKC),
-                              strpos(normalize(tidy_key(value), NFKC), '@') + 1))
+            THEN lower_domain(normalize(tidy_key(value), NFKC))
             ELSE btrim(value) END;
 
--- A telephone number as people write it, without "tel:". Dashes become hyphens, and the digits of every script, one
--- line each, become those of ASCII.
+-- Tidy a telephone number: without "tel:", with hyphens for dashes and ASCII digits for those of other scripts. Each
+-- line of digits below is one script.
 CREATE FUNCTION tidy_phone(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'

@@ -1,127 +1,111 @@
--- Views, each behind an unmanaged model of the same name.
+-- Views. Each except staged_event has an unmanaged model of the same name, or is read by the pipeline alone.
 
--- The balance of each day's arrivals: what became of the rows that a channel sent. What has arrived since the last
--- count waits.
+-- What became of the rows that a channel sent on each day. Rows that have arrived since the last count are waiting.
 CREATE VIEW day_balance AS
-SELECT a.id, a.database_id, a."table", a.day, a.rows AS captured,
-       coalesce(b.converted, 0) AS converted, coalesce(b.linked, 0) AS linked,
-       coalesce(b.posted, 0) AS posted, coalesce(b.voided, 0) AS voided,
-       coalesce(b.waiting, 0) + a.rows - coalesce(b.captured, 0) AS waiting,
-       coalesce(b.failed, 0) AS failed, coalesce(b.quarantined, 0) AS quarantined,
-       coalesce(b.erased, 0) AS erased, b.counted_at,
-       coalesce(b.captured - b.converted - b.linked - b.posted - b.voided - b.waiting - b.failed
-                - b.quarantined - b.erased, 0) AS difference
-  FROM arrival a LEFT JOIN balance b USING (database_id, "table", day);
+SELECT arrival.id, arrival.database_id, arrival."table", arrival.day, arrival.rows AS captured,
+       coalesce(balance.converted, 0) AS converted, coalesce(balance.linked, 0) AS linked,
+       coalesce(balance.posted, 0) AS posted, coalesce(balance.voided, 0) AS voided,
+       coalesce(balance.waiting, 0) + arrival.rows - coalesce(balance.captured, 0) AS waiting,
+       coalesce(balance.failed, 0) AS failed, coalesce(balance.quarantined, 0) AS quarantined,
+       coalesce(balance.erased, 0) AS erased, balance.counted_at,
+       coalesce(balance.captured - balance.converted - balance.linked - balance.posted - balance.voided
+                - balance.waiting - balance.failed - balance.quarantined - balance.erased, 0) AS difference
+  FROM arrival LEFT JOIN balance USING (database_id, "table", day);
 
--- Everything that waits for a person: quarantined rows, failed events, and events that have waited for a day with a
--- reason. Nobody counts the attempts of events.
+-- The events of all staging tables, in the columns they share.
+CREATE VIEW staged_event AS
+SELECT 'async_customer' AS "table", event_id, company_id, coalesce(database_id, for_database_id) AS database_id,
+       replication_counter, async_account, account_number, status, reason, field, staged_at
+  FROM async_customer
+ UNION ALL
+SELECT 'async_address', event_id, company_id, coalesce(database_id, for_database_id),
+       replication_counter, async_account, account_number, status, reason, field, staged_at
+  FROM async_address
+ UNION ALL
+SELECT 'async_contact', event_id, company_id, coalesce(database_id, for_database_id),
+       replication_counter, async_account, account_number, status, reason, field, staged_at
+  FROM async_contact
+ UNION ALL
+SELECT 'async_affiliation', event_id, company_id, coalesce(database_id, for_database_id),
+       replication_counter, async_account, account_number, status, reason, field, staged_at
+  FROM async_affiliation
+ UNION ALL
+SELECT 'async_attribute', event_id, company_id, coalesce(database_id, for_database_id),
+       replication_counter, async_account, account_number, status, reason, field, staged_at
+  FROM async_attribute;
+
+-- The rows that a person has to deal with: quarantined rows, failed events, and events that have waited for more than
+-- a day for a known reason. The attempts of events are not counted.
+--
+-- Failed and waiting events are two branches, because each has a partial index of its own.
 CREATE VIEW quarantine_case AS
 SELECT id::text AS id, database_id, "table", row_key, event_id, async_account, account_number,
        reason, field, rule, status, attempts, first_seen_at AS since
   FROM quarantine
  UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_customer',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'failed', NULL::integer, staged_at
-  FROM async_customer WHERE status = 'failed'
+SELECT event_id::text AS id, database_id, "table", replication_counter::text AS row_key, event_id,
+       async_account, coalesce(account_number, '') AS account_number, coalesce(reason, '') AS reason,
+       coalesce(field, '') AS field, '' AS rule, 'failed' AS status, NULL::integer AS attempts,
+       staged_at AS since
+  FROM staged_event WHERE status = 'failed'
  UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_customer',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'waiting', NULL, staged_at
-  FROM async_customer
- WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_address',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'failed', NULL::integer, staged_at
-  FROM async_address WHERE status = 'failed'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_address',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'waiting', NULL, staged_at
-  FROM async_address
- WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_contact',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'failed', NULL::integer, staged_at
-  FROM async_contact WHERE status = 'failed'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_contact',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'waiting', NULL, staged_at
-  FROM async_contact
- WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_affiliation',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'failed', NULL::integer, staged_at
-  FROM async_affiliation WHERE status = 'failed'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_affiliation',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'waiting', NULL, staged_at
-  FROM async_affiliation
- WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_attribute',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'failed', NULL::integer, staged_at
-  FROM async_attribute WHERE status = 'failed'
- UNION ALL
-SELECT event_id::text, coalesce(database_id, for_database_id), 'async_attribute',
-       replication_counter::text, event_id, async_account, coalesce(account_number, ''),
-       coalesce(reason, ''), coalesce(field, ''), '', 'waiting', NULL, staged_at
-  FROM async_attribute
+SELECT event_id::text AS id, database_id, "table", replication_counter::text AS row_key, event_id,
+       async_account, coalesce(account_number, '') AS account_number, coalesce(reason, '') AS reason,
+       coalesce(field, '') AS field, '' AS rule, 'waiting' AS status, NULL::integer AS attempts,
+       staged_at AS since
+  FROM staged_event
  WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours';
 
--- Every sale, return and prepaid order that no posted statement holds, and why. An order counts with what was paid.
+-- The sales, returns and prepaid orders that no posted statement contains, and why. The amount of an order is what was
+-- paid for it.
 CREATE VIEW excluded_sale AS
-SELECT t.id AS transaction_id, t.channel_id, t.business_date, t.currency,
-       CASE t.transaction_type WHEN 'customer_order' THEN t.payment_amount
-            ELSE t.gross_amount END AS gross_amount,
-       CASE WHEN t.entry_status <> 'concluded' THEN t.entry_status::text
-            WHEN s.id IS NOT NULL THEN 'statement_open'
-            WHEN t.validation_status = 'error' THEN coalesce(broken.rule, '')::text
-            -- A correction that ends later was begun by a clock that has been set back since: it is over.
-            WHEN t.editing_until BETWEEN now() AND now() + interval '30 minutes' THEN 'being_corrected'
-            WHEN t.validation_status = 'none' THEN 'not_validated'
+SELECT sale.id AS transaction_id, sale.channel_id, sale.business_date, sale.currency,
+       CASE sale.transaction_type WHEN 'customer_order' THEN sale.payment_amount
+            ELSE sale.gross_amount END AS gross_amount,
+       CASE WHEN sale.entry_status <> 'concluded' THEN sale.entry_status::text
+            WHEN statement.id IS NOT NULL THEN 'statement_open'
+            WHEN sale.validation_status = 'error' THEN coalesce(first_error.rule, '')::text
+            -- A correction that ends in more than 30 minutes began before the clock was set back, and is over.
+            WHEN sale.editing_until BETWEEN now() AND now() + interval '30 minutes' THEN 'being_corrected'
+            WHEN sale.validation_status = 'none' THEN 'not_validated'
             ELSE 'not_calculated' END AS reason,
-       CASE WHEN t.entry_status = 'concluded' AND s.id IS NULL
-            THEN coalesce(broken.field, '') ELSE '' END AS field
-  FROM retail_transaction t
-  LEFT JOIN statement s ON s.id = coalesce(t.statement_id, t.prepayment_statement_id)
+       CASE WHEN sale.entry_status = 'concluded' AND statement.id IS NULL
+            THEN coalesce(first_error.field, '') ELSE '' END AS field
+  FROM retail_transaction sale
+  LEFT JOIN statement ON statement.id = coalesce(sale.statement_id, sale.prepayment_statement_id)
   LEFT JOIN LATERAL (
-       SELECT e.rule, e.field FROM transaction_error e
-        WHERE t.validation_status = 'error' AND e.transaction_id = t.id
-        ORDER BY e.id LIMIT 1) broken ON true
- WHERE s.state IS DISTINCT FROM 'posted'
-   AND (t.transaction_type IN ('sale', 'return')
-        OR EXISTS (SELECT FROM retail_transaction_payment p WHERE p.transaction_id = t.id));
+       SELECT rule, field FROM transaction_error
+        WHERE transaction_id = sale.id AND sale.validation_status = 'error'
+        ORDER BY id LIMIT 1) first_error ON true
+ WHERE statement.state IS DISTINCT FROM 'posted'
+   AND (sale.transaction_type IN ('sale', 'return')
+        OR EXISTS (SELECT FROM retail_transaction_payment WHERE transaction_id = sale.id));
 
--- What stands in the way of transactions, one row a cause, so that all of one cause can be corrected at once: the
--- rules they break, and why their order failed unless a rule says so already.
+-- The causes for which transactions cannot be posted or ordered, one row for each cause of a transaction: the rules
+-- it breaks, and the reason for which its order failed if that is not one of these rules.
 CREATE VIEW failed_sale AS
-SELECT 'rule-' || e.id AS id, t.id AS transaction_id, t.channel_id, t.business_date,
-       e.rule AS reason, e.field,
-       CASE WHEN e.line_number IS NULL THEN 'header'
-            WHEN e.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
+SELECT 'rule-' || error.id AS id, sale.id AS transaction_id, sale.channel_id, sale.business_date,
+       error.rule AS reason, error.field,
+       CASE WHEN error.line_number IS NULL THEN 'header'
+            WHEN error.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
             ELSE 'line' END AS part,
-       e.line_number, e.expected, e.found
-  FROM retail_transaction t JOIN transaction_error e ON e.transaction_id = t.id
- WHERE t.sales_order_id IS NULL AND t.statement_id IS NULL
+       error.line_number, error.expected, error.found
+  FROM retail_transaction sale JOIN transaction_error error ON error.transaction_id = sale.id
+ WHERE sale.sales_order_id IS NULL AND sale.statement_id IS NULL
  UNION ALL
-SELECT 'order-' || t.id, t.id, t.channel_id, t.business_date, t.order_reason,
-       coalesce(t.order_field, ''), 'header', NULL, '', ''
-  FROM retail_transaction t
- WHERE t.order_status = 'failed' AND t.order_reason IS NOT NULL
-   AND t.sales_order_id IS NULL AND t.statement_id IS NULL
-   AND NOT EXISTS (SELECT FROM transaction_error e
-                    WHERE e.transaction_id = t.id AND e.rule = t.order_reason);
+SELECT 'order-' || sale.id AS id, sale.id AS transaction_id, sale.channel_id, sale.business_date,
+       sale.order_reason AS reason, coalesce(sale.order_field, '') AS field, 'header' AS part,
+       NULL AS line_number, '' AS expected, '' AS found
+  FROM retail_transaction sale
+ WHERE sale.order_status = 'failed' AND sale.order_reason IS NOT NULL
+   AND sale.sales_order_id IS NULL AND sale.statement_id IS NULL
+   AND NOT EXISTS (SELECT FROM transaction_error
+                    WHERE transaction_id = sale.id AND rule = sale.order_reason);
 
--- The last number of each company's orders and invoices, one row a series.
+-- The highest order and invoice number of each company.
 CREATE VIEW issued_document AS
 SELECT company_id AS company, 'order' AS series, next_order - 1 AS number, order_format AS format
   FROM order_sequence
  UNION ALL
-SELECT company_id, 'invoice', next_invoice - 1, invoice_format FROM order_sequence;
+SELECT company_id AS company, 'invoice' AS series, next_invoice - 1 AS number, invoice_format AS format
+  FROM order_sequence;

@@ -137,7 +137,7 @@ def create_claimed(
 
 def require_issuing_allowed() -> None:
     """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
-    if incident := Incident.objects.stopping_conversion().order_by("pk").first():
+    if incident := Incident.objects.blocking_conversion().order_by("pk").first():
         raise StepFailed(
             f"No account number is issued until incident {incident.pk} is closed: "
             f"{incident.message}"

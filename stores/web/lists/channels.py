@@ -28,7 +28,7 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     return ChannelDatabase.objects.with_channel().annotate(
         waiting=CappedCount(waiting.values("pk")),
         pending=CappedCount(pending.values("customer_id")),
-        blocked_by=Subquery(Incident.objects.of_each_blocked()),
+        blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
     )
 
 

@@ -62,7 +62,7 @@ def incident_detail(request: Request, number: int) -> HttpResponse:
 def close_incident(request: Request, number: int) -> HttpResponseRedirect:
     """Close an incident with a reason; what is still wrong opens a new one at the next visit."""
     incident = get_object_or_404(Incident, pk=number)
-    if not incident.is_closed_by_hand:
+    if not incident.can_be_closed_by_hand:
         messages.error(request, "Resolve this incident with the command recover_hq.")
     elif reason := posted_reason(request):
         if incident.close(reason, by=request.user):

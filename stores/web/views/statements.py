@@ -8,7 +8,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import ExcludedSale, PostedPayment, Statement
 from stores.models.reason import explain
-from stores.models.statement import AggregateState
+from stores.models.statement_parts import AggregateState
 from stores.pipeline.sales import statement_sales
 from stores.pipeline.sales.readiness import (
     LATE_DAYS,

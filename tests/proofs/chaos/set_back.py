@@ -144,6 +144,6 @@ def settle_incidents() -> None:
     for incident in Incident.objects.open().select_related("database__channel"):
         if incident.kind in ACCEPTED and incident.database:
             accept_database(incident.database, "The copy in use.")
-        elif not incident.is_closed_by_hand:
+        elif not incident.can_be_closed_by_hand:
             continue
         incident.close("Looked at.")

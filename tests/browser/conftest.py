@@ -1,4 +1,4 @@
-"""A real browser in front of a real web server; what it may not do fails the test."""
+"""A browser and a web server; a test fails if the browser reports an error."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
-from playwright.sync_api import Page
+from playwright.sync_api import ConsoleMessage, Page, Request
 
 from stores.roles import make_groups
 from stores.web.signin import sign_in_link
@@ -19,22 +19,22 @@ from stores.web.signin import sign_in_link
 
 @pytest.fixture(scope="session")
 def base_url() -> None:
-    """None, as the fixture of the plugin, which is written in a way that pytest 10 refuses."""
+    """Replaces a fixture of the plugin that is written in a way that pytest 10 refuses."""
 
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
-    """The system's own Chromium. Without one the test is skipped, or fails where it must run."""
+    """Use the system's Chromium. Without it the test is skipped, or fails where it is required."""
     path = shutil.which("chromium")
     if path is None:
         give_up = pytest.fail if os.environ.get("SYNCLINE_REQUIRE_BROWSER") else pytest.skip
         give_up("There is no chromium: apt-get install chromium")
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    return browser_type_launch_args | {"executable_path": path, "args": quiet}
+    args = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    return browser_type_launch_args | {"executable_path": path, "args": args}
 
 
-class Silent(WSGIRequestHandler):
-    """Tells nothing about requests."""
+class SilentHandler(WSGIRequestHandler):
+    """Logs no requests."""
 
     def log_message(self, *args: Any) -> None:
         pass
@@ -42,8 +42,8 @@ class Silent(WSGIRequestHandler):
 
 @pytest.fixture
 def site(hq) -> Iterator[str]:
-    """The address of the portal, served in threads with connections of their own."""
-    server = ThreadedWSGIServer(("127.0.0.1", 0), Silent)
+    """The URL of the portal, served by threads with database connections of their own."""
+    server = ThreadedWSGIServer(("127.0.0.1", 0), SilentHandler)
     server.set_app(WSGIHandler())
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -54,39 +54,36 @@ def site(hq) -> Iterator[str]:
 
 
 @pytest.fixture
-def link_for(hq, settings) -> Iterator[Callable[..., str]]:
-    """Makes a user with a sign-in link, in the group of that name if there is one.
+def link_for(hq, settings, monkeypatch) -> Callable[..., str]:
+    """Creates a user, in the group of that name if there is one, and returns a sign-in link."""
+    # Only an embedded installation has sign-in links.
+    monkeypatch.setitem(settings.DATABASES["default"], "HOST", str(settings.EMBEDDED.sockets))
 
-    Wherever the test's own database is.
-    """
-    hq_settings = settings.DATABASES["default"]
-    kept, hq_settings["HOST"] = hq_settings["HOST"], str(settings.EMBEDDED.sockets)
-
-    def make(name: str, **rights: bool) -> str:
-        user = User.objects.create_user(name, **rights)
+    def create_user_with_link(name: str, **flags: bool) -> str:
+        user = User.objects.create_user(name, **flags)
         make_groups()
         user.groups.add(*Group.objects.filter(name=name))
         return sign_in_link(name)
 
-    yield make
-    hq_settings["HOST"] = kept
+    return create_user_with_link
 
 
 @pytest.fixture
 def watched(page: Page, site: str) -> Iterator[Page]:
-    """A page that may not complain, break its policy or talk to anybody else."""
-    complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-    page.on(
-        "console",
-        lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
-    )
-    page.on("request", lambda asked: complain_of_stranger(asked.url, site, complaints))
+    """A page that must not log errors or warnings, nor send requests to other hosts."""
+    errors: list[str] = []
+
+    def check_message(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            errors.append(message.text)
+
+    def check_request(request: Request) -> None:
+        url = urlsplit(request.url)
+        if url.scheme != "data" and url.netloc != urlsplit(site).netloc:
+            errors.append(f"request to {request.url}")
+
+    page.on("pageerror", lambda error: errors.append(f"script: {error}"))
+    page.on("console", check_message)
+    page.on("request", check_request)
     yield page
-    assert complaints == []
-
-
-def complain_of_stranger(url: str, site: str, complaints: list[str]) -> None:
-    found = urlsplit(url)
-    if found.scheme != "data" and found.netloc != urlsplit(site).netloc:
-        complaints.append(f"asked {url}")
+    assert errors == []

@@ -1,4 +1,4 @@
-"""What a person does in a browser: sign in, run the pipeline, watch it, trace a customer."""
+"""A user signs in with a browser, runs the pipeline, watches it and traces a customer."""
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -9,22 +9,32 @@ from tests.support.processes import running
 
 pytestmark = pytest.mark.slow
 
-PATIENCE_MS = 60_000
+TIMEOUT_MS = 60_000
 
 
-def test_a_person_runs_the_pipeline_and_finds_the_customer(
+def press(page: Page, name: str) -> None:
+    page.get_by_role("button", name=name).click()
+
+
+def run_worker_until_succeeded(page: Page) -> None:
+    """Run a worker while the page of the run shows its progress."""
+    with running("manage.py", "worker", "--burst"):
+        status = page.locator("#progress .state").first
+        expect(status).to_have_text("Succeeded", timeout=TIMEOUT_MS)
+
+
+def test_a_user_runs_the_pipeline_and_finds_the_customer(
     watched: Page, site, link_for, houston, popup
 ):
-    page, guid = watched, make_customer(houston, "Ann")
+    page = watched
+    guid = make_customer(houston, "Ann")
 
     page.goto(site + link_for("operator"))
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    page.get_by_role("button", name="Run pipeline").click()
+    press(page, "Run pipeline")
     expect(page.locator("#progress")).to_contain_text("Waiting for a worker")
     page.evaluate("window.isTheSamePage = true")
-    with running("manage.py", "worker", "--burst"):
-        status = page.locator("#progress .state").first
-        expect(status).to_have_text("Succeeded", timeout=PATIENCE_MS)
+    run_worker_until_succeeded(page)
 
     assert page.evaluate("window.isTheSamePage")
     expect(page.locator("#progress")).to_contain_text("1 converted")
@@ -33,32 +43,30 @@ def test_a_person_runs_the_pipeline_and_finds_the_customer(
 
     page.get_by_role("searchbox").fill(str(guid).upper())
     page.get_by_role("searchbox").press("Enter")
+
     account = Customer.objects.get(first_name="Ann").account_number
     expect(page.get_by_role("heading", name=account)).to_be_visible()
     expect(page.locator(".ticks .has-it")).to_have_count(2)
 
 
-def test_a_run_that_waits_is_cancelled(watched: Page, site, link_for, houston):
+def test_a_user_cancels_a_queued_run(watched: Page, site, link_for, houston):
     page = watched
     page.goto(site + link_for("operator"))
-    page.get_by_role("button", name="Run pipeline").click()
+    press(page, "Run pipeline")
 
-    page.get_by_role("button", name="Cancel").click()
+    press(page, "Cancel")
 
     expect(page.locator("#progress .state").first).to_have_text("Cancelled")
     assert JobRun.objects.get().status == "cancelled"
 
 
-def test_a_filter_changes_the_list_and_the_address(watched: Page, site, link_for, houston, popup):
+def test_a_filter_changes_the_list_and_the_url(watched: Page, site, link_for, houston, popup):
+    page = watched
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
-    page = watched
     page.goto(site + link_for("operator"))
-    page.get_by_role("button", name="Run pipeline").click()
-    with running("manage.py", "worker", "--burst"):
-        expect(page.locator("#progress .state").first).to_have_text(
-            "Succeeded", timeout=PATIENCE_MS
-        )
+    press(page, "Run pipeline")
+    run_worker_until_succeeded(page)
     page.goto(f"{site}/async-customers/")
     expect(page.locator("#list")).to_contain_text("2 rows")
 
@@ -76,7 +84,7 @@ def test_the_theme_is_remembered(watched: Page, site, link_for):
     html = page.locator("html")
     expect(html).to_have_attribute("data-bs-theme", "light")
 
-    page.get_by_role("button", name="Switch between light and dark").click()
+    press(page, "Switch between light and dark")
     page.goto(f"{site}/jobs/")
 
     expect(html).to_have_attribute("data-bs-theme", "dark")

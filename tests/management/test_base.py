@@ -1,39 +1,44 @@
-"""What commands print: nothing of a till's texts is obeyed by a terminal."""
+"""Commands escape control characters, so that no text from a till controls a terminal."""
 
 import json
 
 import pytest
+from django.core.management import load_command_class
 
 from stores.management.base import escaped, single_line
 from stores.models import Quarantine
 from tests.support.make import make_customer, run
 
-TITLE = "\x1b]0;owned\x07"
+# A terminal that prints this sets the title of its window.
+SET_TITLE = "\x1b]0;owned\x07"
 
 
-def test_s8_a_name_cannot_set_the_terminal_s_title(houston, command):
-    make_customer(houston, f"Ann{TITLE}\nfield  forged", email="none")
+def test_s8_control_characters_in_a_name_are_escaped(houston, command):
+    make_customer(houston, f"Ann{SET_TITLE}\nfield  forged", email="none")
     run("P-0001")
-    row = str(Quarantine.objects.get().pk)
+    row_id = str(Quarantine.objects.get().pk)
 
-    told = command("quarantine", "show", row)
+    output = command("quarantine", "show", row_id)
+    document = json.loads(command("quarantine", "show", row_id, "--json"))
 
-    assert "Ann\\x1b]0;owned\\x07\\nfield  forged" in told
-    assert all(letter.isprintable() or letter == "\n" for letter in told)
-    in_full = json.loads(command("quarantine", "show", row, "--json"))
-    assert in_full["values"]["first_name"] == f"Ann{TITLE}\nfield  forged"
+    assert "Ann\\x1b]0;owned\\x07\\nfield  forged" in output
+    assert all(letter.isprintable() or letter == "\n" for letter in output)
+    assert document["values"]["first_name"] == f"Ann{SET_TITLE}\nfield  forged"
 
 
-@pytest.mark.parametrize("words", [("trace", f"x{TITLE}"), ("quarantine", "show", f"x{TITLE}")])
-def test_s8_neither_can_an_argument_that_is_told_back(hq, capfd, words):
-    from stores.management.commands import quarantine, trace
-
-    command = {"trace": trace, "quarantine": quarantine}[words[0]].Command()
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("trace", [f"x{SET_TITLE}"]), ("quarantine", ["show", f"x{SET_TITLE}"])],
+    ids=["trace", "quarantine"],
+)
+def test_s8_control_characters_in_an_argument_are_escaped(hq, capfd, name, arguments):
+    command = load_command_class("stores", name)
 
     with pytest.raises(SystemExit):
-        command.run_from_argv(["manage.py", *words])
+        command.run_from_argv(["manage.py", name, *arguments])
 
-    assert "\x1b" not in "".join(capfd.readouterr())
+    output, errors = capfd.readouterr()
+    assert "\x1b" not in output + errors
 
 
 @pytest.mark.parametrize(
@@ -49,9 +54,9 @@ def test_s8_neither_can_an_argument_that_is_told_back(hq, capfd, words):
         ("\u0645\u0631\u200c\u062d", "\u0645\u0631\u200c\u062d"),
     ],
 )
-def test_s8_controls_are_written_out_and_letters_stay(text, printed):
+def test_s8_control_characters_are_escaped_and_letters_are_not(text, printed):
     assert escaped(text) == printed
 
 
-def test_s8_a_value_stays_in_its_line():
+def test_s8_a_value_is_printed_on_a_single_line():
     assert single_line("a\n\tb") == "a\\n\\tb"

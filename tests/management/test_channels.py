@@ -1,4 +1,4 @@
-"""The command `channels`: each channel database as HQ last knew it."""
+"""The command `channels` lists each channel database as HQ last saw it."""
 
 import json
 
@@ -8,39 +8,49 @@ from stores.pipeline.register import add_register
 from tests.support.make import make_customer, make_event, run
 
 
-def listed(command) -> dict[str, dict]:
-    found = json.loads(command("channels", "--json"))["channels"]
-    return {row["database"]: row for row in found}
+def list_channels(command) -> dict[str, dict]:
+    """The rows that the command prints, by database."""
+    rows = json.loads(command("channels", "--json"))["channels"]
+    return {row["database"]: row for row in rows}
 
 
-def test_each_channel_is_listed_with_what_waits_for_it(houston, popup, command):
+def test_each_channel_is_listed_with_its_counts(houston, popup, command):
     make_event("address", houston, async_account=make_customer(houston), county="far too long")
     make_event("address", popup, account_number="009999")
     run("P-0001")
     run("sync-customers")
 
-    found = listed(command)
+    rows = list_channels(command)
 
-    assert found["houston"]["counts"] == {"waiting": 0, "quarantined": 1, "owed": 1}
-    assert found["popup"]["counts"] == {"waiting": 1, "quarantined": 0, "owed": 1}
-    assert found["popup"]["last_visit"]
-    assert {row["status"] for row in found.values()} == {"ok"}
-    assert list(found["popup"]) == [
-        *["channel", "name", "kind", "company", "database", "status", "error", "counts"],
-        *["last_visit", "failures", "next_try"],
+    assert rows["houston"]["counts"] == {"waiting": 0, "quarantined": 1, "owed": 1}
+    assert rows["popup"]["counts"] == {"waiting": 1, "quarantined": 0, "owed": 1}
+    assert rows["popup"]["last_visit"]
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert list(rows["popup"]) == [
+        "channel",
+        "name",
+        "kind",
+        "company",
+        "database",
+        "status",
+        "error",
+        "counts",
+        "last_visit",
+        "failures",
+        "next_try",
     ]
 
 
-def test_a_register_s_own_database_is_listed_beside_its_channel_s(houston, command):
+def test_the_database_of_a_register_is_listed_after_that_of_its_channel(houston, command):
     add_register(code="houston", register="till-1", database="sqlite:///channels/till.sqlite3")
 
-    found = listed(command)
+    rows = list_channels(command)
 
-    assert list(found) == ["houston", "houston/till-1"]
-    assert {row["channel"] for row in found.values()} == {"houston"}
+    assert list(rows) == ["houston", "houston/till-1"]
+    assert {row["channel"] for row in rows.values()} == {"houston"}
 
 
-def test_a_channel_that_is_switched_off_or_silent_says_so(houston, seattle, popup, command):
+def test_a_disabled_or_unreachable_channel_is_marked(houston, seattle, popup, command):
     Channel.objects.filter(code="seattle").update(is_enabled=False)
     ChannelDatabase.objects.filter(pk=houston.pk).update(is_enabled=False)
     path = sqlite_path(popup)
@@ -48,25 +58,25 @@ def test_a_channel_that_is_switched_off_or_silent_says_so(houston, seattle, popu
     run("P-0001")
     path.with_suffix(".away").rename(path)
 
-    found = listed(command)
+    rows = list_channels(command)
 
-    assert {name: row["status"] for name, row in found.items()} == {
+    assert {name: row["status"] for name, row in rows.items()} == {
         "houston": "disabled",
         "seattle": "disabled",
         "popup": "unreachable",
     }
-    assert found["popup"]["error"] == "Channel popup cannot be reached."
+    assert rows["popup"]["error"] == "Channel popup cannot be reached."
 
 
-def test_no_channel_is_opened_for_the_list(popup, command):
+def test_listing_does_not_open_any_channel(popup, command):
     path = sqlite_path(popup)
     path.rename(path.with_suffix(".away"))
 
-    line = command("channels")
+    output = command("channels")
     path.with_suffix(".away").rename(path)
 
-    assert line.split()[:6] == ["popup", "store", "USRT", "ok", "never", "visited"]
+    assert output.split()[:6] == ["popup", "store", "USRT", "ok", "never", "visited"]
 
 
-def test_without_channels_the_list_says_how_to_make_one(hq, command):
+def test_an_empty_list_names_the_command_that_creates_a_channel(hq, command):
     assert command("channels") == "There is no channel yet: make one with create_channel.\n"

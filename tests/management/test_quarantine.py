@@ -1,4 +1,4 @@
-"""The command `quarantine list`: every row that waits for a person, and never a value of one."""
+"""The command `quarantine` lists, shows, releases and dismisses rows."""
 
 import json
 from io import StringIO
@@ -11,16 +11,24 @@ from stores.models import AsyncAttribute, AttributeDefinition, NumberSequence, Q
 from tests.support.make import make_customer, make_event, run
 
 
-def listed(command, *words: str) -> list[dict]:
-    return json.loads(command("quarantine", "list", *words, "--json"))["rows"]
+@pytest.fixture
+def row_id(store) -> str:
+    """The id of a quarantined row: a customer with an invalid e-mail address."""
+    make_customer(store, "Ann", email="none")
+    run("P-0001")
+    return str(Quarantine.objects.get().pk)
 
 
-def test_rows_set_aside_are_listed_with_field_and_reason(store, command):
+def list_rows(command, *options: str) -> list[dict]:
+    return json.loads(command("quarantine", "list", *options, "--json"))["rows"]
+
+
+def test_quarantined_rows_are_listed_with_field_and_reason(store, command):
     make_customer(store, email="none")
     make_event("address", store, async_account=make_customer(store), county="far too long")
     run("P-0001")
 
-    rows = listed(command)
+    rows = list_rows(command)
 
     assert [(row["table"], row["field"], row["reason"]) for row in rows] == [
         ("async_customer", "email", "email_format"),
@@ -28,49 +36,51 @@ def test_rows_set_aside_are_listed_with_field_and_reason(store, command):
     ]
     assert rows[1]["text"] == "county: too long."
     assert {row["channel"] for row in rows} == {store.label}
-    assert list(rows[0]) == [
-        *["id", "channel", "table", "field", "reason", "text", "since", "status"],
-    ]
+    keys = ["id", "channel", "table", "field", "reason", "text", "since", "status"]
+    assert list(rows[0]) == keys
 
 
 def test_rows_that_failed_in_conversion_are_listed_too(houston, command):
     NumberSequence.objects.update(largest=5001)
-    make_customer(houston)
-    make_customer(houston)
+    for name in ("Ann", "Bo"):
+        make_customer(houston, name)
     run("pipeline")
 
-    (row,) = listed(command)
+    [row] = list_rows(command)
 
     assert (row["status"], row["reason"]) == ("failed", "sequence_exhausted")
 
 
-def test_only_the_rows_of_one_channel_or_reason_are_listed(houston, popup, command):
+def test_the_list_is_filtered_by_channel_and_reason(houston, popup, command):
     make_customer(houston, email="none")
     make_customer(popup, "A" * 61)
     run("P-0001")
 
-    assert [row["channel"] for row in listed(command, "--channel", "popup")] == ["popup"]
-    assert [row["channel"] for row in listed(command, "--reason", "email_format")] == ["houston"]
-    assert listed(command, "--channel", "popup", "--reason", "email_format") == []
+    [row_of_popup] = list_rows(command, "--channel", "popup")
+    [row_with_reason] = list_rows(command, "--reason", "email_format")
+    both = list_rows(command, "--channel", "popup", "--reason", "email_format")
+
+    assert row_of_popup["channel"] == "popup"
+    assert row_with_reason["channel"] == "houston"
+    assert both == []
 
 
-def test_settled_rows_are_listed_only_with_all(houston, command):
-    make_customer(houston, email="none")
-    run("P-0001")
-    command(
-        "quarantine",
-        "dismiss",
-        "--cause",
-        "houston:async_customer:email_format:email",
-        "--reason",
-        "a test",
-    )
+def test_dismissed_rows_are_listed_only_with_all(row_id, command):
+    command("quarantine", "dismiss", row_id, "--reason", "a test")
 
-    assert listed(command) == []
-    assert [row["status"] for row in listed(command, "--all")] == ["dismissed"]
+    assert list_rows(command) == []
+    assert [row["status"] for row in list_rows(command, "--all")] == ["dismissed"]
 
 
-def test_the_text_says_what_is_wrong_and_no_value(houston, command):
+def test_all_rows_of_a_cause_are_dismissed(store, row_id, command):
+    cause = f"{store.label}:async_customer:email_format:email"
+
+    command("quarantine", "dismiss", "--cause", cause, "--reason", "a test")
+
+    assert Quarantine.objects.get().status == "dismissed"
+
+
+def test_the_list_shows_the_reason_and_no_value(houston, command):
     make_customer(houston, last_name="Canary", email="canary")
     run("P-0001")
 
@@ -81,11 +91,11 @@ def test_the_text_says_what_is_wrong_and_no_value(houston, command):
     assert "canary" not in line.lower()
 
 
-def test_an_empty_list_is_one_line(hq, command):
+def test_an_empty_list_says_that_it_has_no_rows(hq, command):
     assert command("quarantine", "list") == "0 rows.\n"
 
 
-def test_causes_count_what_failed_alike(houston, popup, command):
+def test_causes_are_listed_with_their_number_of_rows(houston, popup, command):
     for channel in (houston, houston, popup):
         make_customer(channel, email="none")
     run("P-0001")
@@ -98,31 +108,35 @@ def test_causes_count_what_failed_alike(houston, popup, command):
     ]
 
 
-def test_show_tells_one_row_in_full(store, command):
-    make_customer(store, "Ann", email="none")
-    run("P-0001")
-    (row,) = listed(command)
+def test_show_prints_all_values_of_a_row(row_id, command):
+    document = json.loads(command("quarantine", "show", row_id, "--json"))
+    output = command("quarantine", "show", row_id)
 
-    shown = json.loads(command("quarantine", "show", row["id"], "--json"))
-
-    assert (shown["field"], shown["values"]["email"]) == ("email", "none")
-    assert "<-- see the reason" in command("quarantine", "show", row["id"])
+    assert (document["field"], document["values"]["email"]) == ("email", "none")
+    assert "<-- see the reason" in output
 
 
-def test_what_still_breaks_a_rule_stays_open_and_the_command_says_so(store, command, capsys):
-    make_customer(store, email="none")
-    run("P-0001")
-    (row,) = listed(command)
-
+def test_a_released_row_that_still_breaks_a_rule_stays_open(row_id, command, capsys):
     with pytest.raises(SystemExit) as end:
-        call_command("quarantine", "release", row["id"], "--json")
+        call_command("quarantine", "release", row_id, "--json")
 
     assert end.value.code == 1
-    assert json.loads(capsys.readouterr().out) == {"released": 0, "left": [row["id"]]}
+    assert json.loads(capsys.readouterr().out) == {"released": 0, "left": [row_id]}
     assert Quarantine.objects.get().attempts == 2
 
 
-def test_all_of_one_cause_are_released_at_once(store, command):
+def test_a_row_that_stays_open_is_named_with_its_reason(row_id):
+    output = StringIO()
+
+    with pytest.raises(SystemExit):
+        call_command("quarantine", "release", row_id, stdout=output)
+
+    line, total = output.getvalue().splitlines()
+    assert line.endswith("email: not an e-mail address.")
+    assert total == "0 released, 1 still open."
+
+
+def test_all_rows_of_a_cause_are_released(store, command):
     definition = AttributeDefinition.objects.create(
         company=store.channel.company, name="HAT", options=["S"]
     )
@@ -133,37 +147,20 @@ def test_all_of_one_cause_are_released_at_once(store, command):
     definition.save()
     cause = f"{store.label}:async_attribute:attribute_invalid:value"
 
-    told = command("quarantine", "release", "--cause", cause)
+    output = command("quarantine", "release", "--cause", cause)
 
-    assert told == "3 released, 0 still open.\n"
+    assert output == "3 released, 0 still open.\n"
     assert AsyncAttribute.objects.filter(status="pending").count() == 3
 
 
-def test_dismissed_rows_say_why(houston, command):
-    make_customer(houston, email="none")
-    run("P-0001")
-    (row,) = listed(command)
+def test_a_dismissed_row_stores_the_reason(row_id, command):
+    output = command("quarantine", "dismiss", row_id, "--reason", "test till")
 
-    told = command("quarantine", "dismiss", row["id"], "--reason", "test till")
-
-    assert told == "1 dismissed, 0 still open.\n"
+    assert output == "1 dismissed, 0 still open.\n"
     assert Quarantine.objects.get().settled_because == "test till"
 
 
-def test_a_row_that_stays_open_is_named_with_its_reason(houston):
-    make_customer(houston, email="none")
-    run("P-0001")
-    said = StringIO()
-
-    with pytest.raises(SystemExit):
-        call_command("quarantine", "release", str(Quarantine.objects.get().pk), stdout=said)
-
-    line, total = said.getvalue().splitlines()
-    assert line.endswith("email: not an e-mail address.")
-    assert total == "0 released, 1 still open."
-
-
-def test_without_an_action_only_the_action_is_asked_for(hq, capsys):
+def test_the_command_needs_an_action(hq, capsys):
     with pytest.raises(SystemExit):
         execute_from_command_line(["manage.py", "quarantine"])
 
@@ -171,7 +168,7 @@ def test_without_an_action_only_the_action_is_asked_for(hq, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "sentence"),
+    ("arguments", "message"),
     [
         (["list", "--channel", "nowhere"], "There is no channel 'nowhere'."),
         (["list", "--reason", "bad_luck"], "There is no reason 'bad_luck'."),
@@ -195,8 +192,9 @@ def test_without_an_action_only_the_action_is_asked_for(hq, capsys):
         (["dismiss", "7", "--reason", " "], "argument --reason: Enter a reason."),
     ],
 )
-def test_wrong_arguments_end_with_one_line_and_status_2(hq, words, sentence):
+def test_invalid_arguments_end_with_a_message_and_status_2(hq, arguments, message):
     with pytest.raises(CommandError) as error:
-        call_command("quarantine", *words)
+        call_command("quarantine", *arguments)
 
-    assert (str(error.value), error.value.returncode) == (sentence, 2)
+    assert str(error.value) == message
+    assert error.value.returncode == 2

@@ -1,4 +1,4 @@
-"""Signing in: by password, and by a link that works once."""
+"""Signing in with a password, and with a link that works once."""
 
 import json
 from urllib.parse import parse_qs, urlsplit
@@ -15,40 +15,36 @@ PASSWORD = "a long one for ann"  # noqa: S105
 
 
 @pytest.fixture
-def ann(hq, settings) -> User:
-    """A user on an embedded installation, wherever the test's own database is."""
-    settings.DATABASES["default"]["HOST"], kept = (
-        str(settings.EMBEDDED.sockets),
-        settings.DATABASES["default"]["HOST"],
-    )
-    yield User.objects.create_user("ann", password=PASSWORD)
-    settings.DATABASES["default"]["HOST"] = kept
+def ann(hq, settings, monkeypatch) -> User:
+    """A user of an embedded installation, the only kind that has sign-in links."""
+    monkeypatch.setitem(settings.DATABASES["default"], "HOST", str(settings.EMBEDDED.sockets))
+    return User.objects.create_user("ann", password=PASSWORD)
 
 
 def is_signed_in(client: Client) -> bool:
     return client.get("/").status_code == 200
 
 
-def test_a_link_signs_in(ann, client):
-    answer = client.get(sign_in_link("ann"))
+def test_a_link_signs_a_user_in(ann, client):
+    response = client.get(sign_in_link("ann"))
 
-    assert answer["Location"] == "/"
+    assert response["Location"] == "/"
     assert is_signed_in(client)
 
 
 def test_a_link_works_once(ann):
     link = sign_in_link("ann")
     Client().get(link)
-    second = Client()
+    client = Client()
 
-    answer = second.get(link)
+    response = client.get(link)
 
-    assert answer.status_code == 410
-    assert b"sign_in_link" in answer.content
-    assert not is_signed_in(second)
+    assert response.status_code == 410
+    assert "sign_in_link" in response.content.decode()
+    assert not is_signed_in(client)
 
 
-def test_a_look_at_a_link_does_not_use_it_up(ann, client):
+def test_a_head_request_does_not_use_a_link(ann, client):
     link = sign_in_link("ann")
 
     assert client.head(link).status_code == 405
@@ -57,14 +53,14 @@ def test_a_look_at_a_link_does_not_use_it_up(ann, client):
     assert is_signed_in(client)
 
 
-def test_a_link_dies_with_time(ann, client, monkeypatch):
+def test_a_link_expires(ann, client, monkeypatch):
     link = sign_in_link("ann")
     monkeypatch.setattr(signin, "VALID_S", -1)
 
     assert client.get(link).status_code == 410
 
 
-def test_a_new_password_kills_a_link(ann, client):
+def test_a_link_is_invalid_after_a_change_of_password(ann, client):
     link = sign_in_link("ann")
     ann.set_password("another long one")
     ann.save()
@@ -72,7 +68,7 @@ def test_a_new_password_kills_a_link(ann, client):
     assert client.get(link).status_code == 410
 
 
-def test_a_user_who_is_switched_off_has_no_link(ann, client):
+def test_an_inactive_user_cannot_use_or_get_a_link(ann, client):
     link = sign_in_link("ann")
     User.objects.update(is_active=False)
 
@@ -82,20 +78,22 @@ def test_a_user_who_is_switched_off_has_no_link(ann, client):
 
 
 @pytest.mark.parametrize("token", ["x", "x:y:z", "W10:1:2"])
-def test_a_made_up_link_is_refused(ann, client, token):
+def test_a_link_with_an_invalid_token_is_refused(ann, client, token):
     assert client.get(f"/sign-in/{token}/").status_code == 410
 
 
-def test_of_two_at_once_one_gets_in(ann):
+def test_only_the_first_of_two_requests_redeems_a_link(ann):
     token = sign_in_link("ann").split("/")[2]
-    late = User.objects.get(username="ann")
+    before = User.objects.get(username="ann")
 
-    assert signin.redeem(token) == late
-    assert not User.objects.filter(pk=late.pk, last_login=late.last_login).exists()
-    assert signin.redeem(token) is None
+    first = signin.redeem(token)
+    second = signin.redeem(token)
+
+    assert (first, second) == (before, None)
+    assert User.objects.get(username="ann").last_login != before.last_login
 
 
-def test_the_command_prints_a_link_that_works(ann, client, command):
+def test_the_command_prints_a_link(ann, client, command):
     url = command("sign_in_link", "ann").strip()
 
     assert url.startswith("http://127.0.0.1:8000/sign-in/")
@@ -103,82 +101,101 @@ def test_the_command_prints_a_link_that_works(ann, client, command):
     assert is_signed_in(client)
 
 
-def test_the_command_names_the_running_demo(ann, command, settings):
+def test_the_command_uses_the_address_of_a_running_demo(ann, command, settings):
     settings.EMBEDDED.run.mkdir(parents=True, exist_ok=True)
     settings.EMBEDDED.address.write_text("http://127.0.0.1:8765")
     try:
-        found = json.loads(command("sign_in_link", "ann", "--json"))
+        document = json.loads(command("sign_in_link", "ann", "--json"))
     finally:
         settings.EMBEDDED.address.unlink()
 
-    assert found["user"] == "ann"
-    assert found["url"].startswith("http://127.0.0.1:8765/sign-in/")
+    assert document["user"] == "ann"
+    assert document["url"].startswith("http://127.0.0.1:8765/sign-in/")
 
 
-def test_the_command_knows_no_stranger(ann):
+def test_the_command_refuses_an_unknown_user(ann):
     with pytest.raises(CommandError, match="There is no user 'bo'") as refused:
         call_command("sign_in_link", "bo")
 
     assert refused.value.returncode == 2
 
 
-@pytest.mark.parametrize("where", ["production", "elsewhere"])
-def test_links_are_for_the_embedded_demo_only(ann, client, settings, where):
-    link = sign_in_link("ann")
-    if where == "production":
-        settings.PRODUCTION = True
-    else:
-        settings.DATABASES["default"]["HOST"] = "db.example.com"
-
+def assert_links_are_refused(client: Client, link: str) -> None:
+    """An existing link does not work, and there are no new ones."""
     assert client.get(link).status_code == 410
     with pytest.raises(LinkRefused):
         sign_in_link("ann")
-    with pytest.raises(CommandError) as refused:
+    with pytest.raises(CommandError) as refusal:
         call_command("sign_in_link", "ann")
-    assert refused.value.returncode == 1
+    assert refusal.value.returncode == 1
 
 
-def test_a_password_signs_in_and_leads_where_one_wanted(ann, client):
+def test_there_are_no_links_in_production(ann, client, settings):
+    link = sign_in_link("ann")
+    settings.PRODUCTION = True
+
+    assert_links_are_refused(client, link)
+
+
+def test_there_are_no_links_with_a_database_on_another_host(ann, client, settings):
+    link = sign_in_link("ann")
+    settings.DATABASES["default"]["HOST"] = "db.example.com"
+
+    assert_links_are_refused(client, link)
+
+
+def test_a_password_signs_a_user_in_and_redirects_to_the_requested_page(ann, client):
     form = {"username": "ann", "password": PASSWORD, "next": "/runs/"}
 
-    answer = client.post("/sign-in/?next=/runs/", form)
+    response = client.post("/sign-in/?next=/runs/", form)
 
-    assert answer["Location"] == "/runs/"
+    assert response["Location"] == "/runs/"
 
 
-@pytest.mark.parametrize("name", ["ann", "bo"])
-def test_a_wrong_password_says_no_more_than_that(ann, client, name):
-    answer = client.post("/sign-in/", {"username": name, "password": "wrong"})
+@pytest.mark.parametrize("username", ["ann", "bo"])
+def test_a_wrong_password_and_an_unknown_user_get_the_same_message(ann, client, username):
+    response = client.post("/sign-in/", {"username": username, "password": "wrong"})
 
-    assert b"Please enter a correct username and password" in answer.content
+    assert "Please enter a correct username and password" in response.content.decode()
     assert not is_signed_in(client)
 
 
-def test_no_one_is_led_to_another_host(ann, client):
+def test_signing_in_does_not_redirect_to_another_host(ann, client):
     form = {"username": "ann", "password": PASSWORD, "next": "https://evil.example/"}
 
-    assert client.post("/sign-in/", form)["Location"] == "/"
+    response = client.post("/sign-in/", form)
+
+    assert response["Location"] == "/"
 
 
-def test_signing_out_takes_a_form(ann, client):
+def test_a_get_request_does_not_sign_a_user_out(ann, client):
     client.force_login(ann)
 
-    assert client.get("/sign-out/").status_code == 405
+    response = client.get("/sign-out/")
+
+    assert response.status_code == 405
     assert is_signed_in(client)
+
+
+def test_a_post_request_signs_a_user_out(ann, client):
+    client.force_login(ann)
+
     client.post("/sign-out/")
+
     assert not is_signed_in(client)
 
 
 @pytest.mark.parametrize(
-    ("page", "leads_to"),
+    ("referer", "next_url"),
     [
         ("http://testserver/jobs/?job=eod", "/jobs/?job=eod"),
         ("http://elsewhere.example/jobs/", "/"),
         ("", "/"),
     ],
+    ids=["own page", "another host", "none"],
 )
-def test_who_was_signed_out_at_a_button_comes_back_to_its_page(hq, client, page, leads_to):
-    answer = client.post("/runs/start/", {"job": "eod"}, headers={"referer": page})
+def test_signing_in_after_pressing_a_button_returns_to_its_page(hq, client, referer, next_url):
+    response = client.post("/runs/start/", {"job": "eod"}, headers={"referer": referer})
 
-    assert answer.status_code == 302
-    assert parse_qs(urlsplit(answer["Location"]).query) == {"next": [leads_to]}
+    assert response.status_code == 302
+    assert parse_qs(urlsplit(response["Location"]).query) == {"next": [next_url]}

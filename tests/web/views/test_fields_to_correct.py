@@ -63,7 +63,7 @@ def text(response: Any) -> str:
     return response.content.decode()
 
 
-def change_customer(client: Client, first_name: str, **changes: str) -> str:
+def change_customer(client: Client, first_name: str, /, **changes: str) -> str:
     """Submit the form of a customer with these fields changed. Returns the page that follows."""
     account = Customer.objects.get(first_name=first_name).account_number
     url = f"/customers/{account}/change/"

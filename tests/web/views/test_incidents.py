@@ -1,4 +1,4 @@
-"""Incidents on pages: seen by everybody, closed by those who may, with a reason."""
+"""The pages of incidents: every user sees them, and users with the permission close them."""
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -19,13 +19,13 @@ def incident(houston):
 
 
 @pytest.fixture
-def guard(reader, ann):
-    """A client in which a person is signed in who may release the fence."""
+def closer(reader, ann):
+    """A client in which ann is signed in, who may close incidents."""
     ann.user_permissions.add(Permission.objects.get(codename="release_fence"))
     return reader
 
 
-def test_an_incident_says_what_is_wrong_and_what_to_do(reader, incident):
+def test_the_page_of_an_incident_says_what_is_wrong_and_what_to_do(reader, incident):
     page = reader.get(incident.get_absolute_url()).content.decode()
 
     assert "Channel houston exists twice." in page
@@ -35,56 +35,70 @@ def test_an_incident_says_what_is_wrong_and_what_to_do(reader, incident):
     assert "Close incident" not in page
 
 
-def test_the_list_finds_open_ones_by_channel(reader, incident, seattle):
-    for wanted, expected in (("houston", 1), ("seattle", 0)):
-        page = reader.get("/incidents/", {"status": "open", "channel": wanted})
-        assert page.content.decode().count("houston exists twice") == expected
+@pytest.mark.parametrize(("channel", "count"), [("houston", 1), ("seattle", 0)])
+def test_the_list_is_filtered_by_channel(reader, incident, seattle, channel, count):
+    page = reader.get("/incidents/", {"status": "open", "channel": channel}).content.decode()
+
+    assert page.count("houston exists twice") == count
 
 
-def test_every_column_of_the_list_sorts_both_ways_and_the_csv_has_it(reader, incident, seattle):
+@pytest.mark.parametrize("column", ["opened_at", "database", "times", "status"])
+def test_every_column_sorts_in_both_directions(reader, incident, seattle, column):
     Incident.objects.report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
-    for order in ("opened_at", "database", "times", "status"):
-        for sign in ("", "-"):
-            page = reader.get("/incidents/", {"sort": sign + order}).content.decode()
-            assert page.count("Not seattle.") == 1
 
-    csv = b"".join(reader.get("/incidents/", {"_export": "csv"}).streaming_content).decode()
-    assert len(csv.splitlines()) == 3
+    for sort in (column, f"-{column}"):
+        page = reader.get("/incidents/", {"sort": sort}).content.decode()
+        assert page.count("Not seattle.") == 1
 
 
-def test_an_open_incident_is_a_concern_and_its_channel_is_blocked(reader, incident, command):
+def test_the_csv_file_has_a_line_for_each_incident(reader, incident, seattle):
+    Incident.objects.report(IncidentKind.WRONG_DATABASE, "Not seattle.", database=seattle)
+
+    response = reader.get("/incidents/", {"_export": "csv"})
+
+    header_and_rows = response.getvalue().decode().splitlines()
+    assert len(header_and_rows) == 3
+
+
+def test_an_open_incident_needs_attention_and_blocks_its_channel(reader, incident, command):
+    link = f"incident {incident.pk}</a>"
+
     assert "Channel houston exists twice." in reader.get("/").content.decode()
-    for path in ("/channels/", "/channels/houston/"):
-        assert f"incident {incident.pk}</a>" in reader.get(path).content.decode()
+    assert link in reader.get("/channels/").content.decode()
+    assert link in reader.get("/channels/houston/").content.decode()
     assert "blocked" in command("channels")
 
 
-def test_whoever_may_closes_it_with_a_reason(guard, ann, incident):
-    address = f"/incidents/{incident.pk}/close/"
+def test_a_user_with_the_permission_closes_an_incident_with_a_reason(closer, ann, incident):
+    closer.post(f"/incidents/{incident.pk}/close/", {"reason": "Only one copy is in use."})
 
-    guard.post(address, {"reason": " "})
-    assert Incident.objects.open().exists()
-    guard.post(address, {"reason": "Only one copy is in use."})
-
-    closed = Incident.objects.get()
-    assert (closed.closing_reason, closed.closed_by) == ("Only one copy is in use.", ann)
+    incident = Incident.objects.get()
+    assert (incident.closing_reason, incident.closed_by) == ("Only one copy is in use.", ann)
 
 
-def test_nobody_else_closes_it(reader, incident):
-    answer = reader.post(f"/incidents/{incident.pk}/close/", {"reason": "x"})
+def test_an_incident_is_not_closed_without_a_reason(closer, incident):
+    closer.post(f"/incidents/{incident.pk}/close/", {"reason": " "})
 
-    assert answer.status_code == 403
     assert Incident.objects.open().exists()
 
 
-def test_looking_at_the_address_closes_nothing(guard, incident):
-    assert guard.get(f"/incidents/{incident.pk}/close/").status_code == 405
+def test_a_user_without_the_permission_cannot_close_an_incident(reader, incident):
+    response = reader.post(f"/incidents/{incident.pk}/close/", {"reason": "x"})
+
+    assert response.status_code == 403
     assert Incident.objects.open().exists()
 
 
-def test_a_headquarters_that_is_behind_is_not_closed_by_hand(guard, hq):
+def test_a_get_request_closes_nothing(closer, incident):
+    response = closer.get(f"/incidents/{incident.pk}/close/")
+
+    assert response.status_code == 405
+    assert Incident.objects.open().exists()
+
+
+def test_an_incident_of_a_restored_hq_cannot_be_closed_on_the_page(closer, hq):
     incident = Incident.objects.report(IncidentKind.HQ_BEHIND, "It was set back.")
 
-    guard.post(f"/incidents/{incident.pk}/close/", {"reason": "Nonsense."})
+    closer.post(f"/incidents/{incident.pk}/close/", {"reason": "Nonsense."})
 
     assert Incident.objects.open().exists()

@@ -1,4 +1,4 @@
-"""A14: every wait is on the overview with its reason; no run that left rows is plainly green."""
+"""The overview names everything that waits, with its reason and a link to it (A14)."""
 
 from datetime import date, timedelta
 from uuid import uuid4
@@ -11,83 +11,116 @@ from stores.pipeline.sales.refused import record_refusals, refusals_of
 from tests.support.make import make_customer, make_sale, run
 
 DAY = date(2026, 11, 20)
+REFUSED_SALES = "/transactions/failed/alike/?cause=sale_refused:transaction_id:header"
 
 
 def text_of(client, url="/"):
+    """A page with single spaces."""
     return " ".join(client.get(url).content.decode().split())
 
 
-def make_order(store, number, **columns):
-    paid = {"payment_amount": "0", "payments": [], "business_date": DAY}
-    order = {"transaction_type": "customer_order", "confirmation_number": number}
-    make_sale(store, **paid, **order, **columns)
+def make_order(store, confirmation_number, **columns):
+    """An unpaid customer order."""
+    make_sale(
+        store,
+        transaction_type="customer_order",
+        confirmation_number=confirmation_number,
+        payment_amount="0",
+        payments=[],
+        business_date=DAY,
+        **columns,
+    )
 
 
-@pytest.mark.slow
-def test_a14_every_wait_is_on_the_overview_with_its_reason_and_a_way_there(houston, reader):
+@pytest.fixture
+def orders(houston):
+    """Three uploaded orders; the customer of W-2 is missing and that of W-3 is quarantined."""
     make_order(houston, "W-1")
     make_order(houston, "W-2", async_account=uuid4())
     make_order(houston, "W-3", async_account=make_customer(houston, title="x" * 21))
-    make_sale(houston, business_date=DAY, transaction_id="T-1")
     run("P-0001")
-    assert "3</strong> customer orders: No sales order has been created for it yet" in text_of(
-        reader
-    )
-    assert "1</strong> sale: It has not been validated yet" in text_of(reader)
-    run("validate")
-    run("calculate-statements")
-    make_sale(houston, business_date=DAY, transaction_id="T-2")
-    run("P-0001")
-    run("validate")
 
-    found = run("sync-orders")
+
+@pytest.mark.slow
+def test_a14_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, reader):
+    make_sale(houston, business_date=DAY)
+    run("P-0001")
 
     page = text_of(reader)
-    assert "1</strong> customer order: The customer it names has not arrived yet" in page
-    assert "1</strong> customer order failed" in page
+
+    assert "3</strong> customer orders: No sales order has been created for it yet" in page
+    assert "1</strong> sale: It has not been validated yet" in page
+
+
+@pytest.mark.slow
+def test_a14_sales_wait_for_their_statement_and_a_statement_to_be_posted(houston, reader):
+    make_sale(houston, business_date=DAY)
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    make_sale(houston, business_date=DAY)
+    run("P-0001")
+    run("validate")
+
+    page = text_of(reader)
+
     assert "1</strong> statement: It is calculated but not yet posted" in page
     assert "1</strong> sale: It is valid but not yet in a statement" in page
-    listed = text_of(reader, "/transactions/?posted=waiting&reason=customer_missing")
-    waits, failed = (RetailTransaction.objects.get(confirmation_number=n) for n in ("W-2", "W-3"))
-    assert waits.transaction_id in listed
-    assert failed.transaction_id not in listed
-    # What waits for long needs a person.
-    RetailTransaction.objects.filter(pk=waits.pk).update(
-        staged_at=timezone.now() - timedelta(days=2)
-    )
-    assert "1</strong> customer order waiting: The customer it names" in text_of(reader)
-    # The board of the end of day has the statement, whose sales are in no row of it.
+    # The page of the end of day lists the statement instead of its sales.
     assert Statement.objects.get().number in text_of(reader, "/end-of-day/")
-    # The run succeeded, by the contract, and says what it left behind.
-    assert found["outcome"] == "succeeded"
-    assert "Succeeded, 1 failed" in page
-    again = run("sync-orders")
-    assert again["outcome"] == "nothing_to_do"
-    for url in ("/", "/runs/", JobRun.objects.newest_first().first().get_absolute_url()):
-        told = text_of(reader, url)
-        assert "Nothing done, 1 failed, 1 waiting" in told
-    assert "Nothing to do" not in text_of(
-        reader, JobRun.objects.newest_first().first().get_absolute_url()
+
+
+@pytest.mark.slow
+def test_a14_an_order_waits_for_its_customer(orders, reader):
+    run("sync-orders")
+
+    page = text_of(reader)
+    waiting_list = text_of(reader, "/transactions/?posted=waiting&reason=customer_missing")
+
+    waiting, failed = (
+        RetailTransaction.objects.get(confirmation_number=number) for number in ("W-2", "W-3")
     )
+    assert "1</strong> customer order: The customer it names has not arrived yet" in page
+    assert "1</strong> customer order failed" in page
+    assert waiting.transaction_id in waiting_list
+    assert failed.transaction_id not in waiting_list
 
 
-def test_p2_what_the_database_refused_is_given_back_alike_once_it_is_mended(houston, clerk):
+@pytest.mark.slow
+def test_a14_an_order_that_waits_for_days_needs_attention(orders, reader):
+    run("sync-orders")
+    waiting = RetailTransaction.objects.filter(confirmation_number="W-2")
+    waiting.update(staged_at=timezone.now() - timedelta(days=2))
+
+    assert "1</strong> customer order waiting: The customer it names" in text_of(reader)
+
+
+@pytest.mark.slow
+def test_a14_a_run_that_left_rows_behind_says_so(orders, reader):
+    first = run("sync-orders")
+    page_after_first = text_of(reader)
+    second = run("sync-orders")
+
+    assert first["outcome"] == "succeeded"
+    assert "Succeeded, 1 failed" in page_after_first
+    assert second["outcome"] == "nothing_to_do"
+    run_url = JobRun.objects.newest_first()[0].get_absolute_url()
+    for url in ("/", "/runs/", run_url):
+        assert "Nothing done, 1 failed, 1 waiting" in text_of(reader, url)
+    assert "Nothing to do" not in text_of(reader, run_url)
+
+
+def test_p2_sales_that_the_database_refused_can_be_retried_together(houston, clerk):
     for number in ("T-1", "T-2"):
         make_sale(houston, business_date=DAY, transaction_id=number)
     run("P-0001")
     run("validate")
     sales = list(RetailTransaction.objects.values_list("pk", flat=True))
     record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))
-    cause = "sale_refused:transaction_id:header"
-    page = text_of(clerk, f"/transactions/failed/alike/?cause={cause}")
-    assert "Retry unchanged" in page
     assert run("eod")["outcome"] == "nothing_to_do"
 
-    answer = clerk.post(
-        f"/transactions/failed/alike/?cause={cause}",
-        {"again": "1", "upto": max(sales)},
-        follow=True,
-    )
+    page = text_of(clerk, REFUSED_SALES)
+    response = clerk.post(REFUSED_SALES, {"again": "1", "upto": max(sales)}, follow=True)
 
-    assert "2 transactions will be retried by the next run." in answer.content.decode()
+    assert "Retry unchanged" in page
+    assert "2 transactions will be retried by the next run." in response.content.decode()
     assert run("eod")["counts"]["posted"] == 2

@@ -1,4 +1,4 @@
-"""The page of promises: what the last check found, and the button for the next one."""
+"""The page of promises: the result of the last check, and the button that starts the next."""
 
 from datetime import time
 
@@ -11,77 +11,95 @@ from tests.support.make import run
 
 @pytest.fixture
 def checked(people):
+    """All promises were checked, and hold."""
     run("pipeline")
     run("verify")
 
 
+def text_of(client, url="/promises/"):
+    return client.get(url).content.decode()
+
+
 def test_before_the_first_check_the_page_says_how_to_start_one(reader):
-    page = reader.get("/promises/").content.decode()
+    page = text_of(reader)
 
     assert "Nothing has been checked yet" in page
     assert "run_job verify" in page
 
 
 @pytest.mark.slow
-def test_every_promise_is_shown_with_its_sentence(reader, checked):
-    page = reader.get("/promises/").content.decode()
+def test_the_page_shows_each_promise_as_a_sentence(reader, checked):
+    page = text_of(reader)
 
     assert f"All {Promise.objects.count()} hold" in page
-    assert all(promise.title.split(" (")[0] in page for promise in Promise.objects.filter(pk="I1"))
+    assert Promise.objects.get(pk="I1").title.split(" (")[0] in page
     assert "Broken" not in page
 
 
 @pytest.mark.slow
-def test_a_broken_promise_names_its_rows_and_since_when(reader, checked):
+def test_a_broken_promise_is_shown_with_its_rows(reader, checked):
     damage("UPDATE number_sequence SET next = next + 5")
 
-    found = run("verify")
+    result = run("verify")
 
-    assert found["outcome"] == "failed"
-    assert "I3" in found["message"]
-    broken = Promise.objects.get(pk="I3")
-    first = broken.broken_since
-    page = reader.get("/promises/").content.decode()
+    page = text_of(reader)
+    assert result["outcome"] == "failed"
+    assert "I3" in result["message"]
     assert "is broken" in page
     assert "company <strong>USRT</strong>" in page
+
+
+@pytest.mark.slow
+def test_a_promise_keeps_the_time_since_when_it_is_broken(checked):
+    damage("UPDATE number_sequence SET next = next + 5")
     run("verify")
-    broken.refresh_from_db()
-    assert broken.broken_since == first < broken.checked_at
+    broken_since = Promise.objects.get(pk="I3").broken_since
+
+    run("verify")
+
+    promise = Promise.objects.get(pk="I3")
+    assert promise.broken_since == broken_since < promise.checked_at
 
 
-def test_the_button_leaves_the_check_to_a_worker(reader, starter, checked):
-    answer = starter.post("/runs/start/", {"job": "verify"})
+def test_the_button_enqueues_a_check(reader, starter, checked):
+    response = starter.post("/runs/start/", {"job": "verify"})
 
-    queued = JobRun.objects.newest_first()[0]
-    assert answer["Location"] == queued.get_absolute_url()
-    assert (queued.job, queued.status) == ("verify", "queued")
-    assert queued.get_absolute_url() in reader.get("/promises/").content.decode()
+    job_run = JobRun.objects.newest_first()[0]
+    assert response["Location"] == job_run.get_absolute_url()
+    assert (job_run.job, job_run.status) == ("verify", "queued")
+    assert job_run.get_absolute_url() in text_of(reader)
 
 
-def test_a_rehearsal_keeps_nothing(people):
-    assert run("verify", dry_run=True)["counts"]["checked"]
+def test_a_dry_run_stores_no_result(people):
+    result = run("verify", dry_run=True)
+
+    assert result["counts"]["checked"] > 0
     assert not Promise.objects.exists()
 
 
 @pytest.mark.slow
-def test_the_last_comparison_with_each_channel_is_shown_and_a_difference_is_red(reader, checked):
-    assert "run_job reconcile" in reader.get("/promises/").content.decode()
+def test_before_the_first_comparison_the_page_says_how_to_start_one(reader, checked):
+    assert "run_job reconcile" in text_of(reader)
+
+
+@pytest.mark.slow
+def test_the_page_shows_the_last_comparison_with_each_channel(reader, checked):
     run("reconcile")
-    assert reader.get("/promises/").content.decode().count("Succeeded") == 3
+    page_without_differences = text_of(reader)
     damage("DELETE FROM async_contact; DELETE FROM async_address")
 
     run("reconcile")
 
-    page, overview = (reader.get(path).content.decode() for path in ("/promises/", "/"))
-    assert "Differences: 1 acknowledged and unknown to headquarters" in page
-    assert "Last run of reconcile: partly." in overview
+    assert page_without_differences.count("Succeeded") == 3
+    assert "Differences: 1 acknowledged and unknown to headquarters" in text_of(reader)
+    assert "Last run of reconcile: partly." in text_of(reader, "/")
 
 
-def test_the_page_says_when_the_next_check_comes(reader, hq):
+def test_the_page_shows_the_next_scheduled_check(reader, hq):
     Schedule.objects.create(job="verify", at=time(2, 0))
     Schedule.objects.create(job="reconcile", at=time(2, 30), is_enabled=False)
 
-    page = reader.get("/promises/").content.decode()
+    page = text_of(reader)
 
     assert "Every day at 02:00 UTC" in page
     assert "02:30" not in page

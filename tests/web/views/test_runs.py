@@ -1,4 +1,4 @@
-"""Starting, watching and cancelling runs from the page."""
+"""Starting, watching and cancelling runs on the pages."""
 
 from datetime import date
 
@@ -14,52 +14,76 @@ from tests.support.make import make_customer, make_sale, run
 HTMX = {"HX-Request": "true"}
 
 
-def press(client, job="pipeline", **more):
-    return client.post("/runs/start/", {"job": job, **more})
+def start(client, job="pipeline", **form):
+    """Press the button that starts a job."""
+    return client.post("/runs/start/", {"job": job} | form)
 
 
-def test_the_button_makes_one_run_and_rings_once(starter, ann, houston, newest_run):
-    answer = press(starter)
-
-    started = newest_run()
-    assert answer["Location"] == started.get_absolute_url()
-    assert (started.status, started.started_by, started.requested_by) == ("queued", "page", ann)
-    assert django_rq.get_queue("default").job_ids == [str(started.pk)]
+def text_of(client, url, **headers):
+    return client.get(url, **headers).content.decode()
 
 
-def test_a_second_press_leads_to_the_run_that_is_live(starter, houston, newest_run):
-    first, second = press(starter), press(starter)
+@pytest.fixture
+def queued_run(starter, houston) -> JobRun:
+    """A pipeline that was started on the page and has no worker yet."""
+    start(starter)
+    return JobRun.objects.get()
+
+
+@pytest.fixture
+def ended_run(houston) -> JobRun:
+    """A pipeline that has converted a customer."""
+    make_customer(houston)
+    return JobRun.objects.get(pk=run("pipeline")["run"])
+
+
+def test_the_button_creates_and_enqueues_one_run(starter, ann, houston, newest_run):
+    response = start(starter)
+
+    job_run = newest_run()
+    assert response["Location"] == job_run.get_absolute_url()
+    assert (job_run.status, job_run.started_by, job_run.requested_by) == ("queued", "page", ann)
+    assert django_rq.get_queue("default").job_ids == [str(job_run.pk)]
+
+
+def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):
+    first = start(starter)
+    second = start(starter)
 
     assert first["Location"] == second["Location"]
     assert JobRun.objects.count() == 1
-    assert b"already running" in starter.get(second["Location"]).content
+    assert "already running" in text_of(starter, second["Location"])
 
 
-def test_the_run_of_a_channel_visits_that_channel_alone(starter, houston, popup, newest_run):
-    press(starter, channel="popup")
+def test_a_run_of_one_channel_visits_only_that_channel(starter, houston, popup, newest_run):
+    start(starter, channel="popup")
 
     execute(str(newest_run().pk))
 
     assert {step.place for step in newest_run().steps.all()} == {"popup", "USRT"}
 
 
-@pytest.mark.parametrize("wrong", [{"job": "rm -rf"}, {"channel": "nowhere"}, {"job": ""}])
-def test_an_unknown_job_or_channel_starts_nothing(starter, houston, wrong):
-    answer = press(starter, **({"job": "pipeline"} | wrong))
+@pytest.mark.parametrize(
+    "form",
+    [{"job": "rm -rf"}, {"job": ""}, {"job": "pipeline", "channel": "nowhere"}],
+    ids=["unknown job", "no job", "unknown channel"],
+)
+def test_an_unknown_job_or_channel_starts_nothing(starter, houston, form):
+    response = starter.post("/runs/start/", form)
 
-    assert answer["Location"] == "/jobs/"
+    assert response["Location"] == "/jobs/"
     assert not JobRun.objects.exists()
 
 
 def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
-    answer = press(starter, "eod", channel="houston", date="2026-03-01")
+    response = start(starter, "eod", channel="houston", date="2026-03-01")
 
     assert newest_run().business_date == date(2026, 3, 1)
-    assert "End of day started for 2026-03-01." in starter.get(answer["Location"]).content.decode()
+    assert "End of day started for 2026-03-01." in text_of(starter, response["Location"])
 
 
 @pytest.mark.parametrize(
-    ("job", "typed", "told"),
+    ("job", "business_date", "message"),
     [
         ("eod", "31.02.2026", "&#x27;31.02.2026&#x27; is not a date in the form 2026-03-01."),
         (
@@ -70,147 +94,145 @@ def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
         ("post-statements", "2099-01-01", "2099-01-01 cannot be a business date"),
         ("sync-orders", "2026-03-01", "Only validate, "),
     ],
+    ids=["no date", "too early", "in the future", "job without dates"],
 )
-def test_a_wrong_business_date_starts_nothing_and_is_told_in_a_sentence(
-    starter, houston, job, typed, told
-):
-    answer = press(starter, job, date=typed)
+def test_an_invalid_business_date_starts_nothing(starter, houston, job, business_date, message):
+    response = start(starter, job, date=business_date)
 
-    assert told in starter.get(answer["Location"]).content.decode()
+    assert message in text_of(starter, response["Location"])
     assert not JobRun.objects.exists()
 
 
-def test_the_page_of_jobs_asks_for_a_date_where_a_job_takes_one(starter, houston):
-    page = starter.get("/jobs/").content.decode()
+def test_jobs_of_a_business_date_have_a_date_field(starter, houston):
+    page = text_of(starter, "/jobs/")
 
-    dated = {job.code for job in JOBS.values() if f'id="date-{job.code}"' in page}
-    assert dated == {"validate", "calculate-statements", "post-statements", "eod"}
+    jobs = {job.code for job in JOBS.values() if f'id="date-{job.code}"' in page}
+    assert jobs == {"validate", "calculate-statements", "post-statements", "eod"}
     assert 'min="1900-01-02"' in page
 
 
 def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
-    for number in ("SO 1", "SO 2"):
-        make_sale(houston, confirmation_number=number, **order)
+    make_sale(houston, confirmation_number="SO 1", **order)
+    make_sale(houston, confirmation_number="SO 2", **order)
     run("P-0001")
-    sale = RetailTransaction.objects.get(confirmation_number="SO 1")
-    assert b"Synchronize order</button>" in starter.get(sale.get_absolute_url()).content
+    url = RetailTransaction.objects.get(confirmation_number="SO 1").get_absolute_url()
+    page_before = text_of(starter, url)
 
-    answer = press(starter, "sync-orders", channel="houston", order="SO 1")
+    response = start(starter, "sync-orders", channel="houston", order="SO 1")
     execute(str(newest_run().pk))
 
-    page = starter.get(answer["Location"]).content.decode()
-    assert "Synchronize orders started for order SO 1." in page
-    assert f'<a href="{sale.get_absolute_url()}">houston, order SO 1</a>' in page
-    assert "run_job sync-orders --channel houston --order &#x27;SO 1&#x27;" in page
-    assert [one.confirmation_number for one in SalesOrder.objects.all()] == ["SO 1"]
-    assert b"Synchronize order</button>" not in starter.get(sale.get_absolute_url()).content
+    assert "Synchronize order</button>" in page_before
+    run_page = text_of(starter, response["Location"])
+    assert "Synchronize orders started for order SO 1." in run_page
+    assert f'<a href="{url}">houston, order SO 1</a>' in run_page
+    assert "run_job sync-orders --channel houston --order &#x27;SO 1&#x27;" in run_page
+    assert SalesOrder.objects.get().confirmation_number == "SO 1"
+    assert "Synchronize order</button>" not in text_of(starter, url)
 
 
 @pytest.mark.parametrize(
-    ("job", "told"),
+    ("job", "message"),
     [
         ("sync-orders", "Unknown customer order."),
         ("pipeline", "Only Synchronize orders takes an order."),
     ],
+    ids=["unknown order", "job without orders"],
 )
-def test_an_order_that_is_not_there_or_not_meant_starts_nothing(starter, houston, job, told):
-    answer = press(starter, job, order="SO-1")
+def test_an_invalid_order_starts_nothing(starter, houston, job, message):
+    response = start(starter, job, order="SO-1")
 
-    assert told in starter.get(answer["Location"]).content.decode()
+    assert message in text_of(starter, response["Location"])
     assert not JobRun.objects.exists()
 
 
-def test_looking_starts_nothing(starter, houston):
-    assert starter.get("/runs/start/").status_code == 405
+def test_a_get_request_starts_nothing(starter, houston):
+    response = starter.get("/runs/start/")
+
+    assert response.status_code == 405
     assert not JobRun.objects.exists()
 
 
-def test_a_form_from_elsewhere_starts_nothing(starter, houston):
+def test_a_form_without_a_csrf_token_starts_nothing(starter, houston):
     starter.handler.enforce_csrf_checks = True
 
-    assert press(starter).status_code == 403
+    response = start(starter)
+
+    assert response.status_code == 403
     assert not JobRun.objects.exists()
 
 
-def test_a_live_run_asks_for_itself_again(starter, houston, newest_run):
-    press(starter)
-
-    part = starter.get(newest_run().get_absolute_url(), headers=HTMX).content.decode()
+def test_the_page_of_a_live_run_refreshes_itself(starter, queued_run):
+    part = text_of(starter, queued_run.get_absolute_url(), headers=HTMX)
 
     assert part.lstrip().startswith('<div id="progress"')
     assert 'hx-trigger="every 1s"' in part
     assert "Waiting for a worker" in part
 
 
-def test_a_run_that_has_ended_is_not_asked_for_again(starter, houston):
-    make_customer(houston)
-    path = f"/runs/{run('pipeline')['run']}/"
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
+def test_the_page_of_an_ended_run_does_not_refresh_itself(starter, ended_run, headers):
+    page = text_of(starter, ended_run.get_absolute_url(), headers=headers)
 
-    for headers in ({}, HTMX):
-        page = starter.get(path, headers=headers).content.decode()
-        assert "hx-trigger" not in page
-        assert "Succeeded" in page
-        assert "Cancel" not in page
-    assert starter.get(path).context["counts"]["converted"] == 1
+    assert "hx-trigger" not in page
+    assert "Succeeded" in page
+    assert "Cancel" not in page
 
 
-def test_the_live_view_can_be_switched_off(starter, houston, newest_run):
-    press(starter)
+def test_the_page_of_an_ended_run_shows_its_counts(starter, ended_run):
+    response = starter.get(ended_run.get_absolute_url())
 
-    assert b"hx-trigger" not in starter.get(f"{newest_run().get_absolute_url()}?live=off").content
-
-
-def test_cancelling_ends_a_run_that_waits(starter, houston, newest_run):
-    press(starter)
-
-    starter.post(f"{newest_run().get_absolute_url()}cancel/")
-
-    assert newest_run().status == "cancelled"
+    assert response.context["counts"]["converted"] == 1
 
 
-def test_cancelling_asks_a_running_run_to_stop(starter, houston, newest_run):
-    press(starter)
+def test_refreshing_can_be_switched_off(starter, queued_run):
+    assert "hx-trigger" not in text_of(starter, f"{queued_run.get_absolute_url()}?live=off")
+
+
+def test_cancelling_ends_a_queued_run(starter, queued_run):
+    starter.post(f"{queued_run.get_absolute_url()}cancel/")
+
+    queued_run.refresh_from_db()
+    assert queued_run.status == "cancelled"
+
+
+def test_cancelling_asks_a_running_run_to_stop(starter, queued_run):
     JobRun.objects.update(status="running", started_at=Now())
 
-    starter.post(f"{newest_run().get_absolute_url()}cancel/")
+    starter.post(f"{queued_run.get_absolute_url()}cancel/")
 
-    assert newest_run().cancel_requested_at is not None
-
-
-def test_cancelling_a_run_that_has_ended_says_so(starter, houston):
-    path = f"/runs/{run('pipeline')['run']}/"
-
-    answer = starter.post(f"{path}cancel/", follow=True)
-
-    assert b"has already ended" in answer.content
+    queued_run.refresh_from_db()
+    assert queued_run.cancel_requested_at is not None
 
 
-def test_the_traceback_of_a_crash_is_folded(starter, houston):
-    path = f"/runs/{run('pipeline')['run']}/"
+def test_an_ended_run_cannot_be_cancelled(starter, ended_run):
+    response = starter.post(f"{ended_run.get_absolute_url()}cancel/", follow=True)
+
+    assert "has already ended" in response.content.decode()
+
+
+def test_the_traceback_of_a_failed_run_is_folded(starter, ended_run):
     JobRun.objects.update(status="failed", error="Traceback of it")
 
-    assert b"<summary>Technical details</summary>" in starter.get(path).content
+    page = text_of(starter, ended_run.get_absolute_url())
+
+    assert "<summary>Technical details</summary>" in page
 
 
-def test_the_page_of_jobs_has_a_command_for_each(starter, houston):
-    page = starter.get("/jobs/").content.decode()
-
-    for job in ("pipeline", "P-0001", "sync-customers", "1010"):
-        assert f"python3 manage.py run_job {job}" in page
+@pytest.mark.parametrize("job", ["pipeline", "P-0001", "sync-customers", "1010"])
+def test_the_page_of_jobs_shows_the_command_of_each_job(starter, houston, job):
+    assert f"python3 manage.py run_job {job}" in text_of(starter, "/jobs/")
 
 
-def test_the_page_of_a_run_has_the_command_for_the_same(starter, houston):
-    found = run("eod", channels=["houston"], business_date=date(2026, 3, 1))["run"]
+def test_the_page_of_a_run_shows_its_command(starter, houston):
+    result = run("eod", channels=["houston"], business_date=date(2026, 3, 1))
 
-    page = starter.get(f"/runs/{found}/").content.decode()
+    page = text_of(starter, f"/runs/{result['run']}/")
 
     assert "python3 manage.py run_job eod --channel houston --date 2026-03-01" in page
 
 
-def test_a_run_that_refreshes_itself_after_sign_out_shows_no_form_inside(client, houston, hq):
-    found = run("pipeline")["run"]
+def test_a_refresh_after_signing_out_redirects_the_whole_page(client, ended_run):
+    response = client.get(ended_run.get_absolute_url(), headers=HTMX, follow=True)
 
-    answer = client.get(f"/runs/{found}/", headers=HTMX, follow=True)
-
-    assert answer["HX-Redirect"] == "/sign-in/"
+    assert response["HX-Redirect"] == "/sign-in/"

@@ -1,4 +1,4 @@
-"""The page of schedules, and the set-up in which their times are changed."""
+"""The page of schedules, and the admin in which they are changed."""
 
 from datetime import date, time, timedelta
 
@@ -10,86 +10,103 @@ from stores.jobs.start import create_run
 from stores.models import JobRun, Schedule
 from stores.models.run import StartedBy
 
+ADD_URL = "/admin/stores/schedule/add/"
+
 
 @pytest.fixture
 def nightly(hq) -> Schedule:
-    """A check every night, which has been there today."""
+    """A check every night that has started today."""
     return Schedule.objects.create(job="verify", at=time(2, 0), started_on=database_clock().date())
 
 
-def starts(day: date, time_of_day: str) -> str:
-    """How the page says when something starts next."""
+def text_of(client, url="/schedules/"):
+    """A page with single spaces."""
+    return " ".join(client.get(url).content.decode().split())
+
+
+def next_start(day: date, time_of_day: str) -> str:
+    """The HTML in which the page says when a job starts next."""
     return f'<span class="text-nowrap">{day}</span> <span class="text-nowrap">{time_of_day} UTC<'
 
 
-def test_each_schedule_shows_when_it_starts_next_and_how_it_went(reader, nightly):
-    tomorrow = database_clock().date() + timedelta(days=1)
-    last = create_run(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
-    Schedule.objects.update(last_run=last)
-    ended = {
-        "status": "failed",
-        "message": "1 of 35 promises is broken: I3.",
-        "ended_at": database_clock(),
-    }
-    JobRun.objects.update(**ended)
+def tomorrow() -> date:
+    return database_clock().date() + timedelta(days=1)
 
-    page = " ".join(reader.get("/schedules/").content.decode().split())
+
+def test_a_schedule_shows_its_next_start_and_its_last_result(reader, nightly):
+    message = "1 of 35 promises is broken: I3."
+    job_run = create_run(JOBS["verify"], started_by=StartedBy.SCHEDULE).run
+    JobRun.objects.update(status="failed", message=message, ended_at=database_clock())
+    Schedule.objects.update(last_run=job_run)
+
+    page = text_of(reader)
 
     assert "Every day at 02:00 UTC" in page
-    assert starts(tomorrow, "02:00") in page
-    assert "1 of 35 promises is broken: I3." in page
+    assert next_start(tomorrow(), "02:00") in page
+    assert message in page
     assert "seconds after it ends" in page
 
 
-def test_who_may_change_schedules_sets_the_time_and_switches_it_off(boss, nightly):
-    assert b"/admin/stores/schedule/" in boss.get("/schedules/").content
+def test_an_administrator_changes_the_time_and_disables_a_schedule(boss, nightly):
+    form_without_is_enabled = {"job": "verify", "at": "04:15"}
 
-    form = {"job": "verify", "at": "04:15"}
-    answer = boss.post(f"/admin/stores/schedule/{nightly.pk}/change/", form)
+    response = boss.post(f"/admin/stores/schedule/{nightly.pk}/change/", form_without_is_enabled)
 
-    assert answer.status_code == 302
+    assert response.status_code == 302
     nightly.refresh_from_db()
     assert (nightly.at, nightly.is_enabled) == (time(4, 15), False)
-    assert "Switched off" in boss.get("/schedules/").content.decode()
+    assert "Switched off" in text_of(boss)
 
 
-def test_a_reader_sees_no_way_to_change_them(reader, nightly):
-    assert b"/admin/stores/schedule/" not in reader.get("/schedules/").content
+def test_only_an_administrator_sees_the_link_to_the_admin(boss, reader, nightly):
+    assert "/admin/stores/schedule/" in text_of(boss)
+    assert "/admin/stores/schedule/" not in text_of(reader)
 
 
-def test_a_schedule_for_one_store_is_added_and_shown(boss, houston):
+def test_a_schedule_for_one_channel_is_added_and_shown(boss, houston):
     form = {"job": "eod", "channel": houston.channel_id, "at": "00:00", "is_enabled": "on"}
 
-    answer = boss.post("/admin/stores/schedule/add/", form)
+    response = boss.post(ADD_URL, form)
 
-    assert answer.status_code == 302
-    assert b'<td class="field-channels">houston</td>' in boss.get(answer["Location"]).content
-    page = " ".join(boss.get("/schedules/").content.decode().split())
+    assert response.status_code == 302
+    assert '<td class="field-channels">houston</td>' in text_of(boss, response["Location"])
+    page = text_of(boss)
     assert '<a href="/channels/houston/">Houston</a>' in page
-    # Its time of today is over: it starts with the next.
-    assert starts(database_clock().date() + timedelta(days=1), "00:00") in page
+    # Midnight of today is over.
+    assert next_start(tomorrow(), "00:00") in page
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("form", "message"),
     [
         ({}, "Give either a time of day or minutes from start to start."),
         ({"at": "22:00", "every_minutes": "10"}, "Give either a time of day or minutes"),
         ({"every_minutes": "0"}, "greater than or equal to 1"),
         ({"every_minutes": "10", "job": "pipeline"}, "pipeline is not one of the available"),
-        ({"at": "22:00", "channel": "1", "group": "1"}, "Choose a channel or a group, not both."),
-        ({"at": "22:00", "channel": "1", "job": "verify"}, "Promises are checked in all channels"),
         ({"at": "02:00", "job": "verify"}, "This schedule already exists."),
     ],
+    ids=["no time", "two times", "no minutes", "pipeline", "duplicate"],
 )
-def test_a_schedule_that_makes_no_sense_is_refused_with_a_sentence(
-    boss, nightly, houston, wrong, told
-):
-    of_houston = {"channel": houston.channel_id, "group": houston.group_id}
-    form = {"job": "eod"} | wrong
-    form |= {name: value for name, value in of_houston.items() if name in wrong}
+def test_an_invalid_schedule_is_refused(boss, nightly, form, message):
+    page = boss.post(ADD_URL, {"job": "eod"} | form).content.decode()
 
-    page = boss.post("/admin/stores/schedule/add/", form).content.decode()
-
-    assert told in page
+    assert message in page
     assert Schedule.objects.get() == nightly
+
+
+def test_a_schedule_has_no_channel_and_group_at_once(boss, houston):
+    scope = {"channel": houston.channel_id, "group": houston.group_id}
+
+    page = boss.post(ADD_URL, {"job": "eod", "at": "22:00"} | scope).content.decode()
+
+    assert "Choose a channel or a group, not both." in page
+    assert not Schedule.objects.exists()
+
+
+def test_a_schedule_that_checks_promises_has_no_channel(boss, houston):
+    form = {"job": "verify", "at": "22:00", "channel": houston.channel_id}
+
+    page = boss.post(ADD_URL, form).content.decode()
+
+    assert "Promises are checked in all channels" in page
+    assert not Schedule.objects.exists()

@@ -1,0 +1,67 @@
+"""The end of day waits for a channel that another run is uploading."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from stores.hqdb.locks import Locks
+from stores.jobs.claim import BUSY_ELSEWHERE
+from stores.models import ChannelDatabase, JobRun, RetailTransaction, RunStep
+from tests.support.concurrency import background
+from tests.support.make import make_sale, run
+from tests.support.processes import until
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def upload_by_another_run(database: ChannelDatabase) -> Iterator[None]:
+    """Hold the lock of the channel's upload."""
+    with Locks() as locks:
+        assert locks.acquire(f"upload:{database.pk}")
+        yield
+
+
+def is_waiting(database: ChannelDatabase) -> bool:
+    """Whether a run says that it waits for the upload of the channel."""
+    steps = RunStep.objects.filter(database=database, step="upload")
+    return steps.filter(message__contains=BUSY_ELSEWHERE).exists()
+
+
+def test_the_end_of_day_waits_for_the_other_upload_and_then_continues(store, seattle):
+    make_sale(store)
+    make_sale(seattle)
+    uploads = RunStep.objects.filter(run__job="eod", step="upload")
+
+    with background() as start, upload_by_another_run(store):
+        end_of_day = start(lambda: run("eod"))
+        until(lambda: uploads.filter(database=seattle, status="succeeded").exists())
+        until(lambda: is_waiting(store))
+        staged_while_waiting = RetailTransaction.objects.filter(database=store).count()
+    result = end_of_day.result()
+
+    assert staged_while_waiting == 0
+    assert result["outcome"] == "succeeded"
+    assert {step["message"] for step in result["steps"]} == {""}
+    assert RetailTransaction.objects.filter(sales_order__isnull=False).count() == 2
+
+
+def test_the_end_of_day_stops_waiting_after_a_timeout(store, seattle, settings):
+    settings.STEP_SILENT_S = 0
+
+    with upload_by_another_run(store):
+        result = run("eod")
+
+    assert result["outcome"] == "partly"
+    assert BUSY_ELSEWHERE in result["message"]
+
+
+def test_an_end_of_day_that_waits_can_be_cancelled(store):
+    with background() as start, upload_by_another_run(store):
+        end_of_day = start(lambda: run("eod"))
+        until(lambda: is_waiting(store))
+        JobRun.objects.get().request_cancel()
+        result = end_of_day.result()
+
+    assert result["outcome"] == "cancelled"

@@ -1,0 +1,67 @@
+"""An empty list says why it is empty: its filters match nothing, or it has no rows yet (U1)."""
+
+import pytest
+
+from stores.models import ChannelDatabase
+from tests.support.make import make_sale, run
+from tests.support.pages import LISTS
+
+pytestmark = pytest.mark.slow
+
+NO_MATCH = "No rows match the filters."
+
+
+def text_of(client, url):
+    return client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"{LISTS['async-customers']}?since=2999-01-01",
+        f"{LISTS['customers']}?q=nobody",
+        f"{LISTS['quarantine']}?until=2001-01-01",
+        f"{LISTS['runs']}?job=eod",
+        f"{LISTS['uploads']}?since=2999-01-01",
+        f"{LISTS['downloads']}?since=2999-01-01",
+        f"{LISTS['balance']}?since=2999-01-01",
+        "/transactions/?q=nothing",
+    ],
+)
+def test_u1_a_list_whose_filters_match_nothing_says_so(reader, people, url):
+    make_sale(ChannelDatabase.objects.get(channel__code="houston"))
+    run("P-0001")
+
+    page = text_of(reader, url)
+
+    empty_text = page[page.index('class="empty"') :].split("</tr>")[0]
+    assert NO_MATCH in page
+    assert "yet" not in empty_text
+
+
+def test_u1_the_list_of_customers_always_has_a_default_customer(reader, houston):
+    assert NO_MATCH in text_of(reader, "/customers/?q=nobody")
+
+
+@pytest.mark.parametrize("url", ["/orders/?q=x", "/statements/?state=posted"])
+def test_u1_a_list_without_rows_says_what_creates_them(reader, houston, url):
+    page = text_of(reader, url)
+
+    assert NO_MATCH not in page
+    assert "yet" in page
+
+
+def test_u1_a_list_with_an_invalid_filter_says_so(reader, people):
+    assert "one of the filters is invalid" in text_of(reader, "/customers/?company=x")
+
+
+def test_u1_a_channel_without_errors_says_so(reader, houston, popup):
+    make_sale(houston, net_amount="11.00")
+    run("P-0001")
+    run("validate")
+
+    page_of_popup = text_of(reader, "/transactions/failed/?channel=popup")
+    page_of_all = text_of(reader, "/transactions/failed/")
+
+    assert "No errors in this channel" in page_of_popup
+    assert "Net amount" in page_of_all

@@ -1,0 +1,61 @@
+"""Pages show a count only where HQ counts it, and call jobs and states by their present names."""
+
+import pytest
+
+from stores.jobs.catalog import JOBS
+from stores.models import AsyncAttribute, Case, DownloadSession
+from stores.web.lists.runs import RunFilter, all_runs
+from tests.support.make import make_customer, make_event, run
+
+pytestmark = pytest.mark.slow
+
+
+def test_a8_an_event_that_failed_in_conversion_has_no_count_of_attempts(reader, houston):
+    make_event("attribute", houston, async_account=make_customer(houston), attribute="SIZE")
+    run("P-0001")
+    AsyncAttribute.objects.update(status="failed", reason="attribute_invalid")
+
+    case = Case.objects.get()
+    page = reader.get("/quarantine/cause/", {"cause": str(case.cause)}).content.decode()
+
+    assert case.attempts is None
+    assert '<td class="num">\N{EN DASH}</td>' in page
+
+
+def test_a8_downloads_to_both_engines_have_a_similar_size(houston, popup):
+    make_customer(houston, "Ann")
+    run("pipeline")
+
+    sizes = dict(DownloadSession.objects.values_list("database__channel__code", "size_bytes"))
+
+    # The rows are the same, but COPY writes a length before each value.
+    assert 0.3 < sizes["popup"] / sizes["houston"] < 1.5
+
+
+@pytest.mark.parametrize(
+    ("url", "statuses"),
+    [
+        (
+            "/sessions/uploads/",
+            {"available", "uploaded", "applied", "canceled", "upload_failed", "apply_failed"},
+        ),
+        (
+            "/sessions/downloads/",
+            {"available", "downloaded", "applied", "canceled", "download_failed"},
+        ),
+    ],
+    ids=["uploads", "downloads"],
+)
+def test_a8_a_filter_offers_only_the_states_that_a_session_can_have(reader, url, statuses):
+    filters = reader.get(url).context["filters"]
+
+    offered = {value for value, _ in filters.form.fields["status"].choices if value}
+    assert offered == statuses
+
+
+def test_a13_the_conversion_has_its_present_title(reader, houston):
+    title = "Synchronize customers and channel requests"
+
+    assert JOBS["sync-customers"].title == title
+    assert title in reader.get("/jobs/").content.decode()
+    assert ("sync-customers", title) in RunFilter({}, all_runs()).form.fields["job"].choices

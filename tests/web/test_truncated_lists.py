@@ -1,0 +1,85 @@
+"""Where a page shows only some rows, it says how many more there are and links to them (U3)."""
+
+import re
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from django.utils import timezone
+
+from stores.jobs.liveness import liveness_problems
+from stores.models import ChannelDatabase, Incident, Quarantine, Schedule, UploadSession
+from stores.web.views import transactions
+from tests.support.make import make_customer, make_sale, run
+from tests.support.pages import rows_of
+
+pytestmark = pytest.mark.slow
+
+
+def quarantine_customer(database: ChannelDatabase, reason: str, field: str) -> None:
+    Quarantine.objects.create(
+        database=database,
+        session=UploadSession.objects.get(),
+        table="async_customer",
+        row_key=f"{reason} {field}",
+        payload_hash=b"1",
+        reason=reason,
+        field=field,
+        raw=b"{}",
+    )
+
+
+def test_u3_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked(reader, houston):
+    make_customer(houston, "Ann")
+    run("P-0001")
+    reasons = ("too_long", "unknown_word", "value_missing", "date_format")
+    fields = ("first_name", "last_name", "language", "title", "email", "phone")
+    for reason, field in list(product(reasons, fields))[:22]:
+        quarantine_customer(houston, reason, field)
+
+    page = reader.get("/quarantine/")
+    page_of_all = reader.get("/quarantine/?causes=all")
+
+    assert len(page.context["causes"]) == 20
+    assert "Show 2 more causes" in page.content.decode()
+    assert len(page_of_all.context["causes"]) == 22
+    assert "more cause" not in page_of_all.content.decode()
+
+
+def test_u3_the_incidents_beyond_ten_are_counted(reader, houston):
+    for number in range(12):
+        Incident.objects.report("message_refused", "A message.", subject=str(number))
+
+    texts = [alert.text for alert in reader.get("/").context["alerts"]]
+
+    assert texts.count("A message.") == 10
+    assert "2 older incidents open." in texts
+
+
+def test_u3_the_statements_beyond_the_limit_are_counted_and_linked(reader, houston, monkeypatch):
+    monkeypatch.setattr(transactions, "MAX_TRANSACTIONS_SHOWN", 1)
+    today = timezone.now().date()
+    # Three posted statements and three that are calculated only.
+    for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):
+        for days in (1, 2, 3):
+            make_sale(houston, business_date=today - timedelta(days=days))
+        for job in jobs:
+            run(job)
+
+    page = reader.get("/end-of-day/").content.decode()
+
+    links = re.findall(r'href="(/statements/[^"]+)">Show 2 more<', page)
+    assert len(links) == 2
+    for link in links:
+        assert len(rows_of(reader.get(link.replace("&amp;", "&")))) == 3
+
+
+def test_u3_the_overdue_schedules_beyond_ten_are_counted(houston):
+    yesterday = timezone.now() - timedelta(days=1)
+    for minutes in range(1, 14):
+        Schedule.objects.create(job="eod", every_minutes=minutes, started_at=yesterday)
+
+    texts = [problem.text for problem in liveness_problems() if problem.code == "schedule_missed"]
+
+    assert len(texts) == 11
+    assert texts[-1] == "3 more schedules overdue."

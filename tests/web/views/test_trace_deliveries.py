@@ -1,0 +1,56 @@
+"""A trace shows when a channel first had the customer, and each later delivery (U2)."""
+
+import pytest
+
+from stores.models import Delivery, DownloadSession
+from tests.support.make import make_customer, make_event, run
+
+pytestmark = pytest.mark.slow
+
+
+def update_first_name(store, guid, first_name):
+    """Upload a change of the customer, and deliver it to every channel."""
+    make_event("customer", store, operation="update", async_account=guid, first_name=first_name)
+    run("pipeline")
+
+
+def test_u2_a_trace_shows_the_first_and_every_later_delivery(reader, store, seattle):
+    guid = make_customer(store, "Ann")
+    run("pipeline")
+    first_times = set(Delivery.objects.values_list("delivered_at", flat=True))
+    update_first_name(store, guid, "Anna")
+    update_first_name(store, guid, "Annie")
+
+    trace = reader.get(f"/trace/{guid}/").context["trace"]
+
+    assert {channel.at for channel in trace.channels} == first_times
+    for database in (store, seattle):
+        deliveries = [
+            event
+            for event in trace.events
+            if (event.kind, event.channel) == ("delivered", database.label)
+        ]
+        sessions = DownloadSession.objects.filter(database=database).values_list("pk", flat=True)
+        assert [event.text for event in deliveries] == [
+            "Delivered in version 1.",
+            "Delivered in version 2.",
+            "Delivered in version 3.",
+        ]
+        assert {event.session for event in deliveries} == {str(pk) for pk in sessions}
+        assert all(event.run for event in deliveries)
+
+
+def test_u2_of_many_deliveries_hq_stores_the_first_and_the_latest(store):
+    guid = make_customer(store, "Ann")
+    run("pipeline")
+    delivery = Delivery.objects.filter(customer__guids=guid)
+    first_time = delivery.get().delivered_at
+    earlier = [[1, first_time.isoformat(), None]]
+    earlier += [[version, "2026-01-01T00:00:00+00:00", None] for version in range(2, 21)]
+    delivery.update(earlier=earlier)
+
+    update_first_name(store, guid, "Anna")
+
+    assert delivery.get().known_since == first_time
+    assert delivery.get().earlier[0][0] == 1
+    assert len(delivery.get().earlier) == 20

@@ -40,8 +40,10 @@ def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], in
             number = int(text)
         except ValueError:
             raise ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if not minimum <= number <= maximum:
-            raise ArgumentTypeError(f"{number} is not from {minimum:,} to {maximum:,}")
+        if number < minimum:
+            raise ArgumentTypeError(f"{number} is less than {minimum:,}")
+        if number > maximum:
+            raise ArgumentTypeError(f"{number} is more than {maximum:,}")
         return number
 
     return parse

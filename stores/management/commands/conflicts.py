@@ -36,7 +36,7 @@ class Command(SynclineCommand):
         add_id(close_parser, "conflict")
         close_parser.add_argument(
             "--choice",
-            choices=[Choice.KEEP, Choice.TAKE],
+            choices=[Choice.KEEP.value, Choice.TAKE.value],
             required=True,
             help="Whether to keep the current value or take the other one.",
         )

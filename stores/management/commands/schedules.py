@@ -36,9 +36,9 @@ class Command(SynclineCommand):
         actions.add_parser("list", help="Lists the schedules.")
 
         add_parser = actions.add_parser("add", help="Adds a schedule.")
-        jobs = ", ".join(SCHEDULED_JOBS)
+        jobs = [job.value for job in SCHEDULED_JOBS]
         add_parser.add_argument(
-            "job", choices=SCHEDULED_JOBS, metavar="JOB", help=f"The job: {jobs}."
+            "job", choices=jobs, metavar="JOB", help=f"The job: {', '.join(jobs)}."
         )
         add_times(add_parser, required=True)
         add_places(add_parser)

@@ -5,18 +5,14 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
+from stores.models.reference import Reference
+
 
 class Place(models.Model):
     """One channel database, one table of events, one day on which HQ took rows over (UTC)."""
 
     id = models.BigAutoField(primary_key=True)
-    database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    database = Reference("stores.ChannelDatabase")
     table = models.CharField(max_length=40)
     day = models.DateField()
 
@@ -25,7 +21,7 @@ class Place(models.Model):
 
 
 class Arrival(Place):
-    """How many rows were taken over; kept by triggers when rows are staged or set aside."""
+    """How many rows were taken over; kept by triggers when rows are staged or quarantined."""
 
     rows = models.BigIntegerField(default=0)
 

@@ -249,5 +249,9 @@ class ChannelDatabase(models.Model):
 
     @property
     def label(self) -> str:
-        """The channel's code, with the register where there is one."""
-        return f"{self.channel.code}/{self.name}" if self.name else self.channel.code
+        return database_label(self.channel.code, self.name)
+
+
+def database_label(code: str, register: str) -> str:
+    """The channel's code, with the register where there is one."""
+    return f"{code}/{register}" if register else code

@@ -19,14 +19,17 @@ class Choice(models.TextChoices):
     BACK = "back", "Brought back by an edit that had seen the removal"
 
 
+# Somebody edited what another had removed.
+OF_REMOVAL = {"field": "is_active", "lost_value": "true"}
+
+
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
         """Those that a person should look at: a removal, or a clock was wrong, and so the rule."""
         return self.filter(closed_at__isnull=True)
 
     def of_removals(self) -> Self:
-        """Edits of what somebody else had removed, unseen."""
-        return self.filter(field="is_active", lost_value="true")
+        return self.filter(**OF_REMOVAL)
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
@@ -95,7 +98,7 @@ class EditConflict(models.Model):
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(
-                condition=~Q(choice="rule", field="is_active", lost_value="true"),
+                condition=~Q(choice="rule", **OF_REMOVAL),
                 name="no_rule_undoes_a_removal",
             ),
             models.CheckConstraint(
@@ -137,8 +140,7 @@ class EditConflict(models.Model):
 
     @property
     def is_of_removal(self) -> bool:
-        """Whether it is about an edit of what somebody else had removed."""
-        return self.field == "is_active" and self.lost_value == "true"
+        return all(getattr(self, name) == value for name, value in OF_REMOVAL.items())
 
     @property
     def is_left_to_people(self) -> bool:

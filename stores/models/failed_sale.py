@@ -11,7 +11,7 @@ SALE_PARTS = ("header", "line", "payment")
 
 @dataclass(frozen=True)
 class SaleCause:
-    """What transactions have in common that failed alike; written as REASON:FIELD:PART.
+    """Why transactions failed; those of one cause can be corrected together: REASON:FIELD:PART.
 
     The part is that of the document in which the field stands: header, line or payment.
     """
@@ -24,8 +24,11 @@ class SaleCause:
         return f"{self.reason}:{self.field}:{self.part}"
 
     @classmethod
+    def of(cls, row: dict[str, Any]) -> "SaleCause":
+        return cls(row["reason"], row["field"], row["part"])
+
+    @classmethod
     def parse(cls, text: str) -> "SaleCause | None":
-        """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
         is_one = len(parts) == 3 and parts[2] in SALE_PARTS and "\0" not in text
         return cls(*parts) if is_one else None

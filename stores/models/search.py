@@ -8,6 +8,7 @@ What is looked for goes through the same functions as what is held.
 import re
 from typing import Any
 from unicodedata import normalize
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, Func, Q, TextField, Value
@@ -21,8 +22,17 @@ PHONE_FORM = re.compile(
     r"(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?",
     re.IGNORECASE,
 )
+GUID_PATTERN = re.compile(
+    r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.I | re.ASCII
+)
 # A shorter piece has no trigram of its own, so it must begin a word.
 MIN_PIECE_LENGTH = 3
+
+
+def parse_guid(text: str) -> UUID | None:
+    """The GUID that a text is, in any case, with or without hyphens and braces."""
+    text = tidy_key(text)
+    return UUID(text) if GUID_PATTERN.fullmatch(text) else None
 
 
 def contact_key(text: str) -> str:
@@ -51,7 +61,6 @@ def matches_name(text: str) -> Q:
 
 
 def searchable(text: str) -> Func:
-    """A text as it is searched for."""
     return Func(Value(text), function="search_text", output_field=TextField())
 
 
@@ -73,7 +82,6 @@ KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:
-    """One of the keys is the one looked for."""
     tidied = Func(Value(key), function="tidy_email", output_field=TextField())
     searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
     return Q(

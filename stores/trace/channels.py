@@ -8,9 +8,9 @@ from django.utils import timezone
 
 from stores.models import GuidMap
 from stores.models.characters import tidy_key
-from stores.models.search import phone_digits
+from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
-from stores.trace.match import matches, matches_by_guid, parse_guid
+from stores.trace.match import matches, matches_by_guid
 from stores.trace.types import (
     Match,
     Trace,
@@ -31,8 +31,11 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
     """What to look for in the channels: the reference itself, and the ids of those it matches."""
-    said = [*(match.async_account for match in matches), text_or_none(parse_guid(tidy_key(ref)))]
-    guids = {guid for guid in said if guid}
+    accounts = [
+        *(match.async_account for match in matches),
+        text_or_none(parse_guid(ref)),
+    ]
+    guids = {guid for guid in accounts if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
     name = tidy_key(ref) if is_name(ref, matches) else ""
     return Criteria(
@@ -47,7 +50,7 @@ def is_name(ref: str, matches: Sequence[Match]) -> bool:
     """Whether a reference is what people remember, and may fit more of them than HQ knows."""
     accounts = {match.account_number for match in matches}
     account = tidy_key(ref).rpartition(":")[2]
-    return parse_guid(tidy_key(ref)) is None and not {account, account.upper()} & accounts
+    return parse_guid(ref) is None and not {account, account.upper()} & accounts
 
 
 def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:

@@ -77,7 +77,7 @@ class CustomerOperation:
 
     @property
     def is_edit(self) -> bool:
-        """Whether it changes something that was there, so that old and new can be told."""
+        """Whether it changes something that was there, so that old and new can be shown."""
         return self.before is not None or self.row.operation == Operation.UPDATE
 
     @property
@@ -104,7 +104,6 @@ class CustomerHistory:
 
     @property
     def pending(self) -> list[ChannelDatabase]:
-        """The enabled databases that lack the customer's present version."""
         return [
             database
             for database in self.databases

@@ -1,6 +1,5 @@
 """Which customers a reference may mean: GUID, account, document, e-mail address or phone number."""
 
-import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -16,12 +15,11 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.characters import tidy_key
-from stores.models.search import contact_key, matches_contact, matches_own_contact
+from stores.models.search import contact_key, matches_contact, matches_own_contact, parse_guid
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import customers_in_documents
 from stores.trace.types import Match, newest_first, text_or_none
 
-GUID_PATTERN = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # A phone number somebody shares with more people than this is no way to find one of them.
 MAX_MATCHES = 50
 # So many that the newest of them are among these.
@@ -43,23 +41,16 @@ def matches(ref: str) -> list[Match]:
     )
 
 
-def parse_guid(text: str) -> UUID | None:
-    """The GUID that a text is, in any case, with or without braces."""
-    match = GUID_PATTERN.fullmatch(text)
-    return UUID(match[1]) if match else None
-
-
 def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:
     """The customers that GUIDs became, and those that are still on their way."""
-    left = {guid for guid in guids if guid}
-    mapped = GuidMap.objects.filter(pk__in=left)
+    remaining = {guid for guid in guids if guid}
+    mapped = GuidMap.objects.filter(pk__in=remaining)
     matches = known_matches(Customer.objects.filter(pk__in=mapped.values("customer")))
-    left -= set(mapped.values_list("pk", flat=True))
-    return newest_first([*matches, *pending_matches(left)])
+    remaining -= set(mapped.values_list("pk", flat=True))
+    return newest_first([*matches, *pending_matches(remaining)])
 
 
 def matches_by_account(ref: str) -> list[Match]:
-    """The customers with an account number, in one company or in all."""
     company, _, account = ref.rpartition(":")
     companies = Company.objects.filter(pk=company.upper()) if company else Company.objects.all()
     numbers = {account, account.upper()}
@@ -111,7 +102,7 @@ def known_matches(customers: QuerySet[Customer]) -> list[Match]:
 
 
 def pending_matches(guids: Iterable[UUID]) -> list[Match]:
-    """GUIDs without an account of which HQ holds events, staged or set aside."""
+    """GUIDs without an account of which HQ holds events, staged or quarantined."""
     by_guid: dict[UUID | None, Match] = {}
     for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(
@@ -122,8 +113,8 @@ def pending_matches(guids: Iterable[UUID]) -> list[Match]:
                 row.async_account,
                 Match(str(row.async_account), None, row.company_id, row.staged_at),
             )
-    aside = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
-    for guid, company, at in aside.values_list(
+    quarantined = Quarantine.objects.filter(async_account__in=guids).order_by("pk")
+    for guid, company, at in quarantined.values_list(
         "async_account", "database__channel__company_id", "first_seen_at"
     ):
         by_guid.setdefault(guid, Match(str(guid), None, company, at))

@@ -1,4 +1,4 @@
-"""What HQ holds of one customer, told: state, what is waited for, events in their order."""
+"""What HQ holds of one customer: state, what is waited for, events in their order."""
 
 import json
 from collections import Counter, defaultdict
@@ -18,6 +18,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.customer import AccountState, GuidOrigin
+from stores.models.labels import counted
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
@@ -81,9 +82,9 @@ def customer_state(history: CustomerHistory) -> str:
 
 def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
     """What is open, the gravest first: failed, waiting for something, on its way."""
-    aside = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
+    quarantined = [row for row in history.quarantined if row.status == QuarantineStatus.OPEN]
     rows = [operation.row for operation in history.operations]
-    failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *aside]
+    failed = [*(row for row in rows if row.status == StagingStatus.FAILED), *quarantined]
     waiting = [row for row in rows if row.status == StagingStatus.PENDING]
     for row in (*failed, *(row for row in waiting if row.reason)):
         known = REASONS.get(row.reason)
@@ -159,9 +160,6 @@ def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
             yield latest_delivery(database, delivery)
 
 
-PLURALS = {"address": "addresses"}
-
-
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
     brought: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
@@ -169,10 +167,7 @@ def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
             brought[row.session].append(row)
     for session, rows_of_session in brought.items():
         words = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
-        text = ", ".join(
-            f"{count} {word if count == 1 else PLURALS.get(word, word + 's')}"
-            for word, count in words.items()
-        )
+        text = ", ".join(counted(count, word) for word, count in words.items())
         yield TraceEvent(
             min(row.staged_at for row in rows_of_session),
             "uploaded",
@@ -209,7 +204,7 @@ def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> It
     elif row.status == StagingStatus.PENDING:
         kind = "waiting"
     if kind != "waiting" or row.reason:
-        # In one transaction with its account: told after it.
+        # In one transaction with its account: shown after it.
         at = max([row.applied_at or row.staged_at, *issued])
         run, case = text_or_none(row.applied_run_id), case_id(row)
         yield TraceEvent(at, kind, row.source, text, run, case=case)
@@ -238,7 +233,7 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
 
 
 def quarantine_event(row: Quarantine, history: CustomerOperation | None) -> TraceEvent:
-    """Why a row was set aside; of one that HQ holds otherwise, in which fields it differs."""
+    """Why a row was quarantined; of one that HQ holds otherwise, in which fields it differs."""
     text = f"{row.table.removeprefix('async_').capitalize()} quarantined: "
     text += explain(row.reason, row.field)
     if history and (differing := differing_columns(row, history)):
@@ -284,7 +279,7 @@ def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterato
             datetime.fromisoformat(at),
             "delivered",
             database.label,
-            f"Delivered in version {version}." if version else "Delivered; to be sent again.",
+            f"Delivered in version {version}." if version else "Delivered; will be sent again.",
             text_or_none(run.run_id) if run else None,
             session,
         )
@@ -303,6 +298,6 @@ def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent
 
 
 def trace(ref: str) -> Trace | None:
-    """The story of the customer that a reference means, of several the newest; None if unknown."""
+    """The trace of the customer that a reference means, of several the newest; None if unknown."""
     matching = matches(ref)
     return build_trace(matching[0]) if matching else None

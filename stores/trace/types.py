@@ -45,7 +45,7 @@ class Match:
 
 @dataclass(frozen=True)
 class WaitingFor:
-    """Why the story has not come to its end, and what to do; `case` is the row to correct."""
+    """Why the customer is not everywhere yet, and what to do; `case` is the row to correct."""
 
     code: str
     text: str
@@ -55,7 +55,7 @@ class WaitingFor:
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """Something that happened: a word of HAPPENS, where, and the run and session that did it.
+    """Something that happened: a word of EVENT_ORDER, where, and the run and session that did it.
 
     `case` is the row that a person may settle, where it is about one.
     """
@@ -71,8 +71,6 @@ class TraceEvent:
 
 @dataclass(frozen=True)
 class TraceChannel:
-    """Whether a channel database has the account, and since when."""
-
     channel: str
     database: str
     knows_account: bool
@@ -81,7 +79,7 @@ class TraceChannel:
 
 @dataclass(frozen=True)
 class Trace:
-    """The story of one customer; the words are the contract's."""
+    """The history of one customer; the words are the contract's."""
 
     async_accounts: list[str]
     account_number: str | None
@@ -110,7 +108,7 @@ def trace_as_json(trace: Trace) -> dict[str, Any]:
     """The trace as `trace --json` prints it (contract, section 4)."""
     document = asdict(trace)
     for part in (*document["events"], *filter(None, [document["waiting_for"]])):
-        # Only pages lead from the story to the row.
+        # Only pages lead from the trace to the row.
         del part["case"]
     for part in (*document["events"], *document["channels"]):
         part["at"] = part["at"] and part["at"].astimezone(UTC).isoformat()

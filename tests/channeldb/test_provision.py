@@ -115,7 +115,7 @@ def test_file_can_be_read_by_its_owner_only():
 def test_file_that_cannot_be_made_is_told(settings):
     settings.SYNCLINE_DATA_DIR = "/proc/nowhere"
 
-    with pytest.raises(ChannelUnreachable, match="its file cannot be made"):
+    with pytest.raises(ChannelUnreachable, match="its file cannot be created"):
         provision.create_database(Channel(1, "sqlite:///one.sqlite3"))
 
 

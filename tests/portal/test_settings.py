@@ -28,7 +28,7 @@ def told(**variables: str) -> str:
 
 
 GOOD = {"SYNCLINE_SECRET_KEY": "x" * 50, "SYNCLINE_ALLOWED_HOSTS": "syncline.example.com"}
-WORDS = "1 or 0, or true, yes, on, false, no, off"
+WORDS = "must be 1, true, yes or on, or 0, false, no or off"
 
 
 @pytest.mark.parametrize("word", ["1", "TRUE", " yes ", "On"])
@@ -39,11 +39,15 @@ def test_s10_known_words_switch_production_on(word):
 @pytest.mark.parametrize(
     ("name", "value", "sentence"),
     [
-        ("SYNCLINE_PRODUCTION", "enabled", f"SYNCLINE_PRODUCTION: {WORDS}"),
-        ("SYNCLINE_PRODUCTION", "'1'", f"SYNCLINE_PRODUCTION: {WORDS}"),
-        ("SYNCLINE_DEBUG", "2", f"SYNCLINE_DEBUG: {WORDS}"),
-        ("SYNCLINE_RUN_LEASE_S", "half", "SYNCLINE_RUN_LEASE_S: a whole number of at least 1"),
-        ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S: a whole number of at least 1"),
+        ("SYNCLINE_PRODUCTION", "enabled", f"SYNCLINE_PRODUCTION {WORDS}"),
+        ("SYNCLINE_PRODUCTION", "'1'", f"SYNCLINE_PRODUCTION {WORDS}"),
+        ("SYNCLINE_DEBUG", "2", f"SYNCLINE_DEBUG {WORDS}"),
+        (
+            "SYNCLINE_RUN_LEASE_S",
+            "half",
+            "SYNCLINE_RUN_LEASE_S must be a whole number of at least 1",
+        ),
+        ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S must be a whole number of at least 1"),
     ],
 )
 def test_s10_any_other_word_is_an_error(name, value, sentence):

@@ -334,21 +334,21 @@ def test_an_unknown_reference_ends_with_one_line_and_status_1(houston, ref):
         call_command("trace", ref)
 
     assert error.value.returncode == 1
-    assert str(error.value) == "Nobody is known by this reference."
+    assert str(error.value) == "No customer matches this reference."
 
 
 @pytest.mark.parametrize("ref", ["", "  "])
 def test_a_reference_that_is_empty_is_a_wrong_argument(hq, ref):
-    with pytest.raises(CommandError, match="Name a GUID") as error:
+    with pytest.raises(CommandError, match="Enter a GUID") as error:
         call_command("trace", ref)
 
     assert error.value.returncode == 2
 
 
 def test_a_company_that_does_not_exist_is_told(houston):
-    with pytest.raises(CommandError, match="before the colon is no company"):
+    with pytest.raises(CommandError, match="there is no company 'NOPE'"):
         call_command("trace", "NOPE:C-000001")
-    with pytest.raises(CommandError, match=r"by this reference\.$"):
+    with pytest.raises(CommandError, match=r"matches this reference\.$"):
         call_command("trace", f"{houston.channel.company_id}:C-000001")
 
 
@@ -358,7 +358,7 @@ def test_several_people_with_one_phone_are_listed_and_the_newest_is_the_json(hou
     second = make_customer(houston, first_name="Bo", phone="713 555 0100")
     run("P-0001")
 
-    with pytest.raises(CommandError, match="2 customers fit") as error:
+    with pytest.raises(CommandError, match="2 customers match") as error:
         command("trace", "7135550100")
 
     assert error.value.returncode == 1
@@ -373,7 +373,7 @@ def test_an_account_of_two_companies_is_told_with_its_company(houston, command):
 
     assert {match.ref for match in matches("100001")} == {"USRT:100001", "NLRT:100001"}
     assert told("nlrt:100001").company == "NLRT"
-    with pytest.raises(CommandError, match="2 customers fit"):
+    with pytest.raises(CommandError, match="2 customers match"):
         command("trace", "100001")
 
 

@@ -42,8 +42,6 @@ class CaseColumn:
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of a table that travels with a document."""
-
     table: str
     columns: tuple[str, ...]
     rows: list[list[str]]
@@ -70,10 +68,10 @@ class CaseDetail:
         values = self.values
         for name in self.kind.sent_columns:
             value = display_value(values.get(name))
-            held = display_value(getattr(self.event, name, "create")) if self.has_held else ""
+            stored = display_value(getattr(self.event, name, "create")) if self.has_held else ""
             flaw = (self.case.rule or "see the reason") if name == self.case.field else ""
-            differs = self.has_held and comparable_value(value) != comparable_value(held)
-            yield CaseColumn(name, value, flaw, held, differs)
+            differs = self.has_held and comparable_value(value) != comparable_value(stored)
+            yield CaseColumn(name, value, flaw, stored, differs)
 
     @property
     def has_held(self) -> bool:
@@ -141,7 +139,6 @@ def display_value(value: Any) -> str:
 
 
 def truncated(value: str) -> str:
-    """As much of a value as a person reads, and how much more there is."""
     more = len(value) - MAX_LETTERS
     if more <= 0:
         return value

@@ -72,7 +72,7 @@ class EditsRefused(Exception):
         return [rule.field for rules in self.broken.values() for rule in rules]
 
 
-def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any) -> list[UUID]:
+def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: Any) -> list[UUID]:
     """Make events of HQ of the edits and apply them. Returns the ids of the events.
 
     `seen` is the version of the customer that the person was shown. Effects: staging, the customer
@@ -83,7 +83,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
         apply_pending(customer)
     with wait_briefly():
         lock_until_commit(f"accounts:{customer.company_id}")
-        refuse_stale(customer, seen)
+        refuse_stale(customer, version)
         made = make_events(customer, edits, by=by)
         for kind in EVENT_KINDS:
             event_ids = [
@@ -123,9 +123,9 @@ def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
     return pending.filter(named, company=customer.company_id)
 
 
-def refuse_stale(customer: Customer, seen: int) -> None:
+def refuse_stale(customer: Customer, version: int) -> None:
     """Make sure that HQ holds the version seen, under the lock of all who write customers."""
-    now = Customer.objects.filter(pk=customer.pk, hq_version=seen, state=AccountState.ACTIVE)
+    now = Customer.objects.filter(pk=customer.pk, hq_version=version, state=AccountState.ACTIVE)
     if not now.exists() or any(pending_events_of(customer, kind).exists() for kind in EVENT_KINDS):
         raise Stale
 
@@ -152,8 +152,8 @@ def untouched(customer: Customer, edit: Edit) -> set[str]:
     """The fields of the customer that an edit leaves as they are, if it is one of the customer."""
     if edit.kind is not CUSTOMER:
         return set()
-    held = {column: getattr(customer, column) for column in CUSTOMER.columns}
-    return {column for column, value in held.items() if edit.values.get(column) == value}
+    stored = {column: getattr(customer, column) for column in CUSTOMER.columns}
+    return {column for column, value in stored.items() if edit.values.get(column) == value}
 
 
 # ------------------------------------------------------------------- what events say
@@ -167,13 +167,13 @@ def complete_state(
     What a customer may have inherited is said only by who changes it; an organization stays one, so
     that its name is judged by its own rule.
     """
-    held: dict[str, Any] = {column: getattr(row, column) for column in kind.columns}
-    held.update(changed or {})
+    stored: dict[str, Any] = {column: getattr(row, column) for column in kind.columns}
+    stored.update(changed or {})
     if kind is CUSTOMER:
         is_kept = set(INHERITED_COLUMNS) - set(changed or ())
         is_kept -= {"customer_type"} if row.customer_type == "organization" else set()
-        held |= dict.fromkeys(is_kept)
-    return held
+        stored |= dict.fromkeys(is_kept)
+    return stored
 
 
 def conflict_row(conflict: EditConflict) -> tuple[EventKind, Any]:
@@ -196,7 +196,7 @@ def can_be_closed(conflict: EditConflict) -> bool:
 
 
 def resolve_conflict(
-    conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any
+    conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
 ) -> bool:
     """Keep the present value of a conflict, or take the other. Says whether nobody was faster.
 
@@ -204,17 +204,17 @@ def resolve_conflict(
     """
     if choice == Choice.KEEP:
         return conflict.settle(Choice.KEEP, reason, by=by)
-    return use_other_value(conflict, reason, seen=seen, by=by)
+    return use_other_value(conflict, reason, version=version, by=by)
 
 
-def use_other_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
+def use_other_value(conflict: EditConflict, reason: str, *, version: int, by: Any) -> bool:
     """Close a conflict with the value that had lost: a new event of HQ, after both edits.
 
     False if somebody else has closed it meanwhile, and then nothing is saved. Errors: as of
     save_edits.
     """
     with transaction.atomic():
-        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], seen=seen, by=by)
+        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], version=version, by=by)
         is_closed_now = conflict.settle(Choice.TAKE, reason, by=by, made=made)
         transaction.set_rollback(not is_closed_now)
     return is_closed_now

@@ -135,13 +135,13 @@ def release_quarantined(
         rows_of_table = list(group)
         upload = UploadBatch(rows_of_table[0].database, None, generation)
         kind = next((kind for kind in EVENT_KINDS if kind.event == table), None)
-        left = (
+        failing = (
             restage(upload, kind, rows_of_table)
             if kind
             else restage_documents(upload, rows_of_table)
         )
-        record_attempts(kind or HEADER, left)
-        passed = [row.pk for row in rows_of_table if row.pk not in left]
+        record_attempts(kind or HEADER, failing)
+        passed = [row.pk for row in rows_of_table if row.pk not in failing]
         Quarantine.objects.filter(pk__in=passed).update(
             status=QuarantineStatus.RELEASED,
             settled_at=Now(),
@@ -149,7 +149,7 @@ def release_quarantined(
             settled_because=because,
             became=F("event_id"),
         )
-        resolution += Resolution(len(passed), list(map(str, left)))
+        resolution += Resolution(len(passed), list(map(str, failing)))
     return resolution
 
 

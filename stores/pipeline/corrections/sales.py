@@ -156,8 +156,8 @@ def correct_all(
     """
     done, beyond, seen = CorrectionResult(), 0, 0
     while seen < MAX_TRANSACTIONS:
-        meant = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        sales = scope.of(cause).filter(transaction__gt=beyond).order_by("transaction")
+        ids = list(sales.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             break
         with transaction.atomic():
@@ -173,8 +173,8 @@ def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> Correc
     Whatever refused them may be mended. Effects: as those of let_go(), a portion a transaction.
     """
     done = CorrectionResult()
-    meant = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
-    for ids in batched(list(meant.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
+    sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
+    for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
         with transaction.atomic():
             free = lock_sales(LOCK_SALES, lock_values(ids, user))
             done.unchanged += clear_refusals(free)
@@ -281,7 +281,7 @@ def count_results(corrected: Sequence[int], done: CorrectionResult) -> None:
     done.invalid += revalidated.filter(validation_status=ValidationStatus.ERROR).count()
     broken = FailedSale.objects.filter(transaction__in=corrected).by_cause()
     for row in broken:
-        done.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
+        done.breaks[SaleCause.of(row)] += row["sales"]
     if len(done.examples) < MAX_EXAMPLES:
         changes = TransactionChange.objects.filter(correction=done.correction).order_by("id")
         done.examples += changes.values_list(
@@ -382,8 +382,8 @@ def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int,
     undone = unchanged = beyond = 0
     changes = TransactionChange.objects.filter(correction=correction)
     while True:
-        meant = changes.filter(transaction__gt=beyond).order_by("transaction")
-        ids = list(meant.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
+        batch = changes.filter(transaction__gt=beyond).order_by("transaction")
+        ids = list(batch.values_list("transaction_id", flat=True).distinct()[:BATCH_SIZE])
         if not ids:
             return undone, unchanged
         with transaction.atomic():

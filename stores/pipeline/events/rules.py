@@ -87,14 +87,14 @@ def unprintable(column: str) -> Rule:
         "unprintable",
         column,
         rf"{normalized(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
-        "letters, digits and signs that can be printed",
+        "printable characters only",
     )
 
 
 def reserved(column: str) -> Rule:
     """A rule for GUIDs: those of zeros and of ones only are what a program leaves unset."""
     zeros, ones = f"'{UUID(int=0)}'", f"'{UUID(int=2**128 - 1)}'"
-    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a GUID made by chance")
+    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a random GUID")
 
 
 COMMON_RULES = (

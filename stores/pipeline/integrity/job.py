@@ -25,7 +25,6 @@ def check_promises(step: RunStep) -> None:
 
 
 def save_check(step: RunStep, position: int, check: Check) -> None:
-    """Replace what the last check of one invariant found."""
     fields = {
         "position": position,
         "title": check.title,

@@ -35,7 +35,7 @@ LOCK_ORDERS = load(__file__, "lock_orders").format(
 )
 
 
-def synchronize_orders(step: RunStep) -> None:
+def synchronize_orders(step: RunStep, channel: Channel) -> None:
     """Make a sales order of each customer order of the channel, or of one only, oldest first.
 
     What orders nothing and was paid, an instalment or a deposit given back, becomes none.
@@ -43,7 +43,6 @@ def synchronize_orders(step: RunStep) -> None:
     Effects: accounts and addresses that orders name, sales orders with number, order status,
     retry count and reason; a chunk a transaction.
     """
-    channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
     beyond = 0
     if not step.is_dry:

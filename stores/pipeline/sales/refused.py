@@ -44,25 +44,25 @@ def process_together(
         work(sales if ids is None else ids)
 
     done, refused = bisect_rows(work_on, lambda: sales)
-    left = [sale for sale in sales if sale not in refused]
+    remaining = [sale for sale in sales if sale not in refused]
     # Done in parts, and not yet all at once.
-    if left and (refused or len(done) > 1):
+    if remaining and (refused or len(done) > 1):
         accepted: list[int] = []
 
         def with_taken(ids: Sequence[int] | None) -> None:
-            more = left if ids is None else list(ids)
+            more = remaining if ids is None else list(ids)
             work([*accepted, *more])
             accepted.extend(more)
 
-        refused |= bisect_rows(with_taken, lambda: left)[1]
-        left = accepted
-    return left, refusals_of(refused)
+        refused |= bisect_rows(with_taken, lambda: remaining)[1]
+        remaining = accepted
+    return remaining, refusals_of(refused)
 
 
 def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
-    """What bisect_rows() found, as errors of the sales."""
     return [
-        Refusal(sale, SALE_REFUSED, "transaction_id", found=said) for sale, said in refused.items()
+        Refusal(sale, SALE_REFUSED, "transaction_id", found=message)
+        for sale, message in refused.items()
     ]
 
 

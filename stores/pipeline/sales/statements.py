@@ -59,14 +59,13 @@ class StatementRefused(StepFailed):
         self.reason = reason
 
 
-def calculate_statements(step: RunStep) -> None:
+def calculate_statements(step: RunStep, channel: Channel) -> None:
     """Take all sales that are ready into statements of their business dates and add them up.
 
     An open statement of the day takes what has come since; after posting a supplementary one does.
     Effects: statements as far as calculated, their sales, tenders and totals. Errors: StepFailed at
     the end, if one or more could not be calculated, or nobody can tell which days have ended.
     """
-    channel = step.its_channel
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
         refused = start_statements(step, channel) if knows_days else {}
@@ -74,10 +73,10 @@ def calculate_statements(step: RunStep) -> None:
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
     )
-    advance_all(step, calculating, until=StatementState.CALCULATED)
-    for day, said in refused.items():
+    advance_all(step, channel, calculating, until=StatementState.CALCULATED)
+    for day, message in refused.items():
         sentence = explain("statement_refused", None)
-        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({said})")
+        raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({message})")
     if not knows_days:
         raise StepFailed(
             f"{channel.code}: headquarters' database does not know its time zone "
@@ -86,7 +85,7 @@ def calculate_statements(step: RunStep) -> None:
         )
 
 
-def post_statements(step: RunStep) -> None:
+def post_statements(step: RunStep, channel: Channel) -> None:
     """Post the channel's calculated statements, oldest first, each from the state it has.
 
     One that fails stops neither the others nor the run; the run says that it failed. Effects:
@@ -94,16 +93,17 @@ def post_statements(step: RunStep) -> None:
     StatementRefused at the end, if one or more could not be posted; StepFailed while HQ may have
     forgotten what it posted.
     """
-    channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
     unposted = of_day.open().filter(calculated_at__isnull=False)
     if unposted.exists() and not step.is_dry:
         require_posting()
-    advance_all(step, unposted, until=StatementState.POSTED)
+    advance_all(step, channel, unposted, until=StatementState.POSTED)
 
 
-def advance_all(step: RunStep, statements: StatementQuerySet, *, until: StatementState) -> None:
+def advance_all(
+    step: RunStep, channel: Channel, statements: StatementQuerySet, *, until: StatementState
+) -> None:
     """Move statements on, oldest first, each as far as it goes.
 
     Errors: StatementRefused at the end, if something stands in the way of one or more.
@@ -115,7 +115,7 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
             number_journal.append_missing()
     if step.counts.get("posted"):
         with step.chunk():
-            count_sales(step.its_channel)
+            count_sales(channel)
     # What another run has moved on meanwhile, or a person has cancelled, did not fail.
     obstacle = Statement.objects.stuck().filter(pk__in=[end.pk for end in ends if end])
     if failed := list(obstacle.order_by("business_date", "sequence")):
@@ -206,8 +206,8 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
             rest = remove_refused(step, statement, error)
             if rest is None:
                 sentence = explain("statement_refused", None)
-                said = f"{sentence} ({describe_error(error)})"
-                record_obstacle(step, statement, state, "statement_refused", said)
+                message = f"{sentence} ({describe_error(error)})"
+                record_obstacle(step, statement, state, "statement_refused", message)
                 return statement
             failpoint("statements:after_taken_out")
             statement = rest

@@ -22,13 +22,12 @@ LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
 )
 
 
-def validate_transactions(step: RunStep) -> None:
+def validate_transactions(step: RunStep, channel: Channel) -> None:
     """Validate the channel's open sales, oldest first, once what they name was converted.
 
     Effects: accounts, addresses, the sales' customers, validation status, time and errors; a chunk
     a transaction. Sales in error are tried again, because what they lacked may have come.
     """
-    channel = step.its_channel
     beyond = 0
     if not step.is_dry:
         require_numbers()

@@ -25,10 +25,10 @@ from stores.pipeline.events.document_tables import (
     DOCUMENT_PARTS,
     HEADER,
     LINE,
-    MONEY_TYPE,
     PAYMENT,
     DocumentTable,
 )
+from stores.pipeline.events.kinds import MONEY_TYPE
 from stores.pipeline.events.rules import CODE_LISTS
 from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (

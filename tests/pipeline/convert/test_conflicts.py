@@ -47,9 +47,9 @@ def edit(shop: ChannelDatabase, minutes: int = 0, **columns: Any) -> None:
 
 def edit_at_hq(**changed: Any) -> None:
     """An edit of Ann that a person makes in HQ now."""
-    user, _ = User.objects.get_or_create(username="desk")
+    user, _ = User.objects.get_or_create(username="robin")
     values = {"operation": "update", **complete_state(CUSTOMER, ann(), changed)}
-    save_edits(ann(), [Edit(CUSTOMER, values)], seen=ann().hq_version, by=user)
+    save_edits(ann(), [Edit(CUSTOMER, values)], version=ann().hq_version, by=user)
 
 
 def convert() -> None:

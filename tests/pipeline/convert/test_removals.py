@@ -124,7 +124,7 @@ def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
         conflict.customer.refresh_from_db()
         if is_restored:
             seen = conflict.customer.hq_version
-            assert use_other_value(conflict, "Asked her.", seen=seen, by=hq_user)
+            assert use_other_value(conflict, "Asked her.", version=seen, by=hq_user)
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
     assert held() == GONE | {"customer": True, "address": True}

@@ -24,7 +24,7 @@ def told(database: ChannelDatabase) -> list[str]:
 
 
 def at_point(monkeypatch: pytest.MonkeyPatch, point: str, times: int, work) -> None:
-    """Have work done when a crash point is passed for the n-th time."""
+    """Have work done when a failpoint is passed for the n-th time."""
     passed = []
 
     def pass_by() -> None:

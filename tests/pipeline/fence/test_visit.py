@@ -138,7 +138,7 @@ def test_an_upload_and_a_download_of_one_database_do_not_break_each_other(store)
         upload, download = make_step(store), make_step(store, "download")
         up = visits.enter_context(enter(upload))
         up.acknowledge(read_one(up))
-        # The channel is open in this thread already, so the other visit shares the connection.
+        # The channel is already open in this thread, so the other visit shares the connection.
         down = FencedChannel(up.channel, store, download.chunk)
         down.apply([], session=uuid4(), part=1, job="1010")
         up.acknowledge(read_one(up))
@@ -161,7 +161,7 @@ def test_a_worker_that_was_stopped_and_replaced_writes_nothing_when_it_wakes(sto
         JobRun.objects.filter(pk=step.run_id).update(
             status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
         )
-        # The channel is open in this thread already, so the later visit shares the connection.
+        # The channel is already open in this thread, so the later visit shares the connection.
         later = FencedChannel(stopped.channel, store, make_step(store).chunk)
         later.apply([], session=uuid4(), part=1, job="1010")
 

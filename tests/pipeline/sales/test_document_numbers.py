@@ -145,7 +145,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     for job in ("eod", "sync-orders"):
         held = run(job)
         assert held["outcome"] in ("partly", "failed")
-        assert f"Nothing is posted until incident {told.pk} is settled" in held["message"]
+        assert f"Nothing is posted until incident {told.pk} is closed" in held["message"]
     assert SalesOrder.objects.count() == 2
 
     call_command("incidents", "close", str(told.pk), "--reason", "Cancelled in the books.")

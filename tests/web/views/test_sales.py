@@ -209,7 +209,7 @@ def test_what_a_day_needs_a_person_for_is_on_the_overview(reader, clerk, day):
     )
     SalesOrder.objects.filter(statement=None).update(state="on_hold", hold_code="SYNC-ERROR")
 
-    concerns = [one for one in reader.get("/").context["concerns"] if one.count]
+    concerns = [one for one in reader.get("/").context["alerts"] if one.count]
 
     assert [one.text for one in concerns] == [
         "statement not posted",
@@ -304,7 +304,7 @@ def test_the_overview_tells_nobody_to_do_what_he_or_she_may_not(user_of, day):
     SalesOrder.objects.filter(statement=None).update(state="on_hold", hold_code="SYNC-ERROR")
 
     viewer, manager = (
-        [one.next_step for one in user_of(role).get("/").context["concerns"] if one.count]
+        [one.next_step for one in user_of(role).get("/").context["alerts"] if one.count]
         for role in ("viewer", "manager")
     )
 

@@ -1,7 +1,7 @@
-"""Letters that nobody sees, and what tidying does about them.
+"""Letters that nobody sees, and what normalization does about them.
 
-One table for Python and for the SQL functions of `migrations/sql/tidying.sql`; a test holds the
-two against each other, letter by letter.
+One table for Python and for the SQL functions of `migrations/sql/normalization.sql`; a test holds
+the two against each other, letter by letter.
 """
 
 import re
@@ -35,26 +35,26 @@ NEVER_IN_KEYS = re.compile(f"[{HIDDEN}{JOINER}{SELECTOR}]")
 ODD_BLANKS = re.compile(f"[{ODD_BLANK}]")
 
 
-def tidy(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A text without blanks and invisible letters at its ends, in NFC."""
     return unicodedata.normalize("NFC", INVISIBLE_ENDS.sub("", text))
 
 
-def tidy_key(text: str) -> str:
+def normalize_key(text: str) -> str:
     """The same of what is compared and looked up; invisible letters never belong inside it."""
-    return tidy(ODD_BLANKS.sub(" ", NEVER_IN_KEYS.sub("", text)))
+    return normalize_text(ODD_BLANKS.sub(" ", NEVER_IN_KEYS.sub("", text)))
 
 
-def tidy_phone(text: str) -> str:
+def normalize_phone(text: str) -> str:
     """A number as people write it, in digits and signs of one kind and without `tel:`."""
-    text = DASHES.sub("-", unicodedata.normalize("NFKC", tidy_key(text)))
+    text = DASHES.sub("-", unicodedata.normalize("NFKC", normalize_key(text)))
     digits = "".join(
         str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text
     )
     return re.sub("^tel: *", "", digits, flags=re.IGNORECASE).strip(" ")
 
 
-def tidy_email(text: str) -> str:
+def normalize_email(text: str) -> str:
     """A key whose letters have one width, and the domain of a mail address in lower case."""
-    name, at, domain = unicodedata.normalize("NFKC", tidy_key(text)).partition("@")
+    name, at, domain = unicodedata.normalize("NFKC", normalize_key(text)).partition("@")
     return name + at + domain.lower() if at else name.lower()

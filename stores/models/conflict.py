@@ -69,7 +69,7 @@ class EditConflict(models.Model):
     )
     lost_at = models.DateTimeField()
     kept_at = models.DateTimeField()
-    is_clock_off = models.BooleanField()
+    clock_skewed = models.BooleanField()
     found_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True)
     closed_by = models.ForeignKey(
@@ -94,7 +94,7 @@ class EditConflict(models.Model):
             ),
             # What a clock may have decided is nobody's to close but a person's.
             models.CheckConstraint(
-                condition=~Q(choice="rule") | Q(is_clock_off=False),
+                condition=~Q(choice="rule") | Q(clock_skewed=False),
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(

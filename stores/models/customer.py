@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from stores.models.characters import tidy, tidy_key
+from stores.models.characters import normalize_key, normalize_text
 from stores.models.reference import Reference
 
 # Text columns allow both NULL and '', as the tables of channels do: NULL if the till sent nothing.
@@ -270,7 +270,7 @@ class AttributeDefinition(models.Model):
 
     def clean(self) -> None:
         """Refuse a definition that no value fits."""
-        self.name = tidy_key(self.name or "")
+        self.name = normalize_key(self.name or "")
         self.options = options_of(self.options)
         is_number = self.data_type in NUMBER_FORMS
         if not self.name:
@@ -316,7 +316,7 @@ def options_of(typed: object) -> list[str]:
         isinstance(option, bool | list | dict) for option in given
     ):
         raise ValidationError({"options": 'Options: a list of texts, for example ["S", "M"].'})
-    options = ["" if option is None else tidy(str(option)) for option in given]
+    options = ["" if option is None else normalize_text(str(option)) for option in given]
     if "" in options or len(set(options)) < len(options):
         raise ValidationError({"options": "Options: none may be empty or there twice."})
     return options

@@ -15,7 +15,7 @@ from django.db.models import BooleanField, Func, Q, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 
-from stores.models.characters import tidy_key, tidy_phone
+from stores.models.characters import normalize_key, normalize_phone
 
 PHONE_FORM = re.compile(
     r"[0-9+()./ xX#*,;-]+([ ;,]*"
@@ -31,19 +31,19 @@ MIN_PIECE_LENGTH = 3
 
 def parse_guid(text: str) -> UUID | None:
     """The GUID that a text is, in any case, with or without hyphens and braces."""
-    text = tidy_key(text)
+    text = normalize_key(text)
     return UUID(text) if GUID_PATTERN.fullmatch(text) else None
 
 
 def contact_key(text: str) -> str:
     """The key that an e-mail address or a phone number is looked up by; empty for other texts."""
-    text = tidy_key(text)
+    text = normalize_key(text)
     return text if "@" in normalize("NFKC", text) else phone_digits(text)
 
 
 def phone_digits(text: str) -> str:
     """The digits of what may be a phone number, or nothing if letters stand between them."""
-    text = tidy_phone(text)
+    text = normalize_phone(text)
     digits = re.sub(r"[^0-9]", "", text)
     return digits if len(digits) >= 3 and PHONE_FORM.fullmatch(text) else ""
 
@@ -55,7 +55,7 @@ def matches_name(text: str) -> Q:
         function="search_name",
         output_field=TextField(),
     )
-    words = [word for word in map(tidy_key, text.split()) if word]
+    words = [word for word in map(normalize_key, text.split()) if word]
     pieces = [word if len(word) >= MIN_PIECE_LENGTH else f" {word}" for word in words]
     return Q(*(Q(Contains(name, searchable(piece))) for piece in pieces))
 
@@ -82,8 +82,10 @@ KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:
-    tidied = Func(Value(key), function="tidy_email", output_field=TextField())
-    searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
+    normalized = Func(Value(key), function="normalize_email", output_field=TextField())
+    searched: Any = Func(
+        Lower(normalized), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
+    )
     return Q(
         Func(
             keys,

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from stores.models import GuidMap
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
 from stores.trace.match import matches, matches_by_guid
@@ -37,7 +37,7 @@ def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
     ]
     guids = {guid for guid in accounts if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
-    name = tidy_key(ref) if is_name(ref, matches) else ""
+    name = normalize_key(ref) if is_name(ref, matches) else ""
     return Criteria(
         async_accounts=sorted(guids | {str(row.pk) for row in linked}),
         account_numbers=[match.account_number for match in matches if match.account_number],
@@ -49,7 +49,7 @@ def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
 def is_name(ref: str, matches: Sequence[Match]) -> bool:
     """Whether a reference is what people remember, and may fit more of them than HQ knows."""
     accounts = {match.account_number for match in matches}
-    account = tidy_key(ref).rpartition(":")[2]
+    account = normalize_key(ref).rpartition(":")[2]
     return parse_guid(ref) is None and not {account, account.upper()} & accounts
 
 

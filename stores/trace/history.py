@@ -11,7 +11,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
-from stores.models.characters import tidy
+from stores.models.characters import normalize_text
 from stores.models.staging import OPEN_STATUSES, Operation, Origin, StagingStatus
 from stores.pipeline.events.kinds import EVENT_KINDS, INHERITED_COLUMNS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS
@@ -200,7 +200,7 @@ def quarantined_rows(
 
 def normalized_value(value: Any) -> str:
     """A value as HQ keeps it, so that only what differs there counts as changed."""
-    return tidy(str(value or ""))
+    return normalize_text(str(value or ""))
 
 
 def value_text(value: Any) -> str:

@@ -14,7 +14,7 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_contact, matches_own_contact, parse_guid
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import customers_in_documents
@@ -28,7 +28,7 @@ MAX_CONTACT_MATCHES = 1_000
 
 def matches(ref: str) -> list[Match]:
     """Every customer that a reference may mean, newest first, pending ones included."""
-    ref = tidy_key(ref)
+    ref = normalize_key(ref)
     if "\0" in ref or not ref.isprintable():
         return []
     if guid := parse_guid(ref):

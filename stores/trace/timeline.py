@@ -222,7 +222,7 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
             f"{conflict.subject}: edited by {conflict.lost_place}, which had not seen the "
             f"removal by {conflict.kept_place}. It stays removed until someone decides."
         )
-    if conflict.is_clock_off:
+    if conflict.clock_skewed:
         text += " A clock was more than 15 minutes off."
     yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, text)
     if conflict.closed_at and conflict.is_settled_by_person:

@@ -8,7 +8,7 @@ from django.core.management.base import CommandError, CommandParser
 from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.models import Company
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.pipeline.channel_search import ChannelResult, search_channels
 from stores.trace.channels import candidates, search_criteria, with_channel_results
 from stores.trace.match import matches
@@ -40,7 +40,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
-        if not tidy_key(ref):
+        if not normalize_key(ref):
             raise WrongArgument("Enter a GUID, an account, an e-mail address or a phone number.")
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
@@ -59,7 +59,7 @@ class Command(SynclineCommand):
 
 def not_found_message(ref: str) -> str:
     """Say that no customer matches, or that the part before the colon is no company."""
-    company, colon, _ = tidy_key(ref).partition(":")
+    company, colon, _ = normalize_key(ref).partition(":")
     if colon and company.upper() not in Company.objects.values_list("code", flat=True):
         return f"No customer matches this reference: there is no company {company!r}."
     return "No customer matches this reference."

@@ -41,7 +41,7 @@ RECORD_CONFLICTS = sql.SQL(
        kept AS (SELECT {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.kept)
        INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,
                                   lost_event, kept_event, lost_database_id, kept_database_id,
-                                  lost_at, kept_at, is_clock_off, closed_at, choice, reason)
+                                  lost_at, kept_at, clock_skewed, closed_at, choice, reason)
        SELECT l.customer_id, {name}, {key}, v.field, v.lost, v.kept, l.event_id, w.event_id,
               l.database_id, w.database_id, l.at, w.at, l.is_off OR w.is_off,
               CASE WHEN NOT (l.is_off OR w.is_off) THEN now() END,

@@ -52,7 +52,7 @@ NOT_APART = sql.SQL(" AND t.{key} <> ALL(%(apart)s::uuid[])")
 # Kinds whose rows have an id of their own, one of them primary; the others have a name.
 KINDS_WITH_ID = (ADDRESS, CONTACT)
 
-# What a column becomes on its way, where its text is not only tidied.
+# What a column becomes on its way, where its text is not only normalized.
 NORMALIZED_COLUMNS = {
     ("address", "purpose"): f"""coalesce(nullif({tidied_text("purpose", "t")}, ''),
             CASE (SELECT k.customer_type FROM customer k WHERE k.id = {{customer}})

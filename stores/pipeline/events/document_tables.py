@@ -50,7 +50,7 @@ class DocumentTable:
         return TYPE_OF_COLUMN.get(column, "text")
 
     def stored_value(self, column: str, of: str) -> str:
-        """SQL for what HQ keeps of a column of the incoming table: texts are tidied."""
+        """SQL for what HQ keeps of a column of the incoming table: texts are normalized."""
         if column == "account_number":
             return f"nullif({normalized(column, of)}, '')"
         return normalized(column, of) if self.type_of(column) == "text" else f"{of}.{column}"

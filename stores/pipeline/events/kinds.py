@@ -15,12 +15,12 @@ TYPE_OF_COLUMN = {
     for table in (*EVENT_TABLES, *PART_TABLES)
     for column in table.columns
 }
-# The SQL function that brings a text into shape, where it is another than `tidy`: what is compared
-# and looked up holds no invisible letters.
+# The SQL function that normalizes a text, where it is another than `normalize_text`: what is
+# compared and looked up holds no invisible letters.
 NORMALIZERS = {
-    "email": "tidy_email",
-    "receipt_email": "tidy_email",
-    "phone": "tidy_phone",
+    "email": "normalize_email",
+    "receipt_email": "normalize_email",
+    "phone": "normalize_phone",
 } | dict.fromkeys(
     (
         *("operation", "account_number", "staff_id", "terminal_id", "customer_type", "language"),
@@ -29,7 +29,7 @@ NORMALIZERS = {
         *("transaction_id", "transaction_type", "entry_status", "confirmation_number"),
         *("store_number", "delivery_mode", "receipt_number", "item_id", "unit", "tender_type"),
     ),
-    "tidy_key",
+    "normalize_key",
 )
 
 
@@ -38,10 +38,11 @@ def normalized(column: str, of: str = "") -> str:
     prefix = f"{of}." if of else ""
     if column == "locator":
         return (
-            f"CASE tidy_key({prefix}kind) WHEN 'email' THEN tidy_email({prefix}locator)"
-            f" WHEN 'phone' THEN tidy_phone({prefix}locator) ELSE tidy_key({prefix}locator) END"
+            f"CASE normalize_key({prefix}kind) WHEN 'email' THEN normalize_email({prefix}locator)"
+            f" WHEN 'phone' THEN normalize_phone({prefix}locator)"
+            f" ELSE normalize_key({prefix}locator) END"
         )
-    return f"{NORMALIZERS.get(column, 'tidy')}({prefix}{column})"
+    return f"{NORMALIZERS.get(column, 'normalize_text')}({prefix}{column})"
 
 
 @cache

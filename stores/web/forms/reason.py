@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 
-from stores.models.characters import tidy
+from stores.models.characters import normalize_text
 from stores.web.request import Request
 
 
@@ -23,7 +23,7 @@ class ReasonField(forms.CharField):
 
     def to_python(self, value: Any) -> str:
         """Strip spaces and invisible characters."""
-        return tidy(str(super().to_python(value)))
+        return normalize_text(str(super().to_python(value)))
 
 
 def posted_reason(request: Request, **error_messages: str) -> str:

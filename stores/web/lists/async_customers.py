@@ -4,7 +4,7 @@ import django_tables2 as tables
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 
 from stores.models import AsyncCustomer, Company, GuidMap
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.customer import GuidOrigin
 from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
@@ -76,7 +76,7 @@ def matching_operations(text: str) -> Q:
     if guid := parse_guid(text):
         customers = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
         return Q(pk=guid) | Q(customer__in=customers) | (is_open & Q(async_account=guid))
-    text = tidy_key(text)
+    text = normalize_key(text)
     names_text = Q(account_number=text) | matches_name(text)
     if key := contact_key(text):
         names_text |= matches_own_contact(key)

@@ -4,7 +4,7 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
 from stores.models import SalesOrder
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.order import SalesOrderState
 from stores.web.lists.base import (
     NOWRAP,
@@ -29,7 +29,7 @@ class OrderFilter(ListFilter):
     state = choice_filter(SalesOrderState.choices, "State", field="state")
 
     def search(self, orders: Rows, name: str, value: str) -> Rows:
-        value = tidy_key(value)
+        value = normalize_key(value)
         return orders.filter(
             Q(number=value)
             | Q(confirmation_number=value)

@@ -3,7 +3,7 @@
 from django.db.models import Q
 
 from stores.models import Company, Customer
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_name, matches_own_contact
 
 # The most customers that a search returns.
@@ -16,7 +16,7 @@ def customer_ids(text: str) -> list[int]:
 
     One more than MAX_FOUND ids means that there may be more.
     """
-    text = tidy_key(text)
+    text = normalize_key(text)
     # The index of account numbers begins with the company.
     companies = list(Company.objects.values_list("pk", flat=True))
     conditions = [Q(company__in=companies, account_number=text)]

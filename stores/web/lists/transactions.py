@@ -6,7 +6,7 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
 from stores.models import RetailTransaction
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.labels import label
 from stores.models.reason import explain
 from stores.models.search import parse_guid
@@ -90,7 +90,7 @@ class TransactionFilter(ListFilter):
     def search(self, sales: Rows, name: str, value: str) -> Rows:
         if guid := parse_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
-        value = tidy_key(value)
+        value = normalize_key(value)
         return sales.filter(
             Q(transaction_id=value)
             | Q(receipt_number=value)

@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.trace.documents import MAX_DOCUMENTS
 from stores.trace.match import matches
 from stores.trace.timeline import build_trace
@@ -17,7 +17,7 @@ from stores.web.request import Request
 @require_safe
 def search(request: Request) -> HttpResponse:
     """A search box; with ?ref= a redirect to the matching customer, or a list of several."""
-    ref = tidy_key(request.GET.get("ref", ""))
+    ref = normalize_key(request.GET.get("ref", ""))
     if not ref:
         return render(request, "trace/search.html")
     customers = matches(ref)

@@ -195,7 +195,7 @@ def test_a_clock_that_is_more_than_15_minutes_off_opens_the_conflict(
 
     [conflict] = EditConflict.objects.all()
     assert {conflict.lost_value, conflict.kept_value} == {"222 222", "333 333"}
-    assert (conflict.is_clock_off, conflict.state) == (
+    assert (conflict.clock_skewed, conflict.state) == (
         is_open,
         "open" if is_open else "closed",
     )
@@ -208,7 +208,7 @@ def test_a_clock_that_was_set_back_opens_the_conflict(store, seattle, known):
 
     convert()
 
-    assert {row.is_clock_off for row in EditConflict.objects.all()} == {True}
+    assert {row.clock_skewed for row in EditConflict.objects.all()} == {True}
 
 
 def test_running_again_finds_nothing_more(store, seattle, known):

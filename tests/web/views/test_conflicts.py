@@ -151,7 +151,7 @@ def test_a_closed_conflict_cannot_be_closed_again(boss, conflict):
 
 
 def test_a_conflict_closed_by_the_rule_can_be_closed_again(boss, conflict):
-    EditConflict.objects.update(is_clock_off=False, choice="rule", closed_at=timezone.now())
+    EditConflict.objects.update(clock_skewed=False, choice="rule", closed_at=timezone.now())
 
     close(boss, conflict)
 

@@ -41,8 +41,10 @@ def asked(function: str, texts: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function", ["tidy", "tidy_key", "tidy_email", "tidy_phone"])
-def test_p10_p11_the_database_and_the_pages_tidy_every_letter_alike(db, function):
+@pytest.mark.parametrize(
+    "function", ["normalize_text", "normalize_key", "normalize_email", "normalize_phone"]
+)
+def test_p10_p11_the_database_and_the_pages_normalize_every_letter_alike(db, function):
     texts = [f"{chr(n)}a{chr(n)}b@X" for n in EVERY_LETTER]
     texts += ["\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d\u200b", "tel: +31 20", "e\u200b\u0308"]
 
@@ -56,7 +58,7 @@ def test_p10_p11_the_database_and_the_pages_tidy_every_letter_alike(db, function
     assert wrong == []
 
 
-@pytest.mark.parametrize("function", ["tidy", "tidy_key"])
+@pytest.mark.parametrize("function", ["normalize_text", "normalize_key"])
 def test_p10_p11_what_is_tidied_stays_as_it_is(db, function):
     once = asked(function, [f"{chr(n)}a{chr(n)}b{chr(n)}" for n in EVERY_LETTER])
 
@@ -70,7 +72,7 @@ def test_p10_joiners_stay_within_a_name_and_selectors_at_its_end(db):
         "\u0d28\u0d4d\u200d",
     ]
 
-    assert asked("tidy", [f"\u200b{name}\u00a0" for name in kept]) == kept
+    assert asked("normalize_text", [f"\u200b{name}\u00a0" for name in kept]) == kept
 
 
 @pytest.mark.slow

@@ -1,13 +1,13 @@
-"""The cast: channels houston, seattle and web on PostgreSQL, popup in a SQLite file.
+"""Real databases: HQ, the channels houston, seattle and web on PostgreSQL, and popup on SQLite.
 
-HQ and channels are real databases that commit for real; after a test HQ is emptied and the
-channels are gone.
+Tests commit. After each test HQ is emptied and the channel databases are removed.
 """
 
 import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import django_rq
 import pytest
@@ -35,67 +35,69 @@ from tests.support.hq import CAST, empty_hq
 
 @pytest.fixture(scope="session")
 def django_db_setup(request, django_test_environment, django_db_blocker) -> Iterator[None]:
-    """HQ's test database, also where no test carries pytest-django's mark."""
+    """HQ's test database, also for tests without the mark `django_db`."""
     with django_db_blocker.unblock():
-        made = setup_databases(verbosity=0, interactive=False, aliases={"default"})
-        # What migrations put there: the first test begins as all others.
+        databases = setup_databases(verbosity=0, interactive=False, aliases={"default"})
+        # Migrations insert rows; the first test starts without them, like all others.
         empty_hq()
         yield
-        teardown_databases(made, verbosity=0)
+        teardown_databases(databases, verbosity=0)
 
 
 @pytest.fixture(scope="session")
 def ring_templates(django_db_blocker) -> dict[str, Channel]:
-    """A migrated channel database of each engine, to be copied and never opened again."""
-    made = {
+    """A migrated channel database of each engine, which is copied and never opened again."""
+    templates = {
         "embedded": Channel(9001, f"embedded:{TEMPLATE}"),
         "sqlite": Channel(9002, "sqlite:///ring_template.sqlite3"),
     }
     with django_db_blocker.unblock():
-        for channel in made.values():
+        for channel in templates.values():
             create_database(channel)
             migrate_database(channel)
-    return made
+    return templates
 
 
 @pytest.fixture(scope="session")
 def database_pool(ring_templates) -> DatabasePool:
-    """Where channel databases of PostgreSQL wait for the next test."""
+    """PostgreSQL databases of channels, ready for the next test."""
     return DatabasePool()
 
 
 @pytest.fixture
 def hq(django_db_setup, django_db_blocker) -> Iterator[None]:
-    """HQ's database, which commits; emptied afterwards, with the queue and its workers."""
+    """HQ's database; it is emptied afterwards, with the queue and its workers."""
     with django_db_blocker.unblock():
         yield
         empty_hq()
         connection.close()
-    # Also the names of workers that a test killed, which would count as listening for minutes.
+    # Killed workers stay registered for minutes unless they are removed as well.
     django_rq.get_connection("default").flushall()
 
 
 @pytest.fixture
 def hq_user(hq) -> User:
-    """Who sits at headquarters."""
+    """A user at headquarters."""
     return User.objects.create_user("robin")
 
 
 @pytest.fixture
 def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., ChannelDatabase]]:
-    """Registers a member of the cast; its database is removed at the end."""
-    made: list[ChannelDatabase] = []
+    """Creates and registers a channel by its code; its database is removed at the end."""
+    databases: list[ChannelDatabase] = []
 
     def add(code: str, **options: object) -> ChannelDatabase:
         kind, url = CAST[code]
         make_database(code, url, ring_templates, database_pool)
         values = {"name": code.title(), "kind": kind, "company": "USRT", "database": url}
-        values |= {"account_format": "00####", "first_number": 5001} if not made else {}
-        made.append(register_channel(code=code, **(values | options)))
-        return made[-1]
+        if not databases:
+            # The first channel creates the number sequence of the company.
+            values |= {"account_format": "00####", "first_number": 5001}
+        databases.append(register_channel(code=code, **(values | options)))
+        return databases[-1]
 
     yield add
-    for database in made:
+    for database in databases:
         if database.url.startswith("embedded:"):
             database_pool.put_back(database.url.removeprefix("embedded:"))
         else:
@@ -107,7 +109,7 @@ def register(hq, ring_templates, database_pool) -> Iterator[Callable[..., Channe
 def make_database(
     code: str, url: str, templates: dict[str, Channel], database_pool: DatabasePool
 ) -> None:
-    """The channel's database with its tables and an identity, before it is registered."""
+    """Create the channel's database with its tables and an identity; it is not registered yet."""
     if url == "embedded":
         channel = Channel(9003, f"embedded:ch_{code}")
         database_pool.take(f"ch_{code}")
@@ -121,7 +123,7 @@ def make_database(
 
 @pytest.fixture
 def houston(register) -> ChannelDatabase:
-    """A store on PostgreSQL; the company's next account is 005001."""
+    """A store on PostgreSQL; the next account of its company is 005001."""
     return register("houston")
 
 
@@ -139,40 +141,40 @@ def web(register) -> ChannelDatabase:
 
 @pytest.fixture
 def popup(register) -> ChannelDatabase:
-    """A store whose database is a SQLite file."""
+    """A store on SQLite."""
     return register("popup")
 
 
 @pytest.fixture(params=["houston", "popup"])
 def store(request) -> ChannelDatabase:
-    """A store on each engine."""
+    """A store; the test runs once on PostgreSQL and once on SQLite."""
     return request.getfixturevalue(request.param)
 
 
 @pytest.fixture
 def other_company(hq) -> None:
-    """A company with an account that the channels' own company never issued."""
+    """Another company, which has the account E-0001."""
     company = Company.objects.create(code="EURT", name="Europe")
     import_account(company, "E-0001", deliver=False)
 
 
 @pytest.fixture
-def backed_up() -> Iterator[Callable[[ChannelDatabase], Backup]]:
-    """Makes backups of channel databases, which are gone after the test."""
-    made: list[Backup] = []
+def back_up() -> Iterator[Callable[[ChannelDatabase], Backup]]:
+    """Backs up a channel database; the backup is removed after the test."""
+    backups: list[Backup] = []
 
-    def back_up(database: ChannelDatabase) -> Backup:
-        made.append(Backup(database))
-        return made[-1]
+    def add(database: ChannelDatabase) -> Backup:
+        backups.append(Backup(database))
+        return backups[-1]
 
-    yield back_up
-    for backup in made:
+    yield add
+    for backup in backups:
         backup.remove()
 
 
 @pytest.fixture
 def ignored(number: signal.Signals) -> Iterator[None]:
-    """Have the tests ignore a signal that one of them sends, as under nohup they do."""
+    """Ignores a signal in the tests themselves, as nohup does."""
     before = signal.signal(number, signal.SIG_IGN)
     yield
     signal.signal(number, before)
@@ -180,7 +182,7 @@ def ignored(number: signal.Signals) -> Iterator[None]:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Have Ctrl-C interrupt the tests themselves; those in a shell's background ignore it."""
+    """Lets Ctrl-C interrupt the tests even in the background of a shell, which ignores it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -188,61 +190,61 @@ def interruptible() -> Iterator[None]:
 
 @pytest.fixture
 def command(capsys) -> Callable[..., str]:
-    """Calls a management command and returns what it printed."""
+    """Calls a management command. Returns its output."""
 
-    def call(*words: str) -> str:
+    def call(*arguments: str) -> str:
         capsys.readouterr()
-        call_command(*words)
+        call_command(*arguments)
         return capsys.readouterr().out
 
     return call
 
 
 @pytest.fixture
-def plant(hq) -> Iterator[Callable[..., None]]:
-    """Plants triggers that raise on a marked row, and pulls them out again."""
-    made: list[tuple[str, str]] = []
+def raise_on(hq) -> Iterator[Callable[..., None]]:
+    """Creates triggers in HQ that raise an error for certain rows; drops them at the end."""
+    triggers: list[tuple[str, str]] = []
 
-    def planted(table: str, event: str, condition: str, code: str = "P0001") -> None:
-        name = f"planted_{len(made)}"
+    def create(table: str, event: str, condition: str, code: str = "P0001") -> None:
+        name = f"raise_{len(triggers)}"
         with connection.cursor() as cursor:
             cursor.execute(
                 f"""CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$
-                    BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '{code}'; END $$;
+                    BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = '{code}'; END $$;
                     CREATE TRIGGER {name} BEFORE {event} ON {table} FOR EACH ROW
                     WHEN ({condition}) EXECUTE FUNCTION {name}()"""
             )
-        made.append((table, name))
+        triggers.append((table, name))
 
-    yield planted
+    yield create
     with connection.cursor() as cursor:
-        for table, name in made:
+        for table, name in triggers:
             cursor.execute(f"DROP TRIGGER {name} ON {table}; DROP FUNCTION {name}()")
 
 
 @pytest.fixture
-def hq_backed_up(hq):
-    """Makes backups of HQ's database, which are gone after the test."""
-    made = []
+def back_up_hq(hq) -> Iterator[Callable[[], HQBackup]]:
+    """Backs up HQ's database; the backup is removed after the test."""
+    backups: list[HQBackup] = []
 
-    def back_up():
-        made.append(HQBackup())
-        return made[-1]
+    def add() -> HQBackup:
+        backups.append(HQBackup())
+        return backups[-1]
 
-    yield back_up
-    for backup in made:
+    yield add
+    for backup in backups:
         backup.remove()
 
 
 @pytest.fixture
-def recover_hq(command):
-    """The command; its document."""
+def recover_hq(command) -> Callable[..., Any]:
+    """Calls the command. Returns its JSON document, or its exit status where it fails."""
 
-    def call(*words, fails=False):
+    def call(*options: str, fails: bool = False) -> Any:
         if not fails:
-            return json.loads(command("recover_hq", "--json", *words))
-        with pytest.raises(SystemExit) as ended:
-            command("recover_hq", *words)
-        return ended.value.code
+            return json.loads(command("recover_hq", "--json", *options))
+        with pytest.raises(SystemExit) as exit_info:
+            command("recover_hq", *options)
+        return exit_info.value.code
 
     return call

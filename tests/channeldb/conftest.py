@@ -1,6 +1,6 @@
-"""Real channel databases on both engines, copied from a migrated template.
+"""Real channel databases on both engines, copied from migrated templates.
 
-Nothing here needs HQ's tables: a channel is described by a small dataclass.
+HQ's tables are not needed: a channel is described by a small dataclass.
 """
 
 import itertools
@@ -23,28 +23,28 @@ NUMBER = itertools.count(7001)
 
 @pytest.fixture(autouse=True)
 def _databases_allowed(django_db_blocker):
-    """Channels are no part of pytest-django's rollback; each test has its own database."""
+    """Each test has channel databases of its own, so pytest-django need not roll them back."""
     with django_db_blocker.unblock():
         yield
 
 
 @pytest.fixture(scope="session")
 def templates(django_db_blocker) -> dict[str, Channel]:
-    """A migrated channel database of each engine, to be copied and never opened again."""
-    made = {
+    """A migrated channel database of each engine, which is copied and never opened again."""
+    templates = {
         "postgresql": Channel(next(NUMBER), "embedded:ch_template"),
         "sqlite": Channel(next(NUMBER), "sqlite:///ch_template.sqlite3"),
     }
     with django_db_blocker.unblock():
-        for channel in made.values():
+        for channel in templates.values():
             provision.create_database(channel)
             provision.migrate_database(channel)
-    return made
+    return templates
 
 
 @contextmanager
 def empty_channel(engine: str) -> Iterator[Channel]:
-    """The description of a database that does not exist yet; removed at the end."""
+    """A channel whose database does not exist yet; it is removed at the end."""
     pk = next(NUMBER)
     if engine == "sqlite":
         channel = Channel(pk, f"sqlite:///channels/ch_{pk}.sqlite3")
@@ -58,7 +58,7 @@ def empty_channel(engine: str) -> Iterator[Channel]:
 
 @contextmanager
 def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Channel]:
-    """A channel database with our tables and an identity of its own."""
+    """A channel database with its tables and an identity of its own."""
     with empty_channel(engine) as channel:
         if engine == "sqlite":
             provision.create_file(channel)
@@ -72,7 +72,7 @@ def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Cha
 
 @pytest.fixture(params=ENGINES)
 def nowhere(request) -> Iterator[Channel]:
-    """A channel whose database is not there yet, on each engine."""
+    """A channel whose database does not exist yet, on each engine."""
     with empty_channel(request.param) as channel:
         yield channel
 
@@ -80,27 +80,27 @@ def nowhere(request) -> Iterator[Channel]:
 @pytest.fixture(params=ENGINES)
 def channel(request, templates) -> Iterator[Channel]:
     """A channel on each engine."""
-    with migrated_channel(request.param, templates) as made:
-        yield made
+    with migrated_channel(request.param, templates) as channel:
+        yield channel
 
 
 @pytest.fixture
 def houston(templates) -> Iterator[Channel]:
     """A store on PostgreSQL."""
-    with migrated_channel("postgresql", templates) as made:
-        yield made
+    with migrated_channel("postgresql", templates) as channel:
+        yield channel
 
 
 @pytest.fixture
 def register(templates) -> Iterator[Channel]:
     """A register on SQLite."""
-    with migrated_channel("sqlite", templates) as made:
-        yield made
+    with migrated_channel("sqlite", templates) as channel:
+        yield channel
 
 
 @pytest.fixture(scope="session")
 def shared(templates, django_db_blocker) -> Iterator[dict[str, Channel]]:
-    """One channel of each engine for the tests that leave nothing in it."""
+    """One channel of each engine, for tests that leave nothing behind in it."""
     with ExitStack() as stack:
         stack.enter_context(django_db_blocker.unblock())
         yield {
@@ -110,7 +110,7 @@ def shared(templates, django_db_blocker) -> Iterator[dict[str, Channel]]:
 
 @contextmanager
 def open_till(channel: Channel) -> Iterator[Till]:
-    """An open channel in which nothing stays: all is rolled back at the end."""
+    """A till at an open channel; what it writes is rolled back at the end."""
     with connect(channel) as alias, transaction.atomic(using=alias):
         yield Till(alias)
         transaction.set_rollback(True, using=alias)
@@ -119,19 +119,19 @@ def open_till(channel: Channel) -> Iterator[Till]:
 @pytest.fixture(params=ENGINES)
 def till(request, shared) -> Iterator[Till]:
     """A till at an open channel, on each engine."""
-    with open_till(shared[request.param]) as opened:
-        yield opened
+    with open_till(shared[request.param]) as till:
+        yield till
 
 
 @pytest.fixture
 def postgresql_till(shared) -> Iterator[Till]:
     """A till at an open channel on PostgreSQL."""
-    with open_till(shared["postgresql"]) as opened:
-        yield opened
+    with open_till(shared["postgresql"]) as till:
+        yield till
 
 
 @pytest.fixture
 def sqlite_till(shared) -> Iterator[Till]:
     """A till at an open channel on SQLite."""
-    with open_till(shared["sqlite"]) as opened:
-        yield opened
+    with open_till(shared["sqlite"]) as till:
+        yield till

@@ -1,6 +1,7 @@
-"""docs/channel-schema.md does what it says: its SQL is run as it stands, on both engines."""
+"""The SQL of docs/channel-schema.md is run as it is printed, and does what the page says."""
 
 import re
+from dataclasses import dataclass
 
 import pytest
 from django.conf import settings
@@ -11,7 +12,15 @@ from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_N
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.pipeline.events.rules import Rule, rules_for
-from tests.support.channel_page import PAGE, database_of, examples, grant, run_psql, run_sqlite
+from tests.support.channel_page import (
+    PAGE,
+    Example,
+    database_of,
+    examples,
+    grant,
+    run_psql,
+    run_sqlite,
+)
 from tests.support.channels import Channel, Till, event, full_row, on_server
 
 RULES = {kind.event: rules_for(kind) for kind in EVENT_KINDS}
@@ -44,50 +53,52 @@ def words_of(table: str, column: str) -> list[str]:
 
 @pytest.fixture
 def roles(templates):
-    """Removes the roles that the page makes, after the databases in which they have rights."""
+    """Drops the roles that the page creates, after the databases in which they have rights."""
     yield
     for role in ("houston_till", "syncline_hq"):
         on_server(f"DROP ROLE IF EXISTS {role}")
 
 
+def is_for_tills(example):
+    """Whether a till runs the block, rather than the administrator who creates the roles."""
+    first_line, *_ = example.sql.split("\n")
+    return "administrator" not in first_line
+
+
+@dataclass
+class PageChannel:
+    """A channel in which the blocks of the page were run, and what each printed."""
+
+    channel: Channel
+    outputs: list[tuple[Example, str]]
+
+
 @pytest.fixture(params=["postgresql", "sqlite"])
-def told(request, roles, templates):
-    """A channel with everything on the page done in it, and what came out of each block."""
-    channel = request.getfixturevalue(
-        {"postgresql": "houston", "sqlite": "register"}[request.param]
-    )
-    run = run_psql
+def page_channel(request, roles, templates) -> PageChannel:
     if request.param == "sqlite":
-        run = run_sqlite
+        channel, run = request.getfixturevalue("register"), run_sqlite
     else:
+        channel, run = request.getfixturevalue("houston"), run_psql
         grant(channel)
-    done = [
-        (example, run(channel, example))
-        for example in examples()
-        if example.runs_on(request.param) and "administrator" not in example.sql.split("\n")[0]
-    ]
-    return channel, done
+    blocks = [block for block in examples() if block.runs_on(request.param) and is_for_tills(block)]
+    return PageChannel(channel, [(block, run(channel, block)) for block in blocks])
 
 
-def test_every_block_does_what_the_page_says(told):
-    _, done = told
-
-    assert len(done) >= 15
-    for example, output in done:
-        if example.refusal:
-            assert output.startswith("refused: "), example.sql
-            assert example.refusal in output
+def test_every_block_has_the_output_that_the_page_prints(page_channel):
+    assert len(page_channel.outputs) >= 15
+    for block, output in page_channel.outputs:
+        if block.refusal:
+            assert output.startswith("refused: "), block.sql
+            assert block.refusal in output
         else:
-            assert output == example.result, example.sql
+            assert output == block.result, block.sql
 
 
-def test_customer_of_the_page_arrives_whole(told):
-    channel, _ = told
-
-    with connect(channel) as alias:
+def test_the_page_writes_every_event_of_a_customer_and_a_sale(page_channel):
+    with connect(page_channel.channel) as alias:
         till = Till(alias)
         counts = {
-            table: till.one(f"SELECT count(*) FROM {table}")  # noqa: S608 - names of the schema
+            table: till.value(f"SELECT count(*) FROM {table}")  # noqa: S608 - names of the schema
             for table in TABLE_BY_NAME
             if table.startswith(("async_", "retail_"))
         }
@@ -103,10 +114,8 @@ def test_customer_of_the_page_arrives_whole(told):
         }
 
 
-def test_nothing_on_the_page_would_be_quarantined_for_its_length_or_words(told):
-    channel, _ = told
-
-    with connect(channel) as alias, connections[alias].cursor() as cursor:
+def test_values_of_the_page_have_lengths_and_words_that_hq_accepts(page_channel):
+    with connect(page_channel.channel) as alias, connections[alias].cursor() as cursor:
         for table in (table.name for table in EVENT_TABLES + PART_TABLES):
             cursor.execute(f"SELECT * FROM {table}")  # noqa: S608 - names of the schema
             columns = [column[0] for column in cursor.description]
@@ -117,7 +126,7 @@ def test_nothing_on_the_page_would_be_quarantined_for_its_length_or_words(told):
                     assert not words or value in (None, *words)
 
 
-def test_role_of_hq_can_do_its_work_and_no_more(roles, houston):
+def test_the_role_of_hq_can_do_its_work_and_no_more(roles, houston):
     grant(houston)
     url = f"postgresql://syncline_hq@/{database_of(houston)}?host={settings.EMBEDDED.sockets}"
     with connect(houston) as alias:
@@ -139,33 +148,31 @@ def test_role_of_hq_can_do_its_work_and_no_more(roles, houston):
                 hq.sql(statement)
 
 
-# ------------------------------------------------------------ tables of limits
-
-
-def sections() -> dict[str, list[tuple[str, str]]]:
-    """Heading -> (column, what HQ accepts), from the tables of the page."""
-    found: dict[str, list[tuple[str, str]]] = {}
+def columns_by_heading() -> dict[str, list[tuple[str, str]]]:
+    """The columns below each heading of the page, with the text that says what HQ accepts."""
+    columns: dict[str, list[tuple[str, str]]] = {}
     heading = ""
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             heading = line.strip("# ")
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("| `") and len(cells) == 3:
-            for column in re.findall(r"`(\w+)`", cells[0]):
-                found.setdefault(heading, []).append((column, cells[2]))
-    return found
+            names, _, accepted = cells
+            for column in re.findall(r"`(\w+)`", names):
+                columns.setdefault(heading, []).append((column, accepted))
+    return columns
 
 
 @pytest.mark.parametrize("table", [name for name in TABLE_BY_NAME if TABLE_BY_NAME[name].triggers])
-def test_page_lists_every_column_with_its_limit(table):
-    page = sections()
-    parts = {part.name for part in PART_TABLES}
-    rows = page[table] if table in parts else page["Every event"] + page[table]
+def test_the_page_lists_every_column_with_its_limit_and_words(table):
+    page = columns_by_heading()
+    is_event = table not in {part.name for part in PART_TABLES}
+    columns = page["Every event"] + page[table] if is_event else page[table]
 
-    assert [column for column, _ in rows] == list(TABLE_BY_NAME[table].column_names)
-    for column, accepted in rows:
+    assert [column for column, _ in columns] == list(TABLE_BY_NAME[table].column_names)
+    for column, accepted in columns:
         limit = re.match(r"up to ([\d,]+) characters", accepted)
-        told = int(limit[1].replace(",", "")) if limit else None
-        assert told == limit_of(table, column), column
+        characters = int(limit[1].replace(",", "")) if limit else None
+        assert characters == limit_of(table, column), column
         words = words_of(table, column)
         assert not words or re.findall(r"`(\w+)`", accepted) == words, column

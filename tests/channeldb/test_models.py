@@ -1,4 +1,4 @@
-"""Models read and write the contract's form of every value, on both engines."""
+"""The models of a channel read and write values in the form of the contract, on both engines."""
 
 import datetime
 from decimal import Decimal
@@ -21,7 +21,7 @@ def make_transaction(till, **columns):
     )
 
 
-def test_event_comes_back_as_it_was_written(till):
+def test_a_transaction_is_read_as_it_was_written(till):
     make_transaction(
         till,
         async_account=ANN,
@@ -31,19 +31,18 @@ def test_event_comes_back_as_it_was_written(till):
         line_count=2,
     )
 
-    found = models.RetailTransaction.objects.using(till.alias).get()
-    assert (found.async_account, found.occurred_at, found.net_amount) == (
-        ANN,
-        MOMENT,
-        Decimal("12.5000"),
-    )
-    assert (found.created_offline, found.line_count) == (True, 2)
-    assert found.business_date == datetime.date(2026, 3, 1)
-    assert found.replication_counter > 0
-    assert found.acknowledged_at is None
+    sale = models.RetailTransaction.objects.using(till.alias).get()
+    assert sale.async_account == ANN
+    assert sale.occurred_at == MOMENT
+    assert sale.created_offline is True
+    assert sale.business_date == datetime.date(2026, 3, 1)
+    assert sale.net_amount == Decimal("12.5000")
+    assert sale.line_count == 2
+    assert sale.replication_counter > 0
+    assert sale.acknowledged_at is None
 
 
-def test_sqlite_holds_the_form_of_the_contract(sqlite_till):
+def test_sqlite_holds_values_in_the_form_of_the_contract(sqlite_till):
     make_transaction(
         sqlite_till,
         async_account=ANN,
@@ -69,7 +68,7 @@ def test_sqlite_holds_the_form_of_the_contract(sqlite_till):
     ]
 
 
-def test_json_comes_back_as_it_was_written(till):
+def test_json_is_read_as_it_was_written(till):
     settings = models.ChannelSetting.objects.using(till.alias)
     settings.create(key="features", value={"async": True})
 
@@ -85,7 +84,7 @@ def test_rows_are_found_by_uuid_and_time(till):
     assert not events.filter(async_account=UUID(int=1)).exists()
 
 
-def test_unacknowledged_come_in_the_order_of_the_database(till):
+def test_unacknowledged_events_are_in_the_order_of_their_counters(till):
     for name in ("Ann", "Bo", "Cy"):
         till.insert("async_customer", **event(first_name=name))
     events = models.CustomerEvent.objects.using(till.alias)
@@ -96,18 +95,18 @@ def test_unacknowledged_come_in_the_order_of_the_database(till):
     assert [e.first_name for e in events.newest_first()] == ["Cy", "Bo", "Ann"]
 
 
-def test_many_events_are_written_at_once(till):
-    made = [
+def test_events_are_created_in_bulk(till):
+    new_events = [
         models.CustomerEvent(event_id=guid(), occurred_at=MOMENT, operation="create")
         for _ in range(3)
     ]
 
-    models.CustomerEvent.objects.using(till.alias).bulk_create(made)
+    models.CustomerEvent.objects.using(till.alias).bulk_create(new_events)
 
     assert models.CustomerEvent.objects.using(till.alias).count() == 3
 
 
-def test_row_with_a_key_of_several_columns_is_found_and_changed(till):
+def test_a_row_with_a_composite_key_is_read_and_updated(till):
     customers = models.Customer.objects.using(till.alias)
     ann = customers.create(company="USMF", account_number="C-000001", first_name="Ann")
 
@@ -118,29 +117,32 @@ def test_row_with_a_key_of_several_columns_is_found_and_changed(till):
     assert customers.get().is_active is True
 
 
-@pytest.mark.parametrize("model", [models.RetailTransactionLine, models.RetailTransactionPayment])
-def test_part_of_a_transaction_is_read(till, model):
-    row = full_row(model._meta.db_table, transaction_id="T-1", line_number=1)
-    till.insert(model._meta.db_table, **row)
+@pytest.mark.parametrize(
+    ("model", "amount"),
+    [(models.RetailTransactionLine, "quantity"), (models.RetailTransactionPayment, "amount")],
+)
+def test_a_part_of_a_transaction_is_read_by_its_composite_key(till, model, amount):
+    table = model._meta.db_table
+    till.insert(table, **full_row(table, transaction_id="T-1", line_number=1))
 
-    found = model.objects.using(till.alias).get(pk=("T-1", 1))
+    part = model.objects.using(till.alias).get(pk=("T-1", 1))
 
-    assert str(getattr(found, "amount", None) or found.quantity) == "12.5000"
+    assert str(getattr(part, amount)) == "12.5000"
 
 
 @pytest.mark.parametrize("value", ["0.00001", "100000000000000", "1e30"])
-def test_amount_that_would_have_to_change_is_refused(till, value):
+def test_an_amount_that_would_be_rounded_or_cut_is_refused(till, value):
     with pytest.raises(ValueError, match="net_amount takes 14 digits and 4 places"):
         make_transaction(till, net_amount=Decimal(value))
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity"])
-def test_amount_that_is_no_number_is_refused(till, value):
+def test_an_amount_that_is_no_number_is_refused(till, value):
     with pytest.raises(ValidationError):
         make_transaction(till, net_amount=Decimal(value))
 
 
-def test_time_without_zone_is_refused(till):
+def test_a_time_without_a_zone_is_refused(till):
     naive = MOMENT.replace(tzinfo=None)
 
     with pytest.raises(ValueError, match="occurred_at needs a time with a zone"):
@@ -164,7 +166,7 @@ def test_time_without_zone_is_refused(till):
         ("net_amount", "٣"),
     ],
 )
-def test_value_in_another_form_is_not_read_as_something_else(sqlite_till, column, value):
+def test_a_value_in_another_form_is_not_read(sqlite_till, column, value):
     row = event() | {column: value}
     sqlite_till.insert("retail_transaction", **row)
 
@@ -174,7 +176,7 @@ def test_value_in_another_form_is_not_read_as_something_else(sqlite_till, column
     assert str(value) not in str(refusal.value)
 
 
-def test_models_name_rows_without_personal_data(till):
+def test_the_name_of_a_row_holds_no_personal_data(till):
     till.insert("async_customer", **event(first_name="Ann"))
     till.insert("customer", company="USMF", account_number="C-000001", first_name="Ann")
 
@@ -182,7 +184,7 @@ def test_models_name_rows_without_personal_data(till):
         assert "Ann" not in str(model.objects.using(till.alias).get())
 
 
-def test_state_of_the_exchange_is_read(till):
+def test_the_exchange_state_is_read(till):
     state = models.ExchangeState.objects.using(till.alias).get()
 
     assert (state.epoch, state.account_high) == (0, {})

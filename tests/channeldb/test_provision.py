@@ -1,4 +1,4 @@
-"""Channel databases are made, migrated and opened to tills; again changes nothing."""
+"""Channel databases are created and migrated, and their tills get rights, once or repeatedly."""
 
 import stat
 from urllib.parse import quote
@@ -25,7 +25,7 @@ QUOTED = '"Till ""A"" role"'
 
 @pytest.fixture(scope="session")
 def role(templates):
-    """A role on the server; it outlives the databases in which it has rights."""
+    """A role on the server, which is dropped after the databases in which it has rights."""
     on_server(f"CREATE ROLE {QUOTED} LOGIN")
     yield ROLE
     on_server(f"DROP ROLE {QUOTED}")
@@ -33,18 +33,18 @@ def role(templates):
 
 def identity(channel):
     with connect(channel) as alias:
-        return Till(alias).one("SELECT database_id FROM exchange_state")
+        return Till(alias).value("SELECT database_id FROM exchange_state")
 
 
-def test_database_is_made_and_migrated(nowhere):
+def test_a_database_is_created_and_migrated(nowhere):
     provision.create_database(nowhere)
 
     assert provision.migrate_database(nowhere) is True
     with connect(nowhere) as alias:
-        assert Till(alias).one("SELECT count(*) FROM customer_lookup") == 0
+        assert Till(alias).value("SELECT count(*) FROM customer_lookup") == 0
 
 
-def test_making_and_migrating_again_changes_nothing(channel):
+def test_creating_and_migrating_again_changes_nothing(channel):
     before = identity(channel)
     with connect(channel) as alias:
         Till(alias).insert("async_customer", **event())
@@ -54,10 +54,10 @@ def test_making_and_migrating_again_changes_nothing(channel):
     assert provision.migrate_database(channel) is False
     assert identity(channel) == before
     with connect(channel) as alias:
-        assert Till(alias).one("SELECT count(*) FROM async_customer") == 1
+        assert Till(alias).value("SELECT count(*) FROM async_customer") == 1
 
 
-def test_migration_writes_nothing_but_our_tables(nowhere):
+def test_only_the_migration_of_channels_is_applied(nowhere):
     provision.create_database(nowhere)
     provision.migrate_database(nowhere)
 
@@ -67,25 +67,26 @@ def test_migration_writes_nothing_but_our_tables(nowhere):
         ]
 
 
-def test_migration_that_breaks_off_leaves_nothing(nowhere, monkeypatch):
+def test_an_interrupted_migration_leaves_no_table(nowhere, monkeypatch):
     provision.create_database(nowhere)
     statements = ddl.statements
 
-    def half(vendor):
+    def interrupted_statements(vendor):
         yield from list(statements(vendor))[:9]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ddl, "statements", half)
-    with pytest.raises(KeyboardInterrupt):
-        provision.migrate_database(nowhere)
-    with connect(nowhere, migrate=True) as alias:
-        assert not TABLE_BY_NAME.keys() & set(connections[alias].introspection.table_names())
+    with monkeypatch.context() as patch:
+        patch.setattr(ddl, "statements", interrupted_statements)
+        with pytest.raises(KeyboardInterrupt):
+            provision.migrate_database(nowhere)
 
-    monkeypatch.undo()
+    with connect(nowhere, migrate=True) as alias:
+        tables = connections[alias].introspection.table_names()
+        assert TABLE_BY_NAME.keys().isdisjoint(tables)
     assert provision.migrate_database(nowhere) is True
 
 
-def test_database_of_somebody_else_is_left_alone(nowhere):
+def test_a_database_with_a_table_of_the_same_name_is_not_migrated(nowhere):
     provision.create_database(nowhere)
     with connect(nowhere, migrate=True) as alias:
         Till(alias).sql("CREATE TABLE customer (id integer)")
@@ -94,7 +95,7 @@ def test_database_of_somebody_else_is_left_alone(nowhere):
         provision.migrate_database(nowhere)
 
 
-def test_copied_database_gets_an_identity_of_its_own(channel):
+def test_a_copied_database_gets_an_identity_of_its_own(channel):
     before = identity(channel)
 
     with connect(channel) as alias:
@@ -103,7 +104,7 @@ def test_copied_database_gets_an_identity_of_its_own(channel):
     assert identity(channel) != before
 
 
-def test_file_can_be_read_by_its_owner_only():
+def test_a_file_can_only_be_read_by_its_owner():
     channel = Channel(1, "sqlite:///made/deep/one.sqlite3")
 
     provision.create_database(channel)
@@ -112,14 +113,14 @@ def test_file_can_be_read_by_its_owner_only():
     assert stat.S_IMODE(sqlite_path(channel).parent.stat().st_mode) == 0o700
 
 
-def test_file_that_cannot_be_made_is_told(settings):
+def test_a_file_that_cannot_be_created_is_an_unreachable_channel(settings):
     settings.SYNCLINE_DATA_DIR = "/proc/nowhere"
 
     with pytest.raises(ChannelUnreachable, match="its file cannot be created"):
         provision.create_database(Channel(1, "sqlite:///one.sqlite3"))
 
 
-def test_file_below_a_file_is_unreachable(settings, tmp_path):
+def test_a_file_below_another_file_is_an_unreachable_channel(settings, tmp_path):
     settings.SYNCLINE_DATA_DIR = tmp_path
     (tmp_path / "one").touch()
 
@@ -127,7 +128,7 @@ def test_file_below_a_file_is_unreachable(settings, tmp_path):
         provision.create_database(Channel(1, "sqlite:///one/two.sqlite3"))
 
 
-def test_damaged_file_is_refused_at_first_contact(register):
+def test_a_damaged_file_is_an_unreachable_channel(register):
     path = sqlite_path(register)
     with connect(register) as alias:
         Till(alias).sql("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -139,34 +140,31 @@ def test_damaged_file_is_refused_at_first_contact(register):
         provision.create_database(register)
 
 
-def test_company_of_pending_customers_is_told_once(channel):
+def test_the_lookup_shows_the_company_that_was_written_last(channel):
     with connect(channel) as alias:
         Till(alias).insert("async_customer", **event(async_account=guid()))
 
     for company in ("USMF", "USMF", "DEMF"):
         with connect(channel) as alias:
             provision.write_company(alias, company)
-            assert Till(alias).one("SELECT company FROM customer_lookup") == company
+            assert Till(alias).value("SELECT company FROM customer_lookup") == company
 
 
-def test_postgresql_database_elsewhere_must_be_there(settings):
+def test_a_postgresql_database_elsewhere_must_exist(settings):
     url = f"postgresql://syncline@/ch_not_there?host={settings.EMBEDDED.sockets}"
 
     with pytest.raises(ChannelUnreachable):
         provision.create_database(Channel(1, url))
 
 
-def test_postgresql_url_of_a_socket_can_be_migrated(houston, settings):
+def test_a_database_behind_a_socket_can_be_migrated(houston, settings):
     name = houston.url.removeprefix("embedded:")
     url = f"postgresql://syncline@/{name}?host={settings.EMBEDDED.sockets}"
 
     assert provision.migrate_database(Channel(houston.pk, url)) is False
 
 
-# -------------------------------------------------------------------- grants
-
-
-def test_till_role_may_write_events_and_read_the_rest(houston, role):
+def test_the_role_of_tills_may_insert_events_and_read_every_table(houston, role):
     provision.grant_till_role(houston, role)
 
     with connect(houston) as alias:
@@ -179,7 +177,7 @@ def test_till_role_may_write_events_and_read_the_rest(houston, role):
             till.sql(f"SELECT * FROM {name}")  # noqa: S608 - names of the schema
 
 
-def test_till_role_may_do_nothing_else(houston, role):
+def test_the_role_of_tills_may_do_nothing_else(houston, role):
     provision.grant_till_role(houston, role)
 
     with connect(houston) as alias:
@@ -201,17 +199,17 @@ def test_granting_again_changes_nothing(houston, role):
     provision.grant_till_role(houston, role)
 
 
-def test_role_that_is_missing_is_told(houston):
+def test_a_role_that_does_not_exist_is_named(houston):
     with pytest.raises(ChannelError, match='Channel houston: the role "nobody" does not exist'):
         provision.grant_till_role(houston, "nobody")
 
 
-def test_file_has_no_roles(register):
+def test_a_sqlite_file_has_no_roles(register):
     with pytest.raises(ChannelError, match="Channel houston is a SQLite file, which has no roles"):
         provision.grant_till_role(register, "till")
 
 
-def test_role_without_rights_is_told_in_a_sentence(houston, role, settings):
+def test_a_role_without_rights_cannot_grant_them(houston, role, settings):
     name = houston.url.removeprefix("embedded:")
     url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
 

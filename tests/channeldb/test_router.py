@@ -1,4 +1,4 @@
-"""Channel tables and HQ's never mix, and nobody reaches a channel by accident."""
+"""The router keeps the tables of channels and HQ apart; a query must name its channel."""
 
 from types import SimpleNamespace
 
@@ -10,22 +10,22 @@ from stores.channeldb import models
 from stores.channeldb.connect.connection import ChannelNotChosen, connect
 
 
-def test_query_without_channel_raises():
+def test_a_query_without_a_channel_raises():
     with pytest.raises(ChannelNotChosen):
         models.CustomerEvent.objects.count()
 
 
-def test_saving_without_channel_raises():
+def test_saving_without_a_channel_raises():
     with pytest.raises(ChannelNotChosen):
         models.ChannelSetting(key="company").save()
 
 
-def test_query_with_channel_works(channel):
+def test_a_query_with_a_channel_works(channel):
     with connect(channel) as alias:
         assert models.CustomerEvent.objects.using(alias).count() == 0
 
 
-def test_object_from_channel_is_saved_there(channel):
+def test_an_object_from_a_channel_is_saved_there(channel):
     with connect(channel) as alias:
         models.ChannelSetting.objects.using(alias).create(key="company", value="USMF")
         setting = models.ChannelSetting.objects.using(alias).get()
@@ -35,7 +35,7 @@ def test_object_from_channel_is_saved_there(channel):
         assert models.ChannelSetting.objects.using(alias).get().value == "DEMF"
 
 
-def test_model_of_hq_is_none_of_its_business():
+def test_a_model_of_hq_is_read_from_hq():
     assert router.db_for_read(ContentType) == "default"
 
 
@@ -49,26 +49,26 @@ def test_model_of_hq_is_none_of_its_business():
         ("default", "contenttypes", True),
     ],
 )
-def test_each_migration_has_one_place(alias, app, allowed):
+def test_each_migration_is_applied_in_one_place(alias, app, allowed):
     assert router.allow_migrate(alias, app) is allowed
 
 
-def test_channel_rows_and_hq_rows_are_unrelated():
-    state = SimpleNamespace(db="channel-7")
-    ours, theirs = models.ChannelSetting(), ContentType()
-    ours._state = theirs._state = state
+def test_a_row_of_a_channel_cannot_refer_to_a_row_of_hq():
+    setting, content_type = models.ChannelSetting(), ContentType()
+    setting._state = content_type._state = SimpleNamespace(db="channel-7")
 
-    assert router.allow_relation(ours, theirs) is False
-    assert router.allow_relation(ours, models.AccountMap()) is True
+    assert router.allow_relation(setting, content_type) is False
+    assert router.allow_relation(setting, models.AccountMap()) is True
 
 
 @pytest.mark.django_db
-def test_migrating_hq_makes_no_channel_table():
+def test_migrating_hq_creates_no_table_of_a_channel():
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM django_migrations WHERE app = 'channeldb'")
-        known = cursor.fetchone()[0]
-        tables = set(connection.introspection.table_names(cursor, include_views=True))
+        [migrations] = cursor.fetchone()
+        tables = connection.introspection.table_names(cursor, include_views=True)
 
-    # HQ's own staging tables are named like the event tables of a channel; these names are not.
-    assert known
-    assert not tables & {"exchange_state", "applied_session", "account_map", "customer_lookup"}
+    assert migrations > 0
+    # Other tables of a channel have the names of HQ's staging tables.
+    only_in_channels = {"exchange_state", "applied_session", "account_map", "customer_lookup"}
+    assert only_in_channels.isdisjoint(tables)

@@ -22,9 +22,9 @@ from stores.models import (
 )
 from stores.pipeline import number_journal
 from tests.support.backups import Backup, HQBackup
-from tests.support.damage import broken
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.processes import ROOT, environment
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
@@ -225,7 +225,7 @@ def test_headquarters_was_restored(follow, popup, undo):
     assert sold()[:4] == before[:4] == (4, 6, 2, 4)
     assert sold()[4] & before[4] == early[4]
     assert run("eod")["outcome"] == "nothing_to_do"
-    assert broken() == {}
+    assert broken_promises() == []
 
 
 @pytest.mark.fault("F-35")

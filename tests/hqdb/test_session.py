@@ -1,4 +1,6 @@
-"""What sessions ask of their server, whatever the defaults of server and database are."""
+"""Sessions of HQ and channels do not depend on the defaults of their server or database."""
+
+from collections.abc import Iterator
 
 import pytest
 from django.db import connection
@@ -6,18 +8,10 @@ from django.db import connection
 from tests.support.channels import on_server
 from tests.support.make import query
 
-SETTINGS = {
-    "synchronous_commit": "on",
-    "statement_timeout": "30min",
-    "lock_timeout": "30s",
-    "idle_in_transaction_session_timeout": "10min",
-    "client_connection_check_interval": "10s",
-}
-
 
 @pytest.fixture
-def careless(hq):
-    """HQ's database as an administrator may have tuned it."""
+def asynchronous_commit(hq) -> Iterator[None]:
+    """HQ's database, tuned by an administrator to confirm commits before they are on disk."""
     name = connection.ops.quote_name(connection.settings_dict["NAME"])
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
@@ -27,15 +21,24 @@ def careless(hq):
         cursor.execute(f"ALTER DATABASE {name} RESET synchronous_commit")
 
 
-@pytest.mark.parametrize(("setting", "value"), SETTINGS.items())
-def test_v8_a_commit_of_headquarters_outlives_its_server(careless, setting, value):
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("synchronous_commit", "on"),
+        ("statement_timeout", "30min"),
+        ("lock_timeout", "30s"),
+        ("idle_in_transaction_session_timeout", "10min"),
+        ("client_connection_check_interval", "10s"),
+    ],
+)
+def test_v8_a_session_of_hq_has_its_own_settings(asynchronous_commit, setting, value):
     with connection.cursor() as cursor:
         cursor.execute(f"SHOW {setting}")
 
         assert cursor.fetchone() == (value,)
 
 
-def test_v8_so_does_a_commit_of_a_channel(houston):
+def test_v8_a_session_of_a_channel_commits_synchronously(houston):
     name = houston.url.removeprefix("embedded:")
     on_server(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:

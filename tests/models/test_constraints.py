@@ -1,4 +1,4 @@
-"""Every rule of HQ's database, broken once by raw SQL that no Python of ours has seen."""
+"""Every constraint and trigger of HQ's database refuses raw SQL that violates it."""
 
 from typing import Any
 from uuid import uuid4
@@ -744,7 +744,7 @@ VIOLATIONS = [
 
 @pytest.fixture
 def ring(db) -> dict[str, Any]:
-    """One row of everything; the ids by which statements name them."""
+    """One row of every table. Returns the keys that the statements refer to."""
     usrt, eurt, _ = [Company.objects.create(code=c, name=c) for c in ("USRT", "EURT", "NONE")]
     for company, form, start, following in ((usrt, "00####", 5001, 5005), (eurt, "E-####", 1, 1)):
         NumberSequence.objects.create(
@@ -796,7 +796,7 @@ def ring(db) -> dict[str, Any]:
 
 
 def stage_one_of_each(database: ChannelDatabase, run: JobRun) -> None:
-    """An event of each kind, a bad row, and their sessions."""
+    """Create an event of each kind, a quarantined row, and their sessions."""
     session = UploadSession.objects.create(
         database=database, run=run, read=6, staged=5, quarantined=1
     )
@@ -819,22 +819,22 @@ def stage_one_of_each(database: ChannelDatabase, run: JobRun) -> None:
     )
 
 
-def try_it(statement: str, names: dict[str, Any]) -> None:
-    """Execute a statement and have everything checked that is usually checked at commit."""
+def execute_and_check(statement: str, keys: dict[str, Any]) -> None:
+    """Execute a statement, with the constraints that are otherwise checked at commit."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute(statement, names)
+        cursor.execute(statement, keys)
 
 
-@pytest.mark.parametrize("breach", VIOLATIONS, ids=lambda breach: breach.what.replace(" ", "-"))
-def test_the_database_refuses(ring, breach):
-    with pytest.raises(DatabaseError) as refused:
-        try_it(breach.statement, ring)
+@pytest.mark.parametrize("violation", VIOLATIONS, ids=lambda violation: violation.id)
+def test_the_database_refuses(ring, violation):
+    with pytest.raises(DatabaseError) as refusal:
+        execute_and_check(violation.statement, ring)
 
-    if breach.message:
-        assert breach.message in str(refused.value)
+    if violation.message:
+        assert violation.message in str(refusal.value)
     else:
-        assert refused.value.__cause__.diag.constraint_name == breach.rule
+        assert refusal.value.__cause__.diag.constraint_name == violation.rule
 
 
 @pytest.mark.parametrize(
@@ -859,11 +859,11 @@ def test_the_database_refuses(ring, breach):
     ],
 )
 def test_the_database_allows(ring, statement):
-    try_it(statement, ring)
+    execute_and_check(statement, ring)
 
 
-def test_every_rule_of_the_database_has_been_tried(db):
-    declared = {
+def test_every_rule_of_the_database_is_violated_once(db):
+    constraints = {
         constraint.name % {"class": model.__name__.lower(), "app_label": "stores"}
         for model in apps.get_app_config("stores").get_models()
         for constraint in model._meta.constraints
@@ -873,4 +873,5 @@ def test_every_rule_of_the_database_has_been_tried(db):
         cursor.execute("SELECT tgname FROM pg_trigger WHERE NOT tgisinternal")
         triggers = {name for (name,) in cursor.fetchall()}
 
-    assert declared | triggers - COUNTING <= {breach.rule for breach in VIOLATIONS}
+    violated = {violation.rule for violation in VIOLATIONS}
+    assert constraints | (triggers - COUNTING) <= violated

@@ -1,7 +1,10 @@
-"""The number journal: what was issued is kept beside the database, and tells when HQ forgets."""
+"""The number journal records issued numbers outside of HQ, and shows that HQ was restored."""
 
 import re
 import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest.mock import Mock
 
 import pytest
 from django.conf import settings
@@ -20,32 +23,38 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
-from tests.support.damage import check
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
+from tests.support.promises import get_check
 
 pytestmark = pytest.mark.slow
 
-POINTS = [name for name in failpoints.FAILPOINTS if name.startswith("journal:")]
+JOURNAL_FAILPOINTS = [name for name in failpoints.FAILPOINTS if name.startswith("journal:")]
 
 
-def lines():
-    """The journal without its first line and without times and hashes."""
-    title, *rest = number_journal.journal_path().read_text().splitlines()
+def journal_entries():
+    """Company, number, GUID, account and channel of each line of the journal."""
+    title, *lines = number_journal.journal_path().read_text().splitlines()
     assert re.fullmatch(r"# syncline number journal [0-9a-f-]{36}", title)
-    return ["\t".join(line.split("\t")[:5]) for line in rest]
+    return [tuple(line.split("\t")[:5]) for line in lines]
 
 
-def expected():
-    """What the journal should hold, by the database."""
-    found = GuidMap.objects.select_related("customer", "channel").order_by("customer__number")
+def issued_numbers():
+    """The same for each account that HQ has issued."""
+    guids = GuidMap.objects.select_related("customer", "channel").order_by("customer__number")
     return [
-        f"{one.company_id}\t{one.customer.number}\t{one.pk}\t{one.customer}\t{one.channel.code}"
-        for one in found
+        (
+            guid.company_id,
+            str(guid.customer.number),
+            str(guid.pk),
+            guid.customer.account_number,
+            guid.channel.code,
+        )
+        for guid in guids
     ]
 
 
-def forget_last_customer():
+def lose_last_customer():
     """Set HQ back to before its last conversion, as a restored backup does."""
     with connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica")
@@ -63,20 +72,20 @@ def test_every_number_is_in_the_journal_once(houston, popup):
     make_customer(popup, "Bo")
     run("pipeline")
 
-    assert lines() == expected()
-    assert len(lines()) == 2
+    assert journal_entries() == issued_numbers()
+    assert len(journal_entries()) == 2
 
 
-def test_verify_names_a_number_that_only_the_journal_still_knows(houston):
+def test_a_number_that_only_the_journal_has_fails_a_check(houston):
     make_customer(houston)
     run("P-0001")
     run("sync-customers")
-    forget_last_customer()
+    lose_last_customer()
 
-    ahead = check("I31")
+    check = get_check("I31")
 
-    assert not ahead.ok
-    assert ahead.offending == [
+    assert not check.ok
+    assert check.offending == [
         {"place": "number journal", "company": "USRT", "highest": 5001, "next": 5001}
     ]
 
@@ -89,64 +98,65 @@ def test_a_dry_run_writes_nothing_into_the_journal(houston):
     assert not number_journal.journal_path().exists()
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_a_process_that_dies_while_it_writes_the_journal_leaves_it_complete_in_the_end(
-    houston, monkeypatch, point
+@pytest.mark.parametrize("failpoint", JOURNAL_FAILPOINTS)
+def test_the_journal_is_completed_after_a_process_died_while_writing_it(
+    houston, monkeypatch, failpoint
 ):
     make_customer(houston)
     run("sync-customers")
     run("P-0001")
-    monkeypatch.setitem(failpoints.actions, point, die)
-    with pytest.raises(Died):
-        run("sync-customers")
-    monkeypatch.delitem(failpoints.actions, point)
+    with monkeypatch.context() as patch:
+        patch.setitem(failpoints.actions, failpoint, die)
+        with pytest.raises(Died):
+            run("sync-customers")
     JobRun.objects.filter(status=RunStatus.RUNNING).update(
         status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
     )
 
     run("pipeline")
 
-    assert set(lines()) == set(expected())
+    assert set(journal_entries()) == set(issued_numbers())
     assert query(houston, "SELECT account_number FROM account_map") == [("005001",)]
     assert not Incident.objects.exists()
 
 
-def test_a_number_that_is_not_in_the_journal_does_not_leave_hq(houston, monkeypatch):
+def test_a_number_is_not_distributed_before_it_is_in_the_journal(houston, monkeypatch):
     make_customer(houston)
-    monkeypatch.setattr(number_journal, "append_missing", lambda: None)
 
-    found = run("pipeline")
+    with monkeypatch.context() as patch:
+        patch.setattr(number_journal, "append_missing", lambda: None)
+        pipeline = run("pipeline")
 
-    assert found["counts"]["converted"] == 1
+    assert pipeline["counts"]["converted"] == 1
     assert query(houston, "SELECT 1 FROM account_map") == []
-    monkeypatch.undo()
+
     run("1010")
     assert query(houston, "SELECT account_number FROM account_map") == [("005001",)]
-    assert lines() == expected()
+    assert journal_entries() == issued_numbers()
 
 
 @pytest.mark.fault("F-36")
-def test_numbers_that_the_database_does_not_know_stop_conversion(houston):
+def test_numbers_in_the_journal_that_hq_has_lost_stop_conversion(houston):
     make_customer(houston, "Ann")
     run("P-0001")
     run("sync-customers")
-    forget_last_customer()
+    lose_last_customer()
     make_customer(houston, "Bo")
     run("P-0001")
 
-    found = run("sync-customers")
-    again = run("sync-customers")
+    first = run("sync-customers")
+    second = run("sync-customers")
 
-    assert found["outcome"] == again["outcome"] == "failed"
-    assert "it was restored from an older backup" in found["message"]
-    told = Incident.objects.open().get()
-    assert told.kind == IncidentKind.HQ_BEHIND
-    assert told.detail == {"count": 1, "first": ["USRT 005001"]}
+    assert (first["outcome"], second["outcome"]) == ("failed", "failed")
+    assert "it was restored from an older backup" in first["message"]
+    incident = Incident.objects.open().get()
+    assert incident.kind == IncidentKind.HQ_BEHIND
+    assert incident.detail == {"count": 1, "first": ["USRT 005001"]}
     assert not Customer.objects.filter(number__isnull=False).exists()
     assert NumberSequence.objects.get().next == 5001
 
 
-def test_a_journal_that_was_lost_is_written_anew(houston):
+def test_a_lost_journal_is_written_anew(houston):
     make_customer(houston, "Ann")
     run("pipeline")
     number_journal.journal_path().unlink()
@@ -154,74 +164,74 @@ def test_a_journal_that_was_lost_is_written_anew(houston):
 
     assert run("pipeline")["outcome"] == "succeeded"
 
-    assert lines() == expected()
+    assert journal_entries() == issued_numbers()
     assert NumberJournal.objects.count() == 2
 
 
-def test_a_journal_that_was_cut_is_completed(houston):
+def test_a_truncated_journal_is_completed(houston):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
     run("pipeline")
-    whole = number_journal.journal_path().read_bytes()
-    number_journal.journal_path().write_bytes(whole[:-30])
+    content = number_journal.journal_path().read_bytes()
+    number_journal.journal_path().write_bytes(content[:-30])
 
     run("sync-customers")
 
-    assert lines()[-1] == expected()[-1]
-    assert set(expected()) <= set(lines())
+    assert journal_entries()[-1] == issued_numbers()[-1]
+    assert set(issued_numbers()) <= set(journal_entries())
 
 
-def test_a_journal_from_an_older_copy_is_completed(houston):
+def test_a_restored_journal_is_completed(houston):
     make_customer(houston, "Ann")
     run("pipeline")
-    old = number_journal.journal_path().read_bytes()
+    backup = number_journal.journal_path().read_bytes()
     make_customer(houston, "Bo")
     run("pipeline")
-    number_journal.journal_path().write_bytes(old)
+    number_journal.journal_path().write_bytes(backup)
 
     run("sync-customers")
 
-    assert lines() == expected()
+    assert journal_entries() == issued_numbers()
 
 
-def test_a_start_reads_only_what_is_new(houston, monkeypatch):
+def test_lines_that_were_read_before_are_not_read_again(houston, monkeypatch):
     make_customer(houston)
     run("pipeline")
-    read = []
-    parse = number_journal.parse
-    monkeypatch.setattr(number_journal, "parse", lambda line: read.append(line) or parse(line))
+    parse = Mock(wraps=number_journal.parse)
+    monkeypatch.setattr(number_journal, "parse", parse)
 
     run("sync-customers")
 
-    assert read == []
+    parse.assert_not_called()
 
 
-def test_the_journal_lies_in_the_data_directory_unless_told_otherwise(hq):
+def test_the_journal_is_in_the_data_directory_by_default(hq):
     assert number_journal.journal_path().is_relative_to(settings.SYNCLINE_DATA_DIR)
 
 
-def test_on_another_server_no_number_is_issued_until_every_channel_was_visited(houston, popup):
+def test_after_a_move_no_number_is_issued_until_every_channel_was_visited(houston, popup):
     make_customer(houston)
     run("sync-customers")
-    moved = {"database": 1}
-    Headquarters.objects.update(identity=moved)
+    other_server = {"database": 1}
+    Headquarters.objects.update(identity=other_server)
     run("P-0001")
 
-    first = run("sync-customers")
+    assert run("sync-customers")["outcome"] == "failed"
     run("P-0001", channels=["houston"])
-    second = run("sync-customers")
+    after_houston = run("sync-customers")
     run("P-0001")
-    third = run("sync-customers")
+    after_both = run("sync-customers")
 
-    assert [one["outcome"] for one in (first, second, third)] == ["failed", "failed", "succeeded"]
-    assert "Not visited since: popup." in second["message"]
+    assert after_houston["outcome"] == "failed"
+    assert "Not visited since: popup." in after_houston["message"]
+    assert after_both["outcome"] == "succeeded"
     assert Headquarters.objects.get().identity == number_journal.server_identity()
-    told = Incident.objects.get()
-    assert (told.kind, told.detail["before"]) == (IncidentKind.HQ_MOVED, moved)
-    assert "agrees with headquarters" in told.closing_reason
+    incident = Incident.objects.get()
+    assert (incident.kind, incident.detail["before"]) == (IncidentKind.HQ_MOVED, other_server)
+    assert "agrees with headquarters" in incident.closing_reason
 
 
-def test_a_person_may_release_a_move(houston):
+def test_a_person_may_confirm_a_move(houston):
     make_customer(houston)
     run("pipeline")
     Headquarters.objects.update(identity={"database": 1})
@@ -233,78 +243,76 @@ def test_a_person_may_release_a_move(houston):
     assert Headquarters.objects.get().identity == number_journal.server_identity()
 
 
-@pytest.fixture
-def no_room():
-    """No file of this process may grow, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def fill() -> None:
-        resource.setrlimit(
-            resource.RLIMIT_FSIZE, (number_journal.journal_path().stat().st_size, before[1])
-        )
-
-    yield fill
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file of this process grow beyond the size of the journal."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    journal_size = number_journal.journal_path().stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal_size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_v14a_a_full_disk_of_the_journal_is_told_and_what_has_its_number_goes_on(houston, no_room):
+def test_v14a_a_full_disk_is_an_incident_and_issued_accounts_are_distributed(houston):
     guid = make_customer(houston, "Ann")
     run("pipeline")
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
     make_customer(houston, "Bo")
-    no_room()
 
-    found = run("pipeline")
-    refused = run("sync-customers")
+    with full_disk():
+        pipeline = run("pipeline")
+        conversion = run("sync-customers")
 
-    [incident] = Incident.objects.open()
-    assert incident.kind == IncidentKind.JOURNAL_UNUSABLE
-    assert "The number journal cannot be written: File too large." in refused["message"]
-    assert found["outcome"] == "partly"
+    assert pipeline["outcome"] == "partly"
+    assert "The number journal cannot be written: File too large." in conversion["message"]
+    assert Incident.objects.open().get().kind == IncidentKind.JOURNAL_UNUSABLE
     assert query(houston, "SELECT account_number, first_name FROM customer") == [("005001", "Eve")]
 
 
-def test_v14a_a_journal_goes_on_once_there_is_room_again(houston, no_room):
+def test_v14a_the_journal_is_written_once_the_disk_has_room_again(houston):
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    no_room()
-    run("pipeline")
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with full_disk():
+        run("pipeline")
 
     run("pipeline")
 
-    assert lines() == expected()
+    assert journal_entries() == issued_numbers()
     assert not Incident.objects.open()
     assert query(houston, "SELECT count(*) FROM account_map") == [(2,)]
 
 
-def test_v15_a_journal_folder_that_is_a_file_is_told(houston, settings, tmp_path):
+def test_v15_no_number_is_issued_if_the_folder_of_the_journal_is_a_file(
+    houston, settings, tmp_path
+):
     settings.NUMBER_JOURNAL_DIR = tmp_path / "file"
     settings.NUMBER_JOURNAL_DIR.write_text("")
     make_customer(houston)
 
-    found = run("pipeline")
+    pipeline = run("pipeline")
 
-    assert "The number journal cannot be written" in found["message"]
+    assert "The number journal cannot be written" in pipeline["message"]
     assert Customer.objects.filter(number__isnull=False).count() == 0
 
 
-def test_v16_a_writer_that_was_stopped_for_a_while_overwrites_nobody(houston, monkeypatch):
+def test_v16_a_writer_that_was_paused_does_not_overwrite_another_writer(houston, monkeypatch):
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")
-    looked = number_journal.ends_a_line
+    ends_a_line = number_journal.ends_a_line
 
-    def stopped_after_looking(file):
-        found = looked(file)
+    def check_and_let_other_write(file):
+        result = ends_a_line(file)
         with number_journal.journal_path().open("ab") as other:
             other.write(b"# written meanwhile\n")
-        return found
+        return result
 
-    monkeypatch.setattr(number_journal, "ends_a_line", stopped_after_looking)
+    monkeypatch.setattr(number_journal, "ends_a_line", check_and_let_other_write)
+
     run("pipeline")
 
     assert b"# written meanwhile\n" in number_journal.journal_path().read_bytes()
-    assert set(expected()) <= set(lines())
+    assert set(issued_numbers()) <= set(journal_entries())

@@ -59,9 +59,9 @@ def test_a_killed_job_is_finished_by_the_next_run(houston, run_forked, failpoint
 @pytest.mark.parametrize("table", ["statement_tender", "posted_payment"])
 @pytest.mark.parametrize("failpoint", ["statements:before_taken_out", "statements:after_taken_out"])
 def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
-    houston, run_forked, plant, failpoint, table
+    houston, run_forked, raise_on, failpoint, table
 ):
-    plant(table, "INSERT", "NEW.tender_type = 'points'")
+    raise_on(table, "INSERT", "NEW.tender_type = 'points'")
     make_sale(houston, "10.00", transaction_id="T-1", async_account=make_customer(houston))
     make_sale(houston, "20.00", transaction_id="T-2")
     points = {"tender_type": "points", "amount": "10.70", "currency": "USD"}

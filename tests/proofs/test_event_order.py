@@ -18,7 +18,7 @@ from django.utils import timezone
 from stores.models import ChannelDatabase, Company, GuidMap
 from stores.pipeline.events.rules import STAGING_MODELS
 from tests.support.damage import damage
-from tests.support.make import OWN, query, run
+from tests.support.make import DEFAULTS, query, run
 
 pytestmark = pytest.mark.slow
 
@@ -114,7 +114,7 @@ def staged_event(
 ) -> Model:
     """The staging row of a customer's event; the number says when it was written."""
     database = sources[event.source]
-    columns = OWN[event.kind] | event.columns
+    columns = DEFAULTS[event.kind] | event.columns
     if event.kind in ("address", "contact"):
         columns[f"{event.kind}_id"] = uuid5(guid, event.label)
     values = {

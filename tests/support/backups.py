@@ -1,4 +1,4 @@
-"""Back a database up and put the backup in its place, as its owner would."""
+"""Backups of channel databases and of HQ's, to be restored as their owners would."""
 
 import sqlite3
 from contextlib import closing
@@ -15,7 +15,7 @@ NUMBER = count(1)
 
 
 class Backup:
-    """A channel's database as it is now; restored as often as one likes, removed at the end."""
+    """A copy of a channel's database; it can be restored more than once."""
 
     def __init__(self, database: ChannelDatabase) -> None:
         self.database, self.number = database, next(NUMBER)
@@ -40,7 +40,7 @@ class Backup:
         return path.with_name(f"{self.name}.sqlite3")
 
     def restore(self) -> None:
-        """Put the backup in the place of the database."""
+        """Replace the database by the backup."""
         if self.file:
             for ending in ("", "-wal", "-shm"):
                 path = sqlite_path(self.database)
@@ -58,13 +58,13 @@ class Backup:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """A whole copy of a SQLite database, its write-ahead log included."""
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)
+    """Copy a SQLite database with its write-ahead log."""
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
 
 
 class HQBackup:
-    """HQ's database as it is now."""
+    """A copy of HQ's database."""
 
     def __init__(self) -> None:
         self.original = connection.settings_dict["NAME"]
@@ -73,7 +73,7 @@ class HQBackup:
         on_server(f"CREATE DATABASE {self.name} TEMPLATE {self.original}")
 
     def restore(self) -> None:
-        """Put the backup in the place of HQ's database."""
+        """Replace HQ's database by the backup."""
         connection.close()
         on_server(f"DROP DATABASE {self.original} WITH (FORCE)")
         on_server(f"CREATE DATABASE {self.original} TEMPLATE {self.name}")

@@ -1,10 +1,11 @@
-"""docs/channel-schema.md, block by block, and how each is run."""
+"""The blocks of SQL in docs/channel-schema.md, and how each is run."""
 
 import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from django.conf import settings
@@ -22,7 +23,7 @@ ENGINE = {"PostgreSQL": "postgresql", "SQLite": "sqlite", "HQ": "", None: ""}
 
 @dataclass(frozen=True)
 class Example:
-    """One block of SQL, who runs it where, and what the page says comes out."""
+    """A block of SQL: its engine, the role that runs it, and the output that the page prints."""
 
     sql: str
     engine: str
@@ -37,13 +38,13 @@ class Example:
 def examples() -> Iterator[Example]:
     """The blocks of the page; a text block is the result of the SQL before it."""
     blocks = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    for (language, text), (following, result) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
+    for (language, sql), (next_language, next_text) in pairwise([*blocks, ("", "")]):
         if language == "sql":
-            found = FIRST_LINE.match(text)
-            engine, administrator, refusal = found.groups() if found else (None, "", "")
+            first_line = FIRST_LINE.match(sql)
+            engine, administrator, refusal = first_line.groups() if first_line else (None, "", "")
             role = "syncline" if administrator or engine == "HQ" else "houston_till"
-            expected = result if following == "text" else ""
-            yield Example(text, ENGINE[engine], role, refusal or "", expected)
+            result = next_text if next_language == "text" else ""
+            yield Example(sql, ENGINE[engine], role, refusal or "", result)
 
 
 def database_of(channel: Channel) -> str:
@@ -51,12 +52,12 @@ def database_of(channel: Channel) -> str:
 
 
 def run_psql(channel: Channel, example: Example) -> str:
-    """The block through psql, as the role that the page names."""
+    """Run the block by psql, as the role that the page names. Returns its output."""
     from portal.embedded.postgres import binary
 
     server = ["-h", str(settings.EMBEDDED.sockets), "-U", example.role, "-d", database_of(channel)]
     options = ["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-f", "-"]
-    done = subprocess.run(
+    process = subprocess.run(
         [binary("psql"), *server, *options],
         input=example.sql,
         capture_output=True,
@@ -64,11 +65,11 @@ def run_psql(channel: Channel, example: Example) -> str:
         check=False,
         env={"PGCONNECT_TIMEOUT": "5"},
     )
-    return done.stdout if done.returncode == 0 else f"refused: {done.stderr}"
+    return process.stdout if process.returncode == 0 else f"refused: {process.stderr}"
 
 
 def run_sqlite(channel: Channel, example: Example) -> str:
-    """The block through SQLite, printed as its command line tool does."""
+    """Run the block in SQLite. Returns its output as the command-line tool prints it."""
     connection = sqlite3.connect(sqlite_path(channel), isolation_level=None)
     try:
         if example.sql.lstrip().startswith("SELECT"):
@@ -83,7 +84,7 @@ def run_sqlite(channel: Channel, example: Example) -> str:
 
 
 def grant(channel: Channel) -> None:
-    """What an administrator does first; the page says it last."""
+    """Run the blocks of the administrator, who must come first; the page has them last."""
     for example in examples():
         if example.role == "syncline" and example.engine == "postgresql":
             assert run_psql(channel, example) == ""

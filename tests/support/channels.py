@@ -1,4 +1,4 @@
-"""What the tests of channels are made with: a channel, a till that speaks SQL, rows to write."""
+"""For tests of channel databases: a channel, a till that runs SQL, and rows to write."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ OTHER_TIME = "2026-03-02T11:30:00+00:00"
 
 @dataclass(frozen=True)
 class Channel:
-    """Stands for HQ's ChannelDatabase."""
+    """A channel without HQ: it has the attributes of a ChannelDatabase that are used here."""
 
     pk: int | None
     url: str
@@ -29,39 +29,41 @@ class Channel:
 
 
 class Till:
-    """An open channel and the plain SQL that a till would write."""
+    """Runs SQL in an open channel, as a till would."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
         self.vendor = connections[alias].vendor
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Run one statement; its rows, if it has any."""
+        """Run a statement. Returns its rows, if it has any."""
         with connections[self.alias].cursor() as cursor:
             cursor.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
-    def one(self, statement: str, *values: Any) -> Any:
-        """The first column of the only row."""
+    def value(self, statement: str, *values: Any) -> Any:
+        """Run a statement. Returns the first column of its only row."""
         [row] = self.sql(statement, *values)
         return row[0]
 
     def insert(self, table: str, verb: str = "INSERT", ending: str = "", **row: Any) -> None:
-        """Write one row; `verb` may be INSERT OR REPLACE and the like."""
-        marks = ", ".join(["%s"] * len(row))
-        statement = f"{verb} INTO {table} ({', '.join(row)}) VALUES ({marks}) {ending}"
+        """Insert a row; `verb` may be INSERT OR REPLACE and the like."""
+        placeholders = ", ".join(["%s"] * len(row))
+        statement = f"{verb} INTO {table} ({', '.join(row)}) VALUES ({placeholders}) {ending}"
         self.sql(statement, *row.values())
 
     @contextmanager
     def refused(self, message: str) -> Iterator[pytest.ExceptionInfo[DatabaseError]]:
-        """What happens inside is refused by the database with this message, and undone."""
-        expected = pytest.raises(DatabaseError, match=message)
-        with expected as refusal, transaction.atomic(using=self.alias):
+        """Expect the database to refuse the block with this message, and roll it back."""
+        with (
+            pytest.raises(DatabaseError, match=message) as refusal,
+            transaction.atomic(using=self.alias),
+        ):
             yield refusal
 
 
 def server() -> Any:
-    """A connection to the embedded server that may make and drop databases."""
+    """A connection to the embedded server that may create and drop databases."""
     connection = psycopg2.connect(
         host=str(settings.EMBEDDED.sockets), user="syncline", dbname="postgres"
     )
@@ -70,7 +72,7 @@ def server() -> Any:
 
 
 def on_server(statement: str) -> None:
-    """Run one statement outside of any channel."""
+    """Run a statement on the embedded server, outside of any channel."""
     connection = server()
     with connection.cursor() as cursor:
         cursor.execute(statement)
@@ -78,13 +80,13 @@ def on_server(statement: str) -> None:
 
 
 def guid() -> str:
-    """A new uuid in the contract's form."""
+    """A new GUID in the form of the contract."""
     return str(uuid4())
 
 
 def value_of(column: Column, other: bool = False) -> Any:
-    """A value that fits the column; `other` gives a different one."""
-    plain = {
+    """A value that fits the column, or another one that fits too."""
+    values = {
         "text": ("Ann", "Bo"),
         "time": (TIME, OTHER_TIME),
         "date": ("2026-03-01", "2026-03-02"),
@@ -94,23 +96,23 @@ def value_of(column: Column, other: bool = False) -> Any:
         "bigint": (1, 2),
         "json": ("{}", "[]"),
     }
-    return guid() if column.kind == "uuid" else plain[column.kind][other]
+    return guid() if column.kind == "uuid" else values[column.kind][other]
 
 
 def full_row(table: str, **given: Any) -> dict[str, Any]:
-    """A row with a value in every column that a writer fills, for an INSERT."""
-    left_out = ("replication_counter", "acknowledged_at")
-    columns = [column for column in TABLE_BY_NAME[table].columns if column.name not in left_out]
+    """A row with a value in every column that a writer may fill."""
+    filled_later = ("replication_counter", "acknowledged_at")
+    columns = [c for c in TABLE_BY_NAME[table].columns if c.name not in filled_later]
     return {column.name: value_of(column) for column in columns} | given
 
 
 def event(**given: Any) -> dict[str, Any]:
-    """The least that every event must hold, and what a test gives."""
+    """The columns that every event must have, and those that a test gives."""
     return {"event_id": guid(), "occurred_at": TIME, "operation": "create"} | given
 
 
 def change(channel: Channel, *statements: str) -> None:
-    """Do something to a channel behind HQ's back."""
+    """Run statements in a channel by its plain driver, past HQ."""
     if channel.url.startswith("sqlite"):
         raw = sqlite3.connect(sqlite_path(channel))
         raw.executescript(";".join(statements))

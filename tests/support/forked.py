@@ -31,7 +31,9 @@ def shrink_chunks(size: int) -> None:
     assert spec.loader is not None
     sys.modules[SIZES] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.EVENTS = module.CUSTOMERS = size
+    for name in ("EVENTS_PER_CHUNK", "CUSTOMERS_PER_CHUNK"):
+        assert hasattr(module, name), name
+        setattr(module, name, size)
 
 
 def arm(point: str, how: str) -> None:

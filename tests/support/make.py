@@ -1,4 +1,4 @@
-"""What tills write, and how jobs are run, in one line each."""
+"""Write events and sales as a till would, run jobs, and read what a channel holds."""
 
 from contextlib import AbstractContextManager
 from decimal import Decimal
@@ -14,7 +14,8 @@ from stores.models import Case, ChannelDatabase
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 
-OWN = {
+# The columns of an event of each kind, unless a test gives others.
+DEFAULTS = {
     "customer": {"customer_type": "person", "last_name": "Lee"},
     "address": {"purpose": "home", "street": "Main Street", "city": "Houston", "country": "USA"},
     "contact": {"kind": "email", "locator": "second@example.com"},
@@ -26,7 +27,7 @@ OWN = {
 def make_event(kind: str, database: ChannelDatabase, /, **columns: Any) -> UUID:
     """Write one event as the channel's till would. Returns its id."""
     values: dict[str, Any] = {"event_id": uuid4(), "occurred_at": timezone.now()}
-    values |= {"operation": "create"} | OWN[kind]
+    values |= {"operation": "create"} | DEFAULTS[kind]
     if kind in ("address", "contact"):
         values[f"{kind}_id"] = uuid4()
     values |= columns
@@ -35,36 +36,40 @@ def make_event(kind: str, database: ChannelDatabase, /, **columns: Any) -> UUID:
 
 
 def make_customer(database: ChannelDatabase, first_name: str = "Ann", **columns: Any) -> UUID:
-    """A customer whom the till creates. Returns the temporary GUID."""
+    """Write a customer event as the channel's till would. Returns the temporary GUID."""
     guid = columns.pop("guid", None) or uuid4()
     make_event("customer", database, async_account=guid, first_name=first_name, **columns)
     return guid
 
 
 def make_many(database: ChannelDatabase, count: int, *, last_name: str = "Lee") -> None:
-    """Customers whom a till creates, in one statement."""
-    guid = "gen_random_uuid()"
-    numbers = f"generate_series(1, {count}) AS t (n)"
+    """Write many customer events in one statement."""
     if engine_of(database) == "sqlite":
-        # Canonical GUIDs that count upwards from a random place.
-        guid = f"'{str(uuid4())[:23]}-' || printf('%%012x', n * 2 + {{}})"
-        counted = f"SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {count}"  # noqa: S608
-        numbers = f"(WITH RECURSIVE t (n) AS ({counted}) SELECT n FROM t)"  # noqa: S608
+        # GUIDs with a random start that count upwards: even ones for events, odd for customers.
+        start = str(uuid4())[:23]
+        event_id = f"'{start}-' || printf('%%012x', n * 2)"
+        async_account = f"'{start}-' || printf('%%012x', n * 2 + 1)"
+        numbers = f"""(WITH RECURSIVE t (n) AS (
+                           SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < {count})
+                       SELECT n FROM t)"""  # noqa: S608 - our own numbers
+    else:
+        event_id = async_account = "gen_random_uuid()"
+        numbers = f"generate_series(1, {count})"
     query(
         database,
         f"""INSERT INTO async_customer (event_id, occurred_at, operation, async_account,
                                         customer_type, first_name, last_name)
-            SELECT {guid.format(0)}, '2026-03-01 10:00:00+00:00', 'create', {guid.format(1)},
-                   'person', 'Ann', %s FROM {numbers}""",  # noqa: S608 - our own numbers
+            SELECT {event_id}, '2026-03-01 10:00:00+00:00', 'create', {async_account},
+                   'person', 'Ann', %s FROM {numbers} AS numbers""",  # noqa: S608 - our own numbers
         last_name,
     )
 
 
 def make_sale(database: ChannelDatabase, *prices: str, **columns: Any) -> str:
-    """A concluded sale of some articles at net prices with 7 % tax, paid in cash.
+    """Write a concluded sale: one article for each net price, with 7 % tax, paid in cash.
 
-    Named columns replace those of the header; `lines` and `payments` replace what would be
-    written. Returns the transaction's id.
+    Other columns are those of the header; `lines` and `payments` replace the default rows.
+    Returns the transaction id.
     """
     rows = sale_rows(database, *prices, **columns)
     write_rows(database, rows)
@@ -78,16 +83,17 @@ def sale_rows(
     payments: list[dict[str, Any]] | None = None,
     **columns: Any,
 ) -> dict[str, list[dict[str, Any]]]:
-    """The rows of such a sale by table, before anybody has written them."""
-    number = columns.pop("transaction_id", f"T-{uuid4().hex[:12]}")
-    sold = [article(price) for price in prices or ("10.00",)] if lines is None else lines
-    net = sum((Decimal(str(row["net_amount"])) for row in sold), Decimal(0))
-    tax = sum((Decimal(str(row["tax_amount"])) for row in sold), Decimal(0))
+    """The rows that `make_sale` writes, by table."""
+    transaction_id = columns.pop("transaction_id", f"T-{uuid4().hex[:12]}")
+    if lines is None:
+        lines = [article(price) for price in prices or ("10.00",)]
+    net = sum(Decimal(str(line["net_amount"] or 0)) for line in lines)
+    tax = sum(Decimal(str(line["tax_amount"] or 0)) for line in lines)
     header: dict[str, Any] = {
         "event_id": uuid4(),
         "occurred_at": timezone.now(),
         "operation": "create",
-        "transaction_id": number,
+        "transaction_id": transaction_id,
         "transaction_type": "sale",
         "entry_status": "concluded",
         "business_date": timezone.now().date(),
@@ -98,19 +104,26 @@ def sale_rows(
         "gross_amount": str(net + tax),
         "discount_amount": "0",
         "payment_amount": str(net + tax),
-        "line_count": len(sold),
-        "receipt_number": number[-8:],
+        "line_count": len(lines),
+        "receipt_number": transaction_id[-8:],
     }
     header |= columns
-    paid = [{"tender_type": "cash", "amount": header["payment_amount"], "currency": "USD"}]
-    parts = {"line": sold, "payment": paid if payments is None else payments}
-    return {"retail_transaction": [header]} | {
-        f"retail_transaction_{table}": [
-            {"transaction_id": number, "line_number": place} | row
-            for place, row in enumerate(rows, 1)
-        ]
-        for table, rows in parts.items()
+    if payments is None:
+        amount = header["payment_amount"]
+        payments = [{"tender_type": "cash", "amount": amount, "currency": "USD"}]
+    return {
+        "retail_transaction": [header],
+        "retail_transaction_line": numbered(lines, transaction_id),
+        "retail_transaction_payment": numbered(payments, transaction_id),
     }
+
+
+def numbered(rows: list[dict[str, Any]], transaction_id: str) -> list[dict[str, Any]]:
+    """The rows with their keys; a row may have a line number of its own."""
+    return [
+        {"transaction_id": transaction_id, "line_number": number} | row
+        for number, row in enumerate(rows, 1)
+    ]
 
 
 def article(price: str = "10.00", **columns: Any) -> dict[str, Any]:
@@ -122,7 +135,7 @@ def article(price: str = "10.00", **columns: Any) -> dict[str, Any]:
 
 
 def till(database: ChannelDatabase) -> AbstractContextManager[str]:
-    """The channel, open: a till does not ask whether its tables are as HQ made them."""
+    """Open the channel as a till does, which does not compare its tables with the schema."""
     return connect(database, migrate=True)
 
 
@@ -132,24 +145,33 @@ def write(database: ChannelDatabase, table: str, values: dict[str, Any]) -> None
 
 
 def write_rows(database: ChannelDatabase, tables: dict[str, list[dict[str, Any]]]) -> None:
-    """Insert rows into tables of a channel with plain SQL, all or none; bytes as they are."""
+    """Insert rows into tables of a channel with plain SQL, in one transaction."""
     with till(database) as alias, transaction.atomic(using=alias):
-        as_written = as_sqlite if connections[alias].vendor == "sqlite" else as_it_is
-        for table, row in ((table, row) for table, rows in tables.items() for row in rows):
-            marks = ("CAST(%s AS TEXT)" if isinstance(v, RawText) else "%s" for v in row.values())
-            with connections[alias].cursor() as cursor:
-                cursor.execute(
-                    f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(marks)})",  # noqa: S608
-                    [as_written(value) for value in row.values()],
-                )
+        for table, rows in tables.items():
+            for row in rows:
+                insert_row(alias, table, row)
 
 
-def as_it_is(value: Any) -> Any:
+def insert_row(alias: str, table: str, row: dict[str, Any]) -> None:
+    convert = to_sqlite if connections[alias].vendor == "sqlite" else to_postgresql
+    values = [convert(value) for value in row.values()]
+    # A text that is no UTF-8 is sent as bytes, which SQLite stores as a text.
+    placeholders = [
+        "CAST(%s AS TEXT)" if isinstance(value, RawText) else "%s" for value in row.values()
+    ]
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(placeholders)})",  # noqa: S608
+            values,
+        )
+
+
+def to_postgresql(value: Any) -> Any:
     return str(value) if isinstance(value, UUID) else value
 
 
-def as_sqlite(value: Any) -> Any:
-    """A value in the form that the contract gives it in SQLite."""
+def to_sqlite(value: Any) -> Any:
+    """The value in the form that the contract prescribes for SQLite."""
     if isinstance(value, UUID):
         return str(value)
     if hasattr(value, "isoformat"):
@@ -158,19 +180,19 @@ def as_sqlite(value: Any) -> Any:
 
 
 def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple[Any, ...]]:
-    """Rows of a channel's database."""
+    """Run a statement in a channel's database. Returns its rows."""
     with till(database) as alias, connections[alias].cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
 
 
 def run(job: str, **scope: Any) -> dict[str, Any]:
-    """Run a job here and now; its document."""
+    """Run a job in this process, to its end. Returns its JSON document."""
     return run_inline(job, **scope)
 
 
 def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:
-    """What the channel's tills find: account shown and first name, in that order."""
+    """The displayed account and first name of every customer that a till can look up."""
     return sorted(query(database, "SELECT display_account, first_name FROM customer_lookup"))
 
 
@@ -179,11 +201,11 @@ def engine_of(database: ChannelDatabase) -> str:
 
 
 def unacknowledged(database: ChannelDatabase) -> int:
-    """How many events the channel has that HQ has not taken over."""
+    """The number of events, without sales, that HQ has not acknowledged."""
     statement = "SELECT count(*) FROM {} WHERE acknowledged_at IS NULL"
     return sum(query(database, statement.format(kind.event))[0][0] for kind in EVENT_KINDS)
 
 
 def only_case() -> str:
-    """The one cause of quarantine that is not settled."""
+    """The id of the only quarantined row or failed event that is not settled."""
     return Case.objects.unsettled().get().id

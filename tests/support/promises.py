@@ -1,8 +1,19 @@
-"""The promises of docs/reliability.md, as the command `verify` checks them."""
+"""The promises of docs/reliability.md, as the checks of the command `verify` test them."""
 
-from stores.pipeline.integrity.verify import verify
+from typing import Any
+
+from stores.pipeline.integrity.verify import Check, verify
 
 
 def broken_promises() -> list[str]:
     """The ids of the promises that do not hold."""
-    return [check.id for check in verify() if not check.ok]
+    return list(failed_checks())
+
+
+def failed_checks(*, full: bool = False) -> dict[str, list[dict[str, Any]]]:
+    """The offending rows of each failed check, by the id of its promise."""
+    return {check.id: check.offending for check in verify(full=full) if not check.ok}
+
+
+def get_check(promise_id: str) -> Check:
+    return next(check for check in verify() if check.id == promise_id)

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Violation:
-    """A statement that must fail, because of the rule with this name.
+    """A statement that must fail because of a rule.
 
-    A trigger is recognised by its message, a constraint by its name.
+    `rule` is the name of a constraint or trigger; a trigger is recognised by its `message`.
     """
 
-    what: str
+    description: str
     rule: str
     statement: str
     message: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.description.replace(" ", "-")

@@ -1,9 +1,8 @@
-"""A channel is open within one block and one thread; trouble comes out as a sentence."""
+"""A channel is open within one block and one thread; its errors are sentences."""
 # ruff: noqa: PT012, SIM117 - what happens within the open channel is what is tested
 
 import os
 import sqlite3
-import threading
 
 import psycopg2
 import pytest
@@ -24,20 +23,18 @@ from stores.channeldb.connect.connection import (
 )
 from stores.channeldb.connect.url import sqlite_path
 from tests.support.channels import Channel, Till, event, on_server
+from tests.support.threads import start_in_thread
 
 
-def kill(alias):
-    """End the server's side of an open channel."""
+def terminate_backend(alias):
+    """End the server process of an open channel."""
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         pid = cursor.fetchone()[0]
     on_server(f"SELECT pg_terminate_backend({pid}, 5000)")
 
 
-# -------------------------------------------------------------------- blocks
-
-
-def test_channel_is_known_within_the_block_only(channel):
+def test_a_channel_has_an_alias_only_within_its_block(channel):
     with connect(channel) as alias:
         assert alias == f"channel-{channel.pk}"
         raw = connections[alias].connection
@@ -48,63 +45,60 @@ def test_channel_is_known_within_the_block_only(channel):
         raw.cursor().execute("SELECT 1")
 
 
-def test_transaction_can_be_taken_back(channel):
+def test_a_transaction_is_rolled_back_after_an_error(channel):
     with connect(channel) as alias:
         till = Till(alias)
         with pytest.raises(ZeroDivisionError), transaction.atomic(using=alias):
             till.insert("async_customer", **event())
             _ = 1 / 0
-        assert till.one("SELECT count(*) FROM async_customer") == 0
+        assert till.value("SELECT count(*) FROM async_customer") == 0
 
 
-def test_block_left_within_a_transaction_leaves_nothing_behind(channel):
+def test_a_transaction_that_is_open_at_the_end_of_the_block_is_rolled_back(channel):
     with pytest.raises(ZeroDivisionError), connect(channel) as alias:
         connections[alias].set_autocommit(False)
         Till(alias).insert("async_customer", **event())
         _ = 1 / 0
 
     with connect(channel) as alias:
-        assert Till(alias).one("SELECT count(*) FROM async_customer") == 0
+        assert Till(alias).value("SELECT count(*) FROM async_customer") == 0
 
 
 def test_opening_a_channel_twice_raises(channel):
     with connect(channel) as alias:
         with pytest.raises(ChannelAlreadyOpen, match="Channel houston is open"), connect(channel):
             pass
-        assert Till(alias).one("SELECT 1") == 1
+        assert Till(alias).value("SELECT 1") == 1
 
     with connect(channel):
         pass
 
 
 def test_two_channels_are_open_at_once(houston, register):
-    with connect(houston) as one, connect(register) as other:
-        assert (connections[one].vendor, connections[other].vendor) == ("postgresql", "sqlite")
+    with connect(houston) as houston_alias, connect(register) as register_alias:
+        assert connections[houston_alias].vendor == "postgresql"
+        assert connections[register_alias].vendor == "sqlite"
 
 
-def test_other_thread_opens_the_channel_for_itself(channel):
-    found = []
-
-    def look():
+def test_another_thread_has_a_connection_of_its_own(channel):
+    def open_channel():
         with connect(channel) as alias:
-            found.append((connections[alias], Till(alias).one("SELECT 1")))
+            return connections[alias], Till(alias).value("SELECT 1")
 
     with connect(channel) as alias:
-        thread = threading.Thread(target=look)
-        thread.start()
-        thread.join()
+        other_connection, result = start_in_thread(open_channel).result(timeout=60)
 
-        assert found[0][1] == 1
-        assert found[0][0] is not connections[alias]
+        assert result == 1
+        assert other_connection is not connections[alias]
 
 
 @pytest.mark.parametrize("database", [None, Channel(None, "embedded:ch")])
-def test_no_channel_chosen_raises(database):
+def test_opening_no_channel_raises(database):
     with pytest.raises(ChannelNotChosen, match="No channel was chosen"), connect(database):
         pass
 
 
-def test_driver_s_own_connection_can_be_used(channel):
+def test_the_connection_of_the_driver_can_be_used(channel):
     with connect(channel) as alias:
         cursor = connections[alias].connection.cursor()
         cursor.execute("SELECT count(*) FROM async_customer")
@@ -112,14 +106,11 @@ def test_driver_s_own_connection_can_be_used(channel):
         assert cursor.fetchone() == (0,)
 
 
-# ------------------------------------------------------------------ settings
-
-
-def test_postgresql_session_has_its_settings(houston):
+def test_a_postgresql_session_has_its_settings(houston):
     with connect(houston) as alias:
         till = Till(alias)
-        found = {
-            name: till.one(f"SHOW {name}")
+        settings = {
+            name: till.value(f"SHOW {name}")
             for name in (
                 "statement_timeout",
                 "lock_timeout",
@@ -132,7 +123,7 @@ def test_postgresql_session_has_its_settings(houston):
             )
         }
 
-    assert found == {
+    assert settings == {
         "statement_timeout": "30s",
         "lock_timeout": "5s",
         "idle_in_transaction_session_timeout": "1min",
@@ -144,11 +135,11 @@ def test_postgresql_session_has_its_settings(houston):
     }
 
 
-def test_sqlite_session_has_its_settings(register):
+def test_a_sqlite_session_has_its_settings(register):
     with connect(register) as alias:
         till = Till(alias)
-        found = {
-            name: till.one(f"PRAGMA {name}")
+        settings = {
+            name: till.value(f"PRAGMA {name}")
             for name in (
                 "journal_mode",
                 "synchronous",
@@ -160,7 +151,7 @@ def test_sqlite_session_has_its_settings(register):
         }
         assert connections[alias].transaction_mode == "IMMEDIATE"
 
-    assert found == {
+    assert settings == {
         "journal_mode": "wal",
         "synchronous": 2,
         "busy_timeout": 5000,
@@ -170,10 +161,7 @@ def test_sqlite_session_has_its_settings(register):
     }
 
 
-# -------------------------------------------------------------------- tables
-
-
-def test_database_without_tables_is_refused(nowhere):
+def test_a_database_without_tables_is_refused(nowhere):
     provision.create_database(nowhere)
 
     message = "Channel houston has no Syncline tables, or old ones: run migrate_channels houston."
@@ -182,7 +170,7 @@ def test_database_without_tables_is_refused(nowhere):
 
 
 @pytest.mark.fault("F-29")
-def test_database_with_old_tables_is_refused(channel):
+def test_a_database_with_old_tables_is_refused(channel):
     with connect(channel) as alias:
         Till(alias).sql("UPDATE django_migrations SET name = '0000_older'")
 
@@ -192,7 +180,7 @@ def test_database_with_old_tables_is_refused(channel):
         pass
 
 
-def test_register_is_migrated_under_its_channel_s_name(nowhere):
+def test_the_message_about_a_register_names_its_channel_for_the_migration(nowhere):
     provision.create_database(nowhere)
     till = Channel(nowhere.pk, nowhere.url, "houston/till-1")
 
@@ -203,15 +191,12 @@ def test_register_is_migrated_under_its_channel_s_name(nowhere):
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migrate", [False, True])
-def test_e3_hq_s_own_database_is_refused(migrate):
+def test_e3_the_database_of_hq_is_refused(migrate):
     hq = Channel(1, f"embedded:{connection.settings_dict['NAME']}")
 
     with pytest.raises(ChannelMisconfigured, match="this is HQ's own database"):
         with connect(hq, migrate=migrate):
             pass
-
-
-# ------------------------------------------------------------------- trouble
 
 
 @pytest.mark.parametrize(
@@ -223,7 +208,7 @@ def test_e3_hq_s_own_database_is_refused(migrate):
         "sqlite:///not_there.sqlite3",
     ],
 )
-def test_channel_that_is_not_there_is_unreachable(url):
+def test_a_channel_that_does_not_exist_is_unreachable(url):
     with pytest.raises(ChannelUnreachable, match=r"^Channel houston cannot be reached\.$") as error:
         with connect(Channel(1, url)):
             pass
@@ -231,7 +216,7 @@ def test_channel_that_is_not_there_is_unreachable(url):
     assert error.value.__suppress_context__
 
 
-def test_e4_missing_file_is_not_made():
+def test_e4_a_missing_file_is_not_created():
     missing = Channel(1, "sqlite:///not_there.sqlite3")
 
     with pytest.raises(ChannelUnreachable), connect(missing, migrate=True):
@@ -240,14 +225,14 @@ def test_e4_missing_file_is_not_made():
     assert not sqlite_path(missing).exists()
 
 
-def test_file_that_is_no_database_is_unreachable(register):
+def test_a_file_that_is_no_database_is_unreachable(register):
     sqlite_path(register).write_bytes(os.urandom(8192))
 
     with pytest.raises(ChannelUnreachable, match="is no SQLite database"), connect(register):
         pass
 
 
-def test_channel_can_be_opened_after_a_failure(register):
+def test_a_channel_can_be_opened_after_a_failure(register):
     path = sqlite_path(register)
     path.rename(f"{path}.away")
     with pytest.raises(ChannelUnreachable), connect(register):
@@ -255,43 +240,43 @@ def test_channel_can_be_opened_after_a_failure(register):
     path.with_name(f"{path.name}.away").rename(path)
 
     with connect(register) as alias:
-        assert Till(alias).one("SELECT 1") == 1
+        assert Till(alias).value("SELECT 1") == 1
 
 
-def test_server_that_goes_away_makes_the_channel_unreachable(houston):
+def test_a_channel_whose_server_is_lost_is_unreachable(houston):
     with pytest.raises(ChannelUnreachable, match="cannot be reached"), connect(houston) as alias:
-        kill(alias)
-        Till(alias).one("SELECT 1")
+        terminate_backend(alias)
+        Till(alias).value("SELECT 1")
 
 
-def test_server_that_goes_away_within_a_transaction_does_too(houston):
+def test_a_channel_whose_server_is_lost_in_a_transaction_is_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         with transaction.atomic(using=alias):
-            kill(alias)
-            Till(alias).one("SELECT 1")
+            terminate_backend(alias)
+            Till(alias).value("SELECT 1")
 
 
-def test_server_that_goes_away_before_the_commit_does_too(houston):
+def test_a_channel_whose_server_is_lost_before_the_commit_is_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         with transaction.atomic(using=alias):
-            kill(alias)
+            terminate_backend(alias)
 
 
-def test_server_that_goes_away_from_the_driver_does_too(houston):
+def test_a_channel_whose_server_is_lost_while_the_driver_is_used_is_unreachable(houston):
     with pytest.raises(ChannelUnreachable), connect(houston) as alias:
         raw = connections[alias].connection.cursor()
-        kill(alias)
+        terminate_backend(alias)
         raw.execute("SELECT 1")
 
 
 @pytest.mark.django_db
-def test_trouble_of_hq_is_not_the_channel_s(houston):
+def test_an_error_of_hq_is_not_taken_for_one_of_the_channel(houston):
     with pytest.raises(DatabaseError, match="statement timeout"), connect(houston):
         with connection.cursor() as cursor, transaction.atomic():
             cursor.execute("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(1)")
 
 
-def test_errors_of_rows_pass_as_they_are(channel):
+def test_errors_in_rows_and_statements_are_not_translated(channel):
     with connect(channel) as alias:
         till = Till(alias)
         with pytest.raises(DatabaseError), translated(channel), transaction.atomic(using=alias):
@@ -300,12 +285,12 @@ def test_errors_of_rows_pass_as_they_are(channel):
             till.sql("SELECT nothing FROM nowhere")
 
 
-def test_errors_of_the_program_pass_as_they_are(channel):
+def test_errors_of_the_program_are_not_translated(channel):
     with pytest.raises(ZeroDivisionError), connect(channel), translated(channel):
         _ = 1 / 0
 
 
-def test_locked_file_is_busy(register):
+def test_a_locked_file_is_busy(register):
     holder = sqlite3.connect(sqlite_path(register), isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
 
@@ -316,27 +301,26 @@ def test_locked_file_is_busy(register):
     holder.close()
 
 
-def test_slow_statement_is_busy(houston):
+def test_a_slow_statement_is_busy(houston):
     with pytest.raises(ChannelBusy, match="is too slow"), connect(houston) as alias:
         till = Till(alias)
         till.sql("SET statement_timeout = '10ms'")
         till.sql("SELECT pg_sleep(1)")
 
 
-def test_held_row_is_busy(houston):
+def test_a_locked_table_is_busy(houston):
     with connect(houston) as alias:
-        holder = connections[alias].connection
-        other = psycopg2.connect(holder.dsn)
+        other = psycopg2.connect(connections[alias].connection.dsn)
         other.cursor().execute("LOCK TABLE async_customer IN ACCESS EXCLUSIVE MODE")
         till = Till(alias)
         till.sql("SET lock_timeout = '10ms'")
 
         with pytest.raises(ChannelBusy), translated(houston):
-            till.one("SELECT count(*) FROM async_customer")
+            till.value("SELECT count(*) FROM async_customer")
         other.close()
 
 
-def test_server_that_takes_no_changes_is_read_only(houston):
+def test_a_server_that_refuses_changes_is_read_only(houston):
     with pytest.raises(ChannelUnreachable, match="Channel houston is read-only"):
         with connect(houston) as alias:
             till = Till(alias)
@@ -344,14 +328,14 @@ def test_server_that_takes_no_changes_is_read_only(houston):
             till.insert("async_customer", **event())
 
 
-def test_full_disk_is_told(register):
+def test_a_full_disk_is_named(register):
     with pytest.raises(ChannelUnreachable, match="has no room left"), connect(register) as alias:
         till = Till(alias)
-        till.one(f"PRAGMA max_page_count = {till.one('PRAGMA page_count')}")
+        till.value(f"PRAGMA max_page_count = {till.value('PRAGMA page_count')}")
         till.insert("async_customer", **event(name="x" * 100_000))
 
 
-def test_every_error_is_of_one_family():
+def test_every_error_of_a_channel_has_its_docstring_as_message():
     for error in (ChannelNotChosen, ChannelUnmigrated, ChannelBusy, ChannelMisconfigured):
         assert issubclass(error, ChannelError)
         assert str(error()) == error.__doc__.splitlines()[0]

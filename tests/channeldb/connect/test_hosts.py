@@ -1,4 +1,6 @@
-"""E2: HQ connects to public addresses and to what the setting allows, in whatever spelling."""
+"""HQ connects to public addresses and to those that CHANNEL_HOSTS allows, in any notation."""
+
+from threading import Event
 
 import pytest
 
@@ -16,24 +18,24 @@ def settings_for(host):
 
 
 @pytest.fixture
-def names(monkeypatch):
-    """A resolver that knows a few names, and no other."""
-    known = {
+def resolver(monkeypatch):
+    """A resolver that knows a few names."""
+    addresses = {
         "db.example.com": ["93.184.215.14"],
         "trap.example.com": ["10.0.0.7"],
         "both.example.com": ["93.184.215.14", "127.0.0.1"],
         "v6.example.com": ["2606:2800:21f:cb07:6820:80da:af6b:8b2c"],
     }
 
-    def ask(host, answers):
-        answers.extend((0, 0, 0, "", (address, 0)) for address in known.get(host, []))
+    def resolve(host, answers):
+        answers.extend((0, 0, 0, "", (address, 0)) for address in addresses.get(host, []))
 
-    monkeypatch.setattr(hosts, "resolve", ask)
+    monkeypatch.setattr(hosts, "resolve", resolve)
 
 
 @pytest.fixture
-def strict(settings):
-    """As in production, where nothing is allowed beside the public internet."""
+def only_public(settings):
+    """The setting of production, which allows public addresses only."""
     settings.CHANNEL_HOSTS = []
 
 
@@ -69,26 +71,26 @@ def strict(settings):
         "255.255.255.255",
     ],
 )
-def test_e2_address_that_is_not_public_is_refused_in_any_spelling(strict, host):
+def test_e2_an_address_that_is_not_public_is_refused_in_any_notation(only_public, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
 @pytest.mark.parametrize("host", ["trap.example.com", "both.example.com"])
-def test_e2_name_that_leads_to_such_an_address_is_refused(strict, names, host):
+def test_e2_a_name_that_resolves_to_such_an_address_is_refused(only_public, resolver, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
-def test_e2_address_that_was_checked_is_the_one_that_is_connected_to(strict, names):
-    found = resolve_and_pin(HOUSTON, settings_for("db.example.com"))
+def test_e2_the_connection_is_pinned_to_the_address_that_was_checked(only_public, resolver):
+    pinned = resolve_and_pin(HOUSTON, settings_for("db.example.com"))
 
-    assert found["HOST"] == "db.example.com"
-    assert found["OPTIONS"] == {"connect_timeout": 5, "hostaddr": "93.184.215.14"}
+    assert pinned["HOST"] == "db.example.com"
+    assert pinned["OPTIONS"] == {"connect_timeout": 5, "hostaddr": "93.184.215.14"}
 
 
 @pytest.mark.parametrize("host", ["93.184.215.14", "v6.example.com"])
-def test_e2_public_address_needs_no_permission(strict, names, host):
+def test_e2_a_public_address_needs_no_permission(only_public, resolver, host):
     assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
@@ -102,31 +104,35 @@ def test_e2_public_address_needs_no_permission(strict, names, host):
         ("169.254.169.254", "169.254.169.254"),
     ],
 )
-def test_e2_setting_allows_an_address_a_network_or_a_name(settings, names, allowed, host):
+def test_e2_the_setting_allows_an_address_a_network_or_a_name(settings, resolver, allowed, host):
     settings.CHANNEL_HOSTS = [allowed]
 
     assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
-def test_e2_spelling_does_not_matter_to_the_setting(settings):
+def test_e2_an_allowed_address_may_be_written_in_another_notation(settings):
     settings.CHANNEL_HOSTS = ["127.0.0.1"]
 
     assert resolve_and_pin(HOUSTON, settings_for("127.1"))["OPTIONS"]["hostaddr"] == "127.0.0.1"
 
 
-def test_e2_metadata_is_not_allowed_as_part_of_a_network(settings):
+def test_e2_the_metadata_address_is_not_allowed_as_part_of_a_network(settings):
     settings.CHANNEL_HOSTS = ["169.254.0.0/16", "0.0.0.0/0", "::/0"]
 
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for("169.254.169.254"))
 
 
-def test_e2_socket_and_file_have_no_address():
-    for conf in (settings_for("/run/postgresql"), {"NAME": "file:x", "OPTIONS": {}}):
-        assert resolve_and_pin(HOUSTON, conf) == conf
+@pytest.mark.parametrize(
+    "fields",
+    [settings_for("/run/postgresql"), {"NAME": "file:x", "OPTIONS": {}}],
+    ids=["socket", "file"],
+)
+def test_e2_a_socket_or_a_file_is_not_resolved(fields):
+    assert resolve_and_pin(HOUSTON, fields) == fields
 
 
-def test_e2_refusal_comes_before_any_connection(strict):
+def test_e2_an_address_is_refused_before_any_connection(only_public):
     with (
         pytest.raises(ChannelMisconfigured, match=REFUSED),
         connect(Channel(1, "postgresql://u@localhost:1/ch")),
@@ -135,19 +141,20 @@ def test_e2_refusal_comes_before_any_connection(strict):
 
 
 @pytest.mark.fault("F-42")
-def test_name_that_nobody_knows_is_unreachable(names):
+def test_a_name_that_cannot_be_resolved_is_unreachable(resolver):
     with pytest.raises(ChannelUnreachable, match=r"^Channel houston cannot be reached\.$"):
         resolve_and_pin(HOUSTON, settings_for("nowhere.example.com"))
 
 
 @pytest.mark.fault("F-42")
-def test_resolver_that_does_not_answer_is_not_waited_for(monkeypatch, settings):
-    import threading
-
-    silent = threading.Event()
-    monkeypatch.setattr(hosts, "resolve", lambda host, answers: silent.wait(60))
+def test_a_resolver_that_does_not_answer_in_time_makes_the_channel_unreachable(
+    monkeypatch, settings
+):
+    end_of_test = Event()
+    monkeypatch.setattr(hosts, "resolve", lambda host, answers: end_of_test.wait(60))
     settings.CHANNEL_CONNECT_S = 0.05
 
     with pytest.raises(ChannelUnreachable):
         resolve_and_pin(HOUSTON, settings_for("slow.example.com"))
-    silent.set()
+
+    end_of_test.set()

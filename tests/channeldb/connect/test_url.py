@@ -1,4 +1,4 @@
-"""Which addresses a channel may have, and what is refused without repeating it."""
+"""The URLs that a channel may have; any other is refused in a message that does not repeat it."""
 
 import os
 
@@ -14,32 +14,33 @@ def settings_of(url):
 
 
 @pytest.fixture(autouse=True)
-def data(settings, tmp_path):
-    """A data folder of its own: nothing of other tests lies in it."""
-    folder = tmp_path / "data"
-    folder.mkdir()
-    settings.SYNCLINE_DATA_DIR = folder
-    return folder
+def data_dir(settings, tmp_path):
+    """An empty data directory."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    settings.SYNCLINE_DATA_DIR = directory
+    return directory
 
 
-# --------------------------------------------------------------- PostgreSQL
+def test_a_postgresql_url_is_split_into_fields():
+    fields = settings_of("postgresql://shop:s%40cret@db.example.com:5433/ch_houston")
+
+    assert (fields["HOST"], fields["PORT"], fields["NAME"]) == (
+        "db.example.com",
+        "5433",
+        "ch_houston",
+    )
+    assert (fields["USER"], fields["PASSWORD"]) == ("shop", "s@cret")
 
 
-def test_postgresql_url_becomes_fixed_fields():
-    found = settings_of("postgresql://shop:s%40cret@db.example.com:5433/ch_houston")
+def test_e1_a_password_cannot_set_other_options():
+    fields = settings_of("postgresql://shop:x%20hostaddr=127.0.0.1%20options='-c%20a=b'@db/ch")
 
-    assert (found["HOST"], found["PORT"], found["NAME"]) == ("db.example.com", "5433", "ch_houston")
-    assert (found["USER"], found["PASSWORD"]) == ("shop", "s@cret")
-
-
-def test_e1_password_stays_a_password():
-    found = settings_of("postgresql://shop:x%20hostaddr=127.0.0.1%20options='-c%20a=b'@db/ch")
-
-    assert found["PASSWORD"] == "x hostaddr=127.0.0.1 options='-c a=b'"  # noqa: S105 - not a real one
-    assert found["HOST"] == "db"
+    assert fields["PASSWORD"] == "x hostaddr=127.0.0.1 options='-c a=b'"  # noqa: S105 - not a real one
+    assert fields["HOST"] == "db"
 
 
-def test_remote_host_is_proven_and_gets_no_password_in_clear():
+def test_a_remote_host_is_verified_and_gets_no_password_in_clear_text():
     options = settings_of("postgresql://shop:secret@db.example.com/ch")["OPTIONS"]
 
     assert options["sslmode"] == "verify-full"
@@ -47,7 +48,7 @@ def test_remote_host_is_proven_and_gets_no_password_in_clear():
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
-def test_local_host_needs_no_certificate(host):
+def test_a_local_host_needs_no_certificate(host):
     options = settings_of(f"postgresql://shop:secret@{host}/ch")["OPTIONS"]
 
     assert "sslmode" not in options
@@ -58,27 +59,27 @@ def test_local_host_needs_no_certificate(host):
     "url",
     ["postgresql://shop@/ch?host=/Tmp/run", "postgresql://shop@%2FTmp%2Frun/ch"],
 )
-def test_socket_needs_neither(url):
-    found = settings_of(url)
+def test_a_socket_needs_no_certificate_and_no_password(url):
+    fields = settings_of(url)
 
-    assert found["HOST"] == "/Tmp/run"
-    assert not {"sslmode", "require_auth"} & found["OPTIONS"].keys()
+    assert fields["HOST"] == "/Tmp/run"
+    assert not {"sslmode", "require_auth"} & fields["OPTIONS"].keys()
 
 
-def test_url_may_say_how_it_is_secured():
+def test_a_url_may_set_its_ssl_mode_and_authentication():
     options = settings_of("postgresql://shop:x@db/ch?sslmode=require&require_auth=md5")["OPTIONS"]
 
     assert (options["sslmode"], options["require_auth"]) == ("require", "md5")
 
 
-def test_production_insists_on_a_proven_remote_host(settings):
+def test_production_requires_a_verified_remote_host(settings):
     settings.PRODUCTION = True
 
     with pytest.raises(ChannelMisconfigured, match="needs sslmode=verify-full"):
         settings_of("postgresql://shop:x@db.example.com/ch?sslmode=disable")
 
 
-def test_connection_has_time_limits():
+def test_a_connection_has_timeouts():
     options = settings_of("embedded:ch_houston")["OPTIONS"]
 
     assert options["connect_timeout"] == 5
@@ -109,7 +110,7 @@ def test_connection_has_time_limits():
         "embedded:ch host=evil",
     ],
 )
-def test_other_address_is_refused_and_not_repeated(url):
+def test_any_other_url_is_refused_and_not_repeated(url):
     with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: ") as refusal:
         settings_of(url)
 
@@ -117,10 +118,7 @@ def test_other_address_is_refused_and_not_repeated(url):
     assert refusal.value.__cause__ is None
 
 
-# -------------------------------------------------------------- environment
-
-
-def test_reference_is_looked_up_when_it_is_needed(monkeypatch):
+def test_a_url_may_name_an_environment_variable(monkeypatch):
     monkeypatch.setenv("CHANNEL_DSN_SEATTLE", "postgresql://shop:secret@db/ch_seattle")
 
     assert settings_of("env:CHANNEL_DSN_SEATTLE")["NAME"] == "ch_seattle"
@@ -138,7 +136,7 @@ def test_reference_is_looked_up_when_it_is_needed(monkeypatch):
         ("env:CHANNEL_DSN_SEATTLE", "embedded:ch", "must hold"),
     ],
 )
-def test_reference_that_leads_nowhere_is_refused(monkeypatch, url, value, rule):
+def test_a_variable_that_holds_no_url_is_refused(monkeypatch, url, value, rule):
     monkeypatch.delenv("CHANNEL_DSN_SEATTLE", raising=False)
     if value is not None:
         monkeypatch.setenv("CHANNEL_DSN_SEATTLE", value)
@@ -147,19 +145,17 @@ def test_reference_that_leads_nowhere_is_refused(monkeypatch, url, value, rule):
         settings_of(url)
 
 
-# ------------------------------------------------------------------- SQLite
-
-
-def test_file_lies_below_the_data_folder(data):
+def test_a_file_is_in_the_data_directory(data_dir):
     assert (
-        sqlite_path(Channel(1, "sqlite:///tills/kassa 1.sqlite3")) == data / "tills/kassa 1.sqlite3"
+        sqlite_path(Channel(1, "sqlite:///tills/kassa 1.sqlite3"))
+        == data_dir / "tills/kassa 1.sqlite3"
     )
 
 
-def test_file_is_opened_and_never_made(data):
+def test_a_file_is_opened_and_never_created(data_dir):
     name = settings_of("sqlite:///tills/kassa 1.sqlite3")["NAME"]
 
-    assert name == f"file://{data}/tills/kassa%201.sqlite3?mode=rw"
+    assert name == f"file://{data_dir}/tills/kassa%201.sqlite3?mode=rw"
 
 
 @pytest.mark.parametrize(
@@ -183,39 +179,39 @@ def test_file_is_opened_and_never_made(data):
         "é" * 200,
     ],
 )
-def test_e4_path_that_leads_elsewhere_is_refused(path):
+def test_e4_a_path_out_of_the_data_directory_is_refused(path):
     with pytest.raises(ChannelMisconfigured, match=r"^Channel houston .* refused: "):
         settings_of(f"sqlite:///{path}")
 
 
-def test_url_with_a_host_or_without_slashes_is_refused():
-    for url in ("sqlite:one.sqlite3", "sqlite://host/one.sqlite3", "sqlite:one"):
-        with pytest.raises(ChannelMisconfigured):
-            settings_of(url)
+@pytest.mark.parametrize("url", ["sqlite:one.sqlite3", "sqlite://host/one.sqlite3", "sqlite:one"])
+def test_a_sqlite_url_with_a_host_or_without_slashes_is_refused(url):
+    with pytest.raises(ChannelMisconfigured):
+        settings_of(url)
 
 
-def test_e4_link_that_leaves_the_data_folder_is_refused(data, tmp_path):
+def test_e4_a_link_out_of_the_data_directory_is_refused(data_dir, tmp_path):
     outside = tmp_path / "outside.sqlite3"
     outside.touch()
-    (data / "link.sqlite3").symlink_to(outside)
-    (data / "folder").symlink_to(tmp_path)
+    (data_dir / "link.sqlite3").symlink_to(outside)
+    (data_dir / "folder").symlink_to(tmp_path)
 
     for path in ("link.sqlite3", "folder/outside.sqlite3", "folder/new.sqlite3"):
         with pytest.raises(ChannelMisconfigured, match="outside SYNCLINE_DATA_DIR"):
             settings_of(f"sqlite:///{path}")
 
 
-def test_link_within_the_data_folder_is_followed(data):
-    (data / "real.sqlite3").touch()
-    (data / "link.sqlite3").symlink_to(data / "real.sqlite3")
+def test_a_link_within_the_data_directory_is_followed(data_dir):
+    (data_dir / "real.sqlite3").touch()
+    (data_dir / "link.sqlite3").symlink_to(data_dir / "real.sqlite3")
 
-    assert sqlite_path(Channel(1, "sqlite:///link.sqlite3")) == data / "real.sqlite3"
+    assert sqlite_path(Channel(1, "sqlite:///link.sqlite3")) == data_dir / "real.sqlite3"
 
 
-def test_e4_what_is_no_file_is_refused(data):
-    (data / "folder.sqlite3").mkdir()
-    os.mkfifo(data / "pipe.sqlite3")
-    (data / "loop.sqlite3").symlink_to(data / "loop.sqlite3")
+def test_e4_a_path_that_is_no_file_is_refused(data_dir):
+    (data_dir / "folder.sqlite3").mkdir()
+    os.mkfifo(data_dir / "pipe.sqlite3")
+    (data_dir / "loop.sqlite3").symlink_to(data_dir / "loop.sqlite3")
 
     for name, rule in (
         ("folder", "not a file"),
@@ -226,20 +222,17 @@ def test_e4_what_is_no_file_is_refused(data):
             settings_of(f"sqlite:///{name}.sqlite3")
 
 
-def test_e4_device_is_refused(settings):
+def test_e4_a_device_is_refused(settings):
     settings.SYNCLINE_DATA_DIR = "/dev"
 
     with pytest.raises(ChannelMisconfigured, match="not a file"):
         settings_of("sqlite:///null")
 
 
-# --------------------------------------------------------- what a till reads
-
-
-def test_till_gets_an_address_it_can_use(data, settings):
+def test_a_till_gets_a_url_that_it_can_use(data_dir, settings):
     sockets = settings.EMBEDDED.sockets
 
     assert till_url(Channel(1, "embedded:ch_a")) == f"postgresql://syncline@/ch_a?host={sockets}"
-    assert till_url(Channel(1, "sqlite:///a.sqlite3")) == f"sqlite:///{data}/a.sqlite3"
+    assert till_url(Channel(1, "sqlite:///a.sqlite3")) == f"sqlite:///{data_dir}/a.sqlite3"
     assert till_url(Channel(1, "env:CHANNEL_DSN_A")) == "env:CHANNEL_DSN_A"
     assert till_url(Channel(1, "postgresql://u@db/ch")) == "postgresql://u@db/ch"

@@ -1,4 +1,4 @@
-"""The tables are the contract's, on both engines, and models and description agree with them."""
+"""The tables of a channel are those of the contract, on both engines and in the models."""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 import hashlib
@@ -37,16 +37,16 @@ def names(tables):
 
 
 @pytest.mark.parametrize("vendor", ["postgresql", "sqlite"])
-def test_landed_migration_still_runs_the_same_statements(vendor):
+def test_the_landed_migration_still_runs_the_same_statements(vendor):
     text = "\n".join(ddl.statements(vendor))
 
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == LANDED[vendor]
 
 
-def test_channel_has_exactly_the_tables_of_the_contract(till):
-    found = set(connections[till.alias].introspection.table_names())
+def test_a_channel_has_exactly_the_tables_of_the_contract(till):
+    tables = connections[till.alias].introspection.table_names()
 
-    assert found == {*TABLE_BY_NAME, "django_migrations"}
+    assert set(tables) == {*TABLE_BY_NAME, "django_migrations"}
 
 
 @pytest.mark.parametrize("table", names(CHANNEL_TABLES))
@@ -83,7 +83,7 @@ def test_sqlite_columns_are_those_of_the_schema(sqlite_till, table):
 
 
 @pytest.mark.parametrize("table", names(EVENT_TABLES))
-def test_till_may_leave_out_counter_offline_and_acknowledgement(till, table):
+def test_counter_offline_flag_and_acknowledgement_have_defaults(till, table):
     extra = {"async_address": "address_id", "async_contact": "contact_id"}
     row = event(**({extra[table]: guid()} if table in extra else {}))
 
@@ -104,28 +104,28 @@ def test_every_column_can_be_written(till, table):
 
     till.insert(table, **full_row(table))
 
-    assert till.one(f"SELECT count(*) FROM {table}") == 1
+    assert till.value(f"SELECT count(*) FROM {table}") == 1
 
 
 @pytest.mark.parametrize("table", names(EVENT_TABLES))
 @pytest.mark.parametrize("column", ["event_id", "occurred_at"])
-def test_event_without_key_or_time_is_refused(till, table, column):
+def test_an_event_without_a_key_or_a_time_is_refused(till, table, column):
     with till.refused("(?i)not.null"):
         till.insert(table, **full_row(table, **{column: None}))
 
 
 @pytest.mark.parametrize("table", names(EVENT_TABLES))
-def test_what_waits_has_an_index(till, table):
+def test_unacknowledged_events_have_an_index(till, table):
     source = {
         "postgresql": "SELECT indexdef FROM pg_indexes WHERE indexname = %s",
         "sqlite": "SELECT sql FROM sqlite_master WHERE type = 'index' AND name = %s",
     }
-    found = till.one(source[till.vendor], f"{table}_waiting")
+    found = till.value(source[till.vendor], f"{table}_waiting")
 
     assert re.search(r"\(replication_counter\) WHERE \(?acknowledged_at IS NULL", found)
 
 
-def test_what_waits_is_found_by_its_index(sqlite_till):
+def test_unacknowledged_events_are_found_by_their_index(sqlite_till):
     plan = sqlite_till.sql(
         "EXPLAIN QUERY PLAN SELECT event_id FROM async_customer"
         " WHERE acknowledged_at IS NULL ORDER BY replication_counter LIMIT 10"
@@ -147,51 +147,51 @@ def test_rows_of_an_account_are_found_by_an_index(sqlite_till, table):
     assert "SEARCH" in str(plan)
 
 
-def test_new_database_has_an_identity_of_its_own(houston, register):
-    found = []
+def test_each_new_database_has_an_identity_of_its_own(houston, register):
+    identifiers = set()
     for channel in (houston, register):
         with connect(channel) as alias, connections[alias].cursor() as cursor:
             cursor.execute("SELECT database_id, nonce, epoch, account_high FROM exchange_state")
             [(database_id, nonce, epoch, account_high)] = cursor.fetchall()
-            found += [str(database_id), str(nonce)]
+            identifiers |= {str(database_id), str(nonce)}
             assert (epoch, account_high) == (0, "{}")
 
-    assert len(set(found)) == 4
+    assert len(identifiers) == 4
 
 
-def test_second_identity_is_refused(till):
+def test_a_second_identity_is_refused(till):
     with till.refused("(?i)unique"):
         till.insert("exchange_state", **full_row("exchange_state"))
 
 
-def test_hq_leaves_out_what_is_usual(till):
+def test_columns_that_hq_leaves_out_have_defaults(till):
     till.insert("customer", company="USMF", account_number="C-000001")
     till.insert("account_map", async_account=guid(), company="USMF", account_number="C-000001")
     till.insert("applied_session", session_id=guid(), part=1, job="1010", rows=3)
 
     assert till.sql("SELECT is_blocked, is_active, hq_version FROM customer") == [(False, True, 0)]
-    assert till.one("SELECT received_at FROM account_map")
-    assert till.one("SELECT applied_at FROM applied_session")
+    assert till.value("SELECT received_at FROM account_map")
+    assert till.value("SELECT applied_at FROM applied_session")
 
 
-def test_time_that_sqlite_fills_in_has_an_offset(sqlite_till):
+def test_a_default_time_in_sqlite_has_an_offset(sqlite_till):
     sqlite_till.insert("applied_session", session_id=guid(), part=1)
 
-    written = sqlite_till.one("SELECT applied_at FROM applied_session")
+    written = sqlite_till.value("SELECT applied_at FROM applied_session")
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", written)
 
 
-def test_migration_can_be_taken_back_and_applied_again(channel):
+def test_the_migration_can_be_reversed_and_applied_again(channel):
     with connect(channel, migrate=True) as alias:
         wrapper = connections[alias]
         MigrationExecutor(wrapper).migrate([("channeldb", None)])
-        left = wrapper.introspection.table_names(include_views=True)
+        after_reversal = set(wrapper.introspection.table_names(include_views=True))
         executor = MigrationExecutor(wrapper)
         executor.migrate(executor.loader.graph.leaf_nodes("channeldb"))
-        again = set(wrapper.introspection.table_names(include_views=True))
+        after_migration = set(wrapper.introspection.table_names(include_views=True))
 
-    assert set(left) - {"sqlite_sequence"} == {"django_migrations"}
-    assert again >= {*TABLE_BY_NAME, "customer_lookup"}
+    assert after_reversal - {"sqlite_sequence"} == {"django_migrations"}
+    assert after_migration >= {*TABLE_BY_NAME, "customer_lookup"}
 
 
 def test_every_model_is_a_table_of_the_schema():
@@ -200,6 +200,6 @@ def test_every_model_is_a_table_of_the_schema():
     assert {model._meta.db_table for model in models} == TABLE_BY_NAME.keys()
 
 
-def test_tables_are_guarded_or_hq_s():
+def test_tables_of_tills_have_triggers_and_those_of_hq_have_none():
     assert all(table.triggers for table in EVENT_TABLES + PART_TABLES)
     assert not any(table.triggers for table in HQ_TABLES)

@@ -1,6 +1,10 @@
-"""What was removed stays removed, unless somebody who knew it brings it back."""
+"""Removals and edits made without knowledge of them: what was removed stays removed.
 
-from datetime import timedelta
+An edit restores what was removed only if its channel had been told of the removal. Any other edit
+is applied without restoring anything, and opens a conflict that a person decides.
+"""
+
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -8,54 +12,56 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from stores.models import (
-    AsyncAddress,
-    ChannelDatabase,
-    Customer,
-    EditConflict,
-)
+from stores.models import AsyncAddress, ChannelDatabase, Customer, EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.customer import use_other_value
-from stores.pipeline.corrections.events import create_event as make_hq_event
+from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
-from stores.pipeline.integrity.verify import verify
-from tests.support.damage import broken_by
+from tests.support.damage import checks_failed_by
 from tests.support.make import make_customer, make_event, only_case, query, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
 ADDRESS, CONTACT = uuid4(), uuid4()
-# What an edit says; each kind has a word that tells that it arrived.
-PARTS: dict[str, dict[str, Any]] = {
+KEYS: dict[str, dict[str, Any]] = {
+    "customer": {},
+    "address": {"address_id": ADDRESS},
+    "contact": {"contact_id": CONTACT},
+    "affiliation": {},
+    "attribute": {},
+}
+EDITS: dict[str, dict[str, Any]] = {
     "customer": {"first_name": "Anna"},
-    "address": {"address_id": ADDRESS, "city": "Austin"},
-    "contact": {"contact_id": CONTACT, "locator": "new@example.com"},
+    "address": {"city": "Austin"},
+    "contact": {"locator": "new@example.com"},
     "affiliation": {},
     "attribute": {"value": "XL"},
 }
+ALL_ACTIVE = dict.fromkeys(KEYS, True)
+ALL_REMOVED = dict.fromkeys(KEYS, False)
+
+
+def ago(minutes: float) -> datetime:
+    return timezone.now() - timedelta(minutes=minutes)
 
 
 @pytest.fixture
 def ann(store, seattle) -> UUID:
-    """Ann, whom both stores know with all that is hers."""
+    """Ann with an address, a contact, an affiliation and an attribute, known to both stores."""
     guid = make_customer(store, "Ann", occurred_at=ago(60))
-    for kind, own in list(PARTS.items())[1:]:
-        ids = {name: value for name, value in own.items() if name.endswith("_id")}
-        make_event(kind, store, async_account=guid, occurred_at=ago(60), **ids)
+    for kind in ("address", "contact", "affiliation", "attribute"):
+        make_event(kind, store, async_account=guid, occurred_at=ago(60), **KEYS[kind])
     run("pipeline")
     return guid
 
 
-def ago(minutes: float) -> Any:
-    return timezone.now() - timedelta(minutes=minutes)
-
-
-def in_all(shop: ChannelDatabase, guid: UUID, operation: str, minutes: float = 0) -> None:
-    """One event of each kind, so many minutes ago."""
-    for kind, own in PARTS.items():
-        how = {"operation": operation, "occurred_at": ago(minutes)}
-        make_event(kind, shop, async_account=guid, **(own | how))
+def change_all(shop: ChannelDatabase, guid: UUID, operation: str, minutes: float = 0) -> None:
+    """Write one event for the customer and for each of her parts, so many minutes ago."""
+    for kind in KEYS:
+        values = {"operation": operation, "occurred_at": ago(minutes)} | KEYS[kind] | EDITS[kind]
+        make_event(kind, shop, async_account=guid, **values)
 
 
 def convert() -> None:
@@ -63,88 +69,113 @@ def convert() -> None:
     run("sync-customers")
 
 
-def held() -> dict[str, bool]:
-    """Whether each of Ann's things is active at HQ."""
-    ann = Customer.objects.get(account_number="005001")
-    parts = (ann.addresses, ann.contacts, ann.affiliations, ann.attributes)
-    return dict(zip(PARTS, [ann.is_active, *(part.get().is_active for part in parts)], strict=True))
+def get_ann() -> Customer:
+    return Customer.objects.get(account_number="005001")
 
 
-def in_channel(shop: ChannelDatabase) -> set[bool]:
-    """Whether Ann's things are active in a channel."""
-    tables = ["customer", *(f"customer_{kind}" for kind in list(PARTS)[1:])]
-    statement = "SELECT is_active FROM {} WHERE account_number = '005001'"
-    return {bool(row[0]) for table in tables for row in query(shop, statement.format(table))}
+def active_at_hq() -> dict[str, bool]:
+    """Whether HQ holds Ann and each of her parts as active."""
+    customer = get_ann()
+    return {
+        "customer": customer.is_active,
+        "address": customer.addresses.get().is_active,
+        "contact": customer.contacts.get().is_active,
+        "affiliation": customer.affiliations.get().is_active,
+        "attribute": customer.attributes.get().is_active,
+    }
 
 
-def open_conflicts() -> set[str]:
+def active_in(shop: ChannelDatabase) -> dict[str, bool]:
+    """Whether the channel holds Ann and each of her parts as active."""
+    active = {}
+    for kind in EVENT_KINDS:
+        statement = f"SELECT is_active FROM {kind.table} WHERE account_number = '005001'"  # noqa: S608
+        [(is_active,)] = query(shop, statement)
+        active[kind.name] = bool(is_active)
+    return active
+
+
+def tables_in_conflict() -> set[str]:
     return set(EditConflict.objects.open().values_list("table", flat=True))
 
 
-EVERY = {kind.event for kind in EVENT_KINDS}
-GONE, THERE = dict.fromkeys(PARTS, False), dict.fromkeys(PARTS, True)
+def remove_then_edit(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID) -> None:
+    change_all(store, ann, "deactivate", 20)
+    convert()
+    change_all(seattle, ann, "update")
+    run("pipeline")
 
 
-@pytest.mark.parametrize("is_removal_first", [True, False])
-def test_p19_an_edit_that_had_not_seen_a_removal_does_not_undo_it(
-    store, seattle, ann, hq_user, is_removal_first
+def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID) -> None:
+    """The edit is the later one, but HQ reads it first."""
+    change_all(seattle, ann, "update", 10)
+    convert()
+    assert active_at_hq() == ALL_ACTIVE
+    change_all(store, ann, "deactivate", 20)
+    run("pipeline")
+
+
+@pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
+def test_p19_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
+    store, seattle, ann, remove_and_edit
 ):
-    if is_removal_first:
-        in_all(store, ann, "deactivate", 20)
-        convert()
-        in_all(seattle, ann, "update")
-        run("pipeline")
-    else:
-        # The edit arrives first, though it is the later one.
-        in_all(seattle, ann, "update", 10)
-        convert()
-        assert held() == THERE
-        in_all(store, ann, "deactivate", 20)
-        run("pipeline")
+    remove_and_edit(store, seattle, ann)
 
-    assert held() == GONE
-    assert in_channel(store) == in_channel(seattle) == {False}
-    assert open_conflicts() == EVERY
-    # What else the edit says is there.
-    customer = Customer.objects.get(account_number="005001")
+    assert active_at_hq() == ALL_REMOVED
+    assert active_in(store) == ALL_REMOVED
+    assert active_in(seattle) == ALL_REMOVED
+    # The other values of the edit are applied.
+    customer = get_ann()
     assert customer.first_name == "Anna"
     assert customer.addresses.get().city == "Austin"
     assert customer.attributes.get().value == "XL"
+    assert tables_in_conflict() == {kind.event for kind in EVENT_KINDS}
     places = {(row.kept_place, row.lost_place) for row in EditConflict.objects.open()}
     assert places == {(store.label, "seattle")}
     assert run("pipeline")["outcome"] == "nothing_to_do"
-    assert [check.id for check in verify() if not check.ok] == []
+    assert broken_promises() == []
 
-    for kind in EVENT_KINDS[: 2 * is_removal_first]:
-        assert "I10" in broken_by(f"UPDATE {kind.table} SET is_active = true")  # noqa: S608
 
-    # A person restores the customer and the address, and leaves the rest.
+def test_p19_a_removed_row_that_is_made_active_by_hand_fails_a_check(store, seattle, ann):
+    remove_then_edit(store, seattle, ann)
+
+    assert "I10" in checks_failed_by("UPDATE customer SET is_active = true")
+    assert "I10" in checks_failed_by("UPDATE customer_address SET is_active = true")
+
+
+@pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
+def test_p19_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
+    remove_and_edit(store, seattle, ann)
+
     for conflict in EditConflict.objects.open().order_by("pk"):
-        is_restored = conflict.table in ("async_customer", "async_address")
         conflict.customer.refresh_from_db()
-        if is_restored:
-            seen = conflict.customer.hq_version
-            assert use_other_value(conflict, "Asked her.", version=seen, by=hq_user)
+        if conflict.table in ("async_customer", "async_address"):
+            version = conflict.customer.hq_version
+            assert use_other_value(conflict, "Asked her.", version=version, by=hq_user)
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
-    assert held() == GONE | {"customer": True, "address": True}
-    assert open_conflicts() == set()
 
-    # Who was given the removal, and adds again, knew of it.
+    assert active_at_hq() == ALL_REMOVED | {"customer": True, "address": True}
+    assert tables_in_conflict() == set()
+
+    # Seattle is told of the decisions, so its next edit restores everything.
     run("pipeline")
-    in_all(seattle, ann, "update")
+    change_all(seattle, ann, "update")
     run("pipeline")
-    assert held() == THERE
-    assert in_channel(store) == {True}
-    assert open_conflicts() == set()
-    # An edit of another moment does not bring the question up again.
+    assert active_at_hq() == ALL_ACTIVE
+    assert active_in(store) == ALL_ACTIVE
+    assert tables_in_conflict() == set()
+
+    # Another edit of the other store opens no conflict again.
     make_event("customer", store, async_account=ann, operation="update", phone="555 555")
     run("pipeline")
-    assert held() == THERE
-    assert [check.id for check in verify() if not check.ok] == []
+    assert active_at_hq() == ALL_ACTIVE
+    assert broken_promises() == []
 
 
-def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, seattle, web, hq_user):
+def test_p19_one_decision_settles_every_edit_that_had_not_seen_the_removal(
+    store, seattle, web, hq_user
+):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
     run("pipeline")
     make_event("customer", store, async_account=ann, operation="deactivate")
@@ -152,71 +183,69 @@ def test_p19_every_unseen_edit_is_kept_out_and_one_decision_is_enough(store, sea
     for shop, phone in ((seattle, "222 222"), (web, "333 333"), (seattle, "444 444")):
         make_event("customer", shop, async_account=ann, operation="update", phone=phone)
         convert()
-
-    customer = Customer.objects.get(account_number="005001")
-    assert (customer.is_active, customer.phone) == (False, "444 444")
+    assert (get_ann().is_active, get_ann().phone) == (False, "444 444")
     assert EditConflict.objects.open().of_removals().count() == 3
 
     first = EditConflict.objects.open().of_removals().order_by("pk")[0]
     assert first.settle(Choice.KEEP, "She wants to be left alone.", by=hq_user)
+
     assert not EditConflict.objects.open().exists()
 
 
-def test_p19_who_had_seen_the_removal_answers_for_those_who_had_not(store, seattle, ann):
-    in_all(store, ann, "deactivate", 30)
+def test_p19_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not(store, seattle, ann):
+    change_all(store, ann, "deactivate", 30)
     convert()
-    # Written last and fetched first; what the store wrote before it comes later.
-    in_all(seattle, ann, "update", 10)
-    run("P-0001", channels=[seattle.channel.code])
+    # HQ reads the edit of seattle first, though the store wrote its own before.
+    change_all(seattle, ann, "update", 10)
+    run("P-0001", channels=["seattle"])
     run("sync-customers")
-    assert open_conflicts()
-    in_all(store, ann, "update", 20)
+    assert tables_in_conflict()
+
+    change_all(store, ann, "update", 20)
     convert()
 
-    assert held() == THERE
-    assert not open_conflicts()
-    assert set(EditConflict.objects.of_removals().values_list("choice", flat=True)) == {"back"}
-    assert [check.id for check in verify() if not check.ok] == []
+    assert active_at_hq() == ALL_ACTIVE
+    assert tables_in_conflict() == set()
+    choices = EditConflict.objects.of_removals().values_list("choice", flat=True)
+    assert set(choices) == {"back"}
+    assert broken_promises() == []
 
 
-def test_p19_a_person_at_headquarters_counts_as_well(store, seattle, ann, hq_user):
-    # Removed at headquarters, and a till edits before it is told.
-    values = {"operation": "deactivate", "account_number": "005001"}
+def test_p19_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann, hq_user):
+    removal = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
-        make_hq_event(store.channel.company, CUSTOMER, values, by=hq_user)
+        create_event(store.channel.company, CUSTOMER, removal, by=hq_user)
     run("sync-customers")
     make_event("customer", seattle, async_account=ann, operation="update", phone="222 222")
+
     convert()
 
-    assert held() == THERE | {"customer": False}
+    assert active_at_hq() == ALL_ACTIVE | {"customer": False}
     assert EditConflict.objects.open().get().kept_place == "headquarters"
 
 
-def test_p19_a_till_brings_back_what_it_removed_itself(store, seattle, ann):
-    in_all(store, ann, "deactivate", 20)
-    in_all(store, ann, "update", 10)
+def test_p19_a_till_restores_what_it_removed_itself(store, seattle, ann):
+    change_all(store, ann, "deactivate", 20)
+    change_all(store, ann, "update", 10)
+
     convert()
 
-    assert held() == THERE
+    assert active_at_hq() == ALL_ACTIVE
     assert not EditConflict.objects.exists()
 
 
-def test_a7_an_address_that_is_corrected_gets_the_country_of_its_channel(register, hq_user):
-    store = register("houston")
-    store.channel.country = "NLD"
-    store.channel.save()
-    ann = make_customer(store, "Ann")
-    wrong = make_event(
-        "address", store, async_account=ann, county="far too long for HQ", country=None
-    )
+def test_a7_a_corrected_address_without_a_country_gets_that_of_its_channel(houston, hq_user):
+    houston.channel.country = "NLD"
+    houston.channel.save()
+    ann = make_customer(houston, "Ann")
+    make_event("address", houston, async_account=ann, county="far too long for HQ", country=None)
     run("pipeline")
-    assert wrong
 
     values = {"operation": "create", "async_account": ann, "address_id": ADDRESS, "city": "Delft"}
     correct_event(only_case(), values, by=hq_user)
     run("pipeline")
 
-    [address] = Customer.objects.get(account_number="005001").addresses.all()
+    address = get_ann().addresses.get()
     assert (address.city, address.country) == ("Delft", "NLD")
     assert AsyncAddress.objects.get().country is None
-    assert query(store, "SELECT country FROM customer_address") == [("NLD",)]
+    assert query(houston, "SELECT country FROM customer_address") == [("NLD",)]

@@ -1,4 +1,4 @@
-"""Events that are made in HQ: the same rules, the same order, the same statements as a till's."""
+"""Events that a person creates at HQ follow the rules and the order of those from tills."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,115 +13,111 @@ from stores.models import AsyncCustomer, ChannelDatabase, Customer, CustomerAddr
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, EventKind
-from stores.pipeline.integrity.verify import verify
-from tests.support.make import make_customer, query, run
-from tests.support.make import make_event as write_event
+from tests.support.make import make_customer, make_event, query, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
-NOW = timezone.now()
-EARLIER = NOW - timedelta(hours=1)
+EARLIER = timezone.now() - timedelta(hours=1)
 
 
-def ann() -> Customer:
+def get_ann() -> Customer:
     return Customer.objects.get(account_number="005001")
 
 
 @pytest.fixture
-def known(store) -> UUID:
-    """The GUID of Ann, who has her account."""
+def ann(store) -> UUID:
+    """The GUID of Ann, who has the account 005001."""
     guid = make_customer(store, "Ann", occurred_at=EARLIER)
     run("pipeline")
     return guid
 
 
-def edit(kind: EventKind = CUSTOMER, /, *, by: User | None = None, **values: Any) -> UUID:
-    """An edit of Ann that a person makes in HQ now."""
-    own = {"operation": "update", "account_number": "005001"}
+def edit_at_hq(kind: EventKind = CUSTOMER, /, *, by: User | None = None, **values: Any) -> None:
+    """Create an event about Ann at HQ, now."""
+    event = {"operation": "update", "account_number": "005001"}
     if kind is CUSTOMER:
-        own["last_name"] = "Lee"
+        event["last_name"] = "Lee"
     with transaction.atomic():
-        return create_event(ann().company, kind, own | values, by=by)
+        create_event(get_ann().company, kind, event | values, by=by)
 
 
 def edit_at_till(store: ChannelDatabase, guid: UUID, first_name: str, **columns: Any) -> None:
-    """An edit that a till makes."""
-    columns |= {"async_account": guid, "operation": "update", "first_name": first_name}
-    write_event("customer", store, **columns)
+    make_event(
+        "customer",
+        store,
+        async_account=guid,
+        operation="update",
+        first_name=first_name,
+        **columns,
+    )
 
 
-def history() -> dict[str, str]:
-    """The first name that each operation gave, and what became of it."""
-    return dict(AsyncCustomer.objects.values_list("first_name", "status"))
+def test_an_edit_at_hq_is_applied_and_distributed(store, seattle, ann):
+    edit_at_hq(first_name="Anna")
 
+    pipeline = run("pipeline")
 
-def test_an_edit_made_in_hq_is_applied_and_distributed(store, seattle, known):
-    edit(first_name="Anna")
-
-    found = run("pipeline")
-
-    assert ann().first_name == "Anna"
-    assert found["counts"]["updated"] == 1
+    assert get_ann().first_name == "Anna"
+    assert pipeline["counts"]["updated"] == 1
     for channel in (store, seattle):
         assert query(channel, "SELECT first_name FROM customer") == [("Anna",)]
 
 
 @pytest.mark.fault("F-50")
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_of_a_till_edit_and_a_later_one_in_hq_the_later_wins(store, known, is_converted_between):
-    edit_at_till(store, known, "Till")
+def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converted_between):
+    edit_at_till(store, ann, "Till")
     run("P-0001")
     if is_converted_between:
         run("sync-customers")
-    edit(first_name="Dee")
+    edit_at_hq(first_name="Headquarters")
 
     run("pipeline")
 
-    assert ann().first_name == "Dee"
-    assert "Till" in history()
+    assert get_ann().first_name == "Headquarters"
+    assert AsyncCustomer.objects.filter(first_name="Till").exists()
 
 
 @pytest.mark.fault("F-50")
 @pytest.mark.parametrize("is_converted_between", [False, True])
-def test_of_an_edit_in_hq_and_a_later_one_at_a_till_the_later_wins(
-    store, known, is_converted_between
-):
-    edit(first_name="Dee")
+def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converted_between):
+    edit_at_hq(first_name="Headquarters")
     if is_converted_between:
         run("sync-customers")
-    edit_at_till(store, known, "Till")
+    edit_at_till(store, ann, "Till")
 
     run("pipeline")
 
-    assert ann().first_name == "Till"
-    assert "Dee" in history()
+    assert get_ann().first_name == "Till"
+    assert AsyncCustomer.objects.filter(first_name="Headquarters").exists()
 
 
 @pytest.mark.fault("F-50")
-def test_a_till_edit_older_than_one_in_hq_arrives_too_late(store, known):
-    edit(first_name="Dee")
+def test_an_edit_at_a_till_that_arrives_after_a_later_one_at_hq_is_superseded(store, ann):
+    edit_at_hq(first_name="Headquarters")
     run("sync-customers")
-    edit_at_till(store, known, "Till", occurred_at=EARLIER + timedelta(minutes=1))
+    edit_at_till(store, ann, "Till", occurred_at=EARLIER + timedelta(minutes=1))
 
     run("pipeline")
 
-    assert ann().first_name == "Dee"
-    assert history()["Till"] == "superseded"
+    assert get_ann().first_name == "Headquarters"
+    assert AsyncCustomer.objects.get(first_name="Till").status == "superseded"
 
 
-def test_the_later_of_two_edits_in_hq_wins_also_in_one_run(store, known):
-    edit(first_name="Anna")
-    edit(first_name="Annie")
+def test_the_later_of_two_edits_at_hq_is_kept(store, ann):
+    edit_at_hq(first_name="Anna")
+    edit_at_hq(first_name="Annie")
 
     run("pipeline")
-    assert ann().first_name == "Annie"
+    assert get_ann().first_name == "Annie"
 
-    edit(first_name="Ann-Lee")
+    edit_at_hq(first_name="Ann-Lee")
     run("pipeline")
-    assert ann().first_name == "Ann-Lee"
+    assert get_ann().first_name == "Ann-Lee"
 
 
-def test_an_account_that_no_till_made_can_be_edited(store):
+def test_an_imported_account_can_be_edited(store):
     import_account(store.channel.company, "VIP-1", last_name="Old")
     with transaction.atomic():
         create_event(
@@ -135,24 +131,24 @@ def test_an_account_that_no_till_made_can_be_edited(store):
     assert Customer.objects.get(account_number="VIP-1").last_name == "New"
 
 
-def test_hq_adds_an_address_and_takes_it_away_again(store, known):
+def test_hq_adds_an_address_and_removes_it_again(store, ann):
     address = {"address_id": UUID(int=7), "street": "Main Street", "is_primary": True}
-    edit(ADDRESS, operation="create", **address)
+    edit_at_hq(ADDRESS, operation="create", **address)
     run("pipeline")
     assert CustomerAddress.objects.get().is_active
 
-    edit(ADDRESS, operation="deactivate", **address)
+    edit_at_hq(ADDRESS, operation="deactivate", **address)
     run("pipeline")
     assert not CustomerAddress.objects.get().is_active
     [(active,)] = query(store, "SELECT is_active FROM customer_address")
     assert not active
 
 
-def test_a_primary_contact_of_hq_demotes_that_of_the_till(store, known):
-    write_event("contact", store, async_account=known, is_primary=True, locator="old@example.com")
+def test_a_primary_contact_from_hq_replaces_the_primary_contact_from_a_till(store, ann):
+    make_event("contact", store, async_account=ann, is_primary=True, locator="old@example.com")
     run("pipeline")
     contact = {"contact_id": UUID(int=7), "kind": "email", "locator": "new@example.com"}
-    edit(CONTACT, operation="create", is_primary=True, **contact)
+    edit_at_hq(CONTACT, operation="create", is_primary=True, **contact)
 
     run("pipeline")
 
@@ -160,11 +156,11 @@ def test_a_primary_contact_of_hq_demotes_that_of_the_till(store, known):
     assert primary == {"old@example.com": False, "new@example.com": True}
 
 
-def test_an_event_that_breaks_rules_is_refused_with_all_of_them(known):
-    with pytest.raises(EventRefused) as refused:
-        edit(email="nobody", phone="none", first_name="A" * 61)
+def test_a_refused_event_names_every_rule_that_it_breaks(ann):
+    with pytest.raises(EventRefused) as refusal:
+        edit_at_hq(email="nobody", phone="none", first_name="A" * 61)
 
-    assert {(rule.field, rule.code) for rule in refused.value.broken} == {
+    assert {(rule.field, rule.code) for rule in refusal.value.broken} == {
         ("email", "email_format"),
         ("phone", "phone_format"),
         ("first_name", "too_long"),
@@ -172,17 +168,17 @@ def test_an_event_that_breaks_rules_is_refused_with_all_of_them(known):
     assert not AsyncCustomer.objects.filter(origin="hq").exists()
 
 
-def test_who_edited_is_told_in_the_trace(store, known, command):
-    edit(first_name="Anna", by=User.objects.create_user("robin"))
+def test_the_trace_names_the_user_who_edited(store, ann, command):
+    edit_at_hq(first_name="Anna", by=User.objects.create_user("robin"))
     run("pipeline")
 
-    told = command("trace", "005001")
+    output = command("trace", "005001")
 
-    assert "headquarters Customer edited: first_name, by robin." in " ".join(told.split())
+    assert "headquarters Customer edited: first_name, by robin." in " ".join(output.split())
 
 
-def test_every_promise_holds_with_events_of_hq(store, known):
-    edit(first_name="Anna")
+def test_events_of_hq_pass_every_check(store, ann):
+    edit_at_hq(first_name="Anna")
     run("pipeline")
 
-    assert [check for check in verify() if not check.ok] == []
+    assert broken_promises() == []

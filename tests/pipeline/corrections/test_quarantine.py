@@ -1,4 +1,4 @@
-"""What people do about rows that HQ could not use: release, correct, dismiss."""
+"""People release, correct or dismiss quarantined rows and failed events."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,6 @@ from stores.models import (
     AsyncCustomer,
     AttributeDefinition,
     Case,
-    ChannelDatabase,
     Customer,
     CustomerAddress,
     CustomerAttribute,
@@ -26,22 +25,24 @@ from stores.pipeline.corrections.quarantine import (
     dismiss_rows,
     release_rows,
 )
-from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, only_case, query, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
 
-def person(guid: UUID | None, **columns: Any) -> dict[str, Any]:
-    """A customer event as a person types it."""
-    own = {"operation": "create", "async_account": guid, "customer_type": "person"}
-    return own | {"first_name": "Ann", "last_name": "Lee"} | columns
+def corrected_customer(guid: UUID | None, **columns: Any) -> dict[str, Any]:
+    """The values of a customer event, as a person enters them."""
+    return {
+        "operation": "create",
+        "async_account": guid,
+        "customer_type": "person",
+        "first_name": "Ann",
+        "last_name": "Lee",
+    } | columns
 
 
-# Release
-
-
-def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, hq_user):
+def test_a_row_is_released_once_the_rule_that_it_broke_is_gone(store, hq_user):
     guid = make_customer(store, "Ann")
     definition = AttributeDefinition.objects.create(
         company=store.channel.company, name="HAT", options=["S"]
@@ -52,18 +53,18 @@ def test_a_row_passes_once_its_definition_allows_it_and_keeps_its_place(store, h
     assert release_rows([case]).still_open == [case]
 
     definition.delete()
-    settled = release_rows([case], by=hq_user, because="Allowed by now.")
+    result = release_rows([case], by=hq_user, because="Allowed by now.")
     run("pipeline")
 
-    assert (settled.done, settled.still_open) == (1, [])
+    assert (result.done, result.still_open) == (1, [])
     assert CustomerAttribute.objects.get().value == "XXL"
     row = Quarantine.objects.get()
     assert (row.status, row.attempts, row.settled_by) == ("released", 2, hq_user)
     assert row.settled_because == "Allowed by now."
-    assert [check for check in verify() if not check.ok] == []
+    assert broken_promises() == []
 
 
-def test_a_guid_that_has_been_shared_meanwhile_may_be_released(store, seattle):
+def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle):
     guid = make_customer(store, "Ann")
     run("P-0001")
     make_customer(seattle, "Anna", guid=guid, operation="update")
@@ -75,12 +76,13 @@ def test_a_guid_that_has_been_shared_meanwhile_may_be_released(store, seattle):
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
 
 
-def test_a_released_row_counts_in_the_order_in_which_its_till_wrote_it(houston):
+def test_a_released_row_does_not_replace_a_later_one_of_its_till(houston):
     guid = make_customer(houston, "First", middle_name="M" * 61)
     run("P-0001")
     make_customer(houston, "Second", guid=guid, operation="update")
     run("P-0001")
-    Quarantine.objects.update(raw=bytes(Quarantine.objects.get().raw).replace(b"M" * 61, b"M"))
+    raw = bytes(Quarantine.objects.get().raw)
+    Quarantine.objects.update(raw=raw.replace(b"M" * 61, b"M"))
 
     release_rows([only_case()])
     run("pipeline")
@@ -88,19 +90,19 @@ def test_a_released_row_counts_in_the_order_in_which_its_till_wrote_it(houston):
     assert Customer.objects.get(account_number="005001").first_name == "Second"
 
 
-def test_what_no_table_can_hold_stays_with_its_reason(popup):
+def test_a_row_that_cannot_be_read_stays_in_quarantine(popup):
     make_customer(popup, occurred_at="yesterday")
     make_customer(popup, first_name=b"\x00\x01")
     run("P-0001")
     before = set(Quarantine.objects.values_list("reason", "field", "rule"))
 
-    settled = release_rows([str(row.pk) for row in Quarantine.objects.all()])
+    result = release_rows([str(row.pk) for row in Quarantine.objects.all()])
 
-    assert (settled.done, len(settled.still_open)) == (0, 2)
+    assert (result.done, len(result.still_open)) == (0, 2)
     assert set(Quarantine.objects.values_list("reason", "field", "rule")) == before
 
 
-def test_a_failed_event_is_tried_again(store):
+def test_a_released_event_that_had_failed_is_pending_again(store):
     NumberSequence.objects.update(largest=5001)
     make_customer(store, "Ann")
     make_customer(store, "Bo")
@@ -113,57 +115,54 @@ def test_a_failed_event_is_tried_again(store):
     assert AsyncCustomer.objects.get(pk=case).status == "pending"
 
 
-# Correct
-
-
-def test_a_correction_is_an_event_of_hq_and_the_row_stays_as_it_came(store, hq_user):
+def test_a_correction_is_an_event_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
     guid = make_customer(store, "Ann", email="nobody")
     run("pipeline")
-    case, before = only_case(), bytes(Quarantine.objects.get().raw)
+    case, raw = only_case(), bytes(Quarantine.objects.get().raw)
 
-    made = correct_event(case, person(guid, email="ann@example.com"), by=hq_user)
+    event_id = correct_event(case, corrected_customer(guid, email="ann@example.com"), by=hq_user)
     run("pipeline")
 
     customer = Customer.objects.get(account_number="005001")
     assert (customer.email, customer.guids.get().channel) == ("ann@example.com", store.channel)
-    event = AsyncCustomer.objects.get(pk=made)
+    event = AsyncCustomer.objects.get(pk=event_id)
     assert (event.origin, event.corrects, event.made_by) == ("hq", case, hq_user)
     row = Quarantine.objects.get()
-    assert (row.status, row.became, bytes(row.raw)) == ("superseded", made, before)
+    assert (row.status, row.became, bytes(row.raw)) == ("superseded", event_id, raw)
     assert query(store, "SELECT email FROM customer") == [("ann@example.com",)]
-    assert [check for check in verify() if not check.ok] == []
+    assert broken_promises() == []
 
 
 def test_a_correction_that_breaks_rules_changes_nothing(store):
     guid = make_customer(store, "Ann", email="nobody")
     run("P-0001")
 
-    with pytest.raises(EventRefused) as refused:
-        correct_event(only_case(), person(guid, email="none", phone="none"))
+    with pytest.raises(EventRefused) as refusal:
+        correct_event(only_case(), corrected_customer(guid, email="none", phone="none"))
 
-    assert [rule.field for rule in refused.value.broken] == ["email", "phone"]
+    assert [rule.field for rule in refusal.value.broken] == ["email", "phone"]
     assert (Quarantine.objects.get().status, AsyncCustomer.objects.count()) == ("open", 0)
 
 
-def test_a_correction_cannot_name_an_account_that_is_not_there(store):
+def test_a_correction_cannot_name_an_account_that_does_not_exist(store):
     make_customer(store, "Ann", email="nobody")
     run("P-0001")
 
     with pytest.raises(EventRefused, match="account_number"):
-        correct_event(only_case(), person(None, account_number="005009"))
+        correct_event(only_case(), corrected_customer(None, account_number="005009"))
 
 
-def test_of_two_who_correct_one_row_the_second_hears_of_the_first(store):
+def test_a_row_cannot_be_corrected_twice(store):
     guid = make_customer(store, "Ann", email="nobody")
     run("P-0001")
     case = only_case()
-    correct_event(case, person(guid))
+    correct_event(case, corrected_customer(guid))
 
     with pytest.raises(ChangedMeanwhile):
-        correct_event(case, person(guid, first_name="Bo"))
+        correct_event(case, corrected_customer(guid, first_name="Bo"))
 
 
-def test_a_failed_event_gives_way_to_its_correction(store):
+def test_a_failed_event_is_superseded_by_its_correction(store):
     ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
     make_event("address", store, async_account=ann, address_id=address)
     run("pipeline")
@@ -177,15 +176,12 @@ def test_a_failed_event_gives_way_to_its_correction(store):
     run("pipeline")
 
     assert CustomerAddress.objects.get(street="Elm Street").customer.first_name == "Bo"
-    replaced = AsyncAddress.objects.get(pk=case)
-    assert (replaced.status, replaced.reason) == ("superseded", "corrected")
-    assert [check for check in verify() if not check.ok] == []
+    failed = AsyncAddress.objects.get(pk=case)
+    assert (failed.status, failed.reason) == ("superseded", "corrected")
+    assert broken_promises() == []
 
 
-# Dismiss
-
-
-def test_a_dismissed_row_stays_dismissed_when_it_comes_again(store, hq_user):
+def test_a_dismissed_row_stays_dismissed_when_it_is_uploaded_again(store, hq_user):
     make_customer(store, email="nobody")
     run("P-0001")
     dismiss_rows([only_case()], by=hq_user, because="A test till.")
@@ -208,16 +204,13 @@ def test_a_failed_event_cannot_be_dismissed(store):
     assert Case.objects.get(pk=case).status == "failed"
 
 
-# Late
-
-
 @pytest.mark.fault("F-49")
-def test_a_child_whose_customer_is_missing_for_a_day_is_listed(store: ChannelDatabase):
+def test_an_address_whose_customer_is_missing_for_a_day_is_listed(store):
     make_event("address", store, async_account=uuid4())
     run("pipeline")
     assert not Case.objects.unsettled().exists()
 
     AsyncAddress.objects.update(staged_at=timezone.now() - timedelta(hours=25))
 
-    assert Case.objects.get().status == "waiting"
-    assert Case.objects.get().reason == "parent_missing"
+    case = Case.objects.get()
+    assert (case.status, case.reason) == ("waiting", "parent_missing")

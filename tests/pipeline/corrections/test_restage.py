@@ -1,4 +1,4 @@
-"""Documents in quarantine on their way back: released as they came, or corrected."""
+"""Quarantined sales are staged after all: released as they were written, or corrected."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,83 +19,83 @@ from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.case import describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import ChangedMeanwhile, correct_document, release_rows
-from stores.pipeline.integrity.verify import verify
 from stores.web.forms.document import DocumentForm
 from tests.support.make import article, make_sale, only_case, query, run
+from tests.support.promises import broken_promises
 
 
-def typed(case: str, **changed: Any) -> dict[str, Any]:
-    """The form of a case as a person sends it, with some values changed."""
+def form_data(case: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The form of a case as a browser sends it, with some fields changed."""
     form = DocumentForm(describe_case(Case.objects.get(pk=case)).values)
-    shown = {name: form[name].value() for name in form.fields}
-    return {name: "" if value is None else value for name, value in (shown | changed).items()}
+    data = {name: form[name].value() for name in form.fields} | (changes or {})
+    return {name: "" if value is None else value for name, value in data.items()}
 
 
-def values(case: str, **changed: Any) -> dict[str, Any]:
-    """What such a form says."""
-    form = DocumentForm(describe_case(Case.objects.get(pk=case)).values, typed(case, **changed))
+def corrected_values(case: str, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The values of the document after the form was sent."""
+    values = describe_case(Case.objects.get(pk=case)).values
+    form = DocumentForm(values, form_data(case, changes))
     assert form.is_valid(), form.errors
     return form.values
 
 
-def broken() -> list[str]:
-    return [check.id for check in verify() if not check.ok]
-
-
 @pytest.mark.slow
-def test_a_released_document_is_kept_as_its_till_wrote_it_and_posted(store, hq_user):
+def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_user):
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
     run("P-0001")
     case = only_case()
     assert release_rows([case]).still_open == [case]
 
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")
-    settled = release_rows([case], by=hq_user, because="Imported by now.")
+    result = release_rows([case], by=hq_user, because="Imported by now.")
 
     row, sale = Quarantine.objects.get(), RetailTransaction.objects.get()
-    assert (settled.done, settled.still_open) == (1, [])
+    assert (result.done, result.still_open) == (1, [])
     assert (row.status, row.became, row.settled_by) == ("released", sale.event_id, hq_user)
     assert (sale.lines.count(), sale.payments.get().amount) == (2, sale.gross_amount)
     assert run("eod")["outcome"] == "succeeded"
     assert RetailTransaction.objects.get().sales_order.customer.account_number == "LEGACY-1"
-    assert broken() == []
+    assert broken_promises() == []
 
 
-def test_a_correction_is_a_document_of_hq_and_the_row_stays_as_it_came(store, hq_user):
+def test_a_correction_is_a_sale_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
     make_sale(store, transaction_id="T-1", entry_status="training")
     run("P-0001")
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
 
-    made = correct_document(case, values(case, **{"header-entry_status": "voided"}), by=hq_user)
+    values = corrected_values(case, {"header-entry_status": "voided"})
+    event_id = correct_document(case, values, by=hq_user)
 
     row, sale = Quarantine.objects.get(), RetailTransaction.objects.get()
-    assert (row.status, row.became, bytes(row.raw)) == ("superseded", made, raw)
-    assert (sale.event_id, sale.origin, sale.made_by, sale.corrects) == (made, "hq", hq_user, case)
+    assert (row.status, row.became, bytes(row.raw)) == ("superseded", event_id, raw)
+    assert (sale.event_id, sale.origin) == (event_id, "hq")
+    assert (sale.made_by, sale.corrects) == (hq_user, case)
     assert (sale.channel, sale.database) == (store.channel, None)
     assert sale.lines.get().item_id == "0004"
     assert ExcludedSale.objects.get().reason == "voided"
-    assert broken() == []
+    assert broken_promises() == []
 
 
 @pytest.mark.slow
-def test_a_document_whose_lines_never_came_gets_them_at_hq(store):
+def test_missing_lines_of_a_sale_are_added_at_hq(store):
     make_sale(store, "10.00", transaction_id="T-1", line_count=2)
     run("P-0001")
     IncompleteDocument.objects.update(first_seen_at=timezone.now() - timedelta(minutes=16))
     run("P-0001")
     case = only_case()
     with pytest.raises(EventRefused, match="document_incomplete"):
-        correct_document(case, values(case))
+        correct_document(case, corrected_values(case))
 
-    second = {f"line-2-{name}": value for name, value in article("0.00").items()}
-    correct_document(case, values(case, **second, **{"line-2-line_number": 2}))
-
+    line = article("0.00") | {"line_number": 2}
+    second_line = {f"line-2-{name}": value for name, value in line.items()}
+    correct_document(case, corrected_values(case, second_line))
     run("eod")
+
     sale = RetailTransaction.objects.get()
     assert (sale.lines.count(), sale.validation_status) == (2, "successful")
 
 
-def test_bytes_that_are_no_text_are_shown_and_replaced(popup):
+def test_a_value_that_is_no_text_is_shown_in_hexadecimal_and_corrected(popup):
     make_sale(popup, transaction_id="T-1", lines=[article("10.00", description=b"\xff\xfe")])
     run("P-0001")
     case = only_case()
@@ -103,61 +103,63 @@ def test_bytes_that_are_no_text_are_shown_and_replaced(popup):
     assert "bytes ff fe" in lines.rows[0]
     assert release_rows([case]).still_open == [case]
 
-    correct_document(case, values(case, **{"line-1-description": "Lamp"}))
+    correct_document(case, corrected_values(case, {"line-1-description": "Lamp"}))
 
     assert RetailTransaction.objects.get().lines.get().description == "Lamp"
 
 
-def test_a_number_that_is_taken_is_refused_and_another_one_kept(store):
+def test_a_correction_cannot_use_the_transaction_id_of_another_sale(store):
     make_sale(store, "10.00", transaction_id="T-1")
     make_sale(store, "10.00", transaction_id="T-2", currency="usd")
     run("P-0001")
     case = only_case()
-    right = {"header-currency": "USD"}
+    changes = {"header-currency": "USD", "header-transaction_id": "T-1"}
 
     with pytest.raises(EventRefused, match="transaction_id: document_conflict"):
-        correct_document(case, values(case, **right, **{"header-transaction_id": "T-1"}))
+        correct_document(case, corrected_values(case, changes))
     assert Quarantine.objects.get().status == "open"
-    correct_document(case, values(case, **right, **{"header-transaction_id": "T-9"}))
 
+    changes["header-transaction_id"] = "T-9"
+    correct_document(case, corrected_values(case, changes))
     assert RetailTransaction.objects.filter(transaction_id="T-9").exists()
 
 
 @pytest.mark.slow
-def test_a_correction_is_no_second_sale_of_another_channel_s_store(houston, register):
-    seattle = register("seattle")
+def test_a_correction_cannot_duplicate_a_sale_of_another_channel(houston, seattle):
     make_sale(houston, transaction_id="T-1", store_number="007")
     make_sale(seattle, transaction_id="T-1", store_number="007", currency="usd")
     run("P-0001")
-    case, right = only_case(), {"header-currency": "USD"}
+    case = only_case()
+    changes = {"header-currency": "USD"}
 
     with pytest.raises(EventRefused, match="transaction_id: document_elsewhere"):
-        correct_document(case, values(case, **right))
-    correct_document(case, values(case, **right, **{"header-store_number": "008"}))
+        correct_document(case, corrected_values(case, changes))
 
-    kept = RetailTransaction.objects.order_by("store_number")
-    assert list(kept.values_list("store_number", flat=True)) == ["007", "008"]
-    assert broken() == []
+    changes["header-store_number"] = "008"
+    correct_document(case, corrected_values(case, changes))
+    sales = RetailTransaction.objects.order_by("store_number")
+    assert list(sales.values_list("store_number", flat=True)) == ["007", "008"]
+    assert broken_promises() == []
 
 
-def test_of_two_who_correct_one_document_the_second_hears_of_the_first(store):
+def test_a_sale_cannot_be_corrected_twice(store):
     make_sale(store, currency="usd")
     run("P-0001")
     case = only_case()
-    right = values(case, **{"header-currency": "USD"})
-    correct_document(case, right)
+    values = corrected_values(case, {"header-currency": "USD"})
+    correct_document(case, values)
 
     with pytest.raises(ChangedMeanwhile):
-        correct_document(case, right)
+        correct_document(case, values)
+
     assert RetailTransaction.objects.count() == 1
 
 
-def test_of_two_documents_with_one_number_the_first_is_released(houston, register, command):
-    seattle = register("seattle")
+def test_of_two_sales_with_one_transaction_id_only_the_first_is_released(houston, seattle, command):
     for store in (houston, seattle):
         make_sale(store, transaction_id="T-1", account_number="LEGACY-1")
     run("P-0001")
-    # As if both had come from one shop.
+    # As if both had been written in one channel.
     Quarantine.objects.filter(database=seattle).update(database=houston)
     import_account(houston.channel.company, "LEGACY-1", last_name="Lee")
 
@@ -168,7 +170,7 @@ def test_of_two_documents_with_one_number_the_first_is_released(houston, registe
     assert Quarantine.objects.filter(status="open").get().reason == "document_conflict"
 
 
-def test_a_document_that_comes_again_and_passes_by_now_is_settled(store):
+def test_a_quarantined_sale_is_released_by_an_upload_once_it_is_valid(store):
     make_sale(store, account_number="LEGACY-1")
     run("P-0001")
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")
@@ -183,25 +185,27 @@ def test_a_document_that_comes_again_and_passes_by_now_is_settled(store):
 def test_a_person_corrects_a_document_on_its_page(store):
     make_sale(store, "10.00", transaction_id="T-1", tax_amount="NaN")
     run("P-0001")
-    case, boss = only_case(), Client()
-    boss.force_login(User.objects.create_superuser("boss"))
-    page = f"/quarantine/{case}/correct/"
-    wrong = boss.post(page, typed(case))
-    assert "Enter a number." in wrong.content.decode()
+    case = only_case()
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    url = f"/quarantine/{case}/correct/"
 
-    right = typed(case, **{"header-tax_amount": "0.70", "line-1-quantity": "1"})
-    answer = boss.post(page, right, follow=True)
+    response = client.post(url, form_data(case))
+    assert "Enter a number." in response.content.decode()
 
-    sale = RetailTransaction.objects.get()
-    assert f'href="{sale.get_absolute_url()}"' in answer.content.decode()
-    assert f'href="/quarantine/{case}/"' in boss.get(sale.get_absolute_url()).content.decode()
+    changes = {"header-tax_amount": "0.70", "line-1-quantity": "1"}
+    response = client.post(url, form_data(case, changes), follow=True)
+
+    sale_url = RetailTransaction.objects.get().get_absolute_url()
+    assert f'href="{sale_url}"' in response.content.decode()
+    assert f'href="/quarantine/{case}/"' in client.get(sale_url).content.decode()
 
 
-def test_all_of_a_document_is_shown(store, command):
+def test_the_command_shows_every_part_of_a_sale(store, command):
     make_sale(store, "10.00", transaction_id="T-1", currency="usd")
     run("P-0001")
 
-    shown = command("quarantine", "show", only_case())
+    output = command("quarantine", "show", only_case())
 
-    assert "retail_transaction_line: line_number 1, item_id 0004" in shown
-    assert "retail_transaction_payment: line_number 1, tender_type cash" in shown
+    assert "retail_transaction_line: line_number 1, item_id 0004" in output
+    assert "retail_transaction_payment: line_number 1, tender_type cash" in output

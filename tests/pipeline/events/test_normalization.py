@@ -1,4 +1,4 @@
-"""What people see is what counts: blanks of every kind and invisible letters make no difference."""
+"""Texts are normalized: spaces of every kind and invisible characters make no difference."""
 
 from typing import Any
 
@@ -16,71 +16,103 @@ from stores.models import (
     RetailTransactionPayment,
     characters,
 )
-from stores.pipeline.integrity.verify import verify
 from tests.support.make import make_customer, make_event, make_sale, run, sale_rows, write_rows
+from tests.support.promises import broken_promises
 
-EVERY_LETTER = [*range(1, 0xD800), *range(0xE000, 0x10000), *range(0x1BC90, 0x1BCB0)]
-EVERY_LETTER += [*range(0x1D165, 0x1D180), *range(0xE0000, 0xE0200), 0x1F468, 0x20BB7]
-# Each was taken for a name.
-UNSEEN = (
+# Every character of the Basic Multilingual Plane, and blocks of others that are treated specially.
+CHARACTERS = [
+    chr(code)
+    for codes in (
+        range(1, 0xD800),
+        range(0xE000, 0x10000),
+        range(0x1BC90, 0x1BCB0),
+        range(0x1D165, 0x1D180),
+        range(0xE0000, 0xE0200),
+        (0x1F468, 0x20BB7),
+    )
+    for code in codes
+]
+UNPAID_ORDER: dict[str, Any] = {
+    "transaction_type": "customer_order",
+    "payments": [],
+    "payment_amount": "0",
+}
+INVISIBLE_NAMES = (
     *("\t", "\n", "\r\n", " \t ", "\u00a0", "\u3000", "\u200b", "\ufeff", "\u200e", "\u2800"),
     *("\u3164", "\u00ad", "\u200d", "\u200c", "\ufe0f", "\u2060", "\u202e", "\u180e", "\x07"),
     *("\x85", "\u2028", "\u034f", "\u115f", "\uffa0", "\U000e0041", "\u00a0\u200b\t"),
 )
 
 
-def asked(function: str, texts: list[str]) -> list[str]:
-    """What an SQL function makes of texts."""
+def call_sql(function: str, texts: list[str]) -> list[str]:
+    """The results of an SQL function for each of the texts."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT {function}(t) FROM unnest(%s::text[]) WITH ORDINALITY u (t, n)"  # noqa: S608
             " ORDER BY n",
             [texts],
         )
-        return [value for (value,) in cursor.fetchall()]
+        return [result for (result,) in cursor.fetchall()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "function", ["normalize_text", "normalize_key", "normalize_email", "normalize_phone"]
 )
-def test_p10_p11_the_database_and_the_pages_normalize_every_letter_alike(db, function):
-    texts = [f"{chr(n)}a{chr(n)}b@X" for n in EVERY_LETTER]
+def test_p10_p11_sql_and_python_normalize_every_character_alike(db, function):
+    texts = [f"{character}a{character}b@X" for character in CHARACTERS]
     texts += ["\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d\u200b", "tel: +31 20", "e\u200b\u0308"]
+    normalize_in_python = getattr(characters, function)
 
-    by_python = [getattr(characters, function)(text) for text in texts]
+    by_python = [normalize_in_python(text) for text in texts]
+    by_sql = call_sql(function, texts)
 
-    wrong = [
-        ascii(text)
-        for text, mine, theirs in zip(texts, by_python, asked(function, texts), strict=True)
-        if mine != theirs
+    differences = [
+        (ascii(text), in_python, in_sql)
+        for text, in_python, in_sql in zip(texts, by_python, by_sql, strict=True)
+        if in_python != in_sql
     ]
-    assert wrong == []
+    assert differences == []
 
 
 @pytest.mark.parametrize("function", ["normalize_text", "normalize_key"])
-def test_p10_p11_what_is_tidied_stays_as_it_is(db, function):
-    once = asked(function, [f"{chr(n)}a{chr(n)}b{chr(n)}" for n in EVERY_LETTER])
+def test_p10_p11_normalizing_twice_is_the_same_as_once(db, function):
+    texts = [f"{character}a{character}b{character}" for character in CHARACTERS]
 
-    assert asked(function, once) == once
+    once = call_sql(function, texts)
+
+    assert call_sql(function, once) == once
 
 
-def test_p10_joiners_stay_within_a_name_and_selectors_at_its_end(db):
-    kept = [
+@pytest.mark.parametrize(
+    "name",
+    [
         "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
         "\u8fbb\U000e0100",
         "\u0d28\u0d4d\u200d",
-    ]
+    ],
+    ids=["joiner within a word", "variation selector at the end", "joiner after a virama"],
+)
+def test_p10_an_invisible_character_that_belongs_to_a_name_is_kept(db, name):
+    assert call_sql("normalize_text", [f"\u200b{name}\u00a0"]) == [name]
 
-    assert asked("normalize_text", [f"\u200b{name}\u00a0" for name in kept]) == kept
 
-
-@pytest.mark.slow
-def test_p10_p11_p14_rules_judge_what_people_see(store):
-    for unseen in UNSEEN:
-        make_customer(store, unseen, last_name=unseen)
+def test_p10_p14_a_customer_without_a_visible_name_is_quarantined(store):
+    for name in INVISIBLE_NAMES:
+        make_customer(store, name, last_name=name)
     make_customer(store, None, last_name=None, name="\n", customer_type="organization\u00a0")
-    real = make_customer(
+
+    run("pipeline")
+
+    assert not Customer.objects.filter(number__isnull=False).exists()
+    reasons = Quarantine.objects.values_list("reason", flat=True)
+    assert list(reasons) == ["name_missing"] * (len(INVISIBLE_NAMES) + 1)
+
+
+@pytest.fixture
+def unnormalized_customer(store):
+    """The GUID of a customer, converted, with texts to normalize in every kind of field."""
+    guid = make_customer(
         store,
         "\u00a0Real\u200b",
         last_name="Name" + " " * 80,
@@ -92,9 +124,9 @@ def test_p10_p11_p14_rules_judge_what_people_see(store):
         currency="\u200bEUR",
     )
     for affiliation in ("STAFF", "STAFF\u00a0", "ST\u00adAFF", "\t"):
-        make_event("affiliation", store, async_account=real, affiliation=affiliation)
+        make_event("affiliation", store, async_account=guid, affiliation=affiliation)
     for attribute, value in (("Si\u200bze", " M\n"), ("\n", "M")):
-        make_event("attribute", store, async_account=real, attribute=attribute, value=value)
+        make_event("attribute", store, async_account=guid, attribute=attribute, value=value)
     for kind, locator in (
         ("url", "\t\n"),
         ("phone\n", "\uff10\uff19\uff10-1234-5678"),
@@ -102,31 +134,21 @@ def test_p10_p11_p14_rules_judge_what_people_see(store):
         ("phone", "+1 555-010-0199 ext. 12345"),
         ("email\u00a0", "a\u200db@example.com\u2800"),
     ):
-        make_event("contact", store, async_account=real, kind=kind, locator=locator)
-
+        make_event("contact", store, async_account=guid, kind=kind, locator=locator)
     run("pipeline")
-    found = Customer.objects.get(number__isnull=False)
-    assert (found.email, found.receipt_email) == ("real@example.com", "real@example.com")
-    assert (found.phone, found.customer_group) == ("+31 20 555-0101", "STAFF")
-    assert (found.language, found.currency) == ("nl", "EUR")
-    make_customer(store, "\r\n", last_name="\u3164", guid=real, operation="update")
-    make_customer(
-        store,
-        "Real",
-        guid=real,
-        last_name="Name",
-        operation=" update\n",
-        account_number="005001\u00a0",
-    )
-    run("pipeline")
+    return guid
 
+
+@pytest.mark.slow
+def test_p10_p11_texts_of_a_customer_are_normalized(unnormalized_customer):
     customer = Customer.objects.get(number__isnull=False)
+
     assert (customer.first_name, customer.last_name) == ("Real", "Name")
-    reasons = Quarantine.objects.values_list("reason", flat=True)
-    assert sorted(reasons) == ["name_missing"] * (len(UNSEEN) + 2) + ["value_missing"] * 3
-    event = AsyncCustomer.objects.get(async_account=real, operation="create")
-    assert event.email == "\ufeffreal\u200b@example.COM\r\n", "staging keeps it as it came"
-    assert list(CustomerAffiliation.objects.values_list("affiliation", flat=True)) == ["STAFF"]
+    assert (customer.email, customer.receipt_email) == ("real@example.com", "real@example.com")
+    assert (customer.phone, customer.customer_group) == ("+31 20 555-0101", "STAFF")
+    assert (customer.language, customer.currency) == ("nl", "EUR")
+    affiliations = CustomerAffiliation.objects.values_list("affiliation", flat=True)
+    assert list(affiliations) == ["STAFF"]
     attributes = CustomerAttribute.objects.values_list("attribute", "value")
     assert list(attributes) == [("Size", "M")]
     assert set(CustomerContact.objects.values_list("kind", "locator")) == {
@@ -135,43 +157,79 @@ def test_p10_p11_p14_rules_judge_what_people_see(store):
         ("phone", "+1 555-010-0199 ext. 12345"),
         ("email", "ab@example.com"),
     }
-    assert [check.id for check in verify() if not check.ok] == []
+    # A blank affiliation, attribute and URL.
+    reasons = Quarantine.objects.values_list("reason", flat=True)
+    assert list(reasons) == ["value_missing"] * 3
+    assert broken_promises() == []
 
 
-def test_p10_numbers_and_tenders_of_sales_are_kept_as_people_see_them(store):
-    order: dict[str, Any] = {"transaction_type": "customer_order", "payments": []}
-    order["payment_amount"] = "0"
+def test_p10_staging_keeps_a_text_as_its_till_wrote_it(unnormalized_customer):
+    event = AsyncCustomer.objects.get(async_account=unnormalized_customer)
+
+    assert event.email == "\ufeffreal\u200b@example.COM\r\n"
+
+
+def test_p10_p14_an_invisible_name_replaces_no_name(store, unnormalized_customer):
+    update = {"guid": unnormalized_customer, "operation": "update"}
+    make_customer(store, "\r\n", last_name="\u3164", **update)
+    unnormalized_update = {"operation": " update\n", "account_number": "005001\u00a0"}
+    make_customer(store, "Real", last_name="Name", **(update | unnormalized_update))
+
+    run("pipeline")
+
+    customer = Customer.objects.get(number__isnull=False)
+    assert (customer.first_name, customer.last_name) == ("Real", "Name")
+    assert Quarantine.objects.filter(reason="name_missing").count() == 1
+    assert broken_promises() == []
+
+
+def test_p10_numbers_and_tenders_of_a_sale_are_normalized(store):
     rows = sale_rows(store, receipt_number="R-1\u00a0", store_number=" houston\t")
     rows["retail_transaction_line"][0]["item_id"] = "00\u200b04 "
     rows["retail_transaction_payment"][0]["tender_type"] = "cash\u00a0"
     write_rows(store, rows)
-    make_sale(store, transaction_id="T-77", **order, confirmation_number="WEB-77")
-    make_sale(store, transaction_id="T-78", **order, confirmation_number="WEB-77\u200b")
-    make_sale(store, transaction_id="T-77\n", **order, confirmation_number="WEB-79")
-    for empty in ("", "\t", "\u3000"):
-        paid = [{"tender_type": empty, "amount": "10.70", "currency": "USD"}]
-        make_sale(store, payments=paid)
-        make_sale(store, **order, confirmation_number=empty)
-        make_sale(store, transaction_id=empty or "\u00ad")
 
     run("P-0001")
 
-    sale = RetailTransaction.objects.get(transaction_type="sale")
+    sale = RetailTransaction.objects.get()
     assert (sale.receipt_number, sale.store_number) == ("R-1", "houston")
     assert sale.lines.get().item_id == "0004"
     assert RetailTransactionPayment.objects.get(transaction=sale).tender_type == "cash"
-    found = Quarantine.objects.order_by("reason", "field").values_list("reason", "field")
-    assert list(found) == [
+
+
+def test_p10_numbers_that_look_alike_are_one_number(store):
+    make_sale(store, transaction_id="T-77", confirmation_number="WEB-77", **UNPAID_ORDER)
+    make_sale(store, transaction_id="T-78", confirmation_number="WEB-77\u200b", **UNPAID_ORDER)
+    make_sale(store, transaction_id="T-77\n", confirmation_number="WEB-79", **UNPAID_ORDER)
+
+    run("P-0001")
+
+    assert RetailTransaction.objects.get().confirmation_number == "WEB-77"
+    conflicts = Quarantine.objects.order_by("field").values_list("reason", "field")
+    assert list(conflicts) == [
         ("document_conflict", "confirmation_number"),
         ("document_conflict", "transaction_id"),
-        *[("key_missing", "transaction_id")] * 3,
-        *[("value_missing", "confirmation_number")] * 3,
-        *[("value_missing", "tender_type")] * 3,
     ]
-    assert RetailTransaction.objects.filter(transaction_type="customer_order").count() == 1
 
 
-def test_p10_an_account_of_blanks_is_none(store):
+@pytest.mark.parametrize("blank", ["", "\t", "\u3000"])
+def test_p10_a_blank_number_or_tender_is_missing(store, blank):
+    make_sale(store, payments=[{"tender_type": blank, "amount": "10.70", "currency": "USD"}])
+    make_sale(store, confirmation_number=blank, **UNPAID_ORDER)
+    make_sale(store, transaction_id=blank or "\u00ad")
+
+    run("P-0001")
+
+    assert not RetailTransaction.objects.exists()
+    missing = Quarantine.objects.order_by("reason", "field").values_list("reason", "field")
+    assert list(missing) == [
+        ("key_missing", "transaction_id"),
+        ("value_missing", "confirmation_number"),
+        ("value_missing", "tender_type"),
+    ]
+
+
+def test_p10_a_blank_account_number_is_none(store):
     make_customer(store, "Ann", account_number="\u00a0")
 
     run("pipeline")

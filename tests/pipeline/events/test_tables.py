@@ -1,4 +1,4 @@
-"""Whatever walks a channel walks all its tables, sales with their lines and payments included."""
+"""Upload, checks, comparison and recovery cover every table that tills write, sales included."""
 
 import json
 from contextlib import suppress
@@ -13,8 +13,7 @@ from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES
 from stores.models import Incident, Quarantine, RetailTransaction
 from stores.models.incident import IncidentKind
 from stores.pipeline.events import tables
-from tests.support.backups import HQBackup
-from tests.support.damage import broken, check, damage, damage_channel
+from tests.support.damage import damage, damage_channel
 from tests.support.make import (
     make_customer,
     make_event,
@@ -26,15 +25,17 @@ from tests.support.make import (
     write,
     write_rows,
 )
+from tests.support.promises import broken_promises, get_check
 
 pytestmark = pytest.mark.slow
 
-EVENTS = {table.name for table in EVENT_TABLES}
-EVERYTHING = EVENTS | {table.name for table in PART_TABLES}
+TABLES_OF_EVENTS = {table.name for table in EVENT_TABLES}
+TABLES_OF_PARTS = {table.name for table in PART_TABLES}
+ALL_TABLES = TABLES_OF_EVENTS | TABLES_OF_PARTS
 
 
-def write_everything(database):
-    """One event of each kind, and a sale of two articles paid with two tenders."""
+def write_all_tables(database):
+    """Write one event of each kind, and a sale of two articles paid with two tenders."""
     ann = make_customer(database)
     for kind in ("address", "contact", "affiliation", "attribute"):
         make_event(kind, database, async_account=ann)
@@ -45,176 +46,174 @@ def write_everything(database):
     make_sale(database, "10.00", "5.00", async_account=ann, payments=payments)
 
 
-def rows_at_hq():
-    """Table -> how many rows of it HQ holds."""
+def count_rows():
+    """The number of rows that HQ holds in each table."""
+    counts = {}
     with connection.cursor() as cursor:
-        found = {}
-        for table in EVERYTHING:
-            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
-            found[table] = cursor.fetchone()[0]
-    return found
+        for table in ALL_TABLES:
+            cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608 - names of the schema
+            [counts[table]] = cursor.fetchone()
+    return counts
 
 
 @pytest.fixture
-def compare(capsys):
-    """Compares HQ with its channels: channel -> kind of difference and table."""
+def reconcile(capsys):
+    """Calls the command. Returns the kind and the table of each difference, by channel."""
 
-    def call(*words):
+    def call(*options):
         capsys.readouterr()
         with suppress(SystemExit):
-            call_command("reconcile", "--json", *words)
-        found = json.loads(capsys.readouterr().out)
+            call_command("reconcile", "--json", *options)
+        document = json.loads(capsys.readouterr().out)
         return {
             channel["channel"]: {(row["what"], row["table"]) for row in channel["differences"]}
-            for channel in found["channels"]
+            for channel in document["channels"]
         }
 
     return call
 
 
-def test_v1_the_list_of_what_is_sent_is_all_that_tills_write():
-    assert set(tables.TRAVELLING_TABLES) == EVERYTHING
-    assert {source.table for source in tables.UPLOAD_SOURCES} == EVENTS
-    assert {
-        part.table for source in tables.UPLOAD_SOURCES for part in source.parts
-    } == EVERYTHING - EVENTS
+def test_v1_every_table_that_tills_write_is_uploaded():
+    uploaded = {source.table for source in tables.UPLOAD_SOURCES}
+    uploaded_parts = {part.table for source in tables.UPLOAD_SOURCES for part in source.parts}
+
+    assert uploaded == TABLES_OF_EVENTS
+    assert uploaded_parts == TABLES_OF_PARTS
+    assert set(tables.TRAVELLING_TABLES) == ALL_TABLES
 
 
 @pytest.mark.fault("F-33")
-def test_v1_what_hq_forgot_is_seen_and_comes_back_from_every_table(houston, popup, command):
-    backup = HQBackup()
-    try:
-        for store in (houston, popup):
-            write_everything(store)
-        assert run("pipeline")["counts"]["staged"] == 12
-        before = rows_at_hq()
-        backup.restore()
-    finally:
-        backup.remove()
+def test_v1_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
+    houston, popup, back_up_hq, recover_hq
+):
+    backup = back_up_hq()
+    for store in (houston, popup):
+        write_all_tables(store)
+    assert run("pipeline")["counts"]["staged"] == 12
+    before = count_rows()
+    assert all(before.values())
+    backup.restore()
 
-    lost = check("I7").offending
-    found = json.loads(command("recover_hq", "--json"))
+    lost = get_check("I7").offending
+    recovery = recover_hq()
     run("pipeline")
 
     assert {(row["channel"], row["table"]) for row in lost} == {
-        (store, table) for store in ("houston", "popup") for table in EVENTS
+        (store, table) for store in ("houston", "popup") for table in TABLES_OF_EVENTS
     }
-    assert found["events"] == {"houston": 6, "popup": 6}
-    assert rows_at_hq() == before
-    assert all(before.values())
-    assert broken() == {}
+    assert recovery["events"] == {"houston": 6, "popup": 6}
+    assert count_rows() == before
+    assert broken_promises() == []
 
 
-def test_v1_what_is_acknowledged_and_lost_is_mended_by_a_comparison(houston, popup, compare):
+def test_v1_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, popup, reconcile):
     for store in (houston, popup):
-        write_everything(store)
+        write_all_tables(store)
     run("pipeline")
-    before = rows_at_hq()
-    damage("; ".join(f"DELETE FROM {table}" for table in EVERYTHING))  # noqa: S608
+    before = count_rows()
+    damage("; ".join(f"DELETE FROM {table}" for table in ALL_TABLES))  # noqa: S608
 
-    assert compare("--fix") == {
-        store: {("unknown_at_hq", table) for table in EVENTS} for store in ("houston", "popup")
-    }
+    differences = reconcile("--fix")
     run("pipeline")
 
-    assert rows_at_hq() == before
-    assert compare() == {"houston": set(), "popup": set()}
+    unknown_at_hq = {("unknown_at_hq", table) for table in TABLES_OF_EVENTS}
+    assert differences == {"houston": unknown_at_hq, "popup": unknown_at_hq}
+    assert count_rows() == before
+    assert reconcile() == {"houston": set(), "popup": set()}
 
 
 @pytest.mark.fault("F-31")
-def test_v13_a_restored_channel_is_told_all_that_it_forgot(store, backed_up):
-    backup = backed_up(store)
-    write_everything(store)
-    bad = make_sale(store, currency="X")
+def test_v13_the_incident_of_a_restored_channel_lists_every_event_that_it_lost(store, back_up):
+    backup = back_up(store)
+    write_all_tables(store)
+    quarantined = make_sale(store, currency="X")
     run("pipeline")
-    number = RetailTransaction.objects.get().transaction_id
+    staged = RetailTransaction.objects.get().transaction_id
     backup.restore()
 
     run("pipeline")
 
-    forgotten = Incident.objects.get(kind=IncidentKind.CHANNEL_RESTORED).detail["forgotten"]
-    assert set(forgotten) == EVENTS
-    assert forgotten["retail_transaction"]["count"] == 2
-    assert forgotten["retail_transaction"]["numbers"] == [number, bad]
+    lost = Incident.objects.get(kind=IncidentKind.CHANNEL_RESTORED).detail["forgotten"]
+    assert lost.keys() == TABLES_OF_EVENTS
+    assert lost["retail_transaction"]["count"] == 2
+    assert lost["retail_transaction"]["numbers"] == [staged, quarantined]
 
 
-def test_v14c_sales_that_a_channel_has_otherwise_than_it_sent_them_are_named(store, compare):
-    early = {"occurred_at": "2026-03-01T10:00:00.123456+01:00"}
-    header, line, payment, _ = (make_sale(store, price, **early) for price in "1234")
+def test_v14c_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcile):
+    # Microseconds and an offset must not make a difference by themselves.
+    occurred_at = "2026-03-01T10:00:00.123456+01:00"
+    for transaction_id, price in (("T-1", "1"), ("T-2", "2"), ("T-3", "3"), ("T-4", "4")):
+        make_sale(store, price, transaction_id=transaction_id, occurred_at=occurred_at)
     run("P-0001")
-    # What a person corrects at headquarters is no difference.
+    # A correction at headquarters is no difference.
     damage("UPDATE retail_transaction_line SET price = 5 WHERE price = 4")
-    assert broken() == {}
-    assert compare() == {store.label: set()}
+    assert broken_promises() == []
+    assert reconcile() == {store.label: set()}
 
     damage_channel(
         store,
-        f"UPDATE retail_transaction SET staff_id = '7' WHERE transaction_id = '{header}'",  # noqa: S608
-        f"DELETE FROM retail_transaction_line WHERE transaction_id = '{line}'",  # noqa: S608
-        f"""INSERT INTO retail_transaction_payment
-                   (transaction_id, line_number, tender_type, amount, currency)
-            VALUES ('{payment}', 2, 'card', '1.00', 'USD')""",  # noqa: S608
+        "UPDATE retail_transaction SET staff_id = '7' WHERE transaction_id = 'T-1'",
+        "DELETE FROM retail_transaction_line WHERE transaction_id = 'T-2'",
+        """INSERT INTO retail_transaction_payment
+                  (transaction_id, line_number, tender_type, amount, currency)
+           VALUES ('T-3', 2, 'card', '1.00', 'USD')""",
     )
 
-    assert len(check("I40").offending) == 3
-    assert compare() == {store.label: {("changed", "retail_transaction")}}
+    assert len(get_check("I40").offending) == 3
+    assert reconcile() == {store.label: {("changed", "retail_transaction")}}
     assert len(Incident.objects.get(kind=IncidentKind.CONTENT_CHANGED).detail["keys"]) == 3
 
 
-def test_v12_lines_and_payments_without_a_header_are_seen_and_fetched_once_it_is_there(
-    store, compare
-):
-    rows = sale_rows(store, "10.00", "5.00")
-    header = rows.pop("retail_transaction")
-    write_rows(store, rows)
-    run("P-0001")
-    alone = {("without_header", table) for table in rows}
-
-    assert {row["table"] for row in check("I8").offending} == set(rows)
-    assert compare("--fix") == {store.label: alone}
-    told = Incident.objects.open().get()
-    assert told.kind == IncidentKind.PARTS_ALONE
-    assert told.detail["keys"] == [header[0]["transaction_id"]] * 2
-
-    write_rows(store, {"retail_transaction": header})
+def test_v12_lines_and_payments_are_fetched_once_their_header_is_there(store, reconcile):
+    parts = sale_rows(store, "10.00", "5.00", transaction_id="T-1")
+    header = {"retail_transaction": parts.pop("retail_transaction")}
+    write_rows(store, parts)
     run("P-0001")
 
-    assert compare() == {store.label: set()}
+    assert {row["table"] for row in get_check("I8").offending} == parts.keys()
+    assert reconcile("--fix") == {store.label: {("without_header", table) for table in parts}}
+    incident = Incident.objects.open().get()
+    assert incident.kind == IncidentKind.PARTS_ALONE
+    assert incident.detail["keys"] == ["T-1", "T-1"]
+
+    write_rows(store, header)
+    run("P-0001")
+
+    assert reconcile() == {store.label: set()}
     assert not Incident.objects.open().exists()
-    assert broken() == {}
+    assert broken_promises() == []
 
 
-def test_v14d_rows_without_a_usable_id_are_found_in_a_copy_and_sent_again(popup, compare):
-    for table in EVENTS:
+def test_v14d_rows_with_an_unusable_id_are_fetched_again(popup, reconcile):
+    for table in TABLES_OF_EVENTS:
         values = {"event_id": f"not a GUID in {table}", "occurred_at": "2026-03-01T10:00:00Z"}
-        children = {"async_address": "address_id", "async_contact": "contact_id"}
-        if table in children:
-            values[children[table]] = str(uuid4())
+        if table == "async_address":
+            values["address_id"] = str(uuid4())
+        if table == "async_contact":
+            values["contact_id"] = str(uuid4())
         write(popup, table, values)
     run("P-0001")
-    assert Quarantine.objects.count() == len(EVENTS)
-    assert broken() == {}
-    # As a copy that was taken for a new channel before its rows were fetched.
+    assert Quarantine.objects.count() == len(TABLES_OF_EVENTS)
+    assert broken_promises() == []
+    # As if the channel were a copy, of whose rows HQ has never read any.
     damage("DELETE FROM quarantine")
     damage("UPDATE upload_session SET read = 0, quarantined = 0; DELETE FROM arrival")
 
-    assert {row["table"] for row in check("I7").offending} == EVENTS
-    assert compare("--fix") == {"popup": {("unknown_at_hq", table) for table in EVENTS}}
+    assert {row["table"] for row in get_check("I7").offending} == TABLES_OF_EVENTS
+    assert reconcile("--fix") == {"popup": {("unknown_at_hq", table) for table in TABLES_OF_EVENTS}}
     run("P-0001")
 
-    assert compare() == {"popup": set()}
-    assert broken() == {}
+    assert reconcile() == {"popup": set()}
+    assert broken_promises() == []
 
 
-def test_v14d_a_copy_sends_again_what_nobody_could_know_as_the_originals(popup):
+def test_v14d_a_copied_channel_sends_rows_with_an_unusable_id_again(popup):
     write(popup, "async_customer", {"event_id": "nobody", "occurred_at": "2026-03-01T10:00:00Z"})
-    ann = make_customer(popup)
+    make_customer(popup)
     run("P-0001")
 
     with till(popup) as alias:
         renew_identity(alias)
 
-    assert query(popup, "SELECT event_id FROM async_customer WHERE acknowledged_at IS NULL") == [
-        ("nobody",)
-    ]
-    assert ann
+    unacknowledged = "SELECT event_id FROM async_customer WHERE acknowledged_at IS NULL"
+    assert query(popup, unacknowledged) == [("nobody",)]

@@ -1,4 +1,4 @@
-"""Tables of a channel that somebody changed: the visit ends at once, and people are told."""
+"""A channel whose tables were changed is not visited, and an incident names the differences."""
 
 import pytest
 
@@ -7,41 +7,40 @@ from stores.models.incident import IncidentKind
 from tests.support.channels import change
 from tests.support.make import lookup, make_customer, run
 
-WAITING = (
-    "CREATE INDEX async_customer_waiting ON async_customer (replication_counter) "
-    "WHERE acknowledged_at IS NULL"
-)
+DROP_INDEX = "DROP INDEX async_customer_waiting"
+CREATE_INDEX = """CREATE INDEX async_customer_waiting ON async_customer (replication_counter)
+                   WHERE acknowledged_at IS NULL"""
 
 
 @pytest.mark.fault("F-28")
-def test_changed_channel_fails_alone_with_an_incident(store, seattle):
+def test_a_changed_channel_fails_alone_with_an_incident(store, seattle):
     make_customer(store, "Ann")
     make_customer(seattle, "Bo")
-    change(store, "DROP INDEX async_customer_waiting")
+    change(store, DROP_INDEX)
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
-    assert found["outcome"] == "partly"
-    assert found["counts"]["staged"] == 1
-    [incident] = Incident.objects.open()
+    assert upload["outcome"] == "partly"
+    assert upload["counts"]["staged"] == 1
+    incident = Incident.objects.open().get()
     assert (incident.kind, incident.database) == (IncidentKind.SCHEMA_DRIFT, store)
     assert incident.detail == {
         "differences": ["index async_customer.async_customer_waiting is missing"]
     }
-    assert incident.message in found["message"]
+    assert incident.message in upload["message"]
 
 
 @pytest.mark.slow
 @pytest.mark.fault("F-28")
-def test_repaired_channel_goes_on_and_closes_its_incident(store):
+def test_a_repaired_channel_goes_on_and_closes_its_incident(store):
     make_customer(store, "Ann")
-    change(store, "DROP INDEX async_customer_waiting")
+    change(store, DROP_INDEX)
     run("pipeline")
     run("pipeline")
-    [incident] = Incident.objects.open()
+    incident = Incident.objects.open().get()
     assert incident.times > 1
 
-    change(store, WAITING)
+    change(store, CREATE_INDEX)
     run("pipeline")
 
     incident.refresh_from_db()
@@ -49,10 +48,10 @@ def test_repaired_channel_goes_on_and_closes_its_incident(store):
     assert lookup(store) == [("005001", "Ann")]
 
 
-def test_rehearsal_tells_and_writes_no_incident(store):
-    change(store, "DROP INDEX async_customer_waiting")
+def test_a_dry_run_fails_and_opens_no_incident(store):
+    change(store, DROP_INDEX)
 
-    found = run("P-0001", dry_run=True)
+    upload = run("P-0001", dry_run=True)
 
-    assert found["outcome"] == "failed"
+    assert upload["outcome"] == "failed"
     assert not Incident.objects.exists()

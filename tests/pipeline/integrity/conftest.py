@@ -1,4 +1,4 @@
-"""A small ring to look at, and ways to damage it past every rule."""
+"""A small installation with data of every kind, for the tests of verify and reconcile."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from tests.support.make import make_customer, make_event, run
 
 @pytest.fixture
 def ring(houston: ChannelDatabase, popup: ChannelDatabase) -> list[ChannelDatabase]:
-    """Two channels, one on each engine, with Ann and Bo everywhere and one row set aside."""
+    """Houston and popup, idle, with Ann and Bo in both and two quarantined addresses at HQ."""
     for store, name in ((houston, "Ann"), (popup, "Bo")):
         guid = make_customer(store, first_name=name)
         make_event("address", store, async_account=guid, is_primary=True)

@@ -1,138 +1,159 @@
-"""Verify names what is wrong in a channel, on both engines."""
+"""Damage in a channel is named by the checks of verify, on both engines."""
+# ruff: noqa: S608 - only constants of this file are put into SQL
 
+from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 from django.core.management import call_command
 
 from stores.channeldb.connect.url import sqlite_path
-from tests.support.damage import broken, damage_channel
+from stores.models import ChannelDatabase
+from tests.support.damage import damage_channel
 from tests.support.make import make_customer, make_event, query
+from tests.support.promises import failed_checks
 
 pytestmark = pytest.mark.slow
 
-NEED_CHANNELS = {f"I{n}" for n in (5, 6, 7, 8, 9, 15, 17, 18, 19, 20, 30, 31, 40)}
+MOMENT = "'2026-01-01T00:00:00+00:00'"
+CHECKS_OF_CHANNELS = {f"I{n}" for n in (5, 6, 7, 8, 9, 15, 17, 18, 19, 20, 30, 31, 40)}
 
 
-def test_a_channel_that_cannot_be_read_breaks_the_checks_that_need_it(ring, command):
-    path = sqlite_path(ring[1])
-    path.rename(path.with_suffix(".away"))
-    with pytest.raises(SystemExit) as end:
-        call_command("verify", "--json")
-    found = broken()
-    path.with_suffix(".away").rename(path)
+@dataclass(frozen=True)
+class Damage:
+    """Statements that damage a channel, and the checks that must fail afterwards."""
 
-    assert end.value.code == 1
-    assert set(found) == NEED_CHANNELS
-    assert all(rows == [{"channel": "popup", "error": "unreachable"}] for rows in found.values())
+    statements: list[str]
+    checks: set[str]
 
 
-CHANNEL_DAMAGE = {
-    "a channel lost its map": ("DELETE FROM account_map", {"I18"}),
-    "a channel gives a GUID another account": (
-        "UPDATE account_map SET account_number = '005099'",
-        {"I5", "I17", "I31"},
+DAMAGES = {
+    "a channel lost its map": Damage(["DELETE FROM account_map"], {"I18"}),
+    "a channel has another account for a GUID": Damage(
+        ["UPDATE account_map SET account_number = '005099'"], {"I5", "I17", "I31"}
     ),
-    "a channel gives a GUID an account of another company": (
-        "UPDATE account_map SET company = 'NLRT'",
-        {"I5", "I6", "I17"},
+    "a channel has an account of another company for a GUID": Damage(
+        ["UPDATE account_map SET company = 'NLRT'"], {"I5", "I6", "I17"}
     ),
-    "a channel knows a GUID that headquarters does not": (
-        "INSERT INTO account_map (async_account, company, account_number)"
-        " VALUES ('7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0001', 'USRT', '005001')",
+    "a channel knows a GUID that HQ does not know": Damage(
+        [
+            """INSERT INTO account_map (async_account, company, account_number)
+               VALUES ('7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0001', 'USRT', '005001')"""
+        ],
         {"I17"},
     ),
-    "a channel acknowledged a customer that headquarters has not": (
-        "UPDATE async_customer SET acknowledged_at = '2026-01-01T00:00:00+00:00'"
-        " WHERE first_name = 'Cy'",
-        {"I7"},
+    "a channel acknowledged a customer that HQ does not hold": Damage(
+        [f"UPDATE async_customer SET acknowledged_at = {MOMENT} WHERE first_name = 'Cy'"], {"I7"}
     ),
-    "a channel acknowledged an address that headquarters has not": (
-        "UPDATE async_address SET acknowledged_at = '2026-01-01T00:00:00+00:00'"
-        " WHERE city = 'Lost'",
-        {"I7", "I15"},
+    "a channel acknowledged an address that HQ does not hold": Damage(
+        [f"UPDATE async_address SET acknowledged_at = {MOMENT} WHERE city = 'Lost'"], {"I7", "I15"}
     ),
-    "a channel acknowledged a sale that nobody took": (
-        "UPDATE retail_transaction SET acknowledged_at = '2026-01-01T00:00:00+00:00'",
-        {"I7"},
+    "a channel acknowledged a sale that HQ does not hold": Damage(
+        [f"UPDATE retail_transaction SET acknowledged_at = {MOMENT}"], {"I7"}
     ),
-    "an upload left an event behind": (
-        "UPDATE async_address SET acknowledged_at = NULL WHERE county IS NULL",
-        "UPDATE async_address SET acknowledged_at = '2026-01-01T00:00:00+00:00'"
-        " WHERE county IS NOT NULL",
+    "an upload skipped an event": Damage(
+        [
+            "UPDATE async_address SET acknowledged_at = NULL WHERE county IS NULL",
+            f"UPDATE async_address SET acknowledged_at = {MOMENT} WHERE county IS NOT NULL",
+        ],
         {"I8"},
     ),
-    "an event vanished from a channel": ("DELETE FROM async_contact", {"I9"}),
-    "an event was changed after it was written": (
-        "UPDATE async_customer SET phone = '1' WHERE first_name <> 'Cy'",
-        {"I40"},
+    "an event vanished from a channel": Damage(["DELETE FROM async_contact"], {"I9"}),
+    "an event was changed after it was written": Damage(
+        ["UPDATE async_customer SET phone = '1' WHERE first_name <> 'Cy'"], {"I40"}
     ),
-    "an event was dated anew": (
-        "UPDATE async_contact SET occurred_at = '2026-01-01T00:00:00+00:00'",
-        {"I40"},
+    "an event got another date": Damage(
+        [f"UPDATE async_contact SET occurred_at = {MOMENT}"], {"I40"}
     ),
-    "a channel lost its customers": ("DELETE FROM customer", {"I19"}),
-    "a channel holds older customers than it was given": (
-        "UPDATE customer SET hq_version = 0",
-        {"I19"},
+    "a channel lost its customers": Damage(["DELETE FROM customer"], {"I19"}),
+    "a channel holds older customers than it was given": Damage(
+        ["UPDATE customer SET hq_version = 0"], {"I19"}
     ),
-    "a channel is at another visit": ("UPDATE exchange_state SET epoch = epoch + 7", {"I30"}),
-    "a channel is at the visit of another HQ": (
-        "UPDATE exchange_state SET nonce = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0002'",
-        {"I30"},
+    "a channel is at the epoch of another visit": Damage(
+        ["UPDATE exchange_state SET epoch = epoch + 7"], {"I30"}
     ),
-    "a channel is another database": (
-        "UPDATE exchange_state SET database_id = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0003'",
-        {"I30"},
+    "a channel has the nonce of another HQ": Damage(
+        ["UPDATE exchange_state SET nonce = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0002'"], {"I30"}
     ),
-    "a channel heard of numbers that headquarters has still to issue": (
-        """UPDATE exchange_state SET account_high = '{"USRT": 5003, "NLRT": 1}'""",
-        {"I31"},
+    "a channel is another database": Damage(
+        ["UPDATE exchange_state SET database_id = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0003'"], {"I30"}
     ),
-    "tills are shown a GUID for an account": (
-        "DROP VIEW customer_lookup",
-        "CREATE VIEW customer_lookup AS SELECT CAST(async_account AS TEXT) AS display_account,"
-        " company, account_number, async_account, 1 = 0 AS is_pending FROM customer",
+    "a channel was told numbers that HQ has not issued": Damage(
+        ["""UPDATE exchange_state SET account_high = '{"USRT": 5003, "NLRT": 1}'"""], {"I31"}
+    ),
+    "the lookup shows a GUID instead of an account": Damage(
+        [
+            "DROP VIEW customer_lookup",
+            """CREATE VIEW customer_lookup AS
+               SELECT CAST(async_account AS TEXT) AS display_account, company, account_number,
+                      async_account, 1 = 0 AS is_pending
+                 FROM customer""",
+        ],
         {"I20"},
     ),
-    "tills are shown everybody twice": (
-        "DROP VIEW customer_lookup",
-        "CREATE VIEW customer_lookup AS SELECT account_number AS display_account, company,"
-        " account_number, async_account, 1 = 0 AS is_pending FROM customer UNION ALL"
-        " SELECT account_number, company, account_number, async_account, 1 = 0 FROM customer",
+    "the lookup shows every customer twice": Damage(
+        [
+            "DROP VIEW customer_lookup",
+            """CREATE VIEW customer_lookup AS
+               SELECT account_number AS display_account, company, account_number, async_account,
+                      1 = 0 AS is_pending
+                 FROM customer
+               UNION ALL
+               SELECT account_number, company, account_number, async_account, 1 = 0
+                 FROM customer""",
+        ],
         {"I20"},
     ),
 }
 
 
-@pytest.mark.parametrize("case", CHANNEL_DAMAGE)
-def test_damage_in_a_channel_is_named_on_either_engine(ring, case):
-    *statements, named = CHANNEL_DAMAGE[case]
+@pytest.fixture
+def full_ring(ring) -> list[ChannelDatabase]:
+    """The ring, with a customer, an address and a sale in each channel that are not uploaded."""
     for store in ring:
         make_customer(store, first_name="Cy")
         make_event("address", store, async_account=uuid4(), city="Lost")
         query(
             store,
-            "INSERT INTO retail_transaction (event_id, occurred_at, transaction_id)"
-            " VALUES (%s, '2026-01-01T00:00:00+00:00', 'T-1')",
+            f"""INSERT INTO retail_transaction (event_id, occurred_at, transaction_id)
+                VALUES (%s, {MOMENT}, 'T-1')""",
             str(uuid4()),
         )
-    assert broken() == {}
+    assert failed_checks() == {}
+    return ring
 
-    for store in ring:
-        damage_channel(store, *statements)
 
-    found = broken()
-    assert set(found) == named
-    for rows in found.values():
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_damage_in_a_channel_fails_its_checks_on_either_engine(full_ring, damage):
+    for store in full_ring:
+        damage_channel(store, *damage.statements)
+
+    failed = failed_checks()
+
+    assert failed.keys() == damage.checks
+    for rows in failed.values():
         assert {row["channel"] for row in rows} == {"houston", "popup"}
 
 
-def test_a_guid_that_is_none_in_a_channel_is_named(ring):
+def test_an_unreadable_guid_in_a_channel_fails_its_checks(ring, popup):
     query(
-        ring[1],
-        "INSERT INTO account_map (async_account, company, account_number)"
-        " VALUES (CAST(x'FF00' AS TEXT), CAST(x'FE' AS TEXT), 'a\tb')",
+        popup,
+        """INSERT INTO account_map (async_account, company, account_number)
+           VALUES (CAST(x'FF00' AS TEXT), CAST(x'FE' AS TEXT), 'a\tb')""",
     )
 
-    assert set(broken()) == {"I6", "I17"}
+    assert failed_checks().keys() == {"I6", "I17"}
+
+
+def test_an_unreachable_channel_fails_every_check_that_reads_channels(ring, popup):
+    path = sqlite_path(popup)
+    path.rename(path.with_suffix(".away"))
+    with pytest.raises(SystemExit) as exit_info:
+        call_command("verify", "--json")
+    failed = failed_checks()
+    path.with_suffix(".away").rename(path)
+
+    assert exit_info.value.code == 1
+    assert failed.keys() == CHECKS_OF_CHANNELS
+    for rows in failed.values():
+        assert rows == [{"channel": "popup", "error": "unreachable"}]

@@ -1,4 +1,4 @@
-"""Verify names what is wrong at headquarters, and which of its database's rules is missing."""
+"""Damage at HQ is named by the checks of verify, and so is a missing rule of its database."""
 
 from uuid import uuid4
 
@@ -6,12 +6,14 @@ import pytest
 from django.db import connection
 
 from stores.models import Customer
-from tests.support.damage import broken, broken_by, damage, without
+from tests.support.damage import checks_failed_by, damage, without_constraint
 from tests.support.make import make_event, run
+from tests.support.promises import failed_checks
 
 pytestmark = pytest.mark.slow
 
-HQ_DAMAGE = {
+# A statement that damages HQ, and the checks that must fail afterwards.
+DAMAGES = {
     "a customer vanished": (
         "DELETE FROM customer WHERE number = 5002",
         {"I3", "I13", "I15", "I17"},
@@ -19,7 +21,7 @@ HQ_DAMAGE = {
     "the next number jumped": ("UPDATE number_sequence SET next = next + 5", {"I3"}),
     "the next number fell": ("UPDATE number_sequence SET next = 5001", {"I3", "I31"}),
     "the number sequence vanished": ("DELETE FROM number_sequence", {"I3", "I31"}),
-    "an imported account took a number to come": (
+    "an imported account took a number that is still to be issued": (
         "INSERT INTO customer (company_id, account_number) VALUES ('USRT', '005077')",
         {"I3"},
     ),
@@ -32,7 +34,7 @@ HQ_DAMAGE = {
                (SELECT sum(customer_id) FROM guid_map) - customer_id""",
         {"I2", "I5", "I15", "I17", "I29"},
     ),
-    "headquarters forgot a GUID": (
+    "HQ lost a GUID": (
         "DELETE FROM guid_map WHERE customer_id = (SELECT id FROM customer WHERE number = 5001)",
         {"I2", "I13", "I17", "I29"},
     ),
@@ -41,7 +43,7 @@ HQ_DAMAGE = {
     "staging lost its customers": ("DELETE FROM async_customer", {"I7", "I10", "I11", "I13"}),
     "the quarantine was emptied": ("DELETE FROM quarantine", {"I7", "I11", "I15"}),
     "an upload session vanished": ("DELETE FROM upload_session", {"I11", "I29"}),
-    "an upload counts rows it has not": (
+    "an upload counts rows that it did not read": (
         "UPDATE upload_session SET read = read + 1, staged = staged + 1",
         {"I11", "I29"},
     ),
@@ -53,7 +55,7 @@ HQ_DAMAGE = {
         "UPDATE async_customer SET status = 'pending', applied_at = NULL",
         {"I10", "I13"},
     ),
-    "a delivery was noted that never was": (
+    "a GUID counts as delivered that no channel has": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT gen_random_uuid(), company_id, customer_id, channel_id, 'linked' FROM guid_map""",
         {"I13", "I18"},
@@ -62,7 +64,7 @@ HQ_DAMAGE = {
         "UPDATE customer_address SET customer_id = -customer_id",
         {"I15"},
     ),
-    "an event went to a stranger": (
+    "an event was applied to another customer": (
         """UPDATE async_address SET customer_id = (SELECT max(id) FROM customer) + 1
             WHERE status = 'applied'""",
         {"I10", "I15"},
@@ -71,28 +73,28 @@ HQ_DAMAGE = {
         "UPDATE async_customer SET company_id = 'NLRT'",
         {"I6"},
     ),
-    "an event that no till wrote": (
+    "there is an event that no till wrote": (
         """INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
                   'event_id', gen_random_uuid(), 'staged_at', c.staged_at - interval '1 day',
                   'replication_counter', 0))).* FROM async_contact c""",
         {"I9", "I11"},
     ),
-    "a customer shows an event that is not there": (
+    "a customer shows an event that does not exist": (
         "UPDATE customer SET event_counter = event_counter + 7 WHERE number = 5001",
         {"I10"},
     ),
-    "a contact shows what a later event replaced": (
+    "a contact shows values that a later event replaced": (
         """UPDATE async_contact SET replication_counter = replication_counter + 1;
            INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
                   'event_id', gen_random_uuid(),
                   'replication_counter', c.replication_counter - 1))).* FROM async_contact c""",
         {"I9", "I10", "I11"},
     ),
-    "a quarantined row was cut": (
-        """UPDATE quarantine SET raw = substr(raw, 1, 9)""",
+    "a quarantined row was truncated": (
+        "UPDATE quarantine SET raw = substr(raw, 1, 9)",
         {"I12"},
     ),
-    "a quarantined row waits in staging as well": (
+    "a quarantined row is pending in staging as well": (
         """UPDATE quarantine SET event_id = (SELECT min(event_id::text)::uuid FROM async_address);
            UPDATE async_address SET status = 'pending', reason = 'parent_missing'""",
         {"I7", "I10", "I12", "I15"},
@@ -106,18 +108,18 @@ HQ_DAMAGE = {
         "UPDATE customer SET last_name = 'X' WHERE number = 5001",
         {"I16"},
     ),
-    "a field of an address was cut": (
+    "a field of an address was truncated": (
         "UPDATE customer_address SET street = left(street, 3)",
         {"I16"},
     ),
-    "a run is silent": (
+    "a run has not extended its lease": (
         """UPDATE job_run SET status = 'running', ended_at = NULL,
                   lease_until = now() - interval '1 hour'
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
         {"I29"},
     ),
     "a step has no end": ("UPDATE run_step SET ended_at = NULL", {"I29"}),
-    "a step counts accounts that it did not give": (
+    "a step counts accounts that it did not create": (
         """UPDATE run_step SET counts = '{"converted": 9}' WHERE step = 'convert'""",
         {"I29"},
     ),
@@ -126,16 +128,19 @@ HQ_DAMAGE = {
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
         {"I29"},
     ),
-    "an idle run left rows": ("UPDATE job_run SET status = 'nothing_to_do'", {"I32"}),
-    "a customer counts as later than it is": (
+    "a run with rows says that there was nothing to do": (
+        "UPDATE job_run SET status = 'nothing_to_do'",
+        {"I32"},
+    ),
+    "a customer is dated after its latest event": (
         "UPDATE customer SET event_at = event_at + interval '1 day' WHERE event_at IS NOT NULL",
         {"I34"},
     ),
-    "an event was taken over tomorrow": (
+    "an event was staged in the future": (
         "UPDATE async_customer SET staged_at = staged_at + interval '1 day'",
         {"I11", "I34"},
     ),
-    "a download passed a customer by": (
+    "a download skipped a customer": (
         """UPDATE delivery SET delivered_version = 0
             WHERE customer_id = (SELECT id FROM customer WHERE number = 5001);
            UPDATE customer SET created_at = created_at - interval '1 hour',
@@ -143,34 +148,34 @@ HQ_DAMAGE = {
         {"I18"},
     ),
     "two runs have one fencing number": ("UPDATE job_run SET fencing_no = 1", {"I28"}),
-    "a fencing number is yet to come": (
+    "a fencing number is higher than any that was issued": (
         "UPDATE job_run SET fencing_no = fencing_no + 1000000",
         {"I28"},
     ),
 }
 
 
-def test_every_damage_at_headquarters_is_named(ring):
-    found = {case: broken_by(statement) for case, (statement, _) in HQ_DAMAGE.items()}
+def test_damage_at_hq_fails_its_checks(ring):
+    failed = {name: checks_failed_by(statement) for name, (statement, _) in DAMAGES.items()}
 
-    assert found == {case: named for case, (_, named) in HQ_DAMAGE.items()}
+    assert failed == {name: checks for name, (_, checks) in DAMAGES.items()}
 
 
-def test_a_conversion_that_passed_an_event_by_is_named(ring):
-    make_event("affiliation", ring[0], async_account=uuid4())
+def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
+    make_event("affiliation", houston, async_account=uuid4())
     run("pipeline")
-    assert broken() == {}
+    assert failed_checks() == {}
 
     damage("UPDATE async_affiliation SET reason = NULL, staged_at = staged_at - interval '1 hour'")
 
-    assert {row["what"] for row in broken()["I14"]} == {"passed by"}
+    assert {row["what"] for row in failed_checks()["I14"]} == {"passed by"}
 
 
-def test_an_event_that_won_only_because_it_came_last_is_named(ring):
+def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, popup):
     ann = Customer.objects.get(first_name="Ann").account_number
-    make_event("customer", ring[1], account_number=ann, first_name="Ann", operation="update")
+    make_event("customer", popup, account_number=ann, first_name="Ann", operation="update")
     run("pipeline")
-    assert broken() == {}
+    assert failed_checks() == {}
 
     damage(
         """UPDATE customer SET (event_at, event_database, event_generation, event_counter) = (
@@ -179,10 +184,11 @@ def test_an_event_that_won_only_because_it_came_last_is_named(ring):
                    ORDER BY staged_at LIMIT 1) WHERE first_name = 'Ann'"""
     )
 
-    assert set(broken()) == {"I33"}
+    assert failed_checks().keys() == {"I33"}
 
 
-UNCONSTRAINED_DAMAGE = {
+# A constraint, a statement that it would refuse, and the check that names both.
+REFUSED_BY_CONSTRAINT = {
     "guid_map_pkey": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT async_account, company_id, customer_id, channel_id, 'linked' FROM guid_map""",
@@ -218,21 +224,21 @@ UNCONSTRAINED_DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("name", UNCONSTRAINED_DAMAGE)
-def test_a_missing_constraint_and_what_it_would_have_refused_are_named(ring, name):
-    statement, id = UNCONSTRAINED_DAMAGE[name]
+@pytest.mark.parametrize("constraint", REFUSED_BY_CONSTRAINT)
+def test_a_missing_constraint_fails_a_check_and_so_does_what_it_would_refuse(ring, constraint):
+    statement, check = REFUSED_BY_CONSTRAINT[constraint]
 
-    with without(name):
-        missing = broken()[id]
+    with without_constraint(constraint):
+        [missing] = failed_checks()[check]
         damage(statement)
-        damaged = broken()[id]
+        damaged = failed_checks()[check]
 
-    assert [row["missing"].split()[-3] for row in missing] == [name]
+    assert constraint in missing["missing"].split()
     assert len(damaged) > 1
 
 
 @pytest.mark.parametrize(
-    ("table", "trigger", "id"),
+    ("table", "trigger", "check"),
     [
         ("guid_map", "the_map_never_changes", "I5"),
         ("customer", "accounts_fit_their_sequence", "I3"),
@@ -244,11 +250,11 @@ def test_a_missing_constraint_and_what_it_would_have_refused_are_named(ring, nam
         ("customer_address", "ALL", "I15"),
     ],
 )
-def test_a_trigger_that_is_switched_off_is_named(hq, table, trigger, id):
+def test_a_disabled_trigger_fails_a_check(hq, table, trigger, check):
     with connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER {trigger}")
-        found = broken()
+        failed = failed_checks()
         cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER {trigger}")
 
-    assert set(found) == {id}
-    assert table in found[id][0]["missing"]
+    assert failed.keys() == {check}
+    assert table in failed[check][0]["missing"]

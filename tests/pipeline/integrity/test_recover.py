@@ -1,7 +1,8 @@
-"""A headquarters set back in time issues nothing twice, and learns again what it forgot."""
+"""A restored HQ issues no number twice, and recovers what it has lost from its channels."""
 
 import pytest
 
+from stores.channeldb.connect.url import sqlite_path
 from stores.hqdb.locks import Locks
 from stores.jobs import plan
 from stores.jobs.catalog import JOBS
@@ -9,117 +10,115 @@ from stores.jobs.recover_hq import lock_names
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
 from stores.pipeline import number_journal
-from stores.pipeline.integrity.verify import verify
 from tests.support.make import lookup, make_customer, make_event, query, run
+from tests.support.promises import failed_checks
 
 pytestmark = pytest.mark.slow
 
 
-def accounts():
-    """GUID -> account, as HQ knows it."""
-    return {str(one.pk): str(one.customer) for one in GuidMap.objects.select_related("customer")}
+def accounts_at_hq():
+    """The account number of each GUID."""
+    rows = GuidMap.objects.values_list("async_account", "customer__account_number")
+    return {str(guid): account for guid, account in rows}
 
 
-def account_map(database):
-    found = query(database, "SELECT async_account, account_number FROM account_map")
-    return {str(guid): account for guid, account in found}
+def accounts_in(database):
+    """The account number of each GUID, as the channel knows it."""
+    rows = query(database, "SELECT async_account, account_number FROM account_map")
+    return {str(guid): account for guid, account in rows}
 
 
-def open_kinds():
+def open_incidents():
     return set(Incident.objects.open().values_list("kind", flat=True))
 
 
-def broken():
-    return [(check.id, check.offending) for check in verify() if not check.ok]
-
-
 @pytest.mark.fault("F-33")
-def test_a_restored_hq_stops_and_after_its_recovery_everybody_has_the_same_account(
-    houston, popup, hq_backed_up, recover_hq
+def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_account(
+    houston, popup, back_up_hq, recover_hq
 ):
     make_customer(houston, "Ann")
     run("pipeline")
-    backup = hq_backed_up()
+    backup = back_up_hq()
     bo = make_customer(houston, "Bo")
     make_event("address", houston, async_account=bo)
     make_customer(popup, "Cy")
     run("pipeline")
-    before = accounts()
+    before = accounts_at_hq()
     backup.restore()
     make_customer(popup, "Di")
 
     stopped = run("pipeline")
-    told = open_kinds()
-    planned = recover_hq("--dry-run")
-    found = recover_hq()
-    after = run("pipeline")
-
     assert stopped["outcome"] == "partly"
     assert "converted" not in stopped["counts"]
-    assert told == {IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED}
-    assert planned["outcome"] == "planned"
-    assert found["outcome"] == "recovered"
-    assert (found["accounts"], found["guids"], found["void"]) == (2, 2, 0)
-    assert planned["events"] == found["events"] == {"houston": 2, "popup": 1}
-    assert after["outcome"] == "succeeded"
-    assert accounts().items() >= before.items()
-    assert len(accounts()) == 4
-    assert account_map(houston) == account_map(popup) == accounts()
-    assert Customer.objects.get(account_number=before[str(bo)]).first_name == "Bo"
-    assert Customer.objects.get(account_number=before[str(bo)]).addresses.count() == 1
-    assert open_kinds() == set()
-    assert broken() == []
+    assert open_incidents() == {IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED}
+
+    plan = recover_hq("--dry-run")
+    recovery = recover_hq()
+    assert (plan["outcome"], recovery["outcome"]) == ("planned", "recovered")
+    assert (recovery["accounts"], recovery["guids"], recovery["void"]) == (2, 2, 0)
+    for document in (plan, recovery):
+        assert document["events"] == {"houston": 2, "popup": 1}
+
+    assert run("pipeline")["outcome"] == "succeeded"
+    accounts = accounts_at_hq()
+    assert accounts.items() >= before.items()
+    assert len(accounts) == 4
+    assert accounts_in(houston) == accounts
+    assert accounts_in(popup) == accounts
+    customer = Customer.objects.get(account_number=before[str(bo)])
+    assert (customer.first_name, customer.addresses.count()) == ("Bo", 1)
+    assert open_incidents() == set()
+    assert failed_checks() == {}
 
 
 @pytest.mark.fault("F-36")
-def test_events_acknowledged_beyond_what_hq_kept_are_fetched_again(
-    houston, hq_backed_up, recover_hq
-):
-    backup = hq_backed_up()
+def test_acknowledged_events_that_hq_has_lost_are_fetched_again(houston, back_up_hq, recover_hq):
+    backup = back_up_hq()
     make_customer(houston, "Ann")
     run("P-0001")
     backup.restore()
 
-    found = recover_hq()
+    recovery = recover_hq()
 
-    assert found["events"] == {"houston": 1}
+    assert recovery["events"] == {"houston": 1}
     assert AsyncCustomer.objects.get().first_name == "Ann"
     assert run("pipeline")["counts"]["converted"] == 1
-    assert broken() == []
+    assert failed_checks() == {}
 
 
 @pytest.mark.fault("F-35")
-def test_both_sides_restored_to_different_times_come_to_rest(
-    houston, popup, hq_backed_up, backed_up, recover_hq
+def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
+    houston, popup, back_up_hq, back_up, recover_hq
 ):
-    channel_backup = backed_up(popup)
+    channel_backup = back_up(popup)
     make_customer(houston, "Ann")
     run("pipeline")
-    hq_backup = hq_backed_up()
+    hq_backup = back_up_hq()
     make_customer(popup, "Bo")
     run("pipeline")
-    before = accounts()
+    before = accounts_at_hq()
     channel_backup.restore()
     hq_backup.restore()
-
     assert "converted" not in run("pipeline")["counts"]
-    found = recover_hq()
+
+    recovery = recover_hq()
     run("pipeline")
 
-    assert found["accounts"] == 1
-    assert accounts() == before
-    assert account_map(houston) == account_map(popup) == before
-    assert open_kinds() == {IncidentKind.CHANNEL_RESTORED}
+    assert recovery["accounts"] == 1
+    assert accounts_at_hq() == before
+    assert accounts_in(houston) == before
+    assert accounts_in(popup) == before
+    assert open_incidents() == {IncidentKind.CHANNEL_RESTORED}
 
 
 @pytest.mark.parametrize("journal_survives", [True, False])
-def test_v1_a_guid_stays_that_of_the_channel_that_made_it(
-    houston, seattle, hq_backed_up, recover_hq, journal_survives
+def test_v1_a_recovered_guid_belongs_to_the_channel_that_created_it(
+    houston, seattle, back_up_hq, recover_hq, journal_survives
 ):
     guid = make_customer(seattle, "Ann")
     make_event("address", seattle, async_account=guid)
     run("P-0001")
-    backup = hq_backed_up()
+    backup = back_up_hq()
     run("sync-customers")
     run("1010", channels=["houston"])
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
@@ -133,28 +132,27 @@ def test_v1_a_guid_stays_that_of_the_channel_that_made_it(
 
     assert GuidMap.objects.get(pk=guid).channel == seattle.channel
     assert not AsyncCustomer.objects.filter(status="failed").exists()
-    assert lookup(houston) == lookup(seattle) == [("005001", "Eve")]
+    for store in (houston, seattle):
+        assert lookup(store) == [("005001", "Eve")]
     assert query(seattle, "SELECT count(*) FROM customer_address") == [(1,)]
 
 
-def test_numbers_of_which_only_the_height_is_known_become_void(houston, hq_backed_up, recover_hq):
-    backup = hq_backed_up()
+def test_numbers_that_were_issued_to_unknown_customers_become_void(houston, back_up_hq, recover_hq):
+    backup = back_up_hq()
     make_customer(houston, "Ann")
     run("pipeline")
     backup.restore()
     number_journal.journal_path().unlink()
     query(houston, "DELETE FROM account_map")
 
-    found = recover_hq()
+    recovery = recover_hq()
 
-    assert (found["accounts"], found["void"]) == (0, 1)
+    assert (recovery["accounts"], recovery["void"]) == (0, 1)
     assert Customer.objects.get(number=5001).state == "void"
     assert NumberSequence.objects.get().next == 5002
 
 
-def test_sources_that_contradict_each_other_are_listed_and_nothing_is_changed(
-    houston, popup, recover_hq
-):
+def test_nothing_is_recovered_from_channels_that_contradict_each_other(houston, popup, recover_hq):
     make_customer(houston, "Ann")
     run("pipeline")
     query(popup, "UPDATE account_map SET account_number = '005002'")
@@ -165,39 +163,39 @@ def test_sources_that_contradict_each_other_are_listed_and_nothing_is_changed(
     assert Customer.objects.filter(number__isnull=False).count() == 1
 
 
-def test_a_recovery_with_nothing_to_recover_says_so_and_changes_nothing(houston, recover_hq):
+def test_an_hq_that_has_lost_nothing_is_not_changed(houston, recover_hq):
     make_customer(houston, "Ann")
     run("pipeline")
 
-    found = recover_hq()
+    recovery = recover_hq()
 
-    assert (found["outcome"], found["message"]) == ("nothing_to_do", "Headquarters lacks nothing.")
+    assert recovery["outcome"] == "nothing_to_do"
+    assert recovery["message"] == "Headquarters lacks nothing."
     assert run("pipeline")["outcome"] == "nothing_to_do"
 
 
-def test_a_channel_that_is_away_stops_the_recovery(houston, popup, recover_hq):
-    from stores.channeldb.connect.url import sqlite_path
-
-    sqlite_path(popup).rename(sqlite_path(popup).with_suffix(".away"))
+def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq):
+    path = sqlite_path(popup)
+    path.rename(path.with_suffix(".away"))
     try:
         assert recover_hq(fails=True) == 1
     finally:
-        sqlite_path(popup).with_suffix(".away").rename(sqlite_path(popup))
+        path.with_suffix(".away").rename(path)
 
 
-def test_v16_a_recovery_keeps_every_step_of_every_job_away(houston, popup):
+def test_v16_a_recovery_takes_the_locks_of_every_step_of_every_job(houston, popup):
     run("pipeline")
-    of_jobs = {
-        step.lock_name
-        for job in JOBS
-        for step in plan.plan_steps(JobRun.objects.create(job=job, scope=job))
-    }
+    locks_of_jobs = set()
+    for job in JOBS:
+        job_run = JobRun.objects.create(job=job, scope=job)
+        locks_of_jobs |= {step.lock_name for step in plan.plan_steps(job_run)}
 
-    assert set(lock_names()) >= of_jobs
-    assert {name.split(":")[0] for name in of_jobs} >= {"orders", "validate", "calculate", "post"}
+    assert set(lock_names()) >= locks_of_jobs
+    steps = {name.split(":")[0] for name in locks_of_jobs}
+    assert steps >= {"orders", "validate", "calculate", "post"}
 
 
-def test_while_a_job_runs_there_is_no_recovery(houston, recover_hq):
+def test_a_running_job_prevents_the_recovery(houston, recover_hq):
     with Locks() as locks:
         assert locks.acquire(lock_names()[0])
         assert recover_hq(fails=True) == 75

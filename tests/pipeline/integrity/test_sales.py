@@ -1,4 +1,4 @@
-"""Verify names what is wrong with sales, orders and statements."""
+"""Damage to sales, orders and statements is named by the checks of verify."""
 
 from decimal import Decimal
 
@@ -6,13 +6,15 @@ import pytest
 
 from stores.models import ExcludedSale, PaymentRounding
 from stores.pipeline.integrity.verify import verify
-from tests.support.damage import broken, damage, without
+from tests.support.damage import damage, without_constraint
 from tests.support.make import make_customer, make_sale, run
+from tests.support.promises import failed_checks
 
 pytestmark = pytest.mark.slow
 
-OF_SALES = [f"I{n}" for n in range(21, 28)]
-SALES_DAMAGE = {
+CHECKS_OF_SALES = [f"I{n}" for n in range(21, 28)]
+# A statement that damages HQ, and the checks that must fail afterwards.
+DAMAGES = {
     "a line was lost": (
         "DELETE FROM retail_transaction_line WHERE line_number = 2",
         {"I11", "I21", "I22", "I26"},
@@ -21,15 +23,15 @@ SALES_DAMAGE = {
         "UPDATE retail_transaction_payment SET amount = amount + 1",
         {"I22", "I25", "I26"},
     ),
-    "a sale went to somebody else": (
+    "a sale was assigned to another customer": (
         "UPDATE retail_transaction SET customer_id = (SELECT min(id) FROM customer)",
         {"I23", "I26"},
     ),
-    "an order went to somebody else": (
+    "an order was assigned to another customer": (
         "UPDATE sales_order SET customer_id = (SELECT min(id) FROM customer)",
         {"I23", "I26"},
     ),
-    "a sale fell out of its order": (
+    "a sale was taken out of its order": (
         "UPDATE retail_transaction SET sales_order_id = NULL WHERE transaction_type = 'sale'",
         {"I24", "I26"},
     ),
@@ -46,7 +48,7 @@ SALES_DAMAGE = {
         "UPDATE retail_transaction SET entry_status = 'voided' WHERE statement_id IS NOT NULL",
         {"I24"},
     ),
-    "nothing says why a sale is left out": ("DELETE FROM transaction_error", {"I24", "I25"}),
+    "the reason why a sale is left out vanished": ("DELETE FROM transaction_error", {"I24", "I25"}),
     "a posted payment vanished": (
         "DELETE FROM posted_payment WHERE kind = 'payment'",
         {"I22", "I25", "I26"},
@@ -55,11 +57,11 @@ SALES_DAMAGE = {
         "DELETE FROM posted_payment WHERE kind = 'prepayment'",
         {"I24", "I25", "I26"},
     ),
-    "a difference vanished": (
+    "a posted rounding difference vanished": (
         "DELETE FROM posted_payment WHERE kind = 'rounding_difference'",
         {"I22", "I26"},
     ),
-    "a posted prepayment went to somebody else": (
+    "a posted prepayment was assigned to another customer": (
         """UPDATE posted_payment SET customer_id = (SELECT min(id) FROM customer)
             WHERE kind = 'prepayment'""",
         {"I23", "I26"},
@@ -70,11 +72,11 @@ SALES_DAMAGE = {
                                      WHERE transaction_type = 'customer_order')""",
         {"I22", "I25", "I26"},
     ),
-    "an order fell out of its day": (
+    "an order was taken out of its statement": (
         "UPDATE retail_transaction SET prepayment_statement_id = NULL",
         {"I24", "I25", "I26"},
     ),
-    "a tender holds other prepayments": (
+    "the prepaid amount of a tender was changed": (
         "UPDATE statement_tender SET prepaid_amount = prepaid_amount + 1",
         {"I25", "I26"},
     ),
@@ -83,18 +85,21 @@ SALES_DAMAGE = {
             WHERE prepayment_statement_id IS NOT NULL""",
         {"I24"},
     ),
-    "a return was accepted as a sale": (
+    "a posted sale was made a return": (
         """UPDATE retail_transaction SET transaction_type = 'return'
             WHERE statement_id IS NOT NULL""",
         {"I22"},
     ),
-    "a seal was replaced": ("UPDATE statement SET content_hash = '\\x00'", {"I26"}),
+    "the hash of a statement was replaced": (
+        "UPDATE statement SET content_hash = '\\x00'",
+        {"I26"},
+    ),
 }
 
 
 @pytest.fixture
-def posted(houston):
-    """A posted day, which left a voided and a broken sale out, and a synchronized order."""
+def posted_day(houston):
+    """A synchronized order, and a posted day that leaves out a voided and an invalid sale."""
     ann = make_customer(houston)
     make_sale(houston, "7.00", entry_status="voided")
     make_sale(houston, "8.00", net_amount="9.00")
@@ -110,36 +115,34 @@ def posted(houston):
     assert run("sync-orders")["outcome"] == "succeeded"
 
 
-def test_every_sale_is_posted_or_listed_with_the_reason(posted):
-    listed = dict(ExcludedSale.objects.values_list("gross_amount", "reason"))
+def test_every_sale_that_is_not_posted_is_excluded_with_a_reason(posted_day):
+    excluded = dict(ExcludedSale.objects.values_list("gross_amount", "reason"))
 
-    assert listed == {Decimal("7.49"): "voided", Decimal("8.56"): "net_differs"}
-
-
-def test_a_posted_day_keeps_every_promise(posted):
-    assert broken() == {}
-    assert all(check.checked for check in verify() if check.id in OF_SALES)
+    assert excluded == {Decimal("7.49"): "voided", Decimal("8.56"): "net_differs"}
 
 
-@pytest.mark.parametrize("name", SALES_DAMAGE)
-def test_p6_p42_damage_to_sales_is_named(posted, name):
-    statement, ids = SALES_DAMAGE[name]
+def test_a_posted_day_passes_every_check(posted_day):
+    assert failed_checks() == {}
+    assert all(check.checked for check in verify() if check.id in CHECKS_OF_SALES)
 
+
+@pytest.mark.parametrize(("statement", "checks"), DAMAGES.values(), ids=DAMAGES)
+def test_p6_p42_damage_to_sales_fails_its_checks(posted_day, statement, checks):
     damage(statement)
 
-    assert set(broken()) == ids
+    assert failed_checks().keys() == checks
 
 
-def test_a_number_that_two_channels_sold_is_named(houston, seattle):
-    for shop in (houston, seattle):
-        make_sale(shop, transaction_id="T-1")
+def test_a_transaction_id_that_two_channels_used_fails_a_check(houston, seattle):
+    for store in (houston, seattle):
+        make_sale(store, transaction_id="T-1")
     run("eod")
 
-    with without("a_number_of_a_store_is_one_transaction"):
-        missing = broken()["I21"]
+    with without_constraint("a_number_of_a_store_is_one_transaction"):
+        missing = failed_checks()["I21"]
         damage("UPDATE retail_transaction SET store_number = '007'")
-        damaged = broken()
+        failed = failed_checks()
 
     assert len(missing) == 1
-    assert list(damaged) == ["I21"]
-    assert {"transaction_id": "T-1", "store_number": "007", "channels": 2} in damaged["I21"]
+    assert failed.keys() == {"I21"}
+    assert {"transaction_id": "T-1", "store_number": "007", "channels": 2} in failed["I21"]

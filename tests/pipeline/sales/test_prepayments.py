@@ -1,4 +1,4 @@
-"""All that a drawer took is in the books of its day: deposits, instalments, and coins rounded."""
+"""Payments for customer orders are posted on the day on which the till took them, and once."""
 
 from datetime import date
 from decimal import Decimal
@@ -8,9 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from stores.models import (
-    Company,
     GuidMap,
-    PaymentRounding,
     PostedPayment,
     RetailTransaction,
     SalesOrder,
@@ -21,226 +19,212 @@ from stores.pipeline.corrections.sale import (
     correct_transaction,
     lease_transaction,
 )
-from stores.pipeline.integrity.verify import verify
 from tests.support.make import article, make_customer, make_event, make_sale, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
 DAY = date(2026, 11, 20)
-NOTHING = dict.fromkeys(("net_amount", "tax_amount", "gross_amount"), "0")
+HOME = uuid4()
+NO_AMOUNTS = {"net_amount": "0", "tax_amount": "0", "gross_amount": "0"}
 
 
-def order(database, *paid, **columns):
-    """A customer order of 10.70 with payments, each a tender and an amount. Returns its number."""
-    payments = [
-        {"tender_type": tender, "amount": amount, "currency": "USD"} for tender, amount in paid
-    ]
-    columns.setdefault("confirmation_number", f"SO-{uuid4().hex[:8]}")
-    columns.setdefault("payment_amount", str(sum(Decimal(amount) for _, amount in paid)))
+@pytest.fixture
+def clerk(hq) -> User:
+    return User.objects.create_user("clerk")
+
+
+def make_order(database, number, *payments, **columns):
+    """A customer order of 10.70 with a confirmation number and pairs of tender and amount."""
     make_sale(
         database,
         transaction_type="customer_order",
+        confirmation_number=number,
         business_date=DAY,
-        payments=payments,
+        payments=[
+            {"tender_type": tender_type, "amount": amount, "currency": "USD"}
+            for tender_type, amount in payments
+        ],
+        payment_amount=str(sum(Decimal(amount) for _, amount in payments)),
         **columns,
     )
-    return columns["confirmation_number"]
 
 
-def of(number):
+def get_order(number):
     return RetailTransaction.objects.get(confirmation_number=number)
 
 
-def tenders(statement):
+def posted_prepayments():
+    """Order, account, tender and amount of every payment that was posted for an order."""
+    payments = PostedPayment.objects.filter(transaction__transaction_type="customer_order")
+    assert not payments.exclude(kind="prepayment").exists()
+    return set(
+        payments.values_list(
+            "transaction__confirmation_number", "customer__account_number", "tender_type", "amount"
+        )
+    )
+
+
+def tenders_of(statement):
+    """Count, amount and prepaid amount by tender."""
     return {
-        row.tender_type: (row.count, row.amount, row.prepaid_amount)
-        for row in statement.tenders.all()
+        tender.tender_type: (tender.count, tender.amount, tender.prepaid_amount)
+        for tender in statement.tenders.all()
     }
 
 
-def prepaid_for(number):
-    """What was posted of an order: for which account, in which tender, how much."""
-    found = PostedPayment.objects.filter(transaction=of(number))
-    assert not found.exclude(kind="prepayment").exists()
-    return list(found.values_list("customer__account_number", "tender_type", "amount"))
+@pytest.fixture
+def ann(store):
+    return make_customer(store)
 
 
-def broken_promises():
-    return [(check.id, check.offending) for check in verify() if not check.ok]
-
-
-def test_p6_what_orders_were_paid_is_posted_on_its_day_and_once(store):
-    ann, home = make_customer(store), uuid4()
-    first = order(store, ("card", "3.00"), async_account=ann)
-    waits = order(store, ("cash", "2.00"), async_account=ann, delivery_address_id=home)
-    guest = order(store, ("card", "5.00"), ("card", "-4.00"))
-    in_full = order(store, ("cash", "10.70"), async_account=ann)
-    unpaid = order(store, async_account=ann)
-    instalment = order(store, ("card", "2.00"), lines=[], async_account=ann)
-    refund = order(
-        store, ("cash", "-3.00"), lines=[article(is_voided=True)], async_account=ann, **NOTHING
+@pytest.fixture
+def posted_day(store, ann):
+    """The statement of a day with one sale and orders that were paid in every way."""
+    make_order(store, "deposit", ("card", "3.00"), async_account=ann)
+    make_order(store, "to-home", ("cash", "2.00"), async_account=ann, delivery_address_id=HOME)
+    make_order(store, "guest", ("card", "5.00"), ("card", "-4.00"))
+    make_order(store, "in-full", ("cash", "10.70"), async_account=ann)
+    make_order(store, "unpaid", async_account=ann)
+    make_order(store, "instalment", ("card", "2.00"), lines=[], async_account=ann)
+    voided_line = article(is_voided=True)
+    make_order(
+        store, "refund", ("cash", "-3.00"), lines=[voided_line], async_account=ann, **NO_AMOUNTS
     )
-    voided = order(store, ("cash", "9.00"), entry_status="voided")
-    too_much = order(store, ("cash", "99.00"), async_account=ann)
-    unknown = order(store, ("cash", "4.00"), async_account=uuid4())
+    make_order(store, "voided", ("cash", "9.00"), entry_status="voided")
+    make_order(store, "overpaid", ("cash", "99.00"), async_account=ann)
+    make_order(store, "unknown", ("cash", "4.00"), async_account=uuid4())
     make_sale(store, business_date=DAY)
     run("P-0001")
-    run("sync-orders", order_number=first)
-
+    # One order is synchronized before its deposit is posted, all others afterwards.
+    run("sync-orders", order_number="deposit")
     assert run("eod")["outcome"] == "succeeded"
+    return Statement.objects.get()
 
-    account = GuidMap.objects.get(async_account=ann).customer.account_number
-    default = store.channel.default_customer.account_number
-    day = Statement.objects.get()
-    assert day.state == "posted"
-    assert tenders(day) == {
+
+def account_of(guid):
+    return GuidMap.objects.get(async_account=guid).customer.account_number
+
+
+def test_p6_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
+    account = account_of(ann)
+    default_account = store.channel.default_customer.account_number
+
+    assert posted_day.state == "posted"
+    assert tenders_of(posted_day) == {
         "card": (4, Decimal("6.00"), Decimal("6.00")),
         "cash": (4, Decimal("20.40"), Decimal("9.70")),
     }
-    # Only what was sold is revenue.
-    assert day.totals.get().gross_amount == Decimal("10.70")
-    assert prepaid_for(first) == [(account, "card", Decimal("3.00"))]
-    assert prepaid_for(waits) == [(account, "cash", Decimal("2.00"))]
-    assert prepaid_for(guest) == [(default, "card", Decimal("1.00"))]
-    assert prepaid_for(in_full) == [(account, "cash", Decimal("10.70"))]
-    assert prepaid_for(instalment) == [(account, "card", Decimal("2.00"))]
-    assert prepaid_for(refund) == [(account, "cash", Decimal("-3.00"))]
-    for nowhere in (unpaid, voided, too_much, unknown):
-        assert prepaid_for(nowhere) == []
-    assert {number: of(number).exclusion.reason for number in (voided, too_much, unknown)} == {
-        voided: "voided",
-        too_much: "not_paid",
-        unknown: "customer_unknown",
+    # Only the sale is revenue.
+    assert posted_day.totals.get().gross_amount == Decimal("10.70")
+    assert posted_prepayments() == {
+        ("deposit", account, "card", Decimal("3.00")),
+        ("to-home", account, "cash", Decimal("2.00")),
+        ("guest", default_account, "card", Decimal("1.00")),
+        ("in-full", account, "cash", Decimal("10.70")),
+        ("instalment", account, "card", Decimal("2.00")),
+        ("refund", account, "cash", Decimal("-3.00")),
     }
+    assert get_order("voided").exclusion.reason == "voided"
+    assert get_order("overpaid").exclusion.reason == "not_paid"
+    assert get_order("unknown").exclusion.reason == "customer_unknown"
     assert broken_promises() == []
 
-    # The orders follow, for whom they were paid; what orders nothing becomes none.
+
+def test_p6_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, posted_day):
+    account = account_of(ann)
+
     run("sync-orders")
-    made = dict(
-        SalesOrder.objects.exclude(confirmation_number=None).values_list(
-            "confirmation_number", "customer__account_number"
-        )
-    )
-    assert made == {first: account, guest: default, in_full: account, unpaid: account}
-    make_event("address", store, async_account=ann, address_id=home)
+
+    # An instalment and a refund order nothing.
+    orders = SalesOrder.objects.exclude(confirmation_number=None)
+    assert dict(orders.values_list("confirmation_number", "customer__account_number")) == {
+        "deposit": account,
+        "guest": store.channel.default_customer.account_number,
+        "in-full": account,
+        "unpaid": account,
+    }
+
+    make_event("address", store, async_account=ann, address_id=HOME)
     run("P-0001")
     run("sync-orders")
-    assert of(waits).sales_order.customer.account_number == account
+    assert get_order("to-home").sales_order.customer.account_number == account
+    assert broken_promises() == []
+
+
+def test_p6_a_payment_is_not_posted_again_once_its_order_is_created(store, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
+    run("sync-orders")
+
     assert run("eod")["outcome"] == "nothing_to_do"
+
     assert list(PostedPayment.objects.values_list("id", flat=True)) == before
     assert broken_promises() == []
 
-    # What is corrected afterwards gets a supplementary statement.
-    clerk = User.objects.create_user("clerk")
-    lease_transaction(of(too_much), clerk)
-    payment = of(too_much).payments.get()
-    changes = {of(too_much): {"payment_amount": Decimal("9.00")}, payment: {"amount": Decimal("9")}}
-    correct_transaction(of(too_much), clerk, "Typed wrong.", changes)
+
+def test_p6_a_corrected_order_is_posted_by_a_supplementary_statement(store, clerk, posted_day):
+    order = get_order("overpaid")
+    lease_transaction(order, clerk)
+    changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}
+    correct_transaction(order, clerk, "Typed wrong.", changes)
+
     run("eod")
-    assert tenders(Statement.objects.get(sequence=2)) == {
+
+    assert tenders_of(Statement.objects.get(sequence=2)) == {
         "cash": (1, Decimal("9.00"), Decimal("9.00"))
     }
     assert broken_promises() == []
 
 
-def test_p6_an_order_whose_deposit_is_posted_can_be_corrected_but_not_what_was_paid(houston):
-    ann = make_customer(houston)
-    number = order(houston, ("card", "3.00"), async_account=ann, delivery_address_id=uuid4())
+@pytest.fixture
+def leased_order(houston, clerk) -> RetailTransaction:
+    """An order whose deposit is posted, under correction by the clerk."""
+    customer = make_customer(houston)
+    make_order(
+        houston, "deposit", ("card", "3.00"), async_account=customer, delivery_address_id=HOME
+    )
     assert run("eod")["counts"]["posted"] == 1
-    buyer = of(number).customer
-    clerk = User.objects.create_user("clerk")
-    lease_transaction(of(number), clerk)
+    lease_transaction(get_order("deposit"), clerk)
+    return get_order("deposit")
 
+
+def test_p6_posted_payments_of_an_order_cannot_be_corrected(clerk, leased_order):
     for changes in (
-        {of(number).payments.get(): {"amount": Decimal("4.00")}},
-        {of(number): {"business_date": date(2026, 11, 21)}},
-        {of(number): {"async_account": None}},
+        {leased_order.payments.get(): {"amount": Decimal("4.00")}},
+        {leased_order: {"business_date": date(2026, 11, 21)}},
+        {leased_order: {"async_account": None}},
     ):
         with pytest.raises(CorrectionRefused, match="Its payments are in a statement"):
-            correct_transaction(of(number), clerk, "Wrong.", changes)
-    kept = correct_transaction(
-        of(number), clerk, "Collected.", {of(number): {"delivery_address_id": None}}
-    )
+            correct_transaction(get_order("deposit"), clerk, "Wrong.", changes)
 
-    assert kept == 1
-    assert (of(number).customer, of(number).validation_status) == (buyer, "successful")
+
+def test_p6_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, leased_order):
+    customer = leased_order.customer
+
+    changes = {leased_order: {"delivery_address_id": None}}
+    corrected = correct_transaction(get_order("deposit"), clerk, "Collected.", changes)
+
+    assert corrected == 1
+    order = get_order("deposit")
+    assert (order.customer, order.validation_status) == (customer, "successful")
     run("sync-orders")
-    assert of(number).sales_order.customer == buyer
+    assert get_order("deposit").sales_order.customer == customer
     assert broken_promises() == []
 
 
-def test_p6_a_guest_s_deposit_waits_for_a_default_customer_and_the_day_says_so(houston):
-    number = order(houston, ("card", "3.00"))
+def test_p6_the_deposit_of_a_guest_waits_for_a_default_customer(houston):
+    make_order(houston, "guest", ("card", "3.00"))
     channel = houston.channel
-    default, channel.default_customer = channel.default_customer, None
+    default_customer = channel.default_customer
+    channel.default_customer = None
     channel.save()
 
     assert run("eod")["outcome"] == "partly"
     assert Statement.objects.get().reason == "default_customer_missing"
 
-    channel.default_customer = default
+    channel.default_customer = default_customer
     channel.save()
     run("eod")
-    assert prepaid_for(number) == [(default.account_number, "card", Decimal("3.00"))]
-
-
-ROUNDED = {
-    # Currency, total, payments, and as what the difference is posted: None where it is refused.
-    "rounded coins": ("CZK", "35.20", [("cash", "35.00")], "rounding_difference"),
-    "rounded up": ("CZK", "34.80", [("cash", "35.00")], "rounding_difference"),
-    "a tie": ("CZK", "34.50", [("Cash", "35.00")], "rounding_difference"),
-    "more than half a coin": ("CZK", "35.60", [("cash", "35.00")], None),
-    "cash that is no coin": ("CZK", "35.20", [("cash", "34.90")], None),
-    "no coins": ("CZK", "35.20", [("card", "35.00")], None),
-    "card and coins": ("CZK", "35.20", [("card", "20.10"), ("cash", "15")], "rounding_difference"),
-    "coins and change": ("CZK", "35.20", [("cash", "50"), ("cash", "-15")], "rounding_difference"),
-    "less than a coin": ("CZK", "0.40", [("cash", "0")], "rounding_difference"),
-    "a tolerance of its own": ("EUR", "10.03", [("voucher", "10.00")], "payment_difference"),
-    "more than its tolerance": ("EUR", "10.06", [("voucher", "10.00")], None),
-    "no tolerance of others": ("EUR", "10.03", [("cash", "10.00")], None),
-    "the company's in dollars": ("USD", "10.50", [("card", "10.00")], "payment_difference"),
-    "paid too much": ("USD", "9.50", [("card", "10.00")], "payment_difference"),
-    "the company's in dinars": ("KWD", "10.000", [("card", "9.950")], "payment_difference"),
-    "half a dinar": ("KWD", "10.000", [("card", "9.500")], None),
-    "the company's in yen": ("JPY", "1000", [("card", "950")], "payment_difference"),
-    "money back in coins": ("CZK", "-35.20", [("cash", "-35.00")], "rounding_difference"),
-}  # fmt: skip
-
-
-def test_p42_differences_are_allowed_by_currency_and_tender_and_posted_by_name(houston, subtests):
-    Company.objects.update(payment_tolerance="0.50")
-    mine = {"company": houston.channel.company}
-    PaymentRounding.objects.create(currency="CZK", tender_type="cash", rounding_unit=1, **mine)
-    PaymentRounding.objects.create(currency="CZK", **mine)
-    PaymentRounding.objects.create(currency="EUR", tender_type="Voucher", tolerance="0.05", **mine)
-    PaymentRounding.objects.create(currency="EUR", **mine)
-    written = {}
-    for what, (currency, total, paid, _) in ROUNDED.items():
-        # Each customer has one order a currency: so every difference is one of its own.
-        is_back = total.startswith("-")
-        line = article(total.lstrip("-"), tax_amount="0", net_amount=total)
-        written[what] = make_sale(
-            houston,
-            lines=[line | {"quantity": "-1" if is_back else "1"}],
-            payments=[{"tender_type": t, "amount": a, "currency": currency} for t, a in paid],
-            payment_amount=str(sum(Decimal(amount) for _, amount in paid)),
-            currency=currency,
-            transaction_type="return" if is_back else "sale",
-            async_account=make_customer(houston, what),
-        )
-
-    run("eod")
-
-    for what, (_, total, paid, kind) in ROUNDED.items():
-        with subtests.test(what):
-            sale = RetailTransaction.objects.get(transaction_id=written[what])
-            posted = PostedPayment.objects.filter(sales_order=sale.sales_order_id or 0)
-            differences = dict(posted.exclude(kind="payment").values_list("kind", "amount"))
-            if kind is None:
-                assert [error.rule for error in sale.errors.all()] == ["not_paid"]
-            else:
-                difference = Decimal(total) - sum(Decimal(amount) for _, amount in paid)
-                assert differences == {kind: difference}
-                assert sum(row.amount for row in posted) == sale.sales_order.gross_amount
-    assert broken_promises() == []
+    assert posted_prepayments() == {
+        ("guest", default_customer.account_number, "card", Decimal("3.00"))
+    }

@@ -1,6 +1,8 @@
-"""P2, V11: one sale, day or state that fails holds up no other, and nothing is stuck for ever."""
+"""A sale, a day or a statement that cannot be posted: the others are posted without it."""
 
+from dataclasses import dataclass, field
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -22,152 +24,193 @@ from stores.pipeline.corrections.sale import (
     lease_transaction,
     release_lease,
 )
-from stores.pipeline.integrity.verify import verify
 from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
 from tests.support.make import make_customer, make_sale, run
 from tests.support.processes import Died, die
+from tests.support.promises import broken_promises
 
-FIRST = date(2026, 11, 2)
-# What a trigger raises on, and the columns by which the sale of a day is marked.
-PLANTED = {
-    "retail_transaction": ("UPDATE OF statement_id", "NEW.transaction_id = '{bad}'", {}),
-    "statement_total": ("INSERT", "NEW.currency = 'SEK'", {"currency": "SEK"}),
-    "statement_tender": ("INSERT", "NEW.tender_type = 'voucher'", {"tender": "voucher"}),
-    "statement_aggregate": ("INSERT", "NEW.currency = 'NOK'", {"currency": "NOK"}),
-    "sales_order": ("INSERT", "NEW.currency = 'DKK'", {"currency": "DKK"}),
-    "sales_order ": ("UPDATE OF invoice_number", "NEW.currency = 'CHF'", {"currency": "CHF"}),
-    "posted_payment": ("INSERT", "NEW.tender_type = 'points'", {"tender": "points"}),
-    # A row that can only be read: not even its status can be written.
-    "retail_transaction ": ("UPDATE", "NEW.transaction_id = '{bad}'", {}),
-}
+MONDAY = date(2026, 11, 2)
+TUESDAY = date(2026, 11, 3)
+WEDNESDAY = date(2026, 11, 4)
 
 
-def sell(channel, number, day, *, currency="USD", tender="cash", payments=None, **columns):
-    amounts = payments or [(tender, "10.70")]
+@pytest.fixture
+def clerk(hq) -> User:
+    return User.objects.create_user("clerk")
+
+
+def sell(channel, transaction_id, day, *, currency="USD", tender="cash", payments=None, **columns):
+    """A sale on a day, paid with one tender or with the pairs of tender and amount given."""
+    pairs = payments or [(tender, "10.70")]
     return make_sale(
         channel,
-        transaction_id=number,
+        transaction_id=transaction_id,
         business_date=day,
         currency=currency,
         payments=[
-            {"tender_type": name, "amount": amount, "currency": currency}
-            for name, amount in amounts
+            {"tender_type": tender_type, "amount": amount, "currency": currency}
+            for tender_type, amount in pairs
         ],
         **columns,
     )
 
 
-def sale(number):
-    return RetailTransaction.objects.select_related("statement").get(transaction_id=number)
+def get_sale(transaction_id):
+    return RetailTransaction.objects.select_related("statement").get(transaction_id=transaction_id)
 
 
-def rules(number):
-    return set(
-        TransactionError.objects.filter(transaction__transaction_id=number).values_list(
-            "rule", flat=True
-        )
-    )
+def broken_rules(transaction_id):
+    errors = TransactionError.objects.filter(transaction__transaction_id=transaction_id)
+    return set(errors.values_list("rule", flat=True))
 
 
-def broken():
-    return [check.id for check in verify() if not check.ok]
+@dataclass(frozen=True)
+class Refusal:
+    """HQ refuses a write of the bad sale of a day, which these columns mark."""
+
+    table: str
+    event: str
+    condition: str
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+REFUSALS = {
+    "mark": Refusal(
+        "retail_transaction", "UPDATE OF statement_id", "NEW.transaction_id = 'bad-mark'"
+    ),
+    "total": Refusal("statement_total", "INSERT", "NEW.currency = 'SEK'", {"currency": "SEK"}),
+    "tender": Refusal(
+        "statement_tender", "INSERT", "NEW.tender_type = 'voucher'", {"tender": "voucher"}
+    ),
+    "aggregate": Refusal(
+        "statement_aggregate", "INSERT", "NEW.currency = 'NOK'", {"currency": "NOK"}
+    ),
+    "order": Refusal("sales_order", "INSERT", "NEW.currency = 'DKK'", {"currency": "DKK"}),
+    "invoice": Refusal(
+        "sales_order", "UPDATE OF invoice_number", "NEW.currency = 'CHF'", {"currency": "CHF"}
+    ),
+    "payment": Refusal(
+        "posted_payment", "INSERT", "NEW.tender_type = 'points'", {"tender": "points"}
+    ),
+    # The row of the sale cannot be updated at all: not even its status.
+    "sale": Refusal("retail_transaction", "UPDATE", "NEW.transaction_id = 'bad-sale'"),
+}
 
 
 @pytest.mark.slow
-def test_p2_whatever_fails_in_a_state_takes_out_its_sale_and_posts_all_others(houston, plant):
-    days = {}
-    for place, (table, (event, condition, marks)) in enumerate(PLANTED.items()):
-        day = days[table] = FIRST + timedelta(days=place)
-        plant(table.strip(), event, condition.format(bad=f"bad-{place}"))
-        sell(houston, f"bad-{place}", day, **marks)
-        for number in (f"good-{place}", f"fine-{place}"):
-            sell(houston, number, day)
+def test_p2_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(houston, raise_on):
+    days = {name: MONDAY + timedelta(days=n) for n, name in enumerate(REFUSALS)}
+    for name, refusal in REFUSALS.items():
+        raise_on(refusal.table, refusal.event, refusal.condition)
+        sell(houston, f"bad-{name}", days[name], **refusal.columns)
+        sell(houston, f"good-{name}-1", days[name])
+        sell(houston, f"good-{name}-2", days[name])
 
-    found = run("eod")
+    end_of_day = run("eod")
 
-    assert found["outcome"] == "succeeded"
-    assert found["counts"]["posted"] == 2 * len(PLANTED)
-    for place, table in enumerate(PLANTED):
-        for number in (f"good-{place}", f"fine-{place}"):
-            assert sale(number).statement.state == StatementState.POSTED, table
-        assert sale(f"bad-{place}").statement is None, table
-        assert rules(f"bad-{place}") == {"sale_refused"}, table
-        assert FailedSale.objects.filter(transaction__transaction_id=f"bad-{place}").exists(), table
+    bad = {f"bad-{name}" for name in REFUSALS}
+    good = {f"good-{name}-{n}" for name in REFUSALS for n in (1, 2)}
+    assert end_of_day["outcome"] == "succeeded"
+    assert end_of_day["counts"]["posted"] == len(good)
+    states = RetailTransaction.objects.values_list("transaction_id", "statement__state")
+    assert dict(states) == dict.fromkeys(good, StatementState.POSTED) | dict.fromkeys(bad, None)
+    errors = TransactionError.objects.values_list("transaction__transaction_id", "rule")
+    assert set(errors) == {(transaction_id, "sale_refused") for transaction_id in bad}
+    failed = FailedSale.objects.values_list("transaction__transaction_id", flat=True)
+    assert set(failed) == bad
     assert not Statement.objects.stuck().exists()
-    # Where orders had their numbers, these are kept and count no more.
-    again = set(Statement.objects.filter(sequence=2).values_list("business_date", flat=True))
-    assert again == {days["sales_order "], days["posted_payment"]}
-    assert broken() == []
-    # The next run passes them, and nothing is tried in vain.
+    # Orders that had their numbers keep them: those days are posted by a second statement.
+    second = Statement.objects.filter(sequence=2).values_list("business_date", flat=True)
+    assert set(second) == {days["invoice"], days["payment"]}
+    assert broken_promises() == []
+    # The next run does not try the bad sales again.
     assert run("eod")["outcome"] == "nothing_to_do"
 
 
-def test_p2_sums_that_do_not_fit_are_named_and_the_corrected_sales_are_posted(houston):
+def test_p2_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(houston, clerk):
+    # A bar code was scanned as an amount.
     bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
-    for number in ("T-1", "T-2"):
-        sell(houston, number, FIRST, payments=bar_code)
-    sell(houston, "T-3", FIRST)
-    sell(houston, "T-4", FIRST + timedelta(days=1))
-    # Each fits, two of them together do not; beside them one that is large and fits.
-    half = dict.fromkeys(("net_amount", "gross_amount", "payment_amount"), "60000000000000.00")
-    line = {"item_id": "1", "quantity": "1", "price": "60000000000000.00"}
-    line |= {"net_amount": line["price"], "tax_amount": "0", "discount_amount": "0"}
-    for number in ("T-5", "T-6"):
-        paid = [("cash", "60000000000000.00")]
-        columns = half | {"tax_amount": "0", "lines": [line]}
-        sell(houston, number, FIRST + timedelta(days=2), payments=paid, **columns)
-    sell(houston, "T-7", FIRST + timedelta(days=2))
+    sell(houston, "T-1", MONDAY, payments=bar_code)
+    sell(houston, "T-2", MONDAY, payments=bar_code)
+    sell(houston, "T-3", MONDAY)
+    sell(houston, "T-4", TUESDAY)
+    # Each of these amounts fits into its column, but not their sum.
+    sell_for_60_trillion(houston, "T-5", WEDNESDAY)
+    sell_for_60_trillion(houston, "T-6", WEDNESDAY)
+    sell(houston, "T-7", WEDNESDAY)
 
-    found = run("eod")
+    end_of_day = run("eod")
 
-    assert found["counts"]["posted"] == 3
-    assert all(rules(number) == {"sum_too_large"} for number in ("T-1", "T-2", "T-5", "T-6"))
-    assert [sale(number).statement.state for number in ("T-3", "T-4", "T-7")] == ["posted"] * 3
-    # One is corrected, one is given back as it is.
-    clerk = User.objects.create_user("clerk")
-    wrong = sale("T-1")
-    lease_transaction(wrong, clerk)
-    card, cash = wrong.payments.all()
-    correct_transaction(wrong, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
+    assert end_of_day["counts"]["posted"] == 3
+    for transaction_id in ("T-1", "T-2", "T-5", "T-6"):
+        assert broken_rules(transaction_id) == {"sum_too_large"}, transaction_id
+    for transaction_id in ("T-3", "T-4", "T-7"):
+        assert get_sale(transaction_id).statement.state == "posted", transaction_id
+
+    sale = get_sale("T-1")
+    lease_transaction(sale, clerk)
+    card, cash = sale.payments.all()
+    correct_transaction(sale, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
     assert run("eod")["counts"]["posted"] == 1
-    lease_transaction(sale("T-5"), clerk)
-    release_lease(sale("T-5"), clerk)
+
+    # A sale that is given back without a correction fits by itself.
+    lease_transaction(get_sale("T-5"), clerk)
+    release_lease(get_sale("T-5"), clerk)
     assert run("eod")["counts"]["posted"] == 1
-    assert sale("T-5").statement.sequence == 2
-    assert broken() == []
+    assert get_sale("T-5").statement.sequence == 2
+    assert broken_promises() == []
 
 
-def test_p2_an_order_or_a_sale_that_validation_cannot_judge_holds_up_no_other(houston, plant):
-    plant("retail_transaction", "UPDATE OF validation_status", "NEW.transaction_id = 'T-1'")
-    plant("sales_order", "INSERT", "NEW.confirmation_number = 'W-1'", code="XX000")
-    sell(houston, "T-1", FIRST)
-    sell(houston, "T-2", FIRST)
+def sell_for_60_trillion(channel, transaction_id, day):
+    amount = "60000000000000.00"
+    line = {"item_id": "1", "quantity": "1", "price": amount, "net_amount": amount}
+    line |= {"tax_amount": "0", "discount_amount": "0"}
+    sell(
+        channel,
+        transaction_id,
+        day,
+        payments=[("cash", amount)],
+        lines=[line],
+        net_amount=amount,
+        tax_amount="0",
+        gross_amount=amount,
+        payment_amount=amount,
+    )
+
+
+def test_p2_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise_on):
+    raise_on("retail_transaction", "UPDATE OF validation_status", "NEW.transaction_id = 'T-1'")
+    raise_on("sales_order", "INSERT", "NEW.confirmation_number = 'W-1'", code="XX000")
+    sell(houston, "T-1", MONDAY)
+    sell(houston, "T-2", MONDAY)
     for number in ("W-1", "W-2"):
-        columns = {"transaction_type": "customer_order", "confirmation_number": number}
-        sell(houston, number, FIRST, async_account=make_customer(houston), **columns)
+        order = {"transaction_type": "customer_order", "confirmation_number": number}
+        sell(houston, number, MONDAY, async_account=make_customer(houston), **order)
 
-    assert run("eod")["outcome"] == "succeeded"
-    found = run("sync-orders")
+    end_of_day = run("eod")
+    orders = run("sync-orders")
 
-    assert (found["counts"]["posted"], found["counts"]["failed"]) == (1, 1)
-    assert sale("T-2").statement.state == StatementState.POSTED
-    assert rules("T-1") == rules("W-1") == {"sale_refused"}
-    assert (sale("W-1").order_status, sale("W-1").order_reason) == ("failed", "sale_refused")
-    # A scheduled run passes it; a person tries it again by its number.
+    assert end_of_day["outcome"] == "succeeded"
+    assert (orders["counts"]["posted"], orders["counts"]["failed"]) == (1, 1)
+    assert get_sale("T-2").statement.state == StatementState.POSTED
+    assert broken_rules("T-1") == {"sale_refused"}
+    assert broken_rules("W-1") == {"sale_refused"}
+    order = get_sale("W-1")
+    assert (order.order_status, order.order_reason) == ("failed", "sale_refused")
+    # A scheduled run skips the failed order; a person tries it again by its number.
     assert run("sync-orders")["counts"] == {}
     assert run("sync-orders", order_number="W-1")["counts"]["failed"] == 1
 
 
-def test_p2_a_statement_that_fails_without_a_culprit_says_why_and_others_go_on(houston, plant):
-    second = FIRST + timedelta(days=1)
-    plant("statement", "UPDATE OF posted_at", f"NEW.business_date = '{FIRST}'", code="22000")
-    plant("statement", "INSERT", f"NEW.business_date = '{FIRST - timedelta(days=1)}'")
-    for number, day in (("T-0", FIRST - timedelta(days=1)), ("T-1", FIRST), ("T-2", second)):
-        sell(houston, number, day)
+def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted(houston, raise_on):
+    raise_on("statement", "INSERT", f"NEW.business_date = '{MONDAY}'")
+    raise_on("statement", "UPDATE OF posted_at", f"NEW.business_date = '{TUESDAY}'", code="22000")
+    for transaction_id, day in (("T-0", MONDAY), ("T-1", TUESDAY), ("T-2", WEDNESDAY)):
+        sell(houston, transaction_id, day)
 
-    found = run("eod")
+    end_of_day = run("eod")
 
-    assert found["outcome"] == "partly"
+    assert end_of_day["outcome"] == "partly"
     stuck, posted = Statement.objects.order_by("business_date")
     assert (stuck.state, stuck.reason) == (StatementState.PAYMENTS_POSTED, "statement_refused")
     assert "SQLSTATE 22000" in stuck.message
@@ -178,39 +221,47 @@ def test_p2_a_statement_that_fails_without_a_culprit_says_why_and_others_go_on(h
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reached", ["calculated", "orders_created", "invoiced"])
-def test_v11_a_statement_that_is_not_posted_is_cancelled_and_its_sales_are_corrected(
-    houston, command, monkeypatch, reached
+@pytest.mark.parametrize(
+    ("state", "failpoint"),
+    [
+        ("calculated", None),
+        ("orders_created", "statements:before_invoiced"),
+        ("invoiced", "statements:before_payments_posted"),
+    ],
+)
+def test_v11_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
+    houston, clerk, command, monkeypatch, state, failpoint
 ):
-    sell(houston, "T-1", FIRST)
+    sell(houston, "T-1", MONDAY)
     ann = make_customer(houston)
-    sell(houston, "T-2", FIRST, async_account=ann)
+    sell(houston, "T-2", MONDAY, async_account=ann)
     for job in ("P-0001", "validate", "calculate-statements"):
         run(job)
-    if reached != "calculated":
-        at = {"orders_created": "before_invoiced", "invoiced": "before_payments_posted"}[reached]
+    if failpoint:
         with monkeypatch.context() as patch:
-            patch.setitem(failpoints.actions, f"statements:{at}", die)
+            patch.setitem(failpoints.actions, failpoint, die)
             with pytest.raises(Died):
                 run("post-statements")
-    Company.objects.update(closed_until=FIRST)
+    Company.objects.update(closed_until=MONDAY)
     assert run("post-statements")["outcome"] == "failed"
     statement = Statement.objects.get()
-    assert (statement.state in (reached, "calculated"), statement.reason) == (True, "period_closed")
+    assert (statement.state, statement.reason) == (state, "period_closed")
     with pytest.raises(CorrectionRefused, match="cancel that statement first"):
-        lease_transaction(sale("T-1"), User.objects.create_user("clerk"))
+        lease_transaction(get_sale("T-1"), clerk)
 
-    told = command("statements", "cancel", statement.number, "--reason", "Period closed")
+    output = command("statements", "cancel", statement.number, "--reason", "Period closed")
 
-    assert "2 sales are released" in told
+    assert "2 sales are released" in output
     statement.refresh_from_db()
     assert statement.state == StatementState.CANCELLED
     assert set(SalesOrder.objects.values_list("state", flat=True)) <= {"cancelled"}
-    run("validate")
-    assert rules("T-1") == rules("T-2") == {"period_closed"}
-    RetailTransaction.objects.update(business_date=FIRST + timedelta(days=1))
-    assert run("eod")["counts"]["posted"] == 2
-    assert sale("T-2").customer.guids.get().async_account == ann
-    assert broken() == []
     with pytest.raises(CommandError, match="already cancelled"):
         command("statements", "cancel", statement.number, "--reason", "Again")
+
+    run("validate")
+    assert broken_rules("T-1") == {"period_closed"}
+    assert broken_rules("T-2") == {"period_closed"}
+    RetailTransaction.objects.update(business_date=TUESDAY)
+    assert run("eod")["counts"]["posted"] == 2
+    assert get_sale("T-2").customer.guids.get().async_account == ann
+    assert broken_promises() == []

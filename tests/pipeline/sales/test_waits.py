@@ -1,9 +1,6 @@
-"""Sales and orders that wait: for whom, for what, and that nothing waits for ever in silence."""
+"""Sales and orders that wait for a customer, an address, a person or a clock: none for ever."""
 
-import time
-from datetime import date, timedelta
-from datetime import time as time_of_day
-from threading import Thread
+from datetime import date, time, timedelta
 from uuid import uuid4
 
 import pytest
@@ -24,130 +21,160 @@ from stores.models import (
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.corrections.sale import lease_transaction
-from stores.pipeline.sales.readiness import readiness
 from stores.pipeline.sales.statements import start_statements
 from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.processes import until
+from tests.support.threads import is_session_blocked, start_in_thread
 
 DAY = date(2026, 11, 20)
 
 
-def make_order(store, **columns):
-    """A customer order of a till, paid later. Returns its confirmation number."""
-    number = columns.setdefault("confirmation_number", f"W-{uuid4().hex[:6]}")
-    columns = {"payment_amount": "0", "payments": [], "business_date": DAY} | columns
-    make_sale(store, transaction_type="customer_order", **columns)
-    return number
+def make_order(store, number, **columns):
+    """A customer order with a confirmation number, by default not paid yet."""
+    columns = {"payment_amount": "0", "payments": []} | columns
+    make_sale(
+        store,
+        transaction_type="customer_order",
+        confirmation_number=number,
+        business_date=DAY,
+        **columns,
+    )
 
 
-def order(number):
+def get_order(number):
     return RetailTransaction.objects.select_related("sales_order").get(confirmation_number=number)
 
 
-def test_p3_orders_of_guests_are_the_default_customer_s_and_say_what_they_lack(store):
+def status_and_reason(number):
+    order = get_order(number)
+    return order.order_status, order.order_reason
+
+
+def test_p3_orders_of_guests_wait_for_a_default_customer(store):
     home = uuid4()
-    default = store.channel.default_customer
-    make_event("address", store, account_number=default.account_number, address_id=home)
-    numbers = [
-        make_order(store),
-        make_order(store, delivery_address_id=home),
-        make_order(store, payment_amount="5.00", payments=[paid("5.00")]),
-    ]
-    to_nowhere = make_order(store, delivery_address_id=uuid4())
+    default_customer = store.channel.default_customer
+    account = default_customer.account_number
+    make_event("address", store, account_number=account, address_id=home)
+    deposit = {"tender_type": "cash", "amount": "5.00", "currency": "USD"}
+    make_order(store, "W-1")
+    make_order(store, "W-2", delivery_address_id=home)
+    make_order(store, "W-3", payment_amount="5.00", payments=[deposit])
+    make_order(store, "unknown-address", delivery_address_id=uuid4())
     run("P-0001")
     Channel.objects.update(default_customer=None)
 
     assert run("sync-orders")["counts"]["waiting"] == 4
-    assert {order(number).order_reason for number in numbers} == {"default_customer_missing"}
-    Channel.objects.update(default_customer=default)
+    for number in ("W-1", "W-2", "W-3"):
+        assert get_order(number).order_reason == "default_customer_missing"
+
+    Channel.objects.update(default_customer=default_customer)
     run("sync-orders")
 
-    assert [order(number).sales_order.customer for number in numbers] == [default] * 3
-    assert order(numbers[1]).sales_order.delivery_address_id == home
-    assert order(to_nowhere).order_reason == "address_missing"
+    for number in ("W-1", "W-2", "W-3"):
+        assert get_order(number).sales_order.customer == default_customer
+    assert get_order("W-2").sales_order.delivery_address_id == home
+    assert get_order("unknown-address").order_reason == "address_missing"
 
 
-def paid(amount):
-    return {"tender_type": "cash", "amount": amount, "currency": "USD"}
-
-
-def test_p4_an_order_keeps_the_address_it_named_though_it_was_removed(store):
-    early, late = make_customer(store), make_customer(store)
-    homes = {early: uuid4(), late: uuid4()}
-    make_event("address", store, async_account=early, address_id=homes[early])
+def test_p4_an_order_keeps_its_address_though_it_was_removed(store):
+    ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
+    ann_home, bo_home = uuid4(), uuid4()
+    # HQ knows the address of Ann already; that of Bo comes and goes in one upload.
+    make_event("address", store, async_account=ann, address_id=ann_home)
     run("pipeline")
-    numbers = []
-    # The address of one is removed in a later visit than it came, all about the other in one.
-    make_event("address", store, async_account=late, address_id=homes[late])
-    for guid, home in homes.items():
-        numbers.append(make_order(store, async_account=guid, delivery_address_id=home))
-        gone = {"operation": "deactivate", "purpose": None, "street": None, "city": None}
-        make_event("address", store, async_account=guid, address_id=home, **gone, country=None)
+    make_event("address", store, async_account=bo, address_id=bo_home)
+    for guid, home, number in ((ann, ann_home, "W-1"), (bo, bo_home, "W-2")):
+        make_order(store, number, async_account=guid, delivery_address_id=home)
+        remove_address(store, guid, home)
     run("P-0001")
 
     run("sync-orders")
 
-    kept = [order(number).sales_order.delivery_address for number in numbers]
-    assert [address.pk for address in kept] == list(homes.values())
-    assert {(address.is_active, address.street) for address in kept} == {(False, "Main Street")}
+    for home, number in ((ann_home, "W-1"), (bo_home, "W-2")):
+        address = get_order(number).sales_order.delivery_address
+        assert (address.pk, address.is_active, address.street) == (home, False, "Main Street")
 
 
-def test_p4_an_order_says_what_is_wrong_with_the_address_it_names(houston):
-    ann, bo = make_customer(houston), make_customer(houston, "Bo")
-    of_bo, refused = uuid4(), uuid4()
-    make_event("address", houston, async_account=bo, address_id=of_bo)
-    run("pipeline")
-    make_event("address", houston, async_account=ann, address_id=refused, county="x" * 11)
-    a_gift, to_refused = (
-        make_order(houston, async_account=ann, delivery_address_id=home)
-        for home in (of_bo, refused)
+def remove_address(store, guid, address_id):
+    values = {"purpose": None, "street": None, "city": None, "country": None}
+    make_event(
+        "address",
+        store,
+        operation="deactivate",
+        async_account=guid,
+        address_id=address_id,
+        **values,
     )
-    # Who left afterwards is no obstacle, and neither is an address that went with her.
-    of_who_left = make_order(houston, async_account=bo, delivery_address_id=of_bo)
+
+
+def test_p4_an_order_names_what_is_wrong_with_its_address(houston):
+    ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
+    bo_home, invalid_address = uuid4(), uuid4()
+    make_event("address", houston, async_account=bo, address_id=bo_home)
+    run("pipeline")
+    make_event("address", houston, async_account=ann, address_id=invalid_address, county="x" * 11)
+    make_order(houston, "to-bo", async_account=ann, delivery_address_id=bo_home)
+    make_order(houston, "to-invalid", async_account=ann, delivery_address_id=invalid_address)
+    make_order(houston, "of-bo", async_account=bo, delivery_address_id=bo_home)
+    # Bo was removed after his order, which is no obstacle.
     make_event("customer", houston, async_account=bo, operation="deactivate")
     run("pipeline")
 
     run("sync-orders")
 
-    told = [
-        (order(number).order_status, order(number).order_reason)
-        for number in (a_gift, to_refused, of_who_left)
-    ]
-    assert told == [("failed", "address_of_another"), ("failed", "too_long"), ("succeeded", None)]
+    assert status_and_reason("to-bo") == ("failed", "address_of_another")
+    assert status_and_reason("to-invalid") == ("failed", "too_long")
+    assert status_and_reason("of-bo") == ("succeeded", None)
 
 
 def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(store):
-    ann = make_customer(store)
+    ann = make_customer(store, "Ann")
     make_customer(store, "Bo")
     run("pipeline")
-    of_sale, beside, by_account = uuid4(), uuid4(), uuid4()
-    account = Customer.objects.get(first_name="Bo").account_number
-    make_event("address", store, async_account=ann, address_id=of_sale, purpose="delivery")
-    make_event("address", store, async_account=ann, address_id=beside, purpose="business")
-    make_event("address", store, account_number=account, address_id=by_account)
-    make_sale(store, async_account=ann, delivery_address_id=of_sale, business_date=DAY)
-    make_sale(store, account_number=account, business_date=DAY)
+    bo_account = Customer.objects.get(first_name="Bo").account_number
+    delivery, business, bo_home = uuid4(), uuid4(), uuid4()
+    make_event("address", store, async_account=ann, address_id=delivery, purpose="delivery")
+    make_event("address", store, async_account=ann, address_id=business, purpose="business")
+    make_event("address", store, account_number=bo_account, address_id=bo_home)
+    make_sale(store, async_account=ann, delivery_address_id=delivery, business_date=DAY)
+    make_sale(store, account_number=bo_account, business_date=DAY)
 
     run("eod")
 
-    held = CustomerAddress.objects.filter(pk__in=[of_sale, beside, by_account])
-    assert held.count() == 3
+    assert CustomerAddress.objects.filter(pk__in=[delivery, business, bo_home]).count() == 3
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_a3_v6_an_order_that_somebody_left_open_goes_on_when_the_time_is_over(houston):
-    number = make_order(houston, async_account=make_customer(houston))
+def test_a3_v6_an_order_under_correction_is_synchronized_once_the_lease_has_expired(houston):
+    make_order(houston, "W-1", async_account=make_customer(houston))
     run("P-0001")
-    clerk = User.objects.create_user("clerk")
-    lease_transaction(order(number), clerk)
+    lease_transaction(get_order("W-1"), User.objects.create_user("clerk"))
     assert run("sync-orders")["outcome"] == "nothing_to_do"
-    RetailTransaction.objects.update(editing_until=timezone.now() - timedelta(seconds=1))
 
+    RetailTransaction.objects.update(editing_until=timezone.now() - timedelta(seconds=1))
     run("sync-orders")
 
-    assert order(number).order_status == "succeeded"
+    assert get_order("W-1").order_status == "succeeded"
 
 
-def test_v4_a_statement_that_posting_takes_meanwhile_is_not_started_again(houston):
+def test_a16_v14f_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(houston):
+    make_order(houston, "W-1", async_account=make_customer(houston, title="x" * 21))
+    run("P-0001")
+    run("sync-orders")
+    failed = get_order("W-1")
+    assert (failed.order_status, failed.order_attempts) == ("failed", 1)
+
+    scheduled = run("sync-orders", started_by=StartedBy.SCHEDULE)
+
+    assert scheduled["counts"]["failed"] == 1
+    order = get_order("W-1")
+    assert (order.order_attempts, order.order_tried_at) == (1, failed.order_tried_at)
+    # A person's run counts.
+    run("sync-orders")
+    assert get_order("W-1").order_attempts == 2
+
+
+def test_v4_a_statement_that_another_run_is_posting_is_not_started_again(houston):
     make_sale(houston, "10.00", business_date=DAY, transaction_id="T-1")
     for job in ("P-0001", "validate", "calculate-statements"):
         run(job)
@@ -155,143 +182,62 @@ def test_v4_a_statement_that_posting_takes_meanwhile_is_not_started_again(housto
     run("P-0001")
     run("validate")
     step = JobRun.objects.get(job="calculate-statements").steps.get()
-    calculating = Thread(target=in_own_connection, args=[start_statements, step, houston.channel])
 
     with transaction.atomic():
-        # Posting has reached the next state and not committed yet; the other run reads the last.
+        # Posting has written the next state and not committed it, so the other run must wait.
         Statement.objects.select_for_update().update(state=StatementState.AGGREGATED)
-        calculating.start()
-        wait_until(is_somebody_waiting)
-    calculating.join()
+        calculation = start_in_thread(start_statements, step, houston.channel)
+        until(is_session_blocked)
+    calculation.result(timeout=60)
 
     statement = Statement.objects.get()
     assert statement.state == StatementState.AGGREGATED
     assert not statement.events.filter(text__startswith="Restarted").exists()
 
 
-def in_own_connection(work, *args):
-    try:
-        work(*args)
-    finally:
-        connection.close()
-
-
-def is_somebody_waiting():
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return cursor.fetchone()[0] > 0
-
-
-def wait_until(is_so):
-    deadline = time.monotonic() + 30
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def test_a16_v14f_a_scheduled_run_that_changes_nothing_draws_no_attempt(houston):
-    number = make_order(houston, async_account=make_customer(houston, title="x" * 21))
+@pytest.mark.parametrize(("clock_error_days", "rules"), [(-500, []), (500, ["business_date_far"])])
+def test_v16_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
+    houston, clock_error_days, rules
+):
+    make_sale(houston, business_date=DAY, transaction_id="recent")
+    make_sale(houston, business_date=DAY - timedelta(days=700), transaction_id="old")
     run("P-0001")
-    run("sync-orders")
-    assert (order(number).order_status, order(number).order_attempts) == ("failed", 1)
-    tried = order(number).order_tried_at
-
-    found = run("sync-orders", started_by=StartedBy.SCHEDULE)
-
-    assert found["counts"]["failed"] == 1
-    assert (order(number).order_attempts, order(number).order_tried_at) == (1, tried)
-    run("sync-orders")
-    assert order(number).order_attempts == 2
-
-
-@pytest.mark.parametrize("days_wrong", [-500, 500])
-def test_v16_a_clock_that_was_wrong_keeps_no_sale_in_error_for_ever(houston, days_wrong):
-    make_sale(houston, business_date=DAY, transaction_id="T-1")
-    make_sale(houston, business_date=DAY - timedelta(days=700), transaction_id="T-2")
-    run("P-0001")
-    # When they arrived, the clock of headquarters was wrong.
+    # The clock of HQ was wrong when the sales arrived.
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE retail_transaction SET staged_at = staged_at + make_interval(days => %s)",
-            [days_wrong],
+            [clock_error_days],
         )
 
     run("validate")
 
-    right, far = RetailTransaction.objects.order_by("transaction_id")
-    assert right.validation_status == "successful"
-    assert list(far.errors.values_list("rule", flat=True)) == (
-        ["business_date_far"] if days_wrong > 0 else []
-    )
+    recent = RetailTransaction.objects.get(transaction_id="recent")
+    assert recent.validation_status == "successful"
+    old = RetailTransaction.objects.get(transaction_id="old")
+    assert list(old.errors.values_list("rule", flat=True)) == rules
 
 
-def blockers():
-    return {
-        (blocker.reason, blocker.field): blocker.sales
-        for day in readiness()
-        for blocker in day.blockers
-    }
-
-
-def test_a2_the_board_says_before_validation_what_validation_finds(houston):
-    ann, bo = make_customer(houston), make_customer(houston, "Bo")
-    run("pipeline")
-    (of_ann, of_bo) = (
-        Customer.objects.get(first_name=name).account_number for name in ("Ann", "Bo")
-    )
-    broken = make_customer(houston, "Cy", title="x" * 21)
-    day = {"business_date": DAY}
-    # Two customers in one; a known account beside an unknown or broken GUID, and the other way.
-    make_sale(houston, async_account=ann, account_number=of_bo, transaction_id="T-1", **day)
-    make_sale(houston, async_account=uuid4(), account_number=of_ann, transaction_id="T-2", **day)
-    make_sale(houston, async_account=broken, account_number=of_ann, transaction_id="T-3", **day)
-    make_sale(houston, async_account=bo, account_number="NOBODY", transaction_id="T-4", **day)
-    make_sale(houston, async_account=uuid4(), transaction_id="T-5", **day)
-    make_sale(houston, transaction_id="T-6", **day)
-    number = make_order(houston, async_account=ann, account_number=of_bo)
-    Channel.objects.update(default_customer=None)
-    run("P-0001")
-    before = blockers()
-
-    run("validate")
-    run("sync-orders")
-
-    assert before == {
-        ("identity_mismatch", "account_number"): 1,
-        ("customer_missing", "async_account"): 1,
-        ("default_customer_missing", "customer"): 1,
-    }
-    unknown = {
-        ("customer_unknown", "async_account"): before.pop(("customer_missing", "async_account"))
-    }
-    assert blockers() == before | unknown
-    wrong = RetailTransaction.objects.filter(validation_status="error")
-    assert set(wrong.values_list("transaction_id", "errors__rule", "errors__field")) == {
-        ("T-1", "identity_mismatch", "account_number"),
-        ("T-5", "customer_unknown", "async_account"),
-        (order(number).transaction_id, "identity_mismatch", "account_number"),
-    }
-    assert order(number).order_reason == "identity_mismatch"
-
-
-def test_a16_a_daily_end_of_day_that_did_not_do_all_is_tried_again_the_same_day(houston):
-    now = database_clock()
-    schedule = Schedule.objects.create(job="eod", at=time_of_day(0, 0))
+def test_a16_a_daily_end_of_day_that_ends_partly_is_tried_again_on_the_same_day(houston):
+    schedule = Schedule.objects.create(job="eod", at=time(0, 0))
     assert len(start_scheduled()) == 1
     schedule.refresh_from_db()
-    first, day = schedule.last_run, schedule.started_on
+    first_run, started_on = schedule.last_run, schedule.started_on
 
-    def end(status, minutes_ago):
-        schedule.refresh_from_db()
-        JobRun.objects.filter(pk=schedule.last_run_id).update(
-            status=status, ended_at=now - timedelta(minutes=minutes_ago)
-        )
-
-    end("partly", 5)
+    end_last_run(schedule, "partly", minutes_ago=5)
     assert start_scheduled() == []
-    end("partly", 16)
+
+    end_last_run(schedule, "partly", minutes_ago=16)
     assert len(start_scheduled()) == 1
     schedule.refresh_from_db()
-    assert (schedule.last_run == first, schedule.started_on) == (False, day)
-    end("succeeded", 16)
+    assert schedule.last_run != first_run
+    assert schedule.started_on == started_on
+
+    end_last_run(schedule, "succeeded", minutes_ago=16)
     assert start_scheduled() == []
+
+
+def end_last_run(schedule, status, *, minutes_ago):
+    schedule.refresh_from_db()
+    JobRun.objects.filter(pk=schedule.last_run_id).update(
+        status=status, ended_at=database_clock() - timedelta(minutes=minutes_ago)
+    )

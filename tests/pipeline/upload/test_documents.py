@@ -1,7 +1,6 @@
-"""Sales on their way into HQ: whole, once, or set aside with the reason."""
+"""Upload stages a sale once and with all of its parts, or quarantines it with the reason."""
 
 from collections import Counter
-from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
@@ -22,57 +21,60 @@ from stores.models.incident import IncidentKind
 from stores.pipeline.register import add_register
 from stores.traffic import write_traffic
 from stores.traffic.store import fresh_seed
-from tests.proofs.chaos.places import Place
+from tests.support.channels import change
 from tests.support.make import article, make_customer, make_sale, query, run, write
 
 
-def set_aside():
+def quarantined():
+    """Reason and field of each quarantined sale."""
     return list(Quarantine.objects.order_by("pk").values_list("reason", "field"))
 
 
-def kept():
+def staged():
+    """The transaction ids of the staged sales."""
     return sorted(RetailTransaction.objects.values_list("transaction_id", flat=True))
 
 
 def unacknowledged(store):
-    found = query(
+    """The transaction ids of the sales that the channel would send again."""
+    rows = query(
         store, "SELECT transaction_id FROM retail_transaction WHERE acknowledged_at IS NULL"
     )
-    return sorted(number for (number,) in found)
+    return sorted(transaction_id for (transaction_id,) in rows)
 
 
 def test_a_sale_arrives_with_its_lines_and_payments(store):
     make_sale(store, "10.00", "5.00", transaction_id="T-1")
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
     sale = RetailTransaction.objects.get()
-    assert found["counts"] == {"read": 1, "staged": 1}
+    assert upload["counts"] == {"read": 1, "staged": 1}
     assert sale.lines.count() == 2
     assert [payment.amount for payment in sale.payments.all()] == [sale.gross_amount]
     assert unacknowledged(store) == []
 
 
-def test_uploading_a_sale_twice_keeps_it_once(store):
+def test_uploading_a_sale_twice_stages_it_once(store):
     make_sale(store, transaction_id="T-1")
     run("P-0001")
 
     assert run("P-0001")["outcome"] == "nothing_to_do"
-    assert kept() == ["T-1"]
+    assert staged() == ["T-1"]
 
 
 def test_a_header_without_its_lines_waits_in_the_channel(store):
     make_sale(store, transaction_id="T-1", line_count=2)
     make_sale(store, transaction_id="T-2")
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
-    assert found["counts"] == {"read": 2, "staged": 1, "waiting": 1}
-    assert kept() == ["T-2"]
+    assert upload["counts"] == {"read": 2, "staged": 1, "waiting": 1}
+    assert staged() == ["T-2"]
     assert unacknowledged(store) == ["T-1"]
 
 
-def test_a_waiting_header_is_taken_once_its_lines_are_there(store):
+def test_a_waiting_header_is_staged_once_its_lines_are_there(store):
     make_sale(store, transaction_id="T-1", line_count=2)
     run("P-0001")
     write(
@@ -83,10 +85,10 @@ def test_a_waiting_header_is_taken_once_its_lines_are_there(store):
 
     run("P-0001")
 
-    assert kept() == ["T-1"]
+    assert staged() == ["T-1"]
 
 
-def test_a_header_whose_lines_never_come_is_set_aside(store):
+def test_a_header_whose_lines_never_arrive_is_quarantined(store):
     make_sale(store, transaction_id="T-1", line_count=2)
     run("P-0001")
     long_ago = timezone.now() - timedelta(minutes=16)
@@ -94,27 +96,26 @@ def test_a_header_whose_lines_never_come_is_set_aside(store):
 
     run("P-0001")
 
-    assert set_aside() == [("document_incomplete", "line_count")]
+    assert quarantined() == [("document_incomplete", "line_count")]
     assert unacknowledged(store) == []
 
 
-def test_a_document_too_large_to_be_carried_stays_and_stops_nobody(store):
+def test_a_sale_that_is_too_large_stays_in_its_channel_and_does_not_stop_others(store):
     make_sale(store, transaction_id="T-1", line_count=2)
-    with closing(Place.of(store).open(write=True)) as till:
-        text = "hex(zeroblob(5000000))" if Place.of(store).is_file else "repeat('x', 10000000)"
-        till.cursor().execute(
-            f"""INSERT INTO retail_transaction_line (transaction_id, line_number, description)
-                VALUES ('T-1', 2, {text})"""  # noqa: S608 - our own text
-        )
-        till.commit()
+    # Past the limit on values that HQ's own connections have.
+    change(
+        store,
+        f"""INSERT INTO retail_transaction_line (transaction_id, line_number, description)
+            VALUES ('T-1', 2, '{"x" * 10_000_000}')""",  # noqa: S608 - our own text
+    )
     make_sale(store, transaction_id="T-2")
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
-    assert found["counts"] == {"read": 1, "staged": 1, "waiting": 1}
-    assert kept() == ["T-2"]
+    assert upload["counts"] == {"read": 1, "staged": 1, "waiting": 1}
+    assert staged() == ["T-2"]
     assert unacknowledged(store) == ["T-1"]
-    assert [one.kind for one in Incident.objects.open()] == [IncidentKind.EVENT_TOO_LARGE]
+    assert Incident.objects.open().get().kind == IncidentKind.EVENT_TOO_LARGE
 
 
 @pytest.fixture
@@ -127,20 +128,21 @@ def lane(store):
     sqlite_path(database).unlink()
 
 
-def test_c5_the_same_number_with_equal_content_is_known(store, lane):
+def test_c5_a_sale_that_a_second_register_sends_again_is_staged_once(store, lane):
     moment = timezone.now()
     make_sale(store, "10.00", transaction_id="T-1", occurred_at=moment)
     run("P-0001")
     make_sale(lane, "10.00", transaction_id="T-1", occurred_at=moment)
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
-    assert found["counts"] == {"read": 1, "unchanged": 1}
-    assert kept() == ["T-1"]
-    assert set_aside() == unacknowledged(lane) == []
+    assert upload["counts"] == {"read": 1, "unchanged": 1}
+    assert staged() == ["T-1"]
+    assert quarantined() == []
+    assert unacknowledged(lane) == []
 
 
-def test_c5_the_same_number_with_other_content_is_set_aside_and_nothing_overwritten(store, lane):
+def test_c5_another_sale_with_the_same_transaction_id_is_quarantined(store, lane):
     first = uuid4()
     make_sale(store, "10.00", transaction_id="T-1", event_id=first)
     run("P-0001")
@@ -148,46 +150,47 @@ def test_c5_the_same_number_with_other_content_is_set_aside_and_nothing_overwrit
 
     run("P-0001")
 
-    assert set_aside() == [("document_conflict", "transaction_id")]
+    assert quarantined() == [("document_conflict", "transaction_id")]
     assert RetailTransaction.objects.get().event_id == first
 
 
-def test_c2_an_amount_that_is_no_number_is_set_aside_with_its_lines(store):
+def test_c2_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines(store):
     make_sale(store, transaction_id="T-1", tax_amount="NaN")
     make_sale(store, transaction_id="T-2")
 
     run("P-0001")
 
-    assert set_aside() == [("amount_format", "tax_amount")]
-    assert kept() == ["T-2"]
+    assert quarantined() == [("amount_format", "tax_amount")]
+    assert staged() == ["T-2"]
     assert b"Lamp" in bytes(Quarantine.objects.get().raw)
 
 
-def test_c3_an_amount_beyond_the_digits_of_hq_is_set_aside(popup):
+def test_c3_a_sale_with_an_amount_that_is_too_large_is_quarantined(popup):
     make_sale(popup, transaction_id="T-1", lines=[article() | {"price": "1" + 20 * "0"}])
     make_sale(popup, transaction_id="T-2")
 
     run("P-0001")
 
-    assert set_aside() == [("overflow", "price")]
-    assert kept() == ["T-2"]
+    assert quarantined() == [("overflow", "price")]
+    assert staged() == ["T-2"]
 
 
-def test_what_a_broken_till_sells_is_refused_for_the_reason_foreseen(store):
+def test_sales_of_a_broken_till_are_refused_for_the_expected_reasons(store):
     seed = fresh_seed("NLD")
     good = write_traffic(store, customers=1, sales=12, orders=6, seed=seed)
+    # With the same seed the same sales would be written again.
     faulty = write_traffic(store, customers=0, sales=18, orders=12, faulty=1, seed=seed - 1)
 
     for job in ("P-0001", "validate"):
         run(job)
 
-    reasons = Counter(TransactionError.objects.values_list("rule", flat=True))
     assert (good.faulty_sales, faulty.faulty_sales) == (0, 30)
-    assert Counter(reason for reason, _ in set_aside()) == faulty.quarantined
-    assert reasons == faulty.invalid
+    assert Counter(reason for reason, _ in quarantined()) == faulty.quarantined
+    errors = TransactionError.objects.values_list("rule", flat=True)
+    assert Counter(errors) == faulty.invalid
 
 
-def test_a_sale_without_a_business_date_gets_the_store_s(store):
+def test_a_sale_without_a_business_date_gets_that_of_its_store(store):
     type(store.channel).objects.update(time_zone="America/Chicago", day_ends_at="04:00")
     moment = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
     make_sale(store, occurred_at=moment, business_date=None)
@@ -206,15 +209,17 @@ def test_a_sale_may_name_a_customer_who_is_pending(store):
     assert RetailTransaction.objects.get().async_account == ann
 
 
-def test_a_document_in_quarantine_is_shown_whole_and_can_be_dismissed(houston, command):
+def test_a_quarantined_sale_is_shown_and_can_be_dismissed(houston, command):
     make_sale(houston, transaction_id="T-1", tax_amount="NaN")
     run("P-0001")
-    case, boss = str(Quarantine.objects.get().pk), Client()
-    boss.force_login(User.objects.create_superuser("boss"))
+    case = str(Quarantine.objects.get().pk)
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
 
-    assert b"T-1" in boss.get(f"/quarantine/{case}/").content
-    assert boss.post("/quarantine/release/", {"case": case}, follow=True).status_code == 200
+    assert b"T-1" in client.get(f"/quarantine/{case}/").content
+    assert client.post("/quarantine/release/", {"case": case}, follow=True).status_code == 200
     assert Quarantine.objects.get().status == "open"
-    assert boss.get(f"/quarantine/{case}/correct/", follow=True).status_code == 200
+    assert client.get(f"/quarantine/{case}/correct/", follow=True).status_code == 200
+
     command("quarantine", "dismiss", case, "--reason", "Training till.")
     assert Quarantine.objects.get().status == "dismissed"

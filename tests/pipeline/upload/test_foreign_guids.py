@@ -1,11 +1,9 @@
-"""Whose GUID it is: a channel may name those that it made or was given, in every table."""
+"""A channel may only name the GUIDs that it created or was sent, in events of every table."""
 
-from threading import Thread
-from typing import Any
-from uuid import UUID
+from collections.abc import Iterable
+from uuid import UUID, uuid4
 
 import pytest
-from django.db import connections
 
 from stores import failpoints
 from stores.models import (
@@ -17,101 +15,122 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
-from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS
-from stores.pipeline.integrity.verify import verify
-from tests.support.damage import broken_by
+from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS, EventKind
+from tests.support.damage import checks_failed_by
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.support.processes import Died, die
+from tests.support.promises import broken_promises
+from tests.support.threads import start_in_thread
 
 pytestmark = pytest.mark.slow
 
-ORDER = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
+ALL_TABLES = [*(kind.event for kind in EVENT_KINDS), "retail_transaction"]
+AFTER_CHANNEL_COMMIT = "download:after_channel_commit"
 
 
 @pytest.fixture
-def abroad(register, seattle) -> ChannelDatabase:
-    """A shop of another company."""
+def foreign_shop(register, seattle) -> ChannelDatabase:
+    """A web shop of another company."""
     return register("web", company="EURT", account_format="E-####", first_number=1)
 
 
-def name_in_all(database: ChannelDatabase, guid: UUID, kinds: Any = EVENT_KINDS) -> None:
-    """One event of each kind and a sale that name the GUID."""
+def name_guid(
+    database: ChannelDatabase, guid: UUID, kinds: Iterable[EventKind] = EVENT_KINDS
+) -> None:
+    """Write an event of each kind, and a sale, that name the GUID."""
     for kind in kinds:
         make_event(kind.name, database, async_account=guid, operation="update")
     make_sale(database, async_account=guid, transaction_id=f"T-{database.channel.code}")
 
 
-def refused() -> dict[str, set[tuple[str, str]]]:
-    """Table and reason of what is set aside or failed, by channel."""
-    found: dict[str, set[tuple[str, str]]] = {}
+def make_order(database: ChannelDatabase, guid: UUID) -> None:
+    make_sale(
+        database,
+        transaction_id=f"O-{database.channel.code}",
+        transaction_type="customer_order",
+        confirmation_number="SO-1",
+        async_account=guid,
+    )
+
+
+def refused_rows() -> dict[str, set[tuple[str, str]]]:
+    """Table and reason of the rows that are quarantined or failed, by channel."""
+    refused: dict[str, set[tuple[str, str]]] = {}
     for case in Case.objects.unsettled().select_related("database__channel"):
-        code = case.database.channel.code
-        found.setdefault(code, set()).add((case.table, case.reason))
-    return found
+        channel = case.database.channel.code
+        refused.setdefault(channel, set()).add((case.table, case.reason))
+    return refused
 
 
-def broken() -> list[str]:
-    return [check.id for check in verify() if not check.ok]
-
-
-def every_table(reason: str, kinds: Any = EVENT_KINDS) -> set[tuple[str, str]]:
-    return {(kind.event, reason) for kind in kinds} | {("retail_transaction", reason)}
-
-
-def test_a5_a_guid_is_taken_only_from_channels_that_made_it_or_were_given_it(
-    store, seattle, abroad, command
+def test_a5_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table(
+    store, seattle, foreign_shop
 ):
     ann = make_customer(store, "Ann")
     run("P-0001")
     run("sync-customers", companies=["USRT"])
-    for shop in (seattle, abroad):
-        name_in_all(shop, ann)
+    name_guid(seattle, ann)
+    name_guid(foreign_shop, ann)
 
     run("pipeline")
 
-    assert refused() == {
-        "seattle": every_table("guid_conflict"),
-        "web": every_table("company_mismatch"),
+    assert refused_rows() == {
+        "seattle": {(table, "guid_conflict") for table in ALL_TABLES},
+        "web": {(table, "company_mismatch") for table in ALL_TABLES},
     }
     assert {row.field for row in Quarantine.objects.all()} == {"async_account"}
-    assert unacknowledged(seattle) == unacknowledged(abroad) == 0
+    assert unacknowledged(seattle) == 0
+    assert unacknowledged(foreign_shop) == 0
     assert Customer.objects.get(account_number="005001").first_name == "Ann"
     assert not CustomerAddress.objects.exists()
     assert not RetailTransaction.objects.exists()
-    # Its own company has been given her by now, and the other one never is.
+    assert broken_promises() == []
+
+
+def test_a5_a_guid_is_accepted_from_a_channel_once_it_was_sent_there(
+    store, seattle, foreign_shop, command
+):
+    ann = make_customer(store, "Ann")
+    run("P-0001")
+    run("sync-customers", companies=["USRT"])
+    name_guid(seattle, ann)
+    name_guid(foreign_shop, ann)
+    # The pipeline also sends Ann to every channel of her company.
+    run("pipeline")
     cases = [case.id for case in Case.objects.unsettled()]
     command("quarantine", "dismiss", *cases, "--reason", "Not theirs.")
-    for shop in (seattle, abroad):
+    for shop in (seattle, foreign_shop):
         make_event("address", shop, async_account=ann)
         make_sale(shop, async_account=ann)
+
     run("pipeline")
-    assert list(refused()) == ["web"]
+
+    assert list(refused_rows()) == ["web"]
     assert CustomerAddress.objects.get().customer.account_number == "005001"
     assert RetailTransaction.objects.get().channel == seattle.channel
-    assert broken() == []
+    assert broken_promises() == []
 
 
-def test_a5_who_names_a_guid_before_its_customer_arrives_does_not_own_it(
-    store, seattle, abroad, command
+def test_a5_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
+    store, seattle, foreign_shop, command
 ):
-    ann = UUID("0b8f5c52-6f0e-4d5d-8a64-2f9c6d1b7e10")
-    for shop in (seattle, abroad):
-        name_in_all(shop, ann, CHILDREN)
-        make_sale(shop, async_account=ann, transaction_id=f"O-{shop.channel.code}", **ORDER)
+    ann = uuid4()
+    for shop in (seattle, foreign_shop):
+        name_guid(shop, ann, CHILDREN)
+        make_order(shop, ann)
     run("pipeline")
-    assert refused() == {}
+    assert refused_rows() == {}
 
     make_customer(store, "Ann", guid=ann)
     make_event("address", store, async_account=ann, city="Ours")
     run("P-0001")
     run("sync-customers")
-    # The other company's conversion may have come before.
+    # The other company may have been converted first, so convert once more.
     run("sync-customers")
     run("sync-orders")
     run("eod")
 
-    assert refused()["seattle"] >= {(kind.event, "guid_conflict") for kind in CHILDREN}
-    assert refused()["web"] >= {(kind.event, "company_mismatch") for kind in CHILDREN}
+    assert refused_rows()["seattle"] >= {(kind.event, "guid_conflict") for kind in CHILDREN}
+    assert refused_rows()["web"] >= {(kind.event, "company_mismatch") for kind in CHILDREN}
     assert CustomerAddress.objects.get().city == "Ours"
     sales = RetailTransaction.objects.order_by("transaction_id")
     assert list(sales.values_list("transaction_id", "customer", "order_reason")) == [
@@ -120,21 +139,22 @@ def test_a5_who_names_a_guid_before_its_customer_arrives_does_not_own_it(
         ("T-seattle", None, None),
         ("T-web", None, None),
     ]
-    assert broken() == []
-    # Once her store has shared her, a person lets the others in.
+    assert broken_promises() == []
+
+    # Once the customer was sent to seattle, a person releases its rows.
     run("1010")
     cases = [case.id for case in Case.objects.unsettled() if case.reason == "guid_conflict"]
     command("quarantine", "release", *cases)
     run("sync-customers")
     assert CustomerAddress.objects.count() == 2
-    assert "seattle" not in refused()
+    assert "seattle" not in refused_rows()
 
 
-def test_a5_of_two_channels_that_make_one_guid_the_first_one_owns_it(store, seattle):
-    ann = make_customer(store, "Ann")
+def test_a5_a_guid_that_two_channels_created_belongs_to_the_first(store, seattle):
+    guid = make_customer(store, "Ann")
     run("P-0001", channels=[store.channel.code])
-    # As if both had been read at the same moment.
-    make_customer(seattle, "Eve", guid=ann)
+    make_customer(seattle, "Eve", guid=guid)
+    # Hide Ann from the second upload, as if both channels had been read at the same moment.
     AsyncCustomer.objects.update(status="superseded", reason="corrected")
     run("P-0001", channels=["seattle"])
     AsyncCustomer.objects.filter(first_name="Ann").update(status="pending", reason=None)
@@ -142,137 +162,135 @@ def test_a5_of_two_channels_that_make_one_guid_the_first_one_owns_it(store, seat
     run("sync-customers")
 
     assert Customer.objects.get(number=5001).first_name == "Ann"
-    assert refused() == {"seattle": {("async_customer", "guid_conflict")}}
-    assert broken() == []
-
-
-@pytest.mark.parametrize("table", [*(kind.event for kind in EVENT_KINDS), "retail_transaction"])
-def test_a5_a_planted_row_of_somebody_else_is_noticed(planted, table):
-    ours, theirs, seattle = planted
-
-    hers = f"WHERE customer_id = {ours}"
-    assert broken() == []
-    assert "I6" in broken_by(f"UPDATE {table} SET customer_id = {theirs} {hers}")  # noqa: S608
-    # Seattle was given her, so this is right; then as if it had never been.
-    move = f"UPDATE {table} SET database_id = {seattle.pk} {hers}"  # noqa: S608
-    assert "I6" not in broken_by(move)
-    forget = "UPDATE delivery SET delivered_version = 0, delivered_at = NULL, session_id = NULL"
-    query(seattle, "DELETE FROM account_map")
-    assert "I6" in broken_by(f"{move}; {forget}")
+    assert refused_rows() == {"seattle": {("async_customer", "guid_conflict")}}
+    assert broken_promises() == []
 
 
 @pytest.fixture
-def planted(houston, seattle, abroad) -> tuple[int, int, ChannelDatabase]:
-    """A customer of houston with everything, one of another company, and a channel beside."""
-    ann = make_customer(houston, "Ann")
+def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
+    """Ann of houston, with a row in every table, and Cy of the other company."""
+    guid = make_customer(houston, "Ann")
     for kind in CHILDREN:
-        make_event(kind.name, houston, async_account=ann)
-    make_sale(houston, async_account=ann)
-    make_customer(abroad, "Cy")
+        make_event(kind.name, houston, async_account=guid)
+    make_sale(houston, async_account=guid)
+    make_customer(foreign_shop, "Cy")
     run("pipeline")
     run("validate")
-    ours, theirs = Customer.objects.filter(number__isnull=False).order_by("company_id", "pk")[::-1]
-    assert (ours.company_id, theirs.company_id) == ("USRT", "EURT")
-    return ours.pk, theirs.pk, seattle
+    assert broken_promises() == []
+    customers = Customer.objects.filter(number__isnull=False)
+    return customers.get(company="USRT"), customers.get(company="EURT")
 
 
-# --------------------------------------------------------------- what the channel itself holds
+@pytest.mark.parametrize("table", ALL_TABLES)
+def test_a5_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_cy, table):
+    ann, cy = ann_and_cy
+
+    failed = checks_failed_by(
+        f"UPDATE {table} SET customer_id = {cy.pk} WHERE customer_id = {ann.pk}"  # noqa: S608
+    )
+
+    assert "I6" in failed
 
 
-@pytest.fixture
-def ann(houston, seattle) -> UUID:
-    """A customer of houston, whom seattle was given."""
-    guid = make_customer(houston, "Ann", phone="111 111")
-    run("pipeline")
-    return guid
+@pytest.mark.parametrize("table", ALL_TABLES)
+def test_a5_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check(
+    ann_and_cy, seattle, table
+):
+    ann, _ = ann_and_cy
+    move_to_seattle = f"UPDATE {table} SET database_id = {seattle.pk} WHERE customer_id = {ann.pk}"  # noqa: S608
+    forget_deliveries = (
+        "UPDATE delivery SET delivered_version = 0, delivered_at = NULL, session_id = NULL"
+    )
+
+    # Seattle was sent Ann.
+    assert "I6" not in checks_failed_by(move_to_seattle)
+
+    query(seattle, "DELETE FROM account_map")
+    assert "I6" in checks_failed_by(f"{move_to_seattle}; {forget_deliveries}")
 
 
-def edit_in(shop: ChannelDatabase, guid: UUID) -> None:
-    """An edit, an address and a sale by a till that knows the GUID from its account_map."""
+def edit(shop: ChannelDatabase, guid: UUID) -> None:
+    """Write an edit, an address and a sale of a customer whom the channel was sent."""
     make_event("customer", shop, async_account=guid, operation="update", first_name="Anna")
     make_event("address", shop, async_account=guid)
     make_sale(shop, async_account=guid)
 
 
-def is_edited() -> bool:
-    return (
-        CustomerAddress.objects.exists()
-        and Customer.objects.get(account_number="005001").first_name == "Anna"
-    )
+def assert_edited() -> None:
+    assert Customer.objects.get(account_number="005001").first_name == "Anna"
+    assert CustomerAddress.objects.exists()
 
 
-def test_v3_an_edit_is_taken_from_a_channel_that_was_set_back(ann, seattle, backed_up):
-    backup = backed_up(seattle)
+def test_v3_an_edit_of_a_restored_channel_is_accepted(houston, seattle, back_up):
+    ann = make_customer(houston, "Ann", phone="111 111")
+    run("pipeline")
+    backup = back_up(seattle)
     make_customer(seattle, "Bo")
     run("pipeline")
     backup.restore()
-    edit_in(seattle, ann)
+    edit(seattle, ann)
 
     run("pipeline")
 
-    assert is_edited()
+    assert_edited()
     assert not Quarantine.objects.exists()
 
 
-def test_v3_an_edit_is_taken_again_from_a_channel_that_a_recovered_hq_forgot(
-    houston,
-    seattle,
-    hq_backed_up,
-    recover_hq,
+def test_v3_an_edit_is_accepted_again_after_hq_was_restored(
+    houston, seattle, back_up_hq, recover_hq
 ):
-    backup = hq_backed_up()
+    backup = back_up_hq()
     ann = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
-    edit_in(seattle, ann)
+    edit(seattle, ann)
     run("pipeline")
     backup.restore()
 
     recover_hq()
     run("pipeline")
 
-    assert is_edited()
+    assert_edited()
     assert not Quarantine.objects.exists()
     assert query(houston, "SELECT first_name FROM customer") == [("Anna",)]
 
 
-def test_v3_an_edit_is_taken_where_the_delivery_was_not_noted(houston, seattle, monkeypatch):
+def test_v3_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery(
+    houston, seattle, monkeypatch
+):
     ann = make_customer(houston, "Ann")
     run("P-0001")
     run("sync-customers")
-    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
-    with pytest.raises(Died):
-        run("1010", channels=["seattle"])
-    monkeypatch.delitem(failpoints.actions, "download:after_channel_commit")
-    edit_in(seattle, ann)
+    with monkeypatch.context() as patch:
+        patch.setitem(failpoints.actions, AFTER_CHANNEL_COMMIT, die)
+        with pytest.raises(Died):
+            run("1010", channels=["seattle"])
+    edit(seattle, ann)
 
     run("P-0001")
     run("sync-customers")
 
-    assert is_edited()
+    assert_edited()
 
 
-def test_v3_an_edit_is_taken_by_another_run_before_the_delivery_is_noted(
+def test_v3_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery(
     houston, seattle, monkeypatch
 ):
     ann = make_customer(houston, "Ann")
     run("P-0001")
     run("sync-customers")
 
-    def upload() -> None:
-        edit_in(seattle, ann)
+    def upload_edit() -> None:
+        edit(seattle, ann)
         run("P-0001")
-        connections.close_all()
 
-    def meanwhile() -> None:
-        failpoints.actions.pop("download:after_channel_commit")
-        thread = Thread(target=upload)
-        thread.start()
-        thread.join()
+    def upload_edit_once() -> None:
+        monkeypatch.delitem(failpoints.actions, AFTER_CHANNEL_COMMIT)
+        start_in_thread(upload_edit).result(timeout=60)
 
-    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", meanwhile)
+    monkeypatch.setitem(failpoints.actions, AFTER_CHANNEL_COMMIT, upload_edit_once)
     run("1010", channels=["seattle"])
-    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", lambda: None)
     assert not Quarantine.objects.exists()
+
     run("sync-customers")
 
-    assert is_edited()
+    assert_edited()

@@ -1,67 +1,73 @@
-"""A sale is read from its channel with its lines and payments, or not at all."""
+"""A visit reads a sale from its channel with all of its lines and payments."""
+
+import pytest
 
 from stores.channeldb.exchange.open import visit
 from stores.pipeline.events.document_tables import DOCUMENT_SOURCE
 from tests.support.make import article, make_sale, query
 
 
-def read(channel):
-    return channel.read_events([DOCUMENT_SOURCE], limit=100, beyond={})[0]
+def read_documents(database):
+    with visit(database) as channel:
+        [documents] = channel.read_events([DOCUMENT_SOURCE], limit=100, beyond={})
+        return documents
 
 
 def test_a_sale_is_read_with_its_lines_and_payments(store):
     make_sale(store, "10.00", "5.00")
 
-    with visit(store) as channel:
-        found = read(channel)
+    documents = read_documents(store)
 
-    assert found.rows == 1
-    assert set(found.parts) == {"retail_transaction_line", "retail_transaction_payment"}
-    assert all(found.parts.values())
+    assert documents.rows == 1
+    assert set(documents.parts) == {"retail_transaction_line", "retail_transaction_payment"}
+    assert all(documents.parts.values())
 
 
-def test_one_broken_line_breaks_its_document_and_no_other(popup):
+def test_a_line_that_cannot_be_read_makes_only_its_own_sale_unreadable(popup):
     make_sale(popup, transaction_id="T-1", lines=[article(), article(quantity="1e3")])
     make_sale(popup, transaction_id="T-2")
 
-    with visit(popup) as channel:
-        found = read(channel)
+    documents = read_documents(popup)
 
-    [broken] = found.unreadable
-    assert found.rows == 1
-    assert (broken.counter, broken.reason, broken.field) == (1, "amount_format", "quantity")
-    assert len(broken.parts["retail_transaction_line"]) == 2
-
-
-def test_a_floating_amount_is_no_amount(popup):
-    for amount, reason in (("inf", "amount_format"), ("123456789012345", "overflow")):
-        make_sale(popup, net_amount=amount, transaction_id=f"T-{amount}")
-
-        with visit(popup) as channel:
-            assert read(channel).unreadable[-1].reason == reason
+    assert documents.rows == 1
+    [unreadable] = documents.unreadable
+    assert (unreadable.counter, unreadable.reason) == (1, "amount_format")
+    assert unreadable.field == "quantity"
+    assert len(unreadable.parts["retail_transaction_line"]) == 2
 
 
-def test_the_lines_of_a_sale_are_looked_up_whatever_the_statistics_say(houston):
+@pytest.mark.parametrize(
+    ("amount", "reason"), [("inf", "amount_format"), ("123456789012345", "overflow")]
+)
+def test_an_amount_that_hq_cannot_hold_makes_its_sale_unreadable(popup, amount, reason):
+    make_sale(popup, net_amount=amount)
+
+    [unreadable] = read_documents(popup).unreadable
+
+    assert unreadable.reason == reason
+
+
+def test_the_lines_of_a_sale_are_looked_up_by_index_whatever_the_statistics_say(houston):
     make_sale(houston, *["1.00"] * 1000)
-    # As the server does by itself; it may do so again only when the day is over.
+    # The server analyzes the table by itself as well, and then perhaps not again that day.
     query(houston, "ANALYZE retail_transaction_line")
     query(houston, "SET session_replication_role = replica; DELETE FROM retail_transaction_line")
     for _ in range(50):
         make_sale(houston, *["1.00"] * 20)
-    before = lines_read(houston)
+    before = count_lines_read(houston)
 
-    with visit(houston) as channel:
-        assert read(channel).rows == 51
+    documents = read_documents(houston)
 
+    assert documents.rows == 51
     # Twice for their sizes in each of five statements, and once to carry them.
-    assert lines_read(houston) - before < 20 * 1000
+    assert count_lines_read(houston) - before < 20 * 1000
 
 
-def lines_read(database):
-    """How many lines any statement has read so far."""
-    [(seen,)] = query(
+def count_lines_read(database):
+    """The number of lines that all statements have read so far."""
+    [(count,)] = query(
         database,
         """SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_user_tables
             WHERE relname = 'retail_transaction_line'""",
     )
-    return seen
+    return count

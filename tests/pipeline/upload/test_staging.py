@@ -1,7 +1,6 @@
-"""Poison: what no rule foresees is found row by row, what floods is set aside at once."""
+"""Staging: rows that the database refuses are quarantined one by one, however many there are."""
 
 import json
-from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
@@ -25,90 +24,74 @@ from tests.support.make import make_customer, make_event, make_many, query, run,
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def poison(hq) -> Iterator[None]:
-    """HQ's database refuses every customer called Poison, as no rule foresees."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """CREATE FUNCTION no_poison() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.last_name = 'Poison' THEN
-                   RAISE EXCEPTION 'Poison %', NEW.first_name;
-                 END IF;
-                 RETURN NEW; END $$;
-               CREATE TRIGGER no_poison BEFORE INSERT ON async_customer FOR EACH ROW
-                 EXECUTE FUNCTION no_poison()"""
-        )
-        yield
-        cursor.execute("DROP FUNCTION no_poison CASCADE")
-
-
 @pytest.mark.fault("F-59")
-def test_of_a_thousand_rows_the_one_that_no_rule_foresees_is_found(store, poison):
+def test_of_a_thousand_rows_the_one_that_the_database_refuses_is_quarantined(store, raise_on):
+    raise_on("async_customer", "INSERT", "NEW.last_name = 'Refused'")
     make_many(store, 500)
-    bad = make_customer(store, "Canary", last_name="Poison")
+    guid = make_customer(store, "Ann", last_name="Refused")
     make_many(store, 499)
 
-    found = run("P-0001")["counts"]
+    upload = run("P-0001")
 
-    assert found == {"read": 1000, "staged": 999, "quarantined": 1}
-    kept = Quarantine.objects.get()
-    assert (kept.reason, kept.async_account) == ("refused", bad)
-    assert kept.rule == "SQLSTATE P0001"
-    assert json.loads(bytes(kept.raw))["first_name"] == "Canary"
+    assert upload["counts"] == {"read": 1000, "staged": 999, "quarantined": 1}
+    row = Quarantine.objects.get()
+    assert (row.reason, row.rule) == ("refused", "SQLSTATE P0001")
+    assert row.async_account == guid
+    assert json.loads(bytes(row.raw))["first_name"] == "Ann"
     assert unacknowledged(store) == 0
 
 
 @pytest.mark.fault("F-60")
-def test_ten_thousand_poison_rows_are_set_aside_at_once_and_the_channel_is_flagged(store):
+def test_ten_thousand_bad_rows_are_quarantined_at_once_and_open_an_incident(store):
     make_many(store, 10_000, last_name="L" * 61)
     make_customer(store, "Bo")
 
-    found = run("P-0001")["counts"]
-    again = run("P-0001")
+    upload = run("P-0001")
 
-    assert (found["quarantined"], found["staged"]) == (10_000, 1)
-    assert again["outcome"] == "nothing_to_do"
-    flagged = Incident.objects.get(kind=IncidentKind.MANY_QUARANTINED)
-    assert (flagged.database, flagged.detail) == (store, {"quarantined": 10_000})
+    assert (upload["counts"]["quarantined"], upload["counts"]["staged"]) == (10_000, 1)
+    incident = Incident.objects.get(kind=IncidentKind.MANY_QUARANTINED)
+    assert (incident.database, incident.detail) == (store, {"quarantined": 10_000})
+    assert run("P-0001")["outcome"] == "nothing_to_do"
 
 
-def test_a_connection_that_breaks_is_no_trouble_with_a_row(houston, monkeypatch):
+def test_a_lost_connection_fails_the_run_and_quarantines_nothing(houston, monkeypatch):
     make_customer(houston)
 
-    def lose(*args: object, **kwargs: object) -> None:
+    def lose_connection(*args: object, **kwargs: object) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
 
-    monkeypatch.setattr(staging, "copy_in", lose)
-    found = run("P-0001")
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "copy_in", lose_connection)
+        upload = run("P-0001")
 
-    assert found["outcome"] == "failed"
+    assert upload["outcome"] == "failed"
     assert not Quarantine.objects.exists()
     assert unacknowledged(houston) == 1
 
 
-def test_copy_data_is_cut_into_rows_and_put_together_again(store):
+def test_copy_data_is_split_into_rows_and_joined_again(store):
     make_customer(store, "Ann\t\\N", last_name=None, name="two\nlines\\")
     make_customer(store, "Bo")
+    source = upload.UPLOAD_SOURCES[0]
     with visit(store) as channel:
-        events = channel.read_events(upload.UPLOAD_SOURCES, limit=10, beyond={})[0]
+        [events, *_] = channel.read_events(upload.UPLOAD_SOURCES, limit=10, beyond={})
 
     rows = copy.split_rows(events.data, binary=events.binary)
 
     assert copy.join_rows(rows, binary=events.binary) == events.data
-    source = upload.UPLOAD_SOURCES[0]
     values = copy.row_values(rows[0], source.types, binary=events.binary)
-    first = dict(zip(source.columns, values, strict=True))
-    names = [first[column] for column in ("first_name", "last_name", "name")]
-    assert names == ["Ann\t\\N", None, "two\nlines\\"]
-    assert UUID(first["event_id"])
+    row = dict(zip(source.columns, values, strict=True))
+    assert row["first_name"] == "Ann\t\\N"
+    assert row["last_name"] is None
+    assert row["name"] == "two\nlines\\"
+    assert UUID(row["event_id"])
 
 
-def test_a_row_that_comes_again_and_passes_by_now_is_no_longer_open(store):
-    company = store.channel.company
-    define = {"company": company, "name": "HAT", "options": ["S"]}
-    definition = AttributeDefinition.objects.create(**define)
+def test_a_quarantined_row_is_released_by_an_upload_once_it_is_valid(store):
+    definition = AttributeDefinition.objects.create(
+        company=store.channel.company, name="HAT", options=["S"]
+    )
     make_event("attribute", store, async_account=uuid4(), attribute="HAT", value="XXL")
     run("P-0001")
     definition.delete()
@@ -120,7 +103,7 @@ def test_a_row_that_comes_again_and_passes_by_now_is_no_longer_open(store):
     assert AsyncAttribute.objects.get().status == "pending"
 
 
-def test_what_is_staged_already_is_not_judged_by_a_new_rule(store):
+def test_a_staged_row_that_is_uploaded_again_is_not_validated_again(store):
     make_customer(store, email="nobody@example.com")
     run("P-0001")
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
@@ -131,39 +114,39 @@ def test_what_is_staged_already_is_not_judged_by_a_new_rule(store):
     assert Quarantine.objects.get().reason == "event_conflict"
 
 
-# Erased people: an account whose state is erased; how one comes to be so is not built yet.
-
-
-def erase(account: str) -> None:
-    Customer.objects.filter(account_number=account).update(
+def erase_customer() -> None:
+    """Erase the personal data of the first account, as no job does yet."""
+    Customer.objects.filter(account_number="005001").update(
         state="erased", first_name=None, last_name=None, email=None
     )
 
 
 @pytest.mark.fault("F-51")
 @pytest.mark.parametrize("kind", ["customer", "address", "contact", "affiliation", "attribute"])
-def test_an_event_of_an_erased_customer_is_acknowledged_and_leaves_nothing(store, kind):
+def test_an_event_of_an_erased_customer_is_acknowledged_and_leaves_no_data(store, kind):
     guid = make_customer(store, "Ann")
     run("pipeline")
-    erase("005001")
+    erase_customer()
     make_event(kind, store, async_account=guid, operation="update")
 
-    found = run("pipeline")
+    pipeline = run("pipeline")
 
-    assert found["counts"] == {"read": 1, "erased": 1}
+    assert pipeline["counts"] == {"read": 1, "erased": 1}
     assert unacknowledged(store) == 0
-    row = STAGING_MODELS[kind].objects.get(status="erased")
-    assert row.customer.account_number == "005001"
-    words = {"Lee", "Main Street", "Houston", "second@example.com", "STAFF", "SIZE", "M"}
-    assert not words & {getattr(row, field.attname) for field in row._meta.concrete_fields}
+    event = STAGING_MODELS[kind].objects.get(status="erased")
+    assert event.customer.account_number == "005001"
+    values = {getattr(event, field.attname) for field in event._meta.concrete_fields}
+    assert values.isdisjoint(
+        {"Lee", "Main Street", "Houston", "second@example.com", "STAFF", "SIZE", "M"}
+    )
     assert Customer.objects.get(account_number="005001").last_name is None
 
 
 @pytest.mark.fault("F-51")
-def test_a_bad_row_of_an_erased_customer_is_no_quarantined_copy_of_them(popup):
+def test_a_bad_row_of_an_erased_customer_is_not_kept_in_quarantine(popup):
     guid = make_customer(popup, "Ann")
     run("pipeline")
-    erase("005001")
+    erase_customer()
     make_event("customer", popup, async_account=guid, last_name="Canary", email="nobody")
     make_event("customer", popup, async_account=guid, last_name="Canary", birth_date="yesterday")
 

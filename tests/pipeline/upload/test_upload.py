@@ -1,7 +1,4 @@
-"""What channels let through and HQ cannot use: set aside once, until its correction comes.
-
-What the rules refuse, row by row: tests/pipeline/upload/test_bad_input.py.
-"""
+"""Upload stages valid rows and quarantines all others once, until a correction arrives."""
 
 from uuid import uuid4
 
@@ -12,14 +9,14 @@ from stores.traffic.faults import IDEOGRAPH
 from tests.support.make import make_customer, make_event, query, run, unacknowledged
 
 
-def test_a_bad_row_uploaded_again_is_not_kept_twice(store):
+def test_a_bad_row_that_is_uploaded_again_is_not_quarantined_twice(store):
     make_customer(store, email="nobody")
     run("P-0001")
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
 
-    found = run("P-0001")
+    upload = run("P-0001")
 
-    assert found["counts"] == {"read": 1, "unchanged": 1}
+    assert upload["counts"] == {"read": 1, "unchanged": 1}
     assert Quarantine.objects.get().attempts == 2
     assert unacknowledged(store) == 0
 
@@ -38,22 +35,21 @@ def test_a_bad_row_is_superseded_by_its_correction(store):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("column", [{"street": "Main\0Street"}, {"is_primary": 9e999}])
-def test_what_json_cannot_hold_does_not_stop_the_correction(popup, column):
-    guid, address = make_customer(popup, "Ann"), uuid4()
-    columns = {"async_account": guid, "address_id": address}
-    make_event("address", popup, **columns, **column)
+def test_a_value_that_json_cannot_hold_does_not_prevent_the_correction(popup, column):
+    keys = {"async_account": make_customer(popup, "Ann"), "address_id": uuid4()}
+    make_event("address", popup, **keys, **column)
     run("pipeline")
-    make_event("address", popup, **columns)
+    make_event("address", popup, **keys)
 
-    found = run("pipeline")
+    pipeline = run("pipeline")
 
-    assert found["outcome"] == "succeeded"
+    assert pipeline["outcome"] == "succeeded"
     assert Quarantine.objects.get().status == "superseded"
     assert CustomerAddress.objects.get().street == "Main Street"
 
 
 @pytest.mark.slow
-def test_a_guid_that_was_shared_with_a_channel_may_come_from_there(store, seattle):
+def test_a_guid_is_accepted_from_a_channel_to_which_it_was_sent(store, seattle):
     guid = make_customer(store, "Ann")
     run("pipeline")
     make_customer(seattle, "Anna", guid=guid, operation="update")
@@ -64,7 +60,7 @@ def test_a_guid_that_was_shared_with_a_channel_may_come_from_there(store, seattl
     assert Customer.objects.get(account_number="005001").first_name == "Anna"
 
 
-def test_texts_of_exactly_the_limit_are_taken_whole(store):
+def test_texts_of_the_maximum_length_are_kept_whole(store):
     name = IDEOGRAPH * 60
     make_customer(store, name, last_name=name, name=IDEOGRAPH * 300)
 
@@ -74,7 +70,7 @@ def test_texts_of_exactly_the_limit_are_taken_whole(store):
     assert (customer.first_name, customer.name) == (name, IDEOGRAPH * 300)
 
 
-def test_the_session_accounts_for_every_row(store):
+def test_the_upload_session_counts_every_row(store):
     make_customer(store, "Ann")
     make_customer(store, email="nobody")
     run("P-0001")

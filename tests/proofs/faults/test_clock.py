@@ -133,7 +133,7 @@ def read_facts(hq: Any) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-def channel_backups(houston, popup, backed_up) -> list[Backup]:
+def channel_backups(houston, popup, back_up) -> list[Backup]:
     """Backups of two channels with customers, edits and sales that HQ has not fetched."""
     for store in (houston, popup):
         ann = make_customer(store, "Ann")
@@ -142,7 +142,7 @@ def channel_backups(houston, popup, backed_up) -> list[Backup]:
         make_sale(store, "10.00", "5.00", async_account=ann)
         make_sale(store, "7.50")
         make_sale(store, "8.00", net_amount="9.00")
-    return [backed_up(store) for store in (houston, popup)]
+    return [back_up(store) for store in (houston, popup)]
 
 
 @pytest.mark.parametrize("days", [-1, 1])

@@ -9,7 +9,15 @@ from django.db import connection
 from stores.channeldb.connect.url import till_url
 from stores.models import Incident, Quarantine, RetailTransaction
 from tests.support.after_a_fault import waiting
-from tests.support.make import article, as_it_is, lookup, make_customer, make_sale, run, sale_rows
+from tests.support.make import (
+    article,
+    lookup,
+    make_customer,
+    make_sale,
+    run,
+    sale_rows,
+    to_postgresql,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -48,7 +56,7 @@ def write_rows_with_invalid_byte(database, tables):
 
 def write_row_with_invalid_byte(cursor, table, row):
     values = [INVALID_BYTE if value == PLACEHOLDER else "%s" for value in row.values()]
-    params = [as_it_is(value) for value in row.values() if value != PLACEHOLDER]
+    params = [to_postgresql(value) for value in row.values() if value != PLACEHOLDER]
     statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(values)})"  # noqa: S608
     cursor.execute(statement, params)
 

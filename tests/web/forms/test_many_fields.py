@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import Customer, Quarantine, RetailTransaction
-from tests.support.make import OWN, article, make_customer, make_sale, run, write_rows
+from tests.support.make import DEFAULTS, article, make_customer, make_sale, run, write_rows
 
 
 def form_data(*forms):
@@ -64,7 +64,7 @@ def test_a_customer_with_90_addresses_can_be_changed(boss, houston):
 
 
 def address_event(guid, number):
-    return OWN["address"] | {
+    return DEFAULTS["address"] | {
         "event_id": uuid4(),
         "occurred_at": timezone.now(),
         "operation": "create",

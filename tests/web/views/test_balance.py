@@ -10,8 +10,9 @@ from stores.models.balance import BALANCE_PARTS
 from stores.pipeline.convert.balance import count_balance
 from stores.pipeline.events.tables import TRAVELLING_TABLES
 from stores.pipeline.integrity.upload import lost_or_doubled
-from tests.support.damage import broken, damage
+from tests.support.damage import damage
 from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +109,7 @@ def test_a_lost_row_is_shown_as_an_error(reader, customer_balance, houston):
     run("pipeline")
 
     assert totals(customer_balance)["difference"] > 0
-    assert "I11" in broken()
+    assert "I11" in broken_promises()
     assert "missing rows in" in reader.get("/").content.decode()
     assert "state-danger" in reader.get("/balance/?odd=yes").content.decode()
 
@@ -144,7 +145,7 @@ def test_a4_sales_are_counted_with_their_lines_and_payments(reader, sales):
     assert totals_of("retail_transaction_payment") == {"captured": 10} | sale_counts
     assert totals_of("retail_transaction_line") == {"captured": 16} | line_counts
     assert set(DayBalance.objects.values_list("table", flat=True)) == set(TRAVELLING_TABLES)
-    assert broken() == {}
+    assert broken_promises() == []
     assert reader.get("/").status_code == 200
     assert reader.get("/balance/").status_code == 200
 

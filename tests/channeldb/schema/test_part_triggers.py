@@ -1,0 +1,138 @@
+"""Triggers keep the lines and payments of a transaction as its till wrote them."""
+# ruff: noqa: S608 - the names in the SQL come from the schema
+
+import re
+
+import pytest
+
+from stores.channeldb.schema.tables import PART_TABLES, TABLE_BY_NAME
+from tests.support.channels import TIME, full_row, value_of
+
+PARTS = [table.name for table in PART_TABLES]
+
+
+@pytest.fixture(params=PARTS)
+def part(request):
+    return request.param
+
+
+def acknowledge(till):
+    till.sql("UPDATE retail_transaction SET acknowledged_at = %s", TIME)
+
+
+def count(till, table):
+    return till.value(f"SELECT count(*) FROM {table}")
+
+
+def write_document(till, part):
+    """Write a transaction with one line or payment. Returns the row of that part."""
+    till.insert("retail_transaction", **full_row("retail_transaction", transaction_id="T-1"))
+    row = full_row(part, transaction_id="T-1", line_number=1)
+    till.insert(part, **row)
+    return row
+
+
+def test_a_line_never_changes(till, part):
+    write_document(till, part)
+
+    for column in TABLE_BY_NAME[part].columns:
+        with till.refused("an event never changes"):
+            till.sql(f"UPDATE {part} SET {column.name} = %s", value_of(column, other=True))
+    acknowledge(till)
+    with till.refused("an event never changes"):
+        till.sql(f"UPDATE {part} SET line_number = 2")
+
+
+def test_a_line_can_be_added_until_its_header_is_acknowledged(till, part):
+    row = write_document(till, part)
+    till.insert(part, **{**row, "line_number": 2})
+    acknowledge(till)
+
+    with till.refused("its document is acknowledged"):
+        till.insert(part, **{**row, "line_number": 3})
+    assert count(till, part) == 2
+
+
+def test_a_line_may_come_before_its_header(till, part):
+    till.insert(part, **full_row(part, transaction_id="T-9"))
+
+    till.insert("retail_transaction", **full_row("retail_transaction", transaction_id="T-9"))
+
+    assert count(till, part) == 1
+
+
+def test_a_line_can_be_deleted_once_its_header_is_acknowledged(till, part):
+    write_document(till, part)
+
+    with till.refused("not yet acknowledged"):
+        till.sql(f"DELETE FROM {part}")
+    acknowledge(till)
+    till.sql(f"DELETE FROM {part}")
+
+    assert count(till, part) == 0
+
+
+def test_a_line_without_a_header_cannot_be_deleted(till, part):
+    till.insert(part, **full_row(part, transaction_id="T-9"))
+
+    with till.refused("not yet acknowledged"):
+        till.sql(f"DELETE FROM {part}")
+
+
+def test_another_line_with_a_used_number_is_refused(till, part):
+    row = write_document(till, part)
+    changed = "amount" if "amount" in row else "quantity"
+
+    with till.refused("this key is taken|duplicate key"):
+        till.insert(part, **{**row, changed: "99.0000"})
+
+
+def test_a_repeat_of_a_document_has_no_effect(till, part):
+    row = write_document(till, part)
+    acknowledge(till)
+    ending = "ON CONFLICT DO NOTHING" if till.vendor == "postgresql" else ""
+
+    till.insert(part, **row, ending=ending)
+
+    assert count(till, part) == 1
+
+
+def test_a_table_of_lines_is_never_truncated(postgresql_till, part):
+    with postgresql_till.refused("never emptied"):
+        postgresql_till.sql(f"TRUNCATE {part}")
+
+
+def test_lines_inserted_together_are_refused_together(postgresql_till, part):
+    write_document(postgresql_till, part)
+    acknowledge(postgresql_till)
+
+    with postgresql_till.refused("its document is acknowledged"):
+        postgresql_till.sql(
+            f"INSERT INTO {part} (transaction_id, line_number)"
+            " SELECT 'T-' || i, 7 FROM generate_series(1, 50) i"
+        )
+    assert count(postgresql_till, part) == 1
+
+
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])
+def test_no_clause_lets_another_line_use_a_number_again(sqlite_till, part, verb):
+    row = write_document(sqlite_till, part)
+    changed = "amount" if "amount" in row else "quantity"
+
+    with sqlite_till.refused("this key is taken"):
+        sqlite_till.insert(part, verb, **{**row, changed: "99.0000"})
+
+
+def test_a_line_has_no_row_number(sqlite_till, part):
+    with sqlite_till.refused("no such column"):
+        sqlite_till.sql(f"SELECT rowid FROM {part}")
+
+
+def test_the_triggers_of_sqlite_compare_every_column(sqlite_till, part):
+    columns = {row[1] for row in sqlite_till.sql(f"PRAGMA table_info({part})")}
+    insert = sqlite_till.value(
+        "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = %s", f"{part}_guard_insert"
+    )
+
+    same = re.findall(r"p\.(\w+) (?:=|IS) NEW", insert.split("RAISE(IGNORE)")[0])
+    assert {*same} == columns

@@ -1,0 +1,102 @@
+"""Triggers of PostgreSQL refuse every statement that would change an event."""
+# ruff: noqa: S608 - the names in the SQL come from the schema
+
+import re
+
+import pytest
+
+from stores.channeldb.schema.tables import EVENT_TABLES
+from tests.support.channels import TIME, full_row
+
+EVENTS = [table.name for table in EVENT_TABLES]
+
+
+@pytest.fixture(params=EVENTS)
+def table(request):
+    return request.param
+
+
+def acknowledge(till, table):
+    till.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)
+
+
+def count(till, table):
+    return till.value(f"SELECT count(*) FROM {table}")
+
+
+def test_a_table_of_events_is_never_truncated(postgresql_till, table):
+    with postgresql_till.refused("never emptied"):
+        postgresql_till.sql(f"TRUNCATE {table} CASCADE")
+
+
+def test_a_counter_cannot_be_set(postgresql_till, table):
+    row = full_row(table)
+    with postgresql_till.refused("cannot insert a non-DEFAULT value"):
+        postgresql_till.insert(table, **row, replication_counter=5)
+    postgresql_till.insert(table, **row)
+
+    with postgresql_till.refused("an event never changes"):
+        postgresql_till.sql(f"UPDATE {table} SET replication_counter = DEFAULT")
+
+
+def test_a_repeat_with_on_conflict_has_no_effect(postgresql_till, table):
+    row = full_row(table)
+    postgresql_till.insert(table, **row)
+    acknowledge(postgresql_till, table)
+
+    postgresql_till.insert(table, **row, ending="ON CONFLICT (event_id) DO NOTHING")
+
+    assert count(postgresql_till, table) == 1
+
+
+def test_an_upsert_cannot_change_an_event(postgresql_till, table):
+    row = full_row(table)
+    postgresql_till.insert(table, **row)
+
+    with postgresql_till.refused("an event never changes"):
+        postgresql_till.insert(
+            table, **row, ending="ON CONFLICT (event_id) DO UPDATE SET staff_id = 'x'"
+        )
+
+
+def test_a_merge_cannot_change_an_event(postgresql_till, table):
+    postgresql_till.insert(table, **full_row(table))
+
+    with postgresql_till.refused("an event never changes"):
+        postgresql_till.sql(
+            f"MERGE INTO {table} e USING (SELECT 1) one ON true"
+            " WHEN MATCHED THEN UPDATE SET staff_id = 'x'"
+        )
+
+
+def test_an_ordinary_write_calls_no_function(postgresql_till, table):
+    triggers = postgresql_till.sql(
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = %s::regclass", table
+    )
+
+    assert len(triggers) == 4
+    for [definition] in triggers:
+        assert " WHEN " in definition or "TRUNCATE" in definition
+
+
+def test_the_triggers_are_enabled(postgresql_till):
+    disabled = postgresql_till.sql(
+        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'O'"
+    )
+
+    assert disabled == []
+
+
+def test_the_trigger_of_updates_compares_every_column(postgresql_till, table):
+    [definition] = postgresql_till.sql(
+        "SELECT pg_get_triggerdef(oid) FROM pg_trigger"
+        " WHERE tgrelid = %s::regclass AND tgname = 'guard_update'",
+        table,
+    )
+    columns = postgresql_till.sql(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = %s", table
+    )
+
+    for version in ("old", "new"):
+        compared = re.findall(rf"\b{version}\.(\w+)", definition[0])
+        assert {*compared, "acknowledged_at"} == {name for [name] in columns}

@@ -1,0 +1,139 @@
+"""Triggers of SQLite refuse every statement that would change or replace an event."""
+# ruff: noqa: S608 - the names in the SQL come from the schema
+
+import re
+
+import pytest
+
+from stores.channeldb.schema.tables import EVENT_TABLES
+from tests.support.channels import TIME, event, full_row, guid
+
+EVENTS = [table.name for table in EVENT_TABLES]
+
+
+@pytest.fixture(params=EVENTS)
+def table(request):
+    return request.param
+
+
+def acknowledge(till, table):
+    till.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)
+
+
+def count(till, table):
+    return till.value(f"SELECT count(*) FROM {table}")
+
+
+def test_the_triggers_compare_every_column(sqlite_till, table):
+    columns = {row[1] for row in sqlite_till.sql(f"PRAGMA table_info({table})")}
+    source = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = %s"
+
+    update = sqlite_till.value(source, f"{table}_guard_update")
+    insert = sqlite_till.value(source, f"{table}_guard_insert")
+
+    assert {*re.findall(r"NEW\.(\w+) IS NOT", update)} == columns - {"acknowledged_at"}
+    same = re.findall(r"p\.(\w+) (?:=|IS) NEW", insert.split("RAISE(IGNORE)")[0])
+    assert {*same} == columns - {"acknowledged_at", "replication_counter"}
+
+
+@pytest.mark.parametrize("verb", ["INSERT", "INSERT OR IGNORE", "INSERT OR REPLACE", "REPLACE"])
+def test_a_repeat_of_an_event_is_ignored(sqlite_till, table, verb):
+    row = full_row(table)
+    sqlite_till.insert(table, **row)
+    acknowledge(sqlite_till, table)
+
+    sqlite_till.insert(table, verb, **row)
+
+    assert sqlite_till.sql(f"SELECT acknowledged_at FROM {table}") == [(TIME,)]
+
+
+def test_a_repeat_among_other_rows_is_ignored_and_the_others_are_inserted(sqlite_till):
+    first, second = event(), event()
+    sqlite_till.insert("async_customer", **first)
+
+    sqlite_till.sql(
+        "INSERT INTO async_customer (event_id, occurred_at, operation)"
+        " VALUES (%s, %s, %s), (%s, %s, %s)",
+        *first.values(),
+        *second.values(),
+    )
+
+    assert count(sqlite_till, "async_customer") == 2
+
+
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])
+def test_no_clause_lets_another_event_use_an_id_again(sqlite_till, table, verb):
+    row = full_row(table)
+    sqlite_till.insert(table, **row)
+
+    with sqlite_till.refused("this key is taken"):
+        sqlite_till.insert(table, verb, **{**row, "staff_id": "x"})
+
+
+def test_replacing_by_counter_is_refused(sqlite_till, table):
+    sqlite_till.insert(table, **full_row(table))
+    other = {"transaction_id": "T-2"} if table == "retail_transaction" else {}
+
+    with sqlite_till.refused("this key is taken"):
+        sqlite_till.insert(
+            table, "INSERT OR REPLACE", **full_row(table, **other), replication_counter=1
+        )
+
+
+def test_replacing_by_transaction_id_is_refused(sqlite_till):
+    row = full_row("retail_transaction")
+    sqlite_till.insert("retail_transaction", **row)
+
+    with sqlite_till.refused("this key is taken"):
+        sqlite_till.insert("retail_transaction", "INSERT OR REPLACE", **{**row, "event_id": guid()})
+
+
+@pytest.mark.parametrize("name", ["rowid", "_rowid_", "oid"])
+def test_the_row_number_of_an_event_cannot_change(sqlite_till, table, name):
+    sqlite_till.insert(table, **full_row(table))
+
+    with sqlite_till.refused("an event never changes"):
+        sqlite_till.sql(f"UPDATE {table} SET {name} = 7")
+
+
+def test_update_or_replace_cannot_remove_an_event(sqlite_till):
+    first, second = event(), event()
+    sqlite_till.insert("async_customer", **first)
+    sqlite_till.insert("async_customer", **second)
+
+    with sqlite_till.refused("an event never changes"):
+        sqlite_till.sql(
+            "UPDATE OR REPLACE async_customer SET event_id = %s WHERE replication_counter = 2",
+            first["event_id"],
+        )
+
+
+@pytest.mark.parametrize("number", [0, -1, -7])
+def test_a_counter_below_one_is_refused(sqlite_till, table, number):
+    with sqlite_till.refused("leave out replication_counter"):
+        sqlite_till.insert(table, **full_row(table), replication_counter=number)
+
+
+def test_a_text_stored_as_bytes_is_a_change(sqlite_till):
+    sqlite_till.insert("async_customer", **event(first_name="Ann"))
+
+    with sqlite_till.refused("an event never changes"):
+        sqlite_till.sql("UPDATE async_customer SET first_name = CAST('Ann' AS BLOB)")
+
+
+def test_another_letter_case_is_a_change(sqlite_till):
+    sqlite_till.insert("async_customer", **event(first_name="Ann"))
+
+    with sqlite_till.refused("an event never changes"):
+        sqlite_till.sql("UPDATE async_customer SET first_name = 'ann'")
+
+
+def test_an_upsert_cannot_change_an_event(sqlite_till):
+    row = event()
+    sqlite_till.insert("async_customer", **row)
+
+    sqlite_till.insert(
+        "async_customer", **row, ending="ON CONFLICT (event_id) DO UPDATE SET staff_id = 'x'"
+    )
+
+    assert sqlite_till.value("SELECT staff_id FROM async_customer") is None

@@ -1,0 +1,201 @@
+"""Conversion applies each event to the customer that it names, and to no other."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from stores.models import (
+    AsyncAddress,
+    AsyncCustomer,
+    Customer,
+    CustomerAddress,
+    CustomerAffiliation,
+    CustomerContact,
+    Delivery,
+    NumberSequence,
+)
+from stores.pipeline.convert.accounts import import_account
+from tests.support.make import make_customer, make_event, run
+
+
+def get_ann() -> Customer:
+    return Customer.objects.get(account_number="005001")
+
+
+def convert() -> dict[str, Any]:
+    """Upload every channel and convert. Returns the document of the conversion."""
+    run("P-0001")
+    return run("sync-customers")
+
+
+@pytest.fixture
+def ann(store) -> UUID:
+    """The GUID of Ann, who has the account 005001."""
+    guid = make_customer(store, "Ann")
+    convert()
+    return guid
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named_by", ["guid", "account", "both"])
+def test_an_edit_may_name_its_customer_by_guid_or_account_or_both(store, seattle, ann, named_by):
+    names = {
+        "guid": {"async_account": ann},
+        "account": {"account_number": "005001"},
+        "both": {"async_account": ann, "account_number": "005001"},
+    }[named_by]
+    make_event("customer", store, operation="update", first_name="Anna", **names)
+    make_event("address", store, **names)
+    make_event("affiliation", store, **names)
+
+    conversion = convert()
+
+    assert get_ann().first_name == "Anna"
+    assert CustomerAddress.objects.get().customer == get_ann()
+    assert CustomerAffiliation.objects.get().customer == get_ann()
+    assert conversion["counts"]["updated"] >= 1
+    assert Customer.objects.exclude(number=None).count() == 1
+
+
+@pytest.mark.slow
+def test_a_changed_customer_is_pending_for_every_channel(store, seattle, ann):
+    run("1010")
+    make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
+
+    convert()
+
+    assert get_ann().hq_version == 2
+    pending = Delivery.objects.pending().values_list("database__channel__code", "version")
+    assert set(pending) == {(store.channel.code, 2), ("seattle", 2)}
+
+
+@pytest.mark.slow
+def test_an_edit_whose_guid_and_account_name_two_customers_fails(store, ann):
+    import_account(store.channel.company, "004009", first_name="Bo")
+    make_event(
+        "customer",
+        store,
+        operation="update",
+        async_account=ann,
+        account_number="004009",
+        first_name="Mixed",
+    )
+
+    conversion = convert()
+
+    event = AsyncCustomer.objects.get(first_name="Mixed")
+    assert (event.status, event.reason, event.field) == (
+        "failed",
+        "identity_mismatch",
+        "account_number",
+    )
+    assert conversion["counts"]["failed"] == 1
+    assert not Customer.objects.filter(first_name="Mixed").exists()
+
+
+@pytest.mark.slow
+def test_an_address_of_one_customer_cannot_be_taken_by_another(store, ann):
+    address_id = uuid4()
+    make_event("address", store, async_account=ann, address_id=address_id)
+    convert()
+    bo = make_customer(store, "Bo")
+    make_event("address", store, async_account=bo, address_id=address_id, city="Seattle")
+
+    convert()
+
+    address = CustomerAddress.objects.get()
+    assert (address.customer, address.city) == (get_ann(), "Houston")
+    event = AsyncAddress.objects.get(city="Seattle")
+    assert (event.status, event.reason, event.field) == (
+        "failed",
+        "belongs_to_another",
+        "address_id",
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("are_new", [True, False])
+def test_two_customers_who_name_one_address_at_once_do_not_stop_others(store, are_new):
+    ann, bo, cy = (make_customer(store, name) for name in ("Ann", "Bo", "Cy"))
+    if not are_new:
+        convert()
+    address_id = uuid4()
+    make_event("address", store, async_account=ann, address_id=address_id)
+    make_event("address", store, async_account=bo, address_id=address_id)
+    make_event("address", store, async_account=cy)
+
+    conversion = convert()
+
+    assert conversion["outcome"] == "succeeded"
+    assert Customer.objects.exclude(number=None).count() == 3
+    assert CustomerAddress.objects.count() == 2
+    assert sorted(AsyncAddress.objects.values_list("status", flat=True)) == [
+        "applied",
+        "applied",
+        "failed",
+    ]
+
+
+@pytest.mark.slow
+def test_an_address_that_two_customers_name_stays_with_its_owner(store, ann):
+    address_id = uuid4()
+    make_event("address", store, async_account=ann, address_id=address_id)
+    bo = make_customer(store, "Bo")
+    convert()
+    make_event("address", store, async_account=bo, address_id=address_id, city="Bo's")
+    make_event("address", store, async_account=ann, address_id=address_id, city="Ann's")
+
+    convert()
+
+    address = CustomerAddress.objects.get()
+    assert (address.city, address.customer) == ("Ann's", get_ann())
+    events = AsyncAddress.objects.values_list("city", "status")
+    assert set(events) == {("Houston", "applied"), ("Bo's", "failed"), ("Ann's", "applied")}
+
+
+@pytest.mark.slow
+def test_a_contact_that_two_new_customers_name_belongs_to_one_of_them(store):
+    contact = uuid4()
+    for name in ("Ann", "Bo"):
+        make_event("contact", store, async_account=make_customer(store, name), contact_id=contact)
+
+    conversion = convert()
+
+    assert conversion["outcome"] == "succeeded"
+    assert CustomerContact.objects.count() == 1
+
+
+def test_an_address_of_a_failed_customer_says_so(store):
+    NumberSequence.objects.update(largest=5000)
+    guid = make_customer(store, "Ann")
+    make_event("address", store, async_account=guid)
+
+    convert()
+
+    assert AsyncCustomer.objects.get().reason == "sequence_exhausted"
+    assert AsyncAddress.objects.get().reason == "parent_failed"
+
+
+@pytest.mark.slow
+def test_an_address_of_a_quarantined_customer_waits_for_the_correction(store):
+    guid = make_customer(store, "Ann", email="nobody")
+    make_event("address", store, async_account=guid)
+    convert()
+    assert AsyncAddress.objects.get().reason == "parent_failed"
+    make_customer(store, "Ann", guid=guid, email="ann@example.com")
+
+    convert()
+
+    address = AsyncAddress.objects.get()
+    assert (address.status, address.reason) == ("applied", None)
+
+
+def test_an_edit_of_an_unknown_account_waits_and_says_so(store):
+    make_event("address", store, account_number="005777")
+
+    conversion = convert()
+
+    assert AsyncAddress.objects.get().reason == "account_unknown"
+    assert conversion["counts"] == {"waiting": 1}
+    assert conversion["outcome"] == "nothing_to_do"

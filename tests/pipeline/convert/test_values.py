@@ -1,0 +1,187 @@
+"""Conversion normalizes the values of events and fills in those that are missing."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from stores.models import (
+    AsyncCustomer,
+    Customer,
+    CustomerAddress,
+    CustomerAffiliation,
+    CustomerAttribute,
+    CustomerContact,
+)
+from tests.support.make import make_customer, make_event, run
+
+
+def get_ann() -> Customer:
+    return Customer.objects.get(account_number="005001")
+
+
+def convert() -> dict[str, Any]:
+    """Upload every channel and convert. Returns the document of the conversion."""
+    run("P-0001")
+    return run("sync-customers")
+
+
+@pytest.fixture
+def ann(store) -> UUID:
+    """The GUID of Ann, who has the account 005001."""
+    guid = make_customer(store, "Ann")
+    convert()
+    return guid
+
+
+@pytest.mark.slow
+def test_texts_are_trimmed_and_composed_and_email_domains_are_in_lower_case(store):
+    make_customer(
+        store,
+        " Zoe\u0308\t",
+        last_name="\r\nLee ",
+        email=" Ann.LEE@Example.COM ",
+        receipt_email="Ann@EXAMPLE.com",
+    )
+
+    convert()
+
+    customer = get_ann()
+    assert (customer.first_name, customer.last_name) == ("Zo\u00eb", "Lee")
+    assert (customer.email, customer.receipt_email) == ("Ann.LEE@example.com", "Ann@example.com")
+
+
+def test_spaces_within_a_name_are_kept(store):
+    make_customer(store, "Ann  Mary\u00a0Lou", last_name="Lee\u200dLi")
+
+    convert()
+
+    assert (get_ann().first_name, get_ann().last_name) == ("Ann  Mary\u00a0Lou", "Lee\u200dLi")
+
+
+@pytest.mark.slow
+def test_a_text_that_normalization_makes_too_long_does_not_stop_others(store):
+    # Normalization makes two characters of each.
+    text = "\u0958" * 60
+    make_customer(store, text)
+    make_customer(store, "Bo")
+    make_event("address", store, async_account=make_customer(store, "Cy"), city=text)
+
+    conversion = convert()
+
+    assert conversion["outcome"] == "succeeded"
+    assert {"Bo", "Cy"} <= set(Customer.objects.values_list("first_name", flat=True))
+
+
+def test_the_domain_of_an_email_is_in_lower_case_but_not_that_of_a_url(store):
+    guid = make_customer(store, "Ann")
+    make_event("contact", store, async_account=guid, locator="Ann@EXAMPLE.com")
+    make_event("contact", store, async_account=guid, kind="url", locator="http://EXAMPLE.com/@A")
+
+    convert()
+
+    assert set(CustomerContact.objects.values_list("locator", flat=True)) == {
+        "Ann@example.com",
+        "http://EXAMPLE.com/@A",
+    }
+
+
+def test_an_address_without_purpose_and_country_gets_defaults(register):
+    store = register("houston", country="USA")
+    person = make_customer(store, "Ann")
+    organization = make_customer(store, customer_type="organization", name="Bo Ltd")
+    for guid in (person, organization):
+        make_event("address", store, async_account=guid, purpose=None, country="")
+
+    convert()
+
+    addresses = CustomerAddress.objects.values_list("customer__customer_type", "purpose", "country")
+    assert set(addresses) == {("person", "home", "USA"), ("organization", "business", "USA")}
+
+
+def test_a_new_customer_inherits_empty_values_from_the_default_customer(store):
+    default = store.channel.default_customer
+    Customer.objects.filter(pk=default.pk).update(
+        customer_group="30", currency="USD", language="en-us"
+    )
+    CustomerAffiliation.objects.create(customer=default, affiliation="STAFF")
+    CustomerAffiliation.objects.create(customer=default, affiliation="OLD", is_active=False)
+    make_customer(store, "Ann", customer_group="40", currency="", customer_type=None)
+
+    convert()
+
+    customer = get_ann()
+    assert (customer.customer_group, customer.currency, customer.language) == ("40", "USD", "en-us")
+    assert customer.customer_type == "person"
+    assert customer.affiliations.get().affiliation == "STAFF"
+
+
+def test_an_affiliation_that_is_inherited_and_sent_is_kept_once(store):
+    CustomerAffiliation.objects.create(customer=store.channel.default_customer, affiliation="STAFF")
+    guid = make_customer(store, "Ann")
+    make_event("affiliation", store, async_account=guid, affiliation=" STAFF ")
+
+    convert()
+
+    assert get_ann().affiliations.get().affiliation == "STAFF"
+
+
+def test_the_last_value_of_an_attribute_is_kept(store):
+    guid = make_customer(store, "Ann")
+    for value in ("S", "M", "L"):
+        make_event("attribute", store, async_account=guid, value=value)
+
+    convert()
+
+    assert CustomerAttribute.objects.get().value == "L"
+
+
+@pytest.mark.slow
+def test_each_purpose_has_one_primary_address(store, ann):
+    first, second = uuid4(), uuid4()
+    primary = {"async_account": ann, "is_primary": True}
+    make_event("address", store, **primary, address_id=first)
+    make_event("address", store, **primary, address_id=second, purpose="business")
+    convert()
+    # The first moves to the purpose of the second, and a third takes the place that it leaves.
+    make_event("address", store, **primary, address_id=first, purpose="business")
+    make_event("address", store, **primary, address_id=uuid4(), city="Third")
+
+    conversion = convert()
+
+    assert conversion["outcome"] == "succeeded"
+    primary_addresses = CustomerAddress.objects.filter(is_primary=True)
+    assert set(primary_addresses.values_list("purpose", "city")) == {
+        ("business", "Houston"),
+        ("home", "Third"),
+    }
+    assert primary_addresses.get(purpose="business").pk == first
+
+
+@pytest.mark.slow
+def test_a_primary_address_that_was_removed_can_be_primary_again(store, ann):
+    first, second = uuid4(), uuid4()
+    primary = {"async_account": ann, "is_primary": True}
+    make_event("address", store, **primary, address_id=first)
+    make_event("address", store, **primary, address_id=first, operation="deactivate")
+    make_event("address", store, **primary, address_id=second)
+    convert()
+    make_event("address", store, **primary, address_id=first, operation="update")
+
+    convert()
+
+    assert CustomerAddress.objects.get(is_primary=True, is_active=True).pk == first
+
+
+@pytest.mark.slow
+def test_a_deactivated_customer_is_active_again_after_an_update(store, ann):
+    make_event("customer", store, async_account=ann, operation="deactivate")
+    convert()
+    assert not get_ann().is_active
+    make_event("customer", store, async_account=ann, operation="update", first_name="Ann")
+
+    convert()
+
+    assert get_ann().is_active
+    assert set(AsyncCustomer.objects.values_list("status", flat=True)) == {"applied"}
+    assert AsyncCustomer.objects.count() == 3

@@ -1,0 +1,279 @@
+"""End of day posts every sale once, in a statement of its day and for a permanent account."""
+
+from datetime import date
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, DataError, IntegrityError, connection
+
+from stores import failpoints
+from stores.models import (
+    Channel,
+    Company,
+    GuidMap,
+    RetailTransaction,
+    SalesOrder,
+    Statement,
+)
+from stores.models.statement import StatementState
+from stores.trace.timeline import trace
+from tests.support.make import article, make_customer, make_sale, run
+from tests.support.processes import Died, die
+from tests.support.promises import broken_promises
+
+pytestmark = pytest.mark.slow
+
+MONDAY = date(2026, 11, 16)
+TUESDAY = date(2026, 11, 17)
+
+
+def sell(store, *prices, business_date=MONDAY, **columns):
+    return make_sale(store, *prices, business_date=business_date, **columns)
+
+
+def customer_of(guid):
+    return GuidMap.objects.get(async_account=guid).customer
+
+
+def test_t10_a_sale_is_posted_for_the_account_that_its_guid_became(store):
+    ann = make_customer(store)
+    sell(store, "40.00", "10.00", async_account=ann)
+
+    end_of_day = run("eod")
+
+    order = SalesOrder.objects.get()
+    assert end_of_day["outcome"] == "succeeded"
+    assert order.customer == customer_of(ann)
+    assert order.gross_amount == Decimal("53.50")
+    assert order.state == "invoiced"
+    assert order.payments.get().amount == Decimal("53.50")
+    assert Statement.objects.get().state == StatementState.POSTED
+
+
+def test_t11_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer(store):
+    ann = make_customer(store)
+    run("pipeline")
+    account = customer_of(ann).account_number
+    default_account = store.channel.default_customer.account_number
+    sell(store, "10.00", async_account=ann)
+    sell(store, "20.00", account_number=account)
+    sell(store, "5.00")
+
+    run("eod")
+
+    orders = SalesOrder.objects.values_list("customer__account_number", "gross_amount")
+    assert sorted(orders) == sorted(
+        [(account, Decimal("32.10")), (default_account, Decimal("5.35"))]
+    )
+
+
+def test_t29_a_statement_continues_where_it_failed_and_creates_nothing_twice(store, monkeypatch):
+    sell(store, "10.00", business_date=MONDAY)
+    sell(store, "20.00", business_date=TUESDAY)
+    # The process dies when the orders of Monday are created.
+    with monkeypatch.context() as patch:
+        patch.setitem(failpoints.actions, "statements:before_invoiced", die)
+        with pytest.raises(Died):
+            run("eod")
+    Company.objects.update(closed_until=MONDAY)
+
+    end_of_day = run("eod")
+
+    stuck, posted = Statement.objects.order_by("business_date")
+    assert end_of_day["outcome"] == "partly"
+    message = f"{stuck.number}: Its business date is in a closed period."
+    assert message in end_of_day["message"]
+    assert (stuck.state, stuck.reason) == (StatementState.ORDERS_CREATED, "period_closed")
+    assert posted.state == StatementState.POSTED
+    assert run("post-statements")["outcome"] == "failed"
+
+    Company.objects.update(closed_until=None)
+    posting = run("post-statements")
+
+    assert (posting["outcome"], posting["counts"]) == ("succeeded", {"posted": 1})
+    stuck.refresh_from_db()
+    assert (stuck.state, stuck.attempts) == (StatementState.POSTED, 2)
+    reached = stuck.events.exclude(text__contains="was not reached").values_list("text", flat=True)
+    assert len(reached) == 9
+    assert len(set(reached)) == 9
+    assert SalesOrder.objects.count() == 2
+    assert broken_promises() == []
+
+
+def test_t29_a_statement_of_guests_fails_alone_without_a_default_customer(store):
+    sell(store, "10.00", business_date=MONDAY)
+    sell(store, "20.00", business_date=TUESDAY, async_account=make_customer(store))
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+    default_customer = store.channel.default_customer
+    Channel.objects.update(default_customer=None)
+
+    posting = run("post-statements")
+
+    guests, named = Statement.objects.order_by("business_date")
+    assert posting["outcome"] == "failed"
+    assert f"{guests.number}: The channel has no default customer" in posting["message"]
+    assert guests.state == StatementState.CHECKED
+    assert guests.reason == "default_customer_missing"
+    assert named.state == StatementState.POSTED
+
+    Channel.objects.update(default_customer=default_customer)
+    assert run("eod")["outcome"] == "succeeded"
+    assert SalesOrder.objects.get(statement=guests).customer == default_customer
+    assert SalesOrder.objects.count() == 2
+
+
+def test_c6_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store):
+    sell(store, "10.00")
+    run("eod")
+    content_hash = bytes(Statement.objects.get().content_hash)
+    sell(store, "20.00")
+
+    run("eod")
+
+    first, second = Statement.objects.order_by("sequence")
+    assert bytes(first.content_hash) == content_hash
+    assert (second.sequence, second.state) == (2, StatementState.POSTED)
+
+
+def test_c1_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store):
+    sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
+    sell(store, "20.00", transaction_id="T-2")
+
+    run("eod")
+
+    wrong, right = RetailTransaction.objects.order_by("transaction_id")
+    assert (wrong.validation_status, wrong.statement) == ("error", None)
+    assert set(wrong.errors.values_list("rule", flat=True)) == {"net_differs", "gross_differs"}
+    assert right.validation_status == "successful"
+    assert right.statement is not None
+
+
+def test_c4_a_sale_of_an_unknown_customer_is_not_posted(store):
+    sell(store, "10.00", async_account=uuid4())
+
+    run("eod")
+
+    sale = RetailTransaction.objects.get()
+    assert sale.errors.get().rule == "customer_unknown"
+    assert sale.sales_order is None
+
+
+def test_c3_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houston):
+    with pytest.raises(DataError, match="overflow"):
+        sell(houston, net_amount="1e20")
+    sell(houston, "10.00")
+
+    assert run("eod")["counts"]["posted"] == 1
+
+
+@pytest.mark.fault("F-57")
+@pytest.mark.parametrize(
+    ("currency", "unit", "half_unit"),
+    [("JPY", "1", "0.5"), ("USD", "0.01", "0.005"), ("KWD", "0.001", "0.0005")],
+)
+def test_amounts_are_added_exactly_and_never_rounded(store, currency, unit, half_unit):
+    price, tax = Decimal(unit) * 10, Decimal(unit)
+    sell(
+        store,
+        lines=[article(str(price), tax_amount=str(tax)) for _ in range(300)],
+        payments=payments_in_thirds(300 * (price + tax), currency),
+        currency=currency,
+    )
+    too_fine = article(half_unit, tax_amount="0")
+    sell(store, lines=[too_fine], transaction_id="T-2", currency=currency)
+
+    run("eod")
+
+    statement = Statement.objects.get()
+    total = statement.totals.get()
+    assert (total.net_amount, total.tax_amount) == (300 * price, 300 * tax)
+    assert sum(tender.amount for tender in statement.tenders.all()) == total.gross_amount
+    refused = RetailTransaction.objects.get(transaction_id="T-2")
+    assert "not_rounded" in refused.errors.values_list("rule", flat=True)
+
+
+def payments_in_thirds(amount, currency):
+    """Three payments in different tenders whose sum is the amount."""
+    third = (amount / 3).quantize(amount)
+    amounts = {"cash": third, "card": third, "voucher": amount - 2 * third}
+    return [
+        {"tender_type": tender_type, "amount": str(part), "currency": currency}
+        for tender_type, part in amounts.items()
+    ]
+
+
+def test_running_end_of_day_twice_changes_nothing(store):
+    sell(store, "10.00")
+    run("eod")
+
+    assert run("eod")["outcome"] == "nothing_to_do"
+    assert SalesOrder.objects.count() == 1
+
+
+def test_a_posted_statement_refuses_every_change(houston):
+    sell(houston, "10.00")
+    run("eod")
+
+    for statement in (
+        "UPDATE statement SET business_date = business_date + 1",
+        "UPDATE statement_total SET gross_amount = 0",
+        "UPDATE retail_transaction SET gross_amount = 0",
+        "UPDATE retail_transaction_line SET net_amount = 0",
+        "DELETE FROM statement_tender",
+        "UPDATE sales_order SET gross_amount = 0",
+    ):
+        with (
+            pytest.raises(DatabaseError, match=r"posted|refused"),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("end_of_day", "trickle_feed"), ("trickle_feed", "end_of_day")]
+)
+def test_t28_the_mode_of_statements_changes_only_between_statements(store, before, after):
+    Channel.objects.update(statement_mode=before)
+    sell(store, "10.00")
+    for job in ("P-0001", "validate", "calculate-statements"):
+        run(job)
+
+    with pytest.raises(IntegrityError, match="a statement is open"):
+        Channel.objects.update(statement_mode=after)
+
+    run("post-statements")
+    assert Channel.objects.update(statement_mode=after) == 1
+
+
+def test_a_trace_is_found_by_every_number_and_lists_the_documents(store):
+    ann = make_customer(store)
+    sell(store, "10.00", async_account=ann, transaction_id="T-1", receipt_number="R-77")
+    sell(
+        store,
+        transaction_type="customer_order",
+        confirmation_number="W-1",
+        async_account=ann,
+        transaction_id="T-2",
+    )
+    run("eod")
+    run("sync-orders")
+    orders = SalesOrder.objects.filter(customer=customer_of(ann))
+    invoice_number = orders.get(invoice_number__isnull=False).invoice_number
+    order_numbers = orders.values_list("number", flat=True)
+
+    for number in ("T-1", "R-77", "W-1", *order_numbers, invoice_number):
+        found = trace(number)
+        assert found.account_number == customer_of(ann).account_number, number
+        documents = [(document["id"], document["state"]) for document in found.documents]
+        assert documents == [("T-2", "posted"), ("T-1", "posted")], number
+
+
+def test_a_trace_of_a_sale_to_a_guest_finds_no_customer(store):
+    sell(store, "10.00")
+    run("eod")
+
+    order = SalesOrder.objects.get()
+    assert order.customer == store.channel.default_customer
+    assert trace(order.number) is None

@@ -1,0 +1,228 @@
+"""Events that are unusual: upload and conversion treat each as the contract says.
+
+Each is written between a thousand good customers, all of whom are converted.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils.html import escape
+
+from stores.models import (
+    AsyncCustomer,
+    ChannelDatabase,
+    Customer,
+    CustomerAddress,
+    CustomerAffiliation,
+    CustomerAttribute,
+    CustomerContact,
+    GuidMap,
+    Quarantine,
+)
+from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.events.rules import STAGING_MODELS
+from stores.traffic.faults import FAMILY, FLAG, IDEOGRAPH
+from tests.support.make import make_customer, make_event, make_many, query, run, unacknowledged
+from tests.support.promises import broken_promises
+
+pytestmark = pytest.mark.slow
+
+MARKUP = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>{{ 7*7 }}")
+UNUSUAL_NAMES = [
+    (FAMILY, f"{FLAG}{IDEOGRAPH}"),
+    ("小明", "王"),
+    ("ليلى", "כהן"),
+    MARKUP,
+    ("Robert'); DROP TABLE customer;--", "tab\tnew\nline\\N"),
+]
+
+
+@contextmanager
+def between_good_customers(database: ChannelDatabase) -> Iterator[None]:
+    """Write 500 good customers before and after the events of the block."""
+    make_many(database, 500, last_name="Good")
+    yield
+    make_many(database, 500, last_name="Good")
+
+
+def assert_good_customers_are_converted(database: ChannelDatabase) -> None:
+    good = Customer.objects.filter(last_name="Good", number__isnull=False)
+    assert good.count() == 1_000
+    assert unacknowledged(database) == 0
+    assert broken_promises() == []
+
+
+def test_a1_a_row_without_an_event_id_is_known_by_its_counter(popup):
+    with between_good_customers(popup):
+        make_customer(popup, event_id="till-9-1")
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(popup)
+    statement = "SELECT replication_counter FROM async_customer WHERE event_id = 'till-9-1'"
+    [(counter,)] = query(popup, statement)
+    case = Quarantine.objects.get()
+    assert (case.table, case.row_key, case.event_id) == ("async_customer", str(counter), None)
+
+
+def test_a2_a_guid_in_another_notation_is_not_read_as_the_same_guid(popup):
+    guid = uuid4()
+    with between_good_customers(popup):
+        make_customer(popup, "Ann", guid=guid)
+        make_customer(popup, "Bo", guid=f"{{{guid}}}")
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(popup)
+    assert GuidMap.objects.get(pk=guid).customer.first_name == "Ann"
+    assert not AsyncCustomer.objects.filter(first_name="Bo").exists()
+
+
+def test_a3_of_two_events_with_one_id_the_first_is_kept(store, seattle):
+    event_id = uuid4()
+    make_customer(store, "First", event_id=event_id)
+    run("P-0001", channels=[store.channel.code])
+    with between_good_customers(seattle):
+        make_customer(seattle, "Second", event_id=event_id)
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(seattle)
+    assert AsyncCustomer.objects.get(event_id=event_id).first_name == "First"
+    case = Quarantine.objects.get()
+    assert (case.reason, case.field, case.event_id) == ("event_conflict", "event_id", event_id)
+    assert json.loads(bytes(case.raw))["first_name"] == "Second"
+
+
+def test_a4_a_guid_of_another_channel_that_was_never_sent_is_quarantined(store, seattle):
+    guid = make_customer(store, "Ann")
+    run("P-0001")
+    with between_good_customers(seattle):
+        make_customer(seattle, "Eve", guid=guid)
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(seattle)
+    case = Quarantine.objects.get()
+    assert (case.reason, case.field, case.database) == ("guid_conflict", "async_account", seattle)
+    assert GuidMap.objects.get(pk=guid).customer.first_name == "Ann"
+
+
+def test_a6_every_character_arrives_at_hq_and_in_every_channel(store, seattle):
+    with between_good_customers(store):
+        for first_name, last_name in UNUSUAL_NAMES:
+            make_customer(store, first_name, last_name=last_name)
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    customers = Customer.objects.exclude(number=None).exclude(last_name="Good")
+    assert sorted(customers.values_list("first_name", "last_name")) == sorted(UNUSUAL_NAMES)
+    statement = "SELECT first_name, last_name FROM customer WHERE last_name <> 'Good'"
+    for channel in (store, seattle):
+        assert sorted(query(channel, statement)) == sorted(UNUSUAL_NAMES)
+
+
+def test_a7_markup_in_a_name_is_escaped_on_every_page(store):
+    first_name, last_name = MARKUP
+    client = Client()
+    client.force_login(User.objects.create_superuser("boss"))
+    with between_good_customers(store):
+        guid = make_customer(store, first_name, last_name=last_name)
+        make_customer(store, first_name, last_name=last_name, email="nobody")
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    account = GuidMap.objects.get(pk=guid).customer.account_number
+    case = Quarantine.objects.get().pk
+    for path in (f"/customers/{account}/", f"/customers/?q={account}", f"/quarantine/{case}/"):
+        page = client.get(path).content.decode()
+        assert escape(first_name) in page, path
+        assert escape(last_name) in page, path
+        assert first_name not in page, path
+        assert last_name not in page, path
+    for path in ("/", f"/trace/{guid}/", "/async-customers/", "/runs/"):
+        page = client.get(path).content.decode()
+        assert first_name not in page, path
+        assert last_name not in page, path
+
+
+def test_a10_an_empty_consent_means_no(store, seattle):
+    with between_good_customers(store):
+        guid = make_customer(store, "Ann")
+        make_event("contact", store, async_account=guid, marketing_opt_in=None)
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    assert CustomerContact.objects.get().marketing_opt_in is False
+    for channel in (store, seattle):
+        [(consent,)] = query(channel, "SELECT marketing_opt_in FROM customer_contact")
+        assert consent in (False, 0)
+
+
+def test_b1_parts_that_arrive_before_their_customer_wait_for_it(store):
+    guid = uuid4()
+    with between_good_customers(store):
+        for kind in CHILDREN:
+            make_event(kind.name, store, async_account=guid)
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    for kind in CHILDREN:
+        event = STAGING_MODELS[kind.name].objects.get()
+        assert (event.status, event.reason) == ("pending", "parent_missing")
+
+    make_customer(store, "Ann", guid=guid)
+    run("pipeline")
+
+    customer = GuidMap.objects.get(pk=guid).customer
+    for model in (CustomerAddress, CustomerContact, CustomerAffiliation, CustomerAttribute):
+        assert model.objects.get().customer == customer
+
+
+def test_b2_of_two_primary_addresses_the_later_is_primary(store):
+    with between_good_customers(store):
+        ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
+        make_event("address", store, async_account=ann, is_primary=True, city="Old")
+        make_event("address", store, async_account=bo, is_primary=True, city="Old")
+        make_event("address", store, async_account=bo, is_primary=True, city="New")
+        # Ann's second address comes in a later upload, that of Bo in the same one.
+        run("pipeline")
+        make_event("address", store, async_account=ann, is_primary=True, city="New")
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    assert CustomerAddress.objects.count() == 4
+    primary = CustomerAddress.objects.filter(is_primary=True)
+    assert set(primary.values_list("customer__first_name", "city")) == {
+        ("Ann", "New"),
+        ("Bo", "New"),
+    }
+    statement = "SELECT city FROM customer_address WHERE is_primary"
+    assert query(store, statement) == [("New",), ("New",)]
+
+
+def test_b3_an_edit_by_guid_after_the_conversion_is_applied_to_the_account(store):
+    guid, address_id = make_customer(store, "Ann"), uuid4()
+    make_event("address", store, async_account=guid, address_id=address_id, city="Old")
+    run("pipeline")
+    edit = {"operation": "update", "async_account": guid}
+    with between_good_customers(store):
+        make_event("customer", store, **edit, first_name="Anna")
+        make_event("address", store, **edit, address_id=address_id, city="New")
+
+    run("pipeline")
+
+    assert_good_customers_are_converted(store)
+    customer = Customer.objects.get(account_number="005001")
+    assert (customer.first_name, customer.addresses.get().city) == ("Anna", "New")
+    assert Customer.objects.exclude(number=None).count() == 1_001

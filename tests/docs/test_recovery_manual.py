@@ -1,4 +1,4 @@
-"""docs/recovery.md, followed word for word: its commands are run as they stand."""
+"""The commands in docs/recovery.md work and print what the page says."""
 
 import os
 import re
@@ -33,47 +33,47 @@ BLOCK = re.compile(r"^```(sh|text|sql)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROMPT = "python3 manage.py "
 
 
-def blocks(title):
-    """The blocks of one section, in order."""
+def blocks_of(title):
+    """The code blocks of a section, in order, each with its language."""
     section = PAGE.split(f"\n## {title}\n")[1].split("\n## ")[0]
     return BLOCK.findall(section)
 
 
-def pattern(text):
-    """What the page says comes out; … stands for anything."""
+def output_pattern(text):
+    """A pattern of the output that the page shows; … stands for any text."""
     return re.compile(".*".join(map(re.escape, text.strip().split("…"))), re.DOTALL)
 
 
 @pytest.fixture
 def follow(capsys, popup):
-    """Does everything that a section says, and compares what comes out."""
+    """Runs the commands and statements of a section, and compares the output with the page."""
 
-    def do(line):
-        words = shlex.split(line.removeprefix(PROMPT))
-        if "ID" in words:
-            words[words.index("ID")] = str(Incident.objects.open().get().pk)
+    def run_line(line):
+        arguments = shlex.split(line.removeprefix(PROMPT))
+        if "ID" in arguments:
+            arguments[arguments.index("ID")] = str(Incident.objects.open().get().pk)
         capsys.readouterr()
-        # A command that says "failed" ends with another status than 0; the page shows its words.
+        # A command that prints "failed" has an exit status other than 0.
         with suppress(SystemExit):
-            call_command(*words)
+            call_command(*arguments)
         return capsys.readouterr().out
 
-    def section(title):
-        printed = ""
-        for language, text in blocks(title):
+    def follow_section(title):
+        output = ""
+        for language, text in blocks_of(title):
             if language == "sh":
-                printed = "".join(map(do, text.splitlines()))
+                output = "".join(map(run_line, text.splitlines()))
             elif language == "sql":
                 for statement in text.strip().split(";")[:-1]:
                     query(popup, statement)
             else:
-                assert pattern(text).fullmatch(printed.strip()), printed
+                assert output_pattern(text).fullmatch(output.strip()), output
 
-    return section
+    return follow_section
 
 
-def trade(database, number):
-    """A new customer's sale, posted, and her order, synchronized."""
+def post_sale_and_order(database, number):
+    """Post a sale of a new customer and synchronize an order. Returns the GUID."""
     guid = make_customer(database)
     make_sale(database, "10.00", "5.00", async_account=guid)
     order = {"transaction_type": "customer_order", "confirmation_number": f"WEB-{number}"}
@@ -84,49 +84,46 @@ def trade(database, number):
     return guid
 
 
-def sold():
-    """How many sales and orders HQ holds, with lines and payments, how many posted; its numbers."""
+def count_documents():
+    """How many sales and orders HQ has, with lines and payments, and how many are posted."""
     documents = RetailTransaction.objects
+    return {
+        "documents": documents.count(),
+        "lines": documents.aggregate(Count("lines"))["lines__count"],
+        "payments": documents.aggregate(Count("payments"))["payments__count"],
+        "posted": documents.filter(sales_order__isnull=False).count(),
+    }
+
+
+def document_numbers():
+    """All order and invoice numbers."""
     numbers = SalesOrder.objects.values_list("number", "invoice_number")
-    return (
-        documents.count(),
-        documents.aggregate(Count("lines"))["lines__count"],
-        documents.aggregate(Count("payments"))["payments__count"],
-        documents.filter(sales_order__isnull=False).count(),
-        {number for pair in numbers for number in pair if number},
-    )
+    return {number for pair in numbers for number in pair if number}
 
 
 @pytest.fixture
-def undo():
-    """Backups to be removed at the end."""
-    made = []
-    yield made
-    for backup in made:
+def backups():
+    """A list of backups, which are removed after the test."""
+    backups = []
+    yield backups
+    for backup in backups:
         backup.remove()
 
 
-def set_back(database, undo, events=1):
-    """Restore a channel to before its latest customers were fetched."""
-    backup = Backup(database)
-    undo.append(backup)
-    for number in range(events):
-        trade(database, number)
-    backup.restore()
-
-
 @pytest.mark.fault("F-31")
-def test_a_channel_was_restored(follow, popup, undo):
-    set_back(popup, undo)
-    before = sold()
+def test_a_channel_was_restored(follow, popup, backups):
+    backups.append(Backup(popup))
+    post_sale_and_order(popup, 0)
+    backups[0].restore()
+    counts, issued = count_documents(), document_numbers()
 
     follow("A channel was restored")
 
-    told = Incident.objects.get()
-    numbers = told.detail["forgotten"]["retail_transaction"]["numbers"]
-    assert told.closed_at
+    incident = Incident.objects.get()
+    numbers = incident.detail["forgotten"]["retail_transaction"]["numbers"]
+    assert incident.closed_at
     assert numbers == list(RetailTransaction.objects.values_list("transaction_id", flat=True))
-    assert sold() == before
+    assert (count_documents(), document_numbers()) == (counts, issued)
     make_sale(popup, transaction_id=numbers[0])
     run("P-0001")
     assert Quarantine.objects.get().reason == "document_conflict"
@@ -167,7 +164,7 @@ def test_an_address_leads_to_another_database(follow, popup):
     guid = make_customer(popup)
     make_sale(popup, async_account=guid)
     run("P-0001")
-    # What correcting the address does.
+    # The URL is corrected: it leads to the registered database again.
     query(popup, f"UPDATE exchange_state SET database_id = '{popup_id(popup)}'")  # noqa: S608
 
     follow("An address leads to another database")
@@ -181,25 +178,25 @@ def popup_id(popup):
 
 
 @pytest.mark.fault("F-34")
-def test_a_second_headquarters(follow, popup, undo, tmp_path):
+def test_a_second_headquarters(follow, popup, backups, tmp_path):
     make_customer(popup)
     run("pipeline")
     second = HQBackup()
-    undo.append(second)
+    backups.append(second)
     guid = make_customer(popup)
     make_sale(popup, "10.00", "5.00", async_account=guid)
     url = environment()["DATABASE_URL"].replace(second.original, second.name, 1)
-    theirs = {"DATABASE_URL": url, "SYNCLINE_JOURNAL_DIR": str(tmp_path)}
-    done = subprocess.run(
+    second_hq = {"DATABASE_URL": url, "SYNCLINE_JOURNAL_DIR": str(tmp_path)}
+    process = subprocess.run(
         [sys.executable, "manage.py", "run_job", "P-0001"],
         cwd=ROOT,
-        env=os.environ | environment() | theirs,
+        env=os.environ | environment() | second_hq,
         check=True,
         capture_output=True,
         text=True,
         timeout=60,
     )
-    assert "2 staged" in done.stdout
+    assert "2 staged" in process.stdout
 
     follow("A second headquarters")
 
@@ -209,36 +206,37 @@ def test_a_second_headquarters(follow, popup, undo, tmp_path):
 
 
 @pytest.mark.fault("F-33")
-def test_headquarters_was_restored(follow, popup, undo):
-    trade(popup, 1)
-    early = sold()
+def test_headquarters_was_restored(follow, popup, backups):
+    post_sale_and_order(popup, 1)
+    numbers_in_backup = document_numbers()
     backup = HQBackup()
-    undo.append(backup)
-    guid = trade(popup, 2)
-    before = sold()
+    backups.append(backup)
+    guid = post_sale_and_order(popup, 2)
+    lost_counts, lost_numbers = count_documents(), document_numbers()
     backup.restore()
 
     follow("Headquarters was restored")
 
     assert (str(guid),) in query(popup, "SELECT async_account FROM account_map")
-    # All is there and posted again, the new ones under numbers that nobody has had.
-    assert sold()[:4] == before[:4] == (4, 6, 2, 4)
-    assert sold()[4] & before[4] == early[4]
+    expected = {"documents": 4, "lines": 6, "payments": 2, "posted": 4}
+    assert count_documents() == lost_counts == expected
+    # What was lost is posted again, under numbers that were not used before.
+    assert document_numbers() & lost_numbers == numbers_in_backup
     assert run("eod")["outcome"] == "nothing_to_do"
     assert broken_promises() == []
 
 
 @pytest.mark.fault("F-35")
-def test_both_were_restored(follow, popup, undo):
+def test_both_were_restored(follow, popup, backups):
     make_customer(popup)
-    early = Backup(popup)
-    undo.append(early)
+    channel_backup = Backup(popup)
+    backups.append(channel_backup)
     run("pipeline")
-    backup = HQBackup()
-    undo.append(backup)
-    trade(popup, 1)
-    backup.restore()
-    early.restore()
+    hq_backup = HQBackup()
+    backups.append(hq_backup)
+    post_sale_and_order(popup, 1)
+    hq_backup.restore()
+    channel_backup.restore()
 
     follow("Both were restored")
 
@@ -254,17 +252,17 @@ def test_sources_contradict_each_other(follow, popup):
 
 
 def test_a_channel_claims_a_number(follow, popup):
-    trade(popup, 1)
+    post_sale_and_order(popup, 1)
     query(popup, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")
 
     follow("A channel claims a number")
 
-    trade(popup, 2)
+    post_sale_and_order(popup, 2)
     assert query(popup, "SELECT max(account_number) FROM account_map") == [("005002",)]
 
 
 def test_the_server_was_started(follow, popup):
-    trade(popup, 1)
+    post_sale_and_order(popup, 1)
     make_customer(popup)
     run("P-0001")
     ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
@@ -275,7 +273,7 @@ def test_the_server_was_started(follow, popup):
 
 
 def test_headquarters_was_moved(follow, popup):
-    trade(popup, 1)
+    post_sale_and_order(popup, 1)
     Headquarters.objects.update(identity={"database": 1})
     make_customer(popup)
 
@@ -283,17 +281,18 @@ def test_headquarters_was_moved(follow, popup):
 
 
 def test_the_number_journal_was_lost(follow, popup):
-    trade(popup, 1)
+    post_sale_and_order(popup, 1)
     number_journal.journal_path().unlink()
 
     follow("The number journal was lost")
 
-    # Its name, a customer, and how far orders and invoices are numbered.
-    assert len(number_journal.journal_path().read_text().splitlines()) == 4
+    lines = number_journal.journal_path().read_text().splitlines()
+    # A header, a customer, and the last numbers of orders and invoices.
+    assert len(lines) == 4
 
 
-def test_every_section_with_commands_is_followed():
+def test_every_section_has_a_test():
     titles = re.findall(r"^## (.+)$", PAGE, re.MULTILINE)
-    followed = {name.removeprefix("test_").replace("_", " ") for name in globals()}
+    tested = {name.removeprefix("test_").replace("_", " ") for name in globals()}
 
-    assert [title for title in titles if title.lower() not in followed] == []
+    assert [title for title in titles if title.lower() not in tested] == []

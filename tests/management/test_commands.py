@@ -321,7 +321,7 @@ def test_an_unknown_channel_is_not_migrated(houston, call):
         (["verify", "--company", "USRT"], "--company cannot be used with verify"),
         (
             ["pipeline", "--date", "2026-03-01"],
-            "--date cannot be used with pipeline, only with validate",
+            "pipeline, only with validate",
         ),
         (["sync-orders", "--date", "2026-03-01"], "--date cannot be used with sync-orders"),
         (["pipeline", "--order", "SO-1"], "--order can only be used with sync-orders"),

@@ -1,7 +1,7 @@
-"""The first start: `.venv` is made once, mended when needed, and nothing else is written to.
+"""The first call of manage.py creates `.venv`; later calls repair it when needed.
 
-A small project stands in for Syncline: the same manage.py and portal/embedded, and a pytest of its
-own that only tells who runs it. So pip needs no network.
+A small project stands in for Syncline. It has the same manage.py and portal/embedded, and a pytest
+of its own that prints which Python runs it, so that pip needs no network.
 """
 
 import json
@@ -49,21 +49,21 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
         wheel.writestr(info + "RECORD", "")
     return name
 """
-# Debian's own Python: it makes environments, but cannot put pip into them.
+# Like Debian's own Python, which creates environments without pip.
 NO_ENSUREPIP = 'import sys; sys.modules["ensurepip"] = None'
 NO_VENV = 'import sys; sys.modules["venv"] = None'
 
 
 class Project:
-    """A checkout of the stand-in, and the computer it is on."""
+    """A checkout of the small project, with a home folder and an index of wheels."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a check out"
         self.home = folder / "home"
         self.site = folder / "site"
         self.wheels = folder / "wheels"
-        for made in (self.root, self.home, self.site, self.wheels):
-            made.mkdir(parents=True)
+        for path in (self.root, self.home, self.site, self.wheels):
+            path.mkdir(parents=True)
         shutil.copy(ROOT / "manage.py", self.root)
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / "portal/embedded", self.root / "portal/embedded", ignore=ignored)
@@ -71,24 +71,26 @@ class Project:
         (self.root / "pyproject.toml").write_text(PYPROJECT)
         (self.root / "constraints.txt").write_text("pytest==900.1\n")
         (self.root / "backend.py").write_text(BACKEND)
-        self.pretend(NO_ENSUREPIP)
-        self.publish("900.1")
+        self.customize_python(NO_ENSUREPIP)
+        self.publish_pytest("900.1")
 
-    def pretend(self, sitecustomize: str) -> None:
+    def customize_python(self, sitecustomize: str) -> None:
+        """Let Python execute this code when it starts."""
         (self.site / "sitecustomize.py").write_text(sitecustomize)
 
-    def publish(self, version: str) -> None:
+    def publish_pytest(self, version: str) -> None:
+        """Add a wheel of a pytest that prints its environment and its arguments."""
         info = f"pytest-{version}.dist-info/"
         with zipfile.ZipFile(self.wheels / f"pytest-{version}-py3-none-any.whl", "w") as wheel:
-            tell = "import json, sys; print(json.dumps([sys.prefix, sys.argv[1:]]))"
-            wheel.writestr("pytest/__main__.py", tell)
+            main = "import json, sys; print(json.dumps([sys.prefix, sys.argv[1:]]))"
+            wheel.writestr("pytest/__main__.py", main)
             head = f"Metadata-Version: 2.1\nName: pytest\nVersion: {version}\n"
             wheel.writestr(info + "METADATA", head)
             wheel.writestr(info + "WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\n")
             wheel.writestr(info + "RECORD", "")
 
-    def manage(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-        environ = {
+    def environment(self) -> dict[str, str]:
+        return {
             "PATH": "/usr/bin:/bin",
             "HOME": str(self.home),
             "PYTHONPATH": str(self.site),
@@ -96,9 +98,11 @@ class Project:
             "PIP_NO_INDEX": "1",
             "PIP_FIND_LINKS": str(self.wheels),
         }
+
+    def manage(self, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [base_python(), str(self.root / "manage.py"), *words],
-            env=environ,
+            [base_python(), str(self.root / "manage.py"), *arguments],
+            env=self.environment(),
             cwd=cwd or self.home,
             capture_output=True,
             text=True,
@@ -107,22 +111,24 @@ class Project:
 
     @property
     def stamp(self) -> Path:
+        """The file that says which packages are installed."""
         return self.root / ".venv/installed"
 
 
 def base_python() -> str:
+    """The Python from which this environment was created."""
     return str(getattr(sys, "_base_executable", sys.executable))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    ask = [base_python(), "-m", "pip", "--version"]
-    if subprocess.run(ask, capture_output=True, check=False).returncode:
-        pytest.skip("the Python beneath this one has no pip")
+    pip = [base_python(), "-m", "pip", "--version"]
+    if subprocess.run(pip, capture_output=True, check=False).returncode:
+        pytest.skip("the Python of this environment has no pip")
     return Project(tmp_path)
 
 
-def test_first_start_fills_venv_and_the_second_only_uses_it(project: Project) -> None:
+def test_the_first_call_creates_the_environment_and_the_second_uses_it(project: Project) -> None:
     first = project.manage("test", "-k", "two words")
     second = project.manage("test")
 
@@ -134,82 +140,83 @@ def test_first_start_fills_venv_and_the_second_only_uses_it(project: Project) ->
     assert not any(path.name.startswith("pytest") for path in project.home.rglob("*"))
 
 
-def test_changed_constraints_are_installed_at_the_next_start(project: Project) -> None:
+def test_changed_constraints_are_installed_by_the_next_call(project: Project) -> None:
     project.manage("test")
-    kept = project.root / ".venv/kept"
-    kept.touch()
-    project.publish("900.2")
+    old_file = project.root / ".venv/old_file"
+    old_file.touch()
+    project.publish_pytest("900.2")
     (project.root / "constraints.txt").write_text("pytest==900.2\n")
 
-    answer = project.manage("test")
+    result = project.manage("test")
 
-    assert answer.returncode == 0
+    assert result.returncode == 0
     assert list(project.root.glob(".venv/lib/*/site-packages/pytest-900.2.dist-info"))
-    assert kept.exists()
+    assert old_file.exists()
 
 
-def test_half_a_venv_is_made_anew(project: Project) -> None:
-    rubbish = project.root / ".venv/rubbish"
-    rubbish.parent.mkdir()
-    rubbish.touch()
+def test_an_incomplete_environment_is_created_again(project: Project) -> None:
+    old_file = project.root / ".venv/old_file"
+    old_file.parent.mkdir()
+    old_file.touch()
 
-    answer = project.manage("test")
+    result = project.manage("test")
 
-    assert answer.returncode == 0
+    assert result.returncode == 0
     assert project.stamp.exists()
-    assert not rubbish.exists()
+    assert not old_file.exists()
 
 
-def test_two_first_starts_at_once_fill_venv_once(project: Project) -> None:
-    words = [base_python(), str(project.root / "manage.py"), "test"]
+def test_two_first_calls_at_once_create_the_environment_once(project: Project) -> None:
+    command = [base_python(), str(project.root / "manage.py"), "test"]
     environ = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(project.wheels)}
     environ |= {"PYTHONPATH": str(project.site), "HOME": str(project.home)}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    starts = [subprocess.Popen(words, env=environ, text=True, **pipes) for _ in range(2)]
 
-    answers = [start.communicate() for start in starts]
+    processes = [subprocess.Popen(command, env=environ, text=True, **pipes) for _ in range(2)]
+    outputs = [process.communicate() for process in processes]
 
-    assert [json.loads(out)[0] for out, _ in answers] == [str(project.root / ".venv")] * 2
-    assert sum("Making .venv" in err for _, err in answers) == 1
+    venv = str(project.root / ".venv")
+    assert [json.loads(stdout)[0] for stdout, _ in outputs] == [venv, venv]
+    assert sum("Making .venv" in stderr for _, stderr in outputs) == 1
 
 
-def test_a_path_is_meant_from_where_the_person_stands(project: Project) -> None:
+def test_a_path_is_relative_to_the_working_directory(project: Project) -> None:
     project.manage("test")
-    here = project.root / "tests"
-    here.mkdir()
-    (here / "test_one.py").touch()
+    folder = project.root / "tests"
+    folder.mkdir()
+    (folder / "test_one.py").touch()
 
-    answer = project.manage("test", "test_one.py::test_it", "-q", cwd=here)
+    result = project.manage("test", "test_one.py::test_it", "-q", cwd=folder)
 
-    assert json.loads(answer.stdout)[1] == [f"{here}/test_one.py::test_it", "-q"]
+    assert json.loads(result.stdout)[1] == [f"{folder}/test_one.py::test_it", "-q"]
 
 
-def test_python_without_venv_is_told_in_one_sentence(project: Project) -> None:
-    project.pretend(NO_VENV)
+def test_a_python_without_venv_ends_with_a_message(project: Project) -> None:
+    project.customize_python(NO_VENV)
 
-    answer = project.manage("test")
+    result = project.manage("test")
 
-    assert answer.returncode == 1
-    assert answer.stderr.splitlines() == [
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
         "This Python has no venv module: install it (Debian: apt-get install python3-venv) "
         "and start again"
     ]
 
 
-def test_failed_install_leaves_no_stamp_and_says_so(project: Project) -> None:
+def test_a_failed_installation_ends_with_a_message_and_leaves_no_stamp(project: Project) -> None:
     for wheel in project.wheels.iterdir():
         wheel.unlink()
 
-    answer = project.manage("test")
+    result = project.manage("test")
 
-    assert answer.returncode == 1
-    assert answer.stderr.endswith("The packages could not be installed; pip says why above\n")
-    assert "Traceback" not in answer.stderr
+    assert result.returncode == 1
+    assert result.stderr.endswith("The packages could not be installed; pip says why above\n")
+    assert "Traceback" not in result.stderr
     assert not project.stamp.exists()
 
 
 @pytest.mark.parametrize(
-    ("found", "wanted", "fits"),
+    ("version", "specifier", "is_installed"),
     [
         ("5.2.19", ">=5.2.19,<6", True),
         ("6.0", ">=5.2.19,<6", False),
@@ -222,12 +229,12 @@ def test_failed_install_leaves_no_stamp_and_says_so(project: Project) -> None:
     ],
 )
 def test_versions_are_compared_by_their_numbers(
-    found: str, wanted: str, fits: bool, monkeypatch: pytest.MonkeyPatch
+    version: str, specifier: str, is_installed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("importlib.metadata.version", lambda name: found)
+    monkeypatch.setattr("importlib.metadata.version", lambda name: version)
 
-    assert bootstrap.is_installed("anything", wanted) is fits
+    assert bootstrap.is_installed("anything", specifier) is is_installed
 
 
-def test_this_environment_has_what_the_tests_need() -> None:
+def test_the_environment_of_the_tests_has_all_packages() -> None:
     assert list(bootstrap.unsatisfied(ROOT, ["embedded", "test", "dev"])) == []

@@ -1,4 +1,4 @@
-"""Dump a database with the server's own programs and restore it, as its owner would."""
+"""Dump and restore a database of the embedded server with pg_dump and psql."""
 
 import os
 import subprocess
@@ -10,16 +10,16 @@ from tests.support.channels import on_server
 
 
 def dump(name: str, *options: str) -> str:
-    """A database of the embedded server as a script of SQL."""
+    """Dump a database. Returns an SQL script."""
     command = [binary("pg_dump"), *server(), *options, "-d", name]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def restore(name: str, script: str) -> None:
-    """Put what the script says into an empty database in the place of this one.
+    """Replace a database by an empty one, and run the script in it.
 
-    psql would go on over an error, so here it must not. What is restored is on the disk: the
-    server may be tuned otherwise, and die. Errors: AssertionError with what it said.
+    The first error ends the script. Commits are synchronous, because tests may kill the server.
+    Errors: AssertionError with the output of psql.
     """
     on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
     on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
@@ -32,5 +32,5 @@ def restore(name: str, script: str) -> None:
 
 
 def server() -> list[str]:
-    """Where the embedded server listens, as its programs are told."""
+    """Options with which the programs of PostgreSQL connect to the embedded server."""
     return ["-h", str(settings.EMBEDDED.sockets), "-U", "syncline"]

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own, to be stopped, killed and started again."""
+"""A PostgreSQL server that a test may stop, kill and start again."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ from tests.support.processes import children_of, hq_url, kill
 
 
 class OwnServer:
-    """One cluster in a folder; `durable`, because it is killed."""
+    """A server with its cluster in a folder; it writes durably, because tests kill it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.paths = folder, Paths(folder)
@@ -23,7 +23,7 @@ class OwnServer:
         return str(self.paths.sockets)
 
     def start(self) -> None:
-        """Start it, after whatever happened, and wait until it answers."""
+        """Start the server, also after a crash, and wait until it accepts connections."""
         if not self.paths.pgdata.exists():
             postgres.prepare(self.paths)
             with (self.paths.pgdata / "postgresql.conf").open("a") as conf:
@@ -31,14 +31,14 @@ class OwnServer:
         postgres.start(self.paths)
 
     def url(self, database: str) -> str:
-        """The address of one of its databases."""
+        """The URL of a database of the server."""
         return f"postgresql://syncline@/{database}?host={self.sockets}"
 
     def stop(self) -> None:
         postgres.stop(self.paths)
 
     def stop_at_once(self) -> None:
-        """As `pg_ctl stop -m immediate`: no farewell, a recovery at the next start."""
+        """Stop without a checkpoint; the next start needs a recovery."""
         pid = postgres.running_pid(self.paths)
         assert pid
         argv = [postgres.binary("pg_ctl"), "stop", "-m", "immediate", "-D", str(self.paths.pgdata)]
@@ -48,12 +48,12 @@ class OwnServer:
         """SIGKILL the server and all its children."""
         pid = postgres.running_pid(self.paths)
         assert pid
-        for victim in (*children_of(pid), pid):
-            kill(victim)
+        for process in (*children_of(pid), pid):
+            kill(process)
         processes.wait_until(lambda: postgres.running_pid(self.paths) is None, 10)
 
     def kill_one(self, database: str) -> None:
-        """SIGKILL one backend of a database, which makes the server restart all of them."""
+        """SIGKILL the idle backends of a database, which makes the server restart all of them."""
         for (pid,) in self.ask(
             "SELECT pid FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in%%'",
             database,
@@ -61,17 +61,17 @@ class OwnServer:
             kill(pid)
 
     def ask(self, statement: str, *params: object, database: str = "postgres") -> list:
-        """One statement on a connection of its own, committed."""
-        found = psycopg2.connect(host=self.sockets, user="syncline", dbname=database)
-        found.autocommit = True
-        with found.cursor() as cursor:
+        """Execute and commit a statement on a connection of its own. Returns its rows."""
+        session = psycopg2.connect(host=self.sockets, user="syncline", dbname=database)
+        session.autocommit = True
+        with session.cursor() as cursor:
             cursor.execute(statement, params or None)
             rows = cursor.fetchall() if cursor.description else []
-        found.close()
+        session.close()
         return rows
 
     def copy_hq(self) -> str:
-        """An HQ database as the tests have it, with all its rows. Returns its name."""
+        """Copy HQ's test database to this server. Returns its name."""
         name = connection.settings_dict["NAME"]
         self.ask(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
         self.ask(f'CREATE DATABASE "{name}"')

@@ -1,17 +1,17 @@
-"""A line to a PostgreSQL server that breaks as lines do: real sockets, threads of this process.
+"""A proxy in front of a PostgreSQL server that breaks connections as a network does.
 
-The embedded servers listen on a socket file only. A proxy listens on 127.0.0.1 and passes bytes on
-to that file, so a channel whose URL is `line.url("ch_houston")` is reached over TCP:
+The embedded servers listen on a socket file only. The proxy listens on 127.0.0.1 and passes bytes
+on to that file, so that a channel with the URL `proxy.url("ch_houston")` is reached over TCP:
 
-    with Proxy() as line:
-        ChannelDatabase.objects.filter(pk=houston.pk).update(url=line.url("ch_houston"))
-        line.cut_after_commit(of=b"acknowledged_at")
+    with Proxy() as proxy:
+        ChannelDatabase.objects.filter(pk=houston.pk).update(url=proxy.url("ch_houston"))
+        proxy.cut_after_commit(of=b"acknowledged_at")
         ...
-        line.heal()
+        proxy.heal()
 
-One fault at a time; the last one asked for counts, for open and for new connections, until `heal`.
-Faults that are about a COMMIT take effect `times` times, each time on a transaction in which the
-client said `of` (b"": on any), and `line.cuts` counts what was cut.
+There is one fault at a time, for open and for new connections, until another one or `heal`.
+Faults of a COMMIT happen `times` times, in transactions whose statements contain `of` (b"" is in
+any), and `proxy.cuts` counts the connections that were cut.
 """
 
 import select
@@ -48,7 +48,7 @@ Word = Literal[
 
 @dataclass(frozen=True)
 class Fault:
-    """What the line does at present. Units: seconds, bytes per second, bytes."""
+    """What the proxy does at present. Units: seconds, bytes per second, bytes."""
 
     word: Word = "none"
     of: bytes = b""
@@ -58,7 +58,7 @@ class Fault:
 
 
 class Proxy:
-    """A line on a port of its own; `with` opens it and ends all that goes over it."""
+    """A proxy on a port of its own; `with` starts it, and ends it with all its connections."""
 
     def __init__(self, server: Path | None = None) -> None:
         folder = server or settings.EMBEDDED.sockets
@@ -87,61 +87,61 @@ class Proxy:
             link.thread.join()
 
     def url(self, database: str, user: str = "syncline") -> str:
-        """The address of a database of the server, through the line."""
+        """The URL of a database of the server, through the proxy."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    # ------------------------------------------------------------- what breaks
+    # Faults
 
     def heal(self) -> None:
-        """From now on everything passes again; what was cut stays cut."""
+        """Pass everything on again; connections that were cut stay cut."""
         self._break(Fault())
 
     def cut(self) -> None:
-        """Reset every connection that is open now, whatever it does; new ones are welcome."""
+        """Reset every open connection; new ones are accepted."""
         for link in self.links:
             link.reset()
 
     def refuse(self) -> None:
-        """Nobody listens any more: connections are refused, and open ones reset."""
+        """Stop listening, so that connections are refused, and reset open ones."""
         self._break(Fault("refuse"))
         self._stop_listening()
         self.cut()
 
     def reset_at_connect(self) -> None:
-        """Take connections and reset them before a word is said."""
+        """Accept connections and reset them at once."""
         self._break(Fault("reset_at_connect"))
 
     def cut_mid_query(self, of: bytes, times: int = 1) -> None:
-        """Pass on the message in which the client says `of`, and reset before the answer."""
+        """Pass on a message that contains `of`, and reset the connection before the answer."""
         self._break(Fault("cut_mid_query", of), times)
 
     def cut_before_commit(self, of: bytes = b"", times: int = 1) -> None:
-        """Reset instead of passing COMMIT on: the server never hears of it."""
+        """Reset the connection instead of passing COMMIT on to the server."""
         self._break(Fault("cut_before_commit", of), times)
 
     def cut_after_commit(self, of: bytes = b"", times: int = 1) -> None:
-        """Reset once the server has committed, instead of passing on that it has."""
+        """Reset the connection when the server has committed, before the client learns it."""
         self._break(Fault("cut_after_commit", of), times)
 
     def hold_commit(self, seconds: float, of: bytes = b"", times: int = 1) -> None:
-        """Let COMMIT wait before it is passed on: a slow commit."""
+        """Delay each COMMIT."""
         self._break(Fault("hold_commit", of, delay_s=seconds), times)
 
     def go_half_open(self) -> None:
-        """The server's side of every open connection ends and the client is never told."""
+        """End the server's side of every connection, unnoticed by the client."""
         self._break(Fault("half_open"))
 
     def go_black(self) -> None:
-        """Take everything and pass nothing on, in both directions, also for new connections."""
+        """Accept everything and pass nothing on, in both directions."""
         self._break(Fault("black_hole"))
 
     def slow(self, *, delay_s: float = 0, bytes_per_s: float = 0, slice_bytes: int = 0) -> None:
-        """Delay each packet, limit the rate, or cut what passes into small packets."""
+        """Delay each packet, limit the rate, or split the data into small packets."""
         self._break(
             Fault("slow", delay_s=delay_s, bytes_per_s=bytes_per_s, slice_bytes=slice_bytes)
         )
 
-    # -------------------------------------------------------------------- within
+    # Internals
 
     def _break(self, fault: Fault, times: int = 1) -> None:
         with self._lock:
@@ -150,7 +150,7 @@ class Proxy:
                 self._listener = self._listen(self.port)
 
     def take(self, word: Word, said: bytes) -> Fault | None:
-        """The present fault, if it is this one, meant for what was said, and not used up."""
+        """Use the present fault once, if it is this one and applies to these statements."""
         with self._lock:
             fault = self.fault
             if fault.word != word or fault.of not in said or not self._left:
@@ -190,13 +190,13 @@ class Proxy:
 
 
 class Link:
-    """One client's connection, passed on by a thread of its own."""
+    """The connection of one client, passed on by a thread of its own."""
 
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
         self.proxy, self.client = proxy, client
         self.server: socket.socket | None = None
         self.is_over = False
-        # What the client said in the present transaction, and whether its commit is kept secret.
+        # The client's messages in this transaction, and whether its commit is not to be reported.
         self.said = b""
         self.keeps_secret = False
         self._is_cut = threading.Event()
@@ -204,7 +204,7 @@ class Link:
         self.thread.start()
 
     def reset(self) -> None:
-        """End it in both directions, as a line does that was cut."""
+        """End the connection in both directions."""
         self._is_cut.set()
 
     def _run(self) -> None:
@@ -213,7 +213,7 @@ class Link:
                 with suppress(OSError):
                     self._pass_on()
         finally:
-            # No farewell: what was not read yet is lost.
+            # Reset instead of an orderly end: data that was not read yet is lost.
             with suppress(OSError):
                 self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.client.close()
@@ -236,14 +236,14 @@ class Link:
                 if not data:
                     return
                 if self.server is None:
-                    continue  # half open: nobody hears it
+                    continue  # half open
                 if ready is self.client:
                     self._hear_client(data)
                 else:
                     self._hear_server(data)
 
     def _hear_client(self, data: bytes) -> None:
-        # Enough of the past to recognize words that two packets share.
+        # Keep enough earlier data to recognize a text that is split between packets.
         is_new = data[:1] == b"Q" and data[5:10] == b"BEGIN"
         self.said = data if is_new else (self.said + data)[-4 * BLOCK :]
         if self.proxy.take("cut_mid_query", data):

@@ -1,4 +1,4 @@
-"""The line that other tests break: does it break as it says?"""
+"""The proxy that other tests use breaks connections as its methods say."""
 
 import time
 from collections.abc import Iterator
@@ -10,31 +10,31 @@ from tests.support.channels import on_server, server
 from tests.support.processes import until
 from tests.support.proxy import Proxy
 
-TROUBLE = (psycopg2.OperationalError, psycopg2.InterfaceError)
+CONNECTION_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
 
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[str]:
-    """A database with one table of numbers."""
     on_server("CREATE DATABASE proxied")
     yield "proxied"
     on_server("DROP DATABASE proxied WITH (FORCE)")
 
 
 @pytest.fixture
-def line(database) -> Iterator[Proxy]:
-    with Proxy() as line:
-        ask(line, "DROP TABLE IF EXISTS n; CREATE TABLE n (n int)")
-        yield line
+def proxy(database) -> Iterator[Proxy]:
+    """A proxy in front of a database with an empty table n of numbers."""
+    with Proxy() as proxy:
+        execute(proxy, "DROP TABLE IF EXISTS n; CREATE TABLE n (n int)")
+        yield proxy
 
 
-def client(line: Proxy, **options: object) -> "psycopg2.extensions.connection":
-    return psycopg2.connect(line.url("proxied"), connect_timeout=2, **options)
+def connect(proxy: Proxy) -> "psycopg2.extensions.connection":
+    return psycopg2.connect(proxy.url("proxied"), connect_timeout=2)
 
 
-def ask(line: Proxy, statement: str) -> list[tuple[object, ...]]:
-    """One statement on a connection of its own, committed."""
-    connection = client(line)
+def execute(proxy: Proxy, statement: str) -> list[tuple[object, ...]]:
+    """Execute and commit one statement on a connection of its own. Returns its rows."""
+    connection = connect(proxy)
     try:
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)
@@ -43,106 +43,14 @@ def ask(line: Proxy, statement: str) -> list[tuple[object, ...]]:
         connection.close()
 
 
-def numbers(line: Proxy) -> list[object]:
-    line.heal()
-    return [n for (n,) in ask(line, "SELECT n FROM n ORDER BY n")]
+def committed_numbers(proxy: Proxy) -> list[object]:
+    """Let the proxy work again, and read the table."""
+    proxy.heal()
+    return [number for (number,) in execute(proxy, "SELECT n FROM n ORDER BY n")]
 
 
-def test_healthy_line_passes_everything_on(line):
-    assert ask(line, "SELECT repeat('x', 300000)") == [("x" * 300000,)]
-
-
-def test_commit_that_is_cut_off_before_the_server_is_lost(line):
-    line.cut_before_commit(of=b"VALUES (1)")
-
-    ask(line, "INSERT INTO n VALUES (2)")
-    with pytest.raises(TROUBLE):
-        ask(line, "INSERT INTO n VALUES (1)")
-    ask(line, "INSERT INTO n VALUES (1), (3)")
-
-    assert line.cuts == 1
-    assert numbers(line) == [1, 2, 3]
-
-
-def test_commit_whose_answer_is_cut_off_is_there(line):
-    line.cut_after_commit(of=b"INSERT")
-
-    with pytest.raises(TROUBLE):
-        ask(line, "INSERT INTO n VALUES (1)")
-
-    assert line.cuts == 1
-    assert numbers(line) == [1]
-
-
-def test_query_is_cut_off_before_its_answer(line):
-    line.cut_mid_query(of=b"pg_sleep")
-
-    with pytest.raises(TROUBLE):
-        ask(line, "SELECT pg_sleep(0.01)")
-
-    assert ask(line, "SELECT 1") == [(1,)]
-
-
-def test_open_connections_are_cut_at_once(line):
-    connection = client(line)
-    line.cut()
-
-    with pytest.raises(TROUBLE):
-        connection.cursor().execute("SELECT pg_sleep(5)")
-    assert ask(line, "SELECT 1") == [(1,)]
-
-
-def test_refusing_line_listens_again_when_it_is_healed(line):
-    line.refuse()
-    with pytest.raises(TROUBLE, match="refused"):
-        client(line)
-
-    assert numbers(line) == []
-
-
-def test_line_resets_at_connect(line):
-    line.reset_at_connect()
-
-    with pytest.raises(TROUBLE):
-        client(line)
-    assert numbers(line) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
-def test_line_takes_everything_and_answers_nothing(line, fault):
-    open_before = client(line)
-    getattr(line, fault)()
-
-    with pytest.raises(TROUBLE, match="timeout"):
-        client(line)
-
-    open_before.close()
-    assert numbers(line) == []
-
-
-def test_line_goes_on_after_a_black_hole(line):
-    connection = client(line)
-    line.go_black()
-    line.heal()
-
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
-    connection.close()
-
-
-def test_server_learns_of_a_half_open_line_and_rolls_back(line):
-    connection = client(line)
-    connection.cursor().execute("INSERT INTO n VALUES (1)")
-    line.go_half_open()
-
-    until(lambda: sessions() == 0)
-    connection.close()
-    assert numbers(line) == []
-
-
-def sessions() -> int:
-    """How many clients the server sees in the database, asked past the line."""
+def count_sessions() -> int:
+    """How many sessions the server has in the database, asked without the proxy."""
     connection = server()
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = 'proxied'")
@@ -151,25 +59,127 @@ def sessions() -> int:
     return int(count)
 
 
-def test_slow_line_takes_its_time(line):
-    before = time.monotonic()
-    line.slow(bytes_per_s=10_000, slice_bytes=1_000)
-
-    assert ask(line, "SELECT repeat('x', 3000)") == [("x" * 3000,)]
-    assert time.monotonic() - before > 0.25
+def test_without_a_fault_everything_is_passed_on(proxy):
+    assert execute(proxy, "SELECT repeat('x', 300000)") == [("x" * 300000,)]
 
 
-def test_sliced_line_passes_everything_on(line):
-    line.slow(slice_bytes=3)
+def test_a_transaction_cut_before_its_commit_is_rolled_back(proxy):
+    proxy.cut_before_commit(of=b"VALUES (1)")
 
-    assert ask(line, "SELECT repeat('x', 900)") == [("x" * 900,)]
+    execute(proxy, "INSERT INTO n VALUES (2)")
+    with pytest.raises(CONNECTION_ERRORS):
+        execute(proxy, "INSERT INTO n VALUES (1)")
+    execute(proxy, "INSERT INTO n VALUES (1), (3)")
+
+    assert proxy.cuts == 1
+    assert committed_numbers(proxy) == [1, 2, 3]
 
 
-def test_commit_can_be_held(line):
-    line.hold_commit(0.2)
-    before = time.monotonic()
+def test_a_transaction_cut_after_its_commit_is_committed(proxy):
+    proxy.cut_after_commit(of=b"INSERT")
 
-    ask(line, "INSERT INTO n VALUES (1)")
+    with pytest.raises(CONNECTION_ERRORS):
+        execute(proxy, "INSERT INTO n VALUES (1)")
 
-    assert time.monotonic() - before > 0.2
-    assert line.cuts == 0
+    assert proxy.cuts == 1
+    assert committed_numbers(proxy) == [1]
+
+
+def test_a_query_is_cut_before_its_result(proxy):
+    proxy.cut_mid_query(of=b"pg_sleep")
+
+    with pytest.raises(CONNECTION_ERRORS):
+        execute(proxy, "SELECT pg_sleep(0.01)")
+
+    assert execute(proxy, "SELECT 1") == [(1,)]
+
+
+def test_open_connections_are_cut_at_once(proxy):
+    connection = connect(proxy)
+    proxy.cut()
+
+    with pytest.raises(CONNECTION_ERRORS):
+        connection.cursor().execute("SELECT pg_sleep(5)")
+
+    assert execute(proxy, "SELECT 1") == [(1,)]
+
+
+def test_connections_are_refused_until_the_proxy_is_healed(proxy):
+    proxy.refuse()
+
+    with pytest.raises(CONNECTION_ERRORS, match="refused"):
+        connect(proxy)
+
+    assert committed_numbers(proxy) == []
+
+
+def test_connections_are_reset_until_the_proxy_is_healed(proxy):
+    proxy.reset_at_connect()
+
+    with pytest.raises(CONNECTION_ERRORS):
+        connect(proxy)
+
+    assert committed_numbers(proxy) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
+def test_new_connections_time_out_while_nothing_is_passed_on(proxy, fault):
+    connection = connect(proxy)
+    getattr(proxy, fault)()
+
+    with pytest.raises(CONNECTION_ERRORS, match="timeout"):
+        connect(proxy)
+
+    connection.close()
+    assert committed_numbers(proxy) == []
+
+
+def test_a_connection_works_again_after_a_time_without_traffic(proxy):
+    connection = connect(proxy)
+    proxy.go_black()
+    proxy.heal()
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        assert cursor.fetchone() == (1,)
+    connection.close()
+
+
+def test_the_server_rolls_back_when_a_connection_is_half_open(proxy):
+    connection = connect(proxy)
+    connection.cursor().execute("INSERT INTO n VALUES (1)")
+    proxy.go_half_open()
+
+    until(lambda: count_sessions() == 0)
+    connection.close()
+
+    assert committed_numbers(proxy) == []
+
+
+def test_the_rate_can_be_limited(proxy):
+    proxy.slow(bytes_per_s=10_000, slice_bytes=1_000)
+
+    start = time.monotonic()
+    rows = execute(proxy, "SELECT repeat('x', 3000)")
+    seconds = time.monotonic() - start
+
+    assert rows == [("x" * 3000,)]
+    assert seconds > 0.25
+
+
+def test_packets_can_be_split(proxy):
+    proxy.slow(slice_bytes=3)
+
+    assert execute(proxy, "SELECT repeat('x', 900)") == [("x" * 900,)]
+
+
+def test_a_commit_can_be_delayed(proxy):
+    proxy.hold_commit(0.2)
+
+    start = time.monotonic()
+    execute(proxy, "INSERT INTO n VALUES (1)")
+    seconds = time.monotonic() - start
+
+    assert seconds > 0.2
+    assert proxy.cuts == 0

@@ -1,4 +1,4 @@
-"""The blocks that pages are built of: blank-safe, and nothing they are given is taken for HTML."""
+"""Template tags of components escape what they are given, and cope with missing values."""
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
@@ -7,8 +7,8 @@ from django.template import Context, Template
 SCRIPT = "<script>alert(1)</script>"
 
 
-def draw(source: str, **context: object) -> str:
-    """A template's HTML, with each run of white space as one blank."""
+def render(source: str, **context: object) -> str:
+    """Render a template with the components. Returns the HTML with single spaces."""
     html = Template("{% load components %}" + source).render(Context(context))
     return " ".join(html.split())
 
@@ -32,37 +32,37 @@ def draw(source: str, **context: object) -> str:
         "{% post_button 'Run' '/runs/start/' channel=text %}",
     ],
 )
-def test_what_a_block_is_given_is_text_and_not_html(source):
-    html = draw(source, text=SCRIPT)
+def test_a_component_escapes_its_arguments_and_content(source):
+    html = render(source, text=SCRIPT)
 
     assert "&lt;script&gt;" in html
     assert SCRIPT not in html
 
 
 def test_a_fact_without_a_value_shows_a_dash():
-    assert "<dd>\N{EN DASH}</dd>" in draw(
-        "{% fact 'Receipt' %} {{ blank }} {% endfact %}", blank=""
-    )
+    html = render("{% fact 'Receipt' %} {{ blank }} {% endfact %}", blank="")
+
+    assert "<dd>\N{EN DASH}</dd>" in html
 
 
-def test_a_link_to_no_row_is_a_dash():
-    assert draw("{% link row %}", row=None) == "\N{EN DASH}"
+def test_a_link_without_a_row_is_a_dash():
+    assert render("{% link row %}", row=None) == "\N{EN DASH}"
 
 
-def test_a_url_names_only_the_filters_that_are_set():
-    url = draw("{% query_url 'transactions' q=text rule='' channel=None %}", text="a & b")
+def test_a_query_url_has_only_the_filters_that_are_set():
+    url = render("{% query_url 'transactions' q=text rule='' channel=None %}", text="a & b")
 
     assert url == "/transactions/?q=a+%26+b"
 
 
-def test_a_button_that_needs_a_right_is_shown_to_nobody_without_it():
+def test_a_button_is_hidden_from_users_without_the_permission():
     button = "{% post_button 'Undo' '/x/' right='mend_transaction' %}"
 
-    assert draw(button, user=AnonymousUser()) == ""
+    assert render(button, user=AnonymousUser()) == ""
 
 
 def test_a_button_posts_only_the_fields_that_are_set():
-    html = draw("{% post_button 'Release' '/x/' case='7' cause='' %}")
+    html = render("{% post_button 'Release' '/x/' case='7' cause='' %}")
 
     assert 'name="case" value="7"' in html
     assert "cause" not in html

@@ -22,7 +22,7 @@ PAGE_URLS = [
     "/end-of-day/",
     "/transactions/failed/",
 ]
-# These answer anybody.
+# These need no signed-in user.
 PUBLIC = {"sign-in", "sign-in-link", "healthz"}
 UNKNOWN_UUID = "00000000-0000-4000-8000-000000000000"
 URL_ARGUMENTS = {"ref": "C-1", "account": "C-1", "code": "houston", "token": "x"}

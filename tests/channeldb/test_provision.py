@@ -213,7 +213,9 @@ def test_a_role_without_rights_cannot_grant_them(houston, role, settings):
     name = houston.url.removeprefix("embedded:")
     url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
 
-    with pytest.raises(ChannelMisconfigured, match="does not allow this") as refusal:
+    with pytest.raises(
+        ChannelMisconfigured, match="does not grant HQ.s role this privilege"
+    ) as refusal:
         provision.grant_till_role(Channel(houston.pk, url), role)
 
     assert not isinstance(refusal.value.__cause__, psycopg2.Error)

@@ -114,7 +114,7 @@ def test_p1_migrate_channels_recreates_objects_without_rows(store, command):
     output = command("migrate_channels", store.channel.code)
 
     assert f"Run migrate_channels {store.channel.code} to create it again." in refused["message"]
-    assert output.startswith(f"{store.label}: repaired. Made anew: ")
+    assert output.startswith(f"{store.label}: repaired. Created again: ")
     assert recreate_objects(store) == []
     assert run("pipeline")["counts"]["converted"] == 1
     assert lookup(store) == [("005001", "Ann")]

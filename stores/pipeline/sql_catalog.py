@@ -535,6 +535,8 @@ def of_integrity() -> Iterator[ComposedStatement]:
         yield file("receipts", receipts, CHANNELS, copied, of=copy.source)
         gone = upload_checks.vanished(copy, COPIES)
         yield file("vanished", gone, CHANNELS, copied, of=copy.source)
+    yield file("miscounted_uploads", upload_checks.miscounted_uploads())
+    yield file("lost_or_doubled", upload_checks.lost_or_doubled_query())
     changed_events = upload_checks.changed(COPIES)
     for content in COMPARED_CONTENTS:
         name = "changed_documents" if content.source == HEADER.event else "changed_events"

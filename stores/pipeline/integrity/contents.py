@@ -160,7 +160,7 @@ def read_table(
 
 
 def rows_of_hq(table: OutboundTable) -> sql.Composable:
-    """HQ's rows of the customers in table sent, as the channel should have them."""
+    """HQ's rows of the sent customers, as the channel should have them."""
     return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(
         table.query, identifiers(table.target.columns)
     )

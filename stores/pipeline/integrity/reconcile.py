@@ -109,7 +109,7 @@ def reconcile(step: RunStep, *, is_repair: bool) -> None:
 
 
 def compare_database(database: ChannelDatabase) -> Comparison:
-    """Look at the channel, then at HQ. Effects: temporary tables, gone at the end."""
+    """Look at the channel, then at HQ. Effects: work tables, gone at the end."""
     with copies_of(
         [*COMPARED_EVENTS, COMPARED_MAP, COMPARED_CUSTOMERS, *COMPARED_CONTENTS, *BELONGING]
     ) as copies:

@@ -58,6 +58,8 @@ def no_false_receipts(evidence: Evidence) -> Check:
 
 RECEIPTS = load(__file__, "receipts")
 VANISHED = load(__file__, "vanished")
+MISCOUNTED_UPLOADS = load(__file__, "miscounted_uploads")
+LOST_OR_DOUBLED = load(__file__, "lost_or_doubled")
 FALSE_RECEIPT = """c.label AS channel, {source} AS "table", v.event_id::text,
        v.replication_counter"""
 
@@ -147,7 +149,6 @@ def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
 
 
 def every_row_is_accounted_for(evidence: Evidence) -> Check:
-    rows = " UNION ALL ".join(f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
     return check_result(
         "I11",
         "Every row that an upload read is accounted for, and a recount agrees, for every upload"
@@ -165,31 +166,27 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
                 for table in STAGING_TABLES
             ),
         ),
-        offending_rows(
-            f"""WITH staged AS (SELECT session_id AS id, count(*) AS n FROM ({rows}) r
-                               WHERE session_id IS NOT NULL GROUP BY 1),
-                    aside AS (SELECT session_id AS id, count(*) AS n FROM quarantine GROUP BY 1)
-               SELECT id::text AS session, u.read, u.staged, s.n AS staged_rows, u.quarantined,
-                      q.n AS quarantined_rows
-                 FROM upload_session u FULL JOIN staged s USING (id) FULL JOIN aside q USING (id)
-                WHERE u.id IS NULL
-                   OR u.read <> u.staged + u.unchanged + u.quarantined + u.waiting
-                   OR u.staged <> coalesce(s.n, 0) OR u.quarantined <> coalesce(q.n, 0)"""  # noqa: S608
-        ),
+        offending_rows(miscounted_uploads()),
     )
 
 
-def lost_or_doubled() -> list[dict[str, Any]]:
-    """Days of which other rows are there than arrived, also where the balance has not seen it.
+def miscounted_uploads() -> sql.Composed:
+    rows = (f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
+    return MISCOUNTED_UPLOADS.format(staged=sql.SQL(" UNION ALL ".join(rows)))
 
-    Lines and payments are counted with the sale that they came with.
-    """
-    taken = [
+
+def lost_or_doubled() -> list[dict[str, Any]]:
+    """Days of which other rows are there than arrived, also where the balance has not seen it."""
+    return offending_rows(lost_or_doubled_query())
+
+
+def lost_or_doubled_query() -> sql.Composed:
+    events = (
         f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
               FROM {table} WHERE session_id IS NOT NULL"""  # noqa: S608
         for table in CAPTURED_TABLES
-    ]
-    belonging = [
+    )
+    parts = (
         f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
               FROM {part.event} p JOIN {HEADER.event} t ON t.id = p.transaction_id
              WHERE t.session_id IS NOT NULL
@@ -197,21 +194,8 @@ def lost_or_doubled() -> list[dict[str, Any]]:
             SELECT database_id, '{part.event}', first_seen_at, rows_aside(raw, '{part.event}')
               FROM quarantine WHERE "table" = '{HEADER.event}'"""  # noqa: S608
         for part in DOCUMENT_PARTS
-    ]
-    rows = " UNION ALL ".join([*taken, *belonging])
-    return offending_rows(
-        f"""WITH held AS (
-              SELECT database_id, "table", (at AT TIME ZONE 'UTC')::date AS day, sum(rows) AS n
-                FROM ({rows} UNION ALL
-                      SELECT database_id, "table", first_seen_at, 1 FROM quarantine) r
-               GROUP BY 1, 2, 3 HAVING sum(rows) > 0)
-            SELECT concat_ws('/', h.code, nullif(b.name, '')) AS channel, "table", day::text,
-                   a.rows AS arrived, held.n::bigint AS held
-              FROM arrival a FULL JOIN held USING (database_id, "table", day)
-              LEFT JOIN channel_database b ON b.id = coalesce(a.database_id, held.database_id)
-              LEFT JOIN channel h ON h.id = b.channel_id
-             WHERE a.rows IS DISTINCT FROM held.n"""  # noqa: S608
     )
+    return LOST_OR_DOUBLED.format(held=sql.SQL(" UNION ALL ".join([*events, *parts])))
 
 
 def quarantine_is_lossless(evidence: Evidence) -> Check:

@@ -1,7 +1,7 @@
 -- Mark the optional fields of incoming customers that break a rule.
 --
--- {any_broken}: that a row breaks one; {fields}: each field with its rule, and whether it is broken.
--- {is_lost}: that staging cannot hold the day of birth, which is then kept in the mark.
+-- {any_broken}: that a row breaks one; {fields}: each field with its rule, and whether that is
+-- broken. {is_lost}: that staging cannot hold the day of birth, which is then kept in the mark.
 INSERT INTO field_to_correct (company_id, database_id, event_id, async_account, field, rule, value)
 SELECT %(company)s, %(database)s, event_id, async_account, f.field, f.rule,
        CASE WHEN f.field = 'birth_date' AND {is_lost} THEN birth_date::text ELSE '' END

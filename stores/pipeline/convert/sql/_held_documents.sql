@@ -1,4 +1,4 @@
--- The sales and orders that arrived on certain days, or their lines or payments, and where they are.
+-- Sales and orders that arrived on certain days, or their lines or payments, and where each is.
 --
 -- {rows}: how many rows of the table document t has; {rows_aside}: how many quarantined q has.
 SELECT h.database_id, h.at, h.rows,

@@ -1,5 +1,6 @@
--- Write rows anew as all their events say, in the order of the events: those of the customers in
--- table again, of whom several events met or one came too late. Which are primary stays.
+-- Write rows anew as all their events say, in the order of the events.
+--
+-- Those of customers of whom several events met, or one came too late. Which are primary stays.
 --
 -- {entity}: the customer, and which of its addresses, contacts, and so on; {entity_of_event}: the
 -- same of event t. {columns_of_event}: what names the entity, and the columns, as HQ keeps them.

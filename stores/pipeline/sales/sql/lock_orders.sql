@@ -1,4 +1,4 @@
--- Lock the next customer orders of a channel of which a sales order is to be made, or one by number.
+-- Lock the next customer orders of a channel that are to become sales orders, or one by number.
 --
 -- Rows that another job holds are left to it, and so are those that a person is correcting.
 -- {is_refused}: that no run may take order t.

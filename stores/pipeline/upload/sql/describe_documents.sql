@@ -1,8 +1,8 @@
 -- How many lines each document has, and a hash over all it says.
 --
 -- Of three tables as a channel sent them, whose rows belong together by {key}. {of_header}: what
--- names header i; {header_text}: all it says, as a text that is the same for the same values on both
--- engines; {line_text} and {payment_text}: the same of row l.
+-- names header i; {header_text}: all it says, as a text that is the same for the same values
+-- on both engines; {line_text} and {payment_text}: the same of row l.
 WITH line AS (
   SELECT {key}, count(*) AS lines,
          string_agg({line_text}, E'\x1e' ORDER BY l.line_number) AS content

@@ -214,7 +214,7 @@ def test_a_role_without_rights_cannot_grant_them(houston, role, settings):
     url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
 
     with pytest.raises(
-        ChannelMisconfigured, match="does not grant HQ.s role this privilege"
+        ChannelMisconfigured, match="does not grant HQ's role this privilege"
     ) as refusal:
         provision.grant_till_role(Channel(houston.pk, url), role)
 

@@ -141,7 +141,7 @@ class Sample:
         self, path: str, columns: Sequence[str], rows: Iterable[Any], **more: str
     ) -> list[str]:
         """The addresses of pages that begin after rows."""
-        order = Order(tuple(columns), is_falling=True)
+        order = Order(tuple(columns), is_descending=True)
         return [f"{path}?{urlencode(more | {'after': order.key(row)})}" for row in rows]
 
 

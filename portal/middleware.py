@@ -10,8 +10,8 @@ from django.urls import reverse
 
 Answer = Callable[[HttpRequest], HttpResponse]
 
-NO_TEXT = "is not text in UTF-8."
-HAS_NUL = "contains a NUL character, which no text here may."
+NO_TEXT = "is not valid UTF-8."
+HAS_NUL = "contains a NUL character, which is not allowed."
 
 
 class Malformed(Exception):
@@ -31,7 +31,7 @@ class RefuseMalformed:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if "\0" in request.path_info:
-            raise Http404("No address contains a NUL character.")
+            raise Http404("An address cannot contain a NUL character.")
         # A browser sends its cookies again and again: refused, it could never sign in.
         request.COOKIES = {
             name: value for name, value in request.COOKIES.items() if value.isprintable()

@@ -20,7 +20,7 @@ def switch(name: str) -> bool:
     """Whether a variable says yes; off where it is missing. Any other word is an error."""
     word = env.str(name, "").strip().lower()
     if word not in YES + NO:
-        raise ImproperlyConfigured(f"{name}: 1 or 0, or true, yes, on, false, no, off")
+        raise ImproperlyConfigured(f"{name} must be 1, true, yes or on, or 0, false, no or off")
     return word in YES
 
 
@@ -28,7 +28,7 @@ def whole_number(name: str, default: int) -> int:
     """A number of a variable, at least 1."""
     text = env.str(name, "").strip() or str(default)
     if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) >= 1):
-        raise ImproperlyConfigured(f"{name}: a whole number of at least 1")
+        raise ImproperlyConfigured(f"{name} must be a whole number of at least 1")
     return int(text)
 
 
@@ -46,15 +46,14 @@ def secret_key() -> str:
     """The key that signs sessions and links; a fixed one is for development only."""
     key = env.str("SYNCLINE_SECRET_KEY", "")
     if PRODUCTION and len(key) < 50:
-        raise ImproperlyConfigured("SYNCLINE_SECRET_KEY: at least 50 characters in production")
+        raise ImproperlyConfigured("SYNCLINE_SECRET_KEY needs at least 50 characters in production")
     return key or "development-only-" + "0" * 40
 
 
 def allowed_hosts() -> list[str]:
-    """Names under which the portal answers."""
     hosts = env.list("SYNCLINE_ALLOWED_HOSTS", default=[])
     if PRODUCTION and (not hosts or "*" in hosts):
-        raise ImproperlyConfigured("SYNCLINE_ALLOWED_HOSTS: name the hosts in production, not *")
+        raise ImproperlyConfigured("SYNCLINE_ALLOWED_HOSTS must not be empty or * in production")
     return hosts or ["localhost", "127.0.0.1", "[::1]", "testserver"]
 
 
@@ -63,7 +62,7 @@ def hq_database() -> dict[str, Any]:
     if env.str("DATABASE_URL", ""):
         found: dict[str, Any] = env.db_url("DATABASE_URL")
         if "postgresql" not in found["ENGINE"]:
-            raise ImproperlyConfigured("DATABASE_URL: HQ needs PostgreSQL, postgresql://…")
+            raise ImproperlyConfigured("DATABASE_URL must begin with postgresql://")
     else:
         found = {"ENGINE": "django.db.backends.postgresql", "NAME": "syncline"}
         found |= {"USER": "syncline", "HOST": str(EMBEDDED.sockets), "PORT": "5432"}
@@ -87,7 +86,7 @@ def hq_database() -> dict[str, Any]:
 
 
 if PRODUCTION and DEBUG:
-    raise ImproperlyConfigured("SYNCLINE_DEBUG: not together with SYNCLINE_PRODUCTION")
+    raise ImproperlyConfigured("SYNCLINE_DEBUG cannot be used together with SYNCLINE_PRODUCTION")
 
 SECRET_KEY = secret_key()
 ALLOWED_HOSTS = allowed_hosts()

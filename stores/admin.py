@@ -26,6 +26,7 @@ from stores.models import (
     Schedule,
     UploadSession,
 )
+from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.pipeline.register import deliver_everything
 from stores.web.forms.json import JsonField
@@ -196,7 +197,7 @@ class ChannelAdmin(NeverDeleted, Listed):
     @admin.action(description="Run pipeline for the selected channels", permissions=["run_job"])
     def run_pipeline(self, request: HttpRequest, chosen: QuerySet[Channel]) -> None:
         started = start_job(
-            JOBS["pipeline"],
+            JOBS[JobCode.PIPELINE],
             channels=[channel.code for channel in chosen],
             started_by=StartedBy.ADMIN,
             user=request.user,

@@ -5,6 +5,7 @@ from django.urls.converters import StringConverter
 
 from stores.web.views import (
     balance,
+    bulk_corrections,
     channels,
     conflicts,
     customers,
@@ -66,16 +67,16 @@ urlpatterns = [
     path("incidents/<int:number>/", incidents.incident_detail, name="incident"),
     path("incidents/<int:number>/close/", incidents.close_incident, name="close-incident"),
     path("transactions/", transactions.transaction_list, name="transactions"),
-    path("transactions/failed/", transactions.failed_sales, name="failed-sales"),
-    path("transactions/failed/alike/", transactions.failed_cause, name="failed-cause"),
+    path("transactions/failed/", bulk_corrections.failed_sales, name="failed-sales"),
+    path("transactions/failed/alike/", bulk_corrections.failed_cause, name="failed-cause"),
     path(
         "transactions/corrections/<uuid:correction>/",
-        transactions.correction_detail,
+        bulk_corrections.correction_detail,
         name="correction",
     ),
     path(
         "transactions/corrections/<uuid:correction>/undo/",
-        transactions.undo_correction,
+        bulk_corrections.undo_correction,
         name="undo-correction",
     ),
     path("transactions/<int:pk>/", transactions.transaction_detail, name="transaction"),

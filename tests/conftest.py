@@ -78,7 +78,7 @@ def hq(django_db_setup, django_db_blocker) -> Iterator[None]:
 @pytest.fixture
 def hq_user(hq) -> User:
     """A user at headquarters."""
-    return User.objects.create_user("desk")
+    return User.objects.create_user("robin")
 
 
 @pytest.fixture

@@ -85,17 +85,14 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def pyproject(root: Path) -> dict[str, Any]:
-    """What pyproject.toml says."""
     return tomllib.loads((root / "pyproject.toml").read_text("utf-8"))
 
 
 def python_in(root: Path) -> Path:
-    """The interpreter of `.venv`."""
     return root / ".venv" / "bin" / "python"
 
 
 def start_again(root: Path) -> NoReturn:
-    """Run the same command in `.venv`."""
     python = str(python_in(root))
     arguments = [str(root / "manage.py"), *sys.argv[1:]]
     sys.stderr.flush()

@@ -89,7 +89,7 @@ def explain(error: Exception) -> str:
         return ""
     if os.environ.get("DATABASE_URL"):
         return "The HQ database does not answer: check DATABASE_URL and its server"
-    return "The embedded PostgreSQL ended while it was used: start the command again"
+    return "The embedded PostgreSQL stopped while it was in use: run the command again"
 
 
 def servers_for(name: str, argv: Sequence[str]) -> AbstractContextManager[None]:

@@ -46,7 +46,7 @@ def in_use(
     try:
         if not join(paths, lock, say, "Starting", **wanted):
             wait_for_demo(paths, **wanted)
-        again = partial(join, paths, lock, say, "A server has ended; starting again", **wanted)
+        again = partial(join, paths, lock, say, "A server has stopped; starting it again", **wanted)
         with Watchdog(partial(is_missing, paths, **wanted), again):
             yield
     finally:
@@ -126,7 +126,8 @@ def claim(paths: Paths) -> int | None:
         time.sleep(1)
     os.close(lock)
     raise Unavailable(
-        f"Another command uses the servers in {paths.data_dir}: let it end, then start the demo"
+        f"Another command is using the servers in {paths.data_dir}: wait until it ends, then start"
+        " the demo"
     )
 
 

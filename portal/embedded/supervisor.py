@@ -142,7 +142,6 @@ def program_section(program: Program, mark: str) -> dict[str, object]:
 
 
 def section(name: str, values: dict[str, object]) -> str:
-    """One section of the configuration file."""
     return "\n".join([f"[{name}]", *(f"{key}={value}" for key, value in values.items()), ""])
 
 

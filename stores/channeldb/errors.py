@@ -42,7 +42,7 @@ class ChannelDrifted(ChannelError):
 
 
 class ChannelAlreadyOpen(ChannelError):
-    """The channel is open in this thread already: pass its alias on instead of opening it again."""
+    """The channel is already open in this thread: pass its alias on instead of opening it again."""
 
 
 class ChannelBlocked(ChannelError):

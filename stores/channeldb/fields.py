@@ -47,9 +47,6 @@ class ChannelField(models.Field):  # type: ignore[type-arg]
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return self.types[connection.vendor]
 
-    def rel_db_type(self, connection: BaseDatabaseWrapper) -> str:
-        return self.db_type(connection)
-
     def from_db_value(self, value: Any, _expression: Any, connection: BaseDatabaseWrapper) -> Any:
         """Read strictly. Errors: UnreadableValue, which names the column and not the value."""
         if value is None or native(connection):

@@ -1,7 +1,7 @@
 """The tables of a channel for Python: always with `using(alias)` of an open channel.
 
 Bulk steps read and write with raw cursors instead; these models serve commands, traces and tests.
-Source: contract 3.1 and 3.2. A test compares them with `schema.TABLES`.
+Their fields are what the schema is made of: `schema.tables` reads them. Source: contract 3.1, 3.2.
 """
 
 from typing import Self
@@ -19,14 +19,11 @@ from stores.channeldb.fields import (
 
 
 class EventQuerySet(models.QuerySet["Event"]):
-    """Events of one table in the open channel."""
-
     def unacknowledged(self) -> Self:
         """What HQ does not hold yet, in the order of this database."""
         return self.filter(acknowledged_at__isnull=True).order_by("replication_counter")
 
     def newest_first(self) -> Self:
-        """Latest event first, in the order of this database."""
         return self.order_by("-replication_counter")
 
 
@@ -55,8 +52,6 @@ class Event(models.Model):
 
 
 class CustomerColumns(models.Model):
-    """What is known of a person or organization."""
-
     customer_type = models.TextField(null=True)
     first_name = models.TextField(null=True)
     middle_name = models.TextField(null=True)
@@ -111,8 +106,6 @@ class ContactColumns(models.Model):
 
 
 class CustomerEvent(Event, CustomerColumns):
-    """A customer was created, edited or deactivated at a till."""
-
     class Meta(Event.Meta):
         db_table = "async_customer"
 
@@ -123,15 +116,11 @@ class AddressEvent(Event, AddressColumns):
 
 
 class ContactEvent(Event, ContactColumns):
-    """A way to reach a customer was added, edited or removed."""
-
     class Meta(Event.Meta):
         db_table = "async_contact"
 
 
 class AffiliationEvent(Event):
-    """A customer joined or left a group."""
-
     affiliation = models.TextField(null=True)
 
     class Meta(Event.Meta):
@@ -139,8 +128,6 @@ class AffiliationEvent(Event):
 
 
 class AttributeEvent(Event):
-    """An attribute of a customer got a value, or lost it."""
-
     attribute = models.TextField(null=True)
     value = models.TextField(null=True)
 
@@ -249,8 +236,6 @@ class CustomerAddress(AccountRow, AddressColumns):
 
 
 class CustomerContact(AccountRow, ContactColumns):
-    """A way to reach the holder of an account."""
-
     contact_id = ChannelUUIDField(primary_key=True)
 
     class Meta(AccountRow.Meta):

@@ -56,7 +56,7 @@ def create_file(database: Database) -> None:
     except FileExistsError:
         pass
     except OSError:
-        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be made.") from None
+        raise ChannelUnreachable(f"Channel {database.label}: its file cannot be created.") from None
 
 
 def create_embedded(database: Database) -> None:
@@ -141,11 +141,11 @@ def require_free_names(database: Database, wrapper: BaseDatabaseWrapper) -> None
 
     Errors: ChannelMisconfigured.
     """
-    taken = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
-    if taken:
+    used = sorted(TABLE_BY_NAME.keys() & set(wrapper.introspection.table_names()))
+    if used:
         raise ChannelMisconfigured(
-            f"Channel {database.label}: its database holds a table {taken[0]} "
-            "that Syncline did not make."
+            f"Channel {database.label}: its database holds a table {used[0]} "
+            "that Syncline did not create."
         )
 
 

@@ -68,12 +68,10 @@ class Locks:
 
 
 def leader_lock(run_id: UUID) -> str:
-    """The lock that a process holds while it leads the run."""
     return f"run:{run_id}"
 
 
 def participants_lock(run_id: UUID) -> str:
-    """The lock that all processes share that take part in the run."""
     return f"participants:{run_id}"
 
 

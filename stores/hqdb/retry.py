@@ -89,7 +89,7 @@ def bisect_rows(
     is a savepoint of the caller's transaction, unless `attempt` says otherwise.
 
     Returns what work returned, in the order of the keys, and for each refused key what the database
-    said. The caller sets these rows aside. Errors: the database's own when it blames no row.
+    said. The caller quarantines these rows. Errors: the database's own when it blames no row.
     """
     try:
         return [attempt(work, None)], {}

@@ -34,7 +34,7 @@ class WorkerThread(threading.Thread):
                 self.has_ended.set()
 
     def work(self) -> None:
-        """Work until told to stop."""
+        """Work until asked to stop."""
         raise NotImplementedError
 
     def on_exit(self) -> None:

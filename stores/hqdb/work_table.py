@@ -26,12 +26,10 @@ class WorkTable:
         return sql.Identifier(self.name)
 
     def count(self) -> int:
-        """How many rows it has now."""
         (rows,) = fetch_one(sql.SQL("SELECT count(*) FROM {}").format(self.identifier))
         return int(rows)
 
     def empty(self) -> None:
-        """Remove all rows."""
         run_sql(sql.SQL("TRUNCATE {}").format(self.identifier))
 
 

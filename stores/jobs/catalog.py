@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from stores.models import RunStep
+from stores.models.job import JobCode, StepCode
 from stores.pipeline.convert.convert import convert_customers
 from stores.pipeline.download.download import download_accounts
 from stores.pipeline.integrity.job import check_promises
@@ -19,15 +20,16 @@ from stores.pipeline.upload.upload import upload_events
 class Step:
     """One step of the ring: its word, its function, and what it is done once for.
 
-    Of a step per group the function is given a list, one row per database of one group, each with
-    its own outcome: `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
+    Its function is given its row, and its channel or company if that is its place. Of a step per
+    group it is given a list, one row per database of one group, each with its own outcome:
+    `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
     that overlaps may be begun while the last of the step before it are still going on. One that
     `takes_date` looks at a single business date where its run names one, and one that `takes_order`
     at a single customer order. Whoever starts it on a page needs the `permission`.
     """
 
-    code: str
-    function: Callable[[Any], None]
+    code: StepCode
+    function: Callable[..., None]
     per: Literal["database", "channel", "company", "group", "run"]
     overlaps: bool = False
     takes_date: bool = False
@@ -36,7 +38,10 @@ class Step:
 
     def execute(self, rows: list[RunStep]) -> None:
         """Do it in the places of these rows; more than one only per group."""
-        self.function(rows if self.per == "group" else rows[0])
+        if self.per in ("channel", "company"):
+            self.function(rows[0], getattr(rows[0], self.per))
+        else:
+            self.function(rows if self.per == "group" else rows[0])
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,15 @@ class Job:
     One that `waits_while_busy` waits a while for another run that is doing one of its steps.
     """
 
-    code: str
-    title: str
+    code: JobCode
     sentence: str
     steps: tuple[Step, ...]
     names: tuple[str, ...] = ()
     waits_while_busy: bool = False
+
+    @property
+    def title(self) -> str:
+        return str(self.code.label)
 
     @property
     def is_everywhere(self) -> bool:
@@ -73,44 +81,45 @@ class Job:
         return any(step.takes_order for step in self.steps)
 
 
-UPLOAD = Step("upload", upload_events, per="database")
-CONVERT = Step("convert", convert_customers, per="company")
-DOWNLOAD = Step("download", download_accounts, per="group", overlaps=True)
-RECONCILE = Step("reconcile", compare_channel, per="database")
-REPAIR = Step("repair", repair_channel, per="database")
-ORDERS = Step("orders", synchronize_orders, per="channel", takes_order=True)
-VALIDATE = Step("validate", validate_transactions, per="channel", takes_date=True)
+UPLOAD = Step(StepCode.UPLOAD, upload_events, per="database")
+CONVERT = Step(StepCode.CONVERT, convert_customers, per="company")
+DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="group", overlaps=True)
+RECONCILE = Step(StepCode.RECONCILE, compare_channel, per="database")
+REPAIR = Step(StepCode.REPAIR, repair_channel, per="database")
+ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel", takes_order=True)
+VALIDATE = Step(StepCode.VALIDATE, validate_transactions, per="channel", takes_date=True)
 CALCULATE = Step(
-    "calculate",
+    StepCode.CALCULATE,
     calculate_statements,
     per="channel",
     takes_date=True,
     permission="stores.calc_statement",
 )
 POST = Step(
-    "post", post_statements, per="channel", takes_date=True, permission="stores.post_statement"
+    StepCode.POST,
+    post_statements,
+    per="channel",
+    takes_date=True,
+    permission="stores.post_statement",
 )
-VERIFY = Step("verify", check_promises, per="run")
+VERIFY = Step(StepCode.VERIFY, check_promises, per="run")
 
-JOBS = {
+JOBS: dict[str, Job] = {
     job.code: job
     for job in (
         Job(
-            "pipeline",
-            "Pipeline",
+            JobCode.PIPELINE,
             "Runs the P-job, conversion and 1010 in order.",
             (UPLOAD, CONVERT, DOWNLOAD),
         ),
         Job(
-            "P-0001",
-            "P-job: upload from the channels",
+            JobCode.UPLOAD,
             "Uploads all new events from the channels to headquarters.",
             (UPLOAD,),
             ("p-job",),
         ),
         Job(
-            "sync-customers",
-            "Synchronize customers and channel requests",
+            JobCode.CONVERT,
             "Assigns an account number to every uploaded customer.",
             (CONVERT,),
             (
@@ -119,62 +128,53 @@ JOBS = {
             ),
         ),
         Job(
-            "1010",
-            "1010: customers to the channels",
+            JobCode.DOWNLOAD,
             "Sends accounts and changes to every channel.",
             (DOWNLOAD,),
         ),
         Job(
-            "sync-orders",
-            "Synchronize orders",
+            JobCode.ORDERS,
             "Creates sales orders from customer orders, including their customers and addresses.",
             (ORDERS,),
             ("synchronize-orders",),
         ),
         Job(
-            "validate",
-            "Validate store transactions",
+            JobCode.VALIDATE,
             "Checks sales and orders that are not posted yet against every rule.",
             (VALIDATE,),
             ("validate-store-transactions",),
         ),
         Job(
-            "calculate-statements",
-            "Calculate transactional statements",
+            JobCode.CALCULATE,
             "Adds validated sales to the statements of their business dates.",
             (CALCULATE,),
             ("calculate-transactional-statements",),
         ),
         Job(
-            "post-statements",
-            "Post transactional statements",
+            JobCode.POST,
             "Creates orders, invoices and payments from calculated statements.",
             (POST,),
             ("post-transactional-statements",),
         ),
         Job(
-            "eod",
-            "End of day",
+            JobCode.END_OF_DAY,
             "Runs the P-job, validation, calculation and posting in order.",
             (UPLOAD, VALIDATE, CALCULATE, POST),
             ("end-of-day",),
             waits_while_busy=True,
         ),
         Job(
-            "verify",
-            "Check the promises",
+            JobCode.VERIFY,
             "Checks in all databases that every promise holds. Changes nothing.",
             (VERIFY,),
         ),
         Job(
-            "reconcile",
-            "Compare with the channels",
+            JobCode.RECONCILE,
             "Compares headquarters with each channel, both ways. Changes nothing.",
             (RECONCILE,),
         ),
         Job(
-            "repair",
-            "Compare and repair",
+            JobCode.REPAIR,
             "Compares, uploads again what headquarters lacks and sends again what did not arrive.",
             (REPAIR,),
         ),

@@ -11,6 +11,8 @@ from stores.hqdb.locks import lock_holders
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
 from stores.models import ChannelDatabase, JobRun, Schedule
+from stores.models.job import JobCode
+from stores.models.labels import plural
 from stores.models.run import RunStatus
 
 # Nobody is told of less: a restart of a server or of a process takes a minute or two.
@@ -72,7 +74,7 @@ def missing_worker() -> Iterator[LivenessProblem]:
 def stalled_pipeline() -> Iterator[LivenessProblem]:
     """No pipeline has ended for minutes, and none is at work."""
     now = timezone.now()
-    runs = JobRun.objects.filter(job="pipeline", scope="*")
+    runs = JobRun.objects.filter(job=JobCode.PIPELINE, scope="*")
     # What ended in the future did so by a clock that has been set back since.
     is_well = Q(status=RunStatus.RUNNING) | Q(ended_at__range=(now - GRACE_PERIOD, now))
     if runs.filter(is_well).exists():
@@ -114,7 +116,7 @@ def overdue_schedules() -> Iterator[LivenessProblem]:
     if (more := len(overdue) - MAX_NAMED) > 0:
         yield LivenessProblem(
             "schedule_missed",
-            f"{more:,} more schedule{'' if more == 1 else 's'} overdue.",
+            f"{more:,} more {plural('schedule', more)} overdue.",
             "Look at all schedules.",
             "schedules",
         )

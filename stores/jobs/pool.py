@@ -64,7 +64,7 @@ class WorkerPool:
 
 class PoolThread(WorkerThread):
     def __init__(self, pool: WorkerPool) -> None:
-        super().__init__(f"hand {len(pool.threads) + 1}", pool.worker)
+        super().__init__(f"step {len(pool.threads) + 1}", pool.worker)
         self.pool = pool
 
     def work(self) -> None:

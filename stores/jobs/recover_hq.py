@@ -8,6 +8,7 @@ from stores.hqdb.locks import Locks
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
 from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
+from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
 from stores.pipeline.integrity.recover import (
@@ -49,7 +50,7 @@ def recover_headquarters(
             reopen_events(recovery)
         except ChannelError as error:
             return recovery_document(recovery, "failed", f"{error} Run recover_hq again.")
-    imported = run_inline(JOBS["P-0001"])
+    imported = run_inline(JOBS[JobCode.UPLOAD])
     if imported["outcome"] not in DONE_STATUSES:
         return recovery_document(recovery, "failed", f"{imported['message']} Run recover_hq again.")
     if still_unknown := number_journal.append_missing():

@@ -57,7 +57,7 @@ STEP_POLL_S = 0.05
 # How often it looks whether another run has left a step's place.
 BUSY_POLL_S = 0.5
 RECLAIM_INTERVAL_S = 1
-# A worker that is rung for at the same time as the leader waits so long for it to begin.
+# A worker that is called at the same time as the leader waits so long for it to begin.
 BEGIN_TIMEOUT_S = 2
 UNEXPECTED_ERROR = "Unexpected error; see the run's technical details."
 
@@ -143,7 +143,7 @@ def start_next_step(
     remaining: RemainingSteps,
     busy_since: dict[int, float],
 ) -> tuple[list[RunStep], list[RunStep]]:
-    """Claim the next step that is free, and do it here or have a hand do it.
+    """Claim the next step that is free, and do it here or in a thread of the pool.
 
     Returns what was claimed, and what of it comes later because another run is doing it.
     """
@@ -155,7 +155,7 @@ def start_next_step(
     if locked:
         work = partial(perform_step, step, locked, locks)
         is_alone = remaining.waiting[step.code] == 1 and not pool.busy
-        # A rehearsal is one transaction, so all of it happens on one connection.
+        # A dry run is one transaction, so all of it happens on one connection.
         if step.per != "database" or is_alone or run.is_dry:
             work()
         else:

@@ -20,6 +20,7 @@ from stores.jobs.stalled import run_maintenance
 from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
+from stores.models.job import JobCode, StepCode
 from stores.models.run import LIVE_STATUSES, ClockTime, RunStatus, StartedBy, summarize_codes
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ CLOCK_POLL_S = 15
 # Of a channel whose incident was closed so lately, it is looked at whether all is as it should be.
 AFTER_INCIDENT = timedelta(days=1)
 # What is done for slow channels, in turn: never more than one of them at a time.
-SLOW_CHANNEL_JOBS = ("P-0001", "1010")
+SLOW_CHANNEL_JOBS = (JobCode.UPLOAD, JobCode.DOWNLOAD)
 SERVER_ERRORS = (DatabaseError, psycopg2.Error, redis.RedisError)
 
 
@@ -81,8 +82,8 @@ def maintain_runs() -> list[str]:
 
 def start_pipeline() -> None:
     """Start the pipeline a few seconds after the last one ended."""
-    if not is_recent(JobRun.objects.filter(job="pipeline", scope="*")):
-        start_job(JOBS["pipeline"], started_by=StartedBy.SCHEDULE)
+    if not is_recent(JobRun.objects.filter(job=JobCode.PIPELINE, scope="*")):
+        start_job(JOBS[JobCode.PIPELINE], started_by=StartedBy.SCHEDULE)
 
 
 def start_for_slow_channels() -> None:
@@ -92,7 +93,8 @@ def start_for_slow_channels() -> None:
     slow_runs = JobRun.objects.filter(started_by=StartedBy.SCHEDULE, job__in=SLOW_CHANNEL_JOBS)
     if codes and not is_recent(slow_runs):
         latest = slow_runs.newest_first().first()
-        turn = "1010" if latest and latest.job == "P-0001" else "P-0001"
+        is_download_due = latest and latest.job == JobCode.UPLOAD
+        turn = JobCode.DOWNLOAD if is_download_due else JobCode.UPLOAD
         start_job(JOBS[turn], channels=codes, started_by=StartedBy.SCHEDULE)
 
 
@@ -131,7 +133,7 @@ def compare_after_incidents() -> list[str]:
     ).order_by("-closed_at")
     compared = RunStep.objects.filter(
         database=OuterRef("pk"),
-        step__in=("reconcile", "repair"),
+        step__in=(StepCode.RECONCILE, StepCode.REPAIR),
         started_at__gt=OuterRef("settled_at"),
     )
     databases = (
@@ -140,10 +142,10 @@ def compare_after_incidents() -> list[str]:
         .filter(~Exists(compared), settled_at__isnull=False)
     )
     codes = sorted(set(databases.values_list("channel__code", flat=True)))
-    live = JobRun.objects.live().filter(job="reconcile", started_by=StartedBy.SCHEDULE)
+    live = JobRun.objects.live().filter(job=JobCode.RECONCILE, started_by=StartedBy.SCHEDULE)
     if not codes or live.exists():
         return []
-    start_job(JOBS["reconcile"], channels=codes, started_by=StartedBy.SCHEDULE)
+    start_job(JOBS[JobCode.RECONCILE], channels=codes, started_by=StartedBy.SCHEDULE)
     return [f"reconcile: started after an incident, for {summarize_codes(codes)}."]
 
 

@@ -1,24 +1,33 @@
-"""Converters and checks for the arguments that several commands take.
+"""Converters, options and checks for the arguments that several commands take.
 
-Converters are for argparse and read no database. Checks look names up and raise CommandError with
-status 2.
+Converters are for argparse and read no database. Checks read it, and raise WrongArgument.
 """
 
 import sys
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 
 from stores.models import Channel, Company, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 from stores.web.forms.reason import ReasonField
+
+Row = TypeVar("Row", bound=Model)
+
+
+class WrongArgument(CommandError):
+    """An argument that cannot be used; the exit status is 2."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, returncode=2)
+
 
 # ------------------------------------------------------------------ converters
 
@@ -31,8 +40,10 @@ def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], in
             number = int(text)
         except ValueError:
             raise ArgumentTypeError(f"{text!r} is not a whole number") from None
-        if not minimum <= number <= maximum:
-            raise ArgumentTypeError(f"{number} is not from {minimum:,} to {maximum:,}")
+        if number < minimum:
+            raise ArgumentTypeError(f"{number} is less than {minimum:,}")
+        if number > maximum:
+            raise ArgumentTypeError(f"{number} is more than {maximum:,}")
         return number
 
     return parse
@@ -76,6 +87,18 @@ def is_utf8(text: str) -> bool:
 # --------------------------------------------------------------------- options
 
 
+def add_codes(parser: CommandParser, option: str, help_text: str) -> None:
+    """Add an option that takes one or more codes and can be repeated."""
+    parser.add_argument(
+        option, nargs="+", action="extend", default=[], metavar="CODE", help=help_text
+    )
+
+
+def add_id(parser: CommandParser, noun: str) -> None:
+    """Add the id of a row."""
+    parser.add_argument("id", type=int, metavar="ID", help=f"The {noun}, as printed by list.")
+
+
 def add_set(parser: CommandParser) -> None:
     """Add the option --set, which gives fields new values."""
     parser.add_argument(
@@ -84,20 +107,25 @@ def add_set(parser: CommandParser) -> None:
         type=parse_assignment,
         default=[],
         metavar="FIELD=VALUE",
-        help="a field and its new value; empty after = makes it empty; several times for several",
+        help="Sets a field to a value, or empties it if nothing follows the =. Can be repeated.",
         dest="assignments",
     )
 
 
-def add_reason(parser: CommandParser, help: str) -> None:
+def add_reason(parser: CommandParser) -> None:
     """Add the required option --reason."""
-    parser.add_argument("--reason", type=parse_reason, required=True, metavar="R", help=help)
+    parser.add_argument(
+        "--reason", type=parse_reason, required=True, metavar="TEXT", help="Why; it is recorded."
+    )
 
 
 def add_user(parser: CommandParser, *, required: bool = True) -> None:
-    """Add the option --user, which names the user who is recorded as the author."""
+    """Add the option --user, which names the author of a change."""
     parser.add_argument(
-        "--user", required=required, metavar="NAME", help="the portal's user who does it"
+        "--user",
+        required=required,
+        metavar="NAME",
+        help="The portal user who is recorded as doing it.",
     )
 
 
@@ -105,37 +133,40 @@ def add_user(parser: CommandParser, *, required: bool = True) -> None:
 
 
 def check_channels(codes: Sequence[str]) -> list[str]:
-    """Return the codes if each is the code of a channel."""
+    return check_codes("channel", codes, Channel.objects.all())
+
+
+def check_companies(codes: Sequence[str]) -> list[str]:
+    return check_codes("company", codes, Company.objects.all())
+
+
+def check_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
+    """Return the codes if each is that of a row."""
+    known = set(rows.values_list("code", flat=True))
     for code in codes:
-        check_channel(code)
+        if code not in known:
+            raise WrongArgument(f"There is no {noun} {code!r}.")
     return list(codes)
 
 
 def check_channel(code: str | None) -> None:
-    """Refuse an unknown channel; None stands for all channels."""
-    if code is not None and not has_row(Channel.objects.filter(code=code), code):
-        raise CommandError(f"There is no channel {code!r}.", returncode=2)
-
-
-def check_companies(codes: Sequence[str]) -> list[str]:
-    """Return the codes if each is the code of a company."""
-    for code in codes:
-        check_company(code)
-    return list(codes)
+    """Refuse the code of an unknown channel; None stands for all channels."""
+    if code is not None:
+        check_channels([code])
 
 
 def check_company(code: str | None) -> None:
-    """Refuse an unknown company; None stands for all companies."""
-    if code is not None and not has_row(Company.objects.filter(code=code), code):
-        raise CommandError(f"There is no company {code!r}.", returncode=2)
+    """Refuse the code of an unknown company; None stands for all companies."""
+    if code is not None:
+        check_companies([code])
 
 
 def check_order(number: str, channels: Sequence[str]) -> str:
     """Return the confirmation number if a customer order of these channels, or of any, has it."""
     orders = RetailTransaction.objects.orders_numbered(number, channels)
-    if not has_row(orders, number):
+    if not is_searchable(number) or not orders.exists():
         where = f" in {', '.join(channels)}" if channels else ""
-        raise CommandError(f"There is no customer order {number!r}{where}.", returncode=2)
+        raise WrongArgument(f"There is no customer order {number!r}{where}.")
     return number
 
 
@@ -144,13 +175,30 @@ def get_user(name: str) -> User:
     users = User.objects.filter(is_active=True)
     user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
-        raise CommandError(f"There is no user {name!r}.", returncode=2)
+        raise WrongArgument(f"There is no user {name!r}.")
     return user
 
 
-def has_row(rows: QuerySet[Any], text: str) -> bool:
-    """Whether a search for the text finds a row."""
-    return is_searchable(text) and rows.exists()
+def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
+    """Return the row with this id, as the action list prints it."""
+    row = rows.filter(pk=pk).first()
+    if row is None:
+        raise WrongArgument(f"There is no {noun} {pk}.")
+    return row
+
+
+def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
+    """Return the only row with this name; an option named after its owner chooses one of several.
+
+    `rows` are already filtered by the name.
+    """
+    matches = list(rows.select_related(owner)) if is_searchable(name) else []
+    if not matches:
+        raise WrongArgument(f"There is no {noun} {name!r}.")
+    if len(matches) > 1:
+        codes = ", ".join(sorted(getattr(row, owner).code for row in matches))
+        raise WrongArgument(f"Several have it ({codes}): choose one with --{owner}.")
+    return matches[0]
 
 
 def is_searchable(text: str) -> bool:
@@ -177,7 +225,7 @@ def form_data(
 ) -> dict[str, str]:
     """Return the data to post: the values that the forms have, and the assigned ones.
 
-    Errors: CommandError with status 2 for an unknown field.
+    Errors: WrongArgument for an unknown field.
     """
     names = [field.html_name for form in bound_forms for field in form]
     values = dict(assignments)
@@ -189,18 +237,17 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
     """Refuse values for a field that is not among the names."""
     for name in values:
         if name not in names:
-            raise CommandError(
-                f"There is no field {name!r}. The fields are: {', '.join(names) or 'none'}.",
-                returncode=2,
+            raise WrongArgument(
+                f"There is no field {name!r}. Fields: {', '.join(names) or 'none'}."
             )
 
 
 def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
-    """Raise all errors of the forms as one CommandError with status 2, if there are any."""
+    """Raise all errors of the forms as one WrongArgument, if there are any."""
     errors = []
     for form in bound_forms:
         for name, messages in form.errors.items():
             prefix = "" if name == NON_FIELD_ERRORS else f"{form.add_prefix(name)}: "
             errors += [f"{prefix}{message}" for message in messages]
     if errors:
-        raise CommandError(" ".join(errors), returncode=2)
+        raise WrongArgument(" ".join(errors))

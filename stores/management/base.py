@@ -3,11 +3,13 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NoReturn, TextIO, cast
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+
+from stores.models.labels import counted, plural
 
 # Unicode categories that a terminal would obey: control characters, characters that change the
 # direction of text, and line separators. Lone surrogates (Cs) cannot be printed at all.
@@ -45,63 +47,79 @@ class ActionParser(CommandParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.add_argument("--json", action="store_true", help="print one JSON document")
+        add_json(self)
 
     def error(self, message: str) -> NoReturn:
         refuse_arguments(self, message)
 
 
 class SynclineCommand(BaseCommand):
-    """A command whose argument errors are one sentence on stderr, with exit status 2.
+    """A command that answers in sentences, or in one JSON document with --json.
 
-    Its output can contain text from tills, so control characters are escaped.
+    Wrong arguments are one sentence on stderr with exit status 2. The output can contain text from
+    tills, so control characters are escaped.
     """
 
+    # A call that --help shows.
+    example = ""
+    takes_json = True
+    as_json = False
+
     def __setattr__(self, name: str, value: Any) -> None:
-        # Django sets both anew for each call.
+        # Django sets both attributes at each call.
         if name in ("stdout", "stderr") and type(value) is OutputWrapper:
             value = EscapingOutput(cast(TextIO, value._out), ending=value.ending)
         super().__setattr__(name, value)
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        if self.example:
+            kwargs["epilog"] = f"Example: python3 manage.py {self.example}"
         parser = super().create_parser(prog_name, subcommand, **kwargs)
+        if self.takes_json and not has_actions(parser):
+            add_json(parser)
         parser.error = partial(refuse_arguments, parser)  # type: ignore[method-assign]
         return parser
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """Run the command; its output comes before the sentence about its failure."""
+        self.as_json = options.get("json", False)
         try:
             return super().execute(*args, **options)
         finally:
             self.stdout.flush()
 
-    def print_json(self, document: Any) -> None:
-        self.stdout.write(json.dumps(document, default=str))
-
-    def print_list(
-        self,
-        noun: str,
-        rows: Sequence[Mapping[str, Any]],
-        line: Callable[[Mapping[str, Any]], str],
-        *,
-        as_json: bool,
-    ) -> None:
-        """Print the line of each row and the number of rows, or one JSON document of them."""
-        if as_json:
-            self.print_json({f"{noun}s": rows})
+    def answer(self, document: Any, *sentences: str) -> None:
+        """Print the sentences, one a line, or with --json the document."""
+        if self.as_json:
+            self.stdout.write(json.dumps(document, default=str))
             return
-        for row in rows:
-            self.stdout.write(line(row))
-        self.stdout.write(f"{count_of(len(rows), noun)}.")
+        for sentence in sentences:
+            self.stdout.write(sentence)
+
+    def answer_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
+        """Print a line for each row and their number, or with --json a document of the rows."""
+        lines = [row_format.format_map(row) for row in rows]
+        self.answer({plural(noun, 2): rows}, *lines, f"{counted(len(rows), noun)}.")
+
+    def answer_fields(self, document: Any, fields: Mapping[str, Any]) -> None:
+        """Print a line for each field, or with --json the document with the fields in it."""
+        lines = [f"{name:<30} {'-' if value is None else value}" for name, value in fields.items()]
+        self.answer(document | {"fields": fields}, *lines)
 
 
 def add_actions(parser: CommandParser) -> Any:
     """Give a command actions; each `add_parser` of the result declares one with its options."""
-    return parser.add_subparsers(dest="action", required=True, parser_class=ActionParser)
+    return parser.add_subparsers(
+        dest="action", required=True, parser_class=ActionParser, help="What to do."
+    )
 
 
-def count_of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def has_actions(parser: CommandParser) -> bool:
+    return parser._subparsers is not None
+
+
+def add_json(parser: CommandParser) -> None:
+    parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
 
 def refuse_arguments(parser: CommandParser, message: str) -> NoReturn:

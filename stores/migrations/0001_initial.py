@@ -2318,7 +2318,7 @@ class Migration(migrations.Migration):
                 ),
                 ("lost_at", models.DateTimeField()),
                 ("kept_at", models.DateTimeField()),
-                ("is_clock_off", models.BooleanField()),
+                ("clock_skewed", models.BooleanField()),
                 ("found_at", models.DateTimeField(db_default=Now())),
                 ("closed_at", models.DateTimeField(null=True)),
                 (
@@ -2364,7 +2364,7 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(("choice", "rule"), _negated=True), ("is_clock_off", False), _connector="OR"
+                            models.Q(("choice", "rule"), _negated=True), ("clock_skewed", False), _connector="OR"
                         ),
                         name="no_rule_settles_a_wrong_clock",
                     ),
@@ -3740,7 +3740,7 @@ class Migration(migrations.Migration):
         # For searching by any piece of a name. Whoever owns a database may create this extension.
         TrigramExtension(),
         sql("sequences"),
-        sql("tidying"),
+        sql("normalization"),
         sql("search"),
         sql("refuse"),
         sql("account_numbers"),

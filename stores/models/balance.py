@@ -5,18 +5,14 @@ from typing import Self
 from django.db import models
 from django.db.models import Q
 
+from stores.models.reference import Reference
+
 
 class Place(models.Model):
     """The key of all counts: a channel database, an event table, and the day of arrival (UTC)."""
 
     id = models.BigAutoField(primary_key=True)
-    database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    database = Reference("stores.ChannelDatabase")
     table = models.CharField(max_length=40)
     day = models.DateField()
 

@@ -1,6 +1,5 @@
 """All that waits for a person in one list: quarantined rows, staged events that failed."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +7,7 @@ from django.db import models
 from django.db.models import Count, Min
 from django.urls import reverse
 
-from stores.models.channel import ChannelDatabase
+from stores.models.channel import ChannelDatabase, database_label
 
 
 class CaseStatus(models.TextChoices):
@@ -25,7 +24,10 @@ UNSETTLED_STATUSES = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
 
 @dataclass(frozen=True)
 class Cause:
-    """What rows have in common that failed alike; written as CHANNEL:TABLE:REASON:FIELD."""
+    """Why rows failed; those of one cause can be resolved together.
+
+    Written as CHANNEL:TABLE:REASON:FIELD.
+    """
 
     database: str
     table: str
@@ -36,30 +38,30 @@ class Cause:
         return f"{self.database}:{self.table}:{self.reason}:{self.field}"
 
     @classmethod
-    def parse(cls, text: str) -> "Cause | None":
-        """The cause that a text names, if it has the form of one."""
-        parts = text.split(":")
-        return cls(*parts) if len(parts) == 4 else None
+    def of(cls, row: dict[str, Any]) -> "Cause":
+        label = database_label(row["database__channel__code"], row["database__name"])
+        return cls(label, row["table"], row["reason"], row["field"])
 
     @classmethod
-    def of_row(cls, row: Mapping[str, Any]) -> "Cause":
-        """The cause of a row of `CaseQuerySet.by_cause`; headquarters' own has no database."""
-        code, name = row["database__channel__code"] or "", row["database__name"]
-        database = f"{code}/{name}" if name else code
-        return cls(database, row["table"], row["reason"], row["field"])
+    def parse(cls, text: str) -> "Cause | None":
+        parts = text.split(":")
+        return cls(*parts) if len(parts) == 4 else None
 
 
 class CaseQuerySet(models.QuerySet["Case"]):
     def unsettled(self) -> Self:
-        """Set aside, failed, or waiting for more than a day."""
+        """Quarantined, failed, or waiting for more than a day."""
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
-        cases = self.filter(table=cause.table, reason=cause.reason, field=cause.field)
-        if not cause.database:
-            return cases.filter(database=None)
         code, _, name = cause.database.partition("/")
-        return cases.filter(database__channel__code=code, database__name=name)
+        return self.filter(
+            database__channel__code=code,
+            database__name=name,
+            table=cause.table,
+            reason=cause.reason,
+            field=cause.field,
+        )
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
         grouped = self.order_by().values(

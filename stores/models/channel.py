@@ -250,4 +250,9 @@ class ChannelDatabase(models.Model):
     @property
     def label(self) -> str:
         """The code of the channel, with the name of the register if it has one."""
-        return f"{self.channel.code}/{self.name}" if self.name else self.channel.code
+        return database_label(self.channel.code, self.name)
+
+
+def database_label(code: str, register: str) -> str:
+    """The code of a channel, with the name of the register if there is one."""
+    return f"{code}/{register}" if register else code

@@ -1,6 +1,6 @@
-"""Tidying: removes blanks of every kind and invisible letters.
+"""Normalization: removes blanks of every kind and invisible letters.
 
-The SQL functions of `migrations/sql/tidying.sql` do the same. A test compares both, letter by
+The SQL functions of `migrations/sql/normalization.sql` do the same. A test compares both, letter by
 letter.
 """
 
@@ -35,26 +35,26 @@ NEVER_IN_KEYS = re.compile(f"[{HIDDEN}{JOINER}{SELECTOR}]")
 ODD_BLANKS = re.compile(f"[{ODD_BLANK}]")
 
 
-def tidy(text: str) -> str:
+def normalize_text(text: str) -> str:
     """A text without blanks and invisible letters at its ends, in NFC."""
     return unicodedata.normalize("NFC", INVISIBLE_ENDS.sub("", text))
 
 
-def tidy_key(text: str) -> str:
+def normalize_key(text: str) -> str:
     """A tidy text to be compared or looked up, with no invisible letters inside it either."""
-    return tidy(ODD_BLANKS.sub(" ", NEVER_IN_KEYS.sub("", text)))
+    return normalize_text(ODD_BLANKS.sub(" ", NEVER_IN_KEYS.sub("", text)))
 
 
-def tidy_phone(text: str) -> str:
+def normalize_phone(text: str) -> str:
     """A phone number with ASCII digits and plain hyphens, and without `tel:`."""
-    text = DASHES.sub("-", unicodedata.normalize("NFKC", tidy_key(text)))
+    text = DASHES.sub("-", unicodedata.normalize("NFKC", normalize_key(text)))
     digits = "".join(
         str(unicodedata.decimal(letter)) if letter.isdecimal() else letter for letter in text
     )
     return re.sub("^tel: *", "", digits, flags=re.IGNORECASE).strip(" ")
 
 
-def tidy_email(text: str) -> str:
+def normalize_email(text: str) -> str:
     """A mail address as a key, with letters of one width and its domain in lower case."""
-    name, at, domain = unicodedata.normalize("NFKC", tidy_key(text)).partition("@")
+    name, at, domain = unicodedata.normalize("NFKC", normalize_key(text)).partition("@")
     return name + at + domain.lower() if at else name.lower()

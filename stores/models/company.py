@@ -165,5 +165,4 @@ class NumberSequence(models.Model):
 
     @property
     def left(self) -> int:
-        """How many numbers can still be issued."""
         return self.largest - self.next + 1

@@ -19,6 +19,10 @@ class Choice(models.TextChoices):
     BACK = "back", "Brought back by an edit that had seen the removal"
 
 
+# An edit of something that somebody else had removed.
+OF_REMOVAL = {"field": "is_active", "lost_value": "true"}
+
+
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
         """Conflicts for a person: edits of something removed, and edits with a wrong clock."""
@@ -26,7 +30,7 @@ class EditConflictQuerySet(models.QuerySet["EditConflict"]):
 
     def of_removals(self) -> Self:
         """Edits of something that somebody else had removed."""
-        return self.filter(field="is_active", lost_value="true")
+        return self.filter(**OF_REMOVAL)
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
@@ -67,7 +71,7 @@ class EditConflict(models.Model):
     )
     lost_at = models.DateTimeField()
     kept_at = models.DateTimeField()
-    is_clock_off = models.BooleanField()
+    clock_skewed = models.BooleanField()
     found_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True)
     closed_by = models.ForeignKey(
@@ -92,11 +96,11 @@ class EditConflict(models.Model):
             ),
             # The rule keeps the later edit. With a wrong clock, only a person can say which one.
             models.CheckConstraint(
-                condition=~Q(choice=Choice.RULE) | Q(is_clock_off=False),
+                condition=~Q(choice=Choice.RULE) | Q(clock_skewed=False),
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(
-                condition=~Q(choice=Choice.RULE, field="is_active", lost_value="true"),
+                condition=~Q(choice=Choice.RULE, **OF_REMOVAL),
                 name="no_rule_undoes_a_removal",
             ),
             models.CheckConstraint(
@@ -142,7 +146,7 @@ class EditConflict(models.Model):
     @property
     def is_of_removal(self) -> bool:
         """Whether the lost edit changed something that somebody else had removed."""
-        return self.field == "is_active" and self.lost_value == "true"
+        return all(getattr(self, name) == value for name, value in OF_REMOVAL.items())
 
     @property
     def is_left_to_people(self) -> bool:

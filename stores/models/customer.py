@@ -10,7 +10,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from stores.models.characters import tidy, tidy_key
+from stores.models.characters import normalize_key, normalize_text
+from stores.models.reference import Reference
 
 # Text columns allow both NULL and '', as the tables of channels do: NULL if the till sent nothing.
 
@@ -35,6 +36,11 @@ class CustomerColumns(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def display_name(self) -> str:
+        parts = [self.first_name, self.middle_name, self.last_name]
+        return self.name or " ".join(part for part in parts if part)
 
 
 class AddressColumns(models.Model):
@@ -95,9 +101,7 @@ class Customer(CustomerColumns, LatestEvent):
 
     id = models.BigAutoField(primary_key=True)
     # A trigger checks this reference, and those to customers, once per statement: ADR 0007.
-    company = models.ForeignKey(
-        "Company", models.PROTECT, db_index=False, db_constraint=False, related_name="customers"
-    )
+    company = Reference("Company", related_name="customers")
     # 20 characters cannot hold a GUID, so no account ever looks like one.
     account_number = models.CharField(max_length=20)
     number = models.BigIntegerField(
@@ -142,11 +146,6 @@ class Customer(CustomerColumns, LatestEvent):
     def get_absolute_url(self) -> str:
         # Another company may have the same account number.
         return reverse("customer", args=[self.account_number], query={"company": self.company_id})
-
-    @property
-    def display_name(self) -> str:
-        parts = [self.first_name, self.middle_name, self.last_name]
-        return self.name or " ".join(part for part in parts if part)
 
 
 class Child(LatestEvent):
@@ -207,13 +206,7 @@ class CustomerAffiliation(Child):
     """Membership in a named group of customers."""
 
     pk = models.CompositePrimaryKey("customer_id", "affiliation")
-    customer = models.ForeignKey(
-        Customer,
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="affiliations",
-    )
+    customer = Reference(Customer, related_name="affiliations")
     affiliation = models.CharField(max_length=20)
 
     class Meta:
@@ -225,13 +218,7 @@ class CustomerAffiliation(Child):
 
 class CustomerAttribute(Child):
     pk = models.CompositePrimaryKey("customer_id", "attribute")
-    customer = models.ForeignKey(
-        Customer,
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="attributes",
-    )
+    customer = Reference(Customer, related_name="attributes")
     attribute = models.CharField(max_length=60)
     value = models.TextField(null=True, max_length=1000)
 
@@ -283,7 +270,7 @@ class AttributeDefinition(models.Model):
 
     def clean(self) -> None:
         """Refuse a definition that no value fits."""
-        self.name = tidy_key(self.name or "")
+        self.name = normalize_key(self.name or "")
         self.options = options_of(self.options)
         is_number = self.data_type in NUMBER_FORMS
         if not self.name:
@@ -329,7 +316,7 @@ def options_of(typed: object) -> list[str]:
         isinstance(option, bool | list | dict) for option in given
     ):
         raise ValidationError({"options": 'Options: a list of texts, for example ["S", "M"].'})
-    options = ["" if option is None else tidy(str(option)) for option in given]
+    options = ["" if option is None else normalize_text(str(option)) for option in given]
     if "" in options or len(set(options)) < len(options):
         raise ValidationError({"options": "Options: none may be empty or there twice."})
     return options
@@ -355,12 +342,8 @@ class GuidMap(models.Model):
     origin = models.CharField(
         max_length=7, choices=GuidOrigin.choices, db_default=GuidOrigin.CREATED
     )
-    channel = models.ForeignKey(
-        "Channel", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
-    )
-    run = models.ForeignKey(
-        "JobRun", models.PROTECT, null=True, db_index=False, db_constraint=False, related_name="+"
-    )
+    channel = Reference("Channel")
+    run = Reference("JobRun", null=True)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -6,6 +6,8 @@ from typing import Self
 from django.db import models
 from django.db.models import F, Q
 
+from stores.models.reference import Reference
+
 
 class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def pending(self) -> Self:
@@ -21,27 +23,12 @@ class Delivery(models.Model):
     """
 
     pk = models.CompositePrimaryKey("database_id", "customer_id")
-    database = models.ForeignKey(
-        "ChannelDatabase",
-        models.PROTECT,
-        db_index=False,
-        db_constraint=False,
-        related_name="deliveries",
-    )
-    customer = models.ForeignKey(
-        "Customer", models.PROTECT, db_index=False, db_constraint=False, related_name="deliveries"
-    )
+    database = Reference("ChannelDatabase", related_name="deliveries")
+    customer = Reference("Customer", related_name="deliveries")
     version = models.BigIntegerField()
     delivered_version = models.BigIntegerField(db_default=0)
     delivered_at = models.DateTimeField(null=True)
-    session = models.ForeignKey(
-        "DownloadSession",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    session = Reference("DownloadSession", null=True)
 
     # What was delivered before, oldest first, as [version, time, session]; null before the second
     # delivery, so that the first costs nothing.

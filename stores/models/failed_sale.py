@@ -24,6 +24,10 @@ class SaleCause:
         return f"{self.reason}:{self.field}:{self.part}"
 
     @classmethod
+    def of(cls, row: dict[str, Any]) -> "SaleCause":
+        return cls(row["reason"], row["field"], row["part"])
+
+    @classmethod
     def parse(cls, text: str) -> "SaleCause | None":
         """The cause that a text names, if it has the form of one."""
         parts = text.split(":")

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 
 from stores.models.labels import label
 from stores.models.reason import explain
+from stores.models.reference import Reference
 
 
 class FieldToCorrectQuerySet(models.QuerySet["FieldToCorrect"]):
@@ -28,28 +29,12 @@ class FieldToCorrect(models.Model):
     """
 
     id = models.BigAutoField(primary_key=True)
-    company = models.ForeignKey(
-        "Company", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
-    )
+    company = Reference("Company")
     # None: made in HQ.
-    database = models.ForeignKey(
-        "ChannelDatabase",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    database = Reference("ChannelDatabase", null=True)
     event_id = models.UUIDField()
     async_account = models.UUIDField(null=True)
-    customer = models.ForeignKey(
-        "Customer",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="fields_to_correct",
-    )
+    customer = Reference("Customer", null=True, related_name="fields_to_correct")
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=40)
     # Only a value that the customer's column cannot hold. Otherwise the customer has it.

@@ -1,4 +1,4 @@
-"""What columns are called when people read of them."""
+"""What columns and numbers of things are called when people read of them."""
 
 LABELS = {
     "email": "E-mail",
@@ -21,3 +21,15 @@ LABELS = {
 
 def label(column: str) -> str:
     return LABELS.get(column) or column.replace("_", " ").capitalize()
+
+
+def plural(noun: str, count: int) -> str:
+    """A noun as it stands after a number."""
+    if count == 1:
+        return noun
+    return f"{noun}es" if noun.endswith("s") else f"{noun}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with its noun: 1 row, 2,000 rows."""
+    return f"{count:,} {plural(noun, count)}"

@@ -9,7 +9,7 @@ from django.db.models import F, Func, JSONField, Q, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Now
 
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.search import KEY_ARRAY, contains_key, searchable
 
 
@@ -56,7 +56,7 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
             output_field=ArrayField(TextField()),
         )
         rows = self.of_people().annotate(words=words)
-        for word in filter(None, map(tidy_key, text.split())):
+        for word in filter(None, map(normalize_key, text.split())):
             searched_word = Func(
                 searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
             )

@@ -1,4 +1,4 @@
-"""Why a row waits, failed or was set aside: a code for programs, a sentence for people."""
+"""Why a row waits, failed or was quarantined: a code for programs, a sentence for people."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

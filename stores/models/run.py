@@ -10,6 +10,7 @@ from django.db.models import Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat, Now
 from django.urls import reverse
 
+from stores.models.job import RECURRING_JOBS
 from stores.models.transaction import RetailTransaction
 
 
@@ -28,18 +29,6 @@ class RunStatus(models.TextChoices):
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
 # Rows that a run left behind; its outcome alone does not tell of them.
 LEFT_BEHIND = ("failed", "quarantined")
-# Beside the choices, so that word and colour of a status are decided in one place.
-COLOURS = {
-    RunStatus.QUEUED: "secondary",
-    RunStatus.RUNNING: "primary",
-    RunStatus.SUCCEEDED: "success",
-    RunStatus.NOTHING_TO_DO: "success",
-    RunStatus.PARTLY: "warning",
-    RunStatus.FAILED: "danger",
-    RunStatus.BUSY: "warning",
-    RunStatus.CANCELLED: "secondary",
-    RunStatus.LOST: "danger",
-}
 
 
 class StartedBy(models.TextChoices):
@@ -47,10 +36,6 @@ class StartedBy(models.TextChoices):
     ADMIN = "admin", "Admin"
     COMMAND = "command", "Command"
     SCHEDULE = "schedule", "Schedule"
-
-
-# What a schedule starts again moments after it ended.
-RECURRING = ("pipeline", "P-0001", "1010")
 
 
 class RunLost(Exception):
@@ -115,12 +100,6 @@ class Outcome(models.Model):
 
     class Meta:
         abstract = True
-
-    @property
-    def colour(self) -> str:
-        """That of a warning also where all went well but for some rows."""
-        plain = COLOURS[RunStatus(self.status)]
-        return "warning" if plain == "success" and self.remaining_counts(*LEFT_BEHIND) else plain
 
     @property
     def verdict(self) -> str:
@@ -188,7 +167,7 @@ class JobRun(Outcome):
 
     objects = JobRunQuerySet.as_manager()
 
-    # A rehearsal, of which nothing stays.
+    # A dry run, of which nothing stays.
     is_dry = False
 
     class Meta:
@@ -241,7 +220,7 @@ class JobRun(Outcome):
     @property
     def is_recurring(self) -> bool:
         """Whether a schedule starts it again in a moment: the next run takes what this leaves."""
-        return self.started_by == StartedBy.SCHEDULE and self.job in RECURRING
+        return self.started_by == StartedBy.SCHEDULE and self.job in RECURRING_JOBS
 
     @property
     def is_final(self) -> bool:
@@ -276,6 +255,5 @@ class JobRun(Outcome):
 
 
 def summarize_codes(codes: list[str]) -> str:
-    """The first channels by name, and how many more."""
     more = f" and {len(codes) - 5} more" if len(codes) > 5 else ""
     return ", ".join(codes[:5]) + more

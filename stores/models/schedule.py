@@ -9,21 +9,13 @@ from django.db.models import ExpressionWrapper, F, Q, Value
 from django.utils import timezone
 
 from stores.models.channel import Channel, ChannelDatabaseGroup
+from stores.models.job import SCHEDULED_JOBS, JobCode
 from stores.models.run import JobRun, RunStatus
 
 MINUTES_A_DAY = 24 * 60
 # When what a daily run could not do is tried again, and again until the next day's.
 RETRY_AFTER = timedelta(minutes=15)
 MINUTE = Value(timedelta(minutes=1))
-
-
-class ScheduledJob(models.TextChoices):
-    """What may have schedules, by the codes of the jobs."""
-
-    SYNC_ORDERS = "sync-orders", "Synchronize orders"
-    EOD = "eod", "End of day"
-    VERIFY = "verify", "Check the promises"
-    RECONCILE = "reconcile", "Compare with the channels"
 
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
@@ -56,7 +48,9 @@ class Schedule(models.Model):
     """When a job starts, by HQ's database clock, which keeps UTC, and for which channels."""
 
     id = models.BigAutoField(primary_key=True)
-    job = models.CharField(max_length=40, choices=ScheduledJob.choices)
+    job = models.CharField(
+        max_length=40, choices=[(job.value, job.label) for job in SCHEDULED_JOBS]
+    )
     channel = models.ForeignKey(
         Channel,
         models.PROTECT,
@@ -100,7 +94,8 @@ class Schedule(models.Model):
         ordering = ["at", "job", "id"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(job__in=ScheduledJob.values), name="scheduled_job_is_known"
+                condition=Q(job__in=[job.value for job in SCHEDULED_JOBS]),
+                name="scheduled_job_is_known",
             ),
             models.CheckConstraint(
                 condition=Q(at__isnull=False, every_minutes__isnull=True)
@@ -119,7 +114,7 @@ class Schedule(models.Model):
                 violation_error_message="Choose a channel or a group, not both.",
             ),
             models.CheckConstraint(
-                condition=~Q(job=ScheduledJob.VERIFY) | Q(channel__isnull=True, group__isnull=True),
+                condition=~Q(job=JobCode.VERIFY) | Q(channel__isnull=True, group__isnull=True),
                 name="promises_are_checked_everywhere",
                 violation_error_message="Promises are checked in all channels: choose none.",
             ),

@@ -7,26 +7,36 @@ searched text. Customers and contacts have indexes on these functions. Staged ev
 import re
 from typing import Any
 from unicodedata import normalize
+from uuid import UUID
 
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import BooleanField, Func, Q, TextField, Value
 from django.db.models.functions import Lower
 from django.db.models.lookups import Contains
 
-from stores.models.characters import tidy_key, tidy_phone
+from stores.models.characters import normalize_key, normalize_phone
 
 PHONE_FORM = re.compile(
     r"[0-9+()./ xX#*,;-]+([ ;,]*"
     r"(ext|extn|extension|durchwahl|dw|poste|int|toestel|tst|ramal|anexo)[.:=]? *[0-9]+)?",
     re.IGNORECASE,
 )
+GUID_PATTERN = re.compile(
+    r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.I | re.ASCII
+)
 # A shorter piece of a name has no trigram, so it is searched at the beginning of a word only.
 MIN_PIECE_LENGTH = 3
 
 
+def parse_guid(text: str) -> UUID | None:
+    """The GUID in a text, in any case, with or without hyphens and braces. None for other texts."""
+    text = normalize_key(text)
+    return UUID(text) if GUID_PATTERN.fullmatch(text) else None
+
+
 def contact_key(text: str) -> str:
     """The key that finds an e-mail address or a phone number. Empty for other texts."""
-    text = tidy_key(text)
+    text = normalize_key(text)
     # NFKC makes the full-width @ of East Asian keyboards a plain one.
     is_email = "@" in normalize("NFKC", text)
     return text if is_email else phone_digits(text)
@@ -34,7 +44,7 @@ def contact_key(text: str) -> str:
 
 def phone_digits(text: str) -> str:
     """The digits of a phone number. Empty for a text that is not one."""
-    text = tidy_phone(text)
+    text = normalize_phone(text)
     digits = re.sub(r"[^0-9]", "", text)
     return digits if len(digits) >= 3 and PHONE_FORM.fullmatch(text) else ""
 
@@ -46,7 +56,7 @@ def matches_name(text: str) -> Q:
         function="search_name",
         output_field=TextField(),
     )
-    words = [word for word in map(tidy_key, text.split()) if word]
+    words = [word for word in map(normalize_key, text.split()) if word]
     pieces = [word if len(word) >= MIN_PIECE_LENGTH else f" {word}" for word in words]
     return Q(*(Q(Contains(name, searchable(piece))) for piece in pieces))
 
@@ -75,8 +85,10 @@ KEY_ARRAY = ArrayField(TextField())
 
 def contains_key(keys: Func, key: str) -> Q:
     """Condition: an array of keys contains this key."""
-    tidied = Func(Value(key), function="tidy_email", output_field=TextField())
-    searched: Any = Func(Lower(tidied), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY)
+    normalized = Func(Value(key), function="normalize_email", output_field=TextField())
+    searched: Any = Func(
+        Lower(normalized), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
+    )
     return Q(
         Func(
             keys,

@@ -6,6 +6,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
+from stores.models.job import JobCode
+
 
 class UploadStatus(models.TextChoices):
     STARTED = "started", "Started"
@@ -55,7 +57,7 @@ class Session(models.Model):
 
 
 class UploadSession(Session):
-    """Events read from one channel database: staged, known already, or set aside."""
+    """Events read from one channel database: staged, known already, or quarantined."""
 
     status = models.CharField(
         max_length=13, choices=UploadStatus.choices, default=UploadStatus.STARTED
@@ -82,7 +84,7 @@ class UploadSession(Session):
 
 
 class DownloadSession(Session):
-    job = models.CharField(max_length=20, default="1010")
+    job = models.CharField(max_length=20, default=JobCode.DOWNLOAD)
     status = models.CharField(
         max_length=15, choices=DownloadStatus.choices, default=DownloadStatus.STARTED
     )

@@ -2,9 +2,6 @@
 
 The events themselves never change. Edits that people make at headquarters are events too, so that
 there is only one way to write a customer.
-
-References have no foreign key constraint: each of half a million rows a run would lock the row it
-refers to. Channels, databases and customers are never deleted.
 """
 
 from typing import Self
@@ -16,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from stores.models.customer import AddressColumns, ContactColumns, CustomerColumns
+from stores.models.reference import Reference
 
 
 class StagingStatus(models.TextChoices):
@@ -58,17 +56,8 @@ class Event(models.Model):
 
     event_id = models.UUIDField(primary_key=True)
     origin = models.CharField(max_length=4, choices=Origin.choices, db_default=Origin.TILL)
-    database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
-    company = models.ForeignKey(
-        "stores.Company", models.PROTECT, db_index=False, db_constraint=False, related_name="+"
-    )
+    database = Reference("stores.ChannelDatabase", null=True)
+    company = Reference("stores.Company")
     generation = models.IntegerField(db_default=1)
     replication_counter = models.BigIntegerField()
     occurred_at = models.DateTimeField()
@@ -85,51 +74,16 @@ class Event(models.Model):
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     # None: made at HQ, or released from quarantine; the quarantined row then has the session.
-    session = models.ForeignKey(
-        "stores.UploadSession",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    session = Reference("stores.UploadSession", null=True)
     staged_at = models.DateTimeField(db_default=Now())
-    customer = models.ForeignKey(
-        "stores.Customer",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="%(class)s_events",
-    )
+    customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
     applied_at = models.DateTimeField(null=True)
-    applied_run = models.ForeignKey(
-        "stores.JobRun",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
-    made_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL,
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    applied_run = Reference("stores.JobRun", null=True)
+    made_by = Reference(settings.AUTH_USER_MODEL, null=True)
     # Of a correction made at HQ: the id of the row it replaces, and the database that sent that
     # row. A customer that the correction creates belongs to the channel of that database.
     corrects = models.CharField(max_length=36, null=True)
-    for_database = models.ForeignKey(
-        "stores.ChannelDatabase",
-        models.PROTECT,
-        null=True,
-        db_index=False,
-        db_constraint=False,
-        related_name="+",
-    )
+    for_database = Reference("stores.ChannelDatabase", null=True)
 
     objects = EventQuerySet.as_manager()
 

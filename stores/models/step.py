@@ -31,7 +31,6 @@ class RunStepQuerySet(models.QuerySet["RunStep"]):
         return self.filter(status__in=LIVE_STATUSES)
 
     def with_place(self) -> Self:
-        """Bring the channel database or company that each step works on."""
         return self.select_related("database__channel", "database__group", "channel", "company")
 
 
@@ -87,7 +86,6 @@ class RunStep(Outcome):
 
     @property
     def place(self) -> str:
-        """The channel database, channel or company that the step works on."""
         if self.database:
             return self.database.label
         return self.channel.code if self.channel else str(self.company_id or "everything")
@@ -97,18 +95,6 @@ class RunStep(Outcome):
         if self.database is None:
             raise TypeError(f"{self.step} is not done per database")
         return self.database
-
-    @property
-    def its_channel(self) -> Channel:
-        if self.channel is None:
-            raise TypeError(f"{self.step} is not done per channel")
-        return self.channel
-
-    @property
-    def its_company(self) -> Company:
-        if self.company is None:
-            raise TypeError(f"{self.step} is not done per company")
-        return self.company
 
     @property
     def run_key(self) -> str | None:

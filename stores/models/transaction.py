@@ -283,11 +283,6 @@ class RetailTransaction(models.Model):
         return reverse("transaction", args=[self.pk])
 
     @property
-    def is_named(self) -> bool:
-        """Whether the till gave a customer. Otherwise the channel's default customer is used."""
-        return self.async_account is not None or self.account_number is not None
-
-    @property
     def is_being_corrected(self) -> bool:
         """Whether a person holds a lease on it, which keeps away jobs and other people."""
         now = timezone.now()

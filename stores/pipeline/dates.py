@@ -19,10 +19,11 @@ def business_date(text: str) -> date:
     except ValueError:
         day = None
     if day is None:
-        raise NoBusinessDate(f"{text!r} is no day such as 2026-03-01.")
+        raise NoBusinessDate(f"{text!r} is not a date in the form 2026-03-01.")
     if not EARLIEST_DATE <= day <= latest_business_date():
         raise NoBusinessDate(
-            f"{day} is no business date: they go from {EARLIEST_DATE} to {latest_business_date()}."
+            f"{day} cannot be a business date: enter one from {EARLIEST_DATE} to"
+            f" {latest_business_date()}."
         )
     return day
 

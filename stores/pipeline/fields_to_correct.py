@@ -45,7 +45,7 @@ def record_fields(
                      FROM jsonb_each(%(unread)s::jsonb) u
                      JOIN {incoming} i ON i.replication_counter = u.key::bigint
                     CROSS JOIN LATERAL jsonb_each_text(u.value) f
-                    WHERE tidy(f.value) <> ''
+                    WHERE normalize_text(f.value) <> ''
                        ON CONFLICT DO NOTHING"""
             ).format(incoming=incoming.identifier),
             values,

@@ -36,7 +36,7 @@ def require_posting() -> None:
     require_numbers()
     if incident := Incident.objects.blocking_posting().order_by("pk").first():
         raise StepFailed(
-            f"Nothing is posted until incident {incident.pk} is settled: {incident.message}"
+            f"Nothing is posted until incident {incident.pk} is closed: {incident.message}"
         )
 
 

@@ -241,7 +241,7 @@ def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
     with path.open("rb") as file:
         title = TITLE_LINE.fullmatch(file.readline())
         if title is None:
-            raise StepFailed("The number journal is damaged: its first line does not name it.")
+            raise StepFailed("The number journal is damaged: its first line does not identify it.")
         known, _ = NumberJournal.objects.get_or_create(pk=UUID(title[1].decode()))
         yield known, file
 
@@ -460,7 +460,7 @@ def check_server() -> str | None:
     if incident.closed_at is None:
         if missing := not_visited_since(incident):
             return f"{incident.message} Not visited since: {', '.join(missing[:5])}."
-        incident.close("Every enabled channel was visited since and agrees with headquarters.")
+        incident.close("Every enabled channel has been visited since and agrees with headquarters.")
     Headquarters.objects.filter(pk=1).update(identity=here, noted_at=Now())
     return None
 

@@ -27,10 +27,10 @@ def report_refused_rows(
     )
     if refused:
         who = f"Channel {database.label}" if database else "Headquarters' database"
-        said = ", ".join(sorted(set(refused.values()))[:3])
+        reasons = ", ".join(sorted(set(refused.values()))[:3])
         Incident.objects.report(
             IncidentKind.ROW_REFUSED,
-            f"{who} refuses {len(refused):,} {what} ({said}). They wait, the others go on.",
+            f"{who} refuses {len(refused):,} {what} ({reasons}). They wait, the others go on.",
             database=database,
             subject=what,
             detail={

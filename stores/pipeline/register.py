@@ -30,8 +30,6 @@ class RegistrationRefused(Exception):
 
 @dataclass(frozen=True)
 class NumberRange:
-    """The number sequence of a company that may be new."""
-
     format: str = "C-######"
     first: int = 1
     last: int | None = None
@@ -220,8 +218,8 @@ def ensure_database(
                 " change it in the settings."
             )
         return known
-    if taken := ChannelDatabase.objects.filter(url=url).first():
-        raise RegistrationRefused(f"--database: it belongs to channel {taken.label} already.")
+    if other := ChannelDatabase.objects.filter(url=url).first():
+        raise RegistrationRefused(f"--database: it belongs to channel {other.label} already.")
     require_valid(ChannelDatabaseGroup(name=group or DEFAULT_GROUP), name="--group")
     place, _ = ChannelDatabaseGroup.objects.get_or_create(name=group or DEFAULT_GROUP)
     database = ChannelDatabase(channel=channel, name=register, url=url, group=place)

@@ -13,7 +13,7 @@ from stores.web.format import (
     length_words,
     masked,
     may_start,
-    name_of,
+    money,
     next_step,
     number,
     part,
@@ -28,27 +28,30 @@ from stores.web.states import event_icon, event_word, order_look, step_word
 
 register = template.Library()
 
-register.filter(ago)
-register.filter(age)
-register.filter(took)
+for function in (
+    age,
+    ago,
+    amount,
+    because,
+    capped,
+    control,
+    event_icon,
+    event_word,
+    figure,
+    length_words,
+    masked,
+    may_start,
+    money,
+    number,
+    order_look,
+    quantity,
+    reason_words,
+    rows_word,
+    signed,
+    step_word,
+    took,
+    who_may_start,
+):
+    register.filter(function)
 register.inclusion_tag("balance/_part.html")(part)
-register.filter(signed)
-register.filter(rows_word)
-register.filter(number)
-register.filter(length_words)
-register.filter(capped)
-register.filter(control)
-register.filter(step_word)
-register.filter(event_word)
-register.filter(event_icon)
-register.filter(masked)
-register.filter(name_of)
-register.filter(because)
-register.filter(amount)
-register.filter(quantity)
-register.filter(figure)
-register.filter(order_look)
-register.filter(reason_words)
-register.filter(may_start)
-register.filter(who_may_start)
 register.simple_tag(takes_context=True)(next_step)

@@ -7,10 +7,10 @@ from uuid import UUID
 from django.utils import timezone
 
 from stores.models import GuidMap
-from stores.models.characters import tidy_key
-from stores.models.search import phone_digits
+from stores.models.characters import normalize_key
+from stores.models.search import parse_guid, phone_digits
 from stores.pipeline.channel_search import ChannelResult, Criteria, KnownAccount, PendingEvent
-from stores.trace.match import matches, matches_by_guid, parse_guid
+from stores.trace.match import matches, matches_by_guid
 from stores.trace.types import (
     Match,
     Trace,
@@ -31,10 +31,10 @@ UNKNOWN_AT_HQ = WaitingFor(
 
 def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
     """What to search for in the channels: the reference, and the ids of its matches."""
-    given = text_or_none(parse_guid(tidy_key(ref)))
+    given = text_or_none(parse_guid(ref))
     guids = {guid for guid in [given, *(match.async_account for match in matches)] if guid}
     linked = GuidMap.objects.filter(customer__guids__in=[UUID(guid) for guid in guids])
-    name = tidy_key(ref) if is_name(ref, matches) else ""
+    name = normalize_key(ref) if is_name(ref, matches) else ""
     return Criteria(
         async_accounts=sorted(guids | {str(row.pk) for row in linked}),
         account_numbers=[match.account_number for match in matches if match.account_number],
@@ -46,8 +46,8 @@ def search_criteria(ref: str, matches: Sequence[Match]) -> Criteria:
 def is_name(ref: str, matches: Sequence[Match]) -> bool:
     """Whether a reference is an e-mail address or a phone number, which several people may have."""
     accounts = {match.account_number for match in matches}
-    account = tidy_key(ref).rpartition(":")[2]
-    return parse_guid(tidy_key(ref)) is None and not {account, account.upper()} & accounts
+    account = normalize_key(ref).rpartition(":")[2]
+    return parse_guid(ref) is None and not {account, account.upper()} & accounts
 
 
 def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:

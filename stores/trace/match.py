@@ -1,6 +1,5 @@
 """Find the customers that a reference matches, as described in the docstring of the package."""
 
-import re
 from collections.abc import Iterable
 from uuid import UUID
 
@@ -15,13 +14,12 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
-from stores.models.characters import tidy_key
-from stores.models.search import contact_key, matches_contact, matches_own_contact
+from stores.models.characters import normalize_key
+from stores.models.search import contact_key, matches_contact, matches_own_contact, parse_guid
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.documents import customers_in_documents
 from stores.trace.types import Match, newest_first, text_or_none
 
-GUID_PATTERN = re.compile(r"\{?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\}?", re.I | re.ASCII)
 # How many matches are returned. A phone number that more customers share identifies none of them.
 MAX_MATCHES = 50
 # How many customers are read by e-mail address or phone number, to find the newest among them.
@@ -30,7 +28,7 @@ MAX_CONTACT_MATCHES = 1_000
 
 def matches(ref: str) -> list[Match]:
     """All customers that a reference matches, newest first, including those without an account."""
-    ref = tidy_key(ref)
+    ref = normalize_key(ref)
     if "\0" in ref or not ref.isprintable():
         return []
     if guid := parse_guid(ref):
@@ -41,12 +39,6 @@ def matches(ref: str) -> list[Match]:
         or matches_by_document(ref)
         or (matches_by_contact(key) if key else [])
     )
-
-
-def parse_guid(text: str) -> UUID | None:
-    """The GUID in a text, which may be in any case and in braces. None for any other text."""
-    match = GUID_PATTERN.fullmatch(text)
-    return UUID(match[1]) if match else None
 
 
 def matches_by_guid(guids: Iterable[UUID | None]) -> list[Match]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
-from stores.models.characters import tidy
+from stores.models.characters import normalize_text
 from stores.models.staging import Operation, Origin
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
@@ -119,7 +119,7 @@ def database_key(row: Any) -> tuple[str, str]:
 
 def normalized_value(value: Any) -> str:
     """A value as HQ stores it. Values that HQ stores alike are not a change."""
-    return tidy(str(value or ""))
+    return normalize_text(str(value or ""))
 
 
 def value_text(value: Any) -> str:

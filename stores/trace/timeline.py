@@ -18,6 +18,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.customer import AccountState, GuidOrigin
+from stores.models.labels import counted
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
@@ -161,9 +162,6 @@ def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
             yield latest_delivery(database, delivery)
 
 
-PLURALS = {"address": "addresses"}
-
-
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
     """One event for each upload, with the number of rows of each table."""
     rows_by_session: dict[Any, list[Any]] = defaultdict(list)
@@ -172,10 +170,7 @@ def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
             rows_by_session[row.session].append(row)
     for session, rows_of_session in rows_by_session.items():
         counts = Counter(row._meta.db_table.removeprefix("async_") for row in rows_of_session)
-        text = ", ".join(
-            f"{count} {noun if count == 1 else PLURALS.get(noun, noun + 's')}"
-            for noun, count in counts.items()
-        )
+        text = ", ".join(counted(count, noun) for noun, count in counts.items())
         yield TraceEvent(
             min(row.staged_at for row in rows_of_session),
             "uploaded",
@@ -239,7 +234,7 @@ def conflict_events(conflict: EditConflict) -> Iterator[TraceEvent]:
             f"{conflict.subject}: edited by {conflict.lost_place}, which had not seen the "
             f"removal by {conflict.kept_place}. It stays removed until someone decides."
         )
-    if conflict.is_clock_off:
+    if conflict.clock_skewed:
         text += " A clock was more than 15 minutes off."
     yield TraceEvent(conflict.found_at, "conflict", conflict.lost_place, text)
     if conflict.closed_at and conflict.is_settled_by_person:
@@ -297,7 +292,7 @@ def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterato
             datetime.fromisoformat(at),
             "delivered",
             database.label,
-            f"Delivered in version {version}." if version else "Delivered; to be sent again.",
+            f"Delivered in version {version}." if version else "Delivered; will be sent again.",
             text_or_none(run.run_id) if run else None,
             session,
         )

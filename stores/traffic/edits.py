@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db.backends.utils import CursorWrapper
 
-from stores.channeldb.schema import tables
+from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER
 from stores.traffic.faults import BROKEN_TERMINAL
 from stores.traffic.people import (
     CUSTOMER_EVENT_TABLES,
@@ -30,16 +30,8 @@ from stores.traffic.people import (
 from stores.traffic.store import OPEN_FOR, Store
 
 # The parts of a customer that are edited, with their columns.
-PART_COLUMNS = {
-    "customer": tuple(column.name for column in tables.CUSTOMER_COLUMNS),
-    "address": tuple(column.name for column in tables.ADDRESS_COLUMNS),
-    "contact": tuple(column.name for column in tables.CONTACT_COLUMNS),
-}
-HQ_TABLE_OF_PART = {
-    "customer": "customer",
-    "address": "customer_address",
-    "contact": "customer_contact",
-}
+PART_COLUMNS = {kind.name: kind.columns for kind in (CUSTOMER, ADDRESS, CONTACT)}
+HQ_TABLE_OF_PART = {kind.name: kind.table for kind in (CUSTOMER, ADDRESS, CONTACT)}
 # What is edited, how, and how often.
 CHANGES = (
     ("customer", "update", 45),

@@ -22,7 +22,7 @@ Document = dict[str, list[EventRow]]
 CENT = Decimal("0.01")
 TAX = {"USD": Decimal("0.08"), "EUR": Decimal("0.21"), "GBP": Decimal("0.20")}
 ARTICLES = (
-    ("0001", "Desk lamp", "24.95"),
+    ("0001", "Table lamp", "24.95"),
     ("0002", "Notebook, lined", "3.49"),
     ("0003", "Kettle", "39.00"),
     ("0004", "Tea towel", "6.75"),

@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
-from stores.models.run import Outcome
+from stores.models.run import LEFT_BEHIND, Outcome
 from stores.web.format import EMPTY_VALUE, ago
 from stores.web.states import LOOKS, QUIET
 
@@ -114,8 +114,11 @@ def badge(code: str, word: str = "") -> SafeString:
 
 def outcome(row: Outcome) -> SafeString:
     """How a run or a step went, with what failed in it."""
-    icon, spins = LOOKS[row.status].icon, row.status == "running"
-    return render("badge", word=row.verdict, colour=row.colour, icon=icon, spins=spins)
+    look, spins = LOOKS[row.status], row.status == "running"
+    # All went well but for some rows.
+    is_warning = look.colour == "success" and row.remaining_counts(*LEFT_BEHIND)
+    colour = "warning" if is_warning else look.colour
+    return render("badge", word=row.verdict, colour=colour, icon=look.icon, spins=spins)
 
 
 def icon(name: str, css: str = "") -> SafeString:

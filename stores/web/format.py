@@ -13,19 +13,14 @@ from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 
 from stores.jobs.catalog import JOBS, Job
-from stores.models import AsyncCustomer, Customer, DayBalance
+from stores.models import DayBalance
 from stores.models.cards import mask_cards
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.models.reason import REASONS, explain
 from stores.roles import who_may
 from stores.web.counts import MAX_COUNTED, Length
 
 EMPTY_VALUE = "\u2013"
-
-
-def name_of(record: AsyncCustomer | Customer) -> str:
-    parts = [record.first_name, record.middle_name, record.last_name]
-    return record.name or " ".join(part for part in parts if part) or EMPTY_VALUE
 
 
 def ago(moment: datetime | None) -> str:
@@ -83,10 +78,10 @@ def signed(value: int) -> str:
 
 def rows_word(table: str) -> str:
     """What a table of events holds, for people."""
-    return PART_WORDS.get(table) or table.removeprefix("async_").capitalize()
+    return DOCUMENT_WORDS.get(table) or table.removeprefix("async_").capitalize()
 
 
-PART_WORDS = {
+DOCUMENT_WORDS = {
     "retail_transaction": "Sales and orders",
     "retail_transaction_line": "Lines",
     "retail_transaction_payment": "Payments",
@@ -103,7 +98,7 @@ def length_words(rows: Length) -> str:
         return f"About {rough(rows.count):,} rows"
     if rows.count > MAX_COUNTED:
         return f"More than {MAX_COUNTED:,} rows"
-    return f"{rows.count:,} row{'' if rows.count == 1 else 's'}"
+    return counted(rows.count, "row")
 
 
 def rough(value: int) -> int:
@@ -159,6 +154,11 @@ def amount(value: Decimal | None) -> str:
     text = f"{value:,.4f}".rstrip("0")
     whole, _, places = text.partition(".")
     return f"{whole}.{places:0<2}"
+
+
+def money(value: Decimal | None, currency: str | None) -> str:
+    """An exact amount with its currency."""
+    return f"{amount(value)} {currency}" if value is not None and currency else amount(value)
 
 
 def quantity(value: Decimal | None) -> str:

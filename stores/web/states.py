@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from stores.models.run import COLOURS
+from stores.models.job import StepCode
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ BAD = Look("danger", "x-circle-fill")
 QUIET = Look("secondary", "dash-circle")
 
 LOOKS = {
-    # Runs and their steps; the colours are those of stores.models.run.
-    "queued": WAITING,
+    # Runs and their steps.
+    "queued": Look("secondary", "hourglass-split"),
     "running": BUSY,
     "succeeded": GOOD,
     "nothing_to_do": Look("success", "check2"),
@@ -63,7 +63,7 @@ LOOKS = {
     "active": GOOD,
     "inactive": QUIET,
     "blocked": BAD,
-    "owed": WAITING,
+    "pending": WAITING,
     "delivered": GOOD,
     "on": GOOD,
     "off": Look("secondary", "slash-circle"),
@@ -87,20 +87,10 @@ LOOKS = {
     "held": GOOD,
     "broken": BAD,
 }
-LOOKS |= {code: Look(colour, LOOKS[code].icon) for code, colour in COLOURS.items()}
 
 
 def step_word(code: str) -> str:
-    """What a step of the ring is called on pages."""
-    return {
-        "upload": "Upload",
-        "convert": "Assign account numbers",
-        "download": "Send accounts",
-        "orders": "Create sales orders",
-        "validate": "Validate sales",
-        "calculate": "Calculate statements",
-        "post": "Post statements",
-    }.get(code, code)
+    return str(StepCode(code).label) if code in StepCode else code
 
 
 # What happened to a customer, as stores.trace tells it: word and icon.

@@ -116,7 +116,7 @@ def test_a_file_can_only_be_read_by_its_owner():
 def test_a_file_that_cannot_be_created_is_an_unreachable_channel(settings):
     settings.SYNCLINE_DATA_DIR = "/proc/nowhere"
 
-    with pytest.raises(ChannelUnreachable, match="its file cannot be made"):
+    with pytest.raises(ChannelUnreachable, match="its file cannot be created"):
         provision.create_database(Channel(1, "sqlite:///one.sqlite3"))
 
 
@@ -213,7 +213,9 @@ def test_a_role_without_rights_cannot_grant_them(houston, role, settings):
     name = houston.url.removeprefix("embedded:")
     url = f"postgresql://{quote(role)}@/{name}?host={settings.EMBEDDED.sockets}"
 
-    with pytest.raises(ChannelMisconfigured, match="does not allow this") as refusal:
+    with pytest.raises(
+        ChannelMisconfigured, match="does not grant HQ's role this privilege"
+    ) as refusal:
         provision.grant_till_role(Channel(houston.pk, url), role)
 
     assert not isinstance(refusal.value.__cause__, psycopg2.Error)

@@ -73,8 +73,11 @@ def job_of(houston, monkeypatch) -> Callable[..., Job]:
     """Makes a job whose steps, one after the other, are these functions."""
 
     def make(*works: Callable[[RunStep], None]) -> Job:
-        steps = tuple(Step(work.__name__, work, per="company") for work in works)
-        job = Job("trial", "Trial", "Tries what steps may do.", steps)
+        steps = tuple(
+            Step(work.__name__, lambda step, _, work=work: work(step), per="company")
+            for work in works
+        )
+        job = Job("trial", "Tries what steps may do.", steps)
         monkeypatch.setitem(JOBS, job.code, job)
         return job
 

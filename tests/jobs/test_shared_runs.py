@@ -39,7 +39,7 @@ def trial(monkeypatch) -> Callable[..., Job]:
     """Makes a job of these steps."""
 
     def make(*steps: Step) -> Job:
-        job = Job("trial", "Trial", "Tries what several workers do.", steps)
+        job = Job("trial", "Tries what several workers do.", steps)
         monkeypatch.setitem(JOBS, job.code, job)
         return job
 
@@ -222,7 +222,7 @@ def test_uploads_come_first_and_downloads_begin_beside_the_last_conversions(
 def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, trial, workers):
     sent, converted = threading.Event(), threading.Event()
 
-    def convert(step: RunStep) -> None:
+    def convert(step: RunStep, _: Company) -> None:
         CONVERT.execute([step])
         assert sent.wait(30)
         converted.set()
@@ -245,7 +245,7 @@ def test_a_download_goes_on_while_conversions_of_its_run_do(houston, seattle, tr
 
 @pytest.mark.fault("F-09")
 def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(hq):
-    newer = Job("of-tomorrow", "Tomorrow", "Does what nobody knows yet.", ())
+    newer = Job("of-tomorrow", "Does what nobody knows yet.", ())
     run = create_run(newer).run
 
     execute(str(run.pk))

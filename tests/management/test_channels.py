@@ -79,4 +79,4 @@ def test_listing_does_not_open_any_channel(popup, command):
 
 
 def test_an_empty_list_names_the_command_that_creates_a_channel(hq, command):
-    assert command("channels") == "There is no channel yet: make one with create_channel.\n"
+    assert command("channels") == "There are no channels yet. Run create_channel to add one.\n"

@@ -286,7 +286,7 @@ def test_a_channel_that_is_away_does_not_keep_others_from_being_migrated(houston
     assert "seattle: unchanged." in answer.out
     assert answer.err.splitlines() == [
         "Channel houston cannot be reached.",
-        "CommandError: 1 of 2 channel databases are not migrated.",
+        "CommandError: 1 of 2 channel databases could not be migrated.",
     ]
 
 
@@ -307,21 +307,24 @@ def test_an_unknown_channel_is_not_migrated(houston, call):
         (["pipeline", "--channel"], "--channel"),
         (["pipeline", "--company", "EURT"], "EURT"),
         (["pipeline", "--dry-run", "--queue"], "--dry-run"),
-        (["eod", "--date", "31.02.2026"], "'31.02.2026' is no day"),
+        (["eod", "--date", "31.02.2026"], "'31.02.2026' is not a date"),
         (["eod", "--date", "2026-02-30"], "--date"),
         (["validate", "--date", "20260301"], "--date"),
         (["calculate-statements", "--date", "2026-W10-1"], "--date"),
         (["post-statements", "--date", ""], "--date"),
         (["post-statements", "--date", "yesterday\n"], "--date"),
         (["eod", "--date"], "--date"),
-        (["eod", "--date", "1900-01-01"], "1900-01-01 is no business date"),
-        (["eod", "--date", "2099-01-01"], "2099-01-01 is no business date"),
-        (["eod", "--date", "0001-01-01", "--dry-run"], "0001-01-01 is no business date"),
-        (["verify", "--channel", "houston"], "--channel does not go with verify"),
-        (["verify", "--company", "USRT"], "--company does not go with verify"),
-        (["pipeline", "--date", "2026-03-01"], "--date goes with validate"),
-        (["sync-orders", "--date", "2026-03-01"], "not with sync-orders"),
-        (["pipeline", "--order", "SO-1"], "--order goes with sync-orders; not with pipeline"),
+        (["eod", "--date", "1900-01-01"], "1900-01-01 cannot be a business date"),
+        (["eod", "--date", "2099-01-01"], "2099-01-01 cannot be a business date"),
+        (["eod", "--date", "0001-01-01", "--dry-run"], "0001-01-01 cannot be a business date"),
+        (["verify", "--channel", "houston"], "--channel cannot be used with verify"),
+        (["verify", "--company", "USRT"], "--company cannot be used with verify"),
+        (
+            ["pipeline", "--date", "2026-03-01"],
+            "pipeline, only with validate",
+        ),
+        (["sync-orders", "--date", "2026-03-01"], "--date cannot be used with sync-orders"),
+        (["pipeline", "--order", "SO-1"], "--order can only be used with sync-orders"),
         (["sync-orders", "--order", "SO-1"], "There is no customer order 'SO-1'."),
         (["sync-orders", "--order", "SO-1", "--channel", "houston"], "order 'SO-1' in houston."),
         (["sync-orders", "--order", "\udcff"], "There is no customer order '\\udcff'."),

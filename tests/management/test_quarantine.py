@@ -186,7 +186,7 @@ def test_the_command_needs_an_action(hq, capsys):
         ),
         (
             ["release", "--cause", "a"],
-            "argument --cause: a cause is CHANNEL:TABLE:REASON:FIELD, as causes lists it",
+            "argument --cause: a cause is CHANNEL:TABLE:REASON:FIELD, as printed by causes",
         ),
         (["dismiss", "7"], "the following arguments are required: --reason"),
         (["dismiss", "7", "--reason", " "], "argument --reason: Enter a reason."),

@@ -642,7 +642,7 @@ BALANCE = [
 ]
 INSERT_CONFLICT = (
     """INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,"""
-    " lost_event, kept_event, lost_at, kept_at, is_clock_off, closed_at, choice, reason,"
+    " lost_event, kept_event, lost_at, kept_at, clock_skewed, closed_at, choice, reason,"
     " made_event) VALUES "
 )
 A_CONFLICT = (

@@ -55,7 +55,7 @@ def test_an_incident_that_does_not_exist_is_told_in_words(hq, number):
         call_command("incidents", "close", number, "--reason", "A test.")
 
     assert refused.value.returncode == 2
-    assert str(refused.value) == f"There is no incident {number}; list shows them."
+    assert str(refused.value) == f"There is no incident {number}."
 
 
 @pytest.mark.parametrize("number", ["abc", "-"])

@@ -271,7 +271,7 @@ def test_a_demo_waits_for_commands_and_then_refuses(
     monkeypatch.setattr(servers, "OTHERS_S", 1)
 
     with use(paths):
-        with pytest.raises(Unavailable, match="Another command uses the servers"):
+        with pytest.raises(Unavailable, match="Another command is using the servers"):
             servers.claim(paths)
         assert postgres.is_ready(paths)
 
@@ -337,7 +337,7 @@ def test_v16_killed_servers_are_started_again_while_commands_use_them(paths: Pat
 
     assert heard == [
         f"Starting the embedded servers in {paths.data_dir}",
-        f"A server has ended; starting again the embedded servers in {paths.data_dir}",
+        f"A server has stopped; starting it again the embedded servers in {paths.data_dir}",
     ]
     assert living(paths) == []
 
@@ -415,7 +415,7 @@ def test_v16_jobs_go_on_after_the_servers_of_commands_were_killed(paths: Paths) 
 
     assert job.returncode == 1
     assert said.splitlines()[-1] == (
-        "The embedded PostgreSQL ended while it was used: start the command again"
+        "The embedded PostgreSQL stopped while it was in use: run the command again"
     )
     assert "Traceback" not in said
 

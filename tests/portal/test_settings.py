@@ -12,7 +12,7 @@ PRODUCTION = {
     "SYNCLINE_SECRET_KEY": "x" * 50,
     "SYNCLINE_ALLOWED_HOSTS": "syncline.example.com",
 }
-SWITCH_VALUES = "1 or 0, or true, yes, on, false, no, off"
+SWITCH_VALUES = "must be 1, true, yes or on, or 0, false, no or off"
 PRINT_SETTINGS = """
 from django.core.exceptions import ImproperlyConfigured
 try:
@@ -49,11 +49,15 @@ def test_s10_an_empty_value_means_off():
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("SYNCLINE_PRODUCTION", "enabled", f"SYNCLINE_PRODUCTION: {SWITCH_VALUES}"),
-        ("SYNCLINE_PRODUCTION", "'1'", f"SYNCLINE_PRODUCTION: {SWITCH_VALUES}"),
-        ("SYNCLINE_DEBUG", "2", f"SYNCLINE_DEBUG: {SWITCH_VALUES}"),
-        ("SYNCLINE_RUN_LEASE_S", "half", "SYNCLINE_RUN_LEASE_S: a whole number of at least 1"),
-        ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S: a whole number of at least 1"),
+        ("SYNCLINE_PRODUCTION", "enabled", f"SYNCLINE_PRODUCTION {SWITCH_VALUES}"),
+        ("SYNCLINE_PRODUCTION", "'1'", f"SYNCLINE_PRODUCTION {SWITCH_VALUES}"),
+        ("SYNCLINE_DEBUG", "2", f"SYNCLINE_DEBUG {SWITCH_VALUES}"),
+        (
+            "SYNCLINE_RUN_LEASE_S",
+            "half",
+            "SYNCLINE_RUN_LEASE_S must be a whole number of at least 1",
+        ),
+        ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S must be a whole number of at least 1"),
     ],
 )
 def test_s10_an_invalid_value_is_an_error(name, value, message):

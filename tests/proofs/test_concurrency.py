@@ -219,7 +219,10 @@ def test_two_conversions_of_one_company_convert_each_customer_once(houston, popu
     run("P-0001")
     first, second = running_step(), running_step()
 
-    run_together(lambda: convert_customers(first), lambda: convert_customers(second))
+    run_together(
+        lambda: convert_customers(first, first.company),
+        lambda: convert_customers(second, second.company),
+    )
     end(first)
     end(second)
 
@@ -278,7 +281,7 @@ def save_phone(customer: Customer, phone: str) -> str:
     """Save a phone number as a user does who has seen this version of the customer."""
     values = {"operation": "update", **complete_state(CUSTOMER, customer, {"phone": phone})}
     try:
-        save_edits(customer, [Edit(CUSTOMER, values)], seen=customer.hq_version, by=None)
+        save_edits(customer, [Edit(CUSTOMER, values)], version=customer.hq_version, by=None)
     except Stale:
         return "changed meanwhile"
     return "saved"

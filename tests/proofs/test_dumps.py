@@ -113,8 +113,8 @@ def test_p1_migrate_channels_recreates_objects_without_rows(store, command):
     refused = run("pipeline")
     output = command("migrate_channels", store.channel.code)
 
-    assert f"Run migrate_channels {store.channel.code} to make it anew." in refused["message"]
-    assert output.startswith(f"{store.label}: repaired. Made anew: ")
+    assert f"Run migrate_channels {store.channel.code} to create it again." in refused["message"]
+    assert output.startswith(f"{store.label}: repaired. Created again: ")
     assert recreate_objects(store) == []
     assert run("pipeline")["counts"]["converted"] == 1
     assert lookup(store) == [("005001", "Ann")]
@@ -123,5 +123,5 @@ def test_p1_migrate_channels_recreates_objects_without_rows(store, command):
 def test_p1_migrate_channels_fails_if_a_table_has_the_name_of_a_view(houston, command):
     change(houston, "DROP VIEW customer_lookup; CREATE TABLE customer_lookup (n integer)")
 
-    with pytest.raises(Exception, match="1 of 1 channel databases are not migrated"):
+    with pytest.raises(Exception, match="1 of 1 channel databases could not be migrated"):
         command("migrate_channels", "houston")

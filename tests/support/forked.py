@@ -2,7 +2,7 @@
 
 Starting Django takes longer than a run; what is killed is as real as a `manage.py run_job`, minus
 that start. Reads lines such as `pipeline` or `pipeline upload:after_hq_commit kill`: a task, and
-the crash point at which it dies and how. Answers each with the process id of the fork, and a line
+the failpoint at which it dies and how. Answers each with the process id of the fork, and a line
 with how it ended. Chunks are small, so that a few customers are many commits and a kill can fall
 between any two.
 """
@@ -20,7 +20,7 @@ CHUNK = 250
 
 
 class Crash(Exception):
-    """What a crash point raises that does not kill its process."""
+    """What a failpoint raises that does not kill its process."""
 
 
 def shrink_chunks(size: int) -> None:
@@ -37,7 +37,7 @@ def shrink_chunks(size: int) -> None:
 
 
 def arm(point: str, how: str) -> None:
-    """Let this process die at the crash point: with SIGKILL, or by an exception, once."""
+    """Let this process die at the failpoint: with SIGKILL, or by an exception, once."""
     from stores import failpoints
 
     def raise_once() -> None:

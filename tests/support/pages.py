@@ -4,6 +4,16 @@ import csv
 import io
 from typing import Any
 
+from stores.models import (
+    AsyncCustomer,
+    ChannelDatabase,
+    Customer,
+    DayBalance,
+    DownloadSession,
+    JobRun,
+    Quarantine,
+    UploadSession,
+)
 from stores.web.lists.async_customers import AsyncCustomerTable
 from stores.web.lists.balance import BalanceTable
 from stores.web.lists.channels import ChannelTable
@@ -32,6 +42,16 @@ TABLES = {
     "downloads": DownloadTable,
     "channels": ChannelTable,
     "balance": BalanceTable,
+}
+MODELS = {
+    "async-customers": AsyncCustomer,
+    "customers": Customer,
+    "quarantine": Quarantine,
+    "runs": JobRun,
+    "uploads": UploadSession,
+    "downloads": DownloadSession,
+    "channels": ChannelDatabase,
+    "balance": DayBalance,
 }
 # URLs of the lists of sales.
 SALES = ["/transactions/", "/orders/", "/statements/"]

@@ -378,7 +378,7 @@ def test_p17_a_refusal_names_the_field_and_says_what_is_wrong(boss):
     for answer, told in (
         (in_a_form, "The field reason of the form contains a NUL character"),
         (in_a_query, "The field company of the query contains a NUL character"),
-        (no_utf8, "The query is not text in UTF-8."),
+        (no_utf8, "The query is not valid UTF-8."),
     ):
         assert answer.status_code == 400
         assert told in answer.content.decode()

@@ -182,16 +182,16 @@ def test_the_quarantine_list_shows_no_value_of_a_row(reader, people):
 
 @pytest.mark.slow
 def test_each_count_on_the_overview_is_the_length_of_its_list(reader, people):
-    ring = reader.get("/").context["ring"]
+    ring = reader.get("/").context["stations"]
 
-    for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "owed"):
+    for name in ("not_synchronized", "waiting", "failed", "quarantined", "customers", "pending"):
         rows = reader.get(ring[name].url).context["table"].paginator.count
         assert ring[name].count == rows, name
     assert (ring["not_synchronized"].count, ring["quarantined"].count) == (1, 1)
 
 
 def test_each_count_that_needs_attention_is_the_length_of_its_list(reader, people):
-    alerts = [alert for alert in reader.get("/").context["concerns"] if alert.count is not None]
+    alerts = [alert for alert in reader.get("/").context["alerts"] if alert.count is not None]
 
     assert alerts
     for alert in alerts:
@@ -218,9 +218,9 @@ def test_each_entry_of_the_menu_has_an_icon_of_its_own(boss):
 def test_an_unreachable_channel_needs_attention_while_it_is_enabled(reader, houston):
     ChannelDatabase.objects.update(last_error="Channel houston cannot be reached.")
 
-    alerts = reader.get("/").context["concerns"]
+    alerts = reader.get("/").context["alerts"]
     Channel.objects.update(is_enabled=False)
-    alerts_when_disabled = reader.get("/").context["concerns"]
+    alerts_when_disabled = reader.get("/").context["alerts"]
 
     assert alerts[-1].text == "Channel houston cannot be reached."
     assert not alerts_when_disabled

@@ -114,7 +114,7 @@ def test_the_command_uses_the_address_of_a_running_demo(ann, command, settings):
 
 
 def test_the_command_refuses_an_unknown_user(ann):
-    with pytest.raises(CommandError, match="No active user is called bo") as refused:
+    with pytest.raises(CommandError, match="There is no user 'bo'") as refused:
         call_command("sign_in_link", "bo")
 
     assert refused.value.returncode == 2

@@ -50,7 +50,7 @@ def test_u3_the_incidents_beyond_ten_are_counted(reader, houston):
     for number in range(12):
         Incident.objects.report("message_refused", "A message.", subject=str(number))
 
-    texts = [alert.text for alert in reader.get("/").context["concerns"]]
+    texts = [alert.text for alert in reader.get("/").context["alerts"]]
 
     assert texts.count("A message.") == 10
     assert "2 older incidents open." in texts

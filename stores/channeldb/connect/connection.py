@@ -60,13 +60,13 @@ DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 DATABASE_BUSY = (ChannelBusy, "is busy")
 DATABASE_READ_ONLY = (ChannelUnreachable, "is read-only")
 DISK_FULL = (ChannelUnreachable, "has no room left")
-TOO_MANY_CONNECTIONS = (ChannelBusy, "has no connection left: too many are open")
-STATEMENT_TIMED_OUT = (ChannelBusy, "is too slow: a statement took longer than it may")
+TOO_MANY_CONNECTIONS = (ChannelBusy, "accepts no more connections")
+STATEMENT_TIMED_OUT = (ChannelBusy, "is too slow: a statement timed out")
 FILE_DAMAGED = (ChannelUnreachable, "has a damaged file")
-NOT_A_DATABASE = (ChannelUnreachable, "has a file that is no SQLite database")
-LOSSY_ENCODING = (ChannelMisconfigured, "keeps its text in an encoding that cannot hold every name")
-UNDECODABLE_TEXT = (ChannelMisconfigured, "holds bytes that are no text in its encoding")
-PERMISSION_DENIED = (ChannelMisconfigured, "does not allow this to the role that HQ uses")
+NOT_A_DATABASE = (ChannelUnreachable, "has a file that is not a SQLite database")
+LOSSY_ENCODING = (ChannelMisconfigured, "uses an encoding that cannot hold every name")
+UNDECODABLE_TEXT = (ChannelMisconfigured, "holds bytes that are not valid in its encoding")
+PERMISSION_DENIED = (ChannelMisconfigured, "does not grant HQ's role this privilege")
 ERRORS_BY_CODE: dict[str | int, tuple[type[ChannelError], str]] = {
     errorcodes.LOCK_NOT_AVAILABLE: DATABASE_BUSY,
     errorcodes.DEADLOCK_DETECTED: DATABASE_BUSY,
@@ -147,7 +147,7 @@ def registered_connection(database: Database, alias: str) -> Iterator[BaseDataba
     """Put a fresh connection into Django's handler; close and remove it at the end."""
     here = _open.__dict__.setdefault("aliases", set())
     if alias in here:
-        raise ChannelAlreadyOpen(f"Channel {database.label} is open in this thread already.")
+        raise ChannelAlreadyOpen(f"Channel {database.label} is already open in this thread.")
     wrapper = new_wrapper(alias, resolve_and_pin(database, connection_settings(database)))
     here.add(alias)
     connections[alias] = wrapper
@@ -221,7 +221,7 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
     if changes:
         more = f", and {len(changes) - 1} more" if len(changes) > 1 else ""
         remedy = (
-            f" Run migrate_channels {database.label.split('/')[0]} to make it anew."
+            f" Run migrate_channels {database.label.split('/')[0]} to create it again."
             if can_be_recreated(changes)
             else ""
         )

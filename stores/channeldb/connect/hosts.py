@@ -25,7 +25,7 @@ METADATA = frozenset(
     map(ip_address, ("169.254.169.254", "100.100.100.200", "168.63.129.16", "fd00:ec2::254"))
 )
 NAT64 = ip_network("64:ff9b::/96")
-NOT_ALLOWED = "its host is no public address, and SYNCLINE_CHANNEL_HOSTS does not allow it"
+NOT_ALLOWED = "its host is not a public address, and SYNCLINE_CHANNEL_HOSTS does not allow it"
 
 
 def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:

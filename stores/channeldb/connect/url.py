@@ -129,7 +129,7 @@ def resolved_url(database: Database) -> str:
         return database.url
     name = database.url.removeprefix("env:")
     if not ENVIRONMENT_NAME.fullmatch(name):
-        raise refusal(database, "env: may name CHANNEL_DSN_… only")
+        raise refusal(database, "env: must name a variable CHANNEL_DSN_…")
     url = os.environ.get(name, "")
     if not url:
         raise refusal(database, f"{name} is not set in the environment")
@@ -153,7 +153,7 @@ def sqlite_path(database: Database) -> Path:
     """
     relative = resolved_url(database).removeprefix("sqlite:///")
     if not all(PATH_PART.fullmatch(part) for part in relative.split("/")):
-        raise refusal(database, "sqlite:/// takes a plain path below SYNCLINE_DATA_DIR")
+        raise refusal(database, "sqlite:/// needs a plain path below SYNCLINE_DATA_DIR")
     root = Path(settings.SYNCLINE_DATA_DIR).resolve()
     try:
         path = (root / relative).resolve()
@@ -183,7 +183,7 @@ def embedded_name(database: Database) -> str:
     """The name of a database in the embedded server. Errors: ChannelMisconfigured."""
     name = database.url.removeprefix("embedded:")
     if not DATABASE_NAME.fullmatch(name):
-        raise refusal(database, "embedded: takes a name of small letters, digits and _")
+        raise refusal(database, "embedded: needs a name of lower-case letters, digits and _")
     return name
 
 

@@ -322,9 +322,9 @@ class RowReader:
             self.size += len(self.lines[-1])
         except InvalidRow as broken:
             self.keys.append((counter, None))
-            held = {part.table: part.rows.get(values[self.document], []) for part in self.parts}
+            parts = {part.table: part.rows.get(values[self.document], []) for part in self.parts}
             self.unreadable.append(
-                Unreadable(counter, broken.reason, broken.field, tuple(values), parts=held)
+                Unreadable(counter, broken.reason, broken.field, tuple(values), parts=parts)
             )
             self.size += sum(len(value) for value in values if isinstance(value, (str, bytes)))
 
@@ -337,8 +337,8 @@ class RowReader:
             if broken.field not in self.source.optional or not is_plain_text(value):
                 raise
             accepted = [
-                None if column == broken.field else kept
-                for column, kept in zip(self.source.columns, values, strict=True)
+                None if column == broken.field else cell
+                for column, cell in zip(self.source.columns, values, strict=True)
             ]
             text = copy_line(accepted, self.readers, self.source.columns, self.required)
             self.unread[counter] = {broken.field: value}

@@ -160,13 +160,13 @@ def sqlite_triggers() -> Iterator[str]:
 
 def sqlite_event(table: Table) -> Iterator[str]:
     """Guards of one event table. The till's own repeat of an event is passed over in silence."""
-    said = [name for name in immutable_columns(table) if name != "replication_counter"]
+    columns = [name for name in immutable_columns(table) if name != "replication_counter"]
     keys = [(key,) for key in ("event_id", "replication_counter", *table.unique)]
     yield sqlite_trigger(
         table,
         "INSERT",
         abort_when(table, "NEW.acknowledged_at IS NOT NULL", STARTS_UNACKNOWLEDGED),
-        ignore_when(row_exists(table, ("event_id",), said)),
+        ignore_when(row_exists(table, ("event_id",), columns)),
         *(abort_when(table, row_exists(table, key), KEY_REUSED) for key in keys),
     )
     changed = " OR ".join(f"NEW.{name} IS NOT OLD.{name}" for name in immutable_columns(table))

@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.management.base import CommandParser
 from django.db.models import Count, QuerySet
 
 from stores.jobs.liveness import LivenessProblem, liveness_problems
@@ -16,27 +15,21 @@ from stores.pipeline.events.rules import STAGING_MODELS
 
 class Command(SynclineCommand):
     help = (
-        "List the channel databases with their status and what waits, as HQ last knew them: no "
-        "channel is opened. Also what should happen by itself and does not: no scheduler, no "
-        "worker, no pipeline for minutes, a schedule that did not start. Exit status: 0."
+        "Lists the channel databases with their status and counts, as headquarters last saw them: "
+        "no channel is opened. Below are problems such as a missing scheduler or worker. "
+        "Exit status: 0."
     )
-
-    def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+    example = "channels"
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = list(database_rows())
         problems = list(liveness_problems())
-        if options["json"]:
-            concerns = [problem_as_dict(problem) for problem in problems]
-            self.print_json({"channels": databases, "concerns": concerns})
-            return
-        for row in databases:
-            self.stdout.write(database_line(row))
-        if not databases:
-            self.stdout.write("There is no channel yet: make one with create_channel.")
-        for problem in problems:
-            self.stdout.write(f"{problem.text} {problem.next_step}")
+        lines = [database_line(row) for row in databases]
+        lines += [f"{problem.text} {problem.next_step}" for problem in problems]
+        if not lines:
+            lines = ["There are no channels yet. Run create_channel to add one."]
+        concerns = [problem_as_dict(problem) for problem in problems]
+        self.answer({"channels": databases, "concerns": concerns}, *lines)
 
 
 def database_rows() -> Iterator[dict[str, Any]]:

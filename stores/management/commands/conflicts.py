@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_reason, add_user, get_user
+from stores.management.arguments import add_id, add_reason, add_user, get_row, get_user
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import Choice
@@ -17,55 +17,44 @@ LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject
 
 class Command(SynclineCommand):
     help = (
-        "List conflicting edits, never a value of theirs, or close one: keep the present value or "
-        "take the other. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
+        "Lists conflicting edits, without their values, or closes one by keeping the current value "
+        "or using the other one. Exit status: 0 done, 1 not possible, 2 wrong arguments, 75 busy: "
         "customers are being converted."
     )
+    example = 'conflicts close 3 --choice take --reason "Asked the customer." --user robin'
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="list open conflicts, oldest first")
-        list_parser.add_argument("--all", action="store_true", help="also closed conflicts")
-        close_parser = actions.add_parser("close", help="choose which value stays")
-        close_parser.add_argument(
-            "id", type=int, metavar="ID", help="the conflict, as list names it"
-        )
+        list_parser = actions.add_parser("list", help="Lists open conflicts, the oldest first.")
+        list_parser.add_argument("--all", action="store_true", help="Closed conflicts, too.")
+        close_parser = actions.add_parser("close", help="Closes a conflict.")
+        add_id(close_parser, "conflict")
         close_parser.add_argument(
             "--choice",
-            choices=[Choice.KEEP, Choice.TAKE],
+            choices=[Choice.KEEP.value, Choice.TAKE.value],
             required=True,
-            help="keep the current value or take the other one",
+            help="Whether to keep the current value or take the other one.",
         )
-        add_reason(close_parser, help="why; kept with the conflict")
+        add_reason(close_parser)
         add_user(close_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list_conflicts(include_closed=options["all"], as_json=options["json"])
+            self.list_conflicts(include_closed=options["all"])
             return
-        conflict = get_conflict(options["id"])
+        conflicts = EditConflict.objects.select_related("customer__company")
+        conflict = get_row("conflict", options["id"], conflicts)
         user = get_user(options["user"])
         close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
         conflict.refresh_from_db()
-        if options["json"]:
-            self.print_json(conflict_as_dict(conflict))
-        else:
-            self.stdout.write(f"Conflict {conflict.pk} closed.")
+        self.answer(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
 
-    def list_conflicts(self, *, include_closed: bool, as_json: bool) -> None:
+    def list_conflicts(self, *, include_closed: bool) -> None:
         conflicts = EditConflict.objects.select_related("customer").order_by("pk")
         if not include_closed:
             conflicts = conflicts.open()
         rows = [conflict_as_dict(conflict) for conflict in conflicts]
-        self.print_list("conflict", rows, LINE_FORMAT.format_map, as_json=as_json)
-
-
-def get_conflict(pk: int) -> EditConflict:
-    """Return the conflict with this id. Errors: CommandError with status 2."""
-    conflict = EditConflict.objects.select_related("customer__company").filter(pk=pk).first()
-    if conflict is None:
-        raise CommandError(f"There is no conflict {pk}; list shows them.", returncode=2)
-    return conflict
+        self.answer_rows("conflict", rows, LINE_FORMAT)
 
 
 def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
@@ -78,7 +67,7 @@ def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: Us
     # A change since this customer was read is refused as stale.
     version = conflict.customer.hq_version
     try:
-        is_closed = resolve_conflict(conflict, choice, reason, seen=version, by=user)
+        is_closed = resolve_conflict(conflict, choice, reason, version=version, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=75) from error
     except Stale as error:

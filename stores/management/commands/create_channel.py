@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
+from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
@@ -13,61 +14,78 @@ from stores.pipeline.register import RegistrationRefused, add_register, register
 
 class Command(SynclineCommand):
     help = (
-        "Register a channel with its company and make its database; with --register a further "
-        "database of a registered channel. The same call again changes nothing. "
-        "Exit status: 0 done, 1 the database cannot be made, 2 wrong or differing values."
+        "Registers a channel, and its company if that is new, and creates its database; with "
+        "--register, adds the database of an offline register to a channel. The same call again "
+        "changes nothing. Exit status: 0 done, 1 the database cannot be created, 2 invalid "
+        "values, or other values than those registered."
     )
+    example = "create_channel kiosk --name Kiosk --kind store --company USRT --database embedded"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("code", metavar="CODE")
-        parser.add_argument("--name")
-        parser.add_argument("--kind", choices=ChannelKind.values)
-        parser.add_argument("--company", metavar="C")
+        parser.add_argument("code", metavar="CODE", help="The code of the channel.")
+        parser.add_argument("--name", help="The name of the channel.")
+        parser.add_argument("--kind", choices=ChannelKind.values, help="The kind of channel.")
+        parser.add_argument("--company", metavar="CODE", help="The company of the channel.")
         parser.add_argument(
             "--database",
             metavar="URL",
             required=True,
-            help="postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, env:CHANNEL_DSN_X, "
-            "or embedded",
+            help="The database: postgresql://…, sqlite:///PATH below SYNCLINE_DATA_DIR, "
+            "env:CHANNEL_DSN_X, or embedded.",
         )
-        parser.add_argument("--register", metavar="NAME", help="an offline register")
-        parser.add_argument("--group", metavar="G")
-        parser.add_argument("--profile", metavar="P")
-        parser.add_argument("--country", metavar="XXX", help="three letters, for addresses")
-        parser.add_argument("--default-customer", metavar="ACCOUNT")
-        parser.add_argument("--till-role", metavar="R", help="existing role that gets the grants")
+        parser.add_argument("--register", metavar="NAME", help="The name of an offline register.")
+        parser.add_argument("--group", metavar="NAME", help="The group of the database.")
+        parser.add_argument("--profile", metavar="NAME", help="The functionality profile.")
+        parser.add_argument(
+            "--country", metavar="XXX", help="Three letters, for addresses without a country."
+        )
+        parser.add_argument(
+            "--default-customer",
+            metavar="ACCOUNT",
+            help="The account from which new customers inherit (default: DEFAULT-CODE).",
+        )
+        parser.add_argument(
+            "--till-role", metavar="ROLE", help="An existing role that gets a till's privileges."
+        )
         parser.add_argument(
             "--renew-identity",
             action="store_true",
-            help="the database is a copy of another channel's: make it one of its own",
+            help="Gives the database its own identity, if it is a copy of another channel's.",
         )
-        parser.add_argument("--account-format", metavar="F", help="such as C-###### or 00####")
-        parser.add_argument("--first-number", type=int, metavar="N")
-        parser.add_argument("--last-number", type=int, metavar="N")
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.add_argument(
+            "--account-format",
+            metavar="FORMAT",
+            help="How a new company numbers its accounts, such as C-###### or 00####.",
+        )
+        parser.add_argument(
+            "--first-number", type=int, metavar="N", help="The first number of a new company."
+        )
+        parser.add_argument(
+            "--last-number", type=int, metavar="N", help="The last number of a new company."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             if options["register"]:
-                database = register_register(options)
+                database = add_register_database(options)
             else:
                 database = register_new_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
-            raise CommandError(str(error), returncode=2) from error
+            raise WrongArgument(str(error)) from error
         except ChannelError as error:
             raise CommandError(str(error)) from error
         url = till_url(database)
-        if options["json"]:
-            company = database.channel.company_id
-            self.print_json({"channel": options["code"], "company": company, "database": url})
-        else:
-            self.stdout.write(f"Channel {database.label} is ready. Its tills write to {url}")
+        company = database.channel.company_id
+        self.answer(
+            {"channel": options["code"], "company": company, "database": url},
+            f"Channel {database.label} is ready. Its tills write to {url}",
+        )
 
 
 def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
     for option in ("name", "kind", "company"):
         if not options[option]:
-            raise RegistrationRefused(f"--{option} is needed for a channel.")
+            raise RegistrationRefused(f"--{option} is required for a channel.")
     return register_channel(
         code=options["code"],
         name=options["name"],
@@ -86,7 +104,7 @@ def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
     )
 
 
-def register_register(options: dict[str, Any]) -> ChannelDatabase:
+def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
     """Add the database of an offline register to a registered channel."""
     return add_register(
         code=options["code"],

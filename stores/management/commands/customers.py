@@ -11,80 +11,62 @@ from stores.management.arguments import (
     check_company,
     form_data,
     form_values,
+    get_only_row,
     get_user,
-    is_searchable,
     raise_form_errors,
 )
-from stores.management.base import SynclineCommand, add_actions, count_of
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Customer
 from stores.models.customer import AccountState
+from stores.models.labels import counted
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 
 
 class Command(SynclineCommand):
     help = (
-        "Show the fields of one customer with all that belongs to it, or change some: events of "
-        "headquarters, as on the customer's page. Exit status: 0 done, also when nothing was "
-        "changed, 1 changed meanwhile or not active, 2 wrong arguments, 75 busy: customers are "
-        "being converted."
+        "Shows the fields of a customer with all that belongs to it, or changes some of them, as "
+        "the customer's page does. Exit status: 0 done, also if nothing changed, 1 changed by "
+        "someone else meanwhile or not active, 2 wrong arguments, 75 busy: customers are being "
+        "converted."
     )
+    example = "customers change C-000042 --set customer-phone=5550100 --user robin"
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        show_parser = actions.add_parser("show", help="show the fields that can be changed")
+        show_parser = actions.add_parser("show", help="Shows the fields that can be changed.")
         add_account(show_parser)
-        change_parser = actions.add_parser("change", help="change fields")
+        change_parser = actions.add_parser("change", help="Changes some of the fields.")
         add_account(change_parser)
         add_set(change_parser)
         add_user(change_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         customer = get_customer(options["account"], options["company"])
+        account = {"account": customer.account_number}
         if options["action"] == "show":
-            self.show_customer(customer, as_json=options["json"])
+            fields = form_values(CustomerForms(customer).all)
+            self.answer_fields(account, {name: value or None for name, value in fields.items()})
             return
         changes = change_customer(customer, options["assignments"], get_user(options["user"]))
-        if options["json"]:
-            self.print_json({"account": customer.account_number, "changes": changes})
-        elif changes:
-            self.stdout.write(f"{count_of(changes, 'change')} saved.")
-        else:
-            self.stdout.write("No changes.")
-
-    def show_customer(self, customer: Customer, *, as_json: bool) -> None:
-        fields = form_values(CustomerForms(customer).all)
-        if as_json:
-            values = {name: value or None for name, value in fields.items()}
-            self.print_json({"account": customer.account_number, "fields": values})
-            return
-        for name, value in fields.items():
-            self.stdout.write(f"{name:<30} {value or '-'}")
+        sentence = f"{counted(changes, 'change')} saved." if changes else "No changes."
+        self.answer(account | {"changes": changes}, sentence)
 
 
 def add_account(parser: CommandParser) -> None:
-    parser.add_argument("account", metavar="ACCOUNT", help="the account number")
+    parser.add_argument("account", metavar="ACCOUNT", help="The account number.")
     parser.add_argument(
-        "--company", metavar="C", help="needed where several companies have the account"
+        "--company", metavar="CODE", help="The company, if several have the account number."
     )
 
 
 def get_customer(account: str, company: str | None) -> Customer:
-    """Return the only customer with this account. Errors: CommandError with status 2."""
+    """Return the only customer with this account. Errors: WrongArgument."""
     check_company(company)
-    customers = Customer.objects.filter(account_number=account).select_related("company")
+    customers = Customer.objects.filter(account_number=account)
     if company is not None:
         customers = customers.filter(company=company)
-    matches = list(customers.order_by("company")) if is_searchable(account) else []
-    if not matches:
-        raise CommandError(f"No customer has the account {account!r}.", returncode=2)
-    if len(matches) > 1:
-        companies = ", ".join(customer.company_id for customer in matches)
-        raise CommandError(
-            f"Several companies have this account ({companies}). Choose one with --company.",
-            returncode=2,
-        )
-    return matches[0]
+    return get_only_row("account", account, customers, "company")
 
 
 def change_customer(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
@@ -100,7 +82,7 @@ def change_customer(customer: Customer, assignments: list[tuple[str, str]], user
     if not edits:
         return 0
     try:
-        save_edits(customer, edits, seen=forms.seen, by=user)
+        save_edits(customer, edits, version=forms.posted_version, by=user)
     except Busy as error:
         raise CommandError(str(error), returncode=75) from error
     except Stale as error:

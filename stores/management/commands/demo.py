@@ -22,6 +22,7 @@ from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.management.arguments import whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
+from stores.models.job import JobCode
 from stores.pipeline.register import RegistrationRefused, register_channel
 
 COMPANY = "USRT"
@@ -55,64 +56,77 @@ CHANNELS = (
 
 class Command(SynclineCommand):
     help = (
-        "Start PostgreSQL, Valkey, web, workers and scheduler with a day of made-up traffic, and "
-        "print where to sign in. Ctrl-C stops everything; a second start finds its data again. "
+        "Starts everything on one computer: PostgreSQL, Valkey, web server, workers and scheduler, "
+        "with a day of invented traffic, and prints where to sign in. Ctrl-C stops everything; the "
+        "data is kept for the next start. "
         "Exit status: 0 done or already running, 1 failed, 2 wrong arguments, 75 busy."
     )
+    example = "demo --port 8001 --customers 1000"
+    takes_json = False
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--port", type=whole_number(1, 65535), default=8000, help="of the page (8000)"
+            "--port",
+            type=whole_number(1, 65535),
+            default=8000,
+            help="The port of the web server (default: 8000).",
         )
         parser.add_argument(
-            "--workers", type=whole_number(1, 64), default=2, help="job processes (2)"
+            "--workers",
+            type=whole_number(1, 64),
+            default=2,
+            help="How many workers to start (default: 2).",
         )
         parser.add_argument(
             "--customers",
             type=whole_number(0, 1_000_000),
             default=400,
-            help="size of the traffic, loaded only into empty databases (400)",
+            help="How many customers the traffic has (default: 400). It is loaded only once.",
         )
         parser.add_argument(
             "--once",
             action="store_true",
-            help="load, run the whole pipeline, print the result and end",
+            help="Loads the traffic, runs the pipeline, prints the result and exits.",
         )
-        parser.add_argument("--json", action="store_true", help="with --once: the result as JSON")
+        parser.add_argument(
+            "--json", action="store_true", help="With --once: prints the result as JSON."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["once"]:
-            raise CommandError("--json goes with --once only", returncode=2)
+            raise CommandError("--json can only be used with --once.", returncode=2)
         if settings.PRODUCTION:
-            raise CommandError("The demo does not run with SYNCLINE_PRODUCTION")
+            raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
         end_on_signals()
         try:
             if options["once"]:
-                self.once(options["customers"], as_json=options["json"])
+                self.once(options["customers"])
             else:
                 self.serve(options["port"], options["workers"], options["customers"])
         except (Unavailable, ChannelError, RegistrationRefused) as trouble:
             raise CommandError(str(trouble)) from trouble
 
-    def once(self, customers: int, *, as_json: bool) -> None:
-        """Load, run the pipeline here and show what it did."""
+    def once(self, customers: int) -> None:
+        """Load the traffic, run the pipeline and print the result."""
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
             loaded = prepare_demo(customers)
-            run = run_inline(job="pipeline")
+            run = run_inline(JobCode.PIPELINE)
             connections.close_all()
-        if as_json:
-            channels = counts_by_channel(run["steps"])
-            self.print_json({"loaded": loaded, "channels": channels, "run": run})
-        else:
-            self.stdout.write("\n".join([*result_table(run), "", run["message"]]))
+        channels = counts_by_channel(run["steps"])
+        self.answer(
+            {"loaded": loaded, "channels": channels, "run": run},
+            *result_table(channels, run["counts"]),
+            "",
+            run["message"],
+        )
         if code := EXIT_CODES.get(run["outcome"]):
             raise SystemExit(code)
 
     def serve(self, port: int, workers: int, customers: int) -> None:
-        """Load and become the supervisor; or say that a demo runs already."""
+        """Prepare the databases and become the supervisor, unless a demo is running already."""
         paths, address = settings.EMBEDDED, f"http://127.0.0.1:{port}"
         lock = servers.claim(paths)
         if lock is None:
@@ -131,7 +145,7 @@ class Command(SynclineCommand):
 
 
 def require_free(port: int) -> None:
-    """Refuse a port that the web server could not have. Errors: CommandError."""
+    """Refuse a port that the web server cannot use. Errors: CommandError."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -147,7 +161,7 @@ def require_free(port: int) -> None:
 
 
 def running_address() -> str:
-    """Where the running demo answers, or soon will."""
+    """The address of the running demo."""
     address = settings.EMBEDDED.address
     return str(address.read_text()) if address.exists() else "an address it has not chosen yet"
 
@@ -216,7 +230,6 @@ def make_users() -> None:
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
-    """Whether neither HQ nor any of the channels holds an event."""
     from stores import models
 
     staged = (
@@ -249,7 +262,7 @@ def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[
     events = {}
     remaining = customers
     for number, channel in enumerate(CHANNELS, start=1):
-        # The last channel gets what rounding down left over.
+        # The last channel gets the rest that rounding down left.
         share = remaining if channel is CHANNELS[-1] else customers * channel.share // 100
         remaining -= share
         if share:
@@ -266,7 +279,7 @@ def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[
 
 
 def welcome(address: str) -> str:
-    """What is printed once the page answers: where it is, and a way in for each role."""
+    """The text to print once the web server answers: its address and a sign-in link per role."""
     from stores.web.signin import sign_in_link
 
     links = [f"  {name:<14} {address}{sign_in_link(name)}" for name in USERS]
@@ -293,9 +306,9 @@ def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, in
     return {channel: dict(counts) for channel, counts in totals.items()}
 
 
-def result_table(run: dict[str, Any]) -> list[str]:
+def result_table(channels: dict[str, dict[str, int]], total: dict[str, int]) -> list[str]:
     """The lines of a table of counts: one for each channel, then the total."""
-    rows = counts_by_channel(run["steps"]) | {"total": run["counts"]}
+    rows = channels | {"total": total}
     columns = list(ALWAYS_SHOWN)
     for column in SHOWN_IF_ANY:
         if any(counts.get(column) for counts in rows.values()):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.management.arguments import whole_number
+from stores.management.arguments import WrongArgument, whole_number
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
@@ -14,48 +14,49 @@ from stores.traffic.store import day_named_by, yesterday_seed
 
 # More than a channel gets in its lifetime.
 MAX_COUNT = 10_000_000
+COUNTS = {
+    "customers": "How many new customers.",
+    "edits": "How many edits of known customers.",
+    "orders": "How many customer orders.",
+    "sales": "How many sales, some of them returns.",
+}
 
 
 class Command(SynclineCommand):
     help = (
-        "Write invented customers, edits, sales and orders into a channel database, as its tills"
-        " would. The same"
-        " seed writes the same rows and never twice; without --seed they are new ones. Exit status:"
-        " 0 written, 1 the channel could not be written, 2 wrong arguments."
+        "Writes invented customers, edits, sales and orders into a channel database, as its tills "
+        "would. Exit status: 0 written, 1 the channel could not be written, 2 wrong arguments."
     )
+    example = "generate_traffic houston --customers 100 --sales 50"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("code", metavar="CODE", help="The channel.")
-        count = whole_number(0, MAX_COUNT)
-        parser.add_argument("--customers", type=count, metavar="N", help="New customers.")
-        parser.add_argument("--edits", type=count, metavar="N", help="Edits of known customers.")
-        parser.add_argument("--orders", type=count, metavar="N", help="Customer orders.")
-        parser.add_argument("--sales", type=count, metavar="N", help="Sales, some are returns.")
+        parser.add_argument("code", metavar="CODE", help="The code of the channel.")
+        for name, description in COUNTS.items():
+            parser.add_argument(
+                f"--{name}", type=whole_number(0, MAX_COUNT), metavar="N", help=description
+            )
         parser.add_argument(
             "--seed",
             type=int,
             metavar="S",
-            help="A whole number; repeats an earlier call. With sales or orders it begins with"
-            " their day: 20260301000007.",
+            help="A whole number: the same seed writes the same rows, and never twice. With sales "
+            "or orders, it must begin with their date: 20260301000007.",
         )
         parser.add_argument(
             "--faulty",
             type=parse_share,
             metavar="RATE",
             default=0.0,
-            help="Share of new customers, sales and orders, 0 to 1, that a broken till writes.",
+            help="The share of new customers, sales and orders that are faulty, from 0 to 1.",
         )
         parser.add_argument(
-            "--register", metavar="NAME", default="", help="A register's own database."
+            "--register", metavar="NAME", default="", help="The database of this offline register."
         )
-        parser.add_argument("--json", action="store_true", help="Print one JSON document.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        counts = {name: options[name] for name in ("customers", "edits", "sales", "orders")}
+        counts = {name: options[name] for name in COUNTS}
         if all(count is None for count in counts.values()):
-            raise CommandError(
-                "Say how much to write: --customers, --edits, --sales or --orders.", returncode=2
-            )
+            raise WrongArgument("Enter at least one of --customers, --edits, --sales or --orders.")
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
             check_seed(options["seed"], database)
@@ -68,10 +69,7 @@ class Command(SynclineCommand):
             )
         except (ChannelError, FakerMissing, SeedTaken) as error:
             raise CommandError(str(error)) from error
-        if options["json"]:
-            self.print_json({"channel": database.channel.code} | vars(written))
-        else:
-            self.stdout.write(written_message(written))
+        self.answer({"channel": database.channel.code} | vars(written), written_message(written))
 
 
 def parse_share(text: str) -> float:
@@ -90,25 +88,24 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
     """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
     if seed is not None and not day_named_by(seed):
         example = yesterday_seed(database.channel.country, seed)
-        raise CommandError(
-            f"--seed begins with the day of the sales and orders, such as {example}: HQ refuses"
-            " those of a day long past.",
-            returncode=2,
+        raise WrongArgument(
+            f"--seed must begin with the date of the sales and orders, such as {example}:"
+            " headquarters rejects those of long ago."
         )
 
 
 def get_database(code: str, register: str) -> ChannelDatabase:
     """Return the database of a channel, or of one of its registers.
 
-    Errors: CommandError with status 2.
+    Errors: WrongArgument.
     """
     databases = ChannelDatabase.objects.select_related("channel")
     # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
-        raise CommandError(f"There is no channel {code!r}.", returncode=2)
+        raise WrongArgument(f"There is no channel {code!r}.")
     if register not in by_name:
-        raise CommandError(f"Channel {code!r} has no register {register!r}.", returncode=2)
+        raise WrongArgument(f"Channel {code!r} has no register {register!r}.")
     return by_name[register]
 
 

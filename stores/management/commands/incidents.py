@@ -5,40 +5,39 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.arguments import add_reason
+from stores.management.arguments import WrongArgument, add_id, add_reason, get_row
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
 
 LINE_FORMAT = "{id:<6} {kind:<18} {status:<7} {since:%Y-%m-%d %H:%M}  {message}"
-ACTIONS = {
-    "close": "close an incident; what is still wrong opens a new one",
-    "accept": "accept the database at the channel's address as the right one",
-    "renew": "make the copy at the channel's address a database of its own",
+RESOLVING_ACTIONS = {
+    "close": "Closes an incident; what is still wrong opens a new one.",
+    "accept": "Accepts the database at the channel's address as the right one.",
+    "renew": "Makes the copy at the channel's address a database of its own.",
 }
 
 
 class Command(SynclineCommand):
     help = (
-        "List incidents, close one, or resolve the incident of a channel: accept takes the "
-        "database at its address as the right one, renew makes it a database of its own. "
+        "Lists incidents, closes one, or resolves that of a channel: accept takes the database at "
+        "its address as the right one, renew makes it a database of its own. "
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
+    example = 'incidents close 3 --reason "The till was repaired."'
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        list_parser = actions.add_parser("list", help="list open incidents, oldest first")
-        list_parser.add_argument("--all", action="store_true", help="also closed incidents")
-        for action, description in ACTIONS.items():
+        list_parser = actions.add_parser("list", help="Lists open incidents, the oldest first.")
+        list_parser.add_argument("--all", action="store_true", help="Closed incidents, too.")
+        for action, description in RESOLVING_ACTIONS.items():
             action_parser = actions.add_parser(action, help=description)
-            action_parser.add_argument(
-                "id", type=int, metavar="ID", help="the incident, as list names it"
-            )
-            add_reason(action_parser, help="why; kept with the incident")
+            add_id(action_parser, "incident")
+            add_reason(action_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
-            self.list_incidents(include_closed=options["all"], as_json=options["json"])
+            self.list_incidents(include_closed=options["all"])
             return
         incident = get_open_incident(options["id"])
         if options["action"] == "close":
@@ -46,31 +45,26 @@ class Command(SynclineCommand):
         else:
             resolve_incident(incident, options["action"], options["reason"])
         incident.refresh_from_db()
-        if options["json"]:
-            self.print_json(incident_as_dict(incident))
-        else:
-            self.stdout.write(f"Incident {incident.pk} is closed.")
+        self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
 
-    def list_incidents(self, *, include_closed: bool, as_json: bool) -> None:
+    def list_incidents(self, *, include_closed: bool) -> None:
         incidents = Incident.objects.select_related("database__channel").order_by("pk")
         if not include_closed:
             incidents = incidents.open()
         rows = [incident_as_dict(incident) for incident in incidents]
-        self.print_list("incident", rows, LINE_FORMAT.format_map, as_json=as_json)
+        self.answer_rows("incident", rows, LINE_FORMAT)
 
 
 def get_open_incident(pk: int) -> Incident:
-    """Return the open incident with this id. Errors: CommandError with status 2."""
-    incident = Incident.objects.select_related("database__channel").filter(pk=pk).first()
-    if incident is None:
-        raise CommandError(f"There is no incident {pk}; list shows them.", returncode=2)
+    """Return the open incident with this id. Errors: WrongArgument."""
+    incident = get_row("incident", pk, Incident.objects.select_related("database__channel"))
     if incident.closed_at:
-        raise CommandError(f"Incident {pk} is already closed.", returncode=2)
+        raise WrongArgument(f"Incident {pk} is already closed.")
     return incident
 
 
 def close_incident(incident: Incident, reason: str) -> None:
-    """Close the incident as it is. Errors: CommandError."""
+    """Close the incident. Errors: CommandError if only recover_hq can resolve it."""
     if not incident.can_be_closed_by_hand:
         raise CommandError("Resolve this incident with the command recover_hq.")
     incident.close(reason)
@@ -79,7 +73,7 @@ def close_incident(incident: Incident, reason: str) -> None:
 def resolve_incident(incident: Incident, action: str, reason: str) -> None:
     """Accept or renew the channel's database, then close the incident. Errors: CommandError."""
     if incident.database is None:
-        raise CommandError("This incident has no channel database. Close it instead.")
+        raise CommandError("This incident is not about a channel: close it.")
     try:
         if action == "accept":
             accept_database(incident.database, reason)

@@ -13,14 +13,16 @@ from stores.models import ChannelDatabase
 
 class Command(SynclineCommand):
     help = (
-        "Apply channel migrations to all channels, or to those named, and make missing or changed "
-        "triggers, functions, indexes and the view anew. "
+        "Updates the tables of channel databases, and creates triggers, functions, indexes and "
+        "views again that are missing or were changed. "
         "Exit status: 0 done, 1 a channel could not be migrated, 2 unknown channel."
     )
+    example = "migrate_channels houston seattle"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("codes", nargs="*", metavar="CODE")
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.add_argument(
+            "codes", nargs="*", metavar="CODE", help="Only these channels (default: all)."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = ChannelDatabase.objects.with_channel()
@@ -30,14 +32,13 @@ class Command(SynclineCommand):
         for database in databases:
             result = migration_result(database)
             results.append(result)
-            if not options["json"]:
+            if not self.as_json:
                 self.report(result)
-        if options["json"]:
-            self.print_json({"channels": results})
+        self.answer({"channels": results})
         failed = [result for result in results if result["outcome"] == "failed"]
         if failed:
             raise CommandError(
-                f"{len(failed)} of {len(results)} channel databases are not migrated."
+                f"{len(failed)} of {len(results)} channel databases could not be migrated."
             )
 
     def report(self, result: dict[str, str]) -> None:
@@ -65,4 +66,4 @@ def migrate_or_repair(database: ChannelDatabase) -> tuple[str, str]:
     if not objects:
         return "unchanged", f"{database.label}: unchanged."
     others = f", and {len(objects) - 1} more" if len(objects) > 1 else ""
-    return "repaired", f"{database.label}: repaired. Made anew: {objects[0]}{others}."
+    return "repaired", f"{database.label}: repaired. Created again: {objects[0]}{others}."

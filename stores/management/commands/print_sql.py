@@ -12,17 +12,19 @@ from stores.pipeline.sql_catalog import ComposedStatement, composed_statements
 
 class Command(SynclineCommand):
     help = (
-        "Without a name, list the composed SQL statements. With one, print the statement whole, "
-        "after the work tables that it reads and behind EXPLAIN, as a script for psql that leaves "
-        "nothing behind."
+        "Without NAME, lists the composed SQL statements. With NAME, prints the statement as a "
+        "script for psql: it creates the work tables, explains the statement and rolls back."
     )
+    example = "print_sql convert/replay:address | python3 manage.py dbshell"
+    takes_json = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
             "name",
             nargs="?",
-            help="of a file (convert/replay), or of a file and what it is run for"
-            " (convert/replay:address)",
+            metavar="NAME",
+            help="The name of a file (convert/replay), or of one of its statements "
+            "(convert/replay:address).",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -1,13 +1,14 @@
 """List, inspect, release, correct, dismiss and reopen quarantined rows."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
+    WrongArgument,
     add_reason,
     add_set,
     add_user,
@@ -40,54 +41,58 @@ MAX_REPORTED = 20
 
 class Command(SynclineCommand):
     help = (
-        "Rows that HQ could not use: set aside on arrival (named by number), failed in conversion, "
-        "or waiting for more than a day (by event id). list, causes and show look; release judges "
-        "rows by today's rules again; correct puts an event or a document of headquarters in the "
-        "place of one; dismiss closes them with a reason, reopen opens them again. "
+        "Lists and resolves rows that headquarters could not use: quarantined on arrival, failed "
+        "in conversion, or waiting for more than a day. list, causes and show only read; release "
+        "validates rows again; correct replaces a row; dismiss closes rows with a reason, and "
+        "reopen opens them again. "
         "Exit status: 0 done, 1 some rows are still open, 2 wrong arguments."
     )
+    example = "quarantine release --cause houston:async_address:too_long:city"
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
 
-        list_parser = actions.add_parser("list", help="list open rows, oldest first")
-        list_parser.add_argument("--channel", metavar="CODE", help="only rows of this channel")
-        list_parser.add_argument("--reason", metavar="CODE", help="only rows with this reason")
+        list_parser = actions.add_parser("list", help="Lists open rows, the oldest first.")
+        list_parser.add_argument("--channel", metavar="CODE", help="Only rows of this channel.")
         list_parser.add_argument(
-            "--cause", type=parse_cause, metavar="CAUSE", help="only rows of this cause"
+            "--reason", metavar="CODE", help="Only rows with this reason code."
         )
-        list_parser.add_argument("--all", action="store_true", help="also settled rows")
+        list_parser.add_argument(
+            "--cause", type=parse_cause, metavar="CAUSE", help="Only rows of this cause."
+        )
+        list_parser.add_argument("--all", action="store_true", help="Resolved rows, too.")
 
-        actions.add_parser("causes", help="count open rows by cause, most frequent first")
+        actions.add_parser("causes", help="Counts open rows by cause, the most frequent first.")
 
-        show_parser = actions.add_parser("show", help="show one row with its values")
-        add_id(show_parser)
+        show_parser = actions.add_parser("show", help="Shows one row with its values.")
+        add_case(show_parser)
 
-        release_parser = actions.add_parser("release", help="validate rows again")
-        add_rows(release_parser)
+        release_parser = actions.add_parser("release", help="Validates rows again.")
+        add_cases(release_parser)
         add_user(release_parser, required=False)
 
-        correct_parser = actions.add_parser("correct", help="replace one row by a corrected one")
-        add_id(correct_parser)
+        correct_parser = actions.add_parser("correct", help="Replaces one row by a corrected one.")
+        add_case(correct_parser)
         add_set(correct_parser)
         add_user(correct_parser, required=False)
 
-        dismiss_parser = actions.add_parser("dismiss", help="close rows with a reason")
-        add_rows(dismiss_parser)
-        add_reason(dismiss_parser, help="why; kept with the rows")
+        dismiss_parser = actions.add_parser("dismiss", help="Closes rows with a reason.")
+        add_cases(dismiss_parser)
+        add_reason(dismiss_parser)
         add_user(dismiss_parser, required=False)
 
-        reopen_parser = actions.add_parser("reopen", help="open dismissed rows again")
-        add_rows(reopen_parser)
+        reopen_parser = actions.add_parser("reopen", help="Opens dismissed rows again.")
+        add_cases(reopen_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
         if action == "list":
             self.list_cases(options)
         elif action == "causes":
-            self.list_causes(as_json=options["json"])
+            rows = [cause_as_dict(row) for row in Case.objects.unsettled().by_cause()]
+            self.answer_rows("cause", rows, CAUSE_FORMAT)
         elif action == "show":
-            self.show_case(get_case(options["id"]), as_json=options["json"])
+            self.show_case(get_case(options["id"]))
         elif action == "release":
             self.release_cases(options)
         elif action == "correct":
@@ -105,54 +110,49 @@ class Command(SynclineCommand):
             cases = cases.filter(database__channel__code=options["channel"])
         if options["reason"] is not None:
             if options["reason"] not in REASONS:
-                raise CommandError(f"There is no reason {options['reason']!r}.", returncode=2)
+                raise WrongArgument(f"There is no reason {options['reason']!r}.")
             cases = cases.filter(reason=options["reason"])
         if options["cause"] is not None:
             cases = cases.with_cause(options["cause"])
         if not options["all"]:
             cases = cases.unsettled()
         rows = [case_as_dict(case) for case in cases]
-        self.print_list("row", rows, CASE_FORMAT.format_map, as_json=options["json"])
+        self.answer_rows("row", rows, CASE_FORMAT)
 
-    def list_causes(self, *, as_json: bool) -> None:
-        rows = [cause_as_dict(row) for row in Case.objects.unsettled().by_cause()]
-        self.print_list("cause", rows, CAUSE_FORMAT.format_map, as_json=as_json)
-
-    def show_case(self, case: Case, *, as_json: bool) -> None:
+    def show_case(self, case: Case) -> None:
         detail = describe_case(case)
         document = case_details_as_dict(case)
-        if as_json:
-            self.print_json(document | {"values": values_as_dict(detail)})
-            return
-        for name, value in document.items():
-            self.stdout.write(f"{name:<16} {'-' if value is None else value}")
-        self.stdout.write("")
-        for line in value_lines(detail):
-            self.stdout.write(line)
+        lines = [
+            f"{name:<16} {'-' if value is None else value}" for name, value in document.items()
+        ]
+        self.answer(document | {"values": values_as_dict(detail)}, *lines, "", *value_lines(detail))
 
     def release_cases(self, options: dict[str, Any]) -> None:
         user = get_optional_user(options["user"])
         resolution = Resolution()
         for case_ids in selected_cases(options):
             resolution += release_rows(case_ids, by=user)
-        self.report(resolution, "released", as_json=options["json"])
+        self.report(resolution, "released")
 
     def dismiss_cases(self, options: dict[str, Any]) -> None:
         user = get_optional_user(options["user"])
         resolution = Resolution()
         for case_ids in selected_cases(options):
             resolution += dismiss_rows(case_ids, by=user, because=options["reason"])
-        self.report(resolution, "dismissed", as_json=options["json"])
+        self.report(resolution, "dismissed")
 
-    def report(self, resolution: Resolution, verb: str, *, as_json: bool) -> None:
+    def report(self, resolution: Resolution, verb: str) -> None:
         """Print what was done. Errors: SystemExit with status 1 if rows are still open."""
         still_open = resolution.still_open
-        if as_json:
-            self.print_json({verb: resolution.done, "left": still_open})
-        else:
-            for case in get_cases(still_open[:MAX_REPORTED]):
-                self.stdout.write(CASE_FORMAT.format_map(case_as_dict(case)))
-            self.stdout.write(f"{resolution.done} {verb}, {len(still_open)} still open.")
+        lines = [
+            CASE_FORMAT.format_map(case_as_dict(case))
+            for case in get_cases(still_open[:MAX_REPORTED])
+        ]
+        self.answer(
+            {verb: resolution.done, "left": still_open},
+            *lines,
+            f"{resolution.done} {verb}, {len(still_open)} still open.",
+        )
         if still_open:
             raise SystemExit(1)
 
@@ -160,16 +160,13 @@ class Command(SynclineCommand):
         count = 0
         for case_ids in selected_cases(options, statuses=[CaseStatus.DISMISSED]):
             count += reopen_rows(case_ids)
-        if options["json"]:
-            self.print_json({"reopened": count})
-        else:
-            self.stdout.write(f"{count} reopened.")
+        self.answer({"reopened": count}, f"{count} reopened.")
 
     def correct_case(self, case: Case, options: dict[str, Any]) -> None:
         """Replace the row by an event or document of headquarters with the assigned values."""
         detail = describe_case(case)
         if not detail.can_be_corrected:
-            raise CommandError("The row is settled already, or nothing can take its place.")
+            raise CommandError("This row is already resolved, or cannot be corrected.")
         unbound, save = correction_form(detail, None)
         form, _ = correction_form(detail, form_data([unbound], options["assignments"]))
         raise_form_errors([form])
@@ -180,39 +177,39 @@ class Command(SynclineCommand):
             raise_form_errors([form])
         except ChangedMeanwhile as error:
             raise CommandError("This row has been resolved in the meantime.") from error
-        if options["json"]:
-            self.print_json({"corrected": case.id, "event": str(event_id)})
-        else:
-            self.stdout.write("Corrected. The next run processes the replacement.")
+        self.answer(
+            {"corrected": case.id, "event": str(event_id)},
+            "Corrected. The next run processes the replacement.",
+        )
 
 
 def parse_cause(text: str) -> Cause:
     """Convert CHANNEL:TABLE:REASON:FIELD to a cause."""
     cause = Cause.parse(text)
     if cause is None:
-        raise ArgumentTypeError("a cause is CHANNEL:TABLE:REASON:FIELD, as causes lists it")
+        raise ArgumentTypeError("a cause is CHANNEL:TABLE:REASON:FIELD, as printed by causes")
     return cause
 
 
-def add_id(parser: CommandParser) -> None:
-    parser.add_argument("id", metavar="ID", help="the row, as list names it")
+def add_case(parser: CommandParser) -> None:
+    parser.add_argument("id", metavar="ID", help="The row, as printed by list.")
 
 
-def add_rows(parser: CommandParser) -> None:
-    """Add the arguments that select rows: their ids, or their cause."""
+def add_cases(parser: CommandParser) -> None:
+    """Add the arguments that select rows: their ids or their cause."""
     rows = parser.add_mutually_exclusive_group(required=True)
     rows.add_argument(
-        "ids", nargs="*", default=[], metavar="ID", help="the rows, as list names them"
+        "ids", nargs="*", default=[], metavar="ID", help="The rows, as printed by list."
     )
     rows.add_argument(
-        "--cause", type=parse_cause, metavar="CAUSE", help="all rows of a cause, as causes names it"
+        "--cause", type=parse_cause, metavar="CAUSE", help="A cause, as printed by causes."
     )
 
 
 def selected_cases(
     options: dict[str, Any], *, statuses: Sequence[str] = UNSETTLED_STATUSES
 ) -> Iterable[list[str]]:
-    """Return the ids of the selected rows in chunks; of a cause, those with such a status."""
+    """Return the ids of the selected rows in chunks; of a cause, the rows with these statuses."""
     if options["cause"] is not None:
         return same_cause(options["cause"], statuses=statuses)
     return [[case.id for case in get_cases(options["ids"])]]
@@ -228,18 +225,18 @@ def get_case(case_id: str) -> Case:
 
 
 def get_cases(case_ids: Sequence[str]) -> list[Case]:
-    """Return the rows with these ids. Errors: CommandError with status 2 for an unknown id."""
+    """Return the rows with these ids. Errors: WrongArgument."""
     cases = Case.objects.select_related("database__channel").in_bulk(case_ids)
     for case_id in case_ids:
         if case_id not in cases:
-            raise CommandError(f"There is no row {case_id!r}.", returncode=2)
+            raise WrongArgument(f"There is no row {case_id!r}.")
     return [cases[case_id] for case_id in case_ids]
 
 
-def cause_as_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
     """A cause with its number of rows, as JSON output shows it."""
     return {
-        "cause": str(Cause.of_row(row)),
+        "cause": str(Cause.of(row)),
         "rows": row["rows"],
         "text": explain(row["reason"], row["field"]),
         "oldest": row["oldest"],

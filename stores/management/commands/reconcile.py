@@ -1,31 +1,34 @@
-"""Compare HQ with the channels, and repair differences."""
+"""Compare headquarters with its channels, and repair differences."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.management.arguments import check_channels
+from stores.management.arguments import add_codes, check_channels
 from stores.management.base import SynclineCommand
 from stores.models import RunStep
+from stores.models.job import JobCode
 
 OUTCOMES_WITHOUT_DIFFERENCE = ("succeeded", "nothing_to_do")
 
 
 class Command(SynclineCommand):
     help = (
-        "Compare HQ with the channels, both ways. Exit status: 0 nothing differs, 1 something does "
-        "or a channel could not be compared, 2 wrong arguments, 75 busy."
+        "Compares headquarters with its channels, in both directions. Exit status: 0 no "
+        "differences, 1 differences, or a channel could not be compared, 2 wrong arguments, "
+        "75 busy."
     )
+    example = "reconcile --channel houston --fix"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--channel", nargs="+", action="extend", default=[], metavar="CODE")
-        parser.add_argument("--fix", action="store_true", help="repair what can be repaired")
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        add_codes(parser, "--channel", "Only these channels.")
+        parser.add_argument("--fix", action="store_true", help="Repairs what can be repaired.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        job = JOBS["repair" if options["fix"] else "reconcile"]
+        job = JOBS[JobCode.REPAIR if options["fix"] else JobCode.RECONCILE]
         run = run_inline(job, channels=check_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
         document = {
@@ -35,26 +38,22 @@ class Command(SynclineCommand):
             "message": run["message"],
             "channels": [step_as_dict(step) for step in steps],
         }
-        if options["json"]:
-            self.print_json(document)
-        else:
-            self.report(document)
+        self.answer(document, *report_lines(document))
         if not document["ok"]:
             raise SystemExit(75 if run["outcome"] == "busy" else 1)
 
-    def report(self, document: dict[str, Any]) -> None:
-        """Print a line for each channel and for each listed difference."""
-        for channel in document["channels"]:
-            counts = ", ".join(f"{count:,} {name}" for name, count in channel["counts"].items())
-            self.stdout.write(f"{channel['channel']:<16} {channel['outcome']:<10} {counts}")
-            if channel["message"] and not channel["differences"]:
-                self.stdout.write(f"{'':<17}{channel['message']}")
-            for difference in channel["differences"]:
-                self.stdout.write(
-                    f"{'':<17}{difference['what']:<18} {difference['table']:<18}"
-                    f" {difference['key']}"
-                )
-        self.stdout.write(document["message"])
+
+def report_lines(document: dict[str, Any]) -> Iterator[str]:
+    """Yield a line for each channel and each listed difference, and the outcome."""
+    for channel in document["channels"]:
+        counts = ", ".join(f"{count:,} {name}" for name, count in channel["counts"].items())
+        yield f"{channel['channel']:<16} {channel['outcome']:<10} {counts}"
+        if channel["message"] and not channel["differences"]:
+            yield f"{'':<17}{channel['message']}"
+        for difference in channel["differences"]:
+            kind, table, key = difference["what"], difference["table"], difference["key"]
+            yield f"{'':<17}{kind:<18} {table:<18} {key}"
+    yield document["message"]
 
 
 def step_as_dict(step: RunStep) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.jobs.recover_hq import recover_headquarters
-from stores.management.arguments import check_channels, whole_number
+from stores.management.arguments import add_codes, check_channels, whole_number
 from stores.management.base import SynclineCommand
 from stores.pipeline.integrity.recover import MAX_VOID
 
@@ -15,32 +15,31 @@ EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
 class Command(SynclineCommand):
     help = (
-        "Bring headquarters up to what its channels and the number journal know: accounts, "
-        "numbers and events that a restored backup does not hold; then issue numbers again. "
-        "Exit status: 0 done, or nothing to do, 1 a channel is away or sources contradict each "
-        "other, 75 a job is running."
+        "Recovers a headquarters that was restored from a backup: imports the accounts, numbers "
+        "and events that its channels and the number journal know, then issues numbers again. "
+        "Exit status: 0 done or nothing to do, 1 a channel is unreachable or sources contradict "
+        "each other, 2 wrong arguments, 75 a job is running."
     )
+    example = "recover_hq --dry-run"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Shows what would be done; changes nothing."
+        )
         parser.add_argument(
             "--void",
             type=whole_number(0),
             default=MAX_VOID,
             metavar="N",
-            help="believe a highest number that one channel alone has seen up to so many beyond "
-            f"all others; those between become void (default: {MAX_VOID})",
+            help="Believes a highest number that only one channel has seen, up to N above all "
+            f"others; the numbers in between become void (default: {MAX_VOID}).",
         )
-        parser.add_argument(
+        add_codes(
+            parser,
             "--distrust",
-            nargs="+",
-            action="extend",
-            default=[],
-            metavar="CODE",
-            help="do not believe the highest numbers that these channels have seen, and set them "
-            "right there",
+            "Does not believe the highest numbers that these channels have seen, and corrects them "
+            "there.",
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         document = recover_headquarters(
@@ -48,18 +47,9 @@ class Command(SynclineCommand):
             most_void=options["void"],
             distrusted=check_channels(options["distrust"]),
         )
-        if options["json"]:
-            self.print_json(document)
-        else:
-            self.report(document)
+        self.answer(document, *report_lines(document))
         if status := EXIT_STATUS.get(document["outcome"], 1):
             raise SystemExit(status)
-
-    def report(self, document: dict[str, Any]) -> None:
-        """Print a line for each thing that was recovered or is in the way, and the outcome."""
-        for line in report_lines(document):
-            self.stdout.write(line)
-        self.stdout.write(f"recover_hq: {document['outcome']}. {document['message']}")
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
@@ -79,3 +69,4 @@ def report_lines(document: dict[str, Any]) -> Iterator[str]:
         yield f"{'channel':<12} {channel['channel']}: {channel['error']}"
     for conflict in document.get("conflicts", []):
         yield f"{'conflict':<12} {conflict['what']}: {conflict['about']} ({conflict['between']})"
+    yield f"recover_hq: {document['outcome']}. {document['message']}"

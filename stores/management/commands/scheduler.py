@@ -9,7 +9,12 @@ from stores.management.base import SynclineCommand
 
 
 class Command(SynclineCommand):
-    help = "Start the pipeline, the checks of the night, and what is lost anew. Ends on SIGTERM."
+    help = (
+        "Starts the pipeline again and again and other jobs on their schedules, and replaces lost "
+        "runs. Stops on SIGTERM."
+    )
+    example = "scheduler"
+    takes_json = False
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -6,95 +6,96 @@ from datetime import datetime, time
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from stores.management.arguments import check_channel, is_searchable, whole_number
+from stores.management.arguments import (
+    WrongArgument,
+    add_id,
+    check_channel,
+    get_row,
+    is_searchable,
+    whole_number,
+)
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
-from stores.models.schedule import MINUTES_A_DAY, ScheduledJob
+from stores.models.job import SCHEDULED_JOBS
+from stores.models.labels import counted
+from stores.models.schedule import MINUTES_A_DAY
 
 
 class Command(SynclineCommand):
     help = (
-        "What starts by itself beside the pipeline: list, add, change or remove a schedule. Jobs: "
-        + ", ".join(ScheduledJob.values)
-        + ". Exit status: 0 done, 2 wrong arguments."
+        "Lists, adds, changes or removes schedules: what starts on its own besides the pipeline. "
+        "Exit status: 0 done, 2 wrong arguments."
     )
+    example = "schedules add eod --at 22:30 --channel houston"
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
-        actions.add_parser("list", help="list the schedules")
+        actions.add_parser("list", help="Lists the schedules.")
 
-        add_parser = actions.add_parser("add", help="add a schedule")
-        add_parser.add_argument("job", choices=ScheduledJob.values, metavar="JOB", help="the job")
+        add_parser = actions.add_parser("add", help="Adds a schedule.")
+        jobs = [job.value for job in SCHEDULED_JOBS]
+        add_parser.add_argument(
+            "job", choices=jobs, metavar="JOB", help=f"The job: {', '.join(jobs)}."
+        )
         add_times(add_parser, required=True)
         add_places(add_parser)
-        add_parser.add_argument("--off", action="store_true", help="add it switched off")
+        add_parser.add_argument("--off", action="store_true", help="Adds it switched off.")
 
-        change_parser = actions.add_parser("change", help="change a schedule")
-        add_id(change_parser)
+        change_parser = actions.add_parser("change", help="Changes a schedule.")
+        add_id(change_parser, "schedule")
         add_times(change_parser, required=False)
         add_places(change_parser)
         switch = change_parser.add_mutually_exclusive_group()
-        switch.add_argument("--on", action="store_true", help="switch it on")
-        switch.add_argument("--off", action="store_true", help="switch it off")
+        switch.add_argument("--on", action="store_true", help="Switches it on.")
+        switch.add_argument("--off", action="store_true", help="Switches it off.")
 
-        add_id(actions.add_parser("remove", help="remove a schedule"))
+        remove_parser = actions.add_parser("remove", help="Removes a schedule.")
+        add_id(remove_parser, "schedule")
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
+        schedules = Schedule.objects.select_related("channel", "group")
         if action == "list":
-            self.list_schedules(as_json=options["json"])
+            rows = [schedule_as_dict(schedule) for schedule in schedules]
+            lines = [schedule_line(row) for row in rows]
+            self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
         elif action == "add":
             schedule = Schedule(job=options["job"], is_enabled=not options["off"])
             update_schedule(schedule, options)
-            self.report(schedule_as_dict(schedule), f"{schedule}: added.", options)
+            self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
         elif action == "change":
-            schedule = get_schedule(options["id"])
+            schedule = get_row("schedule", options["id"], schedules)
             if options["on"] or options["off"]:
                 schedule.is_enabled = options["on"]
             update_schedule(schedule, options)
-            self.report(schedule_as_dict(schedule), f"{schedule}: changed.", options)
+            self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
         elif action == "remove":
-            schedule = get_schedule(options["id"])
+            schedule = get_row("schedule", options["id"], schedules)
             removed = schedule_as_dict(schedule)
             schedule.delete()
-            self.report(removed, f"{schedule}: removed.", options)
-
-    def list_schedules(self, *, as_json: bool) -> None:
-        schedules = Schedule.objects.select_related("channel", "group")
-        rows = [schedule_as_dict(schedule) for schedule in schedules]
-        self.print_list("schedule", rows, schedule_line, as_json=as_json)
-
-    def report(self, document: dict[str, Any], sentence: str, options: dict[str, Any]) -> None:
-        if options["json"]:
-            self.print_json(document)
-        else:
-            self.stdout.write(sentence)
-
-
-def add_id(parser: CommandParser) -> None:
-    parser.add_argument("id", type=int, metavar="ID", help="the schedule, as list names it")
+            self.answer(removed, f"{schedule}: removed.")
 
 
 def add_times(parser: CommandParser, *, required: bool) -> None:
     times = parser.add_mutually_exclusive_group(required=required)
     times.add_argument(
-        "--at", type=parse_time, metavar="HH:MM", help="every day at this time, in UTC"
+        "--at", type=parse_time, metavar="HH:MM", help="Starts every day at this time (UTC)."
     )
     times.add_argument(
         "--every",
         type=whole_number(1, MINUTES_A_DAY),
         metavar="MINUTES",
-        help="from one start to the next",
+        help="Starts again so many minutes after the last start.",
     )
 
 
 def add_places(parser: CommandParser) -> None:
     places = parser.add_mutually_exclusive_group()
-    places.add_argument("--channel", metavar="CODE", help="only for this channel")
-    places.add_argument("--group", metavar="NAME", help="only for the channels in this group")
+    places.add_argument("--channel", metavar="CODE", help="Only for this channel.")
+    places.add_argument("--group", metavar="NAME", help="Only for the channels of this group.")
 
 
 def parse_time(text: str) -> time:
@@ -105,28 +106,17 @@ def parse_time(text: str) -> time:
         raise ArgumentTypeError(f"{text!r} is not a time of day such as 22:30") from None
 
 
-def get_schedule(pk: int) -> Schedule:
-    """Return the schedule with this id. Errors: CommandError with status 2."""
-    schedule = Schedule.objects.select_related("channel", "group").filter(pk=pk).first()
-    if schedule is None:
-        raise CommandError(f"There is no schedule {pk}; list shows them.", returncode=2)
-    return schedule
-
-
 def get_group(name: str) -> ChannelDatabaseGroup:
-    """Return the group with this name. Errors: CommandError with status 2."""
+    """Return the group with this name. Errors: WrongArgument."""
     groups = ChannelDatabaseGroup.objects.filter(name=name)
     group = groups.first() if is_searchable(name) else None
     if group is None:
-        raise CommandError(f"There is no group {name!r}.", returncode=2)
+        raise WrongArgument(f"There is no group {name!r}.")
     return group
 
 
 def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the time and the channels that the options give, and save the schedule.
-
-    Errors: CommandError with status 2.
-    """
+    """Set the time and the channels that the options give, and save. Errors: WrongArgument."""
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = options["at"], None
         schedule.start_after(timezone.now())
@@ -140,7 +130,7 @@ def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
     try:
         schedule.full_clean()
     except ValidationError as error:
-        raise CommandError(" ".join(error.messages), returncode=2) from error
+        raise WrongArgument(" ".join(error.messages)) from error
     schedule.save()
 
 

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
+from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.web.signin import VALID_S, LinkRefused, sign_in_link
 
@@ -14,13 +15,13 @@ DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 
 class Command(SynclineCommand):
     help = (
-        "Print a link that signs USER in, once and within five minutes. Only with the embedded "
-        "data directory. Exit status: 0 printed, 1 refused here, 2 no such user."
+        "Prints a link that signs a user in once, within five minutes. Works only with the "
+        "embedded database. Exit status: 0 printed, 1 refused here, 2 no such user."
     )
+    example = "sign_in_link operator"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("user", metavar="USER")
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
+        parser.add_argument("user", metavar="USER", help="The name of the user.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["user"]
@@ -29,11 +30,8 @@ class Command(SynclineCommand):
         except LinkRefused as error:
             raise CommandError(str(error)) from error
         except User.DoesNotExist as error:
-            raise CommandError(f"No active user is called {name}.", returncode=2) from error
-        if options["json"]:
-            self.print_json({"user": name, "url": url, "valid_seconds": VALID_S})
-        else:
-            self.stdout.write(url)
+            raise WrongArgument(f"There is no user {name!r}.") from error
+        self.answer({"user": name, "url": url, "valid_seconds": VALID_S}, url)
 
 
 def demo_address() -> str:

@@ -1,13 +1,14 @@
-"""Show the timeline of one customer."""
+"""Show the history of one customer."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.models import Company
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.pipeline.channel_search import ChannelResult, search_channels
 from stores.trace.channels import candidates, search_criteria, with_channel_results
 from stores.trace.match import matches
@@ -19,51 +20,49 @@ TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 class Command(SynclineCommand):
     help = (
-        "Tell the whole story of a customer: a GUID, an account number (COMPANY:ACCOUNT where two "
-        "companies have it), an e-mail address, a phone number, the number, receipt or "
-        "confirmation that a till gave a sale or order, or that of HQ's sales order or invoice. "
-        "Where several customers fit, they are listed; with --json the newest is told. "
-        "Exit status: 0 found, 1 nobody or several found, 2 wrong arguments."
+        "Shows the history of a customer. If several customers match, they are listed; with --json "
+        "the newest is shown. Exit status: 0 found, 1 none or several found, 2 wrong arguments."
     )
+    example = "trace C-000042 --look-in-channels"
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("ref", metavar="REF")
+        parser.add_argument(
+            "ref",
+            metavar="REF",
+            help="A GUID, an account number (COMPANY:ACCOUNT if two companies have it), an e-mail "
+            "address, a phone number, or the number of a sale, receipt, order or invoice.",
+        )
         parser.add_argument(
             "--look-in-channels",
             action="store_true",
-            help="open the channels too and find what they have not sent yet",
+            help="Also opens the channels, to find what they have not sent yet.",
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
-        if not tidy_key(ref):
-            raise CommandError("Name a GUID, account, e-mail address or phone.", returncode=2)
-        channel_results: list[ChannelResult] = []
+        if not normalize_key(ref):
+            raise WrongArgument("Enter a GUID, an account, an e-mail address or a phone number.")
+        results: list[ChannelResult] = []
         if options["look_in_channels"]:
-            channel_results = search_channels(search_criteria(ref, matches(ref)))
-        customers = candidates(ref, channel_results)
+            results = search_channels(search_criteria(ref, matches(ref)))
+        customers = candidates(ref, results)
         if not customers:
-            errors = [result.error for result in channel_results if result.error]
+            errors = [result.error for result in results if result.error]
             raise CommandError(" ".join([not_found_message(ref), *errors]))
-        if len(customers) > 1 and not options["json"]:
+        if len(customers) > 1 and not self.as_json:
             for customer in customers:
                 self.stdout.write(match_line(customer))
-            raise CommandError(f"{len(customers)} customers fit: choose one by its first word.")
-        trace = with_channel_results(build_trace(customers[0]), channel_results)
-        if options["json"]:
-            self.print_json(trace_as_json(trace))
-            return
-        for line in trace_lines(trace):
-            self.stdout.write(line)
+            raise CommandError(f"{len(customers)} customers match: choose one by its first column.")
+        trace = with_channel_results(build_trace(customers[0]), results)
+        self.answer(trace_as_json(trace), *trace_lines(trace))
 
 
 def not_found_message(ref: str) -> str:
-    """Say that nobody was found, or that the part before the colon is no company."""
-    company, colon, _ = tidy_key(ref).partition(":")
+    """Say that no customer matches, or that the part before the colon is no company."""
+    company, colon, _ = normalize_key(ref).partition(":")
     if colon and company.upper() not in Company.objects.values_list("code", flat=True):
-        return "Nobody is known by this reference: what stands before the colon is no company."
-    return "Nobody is known by this reference."
+        return f"No customer matches this reference: there is no company {company!r}."
+    return "No customer matches this reference."
 
 
 def match_line(match: Match) -> str:

@@ -1,13 +1,14 @@
 """List failed transactions by cause, and show, correct and release transactions."""
 
 from argparse import ArgumentTypeError
-from collections.abc import Mapping
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
+    WrongArgument,
     add_reason,
     add_set,
     add_user,
@@ -15,16 +16,17 @@ from stores.management.arguments import (
     check_fields,
     form_data,
     form_values,
+    get_only_row,
     get_user,
     is_searchable,
     parse_date,
     parse_reason,
     raise_form_errors,
 )
-from stores.management.base import SynclineCommand, add_actions, count_of
+from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.models.reason import explain
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
@@ -55,43 +57,45 @@ CAUSE_FORMAT = "{sales:>7}  {cause}  {text}"
 
 class Command(SynclineCommand):
     help = (
-        "Transactions that are not posted: causes counts what failed alike, show lists the fields "
-        "of one, correct changes some of them, let-go gives one back to the jobs that is being "
-        "corrected or that the database refused, correct-alike corrects all of a cause or gives "
-        "them back, undo takes such a correction back. "
-        "Exit status: 0 done, 1 not possible, or some are left as they are, 2 wrong arguments."
+        "Shows and corrects transactions that are not posted. causes counts what failed, by cause; "
+        "show lists the fields of a transaction; correct changes some of them; let-go gives a "
+        "transaction back to the jobs; correct-alike corrects all transactions of a cause, and "
+        "undo reverts that. "
+        "Exit status: 0 done, 1 not possible, or some are left unchanged, 2 wrong arguments."
+    )
+    example = (
+        "transactions correct-alike gross_differs:gross_amount:header --expected gross_amount "
+        '--reason "Rounding." --user robin'
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         actions = add_actions(parser)
 
-        causes_parser = actions.add_parser(
-            "causes", help="count failed transactions by cause, most frequent first"
-        )
+        causes_parser = actions.add_parser("causes", help="Counts what failed, by cause.")
         add_channel(causes_parser)
 
-        show_parser = actions.add_parser("show", help="show the fields that can be corrected")
+        show_parser = actions.add_parser("show", help="Shows the fields that can be corrected.")
         add_number(show_parser)
 
-        correct_parser = actions.add_parser("correct", help="correct one transaction")
+        correct_parser = actions.add_parser("correct", help="Corrects one transaction.")
         add_number(correct_parser)
         add_set(correct_parser)
-        add_reason(correct_parser, help="why; kept with the transaction")
+        add_reason(correct_parser)
         add_user(correct_parser)
 
-        release_parser = actions.add_parser("let-go", help="give one back to the jobs")
+        release_parser = actions.add_parser("let-go", help="Gives one back to the jobs.")
         add_number(release_parser)
         add_user(release_parser)
 
         bulk_parser = actions.add_parser(
-            "correct-alike", help="correct all transactions of a cause, or retry them unchanged"
+            "correct-alike", help="Corrects all transactions of a cause, or retries them."
         )
         bulk_parser.add_argument(
-            "cause", type=parse_cause, metavar="CAUSE", help="the cause, as causes lists it"
+            "cause", type=parse_cause, metavar="CAUSE", help="The cause, as printed by causes."
         )
         add_channel(bulk_parser)
         bulk_parser.add_argument(
-            "--date", type=parse_date, metavar="YYYY-MM-DD", help="only this business date"
+            "--date", type=parse_date, metavar="YYYY-MM-DD", help="Only this business date."
         )
         add_set(bulk_parser)
         bulk_parser.add_argument(
@@ -99,30 +103,35 @@ class Command(SynclineCommand):
             action="append",
             default=[],
             metavar="FIELD",
-            help="set the field to what the rule expects of each transaction",
+            help="Sets a field to what the rule expects of each transaction.",
         )
-        bulk_parser.add_argument("--reason", type=parse_reason, metavar="R", help="why; it is kept")
+        bulk_parser.add_argument(
+            "--reason", type=parse_reason, metavar="TEXT", help="Why; it is recorded."
+        )
         mode = bulk_parser.add_mutually_exclusive_group()
-        mode.add_argument("--preview", action="store_true", help="show the result, write nothing")
+        mode.add_argument("--preview", action="store_true", help="Shows the result, saves nothing.")
         mode.add_argument(
             "--give-back",
             action="store_true",
-            help="retry transactions that the database refused, unchanged",
+            help="Retries what the database rejected, unchanged.",
         )
         add_user(bulk_parser)
 
-        undo_parser = actions.add_parser("undo", help="undo a correction by correct-alike")
+        undo_parser = actions.add_parser("undo", help="Reverts a correction of a cause.")
         undo_parser.add_argument(
-            "correction", type=UUID, metavar="CORRECTION", help="its id, as correct-alike prints it"
+            "correction",
+            type=UUID,
+            metavar="CORRECTION",
+            help="The correction, as printed by correct-alike.",
         )
         add_user(undo_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
         if action == "causes":
-            self.list_causes(options["channel"], as_json=options["json"])
+            self.list_causes(options["channel"])
         elif action == "show":
-            self.show_sale(get_sale(options), as_json=options["json"])
+            self.show_sale(get_sale(options))
         elif action == "correct":
             self.correct_sale(get_sale(options), options)
         elif action == "let-go":
@@ -134,23 +143,19 @@ class Command(SynclineCommand):
         elif action == "undo":
             self.undo_correction(options)
 
-    def list_causes(self, channel: str | None, *, as_json: bool) -> None:
+    def list_causes(self, channel: str | None) -> None:
         check_channel(channel)
         causes = FailedSale.objects.by_cause()
         if channel is not None:
             causes = causes.filter(channel__code=channel)
         rows = [cause_as_dict(row) for row in causes]
-        self.print_list("cause", rows, CAUSE_FORMAT.format_map, as_json=as_json)
+        self.answer_rows("cause", rows, CAUSE_FORMAT)
 
-    def show_sale(self, sale: RetailTransaction, *, as_json: bool) -> None:
+    def show_sale(self, sale: RetailTransaction) -> None:
         fields = form_values([CorrectionForm(sale)])
         fields.pop("why")
-        if as_json:
-            values = {name: value or None for name, value in fields.items()}
-            self.print_json(sale_as_dict(sale) | {"fields": values})
-            return
-        for name, value in fields.items():
-            self.stdout.write(f"{name:<30} {value or '-'}")
+        values = {name: value or None for name, value in fields.items()}
+        self.answer_fields(sale_as_dict(sale), values)
 
     def correct_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Lease the transaction, save the assigned values and release it."""
@@ -164,11 +169,10 @@ class Command(SynclineCommand):
         except CorrectionRefused as error:
             raise CommandError(str(error)) from error
         sale.refresh_from_db()
-        if options["json"]:
-            self.print_json(sale_as_dict(sale) | {"changed": changed})
-        else:
-            message = validation_message(sale)
-            self.stdout.write(f"{count_of(changed, 'value')} corrected. {message}")
+        self.answer(
+            sale_as_dict(sale) | {"changed": changed},
+            f"{counted(changed, 'value')} corrected. {validation_message(sale)}",
+        )
 
     def release_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Release a transaction that the user is correcting or that the database refused."""
@@ -182,15 +186,12 @@ class Command(SynclineCommand):
             raise CommandError(f"{user} is not correcting it.")
         release_lease(sale, user)
         sale.refresh_from_db()
-        if options["json"]:
-            self.print_json(sale_as_dict(sale))
-        else:
-            self.stdout.write(f"{sale.transaction_id} is given back to the jobs.")
+        self.answer(sale_as_dict(sale), f"{sale.transaction_id} is given back to the jobs.")
 
     def correct_cause(self, options: dict[str, Any]) -> None:
         """Correct all transactions of a cause, or preview the result."""
         if options["reason"] is None:
-            raise CommandError("--reason is required for a correction.", returncode=2)
+            raise WrongArgument("--reason is required for a correction.")
         cause, user, is_preview = options["cause"], get_user(options["user"]), options["preview"]
         form = BulkCorrectionForm(cause, bulk_form_data(options))
         raise_form_errors([form])
@@ -198,44 +199,26 @@ class Command(SynclineCommand):
             cause, get_scope(options), user, form.reason, form.values, preview=is_preview
         )
         document = result_as_dict(result, is_preview=is_preview)
-        if options["json"]:
-            self.print_json(document)
-        else:
-            self.report_result(document)
+        self.answer(document, *result_lines(document))
         if result.refused or result.skipped:
             raise SystemExit(1)
-
-    def report_result(self, document: dict[str, Any]) -> None:
-        for outcome in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
-            if document[outcome]:
-                self.stdout.write(f"{document[outcome]:>7}  {outcome}")
-        for cause, count in document["broken"].items():
-            self.stdout.write(f"{count:>7}  break {cause}")
-        if document["correction"]:
-            self.stdout.write(f"Correction {document['correction']}")
-        elif not document["preview"]:
-            self.stdout.write("Nothing was corrected.")
 
     def retry_cause(self, options: dict[str, Any]) -> None:
         """Let the next run retry all transactions of a cause, unchanged."""
         cause = options["cause"]
         if options["assignments"] or options["expected"]:
-            raise CommandError(
-                "--give-back changes no field: omit --set and --expected.", returncode=2
-            )
+            raise WrongArgument("--give-back cannot be used with --set or --expected.")
         if cause.reason not in REFUSAL_REASONS:
             reasons = " and ".join(REFUSAL_REASONS)
-            raise CommandError(f"--give-back is for {reasons} only.", returncode=2)
+            raise WrongArgument(f"--give-back can only be used with the reasons {reasons}.")
         result = retry_refused(cause, get_scope(options), get_user(options["user"]))
-        if options["json"]:
-            self.print_json({"given_back": result.unchanged, "skipped": result.skipped})
-        elif result.skipped:
-            self.stdout.write(
-                f"{result.unchanged} will be retried by the next run, {result.skipped} skipped:"
-                " someone is correcting them, or a job is processing them."
+        sentence = f"{result.unchanged} will be retried by the next run"
+        if result.skipped:
+            sentence += (
+                f", {result.skipped} skipped: someone is correcting them, or a job is processing"
+                " them"
             )
-        else:
-            self.stdout.write(f"{result.unchanged} will be retried by the next run.")
+        self.answer({"given_back": result.unchanged, "skipped": result.skipped}, f"{sentence}.")
         if result.skipped:
             raise SystemExit(1)
 
@@ -243,13 +226,13 @@ class Command(SynclineCommand):
         """Undo a correction where nothing was posted or changed since."""
         correction = options["correction"]
         if not TransactionChange.objects.filter(correction=correction).exists():
-            raise CommandError(f"There is no correction {correction}.", returncode=2)
+            raise WrongArgument(f"There is no correction {correction}.")
         user = get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
-        if options["json"]:
-            self.print_json({"undone": undone, "left": unchanged})
-        else:
-            self.stdout.write(f"{undone} as before, {unchanged} left as they are.")
+        self.answer(
+            {"undone": undone, "left": unchanged},
+            f"Undone in {counted(undone, 'transaction')}, {unchanged} left unchanged.",
+        )
         if unchanged:
             raise SystemExit(1)
 
@@ -258,38 +241,29 @@ def parse_cause(text: str) -> SaleCause:
     """Convert REASON:FIELD:PART to a cause."""
     cause = SaleCause.parse(text)
     if cause is None or not is_searchable(text):
-        raise ArgumentTypeError("a cause is REASON:FIELD:PART, as causes lists it")
+        raise ArgumentTypeError("a cause is REASON:FIELD:PART, as printed by causes")
     return cause
 
 
 def add_channel(parser: CommandParser) -> None:
-    parser.add_argument("--channel", metavar="CODE", help="only transactions of this channel")
+    parser.add_argument("--channel", metavar="CODE", help="Only transactions of this channel.")
 
 
 def add_number(parser: CommandParser) -> None:
-    parser.add_argument("number", metavar="NUMBER", help="the till's number of the transaction")
+    parser.add_argument("number", metavar="NUMBER", help="The till's number of the transaction.")
     parser.add_argument(
-        "--channel", metavar="CODE", help="needed where several channels have the number"
+        "--channel", metavar="CODE", help="The channel, if several have the number."
     )
 
 
 def get_sale(options: dict[str, Any]) -> RetailTransaction:
-    """Return the only transaction with this number. Errors: CommandError with status 2."""
+    """Return the only transaction with this number. Errors: WrongArgument."""
     number, channel = options["number"], options["channel"]
     check_channel(channel)
-    sales = RetailTransaction.objects.filter(transaction_id=number).select_related("channel")
+    sales = RetailTransaction.objects.filter(transaction_id=number)
     if channel is not None:
         sales = sales.filter(channel__code=channel)
-    matches = list(sales.order_by("channel__code")) if is_searchable(number) else []
-    if not matches:
-        raise CommandError(f"There is no transaction {number!r}.", returncode=2)
-    if len(matches) > 1:
-        channels = ", ".join(sale.channel.code for sale in matches)
-        raise CommandError(
-            f"Several channels have this number ({channels}). Choose one with --channel.",
-            returncode=2,
-        )
-    return matches[0]
+    return get_only_row("transaction", number, sales, "channel")
 
 
 def get_scope(options: dict[str, Any]) -> CorrectionScope:
@@ -302,7 +276,7 @@ def get_scope(options: dict[str, Any]) -> CorrectionScope:
 def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
     """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
 
-    Errors: CommandError with status 2 for an unknown field.
+    Errors: WrongArgument for an unknown field.
     """
     values = dict(options["assignments"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}
@@ -312,10 +286,10 @@ def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
     return data | values | {"why": options["reason"]}
 
 
-def cause_as_dict(row: Mapping[str, Any]) -> dict[str, Any]:
+def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
     """A cause with its number of transactions, as JSON output shows it."""
     return {
-        "cause": str(SaleCause(row["reason"], row["field"], row["part"])),
+        "cause": str(SaleCause.of(row)),
         "sales": row["sales"],
         "text": explain(row["reason"], label(row["field"])),
     }
@@ -346,3 +320,15 @@ def result_as_dict(result: CorrectionResult, *, is_preview: bool) -> dict[str, A
         "unchanged": result.unchanged,
         "skipped": result.skipped,
     }
+
+
+def result_lines(document: dict[str, Any]) -> Iterator[str]:
+    for outcome in ("corrected", "right", "waiting", "refused", "unchanged", "skipped"):
+        if document[outcome]:
+            yield f"{document[outcome]:>7}  {outcome}"
+    for cause, count in document["broken"].items():
+        yield f"{count:>7}  break {cause}"
+    if document["correction"]:
+        yield f"Correction {document['correction']}"
+    elif not document["preview"]:
+        yield "Nothing was corrected."

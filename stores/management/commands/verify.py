@@ -1,46 +1,47 @@
 """Check every promise of Syncline in the databases."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import SynclineCommand
-from stores.pipeline.integrity.checks import Check
-from stores.pipeline.integrity.verify import verify
+from stores.pipeline.integrity.verify import Check, verify
 
 
 class Command(SynclineCommand):
     help = (
-        "Check every invariant from the databases, also while jobs run; channels are opened, "
-        "nothing is changed. Exit status: 0 all hold, 1 one is broken or a channel is unreachable."
+        "Checks every promise from the databases of headquarters and channels, and changes "
+        "nothing. Jobs may run meanwhile. "
+        "Exit status: 0 all hold, 1 one is broken or a channel is unreachable."
     )
+    example = "verify --full"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--full", action="store_true", help="compare every event and customer, not a sample"
+            "--full", action="store_true", help="Compares all events and customers, not a sample."
         )
-        parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
         checks = verify(full=options["full"])
         broken = [check.id for check in checks if not check.ok]
-        if options["json"]:
-            self.print_json({"ok": not broken, "checks": [asdict(check) for check in checks]})
-            if broken:
-                raise SystemExit(1)
-            return
-        for check in checks:
-            self.report(check)
+        document = {"ok": not broken, "checks": [asdict(check) for check in checks]}
+        self.answer(document, *report_lines(checks))
+        if broken and self.as_json:
+            raise SystemExit(1)
         if broken:
             raise CommandError(f"{len(broken)} of {len(checks)} broken: {', '.join(broken)}.")
-        self.stdout.write(f"All {len(checks)} hold.")
 
-    def report(self, check: Check) -> None:
-        """Print the result of a check, and a line for each row that breaks its rule."""
+
+def report_lines(checks: Sequence[Check]) -> Iterator[str]:
+    """Yield a line for each check and each row that breaks it, and a last one if all hold."""
+    for check in checks:
         result = "ok" if check.ok else "BROKEN"
         late = f" ({check.late:,} late)" if check.late else ""
-        self.stdout.write(f"{result:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}")
+        yield f"{result:<7} {check.id:<4} {check.checked:>9,}  {check.title}{late}"
         for row in check.offending:
-            self.stdout.write(f"{'':<24}{json.dumps(row, default=str)}")
+            yield f"{'':<24}{json.dumps(row, default=str)}"
+    if all(check.ok for check in checks):
+        yield f"All {len(checks)} hold."

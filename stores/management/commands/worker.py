@@ -10,10 +10,12 @@ from stores.management.base import SynclineCommand
 
 
 class Command(SynclineCommand):
-    help = "Execute runs as they are enqueued. Ends on SIGTERM after the current run."
+    help = "Executes runs as they are enqueued. Stops on SIGTERM after the current run."
+    example = "worker --burst"
+    takes_json = False
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--burst", action="store_true", help="stop when the queue is empty")
+        parser.add_argument("--burst", action="store_true", help="Stops when the queue is empty.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -70,4 +70,4 @@ ALTER TABLE attribute_definition
     ADD CONSTRAINT options_are_texts CHECK (
         jsonb_typeof(options) = 'array'
         AND NOT jsonb_path_exists(options, '$[*] ? (@.type() <> "string")')),
-    ADD CONSTRAINT an_attribute_has_a_name CHECK (tidy_key(name) <> '');
+    ADD CONSTRAINT an_attribute_has_a_name CHECK (normalize_key(name) <> '');

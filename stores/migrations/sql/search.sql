@@ -38,18 +38,18 @@ RETURN search_text(' ' || CASE
 -- The digits of a telephone number. NULL if it has none.
 CREATE FUNCTION bare_digits(phone text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN nullif(regexp_replace(tidy_phone(phone), '[^0-9]', '', 'g'), '');
+RETURN nullif(regexp_replace(normalize_phone(phone), '[^0-9]', '', 'g'), '');
 
 -- The keys that find a customer: both mail addresses in lower case, and the digits of the telephone number.
 CREATE FUNCTION reach_keys(email text, receipt_email text, phone text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN array_remove(ARRAY[lower(tidy_email(email)), lower(tidy_email(receipt_email)),
+RETURN array_remove(ARRAY[lower(normalize_email(email)), lower(normalize_email(receipt_email)),
                           bare_digits(phone)], NULL);
 
 -- The key that finds a contact, depending on its kind. NULL for kinds without a key.
 CREATE FUNCTION contact_keys(kind text, locator text) RETURNS text[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY[CASE tidy_key(kind) WHEN 'email' THEN lower(tidy_email(locator))
+RETURN ARRAY[CASE normalize_key(kind) WHEN 'email' THEN lower(normalize_email(locator))
                                  WHEN 'phone' THEN bare_digits(locator) END];
 
 -- Trigrams find any part of a name. Whole keys find mail addresses and numbers, at a third of the cost of trigrams. New

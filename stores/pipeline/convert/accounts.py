@@ -104,10 +104,10 @@ def create_accounts(
         more, refused = bisect_rows(
             lambda guids: create_chunk((), suspects if guids is None else guids), lambda: suspects
         )
-        left = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
+        unfailed = fail_events(CUSTOMER, "async_account", company.pk, list(refused))
         chunks += [
             *more,
-            CreatedAccounts(failed=len(refused), last=max(refused, default=None), refused=left),
+            CreatedAccounts(failed=len(refused), last=max(refused, default=None), refused=unfailed),
         ]
     return CreatedAccounts(
         converted=sum(created.converted for created in chunks),
@@ -153,7 +153,7 @@ def require_issuing_allowed() -> None:
     """Refuse while HQ may have forgotten numbers that it issued. Errors: StepFailed."""
     if incident := Incident.objects.blocking_conversion().order_by("pk").first():
         raise StepFailed(
-            f"No account number is issued until incident {incident.pk} is settled: "
+            f"No account number is issued until incident {incident.pk} is closed: "
             f"{incident.message}"
         )
 

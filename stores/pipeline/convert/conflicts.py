@@ -11,7 +11,7 @@ from stores.hqdb.sql import run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, INHERITED_COLUMNS, EventKind
-from stores.pipeline.events.kinds import normalized as tidied_text
+from stores.pipeline.events.kinds import normalized as normalized_text
 
 # A till that makes an entity known cannot have overlooked another's edit of it.
 KINDS_WITH_CREATION = (CUSTOMER, ADDRESS, CONTACT)
@@ -41,7 +41,7 @@ RECORD_CONFLICTS = sql.SQL(
        kept AS (SELECT {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.kept)
        INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,
                                   lost_event, kept_event, lost_database_id, kept_database_id,
-                                  lost_at, kept_at, is_clock_off, closed_at, choice, reason)
+                                  lost_at, kept_at, clock_skewed, closed_at, choice, reason)
        SELECT l.customer_id, {name}, {key}, v.field, v.lost, v.kept, l.event_id, w.event_id,
               l.database_id, w.database_id, l.at, w.at, l.is_off OR w.is_off,
               CASE WHEN NOT (l.is_off OR w.is_off) THEN now() END,
@@ -142,7 +142,7 @@ def same_key(kind: EventKind, event: str, other: str) -> sql.Composable:
     """That an event and a row are about the same of the customer's addresses, contacts, …"""
     return sql.SQL(" ").join(
         sql.SQL(
-            f"AND {tidied_text(column, event)} = {other}.{column}"
+            f"AND {normalized_text(column, event)} = {other}.{column}"
             if kind.type_of(column) == "text"
             else f"AND {event}.{column}::text = {other}.{column}::text"
         )

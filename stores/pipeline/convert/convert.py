@@ -37,13 +37,12 @@ LOOKUP_COLUMNS = (
 MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 
 
-def convert_customers(step: RunStep) -> None:
+def convert_customers(step: RunStep, company: Company) -> None:
     """Give each staged customer of the company its account, then apply edits of known ones.
 
     Edits need no number, so they go on while the number journal cannot be written. Effects: see
     create_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
     """
-    company = step.its_company
     unusable: JournalUnusable | None = None
     with step.chunk():
         analyze_staging()

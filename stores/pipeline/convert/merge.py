@@ -27,7 +27,7 @@ from stores.pipeline.events.kinds import (
     CONTACT,
     EventKind,
 )
-from stores.pipeline.events.kinds import normalized as tidied_text
+from stores.pipeline.events.kinds import normalized as normalized_text
 
 NEWEST_EVENTS = load(__file__, "_newest_events")
 OR_REPLACE = load(__file__, "_or_replace")
@@ -52,12 +52,12 @@ NOT_APART = sql.SQL(" AND t.{key} <> ALL(%(apart)s::uuid[])")
 # Kinds whose rows have an id of their own, one of them primary; the others have a name.
 KINDS_WITH_ID = (ADDRESS, CONTACT)
 
-# What a column becomes on its way, where its text is not only tidied.
+# What a column becomes on its way, where its text is not only normalized.
 NORMALIZED_COLUMNS = {
-    ("address", "purpose"): f"""coalesce(nullif({tidied_text("purpose", "t")}, ''),
+    ("address", "purpose"): f"""coalesce(nullif({normalized_text("purpose", "t")}, ''),
             CASE (SELECT k.customer_type FROM customer k WHERE k.id = {{customer}})
             WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
-    ("address", "country"): f"""coalesce(nullif({tidied_text("country", "t")}, ''),
+    ("address", "country"): f"""coalesce(nullif({normalized_text("country", "t")}, ''),
             (SELECT nullif(h.country, '') FROM channel h JOIN channel_database b
                  ON b.channel_id = h.id
               WHERE b.id = coalesce(t.database_id, t.for_database_id)))""",  # noqa: S608
@@ -75,7 +75,7 @@ def normalized_column(
     if special := NORMALIZED_COLUMNS.get((kind.name, column)):
         return sql.SQL(special).format(customer=sql.SQL(customer))
     if kind.type_of(column) == "text":
-        return sql.SQL(tidied_text(column, "t"))
+        return sql.SQL(normalized_text(column, "t"))
     return sql.Identifier("t", column)
 
 

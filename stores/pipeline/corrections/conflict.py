@@ -26,7 +26,7 @@ def can_be_closed(conflict: EditConflict) -> bool:
 
 
 def resolve_conflict(
-    conflict: EditConflict, choice: Choice, reason: str, *, seen: int, by: Any
+    conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
 ) -> bool:
     """Keep the present value of a conflict, or use the other one.
 
@@ -34,17 +34,17 @@ def resolve_conflict(
     """
     if choice == Choice.KEEP:
         return conflict.settle(Choice.KEEP, reason, by=by)
-    return use_other_value(conflict, reason, seen=seen, by=by)
+    return use_other_value(conflict, reason, version=version, by=by)
 
 
-def use_other_value(conflict: EditConflict, reason: str, *, seen: int, by: Any) -> bool:
+def use_other_value(conflict: EditConflict, reason: str, *, version: int, by: Any) -> bool:
     """Save the value that was replaced, as a new event of HQ, and close the conflict.
 
     Returns False, and saves nothing, if somebody else has closed the conflict. Errors: as those of
     save_edits().
     """
     with transaction.atomic():
-        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], seen=seen, by=by)
+        [made] = save_edits(conflict.customer, [edit_of_conflict(conflict)], version=version, by=by)
         is_closed_now = conflict.settle(Choice.TAKE, reason, by=by, made=made)
         transaction.set_rollback(not is_closed_now)
     return is_closed_now

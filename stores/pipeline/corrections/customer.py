@@ -68,10 +68,10 @@ class EditsRefused(Exception):
         return [rule.field for rules in self.broken.values() for rule in rules]
 
 
-def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any) -> list[UUID]:
+def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: Any) -> list[UUID]:
     """Make an event of each edit and apply it. Returns the ids of the events.
 
-    `seen` is the version of the customer that the person has seen. Effects: staging, the customer
+    `version` is the one of the customer that the person has seen. Effects: staging, the customer
     with its details, and deliveries; all edits are saved, or none. Errors: Stale; Busy;
     EditsRefused with the broken rules by the position of the edit.
     """
@@ -79,7 +79,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, seen: int, by: Any)
         apply_pending(customer)
     with wait_briefly():
         lock_until_commit(f"accounts:{customer.company_id}")
-        refuse_stale(customer, seen)
+        refuse_stale(customer, version)
         made = make_events(customer, edits, by=by)
         for kind in EVENT_KINDS:
             edited = zip(made, edits, strict=True)
@@ -118,12 +118,14 @@ def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
     return pending.filter(is_of_customer, company=customer.company_id)
 
 
-def refuse_stale(customer: Customer, seen: int) -> None:
-    """Refuse an edit unless `seen` is the latest version. Errors: Stale.
+def refuse_stale(customer: Customer, version: int) -> None:
+    """Refuse an edit unless `version` is the latest version. Errors: Stale.
 
     The caller has the lock that everybody takes who writes customers of the company.
     """
-    unchanged = Customer.objects.filter(pk=customer.pk, hq_version=seen, state=AccountState.ACTIVE)
+    unchanged = Customer.objects.filter(
+        pk=customer.pk, hq_version=version, state=AccountState.ACTIVE
+    )
     has_pending = any(pending_events_of(customer, kind).exists() for kind in EVENT_KINDS)
     if has_pending or not unchanged.exists():
         raise Stale

@@ -286,7 +286,7 @@ def add_corrected(corrected: Sequence[int], result: CorrectionResult) -> None:
     result.valid += sales.filter(validation_status=ValidationStatus.SUCCESSFUL).count()
     result.invalid += sales.filter(validation_status=ValidationStatus.ERROR).count()
     for row in FailedSale.objects.filter(transaction__in=corrected).by_cause():
-        result.breaks[SaleCause(row["reason"], row["field"], row["part"])] += row["sales"]
+        result.breaks[SaleCause.of(row)] += row["sales"]
     missing_examples = MAX_EXAMPLES - len(result.examples)
     if missing_examples > 0:
         changes = TransactionChange.objects.filter(correction=result.correction).order_by("id")

@@ -4,7 +4,7 @@ Each part says how it travels, where HQ keeps it and what it may hold; what is d
 is elsewhere.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from django.db import models
 from stores.channeldb.exchange.protocol import EventTable
 from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
-from stores.pipeline.events.kinds import EVENT_COLUMN_TYPES, EVENT_COLUMNS, normalized
+from stores.pipeline.events.kinds import TYPE_OF_COLUMN, normalized, sent_columns
 from stores.pipeline.events.payloads import from_json
 from stores.pipeline.events.rules import (
     COMMON_RULES,
@@ -25,7 +25,6 @@ from stores.pipeline.events.rules import (
 )
 
 DOCUMENT_TABLE = "retail_transaction"
-MONEY_TYPE = "numeric"
 DOCUMENT_KEY = "transaction_id"
 
 
@@ -36,8 +35,11 @@ class DocumentTable:
     event: str
     incoming: str
     model: type[models.Model]
-    sent_columns: tuple[str, ...]
     rules: tuple[Rule, ...]
+
+    @property
+    def sent_columns(self) -> tuple[str, ...]:
+        return sent_columns(self.event)
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -45,14 +47,10 @@ class DocumentTable:
         return tuple(map(self.type_of, self.sent_columns))
 
     def type_of(self, column: str) -> str:
-        if isinstance(stored_columns(self.model).get(column), models.DecimalField):
-            return MONEY_TYPE
-        own = {"line_number": "integer", "line_count": "integer", "is_voided": "boolean"}
-        dates = {"business_date": "date", "delivery_address_id": "uuid"}
-        return (EVENT_COLUMN_TYPES | own | dates).get(column, "text")
+        return TYPE_OF_COLUMN.get(column, "text")
 
     def stored_value(self, column: str, of: str) -> str:
-        """SQL for what HQ keeps of a column of the incoming table: texts are tidied."""
+        """SQL for what HQ keeps of a column of the incoming table: texts are normalized."""
         if column == "account_number":
             return f"nullif({normalized(column, of)}, '')"
         return normalized(column, of) if self.type_of(column) == "text" else f"{of}.{column}"
@@ -63,7 +61,7 @@ def stored_columns(model: type[models.Model]) -> dict[str, Any]:
     return {str(f.column): f for f in model._meta.concrete_fields if f.column != DOCUMENT_KEY}
 
 
-def length_rules(model: type[models.Model], columns: Sequence[str]) -> tuple[Rule, ...]:
+def length_rules(model: type[models.Model]) -> tuple[Rule, ...]:
     """One rule for each text that HQ holds only up to a length."""
     stored = stored_columns(model)
     return tuple(
@@ -73,7 +71,7 @@ def length_rules(model: type[models.Model], columns: Sequence[str]) -> tuple[Rul
             f"octet_length({column}) > {field.max_length}"
             f" AND char_length({normalized(column)}) > {field.max_length}",
         )
-        for column in columns
+        for column in sent_columns(model._meta.db_table)
         if isinstance(field := stored.get(column), models.CharField) and not field.choices
     )
 
@@ -91,7 +89,6 @@ def amount_rules(*columns: str, required: bool = False) -> tuple[Rule, ...]:
 
 
 def presence_rules(*columns: str) -> tuple[Rule, ...]:
-    """Rules for values without which a document cannot be kept."""
     return tuple(Rule("value_missing", column, f"{column} IS NULL") for column in columns)
 
 
@@ -108,35 +105,6 @@ HEADER_AMOUNTS = (
     "discount_amount",
     "payment_amount",
 )
-HEADER_COLUMNS = (
-    *EVENT_COLUMNS,
-    DOCUMENT_KEY,
-    "transaction_type",
-    "entry_status",
-    "confirmation_number",
-    "business_date",
-    "store_number",
-    "currency",
-    *HEADER_AMOUNTS,
-    "line_count",
-    "delivery_address_id",
-    "delivery_mode",
-    "receipt_number",
-)
-LINE_COLUMNS = (
-    DOCUMENT_KEY,
-    "line_number",
-    "item_id",
-    "description",
-    "quantity",
-    "unit",
-    "price",
-    "discount_amount",
-    "tax_amount",
-    "net_amount",
-    "is_voided",
-)
-PAYMENT_COLUMNS = (DOCUMENT_KEY, "line_number", "tender_type", "amount", "currency")
 MAX_ID_LENGTH = 44
 TRANSACTION_TYPES = ("sale", "return", "customer_order")
 
@@ -144,7 +112,6 @@ HEADER = DocumentTable(
     DOCUMENT_TABLE,
     "incoming",
     RetailTransaction,
-    HEADER_COLUMNS,
     (
         Rule("key_missing", DOCUMENT_KEY, is_empty(DOCUMENT_KEY)),
         Rule(
@@ -166,7 +133,7 @@ HEADER = DocumentTable(
             "entry_status",
             f"entry_status IS NULL OR {not_in_words('entry_status', 'concluded', 'voided')}",
         ),
-        *length_rules(RetailTransaction, HEADER_COLUMNS),
+        *length_rules(RetailTransaction),
         CURRENCY_RULE,
         *amount_rules(*HEADER_AMOUNTS, required=True),
         *presence_rules("line_count"),
@@ -187,9 +154,8 @@ LINE = DocumentTable(
     "retail_transaction_line",
     "incoming_line",
     RetailTransactionLine,
-    LINE_COLUMNS,
     (
-        *length_rules(RetailTransactionLine, LINE_COLUMNS),
+        *length_rules(RetailTransactionLine),
         unprintable("item_id"),
         *amount_rules("quantity", "price", "discount_amount", "tax_amount", "net_amount"),
     ),
@@ -198,10 +164,9 @@ PAYMENT = DocumentTable(
     "retail_transaction_payment",
     "incoming_payment",
     RetailTransactionPayment,
-    PAYMENT_COLUMNS,
     (
         Rule("value_missing", "tender_type", is_empty("tender_type")),
-        *length_rules(RetailTransactionPayment, PAYMENT_COLUMNS),
+        *length_rules(RetailTransactionPayment),
         unprintable("tender_type"),
         CURRENCY_RULE,
         *amount_rules("amount", required=True),

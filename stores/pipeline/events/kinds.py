@@ -1,42 +1,26 @@
 """The five kinds of events as the steps need them: tables, columns, keys."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
-from django.db import models
+from stores.channeldb.models import Event
+from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES, TABLE_BY_NAME
 
-from stores.models.customer import AddressColumns, ContactColumns, CustomerColumns
-
-# What every event carries, in the order in which it travels.
-EVENT_COLUMNS = (
-    "event_id",
-    "replication_counter",
-    "occurred_at",
-    "operation",
-    "async_account",
-    "account_number",
-    "staff_id",
-    "terminal_id",
-    "created_offline",
-)
-EVENT_COLUMN_TYPES = {
-    "event_id": "uuid",
-    "replication_counter": "bigint",
-    "occurred_at": "timestamptz",
-    "async_account": "uuid",
-    "created_offline": "boolean",
-    "birth_date": "date",
-    "address_id": "uuid",
-    "contact_id": "uuid",
-    "is_primary": "boolean",
-    "marketing_opt_in": "boolean",
+# PostgreSQL's types of what travels, by the kinds of a channel's columns; texts have no limit yet.
+MONEY_TYPE = "numeric"
+SENT_TYPES = {"counter": "bigint", "time": "timestamptz", "money": MONEY_TYPE}
+TYPE_OF_COLUMN = {
+    column.name: SENT_TYPES.get(column.kind, column.kind)
+    for table in (*EVENT_TABLES, *PART_TABLES)
+    for column in table.columns
 }
-# The SQL function that brings a text into shape, where it is another than `tidy`: what is compared
-# and looked up holds no invisible letters.
+# The SQL function that normalizes a text, where it is another than `normalize_text`: what is
+# compared and looked up holds no invisible letters.
 NORMALIZERS = {
-    "email": "tidy_email",
-    "receipt_email": "tidy_email",
-    "phone": "tidy_phone",
+    "email": "normalize_email",
+    "receipt_email": "normalize_email",
+    "phone": "normalize_phone",
 } | dict.fromkeys(
     (
         *("operation", "account_number", "staff_id", "terminal_id", "customer_type", "language"),
@@ -45,7 +29,7 @@ NORMALIZERS = {
         *("transaction_id", "transaction_type", "entry_status", "confirmation_number"),
         *("store_number", "delivery_mode", "receipt_number", "item_id", "unit", "tender_type"),
     ),
-    "tidy_key",
+    "normalize_key",
 )
 
 
@@ -54,14 +38,21 @@ def normalized(column: str, of: str = "") -> str:
     prefix = f"{of}." if of else ""
     if column == "locator":
         return (
-            f"CASE tidy_key({prefix}kind) WHEN 'email' THEN tidy_email({prefix}locator)"
-            f" WHEN 'phone' THEN tidy_phone({prefix}locator) ELSE tidy_key({prefix}locator) END"
+            f"CASE normalize_key({prefix}kind) WHEN 'email' THEN normalize_email({prefix}locator)"
+            f" WHEN 'phone' THEN normalize_phone({prefix}locator)"
+            f" ELSE normalize_key({prefix}locator) END"
         )
-    return f"{NORMALIZERS.get(column, 'tidy')}({prefix}{column})"
+    return f"{NORMALIZERS.get(column, 'normalize_text')}({prefix}{column})"
 
 
-def model_columns(model: type[models.Model]) -> tuple[str, ...]:
-    return tuple(str(field.column) for field in model._meta.local_fields)
+@cache
+def sent_columns(table: str) -> tuple[str, ...]:
+    """The columns of a channel's table that travel to HQ, in order."""
+    return tuple(name for name in TABLE_BY_NAME[table].column_names if name != "acknowledged_at")
+
+
+# What every event carries.
+EVENT_COLUMNS = sent_columns("async_customer")[: len(Event._meta.local_fields) - 1]
 
 
 @dataclass(frozen=True)
@@ -73,7 +64,6 @@ class EventKind:
     """
 
     name: str
-    columns: tuple[str, ...]
     key: tuple[str, ...]
     conflict: tuple[str, ...]
     primary: str | None = None
@@ -99,34 +89,23 @@ class EventKind:
     @property
     def sent_columns(self) -> tuple[str, ...]:
         """All columns that travel from the channel, in order."""
-        return EVENT_COLUMNS + self.columns
+        return sent_columns(self.event)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Those of them that this kind has beside what every event carries."""
+        return self.sent_columns[len(EVENT_COLUMNS) :]
 
     def type_of(self, column: str) -> str:
-        """PostgreSQL's type of a column while it travels; texts have no limit yet."""
-        return EVENT_COLUMN_TYPES.get(column, "text")
+        """PostgreSQL's type of a column while it travels."""
+        return TYPE_OF_COLUMN.get(column, "text")
 
 
-CUSTOMER = EventKind("customer", model_columns(CustomerColumns), (), ("id",))
-ADDRESS = EventKind(
-    "address",
-    ("address_id", *model_columns(AddressColumns)),
-    ("address_id",),
-    ("address_id",),
-    primary="purpose",
-)
-CONTACT = EventKind(
-    "contact",
-    ("contact_id", *model_columns(ContactColumns)),
-    ("contact_id",),
-    ("contact_id",),
-    primary="kind",
-)
-AFFILIATION = EventKind(
-    "affiliation", ("affiliation",), ("affiliation",), ("customer_id", "affiliation")
-)
-ATTRIBUTE = EventKind(
-    "attribute", ("attribute", "value"), ("attribute",), ("customer_id", "attribute")
-)
+CUSTOMER = EventKind("customer", (), ("id",))
+ADDRESS = EventKind("address", ("address_id",), ("address_id",), primary="purpose")
+CONTACT = EventKind("contact", ("contact_id",), ("contact_id",), primary="kind")
+AFFILIATION = EventKind("affiliation", ("affiliation",), ("customer_id", "affiliation"))
+ATTRIBUTE = EventKind("attribute", ("attribute",), ("customer_id", "attribute"))
 
 CHILDREN = (ADDRESS, CONTACT, AFFILIATION, ATTRIBUTE)
 # Parents first: a child is never staged before a customer that was written before it.

@@ -1,8 +1,8 @@
 """What HQ checks of a single event before it stages it.
 
 Each rule is a condition in SQL on a row as it arrived, true when the rule is broken; the first
-broken rule is the one reported. It judges texts as they will be kept, tidied. Length limits come
-from HQ's own columns. Both engines' events pass here, so that there is one set of rules.
+broken rule is the one reported. It judges texts as they will be kept, normalized. Length limits
+come from HQ's own columns. Both engines' events pass here, so that there is one set of rules.
 """
 
 from collections.abc import Iterator, Sequence
@@ -67,12 +67,12 @@ def is_empty(column: str) -> str:
 def not_in_words(column: str, *words: str) -> str:
     """That a column holds another word; none at all is left to other rules."""
     allowed = ", ".join(repr(word) for word in words)
-    # Nearly all are right as they came, and tidying costs more than looking.
+    # Nearly all are right as they came, and normalization costs more than looking.
     return f"({column} NOT IN ({allowed}) AND {normalized(column)} NOT IN ({allowed}))"
 
 
 def is_word(column: str, word: str) -> str:
-    """That a column holds this word of plain letters. Tidying makes no text longer than it was."""
+    """That a column holds this word of plain letters. Normalization makes no text longer."""
     return f"(octet_length({column}) >= {len(word)} AND {normalized(column)} = '{word}')"
 
 
@@ -87,14 +87,14 @@ def unprintable(column: str) -> Rule:
         "unprintable",
         column,
         rf"{normalized(column)} ~ '[\u0001-\u001f\u007f-\u009f]'",
-        "letters, digits and signs that can be printed",
+        "printable characters only",
     )
 
 
 def reserved(column: str) -> Rule:
     """A rule for GUIDs: those of zeros and of ones only are what a program leaves unset."""
     zeros, ones = f"'{UUID(int=0)}'", f"'{UUID(int=2**128 - 1)}'"
-    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a GUID made by chance")
+    return Rule("guid_reserved", column, f"{column} IN ({zeros}, {ones})", "a random GUID")
 
 
 COMMON_RULES = (
@@ -271,8 +271,8 @@ def max_lengths(kind: EventKind) -> dict[str, int]:
 def stored_value(kind: EventKind, column: str, of: str = "") -> str:
     """SQL for what staging holds of a column of incoming: as it came, wherever it can.
 
-    Words by which statements find an event are tidied, and so is a text that is too long with its
-    blanks only. A day that no calendar of ours knows is left out.
+    Words by which statements find an event are normalized, and so is a text that is too long with
+    its blanks only. A day that no calendar of ours knows is left out.
     """
     name = f"{of}.{column}" if of else column
     if column == "account_number":

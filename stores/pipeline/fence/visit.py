@@ -146,8 +146,8 @@ class FencedChannel:
         """
         while True:
             token = self.intend()
-            seen = self.check_identity(read_known_state(self.database))
-            if seen != token and self.channel.fence(seen, token):
+            channel_token = self.check_identity(read_known_state(self.database))
+            if channel_token != token and self.channel.fence(channel_token, token):
                 self.confirm_written(token)
                 self.nonce = token.nonce
                 return token.nonce

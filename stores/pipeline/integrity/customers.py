@@ -11,7 +11,7 @@ from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
-from stores.pipeline.events.kinds import normalized as tidied_text
+from stores.pipeline.events.kinds import normalized as normalized_text
 from stores.pipeline.integrity.checks import (
     GRACE,
     Check,
@@ -202,7 +202,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
 def expected_value(kind: EventKind, column: str) -> sql.Composable:
     """The value that a column must have by event t. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.name, ()):
-        return sql.SQL(f"coalesce(nullif({tidied_text(column, 't')}, ''), r.{column})")
+        return sql.SQL(f"coalesce(nullif({normalized_text(column, 't')}, ''), r.{column})")
     return normalized_column(kind, column)
 
 

@@ -124,11 +124,13 @@ def compare_database(database: ChannelDatabase) -> Comparison:
         compared, buckets = 0, {}
         with read_transaction(connections[alias_of(database)]) as channel:
             for copy, content in zip(COMPARED_EVENTS, COMPARED_CONTENTS, strict=True):
-                theirs = id_fingerprints(channel, copy)
-                ours = dict(parse_id_fingerprints(fetch(IDS.format(held_at_hq(database, copy)))))
-                rows = sum(count for count, _ in theirs.values())
+                channel_prints = id_fingerprints(channel, copy)
+                hq_prints = dict(
+                    parse_id_fingerprints(fetch(IDS.format(held_at_hq(database, copy))))
+                )
+                rows = sum(count for count, _ in channel_prints.values())
                 compared += rows
-                buckets[copy.source] = differing_buckets(theirs, ours)
+                buckets[copy.source] = differing_buckets(channel_prints, hq_prints)
                 # What has no usable id has no bucket; on PostgreSQL there is no such row.
                 nameless = f" OR {WITHOUT_EVENT_ID}" if channel.vendor == "sqlite" else ""
                 condition = bucket_condition(buckets[copy.source]) + nameless
@@ -180,9 +182,9 @@ def parse_id_fingerprints(rows: Iterable[Row]) -> Iterator[tuple[int, tuple[int,
     return ((int(byte), (int(count), int(total))) for byte, count, total in rows)
 
 
-def differing_buckets(theirs: Fingerprints, ours: Fingerprints) -> list[int]:
+def differing_buckets(channel_prints: Fingerprints, hq_prints: Fingerprints) -> list[int]:
     """The first bytes under which both sides do not have the same."""
-    return [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]
+    return [byte for byte in range(256) if channel_prints.get(byte) != hq_prints.get(byte)]
 
 
 def bucket_condition(buckets: Sequence[int]) -> str:

@@ -36,14 +36,13 @@ LOCK_ORDERS = load(__file__, "lock_orders").format(
 )
 
 
-def synchronize_orders(step: RunStep) -> None:
+def synchronize_orders(step: RunStep, channel: Channel) -> None:
     """Make a sales order of each open customer order of the channel, or of the one of the run.
 
     An order of nothing becomes none if something was paid: it is an instalment, or a deposit that
     was given back. Effects: accounts, addresses, sales orders, and the status and reason of the
     customer orders, in one transaction for each chunk.
     """
-    channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
     last = 0
     if not step.is_dry:

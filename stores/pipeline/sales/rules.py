@@ -154,7 +154,7 @@ def card_number_rule(column: str) -> SaleRule:
 
 LINE_RULES = (
     card_number_rule("description"),
-    SaleRule("item_missing", "item_id", "coalesce(tidy_key(l.item_id), '') = ''"),
+    SaleRule("item_missing", "item_id", "coalesce(normalize_key(l.item_id), '') = ''"),
     *(
         SaleRule("value_missing", column, f"l.{column} IS NULL")
         for column in ("quantity", "price", "net_amount", "tax_amount")

@@ -38,14 +38,13 @@ DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_en
 STATES_IN_ORDER = [StatementState.STARTED, *STATE_ACTIONS]
 
 
-def calculate_statements(step: RunStep) -> None:
+def calculate_statements(step: RunStep, channel: Channel) -> None:
     """Take all ready sales into statements of their business dates, and calculate these.
 
     Sales that arrive later enter the open statement of their date, or a supplementary one. Effects:
     statements up to state calculated, with their sales, tenders and totals. Errors: StepFailed at
     the end if a statement could not be calculated, or if HQ does not know which days have ended.
     """
-    channel = step.its_channel
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
         refused = start_statements(step, channel) if knows_days else {}
@@ -53,7 +52,7 @@ def calculate_statements(step: RunStep) -> None:
     calculating = Statement.objects.of(channel, step.run.business_date).filter(
         state__in=[StatementState.STARTED, StatementState.MARKED]
     )
-    advance_all(step, calculating, until=StatementState.CALCULATED)
+    advance_all(step, channel, calculating, until=StatementState.CALCULATED)
     if refused:
         day, error = next(iter(refused.items()))
         sentence = explain("statement_refused", None)
@@ -66,23 +65,24 @@ def calculate_statements(step: RunStep) -> None:
         )
 
 
-def post_statements(step: RunStep) -> None:
+def post_statements(step: RunStep, channel: Channel) -> None:
     """Post the calculated statements of the channel, oldest first.
 
     A statement that fails does not stop the others. Effects: orders, invoices and payments of the
     statements, and their numbers in the number journal. Errors: StatementRefused at the end if a
     statement could not be posted; StepFailed while HQ may have lost numbers that it issued.
     """
-    channel = step.its_channel
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
     unposted = of_day.open().filter(calculated_at__isnull=False)
     if unposted.exists() and not step.is_dry:
         require_posting()
-    advance_all(step, unposted, until=StatementState.POSTED)
+    advance_all(step, channel, unposted, until=StatementState.POSTED)
 
 
-def advance_all(step: RunStep, statements: StatementQuerySet, *, until: StatementState) -> None:
+def advance_all(
+    step: RunStep, channel: Channel, statements: StatementQuerySet, *, until: StatementState
+) -> None:
     """Advance statements, oldest first, each as far as possible.
 
     Errors: StatementRefused at the end if an error keeps a statement from reaching `until`.
@@ -95,7 +95,7 @@ def advance_all(step: RunStep, statements: StatementQuerySet, *, until: Statemen
             number_journal.append_missing()
     if step.counts.get("posted"):
         with step.chunk():
-            count_sales(step.its_channel)
+            count_sales(channel)
     # A statement that another run has advanced meanwhile, or a person has cancelled, did not fail.
     stuck = Statement.objects.stuck().filter(pk__in=stopped)
     if failed := list(stuck.order_by("business_date", "sequence")):

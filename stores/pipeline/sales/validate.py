@@ -22,13 +22,12 @@ LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
 )
 
 
-def validate_transactions(step: RunStep) -> None:
+def validate_transactions(step: RunStep, channel: Channel) -> None:
     """Validate the open sales of the channel, oldest first.
 
     Sales in error are validated again, because a missing customer may have arrived. Effects:
     accounts, addresses, and the sales with their errors, in one transaction for each chunk.
     """
-    channel = step.its_channel
     last = 0
     if not step.is_dry:
         require_numbers()

@@ -25,10 +25,10 @@ from stores.pipeline.events.document_tables import (
     DOCUMENT_PARTS,
     HEADER,
     LINE,
-    MONEY_TYPE,
     PAYMENT,
     DocumentTable,
 )
+from stores.pipeline.events.kinds import MONEY_TYPE
 from stores.pipeline.events.rules import CODE_LISTS
 from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
@@ -455,16 +455,17 @@ def reject_conflicting_documents(
                       CASE WHEN t.event_id = i.event_id THEN 'event_conflict'
                            ELSE 'document_conflict' END,
                       CASE WHEN t.event_id = i.event_id THEN 'event_id'
-                           WHEN t.transaction_id = tidy_key(i.transaction_id) THEN 'transaction_id'
+                           WHEN t.transaction_id = normalize_key(i.transaction_id)
+                           THEN 'transaction_id'
                            ELSE 'confirmation_number' END, 'one of its own'
                  FROM {headers} i JOIN {described} d USING (replication_counter)
                  JOIN retail_transaction t
                    ON t.event_id = i.event_id
                    OR (t.channel_id = %s
-                       AND (t.transaction_id = tidy_key(i.transaction_id)
+                       AND (t.transaction_id = normalize_key(i.transaction_id)
                             OR t.transaction_type = 'customer_order'
-                               AND tidy_key(i.transaction_type) = 'customer_order'
-                               AND t.confirmation_number = tidy_key(i.confirmation_number)))
+                               AND normalize_key(i.transaction_type) = 'customer_order'
+                               AND t.confirmation_number = normalize_key(i.confirmation_number)))
                 WHERE t.content_hash <> d.content_hash
                   AND i.event_id NOT IN (SELECT event_id FROM {kept})
                 ORDER BY i.replication_counter, t.event_id = i.event_id DESC
@@ -493,7 +494,7 @@ def reject_copies(batch: UploadBatch, incoming: IncomingDocuments, kept: WorkTab
                 WHERE i.event_id NOT IN (SELECT event_id FROM {kept})
                   AND NOT EXISTS (SELECT FROM retail_transaction held
                                    WHERE held.event_id = i.event_id
-                                      OR held.transaction_id = tidy_key(i.transaction_id)
+                                      OR held.transaction_id = normalize_key(i.transaction_id)
                                          AND held.channel_id = %s)
                    ON CONFLICT DO NOTHING"""
         ).format(

@@ -80,5 +80,5 @@ def not_held(batch: UploadBatch, foreign: list[tuple[Any, ...]]) -> list[tuple[A
     asked = [guid for guid, home, account in foreign if account and home == company]
     if not asked or batch.accounts_of is None:
         return foreign
-    held = batch.accounts_of(asked)
-    return [row for row in foreign if held.get(row[0]) != (company, row[2])]
+    known = batch.accounts_of(asked)
+    return [row for row in foreign if known.get(row[0]) != (company, row[2])]

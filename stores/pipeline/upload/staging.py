@@ -268,7 +268,7 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
                SELECT i.replication_counter, 'company_mismatch', 'account_number',
                       'an account of ' || %(company)s
                  FROM {incoming} i
-                CROSS JOIN LATERAL (SELECT tidy_key(i.account_number)) named (account)
+                CROSS JOIN LATERAL (SELECT normalize_key(i.account_number)) named (account)
                 WHERE named.account <> ''
                   AND NOT EXISTS (SELECT FROM customer c WHERE c.company_id = %(company)s
                                      AND c.account_number = named.account)
@@ -405,7 +405,7 @@ def rows_of_erased(incoming: WorkTable) -> sql.Composed:
              LEFT JOIN guid_map m
                     ON m.async_account = i.async_account AND m.company_id = %(company)s
              JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
-              AND (k.id = m.customer_id OR k.account_number = tidy_key(i.account_number))"""
+              AND (k.id = m.customer_id OR k.account_number = normalize_key(i.account_number))"""
     ).format(incoming=incoming.identifier)
 
 

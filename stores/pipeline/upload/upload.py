@@ -170,17 +170,17 @@ def acknowledge(
     }
 
 
-def report_oversized(step: RunStep, left: dict[str, list[int]]) -> None:
+def report_oversized(step: RunStep, oversized: dict[str, list[int]]) -> None:
     """Report events that stay in the channel, because HQ does not carry rows of their size."""
-    if left:
+    if oversized:
         with step.chunk():
-            step.add(waiting=sum(map(len, left.values())))
+            step.add(waiting=sum(map(len, oversized.values())))
             Incident.objects.report(
                 IncidentKind.EVENT_TOO_LARGE,
-                f"Channel {step.place}: an event in {', '.join(left)} is too large to be fetched. "
-                "It stays there.",
+                f"Channel {step.place}: an event in {', '.join(oversized)} is too large to be "
+                "fetched. It stays there.",
                 database=step.its_database,
-                detail={"replication_counters": left},
+                detail={"replication_counters": oversized},
             )
 
 

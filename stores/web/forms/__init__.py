@@ -1,1 +1,1 @@
-"""What people type, checked; a file for each noun."""
+"""The forms of the pages, which commands use too; a module for each noun."""

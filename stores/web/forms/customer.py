@@ -1,6 +1,7 @@
-"""One customer with all that belongs to it, as a person changes it."""
+"""The forms that change a customer with its addresses, contacts and other parts."""
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +20,7 @@ from stores.pipeline.events.kinds import (
     INHERITED_COLUMNS,
     EventKind,
 )
-from stores.web.forms.event import add_rule_errors, as_typed, event_field
+from stores.web.forms.event import add_rule_errors, event_field, initial_values
 
 SECTION_TITLES = {
     ADDRESS: "Addresses",
@@ -29,16 +30,18 @@ SECTION_TITLES = {
 }
 
 
-def row_columns(kind: EventKind, row: Any) -> dict[str, Any]:
+def row_values(kind: EventKind, row: Any) -> dict[str, Any]:
     return {column: getattr(row, column) for column in kind.columns}
 
 
 class CustomerForm(forms.Form):
+    """The customer's own fields."""
+
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
-        held = as_typed(CUSTOMER, row_columns(CUSTOMER, customer))
-        held["is_active"] = "true" if customer.is_active else "false"
-        super().__init__(data, prefix="customer", initial=held)
+        initial = initial_values(CUSTOMER, row_values(CUSTOMER, customer))
+        initial["is_active"] = "true" if customer.is_active else "false"
+        super().__init__(data, prefix="customer", initial=initial)
         for column in CUSTOMER.columns:
             self.fields[column] = event_field(CUSTOMER, column)
         self.fields["is_active"] = forms.ChoiceField(
@@ -53,62 +56,70 @@ class CustomerForm(forms.Form):
         return cleaned
 
     def edits(self) -> Iterator[Edit]:
-        """An edit if fields changed or it is active again; a deactivation if it is no more."""
-        status = {"is_active"} & set(self.changed_data)
-        is_active = self.cleaned_data["is_active"] == "true"
-        if set(self.changed_data) - status or (status and is_active):
-            yield Edit(CUSTOMER, {"operation": Operation.UPDATE, **self.values()})
-        if status and not is_active:
-            yield Edit(CUSTOMER, {"operation": Operation.DEACTIVATE})
+        """Yield an update if a field changed, and a deactivation if the status did.
 
-    def values(self) -> dict[str, Any]:
-        changed = {
-            name: self.cleaned_data[name] for name in self.changed_data if name != "is_active"
-        }
-        return complete_state(CUSTOMER, self.customer, changed)
+        An update also makes an inactive customer active again.
+        """
+        changed = {name: self.cleaned_data[name] for name in self.changed_data}
+        status = changed.pop("is_active", None)
+        if changed or status == "true":
+            state = complete_state(CUSTOMER, self.customer, changed)
+            yield Edit(CUSTOMER, {"operation": Operation.UPDATE, **state})
+        if status == "false":
+            yield Edit(CUSTOMER, {"operation": Operation.DEACTIVATE})
 
 
 class PartForm(forms.Form):
-    """An address, contact, affiliation or attribute; or an empty one, to be filled."""
+    """An address, contact, affiliation or attribute; without a row, the form of a new one."""
 
     def __init__(self, kind: EventKind, place: str, row: Any = None, data: Any = None) -> None:
         self.kind, self.row = kind, row
-        self.held = row_columns(kind, row) if row else {}
-        prefix = f"{kind.name}-{place}"
+        self.original_values = row_values(kind, row) if row else {}
         super().__init__(
             data,
-            prefix=prefix,
-            initial=as_typed(kind, self.held),
+            prefix=f"{kind.name}-{place}",
+            initial=initial_values(kind, self.original_values),
             empty_permitted=row is None,
             use_required_attribute=False,
         )
         for column in kind.columns:
-            if f"{kind.name}_id" != column and not (row and column in kind.key):
+            is_id = column == f"{kind.name}_id"
+            is_fixed = row is not None and column in kind.key
+            if not is_id and not is_fixed:
                 self.fields[column] = event_field(kind, column)
         if row:
             self.fields["gone"] = forms.BooleanField(label="Remove", required=False)
 
     @property
     def title(self) -> str:
-        """Which one it is, by what tells it from the others of its kind."""
+        """The name by which people tell the row from others of its kind."""
         if not self.row:
             return f"New {self.kind.name}"
-        if word := {ADDRESS: "purpose", CONTACT: "kind"}.get(self.kind):
-            return str(self.held[word] or self.kind.name).capitalize()
-        return str(self.held[self.kind.key[0]])
+        if self.kind is ADDRESS:
+            return str(self.original_values["purpose"] or "address").capitalize()
+        if self.kind is CONTACT:
+            return str(self.original_values["kind"] or "contact").capitalize()
+        return str(self.original_values[self.kind.key[0]])
 
     def edits(self) -> Iterator[Edit]:
+        """Yield a deactivation, an update or a creation, if the form changed."""
         if self.row and self.cleaned_data["gone"]:
-            yield Edit(self.kind, {"operation": Operation.DEACTIVATE, **self.held})
-        elif self.has_changed():
-            operation = Operation.UPDATE if self.row else Operation.CREATE
-            own = {f"{self.kind.name}_id": uuid4()} if self.kind in (ADDRESS, CONTACT) else {}
-            typed = {name: self.cleaned_data[name] for name in self.fields if name != "gone"}
-            yield Edit(self.kind, {"operation": operation, **own, **self.held, **typed})
+            yield Edit(self.kind, {"operation": Operation.DEACTIVATE, **self.original_values})
+            return
+        if not self.has_changed():
+            return
+        values = {name: self.cleaned_data[name] for name in self.fields if name != "gone"}
+        if self.row:
+            values = {"operation": Operation.UPDATE, **self.original_values, **values}
+        else:
+            values["operation"] = Operation.CREATE
+            if self.kind in (ADDRESS, CONTACT):
+                values[f"{self.kind.name}_id"] = uuid4()
+        yield Edit(self.kind, values)
 
 
 class CustomerForms:
-    """All forms of one customer, and the version that they show."""
+    """All forms of one customer, and the version of the customer that they show."""
 
     def __init__(self, customer: Customer, data: Mapping[str, Any] | None = None) -> None:
         self.data = data
@@ -124,16 +135,18 @@ class CustomerForms:
 
     @property
     def all(self) -> list[CustomerForm | PartForm]:
-        return [self.own, *(form for forms_ in self.parts.values() for form in forms_)]
+        return [self.own, *chain.from_iterable(self.parts.values())]
 
     @property
     def sections(self) -> list[tuple[str, list[PartForm]]]:
-        return [(SECTION_TITLES[kind], forms_) for kind, forms_ in self.parts.items()]
+        """The title and the forms of each kind of part."""
+        return [(SECTION_TITLES[kind], part_forms) for kind, part_forms in self.parts.items()]
 
     @property
-    def seen(self) -> int:
-        typed = (self.data or {}).get("version", "")
-        return int(typed) if typed.isdecimal() and len(typed) < 19 else 0
+    def posted_version(self) -> int:
+        """The version that the person saw; 0 if none was posted."""
+        version = (self.data or {}).get("version", "")
+        return int(version) if version.isdecimal() and len(version) < 19 else 0
 
     def is_valid(self) -> bool:
         return all(form.is_valid() for form in self.all)
@@ -150,7 +163,7 @@ class CustomerForms:
 
 
 def parts_of(customer: Customer) -> dict[EventKind, list[Any]]:
-    """The active rows that belong to a customer, in an order that only an edit changes."""
+    """The active parts of a customer by kind, in an order that only an edit changes."""
     return {
         ADDRESS: list(customer.addresses.filter(is_active=True).order_by("pk")),
         CONTACT: list(customer.contacts.filter(is_active=True).order_by("pk")),

@@ -1,4 +1,4 @@
-"""A document that is in quarantine, as a person corrects it."""
+"""The form that corrects a quarantined sale or order."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
@@ -20,41 +20,40 @@ from stores.pipeline.events.document_tables import (
 )
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
-from stores.web.forms.event import EventForm, as_typed, rule_error
+from stores.web.forms.event import EventForm, initial_values, rule_error
 from stores.web.forms.sale import model_field
 
-# What says nothing of what was sold, to whom and for how much.
+# Fields that do not say what was sold, to whom and for how much.
 DESCRIPTIVE_FIELDS = (
     *("occurred_at", "business_date", "store_number", "terminal_id", "staff_id"),
     *("receipt_number", "delivery_mode", "description", "unit", "item_id"),
 )
-# What HQ itself says of a document that it makes, or that goes over as it was.
-NOT_TYPED = ("event_id", "replication_counter", "operation", "created_offline")
-# What a till may leave out although HQ then knows it.
+# Columns of the header that HQ sets itself or keeps unchanged.
+HIDDEN_COLUMNS = ("event_id", "replication_counter", "operation", "created_offline")
+# Columns that HQ derives if the till leaves them empty.
 DERIVED_FIELDS = ("business_date",)
 
 
 class DocumentForm(forms.Form):
-    """A document that HQ makes in the place of a quarantined one: header, lines and payments.
+    """The header, lines and payments of a document, each row with a prefix of its own.
 
-    After the rows that are there comes an empty one; rows that are left empty are left out.
+    An empty line and an empty payment come last, to add one. Empty rows are not saved.
     """
 
     def __init__(self, values: Mapping[str, Any], data: Any = None) -> None:
         super().__init__(data)
-        self.sent = values
+        self.original_values = values
         self.rows: list[tuple[str, DocumentTable]] = []
-        # Those for one more row, of which nothing came.
-        self.empty: set[str] = set()
+        self.new_rows: set[str] = set()
         self.add_row("header", HEADER, values)
         for name, part in (("line", LINE), ("payment", PAYMENT)):
             for place, row in enumerate([*part_rows(values, part), {}], 1):
                 self.add_row(f"{name}-{place}", part, row)
-            self.empty.add(f"{name}-{place}")
+            self.new_rows.add(f"{name}-{place}")
 
     def add_row(self, prefix: str, part: DocumentTable, values: Mapping[str, Any]) -> None:
         self.rows.append((prefix, part))
-        for name in typed_columns(part):
+        for name in form_columns(part):
             column: Any = part.model._meta.get_field(name)
             required = part is HEADER and not column.null and name not in DERIVED_FIELDS
             field = model_field(part.model, name, required=required)
@@ -62,10 +61,10 @@ class DocumentForm(forms.Form):
             self.fields[f"{prefix}-{name}"] = field
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
-        """The fields row by row, with what the row is."""
+        """Yield the title and the fields of each row."""
         for prefix, part in self.rows:
             title = prefix.replace("-", " ").capitalize()
-            yield title, [self[f"{prefix}-{name}"] for name in typed_columns(part)]
+            yield title, [self[f"{prefix}-{name}"] for name in form_columns(part)]
 
     @property
     def identity(self) -> list[str]:
@@ -73,25 +72,37 @@ class DocumentForm(forms.Form):
         return [
             f"{prefix}-{name}"
             for prefix, part in self.rows
-            for name in typed_columns(part)
-            if name not in DESCRIPTIVE_FIELDS or prefix in self.empty
+            for name in form_columns(part)
+            if name not in DESCRIPTIVE_FIELDS or prefix in self.new_rows
         ]
 
     @property
     def values(self) -> dict[str, Any]:
-        header, lines, payments = self.of(HEADER), self.of(LINE), self.of(PAYMENT)
-        offline = self.sent.get("created_offline")
-        own = {"created_offline": offline if offline in ("true", "false", 0, 1) else None}
-        return header[0] | own | {LINE.event: lines, PAYMENT.event: payments}
+        """The document as a till would send it."""
+        [header] = self.rows_of(HEADER)
+        created_offline = self.original_values.get("created_offline")
+        if created_offline not in ("true", "false", 0, 1):
+            created_offline = None
+        return header | {
+            "created_offline": created_offline,
+            LINE.event: self.rows_of(LINE),
+            PAYMENT.event: self.rows_of(PAYMENT),
+        }
 
-    def of(self, part: DocumentTable) -> list[dict[str, Any]]:
+    def rows_of(self, table: DocumentTable) -> list[dict[str, Any]]:
+        """The rows of one table that are not empty."""
         number = self.cleaned_data[f"header-{DOCUMENT_KEY}"]
-        rows = [
-            {name: as_sent(self.cleaned_data[f"{prefix}-{name}"]) for name in typed_columns(part)}
-            for prefix, part_of_row in self.rows
-            if part_of_row is part
-        ]
-        return [row | {DOCUMENT_KEY: number} for row in rows if set(row.values()) - {None, ""}]
+        rows = []
+        for prefix, row_table in self.rows:
+            if row_table is not table:
+                continue
+            row = {
+                column: as_sent(self.cleaned_data[f"{prefix}-{column}"])
+                for column in form_columns(table)
+            }
+            if any(value not in (None, "") for value in row.values()):
+                rows.append(row | {DOCUMENT_KEY: number})
+        return rows
 
     def add_rule_errors(self, rules: Iterable[Rule]) -> None:
         """Add an error for each broken rule, at the first field with the name of its column."""
@@ -100,13 +111,14 @@ class DocumentForm(forms.Form):
             self.add_error(next(names, None), rule_error(rule))
 
 
-def typed_columns(part: DocumentTable) -> list[str]:
-    """The columns of a table of documents that a person may type."""
-    hidden = NOT_TYPED if part is HEADER else (DOCUMENT_KEY,)
+def form_columns(part: DocumentTable) -> list[str]:
+    """The columns of the table that the form shows."""
+    hidden = HIDDEN_COLUMNS if part is HEADER else (DOCUMENT_KEY,)
     return [column for column in part.sent_columns if column not in hidden]
 
 
 def as_sent(value: Any) -> Any:
+    """Convert a value to the form in which a till sends it."""
     if isinstance(value, Decimal):
         return format(value, "f")
     if isinstance(value, date):
@@ -121,4 +133,4 @@ def correction_form(
     if detail.is_document:
         return DocumentForm(detail.values, data), correct_document
     kind = cast(EventKind, detail.kind)
-    return EventForm(kind, data, initial=as_typed(kind, detail.values)), correct_event
+    return EventForm(kind, data, initial=initial_values(kind, detail.values)), correct_event

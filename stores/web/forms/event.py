@@ -1,6 +1,6 @@
-"""One event, as a person corrects it."""
+"""The form that corrects a quarantined event."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -11,27 +11,31 @@ from stores.models.staging import Operation
 from stores.pipeline.events.kinds import EventKind
 from stores.pipeline.events.rules import Rule
 
+# The choices that stand for the values of SQLite, PostgreSQL and Python.
+BOOLEAN_CHOICES = {1: "true", 0: "false", "t": "true"}
 YES_OR_NO_CHOICES = [("", "Not specified"), ("true", "Yes"), ("false", "No")]
 
 
 def event_field(kind: EventKind, column: str) -> forms.Field:
-    """The field to type a column in; lengths and words are left to the rules of upload."""
+    """The form field of a column; the rules of upload check its length and its choices."""
     options: dict[str, Any] = {"label": label(column), "required": False}
-    types: dict[str, type[forms.Field]] = {"uuid": forms.UUIDField, "date": forms.DateField}
-    refusals = {"uuid": "guid_format", "date": "date_format"}
-    if kind.type_of(column) == "boolean":
+    column_type = kind.type_of(column)
+    if column_type == "boolean":
         return forms.TypedChoiceField(
             choices=YES_OR_NO_CHOICES,
-            coerce=lambda word: word == "true",
+            coerce=lambda choice: choice == "true",
             empty_value=None,
             **options,
         )
-    if types_of_field := types.get(kind.type_of(column)):
-        refusal = explain(refusals[kind.type_of(column)], label(column))
-        return types_of_field(error_messages={"invalid": refusal}, **options)
-    # People's texts run as their letters do, whatever the page does.
-    typed = forms.TextInput(attrs={"dir": "auto"})
-    return forms.CharField(empty_value=None, widget=typed, **options)
+    if column_type == "uuid":
+        error = explain("guid_format", label(column))
+        return forms.UUIDField(error_messages={"invalid": error}, **options)
+    if column_type == "date":
+        error = explain("date_format", label(column))
+        return forms.DateField(error_messages={"invalid": error}, **options)
+    # Names can be written from right to left on a page that is written from left to right.
+    widget = forms.TextInput(attrs={"dir": "auto"})
+    return forms.CharField(empty_value=None, widget=widget, **options)
 
 
 class EventForm(forms.Form):
@@ -41,10 +45,9 @@ class EventForm(forms.Form):
         super().__init__(*args, **kwargs)
         for column in ("async_account", "account_number", *kind.columns):
             self.fields[column] = event_field(kind, column)
-
-        own = [key for key in kind.key if kind.type_of(key) == "uuid"]
-        # Whom and what the row is about, and what is done with it.
-        self.identity = ["operation", "async_account", "account_number", *own]
+        # The fields that say which customer and which of its rows the event changes, and how.
+        row_ids = [column for column in kind.key if kind.type_of(column) == "uuid"]
+        self.identity = ["operation", "async_account", "account_number", *row_ids]
 
     def add_rule_errors(self, rules: Iterable[Rule]) -> None:
         add_rule_errors(self, rules)
@@ -54,23 +57,25 @@ class EventForm(forms.Form):
         return dict(self.cleaned_data)
 
 
-def lock(form: forms.Form, names: Iterable[str]) -> list[str]:
-    """Have fields of a form stay as they came. Returns those that were sent with another value."""
-    names = list(names)
-    changed = [name for name in names if is_sent_changed(form, name)]
+def lock_fields(form: forms.Form, names: Sequence[str]) -> list[str]:
+    """Make fields read-only. Returns the names of those that were posted with another value."""
+    changed = [name for name in names if is_posted_changed(form, name)]
     for name in names:
         form.fields[name].disabled = True
     return changed
 
 
-def is_sent_changed(form: forms.Form, name: str) -> bool:
-    """Whether a field was sent with another value than it was shown with."""
-    field, key = form.fields[name], form.add_prefix(name)
-    sent = field.widget.value_from_datadict(form.data, form.files, key)
-    if sent is None:
+def is_posted_changed(form: forms.Form, name: str) -> bool:
+    """Whether the posted value of a field is not its initial one."""
+    field = form.fields[name]
+    posted = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
+    if posted is None:
         return False
-    shown = form.get_initial_for_field(field, name)
-    return str(sent) != ("" if shown is None else str(shown)) and field.has_changed(shown, sent)
+    initial = form.get_initial_for_field(field, name)
+    # An invalid initial value that was posted unchanged is no change to the field either.
+    if str(posted) == ("" if initial is None else str(initial)):
+        return False
+    return field.has_changed(initial, posted)
 
 
 def add_rule_errors(form: forms.Form, rules: Iterable[Rule]) -> None:
@@ -84,13 +89,14 @@ def rule_error(rule: Rule) -> str:
     return f"{error} Allowed: {rule.allows}." if rule.allows else error
 
 
-def as_typed(kind: EventKind, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a row as the form shows them first; bytes that are no text are left out."""
-    known = {column: values.get(column) for column in kind.sent_columns}
-    return {
-        column: {1: "true", 0: "false", "t": "true"}.get(value, value)
-        if kind.type_of(column) == "boolean"
-        else value
-        for column, value in known.items()
-        if value is not None and not isinstance(value, bytes)
-    }
+def initial_values(kind: EventKind, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The initial values of the form fields; bytes that are not text are left out."""
+    values = {}
+    for column in kind.sent_columns:
+        value = row.get(column)
+        if value is None or isinstance(value, bytes):
+            continue
+        if kind.type_of(column) == "boolean":
+            value = BOOLEAN_CHOICES.get(value, value)
+        values[column] = value
+    return values

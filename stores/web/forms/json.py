@@ -1,4 +1,4 @@
-"""JSON as a person types it."""
+"""A form field for JSON."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.forms.fields import InvalidJSONInput
 
 
 class JsonField(forms.JSONField):
-    """JSON as a person types it; what Python itself refuses to read is a mistake like others."""
+    """A JSON field that refuses JSON that is too deep or has too large numbers for Python."""
 
     def to_python(self, value: Any) -> Any:
         try:

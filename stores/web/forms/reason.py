@@ -1,4 +1,4 @@
-"""Why a person does something, typed on a page or given to a command."""
+"""The reason for an action of a person, posted by a page or passed to a command."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 
-from stores.models.characters import tidy
+from stores.models.characters import normalize_text
 from stores.web.request import Request
 
 
 class ReasonField(forms.CharField):
-    """Why a person does something: it is kept, so it must say something that one can read."""
+    """A reason of at most 300 characters that people can read; it is kept with the action."""
 
     default_error_messages = {
         "required": "Enter a reason.",
@@ -22,18 +22,19 @@ class ReasonField(forms.CharField):
         super().__init__(max_length=300, strip=False, **options)
 
     def to_python(self, value: Any) -> str:
-        """The text without blanks and invisible letters at its ends."""
-        return tidy(str(super().to_python(value)))
+        """Strip spaces and invisible characters."""
+        return normalize_text(str(super().to_python(value)))
 
 
-def posted_reason(request: Request, **sentences: str) -> str:
-    """The reason that was typed; nothing, and the next page says why, if it is none.
+def posted_reason(request: Request, **error_messages: str) -> str:
+    """Return the posted reason; if it is invalid, an empty string and a message on the next page.
 
-    Shape: sentences replace those of the field.
+    `error_messages` replace those of the field.
     """
+    field = ReasonField(error_messages=error_messages)
     try:
-        reason: str = ReasonField(error_messages=sentences).clean(request.POST.get("reason"))
-    except ValidationError as flaw:
-        messages.error(request, " ".join(flaw.messages))
+        reason: str = field.clean(request.POST.get("reason"))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
         return ""
     return reason

@@ -1,4 +1,4 @@
-"""A job to start."""
+"""The form that starts a job."""
 
 import datetime
 
@@ -10,7 +10,7 @@ from stores.pipeline.dates import NoBusinessDate, business_date
 
 
 class StartForm(forms.Form):
-    """A job to start, on one channel or on all, for one business date or for every one."""
+    """A job, for one channel or all, and for one business date, one order or all."""
 
     job = forms.ChoiceField(
         choices=[(job.code, job.title) for job in JOBS.values()],
@@ -30,27 +30,33 @@ class StartForm(forms.Form):
     order = forms.CharField(required=False)
 
     def clean_date(self) -> datetime.date | None:
-        """The day, by the rule of `run_job --date`."""
-        typed = self.cleaned_data["date"]
-        if typed and self.cleaned_data.get("job") not in DATED_JOBS:
+        """The business date, by the rules of `run_job --date`."""
+        text = self.cleaned_data["date"]
+        if not text:
+            return None
+        if self.cleaned_data.get("job") not in DATED_JOBS:
             raise forms.ValidationError(f"Only {', '.join(DATED_JOBS)} take a business date.")
         try:
-            return business_date(typed) if typed else None
+            return business_date(text)
         except NoBusinessDate as error:
             raise forms.ValidationError(str(error)) from None
 
     def clean_order(self) -> str:
-        """The confirmation number of an order that is there."""
+        """The confirmation number of a customer order."""
         number: str = self.cleaned_data["order"]
+        if not number:
+            return ""
         job = JOBS.get(self.cleaned_data.get("job", ""))
-        if number and job and not job.takes_order:
+        if job and not job.takes_order:
             raise forms.ValidationError("Only Synchronize orders takes an order.")
         channel = self.cleaned_data.get("channel")
-        codes = [channel.code] if channel else []
-        if number and not RetailTransaction.objects.orders_numbered(number, codes).exists():
+        channels = [channel.code] if channel else []
+        if not RetailTransaction.objects.orders_numbered(number, channels).exists():
             raise forms.ValidationError("Unknown customer order.")
         return number
 
     @property
-    def refusal(self) -> str:
-        return str(next(iter(self.errors.values()))[0])
+    def first_error(self) -> str:
+        for messages in self.errors.values():
+            return str(messages[0])
+        return ""

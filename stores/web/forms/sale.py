@@ -1,4 +1,4 @@
-"""Correct one transaction, or all that failed alike."""
+"""The forms that correct one transaction, or all transactions of a cause."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.models.fields import BLANK_CHOICE_DASH
 
 from stores.models import Channel, RetailTransaction
 from stores.models.failed_sale import SaleCause
@@ -32,40 +33,42 @@ SALE_TYPE_CHOICES = [
     (kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)
 ]
 CURRENCY_VALIDATOR = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
+# The ways in which a correction of a cause changes a field.
 TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 
 
 class CorrectionForm(forms.Form):
-    """One field for each value of the header, its lines and payments, and why it is changed."""
+    """The fields of the header, lines and payments, each row with a prefix, and a reason."""
 
     why = ReasonField(label="Reason for the correction")
 
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
         super().__init__(data)
-        self.rows: list[tuple[str, models.Model, tuple[str, ...]]] = [
-            ("header", sale, header_fields(sale)),
-            *((f"line-{row.line_number}", row, LINE_FIELDS) for row in sale.lines.all()),
-            *(
-                (f"payment-{row.line_number}", row, PAYMENT_FIELDS)
-                for row in sale.payments.all()
-                if not sale.prepayment_statement_id
-            ),
-        ]
-        for prefix, row, names in self.rows:
-            for name in names:
-                self.fields[f"{prefix}-{name}"] = bound_field(row, name)
+        self.rows: list[tuple[str, models.Model, tuple[str, ...]]] = []
+        self.add_row("header", sale, header_fields(sale))
+        for line in sale.lines.all():
+            self.add_row(f"line-{line.line_number}", line, LINE_FIELDS)
+        if not sale.prepayment_statement_id:
+            for payment in sale.payments.all():
+                self.add_row(f"payment-{payment.line_number}", payment, PAYMENT_FIELDS)
+
+    def add_row(self, prefix: str, row: models.Model, names: tuple[str, ...]) -> None:
+        self.rows.append((prefix, row, names))
+        for name in names:
+            self.fields[f"{prefix}-{name}"] = bound_field(row, name)
 
     @property
     def reason(self) -> str:
         return str(self.cleaned_data["why"])
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
-        """The fields row by row, with what the row is."""
+        """Yield the title and the fields of each row."""
         for prefix, _, names in self.rows:
             title = prefix.replace("-", " ").capitalize()
             yield title, [self[f"{prefix}-{name}"] for name in names]
 
     def changes(self) -> dict[models.Model, dict[str, Any]]:
+        """The values of each row, changed or not."""
         return {
             row: {name: self.cleaned_data[f"{prefix}-{name}"] for name in names}
             for prefix, row, names in self.rows
@@ -73,39 +76,41 @@ class CorrectionForm(forms.Form):
 
 
 def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
-    """What of a header may be typed: a sale can have been a return, an order is nothing else.
+    """The fields of the header that can be corrected.
 
-    Whom and what a statement names as paid for an order stays.
+    An order stays an order. If a statement holds its prepayments, customer and amounts stay too.
     """
-    is_order = sale.transaction_type == TransactionType.CUSTOMER_ORDER
-    kept = {"transaction_type"} if is_order else set()
-    kept |= set(PREPAID_FIELDS) if sale.prepayment_statement_id else set()
-    return tuple(name for name in HEADER_FIELDS if name not in kept)
+    fixed: set[str] = set()
+    if sale.transaction_type == TransactionType.CUSTOMER_ORDER:
+        fixed.add("transaction_type")
+    if sale.prepayment_statement_id:
+        fixed.update(PREPAID_FIELDS)
+    return tuple(name for name in HEADER_FIELDS if name not in fixed)
 
 
 def bound_field(row: models.Model, name: str) -> forms.Field:
-    """The form's field for a column, with its present value; empty stays empty."""
+    """The form field of a column with the row's value; a required column may not become empty."""
     field = correction_field(type(row), name, required=not row._meta.get_field(name).null)
     field.initial = getattr(row, name)
     return field
 
 
 def correction_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
-    """The form's field for a column of a document that HQ keeps."""
+    """The form field of a column of a transaction; a sale can only become a return or a sale."""
     field = model_field(model, name, required=required)
     if name == "transaction_type" and isinstance(field, forms.ChoiceField):
-        field.choices = SALE_TYPE_CHOICES if required else [("", "---------"), *SALE_TYPE_CHOICES]
+        field.choices = SALE_TYPE_CHOICES if required else [*BLANK_CHOICE_DASH, *SALE_TYPE_CHOICES]
         field.empty_value = None  # type: ignore[attr-defined]
     return field
 
 
 def model_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
-    """The form's field for a column; what is left empty is null."""
+    """The form field of a column; an empty field is NULL."""
     column: Any = model._meta.get_field(name)
     field: forms.Field = column.formfield(required=required)
     field.label = label(name)
     if isinstance(field, forms.DecimalField):
-        # What a till wrote is shown even if it is no number.
+        # A text field also shows what a till wrote in place of a number.
         field.widget = forms.TextInput(attrs={"inputmode": "decimal"})
     if isinstance(field, forms.DateField):
         field.widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
@@ -117,7 +122,7 @@ def model_field(model: type[models.Model], name: str, *, required: bool) -> form
 
 
 class ScopeForm(forms.Form):
-    """Which of the transactions that failed alike are meant: all, one store's, one day's."""
+    """The transactions of a cause to correct: all, those of a channel or those of a day."""
 
     channel = forms.ModelChoiceField(
         Channel.objects.order_by("name"),
@@ -132,37 +137,47 @@ class ScopeForm(forms.Form):
 
     @property
     def scope(self) -> CorrectionScope:
-        """What was chosen; what cannot be understood chooses nothing."""
-        chosen: dict[str, Any] = self.cleaned_data if self.is_valid() else {"upto": 0}
-        return CorrectionScope(chosen.get("channel"), chosen.get("date"), chosen.get("upto"))
+        """The scope of the correction; an invalid form selects no transaction."""
+        if not self.is_valid():
+            return CorrectionScope(None, None, 0)
+        data = self.cleaned_data
+        return CorrectionScope(data["channel"], data["date"], data["upto"])
 
 
 class BulkCorrectionForm(forms.Form):
-    """One correction for all transactions that failed alike, and why."""
+    """One correction for all transactions of a cause, and a reason.
+
+    For each field, `to-FIELD` is the way it changes and `FIELD` the value to type.
+    """
 
     def __init__(self, cause: SaleCause, data: Any = None) -> None:
         super().__init__(data)
         self.names = correctable_fields(cause)
-        model = model_of_cause(cause)
         for name in self.names:
-            column: Any = model._meta.get_field(name)
-            ways = [(TO_VALUE, "This value")]
-            ways += [(TO_EXPECTED, "The value the rule expects")] * has_expected(cause)
-            ways += [(TO_NOTHING, "Empty")] * column.null
-            if len(self.names) > 1:
-                ways = [("", "Leave unchanged"), *ways]
-            self.fields[f"to-{name}"] = forms.ChoiceField(
-                choices=ways,
-                label=f"{model_field(model, name, required=False).label}: change to",
-                required=len(self.names) == 1,
-                initial=TO_EXPECTED if has_expected(cause) else ways[0][0],
-            )
-            self.fields[name] = correction_field(model, name, required=False)
+            self.fields[f"to-{name}"] = self.way_field(cause, name)
+            self.fields[name] = correction_field(model_of_cause(cause), name, required=False)
             self.fields[name].label = "Value"
         self.fields["why"] = ReasonField(label="Reason for the correction")
 
+    def way_field(self, cause: SaleCause, name: str) -> forms.ChoiceField:
+        """The choice of how a field changes; one of several fields may stay unchanged."""
+        column: Any = model_of_cause(cause)._meta.get_field(name)
+        is_only_field = len(self.names) == 1
+        choices = [] if is_only_field else [("", "Leave unchanged")]
+        choices.append((TO_VALUE, "This value"))
+        if has_expected(cause):
+            choices.append((TO_EXPECTED, "The value the rule expects"))
+        if column.null:
+            choices.append((TO_NOTHING, "Empty"))
+        return forms.ChoiceField(
+            choices=choices,
+            label=f"{label(name)}: change to",
+            required=is_only_field,
+            initial=TO_EXPECTED if has_expected(cause) else choices[0][0],
+        )
+
     def pairs(self) -> Iterator[tuple[forms.BoundField, forms.BoundField]]:
-        """What becomes of each field, and the value to type."""
+        """Yield for each field the way it changes and the value to type."""
         return ((self[f"to-{name}"], self[name]) for name in self.names)
 
     @property
@@ -171,20 +186,28 @@ class BulkCorrectionForm(forms.Form):
 
     @property
     def digest(self) -> str:
-        """What tells this correction from another: whoever is sure of one has seen its preview."""
-        pairs = sorted((name, str(value)) for name, value in self.cleaned_data.items())
-        return hashlib.sha256(
-            repr([pair for pair in pairs if pair[0] != "why"]).encode()
-        ).hexdigest()
+        """Identifies the correction, so that only one that was previewed can be confirmed."""
+        values = sorted(
+            (name, str(value)) for name, value in self.cleaned_data.items() if name != "why"
+        )
+        return hashlib.sha256(repr(values).encode()).hexdigest()
 
     @property
     def values(self) -> dict[str, Any]:
-        """What each field becomes; those left as they are are not there."""
-        chosen = {name: self.cleaned_data[f"to-{name}"] for name in self.names}
-        what = {TO_EXPECTED: ExpectedValue, TO_NOTHING: None}
-        return {name: what.get(way, self.cleaned_data[name]) for name, way in chosen.items() if way}
+        """The new values of the fields that change."""
+        values: dict[str, Any] = {}
+        for name in self.names:
+            way = self.cleaned_data[f"to-{name}"]
+            if way == TO_VALUE:
+                values[name] = self.cleaned_data[name]
+            elif way == TO_EXPECTED:
+                values[name] = ExpectedValue
+            elif way == TO_NOTHING:
+                values[name] = None
+        return values
 
     def clean(self) -> dict[str, Any]:
+        """Check that each value to type comes with its way, and that some field changes."""
         cleaned = super().clean() or self.cleaned_data
         for name in self.names:
             way, value = cleaned.get(f"to-{name}"), cleaned.get(name)

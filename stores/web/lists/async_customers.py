@@ -1,14 +1,12 @@
-"""What channels sent: every async customer operation, with what became of it."""
-
-from typing import Any
+"""The list of async customer operations: every customer event that a channel sent."""
 
 import django_tables2 as tables
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 
 from stores.models import AsyncCustomer, Company, GuidMap
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.customer import GuidOrigin
-from stores.models.search import contact_key, matches_name, matches_own_contact
+from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
@@ -17,122 +15,116 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
-    bidirectional,
+    Rows,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     text_filter,
     wide_only,
 )
-from stores.web.lists.customers import BY_NAME, PeopleTable, pending_customers, pending_deliveries
-from stores.web.lists.search import MAX_FOUND, customer_ids, guid_or_none
+from stores.web.lists.customers import (
+    ANY_DATABASE,
+    NameColumn,
+    enabled_databases,
+    newest_pending_customers,
+    pending_deliveries,
+)
+from stores.web.lists.search import MAX_FOUND, customer_ids
 
-# The states of the contract as conditions on a staged event; exactly one holds for each row.
-DONE_CONDITION = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
-IS_PENDING = Exists(pending_deliveries(customer=OuterRef("customer")))
+IS_DONE = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
+IS_PENDING = Exists(pending_deliveries().filter(customer=OuterRef("customer")))
+IS_LINKED = Exists(
+    GuidMap.objects.filter(async_account=OuterRef("async_account"), origin=GuidOrigin.LINKED)
+)
+# The state of each operation; exactly one of the conditions holds.
 STATES = {
     "not_synchronized": Q(status=StagingStatus.PENDING, reason__isnull=True),
     "waiting": Q(status=StagingStatus.PENDING, reason__isnull=False),
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
-    "synchronized": DONE_CONDITION & IS_PENDING,
-    "distributed": DONE_CONDITION & ~IS_PENDING,
+    "synchronized": IS_DONE & IS_PENDING,
+    "distributed": IS_DONE & ~IS_PENDING,
 }
-STATE_WORDS = {
-    "open": "Not finished",
-    "pending": "Not synchronized or waiting",
-    "converted": "Converted",
-    "linked": "Linked to an account",
-    "not_synchronized": "Not synchronized",
-    "waiting": "Waiting",
-    "failed": "Failed",
-    "synchronized": "Synchronized",
-    "distributed": "Distributed",
-    "erased": "Erased",
-}
-
-
-IS_LINKED = Exists(
-    GuidMap.objects.filter(async_account=OuterRef("async_account"), origin=GuidOrigin.LINKED)
-)
-# Several states at once, or a part of some; the numbers of the balance lead to them.
-GROUPS = {
+# Further choices of the filter, to which the numbers of the balance link. They overlap the states.
+STATE_GROUPS = {
     "open": Q(status__in=OPEN_STATUSES),
     "pending": Q(status=StagingStatus.PENDING),
-    "converted": DONE_CONDITION & ~IS_LINKED,
-    "linked": DONE_CONDITION & IS_LINKED,
+    "converted": IS_DONE & ~IS_LINKED,
+    "linked": IS_DONE & IS_LINKED,
 }
+STATE_CHOICES = [
+    ("open", "Not finished"),
+    ("pending", "Not synchronized or waiting"),
+    ("converted", "Converted"),
+    ("linked", "Linked to an account"),
+    ("not_synchronized", "Not synchronized"),
+    ("waiting", "Waiting"),
+    ("failed", "Failed"),
+    ("synchronized", "Synchronized"),
+    ("distributed", "Distributed"),
+    ("erased", "Erased"),
+]
 
 
-def with_state(events: QuerySet[Any]) -> QuerySet[Any]:
-    """Say of each staged event what has become of it, in the words of the contract."""
-    annotated: QuerySet[Any] = events.annotate(
-        state=Case(
-            *(When(condition, then=Value(state)) for state, condition in STATES.items()),
-            output_field=CharField(),
-        )
-    )
-    return annotated
-
-
-def operations_matching(text: str) -> Q:
-    """The operations that a text means: those of customers, and those still on their way."""
+def matching_operations(text: str) -> Q:
+    """The operations of the customers that a text names, and open ones that name it themselves."""
+    # An operation without a customer is found by its own columns, through the index of open ones.
     companies = list(Company.objects.values_list("pk", flat=True))
-    waits = Q(status__in=OPEN_STATUSES, company__in=companies)
-    if guid := guid_or_none(text):
-        owner = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
-        return Q(pk=guid) | Q(customer__in=owner) | waits & Q(async_account=guid)
-    text = tidy_key(text)
-    key = contact_key(text)
-    condition = (
-        Q(account_number=text) | matches_name(text) | (matches_own_contact(key) if key else Q())
-    )
-    waiting = AsyncCustomer.objects.filter(waits & condition).values_list("pk", flat=True)
-    return Q(customer__in=customer_ids(text)) | Q(pk__in=list(waiting[: MAX_FOUND + 1]))
+    is_open = Q(status__in=OPEN_STATUSES, company__in=companies)
+    if guid := parse_guid(text):
+        customers = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
+        return Q(pk=guid) | Q(customer__in=customers) | (is_open & Q(async_account=guid))
+    text = normalize_key(text)
+    names_text = Q(account_number=text) | matches_name(text)
+    if key := contact_key(text):
+        names_text |= matches_own_contact(key)
+    open_ids = AsyncCustomer.objects.filter(is_open & names_text).values_list("pk", flat=True)
+    return Q(customer__in=customer_ids(text)) | Q(pk__in=list(open_ids[: MAX_FOUND + 1]))
 
 
 class AsyncCustomerFilter(ListFilter):
     q = text_filter("Search", "GUID, account, e-mail, phone or part of a name", method="search")
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-    state = choice_filter(list(STATE_WORDS.items()), "State", method="in_state")
+    state = choice_filter(STATE_CHOICES, "State", method="filter_state")
     operation = choice_filter(Operation.choices, "Operation", field="operation")
     reason = choice_filter(reasons, "Reason", field="reason")
-    since = day_filter("Arrived from", "staged_at", "gte")
-    until = day_filter("Arrived to", "staged_at", "lt")
+    since = first_day_filter("Arrived from", "staged_at")
+    until = last_day_filter("Arrived to", "staged_at")
 
-    class Meta:
-        model = AsyncCustomer
-        fields: list[str] = []
+    def search(self, operations: Rows, name: str, value: str) -> Rows:
+        return operations.filter(matching_operations(value))
 
-    def search(
-        self, events: QuerySet[AsyncCustomer], name: str, value: str
-    ) -> QuerySet[AsyncCustomer]:
-        return events.filter(operations_matching(value))
+    def filter_state(self, operations: Rows, name: str, value: str) -> Rows:
+        if value in STATE_GROUPS:
+            return operations.filter(STATE_GROUPS[value])
+        if value == "synchronized":
+            return filter_synchronized(operations)
+        return operations.filter(STATES[value])
 
-    def in_state(
-        self, events: QuerySet[AsyncCustomer], name: str, value: str
-    ) -> QuerySet[AsyncCustomer]:
-        if group := GROUPS.get(value):
-            return events.filter(group)
-        if value == "synchronized" and len(is_pending := pending_customers()) <= MAX_COUNTED:
-            # Few among many: found by their customers first, or the planner might walk all.
-            done = AsyncCustomer.objects.filter(
-                DONE_CONDITION, customer__in=is_pending
-            ).values_list("pk", flat=True)
-            return events.filter(pk__in=list(done[: MAX_COUNTED + 1]))
-        return events.filter(STATES[value])
+
+def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCustomer]:
+    """The operations of customers with a pending delivery."""
+    customers = newest_pending_customers(enabled_databases(ANY_DATABASE))
+    if len(customers) > MAX_COUNTED:
+        return operations.filter(STATES["synchronized"])
+    # Few customers: look their operations up first, or the planner might read all operations.
+    ids = AsyncCustomer.objects.filter(IS_DONE, customer__in=customers).values_list("pk", flat=True)
+    return operations.filter(pk__in=list(ids[: MAX_COUNTED + 1]))
 
 
 def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
-    """The rows that /async-customers/ lists for these filters."""
-    rows: QuerySet[AsyncCustomer] = AsyncCustomerFilter(filters, AsyncCustomer.objects.all()).qs
-    return rows
+    """The operations that /async-customers/ lists for these filters."""
+    operations: QuerySet[AsyncCustomer] = AsyncCustomerFilter(
+        filters, AsyncCustomer.objects.all()
+    ).qs
+    return operations
 
 
-class AsyncCustomerTable(PeopleTable):
+class AsyncCustomerTable(ListTable):
     caption = "Async customer operations"
-    walks = (("staged_at", "pk"),)
+    indexed_orders = (("staged_at", "pk"),)
 
     channel = tables.Column(
         "Channel", accessor="database__channel__name", empty_values=(), attrs=wide_only("md")
@@ -143,9 +135,7 @@ class AsyncCustomerTable(PeopleTable):
         accessor="customer__account_number",
     )
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("sm"))
-    name = tables.Column(
-        "Name", empty_values=(), order_by=BY_NAME, attrs=bidirectional(wide_only("lg"))
-    )
+    name = NameColumn(wide_only("lg"))
     operation = tables.Column("Operation", attrs=wide_only("md"))
     occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide_only("md"))
     staged_at = Formatted(
@@ -155,8 +145,6 @@ class AsyncCustomerTable(PeopleTable):
     reason = tables.Column("Reason", visible=False)
 
     class Meta(ListTable.Meta):
-        model = AsyncCustomer
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
         )
@@ -165,6 +153,12 @@ class AsyncCustomerTable(PeopleTable):
         return record.database.channel.name if record.database else "Headquarters"
 
 
-def all_async_customers() -> QuerySet[Any]:
-    newest = AsyncCustomer.objects.order_by("-staged_at", "-pk")
-    return with_state(newest.select_related("database__channel", "customer"))
+def all_async_customers() -> Rows:
+    """All operations, newest first, each with its state."""
+    state = Case(
+        *(When(condition, then=Value(state)) for state, condition in STATES.items()),
+        output_field=CharField(),
+    )
+    operations = AsyncCustomer.objects.select_related("database__channel", "customer")
+    newest_first: Rows = operations.annotate(state=state).order_by("-staged_at", "-pk")
+    return newest_first

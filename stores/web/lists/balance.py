@@ -1,14 +1,11 @@
-"""The nothing-lost balance, by channel database, table and day."""
+"""The list of balances: for each database, table and day, what became of its rows."""
 
-import django_filters as filters
 import django_tables2 as tables
 from django.db.models import QuerySet
 
 from stores.models import DayBalance
-from stores.web.format import rows_word
+from stores.web.format import DOCUMENT_WORDS, rows_word
 from stores.web.lists.base import (
-    DATE_INPUT,
-    DOCUMENT_CHOICE,
     EVENT_TABLE_CHOICES,
     NOWRAP,
     NUMERIC,
@@ -17,31 +14,22 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     channels,
     choice_filter,
+    date_filter,
     wide_only,
 )
-
-DOCUMENT_PART_CHOICES = [
-    ("retail_transaction_line", "Lines"),
-    ("retail_transaction_payment", "Payments"),
-]
 
 
 class BalanceFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-    table = choice_filter(
-        [*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE, *DOCUMENT_PART_CHOICES], "Rows", field="table"
-    )
-    since = filters.DateFilter(label="From", field_name="day", lookup_expr="gte", widget=DATE_INPUT)
-    until = filters.DateFilter(label="To", field_name="day", lookup_expr="lte", widget=DATE_INPUT)
-    odd = choice_filter([("yes", "Only these")], "Does not add up", method="is_odd")
+    table = choice_filter([*EVENT_TABLE_CHOICES, *DOCUMENT_WORDS.items()], "Rows", field="table")
+    since = date_filter("From", "day", "gte")
+    until = date_filter("To", "day", "lte")
+    odd = choice_filter([("yes", "Only these")], "Does not add up", method="filter_unbalanced")
 
-    class Meta:
-        model = DayBalance
-        fields: list[str] = []
-
-    def is_odd(self, rows: QuerySet[DayBalance], name: str, value: str) -> QuerySet[DayBalance]:
+    def filter_unbalanced(self, rows: Rows, name: str, value: str) -> Rows:
         return rows.exclude(difference=0)
 
 
@@ -65,8 +53,6 @@ class BalanceTable(ListTable):
     difference = Cell("difference", verbose_name="Difference", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
-        model = DayBalance
-        fields: tuple[str, ...] = ()
         empty_text = "Nothing has arrived yet. The P-job uploads what tills have written."
 
 

@@ -1,6 +1,7 @@
-"""What all lists are made of: filters from an allow-list of fields, tables, columns.
+"""The parts of a list page: filters, tables and columns.
 
-A count on a page comes from the same filter as the list it links to, so both always agree.
+A list declares its filters, so a query string can name no other column. A count on another page
+uses the filter of the list that it links to, so that both agree.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +18,13 @@ from django_tables2.rows import BoundRow
 
 from stores.models import Channel, Company
 from stores.models.reason import REASONS
+from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import badge
-from stores.web.format import EMPTY_VALUE
+from stores.web.format import EMPTY_VALUE, rows_word
 from stores.web.lists.csv_cells import csv_cell
+
+Rows = QuerySet[Any]
 
 
 def channels() -> list[tuple[str, str]]:
@@ -31,77 +35,101 @@ def companies() -> list[tuple[str, str]]:
     return [(company.code, company.name) for company in Company.objects.all()]
 
 
-def short_reason(reason: str) -> str:
-    known = REASONS.get(reason)
-    text = known.text.removeprefix("{field}: ").rstrip(".") if known else reason
-    return text[:1].upper() + text[1:]
-
-
 def reasons() -> list[tuple[str, str]]:
     return [(code, short_reason(code)) for code in REASONS]
+
+
+def short_reason(code: str) -> str:
+    """The sentence of a reason without its field and its full stop."""
+    reason = REASONS.get(code)
+    text = reason.text.removeprefix("{field}: ").rstrip(".") if reason else code
+    return text[:1].upper() + text[1:]
 
 
 def choice_filter(
     choices: Any, label: str, empty: str = "All", method: str = "", field: str = ""
 ) -> filters.ChoiceFilter:
-    """A list to choose one word from; any other word is an error."""
-    how: dict[str, Any] = {"method": method} if method else {"field_name": field}
-    return filters.ChoiceFilter(choices=choices, label=label, empty_label=empty, **how)
+    """A drop-down list that filters by a column or by a method of the filter set."""
+    target = {"method": method} if method else {"field_name": field}
+    return filters.ChoiceFilter(choices=choices, label=label, empty_label=empty, **target)
 
 
-def text_filter(label: str, hint: str, **how: Any) -> filters.CharFilter:
-    """A line to type; its hint says what is looked for."""
-    typed = forms.TextInput(attrs={"type": "search", "placeholder": hint, "maxlength": 300})
-    return filters.CharFilter(label=label, widget=typed, **how)
+def text_filter(label: str, placeholder: str, method: str) -> filters.CharFilter:
+    """A search box; the placeholder says what can be searched for."""
+    attrs = {"type": "search", "placeholder": placeholder, "maxlength": 300}
+    return filters.CharFilter(label=label, method=method, widget=forms.TextInput(attrs=attrs))
 
 
-class DayFilter(filters.DateFilter):  # type: ignore[misc]
-    """From the first moment of a day on, or until its last; an index on the moment serves both."""
+def date_filter(label: str, field: str, lookup: str) -> filters.DateFilter:
+    """Compares a column of dates with a day."""
+    return filters.DateFilter(
+        label=label, field_name=field, lookup_expr=lookup, widget=date_input()
+    )
 
-    def filter(self, rows: QuerySet[Any], value: date | None) -> QuerySet[Any]:
-        if value is None:
-            return rows
-        is_last = self.lookup_expr == "lt"
-        if is_last and value == date.max:
-            return rows
-        start = datetime.combine(value + timedelta(days=is_last), time.min)
-        filtered: QuerySet[Any] = super().filter(rows, timezone.make_aware(start))
+
+def first_day_filter(label: str, field: str) -> filters.DateFilter:
+    """Keeps the rows whose time is on a day or later."""
+    return FirstDayFilter(label=label, field_name=field, lookup_expr="gte", widget=date_input())
+
+
+def last_day_filter(label: str, field: str) -> filters.DateFilter:
+    """Keeps the rows whose time is on a day or earlier."""
+    return LastDayFilter(label=label, field_name=field, lookup_expr="lt", widget=date_input())
+
+
+def date_input() -> forms.DateInput:
+    return forms.DateInput(attrs={"type": "date"})
+
+
+class FirstDayFilter(filters.DateFilter):  # type: ignore[misc]
+    """Compares with the time at which the day begins, because times have an index."""
+
+    def filter(self, rows: Rows, value: date | None) -> Rows:
+        filtered: Rows = super().filter(rows, value and start_of(value))
         return filtered
 
 
-DATE_INPUT = forms.DateInput(attrs={"type": "date"})
+class LastDayFilter(filters.DateFilter):  # type: ignore[misc]
+    """Compares with the time at which the next day begins."""
+
+    def filter(self, rows: Rows, value: date | None) -> Rows:
+        if value is None or value == date.max:
+            return rows
+        filtered: Rows = super().filter(rows, start_of(value + timedelta(days=1)))
+        return filtered
 
 
-def day_filter(label: str, field: str, lookup: str) -> DayFilter:
-    """A day; from its first or to its last moment."""
-    return DayFilter(label=label, field_name=field, lookup_expr=lookup, widget=DATE_INPUT)
+def start_of(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, time.min))
 
 
 EVENT_TABLE_CHOICES = [(kind.event, f"{kind.name.capitalize()} events") for kind in EVENT_KINDS]
 
-DOCUMENT_CHOICE = ("retail_transaction", "Sales and orders")
+DOCUMENT_CHOICE = (HEADER.event, rows_word(HEADER.event))
 
 
 class ListFilter(filters.FilterSet):  # type: ignore[misc]
-    """A list's filters. What cannot be understood finds nothing, and says so."""
+    """The filters of a list. While one of them is invalid, the list is empty and says so."""
 
-    # What a reader of the list must know about it.
+    # A sentence that the page shows above the list.
     note = ""
 
-    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    def filter_queryset(self, queryset: Rows) -> Rows:
         return queryset.none() if self.form.errors else super().filter_queryset(queryset)
 
 
-def business_day_filter(label: str, lookup: str) -> filters.DateFilter:
-    """A day of the store's own, which has no hours."""
-    typed = forms.DateInput(attrs={"type": "date"})
-    return filters.DateFilter(
-        label=label, field_name="business_date", lookup_expr=lookup, widget=typed
+def status_filter(closed_at: str, closed: str = "closed") -> filters.ChoiceFilter:
+    """Keeps open rows, or closed ones; `closed_at` is the column of the time of closing."""
+    return filters.ChoiceFilter(
+        choices=[("open", "Open"), (closed, closed.capitalize())],
+        label="Status",
+        empty_label="All",
+        method=lambda rows, name, value: rows.filter(**{f"{closed_at}__isnull": value == "open"}),
     )
 
 
 class Formatted(tables.Column):  # type: ignore[misc]
-    """A cell that a function formats; the CSV gets the bare value."""
+    """A column whose values a function formats on the page; a CSV has the plain values."""
 
     def __init__(self, function: Callable[[Any], str], **options: Any) -> None:
         super().__init__(**options)
@@ -115,7 +143,7 @@ class Formatted(tables.Column):  # type: ignore[misc]
 
 
 class State(tables.Column):  # type: ignore[misc]
-    """A cell with the badge of a state; the CSV gets its word."""
+    """A column of states as badges; a CSV has the plain states."""
 
     def __init__(self, look: Callable[[str], str] = str, **options: Any) -> None:
         super().__init__(**options)
@@ -131,7 +159,7 @@ class State(tables.Column):  # type: ignore[misc]
 
 
 class Cell(tables.TemplateColumn):  # type: ignore[misc]
-    """A cell drawn by a template; the CSV gets the bare value."""
+    """A column whose cells a template renders; a CSV has the plain values."""
 
     def __init__(self, template: str, **options: Any) -> None:
         super().__init__(template_name=f"cells/{template}.html", **options)
@@ -141,19 +169,19 @@ class Cell(tables.TemplateColumn):  # type: ignore[misc]
 
 
 def wide_only(screen: str = "lg", css: str = "") -> dict[str, Any]:
-    """Attributes of a column that only screens of some width show."""
+    """Attributes of a column that only screens of at least this size show."""
     classes = f"d-none d-{screen}-table-cell {css}".strip()
     return {"th": {"class": classes}, "td": {"class": classes}}
 
 
 def bidirectional(attrs: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Attributes of a column of people's texts: each cell runs as its own letters do."""
-    given = attrs or {}
-    return given | {"td": given.get("td", {}) | {"dir": "auto"}}
+    """Attributes of a column whose text may be written from left to right or right to left."""
+    attrs = attrs or {}
+    return attrs | {"td": attrs.get("td", {}) | {"dir": "auto"}}
 
 
 class DayColumn(tables.DateColumn):  # type: ignore[misc]
-    """A day, written as on all other pages."""
+    """A column of days in ISO format, as on all pages."""
 
     def __init__(self, title: str, **options: Any) -> None:
         super().__init__(verbose_name=title, format="Y-m-d", **options)
@@ -164,18 +192,20 @@ NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
+    """The table of a list."""
+
     caption = "List"
-    # The columns of each order that an index carries, both ways; its rows can be walked to the end.
-    walks: tuple[tuple[str, ...], ...] = (("pk",),)
+    # The orders that have an index, each by its columns; the pages of such a list have no limit.
+    indexed_orders: tuple[tuple[str, ...], ...] = (("pk",),)
 
     class Meta:
         attrs = {"class": "table"}
         default = EMPTY_VALUE
 
     def csv_rows(self, records: Iterable[Any]) -> Iterator[list[Any]]:
-        """Header and rows as CSV cells, one by one; also of columns that no page has room for."""
-        columns = [column.name for column in self.columns.iterall()]
-        yield [str(column.header) for column in self.columns.iterall()]
+        """Yield the header and then each record as CSV cells, hidden columns included."""
+        columns = list(self.columns.iterall())
+        yield [str(column.header) for column in columns]
         for record in records:
             row = BoundRow(record, table=self)
-            yield [csv_cell(row.get_cell_value(name)) for name in columns]
+            yield [csv_cell(row.get_cell_value(column.name)) for column in columns]

@@ -1,4 +1,4 @@
-"""Channel databases, with what waits in them."""
+"""The list of channel databases, with their pending rows."""
 
 import django_tables2 as tables
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
@@ -7,11 +7,11 @@ from stores.models import AsyncCustomer, ChannelDatabase, Delivery, Incident
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
-from stores.web.lists.base import NUMERIC, Cell, Formatted, ListFilter, ListTable, wide_only
+from stores.web.lists.base import NUMERIC, Cell, Formatted, ListTable, wide_only
 
 
 class CappedCount(Subquery):
-    """How many rows a subquery finds; it need not read all of a big table."""
+    """The number of rows that a subquery finds, counted up to MAX_COUNTED + 1."""
 
     template = "(SELECT count(*) FROM (%(subquery)s) AS found)"
     output_field = IntegerField()
@@ -20,24 +20,14 @@ class CappedCount(Subquery):
         super().__init__(rows.order_by()[: MAX_COUNTED + 1])
 
 
-class ChannelFilter(ListFilter):
-    """The few channels need no filter, only order and page."""
-
-    class Meta:
-        model = ChannelDatabase
-        fields: list[str] = []
-
-
 def with_counts() -> QuerySet[ChannelDatabase]:
-    """Every channel database with what waits in staging and what is pending for it."""
-    # `database > 0` is what the index for this asks for.
-    waiting = (
-        AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0).values("pk")
-    )
-    pending = Delivery.objects.pending().filter(database=OuterRef("pk")).values("customer_id")
+    """All channel databases with the operations and deliveries that are pending in each."""
+    # The index of open operations has the condition database > 0.
+    waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0)
+    pending = Delivery.objects.pending().filter(database=OuterRef("pk"))
     return ChannelDatabase.objects.with_channel().annotate(
-        waiting=CappedCount(waiting),
-        owed=CappedCount(pending),
+        waiting=CappedCount(waiting.values("pk")),
+        pending=CappedCount(pending.values("customer_id")),
         blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
     )
 
@@ -54,11 +44,9 @@ class ChannelTable(ListTable):
     )
     last_visited_at = Formatted(when, verbose_name="Last visit")
     waiting = Formatted(capped, verbose_name="Waiting", attrs=wide_only("md", "num"))
-    owed = Cell("owed_count", verbose_name="Pending", attrs=NUMERIC)
+    pending = Cell("pending_count", verbose_name="Pending", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):
-        model = ChannelDatabase
-        fields: tuple[str, ...] = ()
         empty_text = "No channels yet. Run create_channel to add one with its database."
 
     def render_kind(self, record: ChannelDatabase) -> str:

@@ -1,4 +1,4 @@
-"""Edits that two places made of one field without knowing of each other."""
+"""The list of edit conflicts: one field that two places edited without knowing of each other."""
 
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
@@ -12,55 +12,56 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
+    status_filter,
     wide_only,
 )
 
-# No channel code: those have no colon.
-HQ_PREFIX = "hq:"
+# Stands for headquarters among the codes of channels, which have no colon.
+HEADQUARTERS = "hq:"
 
 
-FIELDS = [
-    (column, label(column))
-    for column in sorted({"is_active", *(name for kind in EVENT_KINDS for name in kind.columns)})
-]
+def field_choices() -> list[tuple[str, str]]:
+    """The fields that edits can conflict on."""
+    fields = {"is_active"}.union(*(kind.columns for kind in EVENT_KINDS))
+    return [(field, label(field)) for field in sorted(fields)]
 
 
-def places() -> list[tuple[str, str]]:
-    return [(HQ_PREFIX, "Headquarters"), *channels()]
+def place_choices() -> list[tuple[str, str]]:
+    return [(HEADQUARTERS, "Headquarters"), *channels()]
 
 
-def of_place(side: str, code: str) -> Q:
-    """That one side of a conflict is a channel, or headquarters."""
-    if code == HQ_PREFIX:
-        return Q((f"{side}_database__isnull", True))
-    return Q((f"{side}_database__channel__code", code))
+def kept_from(place: str) -> Q:
+    """The condition that the kept value comes from a channel or from headquarters."""
+    if place == HEADQUARTERS:
+        return Q(kept_database__isnull=True)
+    return Q(kept_database__channel__code=place)
+
+
+def lost_from(place: str) -> Q:
+    """The condition that the other value comes from a channel or from headquarters."""
+    if place == HEADQUARTERS:
+        return Q(lost_database__isnull=True)
+    return Q(lost_database__channel__code=place)
 
 
 class ConflictFilter(ListFilter):
-    status = choice_filter([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
-    field = choice_filter(FIELDS, "Field", field="field")
-    place = choice_filter(places, "Channel", method="of_any")
-    won = choice_filter(places, "Kept from", method="won_by")
-    since = day_filter("Found from", "found_at", "gte")
-    until = day_filter("Found to", "found_at", "lt")
+    status = status_filter("closed_at")
+    field = choice_filter(field_choices, "Field", field="field")
+    place = choice_filter(place_choices, "Channel", method="filter_place")
+    won = choice_filter(place_choices, "Kept from", method="filter_kept_from")
+    since = first_day_filter("Found from", "found_at")
+    until = last_day_filter("Found to", "found_at")
 
-    class Meta:
-        model = EditConflict
-        fields: list[str] = []
+    def filter_place(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(kept_from(value) | lost_from(value))
 
-    def in_status(
-        self, rows: QuerySet[EditConflict], name: str, value: str
-    ) -> QuerySet[EditConflict]:
-        return rows.filter(closed_at__isnull=value == "open")
-
-    def of_any(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
-        return rows.filter(of_place("lost", value) | of_place("kept", value))
-
-    def won_by(self, rows: QuerySet[EditConflict], name: str, value: str) -> QuerySet[EditConflict]:
-        return rows.filter(of_place("kept", value))
+    def filter_kept_from(self, rows: Rows, name: str, value: str) -> Rows:
+        return rows.filter(kept_from(value))
 
 
 class ConflictTable(ListTable):
@@ -86,8 +87,6 @@ class ConflictTable(ListTable):
     state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
 
     class Meta(ListTable.Meta):
-        model = EditConflict
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No conflicts. When two places edit the same customer field independently, both values"
             " are listed here."

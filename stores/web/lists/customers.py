@@ -1,130 +1,143 @@
-"""Customers with an account."""
+"""The list of customers that have an account."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import django_tables2 as tables
 from django.db.models import Exists, OuterRef, QuerySet
 
-from stores.hqdb.sql import fetch
-from stores.models import AsyncCustomer, ChannelDatabase, Customer, Delivery
+from stores.models import ChannelDatabase, Customer, Delivery
+from stores.models.search import parse_guid
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
-from stores.web.format import breaks_at_sign, name_of
+from stores.web.format import breaks_at_sign
 from stores.web.lists.base import (
     Cell,
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     bidirectional,
     choice_filter,
     companies,
     text_filter,
     wide_only,
 )
-from stores.web.lists.search import MAX_FOUND, TOO_MANY_MESSAGE, customer_ids, guid_or_none
+from stores.web.lists.search import MAX_FOUND, TOO_MANY_MESSAGE, customer_ids
 
 ANY_DATABASE = "any"
+NAME_ORDER = ("last_name", "name", "first_name")
 
 
-def pending_deliveries(**filters: Any) -> QuerySet[Delivery]:
-    return Delivery.objects.pending().filter(
-        database__is_enabled=True, database__channel__is_enabled=True, **filters
-    )
-
-
-def pending_customers(**filters: Any) -> list[int]:
-    """Ids of the customers that enabled databases lack, newest first.
-
-    One more than MAX_COUNTED stands for any number beyond it.
-    """
-    databases = ChannelDatabase.objects.enabled().filter(**filters).values_list("pk", flat=True)
-    # The newest of each by its index: all of them at once may be millions.
-    rows = fetch(
-        """SELECT DISTINCT pending.customer_id FROM unnest(%(databases)s::bigint[]) base (id),
-                  LATERAL (SELECT d.customer_id FROM delivery d
-                            WHERE d.database_id = base.id AND d.delivered_version < d.version
-                            ORDER BY d.customer_id DESC LIMIT %(most)s) pending
-            ORDER BY 1 DESC LIMIT %(most)s""",
-        {"databases": list(databases), "most": MAX_COUNTED + 1},
-    )
-    return [customer for (customer,) in rows]
-
-
-def databases() -> list[tuple[str, str]]:
-    """The databases that deliveries can be pending for, by label."""
+def database_choices() -> list[tuple[str, str]]:
+    """The enabled channel databases by label, and a choice that stands for any of them."""
     labels = [database.label for database in ChannelDatabase.objects.enabled().with_channel()]
     return [(ANY_DATABASE, "Any channel"), *((label, label) for label in labels)]
 
 
-def database_named(label: str) -> dict[str, str]:
-    code, _, register = label.partition("/")
-    return {"channel__code": code, "name": register}
+def enabled_databases(choice: str) -> list[ChannelDatabase]:
+    """The enabled channel databases that a choice stands for."""
+    databases = ChannelDatabase.objects.enabled()
+    if choice != ANY_DATABASE:
+        code, _, register = choice.partition("/")
+        databases = databases.filter(channel__code=code, name=register)
+    return list(databases)
+
+
+def pending_deliveries() -> QuerySet[Delivery]:
+    """Deliveries that an enabled channel database has not received yet."""
+    return Delivery.objects.pending().filter(
+        database__is_enabled=True, database__channel__is_enabled=True
+    )
+
+
+def newest_pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
+    """Ids of the customers with a delivery pending to one of the databases, newest first.
+
+    One more than MAX_COUNTED ids means that there may be more.
+    """
+    # One query of all databases would read every pending delivery, of which there can be
+    # millions. The index of pending deliveries has the newest customers of one database at hand.
+    limit = MAX_COUNTED + 1
+    newest_by_database = [
+        Delivery.objects.pending()
+        .filter(database=database)
+        .order_by("-customer_id")
+        .values_list("customer_id", flat=True)[:limit]
+        for database in databases
+    ]
+    if len(newest_by_database) == 1:
+        return list(newest_by_database[0])
+    if not newest_by_database:
+        return []
+    first, *others = newest_by_database
+    return list(first.union(*others).order_by("-customer_id")[:limit])
 
 
 class CustomerFilter(ListFilter):
     q = text_filter("Search", "Account, GUID, e-mail, phone or part of a name", method="search")
     company = choice_filter(companies, "Company", field="company")
-    active = choice_filter([("yes", "Active"), ("no", "Not active")], "Active", method="is_active")
-    owed = choice_filter(databases, "Delivery pending to", empty="-", method="is_owed")
+    active = choice_filter(
+        [("yes", "Active"), ("no", "Not active")], "Active", method="filter_active"
+    )
+    owed = choice_filter(
+        database_choices, "Delivery pending to", empty="-", method="filter_pending"
+    )
 
-    class Meta:
-        model = Customer
-        fields: list[str] = []
-
-    def search(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        if guid := guid_or_none(value):
+    def search(self, customers: Rows, name: str, value: str) -> Rows:
+        if guid := parse_guid(value):
             return customers.filter(guids__async_account=guid)
         ids = customer_ids(value)
         if len(ids) > MAX_FOUND:
             self.note = TOO_MANY_MESSAGE
         return customers.filter(pk__in=ids)
 
-    def is_active(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
+    def filter_active(self, customers: Rows, name: str, value: str) -> Rows:
         return customers.filter(is_active=value == "yes")
 
-    def is_owed(self, customers: QuerySet[Customer], name: str, value: str) -> QuerySet[Customer]:
-        filters = {} if value == ANY_DATABASE else database_named(value)
-        condition = pending_customers(**filters)
-        if len(condition) <= MAX_COUNTED:
-            return customers.filter(pk__in=condition)
-        databases = {f"database__{name}": deliveries for name, deliveries in filters.items()}
-        return customers.filter(
-            Exists(pending_deliveries(customer=OuterRef("pk"), **databases)), pk__lte=condition[0]
+    def filter_pending(self, customers: Rows, name: str, value: str) -> Rows:
+        databases = enabled_databases(value)
+        ids = newest_pending_customers(databases)
+        if len(ids) <= MAX_COUNTED:
+            return customers.filter(pk__in=ids)
+        # The list begins with the newest customers: skip those that are newer than the first match.
+        deliveries = Delivery.objects.pending().filter(
+            database__in=databases, customer=OuterRef("pk")
         )
+        return customers.filter(Exists(deliveries), pk__lte=ids[0])
 
 
 def filter_customers(**filters: str) -> QuerySet[Customer]:
-    """The rows that /customers/ lists for these filters."""
-    rows: QuerySet[Customer] = CustomerFilter(filters, Customer.objects.all()).qs
-    return rows
+    """The customers that /customers/ lists for these filters."""
+    customers: QuerySet[Customer] = CustomerFilter(filters, Customer.objects.all()).qs
+    return customers
 
 
-BY_NAME = ("last_name", "name", "first_name")
+class NameColumn(tables.Column):  # type: ignore[misc]
+    """The whole name of a customer, in the direction of its script."""
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__(
+            "Name", accessor="display_name", order_by=NAME_ORDER, attrs=bidirectional(attrs)
+        )
 
 
-class PeopleTable(ListTable):
-    def render_name(self, record: AsyncCustomer | Customer) -> str:
-        return name_of(record)
-
-
-class CustomerTable(PeopleTable):
+class CustomerTable(ListTable):
     caption = "Customers"
-    walks = (("pk",), ("company_id", "account_number"))
+    indexed_orders = (("pk",), ("company_id", "account_number"))
 
     account_number = tables.Column(
         "Account", order_by=("company_id", "account_number"), linkify=True
     )
-    name = tables.Column("Name", empty_values=(), order_by=BY_NAME, attrs=bidirectional())
+    name = NameColumn()
     email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide_only("lg", "mail"))
     phone = tables.Column("Phone", attrs=wide_only("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide_only("xxl"))
     created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide_only("md"))
-    owed = Cell("owed", verbose_name="Delivery")
+    is_pending = Cell("delivery", verbose_name="Delivery")
     is_active = Cell("active", verbose_name="Status", attrs=wide_only("sm"))
 
     class Meta(ListTable.Meta):
-        model = Customer
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No customers yet. Uploaded customers get their accounts when they are synchronized:"
             " run the pipeline."
@@ -132,6 +145,6 @@ class CustomerTable(PeopleTable):
 
 
 def all_customers() -> QuerySet[Customer]:
-    """Every customer, newest first, and whether a channel still lacks something of it."""
-    pending = Exists(pending_deliveries(customer=OuterRef("pk")))
-    return Customer.objects.newest_first().annotate(owed=pending)
+    """All customers, newest first; `is_pending` says whether a delivery is pending."""
+    is_pending = Exists(pending_deliveries().filter(customer=OuterRef("pk")))
+    return Customer.objects.newest_first().annotate(is_pending=is_pending)

@@ -1,4 +1,4 @@
-"""Optional fields that nobody understood."""
+"""The list of optional customer fields with an invalid value."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
@@ -14,8 +14,10 @@ from stores.web.lists.base import (
     ListTable,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
+    status_filter,
     wide_only,
 )
 
@@ -23,21 +25,12 @@ OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
 
 
 class FieldFilter(ListFilter):
-    status = choice_filter([("open", "Open"), ("settled", "Settled")], "Status", method="in_status")
+    status = status_filter("settled_at", "settled")
     field = choice_filter(OPTIONAL_FIELDS, "Field", field="field")
     rule = choice_filter(reasons, "Reason", field="rule")
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-    since = day_filter("Since", "since", "gte")
-    until = day_filter("Until", "since", "lt")
-
-    class Meta:
-        model = FieldToCorrect
-        fields: list[str] = []
-
-    def in_status(
-        self, rows: QuerySet[FieldToCorrect], name: str, value: str
-    ) -> QuerySet[FieldToCorrect]:
-        return rows.filter(settled_at__isnull=value == "open")
+    since = first_day_filter("Since", "since")
+    until = last_day_filter("Until", "since")
 
 
 class FieldTable(ListTable):
@@ -58,8 +51,6 @@ class FieldTable(ListTable):
     settled_at = Formatted(when, verbose_name="Resolved", attrs=wide_only("lg"))
 
     class Meta(ListTable.Meta):
-        model = FieldToCorrect
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No fields to correct. An invalid phone number, receipt e-mail, language, currency or"
             " date of birth does not keep a customer from getting an account; it is listed here."

@@ -1,4 +1,4 @@
-"""Incidents."""
+"""The list of incidents."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
@@ -14,21 +14,15 @@ from stores.web.lists.base import (
     State,
     channels,
     choice_filter,
+    status_filter,
     wide_only,
 )
 
 
 class IncidentFilter(ListFilter):
-    status = choice_filter([("open", "Open"), ("closed", "Closed")], "Status", method="in_status")
+    status = status_filter("closed_at")
     kind = choice_filter(IncidentKind.choices, "Kind", field="kind")
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-
-    class Meta:
-        model = Incident
-        fields: list[str] = []
-
-    def in_status(self, rows: QuerySet[Incident], name: str, value: str) -> QuerySet[Incident]:
-        return rows.filter(closed_at__isnull=value == "open")
 
 
 class IncidentTable(ListTable):
@@ -43,8 +37,6 @@ class IncidentTable(ListTable):
     status = State(verbose_name="Status", order_by="closed_at")
 
     class Meta(ListTable.Meta):
-        model = Incident
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No incidents. If a channel or headquarters was restored from an older backup, or a"
             " channel was copied, it is listed here until someone closes the incident."

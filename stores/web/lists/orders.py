@@ -1,10 +1,10 @@
-"""Sales orders."""
+"""The list of sales orders."""
 
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
 from stores.models import SalesOrder
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.order import SalesOrderState
 from stores.web.lists.base import (
     NOWRAP,
@@ -13,6 +13,7 @@ from stores.web.lists.base import (
     DayColumn,
     ListFilter,
     ListTable,
+    Rows,
     State,
     channels,
     choice_filter,
@@ -27,12 +28,8 @@ class OrderFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="channel__code")
     state = choice_filter(SalesOrderState.choices, "State", field="state")
 
-    class Meta:
-        model = SalesOrder
-        fields: list[str] = []
-
-    def search(self, orders: QuerySet[SalesOrder], name: str, value: str) -> QuerySet[SalesOrder]:
-        value = tidy_key(value)
+    def search(self, orders: Rows, name: str, value: str) -> Rows:
+        value = normalize_key(value)
         return orders.filter(
             Q(number=value)
             | Q(confirmation_number=value)
@@ -60,8 +57,6 @@ class OrderTable(ListTable):
     invoice_number = tables.Column("Invoice", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
-        model = SalesOrder
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No sales orders yet. Synchronize orders creates them from customer orders, and"
             " posting a statement creates them from sales."

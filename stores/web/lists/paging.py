@@ -1,11 +1,13 @@
-"""Pages of a list of any length at one price.
+"""Pages of a list of any length, each at the same cost.
 
-A list is walked along an index: a page begins after a row, whose key the address names, never after
-a number of rows. The orders that an index carries are the table's `walks`. Any other order takes
-the first MAX_COUNTED rows of the list's own order and sorts those; they are few enough to number
-their pages.
+Where an index has the order of a list, a page begins after a row whose key the URL names
+(`after` or `before`), so no earlier rows are read. `ListTable.indexed_orders` names these orders.
+
+In any other order the first MAX_COUNTED rows of the list's default order are sorted, and the URL
+names the number of the page (`page`).
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,85 +31,95 @@ from stores.web.lists.base import ListTable
 
 PER_PAGE = 25
 CSV_CHUNK = 2_000
-# Between the values of a key in the address; only the last value may hold one itself.
+# Separates the values of a key in a URL; only the last value can contain it.
 KEY_SEPARATOR = "~"
-# What says in an address where a list goes on.
-PLACE_PARAMETERS = ("after", "before", "page")
+PAGE_PARAMETERS = ("after", "before", "page")
 
 
 @dataclass(frozen=True)
 class Order:
-    """A total order of rows: its columns, all rising or all falling."""
+    """A total order of rows by columns that are all ascending or all descending."""
 
     columns: tuple[str, ...]
-    is_falling: bool
-
-    def key(self, record: models.Model) -> str:
-        """The place of a row, as an address names it."""
-        values = (getattr(record, column) for column in self.columns)
-        return KEY_SEPARATOR.join(
-            value.isoformat() if isinstance(value, datetime) else str(value) for value in values
-        )
-
-    def place(self, model: type[models.Model], key: str) -> list[Any]:
-        """The values of a key, in its columns' types. Errors: ValueError for no key of ours."""
-        texts = key.split(KEY_SEPARATOR, len(self.columns) - 1)
-        fields = [field_of(model, column) for column in self.columns]
-        try:
-            return [value_of(field, text) for field, text in zip(fields, texts, strict=True)]
-        except (ValidationError, OverflowError) as trouble:
-            raise ValueError("a value of the key is of another type") from trouble
+    is_descending: bool
 
     def apply(self, rows: QuerySet[Any], *, backwards: bool = False) -> QuerySet[Any]:
-        sign = "-" if self.is_falling != backwards else ""
+        sign = "-" if self.is_descending != backwards else ""
         return rows.order_by(*(sign + column for column in self.columns))
 
-    def beyond(
-        self, rows: QuerySet[Any], place: list[Any], *, backwards: bool = False
-    ) -> QuerySet[Any]:
-        """The rows after a place, or those before it, nearest first."""
-        compare = LessThan if self.is_falling != backwards else GreaterThan
-        return self.apply(rows.filter(self.compared(compare, place)), backwards=backwards)
+    def rows_after(self, rows: QuerySet[Any], values: list[Any]) -> QuerySet[Any]:
+        """The rows after the one with these values in the columns."""
+        compare = LessThan if self.is_descending else GreaterThan
+        return self.apply(rows.filter(self.compare(compare, values)))
 
-    def until(self, rows: QuerySet[Any], place: Iterable[Any]) -> QuerySet[Any]:
-        compare = GreaterThanOrEqual if self.is_falling else LessThanOrEqual
-        return rows.filter(self.compared(compare, place))
+    def rows_before(self, rows: QuerySet[Any], values: list[Any]) -> QuerySet[Any]:
+        """The rows before the one with these values in the columns, the nearest first."""
+        compare = GreaterThan if self.is_descending else LessThan
+        return self.apply(rows.filter(self.compare(compare, values)), backwards=True)
 
-    def compared(self, compare: type[Any], place: Iterable[Any]) -> Any:
-        return compare(row_value(map(F, self.columns)), row_value(map(Value, place)))
+    def rows_up_to(self, rows: QuerySet[Any], values: list[Any]) -> QuerySet[Any]:
+        """The rows up to the one with these values, in the order that they have."""
+        compare = GreaterThanOrEqual if self.is_descending else LessThanOrEqual
+        return rows.filter(self.compare(compare, values))
+
+    def compare(self, lookup: type[Any], values: list[Any]) -> Any:
+        """Compare the columns with the values as one row, as an index of several columns does."""
+        return lookup(row_value(map(F, self.columns)), row_value(map(Value, values)))
+
+    def values(self, record: models.Model) -> list[Any]:
+        return [getattr(record, column) for column in self.columns]
+
+    def key(self, record: models.Model) -> str:
+        """The values of a row as a URL names them."""
+        return KEY_SEPARATOR.join(
+            value.isoformat() if isinstance(value, datetime) else str(value)
+            for value in self.values(record)
+        )
+
+    def parse_key(self, model: type[models.Model], key: str) -> list[Any]:
+        """Convert a key to the values of the columns. Errors: ValueError."""
+        texts = key.split(KEY_SEPARATOR, len(self.columns) - 1)
+        try:
+            return [
+                parse_value(model, column, text)
+                for column, text in zip(self.columns, texts, strict=True)
+            ]
+        except (ValidationError, OverflowError) as error:
+            raise ValueError("a value of the key has another type") from error
 
 
-def value_of(field: Any, text: str) -> Any:
-    """A text in a column's type. Errors: ValidationError; OverflowError for a time beyond all."""
+def parse_value(model: type[models.Model], column: str, text: str) -> Any:
+    """Convert a text to the type of a column. Errors: ValidationError, OverflowError."""
+    field: Any = model._meta.pk if column == "pk" else model._meta.get_field(column)
     value = field.to_python(text)
-    # The database is asked in UTC, where the first and the last hours of a zone do not exist.
+    # PostgreSQL refuses the first and last hours of other time zones.
     return value.astimezone(UTC) if isinstance(value, datetime) else value
 
 
-def row_value(parts: Iterable[Any]) -> Func:
-    """Several values compared as one, in the way of an index of several columns."""
-    return Func(*parts, function="ROW", output_field=models.TextField())
+def row_value(expressions: Iterable[Any]) -> Func:
+    return Func(*expressions, function="ROW", output_field=models.TextField())
 
 
-def field_of(model: type[models.Model], column: str) -> Any:
-    return model._meta.pk if column == "pk" else model._meta.get_field(column)
+def column_order(rows: QuerySet[Any]) -> tuple[str, ...]:
+    """The columns by which the rows are ordered; a minus marks a descending one."""
+    return tuple(str(column) for column in rows.query.order_by or rows.model._meta.ordering)
 
 
-def order_of(rows: QuerySet[Any]) -> tuple[str, ...]:
-    return tuple(map(str, rows.query.order_by or rows.model._meta.ordering))
-
-
-def index_order(table: ListTable, rows: QuerySet[Any]) -> Order | None:
-    """The order of the rows, if an index carries it."""
-    names = order_of(rows)
-    columns = tuple(name.removeprefix("-") for name in names)
-    falling = {name.startswith("-") for name in names}
-    return Order(columns, falling.pop()) if columns in table.walks and len(falling) == 1 else None
+def indexed_order(table: ListTable, rows: QuerySet[Any]) -> Order | None:
+    """The order of the rows, if it has an index."""
+    columns = column_order(rows)
+    names = tuple(column.removeprefix("-") for column in columns)
+    if names not in table.indexed_orders:
+        return None
+    descending = [column.startswith("-") for column in columns]
+    if any(descending) != all(descending):
+        return None
+    return Order(names, all(descending))
 
 
 @dataclass(frozen=True)
 class Page:
-    """Some rows of a list, with the addresses around them; an address is empty where none is."""
+    """A page with the URLs of its neighbours; the URL of a page that does not exist is empty."""
 
     object_list: list[BoundRow]
     number: int
@@ -117,129 +129,158 @@ class Page:
 
 
 class Pager:
-    """A list cut into pages: how long it is, and the page that an address asks for."""
+    """Cuts the rows of a table into pages, as the query string asks.
+
+    `default_rows` have the list's default order, `rows` the order that the query string names.
+    """
 
     def __init__(self, table: ListTable, query: QueryDict) -> None:
-        """Take the table's rows in the order that the address names, else in their own."""
         self.table, self.query = table, query
-        self.own: QuerySet[Any] = table.data.data
+        self.default_rows: QuerySet[Any] = table.data.data
         if sort := query.get("sort"):
-            # Names of columns only: the library takes a dot for a path of another syntax.
-            table.order_by = [name for name in sort.split(",") if "." not in name]
+            # django_tables2 would take a dot for an old syntax of relations.
+            table.order_by = [column for column in sort.split(",") if "." not in column]
         self.rows: QuerySet[Any] = table.data.data
-        self.order = index_order(table, self.rows)
+        self.order = indexed_order(table, self.rows)
         if self.order is None:
-            self.rows = self.sorted_rows()
+            self.rows = self.limited_rows()
 
-    def sorted_rows(self) -> QuerySet[Any]:
-        """The rows in an order that no index carries: at most so many, the first of the list."""
-        rows, own = (
-            self.rows.order_by(*order_of(self.rows), "pk"),
-            index_order(self.table, self.own),
-        )
-        if own and self.is_capped:
-            last = self.own.values_list(*own.columns)[MAX_COUNTED - 1 : MAX_COUNTED]
-            for place in last:
-                return own.until(rows, place)
+    def limited_rows(self) -> QuerySet[Any]:
+        """The rows to sort: of a long list, the first MAX_COUNTED of its default order."""
+        rows = self.rows.order_by(*column_order(self.rows), "pk")
+        default_order = indexed_order(self.table, self.default_rows)
+        if default_order is None or not self.is_capped:
+            return rows
+        last = self.default_rows.values_list(*default_order.columns)[MAX_COUNTED - 1 : MAX_COUNTED]
+        for values in last:
+            return default_order.rows_up_to(rows, list(values))
         return rows
 
     @cached_property
     def length(self) -> Length:
-        return length(self.own)
+        return length(self.default_rows)
 
     @property
     def count(self) -> int:
+        """The number of rows, at most MAX_COUNTED unless it is an estimate."""
         return min(self.length.count, MAX_COUNTED) if self.length.is_exact else self.length.count
 
     @property
     def is_capped(self) -> bool:
+        """Whether the list has more rows than were counted."""
         return self.length.count > MAX_COUNTED or not self.length.is_exact
 
     @property
     def sorts_only(self) -> int:
-        """How many rows were sorted, where the list has more of them; else none."""
+        """The number of rows that were sorted if the list has more, else 0."""
         return MAX_COUNTED if self.order is None and self.is_capped else 0
 
     @property
     def num_pages(self) -> int:
-        """The number of the last page that can be asked for by its number."""
-        return max(1, -(-min(self.length.count, MAX_COUNTED) // PER_PAGE))
-
-    def page(self) -> Page:
-        """The page after or before a row, else by its number; one that is not there is the last."""
-        try:
-            return self.page_after() or self.page_before() or self.numbered(self.asked_number)
-        except ValueError:
-            return self.numbered(1)
+        """The number of the last page that has a number."""
+        return max(1, math.ceil(min(self.length.count, MAX_COUNTED) / PER_PAGE))
 
     @property
-    def asked_number(self) -> int:
-        text = self.query.get("page", "")
-        return max(1, int(text)) if text.isdecimal() and len(text) < 10 else 1
+    def requested_number(self) -> int:
+        number = self.query.get("page", "")
+        return max(1, int(number)) if number.isdecimal() and len(number) < 10 else 1
 
-    def page_after(self) -> Page | None:
+    def page(self) -> Page:
+        """The requested page; the first one if the URL has an invalid key."""
+        try:
+            return (
+                self.page_after_key()
+                or self.page_before_key()
+                or self.numbered_page(self.requested_number)
+            )
+        except ValueError:
+            return self.numbered_page(1)
+
+    def page_after_key(self) -> Page | None:
         key = self.query.get("after")
         if not key or not self.order:
             return None
-        following = self.order.beyond(self.rows, self.order.place(self.rows.model, key))
-        records = list(following[: PER_PAGE + 1])
-        return self.cut(records, self.asked_number, has_previous=True) if records else None
+        values = self.order.parse_key(self.rows.model, key)
+        records = list(self.order.rows_after(self.rows, values)[: PER_PAGE + 1])
+        if not records:
+            return None
+        return self.make_page(
+            records[:PER_PAGE],
+            self.requested_number,
+            has_previous=True,
+            has_next=len(records) > PER_PAGE,
+        )
 
-    def page_before(self) -> Page | None:
+    def page_before_key(self) -> Page | None:
         key = self.query.get("before")
         if not key or not self.order:
             return None
-        place = self.order.place(self.rows.model, key)
-        records = list(self.order.beyond(self.rows, place, backwards=True)[: PER_PAGE + 1])[::-1]
+        values = self.order.parse_key(self.rows.model, key)
+        records = list(self.order.rows_before(self.rows, values)[: PER_PAGE + 1])
         if len(records) <= PER_PAGE:
-            return self.numbered(1)
-        # One more row than fits comes before these, and at least the key's own after them.
-        return self.cut([*records[1:], None], self.asked_number, has_previous=True)
+            return self.numbered_page(1)
+        page = records[:PER_PAGE]
+        page.reverse()
+        # At least the row of the key comes after these.
+        return self.make_page(page, self.requested_number, has_previous=True, has_next=True)
 
-    def numbered(self, number: int) -> Page:
+    def numbered_page(self, number: int) -> Page:
+        """The page with a number; the last page if there are not as many."""
         number = min(number, self.num_pages)
         start = (number - 1) * PER_PAGE
         records = list(self.rows[start : start + PER_PAGE + 1])
-        return self.cut(records, number, has_previous=number > 1)
-
-    def cut(self, records: list[Any], number: int, *, has_previous: bool) -> Page:
-        """A page of the rows that fit on it; a further one says that there is a next page."""
-        shown = records[:PER_PAGE]
-        return Page(
-            [BoundRow(record, table=self.table) for record in shown],
+        if not records and number > 1:
+            # The length was estimated, or rows have left the list.
+            return self.numbered_page(1)
+        return self.make_page(
+            records[:PER_PAGE],
             number,
-            first=self.address() if has_previous else "",
-            previous=self.beside(shown, number, -1) if has_previous else "",
-            next=self.beside(shown, number, +1) if len(records) > PER_PAGE else "",
+            has_previous=number > 1,
+            has_next=len(records) > PER_PAGE,
         )
 
-    def beside(self, shown: list[Any], number: int, step: int) -> str:
-        page = str(max(1, number + step))
-        if self.order is None:
-            return self.address(page=page)
-        if step > 0:
-            return self.address(after=self.order.key(shown[-1]), page=page)
-        return self.address(before=self.order.key(shown[0]), page=page)
+    def make_page(
+        self, records: list[Any], number: int, *, has_previous: bool, has_next: bool
+    ) -> Page:
+        return Page(
+            [BoundRow(record, table=self.table) for record in records],
+            number,
+            first=self.url() if has_previous else "",
+            previous=self.previous_url(records[0], number) if has_previous else "",
+            next=self.next_url(records[-1], number) if has_next else "",
+        )
 
-    def address(self, **place: str) -> str:
+    def previous_url(self, first_record: Any, number: int) -> str:
+        page = str(max(1, number - 1))
+        if self.order is None:
+            return self.url(page=page)
+        return self.url(before=self.order.key(first_record), page=page)
+
+    def next_url(self, last_record: Any, number: int) -> str:
+        page = str(number + 1)
+        if self.order is None:
+            return self.url(page=page)
+        return self.url(after=self.order.key(last_record), page=page)
+
+    def url(self, **parameters: str) -> str:
+        """The query string with these instead of its own page parameters."""
         query = self.query.copy()
-        for name in PLACE_PARAMETERS:
+        for name in PAGE_PARAMETERS:
             query.pop(name, None)
-        query.update(place)
+        query.update(parameters)
         return f"?{query.urlencode()}"
 
-    def every_row(self) -> Iterator[Any]:
-        """All rows, in short queries: no list is too long for it, and nothing is held open.
+    def all_rows(self) -> Iterator[Any]:
+        """Yield all rows in short queries, so that no transaction stays open for a long list.
 
-        A list too long to be sorted comes in its own order.
+        A list that is too long to be sorted has its default order.
         """
-        rows = self.own if self.order is None and self.is_capped else self.rows
-        order = index_order(self.table, rows)
+        rows = self.default_rows if self.order is None and self.is_capped else self.rows
+        order = indexed_order(self.table, rows)
         if order is None:
             yield from rows.iterator(chunk_size=CSV_CHUNK)
             return
         chunk = list(order.apply(rows)[:CSV_CHUNK])
         while chunk:
             yield from chunk
-            place = [getattr(chunk[-1], column) for column in order.columns]
-            chunk = list(order.beyond(rows, place)[:CSV_CHUNK])
+            chunk = list(order.rows_after(rows, order.values(chunk[-1]))[:CSV_CHUNK])

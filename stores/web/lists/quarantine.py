@@ -1,4 +1,4 @@
-"""Rows set aside."""
+"""The list of quarantined rows."""
 
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 from stores.models import Quarantine
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
-from stores.models.search import contact_key
+from stores.models.search import contact_key, parse_guid
 from stores.web.components import when
 from stores.web.lists.base import (
     DOCUMENT_CHOICE,
@@ -18,15 +18,16 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
+    Rows,
     State,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     text_filter,
     wide_only,
 )
-from stores.web.lists.search import guid_or_none
 
 
 class QuarantineFilter(ListFilter):
@@ -35,32 +36,26 @@ class QuarantineFilter(ListFilter):
     reason = choice_filter(reasons, "Reason", field="reason")
     status = choice_filter(QuarantineStatus.choices, "Status", field="status")
     table = choice_filter([*EVENT_TABLE_CHOICES, DOCUMENT_CHOICE], "Rows", field="table")
-    since = day_filter("Arrived from", "first_seen_at", "gte")
-    until = day_filter("Arrived to", "first_seen_at", "lt")
-    event = filters.UUIDFilter(label="Event or GUID", method="about")
+    since = first_day_filter("Arrived from", "first_seen_at")
+    until = last_day_filter("Arrived to", "first_seen_at")
+    event = filters.UUIDFilter(label="Event or GUID", method="filter_event")
 
-    class Meta:
-        model = Quarantine
-        fields: list[str] = []
+    def search(self, rows: Rows, name: str, value: str) -> Rows:
+        if guid := parse_guid(value):
+            return self.filter_event(rows, name, guid)
+        if key := contact_key(value):
+            matches = Quarantine.objects.reached_at(key)
+        else:
+            matches = Quarantine.objects.with_name(value)
+        # Few rows match: their ids keep the planner from reading the whole list.
+        ids = list(matches.values_list("pk", flat=True))
+        return rows.filter(Q(account_number=value) | Q(pk__in=ids))
 
-    def search(self, rows: QuerySet[Quarantine], name: str, value: str) -> QuerySet[Quarantine]:
-        if guid := guid_or_none(value):
-            return rows.filter(Q(event_id=guid) | Q(async_account=guid))
-        key = contact_key(value)
-        matching = (
-            Quarantine.objects.reached_at(key) if key else Quarantine.objects.with_name(value)
-        )
-        # Their ids first: the planner cannot know how few they are.
-        return rows.filter(
-            Q(account_number=value) | Q(pk__in=list(matching.values_list("pk", flat=True)))
-        )
-
-    def about(self, rows: QuerySet[Quarantine], name: str, value: UUID) -> QuerySet[Quarantine]:
+    def filter_event(self, rows: Rows, name: str, value: UUID) -> Rows:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
 
 
 def filter_quarantine(**filters: str) -> QuerySet[Quarantine]:
-    """The rows that /quarantine/ lists for these filters."""
     rows: QuerySet[Quarantine] = QuarantineFilter(filters, Quarantine.objects.all()).qs
     return rows
 
@@ -80,20 +75,19 @@ class QuarantineTable(ListTable):
     status = State(verbose_name="Status", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
-        model = Quarantine
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No quarantined rows. Rows that headquarters cannot process are kept here with the"
             " reason; the rest of their upload continues."
         )
 
     def value_reason(self, record: Quarantine) -> str:
-        known = REASONS.get(record.reason)
-        advice = known.advice(self.request.user.has_perm) if known else ""
-        return f"{explain(record.reason, record.field)} {advice}".strip()
+        """The reason and the next step of the user, as the page shows them."""
+        reason = REASONS.get(record.reason)
+        next_step = reason.advice(self.request.user.has_perm) if reason else ""
+        return f"{explain(record.reason, record.field)} {next_step}".strip()
 
 
 def all_quarantined() -> QuerySet[Quarantine]:
-    # What a row held is personal data, and big: it stays in the database.
+    """All quarantined rows, newest first, without their values."""
     rows = Quarantine.objects.newest_first().defer("raw", "payload_hash")
     return rows.select_related("database__channel")

@@ -1,4 +1,4 @@
-"""What all lists share: filters, order and page in the address, and the whole of it as CSV."""
+"""Responses of list pages: the page, the part that htmx refreshes, and the CSV."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -16,22 +16,22 @@ from stores.web.permissions import check_permissions
 from stores.web.request import Request
 
 
-def respond(
+def list_response(
     request: Request,
     filters: ListFilter,
     table_class: type[ListTable],
     template: str = "list.html",
     **context: Any,
 ) -> HttpResponseBase:
-    """The page of a list; for htmx only the list; with ?_export=csv all its rows."""
+    """Render one page of a list: whole, only its table for htmx, or with _export=csv all rows."""
     table = table_class(filters.qs)
     table.request = request
-    # What a cell may say depends on who reads it.
+    # Cells show some next steps only to users with the permission.
     table.context = Context({"user": request.user})
     table.paginator = Pager(table, request.GET)
     if request.GET.get("_export") == "csv":
-        rows = table.paginator.every_row()
-        return as_csv(request, table, rows, filename=request.path.strip("/").replace("/", "-"))
+        filename = request.path.strip("/").replace("/", "-")
+        return csv_response(request, table, table.paginator.all_rows(), filename)
     table.page = table.paginator.page()
     if not table.page.object_list:
         table.empty_text = why_empty(filters) or table.empty_text
@@ -42,7 +42,7 @@ def respond(
 
 
 def why_empty(filters: ListFilter) -> str:
-    """That only the filters leave nothing over; empty where the list has no row at all."""
+    """Say that the filters leave no rows; the empty string if there are no rows to filter."""
     if filters.form.errors:
         return "Nothing is listed: one of the filters is invalid."
     if not filters.queryset.exists():
@@ -57,14 +57,14 @@ class EchoBuffer:
         return line
 
 
-def as_csv(
+def csv_response(
     request: Request, table: ListTable, rows: Iterable[Any], filename: str
 ) -> HttpResponseBase:
-    """Rows of a list, sent while they are read, to those who may have them."""
+    """Stream rows as CSV to users with the permission. Errors: PermissionDenied."""
     check_permissions(
         request, "You do not have permission to export lists as CSV.", "stores.export"
     )
-    # In quotes a text stays one cell, whatever a spreadsheet divides cells by.
+    # Quotes keep a text in one cell, whichever separator a spreadsheet expects.
     writer = csv.writer(EchoBuffer(), quoting=csv.QUOTE_ALL)
     lines: Iterator[str] = map(writer.writerow, table.csv_rows(rows))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
@@ -73,7 +73,7 @@ def as_csv(
 
 
 def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
-    """A page, or for htmx only the part that it refreshes."""
+    """Render a page, or only the part that htmx refreshes."""
     response = render(request, part if request.htmx else page, context)
     patch_vary_headers(response, ["HX-Request"])
     return response

@@ -1,4 +1,4 @@
-"""Runs of jobs."""
+"""The list of job runs."""
 
 import django_tables2 as tables
 from django.db.models import DurationField, ExpressionWrapper, F, QuerySet
@@ -14,7 +14,8 @@ from stores.web.lists.base import (
     ListFilter,
     ListTable,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     wide_only,
 )
 
@@ -23,17 +24,13 @@ class RunFilter(ListFilter):
     job = choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
     status = choice_filter(RunStatus.choices, "Status", field="status")
     started_by = choice_filter(StartedBy.choices, "Started by", field="started_by")
-    since = day_filter("From", "created_at", "gte")
-    until = day_filter("To", "created_at", "lt")
-
-    class Meta:
-        model = JobRun
-        fields: list[str] = []
+    since = first_day_filter("From", "created_at")
+    until = last_day_filter("To", "created_at")
 
 
 class RunTable(ListTable):
     caption = "Runs"
-    walks = (("created_at", "pk"),)
+    indexed_orders = (("created_at", "pk"),)
 
     created_at = Formatted(when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True)
     job = tables.Column("Job", attrs=NOWRAP)
@@ -44,8 +41,6 @@ class RunTable(ListTable):
     message = tables.Column("Result", attrs=wide_only("lg"))
 
     class Meta(ListTable.Meta):
-        model = JobRun
-        fields: tuple[str, ...] = ()
         empty_text = "No runs yet. Start one on the Jobs page."
 
     def render_status(self, record: JobRun) -> str:
@@ -61,11 +56,14 @@ class RunTable(ListTable):
         return value
 
     def render_started_by(self, record: JobRun) -> str:
-        user = record.requested_by
-        return f"{record.get_started_by_display()}{f' · {user.get_username()}' if user else ''}"
+        started_by: str = record.get_started_by_display()
+        if record.requested_by:
+            return f"{started_by} · {record.requested_by.get_username()}"
+        return started_by
 
 
 def all_runs() -> QuerySet[JobRun]:
+    """All runs, newest first; `took` orders them by duration."""
     took = ExpressionWrapper(F("ended_at") - F("started_at"), output_field=DurationField())
     runs = JobRun.objects.newest_first().select_related("requested_by").defer("error")
     return runs.annotate(took=took)

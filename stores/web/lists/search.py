@@ -1,38 +1,30 @@
-"""Whom a text means: a GUID, an account, an e-mail, a phone or part of a name."""
-
-from uuid import UUID
+"""Search of customers by GUID, account, e-mail address, phone number or part of a name."""
 
 from django.db.models import Q
 
 from stores.models import Company, Customer
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_name, matches_own_contact
 
-# A search that finds more people than this is answered with so many of them.
+# The most customers that a search returns.
 MAX_FOUND = 1_000
 TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the name."
 
 
-def guid_or_none(text: str) -> UUID | None:
-    try:
-        return UUID(tidy_key(text))
-    except ValueError:
-        return None
-
-
 def customer_ids(text: str) -> list[int]:
-    """Ids of the customers that a text means: by account, else by e-mail or phone, else by name.
+    """Ids of the customers with this account, else this e-mail or phone, else this name.
 
-    One more than MAX_FOUND stands for any number beyond it.
+    One more than MAX_FOUND ids means that there may be more.
     """
-    text = tidy_key(text)
-    customers = Customer.objects.values_list("pk", flat=True)
+    text = normalize_key(text)
+    # The index of account numbers begins with the company.
     companies = list(Company.objects.values_list("pk", flat=True))
-    for condition in (
-        Q(company__in=companies, account_number=text),
-        *(matches_own_contact(key) for key in [contact_key(text)] if key),
-        matches_name(text),
-    ):
-        if matching := list(customers.filter(condition)[: MAX_FOUND + 1]):
-            return matching
+    conditions = [Q(company__in=companies, account_number=text)]
+    if key := contact_key(text):
+        conditions.append(matches_own_contact(key))
+    conditions.append(matches_name(text))
+    customers = Customer.objects.values_list("pk", flat=True)
+    for condition in conditions:
+        if ids := list(customers.filter(condition)[: MAX_FOUND + 1]):
+            return ids
     return []

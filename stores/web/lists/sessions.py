@@ -19,7 +19,8 @@ from stores.web.lists.base import (
     ListTable,
     channels,
     choice_filter,
-    day_filter,
+    first_day_filter,
+    last_day_filter,
     wide_only,
 )
 
@@ -31,8 +32,8 @@ def status_choices(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
 
 class SessionFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="database__channel__code")
-    since = day_filter("From", "started_at", "gte")
-    until = day_filter("To", "started_at", "lt")
+    since = first_day_filter("From", "started_at")
+    until = last_day_filter("To", "started_at")
     # Followed from a run or a trace, not typed.
     run = filters.UUIDFilter(label="Run", field_name="run", widget=forms.HiddenInput)
     session = filters.UUIDFilter(label="Session", field_name="id", widget=forms.HiddenInput)
@@ -40,10 +41,6 @@ class SessionFilter(ListFilter):
 
 class UploadFilter(SessionFilter):
     status = choice_filter(status_choices(UploadStatus, {"STARTED"}), "Status", field="status")
-
-    class Meta:
-        model = UploadSession
-        fields: list[str] = []
 
 
 class DownloadFilter(SessionFilter):
@@ -56,13 +53,9 @@ class DownloadFilter(SessionFilter):
         field="status",
     )
 
-    class Meta:
-        model = DownloadSession
-        fields: list[str] = []
-
 
 class SessionTable(ListTable):
-    walks = (("started_at", "pk"),)
+    indexed_orders = (("started_at", "pk"),)
 
     started_at = Formatted(when, verbose_name="Started", order_by=("started_at", "pk"))
     database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
@@ -88,8 +81,6 @@ class UploadTable(SessionTable):
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):
-        model = UploadSession
-        fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = "No uploads yet. A session is created when a P-job finds events in a channel."
 
@@ -105,8 +96,6 @@ class DownloadTable(SessionTable):
     message = tables.Column("Message", visible=False)
 
     class Meta(ListTable.Meta):
-        model = DownloadSession
-        fields: tuple[str, ...] = ()
         sequence = ("started_at", "database", "status", "...")
         empty_text = (
             "No downloads yet. A session is created when 1010 has customers to send to a channel."

@@ -1,9 +1,9 @@
-"""Statements, and the aggregated orders of one."""
+"""The list of statements, and the table of the aggregated orders of one."""
 
 import django_tables2 as tables
 from django.db.models import QuerySet
 
-from stores.models import Statement, StatementAggregate
+from stores.models import Statement
 from stores.models.statement import StatementQuerySet, StatementState
 from stores.web.components import when
 from stores.web.lists.base import (
@@ -14,33 +14,31 @@ from stores.web.lists.base import (
     Formatted,
     ListFilter,
     ListTable,
-    business_day_filter,
     channels,
     choice_filter,
+    date_filter,
     wide_only,
 )
 
-STATE_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
+ONLY_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
 
 
 class StatementFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="channel__code")
     state = choice_filter(StatementState.choices, "State", field="state")
-    only = choice_filter(STATE_CHOICES, "Show", method="failed")
-    since = business_day_filter("Business date from", "gte")
-    until = business_day_filter("Business date to", "lte")
+    only = choice_filter(ONLY_CHOICES, "Show", method="filter_only")
+    since = date_filter("Business date from", "business_date", "gte")
+    until = date_filter("Business date to", "business_date", "lte")
 
-    class Meta:
-        model = Statement
-        fields: list[str] = []
-
-    def failed(self, statements: StatementQuerySet, name: str, value: str) -> StatementQuerySet:
+    def filter_only(
+        self, statements: StatementQuerySet, name: str, value: str
+    ) -> StatementQuerySet:
         return statements.stuck() if value == "failed" else statements.open()
 
 
 class StatementTable(ListTable):
     caption = "Statements"
-    walks = (("business_date", "pk"),)
+    indexed_orders = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
@@ -51,8 +49,6 @@ class StatementTable(ListTable):
     posted_at = Formatted(when, verbose_name="Posted", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
-        model = Statement
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No statements yet. Calculate statements adds validated sales to the statements of"
             " their business dates."
@@ -60,6 +56,8 @@ class StatementTable(ListTable):
 
 
 class AggregateTable(ListTable):
+    """The aggregated orders of a statement, for its CSV."""
+
     caption = "Aggregated orders"
 
     customer = tables.Column("Customer")
@@ -71,10 +69,6 @@ class AggregateTable(ListTable):
     state = tables.Column("State")
     reason = tables.Column("Reason")
     sales_order = tables.Column("Order")
-
-    class Meta(ListTable.Meta):
-        model = StatementAggregate
-        fields: tuple[str, ...] = ()
 
 
 def all_statements() -> QuerySet[Statement]:

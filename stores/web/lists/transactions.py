@@ -1,4 +1,4 @@
-"""Documents of the tills."""
+"""The list of transactions: sales, returns and customer orders that tills wrote."""
 
 from collections import Counter
 
@@ -6,9 +6,10 @@ import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
 from stores.models import RetailTransaction
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.models.labels import label
 from stores.models.reason import explain
+from stores.models.search import parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
 from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
@@ -19,16 +20,17 @@ from stores.web.lists.base import (
     DayColumn,
     ListFilter,
     ListTable,
-    business_day_filter,
+    Rows,
     channels,
     choice_filter,
-    day_filter,
+    date_filter,
+    first_day_filter,
+    last_day_filter,
     reasons,
     short_reason,
     text_filter,
     wide_only,
 )
-from stores.web.lists.search import guid_or_none
 
 POSTED_CHOICES = [
     ("posted", "Posted"),
@@ -38,29 +40,35 @@ POSTED_CHOICES = [
 ]
 
 
-def rule_choices() -> list[tuple[str, str]]:
-    """The rules of validation, in the order in which they are held, and what posting finds.
+# Reasons of an excluded sale beside the rules that it can break.
+STATUS_REASONS = ("voided", "not_validated", "not_calculated", "statement_open", "being_corrected")
+# Rules that posting checks, with their fields.
+POSTING_RULES = {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
 
-    Those that say the same of different fields name them.
+HAS_SALES_ORDER = Q(sales_order__isnull=False)
+# An order without an amount gets no sales order: it is posted when its prepayments are.
+HAS_POSTED_PREPAYMENT = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
+
+
+def rule_choices() -> list[tuple[str, str]]:
+    """The rules in the order in which they are checked, each by its sentence.
+
+    Rules with the same sentence are told apart by their fields.
     """
-    fields = {rule.code: rule.field for rule in SALE_RULES}
-    fields |= {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
-    often = Counter(map(short_reason, fields))
-    return [
-        (
-            code,
-            short_reason(code)
-            if often[short_reason(code)] == 1
-            else explain(code, label(name))[:-1],
-        )
-        for code, name in fields.items()
-    ]
+    fields = {rule.code: rule.field for rule in SALE_RULES} | POSTING_RULES
+    occurrences = Counter(short_reason(code) for code in fields)
+    choices = []
+    for code, field in fields.items():
+        title = short_reason(code)
+        if occurrences[title] > 1:
+            title = explain(code, label(field)).rstrip(".")
+        choices.append((code, title))
+    return choices
 
 
 def exclusion_choices() -> list[tuple[str, str]]:
-    """Why a sale may be in no posted statement: voided, on its way, or by the rule it breaks."""
-    on_the_way = ["voided", "not_validated", "not_calculated", "statement_open", "being_corrected"]
-    return [(code, short_reason(code)) for code in on_the_way] + rule_choices()
+    """The reasons for which a sale is in no posted statement."""
+    return [(code, short_reason(code)) for code in STATUS_REASONS] + rule_choices()
 
 
 class TransactionFilter(ListFilter):
@@ -70,25 +78,19 @@ class TransactionFilter(ListFilter):
     channel = choice_filter(channels, "Channel", field="channel__code")
     kind = choice_filter(TransactionType.choices, "Type", field="transaction_type")
     validation = choice_filter(ValidationStatus.choices, "Validation", field="validation_status")
-    rule = choice_filter(rule_choices, "Broken rule", method="breaks")
+    rule = choice_filter(rule_choices, "Broken rule", method="filter_rule")
     order = choice_filter(OrderStatus.choices, "Order status", field="order_status")
     reason = choice_filter(reasons, "Order waiting or failed because", field="order_reason")
-    posted = choice_filter(POSTED_CHOICES, "Posted", method="in_state")
+    posted = choice_filter(POSTED_CHOICES, "Posted", method="filter_posted")
     why = choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
-    date = business_day_filter("Business date", "exact")
-    since = day_filter("Arrived from", "staged_at", "gte")
-    until = day_filter("Arrived to", "staged_at", "lt")
+    date = date_filter("Business date", "business_date", "exact")
+    since = first_day_filter("Arrived from", "staged_at")
+    until = last_day_filter("Arrived to", "staged_at")
 
-    class Meta:
-        model = RetailTransaction
-        fields: list[str] = []
-
-    def search(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
-        if guid := guid_or_none(value):
+    def search(self, sales: Rows, name: str, value: str) -> Rows:
+        if guid := parse_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
-        value = tidy_key(value)
+        value = normalize_key(value)
         return sales.filter(
             Q(transaction_id=value)
             | Q(receipt_number=value)
@@ -96,23 +98,22 @@ class TransactionFilter(ListFilter):
             | Q(customer__account_number=value)
         )
 
-    def breaks(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
+    def filter_rule(self, sales: Rows, name: str, value: str) -> Rows:
+        # By id, because a join would list a sale once for each of its errors.
         return sales.filter(pk__in=RetailTransaction.objects.filter(errors__rule=value))
 
-    def in_state(
-        self, sales: QuerySet[RetailTransaction], name: str, value: str
-    ) -> QuerySet[RetailTransaction]:
-        # What orders nothing, and was paid, is posted as prepayments alone.
-        of_nothing = Q(prepayment_statement__state=StatementState.POSTED, gross_amount=0)
+    def filter_posted(self, sales: Rows, name: str, value: str) -> Rows:
         if value == "posted":
-            return sales.filter(Q(sales_order__isnull=False) | of_nothing)
+            return sales.filter(HAS_SALES_ORDER | HAS_POSTED_PREPAYMENT)
         if value == "excluded":
             return sales.filter(entry_status=EntryStatus.VOIDED)
-        unposted = sales.filter(sales_order__isnull=True, entry_status=EntryStatus.CONCLUDED)
-        unposted = unposted.exclude(pk__in=RetailTransaction.objects.filter(of_nothing))
-        return unposted.filter(order_reason__isnull=False) if value == "waiting" else unposted
+        prepaid = RetailTransaction.objects.filter(HAS_POSTED_PREPAYMENT)
+        not_posted = sales.filter(
+            ~HAS_SALES_ORDER, ~Q(pk__in=prepaid), entry_status=EntryStatus.CONCLUDED
+        )
+        if value == "waiting":
+            return not_posted.filter(order_reason__isnull=False)
+        return not_posted
 
 
 class TransactionTable(ListTable):
@@ -138,13 +139,12 @@ class TransactionTable(ListTable):
     )
 
     class Meta(ListTable.Meta):
-        model = RetailTransaction
-        fields: tuple[str, ...] = ()
         empty_text = (
             "No transactions yet. The P-job uploads sales and orders written at tills: run it."
         )
 
 
 def all_transactions() -> QuerySet[RetailTransaction]:
-    sales = RetailTransaction.objects.newest_first()
-    return sales.select_related("channel", "customer", "sales_order").defer("content_hash")
+    """All transactions, newest first, with what their rows show."""
+    sales = RetailTransaction.objects.newest_first().defer("content_hash")
+    return sales.select_related("channel", "customer", "sales_order")

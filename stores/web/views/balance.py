@@ -1,5 +1,6 @@
-"""The nothing-lost balance: for each channel and day, what arrived and where it is now."""
+"""The page of balances: the rows that arrived each day, and where they are now."""
 
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,50 +10,55 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django.views.decorators.http import require_safe
 
-from stores.models import DayBalance
+from stores.models import ChannelDatabase, DayBalance
 from stores.web.format import signed
 from stores.web.lists.balance import BalanceFilter, BalanceTable, all_balances
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def balance_list(request: Request) -> HttpResponseBase:
     filters = BalanceFilter(request.GET, all_balances())
-    return respond(request, filters, BalanceTable, "balance/list.html")
+    return list_response(request, filters, BalanceTable, "balance/list.html")
+
+
+@dataclass
+class DatabaseBalance:
+    """The balance of one channel database on one day.
+
+    `children` counts the addresses, contacts, affiliations and attributes that arrived.
+    `difference` lists the rows that are missing or extra, by table.
+    """
+
+    database: ChannelDatabase
+    customers: DayBalance | None = None
+    sales: DayBalance | None = None
+    children: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    @property
+    def difference(self) -> str:
+        return " ".join(self.differences)
 
 
 def latest_balance() -> dict[str, Any] | None:
-    """The last day on which anything arrived: for each database its customers, sales and the rest.
-
-    Lines and payments are not told apart from their sales, unless some are missing.
-    """
+    """The last day on which rows arrived, with the balance of each database; None before it."""
     day = DayBalance.objects.order_by("-day").values_list("day", flat=True).first()
     if day is None:
         return None
-    lines: dict[int, dict[str, Any]] = {}
+    balances: dict[int, DatabaseBalance] = {}
     for row in in_channel_order(DayBalance.objects.filter(day=day)):
-        line = lines.setdefault(
-            row.database_id,
-            {
-                "database": row.database,
-                "row": None,
-                "sales": None,
-                "belonging": 0,
-                "odd": False,
-                "difference": "",
-            },
-        )
+        balance = balances.setdefault(row.database_id, DatabaseBalance(row.database))
         if row.difference:
-            line["odd"] = True
-            line["difference"] = f"{line['difference']} {signed(row.difference)}".strip()
+            balance.differences.append(signed(row.difference))
         if row.table == "async_customer":
-            line["row"] = row
+            balance.customers = row
         elif row.table == "retail_transaction":
-            line["sales"] = row
+            balance.sales = row
         elif row.table.startswith("async_"):
-            line["belonging"] += row.captured
-    return {"day": day, "lines": list(lines.values())}
+            balance.children += row.captured
+    return {"day": day, "lines": list(balances.values())}
 
 
 def in_channel_order(rows: QuerySet[DayBalance]) -> QuerySet[DayBalance]:
@@ -62,11 +68,12 @@ def in_channel_order(rows: QuerySet[DayBalance]) -> QuerySet[DayBalance]:
 
 
 def out_of_balance(today: date) -> list[DayBalance]:
-    """Days of the last month that do not add up, the newest first."""
+    """Balances of the last month with a difference, the newest first."""
     days = DayBalance.objects.unbalanced().filter(day__gte=today - timedelta(days=31))
     return list(days.select_related("database__channel").order_by("-day", "pk")[:20])
 
 
 def balance_url(row: DayBalance) -> str:
+    """The list of balances of the row's channel and day."""
     filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
     return f"{reverse('balance')}?{urlencode(filters)}"

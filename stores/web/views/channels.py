@@ -1,4 +1,4 @@
-"""Channels and their databases, as HQ last saw them."""
+"""The pages of channels, with what HQ knew of them at the last visit."""
 
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -8,17 +8,17 @@ from django.views.decorators.http import require_safe
 from stores.models import Channel, Customer
 from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
-from stores.web.lists.channels import ChannelFilter, ChannelTable, with_counts
+from stores.web.lists.base import ListFilter
+from stores.web.lists.channels import ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    """Every channel database: status, last visit, what waits and what is pending."""
-    filters = ChannelFilter(request.GET, with_counts())
-    return respond(request, filters, ChannelTable, "channels/list.html")
+    filters = ListFilter(request.GET, with_counts())
+    return list_response(request, filters, ChannelTable, "channels/list.html")
 
 
 @require_safe

@@ -1,10 +1,10 @@
-"""Conflicting edits: both values of each, and which of them stays."""
+"""The pages of edit conflicts: the list, one conflict, and closing it."""
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import EditConflict
 from stores.models.conflict import Choice
@@ -12,7 +12,7 @@ from stores.pipeline.corrections.conflict import can_be_closed, conflict_row, re
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -25,68 +25,68 @@ may_close_conflicts = require_permission(
 def conflict_list(request: Request) -> HttpResponseBase:
     """Every field that two places changed without knowing of each other, newest first."""
     filters = ConflictFilter(request.GET, all_conflicts())
-    return respond(request, filters, ConflictTable, "conflicts/list.html")
+    return list_response(request, filters, ConflictTable, "conflicts/list.html")
 
 
 @require_safe
 def conflict_detail(request: Request, number: int) -> HttpResponse:
-    """One conflict: both values, what the customer shows now, and who closed it."""
-    conflict = with_customer(number)
+    conflict = get_conflict(number)
     form = ConflictForm(initial={"version": conflict.customer.hq_version})
     return conflict_page(request, conflict, form)
 
 
-def with_customer(number: int) -> EditConflict:
+def get_conflict(number: int) -> EditConflict:
     conflicts = EditConflict.objects.with_places().select_related("customer__company")
     return get_object_or_404(conflicts, pk=number)
 
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    """The page of a conflict, with a form for those who may close it."""
+    """The page of a conflict, with a form for users who may close it."""
     kind, row = conflict_row(conflict)
+    may_close = request.user.has_perm("stores.change_customer")
     context = {
         "conflict": conflict,
         "now": getattr(row, conflict.field),
         "kind": kind,
         "form": form,
-        "can_close": can_be_closed(conflict) and request.user.has_perm("stores.change_customer"),
+        "can_close": may_close and can_be_closed(conflict),
     }
     return render(request, "conflicts/detail.html", context)
 
 
-@require_http_methods(["POST"])
+@require_POST
 @may_close_conflicts
 def close_conflict(request: Request, number: int) -> HttpResponse:
-    """Keep the present value, or take the other by an event of headquarters."""
-    conflict = with_customer(number)
+    """Keep the current value, or take the other one by an event of headquarters."""
+    conflict = get_conflict(number)
     form = ConflictForm(request.POST)
     if not can_be_closed(conflict):
-        return redirect_with_message(request, conflict, "The conflict is already closed.")
+        return redirect_with_warning(request, conflict, "The conflict is already closed.")
     if not form.is_valid():
         return conflict_page(request, conflict, form)
     try:
-        is_closed_now = resolve_conflict(
+        is_closed = resolve_conflict(
             conflict,
             Choice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
-            seen=form.cleaned_data["version"],
+            version=form.cleaned_data["version"],
             by=request.user,
         )
-    except (Stale, Busy) as hindrance:
-        return redirect_with_message(request, conflict, str(hindrance))
-    except EditsRefused as refused:
-        broken = ", ".join(refused.fields)
-        return redirect_with_message(
-            request, conflict, f"The other value breaks a current rule: {broken}."
+    except (Stale, Busy) as error:
+        return redirect_with_warning(request, conflict, str(error))
+    except EditsRefused as error:
+        fields = ", ".join(error.fields)
+        return redirect_with_warning(
+            request, conflict, f"The other value breaks a current rule: {fields}."
         )
-    if not is_closed_now:
-        return redirect_with_message(request, conflict, "The conflict is already closed.")
+    if not is_closed:
+        return redirect_with_warning(request, conflict, "The conflict is already closed.")
     messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)
 
 
-def redirect_with_message(
-    request: Request, conflict: EditConflict, sentence: str
+def redirect_with_warning(
+    request: Request, conflict: EditConflict, message: str
 ) -> HttpResponseRedirect:
-    messages.warning(request, sentence)
+    messages.warning(request, message)
     return redirect(conflict)

@@ -1,4 +1,4 @@
-"""HQ's customers: the list, and one of them with all that belongs to it."""
+"""The pages of customers: the list, one customer, and the form that changes it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,19 +12,19 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.models import ChannelDatabase, Customer, Delivery
 from stores.models.customer import AccountState
-from stores.models.labels import label
+from stores.models.labels import counted, label
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-may_change = require_permission(
+requires_change = require_permission(
     "stores.change_customer", "You do not have permission to change customers."
 )
 
-DETAILS = (
+DETAIL_FIELDS = (
     "customer_type",
     "title",
     "first_name",
@@ -45,89 +45,91 @@ DETAILS = (
 @require_safe
 def customer_list(request: Request) -> HttpResponseBase:
     filters = CustomerFilter(request.GET, all_customers())
-    return respond(request, filters, CustomerTable, "customers/list.html")
+    return list_response(request, filters, CustomerTable, "customers/list.html")
 
 
 @require_safe
 def customer_detail(request: Request, account: str) -> HttpResponse:
-    """One customer; where several companies have the account, a choice between them."""
+    """One customer, or a choice if several companies have the account."""
     customers = customers_with_account(request, account)
     if len(customers) > 1:
         return render(request, "customers/choose.html", {"customers": customers})
-    can_change = customers[0].state == AccountState.ACTIVE and request.user.has_perm(
-        "stores.change_customer"
-    )
-    context = customer_details(customers[0]) | {"can_change": can_change}
+    [customer] = customers
+    may_change = request.user.has_perm("stores.change_customer")
+    can_change = may_change and customer.state == AccountState.ACTIVE
+    context = customer_details(customer) | {"can_change": can_change}
     return render(request, "customers/detail.html", context)
 
 
 def customers_with_account(request: Request, account: str) -> list[Customer]:
-    """The customers with an account, of the company asked for or of all."""
-    matching = Customer.objects.filter(account_number=account).select_related("company")
+    """The customers with an account, in one company or in any. Errors: Http404."""
+    customers = Customer.objects.filter(account_number=account).select_related("company")
     if company := request.GET.get("company"):
-        matching = matching.filter(company__code=company)
-    customers = list(matching.order_by("company__code"))
-    if not customers:
+        customers = customers.filter(company__code=company)
+    matches = list(customers.order_by("company__code"))
+    if not matches:
         raise Http404(f"No customer has account {account}.")
-    return customers
+    return matches
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@may_change
+@requires_change
 def change_customer(request: Request, account: str) -> HttpResponse:
-    """The customer with all that belongs to it; what is changed becomes events of headquarters."""
+    """Forms for a customer with its parts; a POST saves the changes as events of headquarters."""
     customers = customers_with_account(request, account)
     if len(customers) > 1:
         return render(request, "customers/choose.html", {"customers": customers})
-    customer = customers[0]
+    [customer] = customers
     if customer.state != AccountState.ACTIVE:
         messages.error(request, f"Account {customer} is {customer.get_state_display().lower()}.")
         return redirect(customer)
-    changed = CustomerForms(customer, request.POST if request.method == "POST" else None)
-    if request.method == "POST" and (answer := save_or_none(request, customer, changed)):
-        return answer
-    return render(request, "customers/change.html", {"customer": customer, "forms": changed})
+    if request.method == "POST":
+        forms = CustomerForms(customer, request.POST)
+        if response := save_changes(request, customer, forms):
+            return response
+    else:
+        forms = CustomerForms(customer)
+    return render(request, "customers/change.html", {"customer": customer, "forms": forms})
 
 
-def save_or_none(
-    request: Request, customer: Customer, changed: CustomerForms
+def save_changes(
+    request: Request, customer: Customer, forms: CustomerForms
 ) -> HttpResponseRedirect | None:
-    """Save what was typed; where to go then, or nothing if it is shown again with its flaws."""
-    if changed.seen != customer.hq_version:
-        return redirect_outdated(request, customer)
-    if not changed.is_valid():
+    """Save the posted changes. Returns None if the forms must be shown again with errors."""
+    if forms.posted_version != customer.hq_version:
+        return redirect_stale(request, customer)
+    if not forms.is_valid():
         return None
-    edits = [edit for _, edit in changed.edits()]
+    edits = [edit for _, edit in forms.edits()]
     if not edits:
         messages.info(request, "No changes.")
         return redirect(customer)
     try:
-        save_edits(customer, edits, seen=changed.seen, by=request.user)
+        save_edits(customer, edits, version=forms.posted_version, by=request.user)
     except Stale:
-        return redirect_outdated(request, customer)
-    except EditsRefused as refused:
-        changed.add_errors(refused)
+        return redirect_stale(request, customer)
+    except EditsRefused as error:
+        forms.add_errors(error)
         return None
-    except Busy as occupied:
-        messages.warning(request, str(occupied))
+    except Busy as error:
+        messages.warning(request, str(error))
         return None
-    message = f"{len(edits)} change{'' if len(edits) == 1 else 's'} saved."
-    messages.success(request, f"{message} 1010 sends them to the channels.")
+    saved = counted(len(edits), "change")
+    messages.success(request, f"{saved} saved. 1010 sends them to the channels.")
     return redirect(customer)
 
 
-def redirect_outdated(request: Request, customer: Customer) -> HttpResponseRedirect:
-    """Nothing is saved; the person sees what somebody else, or a channel, has changed."""
+def redirect_stale(request: Request, customer: Customer) -> HttpResponseRedirect:
+    """Show the form with the values that someone else, or a channel, has saved meanwhile."""
     messages.warning(request, str(Stale()))
     company = {"company": customer.company_id}
     return redirect(reverse("change-customer", args=[customer.account_number], query=company))
 
 
 def customer_details(customer: Customer) -> dict[str, Any]:
-    """All that belongs to a customer; what is active comes first."""
     return {
         "customer": customer,
-        "details": [(label(field), getattr(customer, field)) for field in DETAILS],
+        "details": [(label(field), getattr(customer, field)) for field in DETAIL_FIELDS],
         "addresses": customer.addresses.order_by("-is_active", "-is_primary", "purpose", "pk"),
         "contacts": customer.contacts.order_by("-is_active", "kind", "-is_primary", "pk"),
         "affiliations": customer.affiliations.order_by("-is_active", "affiliation"),
@@ -139,7 +141,7 @@ def customer_details(customer: Customer) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class ChannelReach:
-    """A channel database of the customer's company, and what it has of the customer."""
+    """A channel database of the customer's company, and its delivery of the customer."""
 
     database: ChannelDatabase
     delivery: Delivery | None
@@ -149,16 +151,18 @@ class ChannelReach:
         if self.delivery and self.delivery.delivered_version == self.delivery.version:
             return "delivered"
         is_on = self.database.is_enabled and self.database.channel.is_enabled
-        return "owed" if self.delivery and is_on else "off" if not is_on else "never"
+        if not is_on:
+            return "off"
+        return "pending" if self.delivery else "never"
 
     @property
     def knows_account(self) -> bool:
-        """Whether some version has arrived, if not the present one."""
+        """Whether a version of the customer has arrived, even if it is not the current one."""
         return bool(self.delivery and self.delivery.delivered_version)
 
 
 def deliveries_of(customer: Customer) -> list[ChannelReach]:
-    """What every channel database of the company has of the customer, in channel order."""
+    """The delivery of the customer to each channel database of the company."""
     deliveries = {delivery.database_id: delivery for delivery in customer.deliveries.all()}
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
     return [ChannelReach(database, deliveries.get(database.pk)) for database in databases]

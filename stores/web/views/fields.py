@@ -1,14 +1,14 @@
-"""Optional fields that nobody understood, to be corrected on the customer's page or at the till."""
+"""The page of optional customer fields with an invalid value."""
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
 from stores.web.lists.fields_to_correct import FieldFilter, FieldTable, all_fields_to_correct
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def field_list(request: Request) -> HttpResponseBase:
     filters = FieldFilter(request.GET, all_fields_to_correct())
-    return respond(request, filters, FieldTable, "fields/list.html")
+    return list_response(request, filters, FieldTable, "fields/list.html")

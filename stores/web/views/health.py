@@ -1,4 +1,4 @@
-"""What asks whether the web server lives."""
+"""The liveness probe."""
 
 from django.contrib.auth.decorators import login_not_required
 from django.http import HttpResponse
@@ -12,5 +12,5 @@ from stores.web.request import Request
 @never_cache
 @require_safe
 def healthz(request: Request) -> HttpResponse:
-    """The web server answers. Nothing is checked: trouble elsewhere is no reason to restart it."""
+    """Answer without checking anything: a restart of the web server mends nothing else."""
     return HttpResponse("ok\n", content_type="text/plain")

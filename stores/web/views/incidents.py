@@ -1,4 +1,4 @@
-"""What a person must see and close."""
+"""The pages of incidents: the list, one incident, and closing it."""
 
 import json
 
@@ -12,7 +12,7 @@ from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.incidents import IncidentFilter, IncidentTable, all_incidents
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
@@ -20,7 +20,8 @@ may_close_incidents = require_permission(
     "stores.release_fence", "You do not have permission to close incidents."
 )
 
-SETTLED_BY_COMMAND = {
+# Commands that resolve an incident; {} stands for its id.
+RESOLVING_COMMANDS = {
     IncidentKind.HQ_BEHIND: ("recover_hq --dry-run", "recover_hq"),
     IncidentKind.HQ_MOVED: ("run_job P-0001",),
     IncidentKind.FORGOTTEN_ACCOUNT: ("recover_hq --dry-run",),
@@ -38,18 +39,19 @@ SETTLED_BY_COMMAND = {
 @require_safe
 def incident_list(request: Request) -> HttpResponseBase:
     filters = IncidentFilter(request.GET, all_incidents())
-    return respond(request, filters, IncidentTable, "incidents/list.html")
+    return list_response(request, filters, IncidentTable, "incidents/list.html")
 
 
 @require_safe
 def incident_detail(request: Request, number: int) -> HttpResponse:
-    """One incident: what is wrong, what to do next, and what both sides hold."""
     incidents = Incident.objects.select_related("database__channel", "closed_by")
     incident = get_object_or_404(incidents, pk=number)
-    ways = () if incident.closed_at else SETTLED_BY_COMMAND.get(IncidentKind(incident.kind), ())
+    commands: tuple[str, ...] = ()
+    if not incident.closed_at:
+        commands = RESOLVING_COMMANDS.get(IncidentKind(incident.kind), ())
     context = {
         "incident": incident,
-        "commands": [way.format(incident.pk) for way in ways],
+        "commands": [command.format(incident.pk) for command in commands],
         "detail": json.dumps(incident.detail, indent=2) if incident.detail else "",
     }
     return render(request, "incidents/detail.html", context)

@@ -1,4 +1,4 @@
-"""Sales orders."""
+"""The pages of sales orders: the list, one order, and releasing it."""
 
 from django.contrib import messages
 from django.db.models import Q
@@ -9,9 +9,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import PostedPayment, SalesOrder
 from stores.web.lists.orders import OrderFilter, OrderTable, all_orders
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
+
+MAX_SALES_SHOWN = 200
 
 may_release_orders = require_permission(
     "stores.release_hold", "You do not have permission to release orders on hold."
@@ -21,24 +23,23 @@ may_release_orders = require_permission(
 @require_safe
 def order_list(request: Request) -> HttpResponseBase:
     filters = OrderFilter(request.GET, all_orders())
-    return respond(request, filters, OrderTable, "orders/list.html")
+    return list_response(request, filters, OrderTable, "orders/list.html")
 
 
 @require_safe
 def order_detail(request: Request, pk: int) -> HttpResponse:
-    """One order with the documents and payments it stands for."""
-    brought = SalesOrder.objects.select_related(
+    orders = SalesOrder.objects.select_related(
         "channel", "customer", "statement__channel", "delivery_address", "released_by", "run"
     )
-    order = get_object_or_404(brought, pk=pk)
-    sales = order.transactions.newest_first()[:200]
+    order = get_object_or_404(orders, pk=pk)
+    payments = PostedPayment.objects.filter(
+        Q(sales_order=order) | Q(transaction__sales_order=order)
+    )
     context = {
         "order": order,
-        "sales": sales,
+        "sales": order.transactions.newest_first()[:MAX_SALES_SHOWN],
         "sales_count": order.transactions.count(),
-        "payments": PostedPayment.objects.filter(
-            Q(sales_order=order) | Q(transaction__sales_order=order)
-        ).order_by("kind", "tender_type", "currency"),
+        "payments": payments.order_by("kind", "tender_type", "currency"),
     }
     return render(request, "orders/detail.html", context)
 
@@ -46,7 +47,7 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
 @require_POST
 @may_release_orders
 def release_order(request: Request, pk: int) -> HttpResponseRedirect:
-    """Lift the hold of an order that a person has corrected."""
+    """Release an order on hold."""
     order = get_object_or_404(SalesOrder, pk=pk)
     if order.release(request.user):
         messages.success(request, f"{order} is released.")

@@ -1,4 +1,4 @@
-"""The promises: what the last check of each invariant found. The check itself is a run."""
+"""The page of promises, with the result of the last check of each."""
 
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -6,27 +6,27 @@ from django.views.decorators.http import require_safe
 
 from stores.jobs.catalog import JOBS
 from stores.models import JobRun, Promise, Schedule
+from stores.models.job import COMPARING_JOBS, JobCode
 from stores.web.request import Request
-
-COMPARISONS = ("reconcile", "repair")
 
 
 @require_safe
 def promise_list(request: Request) -> HttpResponse:
-    """Every promise with its sentence, its last check and what broke it."""
     promises = list(Promise.objects.select_related("run"))
-    ended = JobRun.objects.filter(job__in=COMPARISONS, ended_at__isnull=False)
-    compared = ended.defer("error").newest_first().first()
-    everywhere = Schedule.objects.filter(channel=None, group=None)
+    comparisons = JobRun.objects.filter(job__in=COMPARING_JOBS, ended_at__isnull=False)
+    last_comparison = comparisons.defer("error").newest_first().first()
+    schedules = Schedule.objects.filter(channel=None, group=None, is_enabled=True)
     context = {
         "promises": promises,
         "broken": [promise for promise in promises if not promise.ok],
         "checked_at": min((promise.checked_at for promise in promises), default=None),
         "run": promises[0].run if promises else None,
-        "live": JobRun.objects.live().filter(job="verify").first(),
-        "job": JOBS["verify"],
-        "nightly": {schedule.job: schedule for schedule in everywhere.filter(is_enabled=True)},
-        "compared": compared,
-        "places": compared.steps.select_related("database__channel") if compared else [],
+        "live": JobRun.objects.live().filter(job=JobCode.VERIFY).first(),
+        "job": JOBS[JobCode.VERIFY],
+        "nightly": {schedule.job: schedule for schedule in schedules},
+        "compared": last_comparison,
+        "places": (
+            last_comparison.steps.select_related("database__channel") if last_comparison else []
+        ),
     }
     return render(request, "promises/list.html", context)

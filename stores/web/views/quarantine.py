@@ -1,5 +1,6 @@
-"""Rows that HQ could not use: by cause, one by one, and what people do about them."""
+"""The quarantine: rows by cause and one by one, and how people resolve them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import messages
@@ -7,11 +8,11 @@ from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
-from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from stores.models import Case
 from stores.models.case import CaseStatus, Cause
+from stores.models.labels import counted
 from stores.pipeline.corrections.case import CaseDetail, describe_case
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
@@ -24,66 +25,64 @@ from stores.pipeline.corrections.quarantine import (
 )
 from stores.roles import who_may
 from stores.web.forms.document import DocumentForm, correction_form
-from stores.web.forms.event import EventForm, lock
+from stores.web.forms.event import EventForm, lock_fields
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.quarantine import QuarantineFilter, QuarantineTable, all_quarantined
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
-# Causes on the page, rows of one cause, and rows that one press of a button settles.
-MAX_QUARANTINE_CAUSES, MAX_CASES_SHOWN, MAX_CASES_AT_ONCE = 20, 100, 10_000
+# Causes on the list page, and rows on the page of a cause.
+MAX_CAUSES, MAX_CASES = 20, 100
+# Rows that one request resolves.
+MAX_CASES_RESOLVED = 10_000
 
-may_resolve = require_permission(
+requires_resolve = require_permission(
     "stores.resolve_quarantine",
-    ("You do not have permission to release or correct quarantined rows."),
+    "You do not have permission to release or correct quarantined rows.",
 )
-may_dismiss = require_permission(
-    "stores.dismiss_quarantine", ("You do not have permission to dismiss quarantined rows.")
+requires_dismiss = require_permission(
+    "stores.dismiss_quarantine", "You do not have permission to dismiss quarantined rows."
 )
-may_reopen = require_permission(
-    "stores.dismiss_quarantine", ("You do not have permission to reopen quarantined rows.")
+requires_reopen = require_permission(
+    "stores.dismiss_quarantine", "You do not have permission to reopen quarantined rows."
 )
 
 
 @require_safe
 def quarantine_list(request: Request) -> HttpResponseBase:
-    """What failed alike, and every row set aside, newest first: why, and never what it holds."""
+    """The causes of open rows, and every quarantined row, without its values."""
     filters = QuarantineFilter(request.GET, all_quarantined())
-    context = (
-        {}
-        if request.htmx
-        else causes(limit=None if "causes" in request.GET else MAX_QUARANTINE_CAUSES)
-    )
-    return respond(request, filters, QuarantineTable, "quarantine/list.html", **context)
+    context = {}
+    if not request.htmx:
+        context = cause_context(limit=None if "causes" in request.GET else MAX_CAUSES)
+    return list_response(request, filters, QuarantineTable, "quarantine/list.html", **context)
 
 
-def causes(limit: int | None) -> dict[str, Any]:
-    """The most frequent causes of what is not settled, and how many more there are."""
-    causes = list(Case.objects.unsettled().by_cause())
-    for row in causes[:limit]:
-        row["cause"] = Cause.of_row(row)
-    return {"causes": causes[:limit], "more_causes": len(causes) - len(causes[:limit])}
+def cause_context(limit: int | None) -> dict[str, Any]:
+    """The most frequent causes, and the number of the others."""
+    rows = list(Case.objects.unsettled().by_cause())
+    causes = [row | {"cause": Cause.of(row)} for row in rows[:limit]]
+    return {"causes": causes, "more_causes": len(rows) - len(causes)}
 
 
 @require_safe
 def cause_detail(request: Request) -> HttpResponse:
-    """All rows that failed alike, to be settled together."""
+    """The rows of a cause, to be resolved together."""
     cause = Cause.parse(request.GET.get("cause", ""))
     if cause is None:
         raise Http404("No such cause.")
     cases = Case.objects.unsettled().with_cause(cause)
+    oldest = cases.select_related("database__channel").order_by("since", "id")
+    may_dismiss = request.user.has_perm("stores.dismiss_quarantine")
     context = {
         "cause": cause,
-        "cases": cases.select_related("database__channel").order_by("since", "id")[
-            :MAX_CASES_SHOWN
-        ],
+        "cases": oldest[:MAX_CASES],
         "count": cases.count(),
         "rule": cases.values_list("rule", flat=True).first(),
-        "most": MAX_CASES_SHOWN,
+        "most": MAX_CASES,
         "can_release": request.user.has_perm("stores.resolve_quarantine"),
-        "can_dismiss": request.user.has_perm("stores.dismiss_quarantine")
-        and cases.filter(status=CaseStatus.OPEN).exists(),
+        "can_dismiss": may_dismiss and cases.filter(status=CaseStatus.OPEN).exists(),
         "dismissed": Case.objects.filter(status=CaseStatus.DISMISSED).with_cause(cause).count(),
     }
     return render(request, "quarantine/cause.html", context)
@@ -91,164 +90,168 @@ def cause_detail(request: Request) -> HttpResponse:
 
 @require_safe
 def case_detail(request: Request, case: str) -> HttpResponse:
-    """One row with what is wrong; its values only for those who may settle it."""
-    return render(request, "quarantine/detail.html", case_context(request, detail_of(case)))
+    """One row with its reason; its values only for users who may resolve it."""
+    return render(request, "quarantine/detail.html", case_context(request, get_detail(case)))
 
 
-def detail_of(case: str) -> CaseDetail:
+def get_detail(case_id: str) -> CaseDetail:
     cases = Case.objects.select_related("database__channel")
-    return describe_case(get_object_or_404(cases, pk=case))
+    return describe_case(get_object_or_404(cases, pk=case_id))
 
 
-def case_context(request: Request, story: CaseDetail) -> dict[str, Any]:
-    user = request.user
-    is_staged = story.row is None
-    may = user.has_perm("stores.resolve_quarantine")
+def case_context(request: Request, detail: CaseDetail) -> dict[str, Any]:
+    case = detail.case
+    may_resolve = request.user.has_perm("stores.resolve_quarantine")
+    may_dismiss = request.user.has_perm("stores.dismiss_quarantine")
     return {
-        "case": story.case,
-        "story": story,
-        "may_see": may or user.has_perm("stores.dismiss_quarantine"),
-        "can_release": may and story.case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
-        "can_correct": may and story.can_be_corrected,
-        "can_dismiss": user.has_perm("stores.dismiss_quarantine")
-        and story.case.status == CaseStatus.OPEN,
-        "can_reopen": user.has_perm("stores.dismiss_quarantine")
-        and story.case.status == CaseStatus.DISMISSED,
-        "is_staged": is_staged,
+        "case": case,
+        "detail": detail,
+        "is_staged": detail.row is None,
+        "may_see": may_resolve or may_dismiss,
+        "can_release": may_resolve and case.status in (CaseStatus.OPEN, CaseStatus.FAILED),
+        "can_correct": may_resolve and detail.can_be_corrected,
+        "can_dismiss": may_dismiss and case.status == CaseStatus.OPEN,
+        "can_reopen": may_dismiss and case.status == CaseStatus.DISMISSED,
     }
 
 
 @require_POST
-@may_resolve
+@requires_resolve
 def release_cases(request: Request) -> HttpResponseRedirect:
-    """Judge one row, or all of a cause, by today's rules again."""
-    settled, again = apply_to_posted(request, lambda cases: release_rows(cases, by=request.user))
-    left = len(settled.still_open)
-    if settled.done:
-        messages.success(request, count_message(settled.done, "released for the next run."))
-    if left:
-        messages.warning(request, count_message(left, "still invalid, for the reason now shown."))
-    return redirect(again)
+    """Validate one row, or all of a cause, by the current rules."""
+    resolution = Resolution()
+    for case_ids in posted_cases(request):
+        resolution += release_rows(case_ids, by=request.user)
+    if resolution.done:
+        released = counted(resolution.done, "row")
+        messages.success(request, f"{released} released for the next run.")
+    if resolution.still_open:
+        invalid = counted(len(resolution.still_open), "row")
+        messages.warning(request, f"{invalid} still invalid, for the reason now shown.")
+    cause = posted_cause(request)
+    if cause and not Case.objects.unsettled().with_cause(cause).exists():
+        return redirect("quarantine")
+    return redirect(posted_page(request))
 
 
 @require_POST
-@may_dismiss
+@requires_dismiss
 def dismiss_cases(request: Request) -> HttpResponse:
-    """Close one row, or all of a cause; it says why, and asks first."""
-    because = posted_reason(request, required="Enter a reason for dismissing.")
-    if not because:
-        return redirect(return_url(request))
+    """Close one row, or all of a cause, with a reason, after a confirmation."""
+    page = posted_page(request)
+    reason = posted_reason(request, required="Enter a reason for dismissing.")
+    if not reason:
+        return redirect(page)
     if "sure" not in request.POST:
-        context = {"count": posted_count(request), "because": because, "back": return_url(request)}
+        context = {"count": count_dismissible(request), "because": reason, "back": page}
         return render(request, "quarantine/dismiss.html", context)
-    settled, _ = apply_to_posted(
-        request, lambda cases: dismiss_rows(cases, by=request.user, because=because)
-    )
-    messages.success(
-        request, count_message(settled.done, "dismissed. You can reopen dismissed rows here.")
-    )
-    if settled.still_open:
+    resolution = Resolution()
+    for case_ids in posted_cases(request):
+        resolution += dismiss_rows(case_ids, by=request.user, because=reason)
+    dismissed = counted(resolution.done, "row")
+    messages.success(request, f"{dismissed} dismissed. You can reopen dismissed rows here.")
+    if resolution.still_open:
+        still_open = counted(len(resolution.still_open), "row")
         messages.warning(
             request,
-            count_message(
-                len(settled.still_open),
-                ("still open: failed events can only be released or corrected."),
-            ),
+            f"{still_open} still open: failed events can only be released or corrected.",
         )
-    return redirect(return_url(request))
+    return redirect(page)
 
 
-def posted_count(request: Request) -> int:
-    """How many rows would be dismissed of the row or the cause that was posted."""
-    cause = Cause.parse(request.POST.get("cause", ""))
+def count_dismissible(request: Request) -> int:
+    """The number of open rows that were posted: failed events cannot be dismissed."""
     rows = Case.objects.filter(status=CaseStatus.OPEN)
-    if cause:
+    if cause := posted_cause(request):
         return rows.with_cause(cause).count()
-    return rows.filter(pk=get_object_or_404(Case, pk=request.POST.get("case", "")).pk).count()
+    return rows.filter(pk=posted_case(request).pk).count()
 
 
 @require_POST
-@may_reopen
+@requires_reopen
 def reopen_cases(request: Request) -> HttpResponseRedirect:
-    """Open one dismissed row, or all that were dismissed of a cause, again."""
-    cause = Cause.parse(request.POST.get("cause", ""))
-    if cause:
+    """Open one dismissed row, or all dismissed rows of a cause, again."""
+    if cause := posted_cause(request):
         count = sum(map(reopen_rows, same_cause(cause, statuses=[CaseStatus.DISMISSED])))
     else:
-        count = reopen_rows([get_object_or_404(Case, pk=request.POST.get("case", "")).pk])
-    messages.success(request, count_message(count, "reopened."))
-    return redirect(return_url(request))
+        count = reopen_rows([posted_case(request).pk])
+    messages.success(request, f"{counted(count, 'row')} reopened.")
+    return redirect(posted_page(request))
 
 
-def apply_to_posted(request: Request, action: Any) -> tuple[Resolution, str]:
-    """Do something about the row or the cause that was posted; and where to go then."""
-    cause = Cause.parse(request.POST.get("cause", ""))
+def posted_cause(request: Request) -> Cause | None:
+    return Cause.parse(request.POST.get("cause", ""))
+
+
+def posted_case(request: Request) -> Case:
+    return get_object_or_404(Case, pk=request.POST.get("case", ""))
+
+
+def posted_cases(request: Request) -> Iterator[list[str]]:
+    """Yield the ids of the posted row or cause, in chunks; of a large cause only the first."""
+    cause = posted_cause(request)
     if cause is None:
-        case = get_object_or_404(Case, pk=request.POST.get("case", ""))
-        return action([case.pk]), return_url(request)
-    total = Resolution()
+        yield [posted_case(request).pk]
+        return
+    count = 0
     for case_ids in same_cause(cause):
-        total += action(case_ids)
-        if total.done + len(total.still_open) >= MAX_CASES_AT_ONCE:
-            break
-    is_over = not Case.objects.unsettled().with_cause(cause).exists()
-    return total, reverse("quarantine") if is_over else return_url(request)
+        yield case_ids
+        count += len(case_ids)
+        if count >= MAX_CASES_RESOLVED:
+            return
 
 
-def return_url(request: Request) -> str:
-    """The page of the row or the cause that was posted; else the list."""
+def posted_page(request: Request) -> str:
+    """The URL of the posted cause or row, or that of the list."""
     if cause := request.POST.get("cause"):
-        return f"{reverse('quarantine-cause')}?{urlencode({'cause': cause})}"
+        return reverse("quarantine-cause", query={"cause": cause})
     try:
         return reverse("quarantine-case", args=[request.POST.get("case", "")])
     except NoReverseMatch:
         return reverse("quarantine")
 
 
-def count_message(count: int, what: str) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'} {what}"
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
-@may_resolve
+@requires_resolve
 def correct_case(request: Request, case: str) -> HttpResponse:
-    """A form with the row's values; what is sent becomes an event of headquarters."""
-    story = detail_of(case)
-    if not story.can_be_corrected:
+    """A form with the row's values; a POST saves them as an event or document of headquarters."""
+    detail = get_detail(case)
+    if not detail.can_be_corrected:
         messages.warning(request, "This row has been resolved in the meantime.")
-        return redirect(story.case)
-    form, settle_it = correction_form(story, request.POST or None)
-    keeps = read_only_message(request, story, form)
+        return redirect(detail.case)
+    form, save = correction_form(detail, request.POST or None)
+    read_only = lock_identity(request, detail, form)
     if request.method == "POST" and form.is_valid():
         try:
-            settle_it(case, form.values, by=request.user)
-        except EventRefused as refused:
-            form.add_rule_errors(refused.broken)
+            save(case, form.values, by=request.user)
+        except EventRefused as error:
+            form.add_rule_errors(error.broken)
         except ChangedMeanwhile:
             messages.warning(request, "This row has been resolved in the meantime.")
-            return redirect(story.case)
+            return redirect(detail.case)
         else:
             messages.success(request, "Corrected. The next run processes the replacement.")
-            return redirect(story.case)
-    context = case_context(request, story) | {"form": form, "keeps": keeps}
+            return redirect(detail.case)
+    context = case_context(request, detail) | {"form": form, "keeps": read_only}
     return render(request, "quarantine/correct.html", context)
 
 
-def read_only_message(request: Request, story: CaseDetail, form: EventForm | DocumentForm) -> str:
-    """The sentence on what this user cannot change in the form, which then stays as it came.
+def lock_identity(request: Request, detail: CaseDetail, form: EventForm | DocumentForm) -> str:
+    """Lock the fields that the user may not change. Returns the sentence for the form.
 
-    Whom a row is about is nothing to settle: another GUID, account or operation is a change of that
-    customer, another amount or buyer a correction of the sale. Errors: PermissionDenied when the
-    form was sent with such a change.
+    A row of another customer, or a sale of another amount or to another customer, is not a
+    correction: it needs the permission to change customers or transactions. Errors:
+    PermissionDenied if such a change was posted.
     """
-    right, what = (
-        ("stores.mend_transaction", "what was sold, to whom and for how much")
-        if story.is_document
-        else ("stores.change_customer", "which customer a row is about and what it does")
-    )
-    if request.user.has_perm(right):
+    if detail.is_document:
+        permission = "stores.mend_transaction"
+        fields = "what was sold, to whom and for how much"
+    else:
+        permission = "stores.change_customer"
+        fields = "which customer a row is about and what it does"
+    if request.user.has_perm(permission):
         return ""
-    sentence = f"You do not have permission to change {what}."
-    if lock(form, form.identity):
-        check_permissions(request, sentence, right)
-    return f"{sentence} {who_may(right)}"
+    sentence = f"You do not have permission to change {fields}."
+    if lock_fields(form, form.identity):
+        check_permissions(request, sentence, permission)
+    return f"{sentence} {who_may(permission)}"

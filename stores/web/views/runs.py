@@ -1,7 +1,9 @@
-"""Jobs and their runs: launch, history, one run live."""
+"""The pages of jobs and their runs.
+
+Who may start a job depends on the job. Every user may read.
+"""
 
 import shlex
-from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -20,7 +22,7 @@ from stores.models import Channel, JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.pipeline.dates import EARLIEST_DATE, latest_business_date
 from stores.web.forms.run import StartForm
-from stores.web.lists.response import part_or_page, respond
+from stores.web.lists.response import list_response, part_or_page
 from stores.web.lists.runs import RunFilter, RunTable, all_runs
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
@@ -28,13 +30,13 @@ from stores.web.request import Request
 may_cancel_runs = require_permission(
     "stores.control_job", "You do not have permission to cancel runs."
 )
-# So long a run may wait before its page says why.
+# How long a run waits before its page says why.
 WORKER_GRACE = timedelta(seconds=5)
 
 
 @require_safe
 def job_list(request: Request) -> HttpResponse:
-    """Every job with its button and its command; above them what runs now."""
+    """All jobs, each with a button and a command, and the live runs."""
     context = {
         "jobs": JOBS.values(),
         "channels": Channel.objects.filter(is_enabled=True),
@@ -48,65 +50,69 @@ def job_list(request: Request) -> HttpResponse:
 @require_safe
 def run_list(request: Request) -> HttpResponseBase:
     filters = RunFilter(request.GET, all_runs())
-    return respond(request, filters, RunTable, "runs/list.html")
+    return list_response(request, filters, RunTable, "runs/list.html")
 
 
 @require_POST
 def start_run(request: Request) -> HttpResponseRedirect:
-    """Start a job for the workers, or lead to the run of it that is live already."""
-    if requested := JOBS.get(request.POST.get("job", "")):
+    """Start a job for the workers, or redirect to its live run."""
+    job = JOBS.get(request.POST.get("job", ""))
+    if job is not None:
         check_permissions(
-            request,
-            f"You do not have permission to start {requested.title}.",
-            *requested.permissions,
+            request, f"You do not have permission to start {job.title}.", *job.permissions
         )
     form = StartForm(request.POST)
-    if not form.is_valid():
-        messages.error(request, form.refusal)
+    if job is None or not form.is_valid():
+        messages.error(request, form.first_error)
         return redirect("jobs")
-    job, channel = JOBS[form.cleaned_data["job"]], form.cleaned_data["channel"]
-    day, order = form.cleaned_data["date"], form.cleaned_data["order"]
+    channel = form.cleaned_data["channel"]
+    business_date = form.cleaned_data["date"]
+    order_number = form.cleaned_data["order"]
     started = start_job(
         job,
         channels=[channel.code] if channel else [],
-        business_date=day,
-        order_number=order,
+        business_date=business_date,
+        order_number=order_number,
         started_by=StartedBy.PAGE,
         user=request.user,
     )
-    if started.is_new and JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
-        message = f"{job.title}: saved. It starts automatically when the queue is back."
-        messages.warning(request, message)
-    elif started.is_new:
-        subject = day or (f"order {order}" if order else "")
-        messages.success(request, f"{job.title} started{f' for {subject}' if subject else ''}.")
-    else:
+    if not started.is_new:
         messages.warning(request, f"{job.title} is already running. This is the current run.")
+    elif JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
+        messages.warning(
+            request, f"{job.title}: saved. It starts automatically when the queue is back."
+        )
+    elif business_date:
+        messages.success(request, f"{job.title} started for {business_date}.")
+    elif order_number:
+        messages.success(request, f"{job.title} started for order {order_number}.")
+    else:
+        messages.success(request, f"{job.title} started.")
     return redirect(started.run)
 
 
 @require_safe
 def run_detail(request: Request, pk: UUID) -> HttpResponse:
-    """One run with its steps; the part that changes asks for itself again until the run ends."""
+    """One run with its steps; htmx polls its progress until the run ends, unless live=off."""
     run = get_object_or_404(JobRun.objects.select_related("requested_by", "successor_of"), pk=pk)
     steps = list(run.steps.select_related("database__channel", "company"))
     context = {
         "run": run,
         "steps": steps,
-        "done": sum(1 for step in steps if step.ended_at),
+        "done": len([step for step in steps if step.ended_at]),
         "counts": run.counts if run.is_final else sum_counts(steps),
         "job": JOBS.get(run.job),
-        "command": run_command(run),
+        "command": command_line(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
         "successor": run.successors.first(),
-        "unheard": waiting_message(run),
+        "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
     return part_or_page(request, "runs/_progress.html", "runs/detail.html", context)
 
 
 def waiting_message(run: JobRun) -> str:
-    """The sentence for a run that has waited for longer than a worker needs to answer."""
+    """Say why the run is still queued; the empty string while a worker may be about to start it."""
     if run.status != RunStatus.QUEUED or timezone.now() - run.created_at < WORKER_GRACE:
         return ""
     workers = queue.count_workers()
@@ -123,7 +129,7 @@ def waiting_message(run: JobRun) -> str:
 @require_POST
 @may_cancel_runs
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
-    """Ask a run to stop at its next chunk; what is committed stays."""
+    """Ask a run to stop after its current batch; committed rows stay."""
     run = get_object_or_404(JobRun, pk=pk)
     if run.request_cancel():
         messages.success(request, "Cancellation requested. The run stops after the current batch.")
@@ -132,12 +138,15 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     return redirect(run)
 
 
-def run_command(run: JobRun) -> str:
-    words: Sequence[str] = ["run_job", run.job]
-    for option, values in (("--channel", run.channels), ("--company", run.companies)):
-        words = [*words, option, *values] if values else words
+def command_line(run: JobRun) -> str:
+    """The command that does the same as the run."""
+    words = ["run_job", run.job]
+    if run.channels:
+        words += ["--channel", *run.channels]
+    if run.companies:
+        words += ["--company", *run.companies]
     if run.business_date:
-        words = [*words, "--date", str(run.business_date)]
+        words += ["--date", str(run.business_date)]
     if run.order_number:
-        words = [*words, "--order", shlex.quote(run.order_number)]
-    return " ".join(words)
+        words += ["--order", run.order_number]
+    return shlex.join(words)

@@ -3,7 +3,7 @@
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.lists.sessions import (
     DownloadFilter,
     DownloadTable,
@@ -18,10 +18,10 @@ from stores.web.request import Request
 @require_safe
 def upload_list(request: Request) -> HttpResponseBase:
     filters = UploadFilter(request.GET, all_uploads())
-    return respond(request, filters, UploadTable, "sessions/uploads.html")
+    return list_response(request, filters, UploadTable, "sessions/uploads.html")
 
 
 @require_safe
 def download_list(request: Request) -> HttpResponseBase:
     filters = DownloadFilter(request.GET, all_downloads())
-    return respond(request, filters, DownloadTable, "sessions/downloads.html")
+    return list_response(request, filters, DownloadTable, "sessions/downloads.html")

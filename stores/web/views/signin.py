@@ -1,4 +1,4 @@
-"""Signing in with a password or a one-time link, and signing out."""
+"""The pages to sign in, with a password or a one-time link, and to sign out."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class SignIn(LoginView):
 
     @method_decorator(login_not_required)
     def dispatch(self, request: Request, *args: Any, **options: Any) -> Any:  # type: ignore[override]
-        # A part that refreshes itself after the session has ended must not show a form inside.
+        # A part of a page that htmx refreshes after the session has ended is no place for a form.
         if request.htmx:
             return HttpResponseClientRedirect(reverse("sign-in"))
         return super().dispatch(request, *args, **options)
@@ -35,7 +35,7 @@ class SignIn(LoginView):
 @never_cache
 @require_GET
 def sign_in_by_link(request: Request, token: str) -> HttpResponse:
-    """Sign in the user of a one-time link; a look at it with HEAD does not use it up."""
+    """Sign in the user of a one-time link. HEAD is refused, so that previews do not use it up."""
     user = redeem(token)
     if user is None:
         return render(request, "signin/dead_link.html", status=410)

@@ -1,4 +1,4 @@
-"""What channels sent: the audit list of all async customer operations."""
+"""The page of async customer operations: every customer event that a channel sent."""
 
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
@@ -8,12 +8,11 @@ from stores.web.lists.async_customers import (
     AsyncCustomerTable,
     all_async_customers,
 )
-from stores.web.lists.response import respond
+from stores.web.lists.response import list_response
 from stores.web.request import Request
 
 
 @require_safe
 def async_customer_list(request: Request) -> HttpResponseBase:
-    """Every customer operation that channels sent, newest first, with what became of it."""
     filters = AsyncCustomerFilter(request.GET, all_async_customers())
-    return respond(request, filters, AsyncCustomerTable, "async_customers/list.html")
+    return list_response(request, filters, AsyncCustomerTable, "async_customers/list.html")

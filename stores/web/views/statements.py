@@ -1,4 +1,4 @@
-"""Statements, and the board that says whether a day can be posted."""
+"""The pages of statements, and the end-of-day board."""
 
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseRedirect
@@ -20,7 +20,7 @@ from stores.pipeline.sales.end_of_day import (
 )
 from stores.pipeline.sales.readiness import readiness
 from stores.web.forms.reason import posted_reason
-from stores.web.lists.response import as_csv, respond
+from stores.web.lists.response import csv_response, list_response
 from stores.web.lists.statements import (
     AggregateTable,
     StatementFilter,
@@ -31,6 +31,8 @@ from stores.web.permissions import require_permission
 from stores.web.request import Request
 from stores.web.views.transactions import MAX_TRANSACTIONS_SHOWN, beyond
 
+MAX_AGGREGATES_SHOWN = 500
+
 may_cancel_statements = require_permission(
     "stores.cancel_statement", "You do not have permission to cancel statements."
 )
@@ -39,32 +41,31 @@ may_cancel_statements = require_permission(
 @require_safe
 def statement_list(request: Request) -> HttpResponseBase:
     filters = StatementFilter(request.GET, all_statements())
-    return respond(request, filters, StatementTable, "statements/list.html")
+    return list_response(request, filters, StatementTable, "statements/list.html")
 
 
 @require_safe
 def statement_detail(request: Request, pk: int) -> HttpResponseBase:
-    """One statement: totals, tenders, aggregated orders, also as CSV, and what happened to it."""
+    """One statement with its totals and aggregated orders; with _export=csv the orders alone."""
     statement = get_object_or_404(Statement.objects.select_related("channel", "company"), pk=pk)
     aggregates = statement.aggregates.select_related("customer", "sales_order")
     only_failures = request.GET.get("show") == "failures"
-    shown = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
+    orders = aggregates.filter(state=AggregateState.FAILED) if only_failures else aggregates
     if request.GET.get("_export") == "csv":
-        table = AggregateTable(shown)
-        return as_csv(request, table, shown.iterator(), filename=statement.number)
+        table = AggregateTable(orders)
+        return csv_response(request, table, orders.iterator(), filename=statement.number)
+    excluded = ExcludedSale.objects.filter(
+        channel=statement.channel_id, business_date=statement.business_date
+    )
     context = {
         "statement": statement,
         "totals": statement.totals.all(),
         "tenders": statement.tenders.all(),
         "differences": PostedPayment.objects.differences_of(statement),
-        "aggregates": shown[:500],
+        "aggregates": orders[:MAX_AGGREGATES_SHOWN],
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,
-        "excluded": ExcludedSale.objects.filter(
-            channel=statement.channel_id, business_date=statement.business_date
-        )
-        .exclude(reason="statement_open")
-        .by_reason(),
+        "excluded": excluded.exclude(reason="statement_open").by_reason(),
         "waits_for": explain(statement.reason, None) if statement.is_open else "",
         "events": statement.events.select_related("run", "user"),
     }
@@ -74,7 +75,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
 @require_POST
 @may_cancel_statements
 def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
-    """Give the sales of a statement that is not posted back."""
+    """Cancel a statement that is not posted, and release its sales."""
     statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
     reason = posted_reason(request)
     if not reason:
@@ -90,7 +91,7 @@ def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
 
 @require_safe
 def end_of_day(request: Request) -> HttpResponse:
-    """Whether each store's days can be posted, and what stands in their way."""
+    """Which days of each store can be posted, and what blocks the others."""
     statements, posted = open_statements(), recently_posted()
     context = {
         "board": readiness(),

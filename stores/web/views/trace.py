@@ -1,4 +1,4 @@
-"""One customer's journey, from the till to every channel."""
+"""The pages that trace a customer from the till to headquarters and the channels."""
 
 import shlex
 
@@ -6,7 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from stores.models.characters import tidy_key
+from stores.models.characters import normalize_key
 from stores.trace.documents import MAX_DOCUMENTS
 from stores.trace.match import matches
 from stores.trace.timeline import build_trace
@@ -16,34 +16,33 @@ from stores.web.request import Request
 
 @require_safe
 def search(request: Request) -> HttpResponse:
-    """A box to type a reference; leads to the one customer it means, or lists several."""
-    ref = tidy_key(request.GET.get("ref", ""))
+    """A search box; with ?ref= a redirect to the matching customer, or a list of several."""
+    ref = normalize_key(request.GET.get("ref", ""))
     if not ref:
         return render(request, "trace/search.html")
-    matching = matches(ref)
-    if len(matching) == 1:
-        # Not the e-mail or phone that was typed: addresses are kept in logs.
-        return redirect("trace", matching[0].ref)
-    return matches_page(request, ref, matching)
+    customers = matches(ref)
+    if len(customers) == 1:
+        # The match has a reference without personal data, which may be logged with the URL.
+        return redirect("trace", customers[0].ref)
+    return matches_page(request, ref, customers)
 
 
 @require_safe
 def detail(request: Request, ref: str) -> HttpResponse:
-    """The journey of the customer that a reference means, from what HQ knows."""
-    matching = matches(ref)
-    if len(matching) != 1:
-        return matches_page(request, ref, matching)
-    words = shlex.join(["trace", ref])
+    """The timeline of the customer that matches a reference."""
+    customers = matches(ref)
+    if len(customers) != 1:
+        return matches_page(request, ref, customers)
     context = {
         "ref": ref,
-        "trace": build_trace(matching[0]),
-        "words": words,
+        "trace": build_trace(customers[0]),
+        "words": shlex.join(["trace", ref]),
         "most_documents": MAX_DOCUMENTS,
     }
     return render(request, "trace/detail.html", context)
 
 
-def matches_page(request: Request, ref: str, matching: list[Match]) -> HttpResponse:
-    """Several customers to choose from, or none and what that may mean."""
-    context = {"ref": ref, "found": matching}
-    return render(request, "trace/matches.html", context, status=200 if matching else 404)
+def matches_page(request: Request, ref: str, customers: list[Match]) -> HttpResponse:
+    """A choice between several customers; a 404 if none matches."""
+    context = {"ref": ref, "found": customers}
+    return render(request, "trace/matches.html", context, status=200 if customers else 404)

@@ -228,7 +228,7 @@ def test_e4_a_missing_file_is_not_created():
 def test_a_file_that_is_no_database_is_unreachable(register):
     sqlite_path(register).write_bytes(os.urandom(8192))
 
-    with pytest.raises(ChannelUnreachable, match="is no SQLite database"), connect(register):
+    with pytest.raises(ChannelUnreachable, match="is not a SQLite database"), connect(register):
         pass
 
 

@@ -10,7 +10,7 @@ from stores.channeldb.connect.hosts import resolve_and_pin
 from tests.support.channels import Channel
 
 HOUSTON = Channel(1, "postgresql://shop@db/ch")
-REFUSED = r"^Channel houston has an address that is refused: its host is no public address"
+REFUSED = r"^Channel houston has an address that is refused: its host is not a public address"
 
 
 def settings_for(host):

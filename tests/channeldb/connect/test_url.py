@@ -127,9 +127,9 @@ def test_a_url_may_name_an_environment_variable(monkeypatch):
 @pytest.mark.parametrize(
     ("url", "value", "rule"),
     [
-        ("env:HOME", None, "may name CHANNEL_DSN_"),
-        ("env:SYNCLINE_SECRET_KEY", None, "may name CHANNEL_DSN_"),
-        ("env:CHANNEL_DSN_", None, "may name CHANNEL_DSN_"),
+        ("env:HOME", None, "must name a variable CHANNEL_DSN_"),
+        ("env:SYNCLINE_SECRET_KEY", None, "must name a variable CHANNEL_DSN_"),
+        ("env:CHANNEL_DSN_", None, "must name a variable CHANNEL_DSN_"),
         ("env:CHANNEL_DSN_SEATTLE", None, "CHANNEL_DSN_SEATTLE is not set"),
         ("env:CHANNEL_DSN_SEATTLE", "", "CHANNEL_DSN_SEATTLE is not set"),
         ("env:CHANNEL_DSN_SEATTLE", "env:CHANNEL_DSN_SEATTLE", "must hold"),

@@ -45,9 +45,9 @@ def edit(shop: ChannelDatabase, minutes: int = 0, **columns: Any) -> None:
 
 def edit_at_hq(**changes: Any) -> None:
     """Edit Ann on a page of HQ, now."""
-    user, _ = User.objects.get_or_create(username="desk")
+    user, _ = User.objects.get_or_create(username="robin")
     values = {"operation": "update", **complete_state(CUSTOMER, get_ann(), changes)}
-    save_edits(get_ann(), [Edit(CUSTOMER, values)], seen=get_ann().hq_version, by=user)
+    save_edits(get_ann(), [Edit(CUSTOMER, values)], version=get_ann().hq_version, by=user)
 
 
 def convert() -> None:
@@ -198,7 +198,7 @@ def test_a_conflict_is_open_if_a_clock_is_more_than_15_minutes_off(
 
     conflict = EditConflict.objects.get()
     assert {conflict.lost_value, conflict.kept_value} == {"222 222", "333 333"}
-    assert conflict.is_clock_off == is_open
+    assert conflict.clock_skewed == is_open
     assert conflict.state == ("open" if is_open else "closed")
 
 
@@ -209,7 +209,7 @@ def test_a_conflict_is_open_if_a_clock_was_set_back(store, seattle, ann):
 
     convert()
 
-    assert {row.is_clock_off for row in EditConflict.objects.all()} == {True}
+    assert {row.clock_skewed for row in EditConflict.objects.all()} == {True}
 
 
 def test_running_again_finds_no_further_conflict(store, seattle, ann):

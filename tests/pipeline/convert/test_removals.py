@@ -151,7 +151,7 @@ def test_p19_a_person_decides_what_is_restored(store, seattle, ann, hq_user, rem
         conflict.customer.refresh_from_db()
         if conflict.table in ("async_customer", "async_address"):
             version = conflict.customer.hq_version
-            assert use_other_value(conflict, "Asked her.", seen=version, by=hq_user)
+            assert use_other_value(conflict, "Asked her.", version=version, by=hq_user)
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
 

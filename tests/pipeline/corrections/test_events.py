@@ -169,12 +169,12 @@ def test_a_refused_event_names_every_rule_that_it_breaks(ann):
 
 
 def test_the_trace_names_the_user_who_edited(store, ann, command):
-    edit_at_hq(first_name="Anna", by=User.objects.create_user("desk"))
+    edit_at_hq(first_name="Anna", by=User.objects.create_user("robin"))
     run("pipeline")
 
     output = command("trace", "005001")
 
-    assert "headquarters Customer edited: first_name, by desk." in " ".join(output.split())
+    assert "headquarters Customer edited: first_name, by robin." in " ".join(output.split())
 
 
 def test_events_of_hq_pass_every_check(store, ann):

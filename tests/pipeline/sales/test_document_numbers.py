@@ -169,7 +169,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     for job in ("eod", "sync-orders"):
         blocked = run(job)
         assert blocked["outcome"] in ("partly", "failed")
-        message = f"Nothing is posted until incident {incident.pk} is settled"
+        message = f"Nothing is posted until incident {incident.pk} is closed"
         assert message in blocked["message"]
     assert SalesOrder.objects.count() == 2
     call_command("incidents", "close", str(incident.pk), "--reason", "Cancelled in the books.")

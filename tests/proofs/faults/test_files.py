@@ -97,7 +97,7 @@ def cut_in_half(path: Path) -> None:
     ("damage", "message"),
     [
         (empty_file, NO_TABLES),
-        (fill_with_random_bytes, "has a file that is no SQLite database"),
+        (fill_with_random_bytes, "has a file that is not a SQLite database"),
         (replace_by_foreign_database, NO_TABLES),
         (cut_in_half, "has a damaged file"),
     ],

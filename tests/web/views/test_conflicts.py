@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from stores.models import AsyncCustomer, Customer, EditConflict
 from stores.models.labels import label
-from stores.web.lists.conflicts import FIELDS, ConflictTable
+from stores.web.lists.conflicts import ConflictTable, field_choices
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.pages import rows_of
 
@@ -60,7 +60,7 @@ def test_the_list_shows_both_values_with_their_channels(reader, conflict):
 )
 def test_a_field_has_a_readable_label(table, field, subject):
     assert EditConflict(table=table, field=field).subject == subject
-    assert label(field) in dict(FIELDS).values()
+    assert label(field) in dict(field_choices()).values()
 
 
 def test_the_overview_links_to_the_open_conflicts(reader, conflict):
@@ -151,7 +151,7 @@ def test_a_closed_conflict_cannot_be_closed_again(boss, conflict):
 
 
 def test_a_conflict_closed_by_the_rule_can_be_closed_again(boss, conflict):
-    EditConflict.objects.update(is_clock_off=False, choice="rule", closed_at=timezone.now())
+    EditConflict.objects.update(clock_skewed=False, choice="rule", closed_at=timezone.now())
 
     close(boss, conflict)
 

@@ -160,7 +160,7 @@ def test_a_corrected_order_is_created_on_hold(clerk, houston):
 
 def test_sales_that_somebody_else_corrects_or_a_job_has_locked_are_skipped(clerk, houston):
     make_sales(houston, "T-1", "T-2", "T-3", gross_amount="99.00")
-    lease_transaction(get_sale("T-1"), User.objects.create_user("desk"))
+    lease_transaction(get_sale("T-1"), User.objects.create_user("robin"))
     with closing(psycopg2.connect(hq_url())) as other, other, other.cursor() as job:
         job.execute("SELECT id FROM retail_transaction WHERE transaction_id = 'T-2' FOR UPDATE")
 

@@ -36,7 +36,7 @@ def problem_codes() -> list[str]:
 
 def test_a15_the_overview_and_the_command_name_each_problem(houston, reader, command):
     problems = json.loads(command("channels", "--json"))["concerns"]
-    alerts = {alert.text: alert for alert in reader.get("/").context["concerns"]}
+    alerts = {alert.text: alert for alert in reader.get("/").context["alerts"]}
     output = command("channels")
 
     assert [problem["code"] for problem in problems] == ["no_scheduler", "no_worker", "no_pipeline"]
@@ -49,7 +49,7 @@ def test_a15_the_overview_and_the_command_name_each_problem(houston, reader, com
 
 def test_a15_there_is_no_problem_while_everything_runs(everything_runs, reader):
     assert problem_codes() == []
-    assert not reader.get("/").context["concerns"]
+    assert not reader.get("/").context["alerts"]
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,6 @@ def test_a15_a_daily_job_that_did_not_start_today_is_a_problem(
 def test_v5_a_run_that_failed_tomorrow_is_not_shown_as_the_last_one(everything_runs, reader):
     JobRun.objects.update(status="failed", ended_at=timezone.now() + ONE_DAY)
 
-    texts = [alert.text for alert in reader.get("/").context["concerns"]]
+    texts = [alert.text for alert in reader.get("/").context["alerts"]]
 
     assert "Last run of pipeline: failed." not in texts

@@ -85,9 +85,13 @@ def test_a_job_is_started_for_one_business_date(starter, houston, newest_run):
 @pytest.mark.parametrize(
     ("job", "business_date", "message"),
     [
-        ("eod", "31.02.2026", "&#x27;31.02.2026&#x27; is no day such as 2026-03-01."),
-        ("validate", "1900-01-01", "1900-01-01 is no business date: they go from 1900-01-02 to"),
-        ("post-statements", "2099-01-01", "2099-01-01 is no business date"),
+        ("eod", "31.02.2026", "&#x27;31.02.2026&#x27; is not a date in the form 2026-03-01."),
+        (
+            "validate",
+            "1900-01-01",
+            "1900-01-01 cannot be a business date: enter one from 1900-01-02 to",
+        ),
+        ("post-statements", "2099-01-01", "2099-01-01 cannot be a business date"),
         ("sync-orders", "2026-03-01", "Only validate, "),
     ],
     ids=["no date", "too early", "in the future", "job without dates"],

@@ -7,7 +7,7 @@ INSERT INTO {event} (database_id, company_id, generation, session_id, event_id,
 SELECT DISTINCT ON (i.event_id) %(database)s, %(company)s, %(generation)s, %(session)s,
        i.event_id, i.replication_counter,
        CASE WHEN i.occurred_at BETWEEN %(earliest)s AND now() THEN i.occurred_at ELSE now() END,
-       CASE WHEN tidy_key(i.operation) IN ('create', 'deactivate') THEN tidy_key(i.operation)
+       CASE WHEN normalize_key(i.operation) IN ('create', 'deactivate') THEN normalize_key(i.operation)
             ELSE 'update' END,
        i.async_account, 'erased', {values}
   FROM {incoming} i JOIN {of_erased} e USING (replication_counter)

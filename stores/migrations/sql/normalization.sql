@@ -1,14 +1,14 @@
--- Tidying: removes blanks of every kind and invisible letters, so that rules judge what people see.
+-- Normalization: removes blanks of every kind and invisible letters, so that rules judge what people see.
 --
 -- The letters are those of stores/models/characters.py; a test compares both files. There are blanks of every kind,
 -- control characters, hidden letters (nothing is lost without them), joiners (they join letters), and selectors (they
 -- choose the shape of a letter). Most texts are plain ASCII and skip all regular expressions. No function is STRICT,
 -- so that PostgreSQL can inline it.
 
--- Tidy a text that people wrote: without blanks and invisible letters at its ends, in Unicode NFC. Joiners and
+-- Normalize a text that people wrote: without blanks and invisible letters at its ends, in Unicode NFC. Joiners and
 -- selectors inside the text stay. So does a joiner at the end after certain signs, because old spellings of Malayalam
 -- and Bengali show it.
-CREATE FUNCTION tidy(value text) RETURNS text
+CREATE FUNCTION normalize_text(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
             THEN normalize(regexp_replace(value,
@@ -34,11 +34,11 @@ RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\
                      '', 'g'), NFC)
             ELSE btrim(value) END;
 
--- Tidy a key, which is compared and looked up: a tidy text without invisible letters and with plain blanks only.
-CREATE FUNCTION tidy_key(value text) RETURNS text
+-- Normalize a key, which is compared and looked up: a normalized text without invisible letters and with plain blanks only.
+CREATE FUNCTION normalize_key(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
-            THEN tidy(translate(
+            THEN normalize_text(translate(
                      regexp_replace(value,
                          '[\u00AD\u034F\u061C\u17B4\u17B5\u180E\u200B\u200E\u200F\u202A-\u202E'  -- hidden letters
                          '\u2060-\u206F\uFEFF\uFFF9-\uFFFB\U0001BCA0-\U0001BCA3\U0001D173-\U0001D17A'
@@ -55,22 +55,22 @@ CREATE FUNCTION lower_domain(address text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN left(address, strpos(address, '@')) || lower(substr(address, strpos(address, '@') + 1));
 
--- Tidy a mail address: a tidy key whose letters have one width, with its domain in lower case.
-CREATE FUNCTION tidy_email(value text) RETURNS text
+-- Normalize a mail address: a normalized key whose letters have one width, with its domain in lower case.
+CREATE FUNCTION normalize_email(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
                  OR value <> lower(value)
-            THEN lower_domain(normalize(tidy_key(value), NFKC))
+            THEN lower_domain(normalize(normalize_key(value), NFKC))
             ELSE btrim(value) END;
 
--- Tidy a telephone number: without "tel:", with hyphens for dashes and ASCII digits for those of other scripts. Each
+-- Normalize a telephone number: without "tel:", with hyphens for dashes and ASCII digits for those of other scripts. Each
 -- line of digits below is one script.
-CREATE FUNCTION tidy_phone(value text) RETURNS text
+CREATE FUNCTION normalize_phone(value text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN octet_length(value) <> char_length(value) OR value ~ '[\u0001-\u001F\u007F]'
                  OR strpos(lower(value), 'tel:') > 0
             THEN btrim(regexp_replace(
-                     translate(normalize(tidy_key(value), NFKC),
+                     translate(normalize(normalize_key(value), NFKC),
                          U&'\2010\2011\2012\2013\2014\2015\2212\30FC'
                            '\0660\0661\0662\0663\0664\0665\0666\0667\0668\0669'
                            '\06F0\06F1\06F2\06F3\06F4\06F5\06F6\06F7\06F8\06F9'

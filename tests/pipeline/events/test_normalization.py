@@ -1,4 +1,4 @@
-"""Texts are tidied: spaces of every kind and invisible characters make no difference."""
+"""Texts are normalized: spaces of every kind and invisible characters make no difference."""
 
 from typing import Any
 
@@ -56,13 +56,15 @@ def call_sql(function: str, texts: list[str]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("function", ["tidy", "tidy_key", "tidy_email", "tidy_phone"])
-def test_p10_p11_sql_and_python_tidy_every_character_alike(db, function):
+@pytest.mark.parametrize(
+    "function", ["normalize_text", "normalize_key", "normalize_email", "normalize_phone"]
+)
+def test_p10_p11_sql_and_python_normalize_every_character_alike(db, function):
     texts = [f"{character}a{character}b@X" for character in CHARACTERS]
     texts += ["\u0d28\u0d4d\u200d", "\u0d28\u0d4d\u200d\u200b", "tel: +31 20", "e\u200b\u0308"]
-    tidy_in_python = getattr(characters, function)
+    normalize_in_python = getattr(characters, function)
 
-    by_python = [tidy_in_python(text) for text in texts]
+    by_python = [normalize_in_python(text) for text in texts]
     by_sql = call_sql(function, texts)
 
     differences = [
@@ -73,8 +75,8 @@ def test_p10_p11_sql_and_python_tidy_every_character_alike(db, function):
     assert differences == []
 
 
-@pytest.mark.parametrize("function", ["tidy", "tidy_key"])
-def test_p10_p11_tidying_twice_is_the_same_as_once(db, function):
+@pytest.mark.parametrize("function", ["normalize_text", "normalize_key"])
+def test_p10_p11_normalizing_twice_is_the_same_as_once(db, function):
     texts = [f"{character}a{character}b{character}" for character in CHARACTERS]
 
     once = call_sql(function, texts)
@@ -92,7 +94,7 @@ def test_p10_p11_tidying_twice_is_the_same_as_once(db, function):
     ids=["joiner within a word", "variation selector at the end", "joiner after a virama"],
 )
 def test_p10_an_invisible_character_that_belongs_to_a_name_is_kept(db, name):
-    assert call_sql("tidy", [f"\u200b{name}\u00a0"]) == [name]
+    assert call_sql("normalize_text", [f"\u200b{name}\u00a0"]) == [name]
 
 
 def test_p10_p14_a_customer_without_a_visible_name_is_quarantined(store):
@@ -108,8 +110,8 @@ def test_p10_p14_a_customer_without_a_visible_name_is_quarantined(store):
 
 
 @pytest.fixture
-def untidy_customer(store):
-    """The GUID of a customer, converted, with untidy texts in every kind of field."""
+def unnormalized_customer(store):
+    """The GUID of a customer, converted, with texts to normalize in every kind of field."""
     guid = make_customer(
         store,
         "\u00a0Real\u200b",
@@ -138,7 +140,7 @@ def untidy_customer(store):
 
 
 @pytest.mark.slow
-def test_p10_p11_texts_of_a_customer_are_tidied(untidy_customer):
+def test_p10_p11_texts_of_a_customer_are_normalized(unnormalized_customer):
     customer = Customer.objects.get(number__isnull=False)
 
     assert (customer.first_name, customer.last_name) == ("Real", "Name")
@@ -161,17 +163,17 @@ def test_p10_p11_texts_of_a_customer_are_tidied(untidy_customer):
     assert broken_promises() == []
 
 
-def test_p10_staging_keeps_a_text_as_its_till_wrote_it(untidy_customer):
-    event = AsyncCustomer.objects.get(async_account=untidy_customer)
+def test_p10_staging_keeps_a_text_as_its_till_wrote_it(unnormalized_customer):
+    event = AsyncCustomer.objects.get(async_account=unnormalized_customer)
 
     assert event.email == "\ufeffreal\u200b@example.COM\r\n"
 
 
-def test_p10_p14_an_invisible_name_replaces_no_name(store, untidy_customer):
-    update = {"guid": untidy_customer, "operation": "update"}
+def test_p10_p14_an_invisible_name_replaces_no_name(store, unnormalized_customer):
+    update = {"guid": unnormalized_customer, "operation": "update"}
     make_customer(store, "\r\n", last_name="\u3164", **update)
-    untidy_update = {"operation": " update\n", "account_number": "005001\u00a0"}
-    make_customer(store, "Real", last_name="Name", **(update | untidy_update))
+    unnormalized_update = {"operation": " update\n", "account_number": "005001\u00a0"}
+    make_customer(store, "Real", last_name="Name", **(update | unnormalized_update))
 
     run("pipeline")
 
@@ -181,7 +183,7 @@ def test_p10_p14_an_invisible_name_replaces_no_name(store, untidy_customer):
     assert broken_promises() == []
 
 
-def test_p10_numbers_and_tenders_of_a_sale_are_tidied(store):
+def test_p10_numbers_and_tenders_of_a_sale_are_normalized(store):
     rows = sale_rows(store, receipt_number="R-1\u00a0", store_number=" houston\t")
     rows["retail_transaction_line"][0]["item_id"] = "00\u200b04 "
     rows["retail_transaction_payment"][0]["tender_type"] = "cash\u00a0"

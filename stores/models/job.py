@@ -1,0 +1,38 @@
+"""The codes of jobs and of their steps, with what each is called."""
+
+from django.db import models
+
+
+class JobCode(models.TextChoices):
+    PIPELINE = "pipeline", "Pipeline"
+    UPLOAD = "P-0001", "P-job: upload from the channels"
+    CONVERT = "sync-customers", "Synchronize customers and channel requests"
+    DOWNLOAD = "1010", "1010: customers to the channels"
+    ORDERS = "sync-orders", "Synchronize orders"
+    VALIDATE = "validate", "Validate store transactions"
+    CALCULATE = "calculate-statements", "Calculate transactional statements"
+    POST = "post-statements", "Post transactional statements"
+    END_OF_DAY = "eod", "End of day"
+    VERIFY = "verify", "Check the promises"
+    RECONCILE = "reconcile", "Compare with the channels"
+    REPAIR = "repair", "Compare and repair"
+
+
+# What a schedule starts again moments after it ended.
+RECURRING_JOBS = (JobCode.PIPELINE, JobCode.UPLOAD, JobCode.DOWNLOAD)
+# What may have schedules of its own.
+SCHEDULED_JOBS = (JobCode.ORDERS, JobCode.END_OF_DAY, JobCode.VERIFY, JobCode.RECONCILE)
+COMPARING_JOBS = (JobCode.RECONCILE, JobCode.REPAIR)
+
+
+class StepCode(models.TextChoices):
+    UPLOAD = "upload", "Upload"
+    CONVERT = "convert", "Assign account numbers"
+    DOWNLOAD = "download", "Send accounts"
+    RECONCILE = "reconcile", "Compare"
+    REPAIR = "repair", "Compare and repair"
+    ORDERS = "orders", "Create sales orders"
+    VALIDATE = "validate", "Validate sales"
+    CALCULATE = "calculate", "Calculate statements"
+    POST = "post", "Post statements"
+    VERIFY = "verify", "Check the promises"

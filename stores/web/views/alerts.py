@@ -1,0 +1,397 @@
+"""The alerts of the overview: what people must resolve, and what is waiting for a job.
+
+Each alert links to a list, and counts it with the filter of that list.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db.models import Count, F, Q, QuerySet
+from django.db.models.functions import Now
+from django.urls import reverse
+from django.utils import timezone
+
+from stores.jobs.catalog import JOBS
+from stores.jobs.liveness import liveness_problems
+from stores.models import (
+    Channel,
+    EditConflict,
+    FieldToCorrect,
+    Incident,
+    JobRun,
+    NumberSequence,
+    Promise,
+    RetailTransaction,
+    SalesOrder,
+    Statement,
+)
+from stores.models.channel import database_knows_zone
+from stores.models.labels import plural
+from stores.models.order import SalesOrderState
+from stores.models.reason import REASONS
+from stores.models.run import RunStatus
+from stores.models.statement import NOT_CALCULATED, NOT_POSTED
+from stores.models.transaction import OrderStatus, ValidationStatus
+from stores.web.counts import capped_count
+from stores.web.lists.async_customers import filter_async_customers
+from stores.web.lists.base import short_reason
+from stores.web.lists.quarantine import filter_quarantine
+from stores.web.views.balance import balance_url, out_of_balance
+
+LOW_SEQUENCE = 1000
+MAX_INCIDENTS = 10
+FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
+# These rows go on when their customer arrives or is corrected.
+SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
+# After this time somebody must look for the customer or item that an order waits for.
+LONG_WAIT = timedelta(days=1)
+Reader = User | AnonymousUser
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A sentence about some rows, with the next step and the page where to take it."""
+
+    icon: str
+    count: int | None
+    text: str
+    next_step: str
+    url: str
+
+
+def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
+    """What people must resolve, the most urgent first."""
+    yield from broken_promises()
+    yield from unbalanced_days()
+    yield from open_incidents()
+    yield from liveness_alerts()
+    yield from open_conflicts(user)
+    yield from unreachable_databases(databases)
+    yield from failed_runs()
+    yield from short_sequences()
+    yield from unknown_time_zones(user)
+    yield from blocked_statements()
+    yield from failed_sales(user)
+    yield from orders_on_hold(user)
+    yield from long_waiting_orders(user)
+    yield from fields_to_correct(user)
+    yield from unfinished_operations("failed", user)
+    yield from unfinished_operations("waiting", user)
+    yield from quarantined_rows(user)
+
+
+def waiting_rows(user: Reader) -> Iterator[Alert]:
+    """What the next jobs or arrivals will continue, so that nobody needs to act."""
+    yield from recent_orders(user)
+    yield from waiting_sales(user)
+    yield from waiting_statements(user)
+
+
+def list_url(name: str, **filters: str) -> str:
+    return reverse(name, query=filters)
+
+
+def next_step_for(user: Reader, permission: str, allowed: str, otherwise: str) -> str:
+    """Choose the next step that the user has the permission for."""
+    return allowed if user.has_perm(f"stores.{permission}") else otherwise
+
+
+# --------------------------------------------------------------------- the system
+
+
+def broken_promises() -> Iterator[Alert]:
+    if broken := list(Promise.objects.filter(ok=False).values_list("pk", flat=True)):
+        yield Alert(
+            "x-circle-fill",
+            len(broken),
+            f"{plural('promise', len(broken))} broken: {', '.join(broken)}",
+            "Review the rows listed by the last check, then check again.",
+            reverse("promises"),
+        )
+
+
+def unbalanced_days() -> Iterator[Alert]:
+    for balance in out_of_balance(timezone.now().date()):
+        kind = "missing" if balance.difference > 0 else "extra"
+        yield Alert(
+            "x-circle-fill",
+            abs(balance.difference),
+            f"{kind} rows in {balance.table} from {balance.database.label} on {balance.day}",
+            "The database was changed by hand. Run Compare with the channels.",
+            balance_url(balance),
+        )
+
+
+def open_incidents() -> Iterator[Alert]:
+    incidents = Incident.objects.open()
+    for incident in incidents.newest_first()[:MAX_INCIDENTS]:
+        yield Alert(
+            "exclamation-triangle-fill",
+            None,
+            incident.message,
+            incident.next_step,
+            incident.get_absolute_url(),
+        )
+    older = incidents.count() - MAX_INCIDENTS
+    if older > 0:
+        yield Alert(
+            "exclamation-triangle-fill",
+            None,
+            f"{older:,} older {plural('incident', older)} open.",
+            "See the full list.",
+            list_url("incidents", status="open"),
+        )
+
+
+def liveness_alerts() -> Iterator[Alert]:
+    """A scheduler, worker or schedule that does not do its work."""
+    for problem in liveness_problems():
+        yield Alert("clock-history", None, problem.text, problem.next_step, reverse(problem.page))
+
+
+def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
+    for database in databases:
+        is_enabled = database.is_enabled and database.channel.is_enabled
+        if database.last_error and is_enabled and not database.blocked_by:
+            yield Alert(
+                "cloud-slash",
+                None,
+                database.last_error,
+                "Nothing is lost: the next run tries again. Check the channel's server and"
+                " network.",
+                database.channel.get_absolute_url(),
+            )
+
+
+def failed_runs() -> Iterator[Alert]:
+    """The last run of each job, if it failed."""
+    # A clock that was ahead can have left runs in the future.
+    ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
+    first, *others = [ended.filter(job=job)[:1] for job in JOBS]
+    for run in first.union(*others, all=True):
+        if run.status in FAILED_STATUSES:
+            yield Alert(
+                "clock-history",
+                None,
+                f"Last run of {run.job}: {run.get_status_display().lower()}.",
+                run.message,
+                run.get_absolute_url(),
+            )
+
+
+def short_sequences() -> Iterator[Alert]:
+    for sequence in NumberSequence.objects.order_by("company"):
+        if sequence.left < LOW_SEQUENCE:
+            yield Alert(
+                "receipt",
+                sequence.left,
+                f"account numbers left for {sequence.company_id}",
+                "Raise the highest number of its number sequence in the settings.",
+                reverse("admin:stores_company_change", args=[sequence.company_id]),
+            )
+
+
+def unknown_time_zones(user: Reader) -> Iterator[Alert]:
+    """Channels with a time zone that PostgreSQL does not know, as after an upgrade."""
+    channels = Channel.objects.filter(is_enabled=True)
+    zones = channels.order_by("time_zone").values_list("time_zone", flat=True).distinct()
+    unknown = [zone for zone in zones if not database_knows_zone(zone)]
+    for channel in channels.filter(time_zone__in=unknown).order_by("time_zone", "code"):
+        yield Alert(
+            "clock-history",
+            None,
+            f"Headquarters' database does not know {channel.time_zone}, the time zone of"
+            f" {channel}.",
+            next_step_for(
+                user,
+                "change_channel",
+                "Choose another time zone in its settings. Its business days cannot end.",
+                "Its business days cannot end. Tell an administrator.",
+            ),
+            channel.get_absolute_url(),
+        )
+
+
+# ---------------------------------------------------------------------- customers
+
+
+def open_conflicts(user: Reader) -> Iterator[Alert]:
+    if count := capped_count(EditConflict.objects.open()):
+        yield Alert(
+            "exclamation-triangle-fill",
+            count,
+            f"{plural('edit conflict', count)} to review: a removed record was edited, or a clock"
+            " was wrong",
+            next_step_for(
+                user,
+                "change_customer",
+                "Restore the removed record or leave it removed; where a clock was wrong, choose"
+                " the value.",
+                "Ask someone with permission to change customers. If a till's clock is wrong,"
+                " correct it.",
+            ),
+            list_url("conflicts", status="open"),
+        )
+
+
+def fields_to_correct(user: Reader) -> Iterator[Alert]:
+    if count := capped_count(FieldToCorrect.objects.open()):
+        yield Alert(
+            "people",
+            count,
+            f"{plural('customer field', count)} to correct",
+            next_step_for(
+                user,
+                "change_customer",
+                "Correct them on the customer pages or at the till.",
+                "Correct them at the till, or ask someone with permission to change customers.",
+            ),
+            list_url("fields-to-correct", status="open"),
+        )
+
+
+def unfinished_operations(state: str, user: Reader) -> Iterator[Alert]:
+    """Customer operations in a state, by reason, except those that go on by themselves."""
+    operations = filter_async_customers(state=state).exclude(reason__in=SELF_RESOLVING_REASONS)
+    for reason, count in count_by_reason(operations):
+        text = f"{plural('customer operation', count)} {state}"
+        url = list_url("async-customers", state=state, reason=reason)
+        yield reason_alert("inbox", count, text, reason, user, url)
+
+
+def quarantined_rows(user: Reader) -> Iterator[Alert]:
+    for reason, count in count_by_reason(filter_quarantine(status="open")):
+        text = f"{plural('row', count)} in quarantine"
+        url = list_url("quarantine", status="open", reason=reason)
+        yield reason_alert("shield-exclamation", count, text, reason, user, url)
+
+
+# -------------------------------------------------------------------------- sales
+
+
+def blocked_statements() -> Iterator[Alert]:
+    if count := capped_count(Statement.objects.stuck()):
+        yield Alert(
+            "receipt",
+            count,
+            f"{plural('statement', count)} not posted",
+            "See what is blocking them; the next run continues where the last one stopped.",
+            list_url("statements", only="failed"),
+        )
+
+
+def failed_sales(user: Reader) -> Iterator[Alert]:
+    """Transactions that validation refused, and orders that could not be created."""
+    next_step = next_step_for(
+        user,
+        "mend_transaction",
+        "Correct them one by one, or all with the same cause at once.",
+        "Ask someone with permission to correct transactions.",
+    )
+    unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
+    if count := capped_count(unposted.filter(validation_status=ValidationStatus.ERROR)):
+        yield Alert(
+            "receipt",
+            count,
+            f"{plural('transaction', count)} with errors",
+            next_step,
+            list_url("transactions", validation=ValidationStatus.ERROR),
+        )
+    if count := capped_count(unposted.filter(order_status=OrderStatus.FAILED)):
+        yield Alert(
+            "receipt",
+            count,
+            f"{plural('customer order', count)} failed",
+            next_step,
+            list_url("transactions", order=OrderStatus.FAILED),
+        )
+
+
+def orders_on_hold(user: Reader) -> Iterator[Alert]:
+    if count := capped_count(SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)):
+        yield Alert(
+            "receipt",
+            count,
+            f"{plural('order', count)} on hold",
+            next_step_for(
+                user,
+                "release_hold",
+                "They failed before or were corrected. Review and release them.",
+                "They failed before or were corrected. Ask someone with permission to release"
+                " them.",
+            ),
+            list_url("orders", state=SalesOrderState.ON_HOLD),
+        )
+
+
+def waiting_orders() -> QuerySet[RetailTransaction]:
+    """Customer orders without a sales order that have not failed."""
+    return (
+        RetailTransaction.objects.orders()
+        .filter(sales_order=None, statement=None)
+        .exclude(order_status=OrderStatus.FAILED)
+        .exclude(order_reason="nothing_ordered")
+    )
+
+
+def long_waiting_orders(user: Reader) -> Iterator[Alert]:
+    """Orders that have waited for more than a day, or that cannot go on by themselves."""
+    orders = waiting_orders().filter(
+        Q(order_reason="default_customer_missing") | Q(staged_at__lt=timezone.now() - LONG_WAIT)
+    )
+    for reason, count in count_by_reason(orders, "order_reason"):
+        text = f"{plural('customer order', count)} waiting"
+        url = list_url("transactions", posted="waiting", reason=reason)
+        yield reason_alert("inbox", count, text, reason, user, url)
+
+
+def recent_orders(user: Reader) -> Iterator[Alert]:
+    orders = waiting_orders().filter(staged_at__gte=timezone.now() - LONG_WAIT)
+    for reason, count in count_by_reason(orders, "order_reason"):
+        text = plural("customer order", count)
+        url = list_url("transactions", posted="waiting", reason=reason)
+        yield reason_alert("inbox", count, text, reason, user, url)
+
+
+def waiting_sales(user: Reader) -> Iterator[Alert]:
+    sales = RetailTransaction.objects.sold().filter(statement=None, sales_order=None)
+    for status, reason in (
+        (ValidationStatus.NONE, "not_validated"),
+        (ValidationStatus.SUCCESSFUL, "not_calculated"),
+    ):
+        if count := capped_count(sales.filter(validation_status=status)):
+            text, url = plural("sale", count), list_url("transactions", why=reason)
+            yield reason_alert("hourglass-split", count, text, reason, user, url)
+
+
+def waiting_statements(user: Reader) -> Iterator[Alert]:
+    url = list_url("statements", only="open")
+    for reason in (NOT_CALCULATED, NOT_POSTED):
+        if count := capped_count(Statement.objects.open().filter(reason=reason)):
+            text = plural("statement", count)
+            yield reason_alert("hourglass-split", count, text, reason, user, url)
+
+
+# ------------------------------------------------------------------------ reasons
+
+
+def count_by_reason(rows: QuerySet[Any], column: str = "reason") -> list[tuple[str, int]]:
+    """The reasons of the rows with their counts, the most frequent first."""
+    counts = (
+        rows.exclude(**{column: None})
+        .order_by()
+        .values(reason_code=F(column))
+        .annotate(count=Count("pk"))
+        .order_by("-count", "reason_code")
+    )
+    return [(row["reason_code"], row["count"]) for row in counts]
+
+
+def reason_alert(icon: str, count: int, text: str, reason: str, user: Reader, url: str) -> Alert:
+    """An alert with the sentence and the next step of a reason."""
+    known = REASONS.get(reason)
+    next_step = known.advice(user.has_perm) if known else ""
+    return Alert(icon, count, f"{text}: {short_reason(reason)}", next_step, url)

@@ -1,0 +1,189 @@
+"""The pages of failed transactions by cause: correct all of a cause, retry them, or undo that."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.db.models import Count, Max, Q
+from django.http import Http404, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from stores.models import FailedSale, TransactionChange
+from stores.models.failed_sale import SaleCause
+from stores.models.labels import counted, label
+from stores.models.reason import explain
+from stores.models.transaction import being_corrected
+from stores.pipeline.corrections.sales import (
+    CorrectionResult,
+    CorrectionScope,
+    correct_all,
+    correctable_fields,
+    retry_refused,
+)
+from stores.pipeline.corrections.undo import undo_bulk_correction
+from stores.pipeline.sales.refused import REFUSAL_REASONS
+from stores.web.forms.sale import BulkCorrectionForm, ScopeForm
+from stores.web.permissions import check_permissions
+from stores.web.request import Request
+from stores.web.views.transactions import MAX_TRANSACTIONS_SHOWN, may_correct
+
+MAX_TRANSACTION_CAUSES = 50
+
+
+@require_safe
+def failed_sales(request: Request) -> HttpResponse:
+    """The causes of failed transactions, the most frequent first."""
+    form = ScopeForm(request.GET)
+    counts = FailedSale.objects.by_cause()
+    if channel := form.scope.channel:
+        counts = counts.filter(channel=channel)
+    rows = list(counts)
+    limit = None if "causes" in request.GET else MAX_TRANSACTION_CAUSES
+    causes = [row | cause_details(SaleCause.of(row)) for row in rows[:limit]]
+    context = {"causes": causes, "more_causes": len(rows) - len(causes), "form": form}
+    return render(request, "transactions/failed.html", context)
+
+
+def cause_details(cause: SaleCause) -> dict[str, Any]:
+    return {"cause": cause, "fields": correctable_fields(cause)}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def failed_cause(request: Request) -> HttpResponse:
+    """All transactions of a cause; a POST previews a correction, and a second one saves it."""
+    cause = SaleCause.parse(request.GET.get("cause", ""))
+    if cause is None:
+        raise Http404("No such cause.")
+    scope_form = ScopeForm(request.POST or request.GET)
+    form = BulkCorrectionForm(cause, request.POST or None)
+    preview = None
+    if request.method == "POST":
+        check_permissions(
+            request,
+            "You do not have permission to correct transactions.",
+            "stores.mend_transaction",
+        )
+        if "again" in request.POST and cause.reason in REFUSAL_REASONS:
+            report_retried(request, retry_refused(cause, scope_form.scope, request.user))
+            return redirect(request.get_full_path())
+        if form.is_valid() and request.POST.get("sure") == form.digest:
+            return correct_cause(request, cause, scope_form.scope, form)
+        if form.is_valid():
+            preview = correct_all(
+                cause, scope_form.scope, request.user, form.reason, form.values, preview=True
+            )
+    context = {
+        "cause": cause,
+        "form": form,
+        "scope": scope_form,
+        "can_try_again": cause.reason in REFUSAL_REASONS,
+        "preview": preview,
+        "most": MAX_TRANSACTIONS_SHOWN,
+    }
+    context |= affected_sales(request, cause, scope_form.scope)
+    return render(request, "transactions/cause.html", context)
+
+
+def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -> dict[str, Any]:
+    """The transactions of a cause, their number, and how many others are correcting."""
+    rows = scope.of(cause)
+    by_others = being_corrected("transaction__") & ~Q(transaction__editing_by=request.user)
+    totals = rows.aggregate(
+        count=Count("transaction", distinct=True),
+        upto=Max("transaction"),
+        held=Count("transaction", distinct=True, filter=by_others),
+    )
+    oldest = rows.select_related("transaction__channel", "transaction__customer")
+    return totals | {"failed": oldest.order_by("transaction", "id")[:MAX_TRANSACTIONS_SHOWN]}
+
+
+def correct_cause(
+    request: Request, cause: SaleCause, scope: CorrectionScope, form: BulkCorrectionForm
+) -> HttpResponseRedirect:
+    """Save a correction that was previewed."""
+    result = correct_all(cause, scope, request.user, form.reason, form.values)
+    report_result(request, result)
+    if result.corrected:
+        return redirect("correction", result.correction)
+    return redirect(request.get_full_path())
+
+
+def report_retried(request: Request, result: CorrectionResult) -> None:
+    if result.unchanged:
+        retried = counted(result.unchanged, "transaction")
+        messages.success(request, f"{retried} will be retried by the next run.")
+    report_skipped(request, result)
+
+
+def report_result(request: Request, result: CorrectionResult) -> None:
+    if result.corrected:
+        corrected = counted(result.corrected, "transaction")
+        messages.success(request, f"{corrected} corrected. {validation_sentences(result)}")
+    for cause, count in result.broken:
+        reason = explain(cause.reason, label(cause.field))
+        messages.warning(request, f"{counted(count, 'transaction')} of these: {reason}")
+    if result.refused:
+        refused = counted(result.refused, "transaction")
+        messages.warning(request, f"{refused} left unchanged: they would still break the rule.")
+    if result.unchanged:
+        unchanged = counted(result.unchanged, "transaction")
+        messages.info(request, f"{unchanged} already had these values.")
+    report_skipped(request, result)
+    if not (result.corrected or result.refused or result.unchanged or result.skipped):
+        messages.info(request, "Nothing left to correct for this cause.")
+
+
+def report_skipped(request: Request, result: CorrectionResult) -> None:
+    if result.skipped:
+        skipped = counted(result.skipped, "transaction")
+        messages.warning(
+            request,
+            f"{skipped} skipped: someone is correcting them, or a job is processing them.",
+        )
+
+
+def validation_sentences(result: CorrectionResult) -> str:
+    """How many of the corrected transactions pass the rules."""
+    sentences = []
+    if result.valid:
+        sentences.append(f"{result.valid:,} of them now pass all rules.")
+    if result.invalid:
+        sentences.append(f"{result.invalid:,} break another rule.")
+    if result.waiting:
+        sentences.append(f"{result.waiting:,} will be validated by the next run.")
+    return " ".join(sentences)
+
+
+@require_safe
+def correction_detail(request: Request, correction: UUID) -> HttpResponse:
+    """The changes of a correction, and whether it can be undone."""
+    changes = TransactionChange.objects.filter(correction=correction)
+    first = changes.select_related("changed_by").order_by("id").first()
+    if first is None:
+        raise Http404("No such correction.")
+    in_order = changes.select_related("transaction").order_by("transaction", "id")
+    unposted = changes.filter(transaction__statement=None, transaction__sales_order=None)
+    context = {
+        "first": first,
+        "count": changes.values("transaction").distinct().count(),
+        "changes": in_order[:MAX_TRANSACTIONS_SHOWN],
+        "most": MAX_TRANSACTIONS_SHOWN,
+        "can_undo": unposted.exists(),
+    }
+    return render(request, "transactions/correction.html", context)
+
+
+@require_POST
+@may_correct
+def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
+    """Undo a correction where nothing was posted or changed since."""
+    undone, unchanged = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
+    if undone:
+        messages.success(request, f"Undone in {counted(undone, 'transaction')}.")
+    if unchanged:
+        messages.warning(
+            request,
+            f"{counted(unchanged, 'transaction')} left unchanged: posted, locked or changed since.",
+        )
+    return redirect("failed-sales")

@@ -1,0 +1,237 @@
+"""A row that a database refuses stops no other row, and a user sees it (S3).
+
+The refusals come from triggers that the product does not know.
+"""
+
+from contextlib import ExitStack
+
+import pytest
+
+from stores.models import (
+    Balance,
+    Case,
+    ChannelDatabase,
+    Customer,
+    CustomerAddress,
+    Incident,
+    Quarantine,
+    RetailTransaction,
+)
+from stores.pipeline.corrections.quarantine import release_rows
+from tests.support.after_a_fault import waiting
+from tests.support.make import article, lookup, make_customer, make_event, make_sale, run
+from tests.support.refusals import channel_refuses, hq_refuses, open_problems
+
+pytestmark = pytest.mark.slow
+
+# What each staging table refuses in the tests of uploads.
+BAD_ROWS = {
+    "async_customer": "NEW.last_name = 'Bad'",
+    "async_address": "NEW.city = 'Bad'",
+    "async_contact": "NEW.locator = 'bad@example.com'",
+    "async_affiliation": "NEW.affiliation = 'BAD'",
+    "async_attribute": "NEW.value = 'BAD'",
+    "retail_transaction": "NEW.receipt_number = 'BAD'",
+    "retail_transaction_line": "NEW.item_id = 'BAD'",
+    "retail_transaction_payment": "NEW.tender_type = 'BAD'",
+}
+
+
+def make_good_row_of_each_kind(store: ChannelDatabase, guid, number: int) -> None:
+    make_customer(store, "Bo", last_name="Lee")
+    make_event("address", store, async_account=guid, city="Bonn")
+    make_event("contact", store, async_account=guid, locator=f"{number}@example.com")
+    make_event("affiliation", store, async_account=guid, affiliation=f"A{number}")
+    make_event("attribute", store, async_account=guid, attribute=f"A{number}", value="M")
+    make_sale(store, async_account=guid, receipt_number="R")
+
+
+def make_bad_row_of_each_kind(store: ChannelDatabase, guid, number: int) -> None:
+    make_customer(store, "Bo", last_name="Bad")
+    make_event("address", store, async_account=guid, city="Bad")
+    make_event("contact", store, async_account=guid, locator="bad@example.com")
+    make_event("affiliation", store, async_account=guid, affiliation="BAD")
+    make_event("attribute", store, async_account=guid, attribute=f"A{number}", value="BAD")
+    make_sale(store, async_account=guid, receipt_number="BAD")
+
+
+def count_customers() -> int:
+    return Customer.objects.filter(number__isnull=False).count()
+
+
+def count_waiting(store: ChannelDatabase) -> int:
+    """How many customers and sales HQ has not acknowledged."""
+    return waiting(store, "async_customer") + waiting(store, "retail_transaction")
+
+
+@pytest.mark.parametrize("code", ["P0001", "23514", "40001", "57014", "53100", "42P01", "XX000"])
+def test_s3_a_refusal_with_any_error_code_concerns_one_row(popup, code):
+    make_customer(popup, "Bad")
+    make_customer(popup, "Good")
+
+    with hq_refuses("async_customer", "NEW.first_name = 'Bad'", code=code):
+        result = run("pipeline")
+
+    assert (result["outcome"], result["counts"]["converted"]) == ("succeeded", 1)
+    assert Quarantine.objects.get().reason == "refused"
+
+
+def test_s3_refused_rows_of_every_table_are_quarantined_and_can_be_released_later(store):
+    guid = make_customer(store, "Ann")
+    # Bad rows are between good ones.
+    for number in (0, 3, 6):
+        make_good_row_of_each_kind(store, guid, number)
+        make_bad_row_of_each_kind(store, guid, number + 1)
+        make_good_row_of_each_kind(store, guid, number + 2)
+    payment = {"tender_type": "BAD", "amount": "10.70", "currency": "USD"}
+    make_sale(store, transaction_id="T-1", lines=[article(item_id="BAD")])
+    make_sale(store, transaction_id="T-2", payments=[payment])
+
+    with ExitStack() as triggers:
+        for table, condition in BAD_ROWS.items():
+            triggers.enter_context(hq_refuses(table, condition))
+        result = run("pipeline")
+        quarantined = [str(row.pk) for row in Quarantine.objects.all()]
+        released_too_early = release_rows(quarantined)
+
+    assert result["outcome"] == "succeeded"
+    assert set(Quarantine.objects.values_list("reason", flat=True)) == {"refused"}
+    assert len(quarantined) == 3 * 6 + 2
+    assert released_too_early.done == 0
+    assert (count_customers(), RetailTransaction.objects.count()) == (7, 6)
+
+    released = release_rows(quarantined)
+    run("pipeline")
+
+    assert released.done == len(quarantined)
+    assert (count_customers(), RetailTransaction.objects.count()) == (10, 11)
+
+
+def test_s3_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
+    make_customer(store, "Bad", email="no address")
+    good = make_customer(store, "Good")
+    make_sale(store, transaction_type="gift")
+    make_sale(store)
+
+    with hq_refuses("quarantine", "NEW.reason <> ''"):
+        result = run("pipeline")
+
+    assert (result["outcome"], result["counts"]["waiting"]) == ("succeeded", 2)
+    assert Customer.objects.filter(guids__async_account=good).exists()
+    assert RetailTransaction.objects.count() == 1
+    assert open_problems() == {"incident: events"}
+    assert count_waiting(store) == 2
+
+    run("pipeline")
+
+    assert Quarantine.objects.count() == 2
+    assert not Incident.objects.open().exists()
+    assert count_waiting(store) == 0
+
+
+def test_s3_a_customer_or_address_that_is_refused_at_conversion_stops_no_other(houston, popup):
+    make_customer(houston, "Bad")
+    good = make_customer(houston, "Good")
+    make_event("address", houston, async_account=good, city="Bad")
+    make_event("address", houston, async_account=good, city="Bonn")
+
+    with (
+        hq_refuses("customer", "NEW.first_name = 'Bad'"),
+        hq_refuses("customer_address", "NEW.city = 'Bad'"),
+    ):
+        result = run("pipeline")
+
+    assert (result["outcome"], result["counts"]["converted"]) == ("succeeded", 1)
+    assert CustomerAddress.objects.get().city == "Bonn"
+    assert [case.reason for case in Case.objects.unsettled()] == ["refused", "refused"]
+
+
+def test_s3_an_event_whose_status_cannot_be_written_stops_no_other(houston, popup):
+    bad = make_customer(houston, "Bad")
+    good = make_customer(houston, "Good")
+    run("P-0001")
+    make_event("address", houston, async_account=good, city="Bad")
+    make_event("address", houston, async_account=good, city="Bonn")
+    make_event("customer", houston, async_account=good, operation="update", first_name="Better")
+    of_bad = f"NEW.status <> 'pending' AND NEW.async_account = '{bad}'"
+    of_address = "NEW.status <> 'pending' AND NEW.city = 'Bad'"
+
+    with (
+        hq_refuses("async_customer", of_bad, on="UPDATE"),
+        hq_refuses("async_address", of_address, on="UPDATE"),
+    ):
+        result = run("pipeline")
+
+    assert result["outcome"] == "succeeded"
+    assert Customer.objects.filter(first_name="Better").exists()
+    assert CustomerAddress.objects.get().city == "Bonn"
+    assert open_problems() == {"incident: events of USRT"}
+
+    run("pipeline")
+
+    assert Customer.objects.filter(first_name="Bad").exists()
+    assert CustomerAddress.objects.count() == 2
+    assert open_problems() == set()
+
+
+def test_s3_a_refused_day_of_the_balance_stops_no_other(houston, popup):
+    make_customer(houston)
+    make_customer(popup)
+    condition = f"NEW.database_id = {houston.pk} AND NEW.\"table\" = 'async_customer'"
+
+    with hq_refuses("balance", condition, on="INSERT OR UPDATE"):
+        result = run("pipeline")
+
+    assert (result["outcome"], result["counts"]["converted"]) == ("succeeded", 2)
+    assert set(Balance.objects.values_list("database", flat=True)) == {popup.pk}
+    assert open_problems() == {"incident: days of the balance of USRT"}
+
+    make_customer(houston)
+    run("pipeline")
+
+    assert set(Balance.objects.values_list("database", flat=True)) == {houston.pk, popup.pk}
+    assert open_problems() == set()
+
+
+def test_s3_a_channel_that_refuses_one_customer_gets_the_others(store, seattle):
+    make_customer(seattle, "Good")
+    make_customer(seattle, "Bad")
+    make_customer(store, "Marked")
+    make_customer(store, "Plain")
+
+    # The channel refuses what HQ writes, and what HQ marks as acknowledged.
+    with (
+        channel_refuses(store, "customer", "NEW.first_name = 'Bad'", on="INSERT"),
+        channel_refuses(store, "async_customer", "NEW.first_name = 'Marked'", on="UPDATE"),
+    ):
+        result = run("pipeline")
+
+    assert result["outcome"] == "succeeded"
+    assert sorted(name for _, name in lookup(store)) == ["Good", "Marked", "Plain"]
+    assert len(lookup(seattle)) == 4
+    assert open_problems() == {"incident: customers", "incident: events"}
+    assert waiting(store) == 1
+
+    run("pipeline")
+
+    assert len(lookup(store)) == 4
+    assert open_problems() == set()
+    assert waiting(store) == 0
+
+
+def test_s3_a_failed_upload_still_counts_after_a_good_download(houston, popup):
+    make_customer(popup, "Ann")
+    make_customer(houston, "Bo")
+
+    with hq_refuses("upload_session", f"NEW.database_id = {houston.pk}", code="57014"):
+        run("pipeline")
+
+    houston.refresh_from_db()
+    assert (houston.failures, houston.failed_step) == (1, "upload")
+    assert houston.is_paused
+    assert [name for _, name in lookup(houston)] == ["Ann", "Bo"]
+
+    run("pipeline")
+
+    houston.refresh_from_db()
+    assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")

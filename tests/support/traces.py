@@ -1,0 +1,35 @@
+"""Traces of customers, as Python objects and as the JSON document of the command."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from stores.trace.timeline import trace
+from stores.trace.types import Trace
+
+
+def minute(number: int) -> datetime:
+    """A moment of one morning."""
+    return datetime(2026, 11, 20, 9, tzinfo=UTC) + timedelta(minutes=number)
+
+
+def get_trace(ref: object) -> Trace:
+    """The trace of the customer whom a GUID, an account or a contact means."""
+    found = trace(str(ref))
+    assert found is not None
+    return found
+
+
+def trace_document(command: Callable[..., str], *arguments: object) -> dict:
+    """What the command `trace` prints as JSON."""
+    return json.loads(command("trace", *map(str, arguments), "--json"))
+
+
+def kinds_of(trace: Trace) -> list[str]:
+    """The kinds of the events, in order."""
+    return [event.kind for event in trace.events]
+
+
+def texts_of(trace: Trace, kind: str) -> list[str]:
+    """The texts of all events of a kind, in order."""
+    return [event.text for event in trace.events if event.kind == kind]

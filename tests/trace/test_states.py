@@ -1,0 +1,196 @@
+"""The state of a traced customer, what it waits for, and the events that led there."""
+
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from stores.channeldb.connect.url import sqlite_path
+from stores.models import Company, Customer, GuidMap, NumberSequence
+from stores.pipeline.convert.accounts import import_account
+from stores.trace.timeline import trace
+from tests.support.make import make_customer, make_event, run
+from tests.support.traces import get_trace, kinds_of, minute, texts_of, trace_document
+
+
+@pytest.mark.slow
+def test_each_job_brings_a_customer_to_the_next_state(store, seattle, command):
+    guid = make_customer(store)
+
+    in_channel = trace_document(command, guid, "--look-in-channels")
+    at_hq = trace(str(guid))
+    assert in_channel["state"] == "pending_upload"
+    assert at_hq is None
+
+    run("P-0001")
+    staged = get_trace(guid)
+    assert staged.state == "not_synchronized"
+    assert staged.waiting_for.code == "not_synchronized"
+
+    run("sync-customers")
+    converted = get_trace(guid)
+    assert converted.state == "synchronized"
+    assert "seattle" in converted.waiting_for.text
+
+    run("1010")
+    delivered = get_trace(guid)
+    assert (delivered.state, delivered.waiting_for) == ("distributed", None)
+    assert (delivered.account_number, delivered.company) == ("005001", "USRT")
+
+
+@pytest.mark.slow
+def test_a_trace_has_every_event_from_the_till_to_the_channels(store, seattle):
+    guid = make_customer(store, occurred_at=minute(0))
+    make_event("address", store, async_account=guid, occurred_at=minute(0))
+    for job in ("P-0001", "sync-customers", "1010"):
+        run(job)
+
+    found = get_trace(guid)
+
+    assert kinds_of(found) == [
+        "captured",
+        "captured",
+        "uploaded",
+        "converted",
+        "added",
+        "delivered",
+        "delivered",
+    ]
+    assert [channel.knows_account for channel in found.channels] == [True, True]
+
+
+def test_an_event_names_its_run_and_session(houston):
+    guid = make_customer(houston)
+    result = run("pipeline")
+
+    events = {event.kind: event for event in get_trace(guid).events}
+
+    for kind in ("uploaded", "converted", "delivered"):
+        assert events[kind].run == result["run"]
+    assert events["uploaded"].session != events["delivered"].session
+    assert events["captured"].run is None
+
+
+def test_the_json_document_has_the_keys_of_the_contract(houston, command):
+    guid = make_customer(houston)
+    run("P-0001")
+
+    document = trace_document(command, guid)
+
+    assert list(document) == [
+        "async_accounts",
+        "account_number",
+        "company",
+        "state",
+        "waiting_for",
+        "events",
+        "channels",
+        "documents",
+    ]
+    assert document["async_accounts"] == [str(guid)]
+    assert list(document["waiting_for"]) == ["code", "text", "next_step"]
+    for event in document["events"]:
+        assert list(event) == ["at", "kind", "channel", "text", "run", "session"]
+    for channel in document["channels"]:
+        assert list(channel) == ["channel", "database", "knows_account", "at"]
+    utc_offset = datetime.fromisoformat(document["events"][0]["at"]).utcoffset()
+    assert utc_offset == timedelta(0)
+
+
+def test_a_quarantined_customer_has_failed_with_a_reason(store):
+    guid = make_customer(store, email="none")
+    run("pipeline")
+
+    found = get_trace(guid)
+
+    assert found.state == "failed"
+    assert found.waiting_for.code == "email_format"
+    assert found.waiting_for.next_step
+    assert texts_of(found, "quarantined") == ["Customer quarantined: email: not an e-mail address."]
+
+
+def test_a_customer_without_a_number_has_failed_until_there_are_more_numbers(houston):
+    NumberSequence.objects.update(largest=5001)
+    first, second = sorted([make_customer(houston), make_customer(houston)], key=str)
+    run("pipeline")
+
+    assert get_trace(first).state == "distributed"
+    assert get_trace(second).state == "failed"
+    assert get_trace(second).waiting_for.code == "sequence_exhausted"
+
+    NumberSequence.objects.update(largest=5002)
+    run("pipeline")
+
+    assert get_trace(second).state == "distributed"
+
+
+def test_an_address_waits_for_its_customer(houston):
+    guid = uuid4()
+    make_event("address", houston, async_account=guid, is_primary=True)
+    run("pipeline")
+
+    without_customer = get_trace(guid)
+    assert without_customer.state == "waiting"
+    assert without_customer.waiting_for.code == "parent_missing"
+
+    make_customer(houston, guid=guid)
+    run("pipeline")
+
+    with_customer = get_trace(guid)
+    assert with_customer.state == "distributed"
+    assert texts_of(with_customer, "added") == ["Address home added."]
+
+
+def test_a_customer_that_one_channel_lacks_is_only_synchronized(houston, popup):
+    guid = make_customer(houston)
+    path = sqlite_path(popup)
+    path.rename(path.with_suffix(".away"))
+    run("pipeline")
+
+    found = get_trace(guid)
+    path.with_suffix(".away").rename(path)
+
+    assert found.state == "synchronized"
+    assert "popup" in found.waiting_for.text
+    knows_account = {channel.database: channel.knows_account for channel in found.channels}
+    assert knows_account == {"houston": True, "popup": False}
+
+
+def test_an_imported_customer_without_a_guid_has_a_trace(houston):
+    import_account(Company.objects.get(), "004009", last_name="Lee")
+    make_event("address", houston, account_number="004009")
+    run("pipeline")
+
+    found = get_trace("004009")
+
+    assert found.account_number == "004009"
+    assert (found.async_accounts, found.state) == ([], "distributed")
+    # The clocks of HQ and of the till decide which of these two is first.
+    assert sorted(kinds_of(found)[:2]) == ["captured", "created"]
+    assert kinds_of(found)[2:] == ["uploaded", "added", "delivered"]
+
+
+def test_an_erased_customer_has_the_state_erased(houston):
+    guid = make_customer(houston)
+    run("pipeline")
+    Customer.objects.filter(number__isnull=False).update(state="erased")
+
+    assert get_trace(guid).state == "erased"
+
+
+def test_all_guids_of_an_account_have_the_same_trace(houston):
+    guid, other_guid = make_customer(houston), uuid4()
+    run("pipeline")
+    customer = GuidMap.objects.get().customer
+    GuidMap.objects.create(
+        async_account=other_guid,
+        company=customer.company,
+        customer=customer,
+        origin="linked",
+        channel=houston.channel,
+    )
+
+    found = get_trace(other_guid)
+
+    assert found.async_accounts == [str(guid), str(other_guid)]
+    assert texts_of(found, "linked") == ["Linked to account 005001."]

@@ -1,18 +1,20 @@
-"""Correct one transaction by hand: under a lease, with both values, who and why.
+"""Correct one transaction by hand.
 
-While a person holds the lease no job touches the transaction. What is corrected is validated again,
-and an order that comes of it goes on hold. Source: domain 2.10, features E.6 and E.12.
+A person takes a lease on the transaction, which keeps jobs and other people away from it. Each
+changed value is recorded with its old value, the person and the reason. The corrected transaction
+is validated again, and an order that is made of it goes on hold.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import models, transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Now
 
 from stores.models import (
     RetailTransaction,
+    RetailTransactionLine,
     RetailTransactionPayment,
     TransactionChange,
     TransactionError,
@@ -28,7 +30,7 @@ from stores.pipeline.corrections.revalidate import revalidate
 from stores.pipeline.events.document_tables import HEADER_AMOUNTS
 from stores.pipeline.sales.refused import REFUSAL_REASONS
 
-# What a person may change; identity, lines' numbers and what the till signed for stay.
+# What a person may change. Identifiers and line numbers never change.
 HEADER_FIELDS = (
     "transaction_type",
     "async_account",
@@ -41,145 +43,169 @@ HEADER_FIELDS = (
 )
 LINE_FIELDS = ("item_id", "quantity", "price", "discount_amount", "tax_amount", "net_amount")
 PAYMENT_FIELDS = ("tender_type", "amount", "currency")
-# What stays, with all payments, of an order whose payments a statement holds.
+CORRECTABLE_FIELDS: dict[type[models.Model], tuple[str, ...]] = {
+    RetailTransaction: HEADER_FIELDS,
+    RetailTransactionLine: LINE_FIELDS,
+    RetailTransactionPayment: PAYMENT_FIELDS,
+}
+# The header fields that, like all payments, cannot change once a statement has the prepayments.
 PREPAID_FIELDS = ("async_account", "account_number", "business_date", "currency", "payment_amount")
+
+# The new values of a transaction, of its lines and of its payments.
+Changes = Mapping[models.Model, Mapping[str, Any]]
 
 
 class CorrectionRefused(Exception):
-    """The transaction cannot be corrected now; the message says why."""
+    """The transaction cannot be corrected now. The message says why."""
 
 
 def correctable_by(user: Any) -> Q:
-    """Transactions that the user may correct: in no order or statement, leased to nobody else."""
-    free = ~being_corrected() | Q(editing_by=user)
-    return free & Q(sales_order__isnull=True, statement__isnull=True)
+    """Condition: in no order or statement, and not leased to another person."""
+    is_free = ~being_corrected() | Q(editing_by=user)
+    return is_free & Q(sales_order__isnull=True, statement__isnull=True)
+
+
+# ------------------------------------------------------------------------- the lease
 
 
 def lease_transaction(sale: RetailTransaction, user: Any) -> None:
-    """Keep jobs and other people away from the transaction for a quarter of an hour.
+    """Keep jobs and other people away from the transaction while a person corrects it.
 
     Effects: the lease and, of a customer order, status Editing. Errors: CorrectionRefused.
     """
-    leasable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
-    status = (
-        OrderStatus.EDITING
-        if sale.transaction_type == TransactionType.CUSTOMER_ORDER
-        else sale.order_status
+    correctable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
+    is_leased = correctable.update(
+        editing_by=user,
+        editing_until=Now() + LEASE,
+        order_status=Case(
+            When(transaction_type=TransactionType.CUSTOMER_ORDER, then=Value(OrderStatus.EDITING)),
+            default=F("order_status"),
+        ),
     )
-    if not leasable.update(editing_by=user, editing_until=Now() + LEASE, order_status=status):
-        raise CorrectionRefused(correction_obstacle(sale))
+    if not is_leased:
+        raise CorrectionRefused(refusal_message(sale.pk))
 
 
-def correction_obstacle(sale: RetailTransaction) -> str:
-    sale.refresh_from_db()
+def refusal_message(pk: int) -> str:
+    """Why a transaction cannot be corrected now."""
+    sale = RetailTransaction.objects.select_related("statement__channel").get(pk=pk)
     if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
-    if sale.sales_order_id is not None:
+    if sale.sales_order_id is not None or sale.statement_id is not None:
         return "It is already posted."
     return "Someone else is correcting it."
 
 
 def release_lease(sale: RetailTransaction, user: Any) -> None:
-    """Give the transaction back to the jobs, which try it again.
+    """Give a transaction back to the jobs, if the user has a lease on it.
 
-    Also one that the database had refused: whatever refused it may be mended.
+    Effects: as those of return_to_jobs().
     """
     with transaction.atomic():
         leased = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
-        if leased.exists():
-            clear_refusals([sale.pk])
-            end_leases(leased)
+        return_to_jobs(list(leased.values_list("pk", flat=True)))
+
+
+def return_to_jobs(sales: Sequence[int]) -> None:
+    """End the leases of transactions. The next run tries each again.
+
+    A transaction that the database had refused is tried again too, because the cause may be gone.
+    Effects: leases, order status and refusals, in the caller's transaction, which holds the rows.
+    """
+    clear_refusals(sales)
+    end_leases(RetailTransaction.objects.filter(pk__in=sales))
 
 
 def clear_refusals(sales: Sequence[int]) -> int:
-    """Have the jobs try sales again that the database had refused. Returns how many there were.
+    """Let jobs try transactions again that the database had refused. Returns how many these are.
 
-    Effects: their errors and status, in the caller's transaction, which holds the sales.
+    Effects: their errors and validation status, in the caller's transaction, which holds the rows.
     """
-    refused = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
-    sale_ids = set(refused.values_list("transaction", flat=True))
-    refused.delete()
-    RetailTransaction.objects.filter(pk__in=sale_ids).update(
+    refusals = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
+    refused_sales = set(refusals.values_list("transaction", flat=True))
+    refusals.delete()
+    RetailTransaction.objects.filter(pk__in=refused_sales).update(
         validation_status=ValidationStatus.NONE, validated_at=None
     )
-    return len(sale_ids)
+    return len(refused_sales)
 
 
 def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
-    """Take the leases off transactions; what was being edited is nothing special any more."""
+    """End the leases of transactions. Status Editing becomes None, so that the next run tries."""
     sales.update(
         editing_by=None,
         editing_until=None,
-        order_status=models.Case(
-            models.When(order_status=OrderStatus.EDITING, then=models.Value(OrderStatus.NONE)),
+        order_status=Case(
+            When(order_status=OrderStatus.EDITING, then=Value(OrderStatus.NONE)),
             default=F("order_status"),
         ),
     )
 
 
-def correct_transaction(
-    sale: RetailTransaction,
-    user: Any,
-    reason: str,
-    changes: Mapping[models.Model, Mapping[str, Any]],
-) -> int:
-    """Write corrected values into a leased transaction, its lines and payments, and let it go.
+# -------------------------------------------------------------------- the correction
 
-    Shape: `changes` maps the transaction, or one of its lines or payments, to its new values.
-    Effects: the rows, one kept change for each value, validation anew. Returns how many values
-    changed. Errors: CorrectionRefused when the lease is over.
+
+def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes: Changes) -> int:
+    """Write corrected values into a leased transaction, then give it back to the jobs.
+
+    Effects: the rows, a record of each changed value, and a new validation, in one transaction.
+    Returns how many values changed. Errors: CorrectionRefused if the lease has ended, or if a
+    statement has the prepayments that would change.
     """
     with transaction.atomic():
-        leased = RetailTransaction.objects.select_for_update().filter(
-            being_corrected(), pk=sale.pk, editing_by=user
-        )
-        if not leased.exists():
+        rows = RetailTransaction.objects.select_for_update()
+        locked = rows.filter(being_corrected(), pk=sale.pk, editing_by=user).first()
+        if locked is None:
             raise CorrectionRefused("The time to correct it has run out. Open it again.")
-        refuse_prepaid(leased.get(), changes)
-        changes_made = [
-            change
-            for row, values in changes.items()
-            for change in write_row(sale, row, values, user, reason)
-        ]
-        TransactionChange.objects.bulk_create(changes_made)
-        if changes_made:
-            revalidate([sale.pk])
-        release_lease(sale, user)
-    return len(changes_made)
+        changed = changed_values(locked, changes)
+        refuse_change_of_prepayment(locked, changed)
+        for row, values in changed.items():
+            record_changes(locked, row, values, user, reason)
+            type(row)._default_manager.filter(pk=row.pk).update(**values)
+        if changed:
+            revalidate([locked.pk])
+        return_to_jobs([locked.pk])
+    return sum(len(values) for values in changed.values())
 
 
-def validation_message(sale: RetailTransaction) -> str:
-    """What the rules say of a transaction now that it was corrected."""
-    sale.refresh_from_db()
-    return {
-        ValidationStatus.SUCCESSFUL: "It now passes all rules.",
-        ValidationStatus.ERROR: "It still breaks a rule.",
-    }.get(ValidationStatus(sale.validation_status), "The next run tries again.")
+def changed_values(sale: RetailTransaction, changes: Changes) -> dict[models.Model, dict[str, Any]]:
+    """The new values that differ from those in the database, by the row as it is there now.
+
+    `sale` is locked, so that its values and those of its lines and payments stay as they are.
+    """
+    current_rows = {row: row for row in (sale, *sale.lines.all(), *sale.payments.all())}
+    changed: dict[models.Model, dict[str, Any]] = {}
+    for row, values in changes.items():
+        current = current_rows[row]
+        if forbidden := values.keys() - CORRECTABLE_FIELDS[type(current)]:
+            raise ValueError(f"{type(current).__name__}: {sorted(forbidden)} cannot be corrected")
+        differing = {name: new for name, new in values.items() if getattr(current, name) != new}
+        if differing:
+            changed[current] = differing
+    return changed
 
 
-def refuse_prepaid(
-    sale: RetailTransaction, changes: Mapping[models.Model, Mapping[str, Any]]
+def refuse_change_of_prepayment(
+    sale: RetailTransaction, changed: Mapping[models.Model, Mapping[str, Any]]
 ) -> None:
-    """Keep what a statement says of an order's payments. Errors: CorrectionRefused."""
-    changed = (
-        isinstance(row, RetailTransactionPayment) or name in PREPAID_FIELDS
-        for row, values in changes.items()
-        for name, new in values.items()
-        if getattr(row, name) != new
-    )
-    if sale.prepayment_statement_id and any(changed):
-        raise CorrectionRefused(
-            "Its payments are in a statement: customer, business date, currency and payments"
-            " cannot change."
-        )
+    """Keep the prepayments that a statement already has. Errors: CorrectionRefused."""
+    if sale.prepayment_statement_id is None:
+        return
+    for row, values in changed.items():
+        if isinstance(row, RetailTransactionPayment) or not values.keys().isdisjoint(
+            PREPAID_FIELDS
+        ):
+            raise CorrectionRefused(
+                "Its payments are in a statement: customer, business date, currency and payments"
+                " cannot change."
+            )
 
 
-def write_row(
+def record_changes(
     sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
-) -> list[TransactionChange]:
-    """Write the values of one row that differ. Returns what is to be kept of it."""
-    changed = {name: new for name, new in values.items() if getattr(row, name) != new}
-    changes = [
+) -> None:
+    """Record the new values of one row beside its present ones."""
+    TransactionChange.objects.bulk_create(
         TransactionChange(
             transaction=sale,
             line_number=getattr(row, "line_number", None),
@@ -189,12 +215,20 @@ def write_row(
             reason=reason,
             changed_by=user,
         )
-        for name, new in changed.items()
-    ]
-    if changed:
-        type(row)._default_manager.filter(pk=row.pk).update(**changed)
-    return changes
+        for name, new in values.items()
+    )
 
 
 def text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
+
+
+def validation_message(sale: RetailTransaction) -> str:
+    """The result of the validation after a correction, as a sentence."""
+    statuses = RetailTransaction.objects.values_list("validation_status", flat=True)
+    status = statuses.get(pk=sale.pk)
+    if status == ValidationStatus.SUCCESSFUL:
+        return "It now passes all rules."
+    if status == ValidationStatus.ERROR:
+        return "It still breaks a rule."
+    return "The next run tries again."

@@ -1,7 +1,4 @@
-"""Rows of quarantine on their way back: into staging, or a document among the sales, if they pass.
-
-Today's rules and definitions judge them; a row that still breaks one is named with what is wrong.
-"""
+"""Stage quarantined rows that pass the present rules and definitions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,21 +36,24 @@ from stores.pipeline.upload.staging import (
 
 @dataclass(frozen=True)
 class Flaw:
+    """What is wrong with a quarantined row now."""
+
     reason: str
     field: str
     rule: str
 
 
 def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage the rows that pass today's rules. Returns what is wrong with the others."""
+    """Stage the events that pass. Returns the flaws of the others by their quarantine number."""
     failing: dict[int, Flaw] = {}
-    lines, number_of = [], {}
+    lines: list[str] = []
+    number_of: dict[int, int] = {}
     for row in rows:
         try:
             lines.append(as_line(kind, decode(bytes(row.raw)), "event_id"))
             number_of[int(row.row_key)] = row.pk
-        except InvalidRow as broken:
-            failing[row.pk] = unreadable_flaw(row, broken)
+        except InvalidRow as error:
+            failing[row.pk] = unreadable_flaw(row, error)
     data = "".join(lines).encode()
     with incoming_rows(kind, data, binary=False) as incoming, rejected_rows() as rejected:
         reject_invalid_rows(upload, kind, incoming, rejected)
@@ -70,55 +70,65 @@ def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) ->
     return failing
 
 
-def unreadable_flaw(row: Quarantine, broken: InvalidRow) -> Flaw:
-    """What is wrong with a row that no table can hold: as was said before, if it still is."""
-    if broken.field == row.field:
+def unreadable_flaw(row: Quarantine, error: InvalidRow) -> Flaw:
+    """The flaw of a row with a value that its column cannot hold.
+
+    If it is the same field as before, the recorded reason is the more precise one.
+    """
+    if error.field == row.field:
         return Flaw(row.reason, row.field, row.rule)
-    return Flaw(broken.reason, broken.field, "")
+    return Flaw(error.reason, error.field, "")
 
 
 def restage_documents(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Keep the documents that pass today's rules. Returns what is wrong with the others."""
-    left: dict[int, Flaw] = {}
-    waiting = list(rows)
-    while waiting:
-        batch, waiting = split_independent(waiting)
-        left |= restage_batch(upload, batch)
-    return left
+    """Stage the sales that pass. Returns the flaws of the others by their quarantine number."""
+    failing: dict[int, Flaw] = {}
+    remaining = list(rows)
+    while remaining:
+        batch, remaining = split_independent(remaining)
+        failing |= restage_batch(upload, batch)
+    return failing
 
 
 def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
-    """Rows that can be kept together, and the others: lines find their header by its number."""
+    """Split sales into a batch with different transaction numbers and counters, and the others.
+
+    Lines and payments find their header by the transaction number, so it must be unique in a batch.
+    """
     independent: list[Quarantine] = []
     others: list[Quarantine] = []
     seen: set[tuple[str, Any]] = set()
     for row in rows:
         number = decode(bytes(row.raw)).get(DOCUMENT_KEY)
         keys = {("counter", row.row_key), ("number", str(number))}
-        (others if keys & seen else independent).append(row)
+        if keys & seen:
+            others.append(row)
+        else:
+            independent.append(row)
         seen |= keys
     return independent, others
 
 
 def restage_batch(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Keep documents of different numbers. Returns what is wrong with those that are left."""
+    """Stage sales with different transaction numbers. Returns the flaws of those that fail."""
     failing: dict[int, Flaw] = {}
-    number_of, copied = {}, []
+    documents: list[dict[str, str]] = []
+    number_of: dict[int, int] = {}
     for row in rows:
         try:
-            copied.append(as_document(decode(bytes(row.raw))))
+            documents.append(as_document(decode(bytes(row.raw))))
             number_of[int(row.row_key)] = row.pk
-        except InvalidRow as broken:
-            failing[row.pk] = unreadable_flaw(row, broken)
-    # Who releases these was asked whether both were sold.
+        except InvalidRow as error:
+            failing[row.pk] = unreadable_flaw(row, error)
+    # Whoever releases one of these has decided that both sales took place.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
-    with reinserted_documents(upload, as_events(copied), others=others) as rejected:
+    with reinserted_documents(upload, as_events(documents), others=others) as rejected:
         failing |= flaws_by_number(rejected, number_of)
     return failing
 
 
 def as_document(values: Mapping[str, Any]) -> dict[str, str]:
-    """A document as COPY text of each of its tables. Errors: InvalidRow."""
+    """The rows of a sale as COPY text, by table. Errors: InvalidRow."""
     required = {HEADER.event: "event_id"}
     return {
         part.event: "".join(
@@ -130,6 +140,7 @@ def as_document(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
+    """Sales as a batch, in the form in which an upload reads them from a channel."""
     data = {
         part.event: "".join(document[part.event] for document in documents).encode()
         for part in (HEADER, *DOCUMENT_PARTS)
@@ -138,7 +149,7 @@ def as_events(documents: Sequence[Mapping[str, str]]) -> EventBatch:
 
 
 def as_line(kind: StagedTable, values: Mapping[str, Any], required: str) -> str:
-    """A row as COPY text. Errors: InvalidRow for a value that its column cannot hold."""
+    """A row as COPY text. Errors: InvalidRow if a column cannot hold its value."""
     readers = [
         LENIENT_VALUES.get(name, READERS[name]) for name in map(kind.type_of, kind.sent_columns)
     ]
@@ -147,7 +158,7 @@ def as_line(kind: StagedTable, values: Mapping[str, Any], required: str) -> str:
 
 
 def lenient_boolean(value: Any) -> str:
-    """A boolean of either engine: PostgreSQL's are kept as words."""
+    """A boolean, which quarantined rows of PostgreSQL channels have as a word."""
     return {"true": "t", "false": "f"}.get(value) or READERS["boolean"](value)
 
 
@@ -166,7 +177,7 @@ LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer
 
 
 def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[int, Flaw]:
-    """What is wrong with the rejected rows, by the number of the quarantined row."""
+    """The flaws of the rejected rows, by the number of the quarantined row."""
     rows = fetch(
         sql.SQL("SELECT replication_counter, reason, field, rule FROM {rejected}").format(
             rejected=rejected.identifier
@@ -176,24 +187,27 @@ def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[i
 
 
 def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
-    """Note of rows what is wrong with them today, and that they were tried once more.
+    """Record one more attempt and the present flaw of each row.
 
-    Whatever else is wrong, an id that HQ holds with other content comes first.
+    If HQ has an event with the same id, that conflict is recorded instead.
     """
     run_sql(
         sql.SQL(
-            """UPDATE quarantine q
-                  SET reason = CASE WHEN held.is_there THEN 'event_conflict' ELSE f.reason END,
-                      field = CASE WHEN held.is_there THEN 'event_id' ELSE f.field END,
-                      rule = CASE WHEN held.is_there THEN 'an id of its own' ELSE f.rule END,
-                      attempts = q.attempts + 1, last_seen_at = now()
-                 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
-                      AS f (id, reason, field, rule)
-                 JOIN quarantine mine USING (id)
-                CROSS JOIN LATERAL (SELECT EXISTS (
-                      SELECT FROM {} s WHERE s.event_id = mine.event_id) AS is_there) held
-                WHERE q.id = f.id"""
-        ).format(sql.Identifier(kind.event)),
+            """WITH flaw AS (
+                 SELECT flaw.id, flaw.reason, flaw.field, flaw.rule,
+                        EXISTS (SELECT FROM {event} event
+                                 WHERE event.event_id = quarantine.event_id) AS is_conflict
+                   FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[])
+                        AS flaw (id, reason, field, rule)
+                   JOIN quarantine ON quarantine.id = flaw.id)
+               UPDATE quarantine
+                  SET reason = CASE WHEN is_conflict THEN 'event_conflict' ELSE flaw.reason END,
+                      field = CASE WHEN is_conflict THEN 'event_id' ELSE flaw.field END,
+                      rule = CASE WHEN is_conflict THEN 'an id of its own' ELSE flaw.rule END,
+                      attempts = attempts + 1, last_seen_at = now()
+                 FROM flaw
+                WHERE quarantine.id = flaw.id"""
+        ).format(event=sql.Identifier(kind.event)),
         [
             list(flaws),
             [flaw.reason for flaw in flaws.values()],
@@ -204,7 +218,7 @@ def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
 
 
 def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
-    """Keep a document of HQ in the place of a quarantined one. Returns its id.
+    """Stage a sale made at HQ, which replaces a quarantined one. Returns its event id.
 
     Effects: one sale, in the caller's transaction. Errors: EventRefused with the broken rule.
     """
@@ -213,12 +227,16 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
     own = {"event_id": str(made), "replication_counter": counter, "operation": "create"}
     try:
         events = as_events([as_document({**values, **own})])
-    except InvalidRow as broken:
-        raise EventRefused([Rule(broken.reason, broken.field, "")]) from None
-    said = {"origin": Origin.HQ, "database": None, "corrects": str(row.pk)}
-    said["made_by"] = by.pk if by else None
+    except InvalidRow as error:
+        raise EventRefused([Rule(error.reason, error.field, "")]) from None
+    origin = {
+        "origin": Origin.HQ,
+        "database": None,
+        "corrects": str(row.pk),
+        "made_by": by.pk if by else None,
+    }
     upload = UploadBatch(row.database, None, row.generation)
-    with reinserted_documents(upload, events, made=said) as rejected:
+    with reinserted_documents(upload, events, made=origin) as rejected:
         flaws = flaws_by_number(rejected, {counter: 0}).values()
         rules = [Rule(flaw.reason, flaw.field, "", flaw.rule) for flaw in flaws]
     if rules:

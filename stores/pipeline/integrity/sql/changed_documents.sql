@@ -1,8 +1,10 @@
--- Documents of which a channel has other contents than it sent, lines and payments included.
+-- Sales that were changed in their channel after they were sent, lines and payments included.
 --
--- By the hash that HQ made on arrival: what people corrected since is no difference. {described}:
--- the channel's documents, each with the hash of what it says now.
-SELECT c.label AS channel, 'retail_transaction' AS "table", s.event_id::text, 'content' AS columns
-  FROM ({described}) v JOIN {channels} c USING (database_id)
-  JOIN retail_transaction s USING (event_id, database_id)
- WHERE s.content_hash <> v.content_hash
+-- HQ saved the hash of a sale when it arrived, so corrections made at HQ are not differences.
+-- {described}: the channel's sales, each with its present hash.
+SELECT seen.label AS channel, 'retail_transaction' AS "table", sale.event_id::text,
+       'content' AS columns
+  FROM ({described}) described
+  JOIN {channels} seen USING (database_id)
+  JOIN retail_transaction sale USING (event_id, database_id)
+ WHERE sale.content_hash <> described.content_hash

@@ -1,8 +1,9 @@
--- Runs that counted more or fewer rows in their steps than carry their id.
+-- Runs whose counts differ from the number of rows that have the id of the run.
 --
--- {word}: what they counted; {carried}: how many rows carry a run_id.
-SELECT counted.id::text AS run, {word} AS word, counted, carried
-  FROM (SELECT r.id, coalesce(sum((s.counts ->> {word})::bigint), 0) AS counted
-          FROM job_run r JOIN run_step s ON s.run_id = r.id GROUP BY r.id) counted
-  LEFT JOIN ({carried}) carrying ON carrying.run_id = counted.id
- WHERE counted <> coalesce(carried, 0)
+-- {word}: the count in the steps of a run. {carried}: a query for run_id and the number of rows.
+SELECT counted.id::text AS run, {word} AS word, counted.counted, rows_of_run.carried
+  FROM (SELECT run.id, coalesce(sum((step.counts ->> {word})::bigint), 0) AS counted
+          FROM job_run run JOIN run_step step ON step.run_id = run.id
+         GROUP BY run.id) counted
+  LEFT JOIN ({carried}) rows_of_run ON rows_of_run.run_id = counted.id
+ WHERE counted.counted <> coalesce(rows_of_run.carried, 0)

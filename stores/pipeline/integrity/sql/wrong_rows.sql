@@ -1,23 +1,30 @@
--- Rows of a channel that are not as HQ has them, or that HQ never sent.
+-- The rows of a channel that differ from HQ's, or that HQ never sent.
 --
--- Active rows of a customer with nothing pending for the database, and that HQ does not have, are
--- extra; so are those of an account that HQ does not know. {hashed_rows}: HQ's rows.
-WITH ours AS (
-  SELECT ours.*, get_byte(sha256(convert_to(key, 'UTF8')), 0) AS bucket
-    FROM ({hashed_rows}) ours),
+-- A row that only the channel has is wrong if it is active, and if its customer has no pending
+-- delivery or no account at HQ. {hashed_rows}: the rows that the channel should have, with hashes.
+-- {held_rows}: the channel's rows in the buckets of {held_buckets}, where the fingerprints differ.
+-- {sent}: the customers without a pending delivery.
+WITH expected AS (
+  SELECT hashed.*, get_byte(sha256(convert_to(hashed.key, 'UTF8')), 0) AS bucket
+    FROM ({hashed_rows}) hashed),
 compared AS (
-  SELECT * FROM ours JOIN (SELECT bucket FROM {held_buckets}
-                            WHERE database_id = %(database)s AND "table" = %(table)s) b
-                    USING (bucket)),
-theirs AS (
+  SELECT expected.*
+    FROM expected
+    JOIN {held_buckets} held ON held.bucket = expected.bucket
+   WHERE held.database_id = %(database)s AND held."table" = %(table)s),
+held AS (
   SELECT * FROM {held_rows} WHERE database_id = %(database)s AND "table" = %(table)s)
-SELECT coalesce(o.account_number, h.account_number), coalesce(o.part, h.part), k.id,
-       o.key IS NULL, h.hq_version
-  FROM compared o FULL JOIN theirs h ON h.key = o.key
-  LEFT JOIN customer k ON k.company_id = coalesce(o.company, h.company)
-                      AND k.account_number = coalesce(o.account_number, h.account_number)
- WHERE o.content IS DISTINCT FROM h.content
-   AND (o.key IS NOT NULL
-        OR h.is_active IS DISTINCT FROM false
-           AND (k.id IS NULL OR EXISTS (SELECT FROM {sent} s WHERE s.customer_id = k.id)))
- ORDER BY 1, 2
+SELECT coalesce(compared.account_number, held.account_number) AS account_number,
+       coalesce(compared.part, held.part) AS part, customer.id AS customer_id,
+       compared.key IS NULL AS is_extra, held.hq_version
+  FROM compared
+  FULL JOIN held ON held.key = compared.key
+  LEFT JOIN customer
+         ON customer.company_id = coalesce(compared.company, held.company)
+        AND customer.account_number = coalesce(compared.account_number, held.account_number)
+ WHERE compared.content IS DISTINCT FROM held.content
+   AND (compared.key IS NOT NULL
+        OR (held.is_active IS DISTINCT FROM false
+            AND (customer.id IS NULL
+                 OR EXISTS (SELECT FROM {sent} sent WHERE sent.customer_id = customer.id))))
+ ORDER BY account_number, part

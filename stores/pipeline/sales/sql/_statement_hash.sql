@@ -1,45 +1,55 @@
--- The hash over all rows of a posted statement, each as a text; {statement} is its id.
-SELECT sha256(convert_to(
-         string_agg(row, E'\n' ORDER BY row COLLATE "C"), 'UTF8'))
-  FROM (SELECT concat_ws('|', 'transaction', t.transaction_id, t.customer_id, t.sales_order_id,
-                         t.currency, t.net_amount, t.tax_amount, t.gross_amount,
-                         t.discount_amount, t.payment_amount, encode(t.content_hash, 'hex')) AS row
-          FROM retail_transaction t WHERE t.statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'line', l::text)
-          FROM retail_transaction t JOIN retail_transaction_line l ON l.transaction_id = t.id
-         WHERE t.statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'paid', p::text)
-          FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
-         WHERE t.statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'total', currency, transactions, net_amount, tax_amount, gross_amount,
-                         discount_amount)
-          FROM statement_total WHERE statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'tender', tender_type, currency, count, amount)
-          FROM statement_tender WHERE statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'order', number, invoice_number, customer_id, currency, net_amount,
-                         tax_amount, gross_amount, discount_amount)
-          FROM sales_order WHERE statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'payment', p.sales_order_id, p.tender_type, p.currency, p.count,
-                         p.amount)
-          FROM posted_payment p WHERE p.statement_id = {statement} AND p.kind = 'payment'
-        UNION ALL
-        SELECT concat_ws('|', p.kind, p.sales_order_id, p.transaction_id, p.customer_id,
-                         p.tender_type, p.currency, p.count, p.amount)
-          FROM posted_payment p WHERE p.statement_id = {statement} AND p.kind <> 'payment'
-        UNION ALL
-        SELECT concat_ws('|', 'prepaid', t.transaction_id, t.customer_id, t.currency,
-                         t.payment_amount)
-          FROM retail_transaction t WHERE t.prepayment_statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'prepaid in', p::text)
-          FROM retail_transaction t JOIN retail_transaction_payment p ON p.transaction_id = t.id
-         WHERE t.prepayment_statement_id = {statement}
-        UNION ALL
-        SELECT concat_ws('|', 'prepaid tender', tender_type, currency, prepaid_amount)
-          FROM statement_tender WHERE statement_id = {statement} AND prepaid_amount <> 0) held
+-- The hash of a posted statement: over all rows that belong to it, each written as a text.
+--
+-- A text begins with what its row is, and the texts are sorted, so that neither the order nor the
+-- kind of rows can change unnoticed. {statement}: the id of the statement.
+SELECT sha256(convert_to(string_agg(row, E'\n' ORDER BY row COLLATE "C"), 'UTF8'))
+  FROM (
+    -- Its sales, with their lines and payments.
+    SELECT concat_ws('|', 'transaction', sale.transaction_id, sale.customer_id,
+                     sale.sales_order_id, sale.currency, sale.net_amount, sale.tax_amount,
+                     sale.gross_amount, sale.discount_amount, sale.payment_amount,
+                     encode(sale.content_hash, 'hex')) AS row
+      FROM retail_transaction sale WHERE sale.statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'line', line::text) AS row
+      FROM retail_transaction sale
+      JOIN retail_transaction_line line ON line.transaction_id = sale.id
+     WHERE sale.statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'paid', payment::text) AS row
+      FROM retail_transaction sale
+      JOIN retail_transaction_payment payment ON payment.transaction_id = sale.id
+     WHERE sale.statement_id = {statement}
+    UNION ALL
+    -- Its totals and tenders.
+    SELECT concat_ws('|', 'total', currency, transactions, net_amount, tax_amount, gross_amount,
+                     discount_amount) AS row
+      FROM statement_total WHERE statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'tender', tender_type, currency, count, amount) AS row
+      FROM statement_tender WHERE statement_id = {statement}
+    UNION ALL
+    -- Its orders and posted payments.
+    SELECT concat_ws('|', 'order', number, invoice_number, customer_id, currency, net_amount,
+                     tax_amount, gross_amount, discount_amount) AS row
+      FROM sales_order WHERE statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'payment', sales_order_id, tender_type, currency, count, amount) AS row
+      FROM posted_payment WHERE statement_id = {statement} AND kind = 'payment'
+    UNION ALL
+    SELECT concat_ws('|', kind, sales_order_id, transaction_id, customer_id, tender_type, currency,
+                     count, amount) AS row
+      FROM posted_payment WHERE statement_id = {statement} AND kind <> 'payment'
+    UNION ALL
+    -- Its prepaid customer orders, with their payments and tenders.
+    SELECT concat_ws('|', 'prepaid', document.transaction_id, document.customer_id,
+                     document.currency, document.payment_amount) AS row
+      FROM retail_transaction document WHERE document.prepayment_statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'prepaid in', payment::text) AS row
+      FROM retail_transaction document
+      JOIN retail_transaction_payment payment ON payment.transaction_id = document.id
+     WHERE document.prepayment_statement_id = {statement}
+    UNION ALL
+    SELECT concat_ws('|', 'prepaid tender', tender_type, currency, prepaid_amount) AS row
+      FROM statement_tender WHERE statement_id = {statement} AND prepaid_amount <> 0) statement_rows

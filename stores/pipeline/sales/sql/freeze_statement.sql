@@ -1,2 +1,2 @@
--- Freeze a statement with a hash over all its rows.
+-- Close a statement with the hash of all its rows.
 UPDATE statement SET posted_at = now(), content_hash = ({content_hash}) WHERE id = %(statement)s

@@ -1,8 +1,8 @@
--- Every rule about the header that one of the sales breaks, also against its lines and payments.
+-- Find the rules about the header that the sales break, also in relation to lines and payments.
 --
--- {rules}: code, field, whether it is broken, what was expected and what was found, of sale t, its
--- company c, its lines l and its payments p. {any_broken}: that one is broken; most sales break
--- none, and need not be told which.
+-- {rules}: code, field, is_broken, expected and found of each rule, for sale t, its company c, and
+-- the sums of its lines l and payments p. {any_broken}: that any rule is broken. Most sales break
+-- none, and are left out before the rules are looked at one by one.
 INSERT INTO {errors}
 SELECT t.id, rule.code, rule.field, NULL, coalesce(rule.expected, ''),
        coalesce(rule.found, '')

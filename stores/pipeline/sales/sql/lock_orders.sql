@@ -1,7 +1,7 @@
 -- Lock the next customer orders of a channel that are to become sales orders, or one by number.
 --
--- Rows that another job holds are left to it, and so are those that a person is correcting.
--- {is_refused}: that no run may take order t.
+-- Orders that another job has locked, or that a person is correcting, are skipped. {is_refused}: that
+-- the database has refused order t. {being_corrected}: that a person is correcting it.
 SELECT t.id FROM retail_transaction t
  WHERE t.channel_id = %(channel)s AND t.id > %(last)s AND t.sales_order_id IS NULL
    AND t.transaction_type = 'customer_order' AND t.entry_status = 'concluded'

@@ -1,7 +1,7 @@
--- Lock the next open sales of a channel that are to be validated.
+-- Lock the next open sales of a channel that have not passed validation.
 --
--- Rows that another job holds are left to it, and so are those that a person is correcting.
--- {is_refused}: that no run may take sale t.
+-- Sales that another job has locked, or that a person is correcting, are skipped. {is_refused}: that
+-- the database has refused sale t. {being_corrected}: that a person is correcting it.
 SELECT t.id FROM retail_transaction t
  WHERE t.channel_id = %(channel)s AND t.id > %(last)s
    AND t.statement_id IS NULL AND t.sales_order_id IS NULL

@@ -1,8 +1,8 @@
--- Every rule about lines or about payments that one of the sales breaks.
+-- Find the rules about lines, or about payments, that the sales break.
 --
--- OFFSET 0 keeps them looked up sale by sale, however few rows the statistics expect in their
--- table: a chunk must not cost more the more sales there are. {rules}: code, field, whether it is
--- broken, what was expected and what was found, of row l of sale t. {any_broken}: that one is
+-- OFFSET 0 makes PostgreSQL look up the rows sale by sale, even if its statistics expect few rows in
+-- the table. Otherwise a chunk would take longer the more sales there are. {rules}: code, field,
+-- is_broken, expected and found of each rule, for row l of sale t. {any_broken}: that any rule is
 -- broken.
 INSERT INTO {errors}
 SELECT t.id, rule.code, rule.field, l.line_number, coalesce(rule.expected, ''),

@@ -12,7 +12,7 @@ from stores.models import Customer
 from stores.web.counts import Length
 from stores.web.lists.paging import Order
 from tests.support.make import make_customer, run
-from tests.support.pages import LISTS, MODELS, TABLES, lines, rows_of
+from tests.support.pages import LISTS, MODELS, TABLES, csv_rows, rows_of
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +137,7 @@ def test_of_a_long_list_only_the_first_rows_are_sorted(reader, five, long):
     newest = Customer.objects.newest_first()[:2]
     assert rows_of(answer) == sorted(newest, key=lambda one: one.first_name or "")
     assert "Only the first 2 rows are sorted" in answer.content.decode()
-    assert len(lines(reader.get("/customers/?sort=name&_export=csv"))) == 6
+    assert len(csv_rows(reader.get("/customers/?sort=name&_export=csv"))) == 6
 
 
 def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
@@ -161,7 +161,7 @@ def test_a_page_number_beyond_the_rows_of_a_guess_shows_the_first_page(reader, f
 def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
     monkeypatch.setattr("stores.web.lists.paging.CSV_CHUNK", 2)
 
-    accounts = [row["Account"] for row in lines(reader.get("/customers/?_export=csv"))]
+    accounts = [row["Account"] for row in csv_rows(reader.get("/customers/?_export=csv"))]
 
     assert len(accounts) == len(set(accounts)) == 6
 

@@ -1,0 +1,199 @@
+"""HQ recognises a database that was restored, copied or exchanged since its last visit."""
+
+from uuid import uuid4
+
+import pytest
+
+from stores.channeldb.errors import ChannelBlocked
+from stores.models import (
+    AsyncCustomer,
+    ChannelDatabase,
+    Delivery,
+    Incident,
+    JobRun,
+    RunStep,
+)
+from stores.models.incident import IncidentKind
+from stores.models.run import RunStatus
+from stores.pipeline.fence.visit import enter
+from tests.support.after_a_fault import waiting
+from tests.support.make import make_customer, query, run
+
+pytestmark = pytest.mark.slow
+
+
+def token_in_channel(database):
+    """Epoch and nonce of the latest visit, as the channel holds them."""
+    [(epoch, nonce)] = query(database, "SELECT epoch, nonce FROM exchange_state")
+    return epoch, str(nonce)
+
+
+def token_at_hq(database):
+    """Epoch and nonce of the latest visit, as HQ has confirmed them."""
+    database = ChannelDatabase.objects.get(pk=database.pk)
+    return database.confirmed_epoch, str(database.confirmed_nonce)
+
+
+def open_incidents(database):
+    incidents = Incident.objects.open().filter(database=database).order_by("pk")
+    return [incident.kind for incident in incidents]
+
+
+def make_step(database, name="upload"):
+    """A running step of a run that a worker has claimed."""
+    job_run = JobRun.objects.create(job=name, scope=str(uuid4()))
+    job_run = JobRun.objects.claim(job_run.pk)
+    return RunStep.objects.create(
+        run=job_run,
+        position=1,
+        step=name,
+        database=database,
+        status=RunStatus.RUNNING,
+        fencing_no=job_run.fencing_no,
+    )
+
+
+@pytest.mark.fault("F-31")
+def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, seattle, back_up):
+    make_customer(store, "Ann")
+    run("pipeline")
+    backup = back_up(store)
+    make_customer(store, "Bo")
+    make_customer(seattle, "Cy")
+    run("pipeline")
+    bo = AsyncCustomer.objects.get(first_name="Bo")
+    backup.restore()
+    # The channel has lost Bo, so Di gets the same counter.
+    make_customer(store, "Di")
+
+    first = run("pipeline")
+    second = run("pipeline")
+
+    assert first["outcome"] == "succeeded"
+    assert second["outcome"] == "nothing_to_do"
+    di = AsyncCustomer.objects.get(first_name="Di")
+    assert (di.replication_counter, di.generation) == (bo.replication_counter, 2)
+    incident = Incident.objects.open().get(database=store)
+    assert incident.kind == IncidentKind.CHANNEL_RESTORED
+    assert incident.detail["forgotten"] == {
+        "async_customer": {"count": 1, "first": [str(bo.event_id)]}
+    }
+    for channel in (store, seattle):
+        assert query(channel, "SELECT count(*) FROM account_map") == [(4,)]
+    assert token_in_channel(store) == token_at_hq(store)
+
+
+@pytest.mark.fault("F-31")
+def test_known_events_that_a_restored_channel_sends_again_change_nothing(store, back_up):
+    make_customer(store, "Ann")
+    backup = back_up(store)
+    run("pipeline")
+    make_customer(store, "Bo")
+    run("P-0001")
+    backup.restore()
+
+    upload = run("P-0001")
+
+    assert upload["counts"] == {"read": 1, "unchanged": 1}
+    assert AsyncCustomer.objects.get(first_name="Ann").generation == 1
+
+
+def test_a_channel_that_is_restored_twice_within_a_day_counts_as_copied(store, back_up):
+    make_customer(store, "Ann")
+    run("pipeline")
+    backup = back_up(store)
+    for name in ("Bo", "Cy"):
+        make_customer(store, name)
+        run("pipeline")
+        backup.restore()
+        upload = run("P-0001")
+
+    assert upload["outcome"] == "failed"
+    assert open_incidents(store) == [IncidentKind.CHANNEL_RESTORED, IncidentKind.CHANNEL_FORKED]
+
+
+def test_customers_that_a_restored_channel_had_are_pending_again(store, back_up):
+    make_customer(store)
+    backup = back_up(store)
+    run("pipeline")
+    backup.restore()
+
+    with enter(make_step(store)):
+        pending = Delivery.objects.pending().filter(database=store).count()
+
+    assert pending == 1
+
+
+@pytest.mark.fault("F-32")
+def test_a_channel_with_an_unknown_nonce_is_blocked_and_others_go_on(store, seattle):
+    query(store, f"UPDATE exchange_state SET nonce = '{uuid4()}'")  # noqa: S608
+    make_customer(store)
+    make_customer(seattle)
+
+    first = run("P-0001")
+    second = run("P-0001")
+
+    assert first["outcome"] == "partly"
+    assert first["counts"]["staged"] == 1
+    assert "two copies" in first["message"]
+    assert waiting(store) == 1
+    incident = Incident.objects.open().get(database=store)
+    assert incident.kind == IncidentKind.CHANNEL_FORKED
+    assert f"is blocked until incident {incident.pk} is closed." in second["message"]
+
+
+@pytest.mark.fault("F-32")
+def test_the_database_of_another_channel_is_not_visited(houston, seattle, back_up):
+    backup = back_up(seattle)
+    backup.database = houston
+    make_customer(seattle)
+    backup.restore()
+
+    found = run("P-0001")
+
+    assert [step["outcome"] for step in found["steps"]] == ["failed", "succeeded"]
+    assert open_incidents(houston) == [IncidentKind.WRONG_DATABASE]
+
+
+def test_a_database_without_an_identity_is_not_visited(popup):
+    query(popup, "UPDATE exchange_state SET account_high = 'nonsense'")
+
+    assert "has no identity" in run("P-0001")["message"]
+    assert open_incidents(popup) == [IncidentKind.WRONG_DATABASE]
+
+
+@pytest.mark.fault("F-34")
+def test_a_channel_with_a_later_epoch_means_that_hq_is_behind(store):
+    query(store, "UPDATE exchange_state SET epoch = epoch + 1")
+    make_customer(store)
+
+    assert run("P-0001")["outcome"] == "failed"
+
+    assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
+    assert waiting(store) == 1
+
+
+def test_a_channel_with_a_number_still_to_be_issued_means_that_hq_is_behind(store):
+    query(store, """UPDATE exchange_state SET account_high = '{"USRT": 5001}'""")
+
+    assert run("P-0001")["outcome"] == "failed"
+    assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
+
+
+def test_at_first_contact_a_database_is_accepted_only_if_it_was_never_visited(store):
+    ChannelDatabase.objects.filter(pk=store.pk).update(
+        confirmed_nonce=None, database_id=uuid4(), confirmed_epoch=0
+    )
+    assert run("P-0001")["outcome"] == "nothing_to_do"
+
+    ChannelDatabase.objects.filter(pk=store.pk).update(confirmed_nonce=None)
+    query(store, "UPDATE exchange_state SET epoch = 3")
+    assert run("P-0001")["outcome"] == "failed"
+    assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
+
+
+def test_a_blocked_channel_is_not_opened(store):
+    Incident.objects.report(IncidentKind.WRONG_DATABASE, "It was exchanged.", database=store)
+
+    with pytest.raises(ChannelBlocked, match="is blocked until incident"), enter(make_step(store)):
+        pytest.fail("it was opened")

@@ -1,0 +1,111 @@
+"""A copy of a channel, registered as a store of its own, doubles no customer and no sale."""
+
+import pytest
+from django.utils import timezone
+
+from stores.models import (
+    Incident,
+    Quarantine,
+    RetailTransaction,
+)
+from stores.pipeline.register import RegistrationRefused, register_channel
+from tests.support.after_a_fault import waiting
+from tests.support.make import make_customer, make_sale, query, run
+from tests.support.promises import broken_promises
+
+pytestmark = pytest.mark.slow
+
+
+def count_applied_sessions(database):
+    [(count,)] = query(database, "SELECT count(*) FROM applied_session")
+    return count
+
+
+def register_copy(backup):
+    """Register the backup of a channel as the new store Austin."""
+    url = f"sqlite:///channels/{backup.file.name}" if backup.file else f"embedded:{backup.name}"
+    values = {"code": "austin", "name": "Austin", "kind": "store", "company": "USRT"}
+    with pytest.raises(RegistrationRefused, match="is a copy of another channel's"):
+        register_channel(**values, database=url)
+    return register_channel(**values, database=url, renew_identity=True)
+
+
+@pytest.mark.fault("F-32")
+def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back_up):
+    make_customer(store, "Ann")
+    austin = register_copy(back_up(store))
+
+    first = run("P-0001", channels=[store.channel.code])
+    second = run("P-0001", channels=["austin"])
+    run("pipeline")
+
+    assert first["counts"] == {"read": 1, "staged": 1}
+    assert second["counts"] == {"read": 1, "unchanged": 1}
+    assert waiting(austin) == 0
+    assert count_applied_sessions(austin) == 1
+    assert count_applied_sessions(store) == 1
+    assert not Incident.objects.open().exists()
+
+
+@pytest.mark.fault("F-32")
+def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(store, back_up):
+    make_customer(store, "Ann", email="nobody")
+    run("P-0001")
+    register_copy(back_up(store))
+
+    comparison = run("reconcile")
+
+    assert comparison["outcome"] == "succeeded"
+    assert Quarantine.objects.count() == 1
+    assert broken_promises() == []
+
+
+@pytest.mark.fault("F-32")
+def test_sales_that_a_copy_shares_with_its_original_are_posted_once(store, back_up, command):
+    ann = make_customer(store, "Ann")
+    make_sale(store, "10.00", transaction_id="T-1", async_account=ann)
+    make_sale(
+        store,
+        transaction_id="T-2",
+        transaction_type="customer_order",
+        confirmation_number="SO-1",
+        async_account=ann,
+    )
+    austin = register_copy(back_up(store))
+    # The copied till uses the next number and the store number of the original.
+    original = store.channel.code
+    make_sale(store, "20.00", transaction_id="T-3", store_number=original)
+    make_sale(austin, "30.00", transaction_id="T-3", store_number=original)
+    # One sale was written in both.
+    moment = timezone.now()
+    for shop in (store, austin):
+        make_sale(shop, "5.00", transaction_id="T-4", occurred_at=moment, store_number=None)
+    # Two stores may use the same number for different sales.
+    make_sale(store, "40.00", transaction_id="T-5")
+    make_sale(austin, "50.00", transaction_id="T-5")
+
+    assert run("eod", channels=[original])["outcome"] == "succeeded"
+    assert run("eod", channels=["austin"])["outcome"] == "succeeded"
+    run("sync-orders")
+
+    assert posted_sales(store) == [("T-1", 10), ("T-2", 10), ("T-3", 20), ("T-4", 5), ("T-5", 40)]
+    assert posted_sales(austin) == [("T-5", 50)]
+    cases = Quarantine.objects.values_list("database__channel__code", "reason", "field")
+    assert list(cases) == [("austin", "document_elsewhere", "transaction_id")] * 2
+    assert waiting(austin, "retail_transaction") == 0
+    assert broken_promises() == []
+
+    # A person has found out that both sales T-3 were made.
+    [(event_id,)] = query(
+        austin,
+        "SELECT event_id FROM retail_transaction WHERE transaction_id = 'T-3'",
+    )
+    command("quarantine", "release", str(Quarantine.objects.get(event_id=event_id).pk))
+    run("eod")
+    assert posted_sales(austin) == [("T-3", 30), ("T-5", 50)]
+
+
+def posted_sales(database):
+    """Transaction id and net amount of the sales that are posted for the channel."""
+    posted = RetailTransaction.objects.filter(channel=database.channel, sales_order__isnull=False)
+    return list(posted.order_by("transaction_id").values_list("transaction_id", "net_amount"))

@@ -1,11 +1,13 @@
-"""Print the composed statements whole, to read or to have the server explain them."""
+"""Print composed SQL statements as scripts, to read or to EXPLAIN them."""
 
+from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from stores.management.arguments import WrongArgument
 from stores.management.base import SynclineCommand
 from stores.pipeline.sql_catalog import ComposedStatement, composed_statements
 
@@ -28,27 +30,28 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        statements, name = composed_statements(), options["name"]
+        name = options["name"]
+        statements = composed_statements()
         if name is None:
-            self.stdout.write(listing(statements))
+            for line in list_lines(statements):
+                self.stdout.write(line)
             return
-        chosen = [each for each in statements if name in (each.name, each.file_name)]
-        if not chosen:
-            raise CommandError(
-                f"There is no statement {name!r}; print_sql without a name lists them.",
-                returncode=2,
+        matches = [
+            statement for statement in statements if name in (statement.name, statement.file_name)
+        ]
+        if not matches:
+            raise WrongArgument(
+                f"There is no statement {name!r}; print_sql without a name lists them."
             )
-        self.stdout.write("\n".join(statement.script() for statement in chosen))
+        self.stdout.write("\n".join(statement.script() for statement in matches))
 
 
-def listing(statements: list[ComposedStatement]) -> str:
-    """Each file with its first sentence, and what its statement is run for."""
-    lines = []
+def list_lines(statements: Iterable[ComposedStatement]) -> Iterator[str]:
+    """Yield each file with its summary, and the names of its statements if it has several."""
     in_order = sorted(statements, key=attrgetter("file_name"))
     for file_name, group in groupby(in_order, key=attrgetter("file_name")):
-        runs = list(group)
-        lines.append(f"{file_name}  {runs[0].summary}")
-        names = [run.name.partition(":")[2] for run in runs]
+        statements_of_file = list(group)
+        yield f"{file_name}  {statements_of_file[0].summary}"
+        names = [statement.name.partition(":")[2] for statement in statements_of_file]
         if any(names):
-            lines.append(f"    :{' :'.join(names)}")
-    return "\n".join(lines)
+            yield f"    :{' :'.join(names)}"

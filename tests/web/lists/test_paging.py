@@ -1,4 +1,4 @@
-"""Lists of any length: walked along an index, in both directions, from any row."""
+"""Pages of long lists follow an index in both directions and start at any row."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,170 +16,175 @@ from tests.support.pages import LISTS, MODELS, TABLES, csv_rows, rows_of
 
 pytestmark = pytest.mark.slow
 
-LIMITED = (
-    "stores.web.counts",
-    "stores.web.format",
-    "stores.web.lists.paging",
-    "stores.web.lists.customers",
-    "stores.web.lists.async_customers",
-)
-# One row a database, and one a day, database and table: sorted, not walked.
-SHORT = ("channels", "balance")
-WALKS = [
-    (name, walk)
+# These lists are short: they are sorted, not read along an index.
+SORTED_LISTS = ("channels", "balance")
+INDEXED_ORDERS = [
+    (name, columns)
     for name, table in TABLES.items()
-    for walk in table.indexed_orders
-    if name not in SHORT
+    for columns in table.indexed_orders
+    if name not in SORTED_LISTS
 ]
-
-# What a plan does only where it has no other way, once they are off.
-DEARER = ("enable_seqscan", "enable_sort", "enable_incremental_sort")
+SORTABLE_COLUMNS = {
+    "created_at",
+    "account_number",
+    "staged_at",
+    "started_at",
+    "first_seen_at",
+    "name",
+}
+# With these off, PostgreSQL only sorts or reads a whole table if no index has the order.
+PLANNER_SETTINGS = ("enable_seqscan", "enable_sort", "enable_incremental_sort")
 
 
 @pytest.fixture
-def short(monkeypatch) -> None:
-    """Two rows on a page."""
+def two_rows_a_page(monkeypatch) -> None:
     monkeypatch.setattr("stores.web.lists.paging.PER_PAGE", 2)
 
 
 @pytest.fixture
-def long(monkeypatch) -> None:
-    """Two rows are more than can be counted."""
-    for module in LIMITED:
-        monkeypatch.setattr(f"{module}.MAX_COUNTED", 2)
-
-
-@pytest.fixture
-def five(houston) -> None:
-    """Five customers and the channel's default one."""
+def six_customers(houston) -> None:
+    """Five customers and the channel's default customer."""
     for name in ("Ann", "Bo", "Cy", "Di", "Ed"):
         make_customer(houston, name)
     run("pipeline")
 
 
-def walk(reader: Client, path: str, way: str = "next") -> Iterator[Any]:
-    """A page, and all that follow one after the other."""
-    query = path
-    while query:
-        answer = reader.get(query)
-        yield answer
-        link = getattr(answer.context["table"].page, way)
-        query = link and path.partition("?")[0] + link
+def follow(reader: Client, url: str, link: str = "next") -> Iterator[Any]:
+    """A page and all pages that its links lead to, one after the other."""
+    path = url.partition("?")[0]
+    while True:
+        response = reader.get(url)
+        yield response
+        query = getattr(response.context["table"].page, link)
+        if not query:
+            return
+        url = path + query
 
 
-def ids(rows: list[Any]) -> list[Any]:
-    return [row.pk for row in rows]
+def ids_on(response: Any) -> list[Any]:
+    return [row.pk for row in rows_of(response)]
 
 
-def test_a_list_is_walked_to_its_end_and_back(reader, five, short):
-    there = [ids(rows_of(answer)) for answer in walk(reader, "/customers/")]
-    *_, end = walk(reader, "/customers/")
-    back = [
-        ids(rows_of(answer))
-        for answer in walk(reader, "/customers/" + end.context["table"].page.previous, "previous")
-    ]
+def next_page(reader: Client, url: str) -> str:
+    """The URL of the page that follows."""
+    return url.partition("?")[0] + reader.get(url).context["table"].page.next
 
+
+def test_links_lead_through_a_list_to_its_end_and_back(reader, six_customers, two_rows_a_page):
+    pages = list(follow(reader, "/customers/"))
+    last = pages[-1].context["table"].page
+    pages_back = list(follow(reader, "/customers/" + last.previous, "previous"))
+
+    ids = [ids_on(page) for page in pages]
+    ids_back = [ids_on(page) for page in pages_back]
     newest_first = Customer.objects.newest_first().values_list("pk", flat=True)
-    assert [row for page in there for row in page] == list(newest_first)
-    assert [*back[::-1], there[-1]] == there
-    assert len(there) == 3
+    assert len(ids) == 3
+    assert [pk for page in ids for pk in page] == list(newest_first)
+    assert [*reversed(ids_back), ids[-1]] == ids
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_every_list_shows_each_row_once(reader, people, monkeypatch, name):
+def test_the_pages_of_every_list_show_each_row_once(reader, people, monkeypatch, name):
     monkeypatch.setattr("stores.web.lists.paging.PER_PAGE", 1)
-    columns = {"created_at", "account_number", "staged_at", "started_at", "first_seen_at", "name"}
-    orders = columns & set(TABLES[name].base_columns)
-    rows = reader.get(LISTS[name]).context["table"].paginator.count
+    columns = SORTABLE_COLUMNS & set(TABLES[name].base_columns)
+    count = reader.get(LISTS[name]).context["table"].paginator.count
 
-    for order in ("", *orders, *(f"-{column}" for column in orders)):
-        pages = walk(reader, f"{LISTS[name]}?sort={order}")
-        shown = [row.pk for answer in pages for row in rows_of(answer)]
-        assert len(shown) == len(set(shown)) == rows, order
+    for sort in ("", *columns, *(f"-{column}" for column in columns)):
+        pages = follow(reader, f"{LISTS[name]}?sort={sort}")
+        ids = [pk for page in pages for pk in ids_on(page)]
+        assert len(ids) == len(set(ids)) == count, sort
 
 
-def test_a_page_keeps_its_rows_when_others_arrive(reader, five, short, houston):
-    second = reader.get("/customers/").context["table"].page.next
-    before = rows_of(reader.get(f"/customers/{second}"))
+def test_a_page_keeps_its_rows_when_new_rows_arrive(
+    reader, six_customers, two_rows_a_page, houston
+):
+    second = next_page(reader, "/customers/")
+    before = rows_of(reader.get(second))
 
     make_customer(houston, "Flo")
     run("pipeline")
 
-    assert rows_of(reader.get(f"/customers/{second}")) == before
+    assert rows_of(reader.get(second)) == before
 
 
-def test_a_place_keeps_filters_and_order(reader, five, short):
-    link = reader.get("/customers/?q=lee&sort=account_number").context["table"].page.next
+def test_the_link_to_a_page_keeps_the_filters_and_the_order(reader, six_customers, two_rows_a_page):
+    second = next_page(reader, "/customers/?q=lee&sort=account_number")
 
-    assert "q=lee" in link
-    assert "sort=account_number" in link
-
-
-def test_a_deep_page_skips_nothing(reader, five, short):
-    second = reader.get("/customers/").context["table"].page.next
-
-    with CaptureQueriesContext(connection) as captured:
-        reader.get(f"/customers/{second}")
-
-    assert not [one for one in captured.captured_queries if "OFFSET" in one["sql"]]
+    assert "q=lee" in second
+    assert "sort=account_number" in second
 
 
-def test_a_list_longer_than_is_counted_is_walked_to_its_end(reader, five, short, long):
-    shown = [row for answer in walk(reader, "/customers/") for row in rows_of(answer)]
+def test_a_later_page_does_not_read_the_rows_before_it(reader, six_customers, two_rows_a_page):
+    second = next_page(reader, "/customers/")
 
-    assert len(shown) == 6
-    assert "More than 2 rows" in reader.get("/customers/").content.decode()
+    with CaptureQueriesContext(connection) as queries:
+        reader.get(second)
+
+    assert not any("OFFSET" in query["sql"] for query in queries.captured_queries)
 
 
-def test_of_a_long_list_only_the_first_rows_are_sorted(reader, five, long):
-    answer = reader.get("/customers/?sort=name")
+def test_a_list_with_too_many_rows_to_count_has_pages_to_its_end(
+    reader, six_customers, two_rows_a_page, counted_to_two
+):
+    pages = list(follow(reader, "/customers/"))
+
+    assert sum(len(rows_of(page)) for page in pages) == 6
+    assert "More than 2 rows" in pages[0].content.decode()
+
+
+def test_only_the_first_rows_of_a_list_with_too_many_rows_are_sorted(
+    reader, six_customers, counted_to_two
+):
+    response = reader.get("/customers/?sort=name")
 
     newest = Customer.objects.newest_first()[:2]
-    assert rows_of(answer) == sorted(newest, key=lambda one: one.first_name or "")
-    assert "Only the first 2 rows are sorted" in answer.content.decode()
+    assert rows_of(response) == sorted(newest, key=lambda customer: customer.first_name or "")
+    assert "Only the first 2 rows are sorted" in response.content.decode()
     assert len(csv_rows(reader.get("/customers/?sort=name&_export=csv"))) == 6
 
 
-def test_a_count_that_would_cost_too_much_is_guessed(reader, five, monkeypatch):
+def test_a_count_that_would_cost_too_much_is_estimated(reader, six_customers, monkeypatch):
     monkeypatch.setattr("stores.web.counts.MAX_COST", 0)
 
-    answer = reader.get("/customers/")
+    response = reader.get("/customers/")
 
-    assert "About " in answer.content.decode()
-    assert len(rows_of(answer)) == 6
+    assert "About " in response.content.decode()
+    assert len(rows_of(response)) == 6
 
 
-def test_a_page_number_beyond_the_rows_of_a_guess_shows_the_first_page(reader, five, monkeypatch):
+def test_a_page_number_beyond_an_estimated_length_shows_the_first_page(
+    reader, six_customers, monkeypatch
+):
     monkeypatch.setattr("stores.web.lists.paging.length", lambda rows: Length(900, is_exact=False))
 
-    answer = reader.get("/customers/?page=20")
+    response = reader.get("/customers/?page=20")
 
-    assert answer.context["table"].page.number == 1
-    assert len(rows_of(answer)) == 6
+    assert response.context["table"].page.number == 1
+    assert len(rows_of(response)) == 6
 
 
-def test_a_csv_is_read_in_pieces(reader, five, monkeypatch):
+def test_a_csv_file_that_is_read_in_chunks_has_each_row_once(reader, six_customers, monkeypatch):
     monkeypatch.setattr("stores.web.lists.paging.CSV_CHUNK", 2)
 
-    accounts = [row["Account"] for row in csv_rows(reader.get("/customers/?_export=csv"))]
+    rows = csv_rows(reader.get("/customers/?_export=csv"))
 
+    accounts = [row["Account"] for row in rows]
     assert len(accounts) == len(set(accounts)) == 6
 
 
-@pytest.mark.parametrize("is_descending", [True, False])
-@pytest.mark.parametrize(("name", "columns"), WALKS)
-def test_an_index_carries_every_walk(hq, name, columns, is_descending):
-    order = Order(columns, is_descending)
-    rows = order.apply(MODELS[name].objects.all())
+@pytest.mark.parametrize("is_descending", [True, False], ids=["descending", "ascending"])
+@pytest.mark.parametrize(("name", "columns"), INDEXED_ORDERS)
+def test_an_index_has_the_order_of_the_list(hq, name, columns, is_descending):
+    rows = Order(columns, is_descending).apply(MODELS[name].objects.all())
 
     with connection.cursor() as cursor:
-        for way in DEARER:
-            cursor.execute(f"SET {way} = off")
+        for setting in PLANNER_SETTINGS:
+            cursor.execute(f"SET {setting} = off")
         try:
             plan = rows.explain()
         finally:
-            for way in DEARER:
-                cursor.execute(f"RESET {way}")
+            for setting in PLANNER_SETTINGS:
+                cursor.execute(f"RESET {setting}")
 
     assert "Index" in plan
     assert "Sort" not in plan

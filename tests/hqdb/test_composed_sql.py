@@ -1,4 +1,4 @@
-"""Composed statements stand whole in files, and `print_sql` prints each of them."""
+"""Composed statements are whole files, and `print_sql` prints each of them for EXPLAIN."""
 
 import ast
 import re
@@ -15,6 +15,9 @@ from stores.pipeline.sql_catalog import as_text, composed_statements
 from tests.support.make import query
 
 STORES = Path(__file__).parents[2] / "stores"
+SQL_FILES = [path for path in sorted(STORES.rglob("*.sql")) if "migrations" not in path.parts]
+# Files that are only parts of statements.
+PARTS = [path for path in SQL_FILES if path.name.startswith("_")]
 STATEMENTS = composed_statements()
 IN_HQ = [statement for statement in STATEMENTS if not statement.is_for_channel]
 IN_CHANNELS = [statement for statement in STATEMENTS if statement.is_for_channel]
@@ -30,14 +33,20 @@ MODULES = [
     for path in sorted((STORES / "pipeline").rglob("*.py"))
     if "download" not in path.parts and "/".join(path.parts[-2:]) not in OUTSIDE_FILES
 ]
-# What puts a name or a value into a statement, and no other part of one.
-PLAIN = {"Identifier", "Literal", "identifiers"}
+# Calls that put a name or a value into a statement, and no other part.
+NAMES_AND_VALUES = {"Identifier", "Literal", "identifiers"}
 STATEMENT = re.compile(r"\s*(WITH|SELECT|INSERT INTO|UPDATE|DELETE FROM)\b")
+
+
+def constant_fragments(path: Path) -> list[str]:
+    """The pieces of the lines of a file between its parameters."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("--")]
+    return re.split(r"[{][^}]*[}]|%\(\w+\)s|\n", "\n".join(lines))
 
 
 @pytest.fixture(scope="module")
 def hq_database(django_db_setup, django_db_blocker) -> Iterator[None]:
-    """HQ's database, in which nothing is left."""
+    """HQ's database, for tests that leave nothing in it."""
     with django_db_blocker.unblock():
         yield
 
@@ -52,17 +61,20 @@ def test_hq_explains_every_statement(statement, hq_database):
 
 
 @pytest.mark.parametrize("statement", IN_CHANNELS, ids=attrgetter("name"))
-def test_a_channel_explains_what_is_run_there(statement, houston):
+def test_a_channel_explains_every_statement(statement, houston):
     assert query(houston, f"EXPLAIN {statement.text()}")
 
 
 def test_every_file_is_printed():
-    printed = {statement.file for statement in STATEMENTS if statement.file}
-    assert statement_files() == printed
+    files = set(SQL_FILES) - set(PARTS)
+
+    assert {statement.file for statement in STATEMENTS if statement.file} == files
+    assert PARTS
 
 
-def test_every_file_tells_what_it_is():
-    assert [path.name for path in sql_files() if not heading(path)] == []
+@pytest.mark.parametrize("path", SQL_FILES, ids=attrgetter("name"))
+def test_every_file_has_a_heading(path):
+    assert heading(path)
 
 
 def test_a_statement_is_loaded_without_its_heading(tmp_path):
@@ -77,15 +89,15 @@ def test_a_statement_is_loaded_without_its_heading(tmp_path):
 
 def test_every_name_is_printed_once():
     names = [statement.name for statement in STATEMENTS]
-    assert sorted(set(names)) == sorted(names)
+
+    assert len(names) == len(set(names))
 
 
-def test_a_part_belongs_to_a_statement(hq_database):
-    texts = "\n".join(statement.text() for statement in STATEMENTS)
-    parts = [path for path in sql_files() if path.name.startswith("_")]
-    assert parts
-    for path in parts:
-        assert longest_plain_piece(path) in texts, path
+@pytest.mark.parametrize("path", PARTS, ids=attrgetter("name"))
+def test_every_part_belongs_to_a_statement(hq_database, path):
+    longest_fragment = max(constant_fragments(path), key=len)
+
+    assert any(longest_fragment in statement.text() for statement in STATEMENTS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: "/".join(path.parts[-2:]))
@@ -93,73 +105,89 @@ def test_no_statement_is_composed_outside_a_file(path):
     assert composed_in(path.read_text()) == []
 
 
-def test_a_statement_of_two_functions_is_found():
-    statement = 'sql.SQL("SELECT 1 FROM {table} WHERE {is_due}")'
-    table = "table=sql.Identifier(name)"
-    assert composed_in(f"run_sql({statement}.format({table}, is_due=due(name)))")
-    assert composed_in(f"DUE = {statement}\nrun_sql(DUE.format({table}, is_due=due(name)))")
-    assert composed_in(f"run_sql({statement}.format({table}, is_due=sql.Literal(True)))") == []
-    assert composed_in('fetch(f"SELECT 1 FROM {table_of(kind)}")')
-    assert composed_in('fetch(f"SELECT 1 FROM {TABLE}")') == []
+TEMPLATE = 'sql.SQL("SELECT 1 FROM {table} WHERE {is_due}")'
+TABLE = "table=sql.Identifier(name)"
 
 
-def statement_files() -> set[Path]:
-    return {path for path in sql_files() if not path.name.startswith("_")}
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"run_sql({TEMPLATE}.format({TABLE}, is_due=due(name)))",
+        f"DUE = {TEMPLATE}\nrun_sql(DUE.format({TABLE}, is_due=due(name)))",
+        'fetch(f"SELECT 1 FROM {table_of(kind)}")',
+    ],
+)
+def test_a_statement_with_a_part_from_another_function_counts_as_composed(code):
+    assert composed_in(code)
 
 
-def sql_files() -> list[Path]:
-    return [path for path in STORES.rglob("*.sql") if "migrations" not in path.parts]
-
-
-def longest_plain_piece(path: Path) -> str:
-    """What is printed as it stands: a piece of a line between holes and parameters."""
-    lines = [line for line in path.read_text().splitlines() if not line.startswith("--")]
-    pieces = re.split(r"[{][^}]*[}]|%\(\w+\)s|\n", "\n".join(lines))
-    return max(pieces, key=len)
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"run_sql({TEMPLATE}.format({TABLE}, is_due=sql.Literal(True)))",
+        'fetch(f"SELECT 1 FROM {TABLE}")',
+    ],
+)
+def test_a_statement_with_names_and_values_does_not_count_as_composed(code):
+    assert composed_in(code) == []
 
 
 def composed_in(code: str) -> list[str]:
-    """Statements of a module that are put together from what several functions give."""
+    """The statements of a module that contain a part which a function returns."""
     tree = ast.parse(code)
-    texts = {
-        target.id: text
+    return [*composed_f_strings(tree), *composed_templates(tree)]
+
+
+def composed_f_strings(tree: ast.Module) -> Iterator[str]:
+    """The f-strings that contain a call."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) for part in node.values if is_text(part))
+            if STATEMENT.match(text) and any(is_call(part) for part in node.values):
+                yield text
+
+
+def is_text(part: ast.expr) -> bool:
+    return isinstance(part, ast.Constant)
+
+
+def is_call(part: ast.expr) -> bool:
+    return isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Call)
+
+
+def composed_templates(tree: ast.Module) -> Iterator[str]:
+    """The texts of sql.SQL that are formatted with more than names and values."""
+    constants = template_constants(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "format":
+            template = node.func.value
+            text = template_text(template) or constants.get(getattr(template, "id", ""), "")
+            values = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg)]
+            if STATEMENT.match(text) and not all(map(is_name_or_value, values)):
+                yield text
+
+
+def template_constants(tree: ast.Module) -> dict[str, str]:
+    """The texts of sql.SQL that are assigned to names."""
+    return {
+        target.id: template_text(node.value)
         for node in ast.walk(tree)
-        if isinstance(node, ast.Assign) and (text := text_of(node.value))
+        if isinstance(node, ast.Assign)
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            words = "".join(part.value for part in node.values if isinstance(part, ast.Constant))
-            holes = [part.value for part in node.values if isinstance(part, ast.FormattedValue)]
-            if STATEMENT.match(words) and any(isinstance(hole, ast.Call) for hole in holes):
-                found.append(words)
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr == "format"
-        ):
-            text = text_of(node.func.value) or texts.get(getattr(node.func.value, "id", ""), "")
-            values = [*node.args, *(keyword.value for keyword in node.keywords if keyword.arg)]
-            if STATEMENT.match(text) and not all(map(is_plain, values)):
-                found.append(text)
-    return found
 
 
-def text_of(node: ast.expr) -> str:
-    """The text of sql.SQL("…")."""
-    if (
-        isinstance(node, ast.Call)
-        and getattr(node.func, "attr", "") == "SQL"
-        and isinstance(node.args[0], ast.Constant)
-    ):
+def template_text(node: ast.expr) -> str:
+    """The text of sql.SQL("…"); nothing for any other expression."""
+    is_template = isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "SQL"
+    if is_template and isinstance(node.args[0], ast.Constant):
         return str(node.args[0].value)
     return ""
 
 
-def is_plain(value: ast.expr) -> bool:
+def is_name_or_value(value: ast.expr) -> bool:
     if isinstance(value, ast.Call):
-        name = getattr(value.func, "attr", getattr(value.func, "id", ""))
-        return name in PLAIN
+        function = getattr(value.func, "attr", getattr(value.func, "id", ""))
+        return function in NAMES_AND_VALUES
     return isinstance(value, ast.Attribute) and value.attr in ("identifier", "names")

@@ -7,8 +7,8 @@ from typing import Any
 from django.db import connections
 
 from stores.channeldb.connect.connection import connect
-from stores.channeldb.schema import tables
 from stores.models import ChannelDatabase
+from stores.pipeline.events.kinds import CUSTOMER
 from stores.traffic.people import CUSTOMER_EVENT_TABLES
 from tests.support.make import engine_of, query
 
@@ -52,7 +52,7 @@ def count_events(database: ChannelDatabase) -> Counter[str]:
 def deliver_accounts(database: ChannelDatabase) -> None:
     """Give each customer of the channel an account, as a download would."""
     keys = "account_number, company, async_account"
-    columns = ", ".join(column.name for column in tables.CUSTOMER_COLUMNS)
+    columns = ", ".join(CUSTOMER.columns)
     query(
         database,
         f"INSERT INTO customer ({keys}, {columns})"

@@ -66,7 +66,12 @@ def test_a_transaction_that_is_open_at_the_end_of_the_block_is_rolled_back(chann
 
 def test_opening_a_channel_twice_raises(channel):
     with connect(channel) as alias:
-        with pytest.raises(ChannelAlreadyOpen, match="Channel houston is open"), connect(channel):
+        with (
+            pytest.raises(
+                ChannelAlreadyOpen, match="Channel houston is already open in this thread"
+            ),
+            connect(channel),
+        ):
             pass
         assert Till(alias).value("SELECT 1") == 1
 

@@ -126,7 +126,6 @@ def assert_refused(answer: Answer, *words: str) -> None:
         ({"url": "env:PATH"}, "shop"),
         ({"url": "env:CHANNEL_DSN_NOT_SET"}, "CHANNEL_DSN_NOT_SET"),
         ({"url": "sqlite:///" + "d" * 500}, "--database"),
-        ({"register": "till-1"}, "shop"),
     ],
 )
 def test_a_wrong_value_for_a_channel_is_one_line_and_nothing_is_registered(create, wrong, named):
@@ -228,6 +227,25 @@ def test_a_register_is_a_further_database_of_its_channel(create, call):
         "shop",
         "shop/till-1",
     ]
+
+
+def test_a_register_of_an_unknown_channel_is_refused(call):
+    words = ["shop", "--register", "till-1", "--database", "sqlite:///channels/till.db"]
+
+    answer = call("create_channel", *words)
+
+    assert_refused(answer, "shop")
+    assert not Channel.objects.exists()
+
+
+def test_a_register_takes_no_options_of_a_channel(create, call):
+    create()
+    words = ["shop", "--register", "till-1", "--database", "sqlite:///channels/till.db"]
+
+    answer = call("create_channel", *words, "--first-number", "7")
+
+    assert_refused(answer, "--first-number", "--register")
+    assert ChannelDatabase.objects.count() == 1
 
 
 def test_a_channel_whose_server_is_away_is_one_sentence_and_status_one(create):

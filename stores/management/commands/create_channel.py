@@ -11,6 +11,18 @@ from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
 
+CHANNEL_OPTIONS = (
+    "name",
+    "kind",
+    "company",
+    "profile",
+    "country",
+    "default_customer",
+    "account_format",
+    "first_number",
+    "last_number",
+)
+
 
 class Command(SynclineCommand):
     help = (
@@ -106,6 +118,10 @@ def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
 
 def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
     """Add the database of an offline register to a registered channel."""
+    for option in CHANNEL_OPTIONS:
+        if options[option] is not None:
+            name = option.replace("_", "-")
+            raise RegistrationRefused(f"--{name} is of a channel; it does not go with --register.")
     return add_register(
         code=options["code"],
         register=options["register"],

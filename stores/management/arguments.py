@@ -1,6 +1,7 @@
 """Converters, options and checks for the arguments that several commands take.
 
-Converters are for argparse and read no database. Checks read it, and raise WrongArgument.
+Converters are for argparse and read no database. Checks read it, and raise an error
+with status 2.
 """
 
 import sys
@@ -22,11 +23,9 @@ from stores.web.forms.reason import ReasonField
 Row = TypeVar("Row", bound=Model)
 
 
-class WrongArgument(CommandError):
-    """An argument that cannot be used; the exit status is 2."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence, returncode=2)
+def wrong_argument(sentence: str) -> CommandError:
+    """Return the error of an argument that cannot be used; the exit status is 2."""
+    return CommandError(sentence, returncode=2)
 
 
 # ------------------------------------------------------------------ converters
@@ -145,7 +144,7 @@ def check_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[st
     known = set(rows.values_list("code", flat=True))
     for code in codes:
         if code not in known:
-            raise WrongArgument(f"There is no {noun} {code!r}.")
+            raise wrong_argument(f"There is no {noun} {code!r}.")
     return list(codes)
 
 
@@ -166,7 +165,7 @@ def check_order(number: str, channels: Sequence[str]) -> str:
     orders = RetailTransaction.objects.orders_numbered(number, channels)
     if not is_searchable(number) or not orders.exists():
         where = f" in {', '.join(channels)}" if channels else ""
-        raise WrongArgument(f"There is no customer order {number!r}{where}.")
+        raise wrong_argument(f"There is no customer order {number!r}{where}.")
     return number
 
 
@@ -175,7 +174,7 @@ def get_user(name: str) -> User:
     users = User.objects.filter(is_active=True)
     user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
-        raise WrongArgument(f"There is no user {name!r}.")
+        raise wrong_argument(f"There is no user {name!r}.")
     return user
 
 
@@ -183,7 +182,7 @@ def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
     """Return the row with this id, as the action list prints it."""
     row = rows.filter(pk=pk).first()
     if row is None:
-        raise WrongArgument(f"There is no {noun} {pk}.")
+        raise wrong_argument(f"There is no {noun} {pk}.")
     return row
 
 
@@ -194,10 +193,10 @@ def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
     """
     matches = list(rows.select_related(owner)) if is_searchable(name) else []
     if not matches:
-        raise WrongArgument(f"There is no {noun} {name!r}.")
+        raise wrong_argument(f"There is no {noun} {name!r}.")
     if len(matches) > 1:
         codes = ", ".join(sorted(getattr(row, owner).code for row in matches))
-        raise WrongArgument(f"Several have it ({codes}): choose one with --{owner}.")
+        raise wrong_argument(f"Several have it ({codes}): choose one with --{owner}.")
     return matches[0]
 
 
@@ -225,7 +224,7 @@ def form_data(
 ) -> dict[str, str]:
     """Return the data to post: the values that the forms have, and the assigned ones.
 
-    Errors: WrongArgument for an unknown field.
+    Errors: CommandError with status 2 for an unknown field.
     """
     names = [field.html_name for form in bound_forms for field in form]
     values = dict(assignments)
@@ -237,17 +236,17 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
     """Refuse values for a field that is not among the names."""
     for name in values:
         if name not in names:
-            raise WrongArgument(
+            raise wrong_argument(
                 f"There is no field {name!r}. Fields: {', '.join(names) or 'none'}."
             )
 
 
 def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
-    """Raise all errors of the forms as one WrongArgument, if there are any."""
+    """Raise all errors of the forms as one error with status 2, if there are any."""
     errors = []
     for form in bound_forms:
         for name, messages in form.errors.items():
             prefix = "" if name == NON_FIELD_ERRORS else f"{form.add_prefix(name)}: "
             errors += [f"{prefix}{message}" for message in messages]
     if errors:
-        raise WrongArgument(" ".join(errors))
+        raise wrong_argument(" ".join(errors))

@@ -515,7 +515,7 @@ def test_an_unknown_statement_is_one_sentence(call):
 
     assert (answer.status, answer.out) == (2, "")
     assert answer.err.strip() == (
-        "WrongArgument: There is no statement 'convert/unfold'; print_sql without a name lists them."
+        "CommandError: There is no statement 'convert/unfold'; print_sql without a name lists them."
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
@@ -83,7 +83,7 @@ class Command(SynclineCommand):
             else:
                 database = register_new_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
-            raise WrongArgument(str(error)) from error
+            raise wrong_argument(str(error)) from error
         except ChannelError as error:
             raise CommandError(str(error)) from error
         url = till_url(database)

@@ -61,7 +61,7 @@ def add_account(parser: CommandParser) -> None:
 
 
 def get_customer(account: str, company: str | None) -> Customer:
-    """Return the only customer with this account. Errors: WrongArgument."""
+    """Return the only customer with this account. Errors: CommandError with status 2."""
     check_company(company)
     customers = Customer.objects.filter(account_number=account)
     if company is not None:

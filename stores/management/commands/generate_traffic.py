@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.management.arguments import WrongArgument, whole_number
+from stores.management.arguments import whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
@@ -56,7 +56,7 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         counts = {name: options[name] for name in COUNTS}
         if all(count is None for count in counts.values()):
-            raise WrongArgument("Enter at least one of --customers, --edits, --sales or --orders.")
+            raise wrong_argument("Enter at least one of --customers, --edits, --sales or --orders.")
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
             check_seed(options["seed"], database)
@@ -88,7 +88,7 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
     """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
     if seed is not None and not day_named_by(seed):
         example = yesterday_seed(database.channel.country, seed)
-        raise WrongArgument(
+        raise wrong_argument(
             f"--seed must begin with the date of the sales and orders, such as {example}:"
             " headquarters rejects those of long ago."
         )
@@ -97,15 +97,15 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
 def get_database(code: str, register: str) -> ChannelDatabase:
     """Return the database of a channel, or of one of its registers.
 
-    Errors: WrongArgument.
+    Errors: CommandError with status 2.
     """
     databases = ChannelDatabase.objects.select_related("channel")
     # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
-        raise WrongArgument(f"There is no channel {code!r}.")
+        raise wrong_argument(f"There is no channel {code!r}.")
     if register not in by_name:
-        raise WrongArgument(f"Channel {code!r} has no register {register!r}.")
+        raise wrong_argument(f"Channel {code!r} has no register {register!r}.")
     return by_name[register]
 
 

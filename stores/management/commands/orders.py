@@ -47,7 +47,7 @@ class Command(SynclineCommand):
 
 
 def get_order(number: str, company: str | None) -> SalesOrder:
-    """Return the only order with this number. Errors: WrongArgument."""
+    """Return the only order with this number. Errors: CommandError with status 2."""
     check_company(company)
     orders = SalesOrder.objects.filter(number=number).select_related("channel")
     if company is not None:

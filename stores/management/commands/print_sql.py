@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.pipeline.sql_catalog import ComposedStatement, composed_statements
 
@@ -40,7 +40,7 @@ class Command(SynclineCommand):
             statement for statement in statements if name in (statement.name, statement.file_name)
         ]
         if not matches:
-            raise WrongArgument(
+            raise wrong_argument(
                 f"There is no statement {name!r}; print_sql without a name lists them."
             )
         self.stdout.write("\n".join(statement.script() for statement in matches))

@@ -8,7 +8,6 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
-    WrongArgument,
     add_reason,
     add_set,
     add_user,
@@ -16,6 +15,7 @@ from stores.management.arguments import (
     form_data,
     get_user,
     raise_form_errors,
+    wrong_argument,
 )
 from stores.management.base import SynclineCommand, add_actions, single_line
 from stores.models import Case
@@ -110,7 +110,7 @@ class Command(SynclineCommand):
             cases = cases.filter(database__channel__code=options["channel"])
         if options["reason"] is not None:
             if options["reason"] not in REASONS:
-                raise WrongArgument(f"There is no reason {options['reason']!r}.")
+                raise wrong_argument(f"There is no reason {options['reason']!r}.")
             cases = cases.filter(reason=options["reason"])
         if options["cause"] is not None:
             cases = cases.with_cause(options["cause"])
@@ -225,11 +225,11 @@ def get_case(case_id: str) -> Case:
 
 
 def get_cases(case_ids: Sequence[str]) -> list[Case]:
-    """Return the rows with these ids. Errors: WrongArgument."""
+    """Return the rows with these ids. Errors: CommandError with status 2."""
     cases = Case.objects.select_related("database__channel").in_bulk(case_ids)
     for case_id in case_ids:
         if case_id not in cases:
-            raise WrongArgument(f"There is no row {case_id!r}.")
+            raise wrong_argument(f"There is no row {case_id!r}.")
     return [cases[case_id] for case_id in case_ids]
 
 

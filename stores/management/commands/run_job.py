@@ -9,12 +9,12 @@ from stores.jobs.inline import run_inline
 from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
 from stores.management.arguments import (
-    WrongArgument,
     add_codes,
     check_channels,
     check_companies,
     check_order,
     parse_date,
+    wrong_argument,
 )
 from stores.management.base import SynclineCommand
 from stores.models.job import JobCode
@@ -54,15 +54,15 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         job = find_job(options["job"])
         if job is None:
-            raise WrongArgument(f"There is no job {options['job']!r}. Jobs: {', '.join(JOBS)}.")
+            raise wrong_argument(f"There is no job {options['job']!r}. Jobs: {', '.join(JOBS)}.")
         if options["date"] and not job.takes_date:
             known = ", ".join(DATED_JOBS)
-            raise WrongArgument(f"--date cannot be used with {job.code}, only with {known}.")
+            raise wrong_argument(f"--date cannot be used with {job.code}, only with {known}.")
         if options["order"] is not None and not job.takes_order:
-            raise WrongArgument(f"--order can only be used with {JobCode.ORDERS}.")
+            raise wrong_argument(f"--order can only be used with {JobCode.ORDERS}.")
         for option in ("channel", "company"):
             if options[option] and job.is_everywhere:
-                raise WrongArgument(
+                raise wrong_argument(
                     f"--{option} cannot be used with {job.code}, which always covers everything."
                 )
         scope: dict[str, Any] = {

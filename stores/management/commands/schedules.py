@@ -10,12 +10,12 @@ from django.core.management.base import CommandParser
 from django.utils import timezone
 
 from stores.management.arguments import (
-    WrongArgument,
     add_id,
     check_channel,
     get_row,
     is_searchable,
     whole_number,
+    wrong_argument,
 )
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
@@ -107,16 +107,19 @@ def parse_time(text: str) -> time:
 
 
 def get_group(name: str) -> ChannelDatabaseGroup:
-    """Return the group with this name. Errors: WrongArgument."""
+    """Return the group with this name. Errors: CommandError with status 2."""
     groups = ChannelDatabaseGroup.objects.filter(name=name)
     group = groups.first() if is_searchable(name) else None
     if group is None:
-        raise WrongArgument(f"There is no group {name!r}.")
+        raise wrong_argument(f"There is no group {name!r}.")
     return group
 
 
 def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the time and the channels that the options give, and save. Errors: WrongArgument."""
+    """Set the time and the channels that the options give, and save.
+
+    Errors: CommandError with status 2.
+    """
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = options["at"], None
         schedule.start_after(timezone.now())
@@ -130,7 +133,7 @@ def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
     try:
         schedule.full_clean()
     except ValidationError as error:
-        raise WrongArgument(" ".join(error.messages)) from error
+        raise wrong_argument(" ".join(error.messages)) from error
     schedule.save()
 
 

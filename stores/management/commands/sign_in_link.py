@@ -6,7 +6,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.web.signin import VALID_S, LinkRefused, sign_in_link
 
@@ -30,7 +30,7 @@ class Command(SynclineCommand):
         except LinkRefused as error:
             raise CommandError(str(error)) from error
         except User.DoesNotExist as error:
-            raise WrongArgument(f"There is no user {name!r}.") from error
+            raise wrong_argument(f"There is no user {name!r}.") from error
         self.answer({"user": name, "url": url, "valid_seconds": VALID_S}, url)
 
 

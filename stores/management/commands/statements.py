@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import WrongArgument, add_reason
+from stores.management.arguments import add_reason, wrong_argument
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Statement
 from stores.models.reason import explain
@@ -57,10 +57,10 @@ class Command(SynclineCommand):
 
 
 def get_statement(number: str) -> Statement:
-    """Return the statement with this number. Errors: WrongArgument."""
+    """Return the statement with this number. Errors: CommandError with status 2."""
     statement = Statement.objects.numbered(number)
     if statement is None:
-        raise WrongArgument(f"There is no statement {number!r}.")
+        raise wrong_argument(f"There is no statement {number!r}.")
     return statement
 
 

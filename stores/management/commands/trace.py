@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import WrongArgument
+from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import Company
 from stores.models.characters import normalize_key
@@ -41,7 +41,7 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         ref = options["ref"]
         if not normalize_key(ref):
-            raise WrongArgument("Enter a GUID, an account, an e-mail address or a phone number.")
+            raise wrong_argument("Enter a GUID, an account, an e-mail address or a phone number.")
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
             results = search_channels(search_criteria(ref, matches(ref)))

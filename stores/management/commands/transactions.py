@@ -8,7 +8,6 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import (
-    WrongArgument,
     add_reason,
     add_set,
     add_user,
@@ -22,6 +21,7 @@ from stores.management.arguments import (
     parse_date,
     parse_reason,
     raise_form_errors,
+    wrong_argument,
 )
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
@@ -191,7 +191,7 @@ class Command(SynclineCommand):
     def correct_cause(self, options: dict[str, Any]) -> None:
         """Correct all transactions of a cause, or preview the result."""
         if options["reason"] is None:
-            raise WrongArgument("--reason is required for a correction.")
+            raise wrong_argument("--reason is required for a correction.")
         cause, user, is_preview = options["cause"], get_user(options["user"]), options["preview"]
         form = BulkCorrectionForm(cause, bulk_form_data(options))
         raise_form_errors([form])
@@ -207,10 +207,10 @@ class Command(SynclineCommand):
         """Let the next run retry all transactions of a cause, unchanged."""
         cause = options["cause"]
         if options["assignments"] or options["expected"]:
-            raise WrongArgument("--give-back cannot be used with --set or --expected.")
+            raise wrong_argument("--give-back cannot be used with --set or --expected.")
         if cause.reason not in REFUSAL_REASONS:
             reasons = " and ".join(REFUSAL_REASONS)
-            raise WrongArgument(f"--give-back can only be used with the reasons {reasons}.")
+            raise wrong_argument(f"--give-back can only be used with the reasons {reasons}.")
         result = retry_refused(cause, get_scope(options), get_user(options["user"]))
         sentence = f"{result.unchanged} will be retried by the next run"
         if result.skipped:
@@ -226,7 +226,7 @@ class Command(SynclineCommand):
         """Undo a correction where nothing was posted or changed since."""
         correction = options["correction"]
         if not TransactionChange.objects.filter(correction=correction).exists():
-            raise WrongArgument(f"There is no correction {correction}.")
+            raise wrong_argument(f"There is no correction {correction}.")
         user = get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
         self.answer(
@@ -257,7 +257,7 @@ def add_number(parser: CommandParser) -> None:
 
 
 def get_sale(options: dict[str, Any]) -> RetailTransaction:
-    """Return the only transaction with this number. Errors: WrongArgument."""
+    """Return the only transaction with this number. Errors: CommandError with status 2."""
     number, channel = options["number"], options["channel"]
     check_channel(channel)
     sales = RetailTransaction.objects.filter(transaction_id=number)
@@ -276,7 +276,7 @@ def get_scope(options: dict[str, Any]) -> CorrectionScope:
 def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
     """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
 
-    Errors: WrongArgument for an unknown field.
+    Errors: CommandError with status 2 for an unknown field.
     """
     values = dict(options["assignments"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}

@@ -30,6 +30,7 @@ class Document:
     is_good: bool
     is_voided: bool
     payments: tuple[tuple[str, str, str], ...]
+    async_account: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -63,6 +64,7 @@ def ring_up(dice: Random, channel: str, number: str, buyer: Buyer) -> tuple[Docu
         is_good,
         is_voided,
         tuple((tender, currency, str(amount)) for tender, amount in paid),
+        buyer.async_account,
     )
     header = {
         "event_id": str(UUID(int=dice.getrandbits(128), version=4)),

@@ -2,8 +2,9 @@
 
 Written by the test, never by the product: ATT before a commit is tried, ACK only once the database
 confirmed it, ROL once it is known to have been undone, AMB when the line was cut in between. OUT of
-an event whose database was set back before headquarters had fetched it: the store has lost it. BAD
-of an event that is wrong on purpose. A DOC line tells what a sale, return or order brought in.
+an event whose database was set back before headquarters had fetched it: the store has lost it. GONE
+of the GUID of a customer whom such an event creates. BAD of an event that is wrong on purpose. A
+DOC line tells what a sale, return or order brought in.
 """
 
 import json
@@ -16,7 +17,8 @@ from typing import Any, Self
 
 from tests.proofs.chaos.documents import Document
 
-ATT, ACK, AMB, ROL, OUT, BAD, DOC = "ATT", "ACK", "AMB", "ROL", "OUT", "BAD", "DOC"
+ATT, ACK, AMB, ROL, OUT = "ATT", "ACK", "AMB", "ROL", "OUT"
+GONE, BAD, DOC = "GONE", "BAD", "DOC"
 
 
 class Journal:
@@ -57,7 +59,12 @@ class Journal:
             if word == DOC:
                 documents[event_id] = read_document(json.loads(rest[0]))
         return Promises(
-            found[ATT], found[ACK] - found[OUT], found[ROL], bad=found[BAD], documents=documents
+            found[ATT],
+            found[ACK] - found[OUT],
+            found[ROL],
+            bad=found[BAD],
+            gone=found[GONE],
+            documents=documents,
         )
 
 
@@ -68,7 +75,7 @@ def read_document(told: dict[str, Any]) -> Document:
 class Promises:
     """Event ids that tills tried, those confirmed to them, and those known to be undone.
 
-    Also those that are wrong on purpose, and what each document is.
+    Also those that are wrong on purpose, the GUIDs of lost customers, and what each document is.
     """
 
     def __init__(
@@ -78,7 +85,8 @@ class Promises:
         undone: set[str],
         *,
         bad: Iterable[str] = (),
+        gone: Iterable[str] = (),
         documents: dict[str, Document] | None = None,
     ) -> None:
         self.tried, self.confirmed, self.undone = tried, confirmed, undone
-        self.bad, self.documents = set(bad), documents or {}
+        self.bad, self.gone, self.documents = set(bad), set(gone), documents or {}

@@ -87,6 +87,8 @@ class HQObservation:
     kept: set[tuple[int, str, str]]
     kept_ids: set[str]
     guid_map: dict[str, tuple[str, str]]
+    # Those GUIDs whose account number is in the number journal, and so may leave HQ.
+    journaled: set[str]
     creators: dict[tuple[str, str], int]
     numbers: dict[str, list[int]]
     sequences: dict[str, tuple[int, int]]
@@ -172,6 +174,7 @@ def _see(cursor: Any) -> HQObservation:
         kept={(place, table, key) for place, table, key, _ in quarantine},
         kept_ids={str(event_id) for *_, event_id in quarantine if event_id},
         guid_map={guid: (company, account) for guid, company, account in rows(cursor, GUIDS)},
+        journaled={guid for (guid,) in rows(cursor, JOURNALED)},
         creators={(company, account): count for company, account, count in rows(cursor, CREATORS)},
         numbers=numbers,
         sequences={company: (first, after) for company, first, after in rows(cursor, SEQUENCES)},
@@ -201,6 +204,9 @@ PAYMENTS = """SELECT c.code, s.business_date::text, p.tender_type, p.currency, s
                WHERE p.kind IN ('payment', 'prepayment') GROUP BY 1, 2, 3, 4"""
 GUIDS = """SELECT m.async_account::text, k.company_id, k.account_number
              FROM guid_map m JOIN customer k ON k.id = m.customer_id"""
+JOURNALED = """SELECT m.async_account::text FROM guid_map m JOIN customer k ON k.id = m.customer_id
+                WHERE k.number < (SELECT max((j.following ->> k.company_id)::bigint)
+                                    FROM number_journal j)"""
 CREATORS = """SELECT k.company_id, k.account_number, count(m.async_account)
                 FROM customer k
                 LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'

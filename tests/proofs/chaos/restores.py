@@ -5,7 +5,7 @@ from pathlib import Path
 from django.db import connection
 
 from tests.proofs.chaos.door import Door
-from tests.proofs.chaos.journal import OUT, Journal
+from tests.proofs.chaos.journal import GONE, OUT, Journal
 from tests.proofs.chaos.observer import EVENTS
 from tests.proofs.chaos.places import SQLITE, Place, rows
 from tests.proofs.chaos.tills import Till
@@ -50,8 +50,10 @@ class ShopBackup:
                 }
             lost = {one: guid for one, guid in before.items() if one not in still_there}
             journal.note(OUT, lost)
+            guids = {guid for guid in lost.values() if guid}
+            journal.note(GONE, guids)
             for till in tills:
-                till.forget({guid for guid in lost.values() if guid})
+                till.forget(guids)
         return len(lost)
 
     def waiting(self) -> dict[str, str]:

@@ -2,10 +2,11 @@
 
 # ruff: noqa: S608 - statements of this file.
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
+from uuid import uuid4
 
 import psycopg2
 import pytest
@@ -13,7 +14,7 @@ from django.utils import timezone
 
 from stores.models import ChannelDatabase
 from tests.proofs.chaos import checker as judge
-from tests.proofs.chaos.checker import Checker
+from tests.proofs.chaos.checker import Breach, Checker
 from tests.proofs.chaos.documents import Document
 from tests.proofs.chaos.evidence import evidence_of_failed_sales
 from tests.proofs.chaos.expected_totals import compare_books
@@ -206,3 +207,34 @@ def test_a_cent_that_is_missing_in_the_books_is_named(kept_books, kind):
     found = compare_books(kept_books, observe_hq(hq_url()))
 
     assert any(breach.kind.startswith(kind) for breach in found)
+
+
+def test_a_sale_whose_customer_the_shop_has_lost_waits(houston):
+    guid, paid = str(uuid4()), (("cash", "USD", "10.70"),)
+    day = (timezone.now().date() - timedelta(days=1)).isoformat()
+    make_sale(houston, "10.00", transaction_id="T-1", business_date=day, async_account=guid)
+    run("eod")
+    hq = observe_hq(hq_url())
+    [event_id] = hq.sales
+    sale = Document("T-1", "houston", day, "sale", True, False, paid, guid)
+    known = {"tried": {event_id}, "confirmed": {event_id}, "undone": set()}
+
+    expected = Promises(**known, documents={event_id: sale})
+    of_lost_customer = Promises(**known, documents={event_id: sale}, gone=[guid])
+    posted = replace(hq, sales={event_id: hq.sales[event_id]._replace(statement="posted")})
+
+    assert "I24 not posted" in kinds_of(compare_books(expected, hq))
+    assert kinds_of(compare_books(of_lost_customer, hq)) == []
+    assert kinds_of(compare_books(of_lost_customer, posted)) == ["I24 posted without its customer"]
+
+
+def kinds_of(found: Iterable[Breach]) -> list[str]:
+    return [breach.kind for breach in found]
+
+
+def test_a_number_that_is_not_in_the_journal_may_be_taken_back(judged):
+    with closing(psycopg2.connect(judged.hq)) as hq, hq, hq.cursor() as cursor:
+        cursor.execute("""UPDATE number_journal SET following = '{"USRT": 1}'""")
+
+    assert observe_hq(judged.hq).journaled == set()
+    assert judged.remembered.keys() == observe_hq(judged.hq).guid_map.keys()

@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 from threading import Barrier
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,21 +15,12 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
+from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
 from tests.support.threads import start_in_thread
 
 NOW = timezone.now()
 EARLIER, LATER = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
-
-
-def get_ann() -> Customer:
-    return Customer.objects.get(account_number="005001")
-
-
-def convert() -> dict[str, Any]:
-    """Upload every channel and convert. Returns the document of the conversion."""
-    run("P-0001")
-    return run("sync-customers")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """Conversion applies each event to the customer that it names, and to no other."""
 
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -16,25 +15,8 @@ from stores.models import (
     NumberSequence,
 )
 from stores.pipeline.convert.accounts import import_account
+from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
-
-
-def get_ann() -> Customer:
-    return Customer.objects.get(account_number="005001")
-
-
-def convert() -> dict[str, Any]:
-    """Upload every channel and convert. Returns the document of the conversion."""
-    run("P-0001")
-    return run("sync-customers")
-
-
-@pytest.fixture
-def ann(store) -> UUID:
-    """The GUID of Ann, who has the account 005001."""
-    guid = make_customer(store, "Ann")
-    convert()
-    return guid
 
 
 @pytest.mark.slow

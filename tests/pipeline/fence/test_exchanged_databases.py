@@ -10,47 +10,14 @@ from stores.models import (
     ChannelDatabase,
     Delivery,
     Incident,
-    JobRun,
-    RunStep,
 )
 from stores.models.incident import IncidentKind
-from stores.models.run import RunStatus
 from stores.pipeline.fence.visit import enter
 from tests.support.after_a_fault import waiting
+from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
 from tests.support.make import make_customer, query, run
 
 pytestmark = pytest.mark.slow
-
-
-def token_in_channel(database):
-    """Epoch and nonce of the latest visit, as the channel holds them."""
-    [(epoch, nonce)] = query(database, "SELECT epoch, nonce FROM exchange_state")
-    return epoch, str(nonce)
-
-
-def token_at_hq(database):
-    """Epoch and nonce of the latest visit, as HQ has confirmed them."""
-    database = ChannelDatabase.objects.get(pk=database.pk)
-    return database.confirmed_epoch, str(database.confirmed_nonce)
-
-
-def open_incidents(database):
-    incidents = Incident.objects.open().filter(database=database).order_by("pk")
-    return [incident.kind for incident in incidents]
-
-
-def make_step(database, name="upload"):
-    """A running step of a run that a worker has claimed."""
-    job_run = JobRun.objects.create(job=name, scope=str(uuid4()))
-    job_run = JobRun.objects.claim(job_run.pk)
-    return RunStep.objects.create(
-        run=job_run,
-        position=1,
-        step=name,
-        database=database,
-        status=RunStatus.RUNNING,
-        fencing_no=job_run.fencing_no,
-    )
 
 
 @pytest.mark.fault("F-31")

@@ -8,52 +8,20 @@ import pytest
 from stores import failpoints
 from stores.models import (
     ChannelDatabase,
-    Incident,
     JobRun,
     NumberSequence,
-    RunStep,
 )
 from stores.models.run import RunLost, RunStatus
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.upload.upload import UPLOAD_SOURCES
 from tests.support.after_a_fault import waiting
+from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
 from tests.support.make import make_customer, query, run
 from tests.support.processes import Died, die
 
 pytestmark = pytest.mark.slow
 
 FENCE_FAILPOINTS = [name for name in failpoints.FAILPOINTS if name.startswith("fence:")]
-
-
-def token_in_channel(database):
-    """Epoch and nonce of the latest visit, as the channel holds them."""
-    [(epoch, nonce)] = query(database, "SELECT epoch, nonce FROM exchange_state")
-    return epoch, str(nonce)
-
-
-def token_at_hq(database):
-    """Epoch and nonce of the latest visit, as HQ has confirmed them."""
-    database = ChannelDatabase.objects.get(pk=database.pk)
-    return database.confirmed_epoch, str(database.confirmed_nonce)
-
-
-def open_incidents(database):
-    incidents = Incident.objects.open().filter(database=database).order_by("pk")
-    return [incident.kind for incident in incidents]
-
-
-def make_step(database, name="upload"):
-    """A running step of a run that a worker has claimed."""
-    job_run = JobRun.objects.create(job=name, scope=str(uuid4()))
-    job_run = JobRun.objects.claim(job_run.pk)
-    return RunStep.objects.create(
-        run=job_run,
-        position=1,
-        step=name,
-        database=database,
-        status=RunStatus.RUNNING,
-        fencing_no=job_run.fencing_no,
-    )
 
 
 def read_oldest_events(channel):

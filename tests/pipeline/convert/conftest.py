@@ -1,0 +1,16 @@
+"""What the tests of the conversion begin with."""
+
+from uuid import UUID
+
+import pytest
+
+from tests.support.conversion import convert
+from tests.support.make import make_customer
+
+
+@pytest.fixture
+def ann(store) -> UUID:
+    """The GUID of Ann, who has the account 005001."""
+    guid = make_customer(store, "Ann")
+    convert()
+    return guid

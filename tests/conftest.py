@@ -111,12 +111,11 @@ def make_database(
 ) -> None:
     """Create the channel's database with its tables and an identity; it is not registered yet."""
     if url == "embedded":
-        channel = Channel(9003, f"embedded:ch_{code}")
         database_pool.take(f"ch_{code}")
-    else:
-        channel = Channel(9003, url)
-        create_file(channel)
-        shutil.copyfile(sqlite_path(templates["sqlite"]), sqlite_path(channel))
+        return
+    channel = Channel(9003, url)
+    create_file(channel)
+    shutil.copyfile(sqlite_path(templates["sqlite"]), sqlite_path(channel))
     with connect(channel) as alias:
         renew_identity(alias)
 

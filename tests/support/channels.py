@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -71,12 +72,16 @@ def server() -> Any:
     return connection
 
 
+@cache
+def shared_server() -> Any:
+    """One connection for all statements: to connect takes longer than to rename a database."""
+    return server()
+
+
 def on_server(statement: str) -> None:
     """Run a statement on the embedded server, outside of any channel."""
-    connection = server()
-    with connection.cursor() as cursor:
+    with shared_server().cursor() as cursor:
         cursor.execute(statement)
-    connection.close()
 
 
 def guid() -> str:

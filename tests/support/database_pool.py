@@ -59,6 +59,8 @@ TABLES = """
 REWIND = """
     SELECT setval(oid::regclass, 1, false) FROM pg_class
      WHERE relkind = 'S' AND relname LIKE '%_replication_counter_seq'"""
+NEW_IDENTITY = """
+    UPDATE exchange_state SET database_id = gen_random_uuid(), nonce = gen_random_uuid()"""
 LEAVE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
 
 
@@ -72,16 +74,17 @@ class DatabasePool:
         self.rows: dict[str, str] = {}
 
     def take(self, name: str) -> None:
-        """A database of this name with its tables, and with the template's rows."""
+        """A database of this name: the template's tables and rows, an identity of its own."""
         on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
         if self.free:
             on_server(f"ALTER DATABASE {self.free.pop()} RENAME TO {name}")
             return
         # Copies files instead of logging every page: half the time, and a test keeps no log.
         on_server(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
-        if not self.shape:
-            with opened(name) as cursor:
+        with opened(name) as cursor:
+            if not self.shape:
                 self.learn(cursor)
+            cursor.execute(NEW_IDENTITY)
 
     def learn(self, cursor: Any) -> None:
         """What a new one is like."""
@@ -97,8 +100,7 @@ class DatabasePool:
         with suppress(psycopg2.Error):
             if self.is_as_it_was(name):
                 kept = f"kept_{next(self.numbers)}"
-                on_server(LEAVE.format(name))
-                on_server(f"ALTER DATABASE {name} RENAME TO {kept}")
+                on_server(f"{LEAVE.format(name)}; ALTER DATABASE {name} RENAME TO {kept}")
                 self.free.append(kept)
                 return
         on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -117,6 +119,7 @@ class DatabasePool:
                 again = "INSERT INTO {0} SELECT * FROM json_populate_recordset(NULL::{0}, %s)"
                 cursor.execute(sql.SQL(again).format(sql.Identifier(table)), [rows])
             cursor.execute(REWIND)
+            cursor.execute(NEW_IDENTITY)
             return True
 
 

@@ -4,7 +4,8 @@ A list declares its filters, so a query string can name no other column. A count
 uses the filter of the list that it links to, so that both agree.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -17,14 +18,24 @@ from django_tables2.columns import BoundColumn
 from django_tables2.rows import BoundRow
 
 from stores.models import Channel, Company
-from stores.models.reason import REASONS
+from stores.models.labels import label as field_label
+from stores.models.reason import REASONS, explain
 from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS
+from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
+from stores.pipeline.sales.rules import SALE_RULES
 from stores.web.components import badge
 from stores.web.format import EMPTY_VALUE, rows_word
 from stores.web.lists.csv_cells import csv_cell
 
 Rows = QuerySet[Any]
+
+# The rules for sales in the order in which they are checked, those that posting checks last, each
+# with its field.
+RULE_FIELDS = {rule.code: rule.field for rule in SALE_RULES} | {
+    SUM_TOO_LARGE: "amount",
+    SALE_REFUSED: "transaction_id",
+}
 
 
 def channels() -> list[tuple[str, str]]:
@@ -36,7 +47,17 @@ def companies() -> list[tuple[str, str]]:
 
 
 def reasons() -> list[tuple[str, str]]:
-    return [(code, short_reason(code)) for code in REASONS]
+    return reason_choices({code: RULE_FIELDS.get(code) for code in REASONS})
+
+
+def reason_choices(fields: Mapping[str, str | None]) -> list[tuple[str, str]]:
+    """Each reason by its sentence; those with the same sentence are told apart by their fields."""
+    titles = {code: short_reason(code) for code in fields}
+    occurrences = Counter(titles.values())
+    for code, field in fields.items():
+        if field and occurrences[titles[code]] > 1:
+            titles[code] = explain(code, field_label(field)).rstrip(".")
+    return list(titles.items())
 
 
 def short_reason(code: str) -> str:

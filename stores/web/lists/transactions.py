@@ -1,21 +1,16 @@
 """The list of transactions: sales, returns and customer orders that tills wrote."""
 
-from collections import Counter
-
 import django_tables2 as tables
 from django.db.models import Q, QuerySet
 
 from stores.models import RetailTransaction
 from stores.models.characters import normalize_key
-from stores.models.labels import label
-from stores.models.reason import explain
 from stores.models.search import parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
-from stores.pipeline.sales.refused import SALE_REFUSED, SUM_TOO_LARGE
-from stores.pipeline.sales.rules import SALE_RULES
 from stores.web.lists.base import (
     NUMERIC,
+    RULE_FIELDS,
     Cell,
     DayColumn,
     ListFilter,
@@ -26,6 +21,7 @@ from stores.web.lists.base import (
     date_filter,
     first_day_filter,
     last_day_filter,
+    reason_choices,
     reasons,
     short_reason,
     text_filter,
@@ -42,8 +38,6 @@ POSTED_CHOICES = [
 
 # Reasons of an excluded sale beside the rules that it can break.
 STATUS_REASONS = ("voided", "not_validated", "not_calculated", "statement_open", "being_corrected")
-# Rules that posting checks, with their fields.
-POSTING_RULES = {SUM_TOO_LARGE: "amount", SALE_REFUSED: "transaction_id"}
 
 HAS_SALES_ORDER = Q(sales_order__isnull=False)
 # An order without an amount gets no sales order: it is posted when its prepayments are.
@@ -51,19 +45,7 @@ HAS_POSTED_PREPAYMENT = Q(prepayment_statement__state=StatementState.POSTED, gro
 
 
 def rule_choices() -> list[tuple[str, str]]:
-    """The rules in the order in which they are checked, each by its sentence.
-
-    Rules with the same sentence are told apart by their fields.
-    """
-    fields = {rule.code: rule.field for rule in SALE_RULES} | POSTING_RULES
-    occurrences = Counter(short_reason(code) for code in fields)
-    choices = []
-    for code, field in fields.items():
-        title = short_reason(code)
-        if occurrences[title] > 1:
-            title = explain(code, label(field)).rstrip(".")
-        choices.append((code, title))
-    return choices
+    return reason_choices(RULE_FIELDS)
 
 
 def exclusion_choices() -> list[tuple[str, str]]:

@@ -3,6 +3,8 @@
 import pytest
 
 from stores.models import Customer
+from stores.web.lists.base import reasons
+from stores.web.lists.transactions import exclusion_choices, rule_choices
 from tests.support.make import make_customer, run
 from tests.support.pages import LISTS, TABLES, csv_rows, rows_of
 
@@ -99,6 +101,13 @@ def test_a_list_with_too_many_rows_to_count_says_so(reader, houston, counted_to_
 
     assert "More than 2 rows" in page
     assert len(csv_rows(reader.get("/customers/?_export=csv"))) == 4
+
+
+@pytest.mark.parametrize("choices", [reasons, rule_choices, exclusion_choices])
+def test_no_two_choices_of_a_filter_by_reason_read_the_same(choices):
+    titles = [title for _, title in choices()]
+
+    assert len(titles) == len(set(titles))
 
 
 def test_html_in_a_name_is_escaped(reader, houston):

@@ -1,4 +1,4 @@
-"""Set-up data, for administrators; what jobs write is for reading only."""
+"""The settings, for administrators; what jobs write is for reading only."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ from stores.web.forms.json import JsonField
 
 admin.site.site_header = "Syncline settings"
 admin.site.site_title = "Syncline settings"
-admin.site.index_title = "Set-up"
+admin.site.index_title = "Settings"
 
 
 class Listed(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -81,7 +81,7 @@ class CustomerFilter(ListFilter):
         [("yes", "Active"), ("no", "Not active")], "Active", method="filter_active"
     )
     owed = choice_filter(
-        database_choices, "Delivery pending to", empty="-", method="filter_pending"
+        database_choices, "Delivery pending to", empty="All customers", method="filter_pending"
     )
 
     def search(self, customers: Rows, name: str, value: str) -> Rows:

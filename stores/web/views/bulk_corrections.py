@@ -147,9 +147,11 @@ def validation_sentences(result: CorrectionResult) -> str:
     """How many of the corrected transactions pass the rules."""
     sentences = []
     if result.valid:
-        sentences.append(f"{result.valid:,} of them now pass all rules.")
+        passes = "passes" if result.valid == 1 else "pass"
+        sentences.append(f"{result.valid:,} of them now {passes} all rules.")
     if result.invalid:
-        sentences.append(f"{result.invalid:,} break another rule.")
+        breaks = "breaks" if result.invalid == 1 else "break"
+        sentences.append(f"{result.invalid:,} {breaks} another rule.")
     if result.waiting:
         sentences.append(f"{result.waiting:,} will be validated by the next run.")
     return " ".join(sentences)

@@ -277,7 +277,8 @@ def test_u4_the_message_counts_sales_that_are_right_or_break_another_rule(
 ):
     page = correct(clerk, NET_DIFFERS, USE_EXPECTED_NET)
 
-    assert "2 transactions corrected. 1 of them now pass all rules. 1 break another rule." in page
+    assert "2 transactions corrected. 1 of them now passes all rules." in page
+    assert "1 breaks another rule." in page
     assert "1 transaction of these: Gross amount: does not equal net plus tax." in page
     assert get_sale("T-1").errors.get(rule="gross_differs")
 

@@ -604,7 +604,7 @@ def test_a_taken_port_is_told_before_anything_starts(paths: Paths) -> None:
 
     assert answer.returncode == 1
     assert answer.stderr == (
-        f"CommandError: Port {port} is taken by another program: choose another with --port\n"
+        f"CommandError: Port {port} is taken by another program: choose another with --port.\n"
     )
     assert not paths.pgdata.exists()
 
@@ -633,7 +633,7 @@ def test_demo_answers_gives_links_and_ends_with_ctrl_c(paths: Paths, free_port: 
         _, stderr = demo.communicate(timeout=90)
 
     assert [name for name in USERS if f"  {name} " not in told] == []
-    assert second.stdout == f"already running at http://127.0.0.1:{free_port}\n"
+    assert second.stdout == f"Already running at http://127.0.0.1:{free_port}\n"
     assert second.returncode == 0
     assert status == 200
     assert "Traceback" not in stderr

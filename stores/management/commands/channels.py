@@ -83,10 +83,11 @@ def database_line(row: dict[str, Any]) -> str:
     last_visit = "never visited"
     if row["last_visit"]:
         last_visit = f"{row['last_visit']:%Y-%m-%d %H:%M}"
-    counts = ", ".join(f"{count:,} {name}" for name, count in row["counts"].items())
+    counts = row["counts"]
     line = (
         f"{row['database']:<16} {row['kind']:<12} {row['company']:<5} {row['status']:<12} "
-        f"{last_visit:<17} {counts}"
+        f"{last_visit:<17} {counts['waiting']:,} waiting, {counts['quarantined']:,} quarantined, "
+        f"{counts['owed']:,} pending"
     )
     if row["error"]:
         line += f"  {row['error']}"

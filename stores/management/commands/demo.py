@@ -130,7 +130,7 @@ class Command(SynclineCommand):
         paths, address = settings.EMBEDDED, f"http://127.0.0.1:{port}"
         lock = servers.claim(paths)
         if lock is None:
-            self.stdout.write(f"already running at {running_address()}")
+            self.stdout.write(f"Already running at {running_address()}")
             return
         require_free(port)
         paths.address.write_text(address)
@@ -152,11 +152,11 @@ def require_free(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except PermissionError as error:
             raise CommandError(
-                f"Port {port} is for the system's own programs: choose one above 1023 with --port"
+                f"Port {port} is for the system's own programs: choose one above 1023 with --port."
             ) from error
         except OSError as error:
             raise CommandError(
-                f"Port {port} is taken by another program: choose another with --port"
+                f"Port {port} is taken by another program: choose another with --port."
             ) from error
 
 

@@ -135,7 +135,7 @@ class AsyncCustomerTable(ListTable):
         accessor="customer__account_number",
     )
     async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("sm"))
-    name = NameColumn(wide_only("lg"))
+    name = NameColumn(wide_only("xl"))
     operation = tables.Column("Operation", attrs=wide_only("md"))
     occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide_only("md"))
     staged_at = Formatted(

@@ -43,13 +43,13 @@ class BalanceTable(ListTable):
     table = Formatted(rows_word, verbose_name="Rows")
     captured = Cell("part", verbose_name="Captured", attrs=NUMERIC)
     converted = Cell("part", verbose_name="Converted", attrs=NUMERIC)
-    linked = Cell("part", verbose_name="Linked", attrs=wide_only("xl", "num"))
+    linked = Cell("part", verbose_name="Linked", attrs=wide_only("xxl", "num"))
     posted = Cell("part", verbose_name="Posted", attrs=NUMERIC)
-    voided = Cell("part", verbose_name="Voided", attrs=wide_only("xl", "num"))
+    voided = Cell("part", verbose_name="Voided", attrs=wide_only("xxl", "num"))
     waiting = Cell("part", verbose_name="Waiting", attrs=NUMERIC)
     failed = Cell("part", verbose_name="Failed", attrs=NUMERIC)
     quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMERIC)
-    erased = Cell("part", verbose_name="Erased", attrs=wide_only("xl", "num"))
+    erased = Cell("part", verbose_name="Erased", attrs=wide_only("xxl", "num"))
     difference = Cell("difference", verbose_name="Difference", attrs=NUMERIC)
 
     class Meta(ListTable.Meta):

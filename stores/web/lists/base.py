@@ -189,7 +189,7 @@ class Cell(tables.TemplateColumn):  # type: ignore[misc]
         return value
 
 
-def wide_only(screen: str = "lg", css: str = "") -> dict[str, Any]:
+def wide_only(screen: str = "xl", css: str = "") -> dict[str, Any]:
     """Attributes of a column that only screens of at least this size show."""
     classes = f"d-none d-{screen}-table-cell {css}".strip()
     return {"th": {"class": classes}, "td": {"class": classes}}

@@ -36,13 +36,13 @@ class ChannelTable(ListTable):
     caption = "Channel databases"
 
     label = Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
-    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide_only("lg"))
+    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide_only("xl"))
     company = tables.Column("Company", accessor="channel__company_id", attrs=wide_only("xl"))
     group = tables.Column("Group", order_by="group__name", attrs=wide_only("xl"))
     health = Cell(
         "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
-    last_visited_at = Formatted(when, verbose_name="Last visit")
+    last_visited_at = Formatted(when, verbose_name="Last visit", attrs=wide_only("sm"))
     waiting = Formatted(capped, verbose_name="Waiting", attrs=wide_only("md", "num"))
     pending = Cell("pending_count", verbose_name="Pending", attrs=NUMERIC)
 

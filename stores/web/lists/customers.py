@@ -130,7 +130,7 @@ class CustomerTable(ListTable):
         "Account", order_by=("company_id", "account_number"), linkify=True
     )
     name = NameColumn()
-    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide_only("lg", "mail"))
+    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide_only("xl", "mail"))
     phone = tables.Column("Phone", attrs=wide_only("xl", "text-nowrap"))
     company = tables.Column("Company", accessor="company_id", attrs=wide_only("xxl"))
     created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide_only("md"))

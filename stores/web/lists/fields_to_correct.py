@@ -46,9 +46,9 @@ class FieldTable(ListTable):
         accessor="database",
         empty_values=(),
         order_by=("database__channel__code", "database__name"),
-        attrs=wide_only("lg"),
+        attrs=wide_only("xl"),
     )
-    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide_only("lg"))
+    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
         empty_text = (

@@ -33,7 +33,7 @@ class IncidentTable(ListTable):
         "Channel", order_by=("database__channel__code", "database__name"), attrs=wide_only("sm")
     )
     message = Cell("incident", verbose_name="Problem", orderable=False)
-    times = tables.Column("Seen", attrs=wide_only("lg", "num"))
+    times = tables.Column("Seen", attrs=wide_only("xl", "num"))
     status = State(verbose_name="Status", order_by="closed_at")
 
     class Meta(ListTable.Meta):

@@ -43,14 +43,14 @@ class OrderTable(ListTable):
 
     number = tables.Column("Order", attrs=NOWRAP, linkify=True)
     confirmation_number = tables.Column("Confirmation", attrs=wide_only("md"))
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("lg"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("xl"))
     customer = Cell(
         "buyer",
         verbose_name="Customer",
         accessor="customer__account_number",
         attrs=wide_only("sm"),
     )
-    business_date = DayColumn("Business date", attrs=wide_only("lg", "text-nowrap"))
+    business_date = DayColumn("Business date", attrs=wide_only("xl", "text-nowrap"))
     gross_amount = Cell("amount", verbose_name="Total", attrs=NUMERIC)
     currency = tables.Column("Currency", visible=False)
     state = State(order_look, verbose_name="State")

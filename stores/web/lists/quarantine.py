@@ -71,7 +71,7 @@ class QuarantineTable(ListTable):
     row_key = tables.Column("Row", attrs=wide_only("xxl", "num"))
     field = tables.Column("Field", attrs=wide_only("xl", "code"))
     reason = Cell("quarantine_reason", verbose_name="Reason and next step")
-    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("lg"))
+    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("xl"))
     status = State(verbose_name="Status", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):

@@ -36,9 +36,9 @@ class RunTable(ListTable):
     job = tables.Column("Job", attrs=NOWRAP)
     status = tables.Column("Status")
     scope = tables.Column("Channels", attrs=wide_only("md"))
-    started_by = tables.Column("Started by", attrs=wide_only("lg"))
+    started_by = tables.Column("Started by", attrs=wide_only("xl"))
     seconds = Formatted(took, verbose_name="Took", order_by="took", attrs=wide_only("md", "num"))
-    message = tables.Column("Result", attrs=wide_only("lg"))
+    message = tables.Column("Result", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):
         empty_text = "No runs yet. Start one on the Jobs page."

@@ -73,10 +73,10 @@ class UploadTable(SessionTable):
 
     read = count_cell("Rows", "sm")
     staged = count_cell("Staged")
-    unchanged = count_cell("Unchanged", "lg")
+    unchanged = count_cell("Unchanged", "xl")
     quarantined = count_cell("Quarantined", "md")
     waiting = count_cell("Left", "xl")
-    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("lg", "num"))
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("xl", "num"))
     run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide_only("md"))
     message = tables.Column("Message", visible=False)
 
@@ -88,10 +88,10 @@ class UploadTable(SessionTable):
 class DownloadTable(SessionTable):
     caption = "Download sessions"
 
-    job = tables.Column("Job", attrs=wide_only("lg"))
+    job = tables.Column("Job", attrs=wide_only("xl"))
     customers = count_cell("Customers")
     rows = count_cell("Rows", "md")
-    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("lg", "num"))
+    size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("xl", "num"))
     run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide_only("md"))
     message = tables.Column("Message", visible=False)
 

@@ -45,7 +45,7 @@ class StatementTable(ListTable):
     business_date = DayColumn("Business date", attrs=NOWRAP)
     state = Cell("badge_of_statement", verbose_name="State")
     sales = tables.Column("Sales", attrs=NUMERIC)
-    message = tables.Column("Blocked by", attrs=wide_only("lg"), orderable=False)
+    message = tables.Column("Blocked by", attrs=wide_only("xl"), orderable=False)
     posted_at = Formatted(when, verbose_name="Posted", attrs=wide_only("xl"))
 
     class Meta(ListTable.Meta):

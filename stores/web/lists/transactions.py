@@ -102,9 +102,9 @@ class TransactionTable(ListTable):
     caption = "Transactions"
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("xl"))
     transaction_type = tables.Column("Type", attrs=wide_only("sm"))
-    business_date = DayColumn("Business date", attrs=wide_only("lg", "text-nowrap"))
+    business_date = DayColumn("Business date", attrs=wide_only("xl", "text-nowrap"))
     customer = Cell(
         "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide_only("sm")
     )

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from stores.models import Company
 from stores.pipeline.convert.accounts import import_account
 from stores.trace.match import matches
-from tests.support.make import make_customer, make_event, run
+from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.traces import get_trace, trace_document
 
 
@@ -101,3 +101,13 @@ def test_the_command_prints_every_event_in_order(houston, command):
     kinds = [line.split()[2] for line in lines if line.startswith("20")]
     assert kinds == ["captured", "uploaded", "converted", "delivered"]
     assert lines[-1].startswith("houston          knows the account since")
+
+
+def test_the_command_prints_the_sales_of_the_customer(houston, command):
+    guid = make_customer(houston)
+    make_sale(houston, transaction_id="T-1", async_account=guid)
+    run("P-0001")
+
+    lines = command("trace", str(guid)).splitlines()
+
+    assert lines[-1].split() == ["T-1", "sale", "houston", "not", "validated"]

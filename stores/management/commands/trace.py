@@ -72,7 +72,7 @@ def match_line(match: Match) -> str:
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
-    """The customer's state, events and channels, one in a line."""
+    """The customer's state, events, channels and documents, one in a line."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"
@@ -87,3 +87,8 @@ def trace_lines(trace: Trace) -> Iterator[str]:
         knows = "knows the account" if channel.knows_account else "lacks the account"
         since = f" since {channel.at:{TIME_FORMAT}}" if channel.at else ""
         yield f"{channel.database:<16} {knows}{since}"
+    if trace.documents:
+        yield ""
+    for document in trace.documents:
+        kind, state = (document[key].replace("_", " ") for key in ("kind", "state"))
+        yield f"{document['id']:<28} {kind:<14} {document['channel']:<16} {state}"

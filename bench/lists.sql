@@ -1,4 +1,4 @@
--- Fills HQ as years of tills would: so many customers with GUIDs, events, contacts and deliveries to four
+-- Fills HQ as years of tills would: so many customers with GUIDs, events, contacts and four
 -- databases, a fifth as many runs, sessions and quarantined rows. Triggers and secondary indexes are off.
 CREATE FUNCTION pg_temp.syllables(how_many int, seed bigint) RETURNS text LANGUAGE sql AS $$
     SELECT string_agg((ARRAY['an','bo','cor','da','el','fen','ga','hil','is','jo','ka','lun','mar','nor',
@@ -20,9 +20,10 @@ SELECT p.n, gen_random_uuid() AS guid, first_name, last_name,
  ORDER BY p.n;
 ANALYZE person;
 
-INSERT INTO customer (id, company_id, account_number, number, customer_type, first_name, last_name,
+UPDATE company SET change_no = %(rows)s WHERE code = 'BNCH';
+INSERT INTO customer (id, company_id, account_number, number, change_no, customer_type, first_name, last_name,
                       name, email, phone, language, currency, created_at, modified_at, event_at)
-SELECT n, 'BNCH', 'C-' || lpad(n::text, 8, '0'), n, 'person', first_name, last_name,
+SELECT n, 'BNCH', 'C-' || lpad(n::text, 8, '0'), n, n, 'person', first_name, last_name,
        first_name || ' ' || last_name, lower(first_name || '.' || last_name) || n || '@example.com',
        phone, 'en-us', 'EUR', at, at, at
   FROM person;
@@ -32,10 +33,9 @@ INSERT INTO customer_contact (contact_id, customer_id, kind, locator, event_at)
 SELECT gen_random_uuid(), n, CASE WHEN n %% 2 = 0 THEN 'email' ELSE 'phone' END,
        CASE WHEN n %% 2 = 0 THEN 'second' || n || '@example.com' ELSE phone END, at
   FROM person;
--- What the last thousandth of the customers changed is still owed to one database.
-INSERT INTO delivery (database_id, customer_id, version, delivered_version, delivered_at)
-SELECT d.id, n, 1, CASE WHEN n > %(rows)s * 0.999 AND d.id %% 4 = 0 THEN 0 ELSE 1 END, at
-  FROM channel_database d, person ORDER BY 1, 2;
+INSERT INTO customer_change (customer_id, change_no, version, made_at) SELECT n, n, 1, at FROM person;
+-- One database lacks the last thousandth of the changes.
+UPDATE channel_database SET position = CASE WHEN id %% 4 = 0 THEN %(rows)s * 999 / 1000 ELSE %(rows)s END;
 
 INSERT INTO upload_session (id, run_id, database_id, parts, size_bytes, message, started_at, applied_at,
                             status, read, staged, unchanged, quarantined, waiting)

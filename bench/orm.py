@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from django.db import models, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from bench.place import Options, Place, customers_of, table
@@ -25,12 +24,12 @@ from stores.models import (
     AsyncContact,
     AsyncCustomer,
     ChannelDatabase,
+    Company,
     Customer,
     CustomerAddress,
     CustomerAffiliation,
     CustomerAttribute,
     CustomerContact,
-    Delivery,
     GuidMap,
     NumberSequence,
 )
@@ -94,7 +93,7 @@ def measure(place: Place, options: Options) -> None:
     for shop in shops:
         download(shop)
     theirs = time.perf_counter() - begun
-    if Delivery.objects.filter(delivered_version=1).count() < customers * len(shops):
+    if ChannelDatabase.objects.filter(position=customers).count() < len(shops):
         raise SystemExit("The ring of the ORM did not come to its end.")
     table(
         ["customers", "bulk ORM", "Syncline", "times faster", "goal"],
@@ -135,21 +134,24 @@ def upload(shop: ChannelDatabase) -> None:
 
 @transaction.atomic
 def convert(shops: Sequence[ChannelDatabase]) -> int:
-    """A batch of staged customers -> customers with numbers, children, map, deliveries."""
+    """A batch of staged customers -> customers with numbers, children, map."""
     company = shops[0].channel.company
     pending = AsyncCustomer.objects.select_for_update(skip_locked=True).filter(status="pending")
     staged: list[Any] = list(pending.order_by("async_account")[:BATCH])
     sequence = NumberSequence.objects.select_for_update().get(company=company)
     first, sequence.next = sequence.next, sequence.next + len(staged)
     sequence.save(update_fields=["next"])
+    latest = Company.objects.select_for_update().get(pk=company.pk).change_no
+    Company.objects.filter(pk=company.pk).update(change_no=latest + len(staged))
     customers = [
         Customer(
             company=company,
             number=number,
             account_number=f"C-{number:09}",
+            change_no=latest + place,
             **values(event, CUSTOMER.columns),
         )
-        for number, event in enumerate(staged, first)
+        for place, (number, event) in enumerate(enumerate(staged, first), 1)
     ]
     Customer.objects.bulk_create(customers, BATCH)
     owner = {
@@ -173,10 +175,6 @@ def convert(shops: Sequence[ChannelDatabase]) -> int:
         rows = [owned(customer=owner[e.async_account], **values(e, kind.columns)) for e in events]
         owned.objects.bulk_create(rows, BATCH, ignore_conflicts=True)
         mark(STAGED[kind], events, owner)
-    Delivery.objects.bulk_create(
-        [Delivery(database=shop, customer=one, version=1) for shop in shops for one in customers],
-        BATCH,
-    )
     mark(AsyncCustomer, staged, owner)
     return len(staged)
 
@@ -190,10 +188,10 @@ def mark(staged: Any, events: Sequence[Any], owner: dict[Any, Customer]) -> None
 
 
 def download(shop: ChannelDatabase) -> None:
-    """Deliveries -> the channel's tables, then noted."""
+    """Customers beyond the shop's position -> the channel's tables, then noted."""
     with connect(shop) as alias:
-        owed = Delivery.objects.filter(database=shop, delivered_version__lt=F("version"))
-        for batch in batches(list(owed.order_by("customer").values_list("customer", flat=True))):
+        lacking = Customer.objects.filter(change_no__gt=shop.position).order_by("change_no")
+        for batch in batches(list(lacking.values_list("pk", flat=True))):
             customers = {one.pk: one for one in Customer.objects.filter(pk__in=batch)}
             guids = dict(
                 GuidMap.objects.filter(customer__in=batch).values_list("customer", "async_account")
@@ -228,7 +226,8 @@ def download(shop: ChannelDatabase) -> None:
                 for pk, guid in guids.items()
             ]
             channel.AccountMap.objects.using(alias).bulk_create(maps, BATCH, ignore_conflicts=True)
-            owed.filter(customer__in=batch).update(delivered_version=F("version"))
+            reached = max(one.change_no or 0 for one in customers.values())
+            ChannelDatabase.objects.filter(pk=shop.pk).update(position=reached)
 
 
 def write(alias: str, model: Any, rows: Sequence[Any], key: Sequence[str]) -> None:

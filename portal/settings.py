@@ -167,6 +167,10 @@ SLOW_VISIT_S = 10
 # A channel in trouble is left alone by schedules: at first so long, at most so long.
 BACK_OFF_S = 10
 BACK_OFF_MOST_S = 180
+# The data of a package is kept so long, and until every channel has it; but never longer than this:
+# a channel that was away is made another one.
+PACKAGE_DAYS = 1
+PACKAGE_MAX_DAYS = 30
 # A queued run for which the bell was rung this long ago is rung for again.
 REQUEUE_AFTER_S = 15
 # The scheduler starts the pipeline so long after the last one ended.

@@ -28,7 +28,6 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
-from stores.pipeline.register import deliver_everything
 from stores.web.forms.json import JsonField
 
 admin.site.site_header = "Syncline settings"
@@ -208,15 +207,6 @@ class ChannelAdmin(NeverDeleted, Listed):
             message = f"The pipeline is already running for these: run {started.run.short_id}."
             self.message_user(request, message, messages.WARNING)
 
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        forms_saved = [
-            form,
-            *(inline_form for formset in formsets for inline_form in formset.forms),
-        ]
-        if any("is_enabled" in inline_form.changed_data for inline_form in forms_saved):
-            deliver_missed(ChannelDatabase.objects.filter(channel=form.instance))
-
 
 @admin.register(ChannelDatabase)
 class ChannelDatabaseAdmin(NeverDeleted, Listed):
@@ -234,17 +224,6 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
-
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if "is_enabled" in form.changed_data:
-            deliver_missed(ChannelDatabase.objects.filter(pk=obj.pk))
-
-
-def deliver_missed(databases: QuerySet[ChannelDatabase]) -> None:
-    """Create the deliveries that databases missed while they were switched off."""
-    for database in databases.filter(is_enabled=True, channel__is_enabled=True):
-        deliver_everything(database)
 
 
 @admin.register(ChannelDatabaseGroup)

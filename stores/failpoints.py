@@ -32,6 +32,8 @@ PIPELINE_FAILPOINTS = (
     "convert:before_edits_commit",
     "convert:after_edits_commit",
     "convert:before_last_commit",
+    "download:after_request",
+    "download:after_downloaded",
     "download:before_channel_commit",
     "download:after_channel_commit",
     "download:before_delivered",
@@ -59,7 +61,13 @@ REFUSAL_POINTS = (
     "statements:after_taken_out",
     "statements:before_stopped",
 )
-FAILPOINTS = (*PIPELINE_FAILPOINTS, *SALES_FAILPOINTS, *REFUSAL_POINTS)
+# What a download comes by only where a channel refused customers, or is to be sent something again.
+EXCEPTION_POINTS = (
+    "download:after_refused",
+    "download:after_retried",
+    "download:after_rerun",
+)
+FAILPOINTS = (*PIPELINE_FAILPOINTS, *SALES_FAILPOINTS, *REFUSAL_POINTS, *EXCEPTION_POINTS)
 
 actions: dict[str, Callable[[], object]] = {}
 

@@ -51,6 +51,7 @@ urlpatterns = [
     path(
         "customers/<reference:account>/change/", customers.change_customer, name="change-customer"
     ),
+    path("customers/<reference:account>/resend/", customers.resend, name="resend-customer"),
     path("customers/<reference:account>/", customers.customer_detail, name="customer"),
     path("fields-to-correct/", fields.field_list, name="fields-to-correct"),
     path("conflicts/", conflicts.conflict_list, name="conflicts"),
@@ -97,8 +98,23 @@ urlpatterns = [
     path("runs/<uuid:pk>/cancel/", runs.cancel_run, name="cancel-run"),
     path("sessions/uploads/", sessions.upload_list, name="uploads"),
     path("sessions/downloads/", sessions.download_list, name="downloads"),
+    path("sessions/downloads/<uuid:session>/", sessions.download_detail, name="download"),
+    path(
+        "sessions/downloads/<uuid:session>/cancel/",
+        sessions.cancel_download,
+        name="cancel-download",
+    ),
+    path(
+        "sessions/downloads/<uuid:session>/rerun/", sessions.rerun_download, name="rerun-download"
+    ),
+    path(
+        "sessions/downloads/<uuid:session>/delete/",
+        sessions.delete_download,
+        name="delete-download",
+    ),
     path("channels/", channels.channel_list, name="channels"),
     path("channels/<slug:code>/", channels.channel_detail, name="channel"),
+    path("channels/<slug:code>/full/", channels.send_everything, name="send-everything"),
     path("balance/", balance.balance_list, name="balance"),
     path("promises/", promises.promise_list, name="promises"),
     path("sign-in/", signin.SignIn.as_view(), name="sign-in"),

@@ -315,6 +315,8 @@ class ExchangeState(models.Model):
     nonce = ChannelUUIDField()
     account_high = models.JSONField(default=dict)
     updated_at = ChannelTimeField()
+    # Company -> up to which change of its customers this database has everything.
+    positions = models.JSONField(default=dict)
 
     class Meta:
         db_table = "exchange_state"

@@ -168,8 +168,9 @@ def renew_identity(alias: str) -> None:
     wrapper = connections[alias]
     with transaction.atomic(using=alias), wrapper.cursor() as cursor:
         cursor.execute(
-            "UPDATE exchange_state SET database_id = %s, epoch = 0, nonce = %s, account_high = %s",
-            [str(uuid4()), str(uuid4()), "{}"],
+            "UPDATE exchange_state SET database_id = %s, epoch = 0, nonce = %s, account_high = %s,"
+            " positions = %s",
+            [str(uuid4()), str(uuid4()), "{}", "{}"],
         )
         # PostgreSQL has no other ids.
         for table in EVENT_TABLES if wrapper.vendor == "sqlite" else ():

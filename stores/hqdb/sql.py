@@ -51,18 +51,6 @@ def copy_in(table: str, columns: Sequence[str], data: bytes, *, binary: bool) ->
         return int(cursor.rowcount)
 
 
-def copy_out(query: Query) -> bytes:
-    """The rows of a query in PostgreSQL's binary COPY format."""
-    data = BytesIO()
-    with connection.cursor() as cursor:
-        cursor.copy_expert(
-            sql.SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(as_composable(query)),
-            data,
-            size=1 << 18,
-        )
-    return data.getvalue()
-
-
 def copy_out_text(query: sql.Composable) -> bytes:
     """The rows of a query in PostgreSQL's text COPY format: tabs between, one line each."""
     data = BytesIO()

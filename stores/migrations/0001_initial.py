@@ -9,7 +9,7 @@ import uuid
 from pathlib import Path
 
 from django.conf import settings
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.indexes import BrinIndex, GistIndex
 from django.contrib.postgres.operations import TrigramExtension
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from stores.models.channel import check_time_zone
 from stores.models.company import check_format
+from stores.models.package import ChangeRange
 from stores.models.transaction import MoneyField
 
 NIGHTLY = {"verify": datetime.time(2, 0), "reconcile": datetime.time(2, 30)}
@@ -69,6 +70,7 @@ class Migration(migrations.Migration):
                         max_digits=18,
                     ),
                 ),
+                ("change_no", models.BigIntegerField(db_default=0, default=0, editable=False)),
             ],
             options={
                 "verbose_name_plural": "companies",
@@ -317,6 +319,7 @@ class Migration(migrations.Migration):
                 ("is_blocked", models.BooleanField(db_default=False)),
                 ("is_active", models.BooleanField(db_default=True)),
                 ("hq_version", models.BigIntegerField(db_default=1)),
+                ("change_no", models.BigIntegerField(editable=False, null=True)),
                 ("created_at", models.DateTimeField(db_default=Now())),
                 ("modified_at", models.DateTimeField(db_default=Now())),
             ],
@@ -332,6 +335,9 @@ class Migration(migrations.Migration):
                         fields=("company", "account_number"), name="account_is_unique_in_its_company"
                     ),
                     models.UniqueConstraint(fields=("company", "number"), name="number_is_issued_once_in_its_company"),
+                    models.UniqueConstraint(
+                        fields=("company", "change_no"), name="a_change_number_is_given_once"
+                    ),
                     models.CheckConstraint(
                         condition=models.Q(("state__in", ["active", "erased", "void"])), name="account_state_is_known"
                     ),
@@ -597,6 +603,8 @@ class Migration(migrations.Migration):
                 ("intended_epoch", models.BigIntegerField(editable=False, null=True)),
                 ("intended_nonce", models.UUIDField(editable=False, null=True)),
                 ("fenced_at", models.DateTimeField(editable=False, null=True)),
+                ("position", models.BigIntegerField(db_default=0, default=0, editable=False)),
+                ("starts_over", models.BooleanField(db_default=False, default=False, editable=False)),
                 ("recognised_start", models.DateTimeField(editable=False, null=True)),
                 ("failed_start", models.DateTimeField(editable=False, null=True)),
                 ("is_enabled", models.BooleanField(default=True)),
@@ -1040,6 +1048,82 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Package",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                ("from_no", models.BigIntegerField()),
+                ("to_no", models.BigIntegerField()),
+                ("latest_no", models.BigIntegerField()),
+                ("is_shortcut", models.BooleanField(default=False)),
+                ("is_all_new", models.BooleanField(default=False)),
+                ("customers", models.BigIntegerField()),
+                ("rows", models.BigIntegerField()),
+                ("size_bytes", models.BigIntegerField()),
+                ("sha256", models.CharField(max_length=64)),
+                ("made_at", models.DateTimeField(db_default=Now())),
+                ("dropped_at", models.DateTimeField(null=True)),
+                (
+                    "company",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="packages", to="stores.company"),
+                ),
+                (
+                    "run",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="packages", to="stores.jobrun"
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "package",
+                "indexes": [
+                    models.Index(fields=["company", "to_no"], name="package_end"),
+                    GistIndex(ChangeRange(), name="package_range"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("from_no__gte", 0),
+                            ("from_no__lt", models.F("to_no")),
+                            ("to_no__lte", models.F("latest_no")),
+                        ),
+                        name="a_package_has_a_range",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_shortcut", False)),
+                        fields=("company", "from_no"),
+                        name="the_chain_never_forks",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("dropped_at", None)),
+                        fields=("company", "from_no", "to_no"),
+                        name="a_range_is_packed_once",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="PackageTable",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "package_id", "name", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("name", models.CharField(max_length=40)),
+                ("position", models.PositiveSmallIntegerField()),
+                ("rows", models.BigIntegerField()),
+                ("data", models.TextField()),
+                (
+                    "package",
+                    models.ForeignKey(
+                        db_index=False, on_delete=models.CASCADE, related_name="tables", to="stores.package"
+                    ),
+                ),
+            ],
+            options={"db_table": "package_table"},
+        ),
+        migrations.CreateModel(
             name="DownloadSession",
             fields=[
                 ("id", models.UUIDField(default=uuid.uuid4, primary_key=True, serialize=False)),
@@ -1058,6 +1142,15 @@ class Migration(migrations.Migration):
                 ("message", models.CharField(blank=True, max_length=300)),
                 ("started_at", models.DateTimeField(db_default=Now())),
                 ("applied_at", models.DateTimeField(null=True)),
+                (
+                    "package",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="sessions", to="stores.package"
+                    ),
+                ),
+                ("tries", models.PositiveIntegerField(db_default=0)),
+                ("requested_at", models.DateTimeField(null=True)),
+                ("downloaded_at", models.DateTimeField(null=True)),
                 ("job", models.CharField(default="1010", max_length=20)),
                 (
                     "status",
@@ -1108,7 +1201,18 @@ class Migration(migrations.Migration):
                             )
                         ),
                         name="download_status_is_known",
-                    )
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            (
+                                "status__in",
+                                ("available", "requested", "downloaded", "download_failed", "apply_failed"),
+                            )
+                        ),
+                        fields=("database", "package"),
+                        name="a_package_is_offered_once",
+                        nulls_distinct=False,
+                    ),
                 ],
             },
         ),
@@ -1201,22 +1305,12 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Delivery",
+            name="CustomerChange",
             fields=[
                 (
                     "pk",
                     models.CompositePrimaryKey(
-                        "database_id", "customer_id", blank=True, editable=False, primary_key=True, serialize=False
-                    ),
-                ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="deliveries",
-                        to="stores.channeldatabase",
+                        "customer_id", "change_no", blank=True, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (
@@ -1225,44 +1319,90 @@ class Migration(migrations.Migration):
                         db_constraint=False,
                         db_index=False,
                         on_delete=models.PROTECT,
-                        related_name="deliveries",
+                        related_name="changes",
                         to="stores.customer",
                     ),
                 ),
+                ("change_no", models.BigIntegerField()),
                 ("version", models.BigIntegerField()),
-                ("delivered_version", models.BigIntegerField(db_default=0)),
-                ("delivered_at", models.DateTimeField(null=True)),
+                ("made_at", models.DateTimeField(db_default=Now())),
+            ],
+            options={"db_table": "customer_change"},
+        ),
+        migrations.CreateModel(
+            name="DownloadException",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("refused", "The channel refuses it"),
+                            ("not_arrived", "It was not in the channel"),
+                            ("requested", "Asked for"),
+                        ],
+                        max_length=11,
+                    ),
+                ),
+                ("message", models.CharField(blank=True, max_length=300)),
+                ("since", models.DateTimeField(db_default=Now())),
+                ("tries", models.PositiveIntegerField(default=0)),
+                ("tried_at", models.DateTimeField(null=True)),
+                ("settled_at", models.DateTimeField(null=True)),
+                ("version", models.BigIntegerField(null=True)),
+                (
+                    "database",
+                    models.ForeignKey(
+                        on_delete=models.PROTECT, related_name="exceptions", to="stores.channeldatabase"
+                    ),
+                ),
+                (
+                    "customer",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="exceptions", to="stores.customer"),
+                ),
                 (
                     "session",
                     models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.downloadsession",
+                        null=True, on_delete=models.PROTECT, related_name="exceptions", to="stores.downloadsession"
                     ),
                 ),
-                ("earlier", models.JSONField(null=True)),
             ],
             options={
-                "db_table": "delivery",
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("delivered_version__lt", models.F("version"))),
-                        fields=["database", "customer"],
-                        name="delivery_owed",
-                    )
-                ],
+                "db_table": "download_exception",
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(
-                            ("delivered_version__gte", 0), ("delivered_version__lte", models.F("version"))
-                        ),
-                        name="delivered_is_at_most_owed",
-                    )
+                        condition=models.Q(("reason__in", ["refused", "not_arrived", "requested"])),
+                        name="exception_reason_is_known",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("settled_at", None)),
+                        fields=("database", "customer"),
+                        name="one_open_exception_per_customer",
+                    ),
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="CustomerDelivery",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "session_id",
+                        "customer_id",
+                        "change_no",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("change_no", models.BigIntegerField()),
+                ("version", models.BigIntegerField()),
+                ("delivered_at", models.DateTimeField()),
+                ("to_no", models.BigIntegerField(null=True)),
+            ],
+            options={"db_table": "customer_delivery", "managed": False},
         ),
         # Staging, and what in it needs a person.
         migrations.CreateModel(
@@ -3751,6 +3891,7 @@ class Migration(migrations.Migration):
         sql("guards_company"),
         sql("guards_channel"),
         sql("guards_customer"),
+        sql("guards_package"),
         sql("guards_quarantine"),
         sql("guards_sale"),
         sql("guards_statement"),

@@ -14,7 +14,6 @@ from stores.models.customer import (
     CustomerContact,
     GuidMap,
 )
-from stores.models.delivery import Delivery
 from stores.models.difference import Difference
 from stores.models.excluded_sale import ExcludedSale
 from stores.models.failed_sale import FailedSale
@@ -23,6 +22,13 @@ from stores.models.incident import Incident
 from stores.models.number_journal import Headquarters, NumberJournal
 from stores.models.order import SalesOrder
 from stores.models.order_sequence import OrderSequence
+from stores.models.package import (
+    CustomerChange,
+    CustomerDelivery,
+    DownloadException,
+    Package,
+    PackageTable,
+)
 from stores.models.posted_payment import PostedPayment
 from stores.models.promise import Promise
 from stores.models.quarantine import Quarantine
@@ -71,10 +77,12 @@ __all__ = [
     "CustomerAddress",
     "CustomerAffiliation",
     "CustomerAttribute",
+    "CustomerChange",
     "CustomerContact",
+    "CustomerDelivery",
     "DayBalance",
-    "Delivery",
     "Difference",
+    "DownloadException",
     "DownloadSession",
     "EditConflict",
     "ExcludedSale",
@@ -88,6 +96,8 @@ __all__ = [
     "NumberJournal",
     "NumberSequence",
     "OrderSequence",
+    "Package",
+    "PackageTable",
     "PaymentRounding",
     "PostedPayment",
     "Promise",

@@ -207,6 +207,11 @@ class ChannelDatabase(models.Model):
     intended_epoch = models.BigIntegerField(null=True, editable=False)
     intended_nonce = models.UUIDField(null=True, editable=False)
     fenced_at = models.DateTimeField(null=True, editable=False)
+    # Up to which change of its company's customers the database has everything. A copy: the
+    # database says so itself.
+    position = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # What the database says of its position does not count until the next package is written.
+    starts_over = models.BooleanField(default=False, db_default=False, editable=False)
     # The start of HQ's server since which the database was last recognised, and since which a visit
     # last failed. They are compared for equality only, so clocks do not matter.
     recognised_start = models.DateTimeField(null=True, editable=False)

@@ -26,6 +26,9 @@ class Company(models.Model):
             " applies. 0.50 is 50 of the currency's smallest units: USD 0.50, JPY 50, KWD 0.050."
         ),
     )
+    # The number of the latest change of a customer. Who takes one locks this row until commit, so
+    # that numbers become visible in their order.
+    change_no = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         db_table = "company"

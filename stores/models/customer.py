@@ -10,7 +10,9 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from stores.models.channel import ChannelDatabase
 from stores.models.characters import normalize_key, normalize_text
+from stores.models.package import DownloadException
 from stores.models.reference import Reference
 
 # Text columns allow both NULL and '', as the tables of channels do: NULL if the till sent nothing.
@@ -113,6 +115,9 @@ class Customer(CustomerColumns, LatestEvent):
     is_blocked = models.BooleanField(db_default=False)
     is_active = models.BooleanField(db_default=True)
     hq_version = models.BigIntegerField(db_default=1)
+    # The latest change of the customer or what belongs to it; null: no channel is to have it, as
+    # with default customers.
+    change_no = models.BigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
     modified_at = models.DateTimeField(db_default=Now())
 
@@ -126,6 +131,9 @@ class Customer(CustomerColumns, LatestEvent):
             ),
             models.UniqueConstraint(
                 fields=["company", "number"], name="number_is_issued_once_in_its_company"
+            ),
+            models.UniqueConstraint(
+                fields=["company", "change_no"], name="a_change_number_is_given_once"
             ),
             models.CheckConstraint(
                 condition=Q(state__in=AccountState.values), name="account_state_is_known"
@@ -146,6 +154,14 @@ class Customer(CustomerColumns, LatestEvent):
     def get_absolute_url(self) -> str:
         # Another company may have the same account number.
         return reverse("customer", args=[self.account_number], query={"company": self.company_id})
+
+    def databases_lacking(self) -> "models.QuerySet[ChannelDatabase]":
+        """The databases of the company, switched on or not, that lack the latest change."""
+        databases = ChannelDatabase.objects.filter(channel__company=self.company_id)
+        if self.change_no is None:
+            return databases.none()
+        excepted = DownloadException.objects.open().filter(customer=self).values("database")
+        return databases.filter(Q(position__lt=self.change_no) | Q(pk__in=excepted))
 
 
 class Child(LatestEvent):

@@ -1,10 +1,12 @@
 """One visit that carried rows: up from a channel database, or down to it."""
 
 import uuid
+from typing import Self
 
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from stores.models.job import JobCode
 
@@ -31,6 +33,16 @@ class DownloadStatus(models.TextChoices):
     APPLY_FAILED = "apply_failed", "Apply failed"
     NO_DATA = "no_data", "No data"
     SUSPENDED = "suspended", "Suspended"
+
+
+# The package still has to reach the database; a failed download is tried again.
+OPEN_DOWNLOADS = (
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.REQUESTED,
+    DownloadStatus.DOWNLOADED,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
+)
 
 
 class Session(models.Model):
@@ -83,7 +95,20 @@ class UploadSession(Session):
         ]
 
 
+class DownloadSessionQuerySet(models.QuerySet["DownloadSession"]):
+    def open(self) -> Self:
+        return self.filter(status__in=OPEN_DOWNLOADS)
+
+
 class DownloadSession(Session):
+    """One package for one channel database, or single customers that it lacks."""
+
+    package = models.ForeignKey(
+        "stores.Package", models.PROTECT, null=True, related_name="sessions"
+    )
+    tries = models.PositiveIntegerField(db_default=0)
+    requested_at = models.DateTimeField(null=True)
+    downloaded_at = models.DateTimeField(null=True)
     job = models.CharField(max_length=20, default=JobCode.DOWNLOAD)
     status = models.CharField(
         max_length=15, choices=DownloadStatus.choices, default=DownloadStatus.STARTED
@@ -91,10 +116,21 @@ class DownloadSession(Session):
     customers = models.BigIntegerField(default=0)
     rows = models.BigIntegerField(default=0)
 
+    objects = DownloadSessionQuerySet.as_manager()
+
     class Meta(Session.Meta):
         db_table = "download_session"
         constraints = [
             models.CheckConstraint(
                 condition=Q(status__in=DownloadStatus.values), name="download_status_is_known"
             ),
+            models.UniqueConstraint(
+                fields=["database", "package"],
+                condition=Q(status__in=OPEN_DOWNLOADS),
+                nulls_distinct=False,
+                name="a_package_is_offered_once",
+            ),
         ]
+
+    def get_absolute_url(self) -> str:
+        return reverse("download", args=[self.pk])

@@ -6,11 +6,10 @@ account it became, in `account_map`. Source: docs/channel-schema.md.
 
 from psycopg2 import sql
 
-# That HQ has noted once that a database of the channel has the customer. A database that waits for
-# everything again keeps the session.
-GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM delivery d JOIN channel_database o ON o.id = d.database_id
-                    WHERE o.channel_id = {channel} AND d.customer_id = m.customer_id
-                      AND (d.delivered_version > 0 OR d.session_id IS NOT NULL))"""
+# That HQ has noted once that a database of the channel has the customer.
+GIVEN_TO_CHANNEL = """EXISTS (SELECT FROM customer_delivery d
+                     JOIN channel_database o ON o.id = d.database_id
+                    WHERE o.channel_id = {channel} AND d.customer_id = m.customer_id)"""
 
 
 def is_foreign(row: str, *, channel: tuple[str, str]) -> sql.Composable:

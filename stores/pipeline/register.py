@@ -1,4 +1,4 @@
-"""Make a channel known: its row in HQ, its database, and its first deliveries."""
+"""Make a channel known: its row in HQ and its database. It begins without any customer."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,6 @@ from stores.channeldb.provision import (
     migrate_database,
     write_company,
 )
-from stores.hqdb.sql import run_sql
 from stores.models import Channel, ChannelDatabase, ChannelDatabaseGroup, Company, NumberSequence
 from stores.models.customer import Customer
 from stores.pipeline.convert.accounts import import_account
@@ -57,7 +56,7 @@ def register_channel(
     till_role: str | None = None,
     renew_identity: bool = False,
 ) -> ChannelDatabase:
-    """Register a channel and its company, make and migrate its database, deliver all customers.
+    """Register a channel and its company, make and migrate its database.
 
     The same call again changes nothing. Effects: the channel's database, and HQ's set-up in one
     transaction that commits once the database is ready. Errors: RegistrationRefused with one
@@ -192,11 +191,9 @@ def open_database(
     till_role: str | None,
     is_copy: bool,
 ) -> ChannelDatabase:
-    """Describe a database, make it ready, and deliver all customers."""
+    """Describe a database and make it ready."""
     database = ensure_database(channel, register, url, group)
     prepare_database(database, till_role, is_copy)
-    # Last, because it holds the number sequence until HQ commits.
-    deliver_everything(database)
     return database
 
 
@@ -232,27 +229,6 @@ def embedded_url(channel: Channel, register: str) -> str:
     """A new database in the embedded server, named after the channel."""
     words = [channel.code, register] if register else [channel.code]
     return "embedded:ch_" + "_".join(words).replace("-", "_").lower()
-
-
-def deliver_everything(database: ChannelDatabase) -> None:
-    """Deliver every customer of the company to a new database: a snapshot, no replay of history.
-
-    Locks the number sequence first, as conversion does last, so that no customer converted at this
-    moment is missed. Default customers are templates and stay at HQ.
-    """
-    run_sql(
-        "SELECT 1 FROM number_sequence WHERE company_id = %s FOR UPDATE",
-        [database.channel.company_id],
-    )
-    run_sql(
-        """INSERT INTO delivery (database_id, customer_id, version)
-           SELECT %(database)s, k.id, k.hq_version FROM customer k
-            WHERE k.company_id = %(company)s AND k.state <> 'void'
-              AND (k.number IS NOT NULL
-                   OR NOT EXISTS (SELECT FROM channel h WHERE h.default_customer_id = k.id))
-            ORDER BY k.id ON CONFLICT DO NOTHING""",
-        {"database": database.pk, "company": database.channel.company_id},
-    )
 
 
 def prepare_database(database: ChannelDatabase, till_role: str | None, is_copy: bool) -> None:

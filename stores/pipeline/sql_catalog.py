@@ -74,6 +74,7 @@ PARAMETER_TYPES = {
     **dict.fromkeys(("only", "passed", "apart"), "uuid[]"),
     **dict.fromkeys(("channel", "database", "statement", "customer", "last"), "bigint"),
     **dict.fromkeys(("first", "limit", "user", "by", "made_by", "generation", "listed"), "bigint"),
+    "first_change": "bigint",
     **dict.fromkeys(("sales", "ids", "locked", "counters", "others", "some"), "bigint[]"),
     **dict.fromkeys(("is_moved", "is_free", "clears"), "boolean"),
     "earliest": "timestamptz",
@@ -355,6 +356,8 @@ def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     file = partial(listed_file, merge.__file__, of=kind.name)
     yield file("claim_events", known_customers.claim_statement(kind))
     if kind is CUSTOMER:
+        bump = known_customers.BUMP_VERSIONS.format(claimed=claimed.table.identifier)
+        yield file("bump_versions", bump, claimed)
         yield file("update_customers", known_customers.update_statement(claimed.table), claimed)
     else:
         name = "merge_addresses" if kind in merge.KINDS_WITH_ID else "merge_attributes"
@@ -563,7 +566,7 @@ def of_contents() -> Iterator[ComposedStatement]:
     sent = made_from("sent", query, CHANNELS)
     for table in contents.CONTENT_TABLES:
         name = table.target.table
-        ours = contents.fingerprint_query(table.target, contents.rows_of_hq(table))
+        ours = contents.fingerprint_query(table.target, contents.rows_of_hq(table, sent.table))
         yield file("fingerprints", ours, sent, of=name)
         wrong = contents.wrong_statement(table, COPIES.held, sent.table)
         yield file("wrong_rows", wrong, sent, HELD_ROWS, HELD_BUCKETS, of=name)

@@ -8,7 +8,14 @@ from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
-from stores.models import ChannelDatabase, Customer, Delivery, EditConflict, GuidMap, Quarantine
+from stores.models import (
+    ChannelDatabase,
+    Customer,
+    CustomerDelivery,
+    EditConflict,
+    GuidMap,
+    Quarantine,
+)
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS
@@ -24,20 +31,30 @@ class CustomerHistory:
     operations: list[CustomerOperation]
     quarantined: list[Quarantine]
     databases: list[ChannelDatabase]
-    deliveries: dict[int, Delivery]
+    # What arrived at each database, oldest first, and what of it is still there.
+    deliveries: dict[int, list[CustomerDelivery]]
+    held: dict[int, list[CustomerDelivery]]
+    lacking: set[int]
     conflicts: list[EditConflict]
+
+    @property
+    def enabled(self) -> list[ChannelDatabase]:
+        return [
+            database
+            for database in self.databases
+            if database.is_enabled and database.channel.is_enabled
+        ]
 
     @property
     def pending(self) -> list[ChannelDatabase]:
         """The enabled databases that lack the customer's present version."""
-        return [
-            database
-            for database in self.databases
-            if (delivery := self.deliveries.get(database.pk))
-            and delivery.delivered_version < delivery.version
-            and database.is_enabled
-            and database.channel.is_enabled
-        ]
+        return [database for database in self.enabled if database.pk in self.lacking]
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether every enabled database has the customer's present version."""
+        is_sent = self.customer is not None and self.customer.change_no is not None
+        return is_sent and bool(self.enabled) and not self.pending
 
 
 def load_history(match: Match) -> CustomerHistory:
@@ -55,7 +72,6 @@ def load_history(match: Match) -> CustomerHistory:
         for operation in operations_of_kind(kind, match, customer, ids)
     ]
     databases = list(ChannelDatabase.objects.with_channel().filter(channel__company=match.company))
-    rows_of_customer = Delivery.objects.filter(database__in=databases, customer=customer)
     return CustomerHistory(
         match,
         customer,
@@ -63,9 +79,9 @@ def load_history(match: Match) -> CustomerHistory:
         operations,
         list(quarantined_rows(match, ids, [operation.row.pk for operation in operations])),
         databases,
-        {guid.database_id: guid for guid in rows_of_customer.select_related("session")}
-        if customer
-        else {},
+        CustomerDelivery.objects.of(customer) if customer else {},
+        CustomerDelivery.objects.held_of(customer) if customer else {},
+        set(customer.databases_lacking().values_list("pk", flat=True)) if customer else set(),
         list(EditConflict.objects.for_customer(customer)) if customer else [],
     )
 

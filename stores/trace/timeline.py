@@ -3,20 +3,10 @@
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.utils import timezone
-
-from stores.models import (
-    ChannelDatabase,
-    Delivery,
-    DownloadSession,
-    EditConflict,
-    GuidMap,
-    Quarantine,
-)
+from stores.models import ChannelDatabase, CustomerDelivery, EditConflict, GuidMap, Quarantine
 from stores.models.customer import AccountState, GuidOrigin
 from stores.models.labels import counted
 from stores.models.quarantine import QuarantineStatus
@@ -70,7 +60,7 @@ def customer_state(history: CustomerHistory) -> str:
     if history.customer:
         if history.customer.state == AccountState.ERASED:
             return "erased"
-        return "distributed" if history.deliveries and not history.pending else "synchronized"
+        return "distributed" if history.is_distributed else "synchronized"
     events = [operation.row for operation in history.operations if operation.kind is CUSTOMER]
     if any(row.status == StagingStatus.PENDING and not row.reason for row in events):
         return "not_synchronized"
@@ -126,11 +116,10 @@ def channels_of(history: CustomerHistory) -> list[TraceChannel]:
     """The enabled channels of the company, and all others that received the account."""
     channels = []
     for database in history.databases:
-        delivery = history.deliveries.get(database.pk)
-        knows = bool(delivery and delivery.delivered_version)
-        if knows or (database.is_enabled and database.channel.is_enabled):
-            at = delivery.known_since if delivery else None
-            channels.append(TraceChannel(database.channel.code, database.label, knows, at))
+        held = history.held.get(database.pk)
+        if held or database in history.enabled:
+            at = held[0].delivered_at if held else None
+            channels.append(TraceChannel(database.channel.code, database.label, bool(held), at))
     return channels
 
 
@@ -157,9 +146,8 @@ def events_of(history: CustomerHistory) -> Iterator[TraceEvent]:
         kind, channel = "linked" if is_link else "converted", guid.channel.code
         yield TraceEvent(guid.created_at, kind, channel, text, text_or_none(guid.run_id))
     for database in history.databases:
-        if (delivery := history.deliveries.get(database.pk)) and delivery.delivered_at:
-            yield from earlier_deliveries(database, delivery)
-            yield latest_delivery(database, delivery)
+        for delivery in history.deliveries.get(database.pk, ()):
+            yield delivery_event(database, delivery)
 
 
 def session_events(rows: Iterable[Any]) -> Iterator[TraceEvent]:
@@ -283,30 +271,14 @@ def comparable_text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def earlier_deliveries(database: ChannelDatabase, delivery: Delivery) -> Iterator[TraceEvent]:
-    before = delivery.earlier or []
-    runs = DownloadSession.objects.in_bulk([session for _, _, session in before if session])
-    for version, at, session in before:
-        run = runs.get(UUID(session)) if session else None
-        yield TraceEvent(
-            datetime.fromisoformat(at),
-            "delivered",
-            database.label,
-            f"Delivered in version {version}." if version else "Delivered; will be sent again.",
-            text_or_none(run.run_id) if run else None,
-            session,
-        )
-
-
-def latest_delivery(database: ChannelDatabase, delivery: Delivery) -> TraceEvent:
-    session = delivery.session
+def delivery_event(database: ChannelDatabase, delivery: CustomerDelivery) -> TraceEvent:
     return TraceEvent(
-        delivery.delivered_at or timezone.now(),
+        delivery.delivered_at,
         "delivered",
         database.label,
-        f"Delivered in version {delivery.delivered_version}.",
-        text_or_none(session.run_id) if session else None,
-        text_or_none(delivery.session_id),
+        f"Delivered in version {delivery.version}.",
+        text_or_none(delivery.session.run_id),
+        str(delivery.session_id),
     )
 
 

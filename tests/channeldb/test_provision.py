@@ -6,6 +6,7 @@ from urllib.parse import quote
 import psycopg2
 import pytest
 from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
 
 from stores.channeldb import provision
 from stores.channeldb.connect.connection import (
@@ -63,8 +64,24 @@ def test_only_the_migration_of_channels_is_applied(nowhere):
 
     with connect(nowhere) as alias:
         assert Till(alias).sql("SELECT app, name FROM django_migrations") == [
-            ("channeldb", "0001_schema")
+            ("channeldb", "0001_schema"),
+            ("channeldb", "0002_positions"),
         ]
+
+
+def test_a_channel_of_before_is_given_a_position_and_keeps_what_it_has(channel):
+    before = identity(channel)
+    with connect(channel, migrate=True) as alias:
+        Till(alias).insert("async_customer", **event())
+        MigrationExecutor(connections[alias]).migrate([("channeldb", "0001_schema")])
+        Till(alias).sql("ALTER TABLE exchange_state DROP COLUMN positions")
+
+    assert provision.migrate_database(channel) is True
+
+    with connect(channel) as alias:
+        assert Till(alias).sql("SELECT positions FROM exchange_state") == [("{}",)]
+        assert Till(alias).value("SELECT count(*) FROM async_customer") == 1
+    assert identity(channel) == before
 
 
 def test_an_interrupted_migration_leaves_no_table(nowhere, monkeypatch):

@@ -35,7 +35,7 @@ from stores.jobs.start import start_job
 from stores.models import (
     AsyncCustomer,
     Company,
-    Delivery,
+    CustomerDelivery,
     GuidMap,
     Incident,
     JobRun,
@@ -456,7 +456,7 @@ def test_the_counts_in_the_ledger_are_those_of_the_committed_rows(store, seattle
         "staged": 6,
         "quarantined": Quarantine.objects.count(),
         "converted": GuidMap.objects.filter(run=found["run"]).count(),
-        "distributed": Delivery.objects.filter(session__run=found["run"]).count(),
+        "distributed": CustomerDelivery.objects.filter(session__run=found["run"]).count(),
     }
     assert JobRun.objects.get().counts == found["counts"]
     assert sum_counts(list(RunStep.objects.all())) == found["counts"]

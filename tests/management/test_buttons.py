@@ -23,6 +23,7 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
 from stores.models import (
     AsyncCustomer,
+    ChannelDatabase,
     Customer,
     EditConflict,
     Incident,
@@ -55,6 +56,11 @@ COMMANDS = {
     "quarantine-dismiss": "quarantine dismiss",
     "quarantine-reopen": "quarantine reopen",
     "close-incident": "incidents close",
+    "cancel-download": "downloads cancel",
+    "rerun-download": "downloads rerun",
+    "delete-download": "downloads delete",
+    "resend-customer": "downloads resend",
+    "send-everything": "downloads full",
     "correct-transaction": "transactions correct",
     "failed-cause": "transactions correct-alike",
     "undo-correction": "transactions undo",
@@ -97,7 +103,7 @@ def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
     buttons = set()
     for pattern in urlpatterns:
         kwargs: dict[str, Any] = dict.fromkeys(pattern.pattern.converters, 1)
-        if pattern.name in ("run", "cancel-run") or "correction" in kwargs:
+        if pattern.name in ("run", "cancel-run") or kwargs.keys() & {"correction", "session"}:
             kwargs = dict.fromkeys(kwargs, uuid4())
         # Views refuse this method with the list of those that they know.
         allowed = client.options(reverse(pattern.name, kwargs=kwargs)).headers.get("Allow", "")
@@ -341,6 +347,40 @@ def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
     assert not TransactionChange.objects.exists()
 
 
+def test_a10_downloads_are_listed_changed_and_repeated(houston, popup, call):
+    url = popup.url
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
+    make_customer(houston, "Ann")
+    run("pipeline")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    (failed,) = call("downloads", "list")[1]["sessions"]
+    assert (failed["database"], failed["status"]) == ("popup", "download_failed")
+
+    assert call("downloads", "cancel", failed["id"])[0] == 0
+    assert call("downloads", "cancel", failed["id"])[0] == 1
+    assert call("downloads", "delete", failed["id"])[0] == 0
+    run("1010")
+    (applied,) = [
+        session
+        for session in call("downloads", "list", "--all")[1]["sessions"]
+        if session["database"] == "popup"
+    ]
+    assert call("downloads", "delete", applied["id"])[0] == 1
+    assert call("downloads", "rerun", applied["id"])[0] == 0
+    assert call("downloads", "resend", "popup", "005001") == (
+        0,
+        {"database": "popup", "customers": 1},
+    )
+    assert call("downloads", "resend", "popup", "X-1")[0] == 2
+    (exception,) = call("downloads", "list")[1]["exceptions"]
+    assert (exception["account"], exception["reason"]) == ("005001", "requested")
+    status, preview = call("downloads", "full", "popup", "--dry-run")
+    assert (status, preview["rows"]["customer"], preview["dry_run"]) == (0, 1, True)
+    assert call("downloads", "full", "popup")[0] == 0
+    assert run("1010")["counts"] == {"distributed": 2}
+    assert call("downloads", "list")[1] == {"sessions": [], "exceptions": []}
+
+
 NO_ID = "00000000-0000-0000-0000-000000000000"
 WRONG = [
     ("runs cancel x", "argument ID: invalid UUID value: 'x'"),
@@ -379,6 +419,10 @@ WRONG = [
     ("quarantine reopen", "one of the arguments ID --cause is required"),
     ("quarantine dismiss 9 --reason x --user nobody", "There is no user 'nobody'."),
     ("quarantine dismiss 9 --reason x --user robin", "There is no row '9'."),
+    ("downloads cancel x", "argument ID: invalid UUID value: 'x'"),
+    (f"downloads rerun {NO_ID}", f"There is no session {NO_ID}."),
+    ("downloads full nowhere", "There is no channel database 'nowhere'."),
+    ("downloads resend nowhere 1", "There is no channel database 'nowhere'."),
 ]
 
 

@@ -23,11 +23,11 @@ from stores.models import (
     Customer,
     CustomerAddress,
     CustomerContact,
-    Delivery,
     DownloadSession,
     GuidMap,
     JobRun,
     NumberSequence,
+    Package,
     Quarantine,
     RunStep,
     UploadSession,
@@ -42,13 +42,20 @@ INSERT_CUSTOMER = "INSERT INTO customer (company_id, account_number, number) VAL
 INSERT_GUID = (
     "INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin) VALUES "
 )
-INSERT_DELIVERY = "INSERT INTO delivery (database_id, customer_id, version) VALUES "
+INSERT_PACKAGE = """
+    INSERT INTO package (company_id, from_no, to_no, latest_no, is_shortcut, is_all_new, customers,
+                         rows, size_bytes, sha256) VALUES """
+INSERT_EXCEPTION = """
+    INSERT INTO download_exception (database_id, customer_id, reason, message, tries) VALUES """
+INSERT_SESSION = """
+    INSERT INTO download_session (id, database_id, package_id, status, job, parts, size_bytes,
+                                  message, customers, rows)
+    SELECT gen_random_uuid(), {}, p.id, 'available', '1010', 0, 0, '', 0, 0 FROM package p"""
 INSERT_ADDRESS = (
     "INSERT INTO customer_address (address_id, customer_id, purpose, is_primary) VALUES "
 )
 INSERT_CONTACT = "INSERT INTO customer_contact (contact_id, customer_id, kind, is_primary) VALUES "
 UNFIT = "account and number do not fit the number sequence"
-HOMELESS = "customer and channel database must exist in one company"
 
 ACCOUNTS = [
     Violation(
@@ -368,46 +375,117 @@ CHANNELS = [
              FROM generate_series(1, 2)""",
     ),
 ]
-DELIVERIES = [
+CHANGES = [
     Violation(
-        "a delivery of a customer who does not exist",
-        "deliveries_have_customer_and_database",
-        INSERT_DELIVERY + "(%(houston_database)s, 987654321, 1)",
-        HOMELESS,
+        "a change number that the company has not given out",
+        "new_customers_are_remembered",
+        """INSERT INTO customer (company_id, account_number, change_no)
+           VALUES ('USRT', 'OLD-2', 900)""",
+        "its company has not given out this change number",
     ),
     Violation(
-        "a delivery to a database that does not exist",
-        "deliveries_have_customer_and_database",
-        INSERT_DELIVERY + "(987654321, %(bo)s, 1)",
-        HOMELESS,
+        "a change to a number that the company has not given out",
+        "changes_are_remembered",
+        "UPDATE customer SET change_no = 900, hq_version = 2 WHERE id = %(ann)s",
+        "its company has not given out this change number",
     ),
     Violation(
-        "a delivery to another company",
-        "deliveries_have_customer_and_database",
-        INSERT_DELIVERY + "(%(paris_database)s, %(bo)s, 1)",
-        HOMELESS,
+        "a version without a change number",
+        "a_change_takes_a_new_number",
+        "UPDATE customer SET hq_version = 2 WHERE id = %(ann)s",
+        "customer: update refused",
     ),
     Violation(
-        "a delivery that changes the customer",
-        "a_delivery_is_never_moved",
-        "UPDATE delivery SET customer_id = %(bo)s WHERE customer_id = %(ann)s",
-        "delivery: update refused",
+        "a change that takes an earlier number",
+        "a_change_takes_a_new_number",
+        "UPDATE customer SET change_no = change_no - 1, hq_version = 2 WHERE id = %(ann)s",
+        "customer: update refused",
     ),
     Violation(
-        "a delivery that changes the database",
-        "a_delivery_is_never_moved",
-        "UPDATE delivery SET database_id = %(paris_database)s WHERE customer_id = %(ann)s",
-        "delivery: update refused",
+        "a customer who is withdrawn from the channels",
+        "a_change_takes_a_new_number",
+        "UPDATE customer SET change_no = NULL WHERE id = %(ann)s",
+        "customer: update refused",
     ),
     Violation(
-        "one customer owed twice to a database",
-        "delivery_pkey",
-        INSERT_DELIVERY + "(%(houston_database)s, %(ann)s, 1)",
+        "a change number given twice",
+        "a_change_number_is_given_once",
+        "UPDATE customer SET change_no = 2 WHERE id = %(bo)s",
     ),
     Violation(
-        "more delivered than was owed",
-        "delivered_is_at_most_owed",
-        "UPDATE delivery SET delivered_version = version + 1",
+        "a company's change number that falls",
+        "the_change_number_never_falls",
+        "UPDATE company SET change_no = change_no - 1 WHERE code = 'USRT'",
+        "company: update refused",
+    ),
+    Violation(
+        "a change that is taken out of history",
+        "the_history_of_changes_stays",
+        "DELETE FROM customer_change",
+        "customer_change: delete refused",
+    ),
+]
+PACKAGES = [
+    Violation(
+        "a package without a range",
+        "a_package_has_a_range",
+        INSERT_PACKAGE + "('USRT', 3, 3, 9, true, false, 0, 0, 0, '')",
+    ),
+    Violation(
+        "a package beyond the latest change",
+        "a_package_has_a_range",
+        INSERT_PACKAGE + "('USRT', 3, 5, 4, true, false, 0, 0, 0, '')",
+    ),
+    Violation(
+        "a second package of the chain at one place",
+        "the_chain_never_forks",
+        INSERT_PACKAGE + "('USRT', 0, 1, 2, false, false, 0, 0, 0, '')",
+    ),
+    Violation(
+        "a range packed twice",
+        "a_range_is_packed_once",
+        INSERT_PACKAGE + "('USRT', 0, 2, 2, true, false, 0, 0, 0, '')",
+    ),
+    Violation(
+        "a package that is changed",
+        "a_package_never_changes",
+        "UPDATE package SET rows = rows + 1",
+        "package: update refused",
+    ),
+    Violation(
+        "a package that is deleted",
+        "a_package_is_never_deleted",
+        "DELETE FROM package WHERE id = -1",
+        "package: delete refused",
+    ),
+    Violation(
+        "a package on offer twice to one database",
+        "a_package_is_offered_once",
+        INSERT_SESSION.format("%(houston_database)s") + ", generate_series(1, 2)",
+    ),
+    Violation(
+        "a package for a database of another company",
+        "packages_stay_in_their_company",
+        INSERT_SESSION.format("%(paris_database)s"),
+        "the package is of another company",
+    ),
+    Violation(
+        "an exception for an unknown reason",
+        "exception_reason_is_known",
+        INSERT_EXCEPTION + "(%(houston_database)s, %(ann)s, 'whim', '', 0)",
+    ),
+    Violation(
+        "two open exceptions for one customer",
+        "one_open_exception_per_customer",
+        INSERT_EXCEPTION
+        + "(%(houston_database)s, %(ann)s, 'refused', '', 0),"
+        + " (%(houston_database)s, %(ann)s, 'requested', '', 0)",
+    ),
+    Violation(
+        "an exception for a customer of another company",
+        "exceptions_stay_in_their_company",
+        INSERT_EXCEPTION + "(%(paris_database)s, %(ann)s, 'refused', '', 0)",
+        "the customer is of another company",
     ),
 ]
 PARTS = [
@@ -683,7 +761,7 @@ CONFLICTS = [
     ),
 ]
 # Triggers that refuse nothing.
-COUNTING = {"arrivals_are_counted"}
+COUNTING = {"arrivals_are_counted", "the_erased_leave_no_package"}
 
 INSERT_SCHEDULE = (
     "INSERT INTO schedule (job, is_enabled, channel_id, group_id, at, every_minutes) VALUES "
@@ -730,7 +808,8 @@ VIOLATIONS = [
     *ACCOUNTS,
     *SEQUENCES,
     *CHANNELS,
-    *DELIVERIES,
+    *CHANGES,
+    *PACKAGES,
     *PARTS,
     *EVENTS,
     *RUNS,
@@ -745,7 +824,9 @@ VIOLATIONS = [
 @pytest.fixture
 def ring(db) -> dict[str, Any]:
     """One row of every table. Returns the keys that the statements refer to."""
-    usrt, eurt, _ = [Company.objects.create(code=c, name=c) for c in ("USRT", "EURT", "NONE")]
+    usrt, eurt, _ = [
+        Company.objects.create(code=c, name=c, change_no=3) for c in ("USRT", "EURT", "NONE")
+    ]
     for company, form, start, following in ((usrt, "00####", 5001, 5005), (eurt, "E-####", 1, 1)):
         NumberSequence.objects.create(
             company=company, format=form, start=start, next=following, largest=start + 998
@@ -762,20 +843,24 @@ def ring(db) -> dict[str, Any]:
         for code, channel in channels.items()
     }
     customers = {
-        name: Customer.objects.create(company=company, account_number=account, number=number)
-        for name, company, account, number in (
-            ("ann", usrt, "005001", 5001),
-            ("bo", usrt, "005002", 5002),
-            ("cy", usrt, "005003", 5003),
-            ("old", usrt, "OLD-1", None),
-            ("zoe", eurt, "OLD-1", None),
+        name: Customer.objects.create(
+            company=company, account_number=account, number=number, change_no=change_no
+        )
+        for name, company, account, number, change_no in (
+            ("ann", usrt, "005001", 5001, 2),
+            ("bo", usrt, "005002", 5002, 1),
+            ("cy", usrt, "005003", 5003, None),
+            ("old", usrt, "OLD-1", None, None),
+            ("zoe", eurt, "OLD-1", None, None),
         )
     }
     ann, houston = customers["ann"], databases["houston"]
     guid = GuidMap.objects.create(
         async_account=uuid4(), company=usrt, customer=ann, channel=channels["houston"]
     )
-    Delivery.objects.create(database=houston, customer=ann, version=1)
+    Package.objects.create(
+        company=usrt, to_no=2, from_no=0, latest_no=2, customers=1, rows=1, size_bytes=1, sha256=""
+    )
     address = CustomerAddress.objects.create(
         address_id=uuid4(), customer=ann, purpose="home", is_primary=True
     )
@@ -843,11 +928,12 @@ def test_the_database_refuses(ring, violation):
         "UPDATE number_sequence SET next = next + 1, largest = largest + 1",
         "UPDATE number_sequence SET format = 'F-####' WHERE company_id = 'EURT'",
         "DELETE FROM number_sequence WHERE company_id = 'EURT'",
-        "UPDATE customer SET first_name = 'Anna', hq_version = 2 WHERE id = %(ann)s",
+        "UPDATE customer SET first_name = 'Anna', hq_version = 2, change_no = 3 WHERE id = %(ann)s",
+        "UPDATE customer SET first_name = 'Cyd', hq_version = 2 WHERE id = %(cy)s",
         INSERT_CUSTOMER + "('USRT', 'OLD-2', NULL), ('USRT', '004999', NULL)",
         INSERT_GUID + "(gen_random_uuid(), 'USRT', %(ann)s, %(houston)s, 'linked')",
         INSERT_ADDRESS + "(gen_random_uuid(), %(ann)s, 'invoice', true)",
-        "UPDATE delivery SET version = 3, delivered_version = 2",
+        "UPDATE package SET dropped_at = now()",
         "UPDATE channel SET name = 'Houston', is_enabled = false",
         "UPDATE channel_database SET url = 'embedded:moved', generation = 2 "
         "WHERE id = %(houston_database)s",

@@ -61,7 +61,9 @@ def lose_last_customer():
         cursor.execute("UPDATE number_sequence SET next = next - 1")
         cursor.execute("DELETE FROM number_journal")
         cursor.execute("DELETE FROM guid_map WHERE customer_id = (SELECT max(id) FROM customer)")
-        cursor.execute("DELETE FROM delivery WHERE customer_id = (SELECT max(id) FROM customer)")
+        cursor.execute(
+            "DELETE FROM customer_change WHERE customer_id = (SELECT max(id) FROM customer)"
+        )
         cursor.execute("DELETE FROM customer WHERE id = (SELECT max(id) FROM customer)")
         cursor.execute("SET session_replication_role = DEFAULT")
 

@@ -13,10 +13,10 @@ from stores.hqdb.locks import Locks
 from stores.models import (
     AsyncAddress,
     AsyncCustomer,
+    ChannelDatabase,
     Customer,
     CustomerAddress,
     CustomerAffiliation,
-    Delivery,
     DownloadSession,
     GuidMap,
     NumberSequence,
@@ -44,12 +44,13 @@ def get_customer(account_number: str = "005001") -> Customer:
 def read_hq() -> dict[str, list[tuple]]:
     """The data at HQ that a run with nothing to do must not change."""
     customers = Customer.objects.order_by("pk")
-    deliveries = Delivery.objects.order_by("pk")
+    databases = ChannelDatabase.objects.order_by("pk")
     return {
         "customers": list(customers.values_list("pk", "account_number", "hq_version")),
         "guids": list(GuidMap.objects.order_by("pk").values_list("pk", "customer_id")),
         "events": list(AsyncCustomer.objects.order_by("pk").values_list("pk", "status")),
-        "deliveries": list(deliveries.values_list("pk", "delivered_version")),
+        "positions": list(databases.values_list("pk", "position")),
+        "downloads": list(DownloadSession.objects.order_by("pk").values_list("pk", "status")),
         "sequences": list(NumberSequence.objects.values_list("pk", "next")),
     }
 

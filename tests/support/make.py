@@ -6,11 +6,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from django.db import connections, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect
 from stores.jobs.inline import run_inline
-from stores.models import Case, ChannelDatabase
+from stores.models import Case, ChannelDatabase, Customer, DownloadException
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 
@@ -194,6 +195,15 @@ def run(job: str, **scope: Any) -> dict[str, Any]:
 def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:
     """The displayed account and first name of every customer that a till can look up."""
     return sorted(query(database, "SELECT display_account, first_name FROM customer_lookup"))
+
+
+def pending(database: ChannelDatabase) -> list[str]:
+    """The accounts of the customers that a database lacks, by HQ's note of its position."""
+    database.refresh_from_db(fields=["position"])
+    customers = Customer.objects.filter(company=database.channel.company)
+    excepted = DownloadException.objects.open().filter(database=database).values("customer")
+    lacking = customers.filter(Q(change_no__gt=database.position) | Q(pk__in=excepted))
+    return list(lacking.order_by("change_no").values_list("account_number", flat=True))
 
 
 def engine_of(database: ChannelDatabase) -> str:

@@ -14,11 +14,10 @@ from stores.models import (
     ChannelDatabase,
     Company,
     Customer,
-    Delivery,
     JobRun,
     Quarantine,
 )
-from tests.support.make import make_customer, run
+from tests.support.make import lookup, make_customer, run
 
 pytestmark = pytest.mark.slow
 
@@ -151,12 +150,13 @@ def test_a_channel_that_is_enabled_gets_the_customers_that_it_missed(boss, houst
     Channel.objects.filter(code="popup").update(is_enabled=False)
     make_customer(houston)
     run("pipeline")
-    assert not Delivery.objects.filter(database=popup).exists()
+    assert lookup(popup) == []
 
     form = channel_form(popup, is_enabled="on", **{"databases-0-is_enabled": "on"})
     boss.post(f"/admin/stores/channel/{popup.channel_id}/change/", form)
+    run("1010")
 
-    assert Delivery.objects.pending().filter(database=popup).count() == 1
+    assert lookup(popup) == lookup(houston)
 
 
 def test_a_database_that_is_enabled_gets_the_customers_that_it_missed(boss, houston, popup):
@@ -166,8 +166,9 @@ def test_a_database_that_is_enabled_gets_the_customers_that_it_missed(boss, hous
 
     form = {"group": str(popup.group_id), "url": popup.url, "is_enabled": "on"}
     boss.post(f"/admin/stores/channeldatabase/{popup.pk}/change/", form)
+    run("1010")
 
-    assert Delivery.objects.pending().filter(database=popup).count() == 1
+    assert lookup(popup) == lookup(houston)
 
 
 def test_the_action_starts_one_pipeline_for_the_selected_channels(boss, houston, popup):

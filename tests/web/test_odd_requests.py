@@ -27,6 +27,7 @@ from django.utils import timezone
 from portal.wsgi import application
 from stores.models import (
     Customer,
+    DownloadSession,
     EditConflict,
     Incident,
     JobRun,
@@ -135,6 +136,7 @@ def world(houston, seattle) -> dict[str, Any]:
         "case": [str(pk) for pk in aside.values_list("pk", flat=True)],
         "code": ["houston"],
         "token": ["x"],
+        "session": list(DownloadSession.objects.values_list("pk", flat=True)[:3]),
         "by_route": {
             "conflict": pks[EditConflict],
             "close-conflict": pks[EditConflict],

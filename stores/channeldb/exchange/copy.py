@@ -49,10 +49,12 @@ def copy_from_channel(cursor: Any, query: sql.Composable) -> tuple[int, bytes]:
 
 
 def copy_to_channel(
-    cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes
+    cursor: Any, table: sql.Composable, columns: Sequence[str], data: bytes, *, binary: bool
 ) -> None:
     cursor.copy_expert(
-        sql.SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(table, identifiers(columns)),
+        sql.SQL("COPY {} ({}) FROM STDIN {}").format(
+            table, identifiers(columns), sql.SQL("(FORMAT binary)" if binary else "(FORMAT text)")
+        ),
         BytesIO(data),
         size=BLOCK_SIZE,
     )
@@ -61,9 +63,9 @@ def copy_to_channel(
 # Of the binary format: signature, flags and the length of an extension that nobody uses.
 COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TRAILER = b"\xff\xff"
-# Of the text format, as SQLite's rows are written.
-ESCAPED = re.compile(r"\\([\\tnr])")
-UNESCAPED = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
+# Of the text format.
+ESCAPED = re.compile(r"\\([\\bfnrtv])")
+UNESCAPED = {"\\": "\\", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def split_rows(data: bytes, *, binary: bool) -> list[bytes]:

@@ -26,7 +26,9 @@ from stores.channeldb.exchange.protocol import (
     EventBatch,
     EventTable,
     NonceRefused,
-    Package,
+    PositionMove,
+    PositionMoved,
+    TableData,
     Target,
     VisitToken,
     highest_of,
@@ -46,15 +48,13 @@ COUNTERS = ", ".join(
     f"'{table.name}', {COUNTER.format(table=table.name)}" for table in EVENT_TABLES
 )
 STATE = f"""
-    SELECT database_id, epoch, nonce, account_high::text,
+    SELECT database_id, epoch, nonce, account_high::text, positions::text,
            (SELECT value::text FROM public.channel_setting WHERE key = %s),
            json_build_object({COUNTERS})::text
       FROM public.exchange_state"""  # noqa: S608 - our own names
 
 
 class PostgreSQLVisit:
-    takes_copy = True
-
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
 
@@ -185,7 +185,9 @@ class PostgreSQLVisit:
                         sql.Identifier(held)
                     )
                 )
-                copy_to_channel(cursor, sql.Identifier(held), ("event_id",), batch.keys)
+                copy_to_channel(
+                    cursor, sql.Identifier(held), ("event_id",), batch.keys, binary=True
+                )
                 cursor.execute(
                     sql.SQL(
                         "UPDATE {} e SET acknowledged_at = now() FROM {} held "
@@ -247,7 +249,7 @@ class PostgreSQLVisit:
 
     def apply(
         self,
-        packages: Sequence[Package],
+        tables: Sequence[TableData],
         *,
         session: UUID,
         part: int,
@@ -255,6 +257,7 @@ class PostgreSQLVisit:
         nonce: UUID,
         following: VisitToken | None = None,
         high: dict[str, int] | None = None,
+        move: PositionMove | None = None,
     ) -> int:
         with transaction.atomic(using=self.wrapper.alias), self.wrapper.cursor() as cursor:
             self._require(cursor, nonce)
@@ -267,7 +270,9 @@ class PostgreSQLVisit:
             )
             if not cursor.rowcount:
                 return 0
-            written = sum(self._write(cursor, package) for package in packages if package.data)
+            written = sum(self._write(cursor, table) for table in tables if table.data)
+            if move:
+                self._move(cursor, move)
             cursor.execute(
                 "UPDATE public.applied_session SET rows = %s WHERE session_id = %s AND part = %s",
                 [written, str(session), part],
@@ -287,6 +292,16 @@ class PostgreSQLVisit:
         if not cursor.rowcount:
             raise NonceRefused
 
+    def _move(self, cursor: Any, move: PositionMove) -> None:
+        cursor.execute(
+            """UPDATE public.exchange_state
+                  SET positions = positions || jsonb_build_object(%(company)s, %(to)s)
+                WHERE coalesce((positions ->> %(company)s)::bigint, 0) = %(seen)s""",
+            {"company": move.company, "seen": move.seen, "to": move.to},
+        )
+        if not cursor.rowcount:
+            raise PositionMoved
+
     def _raise_account_high(self, cursor: Any, high: dict[str, int]) -> None:
         """Remember the highest number of each company; it never falls."""
         cursor.execute(
@@ -298,30 +313,31 @@ class PostgreSQLVisit:
             [json.dumps(high)],
         )
 
-    def _write(self, cursor: Any, package: Package) -> int:
-        if package.is_first and (rows := self._copy(cursor, package)) is not None:
+    def _write(self, cursor: Any, table: TableData) -> int:
+        if table.is_first and (rows := self._copy(cursor, table)) is not None:
             return rows
-        return self._upsert(cursor, package)
+        return self._upsert(cursor, table)
 
-    def _copy(self, cursor: Any, package: Package) -> int | None:
+    def _copy(self, cursor: Any, table: TableData) -> int | None:
         """Copy straight into the table, in half the time; None if a row is there after all."""
+        target = table.target
         try:
             with transaction.atomic(using=self.wrapper.alias):
                 copy_to_channel(
-                    cursor, qualified(package.target.table), package.target.columns, package.data
+                    cursor, qualified(target.table), target.columns, table.data, binary=False
                 )
                 return int(cursor.rowcount)
         except errors.UniqueViolation:
             return None
 
-    def _upsert(self, cursor: Any, package: Package) -> int:
-        target, incoming = package.target, f"in_{package.target.table}"
+    def _upsert(self, cursor: Any, table: TableData) -> int:
+        target, incoming = table.target, f"in_{table.target.table}"
         cursor.execute(
             sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
                 sql.Identifier(incoming), identifiers(target.columns), qualified(target.table)
             )
         )
-        copy_to_channel(cursor, sql.Identifier(incoming), target.columns, package.data)
+        copy_to_channel(cursor, sql.Identifier(incoming), target.columns, table.data, binary=False)
         if target.immutable:
             refuse_contradictions(cursor, target, incoming)
         cursor.execute(upsert(target, incoming))

@@ -1,7 +1,7 @@
 """One visit of HQ to a channel database: read events, acknowledge them, apply packages.
 
 Both engines offer the same few verbs, so no step knows which one it talks to. Rows travel as COPY
-data or tuples, never as model instances. Whoever writes names the nonce of the latest visit, and
+data, never as model instances. Whoever writes names the nonce of the latest visit, and
 the channel's own transaction refuses any other.
 """
 
@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -100,28 +99,37 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Package:
-    """Rows for one target, in the form the engine asked for: COPY data or tuples.
+class TableData:
+    """Rows for one target, as COPY data in the text format.
 
-    `is_first` says that the channel has none of them yet, unless an earlier part was not noted.
+    `is_first` says that the channel has none of them yet, unless it was sent them before.
     """
 
     target: Target
-    data: bytes = b""
-    rows: Sequence[tuple[Any, ...]] = ()
+    data: bytes
     is_first: bool = False
 
-    @cached_property
-    def size(self) -> int:
-        """The bytes of its rows: of the COPY data, or written as text."""
-        if self.data:
-            return len(self.data)
-        lines = ("\t".join(r"\N" if v is None else str(v) for v in row) for row in self.rows)
-        return sum(len(line.encode()) + 1 for line in lines)
+    @property
+    def rows(self) -> int:
+        # Line ends inside a value are escaped.
+        return self.data.count(b"\n")
+
+
+@dataclass(frozen=True)
+class PositionMove:
+    """Up to which change of a company's customers a channel has everything, before and after."""
+
+    company: str
+    seen: int
+    to: int
 
 
 class NonceRefused(ChannelError):
     """Another visit has taken the channel over."""
+
+
+class PositionMoved(ChannelError):
+    """The channel has another position than headquarters saw, and nothing was written."""
 
 
 class Contradiction(ChannelError):
@@ -154,7 +162,8 @@ class ChannelState:
 
     `account_high` is the highest account number by company, `issued` the highest of its orders and
     invoices, by company and series. `counters` is the highest replication counter of each event
-    table, where it can be told.
+    table, where it can be told. `positions` is up to which change of a company's customers it has
+    everything.
     """
 
     database_id: UUID
@@ -162,19 +171,22 @@ class ChannelState:
     account_high: dict[str, int]
     issued: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict)
 
 
 def parse_state(rows: Sequence[tuple[Any, ...]], counters: dict[str, int]) -> ChannelState | None:
     """The state in the row of `exchange_state`, or None if it is missing or makes no sense."""
     try:
-        [(database_id, epoch, nonce, high, issued)] = rows
+        [(database_id, epoch, nonce, high, positions, issued)] = rows
         high = json.loads(high) if isinstance(high, str) else high
+        positions = json.loads(positions) if isinstance(positions, str) else positions
         return ChannelState(
             UUID(str(database_id)),
             VisitToken(int(epoch), UUID(str(nonce))),
             {str(company): int(number) for company, number in high.items()},
             parse_issued(issued),
             counters,
+            {str(company): int(number) for company, number in positions.items()},
         )
     except (ValueError, TypeError, AttributeError):
         return None
@@ -196,9 +208,6 @@ def highest_of(known: dict[str, int], reported: dict[str, int]) -> dict[str, int
 
 class Visit(Protocol):
     """An open channel database. Errors: ChannelUnreachable when it goes away."""
-
-    # Whether packages are wanted as COPY data (PostgreSQL) or as tuples (SQLite).
-    takes_copy: bool
 
     def excess_privileges(self) -> list[str]:
         """What HQ's role may do here and never needs."""
@@ -254,7 +263,7 @@ class Visit(Protocol):
 
     def apply(
         self,
-        packages: Sequence[Package],
+        tables: Sequence[TableData],
         *,
         session: UUID,
         part: int,
@@ -262,12 +271,14 @@ class Visit(Protocol):
         nonce: UUID,
         following: VisitToken | None = None,
         high: dict[str, int] | None = None,
+        move: PositionMove | None = None,
     ) -> int:
         """Write one part of a session in one transaction, or skip it when it is known.
 
         `following` is what the same transaction puts in the place of the latest pair, so that a
-        copy of the database tells whether it holds the part.
+        copy of the database tells whether it holds the part. `move` is where the rows bring the
+        channel, noted in that transaction too.
         `high` is the highest account number that HQ has issued, by company; the channel keeps it as
-        a witness. Returns how many rows were new or newer. Errors: NonceRefused; Contradiction
-        when a fixed column would change, and then nothing is written.
+        a witness. Returns how many rows were new or newer. Errors: NonceRefused; PositionMoved;
+        Contradiction when a fixed column would change. Then nothing is written.
         """

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
+from stores.channeldb.exchange.copy import from_text
 from stores.channeldb.exchange.protocol import (
     GUID_FORM,
     ISSUED_KEY,
@@ -21,20 +22,27 @@ from stores.channeldb.exchange.protocol import (
     EventBatch,
     EventTable,
     NonceRefused,
-    Package,
+    PositionMove,
+    PositionMoved,
+    TableData,
+    Target,
     Unreadable,
     VisitToken,
     highest_of,
     parse_state,
 )
-from stores.channeldb.exchange.sqlite_values import READERS, InvalidRow, copy_line, is_plain_text
+from stores.channeldb.exchange.sqlite_values import (
+    COPY_READERS,
+    READERS,
+    InvalidRow,
+    copy_line,
+    is_plain_text,
+)
 from stores.channeldb.schema.tables import EVENT_TABLES
 from stores.failpoints import failpoint
 
 
 class SQLiteVisit:
-    takes_copy = False
-
     def __init__(self, wrapper: BaseDatabaseWrapper) -> None:
         self.wrapper = wrapper
 
@@ -48,7 +56,7 @@ class SQLiteVisit:
         counted = dict(raw.execute('SELECT "name", "seq" FROM "sqlite_sequence"'))
         return parse_state(
             raw.execute(
-                'SELECT "database_id", "epoch", "nonce", "account_high", '
+                'SELECT "database_id", "epoch", "nonce", "account_high", "positions", '
                 '(SELECT "value" FROM "channel_setting" WHERE "key" = ?) FROM "exchange_state"',
                 [ISSUED_KEY],
             ).fetchall(),
@@ -217,7 +225,7 @@ class SQLiteVisit:
 
     def apply(
         self,
-        packages: Sequence[Package],
+        tables: Sequence[TableData],
         *,
         session: UUID,
         part: int,
@@ -225,6 +233,7 @@ class SQLiteVisit:
         nonce: UUID,
         following: VisitToken | None = None,
         high: dict[str, int] | None = None,
+        move: PositionMove | None = None,
     ) -> int:
         raw = self.wrapper.connection
         with transaction.atomic(using=self.wrapper.alias):
@@ -240,11 +249,16 @@ class SQLiteVisit:
             )
             if known.fetchone():
                 return 0
-            for package in packages:
-                self._refuse_contradictions(package)
+            rows = [(table.target, list(decoded_rows(table))) for table in tables]
+            for target, values in rows:
+                self._refuse_contradictions(target, values)
             written: int = sum(
-                raw.executemany(upsert(package), package.rows).rowcount for package in packages
+                raw.executemany(upsert(target), values).rowcount
+                for target, values in rows
+                if values
             )
+            if move:
+                self._move(move)
             raw.execute(
                 'INSERT INTO "applied_session" ("session_id", "part", "job", "rows", "applied_at") '
                 "VALUES (?, ?, ?, ?, ?)",
@@ -255,16 +269,25 @@ class SQLiteVisit:
             failpoint("download:before_channel_commit")
             return written
 
-    def _refuse_contradictions(self, package: Package) -> None:
+    def _move(self, move: PositionMove) -> None:
+        state = self.state()
+        positions = state.positions if state else {}
+        if positions.get(move.company, 0) != move.seen:
+            raise PositionMoved
+        self.wrapper.connection.execute(
+            'UPDATE "exchange_state" SET "positions" = ?',
+            [json.dumps(positions | {move.company: move.to})],
+        )
+
+    def _refuse_contradictions(self, target: Target, rows: Sequence[Sequence[Any]]) -> None:
         """See that no fixed column of a row that is there would change. Errors: Contradiction."""
-        target = package.target
         if not target.immutable:
             return
         columns = ", ".join(f'"{column}"' for column in target.immutable)
         key = " AND ".join(f'"{column}" = ?' for column in target.key)
         here = f'SELECT {columns} FROM "{target.table}" WHERE {key}'  # noqa: S608 - our own names
         changed = []
-        for row in package.rows:
+        for row in rows:
             sent = dict(zip(target.columns, row, strict=True))
             its_key = [sent[column] for column in target.key]
             values = [sent[column] for column in target.immutable]
@@ -394,9 +417,15 @@ class PartReader:
             raise broken
 
 
-def upsert(package: Package) -> str:
+def decoded_rows(table: TableData) -> Iterator[tuple[Any, ...]]:
+    """The rows of COPY data, as SQLite is to hold them (contract, section 3)."""
+    readers = [COPY_READERS.get(name, from_text) for name in table.target.types]
+    for line in table.data.decode().split("\n")[:-1]:
+        yield tuple(read(value) for read, value in zip(readers, line.split("\t"), strict=True))
+
+
+def upsert(target: Target) -> str:
     """INSERT of one row; a newer version replaces an older one, anything else stays."""
-    target = package.target
     columns = ", ".join(f'"{column}"' for column in target.columns)
     key = ", ".join(f'"{column}"' for column in target.key)
     marks = ", ".join("?" for _ in target.columns)

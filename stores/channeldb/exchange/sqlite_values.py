@@ -108,6 +108,21 @@ READERS: dict[str, ValueReader] = {
 }
 
 
+def boolean_of_copy(value: str) -> int | None:
+    return None if value == r"\N" else int(value == "t")
+
+
+def whole_number_of_copy(value: str) -> int | None:
+    return None if value == r"\N" else int(value)
+
+
+# Types that SQLite holds otherwise than COPY's text format writes them.
+COPY_READERS: dict[str, Callable[[str], Any]] = {
+    "boolean": boolean_of_copy,
+    "bigint": whole_number_of_copy,
+}
+
+
 def is_plain_text(value: Any) -> bool:
     """Whether a value can be kept as a text, as it is."""
     if isinstance(value, str):

@@ -43,11 +43,12 @@ COLUMN_TYPES: dict[Vendor, dict[ColumnType, str]] = {
 }
 # What a column holds when the writer leaves it out; NULL where the schema says nothing.
 DEFAULTS: dict[Vendor, dict[str, str]] = {
-    "postgresql": {"no": "false", "yes": "true", "zero": "0", "now": "now()"},
+    "postgresql": {"no": "false", "yes": "true", "zero": "0", "empty": "'{}'", "now": "now()"},
     "sqlite": {
         "no": "0",
         "yes": "1",
         "zero": "0",
+        "empty": "'{}'",
         "now": "(strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now'))",
     },
 }

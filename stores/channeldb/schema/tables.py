@@ -34,6 +34,7 @@ COLUMN_TYPES: dict[str, ColumnType] = {
 # What the database fills in where the writer leaves a column out.
 DEFAULT_WORDS = {"False": "no", "True": "yes", "0": "zero"}
 FILLED_IN_NOW = ("received_at", "applied_at", "updated_at")
+FILLED_IN_EMPTY = ("positions",)
 # In a table of accounts the account comes first and what HQ says of the row last.
 ACCOUNT_START = ("company", "account_number", "async_account", "address_id", "contact_id")
 ACCOUNT_END = ("is_blocked", "is_active", "hq_version")
@@ -63,7 +64,9 @@ class Table:
 
 
 def column_of(field: "Field[Any, Any]") -> Column:
-    default = "now" if field.name in FILLED_IN_NOW else DEFAULT_WORDS.get(str(field.default), "")
+    default = DEFAULT_WORDS.get(str(field.default), "")
+    default = "now" if field.name in FILLED_IN_NOW else default
+    default = "empty" if field.name in FILLED_IN_EMPTY else default
     kind = COLUMN_TYPES[type(field).__name__]
     return Column(field.name, kind, required=not field.null, default=default)
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
+from stores.hqdb.sql import fetch
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.base import SynclineCommand
-from stores.models import ChannelDatabase, Delivery, Incident, Quarantine
+from stores.models import ChannelDatabase, Incident, Quarantine
 from stores.models.staging import StagingStatus
 from stores.pipeline.events.rules import STAGING_MODELS
 
@@ -38,7 +39,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
     for model in STAGING_MODELS.values():
         waiting += count_by_database(model.objects.filter(status=StagingStatus.PENDING))
     quarantined = count_by_database(Quarantine.objects.open())
-    deliveries = count_by_database(Delivery.objects.pending())
+    pending = pending_by_database()
     blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))
     for database in ChannelDatabase.objects.with_channel():
         yield {
@@ -52,12 +53,34 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "counts": {
                 "waiting": waiting[database.pk],
                 "quarantined": quarantined[database.pk],
-                "owed": deliveries[database.pk],
+                "owed": pending.get(database.pk, 0),
             },
             "last_visit": database.last_visited_at,
             "failures": database.failures,
             "next_try": database.next_try_at if database.is_paused else None,
         }
+
+
+def pending_by_database() -> dict[int, int]:
+    """How many customers each database lacks: counted once for all that stand at one position."""
+    return dict(
+        fetch(
+            """WITH base AS (
+                 SELECT b.id, h.company_id, b.position
+                   FROM channel_database b JOIN channel h ON h.id = b.channel_id),
+               beyond AS (
+                 SELECT p.*, (SELECT count(*) FROM customer k
+                               WHERE k.company_id = p.company_id AND k.change_no > p.position)
+                        AS customers
+                   FROM (SELECT DISTINCT company_id, position FROM base) p)
+               SELECT base.id, beyond.customers
+                      + (SELECT count(*) FROM download_exception e
+                           JOIN customer k ON k.id = e.customer_id
+                          WHERE e.database_id = base.id AND e.settled_at IS NULL
+                            AND k.change_no <= base.position)
+                 FROM base JOIN beyond USING (company_id, position)"""
+        )
+    )
 
 
 def count_by_database(rows: QuerySet[Any]) -> Counter[int]:

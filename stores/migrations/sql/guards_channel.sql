@@ -6,7 +6,7 @@ CREATE TRIGGER a_channel_is_never_deleted BEFORE DELETE OR TRUNCATE ON channel
 CREATE TRIGGER a_database_is_never_deleted BEFORE DELETE OR TRUNCATE ON channel_database
     FOR EACH STATEMENT EXECUTE FUNCTION refuse();
 
--- A channel stays in its company, and a database with its channel. The guards of customers, deliveries and sales
+-- A channel stays in its company, and a database with its channel. The guards of customers, packages and sales
 -- look at new rows only, and rely on it.
 CREATE TRIGGER a_channel_keeps_its_company BEFORE UPDATE ON channel FOR EACH ROW
     WHEN (OLD.company_id <> NEW.company_id) EXECUTE FUNCTION refuse();

@@ -23,6 +23,10 @@ CREATE TRIGGER companies_are_never_truncated BEFORE TRUNCATE ON company
 CREATE TRIGGER the_next_number_never_falls BEFORE UPDATE ON number_sequence FOR EACH ROW
     WHEN (NEW.next < OLD.next) EXECUTE FUNCTION refuse();
 
+-- No change number is given out twice: a channel that has everything up to it would miss the second change.
+CREATE TRIGGER the_change_number_never_falls BEFORE UPDATE ON company FOR EACH ROW
+    WHEN (NEW.change_no < OLD.change_no) EXECUTE FUNCTION refuse();
+
 -- The format and the start of a sequence never change once it has issued a number.
 CREATE TRIGGER the_format_is_frozen_once_used BEFORE UPDATE ON number_sequence FOR EACH ROW
     WHEN (OLD.next > OLD.start AND (NEW.format, NEW.start) IS DISTINCT FROM (OLD.format, OLD.start))

@@ -1,4 +1,4 @@
--- What must hold of customers, their GUIDs, their addresses and other details, and their deliveries.
+-- What must hold of customers, their GUIDs, their addresses and other details.
 --
 -- Triggers check references to customers once per statement, instead of foreign keys once per row (ADR 0007). Each
 -- look-up is a subquery of its own, and sequential scans are off. So PostgreSQL uses an index, even if its statistics or
@@ -102,29 +102,38 @@ CREATE TRIGGER its_customer_exists AFTER INSERT ON customer_attribute REFERENCIN
 CREATE TRIGGER its_new_customer_exists AFTER UPDATE ON customer_attribute REFERENCING NEW TABLE AS fresh
     FOR EACH STATEMENT EXECUTE FUNCTION its_customer_exists();
 
--- A delivery's customer and channel database exist, in one company. A customer who is delivered to several databases
--- is looked up once for all of them.
-CREATE FUNCTION deliveries_have_customer_and_database() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off AS $$
+-- Every change takes a new number, and whoever is sent to channels once stays so: a channel that has everything up to
+-- a number would miss a change that took none.
+CREATE TRIGGER a_change_takes_a_new_number BEFORE UPDATE ON customer FOR EACH ROW
+    WHEN (OLD.change_no IS NOT NULL
+          AND (NEW.change_no IS NULL OR NEW.change_no < OLD.change_no
+               OR NEW.change_no = OLD.change_no AND NEW.hq_version <> OLD.hq_version))
+    EXECUTE FUNCTION refuse();
+
+-- A change number is one that the company has given out: so its row is locked until the change is committed. Each
+-- change is remembered.
+CREATE FUNCTION changes_are_remembered() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF EXISTS (
-        SELECT FROM (SELECT DISTINCT d.customer_id, h.company_id FROM fresh d
-                       LEFT JOIN channel_database b ON b.id = d.database_id
-                       LEFT JOIN channel h ON h.id = b.channel_id) target
-         WHERE target.company_id IS NULL
-            OR (SELECT c.company_id FROM customer c WHERE c.id = target.customer_id)
-               IS DISTINCT FROM target.company_id)
+        SELECT FROM (SELECT company_id, max(change_no) AS change_no FROM fresh GROUP BY 1) f
+          JOIN company o ON o.code = f.company_id WHERE f.change_no > o.change_no)
     THEN
-        RAISE EXCEPTION 'delivery: customer and channel database must exist in one company'
-            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
+        RAISE EXCEPTION 'customer: its company has not given out this change number'
+            USING ERRCODE = 'check_violation', CONSTRAINT = TG_NAME;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        INSERT INTO customer_change (customer_id, change_no, version)
+        SELECT id, change_no, hq_version FROM fresh WHERE change_no IS NOT NULL;
+    ELSE
+        INSERT INTO customer_change (customer_id, change_no, version)
+        SELECT f.id, f.change_no, f.hq_version FROM fresh f JOIN before b USING (id)
+         WHERE f.change_no IS DISTINCT FROM b.change_no;
     END IF;
     RETURN NULL;
 END $$;
-CREATE TRIGGER deliveries_have_customer_and_database AFTER INSERT ON delivery
-    REFERENCING NEW TABLE AS fresh
-    FOR EACH STATEMENT EXECUTE FUNCTION deliveries_have_customer_and_database();
-
--- A delivery keeps its customer and its database.
-CREATE TRIGGER a_delivery_is_never_moved BEFORE UPDATE ON delivery FOR EACH ROW
-    WHEN ((OLD.database_id, OLD.customer_id) IS DISTINCT FROM (NEW.database_id, NEW.customer_id))
-    EXECUTE FUNCTION refuse();
+CREATE TRIGGER new_customers_are_remembered AFTER INSERT ON customer REFERENCING NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION changes_are_remembered();
+CREATE TRIGGER changes_are_remembered AFTER UPDATE ON customer REFERENCING OLD TABLE AS before NEW TABLE AS fresh
+    FOR EACH STATEMENT EXECUTE FUNCTION changes_are_remembered();
+CREATE TRIGGER the_history_of_changes_stays BEFORE UPDATE OR DELETE OR TRUNCATE ON customer_change
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse();

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
 
+from django.db import transaction
 from psycopg2 import sql
 
 from stores.hqdb.files import load
@@ -29,6 +30,7 @@ from stores.hqdb.sql import (
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
 from stores.models import Company, Customer, Incident, NumberSequence, RunStep
 from stores.models.run import StepFailed
+from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.merge import by_guid, merge_children_of_new, newest_events
 from stores.pipeline.convert.replay import replay_events
@@ -69,8 +71,8 @@ def create_accounts(
     order of the GUIDs: those beyond one, or only those named. Children go with their customer, but
     for those whose ids are `contested`, by kind: they follow as events of a known customer.
 
-    Effects: customers and children, GUID map, deliveries to every enabled database of the company,
-    number sequence, staging; in the caller's transaction. Customers for whom no number is left, or
+    Effects: customers and children with their change numbers, GUID map, number sequence, staging;
+    in the caller's transaction. Customers for whom no number is left, or
     whom the database refuses, become failed, and none is drawn for them. Errors: StepFailed while
     an incident stops conversion. Source: reliability 3.5, ADR 0006.
     """
@@ -237,15 +239,15 @@ def fail_exhausted(company: Company, claimed: WorkTable) -> int:
 
 
 def insert_customers(step: RunStep, company: Company, claimed: WorkTable, count: int) -> bool:
-    """Customers, their inherited affiliations, the GUID map and the deliveries to every database.
+    """Customers, their inherited affiliations and the GUID map.
 
     Says whether somebody had several events.
     """
-    first = reserve_numbers("number_sequence", "next", company.pk, count)
     values = {
         "company": company.pk,
         "run": step.run_key,
-        "first": first,
+        "first": reserve_numbers("number_sequence", "next", company.pk, count),
+        "first_change": reserve_changes(company.pk, count),
     }
     with empty_table("new_customer", NEW_CUSTOMER_COLUMNS) as new_customers:
         events, customers = fetch_one(create_statement(claimed, new_customers), values)
@@ -267,7 +269,6 @@ def insert_customers(step: RunStep, company: Company, claimed: WorkTable, count:
             ).format(new_customers=new_customers.identifier),
             values,
         )
-        create_deliveries(company, new_customers)
     return bool(events > customers)
 
 
@@ -292,25 +293,6 @@ def column_or_default(column: str) -> sql.Composable:
     return sql.SQL(text).format(sql.Identifier(column))
 
 
-def create_deliveries(company: Company, new_customers: WorkTable) -> None:
-    """Create the deliveries of the new customers to every enabled database of their company.
-
-    Read after the sequence was locked: who enables a channel locks it first, so neither misses the
-    other.
-    """
-    run_sql(
-        sql.SQL(
-            """INSERT INTO delivery (database_id, customer_id, version)
-               SELECT b.id, n.customer_id, 1
-                 FROM channel_database b JOIN channel h ON h.id = b.channel_id
-                CROSS JOIN {new_customers} n
-                WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled
-                ORDER BY 1, 2"""
-        ).format(new_customers=new_customers.identifier),
-        [company.pk],
-    )
-
-
 def retry_exhausted(company: Company) -> int:
     """Make customers pending again that failed for want of a number. Returns events."""
     sequence = NumberSequence.objects.filter(company=company).first()
@@ -329,15 +311,11 @@ def import_account(
 ) -> Customer:
     """Make a customer whose account the sequence did not issue, such as a default customer.
 
-    Effects: the customer and, with `deliver`, the deliveries to every database of the company; in
-    the caller's transaction. Errors: IntegrityError for an account that the sequence would issue.
+    Effects: the customer, with a change number if channels are to have it, in one transaction.
+    Errors: IntegrityError for an account that the sequence would issue.
     """
-    customer = Customer.objects.create(company=company, account_number=account_number, **columns)
-    if deliver:
-        run_sql(
-            """INSERT INTO delivery (database_id, customer_id, version)
-               SELECT b.id, %s, 1 FROM channel_database b JOIN channel h ON h.id = b.channel_id
-                WHERE h.company_id = %s AND h.is_enabled AND b.is_enabled""",
-            [customer.pk, company.pk],
+    with transaction.atomic():
+        change_no = reserve_changes(company.pk, 1) if deliver else None
+        return Customer.objects.create(
+            company=company, account_number=account_number, change_no=change_no, **columns
         )
-    return customer

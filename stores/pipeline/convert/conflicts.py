@@ -33,9 +33,12 @@ RECORD_CONFLICTS = sql.SQL(
             -- What was not at HQ yet, or has not been sent to that channel since, was not seen.
             AND (l.applied_at >= r.event_at
                  OR w.database_id IS NOT NULL AND NOT EXISTS (
-                    SELECT FROM delivery d
+                    SELECT FROM customer_delivery d
                      WHERE d.database_id = w.database_id AND d.customer_id = w.customer_id
-                       AND d.delivered_at > l.applied_at))
+                       AND d.delivered_at > l.applied_at
+                       AND d.change_no >= (
+                           SELECT max(x.change_no) FROM customer_change x
+                            WHERE x.customer_id = w.customer_id AND x.made_at <= l.applied_at)))
           ORDER BY w.event_id, l.database_id, l.generation DESC, l.replication_counter DESC),
        lost AS (SELECT p.kept, {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.lost),
        kept AS (SELECT {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.kept)

@@ -14,6 +14,7 @@ from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, listed, lock_until_commit, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company, RunStep
+from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.conflicts import record_conflicts
 from stores.pipeline.convert.merge import (
@@ -30,6 +31,7 @@ from stores.pipeline.refused_rows import fail_events
 
 CLAIM_EVENTS = load(__file__, "claim_events")
 UPDATE_CUSTOMERS = load(__file__, "update_customers")
+BUMP_VERSIONS = load(__file__, "bump_versions")
 
 
 def apply_to_known_customers(
@@ -42,7 +44,7 @@ def apply_to_known_customers(
 ) -> int:
     """Apply pending events that name a known customer, or of these only some. Returns events.
 
-    Effects: customers or children, deliveries, staging; in the caller's transaction.
+    Effects: customers or children, change numbers, staging; in the caller's transaction.
     An event of which the database refuses what comes of it becomes failed; if it refuses even that,
     the event is added to `refused_before`, with what the database said. Events in it are skipped.
     """
@@ -142,30 +144,15 @@ def fail_disallowed(kind: EventKind, claimed: WorkTable) -> int:
 
 
 def bump_versions(company: Company, claimed: WorkTable) -> int:
-    """Raise the claimed customers' versions, to be delivered everywhere. Returns customers."""
-    run_sql(
-        sql.SQL(
-            """WITH bumped AS (
-                 UPDATE customer SET hq_version = hq_version + 1, modified_at = now()
-                  WHERE id IN (SELECT customer_id FROM {claimed}) RETURNING id, hq_version)
-               UPDATE {claimed} c SET hq_version = bumped.hq_version
-                 FROM bumped WHERE bumped.id = c.customer_id"""
-        ).format(claimed=claimed.identifier)
-    )
-    run_sql(
-        sql.SQL(
-            """UPDATE delivery d SET version = c.hq_version
-                 FROM (SELECT DISTINCT customer_id, hq_version FROM {claimed}) c,
-                      channel_database b, channel h
-                WHERE d.database_id = b.id AND b.channel_id = h.id AND h.company_id = %s
-                  AND d.customer_id = c.customer_id"""
-        ).format(claimed=claimed.identifier),
-        [company.pk],
-    )
+    """Raise the claimed customers' versions, each by a new change. Returns customers."""
     (customers,) = fetch_one(
         sql.SQL("SELECT count(DISTINCT customer_id) FROM {claimed}").format(
             claimed=claimed.identifier
         )
+    )
+    run_sql(
+        BUMP_VERSIONS.format(claimed=claimed.identifier),
+        {"first_change": reserve_changes(company.pk, int(customers))},
     )
     return int(customers)
 

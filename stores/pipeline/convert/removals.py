@@ -6,7 +6,7 @@ brings the entity back, as before, and so answers the conflicts that are open.
 
 Seen is what the same database had removed itself, and what was delivered to it before the till
 wrote; a person at headquarters (HQ) has seen what HQ had applied. That is judged once, when the
-later of the two is applied, because HQ keeps only the latest delivery: the conflict is the memory.
+later of the two is applied: the conflict is the memory.
 """
 
 from psycopg2 import sql
@@ -51,9 +51,13 @@ LATER_EDITS = sql.SQL(
               WHEN w.database_id = l.database_id AND w.generation = l.generation THEN true
               WHEN w.applied_at < l.applied_at THEN false
               WHEN w.database_id IS NULL THEN w.corrects IS NULL AND l.applied_at < w.applied_at
-              ELSE EXISTS (SELECT FROM delivery d
+              ELSE EXISTS (SELECT FROM customer_delivery d
                             WHERE d.database_id = w.database_id AND d.customer_id = w.customer_id
-                              AND d.delivered_at > l.applied_at AND d.delivered_at <= w.told_at)
+                              AND d.delivered_at > l.applied_at AND d.delivered_at <= w.told_at
+                              AND d.change_no >= (
+                                  SELECT max(x.change_no) FROM customer_change x
+                                   WHERE x.customer_id = w.customer_id
+                                     AND x.made_at <= l.applied_at))
               END AS has_seen
          FROM stated w JOIN removal l USING (customer_id {key})
         WHERE w.turn > l.turn AND w.operation <> 'deactivate'"""

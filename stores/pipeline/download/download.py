@@ -1,34 +1,49 @@
 """1010: HQ customers -> channel.
 
-Each database is sent what is pending for it, and HQ notes it as delivered only after the channel
-committed. A crash in between sends the same versions once more, which changes nothing.
+A channel notes the position that a package brings it to in the transaction that brings the rows, so
+a crash at any moment neither leaves a change out nor does harm. HQ's note of it is a copy.
 
-Some databases of a company are open side by side, each in a thread of its own: what they lack alike
-is read once, and while they write one batch HQ reads the next.
+Some databases of a company are open side by side, each in a thread of its own.
 """
 
 import time
-from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import replace
-from itertools import groupby
-from queue import Queue
-
-from django.db.models import F
-from django.db.models.functions import Now
+from collections.abc import Iterator, Sequence
+from itertools import count, groupby
+from typing import NamedTuple
 
 from stores.channeldb.connect.connection import ChannelError
-from stores.channeldb.exchange import copy
-from stores.channeldb.exchange.protocol import Package
+from stores.channeldb.exchange.protocol import PositionMove, PositionMoved, TableData
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing
-from stores.hqdb.sql import batched, fetch, fetch_one, run_sql
+from stores.hqdb.sql import batched, fetch, fetch_one
 from stores.hqdb.threads import WorkerThread, join_all
-from stores.models import DownloadSession, RunStep
-from stores.models.run import RunCancelled, RunStatus
-from stores.models.session import DownloadStatus
+from stores.models import ChannelDatabase, DownloadSession, RunStep
+from stores.models.run import RunStatus
+from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.models.step import StepReleased
-from stores.pipeline.download.packages import CustomerBatch, read_customer_batches
+from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
+from stores.pipeline.download.exceptions import (
+    Refusals,
+    open_exceptions,
+    record_refused,
+    refused_customers,
+    settle,
+)
+from stores.pipeline.download.outbound import accounts_in, read_customers, select_accounts
+from stores.pipeline.download.packages import PackageDropped, load_tables, package_for
+from stores.pipeline.download.sessions import (
+    CANCELED,
+    DROPPED,
+    REFUSED,
+    SessionCanceled,
+    close_session,
+    fail_session,
+    note_applied,
+    note_downloaded,
+    request,
+    request_session,
+    resends,
+)
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
 
@@ -38,21 +53,24 @@ MAX_PARALLEL_CHANNELS = 8
 # Without anything to send, a worker looks for other work after so many seconds.
 QUEUE_TIMEOUT_S = 1
 UPSTREAM_POLL_S = 0.1
+# The parts of one try of a session have numbers that no other try has.
+PARTS_PER_TRY = 1 << 16
+MAX_COUNTED_TRIES = 1 << 14
 
 
 def download_accounts(steps: list[RunStep]) -> None:
-    """Send the channel databases of a group their pending customers, oldest account first.
+    """Send the channel databases of a group the customers that they lack, oldest change first.
 
-    While the run still converts customers of theirs it waits for more. Effects: the channels'
-    tables, a batch a transaction, then deliveries and counts in HQ. Trouble with one database is
-    that step's outcome; the rest stays pending.
+    While the run still converts customers of theirs it waits for more. Effects: packages; the
+    channels' tables, a package a transaction, then sessions, positions and counts in HQ. Trouble
+    with one database is that step's outcome.
     """
     begun = time.monotonic()
     while True:
         upstream_is_live = any(step.upstream_is_live for step in steps)
         lacking = steps_with_pending(steps)
         for group in parallel_groups(lacking):
-            deliver(group)
+            download_group(group)
         if not upstream_is_live:
             return
         if not lacking and time.monotonic() - begun > QUEUE_TIMEOUT_S:
@@ -62,12 +80,21 @@ def download_accounts(steps: list[RunStep]) -> None:
 
 
 def steps_with_pending(steps: list[RunStep]) -> list[RunStep]:
-    """Those steps whose database lacks a customer in its present version."""
+    """Those steps whose database lacks a customer, or is to be sent something again."""
     rows = fetch(
-        """SELECT b.id FROM unnest(%s) b (id)
-            WHERE EXISTS (SELECT FROM delivery d
-                           WHERE d.database_id = b.id AND d.delivered_version < d.version)""",
-        [[step.database_id for step in steps]],
+        """SELECT b.id FROM channel_database b JOIN channel h ON h.id = b.channel_id
+            WHERE b.id = ANY(%(databases)s)
+              AND (EXISTS (SELECT FROM customer k
+                            WHERE k.company_id = h.company_id AND k.change_no > b.position)
+                   OR EXISTS (SELECT FROM download_exception e
+                               WHERE e.database_id = b.id AND e.settled_at IS NULL)
+                   OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
+                               WHERE s.database_id = b.id AND s.status = ANY(%(open)s)
+                                 AND p.to_no <= b.position))""",
+        {
+            "databases": [step.database_id for step in steps],
+            "open": [status.value for status in OPEN_DOWNLOADS],
+        },
     )
     lacking = {database for (database,) in rows}
     return [
@@ -92,220 +119,203 @@ def company_of(step: RunStep) -> str:
 
 def count_pending(step: RunStep) -> int:
     """How many customers the database lacks in their present version."""
-    (count,) = fetch_one(
-        "SELECT count(*) FROM delivery WHERE database_id = %s AND delivered_version < version",
+    (customers,) = fetch_one(
+        """SELECT (SELECT count(*) FROM customer k
+                    WHERE k.company_id = h.company_id AND k.change_no > b.position)
+                + (SELECT count(*) FROM download_exception e JOIN customer k ON k.id = e.customer_id
+                    WHERE e.database_id = b.id AND e.settled_at IS NULL
+                      AND k.change_no <= b.position)
+             FROM channel_database b JOIN channel h ON h.id = b.channel_id WHERE b.id = %s""",
         [step.database_id],
     )
-    return int(count)
+    return int(customers)
 
 
-def deliver(steps: list[RunStep]) -> None:
-    """Send databases of one company all that is pending, in the order of the customers' ids."""
-    writers = {step.its_database.pk: ChannelWriter(step) for step in steps}
-    is_left_off = True
+def download_group(steps: list[RunStep]) -> None:
+    """Send databases of one company all that they lack, side by side."""
+    downloads = [ChannelDownload(step) for step in steps]
     try:
-        for writer in writers.values():
-            writer.start()
-        distribute(writers, company_of(steps[0]))
-        is_left_off = False
+        for download in downloads:
+            download.start()
     finally:
-        for writer in writers.values():
-            writer.is_left_off = is_left_off
-        join_all([writer for writer in writers.values() if writer.ident])
-    for writer in writers.values():
-        if writer.error:
-            raise writer.error
+        join_all([download for download in downloads if download.ident])
+    for download in downloads:
+        if download.error:
+            raise download.error
 
 
-def distribute(writers: "dict[int, ChannelWriter]", company: str) -> None:
-    """Give batch after batch to those that lack it, until none is left or HQ is in trouble."""
-    formats = {database: writer.takes_copy.result() for database, writer in writers.items()}
-    beyond = 0
-    while not any(writer.error for writer in writers.values()):
-        takers = {
-            database: takes_copy
-            for database, takes_copy in formats.items()
-            if takes_copy is not None and not writers[database].is_over
-        }
-        batches = read_customer_batches(company, takers, beyond) if takers else {}
-        if not batches:
-            return
-        beyond = max(batch.customers[-1] for batch in batches.values())
-        for database, batch in batches.items():
-            writers[database].batches.put(batch)
+class ChannelDownload(WorkerThread):
+    """Sends one channel database what it lacks, package after package.
 
-
-class ChannelWriter(WorkerThread):
-    """One channel database that is sent the batches put into `batches`, one by one; None ends.
-
-    `takes_copy` is known once the channel is open; None if it cannot be. Trouble with the channel
-    is recorded at its step, and `error` is any other. `is_left_off`: some batches were never read.
+    Trouble with the channel is recorded at its step; `error` is any other.
     """
 
     def __init__(self, step: RunStep) -> None:
         super().__init__(f"{JOB} {step.place}", step.worker)
-        self.step = step
-        # One waits while another is written; who reads faster waits too.
-        self.batches: Queue[CustomerBatch | None] = Queue(maxsize=1)
-        self.takes_copy: Future[bool | None] = Future()
-        self.is_over = self.is_left_off = self.has_all = False
-        self.part = 0
-        # Customers that the channel does not take, by id, and what it said.
-        self.refused: dict[int, str] = {}
-
-    def work(self) -> None:
-        self.step.check_stop()
-        self.write_batches()
-
-    def on_exit(self) -> None:
-        """Take what is still put: nobody may wait to put what nobody takes."""
-        self.is_over = True
-        if not self.takes_copy.done():
-            self.takes_copy.set_result(None)
-        while not self.has_all:
-            self.next_batch()
+        self.step, self.database = step, step.its_database
+        # The one that is on its way.
+        self.session: DownloadSession | None = None
+        # Customers that the channel has refused at this visit.
+        self.refused: set[int] = set()
 
     def put_stop(self) -> None:
-        self.batches.put(None)
+        """It ends by itself."""
 
-    def next_batch(self) -> CustomerBatch | None:
-        batch = self.batches.get()
-        self.has_all = batch is None
-        return batch
+    def request_stop(self) -> None:
+        self.step.stop_requested = True
 
-    def write_batches(self) -> None:
-        """Open the channel and write what comes; trouble with it is recorded at its step."""
-        session = DownloadSession.objects.create(
-            run=self.step.run, database=self.step.its_database, status=DownloadStatus.AVAILABLE
-        )
+    def work(self) -> None:
+        """Visit the channel. What goes wrong is also noted at the session."""
+        self.step.check_stop()
         try:
+            # Before the channel is opened: one that cannot be has a session that says so.
+            self.session = self.next_session()
             with enter(self.step) as channel:
-                self.takes_copy.set_result(channel.takes_copy)
-                for batch in iter(self.next_batch, None):
-                    self.write(channel, session, batch)
-            with self.step.chunk(may_stop=False):
-                report_refused_rows("customers", self.refused, database=self.step.its_database)
+                self.send_packages(channel)
+                self.send_again(channel)
+                self.retry_exceptions(channel)
+        except SessionCanceled:
+            self.step.finish(RunStatus.FAILED, CANCELED)
         except Exception as error:
-            fail_download(session, error)
+            # A driver's own text may quote a row.
+            told = str(error) if isinstance(error, ChannelError) else ""
+            if self.session:
+                fail_session(self.session, error, told)
             if not isinstance(error, ChannelError):
                 raise
-            self.step.finish(RunStatus.FAILED, str(error))
-        else:
-            is_released, is_complete = DownloadStatus.DOWNLOAD_FAILED, DownloadStatus.APPLIED
-            DownloadSession.objects.filter(pk=session.pk).update(
-                status=is_released if self.is_left_off else is_complete, applied_at=Now()
-            )
+            self.step.finish(RunStatus.FAILED, told)
 
-    def write(self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch) -> None:
-        """Write a batch into the channel, but for customers that it refuses: they stay pending."""
-        _, refused = bisect_rows(
-            lambda customers: self.write_customers(
-                channel, session, batch if customers is None else select_customers(batch, customers)
-            ),
-            lambda: batch.customers,
-            attempt=self_committing,
-        )
-        if refused:
-            self.refused |= refused
-            with self.step.chunk(may_stop=False):
-                self.step.add(failed=len(refused))
+    def next_session(self) -> DownloadSession | None:
+        """Request the next package for the database, from its position as HQ has noted it."""
+        self.database.refresh_from_db(fields=["position", "starts_over"])
+        package = package_for(company_of(self.step), self.database.position, self.step.run_id)
+        return request_session(self.step, package) if package else None
 
-    def write_customers(
-        self, channel: FencedChannel, session: DownloadSession, batch: CustomerBatch
-    ) -> None:
-        """Write a batch, all or none; note it as delivered once the channel has committed."""
-        packages = batch.packages[channel.takes_copy]
-        self.part += 1
-        self.step.check_stop()
-        rows = channel.apply(packages, session=session.pk, part=self.part, job=JOB)
-        failpoint("download:after_channel_commit")
+    def send_packages(self, channel: FencedChannel) -> None:
+        """Bring the channel to the latest change. Errors: PositionMoved, SessionCanceled."""
+        if self.session:
+            # What the channel says of its position may have closed it.
+            self.session.refresh_from_db(fields=["status"])
+        if self.session is None or self.session.status != DownloadStatus.REQUESTED:
+            self.session = self.next_session()
+        while self.session:
+            if not self.database.starts_over and channel.position != self.database.position:
+                raise PositionMoved
+            self.send(channel, self.session, is_next=True)
+            self.session = self.next_session()
+
+    def send_again(self, channel: FencedChannel) -> None:
+        """Send packages again that a person has asked for. Errors: SessionCanceled."""
+        for session in resends(self.database):
+            with self.step.chunk():
+                request(self.step, session)
+            failpoint("download:after_rerun")
+            self.session = session
+            self.send(channel, session, is_next=False)
+        self.session = None
+
+    def send(self, channel: FencedChannel, session: DownloadSession, *, is_next: bool) -> None:
+        """Write the package of a session, but for customers that the channel refuses.
+
+        One whose data is gone is closed; if it `is_next`, another one takes its place.
+        """
+        package = session.package
+        if package is None:
+            raise TypeError(f"session {session} has no package")
+        try:
+            tables = load_tables(package)
+        except PackageDropped:
+            close_session(session, DownloadStatus.CANCELED, DROPPED)
+            return
+        note_downloaded(self.step, session, tables)
+        move = PositionMove(channel.company, channel.position, package.to_no) if is_next else None
+        written = self.write(channel, session, tables, move)
         with self.step.chunk(may_stop=False):
-            delivered = mark_delivered(self.step, session, batch)
-            self.step.add(distributed=delivered)
-            DownloadSession.objects.filter(pk=session.pk).update(
-                status=DownloadStatus.DOWNLOADED,
-                parts=self.part,
-                customers=F("customers") + delivered,
-                rows=F("rows") + rows,
-                size_bytes=F("size_bytes") + sum(package.size for package in packages),
-            )
+            delivered = package.customers - len(written.refused)
+            self.step.add(distributed=delivered, failed=len(written.refused))
+            note_applied(session, customers=delivered, rows=written.rows, parts=written.parts)
+            if move:
+                # Unless somebody has asked for everything meanwhile.
+                ChannelDatabase.objects.filter(
+                    pk=self.database.pk, starts_over=self.database.starts_over
+                ).update(position=move.to, starts_over=False)
             failpoint("download:before_delivered")
         failpoint("download:after_delivered")
 
+    def write(
+        self,
+        channel: FencedChannel,
+        session: DownloadSession,
+        tables: Sequence[TableData],
+        move: PositionMove | None,
+    ) -> "Written":
+        """Write rows into the channel, all at once or, if it refuses some, without these.
 
-def select_customers(batch: CustomerBatch, customers: Sequence[int]) -> CustomerBatch:
-    """Some customers of a batch, with all that is theirs."""
-    accounts = {
-        account
-        for (account,) in fetch(
-            "SELECT account_number FROM customer WHERE id = ANY(%s)", [list(customers)]
+        Those refused are noted in HQ before the channel's position passes them.
+        """
+        parts = count(session.tries % MAX_COUNTED_TRIES * PARTS_PER_TRY + 1)
+        rows: list[int] = []
+
+        def apply(some: Sequence[TableData], move: PositionMove | None = None) -> None:
+            self.step.check_stop()
+            rows.append(
+                channel.apply(some, session=session.pk, part=next(parts), job=JOB, move=move)
+            )
+            failpoint("download:after_channel_commit")
+
+        def apply_accounts(accounts: Sequence[str] | None) -> None:
+            if accounts is None:
+                apply(tables, move)
+            else:
+                apply(select_accounts(tables, accounts))
+
+        _, refused = bisect_rows(
+            apply_accounts, lambda: accounts_in(tables), attempt=self_committing
         )
-    }
-    chosen = set(customers)
-    versions = dict(zip(batch.customers, batch.versions, strict=True))
-    return CustomerBatch(
-        [customer for customer in batch.customers if customer in chosen],
-        [versions[customer] for customer in batch.customers if customer in chosen],
-        {
-            as_copy: [
-                select_package_rows(package, accounts, as_copy=as_copy) for package in packages
+        if refused:
+            with self.step.chunk(may_stop=False):
+                self.refused |= record_refused(self.database, refused)
+            failpoint("download:after_refused")
+        if move and channel.position != move.to:
+            apply([], move)
+        return Written(sum(rows), len(rows), refused)
+
+    def retry_exceptions(self, channel: FencedChannel) -> None:
+        """Send customers that the database lacks although its position is past them.
+
+        Errors: SessionCanceled.
+        """
+        untried = [
+            customer for customer in open_exceptions(self.database) if customer not in self.refused
+        ]
+        for customers in batched(untried, CUSTOMERS_PER_CHUNK):
+            chosen = read_customers(customers)
+            self.session = session = request_session(self.step, None)
+            note_downloaded(self.step, session, chosen.tables)
+            written = self.write(channel, session, chosen.tables, None)
+            settled = [
+                customer for customer in chosen.customers if customer.account not in written.refused
             ]
-            for as_copy, packages in batch.packages.items()
-        },
-    )
+            with self.step.chunk(may_stop=False):
+                self.step.add(distributed=len(settled), failed=len(written.refused))
+                settle(session, settled)
+                if settled:
+                    note_applied(
+                        session, customers=len(settled), rows=written.rows, parts=written.parts
+                    )
+                else:
+                    close_session(session, DownloadStatus.APPLY_FAILED, REFUSED)
+            failpoint("download:after_retried")
+            self.session = None
+        with self.step.chunk(may_stop=False):
+            report_refused_rows(
+                "customers", refused_customers(self.database), database=self.database
+            )
 
 
-def select_package_rows(package: Package, accounts: Collection[str], *, as_copy: bool) -> Package:
-    """The rows of a package that belong to some accounts of its company."""
-    place = package.target.columns.index("account_number")
-    if not as_copy:
-        return replace(package, rows=[row for row in package.rows if row[place] in accounts])
-    rows = [
-        row
-        for row in copy.split_rows(package.data, binary=True)
-        if copy.row_values(row, package.target.types, binary=True)[place] in accounts
-    ]
-    return replace(package, data=copy.join_rows(rows, binary=True))
+class Written(NamedTuple):
+    """What was written of a session: rows, in how many transactions, and who was refused."""
 
-
-def fail_download(session: DownloadSession, error: Exception) -> None:
-    """Record why the session ended early; the rest stays pending."""
-    stopped = isinstance(error, RunCancelled)
-    session.status = DownloadStatus.CANCELED if stopped else DownloadStatus.DOWNLOAD_FAILED
-    # A driver's own text may quote a row.
-    session.message = str(error)[:300] if isinstance(error, ChannelError) else ""
-    session.save(update_fields=["status", "message"])
-
-
-# Earlier deliveries that are kept of a customer in a database.
-MAX_REMEMBERED = 20
-
-
-def mark_delivered(step: RunStep, session: DownloadSession, batch: CustomerBatch) -> int:
-    """Note what the channel has committed. Returns customers."""
-    return run_sql(
-        """UPDATE delivery d
-              SET delivered_version = given.version, version = greatest(d.version, given.version),
-                  delivered_at = now(), session_id = %(session)s,
-                  -- The first stays; of the later ones the newest.
-                  earlier = CASE WHEN d.delivered_at IS NOT NULL THEN
-                      CASE WHEN jsonb_array_length(d.earlier) >= %(most)s THEN d.earlier - 1
-                           ELSE coalesce(d.earlier, '[]') END
-                      || jsonb_build_array(
-                             jsonb_build_array(d.delivered_version, d.delivered_at, d.session_id))
-                  END
-             FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
-                  AS given (customer_id, version)
-            WHERE d.database_id = %(database)s AND d.customer_id = given.customer_id
-              AND d.customer_id BETWEEN %(first)s AND %(last)s
-              AND d.delivered_version < given.version""",
-        {
-            "session": str(session.pk),
-            "most": MAX_REMEMBERED,
-            "database": step.database_id,
-            "customers": batch.customers,
-            "versions": batch.versions,
-            "first": batch.customers[0],
-            "last": batch.customers[-1],
-        },
-    )
+    rows: int
+    parts: int
+    refused: Refusals

@@ -1,123 +1,90 @@
-"""What 1010 sends: which rows of HQ belong to customers, for which tables of a channel.
+"""Packages: what changed of a company's customers in a range of change numbers, made once for all.
 
-A batch is read once, at one moment of HQ, for all the databases that lack the same customers.
+Packages follow each other without a gap, each beginning where the one before ends: a chain that all
+databases of the company follow. One that stands elsewhere, or far back behind many small packages,
+is made a shortcut, which leads to the end of the chain.
 """
 
-from collections.abc import Sequence
+import hashlib
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from itertools import chain
+from uuid import UUID
 
-from django.db import connection, transaction
-from psycopg2 import sql
+from django.conf import settings
+from django.db import transaction
 
-from stores.channeldb.exchange.protocol import Package, Target
-from stores.hqdb.sql import copy_out, fetch, prefer_ordered_scan, run_sql
+from stores.channeldb.exchange.protocol import TableData
+from stores.hqdb.sql import copy_in, fetch, fetch_one, prefer_ordered_scan, run_sql
+from stores.hqdb.work_table import WorkTable, query_table
+from stores.models import Package
+from stores.models.session import OPEN_DOWNLOADS
 from stores.pipeline import number_journal
+from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
-from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
+from stores.pipeline.download.outbound import TARGETS, read_tables
+
+# Behind more packages than these, a database gets one for itself instead.
+MAX_PACKAGES_AHEAD = 10
 
 
-@dataclass(frozen=True)
-class OutboundTable:
-    """A table of the channel and HQ's query that fills it, for the customers in table sent."""
-
-    target: Target
-    query: sql.Composable
+class PackageDropped(Exception):
+    """The data of the package is no longer there."""
 
 
-def outbound_customer() -> OutboundTable:
-    own = CUSTOMER.columns
-    columns = ("company", "account_number", "async_account", *own, "is_blocked", "is_active")
-    query = sql.SQL(
-        """SELECT k.company_id, k.account_number, m.async_account, {}, k.is_blocked, k.is_active,
-                  k.hq_version
-             FROM sent JOIN customer k ON k.id = sent.customer_id
-             LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'"""
-    ).format(sql.SQL(", ").join(sql.Identifier("k", column) for column in own))
-    types = ("text", "text", "uuid", *map(CUSTOMER.type_of, own), "boolean", "boolean", "bigint")
-    target = Target(
-        "customer",
-        (*columns, "hq_version"),
-        types,
-        ("company", "account_number"),
-        immutable=("async_account",),
-    )
-    return OutboundTable(target, query)
+def package_for(company: str, position: int, run: UUID | None) -> Package | None:
+    """The next package for databases at a position; made if there is none. None: nothing to send.
 
-
-def outbound_child(kind: EventKind) -> OutboundTable:
-    """Addresses, contacts, affiliations or attributes of the customers."""
-    query = sql.SQL(
-        """SELECT k.company_id, k.account_number, {}, r.is_active, r.hq_version
-             FROM sent JOIN customer k ON k.id = sent.customer_id
-             JOIN {} r ON r.customer_id = k.id"""
-    ).format(
-        sql.SQL(", ").join(sql.Identifier("r", column) for column in kind.columns),
-        sql.Identifier(kind.table),
-    )
-    owner = ("company", "account_number")
-    columns = (*owner, *kind.columns, "is_active", "hq_version")
-    types = ("text", "text", *map(kind.type_of, kind.columns), "boolean", "bigint")
-    # Ids of addresses and contacts are unique by themselves; names only within their customer.
-    key = kind.key if kind.key == kind.conflict else (*owner, *kind.key)
-    return OutboundTable(Target(kind.table, columns, types, key), query)
-
-
-def outbound_map() -> OutboundTable:
-    query = sql.SQL(
-        """SELECT m.async_account, k.company_id, k.account_number
-             FROM sent JOIN customer k ON k.id = sent.customer_id
-             JOIN guid_map m ON m.customer_id = k.id"""
-    )
-    columns = ("async_account", "company", "account_number")
-    types = ("uuid", "text", "text")
-    target = Target(
-        "account_map",
-        columns,
-        types,
-        ("async_account",),
-        version=None,
-        immutable=("company", "account_number"),
-    )
-    return OutboundTable(target, query)
-
-
-OUTBOUND_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN), outbound_map()]
-# SQLite has no types of its own for these; the contract says how they are written.
-TUPLE_CASTS = {"uuid": "::text", "date": "::text", "boolean": "::int"}
-
-
-class Pending(NamedTuple):
-    """The next customers that a database lacks, their versions, and whether it has none of them."""
-
-    customers: tuple[int, ...]
-    versions: tuple[int, ...]
-    is_first: bool
-
-
-@dataclass(frozen=True)
-class CustomerBatch:
-    """Customers that some databases lack, in their present versions, and all that is theirs.
-
-    `packages` are the rows for each table, as COPY data under True and as tuples under False, in
-    the forms that somebody takes.
+    Effects: a package, and packages whose time is over dropped, committed at once.
     """
+    if is_up_to_date(company, position):
+        return None
+    if (found := find_package(company, position)) and not is_detour(found):
+        return found
+    journaled = first_unjournaled(company)
+    with transaction.atomic():
+        run_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        # What the transaction sees begins after this lock: also what others have made meanwhile.
+        run_sql("LOCK TABLE package IN SHARE ROW EXCLUSIVE MODE")
+        drop_delivered(company)
+        if (found := find_package(company, position)) and not is_detour(found):
+            return found
+        return make_package(company, position, journaled, run)
 
-    customers: list[int]
-    versions: list[int]
-    packages: dict[bool, list[Package]]
+
+def is_up_to_date(company: str, position: int) -> bool:
+    (is_behind,) = fetch_one(
+        "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND change_no > %s)",
+        [company, position],
+    )
+    return not is_behind
 
 
-def read_customer_batches(
-    company: str, takers: dict[int, bool], beyond: int
-) -> dict[int, CustomerBatch]:
-    """What each of a company's databases is to be sent next, of customers beyond an id.
+def find_package(company: str, position: int) -> Package | None:
+    """The package that leads furthest of those that hold all that follows a position.
 
-    `takers` says of each database whether it takes COPY data. Databases that lack the same
-    customers share one batch; one that lacks none of the next ones has no batch. A number that is
-    not in the journal yet stays here: HQ could forget it.
+    It may begin beyond the position if nothing lies between.
     """
+    found = fetch(
+        """SELECT p.id FROM package p
+            WHERE p.company_id = %(company)s AND p.dropped_at IS NULL
+              AND p.from_no >= %(position)s
+              AND p.from_no < (SELECT min(k.change_no) FROM customer k
+                                WHERE k.company_id = %(company)s AND k.change_no > %(position)s)
+            ORDER BY p.to_no DESC LIMIT 1""",
+        {"company": company, "position": position},
+    )
+    return Package.objects.get(pk=found[0][0]) if found else None
+
+
+def is_detour(package: Package) -> bool:
+    """Whether so many small packages follow that one for all of them is better."""
+    following = Package.objects.chain().filter(company=package.company, from_no__gte=package.to_no)
+    is_small = package.customers < CUSTOMERS_PER_CHUNK / 2
+    return is_small and following[MAX_PACKAGES_AHEAD:].exists()
+
+
+def first_unjournaled(company: str) -> int:
+    """The first account number that may not leave HQ yet: HQ could forget it."""
     journaled = number_journal.first_unjournaled(company)
     if journaled < number_journal.first_unissued(company):
         # Somebody died between issuing them and writing them down, or is about to do so. If they
@@ -125,93 +92,176 @@ def read_customer_batches(
         with suppress(number_journal.JournalUnusable):
             number_journal.append_missing()
         journaled = number_journal.first_unjournaled(company)
+        move_unjournaled_behind(company, journaled)
+    return journaled
+
+
+def move_unjournaled_behind(company: str, journaled: int) -> None:
+    """Give customers who may not leave HQ yet the latest change numbers, behind those who may."""
     with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-        same_pending: dict[Pending, list[int]] = {}
-        for database, pending in pending_deliveries_of(list(takers), beyond, journaled):
-            same_pending.setdefault(pending, []).append(database)
-        return {
-            database: batch
-            for pending, databases in same_pending.items()
-            for batch in [
-                read_customer_batch(pending, {takers[database] for database in databases})
-            ]
-            for database in databases
-        }
-
-
-def pending_deliveries_of(
-    databases: Sequence[int], beyond: int, journaled: int
-) -> list[tuple[int, Pending]]:
-    """What each database lacks of the next customers; one that lacks nothing is left out.
-
-    Only the first that each one lacks are looked at, however many there are.
-    """
-    # LATERAL and LIMIT have each customer looked up by its id: the statistics of an HQ that was at
-    # rest expect none here, and a backlog would be compared with itself.
-    with prefer_ordered_scan():
-        rows = fetch(
-            """WITH lacked AS (
-                 SELECT d.customer_id, array_agg(b.id) AS databases,
-                        array_agg(d.is_first) AS firsts
-                   FROM unnest(%(databases)s) b (id), LATERAL (
-                        SELECT customer_id, delivered_version = 0 AS is_first FROM delivery
-                         WHERE database_id = b.id AND delivered_version < version
-                           AND customer_id > %(beyond)s
-                         ORDER BY customer_id LIMIT %(limit)s) d
-                  GROUP BY d.customer_id),
-               upcoming AS (
-                 SELECT l.*, k.hq_version
-                   FROM lacked l, LATERAL (
-                        SELECT hq_version, number FROM customer WHERE id = l.customer_id LIMIT 1) k
-                  WHERE k.number IS NULL OR k.number < %(journaled)s
-                  ORDER BY l.customer_id LIMIT %(limit)s)
-               SELECT d.id, array_agg(n.customer_id ORDER BY n.customer_id),
-                      array_agg(n.hq_version ORDER BY n.customer_id), bool_and(d.is_first)
-                 FROM upcoming n, unnest(n.databases, n.firsts) d (id, is_first)
-                GROUP BY d.id""",
-            {
-                "databases": list(databases),
-                "beyond": beyond,
-                "limit": CUSTOMERS_PER_CHUNK,
-                "journaled": journaled,
-            },
+        held_back = fetch(
+            """SELECT k.id FROM customer k
+                WHERE k.company_id = %(company)s AND k.number >= %(journaled)s
+                  AND EXISTS (SELECT FROM customer o
+                               WHERE o.company_id = k.company_id AND o.change_no > k.change_no
+                                 AND (o.number IS NULL OR o.number < %(journaled)s))
+                ORDER BY k.change_no""",
+            {"company": company, "journaled": journaled},
         )
-    return [
-        (database, Pending(tuple(customers), tuple(versions), is_first))
-        for database, customers, versions, is_first in rows
-    ]
+        if held_back:
+            run_sql(
+                """UPDATE customer k SET change_no = %(first)s - 1 + moved.turn
+                     FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY moved (id, turn)
+                    WHERE k.id = moved.id""",
+                {
+                    "first": reserve_changes(company, len(held_back)),
+                    "ids": [customer for (customer,) in held_back],
+                },
+            )
 
 
-def read_customer_batch(pending: Pending, formats: set[bool]) -> CustomerBatch:
-    """All that belongs to the customers, in each of the forms that somebody takes."""
+def make_package(company: str, position: int, journaled: int, run: UUID | None) -> Package | None:
+    """Make the next package of the chain, or a shortcut to its end, in the caller's snapshot.
+
+    None if all that is left may not leave HQ yet.
+    """
+    latest_no, end, held_back = fetch_one(
+        """SELECT o.change_no,
+                  (SELECT coalesce(max(to_no), 0) FROM package
+                    WHERE company_id = o.code AND NOT is_shortcut),
+                  (SELECT min(k.change_no) FROM customer k
+                    WHERE k.company_id = o.code AND k.number >= %(journaled)s)
+             FROM company o WHERE o.code = %(company)s""",
+        {"company": company, "journaled": journaled},
+    )
+    is_shortcut = position < end and not is_between_empty(company, position, end)
+    start = position if is_shortcut or position > end else end
+    with (
+        prefer_ordered_scan(),
+        query_table(
+            "packed",
+            """SELECT id AS customer_id, change_no FROM customer
+            WHERE company_id = %(company)s AND change_no > %(start)s
+              AND (%(end)s::bigint IS NULL OR change_no <= %(end)s)
+              AND (%(held_back)s::bigint IS NULL OR change_no < %(held_back)s)
+            ORDER BY change_no LIMIT %(limit)s""",
+            {
+                "company": company,
+                "start": start,
+                "end": end if is_shortcut else None,
+                "held_back": held_back,
+                "limit": CUSTOMERS_PER_CHUNK,
+            },
+        ) as packed,
+    ):
+        if not packed.rows:
+            return None
+        run_sql("ANALYZE packed")
+        (last,) = fetch_one("SELECT max(change_no) FROM packed")
+        is_rest = packed.rows < CUSTOMERS_PER_CHUNK and (held_back is None or held_back > end)
+        return store_package(
+            packed,
+            Package(
+                company_id=company,
+                from_no=start,
+                # A shortcut joins the chain where that ends.
+                to_no=end if is_shortcut and is_rest else last,
+                latest_no=latest_no,
+                is_shortcut=is_shortcut,
+                customers=packed.rows,
+                run_id=run,
+            ),
+        )
+
+
+def is_between_empty(company: str, position: int, end: int) -> bool:
+    (is_empty,) = fetch_one(
+        """SELECT NOT EXISTS (SELECT FROM customer
+                               WHERE company_id = %s AND change_no > %s AND change_no <= %s)""",
+        [company, position, end],
+    )
+    return bool(is_empty)
+
+
+def store_package(packed: WorkTable, package: Package) -> Package:
+    """Read what belongs to the customers, and store it."""
+    (package.is_all_new,) = fetch_one(
+        """SELECT NOT EXISTS (SELECT FROM packed JOIN customer_change c USING (customer_id)
+                               WHERE c.change_no <= %s)""",
+        [package.from_no],
+    )
+    tables = read_tables(packed, is_first=package.is_all_new)
+    package.rows = sum(table.rows for table in tables)
+    package.size_bytes = sum(len(table.data) for table in tables)
+    package.sha256 = digest(tables)
+    package.save()
+    lines = chain.from_iterable(
+        (
+            f"{package.pk}\t{table.target.table}\t{place}\t{table.rows}\t".encode(),
+            # COPY data as a value of COPY data.
+            table.data.replace(b"\\", rb"\\").replace(b"\t", rb"\t").replace(b"\n", rb"\n"),
+            b"\n",
+        )
+        for place, table in enumerate(tables)
+    )
+    columns = ("package_id", "name", "position", "rows", "data")
+    copy_in("package_table", columns, b"".join(lines), binary=False)
+    return package
+
+
+def digest(tables: list[TableData]) -> str:
+    hashed = hashlib.sha256()
+    for table in tables:
+        hashed.update(table.target.table.encode() + b"\n" + table.data)
+    return hashed.hexdigest()
+
+
+def load_tables(package: Package) -> list[TableData]:
+    """The rows of a package. Errors: PackageDropped, also when they are not what was stored."""
+    rows = fetch(
+        "SELECT name, data FROM package_table WHERE package_id = %s ORDER BY position",
+        [package.pk],
+    )
+    tables = [TableData(TARGETS[name], data.encode(), package.is_all_new) for name, data in rows]
+    if not tables or digest(tables) != package.sha256:
+        drop(package)
+        raise PackageDropped
+    return tables
+
+
+def drop(package: Package) -> None:
+    """Drop the data of a package; who still needs it gets another one."""
+    with transaction.atomic():
+        package.tables.all().delete()
+        run_sql(
+            "UPDATE package SET dropped_at = now() WHERE id = %s AND dropped_at IS NULL",
+            [package.pk],
+        )
+
+
+def drop_delivered(company: str) -> None:
+    """Drop the data of packages that every enabled database has, or that are very old."""
     run_sql(
-        "CREATE TEMP TABLE sent ON COMMIT DROP AS SELECT unnest(%s::bigint[]) AS customer_id",
-        [list(pending.customers)],
+        """WITH dropped AS (
+             UPDATE package p SET dropped_at = now()
+              WHERE p.company_id = %(company)s AND p.dropped_at IS NULL
+                AND (p.made_at < now() - %(days)s * interval '1 day'
+                     AND NOT EXISTS (SELECT FROM channel_database b
+                                       JOIN channel h ON h.id = b.channel_id
+                                      WHERE h.company_id = p.company_id AND h.is_enabled
+                                        AND b.is_enabled AND b.position < p.to_no)
+                     -- Nor is it to be sent again.
+                     AND NOT EXISTS (SELECT FROM download_session s
+                                       JOIN channel_database b ON b.id = s.database_id
+                                      WHERE s.package_id = p.id AND s.status = ANY(%(open)s)
+                                        AND b.position >= p.to_no)
+                     OR p.made_at < now() - %(most)s * interval '1 day')
+             RETURNING p.id)
+           DELETE FROM package_table t USING dropped WHERE t.package_id = dropped.id""",
+        {
+            "company": company,
+            "open": [status.value for status in OPEN_DOWNLOADS],
+            "days": settings.PACKAGE_DAYS,
+            "most": settings.PACKAGE_MAX_DAYS,
+        },
     )
-    run_sql("ANALYZE sent")
-    packages = {
-        as_copy: [
-            package(table, as_copy=as_copy, is_first=pending.is_first) for table in OUTBOUND_TABLES
-        ]
-        for as_copy in formats
-    }
-    run_sql("DROP TABLE sent")
-    return CustomerBatch(list(pending.customers), list(pending.versions), packages)
-
-
-def package(table: OutboundTable, *, as_copy: bool, is_first: bool) -> Package:
-    """The rows for one table, in the form that the engine takes."""
-    if as_copy:
-        return Package(table.target, data=copy_out(table.query), is_first=is_first)
-    columns: list[Any] = [
-        sql.SQL("{}" + TUPLE_CASTS.get(name, "")).format(sql.Identifier(column))
-        for column, name in zip(table.target.columns, table.target.types, strict=True)
-    ]
-    query = sql.SQL("SELECT {} FROM ({}) AS sent ({})").format(
-        sql.SQL(", ").join(columns),
-        table.query,
-        sql.SQL(", ").join(map(sql.Identifier, table.target.columns)),
-    )
-    return Package(table.target, rows=fetch(query))

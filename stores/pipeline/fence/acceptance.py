@@ -19,8 +19,9 @@ class AcceptanceRefused(Exception):
 def accept_database(database: ChannelDatabase, reason: str) -> int:
     """Take the database at the channel's address as the right one, and close what blocks it.
 
-    All its customers are sent again. Returns how many incidents were closed. Effects: HQ's row
-    of the database, its deliveries and incidents, in one transaction. Errors: AcceptanceRefused,
+    All customers are sent again: what it says it has may be another headquarters' word. Returns how
+    many incidents were closed. Effects: HQ's row of the database and its incidents, in one
+    transaction. Errors: AcceptanceRefused,
     ChannelError.
     """
     with visit(database) as channel:
@@ -34,8 +35,10 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
         )
     with transaction.atomic():
         ChannelDatabase.objects.select_for_update().get(pk=database.pk)
-        ChannelDatabase.objects.filter(pk=database.pk).update(database_id=state.database_id)
-        accept(database, state.token)
+        accept(database, state)
+        ChannelDatabase.objects.filter(pk=database.pk).update(
+            database_id=state.database_id, position=0, starts_over=True
+        )
         blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED_BY_ACCEPTANCE)
         return sum(incident.close(reason) for incident in blocking)
 

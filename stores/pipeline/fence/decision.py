@@ -14,6 +14,8 @@ class KnownState:
     `next_numbers` is the next account number of each company, `issued` how far its orders and
     invoices are numbered; `staged` the highest counter of each event table that HQ has taken from
     this generation; `is_watched` says that HQ wants to know of every database that agrees with it.
+    `changes` is the latest change of each company's customers, `position` up to which the database
+    has said that it has everything; with `starts_over` what it says does not count.
     """
 
     database_id: UUID
@@ -27,6 +29,9 @@ class KnownState:
     issued: dict[str, int]
     blocked_by: int | None
     is_watched: bool
+    changes: dict[str, int]
+    position: int
+    starts_over: bool
 
     @property
     def is_known(self) -> bool:
@@ -92,7 +97,12 @@ def numbers_ahead(known: KnownState, state: ChannelState) -> list[str]:
         for series, number in state.issued.items()
         if number > known.issued.get(series, 0)
     ]
-    return accounts + documents
+    changes = [
+        f"change {number} of {company} (here: {known.changes[company]})"
+        for company, number in state.positions.items()
+        if number > known.changes.get(company, number)
+    ]
+    return accounts + documents + changes
 
 
 def lacks_events(known: KnownState, state: ChannelState) -> bool:

@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from psycopg2 import sql
 
-from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visit, VisitToken
+from stores.channeldb.exchange.protocol import ChannelState, Contradiction, Visit
 from stores.hqdb.files import load
 from stores.hqdb.sql import copy_in, fetch, fetch_one, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table
@@ -39,7 +39,7 @@ MISMATCH_MESSAGES = {
         " backup, or a second one visits the channel."
     ),
     IncidentKind.CHANNEL_RESTORED: (
-        "its database was restored from an older backup. All customers will be sent again."
+        "its database was restored from an older backup. What it lacks will be sent again."
     ),
 }
 NO_DATABASE_ID = "its database has no identity."
@@ -67,7 +67,7 @@ def handle_mismatch(
                 database, IncidentKind.CHANNEL_FORKED, RESTORED_TWICE, both_sides(known, state)
             )
         detail = both_sides(known, state) | {"forgotten": missing_events(database, channel)}
-        accept(database, state.token)
+        accept(database, state)
         report_mismatch(database, verdict, MISMATCH_MESSAGES[verdict], detail)
         return None
     return report_mismatch(
@@ -97,6 +97,7 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
             **token_as_json(state.token),
             "account_high": state.account_high,
             "issued": state.issued,
+            "positions": state.positions,
         },
         "headquarters": {
             "database_id": str(known.database_id),
@@ -104,6 +105,7 @@ def both_sides(known: KnownState, state: ChannelState) -> dict[str, Any]:
             "nonce": str(known.confirmed_nonce),
             "next_number": known.next_numbers,
             "issued": known.issued,
+            "changes": known.changes,
         },
     }
 
@@ -118,31 +120,27 @@ def was_restored_recently(database: ChannelDatabase) -> bool:
     return bool(count)
 
 
-def accept(database: ChannelDatabase, token: VisitToken) -> None:
-    """Take the database as it is: everything is sent again, and its counters start anew.
+def accept(database: ChannelDatabase, state: ChannelState) -> None:
+    """Take the database as it is: its counters start anew, and it says what it has.
 
     The pair it shows counts as confirmed, with the next intention at once, so that a crash here is
     no second restore; the intention is beyond every epoch that any copy may show.
-    Effects: the database's row and deliveries, in the caller's transaction.
+    Effects: the database's row, in the caller's transaction.
     """
     run_sql(
         """UPDATE channel_database
-              SET generation = generation + 1, staged = '{}',
+              SET generation = generation + 1, staged = '{}', position = %(position)s,
                   intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
                   intended_nonce = %(next)s,
                   confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s
             WHERE id = %(id)s""",
-        {"id": database.pk, "epoch": token.epoch, "nonce": str(token.nonce), "next": str(uuid4())},
-    )
-    redeliver(database)
-
-
-def redeliver(database: ChannelDatabase) -> None:
-    """Create deliveries of every customer that the database was ever given."""
-    run_sql(
-        """UPDATE delivery SET delivered_version = 0, delivered_at = NULL
-            WHERE database_id = %s AND delivered_version > 0""",
-        [database.pk],
+        {
+            "id": database.pk,
+            "epoch": state.token.epoch,
+            "nonce": str(state.token.nonce),
+            "next": str(uuid4()),
+            "position": state.positions.get(database.channel.company_id, 0),
+        },
     )
 
 

@@ -15,7 +15,8 @@ from stores.channeldb.exchange.protocol import (
     EventBatch,
     EventTable,
     NonceRefused,
-    Package,
+    PositionMove,
+    TableData,
     Visit,
     VisitToken,
 )
@@ -23,6 +24,7 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
+from stores.models.session import OPEN_DOWNLOADS
 from stores.pipeline.fence.decision import KnownState, compare_tokens
 from stores.pipeline.fence.incidents import (
     accept_first_contact,
@@ -68,7 +70,9 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
                       (SELECT min(i.id) FROM incident i
                         WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
                       b.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
-                      OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL)
+                      OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL),
+                      (SELECT coalesce(json_object_agg(code, change_no), '{}') FROM company),
+                      b.position, b.starts_over
                  FROM channel_database b WHERE b.id = %s""",
             [
                 [kind.value for kind in BLOCKS_DATABASE],
@@ -90,7 +94,9 @@ class FencedChannel:
 
     def __init__(self, channel: Visit, database: ChannelDatabase, chunk: Chunk) -> None:
         self.channel, self.database, self.chunk = channel, database, chunk
-        self.takes_copy = channel.takes_copy
+        self.company: str = database.channel.company_id
+        # Up to which change the channel says that it has everything.
+        self.position = 0
         # What the channel shows as the latest visit, as far as this one knows; and the nonce under
         # which this one may write.
         self.latest: VisitToken | None = None
@@ -108,21 +114,23 @@ class FencedChannel:
         state = self.channel.state()
         if state is None or not known.is_known or compare_tokens(known, state):
             # Another visit may have come between the two looks; while HQ's row is locked none can.
-            known, token = self.check_identity_under_lock()
+            known, state = self.check_identity_under_lock()
         else:
-            token = state.token
             self.untold = unreported_numbers(self.database, known, state)
         self.database.generation = known.generation
-        self.latest = token
+        self.latest = state.token
+        self.position = state.positions.get(self.company, 0)
+        if self.position != known.position and not known.starts_over:
+            note_position(self.database, known.position, self.position)
         if known.is_watched:
             run_sql(
                 "UPDATE channel_database SET fenced_at = now(), "
                 "recognised_start = pg_postmaster_start_time() WHERE id = %s",
                 [self.database.pk],
             )
-        return token
+        return state.token
 
-    def check_identity_under_lock(self) -> tuple[KnownState, VisitToken]:
+    def check_identity_under_lock(self) -> tuple[KnownState, ChannelState]:
         """Compare again, of one moment, and handle a mismatch. Errors: ChannelBlocked."""
         database = self.database
         with transaction.atomic():
@@ -134,7 +142,7 @@ class FencedChannel:
                 sentence = None if known.is_known else accept_first_contact(database, known, state)
         if sentence or state is None:
             raise ChannelBlocked(sentence or "")
-        return read_known_state(database), state.token
+        return read_known_state(database), state
 
     # ---------------------------------------------------------------- take the fence
 
@@ -207,9 +215,17 @@ class FencedChannel:
         """See Visit.acknowledge. Errors: also those of acquire()."""
         return self.write(partial(self.channel.acknowledge, events))
 
-    def apply(self, packages: Sequence[Package], *, session: UUID, part: int, job: str) -> int:
+    def apply(
+        self,
+        tables: Sequence[TableData],
+        *,
+        session: UUID,
+        part: int,
+        job: str,
+        move: PositionMove | None = None,
+    ) -> int:
         """See Visit.apply; each part has a pair of its own. Errors: also those of acquire()."""
-        apply = partial(self.channel.apply, packages, session=session, part=part, job=job)
+        apply = partial(self.channel.apply, tables, session=session, part=part, job=job, move=move)
         high = highest_issued(self.database)
         while True:
             token = self.intend()
@@ -221,6 +237,7 @@ class FencedChannel:
             except Contradiction as found:
                 raise ChannelBlocked(report_contradiction(self.database, found)) from None
             else:
+                self.position = move.to if move else self.position
                 self.confirm_written(token)
                 return rows
 
@@ -246,6 +263,37 @@ class FencedChannel:
                 return verb(nonce=self.nonce)
             except NonceRefused:
                 self.nonce = self.latest = None
+
+
+def note_position(database: ChannelDatabase, known: int, position: int) -> None:
+    """Copy what the channel says it has, unless another visit has noted more since `known` was.
+
+    Effects: HQ's row of the database; sessions that arrived although HQ did not note it are
+    applied. Committed at once.
+    """
+    with transaction.atomic():
+        moved = ChannelDatabase.objects.filter(
+            pk=database.pk, position=known, starts_over=False
+        ).update(position=position)
+        if moved:
+            run_sql(
+                """UPDATE download_session s
+                      SET status = 'applied', applied_at = now(), message = '',
+                          customers = p.customers - (
+                              SELECT count(*) FROM download_exception e
+                               WHERE e.database_id = s.database_id AND e.settled_at IS NULL
+                                 AND e.since >= s.requested_at)
+                     FROM package p
+                    WHERE s.package_id = p.id AND s.database_id = %(database)s
+                      AND s.status = ANY(%(open)s)
+                      AND p.from_no >= %(known)s AND p.to_no <= %(position)s""",
+                {
+                    "database": database.pk,
+                    "open": [status.value for status in OPEN_DOWNLOADS],
+                    "known": known,
+                    "position": position,
+                },
+            )
 
 
 def unreported_numbers(

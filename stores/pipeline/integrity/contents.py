@@ -2,7 +2,7 @@
 
 Both sides tell their rows as 256 fingerprints, by the hash of the key: how many, and the sum of
 the hashes of what they say. Only where these differ are the rows read, as hashes too. Compared is
-what a database was given with no newer version pending. The map of GUIDs is compared by itself.
+what a database says it has, with no newer version pending. The map of GUIDs is compared by itself.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import Row, fetch, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase
-from stores.pipeline.download.packages import OutboundTable, outbound_child, outbound_customer
+from stores.pipeline.download.outbound import OutboundTable, outbound_child, outbound_customer
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 
@@ -35,11 +35,18 @@ ROWS_IN_BUCKETS = load(__file__, "rows_in_buckets")
 HELD_ROW_COLUMNS = """database_id bigint, "table" text, key text, content text, company text,
     account_number text, part text, hq_version bigint, is_active boolean"""
 HELD_BUCKET_COLUMNS = """database_id bigint, "table" text, bucket integer"""
-# Whom a database was given, with no newer version pending; by the name that packages reads.
+# Customers of whom each channel says that it has their latest change.
+HELD_CUSTOMERS = """
+    SELECT c.database_id, k.id AS customer_id
+      FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+      JOIN channel h ON h.id = b.channel_id
+      JOIN customer k ON k.company_id = h.company_id AND k.change_no <= c.position
+     WHERE NOT b.starts_over
+       AND NOT EXISTS (SELECT FROM download_exception e
+                        WHERE e.database_id = b.id AND e.customer_id = k.id
+                          AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""
 SENT = sql.SQL(
-    """SELECT d.customer_id FROM delivery d JOIN {channels} c USING (database_id)
-        WHERE d.database_id = %(database)s AND d.delivered_version = d.version
-          AND d.delivered_version > 0 AND d.delivered_at < c.read_at"""
+    f"SELECT customer_id FROM ({HELD_CUSTOMERS}) s WHERE database_id = %(database)s"  # noqa: S608
 )
 NULL_MARK = "\x01"
 VALUE_SEPARATOR = "\x1f"
@@ -114,7 +121,7 @@ def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
 
 @contextmanager
 def sent_customers(channels: WorkTable, database: int) -> Iterator[WorkTable]:
-    """Whom a database was given, with no newer version pending. Shape: customer_id."""
+    """Whom a database should have as HQ has them. Shape: customer_id."""
     query = SENT.format(channels=channels.identifier)
     with query_table("sent", query, {"database": database}) as sent:
         run_sql(sql.SQL("ANALYZE {}").format(sent.identifier))
@@ -131,8 +138,8 @@ def read_contents(
 
     Effects: the tables of `held`. Returns how many rows were compared.
     """
-    with transaction.atomic(), sent_customers(held.channels, database.pk):
-        return sum(read_table(channel, database, table, held) for table in CONTENT_TABLES)
+    with transaction.atomic(), sent_customers(held.channels, database.pk) as sent:
+        return sum(read_table(channel, database, table, held, sent) for table in CONTENT_TABLES)
 
 
 def read_table(
@@ -140,10 +147,11 @@ def read_table(
     database: ChannelDatabase,
     table: OutboundTable,
     held: HeldContents,
+    sent: WorkTable,
 ) -> int:
     """Compare the fingerprints of one table, and keep its rows where they differ."""
     theirs = table_fingerprints(channel, table)
-    ours = parse_row_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table))))
+    ours = parse_row_fingerprints(fetch(fingerprint_query(table.target, rows_of_hq(table, sent))))
     if buckets := [byte for byte in range(256) if theirs.get(byte) != ours.get(byte)]:
         with SpooledTemporaryFile(max_size=IN_MEMORY) as rows:
             copy_rows(channel, database, table.target, buckets, rows)
@@ -159,10 +167,10 @@ def read_table(
     return sum(count for count, _ in theirs.values())
 
 
-def rows_of_hq(table: OutboundTable) -> sql.Composable:
-    """HQ's rows of the sent customers, as the channel should have them."""
+def rows_of_hq(table: OutboundTable, sent: WorkTable) -> sql.Composable:
+    """HQ's rows of the customers that were sent, as the channel should have them."""
     return sql.SQL("(SELECT * FROM ({}) sent_rows ({}))").format(
-        table.query, identifiers(table.target.columns)
+        table.rows_of(sent), identifiers(table.target.columns)
     )
 
 
@@ -262,7 +270,7 @@ def find_wrong_rows(database: int, held: HeldContents) -> list[WrongRow]:
 
 def wrong_statement(table: OutboundTable, held: HeldContents, sent: WorkTable) -> sql.Composed:
     return WRONG_ROWS.format(
-        hashed_rows=hashed_rows(table.target, rows_of_hq(table)),
+        hashed_rows=hashed_rows(table.target, rows_of_hq(table, sent)),
         held_rows=held.rows.identifier,
         held_buckets=held.buckets.identifier,
         sent=sent.identifier,

@@ -6,7 +6,7 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import fetch, fetch_one
 from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows, offending_rows
-from stores.pipeline.integrity.contents import find_wrong_rows
+from stores.pipeline.integrity.contents import HELD_CUSTOMERS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
@@ -30,65 +30,89 @@ def channels_know_nothing_else(evidence: Evidence) -> Check:
     )
 
 
-# What HQ has noted as delivered before a channel was read, with no newer version pending.
-DELIVERED = """FROM delivery d JOIN {channels} c USING (database_id)
-                 JOIN guid_map m USING (customer_id)
-                WHERE d.delivered_version = d.version AND d.delivered_at < c.read_at"""
+# Customers of whom a channel says that it has their latest change, as HQ has them.
+HELD = f"""FROM ({HELD_CUSTOMERS}) held
+           JOIN {{channels}} c USING (database_id) JOIN customer k ON k.id = held.customer_id"""
+# Customers that an enabled database lacks, by its position or as an exception.
+PENDING = """FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+             JOIN channel h ON h.id = b.channel_id JOIN customer k ON k.company_id = h.company_id
+            WHERE (k.change_no > b.position
+                   OR EXISTS (SELECT FROM download_exception e
+                               WHERE e.database_id = b.id AND e.customer_id = k.id
+                                 AND e.settled_at IS NULL))"""
 
 
 def channels_know_what_was_delivered(evidence: Evidence) -> Check:
-    (pending,) = fetch_one(
-        sql.SQL(
-            """SELECT count(*) FROM delivery d JOIN {channels} c USING (database_id)
-                WHERE d.delivered_version < d.version"""
-        ).format(**evidence.names)
+    (pending,) = fetch_one(sql.SQL(f"SELECT count(*) {PENDING}").format(**evidence.names))
+    (held,) = fetch_one(
+        sql.SQL(f"SELECT count(*) {HELD} JOIN guid_map m ON m.customer_id = k.id").format(
+            **evidence.names
+        )
     )
-    (delivered,) = fetch_one(sql.SQL(f"SELECT count(*) {DELIVERED}").format(**evidence.names))
     return check_result(
         "I18",
         "Every enabled channel has the account of every GUID of its company, or its delivery is"
         " pending and no download has skipped it.",
-        int(delivered),
+        int(held),
         evidence.snapshot.unreachable,
         offending_rows(
             f"""SELECT c.label AS channel, m.async_account::text, 'lacks the account' AS what
-                {DELIVERED}
-                  AND NOT EXISTS (SELECT FROM {{map}} v
-                                   WHERE v.database_id = d.database_id
-                                     AND v.async_account = m.async_account)""",  # noqa: S608
+                {HELD} JOIN guid_map m ON m.customer_id = k.id
+                 WHERE NOT EXISTS (SELECT FROM {{map}} v
+                                    WHERE v.database_id = c.database_id
+                                      AND v.async_account = m.async_account)""",  # noqa: S608
             evidence.names,
         ),
         offending_rows(
-            f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what
-                  FROM delivery d JOIN {{channels}} c USING (database_id)
-                  JOIN customer k ON k.id = d.customer_id
-                  JOIN {{last_starts}} w ON w.step = 'download' AND w.database_id = d.database_id
-                 WHERE d.delivered_version < d.version
-                   AND greatest(k.created_at, k.modified_at) < w.since - {GRACE}""",  # noqa: S608
+            f"""SELECT c.label AS channel, k.account_number, 'passed by' AS what {PENDING}
+                  AND EXISTS (SELECT FROM {{last_starts}} w
+                               WHERE w.step = 'download' AND w.database_id = b.id
+                                 AND greatest(k.created_at, k.modified_at)
+                                     < w.since - {GRACE})""",  # noqa: S608
             evidence.names,
         ),
         late=int(pending),
     )
 
 
-def delivered_versions_arrived(evidence: Evidence) -> Check:
+def positions_are_true(evidence: Evidence) -> Check:
     return check_result(
         "I19",
-        "What headquarters recorded as delivered is in the channel, in that version or a newer one"
-        + (", with the same content." if evidence.snapshot.with_rows else "."),
-        count_rows("delivery", "delivered_version > 0"),
+        "What a channel says it has is there, in that version or a newer one"
+        + (", with the same content" if evidence.snapshot.with_rows else "")
+        + ". Headquarters has noted no more, and every package is as it was made.",
+        count_rows(evidence.copies.channels, "position > 0"),
         evidence.snapshot.unreachable,
         offending_rows(
-            """SELECT c.label AS channel, k.account_number, d.delivered_version AS delivered,
-                      v.hq_version AS in_channel
-                 FROM delivery d JOIN {channels} c USING (database_id)
-                 JOIN customer k ON k.id = d.customer_id
-                 LEFT JOIN {customers} v
-                        ON v.database_id = d.database_id AND v.company = k.company_id
-                       AND v.account_number = k.account_number
-                WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
-                  AND (v.hq_version IS NULL OR v.hq_version < d.delivered_version)""",
+            f"""SELECT c.label AS channel, k.account_number, k.hq_version AS version,
+                       v.hq_version AS in_channel
+                {HELD}
+                  LEFT JOIN {{customers}} v
+                         ON v.database_id = c.database_id AND v.company = k.company_id
+                        AND v.account_number = k.account_number
+                 WHERE v.hq_version IS NULL OR v.hq_version < k.hq_version""",
             evidence.names,
+        ),
+        offending_rows(
+            """SELECT c.label AS channel, c.position AS in_channel, c.noted_position AS noted
+                 FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+                WHERE c.position < c.noted_position AND c.generation = b.generation
+                  AND b.position >= c.noted_position""",
+            evidence.names,
+        ),
+        offending_rows(
+            """SELECT c.label AS channel, c.position AS in_channel, o.change_no AS latest
+                 FROM {channels} c JOIN channel_database b ON b.id = c.database_id
+                 JOIN channel h ON h.id = b.channel_id JOIN company o ON o.code = h.company_id
+                WHERE c.position > o.change_no""",
+            evidence.names,
+        ),
+        offending_rows(
+            """SELECT p.company_id AS company, p.from_no, p.to_no, 'rows differ' AS what
+                 FROM package p LEFT JOIN package_table t ON t.package_id = p.id
+                WHERE p.dropped_at IS NULL
+                GROUP BY p.id HAVING coalesce(sum(t.rows), 0) <> p.rows
+                    OR coalesce(sum(octet_length(t.data)), 0) <> p.size_bytes"""
         ),
         other_contents(evidence.copies) if evidence.snapshot.with_rows else [],
     )

@@ -216,12 +216,16 @@ def never_given(table: str, copies: Copies) -> sql.Composed:
 def conversion_is_atomic(evidence: Evidence) -> Check:
     return check_result(
         "I13",
-        "Account, customer, applied event and pending deliveries are created together.",
+        "Account, customer, applied event and the change that channels are sent are created"
+        " together.",
         count_rows("guid_map"),
         missing_rules(
             DatabaseRule("trigger", "guid_map", "guid_customer_and_channel_share_the_company"),
-            DatabaseRule("trigger", "delivery", "deliveries_have_customer_and_database"),
-            DatabaseRule("trigger", "delivery", "a_delivery_is_never_moved"),
+            DatabaseRule("trigger", "customer", "a_change_takes_a_new_number"),
+            DatabaseRule("trigger", "customer", "new_customers_are_remembered"),
+            DatabaseRule("trigger", "customer", "changes_are_remembered"),
+            DatabaseRule("constraint", "customer", "a_change_number_is_given_once"),
+            DatabaseRule("trigger", "company", "the_change_number_never_falls"),
         ),
         offending_rows(
             """SELECT event.async_account::text, 'applied without account' AS what
@@ -242,14 +246,13 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
                                      AND event.status IN ('applied', 'erased'))"""
         ),
         offending_rows(
-            """SELECT guid_map.async_account::text, 'delivery missing' AS what,
-                      concat_ws('/', channel.code, nullif(channel_database.name, '')) AS channel
+            """SELECT guid_map.async_account::text, 'no change' AS what
                  FROM guid_map
-                 JOIN channel ON channel.company_id = guid_map.company_id AND channel.is_enabled
-                 JOIN channel_database ON channel_database.channel_id = channel.id
-                  AND channel_database.is_enabled
-                 LEFT JOIN delivery ON delivery.database_id = channel_database.id
-                  AND delivery.customer_id = guid_map.customer_id
-                WHERE delivery.customer_id IS NULL"""
+                 JOIN customer ON customer.id = guid_map.customer_id
+                 JOIN company ON company.code = customer.company_id
+                 LEFT JOIN customer_change ON customer_change.customer_id = customer.id
+                  AND customer_change.change_no = customer.change_no
+                WHERE customer_change.version IS DISTINCT FROM customer.hq_version
+                   OR customer.change_no > company.change_no"""
         ),
     )

@@ -24,14 +24,16 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
 from stores.channeldb.connect.connection import alias_of
-from stores.channeldb.exchange.protocol import GUID_FORM
+from stores.channeldb.exchange.protocol import GUID_FORM, TableData, Target
 from stores.channeldb.exchange.sqlite_values import WITHOUT_EVENT_ID
-from stores.hqdb.sql import Row, fetch, lock_until_commit, run_sql
+from stores.hqdb.sql import Row, copy_out_text, fetch, lock_until_commit, run_sql
 from stores.models import ChannelDatabase, Difference, Incident, RunStep
 from stores.models.difference import DifferenceKind
 from stores.models.incident import IncidentKind
+from stores.models.package import ExceptionReason
 from stores.models.run import StepFailed
-from stores.pipeline.download.packages import OutboundTable, package
+from stores.pipeline.changes import reserve_changes
+from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.integrity import contents
@@ -42,6 +44,7 @@ from stores.pipeline.integrity.snapshot import (
     copy_contents,
     copy_table,
     read_orphans,
+    read_state,
     read_transaction,
 )
 from stores.pipeline.integrity.tables import (
@@ -90,7 +93,7 @@ def compare_channel(step: RunStep) -> None:
 
 
 def repair_channel(step: RunStep) -> None:
-    """Compare and repair. Effects: also acknowledgements taken back, deliveries created again."""
+    """Compare and repair. Effects: also acknowledgements taken back, customers sent again."""
     reconcile(step, is_repair=True)
 
 
@@ -115,9 +118,10 @@ def compare_database(database: ChannelDatabase) -> Comparison:
     ) as copies:
         run_sql(
             sql.SQL(
-                """INSERT INTO {channels} (database_id, label, read_at, generation)
-                   SELECT id, %s, clock_timestamp(), generation FROM channel_database
-                    WHERE id = %s"""
+                """INSERT INTO {channels}
+                          (database_id, label, read_at, generation, noted_position)
+                   SELECT id, %s, clock_timestamp(), generation, position
+                     FROM channel_database WHERE id = %s"""
             ).format(**copies.names),
             [database.label, database.pk],
         )
@@ -140,6 +144,7 @@ def compare_database(database: ChannelDatabase) -> Comparison:
                 copy_table(channel, database, copies, copy)
                 for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
             )
+            read_state(channel, database, copies)
             compared += read_contents(channel, database, copies.held)
             strays = read_orphans(channel, database)
         differences = find_differences(buckets, copies)
@@ -270,19 +275,16 @@ OTHER_GUID = sql.SQL(
                  WHERE v.async_account IS NOT NULL
                    AND v.async_account IS DISTINCT FROM m.async_account"""
 )
-# Delivered before the channel was read, and the channel lacks the customer, its version or a GUID.
+# The channel says that it has the latest change, and lacks the customer, its version or a GUID.
 NOT_ARRIVED = sql.SQL(
-    """SELECT DISTINCT k.account_number, k.id
-                   FROM {channels} c JOIN delivery d USING (database_id)
-                   JOIN customer k ON k.id = d.customer_id
-                   LEFT JOIN guid_map m ON m.customer_id = k.id
-                   LEFT JOIN {map} v USING (async_account)
-                   LEFT JOIN {customers} s
-                          ON s.company = k.company_id AND s.account_number = k.account_number
-                  WHERE d.delivered_version > 0 AND d.delivered_at < c.read_at
-                    AND (coalesce(s.hq_version, -1) < d.delivered_version
-                         OR (d.delivered_version = d.version AND m.async_account IS NOT NULL
-                             AND v.async_account IS NULL))"""
+    f"""SELECT DISTINCT k.account_number, k.id
+          FROM ({contents.HELD_CUSTOMERS}) held JOIN customer k ON k.id = held.customer_id
+          LEFT JOIN guid_map m ON m.customer_id = k.id
+          LEFT JOIN {{map}} v USING (async_account)
+          LEFT JOIN {{customers}} s
+                 ON s.company = k.company_id AND s.account_number = k.account_number
+         WHERE coalesce(s.hq_version, -1) < k.hq_version
+            OR m.async_account IS NOT NULL AND v.async_account IS NULL"""  # noqa: S608
 )
 
 
@@ -343,10 +345,10 @@ def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> Non
                 step.add(reopened=reopened)
     customers = [customer for _, _, customer in comparison.rows[DifferenceKind.NOT_ARRIVED]]
     with step.chunk():
-        pending = run_sql(
-            """UPDATE delivery SET delivered_version = 0
-                WHERE database_id = %s AND customer_id = ANY(%s)""",
-            [step.database_id, customers],
+        pending = add_exceptions(
+            step.its_database,
+            [customer for customer in customers if customer is not None],
+            ExceptionReason.NOT_ARRIVED,
         )
         step.add(owed_again=pending)
     if comparison.wrong:
@@ -354,11 +356,10 @@ def repair(step: RunStep, channel: FencedChannel, comparison: Comparison) -> Non
 
 
 def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[WrongRow]) -> None:
-    """Deliver customers of wrong rows in a version above the channel's, and remove what is extra.
+    """Send customers of wrong rows in a version above the channel's, and remove what is extra.
 
-    A channel takes a row again only in a higher version. Effects: versions of customers and what
-    belongs to them, pending for every database of the company; rows of the channel that HQ never
-    sent become inactive.
+    A channel takes a row again only in a higher version. Effects: changes of customers and versions
+    of what belongs to them; rows of the channel that HQ never sent become inactive.
     """
     highest: dict[int, int] = {}
     for row in wrong:
@@ -367,50 +368,57 @@ def repair_contents(step: RunStep, channel: FencedChannel, wrong: Sequence[Wrong
             highest[row.customer] = max(version, highest.get(row.customer, 0))
     with step.chunk():
         lock_until_commit(f"accounts:{step.its_database.channel.company_id}")
-        raised = raise_versions_above(highest)
+        raised = raise_versions_above(highest, step.its_database.channel.company_id)
         step.add(owed_again=len(raised))
-    packages = [
-        package(inactive_rows(table, extra), as_copy=channel.takes_copy, is_first=False)
+    removed = [
+        inactive_rows(table.target, extra)
         for table in contents.CONTENT_TABLES
         if (extra := [row for row in wrong if row.is_extra and row.table == table.target.table])
     ]
-    if packages:
-        channel.apply(packages, session=uuid4(), part=1, job="reconcile")
+    if removed:
+        channel.apply(removed, session=uuid4(), part=1, job="reconcile")
 
 
 # What somebody has put above it in a channel cannot be outdone.
 MAX_VERSION = 1 << 62
 
 
-def raise_versions_above(highest: Mapping[int, int]) -> dict[int, int]:
-    """Put customers above the versions given, and deliver them everywhere. Returns the new ones."""
+def raise_versions_above(highest: Mapping[int, int], company: str) -> dict[int, int]:
+    """Put customers of a company above the versions given, each by a change. Returns the new ones.
+
+    Whom no channel is to have gets no change number.
+    """
     raised: dict[int, int] = dict(
         fetch(
-            """UPDATE customer k SET hq_version = greatest(k.hq_version, above.version) + 1
-                 FROM unnest(%s::bigint[], %s::bigint[]) above (id, version)
+            """UPDATE customer k
+                  SET hq_version = greatest(k.hq_version, above.version) + 1,
+                      change_no = CASE WHEN k.change_no IS NOT NULL
+                                       THEN %(first)s - 1 + above.turn END
+                 FROM unnest(%(ids)s::bigint[], %(versions)s::bigint[])
+                      WITH ORDINALITY above (id, version, turn)
                 WHERE k.id = above.id RETURNING k.id, k.hq_version""",
-            [list(highest), list(highest.values())],
+            {
+                "first": reserve_changes(company, len(highest)),
+                "ids": list(highest),
+                "versions": list(highest.values()),
+            },
         )
     )
-    for table in (*(kind.table for kind in CHILDREN), "delivery"):
+    for kind in CHILDREN:
         run_sql(
             sql.SQL(
-                """UPDATE {} r SET {} = k.hq_version FROM customer k
+                """UPDATE {} r SET hq_version = k.hq_version FROM customer k
                     WHERE k.id = r.customer_id AND r.customer_id = ANY(%s)"""
-            ).format(
-                sql.Identifier(table),
-                sql.Identifier("version" if table == "delivery" else "hq_version"),
-            ),
+            ).format(sql.Identifier(kind.table)),
             [list(raised)],
         )
     return raised
 
 
-def inactive_rows(table: OutboundTable, extra: Sequence[WrongRow]) -> OutboundTable:
+def inactive_rows(target: Target, extra: Sequence[WrongRow]) -> TableData:
     """Rows that HQ never sent, as removed ones of their customers."""
-    target, part = table.target, table.target.key[-1]
+    part = target.key[-1]
     kind = dict(zip(target.columns, target.types, strict=True))[part]
-    columns = ("company", "account_number", part, "is_active", "hq_version")
     values = sql.SQL(", ").join(
         sql.SQL("({}, {})").format(sql.Literal(row.customer), sql.Literal(row.part))
         for row in extra
@@ -419,5 +427,8 @@ def inactive_rows(table: OutboundTable, extra: Sequence[WrongRow]) -> OutboundTa
         """SELECT k.company_id, k.account_number, e.part::{}, false, k.hq_version
              FROM (VALUES {}) e (customer_id, part) JOIN customer k ON k.id = e.customer_id"""
     ).format(sql.SQL(kind), values)
+    columns = ("company", "account_number", part, "is_active", "hq_version")
     types = ("text", "text", kind, "boolean", "bigint")
-    return OutboundTable(replace(target, columns=columns, types=types, immutable=()), query)
+    return TableData(
+        replace(target, columns=columns, types=types, immutable=()), copy_out_text(query)
+    )

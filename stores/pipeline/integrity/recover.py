@@ -21,6 +21,7 @@ from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
 from stores.pipeline import number_journal
+from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER
 from stores.pipeline.fence.visit import FencedChannel
@@ -89,9 +90,9 @@ def import_everything(
     A highest number that one channel alone has seen is believed up to `most_void` beyond all that
     others know; of the channels with the codes `distrusted` it is not.
 
-    Effects: customers, GUID map, deliveries, number sequences and the fence's pairs of HQ, and an
-    incident about orders and invoices, in one transaction; none in a dry run, or when a channel is
-    away or two sources contradict each other.
+    Effects: customers, GUID map, number sequences, change numbers and the fence's pairs of HQ, and
+    an incident about orders and invoices, in one transaction; none in a dry run, or when a channel
+    is away or two sources contradict each other.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
     recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
@@ -109,6 +110,7 @@ def import_everything(
             if recovery.documents:
                 report_documents(recovery.documents)
             recovery.counters = raise_counters(sources)
+            raise_change_numbers(sources, recovery.distrusted)
             recovery.accounts, recovery.guids = import_accounts(sources)
             recovery.void = fill_gaps()
             recovery.versions = raise_versions(sources)
@@ -391,6 +393,27 @@ def raise_counters(sources: Sources) -> dict[str, int]:
     )
 
 
+def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]) -> None:
+    """Put each company's change number above every position that a channel says it has.
+
+    What HQ learns anew is then a later change for every channel. One whose word is not believed is
+    sent everything again.
+    """
+    run_sql(
+        sql.SQL(
+            """UPDATE company o SET change_no = top.position
+                 FROM (SELECT p.key AS company, max(p.value::bigint) AS position
+                         FROM {channels} c, jsonb_each_text(c.positions) p
+                        WHERE c.database_id <> ALL(%s) GROUP BY 1) top
+                WHERE o.code = top.company AND top.position > o.change_no"""
+        ).format(**sources.names),
+        [[database.pk for database in distrusted]],
+    )
+    ChannelDatabase.objects.filter(pk__in=[database.pk for database in distrusted]).update(
+        position=0, starts_over=True
+    )
+
+
 def raise_documents(sources: Sources) -> list[dict[str, Any]]:
     """Put each company's next order and invoice above every number known anywhere.
 
@@ -475,15 +498,23 @@ def import_accounts(sources: Sources) -> tuple[int, int]:
             **sources.names
         )
     )
-    run_sql(
-        """INSERT INTO delivery (database_id, customer_id, version)
-           SELECT b.id, c.id, c.hq_version FROM customer c
-             JOIN channel h ON h.company_id = c.company_id AND h.is_enabled
-             JOIN channel_database b ON b.channel_id = h.id AND b.is_enabled
-            WHERE c.number IS NOT NULL AND c.state <> 'void'
-               ON CONFLICT DO NOTHING"""
-    )
+    number_imported()
     return accounts, guids
+
+
+def number_imported() -> None:
+    """Give the customers that were imported the next change numbers of their companies."""
+    for company, ids in fetch(
+        """SELECT company_id, array_agg(id ORDER BY id) FROM customer
+            WHERE number IS NOT NULL AND state <> 'void' AND change_no IS NULL
+            GROUP BY 1 ORDER BY 1"""
+    ):
+        run_sql(
+            """UPDATE customer k SET change_no = %(first)s - 1 + imported.turn
+                 FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY imported (id, turn)
+                WHERE k.id = imported.id""",
+            {"first": reserve_changes(company, len(ids)), "ids": ids},
+        )
 
 
 def fill_gaps() -> int:
@@ -498,7 +529,7 @@ def fill_gaps() -> int:
 
 
 def raise_versions(sources: Sources) -> int:
-    """Put HQ's versions above those that channels hold, and deliver them. Returns customers.
+    """Put HQ's versions above those that channels hold, each by a change. Returns customers.
 
     A channel keeps the higher version, so what HQ learns anew would never reach it.
     """
@@ -512,11 +543,24 @@ def raise_versions(sources: Sources) -> int:
                     OR c.event_at = '1900-01-01' AND max(v.hq_version) >= c.hq_version"""
         ).format(**sources.names),
     ) as behind:
-        customers = run_sql(
+        customers = 0
+        for company, ids, versions in fetch(
             sql.SQL(
-                "UPDATE customer c SET hq_version = b.version FROM {behind} b WHERE b.id = c.id"
+                """SELECT c.company_id, array_agg(c.id ORDER BY c.id),
+                          array_agg(b.version ORDER BY c.id)
+                     FROM {behind} b JOIN customer c USING (id) GROUP BY 1 ORDER BY 1"""
             ).format(behind=behind.identifier)
-        )
+        ):
+            customers += run_sql(
+                """UPDATE customer c
+                      SET hq_version = b.version,
+                          change_no = CASE WHEN c.change_no IS NOT NULL
+                                           THEN %(first)s - 1 + b.turn END
+                     FROM unnest(%(ids)s::bigint[], %(versions)s::bigint[])
+                          WITH ORDINALITY b (id, version, turn)
+                    WHERE b.id = c.id""",
+                {"first": reserve_changes(company, len(ids)), "ids": ids, "versions": versions},
+            )
         for kind in CHILDREN:
             run_sql(
                 sql.SQL(
@@ -524,12 +568,6 @@ def raise_versions(sources: Sources) -> int:
                          FROM {behind} b WHERE b.id = c.customer_id"""
                 ).format(table=sql.Identifier(kind.table), behind=behind.identifier)
             )
-        run_sql(
-            sql.SQL(
-                """UPDATE delivery d SET version = b.version
-                     FROM {behind} b WHERE b.id = d.customer_id"""
-            ).format(behind=behind.identifier)
-        )
     return customers
 
 

@@ -42,7 +42,7 @@ SET_TIMEOUT = f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"
 CHANNEL_COLUMNS = """database_id bigint PRIMARY KEY, label text, read_at timestamptz,
     generation integer, confirmed_epoch bigint, confirmed_nonce uuid, intended_epoch bigint,
     intended_nonce uuid, identity text, epoch bigint, nonce text, account_high jsonb,
-    issued jsonb"""
+    issued jsonb, positions jsonb, position bigint, noted_position bigint"""
 # Nobody is shown twice or by a GUID in what the tills search; the same words on both engines.
 READ_LOOKUP = """SELECT what, CAST(who AS BLOB) AS who, times FROM (
     SELECT 'shown twice' AS what, account_number AS who, count(*) AS times
@@ -71,6 +71,8 @@ class Copies:
     """What was read of channels, in work tables: the channels, and copies of their tables.
 
     Shape: `channels` as CHANNEL_COLUMNS says; a copy as its ComparedTable, with database_id.
+    `position` is up to which change a channel says it has everything, `noted_position` what HQ had
+    noted of it before.
     """
 
     channels: WorkTable
@@ -148,14 +150,17 @@ def copy_columns(copy: ComparedTable) -> sql.Composed:
 def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
     """Copy one channel, all its tables as of one moment; nothing of it if it goes away."""
     with transaction.atomic():
-        # HQ's clock and fence before the channel is opened: what was delivered earlier must be
+        # HQ's clock and notes before the channel is opened: what was noted earlier must be
         # seen, and a visit that begins meanwhile only moves the fence on.
         copies = snapshot.copies
         run_sql(
             sql.SQL(
                 """INSERT INTO {channels}
+                          (database_id, label, read_at, generation, confirmed_epoch,
+                           confirmed_nonce, intended_epoch, intended_nonce, noted_position)
                    SELECT id, %s, clock_timestamp(), generation, confirmed_epoch, confirmed_nonce,
-                          intended_epoch, intended_nonce FROM channel_database WHERE id = %s"""
+                          intended_epoch, intended_nonce, position
+                     FROM channel_database WHERE id = %s"""
             ).format(**copies.names),
             [database.label, database.pk],
         )
@@ -171,9 +176,9 @@ def read_channel(database: ChannelDatabase, snapshot: Snapshot) -> None:
                     content,
                     "" if snapshot.full else sample_condition(rows[event.source]),
                 )
+            read_state(channel, database, copies)
             if snapshot.with_rows:
                 read_contents(channel, database, copies.held)
-            read_state(channel, database, copies)
             shown, orphans = read_lookup(channel, database), read_orphans(channel, database)
     snapshot.shown += shown
     snapshot.orphans += orphans
@@ -257,7 +262,10 @@ def copy_sqlite_rows(
 
 def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: Copies) -> None:
     """Put what the channel knows of itself beside what HQ knew of it."""
-    columns = ("database_id", "epoch", "nonce", "account_high", f"({READ_ISSUED})")
+    columns = (
+        *("database_id", "epoch", "nonce", "account_high", "positions"),
+        f"({READ_ISSUED})",
+    )
     kind = "BLOB" if channel.vendor == "sqlite" else "TEXT"
     selected = ", ".join(f"CAST({name} AS {kind})" for name in columns)
     with channel.cursor() as cursor:
@@ -265,20 +273,25 @@ def read_state(channel: BaseDatabaseWrapper, database: ChannelDatabase, copies: 
         row = cursor.fetchone()
     if row is None:
         return
-    identity, epoch, nonce, high, issued = map(text_or_nothing, row)
+    identity, epoch, nonce, high, positions, issued = map(text_or_nothing, row)
     run_sql(
         sql.SQL(
-            """UPDATE {channels} SET identity = %s, epoch = %s, nonce = %s, account_high = %s,
-                                     issued = %s WHERE database_id = %s"""
+            """UPDATE {channels}
+                  SET identity = %(identity)s, epoch = %(epoch)s, nonce = %(nonce)s,
+                      account_high = %(high)s, issued = %(issued)s, positions = %(positions)s,
+                      position = coalesce((%(positions)s::jsonb ->> %(company)s)::bigint, 0)
+                WHERE database_id = %(database)s"""
         ).format(**copies.names),
-        [
-            identity,
-            int(epoch) if epoch.isdigit() else None,
-            nonce,
-            valid_numbers(high),
-            valid_numbers(issued),
-            database.pk,
-        ],
+        {
+            "identity": identity,
+            "epoch": int(epoch) if epoch.isdigit() else None,
+            "nonce": nonce,
+            "high": valid_numbers(high),
+            "issued": valid_numbers(issued),
+            "positions": valid_numbers(positions),
+            "company": database.channel.company_id,
+            "database": database.pk,
+        },
     )
 
 

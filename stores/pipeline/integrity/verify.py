@@ -43,7 +43,7 @@ CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     customers.fields_arrive_unchanged,
     distribution.channels_know_nothing_else,
     distribution.channels_know_what_was_delivered,
-    distribution.delivered_versions_arrived,
+    distribution.positions_are_true,
     distribution.tills_see_each_person_once,
     *sales.SALES_CHECKS,
     runs.runs_do_not_overlap,

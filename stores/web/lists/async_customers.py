@@ -28,24 +28,21 @@ from stores.web.lists.customers import (
     ANY_DATABASE,
     NameColumn,
     enabled_databases,
-    newest_pending_customers,
-    pending_deliveries,
+    pending_condition,
+    pending_customers,
 )
 from stores.web.lists.search import MAX_FOUND, customer_ids
 
 IS_DONE = Q(status__in=[StagingStatus.APPLIED, StagingStatus.SUPERSEDED])
-IS_PENDING = Exists(pending_deliveries().filter(customer=OuterRef("customer")))
 IS_LINKED = Exists(
     GuidMap.objects.filter(async_account=OuterRef("async_account"), origin=GuidOrigin.LINKED)
 )
-# The state of each operation; exactly one of the conditions holds.
-STATES = {
+# The states of operations that are not done.
+OPEN_STATES = {
     "not_synchronized": Q(status=StagingStatus.PENDING, reason__isnull=True),
     "waiting": Q(status=StagingStatus.PENDING, reason__isnull=False),
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
-    "synchronized": IS_DONE & IS_PENDING,
-    "distributed": IS_DONE & ~IS_PENDING,
 }
 # Further choices of the filter, to which the numbers of the balance link. They overlap the states.
 STATE_GROUPS = {
@@ -66,6 +63,18 @@ STATE_CHOICES = [
     ("distributed", "Distributed"),
     ("erased", "Erased"),
 ]
+
+
+def states() -> dict[str, Q]:
+    """The state of each operation; exactly one of the conditions holds.
+
+    Whether one is distributed depends on the positions of the channels.
+    """
+    is_pending = pending_condition(enabled_databases(ANY_DATABASE), "customer")
+    return OPEN_STATES | {
+        "synchronized": IS_DONE & is_pending,
+        "distributed": IS_DONE & ~is_pending,
+    }
 
 
 def matching_operations(text: str) -> Q:
@@ -101,14 +110,14 @@ class AsyncCustomerFilter(ListFilter):
             return operations.filter(STATE_GROUPS[value])
         if value == "synchronized":
             return filter_synchronized(operations)
-        return operations.filter(STATES[value])
+        return operations.filter(states()[value])
 
 
 def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCustomer]:
     """The operations of customers with a pending delivery."""
-    customers = newest_pending_customers(enabled_databases(ANY_DATABASE))
+    customers = pending_customers(enabled_databases(ANY_DATABASE))
     if len(customers) > MAX_COUNTED:
-        return operations.filter(STATES["synchronized"])
+        return operations.filter(states()["synchronized"])
     # Few customers: look their operations up first, or the planner might read all operations.
     ids = AsyncCustomer.objects.filter(IS_DONE, customer__in=customers).values_list("pk", flat=True)
     return operations.filter(pk__in=list(ids[: MAX_COUNTED + 1]))
@@ -156,7 +165,7 @@ class AsyncCustomerTable(ListTable):
 def all_async_customers() -> Rows:
     """All operations, newest first, each with its state."""
     state = Case(
-        *(When(condition, then=Value(state)) for state, condition in STATES.items()),
+        *(When(condition, then=Value(state)) for state, condition in states().items()),
         output_field=CharField(),
     )
     operations = AsyncCustomer.objects.select_related("database__channel", "customer")

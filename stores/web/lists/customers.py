@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import django_tables2 as tables
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
-from stores.models import ChannelDatabase, Customer, Delivery
+from stores.hqdb.sql import fetch
+from stores.models import ChannelDatabase, Customer, DownloadException
 from stores.models.search import parse_guid
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
@@ -44,34 +45,51 @@ def enabled_databases(choice: str) -> list[ChannelDatabase]:
     return list(databases)
 
 
-def pending_deliveries() -> QuerySet[Delivery]:
-    """Deliveries that an enabled channel database has not received yet."""
-    return Delivery.objects.pending().filter(
-        database__is_enabled=True, database__channel__is_enabled=True
-    )
+def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> Q:
+    """Condition: one of the databases lacks the customer.
+
+    `owner` is the path to the customer, where the rows are not customers themselves.
+    """
+    exceptions = DownloadException.objects.open().filter(database__in=databases)
+    condition = Q(Exists(exceptions.filter(customer=OuterRef(owner or "pk"))))
+    path = f"{owner}__" if owner else ""
+    for company, position in lowest_positions(databases):
+        condition |= Q(**{f"{path}company": company, f"{path}change_no__gt": position})
+    return condition
 
 
-def newest_pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
-    """Ids of the customers with a delivery pending to one of the databases, newest first.
+def lowest_positions(databases: Sequence[ChannelDatabase]) -> list[tuple[str, int]]:
+    """Of each company, the position of the database that is furthest back."""
+    rows = ChannelDatabase.objects.filter(pk__in=[database.pk for database in databases])
+    lowest = rows.order_by().values("channel__company").annotate(lowest=Min("position"))
+    return list(lowest.values_list("channel__company", "lowest"))
+
+
+def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
+    """Ids of customers that one of the databases lacks.
 
     One more than MAX_COUNTED ids means that there may be more.
     """
-    # One query of all databases would read every pending delivery, of which there can be
-    # millions. The index of pending deliveries has the newest customers of one database at hand.
-    limit = MAX_COUNTED + 1
-    newest_by_database = [
-        Delivery.objects.pending()
-        .filter(database=database)
-        .order_by("-customer_id")
-        .values_list("customer_id", flat=True)[:limit]
-        for database in databases
-    ]
-    if len(newest_by_database) == 1:
-        return list(newest_by_database[0])
-    if not newest_by_database:
-        return []
-    first, *others = newest_by_database
-    return list(first.union(*others).order_by("-customer_id")[:limit])
+    # Read by the index of change numbers: there can be millions.
+    lowest = lowest_positions(databases)
+    rows = fetch(
+        """SELECT pending.id
+             FROM unnest(%(companies)s::text[], %(positions)s::bigint[]) base (company, position),
+                  LATERAL (SELECT k.id FROM customer k
+                            WHERE k.company_id = base.company AND k.change_no > base.position
+                            ORDER BY k.change_no LIMIT %(limit)s) pending
+            UNION
+           SELECT customer_id FROM download_exception
+            WHERE database_id = ANY(%(databases)s) AND settled_at IS NULL
+            LIMIT %(limit)s""",
+        {
+            "companies": [company for company, _ in lowest],
+            "positions": [position for _, position in lowest],
+            "databases": [database.pk for database in databases],
+            "limit": MAX_COUNTED + 1,
+        },
+    )
+    return [customer for (customer,) in rows]
 
 
 class CustomerFilter(ListFilter):
@@ -97,14 +115,10 @@ class CustomerFilter(ListFilter):
 
     def filter_pending(self, customers: Rows, name: str, value: str) -> Rows:
         databases = enabled_databases(value)
-        ids = newest_pending_customers(databases)
+        ids = pending_customers(databases)
         if len(ids) <= MAX_COUNTED:
             return customers.filter(pk__in=ids)
-        # The list begins with the newest customers: skip those that are newer than the first match.
-        deliveries = Delivery.objects.pending().filter(
-            database__in=databases, customer=OuterRef("pk")
-        )
-        return customers.filter(Exists(deliveries), pk__lte=ids[0])
+        return customers.filter(pending_condition(databases))
 
 
 def filter_customers(**filters: str) -> QuerySet[Customer]:
@@ -146,5 +160,5 @@ class CustomerTable(ListTable):
 
 def all_customers() -> QuerySet[Customer]:
     """All customers, newest first; `is_pending` says whether a delivery is pending."""
-    is_pending = Exists(pending_deliveries().filter(customer=OuterRef("pk")))
+    is_pending = pending_condition(enabled_databases(ANY_DATABASE))
     return Customer.objects.newest_first().annotate(is_pending=is_pending)

@@ -1,4 +1,4 @@
-"""Upload and download sessions: visits that carried rows."""
+"""Upload and download sessions: what went up from the channels, and down to them."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ class DownloadFilter(SessionFilter):
     status = choice_filter(
         status_choices(
             DownloadStatus,
-            {"STARTED", "REQUESTED", "CREATE_FAILED", "APPLY_FAILED", "NO_DATA", "SUSPENDED"},
+            {"STARTED", "CREATE_FAILED", "NO_DATA", "SUSPENDED"},
         ),
         "Status",
         field="status",
@@ -88,12 +88,16 @@ class UploadTable(SessionTable):
 class DownloadTable(SessionTable):
     caption = "Download sessions"
 
-    job = tables.Column("Job", attrs=wide_only("xl"))
+    package = tables.Column("Package", linkify=True, empty_values=(), attrs=wide_only("lg"))
+    tries = count_cell("Tries", "xl")
     customers = count_cell("Customers")
     rows = count_cell("Rows", "md")
     size_bytes = Formatted(size, verbose_name="Size", attrs=wide_only("xl", "num"))
     run = Cell("run_link", verbose_name="Run", accessor="run_id", attrs=wide_only("md"))
     message = tables.Column("Message", visible=False)
+
+    def render_package(self, record: DownloadSession) -> str:
+        return str(record.package or "Single customers")
 
     class Meta(ListTable.Meta):
         sequence = ("started_at", "database", "status", "...")
@@ -107,4 +111,4 @@ def all_uploads() -> QuerySet[UploadSession]:
 
 
 def all_downloads() -> QuerySet[DownloadSession]:
-    return DownloadSession.objects.select_related("database__channel")
+    return DownloadSession.objects.select_related("database__channel", "package")

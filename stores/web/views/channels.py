@@ -1,18 +1,26 @@
 """The pages of channels, with what HQ knew of them at the last visit."""
 
+from django.contrib import messages
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404, render
-from django.views.decorators.http import require_safe
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.models import Channel, Customer
+from stores.pipeline.download.outbound import count_rows_of
+from stores.pipeline.download.sessions import start_over
 from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
 from stores.web.lists.channels import ChannelTable, with_counts
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_response
+from stores.web.permissions import require_permission
 from stores.web.request import Request
+
+may_send_everything = require_permission(
+    "stores.control_job", "You do not have permission to send everything again."
+)
 
 
 @require_safe
@@ -34,3 +42,20 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
         "given": capped_count(Customer.objects.filter(guids__channel=channel)),
     }
     return render(request, "channels/detail.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_send_everything
+def send_everything(request: Request, code: str) -> HttpResponse:
+    """How many rows a full synchronization of a database is, and the button that asks for it."""
+    channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
+    databases = channel.databases.select_related("channel")
+    if request.method == "POST":
+        number = request.POST.get("database", "")
+        database = get_object_or_404(databases, pk=number if number.isdecimal() else 0)
+        start_over(database)
+        messages.success(request, f"The next download sends {database.label} everything again.")
+        return redirect(channel)
+    rows = count_rows_of(channel.company_id)
+    context = {"channel": channel, "databases": databases, "rows": rows.items()}
+    return render(request, "channels/full.html", context)

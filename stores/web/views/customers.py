@@ -6,14 +6,16 @@ from typing import Any
 from django.contrib import messages
 from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from stores.models import ChannelDatabase, Customer, Delivery
+from stores.models import ChannelDatabase, Customer, CustomerDelivery
 from stores.models.customer import AccountState
 from stores.models.labels import counted, label
+from stores.models.package import ExceptionReason
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
+from stores.pipeline.download.exceptions import add_exceptions
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.response import list_response
@@ -22,6 +24,9 @@ from stores.web.request import Request
 
 requires_change = require_permission(
     "stores.change_customer", "You do not have permission to change customers."
+)
+may_resend = require_permission(
+    "stores.control_job", "You do not have permission to send customers again."
 )
 
 DETAIL_FIELDS = (
@@ -139,30 +144,51 @@ def customer_details(customer: Customer) -> dict[str, Any]:
     }
 
 
+@require_POST
+@may_resend
+def resend(request: Request, account: str) -> HttpResponseRedirect:
+    """Have one database sent a customer again with the next download."""
+    customer = customers_with_account(request, account)[0]
+    number = request.POST.get("database", "")
+    databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
+    database = get_object_or_404(databases, pk=number if number.isdecimal() else 0)
+    if customer.change_no is None:
+        messages.error(request, f"Account {customer} is for no channel.")
+    else:
+        add_exceptions(database, [customer.pk], ExceptionReason.REQUESTED)
+        messages.success(request, f"The next download sends {customer} to {database.label} again.")
+    return redirect(customer)
+
+
 @dataclass(frozen=True)
 class ChannelReach:
     """A channel database of the customer's company, and its delivery of the customer."""
 
     database: ChannelDatabase
-    delivery: Delivery | None
+    # The last one that the database still holds.
+    delivery: CustomerDelivery | None
+    is_lacking: bool
+    is_sent: bool
 
     @property
     def state(self) -> str:
-        if self.delivery and self.delivery.delivered_version == self.delivery.version:
-            return "delivered"
         is_on = self.database.is_enabled and self.database.channel.is_enabled
-        if not is_on:
-            return "off"
-        return "pending" if self.delivery else "never"
-
-    @property
-    def knows_account(self) -> bool:
-        """Whether a version of the customer has arrived, even if it is not the current one."""
-        return bool(self.delivery and self.delivery.delivered_version)
+        if self.is_sent and not self.is_lacking:
+            return "delivered"
+        return "off" if not is_on else "pending" if self.is_sent else "never"
 
 
 def deliveries_of(customer: Customer) -> list[ChannelReach]:
-    """The delivery of the customer to each channel database of the company."""
-    deliveries = {delivery.database_id: delivery for delivery in customer.deliveries.all()}
+    """What every channel database of the company has of the customer, in channel order."""
+    lacking = set(customer.databases_lacking().values_list("pk", flat=True))
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
-    return [ChannelReach(database, deliveries.get(database.pk)) for database in databases]
+    held = CustomerDelivery.objects.held_of(customer)
+    return [
+        ChannelReach(
+            database,
+            held[database.pk][-1] if database.pk in held else None,
+            is_lacking=database.pk in lacking,
+            is_sent=customer.change_no is not None,
+        )
+        for database in databases
+    ]

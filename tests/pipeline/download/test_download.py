@@ -7,26 +7,42 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import transaction
+from django.db.models import F
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.channeldb.exchange.open import visit
+from stores.channeldb.exchange.postgresql import PostgreSQLVisit
+from stores.channeldb.exchange.protocol import PositionMove, PositionMoved
+from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.models import (
     ChannelDatabase,
     Customer,
     CustomerAffiliation,
-    Delivery,
     DownloadSession,
     GuidMap,
     Incident,
     JobRun,
 )
 from stores.models.incident import IncidentKind
+from stores.models.session import DownloadStatus
+from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.download import download
-from stores.pipeline.download.packages import OUTBOUND_TABLES, read_customer_batches
+from stores.pipeline.download.outbound import OUTBOUND_TABLES
+from stores.pipeline.download.packages import load_tables, package_for
 from stores.pipeline.register import add_register
-from tests.support.make import lookup, make_customer, make_event, query, run
+from tests.support.make import (
+    engine_of,
+    lookup,
+    make_customer,
+    make_event,
+    pending,
+    query,
+    run,
+)
 
+ENGINES = {"postgresql": PostgreSQLVisit, "sqlite": SQLiteVisit}
 NOW = "2026-03-01T10:00:00+00:00"
 HQ_TABLES = (
     "customer",
@@ -73,10 +89,11 @@ def account_map(database: ChannelDatabase) -> dict[str, str]:
 
 
 def touch(customer: Customer) -> None:
-    """Raise a customer's version in HQ, and owe it to everybody."""
-    version = customer.hq_version + 1
-    Customer.objects.filter(pk=customer.pk).update(hq_version=version)
-    Delivery.objects.filter(customer=customer).update(version=version)
+    """Raise a customer's version in HQ by a change."""
+    with transaction.atomic():
+        Customer.objects.filter(pk=customer.pk).update(
+            hq_version=F("hq_version") + 1, change_no=reserve_changes(customer.company_id, 1)
+        )
 
 
 def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
@@ -89,54 +106,54 @@ def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
 
 
 @pytest.mark.slow
-def test_sending_it_again_after_a_lost_note_changes_nothing(store, seattle, ann):
+def test_a_lost_note_of_a_delivery_is_made_up_for_and_nothing_sent_again(store, seattle, ann):
     run("1010")
     before = contents(store), contents(seattle)
     # As after a crash between the channel's commit and HQ's.
-    Delivery.objects.update(delivered_version=0)
+    ChannelDatabase.objects.update(position=0)
+    DownloadSession.objects.update(status=DownloadStatus.DOWNLOADED, applied_at=None)
 
     found = run("1010")
 
-    assert found["counts"] == {"distributed": 2}
+    assert found["outcome"] == "nothing_to_do"
     assert (contents(store), contents(seattle)) == before
-    assert not Delivery.objects.pending().exists()
+    assert pending(store) == pending(seattle) == []
+    assert set(DownloadSession.objects.values_list("status", flat=True)) == {DownloadStatus.APPLIED}
 
 
 def test_a_part_that_a_channel_knows_is_skipped(store, ann):
+    package = package_for("USRT", 0, None)
     session = uuid4()
 
     with visit(store) as channel:
-        parts = read_customer_batches("USRT", {store.pk: channel.takes_copy}, 0)
-        packages = parts[store.pk].packages[channel.takes_copy]
+        tables = load_tables(package)
         nonce = channel.state().token.nonce
         written = [
-            channel.apply(packages, session=session, part=1, job="1010", nonce=nonce)
+            channel.apply(tables, session=session, part=1, job="1010", nonce=nonce)
             for _ in range(2)
         ]
 
-    assert len(packages) == len(OUTBOUND_TABLES)
+    assert len(tables) == len(OUTBOUND_TABLES)
     assert written == [len(HQ_TABLES), 0]
 
 
-def test_what_databases_lack_alike_is_read_once_and_each_gets_no_more_than_it_lacks(
-    houston, seattle, web
-):
-    make_customer(houston, "Ann")
-    run("pipeline")
-    make_customer(houston, "Bo")
-    run("P-0001")
-    run("sync-customers")
-    Delivery.objects.filter(database=web).update(delivered_version=0)
+def test_a_channel_takes_rows_only_where_hq_saw_it_stand(store, ann):
+    package = package_for("USRT", 0, None)
 
-    parts = read_customer_batches("USRT", {houston.pk: True, seattle.pk: True, web.pk: True}, 0)
+    with visit(store) as channel:
+        nonce = channel.state().token.nonce
+        with pytest.raises(PositionMoved):
+            channel.apply(
+                load_tables(package),
+                session=uuid4(),
+                part=1,
+                job="1010",
+                nonce=nonce,
+                move=PositionMove("USRT", seen=7, to=9),
+            )
+        assert channel.state().positions == {}
 
-    assert parts[houston.pk] is parts[seattle.pk]
-    assert {key: len(part.customers) for key, part in parts.items()} == {
-        houston.pk: 1,
-        seattle.pk: 1,
-        web.pk: 2,
-    }
-    assert run("1010")["counts"] == {"distributed": 4}
+    assert contents(store) == {table: [] for table in HQ_TABLES}
 
 
 @pytest.mark.fault("F-49")
@@ -270,23 +287,22 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
     run("pipeline")
 
     assert lookup(web) == []
-    assert not Delivery.objects.filter(database=web).exists()
+    assert pending(web) == []
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
-    send, write = download.deliver, download.ChannelWriter.write
+    send, engine = download.download_group, ENGINES[engine_of(store)]
+    apply = engine.apply
     written: list[str] = []
 
-    def slowly(receiver, *args) -> None:
-        while receiver.batches.empty():
-            time.sleep(0.01)
-        # The main thread has read all there is, and waits.
+    def slowly(*args, **options) -> int:
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         time.sleep(0.3)
-        write(receiver, *args)
+        rows = apply(*args, **options)
         written.append("in time")
+        return rows
 
     def watched(steps) -> None:
         try:
@@ -294,8 +310,8 @@ def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
         finally:
             written.append("left")
 
-    monkeypatch.setattr(download.ChannelWriter, "write", slowly)
-    monkeypatch.setattr(download, "deliver", watched)
+    monkeypatch.setattr(engine, "apply", slowly)
+    monkeypatch.setattr(download, "download_group", watched)
 
     assert run("1010")["outcome"] == "cancelled"
     assert written == ["in time", "left"]
@@ -307,7 +323,7 @@ def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
     def wrapped(*_: object) -> None:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 
-    monkeypatch.setattr(download, "distribute", wrapped)
+    monkeypatch.setattr(download, "steps_with_pending", wrapped)
 
     assert run("1010")["outcome"] == "cancelled"
     assert JobRun.objects.newest_first()[0].error == ""

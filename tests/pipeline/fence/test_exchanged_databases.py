@@ -8,14 +8,13 @@ from stores.channeldb.errors import ChannelBlocked
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
-    Delivery,
     Incident,
 )
 from stores.models.incident import IncidentKind
 from stores.pipeline.fence.visit import enter
 from tests.support.after_a_fault import waiting
 from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
-from tests.support.make import make_customer, query, run
+from tests.support.make import make_customer, pending, query, run
 
 pytestmark = pytest.mark.slow
 
@@ -86,9 +85,7 @@ def test_customers_that_a_restored_channel_had_are_pending_again(store, back_up)
     backup.restore()
 
     with enter(make_step(store)):
-        pending = Delivery.objects.pending().filter(database=store).count()
-
-    assert pending == 1
+        assert len(pending(store)) == 1
 
 
 @pytest.mark.fault("F-32")

@@ -47,15 +47,35 @@ DAMAGES = {
         "UPDATE upload_session SET read = read + 1, staged = staged + 1",
         {"I11", "I29"},
     ),
-    "a delivery vanished": (
-        "DELETE FROM delivery WHERE database_id = (SELECT min(database_id) FROM delivery)",
+    "a customer is to go to no channel": (
+        "UPDATE customer SET change_no = NULL WHERE number = 5001",
         {"I13"},
+    ),
+    "a change was forgotten": (
+        "DELETE FROM customer_change WHERE change_no = (SELECT max(change_no) FROM customer)",
+        {"I13"},
+    ),
+    "a change took no number": (
+        "UPDATE customer SET hq_version = hq_version + 1 WHERE number = 5001",
+        {"I13", "I19"},
+    ),
+    "the company forgot changes": (
+        "UPDATE company SET change_no = 1",
+        {"I13", "I19"},
+    ),
+    "a position was noted that never was": (
+        "UPDATE channel_database SET position = position + 1",
+        {"I19"},
+    ),
+    "a package lost a row": (
+        "UPDATE package_table SET rows = rows - 1 WHERE name = 'customer'",
+        {"I19"},
     ),
     "a conversion was half done": (
         "UPDATE async_customer SET status = 'pending', applied_at = NULL",
         {"I10", "I13"},
     ),
-    "a GUID counts as delivered that no channel has": (
+    "a GUID was linked without a change": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT gen_random_uuid(), company_id, customer_id, channel_id, 'linked' FROM guid_map""",
         {"I13", "I18"},
@@ -141,8 +161,7 @@ DAMAGES = {
         {"I11", "I34"},
     ),
     "a download skipped a customer": (
-        """UPDATE delivery SET delivered_version = 0
-            WHERE customer_id = (SELECT id FROM customer WHERE number = 5001);
+        """UPDATE channel_database SET position = 0;
            UPDATE customer SET created_at = created_at - interval '1 hour',
                   modified_at = modified_at - interval '1 hour'""",
         {"I18"},
@@ -245,7 +264,9 @@ def test_a_missing_constraint_fails_a_check_and_so_does_what_it_would_refuse(rin
         ("customer", "a_customer_is_never_deleted", "I3"),
         ("customer", "an_account_never_changes", "I4"),
         ("number_sequence", "the_next_number_never_falls", "I3"),
-        ("delivery", "deliveries_have_customer_and_database", "I13"),
+        ("customer", "a_change_takes_a_new_number", "I13"),
+        ("customer", "changes_are_remembered", "I13"),
+        ("company", "the_change_number_never_falls", "I13"),
         ("job_run", "fencing_numbers_only_grow", "I28"),
         ("customer_address", "ALL", "I15"),
     ],

@@ -198,9 +198,7 @@ def test_a5_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check
 ):
     ann, _ = ann_and_cy
     move_to_seattle = f"UPDATE {table} SET database_id = {seattle.pk} WHERE customer_id = {ann.pk}"  # noqa: S608
-    forget_deliveries = (
-        "UPDATE delivery SET delivered_version = 0, delivered_at = NULL, session_id = NULL"
-    )
+    forget_deliveries = "UPDATE download_session SET applied_at = NULL"
 
     # Seattle was sent Ann.
     assert "I6" not in checks_failed_by(move_to_seattle)

@@ -212,8 +212,16 @@ CREATORS = """SELECT k.company_id, k.account_number, count(m.async_account)
                 LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'
                WHERE k.number IS NOT NULL AND k.state = 'active' GROUP BY k.id"""
 SEQUENCES = "SELECT company_id, start, next FROM number_sequence"
-D = """SELECT d.database_id, k.account_number, d.delivered_version, d.version
-         FROM delivery d JOIN customer k ON k.id = d.customer_id"""
+# What a database has of a customer by what HQ has noted of it, and what it should have.
+D = """SELECT b.id, k.account_number,
+              CASE WHEN k.change_no <= b.position
+                    AND NOT EXISTS (SELECT FROM download_exception e
+                                     WHERE e.database_id = b.id AND e.customer_id = k.id
+                                       AND e.settled_at IS NULL)
+                   THEN k.hq_version ELSE 0 END,
+              k.hq_version
+         FROM channel_database b JOIN channel h ON h.id = b.channel_id
+         JOIN customer k ON k.company_id = h.company_id AND k.change_no IS NOT NULL"""
 NOTICED = """SELECT DISTINCT database_id FROM incident
               WHERE kind IN ('channel_restored', 'channel_forked')"""
 LOST = """SELECT r.id::text FROM job_run r WHERE r.status = 'lost'
@@ -238,7 +246,8 @@ def _shared(cursor: Any, table: str) -> list[Row]:
     columns, owner = select(SHARED[table], "r."), "id" if table == "customer" else "customer_id"
     return rows(
         cursor,
-        f"""SELECT d.database_id, k.account_number, {columns}, r.hq_version
-              FROM {table} r JOIN customer k ON k.id = r.{owner}
-              JOIN delivery d ON d.customer_id = k.id""",
+        f"""SELECT b.id, k.account_number, {columns}, r.hq_version
+              FROM {table} r JOIN customer k ON k.id = r.{owner} AND k.change_no IS NOT NULL
+              JOIN channel h ON h.company_id = k.company_id
+              JOIN channel_database b ON b.channel_id = h.id""",
     )

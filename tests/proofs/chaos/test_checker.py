@@ -48,7 +48,7 @@ AT_HQ = {
     "I13 applied without an account": f"DELETE FROM guid_map WHERE customer_id = {BO}",
     "I14 open without a reason": f"""UPDATE async_customer SET status = 'pending'
                                       WHERE event_id = {EVENT}""",
-    "I18 owed and not delivered": "UPDATE delivery SET delivered_version = 0",
+    "I18 owed and not delivered": "UPDATE channel_database SET position = 0",
     "good row in quarantine": """INSERT INTO quarantine (database_id, "table", row_key, event_id,
                                         payload_hash, reason, field, raw, session_id)
                                 SELECT database_id, 'async_customer', '900', event_id,

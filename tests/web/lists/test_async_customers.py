@@ -4,7 +4,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer
-from stores.web.lists.async_customers import STATES
+from stores.web.lists import async_customers
 from tests.support.make import make_customer, run
 from tests.support.pages import rows_of
 
@@ -71,7 +71,8 @@ def test_a_day_begins_and_ends_at_midnight(reader, people):
 
 
 def test_every_event_has_exactly_one_state(people):
-    counts = [AsyncCustomer.objects.filter(condition).count() for condition in STATES.values()]
+    conditions = async_customers.states().values()
+    counts = [AsyncCustomer.objects.filter(condition).count() for condition in conditions]
 
     assert sum(counts) == AsyncCustomer.objects.count() == 2
 

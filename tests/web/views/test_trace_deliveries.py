@@ -2,7 +2,7 @@
 
 import pytest
 
-from stores.models import Delivery, DownloadSession
+from stores.models import CustomerDelivery, DownloadSession
 from tests.support.make import make_customer, make_event, run
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ def update_first_name(store, guid, first_name):
 def test_u2_a_trace_shows_the_first_and_every_later_delivery(reader, store, seattle):
     guid = make_customer(store, "Ann")
     run("pipeline")
-    first_times = set(Delivery.objects.values_list("delivered_at", flat=True))
+    first_times = set(CustomerDelivery.objects.values_list("delivered_at", flat=True))
     update_first_name(store, guid, "Anna")
     update_first_name(store, guid, "Annie")
 
@@ -38,19 +38,3 @@ def test_u2_a_trace_shows_the_first_and_every_later_delivery(reader, store, seat
         ]
         assert {event.session for event in deliveries} == {str(pk) for pk in sessions}
         assert all(event.run for event in deliveries)
-
-
-def test_u2_of_many_deliveries_hq_stores_the_first_and_the_latest(store):
-    guid = make_customer(store, "Ann")
-    run("pipeline")
-    delivery = Delivery.objects.filter(customer__guids=guid)
-    first_time = delivery.get().delivered_at
-    earlier = [[1, first_time.isoformat(), None]]
-    earlier += [[version, "2026-01-01T00:00:00+00:00", None] for version in range(2, 21)]
-    delivery.update(earlier=earlier)
-
-    update_first_name(store, guid, "Anna")
-
-    assert delivery.get().known_since == first_time
-    assert delivery.get().earlier[0][0] == 1
-    assert len(delivery.get().earlier) == 20

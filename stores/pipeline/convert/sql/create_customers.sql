@@ -12,10 +12,11 @@ home_channel AS MATERIALIZED (
     LEFT JOIN customer d ON d.id = h.default_customer_id),
 written AS (
   INSERT INTO customer (id, company_id, account_number, number, is_active, hq_version,
-                        event_at, event_database, event_generation, event_counter, {columns})
+                        change_no, event_at, event_database, event_generation, event_counter,
+                        {columns})
   SELECT n.customer_id, %(company)s, account_text(d.format, n.number), n.number,
          n.last_operation <> 'deactivate', 1,
-         n.last_at, n.last_database, n.last_generation, n.last_counter, {values}
+         %(first_change)s + n.number - %(first)s, n.last_at, n.last_database, n.last_generation, n.last_counter, {values}
     FROM (SELECT *, %(first)s - 1 + row_number() OVER (ORDER BY async_account) AS number
             FROM newest) n
     JOIN home_channel d USING (home_database_id)

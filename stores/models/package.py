@@ -1,0 +1,226 @@
+"""Changes of customers by their numbers, and the packages that bring them to the channels."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Self
+
+from django.contrib.postgres.indexes import GistIndex
+from django.db import models
+from django.db.models import F, Func, Q, Value
+from django.db.models.functions import Now
+
+if TYPE_CHECKING:
+    from stores.models.customer import Customer
+
+
+class CustomerChange(models.Model):
+    """One change of a customer or of what belongs to it. Triggers on `customer` write the rows."""
+
+    pk = models.CompositePrimaryKey("customer_id", "change_no")
+    customer = models.ForeignKey(
+        "Customer", models.PROTECT, db_index=False, db_constraint=False, related_name="changes"
+    )
+    change_no = models.BigIntegerField()
+    version = models.BigIntegerField()
+    # When its transaction began: the time that the events have which it applied.
+    made_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "customer_change"
+
+    def __str__(self) -> str:
+        return f"{self.customer_id} change {self.change_no}"
+
+
+class ChangeRange(Func):
+    """The change numbers of a package: beyond the first, up to and including the second."""
+
+    function = "int8range"
+
+    def __init__(self) -> None:
+        super().__init__("from_no", "to_no", Value("(]"))
+
+
+class PackageQuerySet(models.QuerySet["Package"]):
+    def available(self) -> Self:
+        """Packages whose data is still there."""
+        return self.filter(dropped_at=None)
+
+    def chain(self) -> Self:
+        """The packages that follow each other without a gap; the others are shortcuts."""
+        return self.filter(is_shortcut=False)
+
+
+class Package(models.Model):
+    """What one company's customers say whose latest change lies in a range of change numbers.
+
+    Made once for all the channel databases that stand where it begins. The row stays when the data
+    has been dropped: sessions and traces refer to it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    company = models.ForeignKey("Company", models.PROTECT, related_name="packages")
+    from_no = models.BigIntegerField()
+    to_no = models.BigIntegerField()
+    # The company's latest change when the package was made: what changed later is not in it.
+    latest_no = models.BigIntegerField()
+    # Made for a database that was further back, and leads it to the others again.
+    is_shortcut = models.BooleanField(default=False)
+    # None of its customers has a change before it: no channel that stands there knows any of them.
+    is_all_new = models.BooleanField(default=False)
+    customers = models.BigIntegerField()
+    rows = models.BigIntegerField()
+    size_bytes = models.BigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    run = models.ForeignKey("JobRun", models.PROTECT, null=True, related_name="packages")
+    made_at = models.DateTimeField(db_default=Now())
+    dropped_at = models.DateTimeField(null=True)
+
+    objects = PackageQuerySet.as_manager()
+
+    class Meta:
+        db_table = "package"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(from_no__gte=0, from_no__lt=F("to_no"), to_no__lte=F("latest_no")),
+                name="a_package_has_a_range",
+            ),
+            models.UniqueConstraint(
+                fields=["company", "from_no"],
+                condition=Q(is_shortcut=False),
+                name="the_chain_never_forks",
+            ),
+            models.UniqueConstraint(
+                fields=["company", "from_no", "to_no"],
+                condition=Q(dropped_at=None),
+                name="a_range_is_packed_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["company", "to_no"], name="package_end"),
+            # Which packages a change is in.
+            GistIndex(ChangeRange(), name="package_range"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.company_id} {self.from_no}-{self.to_no}"
+
+
+class PackageTable(models.Model):
+    """The rows of a package for one table of a channel, as COPY data in the text format."""
+
+    pk = models.CompositePrimaryKey("package_id", "name")
+    package = models.ForeignKey(Package, models.CASCADE, db_index=False, related_name="tables")
+    name = models.CharField(max_length=40)
+    position = models.PositiveSmallIntegerField()
+    rows = models.BigIntegerField()
+    data = models.TextField()
+
+    class Meta:
+        db_table = "package_table"
+
+    def __str__(self) -> str:
+        return f"{self.package_id} {self.name}"
+
+
+class ExceptionReason(models.TextChoices):
+    REFUSED = "refused", "The channel refuses it"
+    NOT_ARRIVED = "not_arrived", "It was not in the channel"
+    REQUESTED = "requested", "Asked for"
+
+
+class DownloadExceptionQuerySet(models.QuerySet["DownloadException"]):
+    def open(self) -> Self:
+        return self.filter(settled_at=None)
+
+
+class DownloadException(models.Model):
+    """A customer that a channel database lacks, although its position is past the change.
+
+    Each download tries it again. The row stays when it has arrived: it says since when.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    database = models.ForeignKey("ChannelDatabase", models.PROTECT, related_name="exceptions")
+    customer = models.ForeignKey("Customer", models.PROTECT, related_name="exceptions")
+    reason = models.CharField(max_length=11, choices=ExceptionReason.choices)
+    # What the channel said, without values of the row.
+    message = models.CharField(max_length=300, blank=True)
+    since = models.DateTimeField(db_default=Now())
+    tries = models.PositiveIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    settled_at = models.DateTimeField(null=True)
+    # The session that brought the customer, and in which version.
+    session = models.ForeignKey(
+        "DownloadSession", models.PROTECT, null=True, related_name="exceptions"
+    )
+    version = models.BigIntegerField(null=True)
+
+    objects = DownloadExceptionQuerySet.as_manager()
+
+    class Meta:
+        db_table = "download_exception"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reason__in=ExceptionReason.values), name="exception_reason_is_known"
+            ),
+            models.UniqueConstraint(
+                fields=["database", "customer"],
+                condition=Q(settled_at=None),
+                name="one_open_exception_per_customer",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.customer_id} {self.reason}"
+
+
+class CustomerDeliveryQuerySet(models.QuerySet["CustomerDelivery"]):
+    def of(self, customer: "Customer") -> dict[int, list["CustomerDelivery"]]:
+        """What arrived of a customer, oldest first, by database."""
+        arrived: dict[int, list[CustomerDelivery]] = defaultdict(list)
+        for delivery in self.filter(customer=customer).select_related("session", "database"):
+            arrived[delivery.database_id].append(delivery)
+        for deliveries in arrived.values():
+            deliveries.sort(key=lambda delivery: (delivery.delivered_at, delivery.version))
+        return dict(arrived)
+
+    def held_of(self, customer: "Customer") -> dict[int, list["CustomerDelivery"]]:
+        """What of it the databases still hold: not what one was set back behind, or has lost."""
+        lost = DownloadException.objects.open().filter(
+            customer=customer, reason=ExceptionReason.NOT_ARRIVED
+        )
+        losers = set(lost.values_list("database", flat=True))
+        held = {
+            database: [delivery for delivery in deliveries if delivery.is_held]
+            for database, deliveries in self.of(customer).items()
+            if database not in losers
+        }
+        return {database: deliveries for database, deliveries in held.items() if deliveries}
+
+
+class CustomerDelivery(models.Model):
+    """A view: a customer arrived at a channel database, in a version, by a session."""
+
+    pk = models.CompositePrimaryKey("session_id", "customer_id", "change_no")
+    database = models.ForeignKey("ChannelDatabase", models.DO_NOTHING, related_name="+")
+    customer = models.ForeignKey("Customer", models.DO_NOTHING, related_name="deliveries")
+    change_no = models.BigIntegerField()
+    version = models.BigIntegerField()
+    session = models.ForeignKey("DownloadSession", models.DO_NOTHING, related_name="+")
+    delivered_at = models.DateTimeField()
+    # Where the session brought the database; null if it brought single customers.
+    to_no = models.BigIntegerField(null=True)
+
+    objects = CustomerDeliveryQuerySet.as_manager()
+
+    class Meta:
+        db_table = "customer_delivery"
+        managed = False
+
+    def __str__(self) -> str:
+        return f"{self.database_id} {self.customer_id} version {self.version}"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the database is not set back behind it."""
+        return self.to_no is None or self.to_no <= self.database.position

@@ -1,0 +1,85 @@
+"""Customers that a channel database lacks although its position is past their change."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from stores.hqdb.sql import fetch, run_sql
+from stores.models import ChannelDatabase, DownloadException, DownloadSession
+from stores.models.package import ExceptionReason
+from stores.pipeline.download.outbound import SentCustomer
+
+# What a channel said of a refused customer, by account.
+Refusals = Mapping[str, str]
+
+
+def add_exceptions(
+    database: ChannelDatabase, customers: Collection[int], reason: ExceptionReason
+) -> int:
+    """Have customers sent again to one database. Returns how many were not to be sent already.
+
+    Effects: exceptions, in the caller's transaction.
+    """
+    return run_sql(
+        """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
+           SELECT %s, id, %s, '', 0 FROM unnest(%s::bigint[]) AS given (id)
+               ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
+        [database.pk, reason.value, sorted(customers)],
+    )
+
+
+def record_refused(database: ChannelDatabase, refused: Refusals) -> set[int]:
+    """Note the customers that a channel has refused, in the caller's transaction. Returns them."""
+    rows = fetch(
+        """INSERT INTO download_exception AS e
+                  (database_id, customer_id, reason, message, tries, tried_at)
+           SELECT %(database)s, k.id, 'refused', given.message, 1, now()
+             FROM unnest(%(accounts)s::text[], %(messages)s::text[]) given (account, message)
+             JOIN customer k ON k.company_id = %(company)s AND k.account_number = given.account
+               ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL
+               DO UPDATE SET reason = excluded.reason, message = excluded.message,
+                             tries = e.tries + 1, tried_at = now()
+           RETURNING e.customer_id""",
+        {
+            "database": database.pk,
+            "company": database.channel.company_id,
+            "accounts": list(refused),
+            "messages": [message[:300] for message in refused.values()],
+        },
+    )
+    return {customer for (customer,) in rows}
+
+
+def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
+    """Note that a session has brought customers, in their versions; in the caller's transaction."""
+    run_sql(
+        """UPDATE download_exception e
+              SET settled_at = now(), tried_at = now(), tries = e.tries + 1,
+                  session_id = %(session)s, version = given.version
+             FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
+                  AS given (customer_id, version)
+            WHERE e.database_id = %(database)s AND e.customer_id = given.customer_id
+              AND e.settled_at IS NULL""",
+        {
+            "session": str(session.pk),
+            "database": session.database_id,
+            "customers": [customer.id for customer in customers],
+            "versions": [customer.version for customer in customers],
+        },
+    )
+
+
+def open_exceptions(database: ChannelDatabase) -> list[int]:
+    """The customers to be tried again."""
+    rows = DownloadException.objects.open().filter(database=database).order_by("customer")
+    return list(rows.values_list("customer_id", flat=True))
+
+
+def refused_customers(database: ChannelDatabase) -> dict[int, str]:
+    """The customers that the channel refuses, and what it said."""
+    return dict(
+        fetch(
+            """SELECT customer_id, message FROM download_exception
+                WHERE database_id = %s AND settled_at IS NULL AND reason = 'refused'
+                ORDER BY customer_id""",
+            [database.pk],
+        )
+    )

@@ -1,0 +1,187 @@
+"""Download sessions: one package for one channel database, or single customers that it lacks."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from stores.channeldb.exchange.protocol import TableData
+from stores.failpoints import failpoint
+from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
+from stores.models.run import RunCancelled
+from stores.models.session import DownloadStatus
+
+REPLACED = "Another package brings what it would have brought."
+CANCELED = "Someone canceled the session. The next download sends what the database lacks."
+REFUSED = "The channel refuses these customers."
+DROPPED = "The data of its package is no longer there."
+# What a person may cancel, and what may be deleted because it brought nothing.
+CANCELABLE = (
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.REQUESTED,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
+)
+DELETABLE = (
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.CANCELED,
+    DownloadStatus.CREATE_FAILED,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
+    DownloadStatus.NO_DATA,
+)
+
+
+class SessionRefused(Exception):
+    """The session is in no state for this."""
+
+
+class SessionCanceled(Exception):
+    """A person has canceled the session; nothing of it was written."""
+
+
+# ------------------------------------------------------------------ the way of a session
+
+
+def request_session(step: RunStep, package: Package | None) -> DownloadSession:
+    """The open session of the step's database for the package, tried once more.
+
+    Without a package it is the one for single customers. Effects: that session, and sessions for
+    other packages that the database will not need; committed.
+    """
+    with step.chunk():
+        sessions = DownloadSession.objects.filter(database=step.its_database)
+        if package:
+            outdated = sessions.open().filter(package__to_no__gt=package.from_no)
+            outdated.exclude(package=package).update(
+                status=DownloadStatus.CANCELED, message=REPLACED
+            )
+        session = sessions.open().filter(package=package).first() or DownloadSession.objects.create(
+            database=step.its_database, package=package, status=DownloadStatus.AVAILABLE
+        )
+        request(step, session)
+    failpoint("download:after_request")
+    return session
+
+
+def request(step: RunStep, session: DownloadSession) -> None:
+    """Try an open session once more, in the caller's transaction."""
+    session.run, session.status = step.run, DownloadStatus.REQUESTED
+    session.tries += 1
+    DownloadSession.objects.filter(pk=session.pk).update(
+        run=step.run,
+        status=DownloadStatus.REQUESTED,
+        tries=F("tries") + 1,
+        requested_at=Now(),
+        message="",
+    )
+
+
+def note_downloaded(step: RunStep, session: DownloadSession, tables: Sequence[TableData]) -> None:
+    """Note that the data is on its way to the channel. Errors: SessionCanceled."""
+    with step.chunk():
+        is_ours = DownloadSession.objects.filter(
+            pk=session.pk, status=DownloadStatus.REQUESTED
+        ).update(
+            status=DownloadStatus.DOWNLOADED,
+            downloaded_at=Now(),
+            size_bytes=sum(len(table.data) for table in tables),
+        )
+        if not is_ours:
+            raise SessionCanceled
+    failpoint("download:after_downloaded")
+
+
+def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: int) -> None:
+    """Note what the channel has committed, in the caller's transaction."""
+    DownloadSession.objects.filter(pk=session.pk).update(
+        status=DownloadStatus.APPLIED,
+        applied_at=Now(),
+        customers=customers,
+        rows=rows,
+        parts=F("parts") + parts,
+        message="",
+    )
+
+
+def fail_session(session: DownloadSession, error: Exception, message: str) -> None:
+    """Note why the session did not get through; the next download tries it again."""
+    was_downloaded = DownloadSession.objects.filter(
+        pk=session.pk, status=DownloadStatus.DOWNLOADED
+    ).exists()
+    status = DownloadStatus.APPLY_FAILED if was_downloaded else DownloadStatus.DOWNLOAD_FAILED
+    if isinstance(error, RunCancelled):
+        status = DownloadStatus.CANCELED
+    DownloadSession.objects.open().filter(pk=session.pk).update(
+        status=status, message=message[:300]
+    )
+
+
+def close_session(session: DownloadSession, status: DownloadStatus, message: str = "") -> None:
+    DownloadSession.objects.filter(pk=session.pk).update(status=status, message=message)
+
+
+def resends(database: ChannelDatabase) -> list[DownloadSession]:
+    """The sessions that bring the database again what it has already."""
+    sessions = DownloadSession.objects.open().filter(
+        database=database, package__to_no__lte=database.position
+    )
+    return list(sessions.select_related("package").order_by("started_at"))
+
+
+# --------------------------------------------------------------------- what people do
+
+
+def cancel(session: DownloadSession) -> None:
+    """Give the session up. What the database lacks comes with the next download, in another one.
+
+    Errors: SessionRefused once its data is on the way.
+    """
+    canceled = DownloadSession.objects.filter(pk=session.pk, status__in=CANCELABLE).update(
+        status=DownloadStatus.CANCELED, message="Canceled by hand."
+    )
+    if not canceled:
+        raise SessionRefused("Only a session whose data is not on its way can be canceled.")
+
+
+def can_rerun(session: DownloadSession) -> bool:
+    """Whether the data of the session's package is there, and the package not on offer already."""
+    offered = DownloadSession.objects.open().filter(
+        database=session.database_id, package=session.package
+    )
+    return session.package is not None and not session.package.dropped_at and not offered.exists()
+
+
+def rerun(session: DownloadSession) -> DownloadSession:
+    """Offer the package of a session to its database once more. Returns the new session.
+
+    Errors: SessionRefused.
+    """
+    with transaction.atomic():
+        package = Package.objects.select_for_update().filter(sessions=session).first()
+        if package is None or package.dropped_at:
+            raise SessionRefused(DROPPED)
+        if (
+            DownloadSession.objects.open()
+            .filter(database=session.database, package=package)
+            .exists()
+        ):
+            raise SessionRefused("The package is still on offer to this database.")
+        return DownloadSession.objects.create(
+            database=session.database, package=package, status=DownloadStatus.AVAILABLE
+        )
+
+
+def delete(session: DownloadSession) -> None:
+    """Remove a session that brought nothing. Errors: SessionRefused."""
+    deleted, _ = DownloadSession.objects.filter(
+        pk=session.pk, status__in=DELETABLE, exceptions=None, parts=0
+    ).delete()
+    if not deleted:
+        raise SessionRefused("Only a session that brought nothing can be deleted.")
+
+
+def start_over(database: ChannelDatabase) -> None:
+    """Have a database sent everything again, from the first change on."""
+    ChannelDatabase.objects.filter(pk=database.pk).update(position=0, starts_over=True)

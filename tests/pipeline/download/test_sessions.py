@@ -1,0 +1,401 @@
+"""Download sessions: their states, tries and times, what people do with them, and exceptions."""
+
+import pytest
+from django.utils import timezone
+
+from stores import failpoints
+from stores.channeldb.connect.url import sqlite_path
+from stores.models import (
+    ChannelDatabase,
+    Customer,
+    CustomerDelivery,
+    DownloadException,
+    DownloadSession,
+    Incident,
+    Package,
+)
+from stores.models.package import ExceptionReason
+from stores.models.session import DownloadStatus
+from stores.pipeline.download import sessions
+from stores.pipeline.download.exceptions import add_exceptions
+from stores.pipeline.download.outbound import count_rows_of
+from stores.trace.timeline import trace
+from tests.support.make import (
+    engine_of,
+    lookup,
+    make_customer,
+    make_event,
+    pending,
+    query,
+    run,
+)
+from tests.support.processes import Died, die
+from tests.support.promises import failed_checks
+
+
+@pytest.fixture
+def ann(store, seattle):
+    """Ann's GUID; she has an account, and no channel knows it yet."""
+    guid = make_customer(store, "Ann")
+    run("P-0001")
+    run("sync-customers")
+    return guid
+
+
+def session_of(database, **filters) -> DownloadSession:
+    return DownloadSession.objects.get(database=database, **filters)
+
+
+def refuse(store, name: str, *, event: str = "INSERT") -> None:
+    """Have the channel refuse a customer of this name, as its owner may."""
+    condition = f"NEW.first_name = '{name}'"
+    if engine_of(store) == "sqlite":
+        query(
+            store,
+            f"""CREATE TRIGGER till_refuses AFTER {event} ON customer WHEN {condition}
+                BEGIN SELECT RAISE(ABORT, 'refused'); END""",
+        )
+    else:
+        query(
+            store,
+            f"""CREATE FUNCTION till_refuses() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+                CREATE TRIGGER till_refuses AFTER {event} ON customer FOR EACH ROW
+                WHEN ({condition}) EXECUTE FUNCTION till_refuses()""",
+        )
+
+
+def allow(store) -> None:
+    query(
+        store,
+        "DROP TRIGGER till_refuses" + ("" if engine_of(store) == "sqlite" else " ON customer"),
+    )
+
+
+# ------------------------------------------------------------------ the way of a session
+
+
+def test_a_session_tells_when_it_came_to_each_state(store, ann):
+    before = timezone.now()
+
+    run("1010")
+
+    session = session_of(store)
+    assert (session.status, session.tries, session.customers) == (DownloadStatus.APPLIED, 1, 1)
+    assert session.package == Package.objects.get()
+    assert session.size_bytes == session.package.size_bytes > 0
+    times = [session.started_at, session.requested_at, session.downloaded_at, session.applied_at]
+    assert before <= times[0] <= times[1] <= times[2] <= times[3]
+
+
+def test_a_channel_that_is_away_has_one_session_that_counts_its_tries(popup, seattle):
+    make_customer(seattle, "Ann")
+    path = sqlite_path(popup)
+    path.rename(path.with_suffix(".away"))
+    try:
+        for _ in range(2):
+            run("pipeline")
+        session = session_of(popup)
+        assert (session.status, session.tries) == (DownloadStatus.DOWNLOAD_FAILED, 2)
+        assert "popup" in session.message
+    finally:
+        path.with_suffix(".away").rename(path)
+
+    run("1010")
+
+    session.refresh_from_db()
+    assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 3, "")
+    assert lookup(popup) == lookup(seattle)
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "download:before_channel_commit",
+        "download:after_channel_commit",
+        "download:before_delivered",
+        "download:after_delivered",
+    ],
+)
+def test_a_download_that_dies_is_found_as_the_channel_left_it(store, ann, monkeypatch, point):
+    monkeypatch.setitem(failpoints.actions, point, die)
+    with pytest.raises(Died):
+        run("1010", channels=[store.channel.code])
+    monkeypatch.delitem(failpoints.actions, point)
+
+    run("1010")
+
+    applied = session_of(store, status=DownloadStatus.APPLIED)
+    assert (applied.customers, bool(applied.applied_at)) == (1, True)
+    assert not DownloadSession.objects.open().exists()
+    assert lookup(store) == [("005001", "Ann")]
+    assert pending(store) == []
+    assert [one.at for one in trace(str(ann)).channels if one.database == store.label] == [
+        applied.applied_at
+    ]
+    assert failed_checks() == {}
+
+
+def test_a_position_set_back_at_hq_is_taken_from_the_channel(store, ann):
+    run("1010")
+    ChannelDatabase.objects.update(position=0)
+
+    found = run("P-0001")
+
+    assert found["outcome"] == "nothing_to_do"
+    assert pending(store) == []
+
+
+def test_a_restored_channel_says_where_it_stands_and_is_sent_the_rest(popup, seattle, back_up):
+    make_customer(seattle, "Ann")
+    run("pipeline")
+    backup = back_up(popup)
+    make_customer(seattle, "Bo")
+    run("pipeline")
+    backup.restore()
+    assert len(lookup(popup)) == 1
+
+    found = run("pipeline")
+
+    assert found["counts"] == {"distributed": 1}
+    assert lookup(popup) == lookup(seattle)
+    assert failed_checks() == {}
+
+
+def test_a_new_channel_is_sent_everything_and_needs_no_preparation(houston, register):
+    for name in ("Ann", "Bo"):
+        make_customer(houston, name)
+        run("pipeline")
+    popup = register("popup")
+    assert len(pending(popup)) == 2
+
+    found = run("1010")
+
+    assert found["counts"] == {"distributed": 2}
+    assert lookup(popup) == lookup(houston)
+    assert failed_checks() == {}
+
+
+# ------------------------------------------------------------------------- the exceptions
+
+
+def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, ann):
+    make_customer(seattle, "Bad")
+    refuse(store, "Bad")
+
+    found = run("pipeline")
+
+    assert found["outcome"] == "succeeded"
+    assert lookup(store) == [("005001", "Ann")]
+    refused = DownloadException.objects.open().get()
+    assert (refused.database, refused.reason, refused.tries) == (store, "refused", 1)
+    assert refused.message
+    assert pending(store) == [refused.customer.account_number]
+    assert Incident.objects.open().get().kind == "row_refused"
+
+    make_customer(seattle, "Cy")
+    run("pipeline")
+    refused.refresh_from_db()
+    assert (refused.tries, refused.settled_at) == (2, None)
+    assert sorted(name for _, name in lookup(store)) == ["Ann", "Cy"]
+
+    allow(store)
+    assert run("1010")["counts"] == {"distributed": 1}
+    refused.refresh_from_db()
+    assert (refused.session.database, refused.version) == (store, 1)
+    assert refused.settled_at
+    assert lookup(store) == lookup(seattle)
+    assert not Incident.objects.open().exists()
+    assert failed_checks() == {}
+
+
+def test_when_a_refused_customer_arrived_is_told_by_the_session_that_brought_it(store, seattle):
+    bad = make_customer(seattle, "Bad")
+    refuse(store, "Bad")
+    run("pipeline")
+    assert {one.database: one.knows_account for one in trace(str(bad)).channels} == {
+        store.label: False,
+        seattle.label: True,
+    }
+    assert trace(str(bad)).state == "synchronized"
+    allow(store)
+
+    run("1010")
+
+    told = trace(str(bad))
+    [tick] = [
+        event for event in told.events if (event.kind, event.channel) == ("delivered", store.label)
+    ]
+    settled = DownloadException.objects.get()
+    assert (tick.session, tick.at) == (str(settled.session_id), settled.settled_at)
+    assert told.state == "distributed"
+
+
+def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkeypatch):
+    make_customer(seattle, "Good")
+    make_customer(seattle, "Bad")
+    run("P-0001")
+    run("sync-customers")
+    refuse(store, "Bad")
+    # The channel commits what it takes, and the download dies before it is known who is refused.
+    monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
+    with pytest.raises(Died):
+        run("1010", channels=[store.channel.code])
+    monkeypatch.delitem(failpoints.actions, "download:after_channel_commit")
+    assert "Good" in {name for _, name in lookup(store)}
+    assert query(store, "SELECT positions FROM exchange_state") == [("{}",)] or query(
+        store, "SELECT positions FROM exchange_state"
+    ) == [({},)]
+
+    run("1010")
+
+    assert len(pending(store)) == 1
+    assert {name for _, name in lookup(store)} == {"Good"}
+    assert failed_checks() == {}
+
+
+@pytest.mark.parametrize("point", failpoints.EXCEPTION_POINTS)
+def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monkeypatch, point):
+    run("1010")
+    make_customer(seattle, "Bad")
+    refuse(store, "Bad")
+    run("P-0001")
+    run("sync-customers")
+    if point != "download:after_refused":
+        run("1010")
+        allow(store)
+        first = DownloadSession.objects.filter(database=store, package__isnull=False)
+        sessions.rerun(first.earliest("started_at"))
+    monkeypatch.setitem(failpoints.actions, point, die)
+    with pytest.raises(Died):
+        run("1010", channels=[store.channel.code])
+    monkeypatch.delitem(failpoints.actions, point)
+    if point == "download:after_refused":
+        allow(store)
+
+    run("1010")
+
+    assert sorted(name for _, name in lookup(store)) == ["Ann", "Bad"]
+    assert not DownloadException.objects.open().exists()
+    assert not DownloadSession.objects.open().exists()
+    assert failed_checks() == {}
+
+
+def test_an_edit_that_is_refused_leaves_the_earlier_version_known(store, seattle, ann):
+    run("1010")
+    refuse(store, "Anna", event="UPDATE")
+    make_event("customer", seattle, async_account=ann, operation="update", first_name="Anna")
+
+    run("pipeline")
+
+    assert lookup(store) == [("005001", "Ann")]
+    known = {one.database: one.knows_account for one in trace(str(ann)).channels}
+    assert known == {store.label: True, seattle.label: True}
+    assert trace(str(ann)).waiting_for.code == "not_distributed"
+
+
+# ---------------------------------------------------------------------- what people do
+
+
+def test_a_customer_is_sent_again_on_request(store, ann):
+    run("1010")
+    query(store, "DELETE FROM customer")
+    customer = Customer.objects.get(guids=ann)
+
+    add_exceptions(store, [customer.pk], ExceptionReason.REQUESTED)
+    run("1010")
+
+    assert lookup(store) == [("005001", "Ann")]
+    assert session_of(store, package=None).status == DownloadStatus.APPLIED
+
+
+def test_a_package_is_sent_again_and_changes_nothing_that_is_there(store, ann):
+    run("1010")
+    first = session_of(store)
+    query(store, "DELETE FROM customer_affiliation")
+
+    again = sessions.rerun(first)
+    run("1010")
+
+    again.refresh_from_db()
+    assert (again.status, again.customers) == (DownloadStatus.APPLIED, 1)
+    assert lookup(store) == [("005001", "Ann")]
+    store.refresh_from_db()
+    assert store.position == first.package.to_no
+
+
+def test_a_package_whose_data_is_gone_is_not_sent_again(store, ann):
+    run("1010")
+    Package.objects.update(dropped_at=timezone.now())
+
+    with pytest.raises(sessions.SessionRefused):
+        sessions.rerun(session_of(store))
+
+
+def test_a_session_is_cancelled_and_the_next_download_sends_what_is_lacking(popup, seattle):
+    make_customer(seattle, "Ann")
+    url = popup.url
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
+    run("pipeline")
+    session = session_of(popup)
+
+    sessions.cancel(session)
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    run("1010")
+
+    session.refresh_from_db()
+    assert session.status == DownloadStatus.CANCELED
+    assert session_of(popup, status=DownloadStatus.APPLIED).package == session.package
+    assert lookup(popup) == lookup(seattle)
+    with pytest.raises(sessions.SessionRefused):
+        sessions.cancel(session_of(popup, status=DownloadStatus.APPLIED))
+
+
+def test_a_session_that_is_cancelled_while_it_begins_writes_nothing(store, ann, monkeypatch):
+    enter_channel = sessions.note_downloaded
+
+    def canceled_meanwhile(step, session, tables):
+        sessions.cancel(session)
+        enter_channel(step, session, tables)
+
+    monkeypatch.setattr("stores.pipeline.download.download.note_downloaded", canceled_meanwhile)
+    found = run("1010", channels=[store.channel.code])
+
+    assert found["outcome"] == "failed"
+    assert lookup(store) in ([], [("Pending sync", "Ann")])
+    assert pending(store) != []
+
+
+def test_only_a_session_that_brought_nothing_is_deleted(popup, seattle):
+    make_customer(seattle, "Ann")
+    url = popup.url
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
+    run("pipeline")
+    session = session_of(popup)
+
+    sessions.delete(session)
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    run("1010")
+
+    assert not DownloadSession.objects.filter(pk=session.pk).exists()
+    with pytest.raises(sessions.SessionRefused):
+        sessions.delete(session_of(popup))
+
+
+def test_a_full_synchronization_sends_everything_again_after_a_preview(store, ann):
+    run("1010")
+    query(store, "DELETE FROM customer")
+    query(store, "DELETE FROM account_map")
+    rows = count_rows_of("USRT")
+    assert (rows["customer"], rows["account_map"], rows["customer_address"]) == (1, 1, 0)
+
+    sessions.start_over(store)
+    assert len(pending(store)) == 1
+    run("1010")
+
+    store.refresh_from_db()
+    assert not store.starts_over
+    assert pending(store) == []
+    assert lookup(store) == [("005001", "Ann")]
+    assert CustomerDelivery.objects.filter(database=store).count() == 2
+    assert failed_checks() == {}

@@ -1,0 +1,101 @@
+"""The pages of downloads: a session with its package, and what a user may do with it."""
+
+import pytest
+
+from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
+from stores.models.session import DownloadStatus
+from tests.support.make import lookup, make_customer, query, run
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def session(houston, popup) -> DownloadSession:
+    """The session that brought Ann to popup."""
+    make_customer(houston, "Ann")
+    run("pipeline")
+    return DownloadSession.objects.get(database=popup)
+
+
+@pytest.fixture
+def failed_session(houston, popup) -> DownloadSession:
+    """A session for popup, which could not be reached."""
+    url = popup.url
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
+    make_customer(houston, "Ann")
+    run("pipeline")
+    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    return DownloadSession.objects.get(database=popup)
+
+
+def test_the_page_of_a_session_shows_its_package(reader, session):
+    page = reader.get(session.get_absolute_url()).content.decode()
+
+    assert "Download to popup" in page
+    assert session.package.sha256 in page
+    assert "Send again" not in page
+
+
+def test_the_list_leads_to_the_page(reader, session):
+    page = reader.get("/sessions/downloads/").content.decode()
+
+    assert session.get_absolute_url() in page
+
+
+def test_a_package_is_sent_again(starter, session, popup):
+    query(popup, "DELETE FROM customer")
+
+    starter.post(f"{session.get_absolute_url()}rerun/")
+    run("1010")
+
+    assert len(lookup(popup)) == 1
+    assert DownloadSession.objects.filter(database=popup).count() == 2
+
+
+def test_a_failed_session_is_cancelled_once(starter, failed_session):
+    url = f"{failed_session.get_absolute_url()}cancel/"
+
+    first = starter.post(url, follow=True).content.decode()
+    second = starter.post(url, follow=True).content.decode()
+
+    failed_session.refresh_from_db()
+    assert failed_session.status == DownloadStatus.CANCELED
+    assert "Session canceled." in first
+    assert "can be canceled." in second
+
+
+def test_a_failed_session_is_deleted_and_an_applied_one_is_not(starter, failed_session, popup):
+    starter.post(f"{failed_session.get_absolute_url()}delete/")
+    run("1010")
+    applied = DownloadSession.objects.get(database=popup)
+    refused = starter.post(f"{applied.get_absolute_url()}delete/", follow=True).content.decode()
+
+    assert not DownloadSession.objects.filter(pk=failed_session.pk).exists()
+    assert "Only a session that brought nothing can be deleted." in refused
+    assert DownloadSession.objects.filter(pk=applied.pk).exists()
+
+
+def test_a_full_synchronization_shows_its_rows_first(starter, session, popup):
+    query(popup, "DELETE FROM customer")
+
+    preview = starter.get("/channels/popup/full/").content.decode()
+    starter.post("/channels/popup/full/", {"database": popup.pk})
+    run("1010")
+
+    assert "customer_address" in preview
+    assert len(lookup(popup)) == 1
+
+
+@pytest.mark.parametrize("number", ["", "x", "0"])
+def test_a_full_synchronization_of_no_database_is_not_found(starter, session, number):
+    assert starter.post("/channels/popup/full/", {"database": number}).status_code == 404
+
+
+def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
+    customer = Customer.objects.get(number__isnull=False)
+
+    response = starter.post(f"/customers/{customer}/resend/", {"database": popup.pk}, follow=True)
+
+    assert "The next download sends" in response.content.decode()
+    exception = DownloadException.objects.get()
+    assert (exception.database, exception.customer) == (popup, customer)

@@ -45,6 +45,27 @@ HELD_CUSTOMERS = """
        AND NOT EXISTS (SELECT FROM download_exception e
                         WHERE e.database_id = b.id AND e.customer_id = k.id
                           AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""
+# The same with the version that each channel should have at least, also of customers who changed
+# again since: the latest that was delivered, unless something happened to the database later.
+HELD_VERSIONS = f"""
+    SELECT held.database_id, k.id AS customer_id, k.hq_version AS version, true AS is_latest
+      FROM ({HELD_CUSTOMERS}) held JOIN customer k ON k.id = held.customer_id
+     UNION ALL
+    SELECT c.database_id, k.id, delivered.version, false
+      FROM {{channels}} c JOIN channel_database b ON b.id = c.database_id
+      JOIN channel h ON h.id = b.channel_id
+      JOIN customer k ON k.company_id = h.company_id AND k.change_no > c.position
+     CROSS JOIN LATERAL (
+           SELECT max(d.version) AS version FROM customer_delivery d
+            WHERE d.database_id = b.id AND d.customer_id = k.id AND d.change_no <= c.position
+              AND (d.to_no IS NULL OR d.to_no <= c.position) AND d.delivered_at < c.read_at
+              AND NOT EXISTS (SELECT FROM incident i
+                               WHERE i.database_id = b.id AND i.last_seen_at >= d.delivered_at)
+           ) delivered
+     WHERE delivered.version IS NOT NULL AND NOT b.starts_over
+       AND NOT EXISTS (SELECT FROM download_exception e
+                        WHERE e.database_id = b.id AND e.customer_id = k.id
+                          AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""  # noqa: S608
 SENT = sql.SQL(
     f"SELECT customer_id FROM ({HELD_CUSTOMERS}) s WHERE database_id = %(database)s"  # noqa: S608
 )

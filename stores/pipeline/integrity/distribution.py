@@ -6,7 +6,7 @@ from psycopg2 import sql
 
 from stores.hqdb.sql import fetch, fetch_one
 from stores.pipeline.integrity.checks import GRACE, Check, check_result, count_rows, offending_rows
-from stores.pipeline.integrity.contents import HELD_CUSTOMERS, find_wrong_rows
+from stores.pipeline.integrity.contents import HELD_CUSTOMERS, HELD_VERSIONS, find_wrong_rows
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import Copies
 from stores.pipeline.integrity.tables import COMPARED_CUSTOMERS, COMPARED_MAP
@@ -84,13 +84,14 @@ def positions_are_true(evidence: Evidence) -> Check:
         count_rows(evidence.copies.channels, "position > 0"),
         evidence.snapshot.unreachable,
         offending_rows(
-            f"""SELECT c.label AS channel, k.account_number, k.hq_version AS version,
+            f"""SELECT c.label AS channel, k.account_number, held.version,
                        v.hq_version AS in_channel
-                {HELD}
+                  FROM ({HELD_VERSIONS}) held
+                  JOIN {{channels}} c USING (database_id) JOIN customer k ON k.id = held.customer_id
                   LEFT JOIN {{customers}} v
                          ON v.database_id = c.database_id AND v.company = k.company_id
                         AND v.account_number = k.account_number
-                 WHERE v.hq_version IS NULL OR v.hq_version < k.hq_version""",
+                 WHERE v.hq_version IS NULL OR v.hq_version < held.version""",  # noqa: S608
             evidence.names,
         ),
         offending_rows(

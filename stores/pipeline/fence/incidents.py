@@ -68,6 +68,7 @@ def handle_mismatch(
             )
         detail = both_sides(known, state) | {"forgotten": missing_events(database, channel)}
         accept(database, state)
+        send_exceptions_again(database)
         report_mismatch(database, verdict, MISMATCH_MESSAGES[verdict], detail)
         return None
     return report_mismatch(
@@ -141,6 +142,23 @@ def accept(database: ChannelDatabase, state: ChannelState) -> None:
             "next": str(uuid4()),
             "position": state.positions.get(database.channel.company_id, 0),
         },
+    )
+
+
+def send_exceptions_again(database: ChannelDatabase) -> None:
+    """Have a restored database sent the customers that it once got apart from its position.
+
+    Its position does not say whether it has them still. Effects: exceptions, in the caller's
+    transaction.
+    """
+    run_sql(
+        """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
+           SELECT DISTINCT e.database_id, e.customer_id, 'not_arrived', '', 0
+             FROM download_exception e JOIN customer k ON k.id = e.customer_id
+             JOIN channel_database b ON b.id = e.database_id
+            WHERE b.id = %s AND e.settled_at IS NOT NULL AND k.change_no <= b.position
+               ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
+        [database.pk],
     )
 
 

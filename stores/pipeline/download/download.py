@@ -39,6 +39,7 @@ from stores.pipeline.download.sessions import (
     close_session,
     fail_session,
     note_applied,
+    note_arrived,
     note_downloaded,
     request,
     request_session,
@@ -171,6 +172,7 @@ class ChannelDownload(WorkerThread):
             # Before the channel is opened: one that cannot be has a session that says so.
             self.session = self.next_session()
             with enter(self.step) as channel:
+                self.note_position(channel)
                 self.send_packages(channel)
                 self.send_again(channel)
                 self.retry_exceptions(channel)
@@ -191,12 +193,29 @@ class ChannelDownload(WorkerThread):
         package = package_for(company_of(self.step), self.database.position, self.step.run_id)
         return request_session(self.step, package) if package else None
 
+    def note_position(self, channel: FencedChannel) -> None:
+        """Copy what the channel says it has. HQ has noted less if a run died before it could.
+
+        Effects: HQ's row of the database, sessions and counts, committed at once. The session is
+        another one if it was not for this position.
+        """
+        requested_for = self.database.position
+        self.database.refresh_from_db(fields=["position", "starts_over"])
+        noted = self.database.position
+        if not self.database.starts_over and channel.position != noted:
+            with self.step.chunk(may_stop=False):
+                arrived = note_arrived(self.step, since=noted, position=channel.position)
+                self.step.add(distributed=arrived)
+                ChannelDatabase.objects.filter(
+                    pk=self.database.pk, position=noted, starts_over=False
+                ).update(position=channel.position)
+            self.database.refresh_from_db(fields=["position", "starts_over"])
+        if self.database.position != requested_for:
+            self.session = self.next_session()
+
     def send_packages(self, channel: FencedChannel) -> None:
         """Bring the channel to the latest change. Errors: PositionMoved, SessionCanceled."""
-        if self.session:
-            # What the channel says of its position may have closed it.
-            self.session.refresh_from_db(fields=["status"])
-        if self.session is None or self.session.status != DownloadStatus.REQUESTED:
+        if self.session is None:
             self.session = self.next_session()
         while self.session:
             if not self.database.starts_over and channel.position != self.database.position:

@@ -8,12 +8,14 @@ from django.db.models.functions import Now
 
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
+from stores.hqdb.sql import fetch
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled
-from stores.models.session import DownloadStatus
+from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 
 REPLACED = "Another package brings what it would have brought."
 CANCELED = "Someone canceled the session. The next download sends what the database lacks."
+HELD = "The channel has its package already."
 REFUSED = "The channel refuses these customers."
 DROPPED = "The data of its package is no longer there."
 # What a person may cancel, and what may be deleted because it brought nothing.
@@ -103,6 +105,39 @@ def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: 
         parts=F("parts") + parts,
         message="",
     )
+
+
+def note_arrived(step: RunStep, *, since: int, position: int) -> int:
+    """Apply the sessions whose packages the channel has, though HQ did not note their arrival.
+
+    They lie between the position that HQ had noted and the channel's; one that was never on its
+    way is canceled. Returns how many customers they brought, without those refused. Effects: the
+    sessions, in the caller's transaction.
+    """
+    arrived = fetch(
+        """UPDATE download_session s
+              SET status = 'applied', applied_at = now(), message = '', run_id = %(run)s,
+                  customers = p.customers - (
+                      SELECT count(*) FROM download_exception e
+                       WHERE e.database_id = s.database_id AND e.settled_at IS NULL
+                         AND e.since >= s.requested_at)
+             FROM package p
+            WHERE s.package_id = p.id AND s.database_id = %(database)s
+              AND s.status = ANY(%(open)s) AND s.downloaded_at IS NOT NULL
+              AND p.from_no >= %(since)s AND p.to_no <= %(position)s
+           RETURNING s.customers""",
+        {
+            "run": step.run_id,
+            "database": step.database_id,
+            "open": [status.value for status in OPEN_DOWNLOADS],
+            "since": since,
+            "position": position,
+        },
+    )
+    DownloadSession.objects.open().filter(
+        database=step.database_id, package__from_no__gte=since, package__to_no__lte=position
+    ).update(status=DownloadStatus.CANCELED, message=HELD)
+    return sum(customers for (customers,) in arrived)
 
 
 def fail_session(session: DownloadSession, error: Exception, message: str) -> None:

@@ -14,8 +14,7 @@ class KnownState:
     `next_numbers` is the next account number of each company, `issued` how far its orders and
     invoices are numbered; `staged` the highest counter of each event table that HQ has taken from
     this generation; `is_watched` says that HQ wants to know of every database that agrees with it.
-    `changes` is the latest change of each company's customers, `position` up to which the database
-    has said that it has everything; with `starts_over` what it says does not count.
+    `changes` is the latest change of each company's customers.
     """
 
     database_id: UUID
@@ -30,8 +29,6 @@ class KnownState:
     blocked_by: int | None
     is_watched: bool
     changes: dict[str, int]
-    position: int
-    starts_over: bool
 
     @property
     def is_known(self) -> bool:

@@ -24,7 +24,6 @@ from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.models import ChannelDatabase, RunStep
 from stores.models.incident import BLOCKS_DATABASE, IncidentKind
-from stores.models.session import OPEN_DOWNLOADS
 from stores.pipeline.fence.decision import KnownState, compare_tokens
 from stores.pipeline.fence.incidents import (
     accept_first_contact,
@@ -71,8 +70,7 @@ def read_known_state(database: ChannelDatabase) -> KnownState:
                         WHERE i.database_id = b.id AND i.closed_at IS NULL AND i.kind = ANY(%s)),
                       b.recognised_start IS DISTINCT FROM pg_postmaster_start_time()
                       OR EXISTS (SELECT FROM incident WHERE kind = %s AND closed_at IS NULL),
-                      (SELECT coalesce(json_object_agg(code, change_no), '{}') FROM company),
-                      b.position, b.starts_over
+                      (SELECT coalesce(json_object_agg(code, change_no), '{}') FROM company)
                  FROM channel_database b WHERE b.id = %s""",
             [
                 [kind.value for kind in BLOCKS_DATABASE],
@@ -120,8 +118,6 @@ class FencedChannel:
         self.database.generation = known.generation
         self.latest = state.token
         self.position = state.positions.get(self.company, 0)
-        if self.position != known.position and not known.starts_over:
-            note_position(self.database, known.position, self.position)
         if known.is_watched:
             run_sql(
                 "UPDATE channel_database SET fenced_at = now(), "
@@ -263,37 +259,6 @@ class FencedChannel:
                 return verb(nonce=self.nonce)
             except NonceRefused:
                 self.nonce = self.latest = None
-
-
-def note_position(database: ChannelDatabase, known: int, position: int) -> None:
-    """Copy what the channel says it has, unless another visit has noted more since `known` was.
-
-    Effects: HQ's row of the database; sessions that arrived although HQ did not note it are
-    applied. Committed at once.
-    """
-    with transaction.atomic():
-        moved = ChannelDatabase.objects.filter(
-            pk=database.pk, position=known, starts_over=False
-        ).update(position=position)
-        if moved:
-            run_sql(
-                """UPDATE download_session s
-                      SET status = 'applied', applied_at = now(), message = '',
-                          customers = p.customers - (
-                              SELECT count(*) FROM download_exception e
-                               WHERE e.database_id = s.database_id AND e.settled_at IS NULL
-                                 AND e.since >= s.requested_at)
-                     FROM package p
-                    WHERE s.package_id = p.id AND s.database_id = %(database)s
-                      AND s.status = ANY(%(open)s)
-                      AND p.from_no >= %(known)s AND p.to_no <= %(position)s""",
-                {
-                    "database": database.pk,
-                    "open": [status.value for status in OPEN_DOWNLOADS],
-                    "known": known,
-                    "position": position,
-                },
-            )
 
 
 def unreported_numbers(

@@ -140,7 +140,7 @@ def test_a_position_set_back_at_hq_is_taken_from_the_channel(store, ann):
     run("1010")
     ChannelDatabase.objects.update(position=0)
 
-    found = run("P-0001")
+    found = run("1010")
 
     assert found["outcome"] == "nothing_to_do"
     assert pending(store) == []
@@ -278,6 +278,24 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
     assert sorted(name for _, name in lookup(store)) == ["Ann", "Bad"]
     assert not DownloadException.objects.open().exists()
     assert not DownloadSession.objects.open().exists()
+    assert failed_checks() == {}
+
+
+@pytest.mark.fault("F-31")
+def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, ann, back_up):
+    refuse(store, "Ann")
+    run("1010")
+    backup = back_up(store)
+    allow(store)
+    run("1010")
+    assert lookup(store) == [("005001", "Ann")]
+    backup.restore()
+    allow(store)
+
+    run("pipeline")
+
+    assert lookup(store) == [("005001", "Ann")]
+    assert not DownloadException.objects.open().exists()
     assert failed_checks() == {}
 
 

@@ -41,7 +41,15 @@ def test_a8_downloads_to_both_engines_have_a_similar_size(houston, popup):
         ),
         (
             "/sessions/downloads/",
-            {"available", "downloaded", "applied", "canceled", "download_failed"},
+            {
+                "available",
+                "requested",
+                "downloaded",
+                "applied",
+                "canceled",
+                "download_failed",
+                "apply_failed",
+            },
         ),
     ],
     ids=["uploads", "downloads"],

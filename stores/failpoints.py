@@ -61,8 +61,10 @@ REFUSAL_POINTS = (
     "statements:after_taken_out",
     "statements:before_stopped",
 )
-# What a download comes by only where a channel refused customers, or is to be sent something again.
+# What a download comes by only where a channel refused customers, is to be sent something again, or
+# has more than HQ noted.
 EXCEPTION_POINTS = (
+    "download:after_noting",
     "download:after_refused",
     "download:after_retried",
     "download:after_rerun",

@@ -113,6 +113,7 @@ EVENT_COLUMNS_OF_RUNS = (
 )
 COLUMNS_OF_RUNS = {
     "account_map.received_at",
+    "customer.change_no",
     "customer.created_at",
     "customer.id",
     "customer.modified_at",

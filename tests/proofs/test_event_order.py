@@ -30,6 +30,7 @@ IGNORED_COLUMNS = {
     "account_number",
     "number",
     "hq_version",
+    "change_no",
     "created_at",
     "modified_at",
     "customer_id",

@@ -209,6 +209,7 @@ class ChannelDownload(WorkerThread):
                 ChannelDatabase.objects.filter(
                     pk=self.database.pk, position=noted, starts_over=False
                 ).update(position=channel.position)
+            failpoint("download:after_noting")
             self.database.refresh_from_db(fields=["position", "starts_over"])
         if self.database.position != requested_for:
             self.session = self.next_session()

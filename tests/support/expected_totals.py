@@ -84,7 +84,9 @@ POSTED_PAYMENTS = f"""
               FROM quarantine q JOIN channel_database d ON d.id = q.database_id
               JOIN channel h ON h.id = d.channel_id
              CROSS JOIN LATERAL (SELECT CAST(convert_from(q.raw, 'UTF8') AS jsonb) AS row) r
-             CROSS JOIN LATERAL jsonb_array_elements(r.row -> 'retail_transaction_payment') p
+             -- A document without payments has a null here.
+             CROSS JOIN LATERAL jsonb_array_elements(
+                   nullif(r.row -> 'retail_transaction_payment', 'null')) p
              WHERE q."table" = 'retail_transaction') excluded_payment GROUP BY 1, 2, 3, 4, 5"""
 # Each transaction with the place where it is posted; a correct HQ has one row for each.
 PLACES = """

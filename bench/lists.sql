@@ -82,7 +82,7 @@ SELECT (SELECT min(id) FROM channel_database) + n %% 4, 'async_customer', n::tex
        CASE WHEN is_open THEN '' ELSE 'A later event of the same database replaced it.' END
   FROM (SELECT *, n %% 100 = 0 AS is_open FROM person) p WHERE n %% 5 = 0;
 
-INSERT INTO job_run (id, job, scope, channels, companies, started_by, status, attempt, created_at,
+INSERT INTO job_run (id, job, scope, channels, companies, started_by, status, stage, created_at,
                      started_at, ended_at, counts, message, error)
 SELECT gen_random_uuid(), (ARRAY['pipeline','P-0001','sync-customers','1010'])[1 + n %% 4], '*', '[]', '[]',
        'schedule', CASE WHEN n %% 1000 = 0 THEN 'failed' ELSE 'succeeded' END, 1,

@@ -160,8 +160,8 @@ class Place:
     def served(self, workers: int, *others: str) -> Iterator[None]:
         """Workers, and other commands that serve until they are told to stop, already at work."""
         with ExitStack() as stack:
-            for command in ["worker"] * workers + list(others):
-                process = stack.enter_context(self.process(command))
+            for words in [("worker", "--processes", str(workers)), *((other,) for other in others)]:
+                process = stack.enter_context(self.process(*words))
                 stack.callback(os.kill, process.pid, signal.SIGTERM)
             # They take a moment to start.
             time.sleep(START_S)

@@ -151,7 +151,7 @@ DATABASE_ROUTERS = ["stores.channeldb.router.ChannelRouter"]
 SILENCED_SYSTEM_CHECKS = ["models.W035"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# Redis carries run ids only; nothing is lost when it is emptied.
+# Redis carries ids of steps only; nothing is lost when it is emptied.
 REDIS_URL = env.str("REDIS_URL", EMBEDDED.redis_url)
 RQ_QUEUES = {
     "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
@@ -171,8 +171,6 @@ BACK_OFF_MOST_S = 180
 # a channel that was away is made another one.
 PACKAGE_DAYS = 1
 PACKAGE_MAX_DAYS = 30
-# A queued run for which the bell was rung this long ago is rung for again.
-REQUEUE_AFTER_S = 15
 # The scheduler starts the pipeline so long after the last one ended.
 PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
 # Scheduled runs that found nothing to do are forgotten after so long.
@@ -181,7 +179,7 @@ IDLE_RUNS_KEPT_S = 10 * 60
 DISPATCH_S = whole_number("SYNCLINE_DISPATCH_S", 15)
 # A step that counts nothing for so long hangs; its worker's process is ended.
 STEP_SILENT_S = whole_number("SYNCLINE_STEP_SILENT_S", 900)
-# No run may take longer; the worker ends it then.
+# No step may take longer; the worker ends it then.
 RUN_LIMIT_S = 4 * 60 * 60
 
 # Where a channel's server may be beside the public internet: names, addresses or networks.

@@ -8,12 +8,10 @@ from collections.abc import Callable
 
 PIPELINE_FAILPOINTS = (
     "run:before_enqueue",
-    "run:after_claim",
     "run:before_end",
-    "run:after_end",
-    "run:after_lost",
-    "run:before_takeover",
     "step:after_claim",
+    "step:before_outcome",
+    "step:after_outcome",
     "step:before_takeover",
     "step:after_takeover",
     "fence:after_intention",

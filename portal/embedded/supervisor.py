@@ -43,13 +43,14 @@ def programs(paths: Paths, *, port: int, workers: int) -> list[Program]:
     # Behind -X a program may say anything.
     python = [sys.executable, "-X", servers.child_mark(paths)]
     manage = [*python, str(ROOT / "manage.py")]
+    worker = ["worker", "--processes", str(workers)]
     gunicorn = ["-m", "gunicorn", "portal.wsgi", "--chdir", str(ROOT), "--bind"]
     gunicorn += [f"127.0.0.1:{port}", "--worker-class", "gthread", "--threads", "8", "--preload"]
     gunicorn += ["--graceful-timeout", "5", "--no-control-socket"]
     return [
         Program("postgres", postgres.argv(paths), 1, stop_signal="INT", stop_wait_s=60),
         Program("valkey", valkey.argv(paths), 2),
-        Program("worker", [*manage, "worker"], 10, workers, WORKERS_WAIT_S, stop_wait_s=30),
+        Program("worker", [*manage, *worker], 10, wait_s=WORKERS_WAIT_S, stop_wait_s=30),
         Program("scheduler", [*manage, "scheduler"], 20, wait_s=WORKERS_WAIT_S),
         Program("web", [*python, *gunicorn], 30),
     ]

@@ -1,4 +1,4 @@
-"""Locks that die with the process that holds them, and the heartbeat of those who take part.
+"""Locks that die with the process that holds them, and the heartbeat of a worker.
 
 They are session-level advisory locks of HQ's PostgreSQL on a connection of their own: a killed
 process frees them at once, so nobody waits for the dead and nobody overtakes the living.
@@ -8,10 +8,9 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Self
-from uuid import UUID
 
 import psycopg2
 from django.conf import settings
@@ -20,7 +19,6 @@ from django.db import DatabaseError, connection
 from stores.hqdb.threads import set_application_name
 
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
-ACQUIRE_SHARED = "SELECT pg_advisory_lock_shared(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # Who holds which of these names; looking takes no lock, so that a look disturbs nobody.
 LOCK_HOLDERS = """
@@ -31,9 +29,18 @@ LOCK_HOLDERS = """
      WHERE held.locktype = 'advisory' AND held.objsubid = 1 AND held.granted
        AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
+RENEW_LEASES = """
+    UPDATE run_step
+       SET heartbeat_at = clock_timestamp(),
+           lease_until = clock_timestamp() + %s * interval '1 second'
+     WHERE status = 'running' AND worker = %s"""
+
 
 class Locks:
-    """Named locks on one connection of their own; all are freed when it closes."""
+    """Named locks on one connection of their own; all are freed when it closes.
+
+    One of them bears the worker's own name: others see by it that the process lives.
+    """
 
     def __enter__(self) -> Self:
         # Unlike any other process, also one of another computer and one that had its number.
@@ -42,6 +49,7 @@ class Locks:
         self.connection = connection.get_new_connection(params)
         self.connection.autocommit = True
         self.fetch_value("SET lock_timeout = '2s'")
+        self.acquire(worker_lock(self.worker))
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -57,22 +65,15 @@ class Locks:
         with suppress(psycopg2.Error):
             self.fetch_value(RELEASE, [name])
 
-    def acquire_shared(self, name: str) -> None:
-        """Take the lock together with others who do the same."""
-        self.fetch_value(ACQUIRE_SHARED, [name])
-
     def fetch_value(self, statement: str, params: list[Any] | None = None) -> Any:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, params)
             return cursor.fetchone()[0] if cursor.description else None
 
 
-def leader_lock(run_id: UUID) -> str:
-    return f"run:{run_id}"
-
-
-def participants_lock(run_id: UUID) -> str:
-    return f"participants:{run_id}"
+def worker_lock(worker: str) -> str:
+    """The lock that a worker holds for as long as it lives."""
+    return f"worker:{worker}"
 
 
 def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
@@ -82,12 +83,10 @@ def lock_holders(names: Sequence[str]) -> list[tuple[str, int]]:
         return [(name, pid) for name, pid in cursor.fetchall()]
 
 
-def is_alive(run_id: UUID) -> bool:
-    return bool(lock_holders([leader_lock(run_id)]))
-
-
-def participant_count(run_id: UUID) -> int:
-    return len(lock_holders([participants_lock(run_id)]))
+def living(workers: Iterable[str]) -> set[str]:
+    """Those of the workers whose process lives, as far as HQ's server can tell."""
+    names = {worker_lock(worker): worker for worker in workers}
+    return {names[name] for name, _ in lock_holders(list(names))}
 
 
 def terminate_connections(workers: Sequence[str]) -> None:
@@ -117,21 +116,15 @@ def connection_named(worker: str) -> Iterator[None]:
 
 
 @contextmanager
-def heartbeat(locks: Locks, run_id: UUID) -> Iterator[None]:
-    """Renew the leases of this worker's part of the run, also while one statement takes long."""
+def heartbeat(locks: Locks) -> Iterator[None]:
+    """Renew the leases of this worker's steps, also while one statement takes long."""
     stop = threading.Event()
-    renew = """SET heartbeat_at = clock_timestamp(),
-                   lease_until = clock_timestamp() + %s * interval '1 second'
-             WHERE {} = %s AND worker = %s AND status = 'running'"""
-    params = [settings.RUN_LEASE_S, str(run_id), locks.worker]
 
     def beat() -> None:
         while not stop.wait(settings.RUN_HEARTBEAT_S):
             # Somebody may be taking over one of them; then it is not ours to renew.
             with suppress(psycopg2.Error):
-                locks.fetch_value("UPDATE run_step " + renew.format("run_id"), params)
-            with suppress(psycopg2.Error):
-                locks.fetch_value("UPDATE job_run " + renew.format("id"), params)
+                locks.fetch_value(RENEW_LEASES, [settings.RUN_LEASE_S, locks.worker])
 
     thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
     thread.start()

@@ -22,16 +22,16 @@ class Step:
 
     Its function is given its row, and its channel or company if that is its place. Of a step per
     group it is given a list, one row per database of one group, each with its own outcome:
-    `row.finish(FAILED, sentence)` for those in trouble, the others go on. A step
-    that overlaps may be begun while the last of the step before it are still going on. One that
-    `takes_date` looks at a single business date where its run names one, and one that `takes_order`
-    at a single customer order. Whoever starts it on a page needs the `permission`.
+    `row.finish(FAILED, sentence)` for those in trouble, the others go on. One job of the queue does
+    the step in up to `together` places, where little is expected of them. A step that `takes_date`
+    looks at a single business date where its run names one, and one that `takes_order` at a single
+    customer order. Whoever starts it on a page needs the `permission`.
     """
 
     code: StepCode
     function: Callable[..., None]
     per: Literal["database", "channel", "company", "group", "run"]
-    overlaps: bool = False
+    together: int = 1
     takes_date: bool = False
     takes_order: bool = False
     permission: str = "stores.run_job"
@@ -81,9 +81,10 @@ class Job:
         return any(step.takes_order for step in self.steps)
 
 
-UPLOAD = Step(StepCode.UPLOAD, upload_events, per="database")
+# Most of the time a channel has nothing new: ten thousand of them are hundreds of jobs.
+UPLOAD = Step(StepCode.UPLOAD, upload_events, per="database", together=50)
 CONVERT = Step(StepCode.CONVERT, convert_customers, per="company")
-DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="group", overlaps=True)
+DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="group", together=50)
 RECONCILE = Step(StepCode.RECONCILE, compare_channel, per="database")
 REPAIR = Step(StepCode.REPAIR, repair_channel, per="database")
 ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel", takes_order=True)

@@ -1,23 +1,17 @@
 """What stays of a run in the ledger: outcomes, counts, sentences, technical detail."""
 
-import logging
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
-
-from stores.failpoints import failpoint
 from stores.hqdb.threads import SIGNALS
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.labels import label
 from stores.models.reason import explain
-from stores.models.run import ClockTime, RunCancelled, RunLost, RunStatus
+from stores.models.run import RunStatus
 from stores.models.session import DownloadStatus, UploadStatus
-
-logger = logging.getLogger(__name__)
 
 # Words that mean that a run did something: those of the contract, and of the jobs that look.
 EFFECT_COUNTS = (
@@ -45,57 +39,6 @@ def signals_unwrapped() -> Iterator[None]:
         raise
 
 
-@contextmanager
-def outcome_recorded(run: JobRun) -> Iterator[None]:
-    """End the run with its outcome and sentence, whatever happens inside.
-
-    A crash is recorded with its traceback and flies on.
-    """
-    try:
-        yield
-    except RunLost:
-        logger.warning("run=%s was taken over or ended by another process", run.pk)
-    except (RunCancelled, *SIGNALS) as stop:
-        end_run(run, RunStatus.CANCELLED, STOPPED)
-        if not isinstance(stop, RunCancelled):
-            raise
-    except Exception as error:
-        # A worker that was cut off meets this at whatever it does next.
-        connection.close_if_unusable_or_obsolete()
-        if not run.is_ours:
-            logger.warning("run=%s was taken over from this process", run.pk)
-            return
-        run.append_detail(technical_detail(error))
-        end_run(run, RunStatus.FAILED, "Unexpected error.")
-        raise
-    else:
-        end_run(run)
-
-
-def end_run(run: JobRun, status: RunStatus | None = None, message: str = "") -> None:
-    """Close the run with the sum of its steps' counts and a sentence for everyone."""
-    with transaction.atomic():
-        if status:
-            close_open_steps(run, RunStatus.CANCELLED, "The run ended before.")
-        steps = list(run.steps.with_place())
-        status = status or outcome_of(steps)
-        counts = sum_counts(steps)
-        failpoint("run:before_end")
-        run.end(status, message or run_message(run, steps, status, counts), counts)
-    failpoint("run:after_end")
-
-
-def close_open_steps(run: JobRun, status: RunStatus, message: str) -> None:
-    """End the steps and sessions that a run did not come to, or left in the middle.
-
-    Waits for chunks that are about to be committed.
-    """
-    still_open = run.steps.live()
-    if still_open.select_for_update():
-        still_open.update(status=status, ended_at=ClockTime())
-    close_sessions(run.pk, message)
-
-
 def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
     """End the sessions of a run that nobody goes on with."""
     uploads = UploadSession.objects.filter(run=run_id, **where)
@@ -118,19 +61,16 @@ def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
 
 def finish_steps(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> None:
     """Record one outcome for steps that are still ours; what their chunks counted stays."""
-    ours = {row.pk: row for row in rows if row.status == RunStatus.RUNNING}
-    if not ours:
-        return
-    RunStep.objects.filter(pk__in=ours, worker=rows[0].worker, status=RunStatus.RUNNING).update(
-        status=status, message=message[:500], ended_at=ClockTime()
-    )
-    for row in ours.values():
-        row.status, row.message = status, message[:500]
+    for row in rows:
+        if row.status == RunStatus.RUNNING:
+            row.finish(status, message)
 
 
 def outcome_of(steps: Sequence[RunStep]) -> RunStatus:
     """The outcome of a run from those of its steps (contract, section 4)."""
     statuses = {RunStatus(step.status) for step in steps}
+    if RunStatus.CANCELLED in statuses:
+        return RunStatus.CANCELLED
     unsuccessful = statuses & {RunStatus.FAILED, RunStatus.BUSY}
     if unsuccessful == statuses == {RunStatus.BUSY}:
         return RunStatus.BUSY
@@ -153,14 +93,12 @@ def sum_counts(steps: Sequence[RunStep]) -> dict[str, int]:
     return total
 
 
-def run_message(
-    run: JobRun, steps: Sequence[RunStep], status: RunStatus, counts: dict[str, int]
-) -> str:
-    """What a run did, and the first thing that went wrong."""
-    done = ", ".join(f"{rows:,} {word}" for word, rows in counts.items() if word != "read")
+def run_message(run: JobRun, steps: Sequence[RunStep]) -> str:
+    """What a run did that ended with this status and these counts; and what went wrong first."""
+    done = ", ".join(f"{rows:,} {word}" for word, rows in run.counts.items() if word != "read")
     unsuccessful = [step for step in steps if step.status in (RunStatus.FAILED, RunStatus.BUSY)]
     parts = []
-    if status == RunStatus.NOTHING_TO_DO:
+    if run.status == RunStatus.NOTHING_TO_DO:
         # What it could not do, or knew already.
         parts.append(f"No changes ({done})." if done else nothing_to_do_message(run))
         if done and run.order_number:

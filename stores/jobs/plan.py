@@ -1,14 +1,15 @@
-"""What a run is to do, and how many workers could help with it."""
+"""What a run is to do: its steps, one for each place, and which of them one job does together."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q
 
-from stores.jobs import queue
-from stores.jobs.catalog import JOBS
+from stores.jobs.catalog import JOBS, Step
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
+
+# One job visits as many channels as took so long in all, the last time.
+TURN_S = 1.0
 
 
 def plan_steps(run: JobRun) -> list[RunStep]:
@@ -24,14 +25,51 @@ def plan_steps(run: JobRun) -> list[RunStep]:
         "channel": {database.channel_id: database.channel for database in databases}.values(),
         "company": companies,
     }
-    for step in JOBS[run.job].steps:
+    for stage, step in enumerate(JOBS[run.job].steps, start=1):
         field = fields.get(step.per, step.per)
-        for place in places.get(field, [None]):
-            row = RunStep(run=run, position=len(planned) + 1, step=step.code)
-            if place is not None:
-                setattr(row, field, place)
-            planned.append(row)
+        rows = [
+            RunStep(run=run, step=step.code, stage=stage, **({field: place} if place else {}))
+            for place in places.get(field, [None])
+        ]
+        for position, row in enumerate(rows, start=len(planned) + 1):
+            row.position = position
+        for together in [rows] if is_for_slow_channels(run) else turns(step, rows):
+            for row in together:
+                row.turn = together[0].position
+        planned += rows
     return RunStep.objects.bulk_create(planned)
+
+
+def turns(step: Step, rows: list[RunStep]) -> Iterator[list[RunStep]]:
+    """Split steps into those that one job does together, since little is expected of them."""
+    together: list[RunStep] = []
+    seconds = 0.0
+    for row in sorted(rows, key=lambda row: group_of(step, row)):
+        expected = expected_seconds(step, row)
+        if together and (
+            len(together) == step.together
+            or seconds + expected > TURN_S
+            or group_of(step, row) != group_of(step, together[0])
+        ):
+            yield together
+            together, seconds = [], 0.0
+        together.append(row)
+        seconds += expected
+    if together:
+        yield together
+
+
+def group_of(step: Step, row: RunStep) -> int:
+    """The group of databases that is done alone; 0 where groups do not matter."""
+    return row.its_database.group_id if step.per == "group" else 0
+
+
+def expected_seconds(step: Step, row: RunStep) -> float:
+    """How long the step took here the last time; a group's visits begin with a look into HQ."""
+    if step.per == "group":
+        return 0.0
+    last = row.database.last_duration_s if row.database else None
+    return TURN_S if last is None else last
 
 
 def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
@@ -53,16 +91,5 @@ def databases_to_visit(run: JobRun) -> list[ChannelDatabase]:
 
 
 def is_for_slow_channels(run: JobRun) -> bool:
-    """Schedules visit slow channels in runs of their own, so that no other waits for them."""
+    """Schedules visit slow channels in runs of their own, which never occupy a second worker."""
     return run.is_recurring and bool(run.channels)
-
-
-def enqueue_on_commit(run: JobRun) -> None:
-    """Call as many workers as the run has work for, once its row is committed."""
-    workers = workers_needed(run)
-    transaction.on_commit(lambda: queue.enqueue(run.pk, workers=workers), robust=True)
-
-
-def workers_needed(run: JobRun) -> int:
-    """How many workers a run has work for; slow channels never hold more than one."""
-    return 1 if is_for_slow_channels(run) else len(databases_to_visit(run))

@@ -1,10 +1,11 @@
-"""The queue: it carries the id of a run that waits in PostgreSQL, and nothing else."""
+"""The queue: it carries the ids of steps that wait in PostgreSQL, and nothing else."""
 
 import hashlib
 import logging
-from contextlib import suppress
+import re
+import secrets
+from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 import django_rq
 import redis
@@ -14,17 +15,17 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from stores.failpoints import failpoint
-from stores.models import Incident, JobRun
+from stores.models import Incident
 from stores.models.incident import IncidentKind
-from stores.models.run import ClockTime
 
 logger = logging.getLogger(__name__)
 
 QUEUE = "default"
 ENTRY_POINT = "stores.jobs.run.execute"
+STEP_ID = re.compile("[0-9]{1,18}")
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
 FAILURE_TTL_S = 24 * 60 * 60
-# Nobody waits longer for a queue that does not answer: the run is saved anyway.
+# Nobody waits longer for a queue that does not answer: the steps are saved anyway.
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1, 2
 
 
@@ -36,40 +37,44 @@ def get_queue() -> rq.Queue:
         socket_timeout=ANSWER_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
-    return django_rq.get_queue(QUEUE, commit_mode="auto", connection=client, job_class=RunMessage)
+    return django_rq.get_queue(QUEUE, commit_mode="auto", connection=client, job_class=StepMessage)
 
 
-def enqueue(run_id: UUID, *, workers: int = 1) -> bool:
-    """Tell workers that a run waits; False when the queue is away; maintenance enqueues it again.
+def enqueue(steps: Sequence[int]) -> bool:
+    """Have workers take these steps; False when the queue is away, and maintenance does it later.
 
-    Up to `workers` workers are called, as many as there are. A message too many finds the run ended
-    or nothing to help with.
+    A message too many finds its step claimed.
     """
+    if not steps:
+        return True
     failpoint("run:before_enqueue")
     try:
-        queue = get_queue()
-        for number in range(max(1, min(workers, rq.Worker.count(queue=queue)))):
-            queue.enqueue(
-                ENTRY_POINT,
-                str(run_id),
-                job_id=f"{run_id}-{number}" if number else str(run_id),
-                job_timeout=settings.RUN_LIMIT_S,
-                result_ttl=0,
-                failure_ttl=FAILURE_TTL_S,
-            )
+        get_queue().enqueue_many([message(step) for step in steps])
     except redis.RedisError:
-        logger.warning("run=%s the queue is away; the run starts when it is back", run_id)
+        logger.warning("the queue is away; %d steps wait until it is back", len(steps))
         return False
-    JobRun.objects.filter(pk=run_id).update(rung_at=ClockTime())
     return True
 
 
-def requeue(run_id: UUID) -> bool:
-    """Ring unless the message still lies in the queue. Says whether it did."""
-    with suppress(redis.RedisError):
-        if get_queue().get_job_position(str(run_id)) is not None:
-            return False
-    return enqueue(run_id)
+def message(step: int) -> rq.queue.EnqueueData:
+    """A job of the queue; its id begins with the step's, and is new each time."""
+    return rq.Queue.prepare_data(
+        ENTRY_POINT,
+        (str(step),),
+        job_id=f"{step}-{secrets.token_hex(4)}",
+        timeout=settings.RUN_LIMIT_S,
+        result_ttl=0,
+        failure_ttl=FAILURE_TTL_S,
+    )
+
+
+def enqueued_steps() -> list[int] | None:
+    """The steps of which a message lies in the queue; None when the queue does not answer."""
+    try:
+        ids = get_queue().get_job_ids()
+    except redis.RedisError:
+        return None
+    return [int(step[0]) for step in map(STEP_ID.match, ids) if step]
 
 
 def count_workers() -> int | None:
@@ -80,8 +85,8 @@ def count_workers() -> int | None:
         return None
 
 
-class RunMessage(rq.job.Job):
-    """A message may ask for one thing: to execute a run. All else is refused before any import."""
+class StepMessage(rq.job.Job):
+    """A message may ask for one thing: to do a step. All else is refused before any import."""
 
     has_extras = False
 
@@ -102,16 +107,15 @@ class RunMessage(rq.job.Job):
     def perform(self) -> object:
         if not self.is_valid():
             self.report()
-            raise PermissionError("a message asked for something other than a run")
+            raise PermissionError("a message asked for something other than a step")
         return super().perform()
 
     def is_valid(self) -> bool:
-        """Whether it names the one entry point and the id of a run, and nothing else."""
+        """Whether it names the one entry point and the id of a step, and nothing else."""
         try:
-            [run_id] = self.args
-            UUID(run_id)
-            is_plain = not self.kwargs and not self.instance
-            return is_plain and self.func_name == ENTRY_POINT and not self.has_extras
+            [step_id] = self.args
+            is_plain = not self.kwargs and not self.instance and not self.has_extras
+            return is_plain and self.func_name == ENTRY_POINT and bool(STEP_ID.fullmatch(step_id))
         except (rq.exceptions.DeserializationError, AttributeError, TypeError, ValueError):
             return False
 
@@ -120,8 +124,8 @@ class RunMessage(rq.job.Job):
         digest = hashlib.sha256(self.data or b"").hexdigest()
         Incident.objects.report(
             IncidentKind.MESSAGE_REFUSED,
-            "The queue held a message that is not a run; nothing of it was carried out. Find out"
-            " who else can write to Redis.",
+            "The queue held a message that is not a step of a run; nothing of it was carried out."
+            " Find out who else can write to Redis.",
             subject=digest[:32],
             detail={"sha256": digest},
         )

@@ -178,8 +178,6 @@ def delete_idle_runs() -> None:
         status=RunStatus.NOTHING_TO_DO,
         ended_at__lt=moment,
         schedules=None,
-        successor_of=None,
-        successors=None,
         uploadsessions=None,
         downloadsessions=None,
     ).delete()

@@ -1,4 +1,4 @@
-"""Runs whose process died or hangs, and runs that nobody has begun.
+"""Steps whose worker died or hangs, and steps that the queue does not know of.
 
 Every worker looks after them, and the scheduler too, so that none has to be there.
 """
@@ -7,157 +7,126 @@ import socket
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
+from django.db.models import F
 
 from stores.failpoints import failpoint
-from stores.hqdb.locks import Locks, is_alive, participant_count, terminate_connections
+from stores.hqdb.locks import Locks, living, terminate_connections
+from stores.hqdb.sql import fetch
 from stores.jobs import queue
 from stores.jobs.channel_health import record_failure
-from stores.jobs.outcome import close_open_steps, finish_steps
-from stores.jobs.plan import enqueue_on_commit, workers_needed
+from stores.jobs.outcome import close_sessions
+from stores.jobs.stages import move_on, waiting_steps
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
 from stores.models.run import ClockTime, RunStatus
 
-MAX_ATTEMPTS = 5
-PROCESS_GONE = "The process running it is gone."
+# A step whose worker was lost so often is not tried again in its run.
+MAX_LOSSES = 5
+WORKER_GONE = "The process running it is gone."
 
 
 def run_maintenance() -> list[str]:
-    """Recover stalled runs, unless another process is doing so at this moment."""
+    """Recover lost steps and enqueue forgotten ones, unless another process is doing so now."""
     with Locks() as locks:
-        return recover_stalled_runs() if locks.acquire("dispatcher") else []
+        return [*recover_lost_steps(), *requeue_steps()] if locks.acquire("dispatcher") else []
 
 
-def recover_stalled_runs() -> list[str]:
-    """Take over runs whose process died, and enqueue those that still wait again.
+def recover_lost_steps(**of_run: object) -> list[str]:
+    """Give back steps whose worker died or is silent beyond its lease. What was done, in sentences.
 
-    Effects: lost runs end, each with a queued successor. Returns what was done, in sentences.
+    Of all runs, or of one: `run=…`. Effects: the steps wait again, or fail with an incident when
+    it was too often.
     """
     shorten_leases()
-    sentences = []
-    running = JobRun.objects.filter(status=RunStatus.RUNNING)
-    # Frozen, or cut off from HQ: the lock of such a process may still be held.
-    silent = set(running.filter(lease_until__lt=ClockTime()).values_list("pk", flat=True))
-    for run in running:
-        if (run.pk in silent or not is_alive(run.pk)) and (successor := create_successor(run)):
-            sentences.append(f"{run} was lost; {successor} follows it.")
-    for run in waiting_for_worker():
-        if queue.requeue(run.pk):
-            sentences.append(f"Enqueued {run} again.")
-    return sentences
+    running = RunStep.objects.with_place().filter(status=RunStatus.RUNNING, **of_run)
+    # Frozen, or cut off from HQ: such a process may still hold its lock.
+    silent = set(running.filter(lease_until__lt=ClockTime()))
+    alive = living({row.worker for row in running})
+    lost = [row for row in running if row in silent or row.worker not in alive]
+    return [sentence for row in lost if (sentence := give_back(row))]
 
 
 def shorten_leases() -> None:
     """End leases in time that were taken before the clock was set back; the living renew theirs."""
     at_most = ClockTime() + timedelta(seconds=settings.RUN_LEASE_S)
-    for model in (JobRun, RunStep):
-        model.objects.filter(status=RunStatus.RUNNING, lease_until__gt=at_most).update(
-            lease_until=at_most
-        )
-
-
-def create_successor(run: JobRun) -> JobRun | None:
-    """End a lost run and put its successor into the ledger; None beyond the last attempt.
-
-    Effects: both in one transaction; beyond the last attempt an incident instead.
-    """
-    with transaction.atomic():
-        if not mark_lost(run) or run.cancel_requested_at:
-            return None
-        if run.attempt >= MAX_ATTEMPTS:
-            report_given_up(run)
-            return None
-        successor = JobRun.objects.create(
-            job=run.job,
-            scope=run.scope,
-            channels=run.channels,
-            companies=run.companies,
-            business_date=run.business_date,
-            order_number=run.order_number,
-            started_by=run.started_by,
-            requested_by=run.requested_by,
-            attempt=run.attempt + 1,
-            successor_of=run,
-        )
-        enqueue_on_commit(successor)
-        failpoint("run:before_takeover")
-        return successor
-
-
-def report_given_up(run: JobRun) -> None:
-    """Let people see that a run does not come to its end."""
-    Incident.objects.report(
-        IncidentKind.RUN_GIVEN_UP,
-        f"{run} lost its process {run.attempt} times in a row and will not be restarted.",
-        subject=f"{run.job} {run.scope}"[:120],
-        detail={"run": str(run.pk)},
+    RunStep.objects.filter(status=RunStatus.RUNNING, lease_until__gt=at_most).update(
+        lease_until=at_most
     )
 
 
-def mark_lost(run: JobRun) -> bool:
-    """Mark a run as lost whose process is gone. False if it ended or was taken over meanwhile.
+def give_back(row: RunStep) -> str:
+    """Let a step wait again whose worker is gone; what was done, or nothing if it has another one.
 
-    Effects: the run, and what it left open: steps and sessions. Whoever still helps with it is cut
-    off.
+    Waits for a chunk of its worker that is about to be committed. Effects: also the sessions that
+    the worker left open; whatever is left of the worker is cut off. The step has a turn of its own
+    from now on: it may be what ends workers.
     """
+    terminate_connections([row.worker])
     with transaction.atomic():
-        is_marked = JobRun.objects.filter(
-            pk=run.pk, status=RunStatus.RUNNING, fencing_no=run.fencing_no
-        ).update(status=RunStatus.LOST, ended_at=ClockTime(), message=PROCESS_GONE)
-        if is_marked:
-            terminate_connections([run.worker, *run.steps.live().values_list("worker", flat=True)])
-            close_open_steps(run, RunStatus.LOST, PROCESS_GONE)
-    return bool(is_marked)
-
-
-def waiting_for_worker() -> list[JobRun]:
-    """Runs not enqueued lately: queued ones, and those that could use more workers.
-
-    The latter have steps that wait, and there are workers who do not take part.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT id FROM job_run r
-                -- In the future by a clock that has been set back since: long ago.
-                WHERE greatest(rung_at, created_at) NOT BETWEEN
-                          clock_timestamp() - %s * interval '1 second' AND clock_timestamp()
-                  AND (status = 'queued' OR status = 'running' AND EXISTS (
-                          SELECT FROM run_step s WHERE s.run_id = r.id AND s.status = 'queued'))""",
-            [settings.REQUEUE_AFTER_S],
+        run = JobRun.objects.locked(row.run_id)
+        claims = RunStep.objects.filter(
+            pk=row.pk, fencing_no=row.fencing_no, status=RunStatus.RUNNING
         )
-        ids = [row[0] for row in cursor.fetchall()]
-    runs = JobRun.objects.live().filter(pk__in=ids)
-    return [run for run in runs if run.status == RunStatus.QUEUED or needs_workers(run)]
+        if not claims.select_for_update():
+            return ""
+        if row.database_id:
+            close_sessions(row.run_id, WORKER_GONE, database=row.database)
+        is_given_up = row.losses + 1 >= MAX_LOSSES
+        if is_given_up:
+            give_up(row)
+        else:
+            claims.update(status=RunStatus.QUEUED, worker="", turn=F("position"))
+        RunStep.objects.filter(pk=row.pk).update(losses=row.losses + 1)
+        move_on(run)
+        failpoint("step:before_takeover")
+    failpoint("step:after_takeover")
+    return f"{run}: {row} lost its worker and {'is given up' if is_given_up else 'waits again'}."
 
 
-def needs_workers(run: JobRun) -> bool:
-    """Whether there is a worker who does not take part, and a place for it."""
-    return participant_count(run.pk) < min(workers_needed(run), queue.count_workers() or 0)
+def give_up(row: RunStep) -> None:
+    """Let a step fail that never comes to its end, and let people see it."""
+    row.finish(RunStatus.FAILED, WORKER_GONE)
+    if row.database_id:
+        record_failure(row, WORKER_GONE)
+    Incident.objects.report(
+        IncidentKind.RUN_GIVEN_UP,
+        f"{row.run}: {row} lost its process {MAX_LOSSES} times and failed.",
+        subject=f"{row.run.job} {row}"[:120],
+        detail={"run": str(row.run_id)},
+    )
 
 
-def is_hung(run_id: str, pid: int) -> bool:
-    """Whether that process of this computer should be ended: a step of it moves no more.
+def requeue_steps() -> list[str]:
+    """Enqueue the steps that wait in PostgreSQL and that the queue does not know of."""
+    known = queue.enqueued_steps()
+    forgotten = [] if known is None else waiting_steps(but=known)
+    if not forgotten or not queue.enqueue(forgotten):
+        return []
+    return [f"Enqueued {len(forgotten)} step{'' if len(forgotten) == 1 else 's'} again."]
 
-    Effects: the step fails, so that the run goes on without it.
+
+def is_hung(pid: int) -> bool:
+    """Whether that process of this computer should be ended: its step moves no more.
+
+    Effects: the step fails, so that its run goes on without it.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT id FROM run_step
-                WHERE run_id = %(run)s AND status = 'running' AND worker LIKE %(worker)s
-                  -- In the future by a clock that has been set back since: long ago.
-                  AND greatest(started_at, moved_at)
-                      NOT BETWEEN clock_timestamp() - %(silent)s * interval '1 second'
-                              AND clock_timestamp() + %(silent)s * interval '1 second'""",
-            {
-                "run": run_id,
-                "worker": f"{socket.gethostname()[:32]}:{pid}-%",
-                "silent": settings.STEP_SILENT_S,
-            },
-        )
-        ids = [row[0] for row in cursor.fetchall()]
-    for row in RunStep.objects.with_place().filter(pk__in=ids):
-        message = f"No progress for {settings.STEP_SILENT_S} s; its worker was stopped."
-        finish_steps([row], RunStatus.FAILED, message)
-        record_failure(row, message)
-    return bool(ids)
+    hung = fetch(
+        """SELECT id FROM run_step
+            WHERE status = 'running' AND worker LIKE %(worker)s
+              -- In the future by a clock that has been set back since: long ago.
+              AND moved_at NOT BETWEEN clock_timestamp() - %(silent)s * interval '1 second'
+                                   AND clock_timestamp() + %(silent)s * interval '1 second'""",
+        {
+            "worker": f"{socket.gethostname()[:32]}:{pid}-%",
+            "silent": settings.STEP_SILENT_S,
+        },
+    )
+    message = f"No progress for {settings.STEP_SILENT_S} s; its worker was stopped."
+    for row in RunStep.objects.with_place().filter(pk__in=[pk for (pk,) in hung]):
+        with transaction.atomic():
+            run = JobRun.objects.locked(row.run_id)
+            row.finish(RunStatus.FAILED, message)
+            record_failure(row, message)
+            move_on(run)
+    return bool(hung)

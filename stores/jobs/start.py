@@ -1,20 +1,20 @@
-"""Put runs into the ledger; at most one of a job and scope is live."""
+"""Put runs into the ledger, with all their steps; at most one of a job and scope is live."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from stores.failpoints import failpoint
-from stores.hqdb.locks import is_alive
+from stores.jobs import queue
 from stores.jobs.catalog import Job
-from stores.jobs.plan import enqueue_on_commit
-from stores.jobs.stalled import mark_lost
+from stores.jobs.plan import plan_steps
+from stores.jobs.stages import move_on, waiting_steps
 from stores.models import JobRun
-from stores.models.run import RunStatus, StartedBy
+from stores.models.run import StartedBy
 
 # Of a scope in the ledger; what is longer is told apart by a digest.
 MAX_SCOPE_LENGTH = 500
@@ -38,10 +38,9 @@ def create_run(
     started_by: str = StartedBy.COMMAND,
     user: Any = None,
 ) -> StartResult:
-    """Put a run into the ledger, unless one of the same job and scope is live.
+    """Put a run and its steps into the ledger, unless one of the same job and scope is live.
 
-    A live run whose process has died is marked lost at once, and the new one follows it.
-    Effects: one row, in the caller's transaction.
+    One that finds no place to visit ends at once. Effects: rows in the caller's transaction.
     """
     fields = {
         "job": job.code,
@@ -53,19 +52,17 @@ def create_run(
         "started_by": started_by,
         "requested_by": user,
     }
-    lost: JobRun | None = None
     while True:
         try:
             with transaction.atomic():
-                return StartResult(JobRun.objects.create(successor_of=lost, **fields), is_new=True)
+                run = JobRun.objects.create(**fields)
+                plan_steps(run)
+                move_on(run)
+                return StartResult(run, is_new=True)
         except IntegrityError:
             live = JobRun.objects.live().filter(job=job.code, scope=fields["scope"]).first()
-        if live is None:
-            continue
-        if live.status == RunStatus.QUEUED or is_alive(live.pk) or not mark_lost(live):
+        if live is not None:
             return StartResult(live, is_new=False)
-        failpoint("run:after_lost")
-        lost = live
 
 
 def scope_of(
@@ -86,8 +83,9 @@ def scope_of(
 
 
 def start_job(job: Job, **fields: Any) -> StartResult:
-    """Start a run for the workers; workers are called once the row is committed."""
+    """Start a run for the workers; its first steps are enqueued once its rows are committed."""
     started = create_run(job, **fields)
     if started.is_new:
-        enqueue_on_commit(started.run)
+        steps = waiting_steps(started.run.pk)
+        transaction.on_commit(partial(queue.enqueue, steps), robust=True)
     return started

@@ -650,7 +650,6 @@ class Migration(migrations.Migration):
                             ("failed", "Failed"),
                             ("busy", "Busy"),
                             ("cancelled", "Cancelled"),
-                            ("lost", "Lost"),
                         ],
                         default="queued",
                         max_length=13,
@@ -697,19 +696,8 @@ class Migration(migrations.Migration):
                         blank=True, null=True, on_delete=models.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
                     ),
                 ),
-                ("attempt", models.PositiveIntegerField(default=1)),
-                (
-                    "successor_of",
-                    models.ForeignKey(
-                        null=True, on_delete=models.PROTECT, related_name="successors", to="stores.jobrun"
-                    ),
-                ),
-                ("worker", models.CharField(blank=True, db_default="", max_length=60)),
-                ("fencing_no", models.BigIntegerField(null=True)),
+                ("stage", models.PositiveSmallIntegerField(default=0)),
                 ("created_at", models.DateTimeField(db_default=Now())),
-                ("rung_at", models.DateTimeField(null=True)),
-                ("heartbeat_at", models.DateTimeField(null=True)),
-                ("lease_until", models.DateTimeField(null=True)),
                 ("cancel_requested_at", models.DateTimeField(null=True)),
                 ("counts", models.JSONField(default=dict)),
                 ("message", models.CharField(blank=True, max_length=500)),
@@ -741,7 +729,6 @@ class Migration(migrations.Migration):
                                     "failed",
                                     "busy",
                                     "cancelled",
-                                    "lost",
                                 ],
                             )
                         ),
@@ -776,7 +763,6 @@ class Migration(migrations.Migration):
                             ("failed", "Failed"),
                             ("busy", "Busy"),
                             ("cancelled", "Cancelled"),
-                            ("lost", "Lost"),
                         ],
                         default="queued",
                         max_length=13,
@@ -788,6 +774,8 @@ class Migration(migrations.Migration):
                 ("run", models.ForeignKey(on_delete=models.CASCADE, related_name="steps", to="stores.jobrun")),
                 ("position", models.PositiveIntegerField()),
                 ("step", models.CharField(max_length=40)),
+                ("stage", models.PositiveSmallIntegerField(default=1)),
+                ("turn", models.PositiveIntegerField(default=1)),
                 (
                     "database",
                     models.ForeignKey(
@@ -815,12 +803,19 @@ class Migration(migrations.Migration):
                 ("heartbeat_at", models.DateTimeField(null=True)),
                 ("lease_until", models.DateTimeField(null=True)),
                 ("moved_at", models.DateTimeField(null=True)),
+                ("busy_since", models.DateTimeField(null=True)),
+                ("losses", models.PositiveSmallIntegerField(default=0)),
                 ("counts", models.JSONField(default=dict)),
                 ("message", models.CharField(blank=True, max_length=500)),
             ],
             options={
                 "db_table": "run_step",
                 "ordering": ["run", "position"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("status__in", ("queued", "running"))), fields=["run"], name="live_steps"
+                    ),
+                ],
                 "constraints": [
                     models.UniqueConstraint(fields=("run", "position"), name="one_step_per_position"),
                     models.CheckConstraint(
@@ -836,7 +831,6 @@ class Migration(migrations.Migration):
                                     "failed",
                                     "busy",
                                     "cancelled",
-                                    "lost",
                                 ],
                             )
                         ),

@@ -1,11 +1,10 @@
 """The ledger of runs. PostgreSQL holds the truth about every run; the queue only wakes workers."""
 
 import uuid
-from datetime import timedelta
 from typing import Self
 
 from django.conf import settings
-from django.db import connection, models
+from django.db import models
 from django.db.models import Func, Q, QuerySet, TextField, Value
 from django.db.models.functions import Concat, Now
 from django.urls import reverse
@@ -23,7 +22,6 @@ class RunStatus(models.TextChoices):
     FAILED = "failed", "Failed"
     BUSY = "busy", "Busy"
     CANCELLED = "cancelled", "Cancelled"
-    LOST = "lost", "Lost"
 
 
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
@@ -39,7 +37,7 @@ class StartedBy(models.TextChoices):
 
 
 class RunLost(Exception):
-    """Another process has taken this run over, or ended it."""
+    """Another process has taken this step over, or the run has ended."""
 
 
 class RunCancelled(Exception):
@@ -64,31 +62,13 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-pk")
 
-    def claim(self, run_id: uuid.UUID, worker: str = "") -> "JobRun | None":
-        """Make a queued run ours to lead, or None: another process has it, or it has ended.
+    def locked(self, run_id: uuid.UUID) -> "JobRun":
+        """The run, held until the transaction ends: what moves a run on happens one by one.
 
-        Effects: status, start, lease and a new fencing number; committed by the caller.
+        Rows that refer to the run can be written all the while. Whoever locks steps of it, too,
+        locks the run first.
         """
-        claimed = self.filter(pk=run_id, status=RunStatus.QUEUED).update(
-            status=RunStatus.RUNNING,
-            worker=worker,
-            started_at=ClockTime(),
-            heartbeat_at=ClockTime(),
-            lease_until=ClockTime() + lease_duration(),
-            fencing_no=next_fencing_number(),
-        )
-        return self.get(pk=run_id) if claimed else None
-
-
-def lease_duration() -> timedelta:
-    """How long a run may be silent before others may take it over."""
-    return timedelta(seconds=settings.RUN_LEASE_S)
-
-
-def next_fencing_number() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT nextval('job_run_fencing')")
-        return int(cursor.fetchone()[0])
+        return self.select_for_update(no_key=True).get(pk=run_id)
 
 
 class Outcome(models.Model):
@@ -151,15 +131,9 @@ class JobRun(Outcome):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"
     )
-    attempt = models.PositiveIntegerField(default=1)
-    successor_of = models.ForeignKey("self", models.PROTECT, null=True, related_name="successors")
-    # Whoever leads it; others may help.
-    worker = models.CharField(max_length=60, blank=True, db_default="")
-    fencing_no = models.BigIntegerField(null=True)
+    # The stage whose steps may be claimed; the later ones wait for it.
+    stage = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
-    rung_at = models.DateTimeField(null=True)
-    heartbeat_at = models.DateTimeField(null=True)
-    lease_until = models.DateTimeField(null=True)
     cancel_requested_at = models.DateTimeField(null=True)
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
@@ -225,28 +199,6 @@ class JobRun(Outcome):
     @property
     def is_final(self) -> bool:
         return self.status not in LIVE_STATUSES
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it is still led by the process that claimed it as this object says."""
-        claims = JobRun.objects.filter(pk=self.pk, fencing_no=self.fencing_no)
-        return claims.filter(status=RunStatus.RUNNING).exists()
-
-    def request_cancel(self) -> bool:
-        """Ask for a stop at the next chunk; a waiting run ends at once. Says whether it lived."""
-        waiting = JobRun.objects.filter(pk=self.pk, status=RunStatus.QUEUED)
-        if waiting.update(status=RunStatus.CANCELLED, ended_at=ClockTime(), message="Cancelled."):
-            return True
-        running = JobRun.objects.filter(pk=self.pk, status=RunStatus.RUNNING)
-        return bool(running.update(cancel_requested_at=ClockTime()))
-
-    def end(self, status: str, message: str, counts: dict[str, int]) -> bool:
-        """Close the run, unless it is no longer ours. Says whether it was."""
-        claims = JobRun.objects.filter(
-            pk=self.pk, fencing_no=self.fencing_no, status__in=LIVE_STATUSES
-        )
-        ended = claims.update(status=status, message=message, counts=counts, ended_at=ClockTime())
-        return bool(ended)
 
     def append_detail(self, text: str) -> None:
         """Add technical detail to what is there; several workers may have some."""

@@ -22,10 +22,6 @@ from stores.models.run import (
 )
 
 
-class StepReleased(Exception):
-    """The worker leaves the step to whoever comes next; what was committed stays."""
-
-
 class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
         return self.filter(status__in=LIVE_STATUSES)
@@ -37,15 +33,19 @@ class RunStepQuerySet(models.QuerySet["RunStep"]):
 class RunStep(Outcome):
     """One step of a run on one channel database or one company, with its own outcome.
 
-    Workers share a run by claiming its steps one by one. A chunk locks only its own step's row, so
-    that they never wait for each other, and in a way that a heartbeat may pass and a takeover may
-    not.
+    Planned when the run starts, and claimed by one worker at a time. A chunk locks only its own
+    step's row, so that workers never wait for each other, and in a way that a heartbeat may pass
+    and a takeover may not.
     """
 
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(JobRun, models.CASCADE, related_name="steps")
     position = models.PositiveIntegerField()
     step = models.CharField(max_length=40)
+    # Steps of a stage may be done at the same time; the next stage begins when all have ended.
+    stage = models.PositiveSmallIntegerField(default=1)
+    # Steps with the same turn are claimed together, by one job of the queue.
+    turn = models.PositiveIntegerField(default=1)
     database = models.ForeignKey(
         ChannelDatabase, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -59,8 +59,12 @@ class RunStep(Outcome):
     worker = models.CharField(max_length=60, blank=True, db_default="")
     heartbeat_at = models.DateTimeField(null=True)
     lease_until = models.DateTimeField(null=True)
-    # When a chunk last counted something.
+    # When its worker began with it, or a chunk last counted something.
     moved_at = models.DateTimeField(null=True)
+    # Since when it waits for another run to leave its place.
+    busy_since = models.DateTimeField(null=True)
+    # How often its worker died, or was silent beyond its lease.
+    losses = models.PositiveSmallIntegerField(default=0)
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
 
@@ -68,8 +72,6 @@ class RunStep(Outcome):
 
     # When this process began with it, by its own clock.
     began_at = 0.0
-    # Its worker has to leave: it is given back at its next chunk.
-    stop_requested = False
 
     class Meta:
         db_table = "run_step"
@@ -79,6 +81,9 @@ class RunStep(Outcome):
             models.CheckConstraint(
                 condition=Q(status__in=RunStatus.values), name="step_status_is_known"
             ),
+        ]
+        indexes = [
+            models.Index(fields=["run"], condition=Q(status__in=LIVE_STATUSES), name="live_steps")
         ]
 
     def __str__(self) -> str:
@@ -112,12 +117,6 @@ class RunStep(Outcome):
     def is_dry(self) -> bool:
         """A dry run reads and computes all, and writes neither to channels nor, at last, to HQ."""
         return self.run.is_dry
-
-    @property
-    def upstream_is_live(self) -> bool:
-        """Whether this run still converts customers of the database's company."""
-        company = self.its_database.channel.company_id
-        return self.run.steps.live().filter(company=company).exists()
 
     @property
     def time_slice_used(self) -> bool:
@@ -158,8 +157,7 @@ class RunStep(Outcome):
     def require_ownership(self, *, may_stop: bool, lock: bool) -> None:
         """Make sure that the step is ours; with `lock` it stays so until the transaction ends.
 
-        Errors: RunLost when it is not; with `may_stop` also RunCancelled when the run is to stop,
-        and StepReleased when the worker is.
+        Errors: RunLost when it is not; with `may_stop` also RunCancelled when the run is to stop.
         """
         sql = """SELECT r.cancel_requested_at IS NOT NULL
                    FROM run_step s JOIN job_run r ON r.id = s.run_id
@@ -173,8 +171,6 @@ class RunStep(Outcome):
             raise RunLost
         if may_stop and row[0]:
             raise RunCancelled
-        if may_stop and self.stop_requested:
-            raise StepReleased
 
     def add(self, **counts: int) -> None:
         """Count rows, in the words of the contract; inside chunk()."""

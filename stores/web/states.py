@@ -30,7 +30,6 @@ LOOKS = {
     "failed": BAD,
     "busy": WARNING,
     "cancelled": QUIET,
-    "lost": BAD,
     # Upload and download sessions.
     "started": BUSY,
     "available": BUSY,

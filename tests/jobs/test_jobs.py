@@ -1,39 +1,37 @@
-"""The ledger is the truth, the queue a doorbell: starting, claiming, healing, cancelling."""
+"""The ledger is the truth, the queue carries ids: starting, claiming, recovering, cancelling."""
 
 import json
 import threading
 import zlib
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
-from uuid import uuid4
 
 import django_rq
 import pytest
 import redis
 import rq
 from django.db import DatabaseError, connection, connections, transaction
-from django.utils import timezone
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq.serializers import JSONSerializer
 from rq.webhook import Webhook
 
+from stores import failpoints
 from stores.channeldb.connect.connection import connect
-from stores.hqdb.locks import Locks, heartbeat, leader_lock
-from stores.hqdb.sql import fetch
+from stores.hqdb.locks import Locks, heartbeat, lock_holders
 from stores.jobs import queue as job_queue
-from stores.jobs import scheduler, stalled
+from stores.jobs import scheduler
 from stores.jobs.catalog import JOBS, Job, Step
 from stores.jobs.claim import claim_steps
 from stores.jobs.outcome import outcome_of, sum_counts
-from stores.jobs.plan import plan_steps
+from stores.jobs.queue import enqueued_steps
 from stores.jobs.run import execute
-from stores.jobs.stalled import MAX_ATTEMPTS, mark_lost
-from stores.jobs.start import create_run as create_run
-from stores.jobs.start import start_job
+from stores.jobs.stages import cancel_run, waiting_steps
+from stores.jobs.stalled import MAX_LOSSES, give_back, recover_lost_steps, run_maintenance
+from stores.jobs.start import create_run, start_job
 from stores.models import (
     AsyncCustomer,
+    ChannelDatabase,
     Company,
     CustomerDelivery,
     GuidMap,
@@ -45,8 +43,8 @@ from stores.models import (
 )
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
-from tests.support.make import make_customer, make_event, run
-from tests.support.processes import manage, running, until
+from tests.support.make import carry_out, make_customer, make_event, run
+from tests.support.processes import Died, die, manage, running, until
 
 PIPELINE = JOBS["pipeline"]
 
@@ -84,15 +82,18 @@ def job_of(houston, monkeypatch) -> Callable[..., Job]:
     return make
 
 
-def claimed(job: Job = PIPELINE) -> JobRun:
-    """A run that a process has claimed; unless somebody holds its lock, that process is dead."""
-    claimed = JobRun.objects.claim(create_run(job).run.pk)
-    assert claimed is not None
-    return claimed
+def claimed(job: Job = PIPELINE, worker: str = "dead") -> RunStep:
+    """The first step of a run; unless the worker's lock is held, its process is dead."""
+    [step] = claim_steps(waiting_steps(create_run(job).run.pk)[0], worker)
+    return step
 
 
 def status_of(run: JobRun) -> str:
     return JobRun.objects.get(pk=run.pk).status
+
+
+def statuses(run: JobRun) -> list[str]:
+    return list(run.steps.order_by("position").values_list("status", flat=True))
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
@@ -111,19 +112,57 @@ def in_thread(work: Callable[[], Any]) -> Any:
     return found[0]
 
 
+def at_once(work: Callable[[], Any]) -> list[Any]:
+    """What two threads, each with connections of its own, return that do the same at once."""
+    barrier, found = threading.Barrier(2), []
+
+    def call() -> None:
+        barrier.wait(30)
+        found.append(work())
+        connections.close_all()
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
 # Start
 
 
-def test_a_run_is_rung_for_only_once_its_row_is_committed(queue):
+def test_a_run_is_planned_when_it_starts(houston, popup):
+    started = create_run(PIPELINE).run
+
+    steps = started.steps.order_by("position")
+    assert [(step.stage, step.step, step.place, step.status) for step in steps] == [
+        (1, "upload", "houston", "queued"),
+        (1, "upload", "popup", "queued"),
+        (2, "convert", "USRT", "queued"),
+        (3, "download", "houston", "queued"),
+        (3, "download", "popup", "queued"),
+    ]
+    assert started.stage == 1
+
+
+def test_a_run_that_finds_no_place_to_visit_ends_when_it_starts(queue):
+    started = start_job(PIPELINE)
+
+    assert (started.is_new, started.run.status) == (True, "nothing_to_do")
+    assert queue.job_ids == []
+
+
+def test_the_first_steps_are_enqueued_only_once_their_rows_are_committed(houston, popup, queue):
     with transaction.atomic():
         started = start_job(PIPELINE)
         assert queue.job_ids == []
 
-    assert queue.job_ids == [str(started.run.pk)]
-    assert JobRun.objects.get().rung_at is not None
+    uploads = started.run.steps.filter(step="upload").order_by("position")
+    assert enqueued_steps() == [step.pk for step in uploads]
 
 
-def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
+def test_of_a_start_that_is_rolled_back_nothing_is_enqueued(houston, queue):
     with transaction.atomic():
         start_job(PIPELINE)
         transaction.set_rollback(True)
@@ -132,7 +171,7 @@ def test_a_start_that_is_rolled_back_is_not_rung_for(queue):
     assert not JobRun.objects.exists()
 
 
-def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(queue):
+def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(houston, queue):
     first = start_job(PIPELINE, channels=["web", "houston"])
     second = start_job(PIPELINE, channels=["houston", "web", "web"])
 
@@ -140,10 +179,10 @@ def test_a_second_start_of_the_same_job_and_scope_answers_with_the_live_run(queu
     assert len(queue.job_ids) == 1
 
 
-def test_another_scope_or_job_is_another_run(hq):
+def test_another_scope_or_job_is_another_run(houston):
     runs = [
         create_run(PIPELINE),
-        create_run(PIPELINE, channels=["web"]),
+        create_run(PIPELINE, channels=["houston"]),
         create_run(PIPELINE, companies=["USRT"]),
         create_run(JOBS["P-0001"]),
     ]
@@ -152,30 +191,18 @@ def test_another_scope_or_job_is_another_run(hq):
     assert JobRun.objects.live().count() == 4
 
 
-def test_of_two_starts_at_the_same_time_one_makes_the_run(hq):
-    barrier = threading.Barrier(2)
-    found = []
-
-    def start() -> None:
-        barrier.wait(30)
-        found.append(create_run(PIPELINE))
-        connections.close_all()
-
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+def test_of_two_starts_at_the_same_time_one_makes_the_run(houston):
+    found = at_once(lambda: create_run(PIPELINE))
 
     assert sorted(started.is_new for started in found) == [False, True]
     assert found[0].run == found[1].run == JobRun.objects.get()
+    assert RunStep.objects.count() == 3
 
 
 def test_while_a_run_is_executed_a_start_answers_busy_and_runs_nothing(houston):
     make_customer(houston)
-    live = claimed()
     with Locks() as other:
-        assert other.acquire(leader_lock(live.pk))
+        live = claimed(worker=other.worker).run
 
         found = run("pipeline")
 
@@ -184,27 +211,14 @@ def test_while_a_run_is_executed_a_start_answers_busy_and_runs_nothing(houston):
     assert not AsyncCustomer.objects.exists()
 
 
-def test_a_run_whose_process_died_is_marked_lost_at_once_and_a_successor_follows(houston):
+def test_a_run_whose_worker_died_is_gone_on_with_at_once(houston):
     make_customer(houston)
     dead = claimed()
 
     found = run("pipeline")
 
-    assert found["outcome"] == "succeeded"
-    assert status_of(dead) == "lost"
-    assert JobRun.objects.get(pk=found["run"]).successor_of == dead
-
-
-def test_a_lost_run_leaves_no_step_and_no_session_open(houston):
-    dead = claimed()
-    plan_steps(dead)
-    claim_steps(dead, PIPELINE.steps[0], "gone")
-    UploadSession.objects.create(run=dead, database=houston, status="available")
-
-    mark_lost(dead)
-
-    assert set(dead.steps.values_list("status", flat=True)) == {"lost"}
-    assert UploadSession.objects.get().status == "upload_failed"
+    assert (found["outcome"], found["run"]) == ("succeeded", str(dead.run_id))
+    assert JobRun.objects.count() == 1
 
 
 def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue):
@@ -217,26 +231,23 @@ def test_run_here_executes_the_run_that_waits_for_a_worker_itself(houston, queue
     assert JobRun.objects.count() == 1
 
 
+def test_what_is_done_here_is_not_enqueued(houston, queue):
+    make_customer(houston)
+
+    assert run("pipeline")["outcome"] == "succeeded"
+
+    assert queue.job_ids == []
+
+
 # Claim and fence
 
 
-def test_a_claim_is_won_once(hq):
-    waiting = create_run(PIPELINE).run
-    barrier = threading.Barrier(2)
-    found = []
+def test_a_claim_is_won_once(houston):
+    [waiting] = waiting_steps(create_run(JOBS["P-0001"]).run.pk)
 
-    def claim() -> None:
-        barrier.wait(30)
-        found.append(JobRun.objects.claim(waiting.pk))
-        connections.close_all()
+    found = at_once(lambda: claim_steps(waiting, "worker"))
 
-    threads = [threading.Thread(target=claim) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-    assert len([run for run in found if run is not None]) == 1
+    assert sorted(len(rows) for rows in found) == [0, 1]
 
 
 @pytest.mark.fault("F-45")
@@ -257,142 +268,178 @@ def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popu
     assert [step["counts"].get("staged") for step in found["steps"]] == [1, 1]
 
 
-def test_a_second_ring_for_a_run_does_nothing(houston):
-    waiting = create_run(PIPELINE).run
-    execute(str(waiting.pk))
+@pytest.mark.fault("F-45")
+def test_a_second_message_for_a_step_does_nothing(houston):
+    started = create_run(JOBS["P-0001"]).run
+    [step] = waiting_steps(started.pk)
+    execute(str(step))
     make_customer(houston)
 
-    execute(str(waiting.pk))
+    execute(str(step))
 
-    assert status_of(waiting) == "nothing_to_do"
+    assert status_of(started) == "nothing_to_do"
     assert not AsyncCustomer.objects.exists()
 
 
-def test_every_claim_draws_a_higher_fencing_number(hq):
+def test_a_step_of_a_later_stage_is_not_claimed_before_its_time(houston):
+    started = create_run(PIPELINE).run
+
+    assert claim_steps(started.steps.get(step="convert").pk, "early") == []
+    assert set(statuses(started)) == {"queued"}
+
+
+def test_every_claim_draws_a_higher_fencing_number(houston):
     first = claimed()
-    mark_lost(first)
-    second = claimed()
+    recover_lost_steps()
+    [again] = claim_steps(first.pk, "worker")
 
-    assert second.fencing_no > first.fencing_no
+    assert again.fencing_no > first.fencing_no
 
 
-def test_a_run_that_was_taken_over_writes_nothing_any_more(houston):
-    dead = claimed()
-    plan_steps(dead)
-    [step] = claim_steps(dead, PIPELINE.steps[0], "gone")
-    mark_lost(dead)
+def test_a_step_that_was_taken_over_writes_nothing_any_more(houston):
+    step = claimed()
+    recover_lost_steps()
 
     with pytest.raises(RunLost), step.chunk():
         pytest.fail("the chunk was begun")
 
 
-def test_a_run_taken_over_in_the_middle_of_a_step_stops_there_and_stays_lost(job_of):
+def test_a_step_taken_over_in_the_middle_stops_there_and_waits_again(job_of):
     def first(step: RunStep) -> None:
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
-        in_thread(lambda: mark_lost(JobRun.objects.get(pk=step.run_id)))
+        in_thread(lambda: give_back(RunStep.objects.with_place().get(pk=step.pk)))
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
 
     def second(step: RunStep) -> None:
         pytest.fail("the next step was begun")
 
-    found = run(job_of(first, second))
+    started = create_run(job_of(first, second)).run
+    execute(str(waiting_steps(started.pk)[0]))
 
-    assert found["outcome"] == "lost"
+    assert statuses(started) == ["queued", "queued"]
     assert Company.objects.filter(code="AA").exists()
     assert not Company.objects.filter(code="BB").exists()
 
 
-def test_the_heartbeat_renews_the_lease_of_a_long_step(hq, settings):
+def test_the_heartbeat_renews_the_lease_of_a_long_step(houston, settings):
     settings.RUN_HEARTBEAT_S = 0.01
-    live = claimed()
 
     with Locks() as locks:
-        JobRun.objects.update(worker=locks.worker)
-        with heartbeat(locks, live.pk):
-            until(lambda: JobRun.objects.get().heartbeat_at > live.heartbeat_at, 30)
+        step = claimed(worker=locks.worker)
+        with heartbeat(locks):
+            until(lambda: RunStep.objects.get(pk=step.pk).heartbeat_at > step.heartbeat_at, 30)
 
-    assert JobRun.objects.get().lease_until > live.lease_until
-
-
-# Healing
+    assert RunStep.objects.get(pk=step.pk).lease_until > step.lease_until
 
 
-def test_heal_gives_a_lost_run_a_successor_and_rings_for_it(queue):
-    dead = claimed()
-
-    told = stalled.recover_stalled_runs()
-
-    successor = JobRun.objects.get(successor_of=dead)
-    assert (status_of(dead), successor.status, successor.attempt) == ("lost", "queued", 2)
-    assert queue.job_ids == [str(successor.pk)]
-    assert told == [f"{dead} was lost; {successor} follows it."]
+# Recovery
 
 
-def test_heal_leaves_a_run_alone_that_some_process_executes(hq):
-    live = claimed()
+def test_a_lost_step_waits_again_and_is_enqueued(queue, houston):
+    lost = claimed()
+    UploadSession.objects.create(run=lost.run, database=houston, status="available")
 
+    told = run_maintenance()
+
+    assert told == [
+        f"{lost.run}: upload houston lost its worker and waits again.",
+        "Enqueued 1 step again.",
+    ]
+    assert statuses(lost.run) == ["queued", "queued", "queued"]
+    assert (status_of(lost.run), enqueued_steps()) == ("running", [lost.pk])
+    assert UploadSession.objects.get().status == "upload_failed"
+
+
+def test_a_step_whose_worker_lives_is_left_alone(houston):
     with Locks() as other:
-        assert other.acquire(leader_lock(live.pk))
-        assert stalled.recover_stalled_runs() == []
+        live = claimed(worker=other.worker)
 
-    assert status_of(live) == "running"
+        assert run_maintenance() == []
+
+    assert statuses(live.run)[0] == "running"
 
 
-def test_two_healers_at_once_make_one_successor(hq):
-    claimed()
-    barrier = threading.Barrier(2)
+def test_two_who_recover_at_once_count_one_loss(houston):
+    lost = claimed()
 
-    def heal() -> None:
-        barrier.wait(30)
-        stalled.recover_stalled_runs()
-        connections.close_all()
+    found = at_once(recover_lost_steps)
 
-    threads = [threading.Thread(target=heal) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-
-    assert JobRun.objects.count() == 2
+    assert sorted(len(sentences) for sentences in found) == [0, 1]
+    assert RunStep.objects.get(pk=lost.pk).losses == 1
 
 
 @pytest.mark.fault("F-37")
-def test_heal_rings_again_for_a_run_of_which_the_queue_lost_the_message(queue):
+def test_a_step_of_which_the_queue_lost_the_message_is_enqueued_again(houston, queue):
     waiting = start_job(PIPELINE).run
     queue.connection.flushall()
-    long_ago = timezone.now() - timedelta(minutes=1)
-    JobRun.objects.update(rung_at=long_ago, created_at=long_ago)
 
-    assert stalled.recover_stalled_runs() == [f"Enqueued {waiting} again."]
+    assert run_maintenance() == ["Enqueued 1 step again."]
 
-    assert queue.job_ids == [str(waiting.pk)]
-    assert stalled.recover_stalled_runs() == []
+    assert enqueued_steps() == waiting_steps(waiting.pk)
+    assert run_maintenance() == []
 
 
-def test_heal_gives_up_after_the_last_attempt(hq):
-    run = claimed()
-    for attempt in range(2, MAX_ATTEMPTS + 1):
-        stalled.recover_stalled_runs()
-        run = JobRun.objects.claim(JobRun.objects.get(attempt=attempt).pk)
+def test_a_worker_that_dies_between_commit_and_queue_leaves_the_next_stage_to_maintenance(
+    houston, queue, monkeypatch
+):
+    make_customer(houston)
+    started = create_run(PIPELINE).run
+    monkeypatch.setitem(failpoints.actions, "run:before_enqueue", die)
+    with pytest.raises(Died):
+        execute(str(waiting_steps(started.pk)[0]))
+    monkeypatch.delitem(failpoints.actions, "run:before_enqueue")
+    assert statuses(started) == ["succeeded", "queued", "queued"]
+    assert queue.job_ids == []
 
-    stalled.recover_stalled_runs()
+    assert run_maintenance() == ["Enqueued 1 step again."]
 
-    assert status_of(run) == "lost"
-    assert JobRun.objects.count() == MAX_ATTEMPTS
+    assert enqueued_steps() == [started.steps.get(step="convert").pk]
+    carry_out(started)
+    assert status_of(started) == "succeeded"
+
+
+def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_on(houston, popup):
+    make_customer(popup)
+    started = create_run(PIPELINE).run
+    step = started.steps.get(database=houston, step="upload")
+    for _ in range(MAX_LOSSES):
+        assert claim_steps(step.pk, "dead")
+        recover_lost_steps()
+
+    assert claim_steps(step.pk, "dead") == []
+    carry_out(started)
+
+    step.refresh_from_db()
+    assert (step.status, step.losses) == ("failed", MAX_LOSSES)
+    assert status_of(started) == "partly"
+    assert GuidMap.objects.count() == 1
+    houston.refresh_from_db()
+    assert (houston.failures, houston.failed_step) == (1, "upload")
     [incident] = Incident.objects.open()
-    assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(run.pk)})
+    assert (incident.kind, incident.detail) == ("run_given_up", {"run": str(started.pk)})
 
 
-def test_heal_does_not_follow_a_lost_run_that_was_asked_to_stop(hq):
+def test_a_step_that_ends_its_workers_takes_no_other_channel_with_it(houston, popup):
+    ChannelDatabase.objects.update(last_duration_s=0.01)
+    started = create_run(JOBS["P-0001"]).run
+    together = claim_steps(waiting_steps(started.pk)[0], "dead")
+    assert len(together) == 2
+
+    recover_lost_steps()
+
+    assert len(waiting_steps(started.pk)) == 2
+
+
+def test_a_lost_step_of_a_run_that_was_asked_to_stop_is_cancelled(houston):
     dead = claimed()
-    dead.request_cancel()
+    assert cancel_run(dead.run_id)
 
-    stalled.recover_stalled_runs()
+    recover_lost_steps()
 
-    assert status_of(dead) == "lost"
-    assert JobRun.objects.count() == 1
+    assert status_of(dead.run) == "cancelled"
+    assert set(statuses(dead.run)) == {"cancelled"}
 
 
 # Cancel
@@ -403,7 +450,7 @@ def test_cancelling_stops_at_the_next_chunk_and_leaves_what_was_committed(job_of
         with step.chunk():
             Company.objects.create(code="AA", name="kept")
             step.add(converted=1)
-        in_thread(lambda: JobRun.objects.get(pk=step.run_id).request_cancel())
+        in_thread(lambda: cancel_run(step.run_id))
         with step.chunk():
             Company.objects.create(code="BB", name="not written")
             step.add(converted=1)
@@ -421,18 +468,31 @@ def test_cancelling_stops_at_the_next_chunk_and_leaves_what_was_committed(job_of
 def test_cancelling_a_run_that_waits_ends_it_at_once(houston):
     make_customer(houston)
     waiting = create_run(PIPELINE).run
+    steps = waiting_steps(waiting.pk)
 
-    assert waiting.request_cancel()
-    execute(str(waiting.pk))
+    assert cancel_run(waiting.pk)
+    execute(str(steps[0]))
 
-    assert status_of(waiting) == "cancelled"
+    waiting.refresh_from_db()
+    assert (waiting.status, waiting.message) == ("cancelled", "Cancelled.")
+    assert set(statuses(waiting)) == {"cancelled"}
     assert not AsyncCustomer.objects.exists()
+
+
+def test_cancelling_a_run_between_two_steps_ends_it_at_once(houston):
+    started = create_run(PIPELINE).run
+    execute(str(waiting_steps(started.pk)[0]))
+
+    assert cancel_run(started.pk)
+
+    assert status_of(started) == "cancelled"
+    assert statuses(started) == ["nothing_to_do", "cancelled", "cancelled"]
 
 
 def test_a_run_that_has_ended_cannot_be_cancelled(hq):
     ended = JobRun.objects.get(pk=run("pipeline")["run"])
 
-    assert not ended.request_cancel()
+    assert not cancel_run(ended.pk)
 
     assert status_of(ended) == "nothing_to_do"
 
@@ -508,6 +568,7 @@ def test_a_crashing_step_does_not_stop_the_others_and_names_nobody(job_of):
         (["failed", "nothing_to_do"], "partly"),
         (["busy", "succeeded"], "partly"),
         (["busy", "failed", "succeeded"], "partly"),
+        (["failed", "cancelled", "succeeded"], "cancelled"),
     ],
 )
 def test_the_outcome_of_a_run_follows_from_its_steps(steps, outcome):
@@ -565,9 +626,8 @@ def test_a_dry_run_writes_no_row_and_counts_what_the_real_run_then_does(store, s
 
 
 def test_a_dry_run_beside_a_live_run_is_busy_and_leaves_it_alone(houston):
-    live = claimed()
     with Locks() as other:
-        assert other.acquire(leader_lock(live.pk))
+        live = claimed(worker=other.worker).run
 
         assert run("pipeline", dry_run=True)["outcome"] == "busy"
 
@@ -577,47 +637,54 @@ def test_a_dry_run_beside_a_live_run_is_busy_and_leaves_it_alone(houston):
 # Queue and worker
 
 
-def message_of(queue: rq.Queue, run: JobRun) -> dict[str, bytes]:
-    raw = queue.connection.hgetall(rq.job.Job.key_for(str(run.pk)))
-    return {field.decode(): value for field, value in raw.items()}
-
-
-def test_the_message_carries_the_id_of_the_run_and_nothing_else(houston, queue):
+def test_the_message_carries_the_id_of_the_step_and_nothing_else(houston, queue):
     started = start_job(PIPELINE, channels=["houston"])
 
-    message = message_of(queue, started.run)
+    [message_id] = queue.job_ids
+    raw = queue.connection.hgetall(rq.job.Job.key_for(message_id))
+    message = {field.decode(): value for field, value in raw.items()}
 
     called = json.loads(zlib.decompress(message.pop("data")))
-    assert called == ["stores.jobs.run.execute", None, [str(started.run.pk)], {}]
+    [step] = waiting_steps(started.run.pk)
+    assert called == ["stores.jobs.run.execute", None, [str(step)], {}]
     assert not any(b"houston" in value for value in message.values())
 
 
-def test_without_the_queue_a_start_succeeds_and_the_run_waits(hq, queue_away):
+def test_without_the_queue_a_start_succeeds_and_the_run_waits(houston, queue_away):
     started = start_job(PIPELINE)
 
     assert started.is_new
     assert status_of(started.run) == "queued"
-    assert JobRun.objects.get().rung_at is None
 
 
 @pytest.mark.fault("F-39")
-def test_a_run_started_without_the_queue_is_rung_for_once_it_is_back(queue, queue_away):
+def test_a_run_started_without_the_queue_is_enqueued_once_it_is_back(houston, queue, queue_away):
     waiting = start_job(PIPELINE).run
-    JobRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
-    assert stalled.recover_stalled_runs() == []
+    assert run_maintenance() == []
 
     queue_away.undo()
-    stalled.recover_stalled_runs()
+    run_maintenance()
 
-    assert queue.job_ids == [str(waiting.pk)]
+    assert enqueued_steps() == waiting_steps(waiting.pk)
+
+
+@pytest.mark.fault("F-40")
+def test_without_the_queue_a_worker_ends_its_step_and_the_next_stage_waits(houston, queue_away):
+    make_customer(houston)
+    started = create_run(PIPELINE).run
+
+    carry_out(started)
+
+    assert status_of(started) == "succeeded"
 
 
 @pytest.mark.slow
-def test_a_worker_executes_what_was_rung_for(store, queue):
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_worker_executes_what_was_enqueued(store, queue, processes):
     make_customer(store)
     waiting = start_job(PIPELINE).run
 
-    ended = manage("worker", "--burst")
+    ended = manage("worker", "--burst", "--processes", processes)
 
     assert ended.stderr == ""
     assert ended.returncode == 0
@@ -626,11 +693,11 @@ def test_a_worker_executes_what_was_rung_for(store, queue):
 
 
 @pytest.mark.slow
-def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
+def test_a_message_that_asks_for_something_else_runs_nothing(houston, queue, tmp_path):
     queue.enqueue("os.mkdir", str(tmp_path / "made"))
     waiting = start_job(PIPELINE).run
 
-    ended = manage("worker", "--burst")
+    ended = manage("worker", "--burst", "--processes", "1")
 
     assert ended.returncode == 0
     assert not (tmp_path / "made").exists()
@@ -639,17 +706,17 @@ def test_a_message_that_asks_for_something_else_runs_nothing(queue, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_message_asks_for_besides_a_run_is_not_called(queue):
+def test_what_a_message_asks_for_besides_a_step_is_not_called(queue):
     hook = rq.Callback("builtins.print")
     asked = {"on_success": hook, "on_failure": hook, "on_stopped": hook}
     asked["webhooks"] = [Webhook("http://localhost/", "finished")]
-    queue.enqueue("stores.jobs.run.execute", "no run", **asked)
-    message = queue.enqueue("stores.jobs.run.execute", str(uuid4()), **asked)
+    queue.enqueue("stores.jobs.run.execute", "no step", **asked)
+    message = queue.enqueue("stores.jobs.run.execute", "1", **asked)
 
-    read = job_queue.RunMessage.fetch(
+    read = job_queue.StepMessage.fetch(
         message.id, connection=queue.connection, serializer=JSONSerializer
     )
-    ended = manage("worker", "--burst")
+    ended = manage("worker", "--burst", "--processes", "1")
 
     assert (read.success_callback, read.failure_callback, read.stopped_callback) == (None,) * 3
     assert read.webhooks == []
@@ -704,7 +771,7 @@ def test_when_the_acting_scheduler_dies_the_other_one_takes_over(hq, monkeypatch
         assert acted == []
         first.connection.close()
         # The server notices the end of a connection a moment later.
-        until(lambda: not fetch("SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted"))
+        until(lambda: not lock_holders(["scheduler"]))
 
         scheduler.run_as_leader(second, Impatient(3), print)
 
@@ -716,7 +783,8 @@ def test_a_scheduler_starts_the_pipeline_and_a_worker_runs_it(houston, queue):
     make_customer(houston)
 
     with running("manage.py", "scheduler"):
-        until(JobRun.objects.filter(started_by="schedule", rung_at__isnull=False).exists)
-    manage("worker", "--burst")
+        until(JobRun.objects.filter(started_by="schedule").exists)
+        until(enqueued_steps)
+    manage("worker", "--burst", "--processes", "1")
 
     assert JobRun.objects.get().status == "succeeded"

@@ -8,7 +8,6 @@ from django.apps import apps
 from django.utils import timezone
 
 from stores.jobs.plan import databases_to_visit
-from stores.jobs.run import execute
 from stores.jobs.scheduler import (
     compare_after_incidents,
     database_clock,
@@ -29,7 +28,7 @@ from stores.models.incident import IncidentKind
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
-from tests.support.make import make_many, make_sale
+from tests.support.make import carry_out, make_many, make_sale
 
 
 @pytest.fixture
@@ -114,7 +113,7 @@ def test_orders_are_synchronized_every_few_minutes(houston):
 
     first = Schedule.objects.get().last_run
     assert told == [["sync-orders: started, as every 10 minutes."], []]
-    execute(str(first.pk))
+    carry_out(first)
     Schedule.objects.update(started_at=database_clock() - timedelta(minutes=10))
     start_scheduled()
     assert Schedule.objects.get().last_run != first
@@ -138,7 +137,7 @@ def test_a_store_s_day_ends_by_its_own_schedule_and_is_posted(houston, seattle):
     Schedule.objects.create(job="eod", channel=houston.channel, at=time(0, 0))
 
     start_scheduled()
-    execute(str(JobRun.objects.get().pk))
+    carry_out(JobRun.objects.get())
 
     posted = Statement.objects.get()
     assert (posted.channel, posted.state) == (houston.channel, StatementState.POSTED)
@@ -168,7 +167,7 @@ def test_the_latest_run_of_a_schedule_is_kept_though_it_found_nothing(houston, s
     Schedule.objects.create(job="sync-orders", every_minutes=1)
     for _ in range(2):
         start_scheduled()
-        execute(str(Schedule.objects.get().last_run_id))
+        carry_out(Schedule.objects.get().last_run)
         Schedule.objects.update(started_at=database_clock() - timedelta(minutes=1))
 
     delete_idle_runs()
@@ -182,7 +181,7 @@ def test_a_scheduled_end_of_day_fetches_everything_at_once(houston, settings):
     Schedule.objects.create(job="eod", at=time(0, 0))
 
     start_scheduled()
-    execute(str(JobRun.objects.get().pk))
+    carry_out(JobRun.objects.get())
 
     assert AsyncCustomer.objects.count() == EVENTS_PER_CHUNK + 1
 
@@ -200,7 +199,7 @@ def test_a_channel_is_compared_once_its_incident_was_closed(houston, popup):
     assert told == [["reconcile: started after an incident, for houston."], []]
     assert (compared.job, compared.channels) == ("reconcile", ["houston"])
     assert databases_to_visit(compared) == [houston]
-    execute(str(compared.pk))
+    carry_out(compared)
     assert compare_after_incidents() == []
 
 

@@ -12,8 +12,11 @@ from django.core.management import load_command_class
 from django.db import connection
 
 from stores.channeldb.connect.url import sqlite_path
-from stores.hqdb.locks import Locks, leader_lock
+from stores.hqdb.locks import Locks
 from stores.jobs.catalog import JOBS, find_job
+from stores.jobs.claim import claim_steps
+from stores.jobs.stages import waiting_steps
+from stores.jobs.start import create_run
 from stores.models import (
     AsyncCustomer,
     Channel,
@@ -459,9 +462,9 @@ def test_a_dry_run_prints_what_would_be_done(houston, call):
 
 
 def test_a_busy_job_ends_with_status_75(houston, call):
-    live = JobRun.objects.create(job="pipeline", status="running", fencing_no=1)
+    live = create_run(JOBS["pipeline"]).run
     with Locks() as other:
-        assert other.acquire(leader_lock(live.pk))
+        assert claim_steps(waiting_steps(live.pk)[0], other.worker)
 
         answers = call("run_job", "pipeline", "--json"), call("run_job", "pipeline", "--queue")
 

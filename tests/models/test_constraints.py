@@ -258,8 +258,8 @@ SEQUENCES = [
     Violation(
         "a fencing number taken away",
         "fencing_numbers_only_grow",
-        "UPDATE job_run SET fencing_no = NULL WHERE id = %(live)s",
-        "job_run: update refused",
+        "UPDATE run_step SET fencing_no = NULL",
+        "run_step: update refused",
     ),
     Violation(
         "a next number before the first",
@@ -635,12 +635,6 @@ RUNS = [
     Violation(
         "a fencing number that falls",
         "fencing_numbers_only_grow",
-        "UPDATE job_run SET fencing_no = fencing_no - 1 WHERE id = %(live)s",
-        "job_run: update refused",
-    ),
-    Violation(
-        "a fencing number of a step that falls",
-        "a_steps_fencing_number_only_grows",
         "UPDATE run_step SET fencing_no = fencing_no - 1",
         "run_step: update refused",
     ),
@@ -657,8 +651,9 @@ RUNS = [
     Violation(
         "two steps in one place of a run",
         "one_step_per_position",
-        """INSERT INTO run_step (run_id, position, step, status, counts, message)
-           VALUES (%(live)s, 1, 'convert', 'queued', '{}', '')""",
+        """INSERT INTO run_step (run_id, position, step, status, counts, message, stage, turn,
+                                 losses)
+           VALUES (%(live)s, 1, 'convert', 'queued', '{}', '', 2, 1, 0)""",
     ),
 ]
 INSERT_INCIDENT = (
@@ -866,7 +861,7 @@ def ring(db) -> dict[str, Any]:
     )
     CustomerContact.objects.create(contact_id=uuid4(), customer=ann, kind="email", is_primary=True)
     AttributeDefinition.objects.create(company=usrt, name="SIZE")
-    live = JobRun.objects.create(job="pipeline", fencing_no=7)
+    live = JobRun.objects.create(job="pipeline")
     ended = JobRun.objects.create(job="pipeline", status="succeeded", ended_at=timezone.now())
     RunStep.objects.create(run=live, position=1, step="upload", database=houston, fencing_no=7)
     stage_one_of_each(houston, live)
@@ -937,7 +932,7 @@ def test_the_database_refuses(ring, violation):
         "UPDATE channel SET name = 'Houston', is_enabled = false",
         "UPDATE channel_database SET url = 'embedded:moved', generation = 2 "
         "WHERE id = %(houston_database)s",
-        "UPDATE job_run SET fencing_no = 8 WHERE id = %(live)s",
+        "UPDATE run_step SET fencing_no = 8",
         "UPDATE async_customer SET status = 'applied', customer_id = %(ann)s",
         "UPDATE async_customer SET status = 'superseded', reason = 'corrected'",
         "UPDATE async_customer SET database_id = NULL, origin = 'hq'",

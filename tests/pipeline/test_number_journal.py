@@ -11,17 +11,16 @@ from django.conf import settings
 from django.db import connection
 
 from stores import failpoints
+from stores.jobs.stalled import recover_lost_steps
 from stores.models import (
     Customer,
     GuidMap,
     Headquarters,
     Incident,
-    JobRun,
     NumberJournal,
     NumberSequence,
 )
 from stores.models.incident import IncidentKind
-from stores.models.run import RunStatus
 from stores.pipeline import number_journal
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
@@ -111,9 +110,7 @@ def test_the_journal_is_completed_after_a_process_died_while_writing_it(
         patch.setitem(failpoints.actions, failpoint, die)
         with pytest.raises(Died):
             run("sync-customers")
-    JobRun.objects.filter(status=RunStatus.RUNNING).update(
-        status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
-    )
+    recover_lost_steps()
 
     run("pipeline")
 

@@ -7,6 +7,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
+from stores.hqdb.sql import fetch_one
+from stores.jobs.stages import move_on
 from stores.models import (
     AsyncCustomer,
     ChannelDatabase,
@@ -54,7 +56,7 @@ def count_in(results: list[dict[str, Any]], count: str) -> int:
 def running_step() -> RunStep:
     """A conversion step of a run in progress."""
     job_run = JobRun.objects.create(
-        job="sync-customers", scope=str(uuid4()), status=RunStatus.RUNNING, fencing_no=1
+        job="sync-customers", scope=str(uuid4()), status=RunStatus.RUNNING
     )
     return RunStep.objects.create(
         run=job_run,
@@ -62,13 +64,14 @@ def running_step() -> RunStep:
         step="convert",
         company=Company.objects.get(),
         status=RunStatus.RUNNING,
-        fencing_no=1,
+        fencing_no=fetch_one("SELECT nextval('run_step_fencing')")[0],
     )
 
 
 def end(step: RunStep) -> None:
     step.finish(RunStatus.SUCCEEDED)
-    step.run.end(RunStatus.SUCCEEDED, "Done.", counts=step.counts)
+    with transaction.atomic():
+        move_on(JobRun.objects.locked(step.run_id))
 
 
 def request_account(guid: UUID) -> str:

@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from stores.failpoints import PIPELINE_FAILPOINTS
-from stores.jobs.stalled import recover_stalled_runs
+from stores.jobs.stalled import recover_lost_steps
 from stores.models import JobRun, Quarantine
 from stores.models.run import RunStatus
 from tests.proofs.chaos.checker import Checker
@@ -24,13 +24,11 @@ CHUNK_SIZE = 2
 EXIT_STATUS_OF_AN_EXCEPTION = 3
 # A pipeline started by hand does not reach these failpoints; another task does.
 TASKS = {
-    "run:before_enqueue": "ring",
-    "run:after_lost": "start",
-    "run:before_takeover": "heal",
-    "step:before_takeover": "replace",
-    "step:after_takeover": "replace",
+    "run:before_enqueue": "carry_on",
+    "step:before_takeover": "recover",
+    "step:after_takeover": "recover",
 }
-NEED_A_LOST_RUN = ("run:after_lost", "run:before_takeover")
+NEED_A_LOST_STEP = ("step:before_takeover", "step:after_takeover")
 
 
 @pytest.fixture
@@ -59,7 +57,7 @@ def run_forked(django_db_setup, tmp_path_factory):
 
 def run_until_nothing_to_do(run_forked) -> None:
     """Start the pipeline again and again, as the schedule does."""
-    recover_stalled_runs()
+    recover_lost_steps()
     for _ in range(4):
         assert run_forked("pipeline") == 0
         latest = JobRun.objects.order_by("-created_at").first()
@@ -77,8 +75,8 @@ def run_until_nothing_to_do(run_forked) -> None:
 def test_a_death_loses_nothing_and_writes_nothing_twice(
     checker, run_forked, failpoint, by, exit_statuses
 ):
-    if failpoint in NEED_A_LOST_RUN:
-        assert run_forked("pipeline", dies_at="run:after_claim") == -signal.SIGKILL
+    if failpoint in NEED_A_LOST_STEP:
+        assert run_forked("pipeline", dies_at="step:after_claim") == -signal.SIGKILL
 
     exit_status = run_forked(TASKS.get(failpoint, "pipeline"), dies_at=failpoint, by=by)
 

@@ -7,6 +7,7 @@ import pytest
 
 from stores.hqdb.locks import Locks
 from stores.jobs.claim import BUSY_ELSEWHERE
+from stores.jobs.stages import cancel_run
 from stores.models import ChannelDatabase, JobRun, RetailTransaction, RunStep
 from tests.support.concurrency import background
 from tests.support.make import make_sale, run
@@ -61,7 +62,7 @@ def test_an_end_of_day_that_waits_can_be_cancelled(store):
     with background() as start, upload_by_another_run(store):
         end_of_day = start(lambda: run("eod"))
         until(lambda: is_waiting(store))
-        JobRun.objects.get().request_cancel()
+        cancel_run(JobRun.objects.get().pk)
         result = end_of_day.result()
 
     assert result["outcome"] == "cancelled"

@@ -10,10 +10,10 @@ from django.utils import timezone
 from stores.hqdb.locks import Locks
 from stores.jobs import stalled
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import claim_steps, reclaim_steps
+from stores.jobs.claim import claim_steps
 from stores.jobs.plan import databases_to_visit
-from stores.jobs.run import begin_run
 from stores.jobs.scheduler import compare_after_incidents, start_pipeline, start_scheduled
+from stores.jobs.stages import waiting_steps
 from stores.jobs.start import create_run, start_job
 from stores.models import (
     ChannelDatabase,
@@ -74,11 +74,11 @@ def test_v5_a_job_starts_once_though_its_last_start_was_tomorrow(houston, schedu
     assert Schedule.objects.get().next_start <= tomorrow()
 
 
-def test_v5_a_run_enqueued_tomorrow_is_enqueued_again(houston):
-    job_run = start_job(JOBS["pipeline"]).run
-    JobRun.objects.update(rung_at=tomorrow(), created_at=tomorrow())
+def test_v5_a_run_started_tomorrow_is_enqueued_again(houston):
+    create_run(JOBS["pipeline"])
+    JobRun.objects.update(created_at=tomorrow())
 
-    assert [waiting.pk for waiting in stalled.waiting_for_worker()] == [job_run.pk]
+    assert stalled.requeue_steps() == ["Enqueued 1 step again."]
 
 
 def test_v5_a_channel_to_be_tried_again_tomorrow_is_not_paused(houston):
@@ -95,25 +95,23 @@ def test_v5_a_channel_to_be_tried_again_tomorrow_is_visited(houston):
     assert [database.pk for database in databases_to_visit(job_run)] == [houston.pk]
 
 
-def test_v5_a_run_leased_until_tomorrow_keeps_an_ordinary_lease(houston, settings):
-    job_run = start_job(JOBS["pipeline"]).run
-    JobRun.objects.update(status="running", lease_until=tomorrow())
+def test_v5_a_step_leased_until_tomorrow_keeps_an_ordinary_lease(houston, settings):
+    waiting = waiting_steps(create_run(JOBS["pipeline"]).run.pk)
     with Locks() as locks:
-        # The run's process is alive, by its lock, but may be frozen: only its lease can tell.
-        assert locks.acquire(f"run:{job_run.pk}")
-        stalled.recover_stalled_runs()
+        # The worker is alive, by its lock, but may be frozen: only its lease can tell.
+        [step] = claim_steps(waiting[0], locks.worker)
+        RunStep.objects.filter(pk=step.pk).update(lease_until=tomorrow())
+        assert stalled.recover_lost_steps() == []
 
-    job_run.refresh_from_db()
-    assert job_run.lease_until - timezone.now() <= timedelta(seconds=settings.RUN_LEASE_S)
+    step.refresh_from_db()
+    assert step.lease_until - timezone.now() <= timedelta(seconds=settings.RUN_LEASE_S)
 
 
 def test_v5_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed(houston):
-    with Locks() as locks:
-        job_run = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
-        claim_steps(job_run, JOBS["P-0001"].steps[0], "died")
-        RunStep.objects.update(heartbeat_at=tomorrow(), lease_until=None)
+    claim_steps(waiting_steps(create_run(JOBS["P-0001"]).run.pk)[0], "died")
+    RunStep.objects.update(heartbeat_at=tomorrow(), lease_until=None)
 
-        reclaim_steps(job_run, locks.worker)
+    stalled.recover_lost_steps()
 
     assert RunStep.objects.get().status == "queued"
 
@@ -124,12 +122,12 @@ def test_v5_a_step_with_a_heartbeat_of_tomorrow_is_reclaimed(houston):
     ids=["tomorrow", "in two seconds"],
 )
 def test_v5_a_step_that_last_moved_tomorrow_is_hung(houston, ahead, is_hung):
+    waiting = waiting_steps(create_run(JOBS["P-0001"]).run.pk)
     with Locks() as locks:
-        job_run = begin_run(create_run(JOBS["P-0001"]).run.pk, locks.worker)
-        claim_steps(job_run, JOBS["P-0001"].steps[0], locks.worker)
+        claim_steps(waiting[0], locks.worker)
         RunStep.objects.update(moved_at=timezone.now() + ahead)
 
-        assert stalled.is_hung(str(job_run.pk), os.getpid()) is is_hung
+        assert stalled.is_hung(os.getpid()) is is_hung
 
 
 @pytest.mark.parametrize("ahead", [ONE_DAY, 3650 * ONE_DAY], ids=["tomorrow", "in ten years"])

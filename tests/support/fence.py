@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from stores.hqdb.sql import fetch_one
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep
 from stores.models.run import RunStatus
 from tests.support.make import query
@@ -26,13 +27,12 @@ def open_incidents(database):
 
 def make_step(database, name="upload"):
     """A running step of a run that a worker has claimed."""
-    job_run = JobRun.objects.create(job=name, scope=str(uuid4()))
-    job_run = JobRun.objects.claim(job_run.pk)
+    job_run = JobRun.objects.create(job=name, scope=str(uuid4()), status=RunStatus.RUNNING)
     return RunStep.objects.create(
         run=job_run,
         position=1,
         step=name,
         database=database,
         status=RunStatus.RUNNING,
-        fencing_no=job_run.fencing_no,
+        fencing_no=fetch_one("SELECT nextval('run_step_fencing')")[0],
     )

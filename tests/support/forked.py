@@ -53,36 +53,25 @@ def arm(point: str, how: str) -> None:
 def tasks() -> dict[str, Callable[[], object]]:
     """What a fork may be asked for besides a job by its code."""
     from stores.jobs.catalog import JOBS
-    from stores.jobs.stalled import recover_stalled_runs
-    from stores.jobs.start import create_run, start_job
+    from stores.jobs.stalled import recover_lost_steps
+    from stores.jobs.start import start_job
 
     return {
-        "heal": recover_stalled_runs,
-        "replace": replace_worker_thread,
-        "ring": lambda: start_job(JOBS["pipeline"]),
-        "start": lambda: create_run(JOBS["pipeline"]),
+        "recover": recover_lost_steps,
+        "carry_on": carry_on,
+        "start": lambda: start_job(JOBS["pipeline"]),
     }
 
 
-def replace_worker_thread() -> None:
-    """Lead a pipeline in which a helper died in its first step."""
-    from datetime import timedelta
-
-    from stores.hqdb.locks import Locks
+def carry_on() -> None:
+    """Do the first steps of a pipeline as workers would, and enqueue what follows."""
     from stores.jobs.catalog import JOBS
-    from stores.jobs.claim import claim_steps
-    from stores.jobs.outcome import outcome_recorded
-    from stores.jobs.run import begin_run, work_on
+    from stores.jobs.run import execute
+    from stores.jobs.stages import waiting_steps
     from stores.jobs.start import create_run
-    from stores.models.run import ClockTime
 
-    with Locks() as locks:
-        run = begin_run(create_run(JOBS["pipeline"]).run.pk, locks.worker)
-        assert run is not None
-        claim_steps(run, JOBS["pipeline"].steps[0], "died")
-        run.steps.filter(worker="died").update(heartbeat_at=ClockTime() - timedelta(minutes=1))
-        with outcome_recorded(run):
-            work_on(run, locks, is_leader=True)
+    for step in waiting_steps(create_run(JOBS["pipeline"]).run.pk):
+        execute(str(step))
 
 
 def carry_out(task: str, *crash: str) -> None:

@@ -11,7 +11,9 @@ from django.utils import timezone
 
 from stores.channeldb.connect.connection import connect
 from stores.jobs.inline import run_inline
-from stores.models import Case, ChannelDatabase, Customer, DownloadException
+from stores.jobs.run import execute
+from stores.jobs.stages import waiting_steps
+from stores.models import Case, ChannelDatabase, Customer, DownloadException, JobRun
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
 
@@ -185,6 +187,12 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
     with till(database) as alias, connections[alias].cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
+
+
+def carry_out(started: JobRun) -> None:
+    """Do all that waits of a run as a worker of the queue would, step after step."""
+    while waiting := waiting_steps(started.pk):
+        execute(str(waiting[0]))
 
 
 def run(job: str, **scope: Any) -> dict[str, Any]:

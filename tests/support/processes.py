@@ -14,8 +14,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from stores.hqdb.locks import is_alive
-from stores.models import JobRun
+from stores.hqdb.locks import living
+from stores.models import JobRun, RunStep
 from stores.models.run import RunStatus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -110,13 +110,19 @@ def kill(pid: int) -> None:
 
 
 def is_running(run: JobRun) -> bool:
-    """Whether a worker has claimed the run and not ended it."""
+    """Whether a worker has begun the run and none has ended it."""
     return JobRun.objects.filter(pk=run.pk, status=RunStatus.RUNNING).exists()
 
 
 def is_executed(run: JobRun) -> bool:
-    """Whether a process lives that executes the run."""
-    return is_running(run) and is_alive(run.pk)
+    """Whether a process lives that does a step of the run."""
+    steps = run.steps.filter(status=RunStatus.RUNNING)
+    return bool(living(steps.values_list("worker", flat=True)))
+
+
+def pid_of(step: RunStep) -> int:
+    """The process that does the step."""
+    return int(step.worker.rpartition(":")[2].partition("-")[0])
 
 
 def children_of(pid: int) -> list[int]:

@@ -2,13 +2,14 @@
 
 import re
 
-import django_rq
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.db.models import Model
 from django.test import Client
 
+from stores.jobs import queue
+from stores.jobs.stages import waiting_steps
 from stores.models import (
     Channel,
     ChannelDatabase,
@@ -179,7 +180,7 @@ def test_the_action_starts_one_pipeline_for_the_selected_channels(boss, houston,
 
     job_run = JobRun.objects.get()
     assert (job_run.scope, job_run.started_by) == ("popup", "admin")
-    assert django_rq.get_queue("default").job_ids == [str(job_run.pk)]
+    assert queue.enqueued_steps() == waiting_steps(job_run.pk)
 
 
 def test_the_action_needs_a_permission(houston):

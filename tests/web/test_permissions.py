@@ -10,12 +10,11 @@ from django.test import Client
 from django.urls import reverse
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.run import execute
 from stores.jobs.start import create_run, start_job
 from stores.models import JobRun
 from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
-from tests.support.make import make_customer, run
+from tests.support.make import carry_out, make_customer, run
 
 pytestmark = pytest.mark.slow
 
@@ -232,7 +231,7 @@ def test_s1_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston,
     group_permissions = Group.objects.get(name="manager").permissions
     group_permissions.remove(group_permissions.get(codename=permission))
 
-    execute(str(job_run.pk))
+    carry_out(job_run)
 
     make_groups()
     job_run.refresh_from_db()

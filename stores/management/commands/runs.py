@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
+from stores.jobs.stages import cancel_run
 from stores.management.arguments import get_row
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import JobRun
@@ -49,7 +50,7 @@ class Command(SynclineCommand):
         self.answer_rows("run", rows, LINE_FORMAT)
 
     def cancel_run(self, run: JobRun) -> None:
-        if not run.request_cancel():
+        if not cancel_run(run.pk):
             raise CommandError("The run has already ended.")
         run.refresh_from_db()
         self.answer(

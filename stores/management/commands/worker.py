@@ -1,26 +1,40 @@
-"""Execute runs that wait in the queue."""
+"""Do the steps of runs that wait in the queue."""
 
+import argparse
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs import worker
-from stores.jobs.stalled import is_hung, run_maintenance
 from stores.management.base import SynclineCommand
+
+# Each takes some 100 MB and up to three connections to HQ.
+MAX_PROCESSES = 64
 
 
 class Command(SynclineCommand):
-    help = "Executes runs as they are enqueued. Stops on SIGTERM after the current run."
+    help = "Does the steps of runs as they are enqueued. Stops on SIGTERM after the current steps."
     example = "worker --burst"
     takes_json = False
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--burst", action="store_true", help="Stops when the queue is empty.")
+        parser.add_argument(
+            "--processes",
+            type=process_count,
+            default=worker.default_processes(),
+            metavar="N",
+            help="How many steps are done at the same time. The default here is %(default)s.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            worker.run_worker(
-                burst=options["burst"], run_maintenance=run_maintenance, is_hung=is_hung
-            )
+            worker.run_workers(burst=options["burst"], processes=options["processes"])
         except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None
+
+
+def process_count(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MAX_PROCESSES:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_PROCESSES}")
+    return int(text)

@@ -6,7 +6,6 @@ a crash at any moment neither leaves a change out nor does harm. HQ's note of it
 Some databases of a company are open side by side, each in a thread of its own.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from itertools import count, groupby
 from typing import NamedTuple
@@ -20,7 +19,6 @@ from stores.hqdb.threads import WorkerThread, join_all
 from stores.models import ChannelDatabase, DownloadSession, RunStep
 from stores.models.run import RunStatus
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
-from stores.models.step import StepReleased
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.exceptions import (
     Refusals,
@@ -51,9 +49,6 @@ from stores.pipeline.refused_rows import report_refused_rows
 JOB = "1010"
 # So many databases are open at the same time.
 MAX_PARALLEL_CHANNELS = 8
-# Without anything to send, a worker looks for other work after so many seconds.
-QUEUE_TIMEOUT_S = 1
-UPSTREAM_POLL_S = 0.1
 # The parts of one try of a session have numbers that no other try has.
 PARTS_PER_TRY = 1 << 16
 MAX_COUNTED_TRIES = 1 << 14
@@ -62,22 +57,11 @@ MAX_COUNTED_TRIES = 1 << 14
 def download_accounts(steps: list[RunStep]) -> None:
     """Send the channel databases of a group the customers that they lack, oldest change first.
 
-    While the run still converts customers of theirs it waits for more. Effects: packages; the
-    channels' tables, a package a transaction, then sessions, positions and counts in HQ. Trouble
-    with one database is that step's outcome.
+    Effects: packages; the channels' tables, a package a transaction, then sessions, positions and
+    counts in HQ. Trouble with one database is that step's outcome.
     """
-    begun = time.monotonic()
-    while True:
-        upstream_is_live = any(step.upstream_is_live for step in steps)
-        lacking = steps_with_pending(steps)
-        for group in parallel_groups(lacking):
-            download_group(group)
-        if not upstream_is_live:
-            return
-        if not lacking and time.monotonic() - begun > QUEUE_TIMEOUT_S:
-            raise StepReleased
-        if not lacking:
-            time.sleep(UPSTREAM_POLL_S)
+    for group in parallel_groups(steps_with_pending(steps)):
+        download_group(group)
 
 
 def steps_with_pending(steps: list[RunStep]) -> list[RunStep]:
@@ -161,9 +145,6 @@ class ChannelDownload(WorkerThread):
 
     def put_stop(self) -> None:
         """It ends by itself."""
-
-    def request_stop(self) -> None:
-        self.step.stop_requested = True
 
     def work(self) -> None:
         """Visit the channel. What goes wrong is also noted at the session."""

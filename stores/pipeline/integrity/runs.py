@@ -51,16 +51,16 @@ def runs_do_not_overlap(evidence: Evidence) -> Check:
         count_rows("job_run"),
         missing_rules(
             DatabaseRule("unique index", "job_run", "one_live_run_per_job_and_scope"),
-            DatabaseRule("trigger", "job_run", "fencing_numbers_only_grow"),
+            DatabaseRule("trigger", "run_step", "fencing_numbers_only_grow"),
         ),
         offending_rows(
             """SELECT job, scope, count(*) AS live FROM job_run
                 WHERE status IN ('queued', 'running') GROUP BY job, scope HAVING count(*) > 1"""
         ),
         offending_rows(
-            """SELECT fencing_no, count(*) AS runs FROM job_run WHERE fencing_no IS NOT NULL
+            """SELECT fencing_no, count(*) AS steps FROM run_step WHERE fencing_no IS NOT NULL
                 GROUP BY fencing_no HAVING count(*) > 1
-                    OR fencing_no > (SELECT last_value FROM job_run_fencing)"""
+                    OR fencing_no > (SELECT last_value FROM run_step_fencing)"""
         ),
     )
 
@@ -77,11 +77,19 @@ CARRIED = {
 def runs_end_and_count_truly(evidence: Evidence) -> Check:
     return check_result(
         "I29",
-        "Every run ends, its counts match the rows with its ID, and a lost run has a successor.",
+        "Every run ends, no step of it is lost, and its counts match the rows with its ID.",
         count_rows("job_run"),
         offending_rows(
-            f"""SELECT id::text AS run, job, 'silent beyond its lease' AS what FROM job_run
+            f"""SELECT run_id::text AS run, step, 'silent beyond its lease' AS what FROM run_step
                  WHERE status = 'running' AND lease_until < clock_timestamp() - {GRACE}"""  # noqa: S608
+        ),
+        offending_rows(
+            """SELECT run.id::text AS run, run.job, 'has no step left, and has not ended' AS what
+                 FROM job_run run
+                WHERE run.ended_at IS NULL
+                  AND NOT EXISTS (SELECT FROM run_step step
+                                   WHERE step.run_id = run.id AND step.stage = run.stage
+                                     AND step.status IN ('queued', 'running'))"""
         ),
         offending_rows(
             """SELECT run.id::text AS run, run.job, 'has a step without end' AS what
@@ -90,15 +98,7 @@ def runs_end_and_count_truly(evidence: Evidence) -> Check:
                 GROUP BY run.id, run.job"""
         ),
         *(offending_rows(miscounted(word)) for word in CARRIED),
-        offending_rows(
-            f"""SELECT lost.id::text AS run, lost.job, 'lost without successor' AS what
-                  FROM job_run lost
-                 WHERE lost.status = 'lost' AND lost.ended_at < clock_timestamp() - {GRACE}
-                   AND lost.cancel_requested_at IS NULL
-                   AND NOT EXISTS (SELECT FROM job_run next WHERE next.successor_of_id = lost.id)
-                   AND NOT EXISTS (SELECT FROM incident WHERE kind = 'run_given_up')"""  # noqa: S608
-        ),
-        late=count_rows("job_run", "status = 'running' AND lease_until < clock_timestamp()"),
+        late=count_rows("run_step", "status = 'running' AND lease_until < clock_timestamp()"),
     )
 
 

@@ -21,7 +21,6 @@ from stores.models import ChannelDatabase, Incident, RunStep, UploadSession
 from stores.models.incident import IncidentKind
 from stores.models.run import RunCancelled
 from stores.models.session import UploadStatus
-from stores.models.step import StepReleased
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.kinds import EVENT_KINDS
@@ -209,7 +208,7 @@ def fail_upload(session: UploadSession, error: Exception) -> None:
     present = UploadSession.objects.filter(pk=session.pk).first()
     if present is None:
         return  # the batch that would have made it was rolled back
-    if isinstance(error, RunCancelled | StepReleased):
+    if isinstance(error, RunCancelled):
         present.status = UploadStatus.CANCELED
     elif present.status == UploadStatus.UPLOADED:
         present.status = UploadStatus.APPLY_FAILED

@@ -43,7 +43,7 @@ from stores.web.views.balance import balance_url, out_of_balance
 
 LOW_SEQUENCE = 1000
 MAX_INCIDENTS = 10
-FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY, RunStatus.LOST)
+FAILED_STATUSES = (RunStatus.FAILED, RunStatus.PARTLY)
 # These rows go on when their customer arrives or is corrected.
 SELF_RESOLVING_REASONS = ("parent_missing", "parent_failed")
 # After this time somebody must look for the customer or item that an order waits for.

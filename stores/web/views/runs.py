@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from stores.jobs import queue
+from stores.jobs import queue, stages
 from stores.jobs.catalog import JOBS
 from stores.jobs.outcome import sum_counts
 from stores.jobs.start import start_job
@@ -78,7 +78,7 @@ def start_run(request: Request) -> HttpResponseRedirect:
     )
     if not started.is_new:
         messages.warning(request, f"{job.title} is already running. This is the current run.")
-    elif JobRun.objects.filter(pk=started.run.pk, rung_at=None).exists():
+    elif queue.count_workers() is None:
         messages.warning(
             request, f"{job.title}: saved. It starts automatically when the queue is back."
         )
@@ -94,7 +94,7 @@ def start_run(request: Request) -> HttpResponseRedirect:
 @require_safe
 def run_detail(request: Request, pk: UUID) -> HttpResponse:
     """One run with its steps; htmx polls its progress until the run ends, unless live=off."""
-    run = get_object_or_404(JobRun.objects.select_related("requested_by", "successor_of"), pk=pk)
+    run = get_object_or_404(JobRun.objects.select_related("requested_by"), pk=pk)
     steps = list(run.steps.select_related("database__channel", "company"))
     context = {
         "run": run,
@@ -104,7 +104,6 @@ def run_detail(request: Request, pk: UUID) -> HttpResponse:
         "job": JOBS.get(run.job),
         "command": command_line(run),
         "is_live": not run.is_final and request.GET.get("live") != "off",
-        "successor": run.successors.first(),
         "waiting_message": waiting_message(run),
         "order": run.orders.first() if run.order_number else None,
     }
@@ -131,7 +130,7 @@ def waiting_message(run: JobRun) -> str:
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
     """Ask a run to stop after its current batch; committed rows stay."""
     run = get_object_or_404(JobRun, pk=pk)
-    if run.request_cancel():
+    if stages.cancel_run(run.pk):
         messages.success(request, "Cancellation requested. The run stops after the current batch.")
     else:
         messages.info(request, "The run has already ended.")

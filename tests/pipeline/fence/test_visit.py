@@ -6,12 +6,12 @@ from uuid import uuid4
 import pytest
 
 from stores import failpoints
+from stores.jobs.stalled import recover_lost_steps
 from stores.models import (
     ChannelDatabase,
-    JobRun,
     NumberSequence,
 )
-from stores.models.run import RunLost, RunStatus
+from stores.models.run import RunLost
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.upload.upload import UPLOAD_SOURCES
 from tests.support.after_a_fault import waiting
@@ -33,13 +33,6 @@ def read_oldest_events(channel):
 def count_applied_sessions(database):
     [(count,)] = query(database, "SELECT count(*) FROM applied_session")
     return count
-
-
-def lose_running_runs():
-    """Record every running run as lost, as is done when its worker has died."""
-    JobRun.objects.filter(status=RunStatus.RUNNING).update(
-        status=RunStatus.LOST, ended_at="2026-01-01T00:00Z"
-    )
 
 
 def test_a_visit_that_finds_nothing_to_do_writes_nothing(store):
@@ -83,7 +76,7 @@ def test_a_visit_that_died_while_it_took_the_fence_is_continued_by_the_next_one(
             run("P-0001")
     has_intention = ChannelDatabase.objects.get(pk=store.pk).intended_nonce is not None
     is_unused = has_intention and token_in_channel(store)[0] == epoch
-    lose_running_runs()
+    recover_lost_steps()
 
     pipeline = run("pipeline")
 
@@ -121,7 +114,7 @@ def test_a_worker_that_was_paused_and_replaced_writes_nothing_when_it_goes_on(st
     with enter(step) as paused:
         paused.acknowledge(read_oldest_events(paused))
         events = read_oldest_events(paused)
-        lose_running_runs()
+        recover_lost_steps()
         # The channel is open in this thread already, so the later visit shares the connection.
         later = FencedChannel(paused.channel, store, make_step(store).chunk)
         later.apply([], session=uuid4(), part=1, job="1010")

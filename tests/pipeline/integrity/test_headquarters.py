@@ -132,9 +132,10 @@ DAMAGES = {
         "UPDATE customer_address SET street = left(street, 3)",
         {"I16"},
     ),
-    "a run has not extended its lease": (
-        """UPDATE job_run SET status = 'running', ended_at = NULL,
-                  lease_until = now() - interval '1 hour'
+    "a worker has not extended its lease": (
+        """UPDATE run_step SET status = 'running', ended_at = NULL,
+                  lease_until = now() - interval '1 hour';
+           UPDATE job_run SET status = 'running', ended_at = NULL
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
         {"I29"},
     ),
@@ -143,8 +144,8 @@ DAMAGES = {
         """UPDATE run_step SET counts = '{"converted": 9}' WHERE step = 'convert'""",
         {"I29"},
     ),
-    "a lost run has no successor": (
-        """UPDATE job_run SET status = 'lost', ended_at = ended_at - interval '1 hour'
+    "a run without steps left has not ended": (
+        """UPDATE job_run SET status = 'running', ended_at = NULL
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
         {"I29"},
     ),
@@ -166,9 +167,9 @@ DAMAGES = {
                   modified_at = modified_at - interval '1 hour'""",
         {"I18"},
     ),
-    "two runs have one fencing number": ("UPDATE job_run SET fencing_no = 1", {"I28"}),
+    "two steps have one fencing number": ("UPDATE run_step SET fencing_no = 1", {"I28"}),
     "a fencing number is higher than any that was issued": (
-        "UPDATE job_run SET fencing_no = fencing_no + 1000000",
+        "UPDATE run_step SET fencing_no = fencing_no + 1000000",
         {"I28"},
     ),
 }
@@ -234,7 +235,7 @@ REFUSED_BY_CONSTRAINT = {
         "I15",
     ),
     "one_live_run_per_job_and_scope": (
-        """INSERT INTO job_run (id, job, scope, status, channels, companies, started_by, attempt,
+        """INSERT INTO job_run (id, job, scope, status, channels, companies, started_by, stage,
                                 counts, message, error)
            SELECT gen_random_uuid(), '1010', '*', 'queued', '[]', '[]', 'command', 1, '{}', '', ''
              FROM generate_series(1, 2)""",
@@ -267,7 +268,7 @@ def test_a_missing_constraint_fails_a_check_and_so_does_what_it_would_refuse(rin
         ("customer", "a_change_takes_a_new_number", "I13"),
         ("customer", "changes_are_remembered", "I13"),
         ("company", "the_change_number_never_falls", "I13"),
-        ("job_run", "fencing_numbers_only_grow", "I28"),
+        ("run_step", "fencing_numbers_only_grow", "I28"),
         ("customer_address", "ALL", "I15"),
     ],
 )

@@ -7,12 +7,13 @@ from django.db import connection
 from django.utils import timezone
 
 from stores.jobs.catalog import JOBS
-from stores.jobs.run import execute
-from stores.jobs.stalled import recover_stalled_runs
+from stores.jobs.claim import claim_steps
+from stores.jobs.stages import waiting_steps
+from stores.jobs.stalled import recover_lost_steps
 from stores.jobs.start import create_run
-from stores.models import Channel, JobRun, RetailTransaction, Statement
+from stores.models import Channel, RetailTransaction, Statement
 from stores.models.statement import StatementState
-from tests.support.make import make_sale, run
+from tests.support.make import carry_out, make_sale, run
 
 pytestmark = pytest.mark.slow
 
@@ -126,21 +127,18 @@ def test_a_job_for_a_business_date_leaves_other_days_alone(store, earlier_jobs, 
     assert run(job)["outcome"] == "nothing_to_do"
 
 
-def test_a_run_and_its_successor_keep_their_business_date(houston):
+def test_a_run_that_lost_its_worker_keeps_its_business_date(houston):
     make_sale(houston, business_date=THURSDAY)
     make_sale(houston, business_date=FRIDAY)
-    lost = create_run(JOBS["eod"], business_date=FRIDAY).run
+    job_run = create_run(JOBS["eod"], business_date=FRIDAY).run
     assert not create_run(JOBS["eod"], business_date=FRIDAY).is_new
     assert create_run(JOBS["eod"]).is_new
-    JobRun.objects.filter(pk=lost.pk).update(
-        status="running", fencing_no=1, lease_until=timezone.now()
-    )
+    claim_steps(waiting_steps(job_run.pk)[0], "dead")
 
-    recover_stalled_runs()
-    successor = JobRun.objects.get(successor_of=lost)
-    execute(str(successor.pk))
+    recover_lost_steps()
+    carry_out(job_run)
 
-    assert (successor.business_date, successor.scope) == (FRIDAY, f"date:{FRIDAY}")
+    assert (job_run.business_date, job_run.scope) == (FRIDAY, f"date:{FRIDAY}")
     assert Statement.objects.get().business_date == FRIDAY
 
 

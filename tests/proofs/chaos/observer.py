@@ -95,7 +95,6 @@ class HQObservation:
     deliveries: dict[tuple[int, str], tuple[int, int]]
     shared: dict[str, set[Row]]
     live_runs: list[tuple[str, str, str]]
-    lost_without_successor: list[str]
     incidents: list[tuple[str, int | None]]
     # Databases of which HQ has ever said that they were set back or exist twice.
     noticed: set[int]
@@ -183,7 +182,6 @@ def _see(cursor: Any) -> HQObservation:
         live_runs=rows(
             cursor, "SELECT job, scope, id::text FROM job_run WHERE status IN ('queued', 'running')"
         ),
-        lost_without_successor=[run for (run,) in rows(cursor, LOST)],
         incidents=rows(cursor, "SELECT kind, database_id FROM incident WHERE closed_at IS NULL"),
         noticed={database for (database,) in rows(cursor, NOTICED)},
     )
@@ -224,8 +222,6 @@ D = """SELECT b.id, k.account_number,
          JOIN customer k ON k.company_id = h.company_id AND k.change_no IS NOT NULL"""
 NOTICED = """SELECT DISTINCT database_id FROM incident
               WHERE kind IN ('channel_restored', 'channel_forked')"""
-LOST = """SELECT r.id::text FROM job_run r WHERE r.status = 'lost'
-             AND NOT EXISTS (SELECT FROM job_run s WHERE s.successor_of_id = r.id)"""
 
 
 def _staged(cursor: Any, table: str) -> Iterator[tuple[str, Event, str]]:

@@ -8,4 +8,4 @@ CHUNK = 10
 
 if __name__ == "__main__":
     shrink_chunks(CHUNK)
-    execute_from_command_line(["manage.py", "worker"])
+    execute_from_command_line(["manage.py", "worker", "--processes", "1"])

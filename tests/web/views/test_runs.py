@@ -2,14 +2,14 @@
 
 from datetime import date
 
-import django_rq
 import pytest
-from django.db.models.functions import Now
 
+from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.jobs.run import execute
+from stores.jobs.claim import claim_steps
+from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
-from tests.support.make import make_customer, make_sale, run
+from tests.support.make import carry_out, make_customer, make_sale, run
 
 HTMX = {"HX-Request": "true"}
 
@@ -43,7 +43,8 @@ def test_the_button_creates_and_enqueues_one_run(starter, ann, houston, newest_r
     job_run = newest_run()
     assert response["Location"] == job_run.get_absolute_url()
     assert (job_run.status, job_run.started_by, job_run.requested_by) == ("queued", "page", ann)
-    assert django_rq.get_queue("default").job_ids == [str(job_run.pk)]
+    assert queue.enqueued_steps() == waiting_steps(job_run.pk)
+    assert len(queue.enqueued_steps()) == 1
 
 
 def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):
@@ -58,7 +59,7 @@ def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):
 def test_a_run_of_one_channel_visits_only_that_channel(starter, houston, popup, newest_run):
     start(starter, channel="popup")
 
-    execute(str(newest_run().pk))
+    carry_out(newest_run())
 
     assert {step.place for step in newest_run().steps.all()} == {"popup", "USRT"}
 
@@ -120,7 +121,7 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     page_before = text_of(starter, url)
 
     response = start(starter, "sync-orders", channel="houston", order="SO 1")
-    execute(str(newest_run().pk))
+    carry_out(newest_run())
 
     assert "Synchronize order</button>" in page_before
     run_page = text_of(starter, response["Location"])
@@ -197,11 +198,12 @@ def test_cancelling_ends_a_queued_run(starter, queued_run):
 
 
 def test_cancelling_asks_a_running_run_to_stop(starter, queued_run):
-    JobRun.objects.update(status="running", started_at=Now())
+    claim_steps(waiting_steps(queued_run.pk)[0], "worker")
 
     starter.post(f"{queued_run.get_absolute_url()}cancel/")
 
     queued_run.refresh_from_db()
+    assert queued_run.status == "running"
     assert queued_run.cancel_requested_at is not None
 
 

@@ -1,0 +1,96 @@
+"""How a run moves on: to its next stage, to its end. Nobody leads it; whoever ends a step asks.
+
+All of it happens while the run's row is locked, so that of two who end its last steps one is last.
+"""
+
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Min
+
+from stores.failpoints import failpoint
+from stores.hqdb.sql import fetch
+from stores.jobs.catalog import JOBS
+from stores.jobs.outcome import STOPPED, close_sessions, outcome_of, run_message, sum_counts
+from stores.models import JobRun
+from stores.models.run import ClockTime, RunStatus
+
+NEVER_BEGAN = "Cancelled."
+
+
+def move_on(run: JobRun) -> list[int]:
+    """Begin the next stage of a run once the present one is over; after the last one, end it.
+
+    The caller has locked the run. Returns steps to be enqueued once it has committed.
+    """
+    if run.cancel_requested_at:
+        run.steps.filter(status=RunStatus.QUEUED).update(
+            status=RunStatus.CANCELLED, ended_at=ClockTime()
+        )
+    live = run.steps.live()
+    if run.is_final or live.filter(stage=run.stage).exists():
+        return []
+    following = live.aggregate(stage=Min("stage"))["stage"]
+    if following is None:
+        end_run(run)
+        return []
+    run.stage = following
+    run.save(update_fields=["stage"])
+    return waiting_steps(run.pk)
+
+
+def end_run(run: JobRun, refusal: str = "") -> None:
+    """Close the run with the sum of its steps' counts and a sentence for everyone.
+
+    One that is refused before it began fails with the reason.
+    """
+    run.steps.live().update(status=RunStatus.CANCELLED, ended_at=ClockTime())
+    steps = list(run.steps.with_place())
+    run.counts = sum_counts(steps)
+    if refusal:
+        run.status, run.message = RunStatus.FAILED, refusal
+    else:
+        run.status = outcome_of(steps)
+        run.message = run_message(run, steps)
+    if run.status == RunStatus.CANCELLED:
+        run.message = STOPPED if run.started_at else NEVER_BEGAN
+        close_sessions(run.pk, "The run ended before.")
+    failpoint("run:before_end")
+    JobRun.objects.filter(pk=run.pk).update(
+        status=run.status, message=run.message, counts=run.counts, ended_at=ClockTime()
+    )
+
+
+def cancel_run(run_id: UUID) -> bool:
+    """Stop a run: its waiting steps end at once, the others at their next chunk.
+
+    Says whether it was live.
+    """
+    with transaction.atomic():
+        run = JobRun.objects.locked(run_id)
+        if run.is_final:
+            return False
+        run.cancel_requested_at = ClockTime()
+        run.save(update_fields=["cancel_requested_at"])
+        move_on(run)
+    return True
+
+
+def waiting_steps(run_id: UUID | None = None, *, but: list[int] | None = None) -> list[int]:
+    """Steps that may be claimed now, of one run or of all: the first of each turn, in fair order.
+
+    Those that were never begun come first, then those that were left longest ago. `but` leaves out
+    turns of which one of these is a step. A job of a newer release is left to that release.
+    """
+    rows = fetch(
+        """SELECT min(s.id) FROM run_step s
+             JOIN job_run r ON r.id = s.run_id AND r.stage = s.stage
+             LEFT JOIN channel_database d ON d.id = s.database_id
+            WHERE s.status = 'queued' AND r.status IN ('queued', 'running')
+              AND r.job = ANY(%(known)s) AND (%(run)s IS NULL OR r.id = %(run)s::uuid)
+            GROUP BY r.id, s.turn HAVING NOT array_agg(s.id) && %(but)s::bigint[]
+            ORDER BY r.created_at, r.id,
+                     min(coalesce(s.heartbeat_at, d.last_visited_at)) NULLS FIRST, s.turn""",
+        {"known": list(JOBS), "run": run_id and str(run_id), "but": but or []},
+    )
+    return [step for (step,) in rows]

@@ -1,0 +1,453 @@
+"""Steps are jobs of the queue: workers take steps of one run, and nobody leads."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from stores.hqdb.locks import Locks
+from stores.jobs import queue
+from stores.jobs import run as executing
+from stores.jobs.catalog import DOWNLOAD, JOBS, UPLOAD, Job, Step
+from stores.jobs.claim import claim_steps
+from stores.jobs.inline import run_inline
+from stores.jobs.plan import turns
+from stores.jobs.queue import enqueued_steps
+from stores.jobs.run import execute
+from stores.jobs.scheduler import start_for_slow_channels
+from stores.jobs.stages import cancel_run, waiting_steps
+from stores.jobs.stalled import recover_lost_steps, run_maintenance
+from stores.jobs.start import create_run, start_job
+from stores.models import ChannelDatabase, Company, JobRun, RunStep
+from stores.models.run import RunLost, StartedBy
+from stores.traffic import write_traffic
+from tests.support.make import carry_out, make_customer, query, run
+from tests.support.processes import children_of, is_running, kill, manage, pid_of, running, until
+
+pytestmark = pytest.mark.slow
+
+PIPELINE = JOBS["pipeline"]
+
+
+@pytest.fixture
+def trial(monkeypatch) -> Callable[..., Job]:
+    """Makes a job of these steps."""
+
+    def make(*steps: Step) -> Job:
+        job = Job("trial", "Tries what workers do with steps.", steps)
+        monkeypatch.setitem(JOBS, job.code, job)
+        return job
+
+    return make
+
+
+@pytest.fixture
+def workers():
+    """Lets functions run at the same time, each in a thread with connections of its own."""
+    pool = ThreadPoolExecutor(3)
+
+    def submit(work: Callable[..., Any], *args: Any) -> Any:
+        def call() -> Any:
+            try:
+                return work(*args)
+            finally:
+                connections.close_all()
+
+        return pool.submit(call)
+
+    yield submit
+    pool.shutdown()
+
+
+def statuses(run: JobRun) -> list[str]:
+    return list(run.steps.order_by("position").values_list("status", flat=True))
+
+
+# Two workers and more
+
+
+def test_two_workers_do_steps_of_one_run_at_the_same_time(houston, seattle, trial, workers):
+    both = threading.Barrier(2)
+    run = create_run(trial(Step("meet", lambda _: both.wait(30), per="database"))).run
+
+    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    for one in shared:
+        one.result(60)
+
+    assert statuses(run) == ["nothing_to_do", "nothing_to_do"]
+    assert len(set(run.steps.values_list("worker", flat=True))) == 2
+    assert len(set(run.steps.values_list("fencing_no", flat=True))) == 2
+    run.refresh_from_db()
+    assert run.status == "nothing_to_do"
+
+
+def test_whoever_ends_the_last_step_of_a_stage_enqueues_the_next_one(houston, seattle):
+    make_customer(houston)
+    run = create_run(PIPELINE).run
+    first, last = waiting_steps(run.pk)
+
+    execute(str(first))
+    assert (enqueued_steps(), waiting_steps(run.pk)) == ([], [last])
+    execute(str(last))
+
+    convert = run.steps.get(step="convert")
+    assert enqueued_steps() == waiting_steps(run.pk) == [convert.pk]
+
+
+def test_two_who_end_the_last_steps_of_a_stage_at_once_enqueue_the_next_one_once(
+    houston, seattle, trial, workers
+):
+    both = threading.Barrier(2)
+    job = trial(
+        Step("meet", lambda _: both.wait(30), per="database"),
+        Step("follow", lambda *_: None, per="company"),
+    )
+    run = create_run(job).run
+
+    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    for one in shared:
+        one.result(60)
+
+    assert enqueued_steps() == [run.steps.get(step="follow").pk]
+
+
+@pytest.mark.parametrize("pools", [[("--processes", "2")], [("--processes", "1")] * 2])
+def test_real_workers_share_a_pipeline(houston, seattle, web, popup, pools):
+    for shop in (houston, seattle, web, popup):
+        write_traffic(shop, customers=400, seed=shop.pk)
+    first, *others = pools
+    with running("manage.py", "worker", *first):
+        for other in others:
+            with running("manage.py", "worker", *other):
+                run = share()
+        if not others:
+            run = share()
+
+    assert (run.status, run.counts["distributed"]) == ("succeeded", 4 * run.counts["converted"])
+    uploads = list(run.steps.filter(step="upload").order_by("started_at"))
+    assert uploads[1].started_at < uploads[0].ended_at
+    assert query(houston, "SELECT count(*) FROM account_map") == [(1600,)]
+
+
+def share() -> JobRun:
+    """A pipeline that two workers have done, once both listen."""
+    until(lambda: queue.count_workers() == 2)
+    run = start_job(PIPELINE).run
+    until(lambda: JobRun.objects.get(pk=run.pk).is_final)
+    run.refresh_from_db()
+    return run
+
+
+def test_a_pool_replaces_a_process_that_died_and_ends_whole(houston):
+    with running("manage.py", "worker", "--processes", "2") as pool:
+        until(lambda: queue.count_workers() == 2)
+        before = set(children_of(pool.pid))
+        kill(min(before))
+        until(lambda: len(set(children_of(pool.pid)) - before) == 1)
+        after = children_of(pool.pid)
+        assert len(after) == 2
+
+        pool.send_signal(signal.SIGTERM)
+        assert pool.wait(60) == 0
+        assert not [pid for pid in after if is_alive(pid)]
+
+
+def test_the_processes_of_a_pool_that_is_killed_die_with_it(houston):
+    with running("manage.py", "worker", "--processes", "2") as pool:
+        until(lambda: queue.count_workers() == 2)
+        processes = children_of(pool.pid)
+        kill(pool.pid)
+        until(lambda: not [pid for pid in processes if is_alive(pid)])
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "65", "many", "²"])
+def test_a_pool_has_between_one_and_sixty_four_processes(hq, number):
+    ended = manage("worker", "--processes", number)
+
+    assert ended.returncode == 2
+    assert "a whole number from 1 to 64" in ended.stderr
+
+
+@pytest.mark.fault("F-02")
+def test_the_step_of_a_work_horse_that_is_killed_is_done_by_the_next_one_at_once(houston):
+    make_customer(houston)
+    with Locks() as locks, running("manage.py", "worker", "--processes", "1") as worker:
+        # The conversion waits for it.
+        assert locks.acquire("accounts:USRT")
+        until(queue.count_workers)
+        started = start_job(PIPELINE).run
+        step = started.steps.get(step="convert")
+        until(lambda: RunStep.objects.get(pk=step.pk).started_at)
+        step.refresh_from_db()
+        assert children_of(worker.pid) == [pid_of(step)]
+        kill(pid_of(step))
+        # Sooner than the maintenance that comes every 15 seconds.
+        until(lambda: RunStep.objects.get(pk=step.pk).losses == 1, 5)
+        locks.release("accounts:USRT")
+        until(lambda: JobRun.objects.get(pk=started.pk).is_final)
+
+    assert JobRun.objects.get().status == "succeeded"
+
+
+def test_a_message_too_many_leaves_without_a_trace(houston, trial, workers):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def wait(_: RunStep) -> None:
+        begun.set()
+        may_end.wait(30)
+
+    run = create_run(trial(Step("wait", wait, per="database"))).run
+    [step] = waiting_steps(run.pk)
+    first = workers(execute, str(step))
+    begun.wait(30)
+
+    execute(str(step))
+    assert statuses(run) == ["running"]
+    may_end.set()
+    first.result(60)
+
+    assert statuses(run) == ["nothing_to_do"]
+
+
+@pytest.mark.fault("F-37")
+@pytest.mark.parametrize("number", ["0", "99999999"])
+def test_a_message_for_a_step_that_nobody_knows_does_nothing(hq, number):
+    execute(number)
+
+    assert not JobRun.objects.exists()
+
+
+@pytest.mark.fault("F-09")
+def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(
+    houston, trial, monkeypatch
+):
+    run = create_run(trial(Step("tomorrow", lambda _: None, per="run"))).run
+    step = run.steps.get()
+    monkeypatch.delitem(JOBS, "trial")
+
+    execute(str(step.pk))
+
+    assert run_maintenance() == []
+    assert (JobRun.objects.get().status, statuses(run)) == ("queued", ["queued"])
+
+
+# Turns: what one job does together
+
+
+def test_channels_of_which_little_is_expected_are_visited_by_one_job(houston, seattle, web, popup):
+    ChannelDatabase.objects.update(last_duration_s=0.01)
+    ChannelDatabase.objects.filter(pk=web.pk).update(last_duration_s=3)
+
+    started = create_run(JOBS["P-0001"]).run
+
+    jobs = [{row.place for row in claim_steps(step, "w")} for step in waiting_steps(started.pk)]
+    assert sorted(jobs, key=sorted) == [{"houston", "popup", "seattle"}, {"web"}]
+
+
+def test_ten_thousand_idle_channels_are_hundreds_of_jobs():
+    rows = [RunStep(database=ChannelDatabase(last_duration_s=0.01)) for _ in range(10_000)]
+
+    assert len(list(turns(UPLOAD, rows))) == 200
+
+
+def test_a_job_whose_time_is_over_leaves_the_rest_of_its_turn_to_others(
+    houston, seattle, web, monkeypatch
+):
+    monkeypatch.setattr(executing, "TURN_S", 0)
+    ChannelDatabase.objects.update(last_duration_s=0.01)
+    started = create_run(JOBS["P-0001"]).run
+    [first] = waiting_steps(started.pk)
+
+    execute(str(first))
+
+    assert sorted(statuses(started)) == ["nothing_to_do", "queued", "queued"]
+    assert enqueued_steps() == waiting_steps(started.pk)
+    assert len(enqueued_steps()) == 1
+    carry_out(started)
+    assert statuses(started) == ["nothing_to_do"] * 3
+
+
+def test_channels_never_visited_come_first_then_those_visited_longest_ago(houston, seattle, web):
+    now = timezone.now()
+    ChannelDatabase.objects.filter(pk=houston.pk).update(last_visited_at=now)
+    ChannelDatabase.objects.filter(pk=web.pk).update(last_visited_at=now - timedelta(hours=1))
+
+    started = start_job(JOBS["P-0001"]).run
+
+    steps = {step.pk: step.place for step in started.steps.with_place()}
+    assert [steps[step] for step in enqueued_steps()] == ["seattle", "web", "houston"]
+
+
+def test_databases_of_one_group_are_sent_their_customers_by_one_job(houston, seattle, web):
+    [turn] = waiting_steps(create_run(JOBS["1010"]).run.pk)
+
+    assert len(claim_steps(turn, "worker")) == 3
+    assert DOWNLOAD.per == "group"
+
+
+def test_slow_channels_never_occupy_a_second_worker(houston, seattle, web):
+    ChannelDatabase.objects.update(last_duration_s=60)
+    ChannelDatabase.objects.filter(pk=web.pk).update(last_duration_s=0.1)
+
+    start_for_slow_channels()
+
+    [turn] = enqueued_steps()
+    rows = claim_steps(turn, "worker")
+    assert {row.place for row in rows} == {"houston", "seattle"}
+    assert JobRun.objects.get().started_by == StartedBy.SCHEDULE
+
+
+# Chunks, heartbeats and takeovers
+
+
+@pytest.fixture
+def held(houston) -> RunStep:
+    """A step that a worker, dead by now, has claimed."""
+    [step] = claim_steps(waiting_steps(create_run(JOBS["P-0001"]).run.pk)[0], "worker")
+    return step
+
+
+def test_a_heartbeat_passes_a_chunk_and_a_takeover_waits_for_it(held):
+    with Locks() as other, held.chunk():
+        held.add(read=1)
+        other.fetch_value("UPDATE run_step SET heartbeat_at = now()")
+        with pytest.raises(psycopg2.errors.LockNotAvailable):
+            other.fetch_value("SELECT id FROM run_step FOR UPDATE NOWAIT")
+
+
+def test_a_chunk_leaves_the_row_of_the_run_alone(held):
+    with Locks() as other, held.chunk():
+        held.add(read=1)
+        other.fetch_value("SELECT id FROM job_run FOR UPDATE NOWAIT")
+
+
+def test_a_step_whose_worker_died_keeps_its_counts_and_the_next_claim_has_a_higher_number(held):
+    with held.chunk():
+        held.add(read=7)
+
+    recover_lost_steps()
+    [again] = claim_steps(held.pk, "another")
+
+    assert (again.pk, again.counts, again.losses) == (held.pk, {"read": 7}, 1)
+    assert again.fencing_no > held.fencing_no
+    with pytest.raises(RunLost), held.chunk():
+        pytest.fail("the chunk was begun")
+
+
+@pytest.mark.fault("F-05")
+def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
+    with Locks() as frozen:
+        past = timezone.now() - timedelta(seconds=1)
+        RunStep.objects.update(worker=frozen.worker, lease_until=past)
+
+        recover_lost_steps()
+
+        assert statuses(held.run) == ["queued"]
+        with pytest.raises(psycopg2.OperationalError):
+            frozen.fetch_value("SELECT 1")
+
+
+def test_an_outcome_is_not_written_to_a_step_that_another_worker_has(held):
+    recover_lost_steps()
+    claim_steps(held.pk, "another")
+
+    held.finish("failed", "Too late.")
+
+    assert statuses(held.run) == ["running"]
+
+
+# Here and now
+
+
+def test_a_command_takes_part_in_a_run_whose_other_steps_workers_do(
+    houston, seattle, trial, workers
+):
+    both = threading.Barrier(2)
+    job = trial(Step("meet", lambda _: both.wait(30), per="database"))
+    here = workers(run_inline, job)
+    until(lambda: RunStep.objects.filter(status="running").exists())
+    [started] = JobRun.objects.all()
+
+    execute(str(waiting_steps(started.pk)[0]))
+
+    assert here.result(60)["outcome"] == "nothing_to_do"
+    assert len(set(started.steps.values_list("worker", flat=True))) == 2
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_ctrl_c_stops_a_run_and_what_was_committed_stays(houston, seattle, trial):
+    def work(step: RunStep) -> None:
+        with step.chunk():
+            step.add(converted=1)
+        signal.raise_signal(signal.SIGINT)
+        with step.chunk():
+            Company.objects.create(code="BB", name="not written")
+
+    found = run_inline(trial(Step("work", work, per="database")))
+
+    assert (found["outcome"], found["counts"]) == ("cancelled", {"converted": 1})
+    assert [step["outcome"] for step in found["steps"]] == ["cancelled", "cancelled"]
+    assert not Company.objects.filter(code="BB").exists()
+
+
+# Cancelling
+
+
+def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, workers):
+    both, cancelled = threading.Barrier(3), threading.Event()
+
+    def work(step: RunStep) -> None:
+        both.wait(30)
+        cancelled.wait(30)
+        with step.chunk():
+            Company.objects.create(code="BB", name="not written")
+
+    run = create_run(trial(Step("work", work, per="database"))).run
+    shared = [workers(execute, str(step)) for step in waiting_steps(run.pk)]
+    both.wait(30)
+    cancel_run(run.pk)
+    assert is_running(run)
+    cancelled.set()
+    for one in shared:
+        one.result(60)
+
+    assert statuses(run) == ["cancelled", "cancelled"]
+    assert JobRun.objects.get().status == "cancelled"
+    assert not Company.objects.filter(code="BB").exists()
+
+
+def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, seattle, monkeypatch):
+    write_traffic(houston, customers=3, seed=1)
+    run("P-0001")
+    run("sync-customers")
+    started = create_run(JOBS["1010"]).run
+    claim = executing.claim_steps
+
+    def cancel(*args: Any) -> list[RunStep]:
+        rows = claim(*args)
+        cancel_run(started.pk)
+        return rows
+
+    monkeypatch.setattr(executing, "claim_steps", cancel)
+    carry_out(started)
+
+    started.refresh_from_db()
+    assert (started.status, started.counts) == ("cancelled", {})
+    for shop in (houston, seattle):
+        assert query(shop, "SELECT count(*) FROM account_map") == [(0,)]

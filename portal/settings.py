@@ -156,7 +156,10 @@ REDIS_URL = env.str("REDIS_URL", EMBEDDED.redis_url)
 RQ_QUEUES = {
     "default": {"URL": REDIS_URL, "SERIALIZER": "rq.serializers.JSONSerializer"},
 }
+# Its pages are ours to guard: see portal.urls.
 RQ_SHOW_ADMIN_LINK = False
+# What they read of a message is as little as what a worker does.
+RQ = {"JOB_CLASS": "stores.jobs.queue.StepMessage"}
 # A worker that is silent for so long counts as lost, even where its lock says otherwise.
 RUN_LEASE_S = whole_number("SYNCLINE_RUN_LEASE_S", 30)
 RUN_HEARTBEAT_S = whole_number("SYNCLINE_RUN_HEARTBEAT_S", 5)

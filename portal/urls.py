@@ -9,6 +9,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import include, path
 
+from stores.jobs.queue_pages import queue_pages
+from stores.web.permissions import require_permission
+
 
 def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
     """From a set-up page to the page of its row, where rows of that kind have a page."""
@@ -17,10 +20,14 @@ def view_on_site(request: HttpRequest, kind: int, key: Any) -> HttpResponse:
     return shortcut(request, kind, key)
 
 
+administrators = require_permission(
+    "stores.view_jobrun", "You do not have permission to see the queue and its workers."
+)
 handler500 = "stores.web.views.errors.server_error"
 
 urlpatterns = [
     path("admin/r/<int:kind>/<path:key>/", admin.site.admin_view(view_on_site)),
+    path("admin/queue/", include((queue_pages(administrators), "django_rq"))),
     path("admin/", admin.site.urls),
     path("", include("stores.urls")),
 ]

@@ -1,0 +1,121 @@
+"""RQ's own pages, for administrators."""
+
+from unittest import mock
+
+import django_rq
+import pytest
+from django.contrib.auth.models import Group, User
+from django.test import Client
+from rq.registry import FailedJobRegistry
+
+from stores.jobs import queue
+from stores.jobs.catalog import JOBS
+from stores.jobs.start import start_job
+from stores.roles import make_groups
+from tests.support.make import run
+from tests.support.processes import manage, running, until
+
+PAGES = (
+    "",
+    "queues/0/",
+    "queues/0/details/",
+    "queues/0/failed/",
+    "queues/0/started/",
+    "workers/0/",
+)
+
+
+@pytest.fixture
+def administrator(hq) -> Client:
+    return signed_in("administrator")
+
+
+def signed_in(role: str) -> Client:
+    make_groups()
+    user = User.objects.create_user(role, is_staff=role == "administrator")
+    user.groups.add(Group.objects.get(name=role))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_an_administrator_sees_what_waits_and_who_works(administrator, houston):
+    start_job(JOBS["pipeline"])
+    [message] = django_rq.get_queue("default").job_ids
+
+    for page in PAGES:
+        assert administrator.get(f"/admin/queue/{page}").status_code == 200, page
+    assert message in administrator.get("/admin/queue/queues/0/").content.decode()
+    shown = administrator.get(f"/admin/queue/queues/0/{message}/").content.decode()
+    assert "stores.jobs.run.execute" in shown
+    assert "/admin/queue/" in administrator.get("/jobs/").content.decode()
+
+
+@pytest.mark.slow
+def test_a_worker_is_listed(administrator, houston):
+    with running("manage.py", "worker", "--processes", "1"):
+        until(queue.count_workers)
+        page = administrator.get("/admin/queue/workers/0/").content.decode()
+
+    assert page.count("/admin/queue/workers/0/") >= 1
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "manager", "auditor"])
+def test_nobody_else_sees_the_queue(hq, role):
+    client = signed_in(role)
+
+    for page in (*PAGES, "stats.json", "queues/0/empty/", "queues/0/1/"):
+        for answer in (client.get(f"/admin/queue/{page}"), client.post(f"/admin/queue/{page}")):
+            assert answer.status_code == 403, page
+    assert "/admin/queue/" not in client.get("/jobs/").content.decode()
+
+
+def test_strangers_are_led_to_the_sign_in(hq, client):
+    for page in (*PAGES, "stats.json"):
+        answer = client.get(f"/admin/queue/{page}")
+        assert answer["Location"].startswith(("/sign-in/", "/admin/login/")), page
+
+
+@pytest.mark.parametrize("page", ["queues/7/", "queues/0/no-such-message/", "workers/0/nobody/"])
+def test_what_is_not_there_is_not_found(administrator, page):
+    assert administrator.get(f"/admin/queue/{page}").status_code == 404
+
+
+def test_without_the_queue_its_page_says_so(administrator, settings):
+    nowhere = {"URL": "unix:///nowhere/valkey.sock?db=0"}
+    with mock.patch.dict(settings.RQ_QUEUES, {"default": nowhere}):
+        answer = administrator.get("/admin/queue/queues/0/")
+
+    assert (answer.status_code, answer.content) == (503, b"The queue is not responding.\n")
+
+
+def test_a_message_of_somebody_else_is_shown_and_nothing_of_it_is_called(administrator, tmp_path):
+    message = django_rq.get_queue("default").enqueue("os.mkdir", str(tmp_path / "made"))
+
+    for page in ("queues/0/", f"queues/0/{message.id}/"):
+        assert administrator.get(f"/admin/queue/{page}").status_code == 200
+
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.slow
+def test_a_queue_that_is_emptied_there_loses_nothing(administrator, houston):
+    started = start_job(JOBS["pipeline"]).run
+
+    administrator.post("/admin/queue/queues/0/empty/")
+    assert django_rq.get_queue("default").job_ids == []
+    manage("worker", "--burst", "--processes", "1")
+
+    started.refresh_from_db()
+    assert started.status == "nothing_to_do"
+
+
+@pytest.mark.slow
+def test_a_message_that_was_refused_is_among_the_failed_ones(administrator, houston):
+    found = django_rq.get_queue("default")
+    message = found.enqueue("os.getcwd")
+    manage("worker", "--burst", "--processes", "1")
+
+    assert message.id in FailedJobRegistry(queue=found).get_job_ids()
+    assert message.id in administrator.get("/admin/queue/queues/0/failed/").content.decode()
+    assert run("pipeline")["outcome"] == "nothing_to_do"

@@ -1,7 +1,9 @@
 """Commands as a person or a script meets them: what they print, and the status they end with."""
 
+import io
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -459,6 +461,17 @@ def test_a_dry_run_prints_what_would_be_done(houston, call):
 
     assert answer.document["counts"] == {"read": 1, "staged": 1, "converted": 1, "distributed": 1}
     assert not JobRun.objects.exists()
+
+
+def test_a_terminal_is_told_how_far_a_job_has_come(houston, command, monkeypatch):
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+
+    command("run_job", "pipeline")
+
+    shown = terminal.getvalue().split("\r\x1b[K")
+    assert shown == ["", *(f"{done} of 3 steps done" for done in (1, 2, 3)), ""]
 
 
 def test_a_busy_job_ends_with_status_75(houston, call):

@@ -1,5 +1,8 @@
 """Run a job here and now, or through the queue."""
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.management.base import CommandParser
@@ -17,8 +20,11 @@ from stores.management.arguments import (
     wrong_argument,
 )
 from stores.management.base import SynclineCommand
+from stores.models import JobRun
 from stores.models.job import JobCode
 
+# Takes what a terminal shows from here to the end of the line.
+CLEAR = "\x1b[K"
 JOB_EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
 
@@ -75,7 +81,8 @@ class Command(SynclineCommand):
         if options["queue"]:
             document = enqueue_job(job, scope)
         else:
-            document = run_inline(job, dry_run=options["dry_run"], **scope)
+            with progress_line() as report:
+                document = run_inline(job, dry_run=options["dry_run"], report=report, **scope)
         sentence = f"{document['job']}: {document['outcome']}. {document['message']}"
         self.answer(document, *map(step_line, document["steps"]), sentence)
         if status := JOB_EXIT_STATUS.get(document["outcome"], 1):
@@ -89,6 +96,22 @@ def step_line(step: dict[str, Any]) -> str:
         f"{step['step']:<10} {place:<16} {step['outcome']:<14} "
         f"{step['seconds']:>8.2f} s  {counts or step['message']}".rstrip()
     )
+
+
+@contextmanager
+def progress_line() -> Iterator[Callable[[JobRun], None]]:
+    """Tells how far a run has come, in one line of a terminal that is gone at the end."""
+
+    def show(run: JobRun) -> None:
+        steps = run.steps.count()
+        sys.stderr.write(f"\r{CLEAR}{steps - run.steps.live().count()} of {steps} steps done")
+        sys.stderr.flush()
+
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    yield show
+    sys.stderr.write(f"\r{CLEAR}")
 
 
 def enqueue_job(job: Job, scope: dict[str, Any]) -> dict[str, Any]:

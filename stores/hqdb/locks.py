@@ -16,8 +16,6 @@ import psycopg2
 from django.conf import settings
 from django.db import DatabaseError, connection
 
-from stores.hqdb.threads import set_application_name
-
 ACQUIRE = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 RELEASE = "SELECT pg_advisory_unlock(hashtextextended(%s, 0))"
 # Who holds which of these names; looking takes no lock, so that a look disturbs nobody.
@@ -60,10 +58,17 @@ class Locks:
         """Take the lock unless somebody else has it."""
         return bool(self.fetch_value(ACQUIRE, [name]))
 
-    def release(self, name: str) -> None:
-        """Free the lock; it is free already if the connection is gone."""
-        with suppress(psycopg2.Error):
-            self.fetch_value(RELEASE, [name])
+    @contextmanager
+    def held(self, name: str) -> Iterator[bool]:
+        """Take the lock for a while unless somebody else has it; says whether it is ours."""
+        is_ours = self.acquire(name)
+        try:
+            yield is_ours
+        finally:
+            # It is free already if the connection is gone.
+            with suppress(psycopg2.Error):
+                if is_ours:
+                    self.fetch_value(RELEASE, [name])
 
     def fetch_value(self, statement: str, params: list[Any] | None = None) -> Any:
         with self.connection.cursor() as cursor:
@@ -101,6 +106,11 @@ def terminate_connections(workers: Sequence[str]) -> None:
                 WHERE application_name = ANY(%s) AND pid <> pg_backend_pid()""",
             [[worker for worker in workers if worker]],
         )
+
+
+def set_application_name(name: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', %s, false)", [name])
 
 
 @contextmanager

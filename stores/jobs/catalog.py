@@ -20,28 +20,26 @@ from stores.pipeline.upload.upload import upload_events
 class Step:
     """One step of the ring: its word, its function, and what it is done once for.
 
-    Its function is given its row, and its channel or company if that is its place. Of a step per
-    group it is given a list, one row per database of one group, each with its own outcome:
-    `row.finish(FAILED, sentence)` for those in trouble, the others go on. One job of the queue does
-    the step in up to `together` places, where little is expected of them. A step that `takes_date`
-    looks at a single business date where its run names one, and one that `takes_order` at a single
-    customer order. Whoever starts it on a page needs the `permission`.
+    Its function is given its row, and its channel or company if that is its place. One job of the
+    queue does the step in up to `together` places, where little is expected of them. A step that
+    `takes_date` looks at a single business date where its run names one, and one that `takes_order`
+    at a single customer order. Whoever starts it on a page needs the `permission`.
     """
 
     code: StepCode
     function: Callable[..., None]
-    per: Literal["database", "channel", "company", "group", "run"]
+    per: Literal["database", "channel", "company", "run"]
     together: int = 1
     takes_date: bool = False
     takes_order: bool = False
     permission: str = "stores.run_job"
 
-    def execute(self, rows: list[RunStep]) -> None:
-        """Do it in the places of these rows; more than one only per group."""
+    def execute(self, row: RunStep) -> None:
+        """Do it in the place of this row."""
         if self.per in ("channel", "company"):
-            self.function(rows[0], getattr(rows[0], self.per))
+            self.function(row, getattr(row, self.per))
         else:
-            self.function(rows if self.per == "group" else rows[0])
+            self.function(row)
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,9 @@ class Job:
     @property
     def title(self) -> str:
         return str(self.code.label)
+
+    def step(self, code: str) -> Step:
+        return next(step for step in self.steps if step.code == code)
 
     @property
     def is_everywhere(self) -> bool:
@@ -84,7 +85,7 @@ class Job:
 # Most of the time a channel has nothing new: ten thousand of them are hundreds of jobs.
 UPLOAD = Step(StepCode.UPLOAD, upload_events, per="database", together=50)
 CONVERT = Step(StepCode.CONVERT, convert_customers, per="company")
-DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="group", together=50)
+DOWNLOAD = Step(StepCode.DOWNLOAD, download_accounts, per="database", together=50)
 RECONCILE = Step(StepCode.RECONCILE, compare_channel, per="database")
 REPAIR = Step(StepCode.REPAIR, repair_channel, per="database")
 ORDERS = Step(StepCode.ORDERS, synchronize_orders, per="channel", takes_order=True)

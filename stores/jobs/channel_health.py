@@ -1,25 +1,22 @@
 """How visits to channels went, and when a schedule tries again after trouble."""
 
-from collections.abc import Sequence
-
 from django.conf import settings
 from django.db import connection
 
-from stores.jobs.catalog import Step
 from stores.models import RunStep
+from stores.models.job import StepCode
 from stores.models.run import RunStatus
 
 RECORD_SUCCESS = """
-    UPDATE channel_database
-       SET last_visited_at = clock_timestamp(), last_duration_s = coalesce(%s, last_duration_s)
-     WHERE id = ANY(%s)"""
+    UPDATE channel_database SET last_visited_at = clock_timestamp(), last_duration_s = %s
+     WHERE id = %s"""
 # What an upload could not do no download makes up for, and the other way round.
 CLEAR_ERROR = """
     UPDATE channel_database
        SET last_error = '', failures = 0, failed_step = '', next_try_at = NULL
-     WHERE id = ANY(%(well)s)
+     WHERE id = %(database)s
        AND (failed_step = %(step)s
-            OR id = ANY(%(there)s) AND failed_step NOT IN ('upload', 'download'))"""
+            OR %(was_there)s AND failed_step NOT IN ('upload', 'download'))"""
 # Doubles with each failure up to a limit; chance keeps channels that failed together apart.
 RECORD_FAILURE = """
     UPDATE channel_database
@@ -31,24 +28,21 @@ RECORD_FAILURE = """
      WHERE id = %s"""
 
 
-def record_visits(step: Step, rows: Sequence[RunStep], seconds: float) -> None:
-    """Remember at the channel databases how the visits went.
+def record_visit(row: RunStep, seconds: float) -> None:
+    """Remember at the channel database how the visit of a step went that has ended.
 
-    A download with nothing pending did not visit it. Effects: in the caller's transaction.
+    A download that brought nothing did not visit it. Effects: in the caller's transaction.
     """
-    # Of a group's visits nobody knows how long each took.
-    took = seconds if step.per == "database" else None
-    well = [row for row in rows if row.status in (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)]
-    there = [row.database_id for row in well if step.per == "database" or row.counts]
+    if row.status == RunStatus.FAILED:
+        record_failure(row, row.message, seconds)
+        return
+    database, was_there = row.database_id, row.step != StepCode.DOWNLOAD or bool(row.counts)
     with connection.cursor() as cursor:
-        if there:
-            cursor.execute(RECORD_SUCCESS, [took, there])
-        if well:
-            ids = [row.database_id for row in well]
-            cursor.execute(CLEAR_ERROR, {"well": ids, "there": there, "step": step.code})
-    for row in rows:
-        if row.status == RunStatus.FAILED:
-            record_failure(row, row.message, took)
+        if was_there:
+            cursor.execute(RECORD_SUCCESS, [seconds, database])
+        cursor.execute(
+            CLEAR_ERROR, {"database": database, "step": row.step, "was_there": was_there}
+        )
 
 
 def record_failure(row: RunStep, message: str, seconds: float | None = None) -> None:

@@ -1,10 +1,10 @@
 """Whose a step is: claimed by one worker at a time, and given back for another one."""
 
-from collections.abc import Sequence
 from functools import partial
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models.functions import Coalesce
 
 from stores.failpoints import failpoint
 from stores.hqdb.retry import retry_on_conflict
@@ -42,7 +42,7 @@ def claim(step_id: int, worker: str) -> list[int]:
         claimed = fetch(
             """UPDATE run_step
                   SET status = 'running', worker = %(worker)s, message = '',
-                      fencing_no = nextval('run_step_fencing'),
+                      fencing_no = nextval('run_step_fencing'), moved_at = NULL,
                       heartbeat_at = clock_timestamp(),
                       lease_until = clock_timestamp() + %(lease)s * interval '1 second'
                 WHERE run_id = %(run)s AND stage = %(stage)s AND turn = %(turn)s
@@ -69,20 +69,18 @@ def begin_run(run: JobRun) -> None:
         end_run(run, f"Refused: {user.get_username()} no longer has permission to start this.")
 
 
-def begin_steps(rows: Sequence[RunStep]) -> None:
-    """Note that the work on claimed steps begins. Errors: RunLost if one of them is not ours."""
-    for row in rows:
-        claims = RunStep.objects.filter(
-            pk=row.pk, fencing_no=row.fencing_no, status=RunStatus.RUNNING
-        )
-        if not claims.update(started_at=row.started_at or ClockTime(), moved_at=ClockTime()):
-            raise RunLost
+def begin_step(row: RunStep) -> None:
+    """Note that the work on a claimed step begins. Errors: RunLost if it is no longer ours."""
+    claim = RunStep.objects.claimed_as(row)
+    if not claim.update(started_at=Coalesce("started_at", ClockTime()), moved_at=ClockTime()):
+        raise RunLost
 
 
-def release_steps(rows: Sequence[RunStep], **changes: object) -> None:
-    """Let claimed steps that have not begun wait again, for this worker or another."""
-    for row in rows:
-        claims = RunStep.objects.filter(
-            pk=row.pk, fencing_no=row.fencing_no, status=RunStatus.RUNNING
-        )
-        claims.update(status=RunStatus.QUEUED, worker="", **changes)
+def release_step(row: RunStep, message: str) -> None:
+    """Let a claimed step wait again, for this worker or another, until its place is free."""
+    RunStep.objects.claimed_as(row).update(
+        status=RunStatus.QUEUED,
+        worker="",
+        message=message,
+        busy_since=Coalesce("busy_since", ClockTime()),
+    )

@@ -9,11 +9,10 @@ from django.db import transaction
 
 from stores.hqdb.locks import Locks, connection_named, heartbeat
 from stores.hqdb.retry import retry_on_conflict
-from stores.hqdb.threads import SIGNALS
 from stores.jobs.catalog import JOBS, Job
 from stores.jobs.claim import claim_steps
-from stores.jobs.outcome import STOPPED, busy_document, finish_steps, run_document
-from stores.jobs.run import perform_steps
+from stores.jobs.outcome import SIGNALS, STOPPED, busy_document, run_document
+from stores.jobs.run import perform_step
 from stores.jobs.stages import cancel_run, move_on, waiting_steps
 from stores.jobs.stalled import recover_lost_steps
 from stores.jobs.start import create_run
@@ -63,16 +62,17 @@ def perform_run(run: JobRun, locks: Locks, report: Report) -> None:
     try:
         while not JobRun.objects.get(pk=run.pk).is_final:
             if waiting := waiting_steps(run.pk):
-                perform_steps(claim_steps(waiting[0], locks.worker), locks)
-                report(run)
+                for row in claim_steps(waiting[0], locks.worker):
+                    perform_step(row, locks)
+                    report(run)
             else:
                 time.sleep(STAGE_POLL_S)
                 recover_lost_steps(run=run)
     except SIGNALS:
         with transaction.atomic():
             cancel_run(run.pk)
-            ours = run.steps.filter(worker=locks.worker)
-            finish_steps(list(ours), RunStatus.CANCELLED, STOPPED)
+            for row in run.steps.filter(worker=locks.worker):
+                row.finish(RunStatus.CANCELLED, STOPPED)
             move_on(JobRun.objects.locked(run.pk))
         raise
 
@@ -84,10 +84,9 @@ def dry_run_job(job: Job, locks: Locks, **scope: Any) -> dict[str, Any]:
         if not started.is_new:
             return busy_document(started.run)
         while waiting := waiting_steps(started.run.pk):
-            rows = claim_steps(waiting[0], locks.worker)
-            for row in rows:
+            for row in claim_steps(waiting[0], locks.worker):
                 row.run.is_dry = True
-            perform_steps(rows, locks)
+                perform_step(row, locks)
         document = run_document(JobRun.objects.get(pk=started.run.pk))
         transaction.set_rollback(True)
     return document

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from stores.hqdb.threads import SIGNALS
 from stores.models import DownloadSession, JobRun, RunStep, UploadSession
 from stores.models.labels import label
 from stores.models.reason import explain
@@ -26,6 +25,8 @@ EFFECT_COUNTS = (
     "compared",
 )
 STOPPED = "Stopped. Committed changes are kept."
+# What Ctrl-C and SIGTERM raise.
+SIGNALS = (KeyboardInterrupt, SystemExit)
 
 
 @contextmanager
@@ -57,13 +58,6 @@ def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
     DownloadSession.objects.filter(run=run_id, status__in=open_downloads, **where).update(
         status=DownloadStatus.DOWNLOAD_FAILED, message=message
     )
-
-
-def finish_steps(rows: Sequence[RunStep], status: RunStatus, message: str = "") -> None:
-    """Record one outcome for steps that are still ours; what their chunks counted stays."""
-    for row in rows:
-        if row.status == RunStatus.RUNNING:
-            row.finish(status, message)
 
 
 def outcome_of(steps: Sequence[RunStep]) -> RunStatus:

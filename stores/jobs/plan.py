@@ -19,21 +19,23 @@ def plan_steps(run: JobRun) -> list[RunStep]:
     companies = Company.objects.filter(
         pk__in={database.channel.company_id for database in databases}
     )
-    fields = {"group": "database"}
     places: dict[str, Iterable[Any]] = {
         "database": databases,
         "channel": {database.channel_id: database.channel for database in databases}.values(),
         "company": companies,
+        "run": [None],
     }
     for stage, step in enumerate(JOBS[run.job].steps, start=1):
-        field = fields.get(step.per, step.per)
         rows = [
-            RunStep(run=run, step=step.code, stage=stage, **({field: place} if place else {}))
-            for place in places.get(field, [None])
+            RunStep(run=run, step=step.code, stage=stage, **({step.per: place} if place else {}))
+            for place in places[step.per]
         ]
         for position, row in enumerate(rows, start=len(planned) + 1):
             row.position = position
-        for together in [rows] if is_for_slow_channels(run) else turns(step, rows):
+            if is_for_slow_channels(run):
+                # One after the other, in turn with the steps of other runs.
+                row.stage = position
+        for together in turns(step, rows):
             for row in together:
                 row.turn = together[0].position
         planned += rows
@@ -44,13 +46,9 @@ def turns(step: Step, rows: list[RunStep]) -> Iterator[list[RunStep]]:
     """Split steps into those that one job does together, since little is expected of them."""
     together: list[RunStep] = []
     seconds = 0.0
-    for row in sorted(rows, key=lambda row: group_of(step, row)):
-        expected = expected_seconds(step, row)
-        if together and (
-            len(together) == step.together
-            or seconds + expected > TURN_S
-            or group_of(step, row) != group_of(step, together[0])
-        ):
+    for row in rows:
+        expected = expected_seconds(row)
+        if together and (len(together) == step.together or seconds + expected > TURN_S):
             yield together
             together, seconds = [], 0.0
         together.append(row)
@@ -59,15 +57,8 @@ def turns(step: Step, rows: list[RunStep]) -> Iterator[list[RunStep]]:
         yield together
 
 
-def group_of(step: Step, row: RunStep) -> int:
-    """The group of databases that is done alone; 0 where groups do not matter."""
-    return row.its_database.group_id if step.per == "group" else 0
-
-
-def expected_seconds(step: Step, row: RunStep) -> float:
-    """How long the step took here the last time; a group's visits begin with a look into HQ."""
-    if step.per == "group":
-        return 0.0
+def expected_seconds(row: RunStep) -> float:
+    """How long the last visit took here; one that was never made may take long."""
     last = row.database.last_duration_s if row.database else None
     return TURN_S if last is None else last
 

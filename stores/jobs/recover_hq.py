@@ -73,7 +73,6 @@ def lock_names() -> list[str]:
     companies = Company.objects.values_list("pk", flat=True)
     places: dict[str, list[dict[str, Any]]] = {
         "database": [{"database_id": pk} for pk in databases],
-        "group": [{"database_id": pk} for pk in databases],
         "channel": [{"channel_id": pk} for pk in channels],
         "company": [{"company_id": pk} for pk in companies],
         "run": [{}],

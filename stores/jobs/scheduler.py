@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from stores.hqdb.locks import Locks
 from stores.jobs import worker
 from stores.jobs.catalog import JOBS
-from stores.jobs.stalled import run_maintenance
+from stores.jobs.stalled import run_maintenance, share_turns
 from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
@@ -59,6 +59,7 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
     intervals = {
         start_pipeline: 0,
         start_for_slow_channels: 0,
+        share_turns: 0,
         maintain_runs: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
         start_scheduled: CLOCK_POLL_S,

@@ -1,4 +1,4 @@
-"""Steps whose worker died or hangs, and steps that the queue does not know of.
+"""Steps whose worker died, hangs or is held up, and steps that the queue does not know of.
 
 Every worker looks after them, and the scheduler too, so that none has to be there.
 """
@@ -16,6 +16,7 @@ from stores.hqdb.sql import fetch
 from stores.jobs import queue
 from stores.jobs.channel_health import record_failure
 from stores.jobs.outcome import close_sessions
+from stores.jobs.plan import TURN_S
 from stores.jobs.stages import move_on, waiting_steps
 from stores.models import Incident, JobRun, RunStep
 from stores.models.incident import IncidentKind
@@ -23,13 +24,19 @@ from stores.models.run import ClockTime, RunStatus
 
 # A step whose worker was lost so often is not tried again in its run.
 MAX_LOSSES = 5
+# A turn that takes longer is shared with other workers. Twice of what is expected of it.
+SHARE_TURN_S = 2 * TURN_S
 WORKER_GONE = "The process running it is gone."
 
 
 def run_maintenance() -> list[str]:
     """Recover lost steps and enqueue forgotten ones, unless another process is doing so now."""
     with Locks() as locks:
-        return [*recover_lost_steps(), *requeue_steps()] if locks.acquire("dispatcher") else []
+        if not locks.acquire("dispatcher"):
+            return []
+        sentences = recover_lost_steps()
+        share_turns()
+        return [*sentences, *requeue_steps()]
 
 
 def recover_lost_steps(**of_run: object) -> list[str]:
@@ -65,9 +72,7 @@ def give_back(row: RunStep) -> str:
     terminate_connections([row.worker])
     with transaction.atomic():
         run = JobRun.objects.locked(row.run_id)
-        claims = RunStep.objects.filter(
-            pk=row.pk, fencing_no=row.fencing_no, status=RunStatus.RUNNING
-        )
+        claims = RunStep.objects.claimed_as(row)
         if not claims.select_for_update():
             return ""
         if row.database_id:
@@ -95,6 +100,33 @@ def give_up(row: RunStep) -> None:
         subject=f"{row.run.job} {row}"[:120],
         detail={"run": str(row.run_id)},
     )
+
+
+def share_turns() -> None:
+    """Let half of what is left of each turn that takes long wait for another worker, as a new turn.
+
+    Such as the channels behind one that has much to send after all.
+    """
+    shared = fetch(
+        """UPDATE run_step s SET status = 'queued', worker = '', turn = half.turn
+             FROM (SELECT id, min(position) OVER (PARTITION BY worker) AS turn
+                     FROM (SELECT left_over.id, left_over.worker, left_over.position,
+                                  ntile(2) OVER (PARTITION BY left_over.worker
+                                                 ORDER BY left_over.position DESC) AS half
+                             FROM run_step left_over
+                            WHERE left_over.status = 'running' AND left_over.moved_at IS NULL
+                              AND EXISTS (SELECT FROM run_step begun
+                                           WHERE begun.run_id = left_over.run_id
+                                             AND begun.worker = left_over.worker
+                                             AND begun.started_at < clock_timestamp()
+                                                 - %s * interval '1 second')) halves
+                    WHERE halves.half = 1) half
+            -- Unless its worker has just begun with it.
+            WHERE s.id = half.id AND s.status = 'running' AND s.moved_at IS NULL
+           RETURNING s.id, s.turn""",
+        [SHARE_TURN_S],
+    )
+    queue.enqueue(list({turn: step for step, turn in shared}.values()))
 
 
 def requeue_steps() -> list[str]:

@@ -26,8 +26,12 @@ class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
         return self.filter(status__in=LIVE_STATUSES)
 
+    def claimed_as(self, step: "RunStep") -> Self:
+        """The step's row, as long as no other worker has claimed it since."""
+        return self.filter(pk=step.pk, fencing_no=step.fencing_no, status=RunStatus.RUNNING)
+
     def with_place(self) -> Self:
-        return self.select_related("database__channel", "database__group", "channel", "company")
+        return self.select_related("database__channel", "channel", "company")
 
 
 class RunStep(Outcome):
@@ -183,6 +187,6 @@ class RunStep(Outcome):
     def finish(self, status: str, message: str = "") -> None:
         """Record the outcome, if the step is still ours; what the chunks counted stays."""
         self.status, self.message = status, message[:500]
-        RunStep.objects.filter(
-            pk=self.pk, fencing_no=self.fencing_no, status=RunStatus.RUNNING
-        ).update(status=status, message=self.message, ended_at=ClockTime())
+        RunStep.objects.claimed_as(self).update(
+            status=status, message=self.message, ended_at=ClockTime()
+        )

@@ -18,7 +18,7 @@ from portal.embedded import valkey
 from stores.hqdb.locks import Locks
 from stores.jobs import queue
 from stores.jobs.catalog import JOBS
-from stores.jobs.claim import begin_steps, claim_steps
+from stores.jobs.claim import begin_step, claim_steps
 from stores.jobs.plan import databases_to_visit
 from stores.jobs.scheduler import delete_idle_runs, start_for_slow_channels, start_pipeline
 from stores.jobs.stages import waiting_steps
@@ -398,7 +398,9 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
     settings.STEP_SILENT_S = -1
     hanging = create_run(JOBS["P-0001"]).run
     with Locks() as locks:
-        begin_steps(claim_steps(waiting_steps(hanging.pk)[0], locks.worker))
+        [step] = claim_steps(waiting_steps(hanging.pk)[0], locks.worker)
+        assert not is_hung(os.getpid())
+        begin_step(step)
 
         assert is_hung(os.getpid())
         assert not is_hung(os.getpid())

@@ -2,22 +2,19 @@
 
 A channel notes the position that a package brings it to in the transaction that brings the rows, so
 a crash at any moment neither leaves a change out nor does harm. HQ's note of it is a copy.
-
-Some databases of a company are open side by side, each in a thread of its own.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import count, groupby
+from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.exchange.protocol import PositionMove, PositionMoved, TableData
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing
-from stores.hqdb.sql import batched, fetch, fetch_one
-from stores.hqdb.threads import WorkerThread, join_all
+from stores.hqdb.sql import batched, fetch_one
 from stores.models import ChannelDatabase, DownloadSession, RunStep
-from stores.models.run import RunStatus
+from stores.models.run import RunLost, StepFailed
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.exceptions import (
@@ -47,62 +44,42 @@ from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
 
 JOB = "1010"
-# So many databases are open at the same time.
-MAX_PARALLEL_CHANNELS = 8
 # The parts of one try of a session have numbers that no other try has.
 PARTS_PER_TRY = 1 << 16
 MAX_COUNTED_TRIES = 1 << 14
 
 
-def download_accounts(steps: list[RunStep]) -> None:
-    """Send the channel databases of a group the customers that they lack, oldest change first.
+def download_accounts(step: RunStep) -> None:
+    """Send a channel database the customers that it lacks, oldest change first.
 
-    Effects: packages; the channels' tables, a package a transaction, then sessions, positions and
-    counts in HQ. Trouble with one database is that step's outcome.
+    One that lacks none is not opened. Effects: packages; the channel's tables, a package a
+    transaction, then sessions, position and counts in HQ.
     """
-    for group in parallel_groups(steps_with_pending(steps)):
-        download_group(group)
+    if step.is_dry:
+        with step.chunk():
+            step.add(distributed=count_pending(step.its_database))
+    elif has_pending(step.its_database):
+        ChannelDownload(step).visit()
 
 
-def steps_with_pending(steps: list[RunStep]) -> list[RunStep]:
-    """Those steps whose database lacks a customer, or is to be sent something again."""
-    rows = fetch(
-        """SELECT b.id FROM channel_database b JOIN channel h ON h.id = b.channel_id
-            WHERE b.id = ANY(%(databases)s)
-              AND (EXISTS (SELECT FROM customer k
-                            WHERE k.company_id = h.company_id AND k.change_no > b.position)
-                   OR EXISTS (SELECT FROM download_exception e
-                               WHERE e.database_id = b.id AND e.settled_at IS NULL)
-                   OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
-                               WHERE s.database_id = b.id AND s.status = ANY(%(open)s)
-                                 AND p.to_no <= b.position))""",
-        {
-            "databases": [step.database_id for step in steps],
-            "open": [status.value for status in OPEN_DOWNLOADS],
-        },
+def has_pending(database: ChannelDatabase) -> bool:
+    """Whether the database lacks a customer, or is to be sent something again."""
+    (is_pending,) = fetch_one(
+        """SELECT EXISTS (SELECT FROM customer k
+                           WHERE k.company_id = h.company_id AND k.change_no > b.position)
+               OR EXISTS (SELECT FROM download_exception e
+                           WHERE e.database_id = b.id AND e.settled_at IS NULL)
+               OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
+                           WHERE s.database_id = b.id AND s.status = ANY(%(open)s)
+                             AND p.to_no <= b.position)
+             FROM channel_database b JOIN channel h ON h.id = b.channel_id
+            WHERE b.id = %(database)s""",
+        {"database": database.pk, "open": [status.value for status in OPEN_DOWNLOADS]},
     )
-    lacking = {database for (database,) in rows}
-    return [
-        step for step in steps if step.status == RunStatus.RUNNING and step.database_id in lacking
-    ]
+    return bool(is_pending)
 
 
-def parallel_groups(steps: Sequence[RunStep]) -> Iterator[list[RunStep]]:
-    """The steps by company, so many at a time as are open together; dry ones are only counted."""
-    for step in steps:
-        if step.is_dry:
-            with step.chunk():
-                step.add(distributed=count_pending(step))
-    wet = [step for step in steps if not step.is_dry]
-    for _, same_company in groupby(sorted(wet, key=company_of), key=company_of):
-        yield from batched(same_company, MAX_PARALLEL_CHANNELS)
-
-
-def company_of(step: RunStep) -> str:
-    return step.its_database.channel.company_id
-
-
-def count_pending(step: RunStep) -> int:
+def count_pending(database: ChannelDatabase) -> int:
     """How many customers the database lacks in their present version."""
     (customers,) = fetch_one(
         """SELECT (SELECT count(*) FROM customer k
@@ -111,44 +88,26 @@ def count_pending(step: RunStep) -> int:
                     WHERE e.database_id = b.id AND e.settled_at IS NULL
                       AND k.change_no <= b.position)
              FROM channel_database b JOIN channel h ON h.id = b.channel_id WHERE b.id = %s""",
-        [step.database_id],
+        [database.pk],
     )
     return int(customers)
 
 
-def download_group(steps: list[RunStep]) -> None:
-    """Send databases of one company all that they lack, side by side."""
-    downloads = [ChannelDownload(step) for step in steps]
-    try:
-        for download in downloads:
-            download.start()
-    finally:
-        join_all([download for download in downloads if download.ident])
-    for download in downloads:
-        if download.error:
-            raise download.error
-
-
-class ChannelDownload(WorkerThread):
-    """Sends one channel database what it lacks, package after package.
-
-    Trouble with the channel is recorded at its step; `error` is any other.
-    """
+class ChannelDownload:
+    """A visit that sends one channel database what it lacks, package after package."""
 
     def __init__(self, step: RunStep) -> None:
-        super().__init__(f"{JOB} {step.place}", step.worker)
         self.step, self.database = step, step.its_database
         # The one that is on its way.
         self.session: DownloadSession | None = None
         # Customers that the channel has refused at this visit.
         self.refused: set[int] = set()
 
-    def put_stop(self) -> None:
-        """It ends by itself."""
+    def visit(self) -> None:
+        """Send all that is pending; what goes wrong is also noted at the session.
 
-    def work(self) -> None:
-        """Visit the channel. What goes wrong is also noted at the session."""
-        self.step.check_stop()
+        Errors: StepFailed if a person has canceled the session; those of the channel.
+        """
         try:
             # Before the channel is opened: one that cannot be has a session that says so.
             self.session = self.next_session()
@@ -158,20 +117,23 @@ class ChannelDownload(WorkerThread):
                 self.send_again(channel)
                 self.retry_exceptions(channel)
         except SessionCanceled:
-            self.step.finish(RunStatus.FAILED, CANCELED)
+            raise StepFailed(CANCELED) from None
+        except RunLost:
+            # Whoever does the step now goes on with the session.
+            raise
         except Exception as error:
-            # A driver's own text may quote a row.
-            told = str(error) if isinstance(error, ChannelError) else ""
             if self.session:
-                fail_session(self.session, error, told)
-            if not isinstance(error, ChannelError):
-                raise
-            self.step.finish(RunStatus.FAILED, told)
+                # A driver's own text may quote a row.
+                message = str(error) if isinstance(error, ChannelError) else ""
+                fail_session(self.session, error, message)
+            raise
 
     def next_session(self) -> DownloadSession | None:
         """Request the next package for the database, from its position as HQ has noted it."""
         self.database.refresh_from_db(fields=["position", "starts_over"])
-        package = package_for(company_of(self.step), self.database.position, self.step.run_id)
+        package = package_for(
+            self.database.channel.company_id, self.database.position, self.step.run_id
+        )
         return request_session(self.step, package) if package else None
 
     def note_position(self, channel: FencedChannel) -> None:
@@ -196,14 +158,17 @@ class ChannelDownload(WorkerThread):
             self.session = self.next_session()
 
     def send_packages(self, channel: FencedChannel) -> None:
-        """Bring the channel to the latest change. Errors: PositionMoved, SessionCanceled."""
+        """Bring the channel to the latest change, or until it has had its share.
+
+        Errors: PositionMoved, SessionCanceled.
+        """
         if self.session is None:
             self.session = self.next_session()
         while self.session:
             if not self.database.starts_over and channel.position != self.database.position:
                 raise PositionMoved
             self.send(channel, self.session, is_next=True)
-            self.session = self.next_session()
+            self.session = None if self.step.time_slice_used else self.next_session()
 
     def send_again(self, channel: FencedChannel) -> None:
         """Send packages again that a person has asked for. Errors: SessionCanceled."""

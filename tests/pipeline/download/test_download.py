@@ -1,8 +1,6 @@
 """1010: every database of the company is given every account, and nothing newer is overwritten."""
 
 import signal
-import threading
-import time
 from collections.abc import Iterator
 from uuid import UUID, uuid4
 
@@ -15,6 +13,8 @@ from stores.channeldb.exchange.open import visit
 from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.protocol import PositionMove, PositionMoved
 from stores.channeldb.exchange.sqlite import SQLiteVisit
+from stores.jobs.catalog import JOBS
+from stores.jobs.start import create_run
 from stores.models import (
     ChannelDatabase,
     Customer,
@@ -25,14 +25,16 @@ from stores.models import (
     JobRun,
 )
 from stores.models.incident import IncidentKind
+from stores.models.run import StartedBy
 from stores.models.session import DownloadStatus
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.accounts import import_account
-from stores.pipeline.download import download
+from stores.pipeline.download import download, packages
 from stores.pipeline.download.outbound import OUTBOUND_TABLES
 from stores.pipeline.download.packages import load_tables, package_for
 from stores.pipeline.register import add_register
 from tests.support.make import (
+    carry_out,
     engine_of,
     lookup,
     make_customer,
@@ -292,38 +294,48 @@ def test_what_is_given_to_one_company_stays_there(store, register, ann):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("interruptible")
-def test_ctrl_c_waits_for_what_is_being_written(ann, store, monkeypatch):
-    send, engine = download.download_group, ENGINES[engine_of(store)]
+@pytest.mark.parametrize("is_written", [False, True])
+def test_ctrl_c_while_a_channel_is_written_leaves_nothing_half_done(
+    ann, store, monkeypatch, is_written
+):
+    engine = ENGINES[engine_of(store)]
     apply = engine.apply
-    written: list[str] = []
 
-    def slowly(*args, **options) -> int:
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-        time.sleep(0.3)
-        rows = apply(*args, **options)
-        written.append("in time")
-        return rows
+    def interrupted(*args, **options) -> None:
+        if is_written:
+            apply(*args, **options)
+        signal.raise_signal(signal.SIGINT)
 
-    def watched(steps) -> None:
-        try:
-            send(steps)
-        finally:
-            written.append("left")
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "apply", interrupted)
+        assert run("1010")["outcome"] == "cancelled"
+    assert [len(rows) for rows in contents(store).values()] == [is_written] * len(HQ_TABLES)
 
-    monkeypatch.setattr(engine, "apply", slowly)
-    monkeypatch.setattr(download, "download_group", watched)
+    run("1010")
 
-    assert run("1010")["outcome"] == "cancelled"
-    assert written == ["in time", "left"]
     account = GuidMap.objects.get(async_account=ann).customer.account_number
     assert [shown for shown, _ in lookup(store)] == [account]
+    assert pending(store) == []
+
+
+def test_a_scheduled_download_leaves_the_rest_to_the_next_one_when_it_had_its_share(
+    store, settings, monkeypatch
+):
+    settings.VISIT_SHARE_S = 0
+    monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
+    for number in range(3):
+        import_account(store.channel.company, f"00400{number}", first_name="Bo", last_name="Berg")
+
+    for shown in (2, 3):
+        carry_out(create_run(JOBS["1010"], started_by=StartedBy.SCHEDULE).run)
+        assert len(lookup(store)) == shown
 
 
 def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
     def wrapped(*_: object) -> None:
         raise SystemError("returned a result with an exception set") from KeyboardInterrupt()
 
-    monkeypatch.setattr(download, "steps_with_pending", wrapped)
+    monkeypatch.setattr(download, "has_pending", wrapped)
 
     assert run("1010")["outcome"] == "cancelled"
     assert JobRun.objects.newest_first()[0].error == ""

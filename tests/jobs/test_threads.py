@@ -1,0 +1,59 @@
+"""Steps are done by processes; the few threads there are only watch."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STARTERS = {
+    "Thread",
+    "ThreadPool",
+    "ThreadPoolExecutor",
+    "Timer",
+    "run_in_executor",
+    "start_new_thread",
+    "sync_to_async",
+    "to_thread",
+}
+WATCHERS = {
+    "portal/embedded/watchdog.py": "starts servers again that have ended",
+    "stores/channeldb/connect/hosts.py": "the system's resolver knows no time limit",
+    "stores/channeldb/connect/timeouts.py": "cuts a server off that does not answer",
+    "stores/hqdb/locks.py": "the heartbeat renews a worker's leases",
+}
+
+
+def starts_threads(source: str) -> bool:
+    """Whether code names anything that starts a thread."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Name):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            names.add(node.attr)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names |= {alias.name.rpartition(".")[2] for alias in node.names}
+    return bool(names & STARTERS)
+
+
+def test_only_watchers_are_threads():
+    files = [path for room in ("portal", "stores") for path in (ROOT / room).rglob("*.py")]
+
+    found = {str(path.relative_to(ROOT)) for path in files if starts_threads(path.read_text())}
+
+    assert found == set(WATCHERS)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import threading\nthreading.Thread(target=print).start()",
+        "from threading import Thread as Worker\nWorker(target=print).start()",
+        "from concurrent import futures\nfutures.ThreadPoolExecutor()",
+        "class Writer(threading.Thread): pass",
+    ],
+)
+def test_a_thread_is_seen_however_it_is_named(source):
+    assert starts_threads(source)
+    assert not starts_threads("import threading\nthreading.Event()")

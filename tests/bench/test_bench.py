@@ -24,6 +24,7 @@ TABLE_HEADS = {
     "day": "| step | first day |",
     "idle": "| channels | of them SQLite | workers |",
     "burst": "| channels, of them SQLite |",
+    "fleet": "| 8 channels, 2 workers | outcome |",
     "stores": "| measure | 6 databases | 9 databases |",
 }
 

@@ -1,5 +1,8 @@
 """RQ's own pages, for administrators."""
 
+import re
+from base64 import b64encode
+from hashlib import sha256
 from unittest import mock
 
 import django_rq
@@ -49,6 +52,17 @@ def test_an_administrator_sees_what_waits_and_who_works(administrator, houston):
     shown = administrator.get(f"/admin/queue/queues/0/{message}/").content.decode()
     assert "stores.jobs.run.execute" in shown
     assert "/admin/queue/" in administrator.get("/jobs/").content.decode()
+
+
+def test_only_these_pages_may_have_the_style_sheets_that_they_bring(administrator):
+    answer = administrator.get("/admin/queue/")
+    [style] = re.findall("<style>(.*?)</style>", answer.content.decode(), re.DOTALL)
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+
+    assert "style-src 'self' 'sha256-" in answer["Content-Security-Policy"]
+    assert f"'sha256-{digest}'" in answer["Content-Security-Policy"]
+    assert "unsafe" not in answer["Content-Security-Policy"]
+    assert "sha256" not in administrator.get("/jobs/")["Content-Security-Policy"]
 
 
 @pytest.mark.slow

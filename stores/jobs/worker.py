@@ -39,6 +39,22 @@ class Worker(rq.Worker):
     """
 
     max_connection_wait_time = 5
+    is_stopping = False
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Listen to signals from here on, the beginning of RQ's loop: those of a pool are held."""
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        super().check_for_suspension(burst)
+
+    def request_stop(self, *number_and_frame: Any) -> None:
+        self.is_stopping = True
+        super().request_stop(*number_and_frame)  # type: ignore[no-untyped-call]
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """Stop also where the exception that RQ raises for it was lost, such as in a destructor."""
+        if self.is_stopping and self.get_state() != rq.worker.WorkerStatus.BUSY:
+            raise rq.exceptions.StopRequested
+        super().heartbeat(*args, **kwargs)
 
     def setup_work_horse_signals(self) -> None:
         super().setup_work_horse_signals()  # type: ignore[no-untyped-call]
@@ -84,7 +100,7 @@ class WorkerPool(rq.worker_pool.WorkerPool):
         super().start_workers(*args, **kwargs)
 
     def start_worker(self, *args: Any, **kwargs: Any) -> None:
-        """Start a process; a signal waits until the process has handlers of its own."""
+        """Start a process; a signal waits until the process listens."""
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             if self.status != self.Status.STOPPED:
@@ -113,12 +129,11 @@ def run_workers(*, burst: bool, processes: int) -> None:
 
 
 def run_pooled(burst: bool) -> None:
-    """What a process of the pool does; a signal ends it also while it waits for the servers."""
+    """What a process of the pool does, which begins with signals held."""
     die_with_parent()
     for number in SIGNALS:
         signal.signal(number, signal.default_int_handler)
     with suppress(KeyboardInterrupt):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         run_worker(burst=burst)
 
 
@@ -128,7 +143,9 @@ def run_worker(*, burst: bool) -> None:
     Survives a queue that goes away. Errors: EvictingQueue in production.
     """
     while True:
-        wait_for_servers()
+        wait_for_servers(is_signal_held)
+        if is_signal_held():
+            return
         connection.close()
         queue = get_queue()
         worker = Worker(
@@ -145,6 +162,10 @@ def run_worker(*, burst: bool) -> None:
         if burst or worker._shutdown_requested_date:
             return
         logger.warning("the queue went away; the worker begins anew")
+
+
+def is_signal_held() -> bool:
+    return bool(signal.sigpending() & set(SIGNALS))
 
 
 def default_processes() -> int:

@@ -1,5 +1,7 @@
 """A restored HQ issues no number twice, and recovers what it has lost from its channels."""
 
+from uuid import uuid4
+
 import pytest
 
 from stores.channeldb.connect.url import sqlite_path
@@ -10,6 +12,7 @@ from stores.jobs.recover_hq import lock_names
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
 from stores.pipeline import number_journal
+from stores.pipeline.convert import known_customers
 from tests.support.make import lookup, make_customer, make_event, query, run
 from tests.support.promises import failed_checks
 
@@ -200,3 +203,26 @@ def test_a_running_job_prevents_the_recovery(houston, recover_hq):
         assert locks.acquire(lock_names()[0])
         assert recover_hq(fails=True) == 75
     assert not JobRun.objects.exists()
+
+
+def test_an_account_is_whole_whose_event_a_later_edit_replaces(
+    seattle, houston, back_up_hq, recover_hq, monkeypatch
+):
+    backup = back_up_hq()
+    guid = uuid4()
+    # Its create was rolled back at the till.
+    make_event("customer", houston, operation="update", async_account=guid)
+    run("pipeline")
+    [account] = accounts_at_hq().values()
+    make_event("customer", seattle, operation="update", account_number=account)
+    run("pipeline")
+    backup.restore()
+    recover_hq()
+    # The later edit is applied before the earlier one.
+    monkeypatch.setattr(known_customers, "CUSTOMERS_PER_CHUNK", 1)
+
+    assert run("pipeline")["outcome"] == "succeeded"
+
+    assert accounts_at_hq() == {str(guid): account}
+    assert AsyncCustomer.objects.get(async_account=guid).status == "superseded"
+    assert failed_checks() == {}

@@ -11,9 +11,9 @@ from django.db import connection, transaction
 
 from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence, RunStep
 from stores.pipeline.convert.accounts import create_accounts
+from tests.support.concurrency import count_blocked_sessions, start_in_thread
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import hq_url, until
-from tests.support.threads import is_session_blocked, start_in_thread
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def test_a_conversion_that_is_the_victim_of_a_deadlock_is_repeated(houston):
         other.execute("SET deadlock_timeout = '1min'")
         other.execute("UPDATE async_customer SET field = field")
         conversion = start_in_thread(run, "sync-customers")
-        until(is_session_blocked)
+        until(count_blocked_sessions)
         other.execute("UPDATE number_sequence SET largest = largest")
 
     assert conversion.result(timeout=60)["counts"] == {"converted": 1}
@@ -117,7 +117,7 @@ def test_a_conversion_with_a_serialization_failure_is_repeated(houston):
     with other_session() as other:
         other.execute("UPDATE number_sequence SET largest = largest")
         conversion = start_in_thread(convert_serializable)
-        until(is_session_blocked)
+        until(count_blocked_sessions)
         other.connection.commit()
 
     assert conversion.result(timeout=60)["counts"] == {"converted": 1}

@@ -53,6 +53,13 @@ class Till:
         statement = f"{verb} INTO {table} ({', '.join(row)}) VALUES ({placeholders}) {ending}"
         self.sql(statement, *row.values())
 
+    def acknowledge(self, table: str) -> None:
+        """Acknowledge all events of a table, as HQ would."""
+        self.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)  # noqa: S608 - our own names
+
+    def count(self, table: str) -> int:
+        return self.value(f"SELECT count(*) FROM {table}")  # noqa: S608
+
     @contextmanager
     def refused(self, message: str) -> Iterator[pytest.ExceptionInfo[DatabaseError]]:
         """Expect the database to refuse the block with this message, and roll it back."""

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg2
@@ -29,6 +30,14 @@ def run_together(*tasks: Callable[[], T]) -> list[T]:
         return list(pool.map(run, tasks))
 
 
+def start_in_thread(function: Callable[..., Any], *args: Any) -> "Future[Any]":
+    """Call a function in another thread; `result()` waits for it and raises its error."""
+    executor = ThreadPoolExecutor(max_workers=1)
+    future = executor.submit(lambda: run_together(partial(function, *args))[0])
+    executor.shutdown(wait=False)
+    return future
+
+
 @contextmanager
 def background() -> Iterator[Callable[[Callable[[], T]], "Future[T]"]]:
     """Yields a function that starts a task in a thread; the task ends before the block does."""
@@ -48,6 +57,8 @@ def other_session() -> Iterator[Any]:
 def count_blocked_sessions() -> int:
     """How many sessions of HQ's database wait for a lock of another session."""
     with connection.cursor() as cursor:
+        # A transaction reads the view once, unless it is told to forget it.
+        cursor.execute("SELECT pg_stat_clear_snapshot()")
         cursor.execute(
             """SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"""

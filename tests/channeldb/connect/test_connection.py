@@ -23,7 +23,7 @@ from stores.channeldb.connect.connection import (
 )
 from stores.channeldb.connect.url import sqlite_path
 from tests.support.channels import Channel, Till, event, on_server
-from tests.support.threads import start_in_thread
+from tests.support.concurrency import start_in_thread
 
 
 def terminate_backend(alias):

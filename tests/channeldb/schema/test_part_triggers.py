@@ -6,7 +6,7 @@ import re
 import pytest
 
 from stores.channeldb.schema.tables import PART_TABLES, TABLE_BY_NAME
-from tests.support.channels import TIME, full_row, value_of
+from tests.support.channels import full_row, value_of
 
 PARTS = [table.name for table in PART_TABLES]
 
@@ -14,14 +14,6 @@ PARTS = [table.name for table in PART_TABLES]
 @pytest.fixture(params=PARTS)
 def part(request):
     return request.param
-
-
-def acknowledge(till):
-    till.sql("UPDATE retail_transaction SET acknowledged_at = %s", TIME)
-
-
-def count(till, table):
-    return till.value(f"SELECT count(*) FROM {table}")
 
 
 def write_document(till, part):
@@ -38,7 +30,7 @@ def test_a_line_never_changes(till, part):
     for column in TABLE_BY_NAME[part].columns:
         with till.refused("an event never changes"):
             till.sql(f"UPDATE {part} SET {column.name} = %s", value_of(column, other=True))
-    acknowledge(till)
+    till.acknowledge("retail_transaction")
     with till.refused("an event never changes"):
         till.sql(f"UPDATE {part} SET line_number = 2")
 
@@ -46,11 +38,11 @@ def test_a_line_never_changes(till, part):
 def test_a_line_can_be_added_until_its_header_is_acknowledged(till, part):
     row = write_document(till, part)
     till.insert(part, **{**row, "line_number": 2})
-    acknowledge(till)
+    till.acknowledge("retail_transaction")
 
     with till.refused("its document is acknowledged"):
         till.insert(part, **{**row, "line_number": 3})
-    assert count(till, part) == 2
+    assert till.count(part) == 2
 
 
 def test_a_line_may_come_before_its_header(till, part):
@@ -58,7 +50,7 @@ def test_a_line_may_come_before_its_header(till, part):
 
     till.insert("retail_transaction", **full_row("retail_transaction", transaction_id="T-9"))
 
-    assert count(till, part) == 1
+    assert till.count(part) == 1
 
 
 def test_a_line_can_be_deleted_once_its_header_is_acknowledged(till, part):
@@ -66,10 +58,10 @@ def test_a_line_can_be_deleted_once_its_header_is_acknowledged(till, part):
 
     with till.refused("not yet acknowledged"):
         till.sql(f"DELETE FROM {part}")
-    acknowledge(till)
+    till.acknowledge("retail_transaction")
     till.sql(f"DELETE FROM {part}")
 
-    assert count(till, part) == 0
+    assert till.count(part) == 0
 
 
 def test_a_line_without_a_header_cannot_be_deleted(till, part):
@@ -89,12 +81,12 @@ def test_another_line_with_a_used_number_is_refused(till, part):
 
 def test_a_repeat_of_a_document_has_no_effect(till, part):
     row = write_document(till, part)
-    acknowledge(till)
+    till.acknowledge("retail_transaction")
     ending = "ON CONFLICT DO NOTHING" if till.vendor == "postgresql" else ""
 
     till.insert(part, **row, ending=ending)
 
-    assert count(till, part) == 1
+    assert till.count(part) == 1
 
 
 def test_a_table_of_lines_is_never_truncated(postgresql_till, part):
@@ -104,14 +96,14 @@ def test_a_table_of_lines_is_never_truncated(postgresql_till, part):
 
 def test_lines_inserted_together_are_refused_together(postgresql_till, part):
     write_document(postgresql_till, part)
-    acknowledge(postgresql_till)
+    postgresql_till.acknowledge("retail_transaction")
 
     with postgresql_till.refused("its document is acknowledged"):
         postgresql_till.sql(
             f"INSERT INTO {part} (transaction_id, line_number)"
             " SELECT 'T-' || i, 7 FROM generate_series(1, 50) i"
         )
-    assert count(postgresql_till, part) == 1
+    assert postgresql_till.count(part) == 1
 
 
 @pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])

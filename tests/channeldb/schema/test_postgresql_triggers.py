@@ -3,25 +3,7 @@
 
 import re
 
-import pytest
-
-from stores.channeldb.schema.tables import EVENT_TABLES
-from tests.support.channels import TIME, full_row
-
-EVENTS = [table.name for table in EVENT_TABLES]
-
-
-@pytest.fixture(params=EVENTS)
-def table(request):
-    return request.param
-
-
-def acknowledge(till, table):
-    till.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)
-
-
-def count(till, table):
-    return till.value(f"SELECT count(*) FROM {table}")
+from tests.support.channels import full_row
 
 
 def test_a_table_of_events_is_never_truncated(postgresql_till, table):
@@ -42,11 +24,11 @@ def test_a_counter_cannot_be_set(postgresql_till, table):
 def test_a_repeat_with_on_conflict_has_no_effect(postgresql_till, table):
     row = full_row(table)
     postgresql_till.insert(table, **row)
-    acknowledge(postgresql_till, table)
+    postgresql_till.acknowledge(table)
 
     postgresql_till.insert(table, **row, ending="ON CONFLICT (event_id) DO NOTHING")
 
-    assert count(postgresql_till, table) == 1
+    assert postgresql_till.count(table) == 1
 
 
 def test_an_upsert_cannot_change_an_event(postgresql_till, table):

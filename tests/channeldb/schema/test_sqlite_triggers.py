@@ -5,23 +5,7 @@ import re
 
 import pytest
 
-from stores.channeldb.schema.tables import EVENT_TABLES
 from tests.support.channels import TIME, event, full_row, guid
-
-EVENTS = [table.name for table in EVENT_TABLES]
-
-
-@pytest.fixture(params=EVENTS)
-def table(request):
-    return request.param
-
-
-def acknowledge(till, table):
-    till.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)
-
-
-def count(till, table):
-    return till.value(f"SELECT count(*) FROM {table}")
 
 
 def test_the_triggers_compare_every_column(sqlite_till, table):
@@ -40,7 +24,7 @@ def test_the_triggers_compare_every_column(sqlite_till, table):
 def test_a_repeat_of_an_event_is_ignored(sqlite_till, table, verb):
     row = full_row(table)
     sqlite_till.insert(table, **row)
-    acknowledge(sqlite_till, table)
+    sqlite_till.acknowledge(table)
 
     sqlite_till.insert(table, verb, **row)
 
@@ -58,7 +42,7 @@ def test_a_repeat_among_other_rows_is_ignored_and_the_others_are_inserted(sqlite
         *second.values(),
     )
 
-    assert count(sqlite_till, "async_customer") == 2
+    assert sqlite_till.count("async_customer") == 2
 
 
 @pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "INSERT OR IGNORE", "REPLACE"])

@@ -1,25 +1,8 @@
 """Triggers of both engines keep every event as its till wrote it."""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
-import pytest
-
-from stores.channeldb.schema.tables import EVENT_TABLES, TABLE_BY_NAME
+from stores.channeldb.schema.tables import TABLE_BY_NAME
 from tests.support.channels import TIME, event, full_row, guid, value_of
-
-EVENTS = [table.name for table in EVENT_TABLES]
-
-
-@pytest.fixture(params=EVENTS)
-def table(request):
-    return request.param
-
-
-def acknowledge(till, table):
-    till.sql(f"UPDATE {table} SET acknowledged_at = %s", TIME)
-
-
-def count(till, table):
-    return till.value(f"SELECT count(*) FROM {table}")
 
 
 def test_an_event_cannot_start_acknowledged(till, table):
@@ -30,7 +13,7 @@ def test_an_event_cannot_start_acknowledged(till, table):
 def test_an_acknowledgement_can_be_taken_back(till, table):
     till.insert(table, **full_row(table))
 
-    acknowledge(till, table)
+    till.acknowledge(table)
     till.sql(f"UPDATE {table} SET acknowledged_at = NULL")
 
     assert till.value(f"SELECT acknowledged_at FROM {table}") is None
@@ -68,7 +51,7 @@ def test_an_acknowledgement_cannot_hide_a_change(till, table):
 
 def test_an_acknowledged_event_cannot_change_either(till, table):
     till.insert(table, **full_row(table))
-    acknowledge(till, table)
+    till.acknowledge(table)
 
     with till.refused("an event never changes"):
         till.sql(f"UPDATE {table} SET staff_id = 'x'")
@@ -79,16 +62,16 @@ def test_an_event_can_be_deleted_once_it_is_acknowledged(till, table):
 
     with till.refused("not yet acknowledged"):
         till.sql(f"DELETE FROM {table}")
-    acknowledge(till, table)
+    till.acknowledge(table)
     till.sql(f"DELETE FROM {table}")
 
-    assert count(till, table) == 0
+    assert till.count(table) == 0
 
 
 def test_a_counter_is_not_used_again_after_a_deletion(till, table):
     till.insert(table, **full_row(table))
     used = till.value(f"SELECT replication_counter FROM {table}")
-    acknowledge(till, table)
+    till.acknowledge(table)
     till.sql(f"DELETE FROM {table}")
 
     till.insert(table, **full_row(table))

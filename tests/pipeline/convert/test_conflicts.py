@@ -10,10 +10,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from stores.models import ChannelDatabase, Customer, EditConflict
+from stores.models import ChannelDatabase, EditConflict
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.events.kinds import CUSTOMER
+from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
 from tests.support.promises import broken_promises
 
@@ -32,10 +33,6 @@ def ann(store, seattle) -> UUID:
     return guid
 
 
-def get_ann() -> Customer:
-    return Customer.objects.get(account_number="005001")
-
-
 def edit(shop: ChannelDatabase, minutes: int = 0, **columns: Any) -> None:
     """Write an edit of Ann by a till that knows her account, so many minutes ago."""
     values = {"first_name": "Ann", "phone": "111 111", "account_number": "005001"}
@@ -48,11 +45,6 @@ def edit_at_hq(**changes: Any) -> None:
     user, _ = User.objects.get_or_create(username="robin")
     values = {"operation": "update", **complete_state(CUSTOMER, get_ann(), changes)}
     save_edits(get_ann(), [Edit(CUSTOMER, values)], version=get_ann().hq_version, by=user)
-
-
-def convert() -> None:
-    run("P-0001")
-    run("sync-customers")
 
 
 def conflicts() -> list[tuple[str, ...]]:

@@ -15,9 +15,9 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
+from tests.support.concurrency import start_in_thread
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
-from tests.support.threads import start_in_thread
 
 NOW = timezone.now()
 EARLIER, LATER = NOW - timedelta(hours=2), NOW - timedelta(hours=1)

@@ -12,12 +12,13 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from stores.models import AsyncAddress, ChannelDatabase, Customer, EditConflict
+from stores.models import AsyncAddress, ChannelDatabase, EditConflict
 from stores.models.conflict import Choice
 from stores.pipeline.corrections.conflict import use_other_value
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
+from tests.support.conversion import convert, get_ann
 from tests.support.damage import checks_failed_by
 from tests.support.make import make_customer, make_event, only_case, query, run
 from tests.support.promises import broken_promises
@@ -62,15 +63,6 @@ def change_all(shop: ChannelDatabase, guid: UUID, operation: str, minutes: float
     for kind in KEYS:
         values = {"operation": operation, "occurred_at": ago(minutes)} | KEYS[kind] | EDITS[kind]
         make_event(kind, shop, async_account=guid, **values)
-
-
-def convert() -> None:
-    run("P-0001")
-    run("sync-customers")
-
-
-def get_ann() -> Customer:
-    return Customer.objects.get(account_number="005001")
 
 
 def active_at_hq() -> dict[str, bool]:

@@ -13,16 +13,13 @@ from stores.models import AsyncCustomer, ChannelDatabase, Customer, CustomerAddr
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, EventKind
+from tests.support.conversion import get_ann
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.promises import broken_promises
 
 pytestmark = pytest.mark.slow
 
 EARLIER = timezone.now() - timedelta(hours=1)
-
-
-def get_ann() -> Customer:
-    return Customer.objects.get(account_number="005001")
 
 
 @pytest.fixture

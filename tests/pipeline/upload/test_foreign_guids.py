@@ -16,11 +16,11 @@ from stores.models import (
     RetailTransaction,
 )
 from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS, EventKind
+from tests.support.concurrency import start_in_thread
 from tests.support.damage import checks_failed_by
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.support.processes import Died, die
 from tests.support.promises import broken_promises
-from tests.support.threads import start_in_thread
 
 pytestmark = pytest.mark.slow
 

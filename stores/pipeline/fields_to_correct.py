@@ -30,8 +30,7 @@ def record_fields(
 ) -> int:
     """Mark the optional fields of incoming customers that break a rule. Returns fields.
 
-    `unread` are values that no column can hold, by counter and column. Effects: field_to_correct,
-    in the caller's transaction; what is marked already stays as it is.
+    `unread` are values that no column can hold, by counter and column.
     """
     values = rule_parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
     recorded = run_sql(record_statement(incoming), values)
@@ -40,12 +39,13 @@ def record_fields(
             sql.SQL(
                 """INSERT INTO field_to_correct (company_id, database_id, event_id, async_account,
                                                  field, rule, value)
-                   SELECT %(company)s, %(database)s, i.event_id, i.async_account, f.key,
-                          'date_format', f.value
-                     FROM jsonb_each(%(unread)s::jsonb) u
-                     JOIN {incoming} i ON i.replication_counter = u.key::bigint
-                    CROSS JOIN LATERAL jsonb_each_text(u.value) f
-                    WHERE normalize_text(f.value) <> ''
+                   SELECT %(company)s, %(database)s, incoming.event_id, incoming.async_account,
+                          field.key, 'date_format', field.value
+                     FROM jsonb_each(%(unread)s::jsonb) unread
+                     JOIN {incoming} incoming
+                          ON incoming.replication_counter = unread.key::bigint
+                    CROSS JOIN LATERAL jsonb_each_text(unread.value) field
+                    WHERE normalize_text(field.value) <> ''
                        ON CONFLICT DO NOTHING"""
             ).format(incoming=incoming.identifier),
             values,
@@ -64,16 +64,13 @@ def record_statement(incoming: WorkTable) -> sql.Composed:
 
 
 def settle_fields(company: Company, customer: Customer | None = None) -> int:
-    """Close the marks of fields that are right by now, of a company or of one customer.
-
-    Returns how many. Effects: field_to_correct, in the caller's transaction.
-    """
+    """Close the marks of fields that are right by now, of a company or of one customer."""
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     run_sql(
-        """UPDATE field_to_correct f SET customer_id = s.customer_id
-             FROM async_customer s
+        """UPDATE field_to_correct f SET customer_id = event.customer_id
+             FROM async_customer event
             WHERE f.settled_at IS NULL AND f.company_id = %(company)s AND f.customer_id IS NULL
-              AND s.event_id = f.event_id AND s.customer_id IS NOT NULL""",
+              AND event.event_id = f.event_id AND event.customer_id IS NOT NULL""",
         values,
     )
     return run_sql(settle_statement(), values)

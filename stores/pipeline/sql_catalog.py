@@ -116,7 +116,6 @@ class ComposedStatement:
         return words.split(". ")[0].rstrip(".:") + "."
 
     def text(self) -> str:
-        """The statement alone, with NULL of the right type for each parameter."""
         return as_text(self.statement)
 
     def script(self) -> str:
@@ -143,7 +142,6 @@ def as_text(statement: sql.Composable) -> str:
 
 
 def composed_statements() -> list[ComposedStatement]:
-    """All of them, in the order of the flow."""
     return [
         *of_fence(),
         *of_upload(),

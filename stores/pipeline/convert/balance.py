@@ -1,9 +1,8 @@
 """The nothing-lost balance: count where the rows of a day are now, beside what had arrived.
 
-What arrived is counted by triggers as rows are staged or set aside, in the transaction that takes
-them over. Where they are is counted here from the rows themselves, so that a row which vanished, or
-came from nowhere, shows as a difference. Only days are counted again on which something arrived
-since, or some rows were not settled yet.
+Triggers count what arrives. Where it is, is counted here from the rows themselves, so that a row
+which vanished, or came from nowhere, shows as a difference. Only days are counted again on which
+something arrived since, or some rows were not settled yet.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,10 +28,7 @@ SETTLING_TIME = "interval '5 minutes'"
 
 
 def count_balance(company: Company, *, is_moved: bool) -> None:
-    """Count the company's days again that may have changed; `is_moved`: rows were just settled.
-
-    Effects: table balance; one row for each database, table and day, in the caller's transaction.
-    """
+    """Count the company's days again that may have changed; `is_moved`: rows were just settled."""
     left: dict[str, str] = {}
     for kind in EVENT_KINDS:
         left |= count_table(
@@ -47,10 +43,7 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
 
 
 def count_sales(channel: Channel) -> None:
-    """Count the channel's sales and orders again, of which some were just settled.
-
-    Effects: as those of count_balance, in the caller's transaction.
-    """
+    """Count the channel's sales and orders again, of which some were just settled."""
     for part in (HEADER, *DOCUMENT_PARTS):
         count_table(part.event, held_documents(part), OF_CHANNEL, {"channel": channel.pk}, True)
 
@@ -58,10 +51,7 @@ def count_sales(channel: Channel) -> None:
 def count_table(
     table: str, held: sql.Composable, databases: str, place: Mapping[str, Any], is_moved: bool
 ) -> dict[str, str]:
-    """Count the days of one table again.
-
-    Returns those that the database refuses, as channel database and day, with what it said.
-    """
+    """Count the days of one table again. Returns those that the database refuses."""
     statement = recount(table, held, databases)
     values = {**place, "is_moved": is_moved}
 
@@ -116,7 +106,6 @@ def held_events(kind: EventKind) -> sql.Composed:
 
 
 def held_documents(part: DocumentTable) -> sql.Composed:
-    """Sales and orders, or the lines or payments that are there of them, and where they are."""
     if part is HEADER:
         return HELD_DOCUMENTS.format(rows=sql.SQL("1"), rows_aside=sql.SQL("1"))
     return HELD_DOCUMENTS.format(

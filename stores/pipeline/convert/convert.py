@@ -40,8 +40,7 @@ MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 def convert_customers(step: RunStep, company: Company) -> None:
     """Give each staged customer of the company its account, then apply edits of known ones.
 
-    Edits need no number, so they go on while the number journal cannot be written. Effects: see
-    create_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
+    Edits need no number, so they go on without the journal. Errors: JournalUnusable at the end.
     """
     unusable: JournalUnusable | None = None
     with step.chunk():
@@ -72,11 +71,7 @@ def convert_customers(step: RunStep, company: Company) -> None:
 
 
 def create_all_accounts(step: RunStep, company: Company, refused: dict[UUID, str]) -> None:
-    """Give each staged customer of the company its account, in the order of the GUIDs.
-
-    Those who get none and cannot even be failed are added to `refused`, with what the database
-    said.
-    """
+    """Give each staged customer its account; those refused are added with the database's words."""
     beyond: UUID | None = None
     contested = find_contested_ids(company)
 
@@ -97,10 +92,7 @@ def create_all_accounts(step: RunStep, company: Company, refused: dict[UUID, str
 
 
 def find_contested_ids(company: Company) -> dict[str, list[UUID]]:
-    """Ids of addresses and contacts that several customers name in events that wait, by kind.
-
-    Whose they are is decided over all these events, new customers and known ones together.
-    """
+    """Ids of addresses and contacts that several customers name in events that wait, by kind."""
     return {
         kind.name: [
             key
@@ -118,10 +110,9 @@ def find_contested_ids(company: Company) -> dict[str, list[UUID]]:
 
 
 def analyze_staging() -> None:
-    """Refresh the statistics of staging after a large upload.
+    """Refresh the statistics of staging after a large upload, of the columns that find events.
 
-    With old ones a chunk could join its customers the wrong way round, and a large backlog would
-    take quadratic time. Only of the columns by which conversion finds events: a third of the time.
+    With old ones a large backlog could take quadratic time.
     """
     for kind in EVENT_KINDS:
         (known, rows) = fetch_one(
@@ -139,10 +130,7 @@ def analyze_staging() -> None:
 
 
 def apply_edits(step: RunStep, company: Company, kind: EventKind, refused: dict[UUID, str]) -> bool:
-    """Apply one chunk of events that name a customer HQ knows. Says whether there were any.
-
-    An edit that knows only the GUID lands on the account the GUID became.
-    """
+    """Apply one chunk of events that name a customer HQ knows. Says whether there were any."""
     with step.chunk(), prefer_index_scans():
         claimed = apply_to_known_customers(step, company, kind, refused_before=refused)
         failpoint("convert:before_edits_commit")
@@ -151,10 +139,7 @@ def apply_edits(step: RunStep, company: Company, kind: EventKind, refused: dict[
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
-    """Close quarantined rows that a later, applied event of the same entity replaces.
-
-    Returns those that the database does not let be closed, with what it said; they stay open.
-    """
+    """Close quarantined rows that a later, applied event replaces. Returns those that stay open."""
     statement = supersede_statement(kind)
     values = {"table": kind.event, "company": company.pk}
 
@@ -188,10 +173,7 @@ def supersede_statement(kind: EventKind) -> sql.Composed:
 
 
 def write_wait_reasons(company: Company, kind: EventKind, refused: dict[UUID, str]) -> int:
-    """Write the reason on what could not be applied yet. Returns how many events wait.
-
-    Those on which the database does not let it be written are added to `refused`.
-    """
+    """Write the reason on what waits, or add it to `refused`. Returns how many events wait."""
     statement = sql.SQL(
         """UPDATE {event} s SET reason = why.reason
                  FROM (SELECT w.event_id,

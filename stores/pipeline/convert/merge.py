@@ -21,12 +21,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import Row, assignments, equal, fetch_one, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, RunStep
-from stores.pipeline.events.kinds import (
-    ADDRESS,
-    AFFILIATION,
-    CONTACT,
-    EventKind,
-)
+from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, EventKind
 from stores.pipeline.events.kinds import normalized as normalized_text
 
 NEWEST_EVENTS = load(__file__, "_newest_events")
@@ -54,33 +49,29 @@ KINDS_WITH_ID = (ADDRESS, CONTACT)
 
 # What a column becomes on its way, where its text is not only normalized.
 NORMALIZED_COLUMNS = {
-    ("address", "purpose"): f"""coalesce(nullif({normalized_text("purpose", "t")}, ''),
+    ("address", "purpose"): f"""coalesce(nullif({normalized_text("purpose", "{event}")}, ''),
             CASE (SELECT k.customer_type FROM customer k WHERE k.id = {{customer}})
             WHEN 'organization' THEN 'business' ELSE 'home' END)""",  # noqa: S608 - our own names
-    ("address", "country"): f"""coalesce(nullif({normalized_text("country", "t")}, ''),
+    ("address", "country"): f"""coalesce(nullif({normalized_text("country", "{event}")}, ''),
             (SELECT nullif(h.country, '') FROM channel h JOIN channel_database b
                  ON b.channel_id = h.id
-              WHERE b.id = coalesce(t.database_id, t.for_database_id)))""",  # noqa: S608
-    ("contact", "marketing_opt_in"): "coalesce(t.marketing_opt_in, false)",
+              WHERE b.id = coalesce({{event}}.database_id, {{event}}.for_database_id)))""",  # noqa: S608
+    ("contact", "marketing_opt_in"): "coalesce({event}.marketing_opt_in, false)",
 }
 
 
 def normalized_column(
-    kind: EventKind, column: str, *, customer: str = "t.customer_id"
+    kind: EventKind, column: str, *, event: str = "t", customer: str = "t.customer_id"
 ) -> sql.Composable:
-    """The documented normalisation of a column of event t, and the defaults of an address.
-
-    `customer` is whose event it is.
-    """
+    """A column of an event as HQ keeps it; `customer` is whose event it is."""
     if special := NORMALIZED_COLUMNS.get((kind.name, column)):
-        return sql.SQL(special).format(customer=sql.SQL(customer))
+        return sql.SQL(special).format(event=sql.SQL(event), customer=sql.SQL(customer))
     if kind.type_of(column) == "text":
-        return sql.SQL(normalized_text(column, "t"))
-    return sql.Identifier("t", column)
+        return sql.SQL(normalized_text(column, event))
+    return sql.Identifier(event, column)
 
 
 def normalized_columns(kind: EventKind, columns: Sequence[str]) -> sql.Composed:
-    """Columns of event t as HQ keeps them, by their names."""
     return listed(
         sql.SQL("{} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
         for column in columns
@@ -110,11 +101,7 @@ def by_guid(guids: WorkTable, kind: EventKind) -> sql.Composed:
 def merge_children_of_new(
     step: RunStep, company: Company, kind: EventKind, guids: WorkTable, *, apart: Sequence[UUID]
 ) -> bool:
-    """Merge the events of one kind into what new customers have, but for the ids in `apart`.
-
-    Says whether several were about one entity, or one of them changed nothing. Effects and errors:
-    those of merge_children_of_known.
-    """
+    """Merge events of one kind into what new customers have. Says whether a replay is needed."""
     values = {"company": company.pk, "run": step.run_key, "apart": list(map(str, apart))}
     merged = insert_children(kind, guids, values) or fetch_one(
         merge_statement(kind, guids, by_guid(guids, kind), is_known=False), values
@@ -123,11 +110,7 @@ def merge_children_of_new(
 
 
 def insert_children(kind: EventKind, guids: WorkTable, values: Mapping[str, object]) -> Row | None:
-    """Insert without looking, which costs a fifth less; None if a row is there already.
-
-    What belongs to new customers is new too, unless another customer has the id or the channel's
-    default customer the affiliation.
-    """
+    """Insert without looking, which costs a fifth less; None if a row is there already."""
     if kind is AFFILIATION:
         return None
     with suppress(IntegrityError), transaction.atomic():
@@ -140,11 +123,10 @@ def insert_children(kind: EventKind, guids: WorkTable, values: Mapping[str, obje
 def merge_children_of_known(
     step: RunStep, company: Company, kind: EventKind, events: WorkTable
 ) -> bool:
-    """Merge claimed events of one kind into addresses, contacts, affiliations or attributes.
+    """Merge claimed events of one kind into the table of the kind. Says whether a replay is needed.
 
-    Says whether several were about one entity, or one of them changed nothing.
-    Effects: the kind's table and its staging, in the caller's transaction. An event older than
-    what is there becomes superseded; one that names another customer's row becomes failed.
+    An event older than what is there becomes superseded; one that names another customer's row
+    becomes failed.
     """
     merged = fetch_one(
         merge_statement(kind, events, BY_EVENT, is_known=True),

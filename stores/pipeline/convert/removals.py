@@ -151,11 +151,9 @@ def close_statement(kind: EventKind, edits: WorkTable) -> sql.Composed:
 
 
 def conflict_names(kind: EventKind) -> dict[str, sql.Composable]:
-    """By what a conflict names the row that it is about."""
     key = sql.SQL("l.{}::text").format(sql.Identifier(kind.key[0])) if kind.key else sql.SQL("''")
     return {"name": sql.Literal(kind.event), "key": key}
 
 
 def for_each_key(kind: EventKind, form: str) -> sql.Composable:
-    """The form for each column that names one entity of a customer."""
     return sql.SQL("").join(sql.SQL(form).format(sql.Identifier(column)) for column in kind.key)

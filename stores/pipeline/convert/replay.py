@@ -18,10 +18,7 @@ DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
 def replay_events(kind: EventKind, claimed: WorkTable) -> None:
-    """Replay claimed customers of whom this transaction took several events, or one too late.
-
-    Effects: the kind's table, in the caller's transaction.
-    """
+    """Replay claimed customers of whom this transaction took several events, or one too late."""
     with query_table("again", customers_to_replay(kind, claimed)) as again:
         run_sql(replay_statement(kind, again))
         if kind.primary:
@@ -59,7 +56,6 @@ def replay_statement(kind: EventKind, again: WorkTable) -> sql.Composed:
 
 
 def entity_of_event(kind: EventKind) -> sql.Composed:
-    """What names the entity that event t is about."""
     keys = (normalized_column(kind, column) for column in kind.key)
     return listed([sql.Identifier("t", "customer_id"), *keys])
 

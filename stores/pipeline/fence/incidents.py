@@ -191,7 +191,7 @@ def missing_statement(table: StagedTable, present: WorkTable) -> sql.Composed:
         event=sql.Identifier(table.event),
         name=sql.Literal(table.event),
         key=sql.Literal(DOCUMENT_KEY),
-        number=sql.Identifier("s", DOCUMENT_KEY) if is_document else sql.SQL("NULL"),
+        number=sql.Identifier("event", DOCUMENT_KEY) if is_document else sql.SQL("NULL"),
     )
 
 

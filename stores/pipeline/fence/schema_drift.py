@@ -22,10 +22,9 @@ MAX_PRIVILEGES = 10
 
 @contextmanager
 def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
-    """Open a channel database whose tables are as HQ knows them.
+    """Open a channel database whose tables are as HQ knows them. Errors: ChannelError.
 
-    Effects: an incident "schema_drift" with all differences, committed, when they are not; it is
-    closed by itself at the first visit that finds them right again. Errors: ChannelError.
+    While they are not, an incident "schema_drift" is open.
     """
     try:
         # What went wrong at the last visit may have left a file damaged, or be a sign of it.
@@ -40,10 +39,7 @@ def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
 
 
 def report_excess_privileges(database: ChannelDatabase, channel: Visit) -> None:
-    """Say in the log, at the first visit, what HQ's role could do and never needs.
-
-    The embedded server is HQ's own.
-    """
+    """Say in the log what HQ's role could do and never needs. The embedded server is HQ's own."""
     if database.url.startswith("embedded:") or not (privileges := channel.excess_privileges()):
         return
     logger.warning(
@@ -66,7 +62,6 @@ def report_drift(database: ChannelDatabase, drift: ChannelDrifted) -> None:
 
 
 def close_drift_incident(database: ChannelDatabase) -> None:
-    """Nobody needs to find a button once the tables are right."""
     for incident in Incident.objects.open().filter(
         database=database, kind=IncidentKind.SCHEMA_DRIFT
     ):

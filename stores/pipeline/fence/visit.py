@@ -181,7 +181,6 @@ class FencedChannel:
         return VisitToken(epoch, nonce)
 
     def confirm_written(self, token: VisitToken) -> None:
-        """Note that the channel has committed the pair."""
         failpoint("fence:after_channel")
         self.latest = token
         self.confirm(token)
@@ -204,7 +203,6 @@ class FencedChannel:
     def read_events(
         self, sources: Sequence[EventTable], *, limit: int, beyond: dict[str, int]
     ) -> list[EventBatch]:
-        """See Visit.read_events."""
         return self.channel.read_events(sources, limit=limit, beyond=beyond)
 
     def acknowledge(self, events: Sequence[EventBatch]) -> dict[str, int]:

@@ -13,7 +13,6 @@ from stores.hqdb.work_table import WorkTable
 # A run that started this long after a row was written must have processed the row. Until such a run
 # the row is late, which is not an error.
 GRACE = "interval '5 minutes'"
-# How many offending rows a check names.
 MAX_OFFENDING = 20
 
 
@@ -42,7 +41,6 @@ class DatabaseRule:
 def check_result(
     id: str, title: str, checked: int, *breaches: list[dict[str, Any]], late: int = 0
 ) -> Check:
-    """The result of a check whose invariant all these rows break."""
     offending = [breach for rows in breaches for breach in rows]
     return Check(id, title, not offending, checked, offending[:MAX_OFFENDING], late)
 

@@ -112,7 +112,6 @@ def text_of(column: str, kind: str) -> sql.Composable:
 
 
 def hashed_rows(target: Target, rows: sql.Composable) -> sql.Composed:
-    """Query for the rows of a table as HeldContents has them, but for the database."""
     kinds = dict(zip(target.columns, target.types, strict=True))
     return HASHED_ROWS.format(
         name=sql.Literal(target.table),
@@ -132,7 +131,6 @@ def joined_texts(target: Target, columns: Sequence[str]) -> sql.Composed:
 
 @contextmanager
 def held_contents(channels: WorkTable) -> Iterator[HeldContents]:
-    """What is kept of channels, which are in a table with what HQ knew of them."""
     with (
         session_table("held_row", HELD_ROW_COLUMNS) as rows,
         session_table("held_bucket", HELD_BUCKET_COLUMNS) as buckets,
@@ -246,7 +244,6 @@ def copy_rows(
     buckets: Sequence[int],
     rows: IO[bytes],
 ) -> None:
-    """The rows of a table in some buckets, in COPY's text format."""
     if channel.vendor == "postgresql":
         query = rows_in_buckets(target, database.pk, buckets)
         with channel.cursor() as cursor:
@@ -265,7 +262,6 @@ def copy_rows(
 
 
 def rows_in_buckets(target: Target, database: int, buckets: Sequence[int]) -> sql.Composed:
-    """Query for the rows of a channel's table in some buckets, as HeldContents has them."""
     return ROWS_IN_BUCKETS.format(
         database=sql.Literal(database),
         hashed_rows=hashed_rows(target, in_channel(target)),

@@ -30,7 +30,6 @@ SHOWN_ROWS = load(__file__, "shown_rows")
 CHANGED_FIELDS = load(__file__, "changed_fields")
 SHOWN_COLUMNS = """"table" text, customer_id bigint, key text, has_event boolean,
     is_outdated boolean, is_overtaken boolean, is_ahead boolean"""
-# How many customers are checked with their details, unless all are.
 CUSTOMER_SAMPLE = 3_000
 # The columns that get a default if the event leaves them empty.
 DEFAULTED_COLUMNS = {
@@ -65,7 +64,9 @@ def shown_rows(looked_at: WorkTable) -> Iterator[WorkTable]:
 
 def shown_statement(kind: EventKind, looked_at: WorkTable, shown: WorkTable) -> sql.Composed:
     is_about_row = [
-        sql.SQL("{} = {}").format(sql.Identifier("r", column), normalized_column(kind, column))
+        sql.SQL("{} = {}").format(
+            sql.Identifier("row", column), normalized_column(kind, column, event="event")
+        )
         for column in kind.key
     ]
     return SHOWN_ROWS.format(
@@ -75,13 +76,12 @@ def shown_statement(kind: EventKind, looked_at: WorkTable, shown: WorkTable) -> 
         table=sql.Identifier(kind.table),
         event=sql.Identifier(kind.event),
         owner=sql.Identifier(kind.owner),
-        key=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="r")),
+        key=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="row")),
         is_about_row=sql.SQL(" AND ").join([sql.SQL("true"), *is_about_row]),
     )
 
 
 def wrong_rows(evidence: Evidence, condition: str) -> list[dict[str, Any]]:
-    """The checked rows that show the wrong event."""
     return offending_rows(
         f"""SELECT customer.account_number, shown."table"
               FROM {{shown}} shown JOIN customer ON customer.id = shown.customer_id
@@ -183,7 +183,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
     }
     differing = (
         sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
-            sql.Identifier("r", column), value, sql.Literal(column)
+            sql.Identifier("row", column), value, sql.Literal(column)
         )
         for column, value in expected.items()
     )
@@ -194,16 +194,16 @@ def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
         event=sql.Identifier(kind.event),
         owner=sql.Identifier(kind.owner),
         differing=listed(differing),
-        held=identifiers(list(expected), of="r"),
+        columns=identifiers(list(expected), of="row"),
         expected=listed(expected.values()),
     )
 
 
 def expected_value(kind: EventKind, column: str) -> sql.Composable:
-    """The value that a column must have by event t. A default may stand for an empty value."""
+    """The value that a column must have by `event`. A default may stand for an empty value."""
     if column in DEFAULTED_COLUMNS.get(kind.name, ()):
-        return sql.SQL(f"coalesce(nullif({normalized_text(column, 't')}, ''), r.{column})")
-    return normalized_column(kind, column)
+        return sql.SQL(f"coalesce(nullif({normalized_text(column, 'event')}, ''), row.{column})")
+    return normalized_column(kind, column, event="event")
 
 
 def arrival_decides_nothing(evidence: Evidence) -> Check:

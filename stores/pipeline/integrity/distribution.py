@@ -120,7 +120,6 @@ def positions_are_true(evidence: Evidence) -> Check:
 
 
 def other_contents(copies: Copies) -> list[dict[str, Any]]:
-    """Rows of channels that say something else than HQ sent, or that it never sent."""
     channels = sql.SQL("SELECT database_id, label FROM {channels}").format(**copies.names)
     return [
         {"channel": label, "table": row.table, "account_number": row.account}

@@ -29,7 +29,6 @@ class Evidence:
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        """The names of all work tables, for the holes of a statement."""
         return {
             **self.copies.names,
             **self.journal.names,

@@ -156,7 +156,6 @@ def compare_database(database: ChannelDatabase) -> Comparison:
 
 
 def id_fingerprints(channel: BaseDatabaseWrapper, copy: ComparedTable) -> Fingerprints:
-    """The fingerprints of the events that the channel holds as acknowledged."""
     if channel.vendor == "postgresql":
         held = f"SELECT event_id AS id FROM public.{copy.source} WHERE acknowledged_at IS NOT NULL"  # noqa: S608
         with channel.cursor() as cursor:
@@ -210,13 +209,13 @@ def find_differences(
     }
     for copy in COMPARED_EVENTS:
         table = copy.source
-        key_and_counter = sql.SQL("coalesce(v.event_id::text, '-'), v.replication_counter")
+        key_and_counter = sql.SQL("coalesce(held.event_id::text, '-'), held.replication_counter")
         lacking = receipts(copy, copies, key_and_counter)
         differences[DifferenceKind.UNKNOWN] += [
             (table, key, int(counter)) for key, counter in fetch(lacking)
         ]
         first = [f"{byte:02x}" for byte in buckets[table]]
-        gone = vanished(copy, copies, "left(s.event_id::text, 2) = ANY(%(first)s)")
+        gone = vanished(copy, copies, "left(event.event_id::text, 2) = ANY(%(first)s)")
         differences[DifferenceKind.VANISHED] += [
             (table, event_id, None) for _, _, event_id in fetch(gone, {"first": first})
         ]

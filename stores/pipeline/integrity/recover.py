@@ -196,7 +196,6 @@ class Sources:
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        """The tables for a statement."""
         return {
             **self.copies.names,
             **self.journal.names,
@@ -588,7 +587,7 @@ def unknown_events(sources: Sources) -> dict[int, dict[str, list[int]]]:
     """Acknowledged events that HQ holds neither as used nor as set aside."""
     events: dict[int, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     for copy in COMPARED_EVENTS:
-        columns = sql.SQL("v.database_id, v.replication_counter")
+        columns = sql.SQL("held.database_id, held.replication_counter")
         for database_id, counter in fetch(receipts(copy, sources.copies, columns)):
             events[database_id][copy.source].append(counter)
     return events

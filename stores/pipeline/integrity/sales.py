@@ -13,7 +13,7 @@ from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.sales.statement_hash import statement_hash
 
 CHANGED_STATEMENTS = load(__file__, "changed_statements").format(
-    content_hash=statement_hash("s.id")
+    content_hash=statement_hash("statement.id")
 )
 
 

@@ -84,7 +84,6 @@ class Copies:
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        """The tables for a statement."""
         return {
             "channels": self.channels.identifier,
             "map": self.of(COMPARED_MAP).identifier,
@@ -129,7 +128,6 @@ def channels_snapshot(*, full: bool = False, with_rows: bool = False) -> Iterato
 
 @contextmanager
 def copies_of(compared: Sequence[ComparedTable]) -> Iterator[Copies]:
-    """Empty work tables for what is read of channels."""
     with ExitStack() as stack:
         channels = stack.enter_context(session_table("seen_channel", CHANNEL_COLUMNS))
         held = stack.enter_context(held_contents(channels))

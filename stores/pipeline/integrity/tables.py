@@ -56,24 +56,18 @@ def contents_of_table(table: StagedTable) -> ComparedTable:
     return ComparedTable(f"content_{table.event}", table.event, columns)
 
 
-# The events themselves; in the order of EVENTS.
 COMPARED_CONTENTS = [contents_of_table(table) for table in STAGED_TABLES]
-# What travels with them, by the table whose rows it belongs to.
 COMPARED_PARTS = {
     event: [contents_of_table(part) for part in parts] for event, parts in PARTS_BY_TABLE.items()
 }
 
 
 def sampled_part_condition(source: str, part: str) -> str:
-    """The condition for the rows that travel with the events of a sample."""
     return f" WHERE {DOCUMENT_KEY} IN (SELECT {DOCUMENT_KEY} FROM {source}{part})" if part else ""  # noqa: S608
 
 
 def sample_condition(rows: int) -> str:
-    """The condition for a sample of so many events: ids are random, so a range of them is.
-
-    The range moves on every day. Every table has an index on the id, on both engines.
-    """
+    """The condition for a sample of events: a range of ids, which are random, moving daily."""
     width = -(-256 * EVENT_SAMPLE // max(rows, 1))
     if width >= 256:
         return ""

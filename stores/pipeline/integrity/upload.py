@@ -61,18 +61,16 @@ RECEIPTS = load(__file__, "receipts")
 VANISHED = load(__file__, "vanished")
 MISCOUNTED_UPLOADS = load(__file__, "miscounted_uploads")
 LOST_OR_DOUBLED = load(__file__, "lost_or_doubled")
-FALSE_RECEIPT = """c.label AS channel, {source} AS "table", v.event_id::text,
-       v.replication_counter"""
+FALSE_RECEIPT = """seen.label AS channel, {source} AS "table", held.event_id::text,
+       held.replication_counter"""
 
 
 def false_receipts(copy: ComparedTable, copies: Copies) -> list[dict[str, Any]]:
-    """The acknowledged events of one table that HQ has neither staged nor quarantined."""
     columns = sql.SQL(FALSE_RECEIPT).format(source=sql.Literal(copy.source))
     return offending_rows(receipts(copy, copies, columns))
 
 
 def receipts(copy: ComparedTable, copies: Copies, columns: sql.Composable) -> sql.Composed:
-    """Query for the acknowledged events of one table that HQ does not have. See its file."""
     return RECEIPTS.format(
         columns=columns,
         copy=copies.of(copy).identifier,
@@ -129,7 +127,6 @@ def nothing_stays_behind(evidence: Evidence) -> Check:
 
 
 def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Composed:
-    """Query for the events of one table that HQ has and that are gone from their channel."""
     return VANISHED.format(
         name=sql.Literal(copy.source),
         event=sql.Identifier(copy.source),
@@ -140,9 +137,9 @@ def vanished(copy: ComparedTable, copies: Copies, condition: str = "") -> sql.Co
     )
 
 
-EXCUSED = """NOT EXISTS (SELECT FROM incident i
-                  WHERE i.database_id = s.database_id AND i.closed_at IS NULL
-                    AND i.kind IN ('channel_restored', 'event_vanished'))"""
+EXCUSED = """NOT EXISTS (SELECT FROM incident
+                  WHERE incident.database_id = event.database_id AND incident.closed_at IS NULL
+                    AND incident.kind IN ('channel_restored', 'event_vanished'))"""
 
 
 def hq_holds_only_what_was_captured(evidence: Evidence) -> Check:
@@ -162,7 +159,7 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
         "Every row that an upload read is accounted for, and a recount agrees, for every upload"
         " and day.",
         count_rows("upload_session"),
-        lost_or_doubled(),
+        offending_rows(lost_or_doubled_query()),
         missing_rules(
             *(
                 DatabaseRule("trigger", table, "arrivals_are_counted")
@@ -181,11 +178,6 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
 def miscounted_uploads() -> sql.Composed:
     rows = (f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
     return MISCOUNTED_UPLOADS.format(staged=sql.SQL(" UNION ALL ".join(rows)))
-
-
-def lost_or_doubled() -> list[dict[str, Any]]:
-    """Days of which other rows are there than arrived, also where the balance has not seen it."""
-    return offending_rows(lost_or_doubled_query())
 
 
 def lost_or_doubled_query() -> sql.Composed:
@@ -228,7 +220,6 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
 
 
 def damaged_rows() -> Iterator[dict[str, Any]]:
-    """Quarantined rows whose values do not match their hash, or without a reason or an attempt."""
     rows = Quarantine.objects.values_list("pk", "raw", "payload_hash", "reason", "attempts")
     for pk, raw, payload_hash, reason, attempts in rows.iterator():
         is_whole = hashlib.sha256(raw).digest() == bytes(payload_hash) and is_row(bytes(raw))
@@ -286,13 +277,12 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
 
 
 def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
-    """Query for the events with other values in the channel than at HQ. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == kind.event)
     columns = [column for column in kind.sent_columns if column != "replication_counter"]
-    sent = {column: sql.SQL(stored_value(kind, column, "v")) for column in columns}
+    sent = {column: sql.SQL(stored_value(kind, column, "held")) for column in columns}
     differing = (
         sql.SQL("CASE WHEN {} IS DISTINCT FROM {} THEN {} END").format(
-            value, sql.Identifier("s", column), sql.Literal(column)
+            value, sql.Identifier("event", column), sql.Literal(column)
         )
         for column, value in sent.items()
     )
@@ -302,13 +292,12 @@ def changed_events(kind: EventKind, copies: Copies) -> sql.Composed:
         contents=copies.of(content).identifier,
         channels=copies.channels.identifier,
         differing=listed(differing),
-        held=identifiers(columns, of="s"),
+        columns=identifiers(columns, of="event"),
         sent=listed(sent.values()),
     )
 
 
 def changed_documents(copies: Copies) -> sql.Composed:
-    """Query for the sales that were changed in the channel after they were sent. See its file."""
     (content,) = (copy for copy in COMPARED_CONTENTS if copy.source == HEADER.event)
     lines, payments = COMPARED_PARTS[HEADER.event]
     described = description_query(
@@ -321,7 +310,6 @@ def changed_documents(copies: Copies) -> sql.Composed:
 
 
 def changed(copies: Copies) -> dict[str, sql.Composed]:
-    """Queries for the events that have changed, by table."""
     return {
         **{kind.event: changed_events(kind, copies) for kind in EVENT_KINDS},
         HEADER.event: changed_documents(copies),

@@ -1,11 +1,12 @@
 -- Events of one kind with other values in the channel than at HQ, and the differing columns.
 --
--- Another channel's event of the same id is quarantined, and not compared. {held}: the columns of
--- staged event s. {sent}: those of the channel's event v, as HQ would stage them. {differing}: the
--- name of each differing column.
-SELECT seen.label AS channel, {name} AS "table", s.event_id::text,
+-- Another channel's event of the same id is quarantined, and not compared. {channels}: the channels.
+-- {contents}: their events. {name}, {event}: the staging table. {columns}: those of staged `event`.
+-- {sent}: those of the channel's event `held`, as HQ would stage them. {differing}: the name of each
+-- differing column.
+SELECT seen.label AS channel, {name} AS "table", event.event_id::text,
        array_to_string(ARRAY[{differing}], ' ') AS columns
-  FROM {contents} v
+  FROM {contents} held
   JOIN {channels} seen USING (database_id)
-  JOIN {event} s USING (event_id, database_id)
- WHERE s.status <> 'erased' AND ({held}) IS DISTINCT FROM ({sent})
+  JOIN {event} event USING (event_id, database_id)
+ WHERE event.status <> 'erased' AND ({columns}) IS DISTINCT FROM ({sent})

@@ -1,6 +1,6 @@
 -- Posted statements that have changed: their present hash is not the one saved when they were posted.
 --
--- {content_hash}: the present hash of statement s.
-SELECT s.id AS statement, s.business_date::text
-  FROM statement s
- WHERE s.state = 'posted' AND s.content_hash IS DISTINCT FROM ({content_hash})
+-- {content_hash}: a query for the present hash; see _statement_hash.sql.
+SELECT statement.id AS statement, statement.business_date::text
+  FROM statement
+ WHERE statement.state = 'posted' AND statement.content_hash IS DISTINCT FROM ({content_hash})

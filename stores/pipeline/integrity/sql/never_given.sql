@@ -1,7 +1,7 @@
 -- Rows with a GUID of another channel that their channel never received.
 --
--- {is_given}: that HQ has delivered the customer of GUID m to the channel of database b. {map}: the
--- GUIDs that channels have.
+-- {name}, {event}: the staging table. {map}: the GUIDs that channels have. {is_given}: that HQ has
+-- delivered the customer of GUID m to the channel of database b.
 SELECT event.event_id::text, {name} AS "table", event.async_account::text,
        'never given to its channel' AS what
   FROM {event} event

@@ -1,16 +1,17 @@
 -- The acknowledged events of one table that HQ has neither staged nor quarantined.
 --
 -- A copied database has the receipts of its original, so HQ may have an event from any database.
--- {columns}: columns of event v and of its channel c.
+-- {columns}: columns of the channel's event `held` and of the channel `seen`. {copy}: the channels'
+-- events. {channels}: the channels. {name}, {event}: the staging table.
 SELECT {columns}
-  FROM {copy} v JOIN {channels} c USING (database_id)
-  LEFT JOIN {event} s ON s.event_id = v.event_id
- WHERE s.event_id IS NULL AND v.acknowledged_at IS NOT NULL
+  FROM {copy} held JOIN {channels} seen USING (database_id)
+  LEFT JOIN {event} event ON event.event_id = held.event_id
+ WHERE event.event_id IS NULL AND held.acknowledged_at IS NOT NULL
    AND NOT EXISTS (SELECT FROM quarantine
-                    WHERE quarantine.event_id = v.event_id AND quarantine."table" = {name})
+                    WHERE quarantine.event_id = held.event_id AND quarantine."table" = {name})
    -- An event without a readable id is quarantined by its counter.
    AND NOT EXISTS (SELECT FROM quarantine
-                    WHERE quarantine.database_id = v.database_id AND quarantine."table" = {name}
-                      AND quarantine.row_key = v.replication_counter::text
-                      AND (quarantine.event_id IS NULL OR v.event_id IS NULL))
- ORDER BY v.database_id, v.replication_counter
+                    WHERE quarantine.database_id = held.database_id AND quarantine."table" = {name}
+                      AND quarantine.row_key = held.replication_counter::text
+                      AND (quarantine.event_id IS NULL OR held.event_id IS NULL))
+ ORDER BY held.database_id, held.replication_counter

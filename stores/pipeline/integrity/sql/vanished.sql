@@ -1,8 +1,10 @@
 -- The events of one table that HQ holds from a channel and that are no longer there.
 --
--- Channels may delete events once they were acknowledged for {retention}.
-SELECT c.label AS channel, {name} AS "table", s.event_id::text
-  FROM {event} s JOIN {channels} c USING (database_id)
-  LEFT JOIN {copy} v ON v.database_id = s.database_id AND v.event_id = s.event_id
- WHERE v.event_id IS NULL AND s.generation = c.generation
-   AND s.staged_at < c.read_at AND s.staged_at > now() - {retention} AND {condition}
+-- {name}, {event}: the staging table. {channels}: the channels. {copy}: their events. {retention}:
+-- how long after their acknowledgement channels may delete events. {condition}: which staged events
+-- to look for.
+SELECT seen.label AS channel, {name} AS "table", event.event_id::text
+  FROM {event} event JOIN {channels} seen USING (database_id)
+  LEFT JOIN {copy} held ON held.database_id = event.database_id AND held.event_id = event.event_id
+ WHERE held.event_id IS NULL AND event.generation = seen.generation
+   AND event.staged_at < seen.read_at AND event.staged_at > now() - {retention} AND {condition}

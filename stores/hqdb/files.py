@@ -1,15 +1,13 @@
-"""Statements that are read whole: each in a file, in folder `sql` beside the module that runs it.
+"""Statements in files: each in folder `sql` beside the module that runs it, with names as holes.
 
-A file opens with a comment that tells what the statement does. Its holes are in braces and filled
-by name; a file whose name begins with an underscore is a part that others include.
+A file opens with a comment that tells what the statement does. A file whose name begins with an
+underscore is a part that others include.
 """
 
-from collections.abc import Iterator
+from itertools import dropwhile, takewhile
 from pathlib import Path
 
 from psycopg2 import sql
-
-COMMENT = "--"
 
 
 def load(module: str, name: str) -> sql.SQL:
@@ -22,15 +20,13 @@ def path_of(module: str, name: str) -> Path:
 
 
 def heading(path: Path) -> str:
-    """The comment with which a file opens."""
-    lines = path.read_text().splitlines()
-    return "\n".join(lines[: len(lines) - len(list(statement_lines(path)))])
+    return "\n".join(takewhile(is_comment, path.read_text().splitlines()))
 
 
-def statement_lines(path: Path) -> Iterator[str]:
+def statement_lines(path: Path) -> list[str]:
     """The lines behind the heading: the server need not read it each time."""
-    has_begun = False
-    for line in path.read_text().splitlines():
-        has_begun = has_begun or not line.startswith(COMMENT)
-        if has_begun:
-            yield line
+    return list(dropwhile(is_comment, path.read_text().splitlines()))
+
+
+def is_comment(line: str) -> bool:
+    return line.startswith("--")

@@ -51,10 +51,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def in_chunks(work: Callable[[], bool]) -> None:
-    """Have `work` done for one chunk after the other until it says that none was left.
-
-    Each call is one transaction of HQ.
-    """
+    """Call `work`, one transaction of HQ each, until it says that nothing was left."""
     while retry_on_conflict(work, "a chunk"):
         pass
 
@@ -118,11 +115,17 @@ def bisect_rows(
     return done, refused
 
 
+def bisect_keys(
+    work: Callable[[Sequence[Key]], Result], keys: Sequence[Key]
+) -> tuple[list[Result], dict[Key, str]]:
+    """Do work for many rows as bisect_rows() does; `work` is given the keys also of all rows."""
+    return bisect_rows(lambda part: work(keys if part is None else part), lambda: keys)
+
+
 def retry_on_conflict(work: Callable[[], Result], what: str) -> Result:
     """Do the work, and again, a little later, when another transaction of HQ got in its way.
 
-    Work of many commits goes on from what it has committed, as every step does. Who waited is named
-    in the log. Errors: the database's own after the last try.
+    Work of many commits goes on from what it has committed, as every step does.
     """
     for attempt in range(1, MAX_TRIES):
         try:
@@ -138,10 +141,7 @@ def retry_on_conflict(work: Callable[[], Result], what: str) -> Result:
 
 
 def is_data_error(error: BaseException) -> bool:
-    """Whether a database refused what was to be written, and not the connection or the server.
-
-    A trigger may refuse a row with any code, so there is no list of those that blame one.
-    """
+    """Whether a database refused a row, with any code, and not the connection or the server."""
     if (lite := sqlite_extended_code(error)) is not None:
         return lite & 0xFF in SQLITE_DATA_ERRORS
     cause = psycopg2_error(error)

@@ -72,7 +72,6 @@ def identifiers(columns: Sequence[str], *, of: str | None = None) -> sql.Compose
 
 
 def listed(parts: Iterable[sql.Composable]) -> sql.Composed:
-    """Values or columns with commas between."""
     return sql.SQL(", ").join(list(parts))
 
 

@@ -34,14 +34,12 @@ class WorkTable:
 
 
 def creation(name: str, columns: Query) -> sql.Composed:
-    """The statement that makes an empty work table."""
     return sql.SQL("CREATE TEMP TABLE {} ({}) ON COMMIT DROP").format(
         sql.Identifier(name), as_composable(columns)
     )
 
 
 def creation_from(name: str, query: Query) -> sql.Composed:
-    """The statement that makes a work table of what a query finds."""
     return sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS\n{}").format(
         sql.Identifier(name), as_composable(query)
     )
@@ -49,10 +47,7 @@ def creation_from(name: str, query: Query) -> sql.Composed:
 
 @contextmanager
 def empty_table(name: str, columns: Query) -> Iterator[WorkTable]:
-    """A work table of these columns, as in CREATE TABLE, for a part of the caller's transaction.
-
-    An error needs no clean-up: the rollback that follows takes the table away.
-    """
+    """A work table of these columns, for a part of the caller's transaction, which drops it."""
     table = WorkTable(name)
     run_sql(creation(name, columns))
     yield table

@@ -19,7 +19,6 @@ class Choice(models.TextChoices):
     BACK = "back", "Brought back by an edit that had seen the removal"
 
 
-# An edit of something that somebody else had removed.
 OF_REMOVAL = {"field": "is_active", "lost_value": "true"}
 
 
@@ -100,8 +99,7 @@ class EditConflict(models.Model):
                 name="no_rule_settles_a_wrong_clock",
             ),
             models.CheckConstraint(
-                condition=~Q(choice=Choice.RULE, **OF_REMOVAL),
-                name="no_rule_undoes_a_removal",
+                condition=~Q(choice=Choice.RULE, **OF_REMOVAL), name="no_rule_undoes_a_removal"
             ),
             models.CheckConstraint(
                 condition=~Q(choice__in=[Choice.KEEP, Choice.TAKE])
@@ -117,7 +115,7 @@ class EditConflict(models.Model):
         indexes = [
             models.Index(
                 fields=["id"], condition=Q(closed_at__isnull=True), name="edit_conflict_open"
-            ),
+            )
         ]
 
     def __str__(self) -> str:
@@ -161,20 +159,17 @@ class EditConflict(models.Model):
     def is_settled_by_person(self) -> bool:
         return self.choice in (Choice.KEEP, Choice.TAKE)
 
-    def settle(self, choice: Choice, reason: str, *, by: Any, made: UUID | None = None) -> bool:
-        """Close it with a decision and its reason. Returns False if somebody else has closed it.
+    def settle(self, choice: Choice, reason: str, *, by: Any, event: UUID | None = None) -> bool:
+        """Close it with a decision and its reason. Returns False if somebody has decided already.
 
         A decision about something removed also closes all other conflicts about the same removal.
         """
         unsettled = EditConflict.objects.filter(
             pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK]
         )
-        closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": made}
+        closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": event}
         is_closed_now = bool(unsettled.update(closed_at=Now(), **closed))
         if is_closed_now and self.is_of_removal:
-            same_edits = EditConflict.objects.open().of_removals()
-            same_edits = same_edits.filter(
-                customer=self.customer_id, table=self.table, key=self.key
-            )
-            same_edits.update(closed_at=Now(), **closed)
+            others = EditConflict.objects.open().of_removals().filter(customer=self.customer_id)
+            others.filter(table=self.table, key=self.key).update(closed_at=Now(), **closed)
         return is_closed_now

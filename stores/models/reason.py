@@ -141,7 +141,7 @@ REASONS = {
         "Nothing to do: processing continues as soon as the address arrives.",
     ),
     "address_of_another": Reason(
-        ("{field}: the address belongs to another customer."), *CORRECT_SALE
+        "{field}: the address belongs to another customer.", *CORRECT_SALE
     ),
     "customer_unknown": Reason(
         "{field}: headquarters has no such customer.",
@@ -183,7 +183,7 @@ REASONS = {
         "{field}: sales and payments must be positive, returns and refunds negative.", *CORRECT_SALE
     ),
     "line_differs": Reason(
-        ("{field}: does not equal quantity times price minus discount."), *CORRECT_SALE
+        "{field}: does not equal quantity times price minus discount.", *CORRECT_SALE
     ),
     "more_than_price": Reason("{field}: more than quantity times price.", *CORRECT_SALE),
     "payment_currency": Reason(
@@ -251,7 +251,7 @@ REASONS = {
 }
 
 
-def explain(reason: str, field: str | None) -> str:
+def explain(reason: str, field: str | None = None) -> str:
     """The sentence for a reason, naming the field but never its value."""
     known = REASONS.get(reason)
     return known.text.format(field=field or "row") if known else reason

@@ -71,10 +71,7 @@ class ChannelResult:
 
 
 def search_channels(criteria: Criteria) -> list[ChannelResult]:
-    """Look for somebody in every enabled channel database, one after the other.
-
-    A channel that cannot be looked into is part of the answer. Effects: none, in any database.
-    """
+    """Look for somebody in every enabled channel database; an unreachable one has an error."""
     databases = ChannelDatabase.objects.enabled().with_channel()
     return [search_channel(database, criteria) for database in databases]
 
@@ -95,10 +92,7 @@ def search_channel(database: ChannelDatabase, criteria: Criteria) -> ChannelResu
 
 
 def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
-    """What is not acknowledged of the person, customer events first.
-
-    Other events name neither e-mail nor phone: they are found by the GUIDs that those led to.
-    """
+    """What is not acknowledged of the person. Only customer events name e-mail and phone."""
     guids = set(criteria.async_accounts)
     for kind, model in SEARCHED_MODELS.items():
         is_about = Q(guid__in=guids) | Q(account_number__in=criteria.account_numbers)
@@ -118,7 +112,6 @@ def pending_events(alias: str, criteria: Criteria) -> Iterator[PendingEvent]:
 
 
 def known_accounts(alias: str, criteria: Criteria, guids: set[str]) -> Iterator[KnownAccount]:
-    """The accounts that the channel has for the GUIDs, and the GUIDs it has for the accounts."""
     usable = [guid for guid in guids if GUID_FORM.fullmatch(guid)]
     for row in channeldb.AccountMap.objects.using(alias).filter(
         Q(async_account__in=usable) | Q(account_number__in=criteria.account_numbers)
@@ -136,7 +129,6 @@ def contact_condition(criteria: Criteria) -> Q:
 
 
 def digits_only(column: str) -> Combinable:
-    """A phone number without what stands between its digits, on either engine."""
     digits: Combinable = F(column)
     for character in BETWEEN_DIGITS:
         digits = Replace(digits, Value(character), Value(""), output_field=TextField())

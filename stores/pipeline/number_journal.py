@@ -29,14 +29,7 @@ from django.db.models.functions import Now
 from psycopg2 import sql
 
 from stores.failpoints import failpoint
-from stores.hqdb.sql import (
-    batched,
-    copy_in,
-    copy_out_text,
-    fetch,
-    fetch_one,
-    lock_until_commit,
-)
+from stores.hqdb.sql import batched, copy_in, copy_out_text, fetch, fetch_one, lock_until_commit
 from stores.hqdb.work_table import WorkTable, empty_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, NumberJournal
 from stores.models.incident import IncidentKind
@@ -140,17 +133,13 @@ class Height:
 
 @dataclass(frozen=True)
 class LoadedJournal:
-    """The lines of a journal in work tables: what was issued, and how far documents are numbered.
-
-    Shape: as NUMBER_COLUMNS and HEIGHT_COLUMN_TYPES say.
-    """
+    """The lines of a journal in work tables: issued numbers, and how far documents are numbered."""
 
     numbers: WorkTable
     heights: WorkTable
 
     @property
     def names(self) -> dict[str, sql.Identifier]:
-        """The tables for a statement."""
         return {"numbers": self.numbers.identifier, "heights": self.heights.identifier}
 
 
@@ -159,11 +148,7 @@ class JournalUnusable(StepFailed):
 
 
 def check_journal() -> None:
-    """Refuse to issue numbers if HQ seems to have forgotten some.
-
-    Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
-    Errors: StepFailed with one sentence.
-    """
+    """Refuse to issue numbers if HQ seems to have forgotten some. Errors: StepFailed."""
     sentence = check_server() or append_missing()
     if sentence:
         raise StepFailed(sentence)
@@ -172,8 +157,7 @@ def check_journal() -> None:
 def append_missing() -> str | None:
     """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
 
-    Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
-    cannot be read or written. Errors: JournalUnusable then.
+    The file is synced before HQ commits what it remembers of it. Errors: JournalUnusable.
     """
     failpoint("journal:before_append")
     try:
@@ -205,7 +189,6 @@ def loaded() -> Iterator[LoadedJournal]:
 
 
 def first_unjournaled(company: str) -> int:
-    """The first number of the company that is in no journal yet."""
     (following,) = fetch_one(
         """SELECT coalesce(max((following ->> %s)::bigint),
                            (SELECT start FROM number_sequence WHERE company_id = %s), 0)
@@ -216,12 +199,8 @@ def first_unjournaled(company: str) -> int:
 
 
 def first_unissued(company: str) -> int:
-    """The first number of the company that was not issued yet."""
     rows = fetch("SELECT next FROM number_sequence WHERE company_id = %s", [company])
     return int(rows[0][0]) if rows else 0
-
-
-# ---------------------------------------------------------------------------- the file
 
 
 def journal_path() -> Path:
@@ -230,10 +209,7 @@ def journal_path() -> Path:
 
 @contextmanager
 def open_journal() -> Iterator[tuple[NumberJournal, IO[bytes]]]:
-    """The journal of this data directory and what HQ knows of it; made if there is none.
-
-    One process at a time follows and appends, until it commits.
-    """
+    """The journal and what HQ knows of it, locked until the commit; made if there is none."""
     lock_until_commit("number_journal")
     path = journal_path()
     if not path.exists():
@@ -269,8 +245,8 @@ def sync_file(file: IO[bytes]) -> None:
 def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
     """Compare the lines that HQ has not followed yet with the database.
 
-    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence if
-    the database does not know one. Effects: an incident then; else `known` is brought up to date.
+    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence,
+    and opens an incident, if the database does not know one.
     """
     beginning = file.tell()
     is_whole = not was_followed(known, file)
@@ -292,7 +268,6 @@ def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
 
 
 def load(file: IO[bytes], journal: LoadedJournal) -> None:
-    """Put the rest of the file into the tables."""
     for lines in batched(filter(None, map(parse, file)), EVENTS_PER_CHUNK):
         issued = "".join(as_copy_row(text) for text in lines if isinstance(text, Line))
         copy_in(journal.numbers.name, COLUMNS, issued.encode(), binary=False)
@@ -334,8 +309,7 @@ def parse(line: bytes) -> Line | Height | None:
 def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
     """Write the numbers that the file lacks, sync it, and note how far HQ has followed it.
 
-    The numbers below `next` are read after it, so that none is passed over that is committed
-    meanwhile; so are the heights.
+    The numbers below `next` are read after it, so that none is passed over.
     """
     limits: dict[str, int] = dict(
         fetch("SELECT company_id, next FROM number_sequence WHERE next > start")
@@ -368,11 +342,7 @@ def append_lines(known: NumberJournal, file: IO[bytes]) -> None:
 
 
 def append_data(data: bytes) -> None:
-    """Write behind whatever the file holds by now, and sync it.
-
-    A writer that was stopped for a while, and is not alone any more, overwrites nobody.
-    Errors: OSError.
-    """
+    """Append and sync. A writer that is not alone any more overwrites nobody. Errors: OSError."""
     with journal_path().open("ab", buffering=0) as end:
         rest = memoryview(data)
         while rest:
@@ -390,14 +360,8 @@ def as_copy_row(line: Line) -> str:
     return "\t".join(r"\N" if value is None else str(value) for value in values) + "\n"
 
 
-# ----------------------------------------------------------------------- the incidents
-
-
 def report_unusable(error: OSError) -> str:
-    """Report a journal that cannot be read or written, in the system's own words for why.
-
-    Returns the sentence.
-    """
+    """Report a journal that cannot be written, in the system's own words. Returns the sentence."""
     incident = Incident.objects.report(
         IncidentKind.JOURNAL_UNUSABLE,
         f"The number journal cannot be written: {error.strerror}. No account number is issued, and "
@@ -409,13 +373,11 @@ def report_unusable(error: OSError) -> str:
 
 
 def close_unusable_incident() -> None:
-    """Nobody needs to find a button once the journal can be written again."""
     for incident in Incident.objects.open().filter(kind=IncidentKind.JOURNAL_UNUSABLE):
         incident.close("The number journal can be written again.")
 
 
 def report_forgotten(journal: LoadedJournal) -> str | None:
-    """Report numbers of a journal that the database does not know. Returns the sentence."""
     rows = fetch(UNKNOWN_NUMBERS.format(**journal.names), [MAX_REPORTED_NUMBERS])
     higher = fetch(HIGHER_HEIGHTS.format(**journal.names))
     if not rows and not higher:
@@ -425,10 +387,7 @@ def report_forgotten(journal: LoadedJournal) -> str | None:
     unknown += [
         f"{series} numbers up to {highest} ({company})" for company, series, highest, _ in higher
     ]
-    detail: dict[str, Any] = {
-        "count": count,
-        "first": [f"{row[1]} {row[3]}" for row in rows],
-    }
+    detail: dict[str, Any] = {"count": count, "first": [f"{row[1]} {row[3]}" for row in rows]}
     if higher:
         detail["documents"] = [
             {"company": company, "series": series, "journal": highest, "headquarters": known}
@@ -448,7 +407,7 @@ def check_server() -> str | None:
     """See that HQ still runs on the server and database on which it last issued numbers.
 
     Returns a sentence if it does not, until every enabled channel was visited and agreed, or a
-    person has closed the incident. Effects: the incident, opened and closed.
+    person has closed the incident.
     """
     here = server_identity()
     known, is_first = Headquarters.objects.get_or_create(pk=1, defaults={"identity": here})
@@ -475,7 +434,6 @@ def report_moved(before: Any, now: Any) -> Incident:
 
 
 def not_visited_since(incident: Incident) -> list[str]:
-    """Labels of enabled databases that nobody has compared with HQ since the incident."""
     late = Q(fenced_at__isnull=True) | Q(fenced_at__lt=incident.opened_at)
     return [
         database.label for database in ChannelDatabase.objects.enabled().with_channel().filter(late)
@@ -485,8 +443,7 @@ def not_visited_since(incident: Incident) -> list[str]:
 def server_identity() -> dict[str, Any]:
     """By what HQ knows its server and database again.
 
-    Shape: the database's oid, and the cluster's identifier and timeline where the role may read
-    them; a promoted standby has another timeline, a restored dump another oid.
+    A promoted standby has another timeline, a restored dump another oid.
     """
     (oid,) = fetch_one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
     (may_read,) = fetch_one(

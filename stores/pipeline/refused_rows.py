@@ -5,23 +5,19 @@ from uuid import UUID
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import Key, bisect_rows
+from stores.hqdb.retry import Key, bisect_keys
 from stores.hqdb.sql import run_sql
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.pipeline.events.kinds import EventKind
 
-# So many rows are named in the incident.
 MAX_REPORTED_ROWS = 20
 
 
 def report_refused_rows(
     what: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None = None
 ) -> None:
-    """Report the rows of one kind that a database refuses; without any the report is closed.
-
-    `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
-    """
+    """Report the rows of one kind that a database refuses; without any the report is closed."""
     incidents = Incident.objects.open().filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )
@@ -43,20 +39,16 @@ def report_refused_rows(
 
 
 def fail_events(kind: EventKind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Fail pending events of which a database refuses what comes of them.
+    """Fail pending events whose result a database refuses. Returns those that stay pending."""
 
-    `column` is what the ids name. Returns those that it refuses even to mark, with what it said;
-    they stay pending.
-    """
-
-    def fail(keys: Sequence[UUID] | None) -> int:
+    def fail(keys: Sequence[UUID]) -> int:
         return run_sql(
             sql.SQL(
                 """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
                     WHERE company_id = %s AND {column} = ANY(%s::uuid[]) AND status = 'pending'"""
             ).format(event=sql.Identifier(kind.event), column=sql.Identifier(column)),
-            [company, [str(key) for key in (ids if keys is None else keys)]],
+            [company, [str(key) for key in keys]],
         )
 
-    _, refused = bisect_rows(fail, lambda: ids)
+    _, refused = bisect_keys(fail, ids)
     return refused

@@ -100,7 +100,6 @@ def add_register(
 def register_company(
     code: str, account_format: str | None, first: int | None, last: int | None
 ) -> Company:
-    """The company with its number sequence; made if new, compared if known."""
     company = Company.objects.filter(code=code).first()
     if company is None:
         company = Company(code=code, name=code)
@@ -133,7 +132,6 @@ def register_company(
 
 
 def ensure_channel(**values: Any) -> Channel:
-    """The channel with exactly these values; made if new."""
     known = Channel.objects.filter(code=values["code"]).first()
     if known is None:
         channel = Channel(**values)

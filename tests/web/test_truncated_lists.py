@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from stores.jobs.liveness import liveness_problems
 from stores.models import ChannelDatabase, Incident, Quarantine, Schedule, UploadSession
-from stores.web.views import transactions
+from stores.web.views import statements
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import rows_of
 
@@ -57,7 +57,7 @@ def test_u3_the_incidents_beyond_ten_are_counted(reader, houston):
 
 
 def test_u3_the_statements_beyond_the_limit_are_counted_and_linked(reader, houston, monkeypatch):
-    monkeypatch.setattr(transactions, "MAX_TRANSACTIONS_SHOWN", 1)
+    monkeypatch.setattr(statements, "MAX_STATEMENTS_SHOWN", 1)
     today = timezone.now().date()
     # Three posted statements and three that are calculated only.
     for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):

@@ -8,7 +8,7 @@ from stores.management.arguments import add_reason, wrong_argument
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Statement
 from stores.models.reason import explain
-from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
+from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 
 LINE_FORMAT = "{statement:<24} {state:<16} {sales:>7}  {message}"
 
@@ -39,16 +39,15 @@ class Command(SynclineCommand):
             return
         statement = get_statement(options["number"])
         try:
-            sales = cancel_open_statement(statement, options["reason"])
-        except NotCancelled as error:
+            released = cancel_open_statement(statement, options["reason"])
+        except CancellationRefused as error:
             raise CommandError(str(error)) from error
         self.answer(
-            {"statement": statement.number, "sales": sales},
-            f"{statement} is cancelled, {sales:,} sales are released.",
+            {"statement": statement.number, "sales": released},
+            f"{statement} is cancelled, {released:,} sales are released.",
         )
 
     def list_statements(self, *, include_ended: bool) -> None:
-        """List statements, those of the earliest business date first."""
         statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
         if not include_ended:
             statements = statements.open()
@@ -68,7 +67,7 @@ def statement_as_dict(statement: Statement) -> dict[str, Any]:
     """The statement as JSON output shows it; only an open one has a message."""
     message = ""
     if statement.is_open:
-        message = statement.message or explain(statement.reason, None)
+        message = statement.message or explain(statement.reason)
     return {
         "statement": statement.number,
         "state": statement.state,

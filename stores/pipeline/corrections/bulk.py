@@ -10,11 +10,7 @@ from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch
-from stores.models import (
-    RetailTransaction,
-    RetailTransactionLine,
-    RetailTransactionPayment,
-)
+from stores.models import RetailTransaction, RetailTransactionLine, RetailTransactionPayment
 from stores.models.transaction import BEING_CORRECTED
 from stores.pipeline.sales.claims import lock_sales
 
@@ -51,19 +47,9 @@ class ChangeNote:
 
 
 def lock_correctable(ids: Sequence[Any], user: Any, *, changes_prepaid: bool = False) -> list[int]:
-    """Lock those of the transactions that the user may correct. Returns their ids.
-
-    With `changes_prepaid`, a transaction whose prepayments are in a statement is left out.
-    """
-    return lock_sales(
-        LOCK_SALES,
-        {
-            "ids": list(ids),
-            "by": user.pk,
-            "is_free": not changes_prepaid,
-            "limit": BATCH_SIZE,
-        },
-    )
+    """Lock the transactions that the user may correct; prepaid ones if no prepayment changes."""
+    values = {"ids": list(ids), "by": user.pk, "is_free": not changes_prepaid, "limit": BATCH_SIZE}
+    return lock_sales(LOCK_SALES, values)
 
 
 def replace_values(
@@ -74,12 +60,7 @@ def replace_values(
     parameters: Mapping[str, Any],
     note: ChangeNote,
 ) -> set[int]:
-    """Write a field of a part of many transactions. Returns the transactions that changed.
-
-    `new_values` is a query for sale, line_number and new. `condition` is true if row `p` of the
-    part may get the value of row `f` of the query. Effects: the table of the part, and
-    transaction_change.
-    """
+    """Write a field of a part of many transactions. Returns the transactions that changed."""
     changed = fetch(
         replace_statement(part, name, new_values, condition),
         {
@@ -98,15 +79,14 @@ def replace_statement(
 ) -> sql.Composed:
     model, key = PARTS[part].model, PARTS[part].key
     return REPLACE_VALUES.format(
-        wanted=new_values,
+        new_values=new_values,
         condition=condition,
         field=sql.Identifier(name),
         table=sql.Identifier(model._meta.db_table),
         key=sql.Identifier(key),
-        own_line=sql.SQL("true" if part == "header" else "p.line_number = f.line_number"),
+        own_line=sql.SQL("true" if part == "header" else "part.line_number = change.line_number"),
     )
 
 
 def column_type(part: str, name: str) -> sql.SQL:
-    """PostgreSQL's type of a column."""
     return sql.SQL(str(PARTS[part].model._meta.get_field(name).db_type(connection)))

@@ -1,7 +1,4 @@
-"""The details of one row that HQ could not use, personal data included.
-
-Only the page and the command that correct the row may show them.
-"""
+"""The details of one row that HQ could not use. Only pages that correct it may show them."""
 
 import re
 from collections.abc import Iterator
@@ -69,7 +66,6 @@ class CaseDetail:
 
     @property
     def columns(self) -> Iterator[CaseColumn]:
-        """Each column, with what is wrong with it and with its value at HQ."""
         values = self.values
         for name in self.kind.sent_columns:
             value = display_value(values.get(name))
@@ -96,12 +92,10 @@ class CaseDetail:
 
     @property
     def is_document(self) -> bool:
-        """Whether it is a sale, a return or an order, with lines and payments."""
         return self.kind is HEADER
 
     @property
     def parts(self) -> Iterator[PartRows]:
-        """The lines and the payments of a quarantined sale."""
         if not (self.is_document and self.row):
             return
         values = self.values
@@ -115,7 +109,6 @@ class CaseDetail:
 
     @property
     def can_be_corrected(self) -> bool:
-        """Whether an event or a sale made at HQ can still replace it."""
         return self.case.status in (CaseStatus.OPEN, CaseStatus.FAILED) and bool(self.case.database)
 
     @property
@@ -127,7 +120,6 @@ class CaseDetail:
 
 
 def describe_case(case: Case) -> CaseDetail:
-    """Load the quarantined row of a case, and the event that HQ has with its id."""
     kinds: dict[str, StagedTable] = {kind.event: kind for kind in EVENT_KINDS}
     kind = kinds.get(case.table, HEADER)
     row = None
@@ -139,7 +131,6 @@ def describe_case(case: Case) -> CaseDetail:
 
 
 def stored_event(kind: StagedTable, event_id: UUID) -> Any:
-    """The event or transaction that HQ has with this id."""
     if isinstance(kind, EventKind):
         return STAGING_MODELS[kind.name].objects.filter(pk=event_id).first()
     return RetailTransaction.objects.filter(event_id=event_id).first()
@@ -157,7 +148,6 @@ def display_value(value: Any) -> str:
 
 
 def truncated(value: str) -> str:
-    """The first letters of a value, and how many more there are."""
     more = len(value) - MAX_LETTERS
     if more <= 0:
         return value
@@ -165,10 +155,7 @@ def truncated(value: str) -> str:
 
 
 def comparable_value(value: str) -> str:
-    """A value in one spelling, so that equal values of different engines are equal texts.
-
-    SQLite writes true as 1. PostgreSQL leaves out the last zeros of a fraction of a second.
-    """
+    """A value in one spelling: SQLite writes true as 1, PostgreSQL leaves out zeros of seconds."""
     if match := TIME_PATTERN.fullmatch(value):
         day, time, fraction = match.groups(default="")
         return f"{day} {time}.{fraction.rstrip('0')}"

@@ -21,12 +21,7 @@ from stores.models.customer import AccountState
 from stores.models.staging import Event, StagingStatus
 from stores.pipeline.convert.known_customers import apply_claimed, apply_to_known_customers
 from stores.pipeline.corrections.events import EventRefused, create_event
-from stores.pipeline.events.kinds import (
-    CUSTOMER,
-    EVENT_KINDS,
-    INHERITED_COLUMNS,
-    EventKind,
-)
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, INHERITED_COLUMNS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS, Rule
 from stores.pipeline.fields_to_correct import settle_fields
 
@@ -56,15 +51,12 @@ class Edit:
 
 
 class EditsRefused(Exception):
-    """Some edits break rules."""
-
     def __init__(self, broken: Mapping[int, Sequence[Rule]]) -> None:
         super().__init__(f"{len(broken)} edits break rules")
         self.broken = broken
 
     @property
     def fields(self) -> list[str]:
-        """The fields that break a rule."""
         return [rule.field for rules in self.broken.values() for rule in rules]
 
 
@@ -111,7 +103,6 @@ def apply_pending(customer: Customer) -> None:
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
-    """The pending events of the customer, by its GUIDs or its account number."""
     guids = list(customer.guids.values_list("pk", flat=True))
     is_of_customer = Q(async_account__in=guids) | Q(account_number=customer.account_number)
     pending = STAGING_MODELS[kind.name].objects.filter(status=StagingStatus.PENDING)
@@ -119,10 +110,7 @@ def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
 
 
 def refuse_stale(customer: Customer, version: int) -> None:
-    """Refuse an edit unless `version` is the latest version. Errors: Stale.
-
-    The caller has the lock that everybody takes who writes customers of the company.
-    """
+    """Refuse an edit unless `version` is the latest. The caller has the lock. Errors: Stale."""
     unchanged = Customer.objects.filter(
         pk=customer.pk, hq_version=version, state=AccountState.ACTIVE
     )

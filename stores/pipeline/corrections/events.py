@@ -1,7 +1,7 @@
 """Events that are made in HQ: edits by people, and corrections of rows that HQ could not use.
 
-They stand in staging like those of tills, with a counter of HQ's own and no channel database, are
-checked by the same rules and merged by the same statements: nothing else writes a customer.
+They are staged like events of tills, with a counter of HQ's own and no channel database. The same
+rules check them and the same statements merge them.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -30,8 +30,6 @@ STAGE_EVENT = load(__file__, "stage_event")
 
 
 class EventRefused(Exception):
-    """The event breaks a rule."""
-
     def __init__(self, broken: Sequence[Rule]) -> None:
         super().__init__(", ".join(f"{rule.field}: {rule.code}" for rule in broken))
         self.broken = broken
@@ -129,5 +127,5 @@ def stage_statement(kind: EventKind, incoming: WorkTable) -> sql.Composed:
         event=sql.Identifier(kind.event),
         incoming=incoming.identifier,
         columns=identifiers(kind.sent_columns),
-        values=stored_values(kind, kind.sent_columns, of="i"),
+        values=stored_values(kind, kind.sent_columns, of="incoming"),
     )

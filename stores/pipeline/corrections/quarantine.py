@@ -5,6 +5,7 @@ A case id names the row: the number of a quarantined row, or the event id of a f
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -14,7 +15,7 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import batched
 from stores.models import Case, ChannelDatabase, Customer, Quarantine
 from stores.models.case import UNSETTLED_STATUSES, Cause
@@ -75,15 +76,8 @@ def unsettled_events(events: Sequence[UUID]) -> list[str]:
     return list(cases.values_list("id", flat=True))
 
 
-# ----------------------------------------------------------------------- release
-
-
 def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
-    """Check rows by the present rules and definitions, and stage those that pass.
-
-    Failed events become pending again. Waiting events stay as they are. Effects: staging and
-    quarantine, in a transaction for each batch.
-    """
+    """Stage the rows that pass the present rules, and make failed events pending again."""
     resolution = Resolution()
     numbers, events = split_ids(cases)
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -97,11 +91,7 @@ def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> 
 
 def release_batch(numbers: Sequence[int], *, by: Any, because: str) -> Resolution:
     """Release quarantined rows; a row that the database refuses stays open."""
-
-    def release(selected: Sequence[int] | None) -> Resolution:
-        return release_together(numbers if selected is None else selected, by=by, because=because)
-
-    released, refused = bisect_rows(release, lambda: numbers)
+    released, refused = bisect_keys(partial(release_together, by=by, because=because), numbers)
     return sum(released, Resolution(still_open=[str(number) for number in refused]))
 
 
@@ -116,7 +106,6 @@ def release_together(numbers: Sequence[int], *, by: Any, because: str) -> Resolu
 
 
 def release_group(rows: Sequence[Quarantine], *, by: Any, because: str) -> Resolution:
-    """Release quarantined rows of one database, table and generation."""
     upload = UploadBatch(rows[0].database, None, rows[0].generation)
     kind = event_kind_of(rows[0].table)
     failing = restage(upload, kind, rows) if kind else restage_documents(upload, rows)
@@ -147,14 +136,8 @@ def retry_failed(events: Sequence[UUID]) -> int:
     )
 
 
-# ----------------------------------------------------------------------- dismiss
-
-
 def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
-    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed.
-
-    Effects: quarantine, in a statement for each batch.
-    """
+    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed."""
     numbers, events = split_ids(cases)
     resolution = Resolution(still_open=unsettled_events(events))
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -169,19 +152,13 @@ def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resol
 
 
 def reopen_rows(cases: Sequence[str]) -> int:
-    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why.
-
-    Effects: quarantine, in a statement for each batch.
-    """
+    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why."""
     numbers, _ = split_ids(cases)
     done = 0
     for batch in batched(numbers, CASES_PER_CHUNK):
         dismissed = Quarantine.objects.filter(pk__in=batch, status=QuarantineStatus.DISMISSED)
         done += dismissed.update(status=QuarantineStatus.OPEN, settled_at=None)
     return done
-
-
-# ----------------------------------------------------------------------- correct
 
 
 @dataclass(frozen=True)
@@ -194,7 +171,6 @@ class LockedCase:
     event: Any = None
 
     def supersede(self, made: UUID, by: Any) -> None:
-        """Close the case, which an event made at HQ replaces."""
         if self.row:
             supersede_row(self.row.pk, made, by)
         else:
@@ -206,8 +182,7 @@ class LockedCase:
 def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
     """Make an event at HQ with the values that the row should have had. Returns its id.
 
-    The row keeps its values. Effects: one event in staging, and the row is closed, in one
-    transaction. Errors: EventRefused with the broken rules; ChangedMeanwhile.
+    The row is closed and keeps its values. Errors: EventRefused; ChangedMeanwhile.
     """
     with transaction.atomic():
         locked = lock_case(case)
@@ -228,8 +203,7 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
     """Make a sale at HQ with the values that the quarantined sale should have had. Returns its id.
 
     `values` are the columns of its header, and under the name of each other table a list of rows.
-    The quarantined row keeps its values. Effects: the sale, and the row is closed, in one
-    transaction. Errors: EventRefused with the broken rule; ChangedMeanwhile.
+    The row is closed and keeps its values. Errors: EventRefused; ChangedMeanwhile.
     """
     with transaction.atomic():
         row = lock_row(case)
@@ -242,7 +216,6 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
 
 
 def lock_row(case: str) -> Quarantine | None:
-    """Lock the open quarantined row that a case id names."""
     numbers, _ = split_ids([case])
     rows = Quarantine.objects.open().select_related("database__channel__company")
     return rows.select_for_update(of=("self",)).filter(pk__in=numbers).first()
@@ -266,7 +239,6 @@ def lock_case(case: str) -> LockedCase:
 
 
 def supersede_row(number: int, made: UUID, by: Any) -> None:
-    """Close a quarantined row, which an event or a sale made at HQ replaces."""
     Quarantine.objects.filter(pk=number).update(
         status=QuarantineStatus.SUPERSEDED,
         settled_at=Now(),

@@ -71,10 +71,7 @@ def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) ->
 
 
 def unreadable_flaw(row: Quarantine, error: InvalidRow) -> Flaw:
-    """The flaw of a row with a value that its column cannot hold.
-
-    If it is the same field as before, the recorded reason is the more precise one.
-    """
+    """The flaw of a row with an unreadable value, as recorded if it is the same field as before."""
     if error.field == row.field:
         return Flaw(row.reason, row.field, row.rule)
     return Flaw(error.reason, error.field, "")
@@ -91,10 +88,7 @@ def restage_documents(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[i
 
 
 def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], list[Quarantine]]:
-    """Split sales into a batch with different transaction numbers and counters, and the others.
-
-    Lines and payments find their header by the transaction number, so it must be unique in a batch.
-    """
+    """Split sales into a batch of different numbers, by which lines find a header, and others."""
     independent: list[Quarantine] = []
     others: list[Quarantine] = []
     seen: set[tuple[str, Any]] = set()
@@ -177,7 +171,6 @@ LENIENT_VALUES = {"boolean": lenient_boolean, "bigint": lenient_bigint, "integer
 
 
 def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[int, Flaw]:
-    """The flaws of the rejected rows, by the number of the quarantined row."""
     rows = fetch(
         sql.SQL("SELECT replication_counter, reason, field, rule FROM {rejected}").format(
             rejected=rejected.identifier
@@ -187,10 +180,7 @@ def flaws_by_number(rejected: WorkTable, number_of: Mapping[int, int]) -> dict[i
 
 
 def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
-    """Record one more attempt and the present flaw of each row.
-
-    If HQ has an event with the same id, that conflict is recorded instead.
-    """
+    """Record one more attempt and the present flaw, or that HQ has an event with the same id."""
     run_sql(
         sql.SQL(
             """WITH flaw AS (
@@ -218,10 +208,7 @@ def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
 
 
 def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
-    """Stage a sale made at HQ, which replaces a quarantined one. Returns its event id.
-
-    Effects: one sale, in the caller's transaction. Errors: EventRefused with the broken rule.
-    """
+    """Stage a sale made at HQ for a quarantined one. Returns its event id. Errors: EventRefused."""
     made = uuid4()
     (counter,) = fetch_one("SELECT nextval('hq_event_counter')")
     own = {"event_id": str(made), "replication_counter": counter, "operation": "create"}

@@ -15,11 +15,9 @@ STILL_FAILING = load(__file__, "still_failing")
 
 
 def revalidate(sales: Sequence[int]) -> int:
-    """Delete the errors of corrected sales, and check the rules again.
+    """Delete the errors of corrected sales, and check the rules again. Returns how many fail.
 
     A sale whose customer HQ does not have is left to the next run, which converts the customer.
-    Returns how many sales still break a rule. Effects: customers, validation, errors and order
-    status of the sales, in the caller's transaction, which has locked them.
     """
     run_sql("DELETE FROM transaction_error WHERE transaction_id = ANY(%s)", [list(sales)])
     run_sql(
@@ -47,10 +45,10 @@ def revalidate(sales: Sequence[int]) -> int:
     return broken
 
 
-# The part of a sale with error f. The view failed_sale has the same.
+# The part of a sale that row `error` is about. The view failed_sale has the same.
 PART_NAME = sql.SQL(
-    """CASE WHEN f.line_number IS NULL THEN 'header'
-            WHEN f.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
+    """CASE WHEN error.line_number IS NULL THEN 'header'
+            WHEN error.field IN ('tender_type', 'amount', 'currency') THEN 'payment'
             ELSE 'line' END"""
 )
 
@@ -58,10 +56,7 @@ PART_NAME = sql.SQL(
 def still_failing(
     cause: SaleCause, sales: Sequence[int], names: Sequence[str], before: WorkTable
 ) -> list[int]:
-    """Those of corrected sales that still break the rule, or now another one in these fields.
-
-    `before` has the errors that the sales had: transaction_id, rule, field, line_number.
-    """
+    """Those of corrected sales that still break the rule, or now another one in these fields."""
     with errors_of(sales) as errors, blockers_of(sales) as blockers:
         rows = fetch(
             failing_statement(errors, blockers, before),

@@ -65,14 +65,8 @@ def correctable_by(user: Any) -> Q:
     return is_free & Q(sales_order__isnull=True, statement__isnull=True)
 
 
-# ------------------------------------------------------------------------- the lease
-
-
 def lease_transaction(sale: RetailTransaction, user: Any) -> None:
-    """Keep jobs and other people away from the transaction while a person corrects it.
-
-    Effects: the lease and, of a customer order, status Editing. Errors: CorrectionRefused.
-    """
+    """Keep jobs and other people away while a person corrects it. Errors: CorrectionRefused."""
     correctable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
     is_leased = correctable.update(
         editing_by=user,
@@ -87,7 +81,6 @@ def lease_transaction(sale: RetailTransaction, user: Any) -> None:
 
 
 def refusal_message(pk: int) -> str:
-    """Why a transaction cannot be corrected now."""
     sale = RetailTransaction.objects.select_related("statement__channel").get(pk=pk)
     if sale.statement and sale.statement.is_open:
         return f"It is in {sale.statement}, which is not posted yet: cancel that statement first."
@@ -97,30 +90,20 @@ def refusal_message(pk: int) -> str:
 
 
 def release_lease(sale: RetailTransaction, user: Any) -> None:
-    """Give a transaction back to the jobs, if the user has a lease on it.
-
-    Effects: as those of return_to_jobs().
-    """
+    """Give a transaction back to the jobs, if the user has a lease on it."""
     with transaction.atomic():
         leased = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
         return_to_jobs(list(leased.values_list("pk", flat=True)))
 
 
 def return_to_jobs(sales: Sequence[int]) -> None:
-    """End the leases of transactions. The next run tries each again.
-
-    A transaction that the database had refused is tried again too, because the cause may be gone.
-    Effects: leases, order status and refusals, in the caller's transaction, which holds the rows.
-    """
+    """End the leases of transactions, and forget refusals: the next run tries each again."""
     clear_refusals(sales)
     end_leases(RetailTransaction.objects.filter(pk__in=sales))
 
 
 def clear_refusals(sales: Sequence[int]) -> int:
-    """Let jobs try transactions again that the database had refused. Returns how many these are.
-
-    Effects: their errors and validation status, in the caller's transaction, which holds the rows.
-    """
+    """Let jobs try transactions again that the database had refused. Returns how many these are."""
     refusals = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
     refused_sales = set(refusals.values_list("transaction", flat=True))
     refusals.delete()
@@ -142,15 +125,11 @@ def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
     )
 
 
-# -------------------------------------------------------------------- the correction
-
-
 def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes: Changes) -> int:
     """Write corrected values into a leased transaction, then give it back to the jobs.
 
-    Effects: the rows, a record of each changed value, and a new validation, in one transaction.
-    Returns how many values changed. Errors: CorrectionRefused if the lease has ended, or if a
-    statement has the prepayments that would change.
+    Each change is recorded. Returns how many values changed. Errors: CorrectionRefused if the lease
+    has ended, or if a statement has the prepayments that would change.
     """
     with transaction.atomic():
         rows = RetailTransaction.objects.select_for_update()
@@ -169,10 +148,7 @@ def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes
 
 
 def changed_values(sale: RetailTransaction, changes: Changes) -> dict[models.Model, dict[str, Any]]:
-    """The new values that differ from those in the database, by the row as it is there now.
-
-    `sale` is locked, so that its values and those of its lines and payments stay as they are.
-    """
+    """The new values that differ from those in the database, by the row as it is there now."""
     current_rows = {row: row for row in (sale, *sale.lines.all(), *sale.payments.all())}
     changed: dict[models.Model, dict[str, Any]] = {}
     for row, values in changes.items():
@@ -204,7 +180,6 @@ def refuse_change_of_prepayment(
 def record_changes(
     sale: RetailTransaction, row: models.Model, values: Mapping[str, Any], user: Any, reason: str
 ) -> None:
-    """Record the new values of one row beside its present ones."""
     TransactionChange.objects.bulk_create(
         TransactionChange(
             transaction=sale,
@@ -224,7 +199,6 @@ def text_or_none(value: Any) -> str | None:
 
 
 def validation_message(sale: RetailTransaction) -> str:
-    """The result of the validation after a correction, as a sentence."""
     statuses = RetailTransaction.objects.values_list("validation_status", flat=True)
     status = statuses.get(pk=sale.pk)
     if status == ValidationStatus.SUCCESSFUL:

@@ -40,7 +40,7 @@ from stores.pipeline.sales.rules import HEADER_RULES, SALE_RULES
 
 CORRECTED_VALUES = load(__file__, "_corrected_values")
 # SQL condition: a rule that expects no value does not empty a field. A person may.
-HAS_NEW_VALUE = sql.SQL("f.new IS NOT NULL OR %(clears)s")
+HAS_NEW_VALUE = sql.SQL("change.new IS NOT NULL OR %(clears)s")
 # How many transactions one request corrects, and how many changes it shows as examples.
 MAX_TRANSACTIONS, MAX_EXAMPLES = 10_000, 20
 CUSTOMER_FIELDS = ("async_account", "account_number")
@@ -63,7 +63,6 @@ class CorrectionScope:
     upto: int | None = None
 
     def of(self, cause: SaleCause) -> FailedSaleQuerySet:
-        """The failed sales of a cause within these limits."""
         sales = FailedSale.objects.with_cause(cause)
         if self.channel is not None:
             sales = sales.filter(channel=self.channel)
@@ -84,20 +83,17 @@ class CorrectionResult:
     # Of the corrected ones: those that break no rule, and those that break another one.
     valid: int = 0
     invalid: int = 0
-    # The rules that these break now, with the number of transactions.
     breaks: Counter[SaleCause] = field(default_factory=Counter)
     # They would still break the same rule, or another one in the same field.
     refused: int = 0
     # Another person is correcting them, or a job has locked them.
     skipped: int = 0
-    # They have these values already.
     unchanged: int = 0
     # The first changes: transaction, line, field, old and new value.
     examples: list[tuple[Any, ...]] = field(default_factory=list)
 
     @property
     def broken(self) -> list[tuple[SaleCause, int]]:
-        """The rules that corrected transactions break now, the most frequent first."""
         return self.breaks.most_common()
 
     @property
@@ -123,7 +119,6 @@ def model_of_cause(cause: SaleCause) -> type[models.Model]:
 
 
 def has_expected(cause: SaleCause) -> bool:
-    """Whether the broken rule says the right value of the field."""
     return any(
         rule.says_value and (rule.code, rule.field) == (cause.reason, cause.field)
         for rule in SALE_RULES
@@ -161,10 +156,7 @@ def correct_all(
 
 
 def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> CorrectionResult:
-    """Let jobs try transactions again that the database had refused, without a change.
-
-    Effects: as those of clear_refusals(), in a database transaction for each batch.
-    """
+    """Let jobs try transactions again that the database had refused, without a change."""
     result = CorrectionResult()
     sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
     for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):
@@ -220,8 +212,6 @@ def correct_batch(
 
 
 class StillFailing(Exception):
-    """Some transactions still break the rule after the correction."""
-
     def __init__(self, sales: Sequence[int]) -> None:
         super().__init__(f"{len(sales)} transactions")
         self.sales = sales
@@ -238,10 +228,7 @@ def refuse_still_failing(
 def write_values(
     part: str, values: Mapping[str, Any], failed_rows: WorkTable, note: ChangeNote
 ) -> list[int]:
-    """Write values into the failed rows and validate again. Returns the transactions that changed.
-
-    `failed_rows` has the columns sale, line_number and expected.
-    """
+    """Write values into the failed rows and validate again. Returns the changed transactions."""
     changed: set[int] = set()
     for name, value in values.items():
         changed |= write_value(part, name, value, failed_rows, note)
@@ -255,7 +242,6 @@ def write_values(
 def write_value(
     part: str, name: str, value: Any, failed_rows: WorkTable, note: ChangeNote
 ) -> set[int]:
-    """Write one value into the failed rows. Returns the transactions that changed."""
     is_expected = value is ExpectedValue
     new = None if is_expected or value is None else str(value)
     return replace_values(
@@ -271,7 +257,6 @@ def write_value(
 def corrected_values(
     part: str, name: str, failed_rows: WorkTable, *, is_expected: bool
 ) -> sql.Composed:
-    """Query for the new value of each failed row: the same for all, or the expected one."""
     return CORRECTED_VALUES.format(
         value=sql.SQL("nullif(expected, '')" if is_expected else "%(new)s"),
         kind=column_type(part, name),
@@ -280,7 +265,6 @@ def corrected_values(
 
 
 def add_corrected(corrected: Sequence[int], result: CorrectionResult) -> None:
-    """Add corrected transactions, their validation and examples of their changes to the result."""
     result.corrected += len(corrected)
     sales = RetailTransaction.objects.filter(pk__in=corrected)
     result.valid += sales.filter(validation_status=ValidationStatus.SUCCESSFUL).count()

@@ -22,11 +22,7 @@ REPLACED_VALUES = load(__file__, "_replaced_values")
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
-    """Write the old values back, unless a value was changed or its transaction posted since.
-
-    Returns how many transactions have their old values again, and how many do not. Effects: as
-    those of correct_all().
-    """
+    """Write old values back that nobody changed since. Returns how many were undone, or not."""
     undone = kept = last = 0
     changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
     while True:
@@ -77,10 +73,9 @@ def corrected_fields(correction: UUID, ids: list[int]) -> set[tuple[str, str]]:
 
 
 def replaced_values(part: str, name: str) -> sql.Composed:
-    """Query for the old values of a field, as `new`, and for the corrected ones, as `was`."""
     return REPLACED_VALUES.format(kind=column_type(part, name))
 
 
 def is_unchanged(name: str) -> sql.Composed:
     """Condition: a field still has the value that the correction wrote."""
-    return sql.SQL("p.{} IS NOT DISTINCT FROM f.was").format(sql.Identifier(name))
+    return sql.SQL("part.{} IS NOT DISTINCT FROM change.was").format(sql.Identifier(name))

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from psycopg2 import sql
 
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch
 from stores.models import RunStep
 from stores.pipeline.sales.refused import record_refusals, refusals_of
@@ -20,15 +20,14 @@ def process_one_by_one(
 ) -> int:
     """Call `work` with the sales. A sale that the database refuses is recorded as an error.
 
-    Returns the sum of the results of `work`. Its counts are undone with everything else when the
-    database refuses a call.
+    Returns the sum of the results of `work`. The step's counts of a refused call are undone.
     """
 
-    def work_on(ids: Sequence[int] | None) -> int:
+    def work_on(ids: Sequence[int]) -> int:
         with step.counts_restored():
-            return work(sales if ids is None else ids)
+            return work(ids)
 
-    done, refused = bisect_rows(work_on, lambda: sales)
+    done, refused = bisect_keys(work_on, sales)
     if refused:
         record_refusals(refusals_of(refused))
         step.add(failed=len(refused))

@@ -23,11 +23,7 @@ BLOCKERS = load(__file__, "blockers")
 
 
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
-    """Convert the pending customers of the sales, then assign each sale its customer.
-
-    Effects: accounts as those of create_accounts(), and the customers of the sales, in the caller's
-    transaction. Returns how many customers were converted. Errors: those of create_accounts().
-    """
+    """Convert the pending customers of the sales, then assign them. Returns how many."""
     converted = 0
     if guids := pending_guids(sales):
         accounts = create_accounts(step, company, only=guids, limit=len(guids))
@@ -38,10 +34,7 @@ def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> 
 
 
 def pending_guids(sales: Sequence[int]) -> list[UUID]:
-    """The GUIDs of the sales that have no account yet and a pending event in staging.
-
-    A sale with an account number is left out: its customer has an account already.
-    """
+    """The GUIDs of sales without an account or account number that have a pending event."""
     rows = fetch(
         """SELECT DISTINCT sale.async_account
              FROM retail_transaction sale
@@ -59,7 +52,6 @@ def pending_guids(sales: Sequence[int]) -> list[UUID]:
 
 
 def assign_customers(sales: Sequence[int]) -> None:
-    """Assign each sale the customer that HQ has under its GUID or its account number."""
     run_sql(assign_statement(), {"sales": list(sales)})
 
 
@@ -70,8 +62,7 @@ def assign_statement() -> sql.Composed:
 def assign_default_customer(sales: Sequence[int]) -> None:
     """Assign the channel's default customer to the sales that have neither GUID nor account number.
 
-    A sale that had an earlier default customer gets the present one, or none if the channel has
-    none any more. It keeps its customer if a statement has its prepayments.
+    A sale keeps the customer that it has if a statement has its prepayments.
     """
     run_sql(
         """UPDATE retail_transaction sale SET customer_id = channel.default_customer_id
@@ -86,10 +77,7 @@ def assign_default_customer(sales: Sequence[int]) -> None:
 
 @contextmanager
 def blockers_of(sales: Sequence[int]) -> Iterator[WorkTable]:
-    """A work table of the sales that cannot become orders now, each with the first reason.
-
-    Shape: id, what, reason, field, waits.
-    """
+    """The sales that cannot become orders now, each with the first reason. See blockers.sql."""
     with query_table("blocker", blockers_query(), {"sales": list(sales)}) as blockers:
         yield blockers
 
@@ -99,21 +87,14 @@ def blockers_query() -> sql.Composed:
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:
-    """Apply the pending addresses of the sales: delivery addresses, and all of their customers.
-
-    No sale is posted while HQ has an address of its customer that it has not applied. Effects:
-    addresses and their events, in the caller's transaction.
-    """
+    """Apply the pending addresses of the sales, so that none is posted with an old one."""
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
             apply_to_known_customers(step, company, ADDRESS, only=event_ids)
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:
-    """The pending events of delivery addresses and customers of the sales.
-
-    One branch for each column by which they are found, so that each uses its own index.
-    """
+    """The pending events of delivery addresses and customers; each branch uses its own index."""
     rows = fetch(
         """WITH sale AS MATERIALIZED (
              SELECT DISTINCT delivery_address_id, async_account, account_number

@@ -18,19 +18,16 @@ def first_recent_day() -> date:
 
 
 def open_statements() -> QuerySet[Statement]:
-    """The statements that are not posted yet, oldest first."""
     statements = Statement.objects.open().with_sales().select_related("channel")
     return statements.order_by("business_date", "pk")
 
 
 def recently_posted() -> QuerySet[Statement]:
-    """The posted statements of recent business dates, supplementary ones included; newest first."""
     posted = Statement.objects.posted_since(first_recent_day()).newest_first()
     return posted.with_sales().select_related("channel")
 
 
 def recently_voided() -> QuerySet[Any, Any]:
-    """The number of voided sales of recent business dates, by day and channel."""
     voided = ExcludedSale.objects.for_good().filter(business_date__gte=first_recent_day())
     return voided.by_reason("-business_date", "channel__name", "channel__code")
 

@@ -1,8 +1,7 @@
 """Synchronize orders: make sales orders of the customer orders of tills.
 
 The customer and the address of an order are converted in the transaction that makes the sales
-order. An order whose customer has not arrived waits and says so. An order with an error fails
-without stopping the others.
+order. An order whose customer has not arrived waits and says so.
 """
 
 from collections.abc import Sequence
@@ -40,8 +39,7 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
     """Make a sales order of each open customer order of the channel, or of the one of the run.
 
     An order of nothing becomes none if something was paid: it is an instalment, or a deposit that
-    was given back. Effects: accounts, addresses, sales orders, and the status and reason of the
-    customer orders, in one transaction for each chunk.
+    was given back. Effects: in one transaction for each chunk.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
     last = 0
@@ -49,15 +47,13 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
         require_posting()
     while True:
         with step.chunk():
-            sales = lock_sales(
-                LOCK_ORDERS,
-                {
-                    "channel": channel.pk,
-                    "last": last,
-                    "order": step.run.order_number,
-                    "limit": SALES_PER_CHUNK,
-                },
-            )
+            values = {
+                "channel": channel.pk,
+                "last": last,
+                "order": step.run.order_number,
+                "limit": SALES_PER_CHUNK,
+            }
+            sales = lock_sales(LOCK_ORDERS, values)
             if not sales:
                 if step.counts.get("posted"):
                     count_sales(channel)
@@ -73,10 +69,7 @@ def synchronize_orders(step: RunStep, channel: Channel) -> None:
 
 
 def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
-    """Make sales orders of locked customer orders, and record why others cannot be made.
-
-    Returns how many customers were converted for them.
-    """
+    """Make sales orders, or record why not. Returns how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
     assign_default_customer(sales)
@@ -97,8 +90,8 @@ def process_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int
 def write_reasons(sales: Sequence[int], blockers: WorkTable, *, is_scheduled: bool) -> None:
     """Write status and reason of each order that cannot be made now.
 
-    An order that waits for its customer or address has not failed: its status stays none, and no
-    attempt is counted. A scheduled run does not count an attempt with the same result as the last.
+    An order that waits for its customer or address has not failed. A scheduled run does not count
+    an attempt with the same result as the last.
     """
     run_sql(
         sql.SQL(
@@ -149,7 +142,6 @@ def create_customer_orders(
 
 
 def insert_sales_orders(ready: WorkTable, first: int, step: RunStep) -> None:
-    """Insert the sales orders of the customer orders in `ready`, numbered from `first`."""
     run_sql(
         sql.SQL(
             """WITH new_order AS (

@@ -59,10 +59,7 @@ class Readiness:
 
 
 def readiness() -> list[Readiness]:
-    """Each channel's business dates with sales to be posted, oldest first.
-
-    A sale that arrives between the queries appears in all of them the next time.
-    """
+    """Each channel's business dates with sales to be posted, oldest first."""
     days = fetch(OPEN_DAYS)
     blockers: dict[tuple[int, date], list[Blocker]] = defaultdict(list)
     for channel_id, business_date, reason, field, sales in fetch(OPEN_BLOCKERS):

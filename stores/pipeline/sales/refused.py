@@ -7,7 +7,7 @@ of all runs, which would be refused again, until a person corrects or retries it
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, run_sql
 from stores.models.transaction import DIGITS, PLACES
 
@@ -36,14 +36,10 @@ def process_together(
 ) -> tuple[list[int], list[Refusal]]:
     """Find the sales that `work` can process together. Returns these, and an error of each other.
 
-    `work` is only a trial, which undoes its own effects. First the sales are found that are refused
-    even without the others. Then the rest is tried together, because a sum of them may be refused.
+    `work` is only a trial. First the sales are found that are refused alone, then those that are
+    refused with the others, because a sum may be too large.
     """
-
-    def try_alone(ids: Sequence[int] | None) -> None:
-        work(sales if ids is None else ids)
-
-    accepted_parts, refused = bisect_rows(try_alone, lambda: sales)
+    accepted_parts, refused = bisect_keys(work, sales)
     rest = [sale for sale in sales if sale not in refused]
     is_tried_together = not refused and len(accepted_parts) == 1
     if not rest or is_tried_together:
@@ -51,17 +47,15 @@ def process_together(
 
     accepted: list[int] = []
 
-    def try_with_accepted(ids: Sequence[int] | None) -> None:
-        more = rest if ids is None else list(ids)
-        work([*accepted, *more])
-        accepted.extend(more)
+    def try_with_accepted(ids: Sequence[int]) -> None:
+        work([*accepted, *ids])
+        accepted.extend(ids)
 
-    _, refused_together = bisect_rows(try_with_accepted, lambda: rest)
+    _, refused_together = bisect_keys(try_with_accepted, rest)
     return accepted, refusals_of(refused | refused_together)
 
 
 def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
-    """The errors of the sales that bisect_rows() found to be refused."""
     return [
         Refusal(sale, SALE_REFUSED, "transaction_id", found=error)
         for sale, error in refused.items()
@@ -69,10 +63,7 @@ def refusals_of(refused: Mapping[int, str]) -> list[Refusal]:
 
 
 def too_large(sales: Sequence[int]) -> list[Refusal]:
-    """Errors of amounts that are too large to be added to all amounts of at least half their size.
-
-    They are refused whatever the order in which the amounts are added.
-    """
+    """Errors of amounts too large to be added, in any order, to all amounts of half their size."""
     return [
         Refusal(sale, SUM_TOO_LARGE, field, line, value)
         for sale, field, line, value in fetch(
@@ -104,11 +95,7 @@ def too_large(sales: Sequence[int]) -> list[Refusal]:
 
 
 def record_refusals(refusals: Sequence[Refusal]) -> None:
-    """Record the errors of the sales, and mark the sales as failed.
-
-    A sale that the database refuses even to mark keeps its error, which is enough to keep it out of
-    all runs. Effects: transaction_error, validation and order status, in the caller's transaction.
-    """
+    """Record the errors, and mark the sales as failed, unless the database refuses even that."""
     for refusal in refusals:
         run_sql(
             """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,
@@ -117,11 +104,10 @@ def record_refusals(refusals: Sequence[Refusal]) -> None:
             [refusal.sale, refusal.rule, refusal.field, refusal.line_number, refusal.found[:60]],
         )
     sales = sorted({refusal.sale for refusal in refusals})
-    bisect_rows(lambda ids: mark_in_error(sales if ids is None else ids), lambda: sales)
+    bisect_keys(mark_in_error, sales)
 
 
 def mark_in_error(sales: Sequence[int]) -> None:
-    """Set validation status `error` for sales that have errors, and status `failed` for orders."""
     run_sql(
         """UPDATE retail_transaction SET validation_status = 'error', validated_at = now()
             WHERE id = ANY(%s)

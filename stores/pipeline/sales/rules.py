@@ -23,10 +23,7 @@ ERROR_COLUMNS = """transaction_id bigint, rule text, field text, line_number int
 
 @dataclass(frozen=True)
 class SaleRule:
-    """One rule: SQL that is true if it is broken, and SQL of the expected and the found value.
-
-    `says_value` means that the expected value is the right value of the field.
-    """
+    """SQL that is true if the rule is broken; `says_value`: the expected value is the right one."""
 
     code: str
     field: str
@@ -218,18 +215,12 @@ PAYMENT_RULES = (
         "payment_currency", "currency", "l.currency <> t.currency", "t.currency", "l.currency", True
     ),
 )
-ROW_RULES = (
-    ("retail_transaction_line", LINE_RULES),
-    ("retail_transaction_payment", PAYMENT_RULES),
-)
+ROW_RULES = (("retail_transaction_line", LINE_RULES), ("retail_transaction_payment", PAYMENT_RULES))
 SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
 def check_sales(sales: Sequence[int]) -> tuple[int, int]:
-    """Check all rules. Returns how many sales changed their status, and how many have errors.
-
-    Effects: validation status, time and errors of the sales, in the caller's transaction.
-    """
+    """Check and save. Returns how many sales changed their status, and how many have errors."""
     with errors_of(sales) as errors:
         write_errors(sales, errors)
     changed, failed = fetch_one(
@@ -281,10 +272,7 @@ def row_statement(table: str, rules: tuple[SaleRule, ...], errors: WorkTable) ->
 
 
 def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
-    """Replace the errors of the sales in transaction_error by these.
-
-    Errors that are already there stay, so that a run with nothing new writes no rows.
-    """
+    """Replace the errors of the sales. Equal ones stay: a run with nothing new writes no rows."""
     run_sql(
         sql.SQL(
             """DELETE FROM transaction_error old
@@ -306,7 +294,6 @@ def write_errors(sales: Sequence[int], errors: WorkTable) -> None:
 
 
 def any_broken(rules: tuple[SaleRule, ...]) -> sql.SQL:
-    """SQL that is true if any of the rules is broken."""
     return sql.SQL(" OR ".join(f"({rule.broken})" for rule in rules))
 
 

@@ -1,8 +1,4 @@
-"""The hash of a posted statement, over all rows that belong to it.
-
-Posting saves it. The check `verify` computes it again, and reports a statement whose rows have
-changed.
-"""
+"""The hash of a posted statement, which posting saves and the check `verify` computes again."""
 
 from psycopg2 import sql
 

@@ -16,9 +16,9 @@ from stores.models.statement import NOT_CALCULATED, StatementState
 from stores.pipeline.sales.refused import Refusal, process_together, record_refusals, too_large
 from stores.pipeline.sales.statement_sales import (
     add_sales,
-    end_cancelled,
+    mark_cancelled,
     release_sales,
-    sales_of,
+    sales_to_try,
 )
 from stores.pipeline.sales.statement_states import STATE_ACTIONS, StatementRefused, reach
 
@@ -30,20 +30,19 @@ class TrialEnded(Exception):
 def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Statement | None:
     """Remove the sales that cause an error of the database, so that the others can be posted.
 
-    The removed sales are in error; once a person has corrected them, the next run posts them.
-    Returns the statement that goes on with the others. If orders had numbers already, that is a new
-    statement, and the old one is cancelled with its orders. Returns None if no sale is the cause,
-    or if the statement cannot be cancelled any more.
+    Returns the statement that goes on with the others: a new one if orders had numbers already, and
+    then the old one is cancelled with its orders. None if no sale is the cause, or if the statement
+    cannot be cancelled any more.
     """
     with suppress(TrialEnded), step.chunk():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)
         if locked.state != statement.state or not locked.can_be_cancelled:
             return None
-        sales = sales_of(locked)
+        sales = sales_to_try(locked)
         has_orders = locked.sales_orders.exists()
         release_sales(locked)
         if has_orders:
-            end_cancelled(locked)
+            mark_cancelled(locked)
             continued = Statement.objects.start(locked.channel, locked.business_date)
         else:
             continued = locked
@@ -62,7 +61,7 @@ def remove_refused(step: RunStep, statement: Statement, error: Exception) -> Sta
             if has_orders:
                 continued.log(f"Created in place of {locked.number}.", run=step.run)
         else:
-            end_cancelled(continued)
+            mark_cancelled(continued)
         continued.refresh_from_db()
         failpoint("statements:before_taken_out")
         return continued
@@ -95,6 +94,5 @@ def try_all_states(step: RunStep, statement: Statement, sales: Sequence[int]) ->
 
 
 def refusal_message(refusals: Sequence[Refusal]) -> str:
-    """The sentences for the errors, each once."""
     sentences = [explain(refusal.rule, label(refusal.field)) for refusal in refusals]
     return " ".join(dict.fromkeys(sentences))

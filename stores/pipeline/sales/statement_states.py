@@ -1,7 +1,6 @@
-"""The action of each state that a statement reaches on its way to being posted.
+"""The action of each state that a statement reaches, in the transaction that saves the state.
 
-Each action runs in the transaction that saves the state. Unique keys keep it from writing anything
-twice.
+Unique keys keep an action from writing anything twice.
 """
 
 from collections.abc import Callable
@@ -113,21 +112,12 @@ def refuse_closed_period(statement: Statement) -> None:
 
 
 def aggregate(step: RunStep, statement: Statement) -> None:
-    """Make one aggregate for each customer and currency.
-
-    Anonymous sales become those of the channel's default customer. Errors: StatementRefused if
-    there is none.
-    """
+    """Make one aggregate per customer and currency; anonymous sales get the default customer."""
     is_anonymous = f"id IN (SELECT id FROM {IN_STATEMENT} document WHERE customer_id IS NULL)"  # noqa: S608
-    values = {
-        "statement": statement.pk,
-        "default": statement.channel.default_customer_id,
-    }
-    (count,) = fetch_one(
-        f"SELECT count(*) FROM retail_transaction WHERE {is_anonymous}",  # noqa: S608
-        values,
-    )
-    if count and statement.channel.default_customer_id is None:
+    default_customer = statement.channel.default_customer_id
+    values = {"statement": statement.pk, "default": default_customer}
+    (count,) = fetch_one(f"SELECT count(*) FROM retail_transaction WHERE {is_anonymous}", values)  # noqa: S608
+    if count and default_customer is None:
         raise StatementRefused(
             "default_customer_missing", "The channel has no default customer for anonymous sales."
         )
@@ -148,10 +138,7 @@ def aggregate(step: RunStep, statement: Statement) -> None:
 
 
 def check_customers(statement: Statement) -> tuple[int, int]:
-    """Mark the aggregates without an order whose customer is not active any more as failed.
-
-    Returns how many aggregates can become orders, and how many cannot.
-    """
+    """Fail aggregates of inactive customers. Returns how many wait for an order, and failed."""
     values = {"statement": statement.pk, "reason": CUSTOMER_NOT_ACTIVE}
     run_sql(
         """UPDATE statement_aggregate aggregate
@@ -253,7 +240,6 @@ def post_payments(step: RunStep, statement: Statement) -> None:
     failpoint("statements:before_payments_posted")
 
 
-# The payments of sales, by sales order, tender and currency.
 INSERT_PAYMENTS = """
     INSERT INTO posted_payment (statement_id, kind, customer_id, sales_order_id, tender_type,
                                 currency, count, amount)
@@ -265,7 +251,6 @@ INSERT_PAYMENTS = """
      GROUP BY sale.statement_id, sale.customer_id, sale.sales_order_id, payment.tender_type,
               payment.currency
      ORDER BY sale.sales_order_id, payment.tender_type, payment.currency"""
-# The payments of customer orders, by order of the till, tender and currency.
 INSERT_PREPAYMENTS = """
     INSERT INTO posted_payment (statement_id, kind, customer_id, transaction_id, tender_type,
                                 currency, count, amount)

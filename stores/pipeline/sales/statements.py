@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from django.db.models import F
 
 from stores.failpoints import failpoint
-from stores.hqdb.retry import bisect_rows, describe_error, is_data_error
+from stores.hqdb.retry import bisect_keys, describe_error, is_data_error
 from stores.hqdb.sql import fetch
 from stores.models import Channel, OrderSequence, RunStep, Statement
 from stores.models.channel import StatementMode, database_knows_zone
@@ -34,16 +34,16 @@ from stores.pipeline.sales.statement_states import (
     reach,
 )
 
-DAY_HAS_ENDED = "t.business_date < business_date_of(now(), h.time_zone, h.day_ends_at)"
+DAY_HAS_ENDED = """t.business_date
+                   < business_date_of(now(), channel.time_zone, channel.day_ends_at)"""
 STATES_IN_ORDER = [StatementState.STARTED, *STATE_ACTIONS]
 
 
 def calculate_statements(step: RunStep, channel: Channel) -> None:
     """Take all ready sales into statements of their business dates, and calculate these.
 
-    Sales that arrive later enter the open statement of their date, or a supplementary one. Effects:
-    statements up to state calculated, with their sales, tenders and totals. Errors: StepFailed at
-    the end if a statement could not be calculated, or if HQ does not know which days have ended.
+    Errors: StepFailed at the end if a statement could not be calculated, or if HQ does not know
+    which days have ended.
     """
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
@@ -55,7 +55,7 @@ def calculate_statements(step: RunStep, channel: Channel) -> None:
     advance_all(step, channel, calculating, until=StatementState.CALCULATED)
     if refused:
         day, error = next(iter(refused.items()))
-        sentence = explain("statement_refused", None)
+        sentence = explain("statement_refused")
         raise StatementRefused("statement_refused", f"{channel.code} {day}: {sentence} ({error})")
     if not knows_days:
         raise StepFailed(
@@ -66,11 +66,10 @@ def calculate_statements(step: RunStep, channel: Channel) -> None:
 
 
 def post_statements(step: RunStep, channel: Channel) -> None:
-    """Post the calculated statements of the channel, oldest first.
+    """Post the calculated statements of the channel, oldest first, with orders and invoices.
 
-    A statement that fails does not stop the others. Effects: orders, invoices and payments of the
-    statements, and their numbers in the number journal. Errors: StatementRefused at the end if a
-    statement could not be posted; StepFailed while HQ may have lost numbers that it issued.
+    Errors: StatementRefused at the end if one could not be posted; the others are. StepFailed while
+    HQ may have lost numbers that it issued.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
@@ -83,10 +82,7 @@ def post_statements(step: RunStep, channel: Channel) -> None:
 def advance_all(
     step: RunStep, channel: Channel, statements: StatementQuerySet, *, until: StatementState
 ) -> None:
-    """Advance statements, oldest first, each as far as possible.
-
-    Errors: StatementRefused at the end if an error keeps a statement from reaching `until`.
-    """
+    """Advance statements, oldest first, as far as possible. Errors: StatementRefused at the end."""
     stopped = []
     for statement in statements.order_by("business_date", "sequence"):
         if stopped_at := advance(step, statement, until=until):
@@ -111,32 +107,28 @@ def takes_all_day(channel: Channel) -> bool:
 def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales, or restart the open one.
 
-    Without trickle feed, a date must have ended by the channel's clock. Effects: statements in
-    state started. Returns the dates whose statement the database refuses, with its error.
+    Returns the dates whose statement the database refuses, with its error.
     """
     has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
     rows = fetch(
         f"""SELECT DISTINCT t.business_date
-              FROM {OPEN_DOCUMENTS} t JOIN channel h ON h.id = t.channel_id
+              FROM {OPEN_DOCUMENTS} t JOIN channel ON channel.id = t.channel_id
              WHERE t.channel_id = %s AND t.business_date = coalesce(%s, t.business_date)
-                AND {READY_CONDITION}
-               AND {has_ended} ORDER BY 1""",  # noqa: S608
+               AND {READY_CONDITION} AND {has_ended}
+             ORDER BY t.business_date""",  # noqa: S608
         [channel.pk, step.run.business_date],
     )
-    days = [day for (day,) in rows]
 
-    def start_days(selected: Sequence[date] | None) -> None:
-        for day in days if selected is None else selected:
+    def start_days(days: Sequence[date]) -> None:
+        for day in days:
             start_day(step, channel, day)
 
-    return bisect_rows(start_days, lambda: days)[1] if days else {}
+    _, refused = bisect_keys(start_days, [day for (day,) in rows])
+    return refused
 
 
 def start_day(step: RunStep, channel: Channel, day: date) -> None:
-    """Start a statement of a business date, or restart the open one with more sales.
-
-    An open statement that is being posted stays as it is. The next calculation takes the sales.
-    """
+    """Start a statement of a business date, or restart the open one unless it is being posted."""
     open_statement = Statement.objects.of(channel, day).open().first()
     if open_statement is None:
         Statement.objects.start(channel, day).log("Started.", run=step.run)
@@ -150,9 +142,8 @@ def start_day(step: RunStep, channel: Channel, day: date) -> None:
 def advance(step: RunStep, statement: Statement, *, until: StatementState) -> Statement | None:
     """Advance a statement to a state, with a commit for each state on the way.
 
-    Sales that the database refuses are removed, and the statement goes on with the others. Effects:
-    the statement, its log, and the effects of each state. Returns the statement if it did not reach
-    the state, else None.
+    Sales that the database refuses are removed, and the statement goes on with the others. Returns
+    the statement if it did not reach the state, else None.
     """
     while (state := next_state(statement, until)) is not None:
         try:
@@ -170,7 +161,7 @@ def advance(step: RunStep, statement: Statement, *, until: StatementState) -> St
                 raise
             continued = remove_refused(step, statement, error)
             if continued is None:
-                message = f"{explain('statement_refused', None)} ({describe_error(error)})"
+                message = f"{explain('statement_refused')} ({describe_error(error)})"
                 record_failure(step, statement, state, "statement_refused", message)
                 return statement
             failpoint("statements:after_taken_out")

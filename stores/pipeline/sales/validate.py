@@ -23,25 +23,19 @@ LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
 
 
 def validate_transactions(step: RunStep, channel: Channel) -> None:
-    """Validate the open sales of the channel, oldest first.
-
-    Sales in error are validated again, because a missing customer may have arrived. Effects:
-    accounts, addresses, and the sales with their errors, in one transaction for each chunk.
-    """
+    """Validate open sales, also those in error: a missing customer may have arrived meanwhile."""
     last = 0
     if not step.is_dry:
         require_numbers()
     while True:
         with step.chunk():
-            sales = lock_sales(
-                LOCK_SALES,
-                {
-                    "channel": channel.pk,
-                    "last": last,
-                    "day": step.run.business_date,
-                    "limit": SALES_PER_CHUNK,
-                },
-            )
+            values = {
+                "channel": channel.pk,
+                "last": last,
+                "day": step.run.business_date,
+                "limit": SALES_PER_CHUNK,
+            }
+            sales = lock_sales(LOCK_SALES, values)
             if not sales:
                 return
             step.add(read=len(sales))
@@ -54,7 +48,6 @@ def validate_transactions(step: RunStep, channel: Channel) -> None:
 
 
 def validate_locked(step: RunStep, channel: Channel, sales: Sequence[int]) -> int:
-    """Validate locked sales. Returns how many customers were converted for them."""
     converted = resolve_customers(step, channel.company, sales)
     resolve_addresses(step, channel.company, sales)
     changed, failed = check_sales(sales)

@@ -26,9 +26,9 @@ from stores.pipeline.sales.refused import REFUSAL_REASONS
 from stores.web.forms.sale import BulkCorrectionForm, ScopeForm
 from stores.web.permissions import check_permissions
 from stores.web.request import Request
-from stores.web.views.transactions import MAX_TRANSACTIONS_SHOWN, may_correct
+from stores.web.views.transactions import may_correct
 
-MAX_TRANSACTION_CAUSES = 50
+MAX_CAUSES_SHOWN, MAX_TRANSACTIONS_SHOWN = 50, 100
 
 
 @require_safe
@@ -39,7 +39,7 @@ def failed_sales(request: Request) -> HttpResponse:
     if channel := form.scope.channel:
         counts = counts.filter(channel=channel)
     rows = list(counts)
-    limit = None if "causes" in request.GET else MAX_TRANSACTION_CAUSES
+    limit = None if "causes" in request.GET else MAX_CAUSES_SHOWN
     causes = [row | cause_details(SaleCause.of(row)) for row in rows[:limit]]
     context = {"causes": causes, "more_causes": len(rows) - len(causes), "form": form}
     return render(request, "transactions/failed.html", context)
@@ -79,14 +79,13 @@ def failed_cause(request: Request) -> HttpResponse:
         "scope": scope_form,
         "can_try_again": cause.reason in REFUSAL_REASONS,
         "preview": preview,
-        "most": MAX_TRANSACTIONS_SHOWN,
+        "limit": MAX_TRANSACTIONS_SHOWN,
     }
     context |= affected_sales(request, cause, scope_form.scope)
     return render(request, "transactions/cause.html", context)
 
 
 def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -> dict[str, Any]:
-    """The transactions of a cause, their number, and how many others are correcting."""
     rows = scope.of(cause)
     by_others = being_corrected("transaction__") & ~Q(transaction__editing_by=request.user)
     totals = rows.aggregate(
@@ -95,13 +94,14 @@ def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -
         held=Count("transaction", distinct=True, filter=by_others),
     )
     oldest = rows.select_related("transaction__channel", "transaction__customer")
-    return totals | {"failed": oldest.order_by("transaction", "id")[:MAX_TRANSACTIONS_SHOWN]}
+    failures = list(oldest.order_by("transaction", "id")[:MAX_TRANSACTIONS_SHOWN])
+    shows_values = any(failure.found for failure in failures)
+    return totals | {"failures": failures, "shows_values": shows_values}
 
 
 def correct_cause(
     request: Request, cause: SaleCause, scope: CorrectionScope, form: BulkCorrectionForm
 ) -> HttpResponseRedirect:
-    """Save a correction that was previewed."""
     result = correct_all(cause, scope, request.user, form.reason, form.values)
     report_result(request, result)
     if result.corrected:
@@ -138,13 +138,11 @@ def report_skipped(request: Request, result: CorrectionResult) -> None:
     if result.skipped:
         skipped = counted(result.skipped, "transaction")
         messages.warning(
-            request,
-            f"{skipped} skipped: someone is correcting them, or a job is processing them.",
+            request, f"{skipped} skipped: someone is correcting them, or a job is processing them."
         )
 
 
 def validation_sentences(result: CorrectionResult) -> str:
-    """How many of the corrected transactions pass the rules."""
     sentences = []
     if result.valid:
         passes = "passes" if result.valid == 1 else "pass"
@@ -159,7 +157,6 @@ def validation_sentences(result: CorrectionResult) -> str:
 
 @require_safe
 def correction_detail(request: Request, correction: UUID) -> HttpResponse:
-    """The changes of a correction, and whether it can be undone."""
     changes = TransactionChange.objects.filter(correction=correction)
     first = changes.select_related("changed_by").order_by("id").first()
     if first is None:
@@ -170,7 +167,7 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
         "first": first,
         "count": changes.values("transaction").distinct().count(),
         "changes": in_order[:MAX_TRANSACTIONS_SHOWN],
-        "most": MAX_TRANSACTIONS_SHOWN,
+        "limit": MAX_TRANSACTIONS_SHOWN,
         "can_undo": unposted.exists(),
     }
     return render(request, "transactions/correction.html", context)
@@ -179,7 +176,6 @@ def correction_detail(request: Request, correction: UUID) -> HttpResponse:
 @require_POST
 @may_correct
 def undo_correction(request: Request, correction: UUID) -> HttpResponseRedirect:
-    """Undo a correction where nothing was posted or changed since."""
     undone, unchanged = undo_bulk_correction(correction, request.user, f"Undone: {correction}")
     if undone:
         messages.success(request, f"Undone in {counted(undone, 'transaction')}.")

@@ -32,19 +32,17 @@ from stores.web.lists.response import list_response
 from stores.web.permissions import check_permissions, require_permission
 from stores.web.request import Request
 
-# Causes on the list page, and rows on the page of a cause.
 MAX_CAUSES, MAX_CASES = 20, 100
-# Rows that one request resolves.
 MAX_CASES_RESOLVED = 10_000
 
-requires_resolve = require_permission(
+may_resolve_rows = require_permission(
     "stores.resolve_quarantine",
     "You do not have permission to release or correct quarantined rows.",
 )
-requires_dismiss = require_permission(
+may_dismiss_rows = require_permission(
     "stores.dismiss_quarantine", "You do not have permission to dismiss quarantined rows."
 )
-requires_reopen = require_permission(
+may_reopen_rows = require_permission(
     "stores.dismiss_quarantine", "You do not have permission to reopen quarantined rows."
 )
 
@@ -80,7 +78,7 @@ def cause_detail(request: Request) -> HttpResponse:
         "cases": oldest[:MAX_CASES],
         "count": cases.count(),
         "rule": cases.values_list("rule", flat=True).first(),
-        "most": MAX_CASES,
+        "limit": MAX_CASES,
         "can_release": request.user.has_perm("stores.resolve_quarantine"),
         "can_dismiss": may_dismiss and cases.filter(status=CaseStatus.OPEN).exists(),
         "dismissed": Case.objects.filter(status=CaseStatus.DISMISSED).with_cause(cause).count(),
@@ -116,7 +114,7 @@ def case_context(request: Request, detail: CaseDetail) -> dict[str, Any]:
 
 
 @require_POST
-@requires_resolve
+@may_resolve_rows
 def release_cases(request: Request) -> HttpResponseRedirect:
     """Validate one row, or all of a cause, by the current rules."""
     resolution = Resolution()
@@ -135,7 +133,7 @@ def release_cases(request: Request) -> HttpResponseRedirect:
 
 
 @require_POST
-@requires_dismiss
+@may_dismiss_rows
 def dismiss_cases(request: Request) -> HttpResponse:
     """Close one row, or all of a cause, with a reason, after a confirmation."""
     page = posted_page(request)
@@ -153,8 +151,7 @@ def dismiss_cases(request: Request) -> HttpResponse:
     if resolution.still_open:
         still_open = counted(len(resolution.still_open), "row")
         messages.warning(
-            request,
-            f"{still_open} still open: failed events can only be released or corrected.",
+            request, f"{still_open} still open: failed events can only be released or corrected."
         )
     return redirect(page)
 
@@ -168,9 +165,8 @@ def count_dismissible(request: Request) -> int:
 
 
 @require_POST
-@requires_reopen
+@may_reopen_rows
 def reopen_cases(request: Request) -> HttpResponseRedirect:
-    """Open one dismissed row, or all dismissed rows of a cause, again."""
     if cause := posted_cause(request):
         count = sum(map(reopen_rows, same_cause(cause, statuses=[CaseStatus.DISMISSED])))
     else:
@@ -212,7 +208,7 @@ def posted_page(request: Request) -> str:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires_resolve
+@may_resolve_rows
 def correct_case(request: Request, case: str) -> HttpResponse:
     """A form with the row's values; a POST saves them as an event or document of headquarters."""
     detail = get_detail(case)
@@ -239,9 +235,8 @@ def correct_case(request: Request, case: str) -> HttpResponse:
 def lock_identity(request: Request, detail: CaseDetail, form: EventForm | DocumentForm) -> str:
     """Lock the fields that the user may not change. Returns the sentence for the form.
 
-    A row of another customer, or a sale of another amount or to another customer, is not a
-    correction: it needs the permission to change customers or transactions. Errors:
-    PermissionDenied if such a change was posted.
+    A row of another customer, or a sale of another amount, needs the permission to change these.
+    Errors: PermissionDenied if such a change was posted.
     """
     if detail.is_document:
         permission = "stores.mend_transaction"

@@ -9,7 +9,6 @@ from django.views.decorators.http import require_POST, require_safe
 from stores.models import ExcludedSale, PostedPayment, Statement
 from stores.models.reason import explain
 from stores.models.statement_parts import AggregateState
-from stores.pipeline.sales import statement_sales
 from stores.pipeline.sales.end_of_day import (
     RECENT_DAYS,
     first_recent_day,
@@ -19,6 +18,7 @@ from stores.pipeline.sales.end_of_day import (
     recently_voided,
 )
 from stores.pipeline.sales.readiness import readiness
+from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.response import csv_response, list_response
 from stores.web.lists.statements import (
@@ -29,9 +29,8 @@ from stores.web.lists.statements import (
 )
 from stores.web.permissions import require_permission
 from stores.web.request import Request
-from stores.web.views.transactions import MAX_TRANSACTIONS_SHOWN, beyond
 
-MAX_AGGREGATES_SHOWN = 500
+MAX_AGGREGATES_SHOWN, MAX_STATEMENTS_SHOWN = 500, 100
 
 may_cancel_statements = require_permission(
     "stores.cancel_statement", "You do not have permission to cancel statements."
@@ -66,7 +65,7 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
         "aggregate_count": aggregates.count(),
         "only_failures": only_failures,
         "excluded": excluded.exclude(reason="statement_open").by_reason(),
-        "waits_for": explain(statement.reason, None) if statement.is_open else "",
+        "waits_for": explain(statement.reason) if statement.is_open else "",
         "events": statement.events.select_related("run", "user"),
     }
     return render(request, "statements/detail.html", context)
@@ -75,17 +74,16 @@ def statement_detail(request: Request, pk: int) -> HttpResponseBase:
 @require_POST
 @may_cancel_statements
 def cancel_statement(request: Request, pk: int) -> HttpResponseRedirect:
-    """Cancel a statement that is not posted, and release its sales."""
     statement = get_object_or_404(Statement.objects.select_related("channel"), pk=pk)
     reason = posted_reason(request)
     if not reason:
         return redirect(statement)
     try:
-        sales = statement_sales.cancel_open_statement(statement, reason, by=request.user)
-    except statement_sales.NotCancelled as error:
+        released = cancel_open_statement(statement, reason, by=request.user)
+    except CancellationRefused as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{statement} is cancelled, {sales:,} sales are released.")
+        messages.success(request, f"{statement} is cancelled, {released:,} sales are released.")
     return redirect(statement)
 
 
@@ -95,11 +93,11 @@ def end_of_day(request: Request) -> HttpResponse:
     statements, posted = open_statements(), recently_posted()
     context = {
         "board": readiness(),
-        "open_statements": statements[:MAX_TRANSACTIONS_SHOWN],
-        "more_open": beyond(statements),
-        "set_aside": quarantined_documents(),
-        "posted": posted[:MAX_TRANSACTIONS_SHOWN],
-        "more_posted": beyond(posted),
+        "open_statements": statements[:MAX_STATEMENTS_SHOWN],
+        "more_open": max(0, statements.count() - MAX_STATEMENTS_SHOWN),
+        "quarantined": quarantined_documents(),
+        "posted": posted[:MAX_STATEMENTS_SHOWN],
+        "more_posted": max(0, posted.count() - MAX_STATEMENTS_SHOWN),
         "voided": recently_voided(),
         "recent_days": RECENT_DAYS,
         "first_recent_day": first_recent_day(),

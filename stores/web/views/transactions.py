@@ -1,13 +1,12 @@
 """The pages of transactions: the list, one transaction and its correction."""
 
 from django.contrib import messages
-from django.db.models import QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from stores.models import RetailTransaction, Statement
+from stores.models import RetailTransaction
 from stores.models.labels import counted
 from stores.models.transaction import EntryStatus, TransactionType
 from stores.pipeline.corrections.sale import (
@@ -26,8 +25,6 @@ from stores.web.request import Request
 may_correct = require_permission(
     "stores.mend_transaction", "You do not have permission to correct transactions."
 )
-# Transactions of a cause or correction, and statements on the board, that a page lists.
-MAX_TRANSACTIONS_SHOWN = 100
 
 
 @require_safe
@@ -38,7 +35,6 @@ def transaction_list(request: Request) -> HttpResponseBase:
 
 @require_safe
 def transaction_detail(request: Request, pk: int) -> HttpResponse:
-    """One transaction with its lines, payments, errors and corrections."""
     sales = RetailTransaction.objects.select_related(
         "channel",
         "customer",
@@ -98,8 +94,3 @@ def release_transaction(request: Request, pk: int) -> HttpResponseRedirect:
     sale = get_object_or_404(RetailTransaction, pk=pk)
     release_lease(sale, request.user)
     return redirect(sale)
-
-
-def beyond(statements: QuerySet[Statement]) -> int:
-    """The number of statements for which the board has no room."""
-    return max(0, statements.count() - MAX_TRANSACTIONS_SHOWN)

@@ -23,6 +23,7 @@ from stores.models import (
     Statement,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.promises import broken_promises, get_check
@@ -65,8 +66,8 @@ def post_sale_and_order(store, confirmation_number):
         payments=[],
         payment_amount="0",
     )
-    assert run("eod")["outcome"] == "succeeded"
-    assert run("sync-orders")["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
+    assert run(JobCode.ORDERS)["counts"]["posted"] == 1
 
 
 def issued_numbers():
@@ -99,7 +100,7 @@ def numbers_told_to(store):
 def test_v2_issued_numbers_are_in_the_journal_and_in_the_channels(store):
     post_sale_and_order(store, "WEB-1")
 
-    assert run("pipeline")["counts"] == {"distributed": 1}
+    assert run(JobCode.PIPELINE)["counts"] == {"distributed": 1}
 
     assert journal_entries() == [
         ("USRT", "invoice", "1", "INV-000001"),
@@ -107,15 +108,15 @@ def test_v2_issued_numbers_are_in_the_journal_and_in_the_channels(store):
         ("USRT", "order", "2", "SO-000002"),
     ]
     assert numbers_told_to(store) == {"USRT/order": 2, "USRT/invoice": 1}
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
 def test_v2_numbers_that_a_channel_cannot_read_are_written_anew(store):
     post_sale_and_order(store, "WEB-1")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(store, "UPDATE channel_setting SET value = '[\"nonsense\"]' WHERE key <> 'company'")
 
-    assert run("pipeline")["outcome"] == "nothing_to_do"
+    assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
     assert numbers_told_to(store) == {"USRT/order": 2, "USRT/invoice": 1}
     assert broken_promises() == []
@@ -132,7 +133,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     backup, restore_copy_of_journal = back_up_hq(), back_up_journal()
     post_sale_and_order(popup, "WEB-2")
     post_sale_and_order(houston, "WEB-3")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     numbers_before = issued_numbers()
     assert len(numbers_before) == 9
     backup.restore()
@@ -149,7 +150,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     assert statements["outcome"] == "nothing_to_do"
     if journal_is_restored:
         assert "its database knows more than headquarters" in customers["message"]
-    assert "converted" not in run("pipeline")["counts"]
+    assert "converted" not in run(JobCode.PIPELINE)["counts"]
     series = {row.get("series") for row in get_check("I31").offending}
     assert series >= {"USRT/order", "USRT/invoice"}
 
@@ -165,7 +166,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     assert "orders SO-000003 to SO-000006 (USRT)" in incident.message
 
     # Nothing is posted until a person has dealt with the documents that HQ has lost.
-    run("pipeline")
+    run(JobCode.PIPELINE)
     for job in ("eod", "sync-orders"):
         blocked = run(job)
         assert blocked["outcome"] in ("partly", "failed")
@@ -174,8 +175,8 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     assert SalesOrder.objects.count() == 2
     call_command("incidents", "close", str(incident.pk), "--reason", "Cancelled in the books.")
 
-    assert run("eod")["outcome"] == "succeeded"
-    assert run("sync-orders")["counts"]["posted"] == 2
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
+    assert run(JobCode.ORDERS)["counts"]["posted"] == 2
     assert len(issued_numbers()) == 9
     assert issued_numbers() & numbers_before == {"SO-000001", "SO-000002", "INV-000001"}
     assert Statement.objects.exclude(state="posted").count() == 0
@@ -185,21 +186,21 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
 def test_v9_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston, popup):
     for store in (houston, popup):
         make_customer(store)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     popup_file = sqlite_path(popup)
     popup_file.rename(popup_file.with_suffix(".away"))
     try:
         ChannelDatabase.objects.update(recognised_start=LONG_AGO)
-        with_one_channel = run("sync-customers")
+        with_one_channel = run(JobCode.CONVERT)
 
         ChannelDatabase.objects.update(recognised_start=None)
         houston_row = ChannelDatabase.objects.filter(pk=houston.pk)
         houston_row.update(next_try_at=timezone.now() + timedelta(seconds=30))
-        with_no_channel = run("sync-customers")
+        with_no_channel = run(JobCode.CONVERT)
 
         # The clock was set back: the next try seems to be centuries away, and is made now.
         houston_row.update(next_try_at="2999-01-01T00:00Z")
-        with_one_again = run("sync-customers")
+        with_one_again = run(JobCode.CONVERT)
     finally:
         popup_file.with_suffix(".away").rename(popup_file)
 
@@ -211,9 +212,9 @@ def test_v9_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston,
 
 def test_s12_a_number_that_only_one_channel_has_seen_is_not_believed(houston, store, recover_hq):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
     assert recover_hq(fails=True) == 1
 
@@ -225,7 +226,7 @@ def test_s12_a_number_that_only_one_channel_has_seen_is_not_believed(houston, st
 
 def test_two_channels_that_have_seen_the_same_number_are_believed(houston, popup, recover_hq):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     for store in (houston, popup):
         query(store, """UPDATE exchange_state SET account_high = '{"USRT": 5301}'""")
 
@@ -242,9 +243,9 @@ WRONG_NUMBERS = {
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
 def test_s12_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsys, kind):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(popup, WRONG_NUMBERS[kind])
-    run("pipeline")
+    run(JobCode.PIPELINE)
     capsys.readouterr()
     with pytest.raises(SystemExit):
         call_command("recover_hq", "--dry-run")
@@ -261,9 +262,9 @@ def test_s12_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsy
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
 def test_s12_a_person_may_believe_the_number_of_a_channel(houston, capsys, kind):
     make_customer(houston)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     query(houston, WRONG_NUMBERS[kind])
-    run("pipeline")
+    run(JobCode.PIPELINE)
     capsys.readouterr()
     with pytest.raises(SystemExit):
         call_command("recover_hq", "--dry-run")

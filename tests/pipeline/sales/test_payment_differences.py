@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from stores.models import Company, PaymentRounding, PostedPayment, RetailTransaction
+from stores.models.job import JobCode
 from tests.support.make import article, make_customer, make_sale, run
 from tests.support.promises import broken_promises
 
@@ -80,7 +81,7 @@ def test_p42_an_allowed_difference_is_posted_under_its_kind(houston, tolerances,
     for name, (currency, total, payments, _) in ALLOWED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     for name, (_, total, payments, kind) in ALLOWED_DIFFERENCES.items():
         with subtests.test(name):
@@ -96,7 +97,7 @@ def test_p42_a_difference_beyond_the_tolerance_is_refused(houston, tolerances):
     for name, (currency, total, payments) in REFUSED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     errors = RetailTransaction.objects.values_list("transaction_id", "errors__rule")
     assert set(errors) == {(name, "not_paid") for name in REFUSED_DIFFERENCES}

@@ -14,6 +14,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.models.job import JobCode
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
     correct_transaction,
@@ -95,10 +96,10 @@ def posted_day(store, ann):
     make_order(store, "overpaid", ("cash", "99.00"), async_account=ann)
     make_order(store, "unknown", ("cash", "4.00"), async_account=uuid4())
     make_sale(store, business_date=DAY)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # One order is synchronized before its deposit is posted, all others afterwards.
-    run("sync-orders", order_number="deposit")
-    assert run("eod")["outcome"] == "succeeded"
+    run(JobCode.ORDERS, order_number="deposit")
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
     return Statement.objects.get()
 
 
@@ -134,7 +135,7 @@ def test_p6_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
 def test_p6_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, posted_day):
     account = account_of(ann)
 
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
     # An instalment and a refund order nothing.
     orders = SalesOrder.objects.exclude(confirmation_number=None)
@@ -146,17 +147,17 @@ def test_p6_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann
     }
 
     make_event("address", store, async_account=ann, address_id=HOME)
-    run("P-0001")
-    run("sync-orders")
+    run(JobCode.UPLOAD)
+    run(JobCode.ORDERS)
     assert get_order("to-home").sales_order.customer.account_number == account
     assert broken_promises() == []
 
 
 def test_p6_a_payment_is_not_posted_again_once_its_order_is_created(store, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
-    assert run("eod")["outcome"] == "nothing_to_do"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
 
     assert list(PostedPayment.objects.values_list("id", flat=True)) == before
     assert broken_promises() == []
@@ -168,7 +169,7 @@ def test_p6_a_corrected_order_is_posted_by_a_supplementary_statement(store, cler
     changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}
     correct_transaction(order, clerk, "Typed wrong.", changes)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     assert tenders_of(Statement.objects.get(sequence=2)) == {
         "cash": (1, Decimal("9.00"), Decimal("9.00"))
@@ -183,7 +184,7 @@ def leased_order(houston, clerk) -> RetailTransaction:
     make_order(
         houston, "deposit", ("card", "3.00"), async_account=customer, delivery_address_id=HOME
     )
-    assert run("eod")["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
     lease_transaction(get_order("deposit"), clerk)
     return get_order("deposit")
 
@@ -207,7 +208,7 @@ def test_p6_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, lea
     assert corrected == 1
     order = get_order("deposit")
     assert (order.customer, order.validation_status) == (customer, "successful")
-    run("sync-orders")
+    run(JobCode.ORDERS)
     assert get_order("deposit").sales_order.customer == customer
     assert broken_promises() == []
 
@@ -219,12 +220,12 @@ def test_p6_the_deposit_of_a_guest_waits_for_a_default_customer(houston):
     channel.default_customer = None
     channel.save()
 
-    assert run("eod")["outcome"] == "partly"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "partly"
     assert Statement.objects.get().reason == "default_customer_missing"
 
     channel.default_customer = default_customer
     channel.save()
-    run("eod")
+    run(JobCode.END_OF_DAY)
     assert posted_prepayments() == {
         ("guest", default_customer.account_number, "card", Decimal("3.00"))
     }

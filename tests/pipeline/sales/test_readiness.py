@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import Channel, Customer, RetailTransaction
+from stores.models.job import JobCode
 from stores.pipeline.sales.readiness import readiness
 from tests.support.make import make_customer, make_sale, run
 
@@ -25,7 +26,7 @@ def blockers():
 def blocked_sales(houston):
     """Sales and an order whose GUID and account number contradict each other or lead nowhere."""
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     ann_account = Customer.objects.get(first_name="Ann").account_number
     bo_account = Customer.objects.get(first_name="Bo").account_number
     invalid = make_customer(houston, "Cy", title="x" * 21)
@@ -52,7 +53,7 @@ def blocked_sales(houston):
         account_number=bo_account,
     )
     Channel.objects.update(default_customer=None)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
 
 def test_a2_the_board_names_blocked_sales_before_validation(blocked_sales):
@@ -64,8 +65,8 @@ def test_a2_the_board_names_blocked_sales_before_validation(blocked_sales):
 
 
 def test_a2_validation_finds_what_the_board_has_named(blocked_sales):
-    run("validate")
-    run("sync-orders")
+    run(JobCode.VALIDATE)
+    run(JobCode.ORDERS)
 
     # A missing customer is an unknown one from now on.
     assert blockers() == {

@@ -17,6 +17,7 @@ from stores.models import (
     Statement,
     TransactionError,
 )
+from stores.models.job import JobCode
 from stores.models.statement import StatementState
 from stores.pipeline.corrections.sale import (
     CorrectionRefused,
@@ -24,7 +25,7 @@ from stores.pipeline.corrections.sale import (
     lease_transaction,
     release_lease,
 )
-from stores.pipeline.sales.statement_sales import NotCancelled, cancel_open_statement
+from stores.pipeline.sales.statement_sales import CancellationRefused, cancel_open_statement
 from tests.support.make import make_customer, make_sale, run
 from tests.support.processes import Died, die
 from tests.support.promises import broken_promises
@@ -106,7 +107,7 @@ def test_p2_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(h
         sell(houston, f"good-{name}-1", days[name])
         sell(houston, f"good-{name}-2", days[name])
 
-    end_of_day = run("eod")
+    end_of_day = run(JobCode.END_OF_DAY)
 
     bad = {f"bad-{name}" for name in REFUSALS}
     good = {f"good-{name}-{n}" for name in REFUSALS for n in (1, 2)}
@@ -124,7 +125,7 @@ def test_p2_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(h
     assert set(second) == {days["invoice"], days["payment"]}
     assert broken_promises() == []
     # The next run does not try the bad sales again.
-    assert run("eod")["outcome"] == "nothing_to_do"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
 
 
 def test_p2_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(houston, clerk):
@@ -139,7 +140,7 @@ def test_p2_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(hou
     sell_for_60_trillion(houston, "T-6", WEDNESDAY)
     sell(houston, "T-7", WEDNESDAY)
 
-    end_of_day = run("eod")
+    end_of_day = run(JobCode.END_OF_DAY)
 
     assert end_of_day["counts"]["posted"] == 3
     for transaction_id in ("T-1", "T-2", "T-5", "T-6"):
@@ -151,12 +152,12 @@ def test_p2_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(hou
     lease_transaction(sale, clerk)
     card, cash = sale.payments.all()
     correct_transaction(sale, clerk, "Bar code", {card: {"amount": 0}, cash: {"amount": "10.70"}})
-    assert run("eod")["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
 
     # A sale that is given back without a correction fits by itself.
     lease_transaction(get_sale("T-5"), clerk)
     release_lease(get_sale("T-5"), clerk)
-    assert run("eod")["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
     assert get_sale("T-5").statement.sequence == 2
     assert broken_promises() == []
 
@@ -187,8 +188,8 @@ def test_p2_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise
         order = {"transaction_type": "customer_order", "confirmation_number": number}
         sell(houston, number, MONDAY, async_account=make_customer(houston), **order)
 
-    end_of_day = run("eod")
-    orders = run("sync-orders")
+    end_of_day = run(JobCode.END_OF_DAY)
+    orders = run(JobCode.ORDERS)
 
     assert end_of_day["outcome"] == "succeeded"
     assert (orders["counts"]["posted"], orders["counts"]["failed"]) == (1, 1)
@@ -198,8 +199,8 @@ def test_p2_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise
     order = get_sale("W-1")
     assert (order.order_status, order.order_reason) == ("failed", "sale_refused")
     # A scheduled run skips the failed order; a person tries it again by its number.
-    assert run("sync-orders")["counts"] == {}
-    assert run("sync-orders", order_number="W-1")["counts"]["failed"] == 1
+    assert run(JobCode.ORDERS)["counts"] == {}
+    assert run(JobCode.ORDERS, order_number="W-1")["counts"]["failed"] == 1
 
 
 def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted(houston, raise_on):
@@ -208,7 +209,7 @@ def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted
     for transaction_id, day in (("T-0", MONDAY), ("T-1", TUESDAY), ("T-2", WEDNESDAY)):
         sell(houston, transaction_id, day)
 
-    end_of_day = run("eod")
+    end_of_day = run(JobCode.END_OF_DAY)
 
     assert end_of_day["outcome"] == "partly"
     stuck, posted = Statement.objects.order_by("business_date")
@@ -216,7 +217,7 @@ def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted
     assert "SQLSTATE 22000" in stuck.message
     assert stuck.attempts == 1
     assert posted.state == StatementState.POSTED
-    with pytest.raises(NotCancelled, match="payments of"):
+    with pytest.raises(CancellationRefused, match="payments of"):
         cancel_open_statement(stuck, "No way back")
 
 
@@ -241,9 +242,9 @@ def test_v11_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
         with monkeypatch.context() as patch:
             patch.setitem(failpoints.actions, failpoint, die)
             with pytest.raises(Died):
-                run("post-statements")
+                run(JobCode.POST)
     Company.objects.update(closed_until=MONDAY)
-    assert run("post-statements")["outcome"] == "failed"
+    assert run(JobCode.POST)["outcome"] == "failed"
     statement = Statement.objects.get()
     assert (statement.state, statement.reason) == (state, "period_closed")
     with pytest.raises(CorrectionRefused, match="cancel that statement first"):
@@ -258,10 +259,10 @@ def test_v11_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
     with pytest.raises(CommandError, match="already cancelled"):
         command("statements", "cancel", statement.number, "--reason", "Again")
 
-    run("validate")
+    run(JobCode.VALIDATE)
     assert broken_rules("T-1") == {"period_closed"}
     assert broken_rules("T-2") == {"period_closed"}
     RetailTransaction.objects.update(business_date=TUESDAY)
-    assert run("eod")["counts"]["posted"] == 2
+    assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 2
     assert get_sale("T-2").customer.guids.get().async_account == ann
     assert broken_promises() == []

@@ -16,6 +16,7 @@ from stores.models import (
     RetailTransaction,
     TransactionError,
 )
+from stores.models.job import JobCode
 from stores.pipeline.sales.rules import HEADER_RULES, LINE_RULES, PAYMENT_RULES, SALE_RULES
 from tests.support.make import article, make_customer, make_sale, run, sale_rows, write_rows
 
@@ -156,7 +157,7 @@ def test_a9_there_is_a_document_for_every_rule():
 
 def test_a9_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     inactive = GuidMap.objects.get(async_account=bo).customer
     Customer.objects.filter(pk=inactive.pk).update(state="void")
     Company.objects.update(closed_until=CLOSED_UNTIL)
@@ -165,7 +166,7 @@ def test_a9_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule(houst
         document.write(houston, transaction_id=" ".join(rule))
     make_sale(houston, transaction_id="good")
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     errors = {
         (transaction_id, rule, field, line_number is None)
@@ -227,7 +228,7 @@ def test_p5_a_till_may_exchange_return_order_and_weigh(store):
     for name, document in ALLOWED.items():
         document.write(store, transaction_id=name)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     assert RetailTransaction.objects.count() == len(ALLOWED)
     errors = TransactionError.objects.values_list("transaction__transaction_id", "rule")
@@ -278,7 +279,7 @@ def test_p5_signs_agree_with_the_type_and_lines_add_up(store, subtests):
     for name, (document, _) in REFUSED.items():
         document.write(store, transaction_id=name)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     for name, (_, rules) in REFUSED.items():
         with subtests.test(name):

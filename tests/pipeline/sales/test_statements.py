@@ -16,6 +16,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.models.job import JobCode
 from stores.models.statement import StatementState
 from stores.trace.timeline import trace
 from tests.support.make import article, make_customer, make_sale, run
@@ -40,7 +41,7 @@ def test_t10_a_sale_is_posted_for_the_account_that_its_guid_became(store):
     ann = make_customer(store)
     sell(store, "40.00", "10.00", async_account=ann)
 
-    end_of_day = run("eod")
+    end_of_day = run(JobCode.END_OF_DAY)
 
     order = SalesOrder.objects.get()
     assert end_of_day["outcome"] == "succeeded"
@@ -53,14 +54,14 @@ def test_t10_a_sale_is_posted_for_the_account_that_its_guid_became(store):
 
 def test_t11_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer(store):
     ann = make_customer(store)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     account = customer_of(ann).account_number
     default_account = store.channel.default_customer.account_number
     sell(store, "10.00", async_account=ann)
     sell(store, "20.00", account_number=account)
     sell(store, "5.00")
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     orders = SalesOrder.objects.values_list("customer__account_number", "gross_amount")
     assert sorted(orders) == sorted(
@@ -75,10 +76,10 @@ def test_t29_a_statement_continues_where_it_failed_and_creates_nothing_twice(sto
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, "statements:before_invoiced", die)
         with pytest.raises(Died):
-            run("eod")
+            run(JobCode.END_OF_DAY)
     Company.objects.update(closed_until=MONDAY)
 
-    end_of_day = run("eod")
+    end_of_day = run(JobCode.END_OF_DAY)
 
     stuck, posted = Statement.objects.order_by("business_date")
     assert end_of_day["outcome"] == "partly"
@@ -86,10 +87,10 @@ def test_t29_a_statement_continues_where_it_failed_and_creates_nothing_twice(sto
     assert message in end_of_day["message"]
     assert (stuck.state, stuck.reason) == (StatementState.ORDERS_CREATED, "period_closed")
     assert posted.state == StatementState.POSTED
-    assert run("post-statements")["outcome"] == "failed"
+    assert run(JobCode.POST)["outcome"] == "failed"
 
     Company.objects.update(closed_until=None)
-    posting = run("post-statements")
+    posting = run(JobCode.POST)
 
     assert (posting["outcome"], posting["counts"]) == ("succeeded", {"posted": 1})
     stuck.refresh_from_db()
@@ -109,7 +110,7 @@ def test_t29_a_statement_of_guests_fails_alone_without_a_default_customer(store)
     default_customer = store.channel.default_customer
     Channel.objects.update(default_customer=None)
 
-    posting = run("post-statements")
+    posting = run(JobCode.POST)
 
     guests, named = Statement.objects.order_by("business_date")
     assert posting["outcome"] == "failed"
@@ -119,18 +120,18 @@ def test_t29_a_statement_of_guests_fails_alone_without_a_default_customer(store)
     assert named.state == StatementState.POSTED
 
     Channel.objects.update(default_customer=default_customer)
-    assert run("eod")["outcome"] == "succeeded"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "succeeded"
     assert SalesOrder.objects.get(statement=guests).customer == default_customer
     assert SalesOrder.objects.count() == 2
 
 
 def test_c6_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store):
     sell(store, "10.00")
-    run("eod")
+    run(JobCode.END_OF_DAY)
     content_hash = bytes(Statement.objects.get().content_hash)
     sell(store, "20.00")
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     first, second = Statement.objects.order_by("sequence")
     assert bytes(first.content_hash) == content_hash
@@ -141,7 +142,7 @@ def test_c1_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store
     sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
     sell(store, "20.00", transaction_id="T-2")
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     wrong, right = RetailTransaction.objects.order_by("transaction_id")
     assert (wrong.validation_status, wrong.statement) == ("error", None)
@@ -153,7 +154,7 @@ def test_c1_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store
 def test_c4_a_sale_of_an_unknown_customer_is_not_posted(store):
     sell(store, "10.00", async_account=uuid4())
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     sale = RetailTransaction.objects.get()
     assert sale.errors.get().rule == "customer_unknown"
@@ -165,7 +166,7 @@ def test_c3_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houst
         sell(houston, net_amount="1e20")
     sell(houston, "10.00")
 
-    assert run("eod")["counts"]["posted"] == 1
+    assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
 
 
 @pytest.mark.fault("F-57")
@@ -184,7 +185,7 @@ def test_amounts_are_added_exactly_and_never_rounded(store, currency, unit, half
     too_fine = article(half_unit, tax_amount="0")
     sell(store, lines=[too_fine], transaction_id="T-2", currency=currency)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     statement = Statement.objects.get()
     total = statement.totals.get()
@@ -206,15 +207,15 @@ def payments_in_thirds(amount, currency):
 
 def test_running_end_of_day_twice_changes_nothing(store):
     sell(store, "10.00")
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
-    assert run("eod")["outcome"] == "nothing_to_do"
+    assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
     assert SalesOrder.objects.count() == 1
 
 
 def test_a_posted_statement_refuses_every_change(houston):
     sell(houston, "10.00")
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     for statement in (
         "UPDATE statement SET business_date = business_date + 1",
@@ -243,7 +244,7 @@ def test_t28_the_mode_of_statements_changes_only_between_statements(store, befor
     with pytest.raises(IntegrityError, match="a statement is open"):
         Channel.objects.update(statement_mode=after)
 
-    run("post-statements")
+    run(JobCode.POST)
     assert Channel.objects.update(statement_mode=after) == 1
 
 
@@ -257,8 +258,8 @@ def test_a_trace_is_found_by_every_number_and_lists_the_documents(store):
         async_account=ann,
         transaction_id="T-2",
     )
-    run("eod")
-    run("sync-orders")
+    run(JobCode.END_OF_DAY)
+    run(JobCode.ORDERS)
     orders = SalesOrder.objects.filter(customer=customer_of(ann))
     invoice_number = orders.get(invoice_number__isnull=False).invoice_number
     order_numbers = orders.values_list("number", flat=True)
@@ -272,7 +273,7 @@ def test_a_trace_is_found_by_every_number_and_lists_the_documents(store):
 
 def test_a_trace_of_a_sale_to_a_guest_finds_no_customer(store):
     sell(store, "10.00")
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     order = SalesOrder.objects.get()
     assert order.customer == store.channel.default_customer

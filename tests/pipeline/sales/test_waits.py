@@ -18,13 +18,14 @@ from stores.models import (
     Schedule,
     Statement,
 )
+from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.models.statement import StatementState
 from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.statements import start_statements
+from tests.support.concurrency import count_blocked_sessions, start_in_thread
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.processes import until
-from tests.support.threads import is_session_blocked, start_in_thread
 
 DAY = date(2026, 11, 20)
 
@@ -60,15 +61,15 @@ def test_p3_orders_of_guests_wait_for_a_default_customer(store):
     make_order(store, "W-2", delivery_address_id=home)
     make_order(store, "W-3", payment_amount="5.00", payments=[deposit])
     make_order(store, "unknown-address", delivery_address_id=uuid4())
-    run("P-0001")
+    run(JobCode.UPLOAD)
     Channel.objects.update(default_customer=None)
 
-    assert run("sync-orders")["counts"]["waiting"] == 4
+    assert run(JobCode.ORDERS)["counts"]["waiting"] == 4
     for number in ("W-1", "W-2", "W-3"):
         assert get_order(number).order_reason == "default_customer_missing"
 
     Channel.objects.update(default_customer=default_customer)
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
     for number in ("W-1", "W-2", "W-3"):
         assert get_order(number).sales_order.customer == default_customer
@@ -81,14 +82,14 @@ def test_p4_an_order_keeps_its_address_though_it_was_removed(store):
     ann_home, bo_home = uuid4(), uuid4()
     # HQ knows the address of Ann already; that of Bo comes and goes in one upload.
     make_event("address", store, async_account=ann, address_id=ann_home)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("address", store, async_account=bo, address_id=bo_home)
     for guid, home, number in ((ann, ann_home, "W-1"), (bo, bo_home, "W-2")):
         make_order(store, number, async_account=guid, delivery_address_id=home)
         remove_address(store, guid, home)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
     for home, number in ((ann_home, "W-1"), (bo_home, "W-2")):
         address = get_order(number).sales_order.delivery_address
@@ -111,16 +112,16 @@ def test_p4_an_order_names_what_is_wrong_with_its_address(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
     bo_home, invalid_address = uuid4(), uuid4()
     make_event("address", houston, async_account=bo, address_id=bo_home)
-    run("pipeline")
+    run(JobCode.PIPELINE)
     make_event("address", houston, async_account=ann, address_id=invalid_address, county="x" * 11)
     make_order(houston, "to-bo", async_account=ann, delivery_address_id=bo_home)
     make_order(houston, "to-invalid", async_account=ann, delivery_address_id=invalid_address)
     make_order(houston, "of-bo", async_account=bo, delivery_address_id=bo_home)
     # Bo was removed after his order, which is no obstacle.
     make_event("customer", houston, async_account=bo, operation="deactivate")
-    run("pipeline")
+    run(JobCode.PIPELINE)
 
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
     assert status_and_reason("to-bo") == ("failed", "address_of_another")
     assert status_and_reason("to-invalid") == ("failed", "too_long")
@@ -130,7 +131,7 @@ def test_p4_an_order_names_what_is_wrong_with_its_address(houston):
 def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(store):
     ann = make_customer(store, "Ann")
     make_customer(store, "Bo")
-    run("pipeline")
+    run(JobCode.PIPELINE)
     bo_account = Customer.objects.get(first_name="Bo").account_number
     delivery, business, bo_home = uuid4(), uuid4(), uuid4()
     make_event("address", store, async_account=ann, address_id=delivery, purpose="delivery")
@@ -139,7 +140,7 @@ def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(st
     make_sale(store, async_account=ann, delivery_address_id=delivery, business_date=DAY)
     make_sale(store, account_number=bo_account, business_date=DAY)
 
-    run("eod")
+    run(JobCode.END_OF_DAY)
 
     assert CustomerAddress.objects.filter(pk__in=[delivery, business, bo_home]).count() == 3
     assert Statement.objects.get().state == StatementState.POSTED
@@ -147,30 +148,30 @@ def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(st
 
 def test_a3_v6_an_order_under_correction_is_synchronized_once_the_lease_has_expired(houston):
     make_order(houston, "W-1", async_account=make_customer(houston))
-    run("P-0001")
+    run(JobCode.UPLOAD)
     lease_transaction(get_order("W-1"), User.objects.create_user("clerk"))
-    assert run("sync-orders")["outcome"] == "nothing_to_do"
+    assert run(JobCode.ORDERS)["outcome"] == "nothing_to_do"
 
     RetailTransaction.objects.update(editing_until=timezone.now() - timedelta(seconds=1))
-    run("sync-orders")
+    run(JobCode.ORDERS)
 
     assert get_order("W-1").order_status == "succeeded"
 
 
 def test_a16_v14f_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(houston):
     make_order(houston, "W-1", async_account=make_customer(houston, title="x" * 21))
-    run("P-0001")
-    run("sync-orders")
+    run(JobCode.UPLOAD)
+    run(JobCode.ORDERS)
     failed = get_order("W-1")
     assert (failed.order_status, failed.order_attempts) == ("failed", 1)
 
-    scheduled = run("sync-orders", started_by=StartedBy.SCHEDULE)
+    scheduled = run(JobCode.ORDERS, started_by=StartedBy.SCHEDULE)
 
     assert scheduled["counts"]["failed"] == 1
     order = get_order("W-1")
     assert (order.order_attempts, order.order_tried_at) == (1, failed.order_tried_at)
     # A person's run counts.
-    run("sync-orders")
+    run(JobCode.ORDERS)
     assert get_order("W-1").order_attempts == 2
 
 
@@ -179,15 +180,15 @@ def test_v4_a_statement_that_another_run_is_posting_is_not_started_again(houston
     for job in ("P-0001", "validate", "calculate-statements"):
         run(job)
     make_sale(houston, "20.00", business_date=DAY, transaction_id="T-2")
-    run("P-0001")
-    run("validate")
+    run(JobCode.UPLOAD)
+    run(JobCode.VALIDATE)
     step = JobRun.objects.get(job="calculate-statements").steps.get()
 
     with transaction.atomic():
         # Posting has written the next state and not committed it, so the other run must wait.
         Statement.objects.select_for_update().update(state=StatementState.AGGREGATED)
         calculation = start_in_thread(start_statements, step, houston.channel)
-        until(is_session_blocked)
+        until(count_blocked_sessions)
     calculation.result(timeout=60)
 
     statement = Statement.objects.get()
@@ -201,7 +202,7 @@ def test_v16_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
 ):
     make_sale(houston, business_date=DAY, transaction_id="recent")
     make_sale(houston, business_date=DAY - timedelta(days=700), transaction_id="old")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # The clock of HQ was wrong when the sales arrived.
     with connection.cursor() as cursor:
         cursor.execute(
@@ -209,7 +210,7 @@ def test_v16_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
             [clock_error_days],
         )
 
-    run("validate")
+    run(JobCode.VALIDATE)
 
     recent = RetailTransaction.objects.get(transaction_id="recent")
     assert recent.validation_status == "successful"

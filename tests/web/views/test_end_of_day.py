@@ -76,7 +76,7 @@ def test_quarantined_sales_are_counted_with_a_link(reader, houston, sales_day):
 
     response = reader.get(URL)
 
-    [quarantined] = response.context["set_aside"]
+    [quarantined] = response.context["quarantined"]
     link = "/quarantine/?channel=houston&amp;table=retail_transaction&amp;status=open"
     assert quarantined["count"] == 1
     assert f'{link}">1 from Houston' in response.content.decode()

@@ -1,7 +1,7 @@
 -- Stage an event of HQ, which takes effect now.
 --
--- {values}: {columns} as staging holds them.
+-- {event}: the staging table. {incoming}: the event. {values}: its {columns} as staging holds them.
 INSERT INTO {event} (origin, company_id, made_by_id, corrects, for_database_id, staged_at,
                      {columns})
-SELECT 'hq', %(company)s, %(by)s, %(corrects)s, %(database)s, i.occurred_at, {values}
-  FROM {incoming} i
+SELECT 'hq', %(company)s, %(by)s, %(corrects)s, %(database)s, incoming.occurred_at, {values}
+  FROM {incoming} incoming

@@ -2,7 +2,7 @@
 --
 -- A customer or an address with a pending event counts as known, because the next run converts it.
 -- {errors}, {blockers}: what the sales break now. {before}: the errors that they had. {part}: the
--- part of the sale with error f.
+-- part of the sale that row `error` is about.
 WITH pending AS (
   SELECT sale.id,
          EXISTS (SELECT FROM async_customer event
@@ -14,16 +14,16 @@ WITH pending AS (
                     AND event.address_id = sale.delivery_address_id) AS has_address
     FROM retail_transaction sale WHERE sale.id = ANY(%(sales)s))
 -- Broken rules: the one of the cause, or a new one in a corrected field.
-SELECT f.transaction_id AS id
-  FROM {errors} f JOIN pending ON pending.id = f.transaction_id
- WHERE ((f.rule, f.field, {part}) = (%(reason)s, %(field)s, %(part)s)
-        OR ({part} = %(part)s AND f.field = ANY(%(names)s)
+SELECT error.transaction_id AS id
+  FROM {errors} error JOIN pending ON pending.id = error.transaction_id
+ WHERE ((error.rule, error.field, {part}) = (%(reason)s, %(field)s, %(part)s)
+        OR ({part} = %(part)s AND error.field = ANY(%(names)s)
             AND NOT EXISTS (
                 SELECT FROM {before} old
                  WHERE (old.transaction_id, old.rule, old.field)
-                     = (f.transaction_id, f.rule, f.field)
-                   AND old.line_number IS NOT DISTINCT FROM f.line_number)))
-   AND NOT (f.rule = 'customer_unknown' AND pending.has_customer)
+                     = (error.transaction_id, error.rule, error.field)
+                   AND old.line_number IS NOT DISTINCT FROM error.line_number)))
+   AND NOT (error.rule = 'customer_unknown' AND pending.has_customer)
  UNION
 -- Reasons that keep a customer order from becoming a sales order.
 SELECT blocker.id

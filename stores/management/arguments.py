@@ -1,7 +1,6 @@
 """Converters, options and checks for the arguments that several commands take.
 
-Converters are for argparse and read no database. Checks read it, and raise an error
-with status 2.
+Converters are for argparse and read no database. Checks do; their errors have status 2.
 """
 
 import sys
@@ -28,9 +27,6 @@ def wrong_argument(sentence: str) -> CommandError:
     return CommandError(sentence, returncode=2)
 
 
-# ------------------------------------------------------------------ converters
-
-
 def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:
     """Return a converter to an integer in a range."""
 
@@ -49,7 +45,6 @@ def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], in
 
 
 def parse_date(text: str) -> date:
-    """Convert a text to a business date."""
     try:
         return business_date(text)
     except NoBusinessDate as error:
@@ -57,7 +52,6 @@ def parse_date(text: str) -> date:
 
 
 def parse_reason(text: str) -> str:
-    """Convert a text to a reason that people can read."""
     # A shell can pass bytes that are not UTF-8; no database would store them.
     if not is_utf8(text):
         raise ArgumentTypeError("not valid UTF-8")
@@ -68,7 +62,6 @@ def parse_reason(text: str) -> str:
 
 
 def parse_assignment(text: str) -> tuple[str, str]:
-    """Convert FIELD=VALUE to a pair."""
     name, sign, value = text.partition("=")
     if not sign:
         raise ArgumentTypeError(f"{text!r} is not FIELD=VALUE")
@@ -83,9 +76,6 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-# --------------------------------------------------------------------- options
-
-
 def add_codes(parser: CommandParser, option: str, help_text: str) -> None:
     """Add an option that takes one or more codes and can be repeated."""
     parser.add_argument(
@@ -94,7 +84,6 @@ def add_codes(parser: CommandParser, option: str, help_text: str) -> None:
 
 
 def add_id(parser: CommandParser, noun: str) -> None:
-    """Add the id of a row."""
     parser.add_argument("id", type=int, metavar="ID", help=f"The {noun}, as printed by list.")
 
 
@@ -112,23 +101,18 @@ def add_set(parser: CommandParser) -> None:
 
 
 def add_reason(parser: CommandParser) -> None:
-    """Add the required option --reason."""
     parser.add_argument(
         "--reason", type=parse_reason, required=True, metavar="TEXT", help="Why; it is recorded."
     )
 
 
 def add_user(parser: CommandParser, *, required: bool = True) -> None:
-    """Add the option --user, which names the author of a change."""
     parser.add_argument(
         "--user",
         required=required,
         metavar="NAME",
         help="The portal user who is recorded as doing it.",
     )
-
-
-# ---------------------------------------------------------------------- checks
 
 
 def check_channels(codes: Sequence[str]) -> list[str]:
@@ -140,7 +124,6 @@ def check_companies(codes: Sequence[str]) -> list[str]:
 
 
 def check_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
-    """Return the codes if each is that of a row."""
     known = set(rows.values_list("code", flat=True))
     for code in codes:
         if code not in known:
@@ -161,7 +144,6 @@ def check_company(code: str | None) -> None:
 
 
 def check_order(number: str, channels: Sequence[str]) -> str:
-    """Return the confirmation number if a customer order of these channels, or of any, has it."""
     orders = RetailTransaction.objects.orders_numbered(number, channels)
     if not is_searchable(number) or not orders.exists():
         where = f" in {', '.join(channels)}" if channels else ""
@@ -170,7 +152,6 @@ def check_order(number: str, channels: Sequence[str]) -> str:
 
 
 def get_user(name: str) -> User:
-    """Return the active user with this name."""
     users = User.objects.filter(is_active=True)
     user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
@@ -179,7 +160,6 @@ def get_user(name: str) -> User:
 
 
 def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
-    """Return the row with this id, as the action list prints it."""
     row = rows.filter(pk=pk).first()
     if row is None:
         raise wrong_argument(f"There is no {noun} {pk}.")
@@ -187,10 +167,7 @@ def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
 
 
 def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
-    """Return the only row with this name; an option named after its owner chooses one of several.
-
-    `rows` are already filtered by the name.
-    """
+    """Return the only row of these; an option named after the owner chooses one of several."""
     matches = list(rows.select_related(owner)) if is_searchable(name) else []
     if not matches:
         raise wrong_argument(f"There is no {noun} {name!r}.")
@@ -203,9 +180,6 @@ def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
 def is_searchable(text: str) -> bool:
     """Whether PostgreSQL can compare the text: a shell can pass bytes that are not UTF-8."""
     return text.isprintable()
-
-
-# ----------------------------------------------------------------------- forms
 
 
 def form_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
@@ -222,10 +196,7 @@ def form_values(bound_forms: Sequence[forms.Form]) -> dict[str, str]:
 def form_data(
     bound_forms: Sequence[forms.Form], assignments: Iterable[tuple[str, str]]
 ) -> dict[str, str]:
-    """Return the data to post: the values that the forms have, and the assigned ones.
-
-    Errors: CommandError with status 2 for an unknown field.
-    """
+    """The values of the forms, and the assigned ones. Errors: CommandError for unknown fields."""
     names = [field.html_name for form in bound_forms for field in form]
     values = dict(assignments)
     check_fields(values, names)
@@ -242,7 +213,6 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
-    """Raise all errors of the forms as one error with status 2, if there are any."""
     errors = []
     for form in bound_forms:
         for name, messages in form.errors.items():

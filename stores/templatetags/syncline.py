@@ -2,56 +2,35 @@
 
 from django import template
 
-from stores.web.format import (
-    age,
-    ago,
-    amount,
-    because,
-    capped,
-    control,
-    figure,
-    length_words,
-    masked,
-    may_start,
-    money,
-    next_step,
-    number,
-    part,
-    quantity,
-    reason_words,
-    rows_word,
-    signed,
-    took,
-    who_may_start,
-)
+from stores.web import format as formats
 from stores.web.states import event_icon, event_word, order_look, step_word
 
 register = template.Library()
 
 for function in (
-    age,
-    ago,
-    amount,
-    because,
-    capped,
-    control,
+    formats.age,
+    formats.ago,
+    formats.amount,
+    formats.because,
+    formats.capped,
+    formats.control,
     event_icon,
     event_word,
-    figure,
-    length_words,
-    masked,
-    may_start,
-    money,
-    number,
+    formats.figure,
+    formats.length_words,
+    formats.masked,
+    formats.may_start,
+    formats.money,
+    formats.number,
     order_look,
-    quantity,
-    reason_words,
-    rows_word,
-    signed,
+    formats.quantity,
+    formats.reason_words,
+    formats.rows_word,
+    formats.signed,
     step_word,
-    took,
-    who_may_start,
+    formats.took,
+    formats.who_may_start,
 ):
     register.filter(function)
-register.inclusion_tag("balance/_part.html")(part)
-register.simple_tag(takes_context=True)(next_step)
+register.inclusion_tag("balance/_part.html")(formats.part)
+register.simple_tag(takes_context=True)(formats.next_step)

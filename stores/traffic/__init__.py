@@ -1,11 +1,8 @@
 """Makes traffic: events in a channel database as its tills would write them, all from a seed.
 
-Tills know nothing of HQ, and neither does this: plain SQL through an opened channel, into its event
-tables alone, in the order in which a day goes by. `people` invents the customers, `edits` changes
-those that are there, `faults` spoils some, `store` is the shop around them.
-
-The same call writes the same rows, so a repeat meets its own rows and adds nothing. Whoever gives
-no seed gets new customers, and is told the seed.
+Plain SQL through an opened channel, into its event tables alone, in the order in which a day goes
+by. The same call writes the same rows, so a repeat adds nothing. Whoever gives no seed gets new
+customers, and is told the seed.
 """
 
 from collections import Counter
@@ -21,13 +18,7 @@ from stores.channeldb.connect.connection import connect
 from stores.models import ChannelDatabase
 from stores.traffic import edits as editing
 from stores.traffic import people
-from stores.traffic.faults import (
-    BROKEN_TERMINAL,
-    Fault,
-    faults_on,
-    insert_exactly,
-    make_faulty,
-)
+from stores.traffic.faults import BROKEN_TERMINAL, Fault, faults_on, insert_exactly, make_faulty
 from stores.traffic.people import CUSTOMER_EVENT_TABLES, CustomerEvents, EventRow, FakerMissing
 from stores.traffic.sales import (
     DOCUMENT_TABLES,
@@ -57,9 +48,8 @@ class SeedTaken(Exception):
 class Written:
     """What a call added to a channel database.
 
-    `quarantined` counts by reason the rows that HQ is meant to refuse, `invalid` the sales that are
-    meant to fail validation; `repeated` the rows that an earlier call with the same seed had
-    written.
+    `quarantined` and `invalid` count by reason the rows that HQ is meant to refuse, and the sales
+    that are meant to fail; `repeated` rows were there already.
     """
 
     database: str
@@ -88,11 +78,9 @@ def write_traffic(
 ) -> Written:
     """Let the tills of a channel database serve new customers, edit some they know, and sell.
 
-    Units: `faulty` is the share of the new customers, and of sales and orders, 0 to 1, that a
-    broken till writes.
-    Effects: the event tables of the channel, committed every 500 customers; nothing in HQ.
-    Errors: ChannelError if the channel cannot be written; FakerMissing; SeedTaken where the rows
-    once made from the seed were others (another release of Faker, another country).
+    `faulty` is the share (0 to 1) of new customers, sales and orders that a broken till writes.
+    Errors: ChannelError; FakerMissing; SeedTaken if the seed once made other rows, as with another
+    release of Faker.
     """
     if min(customers, edits, sales, orders) < 0 or not 0 <= faulty <= 1:
         raise ValueError("they all count from 0 on, and faulty is a share from 0 to 1")
@@ -246,10 +234,7 @@ def _add_faulty(
 
 
 def _insert(cursor: CursorWrapper, table: str, rows: Sequence[EventRow]) -> int:
-    """Add rows of one shape; returns how many of them were new.
-
-    A till's repeat is harmless: PostgreSQL is told so here, SQLite's trigger passes over it.
-    """
+    """Add rows of one shape, also again; returns how many of them were new."""
     columns = list(rows[0])
     marks = f"({', '.join(['%s'] * len(columns))})"
     values = [tuple(_as_written(row[column]) for column in columns) for row in rows]

@@ -1,9 +1,7 @@
 """Edits as tills write them: a look at the customer, one change, one row with the new state.
 
-A customer whose account has come back is edited under the GUID, under both, or under the account
-alone; one still pending under its GUID. What there is to edit depends on what the channel holds,
-so a repeated call cannot draw the same edits again: the event ids come from the seed alone, and an
-edit the channel has already is left out.
+A customer with an account is edited under the GUID, the account, or both; a pending one under its
+GUID. The event ids come from the seed alone, and an edit the channel has already is left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,23 +14,12 @@ from uuid import UUID
 from django.db.backends.utils import CursorWrapper
 
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER
+from stores.traffic import people
 from stores.traffic.faults import BROKEN_TERMINAL
-from stores.traffic.people import (
-    CUSTOMER_EVENT_TABLES,
-    CustomerEvents,
-    EventRow,
-    home_country,
-    make_address,
-    make_guid,
-    make_phone,
-    make_stamp,
-)
 from stores.traffic.store import OPEN_FOR, Store
 
-# The parts of a customer that are edited, with their columns.
 PART_COLUMNS = {kind.name: kind.columns for kind in (CUSTOMER, ADDRESS, CONTACT)}
 HQ_TABLE_OF_PART = {kind.name: kind.table for kind in (CUSTOMER, ADDRESS, CONTACT)}
-# What is edited, how, and how often.
 CHANGES = (
     ("customer", "update", 45),
     ("address", "update", 20),
@@ -58,7 +45,7 @@ class KnownCustomer:
 class PartState:
     """What the channel holds of one part of a customer; the time if a till of its own wrote it."""
 
-    content: EventRow
+    content: people.EventRow
     occurred_at: datetime | None = None
 
 
@@ -92,13 +79,13 @@ def find_customers(cursor: CursorWrapper) -> list[KnownCustomer]:
 
 def make_edits(
     cursor: CursorWrapper, store: Store, chosen: Sequence[KnownCustomer], first: int
-) -> CustomerEvents:
+) -> people.CustomerEvents:
     """One edit of each customer, numbered from `first`; those the channel has are left out."""
     streams = [store.stream("edit", first + place) for place in range(len(chosen))]
-    ids = [make_guid(rng) for rng in streams]
+    ids = [people.make_guid(rng) for rng in streams]
     written = _written(cursor, ids)
     held = held_of(cursor, chosen)
-    rows: CustomerEvents = {table: [] for table in CUSTOMER_EVENT_TABLES}
+    rows: people.CustomerEvents = {table: [] for table in people.CUSTOMER_EVENT_TABLES}
     for rng, event_id, known in zip(streams, ids, chosen, strict=True):
         if event_id not in written and "customer" in held[known]:
             part, row = make_edit(rng, store, known, held[known])
@@ -108,22 +95,22 @@ def make_edits(
 
 def make_edit(
     rng: Random, store: Store, known: KnownCustomer, held: HeldParts
-) -> tuple[str, EventRow]:
+) -> tuple[str, people.EventRow]:
     """Draw one edit of a customer: the part it changes and the row."""
     possible = [change for change in CHANGES if change[0] in held]
     part, operation, _ = rng.choices(possible, [weight for _, _, weight in possible])[0]
     guid, account = names_of(rng, known)
-    stamp = make_stamp(rng, _moment_after(rng, store, known, held), guid, account, operation)
+    stamp = people.make_stamp(rng, _moment_after(rng, store, known, held), guid, account, operation)
     content = dict(held[part].content)
     if operation == "update":
         content |= _change(rng, store, part, content)
     return part, stamp | content
 
 
-def _change(rng: Random, store: Store, part: str, content: EventRow) -> EventRow:
-    country = home_country(rng, store)
+def _change(rng: Random, store: Store, part: str, content: people.EventRow) -> people.EventRow:
+    country = people.home_country(rng, store)
     if part == "address":
-        moved = make_address(rng, country, 0, business=False)
+        moved = people.make_address(rng, country, 0, business=False)
         return {column: moved[column] for column in moved if column not in KEPT_ON_MOVING}
     if part == "contact":
         return {"marketing_opt_in": not content["marketing_opt_in"]}
@@ -131,7 +118,7 @@ def _change(rng: Random, store: Store, part: str, content: EventRow) -> EventRow
         last = rng.choice(country.last_names)
         name = f"{content['first_name'] or ''} {last}".strip()
         return {"middle_name": None, "last_name": last, "name": name}
-    return {"phone": make_phone(rng, country.code)}
+    return {"phone": people.make_phone(rng, country.code)}
 
 
 def names_of(rng: Random, known: KnownCustomer) -> tuple[str | None, str | None]:
@@ -143,10 +130,7 @@ def names_of(rng: Random, known: KnownCustomer) -> tuple[str | None, str | None]
 
 
 def _moment_after(rng: Random, store: Store, known: KnownCustomer, held: HeldParts) -> str:
-    """When the edit happens: after all that is known, and if possible while the store is open.
-
-    After a conversion that is within a minute, or HQ would find the till's clock ahead of its own.
-    """
+    """When the edit happens: after all that is known; after a conversion within a minute."""
     times = [known.received_at, *(state.occurred_at for state in held.values())]
     last = max((time for time in times if time), default=store.opening()).astimezone(store.zone)
     start = max(last, store.opening())
@@ -198,7 +182,7 @@ def _add_word_of_hq(cursor: CursorWrapper, part: str, held: dict[KnownCustomer, 
 
 def _rows_of(
     cursor: CursorWrapper, table: str, columns: Sequence[str], keys: Iterable[str], order: str
-) -> list[EventRow]:
+) -> list[people.EventRow]:
     # The first column says whose row it is.
     keys = list(keys)
     return _read(
@@ -222,7 +206,7 @@ def _marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values)) or "NULL"
 
 
-def _read(cursor: CursorWrapper, sql: str, values: Sequence[str] = ()) -> list[EventRow]:
+def _read(cursor: CursorWrapper, sql: str, values: Sequence[str] = ()) -> list[people.EventRow]:
     cursor.execute(sql, values)
     columns = [column[0] for column in cursor.description or ()]
     return [dict(zip(columns, map(_plain_value, row), strict=True)) for row in cursor.fetchall()]

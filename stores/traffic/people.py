@@ -1,8 +1,7 @@
 """New customers as a till would write them: invented people and companies, rows per event table.
 
-Pure: no database here. Everything is drawn from a `random.Random`, so equal streams give equal
-rows. Nobody in here exists: names are combined at random, e-mail ends in example.*, and phone
-numbers lie in ranges that no operator gives out.
+Equal `random.Random` streams give equal rows. Nobody in here exists: e-mail ends in example.*, and
+phone numbers lie in ranges that no operator gives out.
 """
 
 import unicodedata
@@ -27,7 +26,6 @@ CUSTOMER_EVENT_TABLES = (
     "async_affiliation",
     "async_attribute",
 )
-# The columns that all events of one save share.
 STAMP = (
     "occurred_at",
     "operation",
@@ -74,14 +72,12 @@ class Country:
 
 @cache
 def netherlands() -> Country:
-    """Dutch names and places, drawn once per process."""
     provinces = ("DR", "FL", "FR", "GE", "GR", "LI", "NB", "NH", "OV", "UT", "ZE", "ZH")
     return _country("nl_NL", "NLD", "nl-NL", ("Dr.", "Drs.", "Ir."), provinces)
 
 
 @cache
 def united_states() -> Country:
-    """American names and places, drawn once per process."""
     states = ("CA", "CO", "GA", "IL", "NY", "OR", "TX", "VA", "WA")
     return _country("en_US", "USA", "en-US", ("Dr.", "Prof."), states)
 
@@ -277,8 +273,7 @@ def _count(rng: Random, *shares: float) -> int:
     # How many, when `shares` says how often there are 0, 1, 2, …
     drawn = rng.random()
     return next(
-        (number for number, upto in enumerate(accumulate(shares)) if drawn < upto),
-        len(shares) - 1,
+        (number for number, upto in enumerate(accumulate(shares)) if drawn < upto), len(shares) - 1
     )
 
 

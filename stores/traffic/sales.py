@@ -1,7 +1,6 @@
 """Sales, returns and customer orders as tills write them: header, lines and payments in one go.
 
-Amounts are exact in the currency's smallest unit, and the header is what its rows come to, unless a
-fault is asked for. Buyers are those whom the channel can look up, pending ones by their GUID.
+Buyers are those whom the channel can look up, pending ones by their GUID.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,11 +12,7 @@ from stores.traffic.edits import HeldParts, KnownCustomer, names_of
 from stores.traffic.people import EventRow, make_event_row, make_guid, make_stamp
 from stores.traffic.store import Store
 
-DOCUMENT_TABLES = (
-    "retail_transaction",
-    "retail_transaction_line",
-    "retail_transaction_payment",
-)
+DOCUMENT_TABLES = ("retail_transaction", "retail_transaction_line", "retail_transaction_payment")
 Document = dict[str, list[EventRow]]
 CENT = Decimal("0.01")
 TAX = {"USD": Decimal("0.08"), "EUR": Decimal("0.21"), "GBP": Decimal("0.20")}
@@ -40,10 +35,7 @@ DEPOSIT_SHARE, DEPOSIT_PART = 0.5, Decimal("0.3")
 
 @dataclass(frozen=True)
 class SaleFault:
-    """One way in which a till gets a sale wrong; `reason` is what HQ is meant to say.
-
-    A quarantined document never enters HQ's sales, the others fail validation.
-    """
+    """One way in which a till gets a sale wrong; `reason` is what HQ is meant to say."""
 
     spoil: Callable[[Document], None]
     reason: str
@@ -51,7 +43,6 @@ class SaleFault:
 
     @property
     def name(self) -> str:
-        """What the till got wrong."""
         return self.spoil.__name__
 
 
@@ -99,7 +90,6 @@ def pay_in_advance(rng: Random, document: Document) -> None:
 def make_sale_document(
     rng: Random, store: Store, kind: str, buyer: KnownCustomer | None, number: int, moment: str
 ) -> Document:
-    """Header, lines and payments of one document."""
     guid, account = names_of(rng, buyer) if buyer else (None, None)
     stamp = make_stamp(rng, moment, guid, account)
     foreign = {"EUR": "GBP", "USD": "EUR"}[store.currency]
@@ -142,7 +132,6 @@ def make_sale_document(
 
 
 def make_line(rng: Random, place: int, currency: str, sign: int) -> EventRow:
-    """One article: price, discount and tax to the cent."""
     item, description, text = rng.choice(ARTICLES)
     price, quantity = Decimal(text), sign * rng.randint(1, 3)
     discount = (price * quantity * rng.choice((0, 0, 0, Decimal("0.1")))).quantize(CENT)
@@ -162,7 +151,6 @@ def make_line(rng: Random, place: int, currency: str, sign: int) -> EventRow:
 
 
 def make_payments(rng: Random, total: Decimal, currency: str) -> list[EventRow]:
-    """What was paid, in one tender or two."""
     parts = [total]
     if rng.random() < SPLIT_SHARE:
         first = (total / 3).quantize(CENT)
@@ -174,11 +162,7 @@ def make_payments(rng: Random, total: Decimal, currency: str) -> list[EventRow]:
     ]
 
 
-# What tills get wrong.
-
-
 def header_total_off(document: Document) -> None:
-    """The header is a cent off its lines."""
     document["retail_transaction"][0]["net_amount"] += CENT
     document["retail_transaction"][0]["gross_amount"] += CENT
     if document["retail_transaction_payment"]:

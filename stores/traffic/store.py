@@ -32,7 +32,6 @@ class Store:
 
     @property
     def currency(self) -> str:
-        """What the tills take."""
         return "USD" if self.country == "USA" else "EUR"
 
     @property
@@ -58,15 +57,11 @@ def zone_of(country: str) -> timezone:
 
 
 def fresh_seed(country: str) -> int:
-    """A seed nobody has used: yesterday as YYYYMMDD, the last full store day, and six digits.
-
-    The day is part of the number so that repeating the seed next week repeats the day too.
-    """
+    """A seed nobody has used. It begins with yesterday, so that a repeat has the same day."""
     return yesterday_seed(country, secrets.randbelow(SEEDS_PER_DAY))
 
 
 def yesterday_seed(country: str, number: int) -> int:
-    """The seed of yesterday with these last six digits."""
     yesterday = (datetime.now(UTC).astimezone(zone_of(country)) - timedelta(days=1)).date()
     return int(f"{yesterday:%Y%m%d}") * SEEDS_PER_DAY + number % SEEDS_PER_DAY
 

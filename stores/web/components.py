@@ -99,7 +99,6 @@ def post_button(
 def start_button(
     context: Mapping[str, Any], job: str, words: str, *, look: str = "primary", **fields: Any
 ) -> dict[str, Any]:
-    """A button that starts a job, for users who may start it."""
     button: dict[str, Any] = post_button(
         context, words, reverse("start-run"), icon="play-fill", look=look, job=job, **fields
     )

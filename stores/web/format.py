@@ -95,15 +95,11 @@ def number(value: float | None) -> str:
 def length_words(rows: Length) -> str:
     """How long a list is, as far as it was worth counting."""
     if not rows.is_exact:
-        return f"About {rough(rows.count):,} rows"
+        # A guess, with the two digits it deserves.
+        return f"About {int(float(f'{rows.count:.1e}')):,} rows"
     if rows.count > MAX_COUNTED:
         return f"More than {MAX_COUNTED:,} rows"
     return counted(rows.count, "row")
-
-
-def rough(value: int) -> int:
-    """A guess with the digits it deserves."""
-    return int(float(f"{value:.1e}"))
 
 
 def breaks_at_sign(email: str) -> SafeString:
@@ -157,7 +153,6 @@ def amount(value: Decimal | None) -> str:
 
 
 def money(value: Decimal | None, currency: str | None) -> str:
-    """An exact amount with its currency."""
     return f"{amount(value)} {currency}" if value is not None and currency else amount(value)
 
 

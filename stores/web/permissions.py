@@ -27,9 +27,6 @@ def require_permission(permission: str, sentence: str) -> Callable[[View], View]
 
 
 def check_permissions(request: Request, sentence: str, *permissions: str) -> None:
-    """Go on only for users with all of the permissions.
-
-    Errors: PermissionDenied with the sentence and the groups whose users may.
-    """
+    """Refuse users without all of the permissions. Errors: PermissionDenied with the sentence."""
     if not request.user.has_perms(permissions):
         raise PermissionDenied(f"{sentence} {who_may(*permissions)}")

@@ -31,7 +31,6 @@ class SignInRequired(LoginRequiredMiddleware):
 
 
 def page_before(request: HttpRequest) -> str:
-    """The page of ours from which a request came, else the overview."""
     try:
         page = urlsplit(request.headers.get("referer", ""))
     except ValueError:
@@ -56,10 +55,7 @@ def require_embedded() -> None:
 
 
 def sign_in_link(username: str) -> str:
-    """The path of a link that signs a user in once, within VALID_S seconds.
-
-    Errors: LinkRefused; User.DoesNotExist also for a user who may not sign in.
-    """
+    """The path of a link that signs a user in once. Errors: LinkRefused; User.DoesNotExist."""
     require_embedded()
     user = get_user_model().objects.get(username=username, is_active=True)
     token = signing.dumps([user.pk, login_fingerprint(user)], salt=SALT)
@@ -67,10 +63,7 @@ def sign_in_link(username: str) -> str:
 
 
 def redeem(token: str) -> User | None:
-    """The user of a link, who has then used it up; None when it is used, too old or not ours.
-
-    Effects: the user's last sign-in. Of two who use a link at once, one gets in.
-    """
+    """The user of a link, who has then used it up; None when it is used, too old or not ours."""
     try:
         require_embedded()
         pk, fingerprint = signing.loads(token, salt=SALT, max_age=VALID_S)

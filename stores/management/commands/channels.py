@@ -34,7 +34,6 @@ class Command(SynclineCommand):
 
 
 def database_rows() -> Iterator[dict[str, Any]]:
-    """Each channel database as JSON output shows it, with counts from HQ's own tables."""
     waiting: Counter[int] = Counter()
     for model in STAGING_MODELS.values():
         waiting += count_by_database(model.objects.filter(status=StagingStatus.PENDING))
@@ -84,7 +83,6 @@ def pending_by_database() -> dict[int, int]:
 
 
 def count_by_database(rows: QuerySet[Any]) -> Counter[int]:
-    """The number of rows by the id of their database."""
     # A default order would become part of the grouping.
     groups = rows.order_by().values("database").annotate(count=Count("*"))
     return Counter({group["database"]: group["count"] for group in groups})

@@ -58,10 +58,7 @@ class Command(SynclineCommand):
 
 
 def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
-    """Keep the current value or take the other one.
-
-    Errors: CommandError with status 1, or 75 while the company's customers are being converted.
-    """
+    """Keep the current value or take the other one. Errors: CommandError with status 1 or 75."""
     if not can_be_closed(conflict):
         raise CommandError("The conflict is already closed.")
     # A change since this customer was read is refused as stale.
@@ -80,7 +77,6 @@ def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: Us
 
 
 def conflict_as_dict(conflict: EditConflict) -> dict[str, Any]:
-    """The conflict as JSON output shows it, without the two values."""
     return {
         "id": conflict.pk,
         "state": conflict.state,

@@ -11,16 +11,11 @@ from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
 from stores.pipeline.register import RegistrationRefused, add_register, register_channel
 
+# The options of every database, and those of a channel, which --register does not take.
+DATABASE_OPTIONS = ("code", "database", "group", "till_role", "renew_identity")
 CHANNEL_OPTIONS = (
-    "name",
-    "kind",
-    "company",
-    "profile",
-    "country",
-    "default_customer",
-    "account_format",
-    "first_number",
-    "last_number",
+    *("name", "kind", "company", "profile", "country", "default_customer"),
+    *("account_format", "first_number", "last_number"),
 )
 
 
@@ -81,7 +76,7 @@ class Command(SynclineCommand):
             if options["register"]:
                 database = add_register_database(options)
             else:
-                database = register_new_channel(options)
+                database = create_channel(options)
         except (RegistrationRefused, ChannelMisconfigured) as error:
             raise wrong_argument(str(error)) from error
         except ChannelError as error:
@@ -94,39 +89,20 @@ class Command(SynclineCommand):
         )
 
 
-def register_new_channel(options: dict[str, Any]) -> ChannelDatabase:
+def create_channel(options: dict[str, Any]) -> ChannelDatabase:
+    """Register a channel with its database, or find it registered with the same values."""
     for option in ("name", "kind", "company"):
         if not options[option]:
             raise RegistrationRefused(f"--{option} is required for a channel.")
     return register_channel(
-        code=options["code"],
-        name=options["name"],
-        kind=options["kind"],
-        company=options["company"],
-        database=options["database"],
-        group=options["group"],
-        profile=options["profile"],
-        country=options["country"],
-        default_customer=options["default_customer"],
-        account_format=options["account_format"],
-        first_number=options["first_number"],
-        last_number=options["last_number"],
-        till_role=options["till_role"],
-        renew_identity=options["renew_identity"],
+        **{name: options[name] for name in (*DATABASE_OPTIONS, *CHANNEL_OPTIONS)}
     )
 
 
 def add_register_database(options: dict[str, Any]) -> ChannelDatabase:
-    """Add the database of an offline register to a registered channel."""
     for option in CHANNEL_OPTIONS:
         if options[option] is not None:
             name = option.replace("_", "-")
             raise RegistrationRefused(f"--{name} is of a channel; it does not go with --register.")
-    return add_register(
-        code=options["code"],
-        register=options["register"],
-        database=options["database"],
-        group=options["group"],
-        till_role=options["till_role"],
-        renew_identity=options["renew_identity"],
-    )
+    values = {name: options[name] for name in DATABASE_OPTIONS}
+    return add_register(register=options["register"], **values)

@@ -5,16 +5,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import (
-    add_set,
-    add_user,
-    check_company,
-    form_data,
-    form_values,
-    get_only_row,
-    get_user,
-    raise_form_errors,
-)
+from stores.management import arguments
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Customer
 from stores.models.customer import AccountState
@@ -38,17 +29,19 @@ class Command(SynclineCommand):
         add_account(show_parser)
         change_parser = actions.add_parser("change", help="Changes some of the fields.")
         add_account(change_parser)
-        add_set(change_parser)
-        add_user(change_parser)
+        arguments.add_set(change_parser)
+        arguments.add_user(change_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         customer = get_customer(options["account"], options["company"])
         account = {"account": customer.account_number}
         if options["action"] == "show":
-            fields = form_values(CustomerForms(customer).all)
+            fields = arguments.form_values(CustomerForms(customer).all)
             self.answer_fields(account, {name: value or None for name, value in fields.items()})
             return
-        changes = change_customer(customer, options["assignments"], get_user(options["user"]))
+        changes = change_customer(
+            customer, options["assignments"], arguments.get_user(options["user"])
+        )
         sentence = f"{counted(changes, 'change')} saved." if changes else "No changes."
         self.answer(account | {"changes": changes}, sentence)
 
@@ -62,11 +55,11 @@ def add_account(parser: CommandParser) -> None:
 
 def get_customer(account: str, company: str | None) -> Customer:
     """Return the only customer with this account. Errors: CommandError with status 2."""
-    check_company(company)
+    arguments.check_company(company)
     customers = Customer.objects.filter(account_number=account)
     if company is not None:
         customers = customers.filter(company=company)
-    return get_only_row("account", account, customers, "company")
+    return arguments.get_only_row("account", account, customers, "company")
 
 
 def change_customer(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
@@ -75,9 +68,9 @@ def change_customer(customer: Customer, assignments: list[tuple[str, str]], user
         raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
     unbound = CustomerForms(customer)
     version = {"version": str(unbound.version)}
-    forms = CustomerForms(customer, form_data(unbound.all, assignments) | version)
+    forms = CustomerForms(customer, arguments.form_data(unbound.all, assignments) | version)
     if not forms.is_valid():
-        raise_form_errors(forms.all)
+        arguments.raise_form_errors(forms.all)
     edits = [edit for _, edit in forms.edits()]
     if not edits:
         return 0
@@ -89,5 +82,5 @@ def change_customer(customer: Customer, assignments: list[tuple[str, str]], user
         raise CommandError(str(error)) from error
     except EditsRefused as error:
         forms.add_errors(error)
-        raise_form_errors(forms.all)
+        arguments.raise_form_errors(forms.all)
     return len(edits)

@@ -27,10 +27,8 @@ from stores.pipeline.register import RegistrationRefused, register_channel
 
 COMPANY = "USRT"
 USERS = ("viewer", "operator", "manager", "auditor", "administrator")
-# How long to wait for another demo that is preparing the databases.
 PREPARE_TIMEOUT_S = 600
 EXIT_CODES = {"partly": 1, "failed": 1, "cancelled": 1, "busy": 75}
-# Columns of the result table, in the order of the pipeline.
 ALWAYS_SHOWN = ("read", "staged", "converted", "distributed")
 SHOWN_IF_ANY = ("unchanged", "updated", "linked", "waiting", "quarantined", "failed")
 
@@ -108,7 +106,6 @@ class Command(SynclineCommand):
             raise CommandError(str(trouble)) from trouble
 
     def once(self, customers: int) -> None:
-        """Load the traffic, run the pipeline and print the result."""
         from stores.jobs.inline import run_inline
 
         with servers.in_use(settings.EMBEDDED, say):
@@ -161,33 +158,20 @@ def require_free(port: int) -> None:
 
 
 def running_address() -> str:
-    """The address of the running demo."""
     address = settings.EMBEDDED.address
     return str(address.read_text()) if address.exists() else "an address it has not chosen yet"
 
 
 def prepare_demo(customers: int) -> dict[str, int]:
-    """Make tables, channels, users and, in empty databases, traffic.
-
-    Shape: the events written into each channel. Effects: HQ and the four channels; harmless to
-    repeat. Errors: Unavailable, ChannelError.
-    """
+    """Make tables, channels, users and, in empty databases, traffic. Returns events by channel."""
     try:
         with processes.locked(settings.EMBEDDED.prepare_lock, seconds=PREPARE_TIMEOUT_S):
             call_command("migrate", interactive=False, verbosity=0)
-            databases = register_channels()
+            databases = {channel.code: register_demo_channel(channel) for channel in CHANNELS}
             make_users()
             return load_traffic(databases, customers) if are_empty(databases.values()) else {}
     except TimeoutError as error:
         raise Unavailable("Another demo is loading its traffic: try again later") from error
-
-
-def register_channels() -> dict[str, ChannelDatabase]:
-    """Make the company and its four channels, or find them again.
-
-    Errors: RegistrationRefused, ChannelError.
-    """
-    return {channel.code: register_demo_channel(channel) for channel in CHANNELS}
 
 
 def register_demo_channel(channel: DemoChannel) -> ChannelDatabase:
@@ -256,7 +240,6 @@ def holds_events(database: ChannelDatabase) -> bool:
 
 
 def load_traffic(databases: dict[str, ChannelDatabase], customers: int) -> dict[str, int]:
-    """Write yesterday's traffic into the channels. Returns the number of events by channel."""
     from stores.traffic import write_traffic
 
     events = {}
@@ -307,7 +290,6 @@ def counts_by_channel(steps: Iterable[dict[str, Any]]) -> dict[str, dict[str, in
 
 
 def result_table(channels: dict[str, dict[str, int]], total: dict[str, int]) -> list[str]:
-    """The lines of a table of counts: one for each channel, then the total."""
     rows = channels | {"total": total}
     columns = list(ALWAYS_SHOWN)
     for column in SHOWN_IF_ANY:

@@ -73,7 +73,6 @@ class Command(SynclineCommand):
 
 
 def parse_share(text: str) -> float:
-    """Convert a text to a share from 0 to 1."""
     try:
         share = float(text)
     except ValueError:
@@ -95,10 +94,7 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
 
 
 def get_database(code: str, register: str) -> ChannelDatabase:
-    """Return the database of a channel, or of one of its registers.
-
-    Errors: CommandError with status 2.
-    """
+    """Return the database of a channel, or of one of its registers. Errors: CommandError."""
     databases = ChannelDatabase.objects.select_related("channel")
     # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
     by_name = {database.name: database for database in databases if database.channel.code == code}

@@ -85,7 +85,6 @@ def resolve_incident(incident: Incident, action: str, reason: str) -> None:
 
 
 def incident_as_dict(incident: Incident) -> dict[str, Any]:
-    """The incident as JSON output shows it."""
     return {
         "id": incident.pk,
         "kind": incident.kind,

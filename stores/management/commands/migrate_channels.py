@@ -56,10 +56,7 @@ def migration_result(database: ChannelDatabase) -> dict[str, str]:
 
 
 def migrate_or_repair(database: ChannelDatabase) -> tuple[str, str]:
-    """Apply missing migrations, else recreate missing or changed objects.
-
-    Returns the outcome and its sentence. Errors: ChannelError.
-    """
+    """Apply missing migrations, else recreate missing or changed objects. Returns how that went."""
     if migrate_database(database):
         return "migrated", f"{database.label}: migrated."
     objects = recreate_objects(database)

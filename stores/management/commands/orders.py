@@ -56,7 +56,6 @@ def get_order(number: str, company: str | None) -> SalesOrder:
 
 
 def order_as_dict(order: SalesOrder) -> dict[str, Any]:
-    """The order as JSON output shows it."""
     return {
         "number": order.number,
         "company": order.company_id,

@@ -47,7 +47,6 @@ class Command(SynclineCommand):
 
 
 def list_lines(statements: Iterable[ComposedStatement]) -> Iterator[str]:
-    """Yield each file with its summary, and the names of its statements if it has several."""
     in_order = sorted(statements, key=attrgetter("file_name"))
     for file_name, group in groupby(in_order, key=attrgetter("file_name")):
         statements_of_file = list(group)

@@ -7,16 +7,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import (
-    add_reason,
-    add_set,
-    add_user,
-    check_channel,
-    form_data,
-    get_user,
-    raise_form_errors,
-    wrong_argument,
-)
+from stores.management import arguments
 from stores.management.base import SynclineCommand, add_actions, single_line
 from stores.models import Case
 from stores.models.case import UNSETTLED_STATUSES, CaseStatus, Cause
@@ -35,7 +26,6 @@ from stores.web.forms.document import correction_form
 
 CASE_FORMAT = "{id:<36}  {channel:<12} {table:<17} {status:<10} {since:%Y-%m-%d %H:%M}  {text}"
 CAUSE_FORMAT = "{rows:>7}  {cause}  {text}"
-# Rows that are listed when they stay open.
 MAX_REPORTED = 20
 
 
@@ -69,17 +59,17 @@ class Command(SynclineCommand):
 
         release_parser = actions.add_parser("release", help="Validates rows again.")
         add_cases(release_parser)
-        add_user(release_parser, required=False)
+        arguments.add_user(release_parser, required=False)
 
         correct_parser = actions.add_parser("correct", help="Replaces one row by a corrected one.")
         add_case(correct_parser)
-        add_set(correct_parser)
-        add_user(correct_parser, required=False)
+        arguments.add_set(correct_parser)
+        arguments.add_user(correct_parser, required=False)
 
         dismiss_parser = actions.add_parser("dismiss", help="Closes rows with a reason.")
         add_cases(dismiss_parser)
-        add_reason(dismiss_parser)
-        add_user(dismiss_parser, required=False)
+        arguments.add_reason(dismiss_parser)
+        arguments.add_user(dismiss_parser, required=False)
 
         reopen_parser = actions.add_parser("reopen", help="Opens dismissed rows again.")
         add_cases(reopen_parser)
@@ -106,11 +96,11 @@ class Command(SynclineCommand):
         """Print a line for each row, without its values."""
         cases = Case.objects.select_related("database__channel").order_by("since", "id")
         if options["channel"] is not None:
-            check_channel(options["channel"])
+            arguments.check_channel(options["channel"])
             cases = cases.filter(database__channel__code=options["channel"])
         if options["reason"] is not None:
             if options["reason"] not in REASONS:
-                raise wrong_argument(f"There is no reason {options['reason']!r}.")
+                raise arguments.wrong_argument(f"There is no reason {options['reason']!r}.")
             cases = cases.filter(reason=options["reason"])
         if options["cause"] is not None:
             cases = cases.with_cause(options["cause"])
@@ -163,18 +153,17 @@ class Command(SynclineCommand):
         self.answer({"reopened": count}, f"{count} reopened.")
 
     def correct_case(self, case: Case, options: dict[str, Any]) -> None:
-        """Replace the row by an event or document of headquarters with the assigned values."""
         detail = describe_case(case)
         if not detail.can_be_corrected:
             raise CommandError("This row is already resolved, or cannot be corrected.")
         unbound, save = correction_form(detail, None)
-        form, _ = correction_form(detail, form_data([unbound], options["assignments"]))
-        raise_form_errors([form])
+        form, _ = correction_form(detail, arguments.form_data([unbound], options["assignments"]))
+        arguments.raise_form_errors([form])
         try:
             event_id = save(case.id, form.values, by=get_optional_user(options["user"]))
         except EventRefused as error:
             form.add_rule_errors(error.broken)
-            raise_form_errors([form])
+            arguments.raise_form_errors([form])
         except ChangedMeanwhile as error:
             raise CommandError("This row has been resolved in the meantime.") from error
         self.answer(
@@ -184,7 +173,6 @@ class Command(SynclineCommand):
 
 
 def parse_cause(text: str) -> Cause:
-    """Convert CHANNEL:TABLE:REASON:FIELD to a cause."""
     cause = Cause.parse(text)
     if cause is None:
         raise ArgumentTypeError("a cause is CHANNEL:TABLE:REASON:FIELD, as printed by causes")
@@ -196,7 +184,6 @@ def add_case(parser: CommandParser) -> None:
 
 
 def add_cases(parser: CommandParser) -> None:
-    """Add the arguments that select rows: their ids or their cause."""
     rows = parser.add_mutually_exclusive_group(required=True)
     rows.add_argument(
         "ids", nargs="*", default=[], metavar="ID", help="The rows, as printed by list."
@@ -217,7 +204,7 @@ def selected_cases(
 
 def get_optional_user(name: str | None) -> User | None:
     """Return the author of a change; without a name the author is the command."""
-    return None if name is None else get_user(name)
+    return None if name is None else arguments.get_user(name)
 
 
 def get_case(case_id: str) -> Case:
@@ -229,12 +216,11 @@ def get_cases(case_ids: Sequence[str]) -> list[Case]:
     cases = Case.objects.select_related("database__channel").in_bulk(case_ids)
     for case_id in case_ids:
         if case_id not in cases:
-            raise wrong_argument(f"There is no row {case_id!r}.")
+            raise arguments.wrong_argument(f"There is no row {case_id!r}.")
     return [cases[case_id] for case_id in case_ids]
 
 
 def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
-    """A cause with its number of rows, as JSON output shows it."""
     return {
         "cause": str(Cause.of(row)),
         "rows": row["rows"],
@@ -244,7 +230,6 @@ def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def case_as_dict(case: Case) -> dict[str, Any]:
-    """The row as JSON output lists it, without its values."""
     return {
         "id": case.id,
         "channel": case.database.label if case.database else "headquarters",

@@ -57,7 +57,6 @@ def report_lines(document: dict[str, Any]) -> Iterator[str]:
 
 
 def step_as_dict(step: RunStep) -> dict[str, Any]:
-    """The comparison of one channel as JSON output shows it."""
     return {
         "channel": step.place,
         "outcome": step.status,

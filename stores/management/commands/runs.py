@@ -42,7 +42,6 @@ class Command(SynclineCommand):
             self.cancel_run(get_row("run", options["id"], JobRun.objects.all()))
 
     def list_runs(self, *, include_ended: bool) -> None:
-        """List the latest runs, newest first."""
         runs = JobRun.objects.newest_first()
         if not include_ended:
             runs = runs.live()
@@ -59,7 +58,6 @@ class Command(SynclineCommand):
 
 
 def run_as_dict(run: JobRun) -> dict[str, Any]:
-    """The run as JSON output shows it."""
     return {
         "id": str(run.pk),
         "job": run.job,

@@ -9,14 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.utils import timezone
 
-from stores.management.arguments import (
-    add_id,
-    check_channel,
-    get_row,
-    is_searchable,
-    whole_number,
-    wrong_argument,
-)
+from stores.management import arguments
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, ChannelDatabaseGroup, Schedule
 from stores.models.job import SCHEDULED_JOBS
@@ -45,7 +38,7 @@ class Command(SynclineCommand):
         add_parser.add_argument("--off", action="store_true", help="Adds it switched off.")
 
         change_parser = actions.add_parser("change", help="Changes a schedule.")
-        add_id(change_parser, "schedule")
+        arguments.add_id(change_parser, "schedule")
         add_times(change_parser, required=False)
         add_places(change_parser)
         switch = change_parser.add_mutually_exclusive_group()
@@ -53,7 +46,7 @@ class Command(SynclineCommand):
         switch.add_argument("--off", action="store_true", help="Switches it off.")
 
         remove_parser = actions.add_parser("remove", help="Removes a schedule.")
-        add_id(remove_parser, "schedule")
+        arguments.add_id(remove_parser, "schedule")
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
@@ -67,13 +60,13 @@ class Command(SynclineCommand):
             update_schedule(schedule, options)
             self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
         elif action == "change":
-            schedule = get_row("schedule", options["id"], schedules)
+            schedule = arguments.get_row("schedule", options["id"], schedules)
             if options["on"] or options["off"]:
                 schedule.is_enabled = options["on"]
             update_schedule(schedule, options)
             self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
         elif action == "remove":
-            schedule = get_row("schedule", options["id"], schedules)
+            schedule = arguments.get_row("schedule", options["id"], schedules)
             removed = schedule_as_dict(schedule)
             schedule.delete()
             self.answer(removed, f"{schedule}: removed.")
@@ -86,7 +79,7 @@ def add_times(parser: CommandParser, *, required: bool) -> None:
     )
     times.add_argument(
         "--every",
-        type=whole_number(1, MINUTES_A_DAY),
+        type=arguments.whole_number(1, MINUTES_A_DAY),
         metavar="MINUTES",
         help="Starts again so many minutes after the last start.",
     )
@@ -99,7 +92,6 @@ def add_places(parser: CommandParser) -> None:
 
 
 def parse_time(text: str) -> time:
-    """Convert HH:MM to a time of day."""
     try:
         return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time has no zone
     except ValueError:
@@ -109,36 +101,32 @@ def parse_time(text: str) -> time:
 def get_group(name: str) -> ChannelDatabaseGroup:
     """Return the group with this name. Errors: CommandError with status 2."""
     groups = ChannelDatabaseGroup.objects.filter(name=name)
-    group = groups.first() if is_searchable(name) else None
+    group = groups.first() if arguments.is_searchable(name) else None
     if group is None:
-        raise wrong_argument(f"There is no group {name!r}.")
+        raise arguments.wrong_argument(f"There is no group {name!r}.")
     return group
 
 
 def update_schedule(schedule: Schedule, options: dict[str, Any]) -> None:
-    """Set the time and the channels that the options give, and save.
-
-    Errors: CommandError with status 2.
-    """
+    """Set the time and the channels that the options give, and save. Errors: CommandError."""
     if options["at"] is not None:
         schedule.at, schedule.every_minutes = options["at"], None
         schedule.start_after(timezone.now())
     if options["every"] is not None:
         schedule.at, schedule.every_minutes = None, options["every"]
     if options["channel"] is not None:
-        check_channel(options["channel"])
+        arguments.check_channel(options["channel"])
         schedule.channel, schedule.group = Channel.objects.get(code=options["channel"]), None
     if options["group"] is not None:
         schedule.channel, schedule.group = None, get_group(options["group"])
     try:
         schedule.full_clean()
     except ValidationError as error:
-        raise wrong_argument(" ".join(error.messages)) from error
+        raise arguments.wrong_argument(" ".join(error.messages)) from error
     schedule.save()
 
 
 def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
-    """The schedule as JSON output shows it."""
     if schedule.channel:
         channels = schedule.channel.code
     elif schedule.group:

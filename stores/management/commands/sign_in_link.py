@@ -35,7 +35,6 @@ class Command(SynclineCommand):
 
 
 def demo_address() -> str:
-    """Return the address of the running demo, or its default address."""
     try:
         return str(settings.EMBEDDED.address.read_text()).strip() or DEFAULT_ADDRESS
     except OSError:

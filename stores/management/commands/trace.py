@@ -72,7 +72,6 @@ def match_line(match: Match) -> str:
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
-    """The customer's state, events, channels and documents, one in a line."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"

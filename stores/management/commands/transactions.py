@@ -7,22 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import (
-    add_reason,
-    add_set,
-    add_user,
-    check_channel,
-    check_fields,
-    form_data,
-    form_values,
-    get_only_row,
-    get_user,
-    is_searchable,
-    parse_date,
-    parse_reason,
-    raise_form_errors,
-    wrong_argument,
-)
+from stores.management import arguments
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
@@ -79,13 +64,13 @@ class Command(SynclineCommand):
 
         correct_parser = actions.add_parser("correct", help="Corrects one transaction.")
         add_number(correct_parser)
-        add_set(correct_parser)
-        add_reason(correct_parser)
-        add_user(correct_parser)
+        arguments.add_set(correct_parser)
+        arguments.add_reason(correct_parser)
+        arguments.add_user(correct_parser)
 
         release_parser = actions.add_parser("let-go", help="Gives one back to the jobs.")
         add_number(release_parser)
-        add_user(release_parser)
+        arguments.add_user(release_parser)
 
         bulk_parser = actions.add_parser(
             "correct-alike", help="Corrects all transactions of a cause, or retries them."
@@ -95,9 +80,12 @@ class Command(SynclineCommand):
         )
         add_channel(bulk_parser)
         bulk_parser.add_argument(
-            "--date", type=parse_date, metavar="YYYY-MM-DD", help="Only this business date."
+            "--date",
+            type=arguments.parse_date,
+            metavar="YYYY-MM-DD",
+            help="Only this business date.",
         )
-        add_set(bulk_parser)
+        arguments.add_set(bulk_parser)
         bulk_parser.add_argument(
             "--expected",
             action="append",
@@ -106,7 +94,7 @@ class Command(SynclineCommand):
             help="Sets a field to what the rule expects of each transaction.",
         )
         bulk_parser.add_argument(
-            "--reason", type=parse_reason, metavar="TEXT", help="Why; it is recorded."
+            "--reason", type=arguments.parse_reason, metavar="TEXT", help="Why; it is recorded."
         )
         mode = bulk_parser.add_mutually_exclusive_group()
         mode.add_argument("--preview", action="store_true", help="Shows the result, saves nothing.")
@@ -115,7 +103,7 @@ class Command(SynclineCommand):
             action="store_true",
             help="Retries what the database rejected, unchanged.",
         )
-        add_user(bulk_parser)
+        arguments.add_user(bulk_parser)
 
         undo_parser = actions.add_parser("undo", help="Reverts a correction of a cause.")
         undo_parser.add_argument(
@@ -124,7 +112,7 @@ class Command(SynclineCommand):
             metavar="CORRECTION",
             help="The correction, as printed by correct-alike.",
         )
-        add_user(undo_parser)
+        arguments.add_user(undo_parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
@@ -144,7 +132,7 @@ class Command(SynclineCommand):
             self.undo_correction(options)
 
     def list_causes(self, channel: str | None) -> None:
-        check_channel(channel)
+        arguments.check_channel(channel)
         causes = FailedSale.objects.by_cause()
         if channel is not None:
             causes = causes.filter(channel__code=channel)
@@ -152,17 +140,17 @@ class Command(SynclineCommand):
         self.answer_rows("cause", rows, CAUSE_FORMAT)
 
     def show_sale(self, sale: RetailTransaction) -> None:
-        fields = form_values([CorrectionForm(sale)])
+        fields = arguments.form_values([CorrectionForm(sale)])
         fields.pop("why")
         values = {name: value or None for name, value in fields.items()}
         self.answer_fields(sale_as_dict(sale), values)
 
     def correct_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Lease the transaction, save the assigned values and release it."""
-        user = get_user(options["user"])
-        data = form_data([CorrectionForm(sale)], options["assignments"])
+        user = arguments.get_user(options["user"])
+        data = arguments.form_data([CorrectionForm(sale)], options["assignments"])
         form = CorrectionForm(sale, data | {"why": options["reason"]})
-        raise_form_errors([form])
+        arguments.raise_form_errors([form])
         try:
             lease_transaction(sale, user)
             changed = correct_transaction(sale, user, form.reason, form.changes())
@@ -176,7 +164,7 @@ class Command(SynclineCommand):
 
     def release_sale(self, sale: RetailTransaction, options: dict[str, Any]) -> None:
         """Release a transaction that the user is correcting or that the database refused."""
-        user = get_user(options["user"])
+        user = arguments.get_user(options["user"])
         if sale.errors.filter(rule__in=REFUSAL_REASONS).exists():
             try:
                 lease_transaction(sale, user)
@@ -189,12 +177,15 @@ class Command(SynclineCommand):
         self.answer(sale_as_dict(sale), f"{sale.transaction_id} is given back to the jobs.")
 
     def correct_cause(self, options: dict[str, Any]) -> None:
-        """Correct all transactions of a cause, or preview the result."""
         if options["reason"] is None:
-            raise wrong_argument("--reason is required for a correction.")
-        cause, user, is_preview = options["cause"], get_user(options["user"]), options["preview"]
+            raise arguments.wrong_argument("--reason is required for a correction.")
+        cause, user, is_preview = (
+            options["cause"],
+            arguments.get_user(options["user"]),
+            options["preview"],
+        )
         form = BulkCorrectionForm(cause, bulk_form_data(options))
-        raise_form_errors([form])
+        arguments.raise_form_errors([form])
         result = correct_all(
             cause, get_scope(options), user, form.reason, form.values, preview=is_preview
         )
@@ -204,14 +195,15 @@ class Command(SynclineCommand):
             raise SystemExit(1)
 
     def retry_cause(self, options: dict[str, Any]) -> None:
-        """Let the next run retry all transactions of a cause, unchanged."""
         cause = options["cause"]
         if options["assignments"] or options["expected"]:
-            raise wrong_argument("--give-back cannot be used with --set or --expected.")
+            raise arguments.wrong_argument("--give-back cannot be used with --set or --expected.")
         if cause.reason not in REFUSAL_REASONS:
             reasons = " and ".join(REFUSAL_REASONS)
-            raise wrong_argument(f"--give-back can only be used with the reasons {reasons}.")
-        result = retry_refused(cause, get_scope(options), get_user(options["user"]))
+            raise arguments.wrong_argument(
+                f"--give-back can only be used with the reasons {reasons}."
+            )
+        result = retry_refused(cause, get_scope(options), arguments.get_user(options["user"]))
         sentence = f"{result.unchanged} will be retried by the next run"
         if result.skipped:
             sentence += (
@@ -226,8 +218,8 @@ class Command(SynclineCommand):
         """Undo a correction where nothing was posted or changed since."""
         correction = options["correction"]
         if not TransactionChange.objects.filter(correction=correction).exists():
-            raise wrong_argument(f"There is no correction {correction}.")
-        user = get_user(options["user"])
+            raise arguments.wrong_argument(f"There is no correction {correction}.")
+        user = arguments.get_user(options["user"])
         undone, unchanged = undo_bulk_correction(correction, user, f"Undone: {correction}")
         self.answer(
             {"undone": undone, "left": unchanged},
@@ -238,9 +230,8 @@ class Command(SynclineCommand):
 
 
 def parse_cause(text: str) -> SaleCause:
-    """Convert REASON:FIELD:PART to a cause."""
     cause = SaleCause.parse(text)
-    if cause is None or not is_searchable(text):
+    if cause is None or not arguments.is_searchable(text):
         raise ArgumentTypeError("a cause is REASON:FIELD:PART, as printed by causes")
     return cause
 
@@ -259,35 +250,31 @@ def add_number(parser: CommandParser) -> None:
 def get_sale(options: dict[str, Any]) -> RetailTransaction:
     """Return the only transaction with this number. Errors: CommandError with status 2."""
     number, channel = options["number"], options["channel"]
-    check_channel(channel)
+    arguments.check_channel(channel)
     sales = RetailTransaction.objects.filter(transaction_id=number)
     if channel is not None:
         sales = sales.filter(channel__code=channel)
-    return get_only_row("transaction", number, sales, "channel")
+    return arguments.get_only_row("transaction", number, sales, "channel")
 
 
 def get_scope(options: dict[str, Any]) -> CorrectionScope:
     """Return the channel and business date to correct; None stands for all."""
-    check_channel(options["channel"])
+    arguments.check_channel(options["channel"])
     channel = Channel.objects.filter(code=options["channel"]).first()
     return CorrectionScope(channel, options["date"])
 
 
 def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
-    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
-
-    Errors: CommandError with status 2 for an unknown field.
-    """
+    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value."""
     values = dict(options["assignments"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)
-    check_fields(ways, correctable_fields(options["cause"]))
+    arguments.check_fields(ways, correctable_fields(options["cause"]))
     data = {f"to-{name}": way for name, way in ways.items()}
     return data | values | {"why": options["reason"]}
 
 
 def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
-    """A cause with its number of transactions, as JSON output shows it."""
     return {
         "cause": str(SaleCause.of(row)),
         "sales": row["sales"],
@@ -296,7 +283,6 @@ def cause_as_dict(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def sale_as_dict(sale: RetailTransaction) -> dict[str, Any]:
-    """The transaction as JSON output shows it."""
     return {
         "transaction": sale.transaction_id,
         "channel": sale.channel.code,
@@ -307,7 +293,6 @@ def sale_as_dict(sale: RetailTransaction) -> dict[str, Any]:
 
 
 def result_as_dict(result: CorrectionResult, *, is_preview: bool) -> dict[str, Any]:
-    """The result of a correction, or of its preview, as JSON output shows it."""
     is_saved = result.corrected and not is_preview
     return {
         "preview": is_preview,

@@ -7,8 +7,6 @@ from stores.web.forms.reason import ReasonField
 
 
 class ConflictForm(forms.Form):
-    """Which of the two values stays, and why."""
-
     choice = forms.ChoiceField(
         label="Which value do you want to keep?",
         choices=[(Choice.KEEP, "Keep the current value"), (Choice.TAKE, "Use the other value")],

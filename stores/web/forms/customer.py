@@ -35,8 +35,6 @@ def row_values(kind: EventKind, row: Any) -> dict[str, Any]:
 
 
 class CustomerForm(forms.Form):
-    """The customer's own fields."""
-
     def __init__(self, customer: Customer, data: Any = None) -> None:
         self.customer = customer
         initial = initial_values(CUSTOMER, row_values(CUSTOMER, customer))
@@ -139,7 +137,6 @@ class CustomerForms:
 
     @property
     def sections(self) -> list[tuple[str, list[PartForm]]]:
-        """The title and the forms of each kind of part."""
         return [(SECTION_TITLES[kind], part_forms) for kind, part_forms in self.parts.items()]
 
     @property
@@ -155,7 +152,6 @@ class CustomerForms:
         return [(form, edit) for form in self.all for edit in form.edits()]
 
     def add_errors(self, refused: EditsRefused) -> None:
-        """Add the broken rules to the forms that the refused edits came from."""
         edits = self.edits()
         for index, rules in refused.broken.items():
             form, _ = edits[index]

@@ -28,17 +28,13 @@ DESCRIPTIVE_FIELDS = (
     *("occurred_at", "business_date", "store_number", "terminal_id", "staff_id"),
     *("receipt_number", "delivery_mode", "description", "unit", "item_id"),
 )
-# Columns of the header that HQ sets itself or keeps unchanged.
 HIDDEN_COLUMNS = ("event_id", "replication_counter", "operation", "created_offline")
 # Columns that HQ derives if the till leaves them empty.
 DERIVED_FIELDS = ("business_date",)
 
 
 class DocumentForm(forms.Form):
-    """The header, lines and payments of a document, each row with a prefix of its own.
-
-    An empty line and an empty payment come last, to add one. Empty rows are not saved.
-    """
+    """The header, lines and payments of a document; the last line and payment are empty."""
 
     def __init__(self, values: Mapping[str, Any], data: Any = None) -> None:
         super().__init__(data)
@@ -61,7 +57,6 @@ class DocumentForm(forms.Form):
             self.fields[f"{prefix}-{name}"] = field
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
-        """Yield the title and the fields of each row."""
         for prefix, part in self.rows:
             title = prefix.replace("-", " ").capitalize()
             yield title, [self[f"{prefix}-{name}"] for name in form_columns(part)]
@@ -90,7 +85,6 @@ class DocumentForm(forms.Form):
         }
 
     def rows_of(self, table: DocumentTable) -> list[dict[str, Any]]:
-        """The rows of one table that are not empty."""
         number = self.cleaned_data[f"header-{DOCUMENT_KEY}"]
         rows = []
         for prefix, row_table in self.rows:
@@ -105,14 +99,12 @@ class DocumentForm(forms.Form):
         return rows
 
     def add_rule_errors(self, rules: Iterable[Rule]) -> None:
-        """Add an error for each broken rule, at the first field with the name of its column."""
         for rule in rules:
             names = (name for name in self.fields if name.split("-")[-1] == rule.field)
             self.add_error(next(names, None), rule_error(rule))
 
 
 def form_columns(part: DocumentTable) -> list[str]:
-    """The columns of the table that the form shows."""
     hidden = HIDDEN_COLUMNS if part is HEADER else (DOCUMENT_KEY,)
     return [column for column in part.sent_columns if column not in hidden]
 

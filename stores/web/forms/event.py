@@ -66,7 +66,6 @@ def lock_fields(form: forms.Form, names: Sequence[str]) -> list[str]:
 
 
 def is_posted_changed(form: forms.Form, name: str) -> bool:
-    """Whether the posted value of a field is not its initial one."""
     field = form.fields[name]
     posted = field.widget.value_from_datadict(form.data, form.files, form.add_prefix(name))
     if posted is None:
@@ -79,7 +78,6 @@ def is_posted_changed(form: forms.Form, name: str) -> bool:
 
 
 def add_rule_errors(form: forms.Form, rules: Iterable[Rule]) -> None:
-    """Add an error for each broken rule, at its field where the form has it."""
     for rule in rules:
         form.add_error(rule.field if rule.field in form.fields else None, rule_error(rule))
 

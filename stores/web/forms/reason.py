@@ -27,10 +27,7 @@ class ReasonField(forms.CharField):
 
 
 def posted_reason(request: Request, **error_messages: str) -> str:
-    """Return the posted reason; if it is invalid, an empty string and a message on the next page.
-
-    `error_messages` replace those of the field.
-    """
+    """Return the posted reason; if it is invalid, "" and a message on the next page."""
     field = ReasonField(error_messages=error_messages)
     try:
         reason: str = field.clean(request.POST.get("reason"))

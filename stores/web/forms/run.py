@@ -10,14 +10,9 @@ from stores.pipeline.dates import NoBusinessDate, business_date
 
 
 class StartForm(forms.Form):
-    """A job, for one channel or all, and for one business date, one order or all."""
-
     job = forms.ChoiceField(
         choices=[(job.code, job.title) for job in JOBS.values()],
-        error_messages={
-            "required": "Unknown job.",
-            "invalid_choice": "Unknown job.",
-        },
+        error_messages={"required": "Unknown job.", "invalid_choice": "Unknown job."},
     )
     channel = forms.ModelChoiceField(
         Channel.objects.filter(is_enabled=True),
@@ -30,7 +25,6 @@ class StartForm(forms.Form):
     order = forms.CharField(required=False)
 
     def clean_date(self) -> datetime.date | None:
-        """The business date, by the rules of `run_job --date`."""
         text = self.cleaned_data["date"]
         if not text:
             return None
@@ -42,7 +36,6 @@ class StartForm(forms.Form):
             raise forms.ValidationError(str(error)) from None
 
     def clean_order(self) -> str:
-        """The confirmation number of a customer order."""
         number: str = self.cleaned_data["order"]
         if not number:
             return ""

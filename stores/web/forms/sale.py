@@ -33,13 +33,10 @@ SALE_TYPE_CHOICES = [
     (kind.value, kind.label) for kind in (TransactionType.SALE, TransactionType.RETURN)
 ]
 CURRENCY_VALIDATOR = RegexValidator("^[A-Z]{3}$", "Three capital letters, for example EUR.")
-# The ways in which a correction of a cause changes a field.
 TO_VALUE, TO_EXPECTED, TO_NOTHING = "value", "expected", "nothing"
 
 
 class CorrectionForm(forms.Form):
-    """The fields of the header, lines and payments, each row with a prefix, and a reason."""
-
     why = ReasonField(label="Reason for the correction")
 
     def __init__(self, sale: RetailTransaction, data: Any = None) -> None:
@@ -62,13 +59,11 @@ class CorrectionForm(forms.Form):
         return str(self.cleaned_data["why"])
 
     def sections(self) -> Iterator[tuple[str, list[forms.BoundField]]]:
-        """Yield the title and the fields of each row."""
         for prefix, _, names in self.rows:
             title = prefix.replace("-", " ").capitalize()
             yield title, [self[f"{prefix}-{name}"] for name in names]
 
     def changes(self) -> dict[models.Model, dict[str, Any]]:
-        """The values of each row, changed or not."""
         return {
             row: {name: self.cleaned_data[f"{prefix}-{name}"] for name in names}
             for prefix, row, names in self.rows
@@ -76,10 +71,7 @@ class CorrectionForm(forms.Form):
 
 
 def header_fields(sale: RetailTransaction) -> tuple[str, ...]:
-    """The fields of the header that can be corrected.
-
-    An order stays an order. If a statement holds its prepayments, customer and amounts stay too.
-    """
+    """The fields of the header that can be corrected; those of prepaid orders are fewer."""
     fixed: set[str] = set()
     if sale.transaction_type == TransactionType.CUSTOMER_ORDER:
         fixed.add("transaction_type")
@@ -105,7 +97,6 @@ def correction_field(model: type[models.Model], name: str, *, required: bool) ->
 
 
 def model_field(model: type[models.Model], name: str, *, required: bool) -> forms.Field:
-    """The form field of a column; an empty field is NULL."""
     column: Any = model._meta.get_field(name)
     field: forms.Field = column.formfield(required=required)
     field.label = label(name)
@@ -194,7 +185,6 @@ class BulkCorrectionForm(forms.Form):
 
     @property
     def values(self) -> dict[str, Any]:
-        """The new values of the fields that change."""
         values: dict[str, Any] = {}
         for name in self.names:
             way = self.cleaned_data[f"to-{name}"]

@@ -10,20 +10,7 @@ from stores.models.search import contact_key, matches_name, matches_own_contact,
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
-from stores.web.lists.base import (
-    Cell,
-    Formatted,
-    ListFilter,
-    ListTable,
-    Rows,
-    channels,
-    choice_filter,
-    first_day_filter,
-    last_day_filter,
-    reasons,
-    text_filter,
-    wide_only,
-)
+from stores.web.lists import base
 from stores.web.lists.customers import (
     ANY_DATABASE,
     NameColumn,
@@ -93,19 +80,21 @@ def matching_operations(text: str) -> Q:
     return Q(customer__in=customer_ids(text)) | Q(pk__in=list(open_ids[: MAX_FOUND + 1]))
 
 
-class AsyncCustomerFilter(ListFilter):
-    q = text_filter("Search", "GUID, account, e-mail, phone or part of a name", method="search")
-    channel = choice_filter(channels, "Channel", field="database__channel__code")
-    state = choice_filter(STATE_CHOICES, "State", method="filter_state")
-    operation = choice_filter(Operation.choices, "Operation", field="operation")
-    reason = choice_filter(reasons, "Reason", field="reason")
-    since = first_day_filter("Arrived from", "staged_at")
-    until = last_day_filter("Arrived to", "staged_at")
+class AsyncCustomerFilter(base.ListFilter):
+    q = base.text_filter(
+        "Search", "GUID, account, e-mail, phone or part of a name", method="search"
+    )
+    channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
+    state = base.choice_filter(STATE_CHOICES, "State", method="filter_state")
+    operation = base.choice_filter(Operation.choices, "Operation", field="operation")
+    reason = base.choice_filter(base.reasons, "Reason", field="reason")
+    since = base.first_day_filter("Arrived from", "staged_at")
+    until = base.last_day_filter("Arrived to", "staged_at")
 
-    def search(self, operations: Rows, name: str, value: str) -> Rows:
+    def search(self, operations: base.Rows, name: str, value: str) -> base.Rows:
         return operations.filter(matching_operations(value))
 
-    def filter_state(self, operations: Rows, name: str, value: str) -> Rows:
+    def filter_state(self, operations: base.Rows, name: str, value: str) -> base.Rows:
         if value in STATE_GROUPS:
             return operations.filter(STATE_GROUPS[value])
         if value == "synchronized":
@@ -124,36 +113,37 @@ def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCu
 
 
 def filter_async_customers(**filters: str) -> QuerySet[AsyncCustomer]:
-    """The operations that /async-customers/ lists for these filters."""
     operations: QuerySet[AsyncCustomer] = AsyncCustomerFilter(
         filters, AsyncCustomer.objects.all()
     ).qs
     return operations
 
 
-class AsyncCustomerTable(ListTable):
+class AsyncCustomerTable(base.ListTable):
     caption = "Async customer operations"
     indexed_orders = (("staged_at", "pk"),)
 
     channel = tables.Column(
-        "Channel", accessor="database__channel__name", empty_values=(), attrs=wide_only("md")
+        "Channel", accessor="database__channel__name", empty_values=(), attrs=base.wide_only("md")
     )
-    account = Cell(
-        "account",
-        verbose_name="Customer account",
-        accessor="customer__account_number",
+    account = base.Cell(
+        "account", verbose_name="Customer account", accessor="customer__account_number"
     )
-    async_account = Cell("trace_guid", verbose_name="Async customer account", attrs=wide_only("sm"))
-    name = NameColumn(wide_only("xl"))
-    operation = tables.Column("Operation", attrs=wide_only("md"))
-    occurred_at = Formatted(when, verbose_name="Operations timestamp", attrs=wide_only("md"))
-    staged_at = Formatted(
-        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=wide_only("xxl")
+    async_account = base.Cell(
+        "trace_guid", verbose_name="Async customer account", attrs=base.wide_only("sm")
     )
-    state = Cell("state", verbose_name="Customer sync status")
+    name = NameColumn(base.wide_only("xl"))
+    operation = tables.Column("Operation", attrs=base.wide_only("md"))
+    occurred_at = base.Formatted(
+        when, verbose_name="Operations timestamp", attrs=base.wide_only("md")
+    )
+    staged_at = base.Formatted(
+        when, verbose_name="Arrived", order_by=("staged_at", "pk"), attrs=base.wide_only("xxl")
+    )
+    state = base.Cell("state", verbose_name="Customer sync status")
     reason = tables.Column("Reason", visible=False)
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No operations yet. The P-job uploads customers saved at tills: run the pipeline."
         )
@@ -162,12 +152,11 @@ class AsyncCustomerTable(ListTable):
         return record.database.channel.name if record.database else "Headquarters"
 
 
-def all_async_customers() -> Rows:
-    """All operations, newest first, each with its state."""
+def all_async_customers() -> base.Rows:
     state = Case(
         *(When(condition, then=Value(state)) for state, condition in states().items()),
         output_field=CharField(),
     )
     operations = AsyncCustomer.objects.select_related("database__channel", "customer")
-    newest_first: Rows = operations.annotate(state=state).order_by("-staged_at", "-pk")
+    newest_first: base.Rows = operations.annotate(state=state).order_by("-staged_at", "-pk")
     return newest_first

@@ -5,54 +5,39 @@ from django.db.models import QuerySet
 
 from stores.models import DayBalance
 from stores.web.format import DOCUMENT_WORDS, rows_word
-from stores.web.lists.base import (
-    EVENT_TABLE_CHOICES,
-    NOWRAP,
-    NUMERIC,
-    Cell,
-    DayColumn,
-    Formatted,
-    ListFilter,
-    ListTable,
-    Rows,
-    channels,
-    choice_filter,
-    date_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 
-class BalanceFilter(ListFilter):
-    channel = choice_filter(channels, "Channel", field="database__channel__code")
-    table = choice_filter([*EVENT_TABLE_CHOICES, *DOCUMENT_WORDS.items()], "Rows", field="table")
-    since = date_filter("From", "day", "gte")
-    until = date_filter("To", "day", "lte")
-    odd = choice_filter([("yes", "Only these")], "Does not add up", method="filter_unbalanced")
+class BalanceFilter(base.ListFilter):
+    channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
+    table = base.choice_filter(
+        [*base.EVENT_TABLE_CHOICES, *DOCUMENT_WORDS.items()], "Rows", field="table"
+    )
+    since = base.date_filter("From", "day", "gte")
+    until = base.date_filter("To", "day", "lte")
+    odd = base.choice_filter([("yes", "Only these")], "Does not add up", method="filter_unbalanced")
 
-    def filter_unbalanced(self, rows: Rows, name: str, value: str) -> Rows:
+    def filter_unbalanced(self, rows: base.Rows, name: str, value: str) -> base.Rows:
         return rows.exclude(difference=0)
 
 
-class BalanceTable(ListTable):
+class BalanceTable(base.ListTable):
     caption = "Balance"
-    day = DayColumn("Day", attrs=NOWRAP)
-    database = tables.Column(
-        "Channel",
-        order_by=("database__channel__code", "database__name"),
-    )
-    table = Formatted(rows_word, verbose_name="Rows")
-    captured = Cell("part", verbose_name="Captured", attrs=NUMERIC)
-    converted = Cell("part", verbose_name="Converted", attrs=NUMERIC)
-    linked = Cell("part", verbose_name="Linked", attrs=wide_only("xxl", "num"))
-    posted = Cell("part", verbose_name="Posted", attrs=NUMERIC)
-    voided = Cell("part", verbose_name="Voided", attrs=wide_only("xxl", "num"))
-    waiting = Cell("part", verbose_name="Waiting", attrs=NUMERIC)
-    failed = Cell("part", verbose_name="Failed", attrs=NUMERIC)
-    quarantined = Cell("part", verbose_name="In quarantine", attrs=NUMERIC)
-    erased = Cell("part", verbose_name="Erased", attrs=wide_only("xxl", "num"))
-    difference = Cell("difference", verbose_name="Difference", attrs=NUMERIC)
+    day = base.DayColumn("Day", attrs=base.NOWRAP)
+    database = tables.Column("Channel", order_by=("database__channel__code", "database__name"))
+    table = base.Formatted(rows_word, verbose_name="Rows")
+    captured = base.Cell("part", verbose_name="Captured", attrs=base.NUMERIC)
+    converted = base.Cell("part", verbose_name="Converted", attrs=base.NUMERIC)
+    linked = base.Cell("part", verbose_name="Linked", attrs=base.wide_only("xxl", "num"))
+    posted = base.Cell("part", verbose_name="Posted", attrs=base.NUMERIC)
+    voided = base.Cell("part", verbose_name="Voided", attrs=base.wide_only("xxl", "num"))
+    waiting = base.Cell("part", verbose_name="Waiting", attrs=base.NUMERIC)
+    failed = base.Cell("part", verbose_name="Failed", attrs=base.NUMERIC)
+    quarantined = base.Cell("part", verbose_name="In quarantine", attrs=base.NUMERIC)
+    erased = base.Cell("part", verbose_name="Erased", attrs=base.wide_only("xxl", "num"))
+    difference = base.Cell("difference", verbose_name="Difference", attrs=base.NUMERIC)
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = "Nothing has arrived yet. The P-job uploads what tills have written."
 
 

@@ -1,7 +1,6 @@
 """The parts of a list page: filters, tables and columns.
 
-A list declares its filters, so a query string can name no other column. A count on another page
-uses the filter of the list that it links to, so that both agree.
+A list declares its filters, so a query string can name no other column.
 """
 
 from collections import Counter
@@ -149,8 +148,15 @@ def status_filter(closed_at: str, closed: str = "closed") -> filters.ChoiceFilte
     )
 
 
-class Formatted(tables.Column):  # type: ignore[misc]
-    """A column whose values a function formats on the page; a CSV has the plain values."""
+class PlainValue:
+    """A CSV has the plain values of the column."""
+
+    def value(self, value: Any) -> Any:
+        return value
+
+
+class Formatted(PlainValue, tables.Column):  # type: ignore[misc]
+    """A column whose values a function formats on the page."""
 
     def __init__(self, function: Callable[[Any], str], **options: Any) -> None:
         super().__init__(**options)
@@ -159,12 +165,9 @@ class Formatted(tables.Column):  # type: ignore[misc]
     def render(self, value: Any) -> str:
         return self.function(value)
 
-    def value(self, value: Any) -> Any:
-        return value
 
-
-class State(tables.Column):  # type: ignore[misc]
-    """A column of states as badges; a CSV has the plain states."""
+class State(PlainValue, tables.Column):  # type: ignore[misc]
+    """A column of states as badges."""
 
     def __init__(self, look: Callable[[str], str] = str, **options: Any) -> None:
         super().__init__(**options)
@@ -175,18 +178,12 @@ class State(tables.Column):  # type: ignore[misc]
         word = getattr(record, f"get_{bound_column.name}_display", str)()
         return badge(self.look(state), word)
 
-    def value(self, value: Any) -> Any:
-        return value
 
-
-class Cell(tables.TemplateColumn):  # type: ignore[misc]
-    """A column whose cells a template renders; a CSV has the plain values."""
+class Cell(PlainValue, tables.TemplateColumn):  # type: ignore[misc]
+    """A column whose cells a template renders."""
 
     def __init__(self, template: str, **options: Any) -> None:
         super().__init__(template_name=f"cells/{template}.html", **options)
-
-    def value(self, value: Any) -> Any:
-        return value
 
 
 def wide_only(screen: str = "xl", css: str = "") -> dict[str, Any]:
@@ -213,8 +210,6 @@ NOWRAP = {"td": {"class": "text-nowrap"}}
 
 
 class ListTable(tables.Table):  # type: ignore[misc]
-    """The table of a list."""
-
     caption = "List"
     # The orders that have an index, each by its columns; the pages of such a list have no limit.
     indexed_orders: tuple[tuple[str, ...], ...] = (("pk",),)

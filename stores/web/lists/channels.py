@@ -7,7 +7,7 @@ from stores.models import AsyncCustomer, ChannelDatabase, Customer, DownloadExce
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
-from stores.web.lists.base import NUMERIC, Cell, Formatted, ListTable, wide_only
+from stores.web.lists import base
 
 
 class CappedCount(Subquery):
@@ -37,21 +37,21 @@ def with_counts() -> QuerySet[ChannelDatabase]:
     )
 
 
-class ChannelTable(ListTable):
+class ChannelTable(base.ListTable):
     caption = "Channel databases"
 
-    label = Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
-    kind = tables.Column("Kind", accessor="channel__kind", attrs=wide_only("xl"))
-    company = tables.Column("Company", accessor="channel__company_id", attrs=wide_only("xl"))
-    group = tables.Column("Group", order_by="group__name", attrs=wide_only("xl"))
-    health = Cell(
+    label = base.Cell("channel", verbose_name="Channel", order_by=("channel__code", "name"))
+    kind = tables.Column("Kind", accessor="channel__kind", attrs=base.wide_only("xl"))
+    company = tables.Column("Company", accessor="channel__company_id", attrs=base.wide_only("xl"))
+    group = tables.Column("Group", order_by="group__name", attrs=base.wide_only("xl"))
+    health = base.Cell(
         "health", verbose_name="Status", order_by=("-last_error", "is_enabled", "last_visited_at")
     )
-    last_visited_at = Formatted(when, verbose_name="Last visit", attrs=wide_only("sm"))
-    waiting = Formatted(capped, verbose_name="Waiting", attrs=wide_only("md", "num"))
-    pending = Cell("pending_count", verbose_name="Pending", attrs=NUMERIC)
+    last_visited_at = base.Formatted(when, verbose_name="Last visit", attrs=base.wide_only("sm"))
+    waiting = base.Formatted(capped, verbose_name="Waiting", attrs=base.wide_only("md", "num"))
+    pending = base.Cell("pending_count", verbose_name="Pending", attrs=base.NUMERIC)
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = "No channels yet. Run create_channel to add one with its database."
 
     def render_kind(self, record: ChannelDatabase) -> str:

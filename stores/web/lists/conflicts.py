@@ -7,19 +7,7 @@ from stores.models import EditConflict
 from stores.models.labels import label
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.web.components import when
-from stores.web.lists.base import (
-    Cell,
-    Formatted,
-    ListFilter,
-    ListTable,
-    Rows,
-    channels,
-    choice_filter,
-    first_day_filter,
-    last_day_filter,
-    status_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 # Stands for headquarters among the codes of channels, which have no colon.
 HEADQUARTERS = "hq:"
@@ -32,61 +20,54 @@ def field_choices() -> list[tuple[str, str]]:
 
 
 def place_choices() -> list[tuple[str, str]]:
-    return [(HEADQUARTERS, "Headquarters"), *channels()]
+    return [(HEADQUARTERS, "Headquarters"), *base.channels()]
 
 
-def kept_from(place: str) -> Q:
-    """The condition that the kept value comes from a channel or from headquarters."""
+def is_from(place: str, database: str) -> Q:
+    """Condition: the database in this column is of a channel, or empty for headquarters."""
     if place == HEADQUARTERS:
-        return Q(kept_database__isnull=True)
-    return Q(kept_database__channel__code=place)
+        return Q((f"{database}__isnull", True))
+    return Q((f"{database}__channel__code", place))
 
 
-def lost_from(place: str) -> Q:
-    """The condition that the other value comes from a channel or from headquarters."""
-    if place == HEADQUARTERS:
-        return Q(lost_database__isnull=True)
-    return Q(lost_database__channel__code=place)
+class ConflictFilter(base.ListFilter):
+    status = base.status_filter("closed_at")
+    field = base.choice_filter(field_choices, "Field", field="field")
+    place = base.choice_filter(place_choices, "Channel", method="filter_place")
+    won = base.choice_filter(place_choices, "Kept from", method="filter_kept_from")
+    since = base.first_day_filter("Found from", "found_at")
+    until = base.last_day_filter("Found to", "found_at")
+
+    def filter_place(self, rows: base.Rows, name: str, value: str) -> base.Rows:
+        return rows.filter(is_from(value, "kept_database") | is_from(value, "lost_database"))
+
+    def filter_kept_from(self, rows: base.Rows, name: str, value: str) -> base.Rows:
+        return rows.filter(is_from(value, "kept_database"))
 
 
-class ConflictFilter(ListFilter):
-    status = status_filter("closed_at")
-    field = choice_filter(field_choices, "Field", field="field")
-    place = choice_filter(place_choices, "Channel", method="filter_place")
-    won = choice_filter(place_choices, "Kept from", method="filter_kept_from")
-    since = first_day_filter("Found from", "found_at")
-    until = last_day_filter("Found to", "found_at")
-
-    def filter_place(self, rows: Rows, name: str, value: str) -> Rows:
-        return rows.filter(kept_from(value) | lost_from(value))
-
-    def filter_kept_from(self, rows: Rows, name: str, value: str) -> Rows:
-        return rows.filter(kept_from(value))
-
-
-class ConflictTable(ListTable):
+class ConflictTable(base.ListTable):
     caption = "Edit conflicts"
 
-    found_at = Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
+    found_at = base.Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
     customer = tables.Column("Customer", order_by="customer__account_number", linkify=True)
     subject = tables.Column("Field", order_by=("table", "field"))
-    kept_value = Cell("value", verbose_name="Kept value")
+    kept_value = base.Cell("value", verbose_name="Kept value")
     kept_place = tables.Column(
         "Kept from",
         order_by=("kept_database__channel__code", "kept_database__name"),
-        attrs=wide_only("md"),
+        attrs=base.wide_only("md"),
     )
-    kept_at = Formatted(when, verbose_name="Its time", attrs=wide_only("xxl"))
-    lost_value = Cell("value", verbose_name="Other value")
+    kept_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
+    lost_value = base.Cell("value", verbose_name="Other value")
     lost_place = tables.Column(
         "Other from",
         order_by=("lost_database__channel__code", "lost_database__name"),
-        attrs=wide_only("md"),
+        attrs=base.wide_only("md"),
     )
-    lost_at = Formatted(when, verbose_name="Its time", attrs=wide_only("xxl"))
-    state = Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
+    lost_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
+    state = base.Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No conflicts. When two places edit the same customer field independently, both values"
             " are listed here."

@@ -12,18 +12,7 @@ from stores.models.search import parse_guid
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import breaks_at_sign
-from stores.web.lists.base import (
-    Cell,
-    Formatted,
-    ListFilter,
-    ListTable,
-    Rows,
-    bidirectional,
-    choice_filter,
-    companies,
-    text_filter,
-    wide_only,
-)
+from stores.web.lists import base
 from stores.web.lists.search import MAX_FOUND, TOO_MANY_MESSAGE, customer_ids
 
 ANY_DATABASE = "any"
@@ -92,17 +81,19 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
     return [customer for (customer,) in rows]
 
 
-class CustomerFilter(ListFilter):
-    q = text_filter("Search", "Account, GUID, e-mail, phone or part of a name", method="search")
-    company = choice_filter(companies, "Company", field="company")
-    active = choice_filter(
+class CustomerFilter(base.ListFilter):
+    q = base.text_filter(
+        "Search", "Account, GUID, e-mail, phone or part of a name", method="search"
+    )
+    company = base.choice_filter(base.companies, "Company", field="company")
+    active = base.choice_filter(
         [("yes", "Active"), ("no", "Not active")], "Active", method="filter_active"
     )
-    owed = choice_filter(
+    owed = base.choice_filter(
         database_choices, "Delivery pending to", empty="All customers", method="filter_pending"
     )
 
-    def search(self, customers: Rows, name: str, value: str) -> Rows:
+    def search(self, customers: base.Rows, name: str, value: str) -> base.Rows:
         if guid := parse_guid(value):
             return customers.filter(guids__async_account=guid)
         ids = customer_ids(value)
@@ -110,10 +101,10 @@ class CustomerFilter(ListFilter):
             self.note = TOO_MANY_MESSAGE
         return customers.filter(pk__in=ids)
 
-    def filter_active(self, customers: Rows, name: str, value: str) -> Rows:
+    def filter_active(self, customers: base.Rows, name: str, value: str) -> base.Rows:
         return customers.filter(is_active=value == "yes")
 
-    def filter_pending(self, customers: Rows, name: str, value: str) -> Rows:
+    def filter_pending(self, customers: base.Rows, name: str, value: str) -> base.Rows:
         databases = enabled_databases(value)
         ids = pending_customers(databases)
         if len(ids) <= MAX_COUNTED:
@@ -132,11 +123,11 @@ class NameColumn(tables.Column):  # type: ignore[misc]
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(
-            "Name", accessor="display_name", order_by=NAME_ORDER, attrs=bidirectional(attrs)
+            "Name", accessor="display_name", order_by=NAME_ORDER, attrs=base.bidirectional(attrs)
         )
 
 
-class CustomerTable(ListTable):
+class CustomerTable(base.ListTable):
     caption = "Customers"
     indexed_orders = (("pk",), ("company_id", "account_number"))
 
@@ -144,14 +135,18 @@ class CustomerTable(ListTable):
         "Account", order_by=("company_id", "account_number"), linkify=True
     )
     name = NameColumn()
-    email = Formatted(breaks_at_sign, verbose_name="E-mail", attrs=wide_only("xl", "mail"))
-    phone = tables.Column("Phone", attrs=wide_only("xl", "text-nowrap"))
-    company = tables.Column("Company", accessor="company_id", attrs=wide_only("xxl"))
-    created_at = Formatted(when, verbose_name="Created", order_by="pk", attrs=wide_only("md"))
-    is_pending = Cell("delivery", verbose_name="Delivery")
-    is_active = Cell("active", verbose_name="Status", attrs=wide_only("sm"))
+    email = base.Formatted(
+        breaks_at_sign, verbose_name="E-mail", attrs=base.wide_only("xl", "mail")
+    )
+    phone = tables.Column("Phone", attrs=base.wide_only("xl", "text-nowrap"))
+    company = tables.Column("Company", accessor="company_id", attrs=base.wide_only("xxl"))
+    created_at = base.Formatted(
+        when, verbose_name="Created", order_by="pk", attrs=base.wide_only("md")
+    )
+    is_pending = base.Cell("delivery", verbose_name="Delivery")
+    is_active = base.Cell("active", verbose_name="Status", attrs=base.wide_only("sm"))
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No customers yet. Uploaded customers get their accounts when they are synchronized:"
             " run the pipeline."

@@ -7,50 +7,40 @@ from stores.models import FieldToCorrect
 from stores.models.labels import label
 from stores.pipeline.events.rules import OPTIONAL_RULES
 from stores.web.components import when
-from stores.web.lists.base import (
-    Cell,
-    Formatted,
-    ListFilter,
-    ListTable,
-    channels,
-    choice_filter,
-    first_day_filter,
-    last_day_filter,
-    reasons,
-    status_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 OPTIONAL_FIELDS = [(rule.field, label(rule.field)) for rule in OPTIONAL_RULES]
 
 
-class FieldFilter(ListFilter):
-    status = status_filter("settled_at", "settled")
-    field = choice_filter(OPTIONAL_FIELDS, "Field", field="field")
-    rule = choice_filter(reasons, "Reason", field="rule")
-    channel = choice_filter(channels, "Channel", field="database__channel__code")
-    since = first_day_filter("Since", "since")
-    until = last_day_filter("Until", "since")
+class FieldFilter(base.ListFilter):
+    status = base.status_filter("settled_at", "settled")
+    field = base.choice_filter(OPTIONAL_FIELDS, "Field", field="field")
+    rule = base.choice_filter(base.reasons, "Reason", field="rule")
+    channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
+    since = base.first_day_filter("Since", "since")
+    until = base.last_day_filter("Until", "since")
 
 
-class FieldTable(ListTable):
+class FieldTable(base.ListTable):
     caption = "Fields to correct"
 
-    since = Formatted(when, verbose_name="Since", order_by="pk")
-    customer = Cell("field_customer", verbose_name="Customer", order_by="customer__account_number")
+    since = base.Formatted(when, verbose_name="Since", order_by="pk")
+    customer = base.Cell(
+        "field_customer", verbose_name="Customer", order_by="customer__account_number"
+    )
     field = tables.Column("Field")
-    shown = Cell("value", verbose_name="Value", empty_values=(), orderable=False)
-    sentence = tables.Column("Problem", order_by="rule", attrs=wide_only("md"))
+    shown = base.Cell("value", verbose_name="Value", empty_values=(), orderable=False)
+    sentence = tables.Column("Problem", order_by="rule", attrs=base.wide_only("md"))
     channel = tables.Column(
         "Channel",
         accessor="database",
         empty_values=(),
         order_by=("database__channel__code", "database__name"),
-        attrs=wide_only("xl"),
+        attrs=base.wide_only("xl"),
     )
-    settled_at = Formatted(when, verbose_name="Resolved", attrs=wide_only("xl"))
+    settled_at = base.Formatted(when, verbose_name="Resolved", attrs=base.wide_only("xl"))
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No fields to correct. An invalid phone number, receipt e-mail, language, currency or"
             " date of birth does not keep a customer from getting an account; it is listed here."

@@ -6,37 +6,29 @@ from django.db.models import QuerySet
 from stores.models import Incident
 from stores.models.incident import IncidentKind
 from stores.web.components import when
-from stores.web.lists.base import (
-    Cell,
-    Formatted,
-    ListFilter,
-    ListTable,
-    State,
-    channels,
-    choice_filter,
-    status_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 
-class IncidentFilter(ListFilter):
-    status = status_filter("closed_at")
-    kind = choice_filter(IncidentKind.choices, "Kind", field="kind")
-    channel = choice_filter(channels, "Channel", field="database__channel__code")
+class IncidentFilter(base.ListFilter):
+    status = base.status_filter("closed_at")
+    kind = base.choice_filter(IncidentKind.choices, "Kind", field="kind")
+    channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
 
 
-class IncidentTable(ListTable):
+class IncidentTable(base.ListTable):
     caption = "Incidents"
 
-    opened_at = Formatted(when, verbose_name="Since", order_by="pk")
+    opened_at = base.Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
-        "Channel", order_by=("database__channel__code", "database__name"), attrs=wide_only("sm")
+        "Channel",
+        order_by=("database__channel__code", "database__name"),
+        attrs=base.wide_only("sm"),
     )
-    message = Cell("incident", verbose_name="Problem", orderable=False)
-    times = tables.Column("Seen", attrs=wide_only("xl", "num"))
-    status = State(verbose_name="Status", order_by="closed_at")
+    message = base.Cell("incident", verbose_name="Problem", orderable=False)
+    times = tables.Column("Seen", attrs=base.wide_only("xl", "num"))
+    status = base.State(verbose_name="Status", order_by="closed_at")
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No incidents. If a channel or headquarters was restored from an older backup, or a"
             " channel was copied, it is listed here until someone closes the incident."

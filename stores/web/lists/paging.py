@@ -1,10 +1,8 @@
 """Pages of a list of any length, each at the same cost.
 
-Where an index has the order of a list, a page begins after a row whose key the URL names
-(`after` or `before`), so no earlier rows are read. `ListTable.indexed_orders` names these orders.
-
-In any other order the first MAX_COUNTED rows of the list's default order are sorted, and the URL
-names the number of the page (`page`).
+Where an index has the order of a list (`ListTable.indexed_orders`), a page begins after a row whose
+key the URL names (`after` or `before`). In any other order the first MAX_COUNTED rows are sorted,
+and the URL names the number of the page (`page`).
 """
 
 import math
@@ -17,12 +15,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import F, Func, QuerySet, Value
-from django.db.models.lookups import (
-    GreaterThan,
-    GreaterThanOrEqual,
-    LessThan,
-    LessThanOrEqual,
-)
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 from django.http import QueryDict
 from django_tables2.rows import BoundRow
 
@@ -48,7 +41,6 @@ class Order:
         return rows.order_by(*(sign + column for column in self.columns))
 
     def rows_after(self, rows: QuerySet[Any], values: list[Any]) -> QuerySet[Any]:
-        """The rows after the one with these values in the columns."""
         compare = LessThan if self.is_descending else GreaterThan
         return self.apply(rows.filter(self.compare(compare, values)))
 
@@ -58,7 +50,6 @@ class Order:
         return self.apply(rows.filter(self.compare(compare, values)), backwards=True)
 
     def rows_up_to(self, rows: QuerySet[Any], values: list[Any]) -> QuerySet[Any]:
-        """The rows up to the one with these values, in the order that they have."""
         compare = GreaterThanOrEqual if self.is_descending else LessThanOrEqual
         return rows.filter(self.compare(compare, values))
 
@@ -106,7 +97,6 @@ def column_order(rows: QuerySet[Any]) -> tuple[str, ...]:
 
 
 def indexed_order(table: ListTable, rows: QuerySet[Any]) -> Order | None:
-    """The order of the rows, if it has an index."""
     columns = column_order(rows)
     names = tuple(column.removeprefix("-") for column in columns)
     if names not in table.indexed_orders:
@@ -129,10 +119,7 @@ class Page:
 
 
 class Pager:
-    """Cuts the rows of a table into pages, as the query string asks.
-
-    `default_rows` have the list's default order, `rows` the order that the query string names.
-    """
+    """Cuts the rows of a table into pages; `default_rows` have the list's own order."""
 
     def __init__(self, table: ListTable, query: QueryDict) -> None:
         self.table, self.query = table, query
@@ -146,7 +133,6 @@ class Pager:
             self.rows = self.limited_rows()
 
     def limited_rows(self) -> QuerySet[Any]:
-        """The rows to sort: of a long list, the first MAX_COUNTED of its default order."""
         rows = self.rows.order_by(*column_order(self.rows), "pk")
         default_order = indexed_order(self.table, self.default_rows)
         if default_order is None or not self.is_capped:
@@ -233,10 +219,7 @@ class Pager:
             # The length was estimated, or rows have left the list.
             return self.numbered_page(1)
         return self.make_page(
-            records[:PER_PAGE],
-            number,
-            has_previous=number > 1,
-            has_next=len(records) > PER_PAGE,
+            records[:PER_PAGE], number, has_previous=number > 1, has_next=len(records) > PER_PAGE
         )
 
     def make_page(
@@ -263,7 +246,6 @@ class Pager:
         return self.url(after=self.order.key(last_record), page=page)
 
     def url(self, **parameters: str) -> str:
-        """The query string with these instead of its own page parameters."""
         query = self.query.copy()
         for name in PAGE_PARAMETERS:
             query.pop(name, None)
@@ -271,10 +253,7 @@ class Pager:
         return f"?{query.urlencode()}"
 
     def all_rows(self) -> Iterator[Any]:
-        """Yield all rows in short queries, so that no transaction stays open for a long list.
-
-        A list that is too long to be sorted has its default order.
-        """
+        """Yield all rows in short queries; a list too long to be sorted has its default order."""
         rows = self.default_rows if self.order is None and self.is_capped else self.rows
         order = indexed_order(self.table, rows)
         if order is None:

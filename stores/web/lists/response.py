@@ -42,7 +42,6 @@ def list_response(
 
 
 def why_empty(filters: ListFilter) -> str:
-    """Say that the filters leave no rows; the empty string if there are no rows to filter."""
     if filters.form.errors:
         return "Nothing is listed: one of the filters is invalid."
     if not filters.queryset.exists():
@@ -73,7 +72,6 @@ def csv_response(
 
 
 def part_or_page(request: Request, part: str, page: str, context: dict[str, Any]) -> HttpResponse:
-    """Render a page, or only the part that htmx refreshes."""
     response = render(request, part if request.htmx else page, context)
     patch_vary_headers(response, ["HX-Request"])
     return response

@@ -8,39 +8,34 @@ from stores.models import JobRun
 from stores.models.run import RunStatus, StartedBy
 from stores.web.components import outcome, when
 from stores.web.format import took
-from stores.web.lists.base import (
-    NOWRAP,
-    Formatted,
-    ListFilter,
-    ListTable,
-    choice_filter,
-    first_day_filter,
-    last_day_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 
-class RunFilter(ListFilter):
-    job = choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
-    status = choice_filter(RunStatus.choices, "Status", field="status")
-    started_by = choice_filter(StartedBy.choices, "Started by", field="started_by")
-    since = first_day_filter("From", "created_at")
-    until = last_day_filter("To", "created_at")
+class RunFilter(base.ListFilter):
+    job = base.choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
+    status = base.choice_filter(RunStatus.choices, "Status", field="status")
+    started_by = base.choice_filter(StartedBy.choices, "Started by", field="started_by")
+    since = base.first_day_filter("From", "created_at")
+    until = base.last_day_filter("To", "created_at")
 
 
-class RunTable(ListTable):
+class RunTable(base.ListTable):
     caption = "Runs"
     indexed_orders = (("created_at", "pk"),)
 
-    created_at = Formatted(when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True)
-    job = tables.Column("Job", attrs=NOWRAP)
+    created_at = base.Formatted(
+        when, verbose_name="Run", order_by=("created_at", "pk"), linkify=True
+    )
+    job = tables.Column("Job", attrs=base.NOWRAP)
     status = tables.Column("Status")
-    scope = tables.Column("Channels", attrs=wide_only("md"))
-    started_by = tables.Column("Started by", attrs=wide_only("xl"))
-    seconds = Formatted(took, verbose_name="Took", order_by="took", attrs=wide_only("md", "num"))
-    message = tables.Column("Result", attrs=wide_only("xl"))
+    scope = tables.Column("Channels", attrs=base.wide_only("md"))
+    started_by = tables.Column("Started by", attrs=base.wide_only("xl"))
+    seconds = base.Formatted(
+        took, verbose_name="Took", order_by="took", attrs=base.wide_only("md", "num")
+    )
+    message = tables.Column("Result", attrs=base.wide_only("xl"))
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = "No runs yet. Start one on the Jobs page."
 
     def render_status(self, record: JobRun) -> str:

@@ -6,16 +6,12 @@ from stores.models import Company, Customer
 from stores.models.characters import normalize_key
 from stores.models.search import contact_key, matches_name, matches_own_contact
 
-# The most customers that a search returns.
 MAX_FOUND = 1_000
 TOO_MANY_MESSAGE = "Too many customers match to list them all: type more of the name."
 
 
 def customer_ids(text: str) -> list[int]:
-    """Ids of the customers with this account, else this e-mail or phone, else this name.
-
-    One more than MAX_FOUND ids means that there may be more.
-    """
+    """Ids of up to MAX_FOUND + 1 customers with this account, else e-mail or phone, else name."""
     text = normalize_key(text)
     # The index of account numbers begins with the company.
     companies = list(Company.objects.values_list("pk", flat=True))

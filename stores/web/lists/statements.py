@@ -6,29 +6,17 @@ from django.db.models import QuerySet
 from stores.models import Statement
 from stores.models.statement import StatementQuerySet, StatementState
 from stores.web.components import when
-from stores.web.lists.base import (
-    NOWRAP,
-    NUMERIC,
-    Cell,
-    DayColumn,
-    Formatted,
-    ListFilter,
-    ListTable,
-    channels,
-    choice_filter,
-    date_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 ONLY_CHOICES = [("failed", "Failed only"), ("open", "Not posted only")]
 
 
-class StatementFilter(ListFilter):
-    channel = choice_filter(channels, "Channel", field="channel__code")
-    state = choice_filter(StatementState.choices, "State", field="state")
-    only = choice_filter(ONLY_CHOICES, "Show", method="filter_only")
-    since = date_filter("Business date from", "business_date", "gte")
-    until = date_filter("Business date to", "business_date", "lte")
+class StatementFilter(base.ListFilter):
+    channel = base.choice_filter(base.channels, "Channel", field="channel__code")
+    state = base.choice_filter(StatementState.choices, "State", field="state")
+    only = base.choice_filter(ONLY_CHOICES, "Show", method="filter_only")
+    since = base.date_filter("Business date from", "business_date", "gte")
+    until = base.date_filter("Business date to", "business_date", "lte")
 
     def filter_only(
         self, statements: StatementQuerySet, name: str, value: str
@@ -36,26 +24,26 @@ class StatementFilter(ListFilter):
         return statements.stuck() if value == "failed" else statements.open()
 
 
-class StatementTable(ListTable):
+class StatementTable(base.ListTable):
     caption = "Statements"
     indexed_orders = (("business_date", "pk"),)
 
     number = tables.Column("Statement", orderable=False, linkify=True)
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("md"))
-    business_date = DayColumn("Business date", attrs=NOWRAP)
-    state = Cell("badge_of_statement", verbose_name="State")
-    sales = tables.Column("Sales", attrs=NUMERIC)
-    message = tables.Column("Blocked by", attrs=wide_only("xl"), orderable=False)
-    posted_at = Formatted(when, verbose_name="Posted", attrs=wide_only("xl"))
+    channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("md"))
+    business_date = base.DayColumn("Business date", attrs=base.NOWRAP)
+    state = base.Cell("badge_of_statement", verbose_name="State")
+    sales = tables.Column("Sales", attrs=base.NUMERIC)
+    message = tables.Column("Blocked by", attrs=base.wide_only("xl"), orderable=False)
+    posted_at = base.Formatted(when, verbose_name="Posted", attrs=base.wide_only("xl"))
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No statements yet. Calculate statements adds validated sales to the statements of"
             " their business dates."
         )
 
 
-class AggregateTable(ListTable):
+class AggregateTable(base.ListTable):
     """The aggregated orders of a statement, for its CSV."""
 
     caption = "Aggregated orders"

@@ -8,25 +8,7 @@ from stores.models.characters import normalize_key
 from stores.models.search import parse_guid
 from stores.models.statement import StatementState
 from stores.models.transaction import EntryStatus, OrderStatus, TransactionType, ValidationStatus
-from stores.web.lists.base import (
-    NUMERIC,
-    RULE_FIELDS,
-    Cell,
-    DayColumn,
-    ListFilter,
-    ListTable,
-    Rows,
-    channels,
-    choice_filter,
-    date_filter,
-    first_day_filter,
-    last_day_filter,
-    reason_choices,
-    reasons,
-    short_reason,
-    text_filter,
-    wide_only,
-)
+from stores.web.lists import base
 
 POSTED_CHOICES = [
     ("posted", "Posted"),
@@ -45,31 +27,35 @@ HAS_POSTED_PREPAYMENT = Q(prepayment_statement__state=StatementState.POSTED, gro
 
 
 def rule_choices() -> list[tuple[str, str]]:
-    return reason_choices(RULE_FIELDS)
+    return base.reason_choices(base.RULE_FIELDS)
 
 
 def exclusion_choices() -> list[tuple[str, str]]:
     """The reasons for which a sale is in no posted statement."""
-    return [(code, short_reason(code)) for code in STATUS_REASONS] + rule_choices()
+    return [(code, base.short_reason(code)) for code in STATUS_REASONS] + rule_choices()
 
 
-class TransactionFilter(ListFilter):
-    q = text_filter(
+class TransactionFilter(base.ListFilter):
+    q = base.text_filter(
         "Search", "Transaction, receipt, confirmation, account or GUID", method="search"
     )
-    channel = choice_filter(channels, "Channel", field="channel__code")
-    kind = choice_filter(TransactionType.choices, "Type", field="transaction_type")
-    validation = choice_filter(ValidationStatus.choices, "Validation", field="validation_status")
-    rule = choice_filter(rule_choices, "Broken rule", method="filter_rule")
-    order = choice_filter(OrderStatus.choices, "Order status", field="order_status")
-    reason = choice_filter(reasons, "Order waiting or failed because", field="order_reason")
-    posted = choice_filter(POSTED_CHOICES, "Posted", method="filter_posted")
-    why = choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
-    date = date_filter("Business date", "business_date", "exact")
-    since = first_day_filter("Arrived from", "staged_at")
-    until = last_day_filter("Arrived to", "staged_at")
+    channel = base.choice_filter(base.channels, "Channel", field="channel__code")
+    kind = base.choice_filter(TransactionType.choices, "Type", field="transaction_type")
+    validation = base.choice_filter(
+        ValidationStatus.choices, "Validation", field="validation_status"
+    )
+    rule = base.choice_filter(rule_choices, "Broken rule", method="filter_rule")
+    order = base.choice_filter(OrderStatus.choices, "Order status", field="order_status")
+    reason = base.choice_filter(
+        base.reasons, "Order waiting or failed because", field="order_reason"
+    )
+    posted = base.choice_filter(POSTED_CHOICES, "Posted", method="filter_posted")
+    why = base.choice_filter(exclusion_choices, "Excluded because", field="exclusion__reason")
+    date = base.date_filter("Business date", "business_date", "exact")
+    since = base.first_day_filter("Arrived from", "staged_at")
+    until = base.last_day_filter("Arrived to", "staged_at")
 
-    def search(self, sales: Rows, name: str, value: str) -> Rows:
+    def search(self, sales: base.Rows, name: str, value: str) -> base.Rows:
         if guid := parse_guid(value):
             return sales.filter(Q(async_account=guid) | Q(event_id=guid))
         value = normalize_key(value)
@@ -80,11 +66,11 @@ class TransactionFilter(ListFilter):
             | Q(customer__account_number=value)
         )
 
-    def filter_rule(self, sales: Rows, name: str, value: str) -> Rows:
+    def filter_rule(self, sales: base.Rows, name: str, value: str) -> base.Rows:
         # By id, because a join would list a sale once for each of its errors.
         return sales.filter(pk__in=RetailTransaction.objects.filter(errors__rule=value))
 
-    def filter_posted(self, sales: Rows, name: str, value: str) -> Rows:
+    def filter_posted(self, sales: base.Rows, name: str, value: str) -> base.Rows:
         if value == "posted":
             return sales.filter(HAS_SALES_ORDER | HAS_POSTED_PREPAYMENT)
         if value == "excluded":
@@ -98,29 +84,33 @@ class TransactionFilter(ListFilter):
         return not_posted
 
 
-class TransactionTable(ListTable):
+class TransactionTable(base.ListTable):
     caption = "Transactions"
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
-    channel = tables.Column("Channel", accessor="channel__name", attrs=wide_only("xl"))
-    transaction_type = tables.Column("Type", attrs=wide_only("sm"))
-    business_date = DayColumn("Business date", attrs=wide_only("xl", "text-nowrap"))
-    customer = Cell(
-        "buyer", verbose_name="Customer", empty_values=(), orderable=False, attrs=wide_only("sm")
+    channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
+    transaction_type = tables.Column("Type", attrs=base.wide_only("sm"))
+    business_date = base.DayColumn("Business date", attrs=base.wide_only("xl", "text-nowrap"))
+    customer = base.Cell(
+        "buyer",
+        verbose_name="Customer",
+        empty_values=(),
+        orderable=False,
+        attrs=base.wide_only("sm"),
     )
-    gross_amount = Cell("amount", verbose_name="Total", attrs=NUMERIC)
+    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.NUMERIC)
     currency = tables.Column("Currency", visible=False)
-    receipt_number = tables.Column("Receipt", attrs=wide_only("xxl"))
-    validation_status = Cell("badge_of_validation", verbose_name="Validation")
-    settled = Cell(
+    receipt_number = tables.Column("Receipt", attrs=base.wide_only("xxl"))
+    validation_status = base.Cell("badge_of_validation", verbose_name="Validation")
+    settled = base.Cell(
         "settled",
         verbose_name="Posted",
         empty_values=(),
         orderable=False,
-        attrs=wide_only("sm", "text-nowrap"),
+        attrs=base.wide_only("sm", "text-nowrap"),
     )
 
-    class Meta(ListTable.Meta):
+    class Meta(base.ListTable.Meta):
         empty_text = (
             "No transactions yet. The P-job uploads sales and orders written at tills: run it."
         )

@@ -167,7 +167,6 @@ def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
 
 
 def failed_runs() -> Iterator[Alert]:
-    """The last run of each job, if it failed."""
     # A clock that was ahead can have left runs in the future.
     ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     first, *others = [ended.filter(job=job)[:1] for job in JOBS]
@@ -328,7 +327,6 @@ def orders_on_hold(user: Reader) -> Iterator[Alert]:
 
 
 def waiting_orders() -> QuerySet[RetailTransaction]:
-    """Customer orders without a sales order that have not failed."""
     return (
         RetailTransaction.objects.orders()
         .filter(sales_order=None, statement=None)
@@ -379,7 +377,6 @@ def waiting_statements(user: Reader) -> Iterator[Alert]:
 
 
 def count_by_reason(rows: QuerySet[Any], column: str = "reason") -> list[tuple[str, int]]:
-    """The reasons of the rows with their counts, the most frequent first."""
     counts = (
         rows.exclude(**{column: None})
         .order_by()

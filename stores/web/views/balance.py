@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
-from django.db.models import QuerySet
 from django.http.response import HttpResponseBase
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -25,11 +24,7 @@ def balance_list(request: Request) -> HttpResponseBase:
 
 @dataclass
 class DatabaseBalance:
-    """The balance of one channel database on one day.
-
-    `children` counts the addresses, contacts, affiliations and attributes that arrived.
-    `difference` lists the rows that are missing or extra, by table.
-    """
+    """One channel database on one day; `children` are events other than those of customers."""
 
     database: ChannelDatabase
     customers: DayBalance | None = None
@@ -48,7 +43,8 @@ def latest_balance() -> dict[str, Any] | None:
     if day is None:
         return None
     balances: dict[int, DatabaseBalance] = {}
-    for row in in_channel_order(DayBalance.objects.filter(day=day)):
+    rows = DayBalance.objects.filter(day=day).select_related("database__channel")
+    for row in rows.order_by("database__channel__code", "database__name", "pk"):
         balance = balances.setdefault(row.database_id, DatabaseBalance(row.database))
         if row.difference:
             balance.differences.append(signed(row.difference))
@@ -61,12 +57,6 @@ def latest_balance() -> dict[str, Any] | None:
     return {"day": day, "lines": list(balances.values())}
 
 
-def in_channel_order(rows: QuerySet[DayBalance]) -> QuerySet[DayBalance]:
-    return rows.select_related("database__channel").order_by(
-        "database__channel__code", "database__name", "pk"
-    )
-
-
 def out_of_balance(today: date) -> list[DayBalance]:
     """Balances of the last month with a difference, the newest first."""
     days = DayBalance.objects.unbalanced().filter(day__gte=today - timedelta(days=31))
@@ -74,6 +64,5 @@ def out_of_balance(today: date) -> list[DayBalance]:
 
 
 def balance_url(row: DayBalance) -> str:
-    """The list of balances of the row's channel and day."""
     filters = {"channel": row.database.channel.code, "since": str(row.day), "until": str(row.day)}
     return f"{reverse('balance')}?{urlencode(filters)}"

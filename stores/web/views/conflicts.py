@@ -41,7 +41,6 @@ def get_conflict(number: int) -> EditConflict:
 
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    """The page of a conflict, with a form for users who may close it."""
     kind, row = conflict_row(conflict)
     may_close = request.user.has_perm("stores.change_customer")
     context = {

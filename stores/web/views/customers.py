@@ -22,7 +22,7 @@ from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
-requires_change = require_permission(
+may_change_customers = require_permission(
     "stores.change_customer", "You do not have permission to change customers."
 )
 may_resend = require_permission(
@@ -78,7 +78,7 @@ def customers_with_account(request: Request, account: str) -> list[Customer]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@requires_change
+@may_change_customers
 def change_customer(request: Request, account: str) -> HttpResponse:
     """Forms for a customer with its parts; a POST saves the changes as events of headquarters."""
     customers = customers_with_account(request, account)

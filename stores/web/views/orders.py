@@ -47,7 +47,6 @@ def order_detail(request: Request, pk: int) -> HttpResponse:
 @require_POST
 @may_release_orders
 def release_order(request: Request, pk: int) -> HttpResponseRedirect:
-    """Release an order on hold."""
     order = get_object_or_404(SalesOrder, pk=pk)
     if order.release(request.user):
         messages.success(request, f"{order} is released.")

@@ -86,7 +86,6 @@ def count_operations(state: str) -> RowCount:
 
 
 def count_rows(rows: QuerySet[Any], time_column: str, url: str) -> RowCount:
-    """Count rows up to MAX_COUNTED + 1, with the oldest of those counted."""
     counted = rows.order_by()[: MAX_COUNTED + 1]
     totals = counted.aggregate(count=Count("pk"), oldest=Min(time_column))
     return RowCount(totals["count"], totals["oldest"], url)

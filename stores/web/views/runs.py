@@ -36,7 +36,6 @@ WORKER_GRACE = timedelta(seconds=5)
 
 @require_safe
 def job_list(request: Request) -> HttpResponse:
-    """All jobs, each with a button and a command, and the live runs."""
     context = {
         "jobs": JOBS.values(),
         "channels": Channel.objects.filter(is_enabled=True),
@@ -55,7 +54,6 @@ def run_list(request: Request) -> HttpResponseBase:
 
 @require_POST
 def start_run(request: Request) -> HttpResponseRedirect:
-    """Start a job for the workers, or redirect to its live run."""
     job = JOBS.get(request.POST.get("job", ""))
     if job is not None:
         check_permissions(
@@ -128,7 +126,6 @@ def waiting_message(run: JobRun) -> str:
 @require_POST
 @may_cancel_runs
 def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
-    """Ask a run to stop after its current batch; committed rows stay."""
     run = get_object_or_404(JobRun, pk=pk)
     if stages.cancel_run(run.pk):
         messages.success(request, "Cancellation requested. The run stops after the current batch.")
@@ -138,7 +135,6 @@ def cancel_run(request: Request, pk: UUID) -> HttpResponseRedirect:
 
 
 def command_line(run: JobRun) -> str:
-    """The command that does the same as the run."""
     words = ["run_job", run.job]
     if run.channels:
         words += ["--channel", *run.channels]

@@ -1,8 +1,4 @@
-"""Normalization: removes blanks of every kind and invisible letters.
-
-The SQL functions of `migrations/sql/normalization.sql` do the same. A test compares both, letter by
-letter.
-"""
+"""Normalization: removes blanks of every kind and invisible letters, as normalization.sql does."""
 
 import re
 import unicodedata

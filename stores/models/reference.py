@@ -6,10 +6,9 @@ from django.db import models
 
 
 class Reference(models.ForeignKey):  # type: ignore[type-arg]
-    """A reference to a row that is never deleted, with neither an index nor a constraint.
+    """A foreign key without index and constraint, to rows that are never deleted.
 
-    Half a million rows a run would each lock the row they point at. Django knows it as a foreign
-    key like others.
+    With a constraint, half a million rows a run would each lock the row they point at.
     """
 
     def __init__(self, to: Any, on_delete: Any = models.PROTECT, **options: Any) -> None:

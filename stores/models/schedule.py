@@ -1,4 +1,4 @@
-"""Jobs that start by themselves, once a day or every few minutes; the pipeline needs none."""
+"""Schedules: jobs that start by themselves, once a day or every few minutes."""
 
 from datetime import datetime, timedelta
 from typing import Self
@@ -20,21 +20,17 @@ MINUTE = Value(timedelta(minutes=1))
 
 class ScheduleQuerySet(models.QuerySet["Schedule"]):
     def due(self, now: datetime) -> Self:
-        """Switched on, and not started yet on this day, or for so many minutes.
-
-        A start in the future was noted by a clock that has been set back since: it is long ago.
-        """
-        of_today = Q(started_on=None) | ~Q(started_on=now.date())
+        """Daily schedules not started today, and recurring ones whose pause is over."""
+        not_today = Q(started_on=None) | ~Q(started_on=now.date())
+        # A start in the future was noted by a clock that has been set back since.
+        never = Q(started_at=None) | Q(started_at__gt=now)
         pause = ExpressionWrapper(F("every_minutes") * MINUTE, models.DurationField())
-        return self.filter(
-            Q(of_today, at__lte=now.time())
-            | Q(Q(started_at=None) | Q(started_at__gt=now), every_minutes__isnull=False)
-            | Q(started_at__lte=Value(now, models.DateTimeField()) - pause),
-            is_enabled=True,
-        )
+        is_over = Q(started_at__lte=Value(now, models.DateTimeField()) - pause)
+        is_due = Q(not_today, at__lte=now.time()) | Q(never, every_minutes__isnull=False) | is_over
+        return self.filter(is_due, is_enabled=True)
 
     def to_retry(self, now: datetime) -> Self:
-        """Daily ones whose run of the last day did not do all, and ended a while ago."""
+        """Daily schedules whose run of the last day did not do all, and ended a while ago."""
         return self.filter(
             is_enabled=True,
             at__isnull=False,
@@ -101,7 +97,7 @@ class Schedule(models.Model):
                 condition=Q(at__isnull=False, every_minutes__isnull=True)
                 | Q(
                     at__isnull=True,
-                    # A range alone holds of nothing at all.
+                    # A range alone would accept NULL.
                     every_minutes__isnull=False,
                     every_minutes__range=(1, MINUTES_A_DAY),
                 ),
@@ -130,15 +126,15 @@ class Schedule(models.Model):
         return f"{self.job} {self.cadence}"
 
     def claim_start(self, now: datetime) -> bool:
-        """Note the start that is due, or one more of the same day. Says whether it was ours."""
-        schedules = Schedule.objects.due(now).filter(pk=self.pk)
-        if schedules.update(started_on=now.date(), started_at=now):
+        """Note the start that is due, or a retry. Returns False if another process has."""
+        due = Schedule.objects.due(now).filter(pk=self.pk)
+        if due.update(started_on=now.date(), started_at=now):
             return True
-        again = Schedule.objects.to_retry(now).filter(pk=self.pk)
-        return bool(again.update(started_at=now))
+        retry = Schedule.objects.to_retry(now).filter(pk=self.pk)
+        return bool(retry.update(started_at=now))
 
     def start_after(self, now: datetime) -> None:
-        """Leave out today's start if its time is over: who sets a time means the next one."""
+        """Count today's start as done if its time is over: a new time means the next one."""
         is_over = self.at is not None and self.at <= now.time()
         self.started_on = now.date() if is_over else None
 

@@ -137,9 +137,7 @@ class Event(models.Model):
             ),
             # The events of a customer.
             models.Index(
-                fields=["customer"],
-                condition=Q(customer__isnull=False),
-                name="%(class)s_history",
+                fields=["customer"], condition=Q(customer__isnull=False), name="%(class)s_history"
             ),
         ]
 

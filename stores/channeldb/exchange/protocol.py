@@ -78,7 +78,6 @@ class EventBatch:
 
     @property
     def total(self) -> int:
-        """All rows read, usable or not."""
         return self.rows + len(self.unreadable)
 
 

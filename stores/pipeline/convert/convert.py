@@ -132,10 +132,13 @@ def analyze_staging() -> None:
 def apply_edits(step: RunStep, company: Company, kind: EventKind, refused: dict[UUID, str]) -> bool:
     """Apply one chunk of events that name a customer HQ knows. Says whether there were any."""
     with step.chunk(), prefer_index_scans():
-        claimed = apply_to_known_customers(step, company, kind, refused_before=refused)
+        applied = apply_to_known_customers(
+            company, kind, run_key=step.run_key, refused_before=refused
+        )
+        step.add(failed=applied.failed, updated=applied.updated)
         failpoint("convert:before_edits_commit")
     failpoint("convert:after_edits_commit")
-    return claimed > 0
+    return applied.events > 0
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:

@@ -5,6 +5,7 @@ Convert applies all that wait, Synchronize orders those that an order needs now;
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 from uuid import UUID
 
 from psycopg2 import sql
@@ -13,7 +14,7 @@ from stores.hqdb.files import load
 from stores.hqdb.retry import bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, listed, lock_until_commit, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.models import Company, RunStep
+from stores.models import Company
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.convert.conflicts import record_conflicts
@@ -34,15 +35,23 @@ UPDATE_CUSTOMERS = load(__file__, "update_customers")
 BUMP_VERSIONS = load(__file__, "bump_versions")
 
 
+class Applied(NamedTuple):
+    """How many events were claimed, how many of them failed, and how many customers changed."""
+
+    events: int
+    failed: int
+    updated: int
+
+
 def apply_to_known_customers(
-    step: RunStep,
     company: Company,
     kind: EventKind,
     *,
+    run_key: str | None,
     only: Sequence[UUID] | None = None,
     refused_before: dict[UUID, str] | None = None,
-) -> int:
-    """Apply pending events that name a known customer, or of these only some. Returns events.
+) -> Applied:
+    """Apply pending events that name a known customer, or of these only some.
 
     Effects: customers or children, change numbers, staging; in the caller's transaction.
     An event of which the database refuses what comes of it becomes failed; if it refuses even that,
@@ -52,10 +61,9 @@ def apply_to_known_customers(
     refused_before = {} if refused_before is None else refused_before
     passed = list(refused_before)
 
-    def apply_events(events: Sequence[UUID] | None) -> int:
-        with step.counts_restored():
-            selected = only if events is None else events
-            return apply_claimed(step, company, kind, only=selected, passed=passed)
+    def apply_events(events: Sequence[UUID] | None) -> Applied:
+        selected = only if events is None else events
+        return apply_claimed(company, kind, run_key=run_key, only=selected, passed=passed)
 
     def events() -> list[UUID]:
         with claimed_events(company, kind, only, passed) as claimed:
@@ -65,37 +73,41 @@ def apply_to_known_customers(
     done, refused = bisect_rows(apply_events, events)
     if refused:
         refused_before |= fail_events(kind, "event_id", company.pk, list(refused))
-        step.add(failed=len(refused))
-    return sum(done) + len(refused)
+    return Applied(
+        events=sum(part.events for part in done) + len(refused),
+        failed=sum(part.failed for part in done) + len(refused),
+        updated=sum(part.updated for part in done),
+    )
 
 
 def apply_claimed(
-    step: RunStep,
     company: Company,
     kind: EventKind,
     *,
+    run_key: str | None,
     only: Sequence[UUID] | None = None,
     passed: Sequence[UUID] = (),
-) -> int:
-    """Apply pending events that name a known customer, all or none. Returns events.
+) -> Applied:
+    """Apply pending events that name a known customer, all or none.
 
     Effects: those of apply_to_known_customers. Errors: the database's own.
     """
     lock_until_commit(f"accounts:{company.pk}")
     with claimed_events(company, kind, only, passed) as claimed:
-        if claimed.rows:
-            step.add(failed=fail_disallowed(kind, claimed))
-            step.add(updated=bump_versions(company, claimed))
-            if kind is CUSTOMER:
-                is_doubtful = update_customers(step, company, claimed)
-            else:
-                demote_primaries(kind, claimed)
-                is_doubtful = merge_children_of_known(step, company, kind, claimed)
-            if is_doubtful:
-                replay_events(kind, claimed)
-            restore_removals(kind, claimed)
-            record_conflicts(kind, claimed)
-    return claimed.rows
+        if not claimed.rows:
+            return Applied(events=0, failed=0, updated=0)
+        failed = fail_disallowed(kind, claimed)
+        updated = bump_versions(company, claimed)
+        if kind is CUSTOMER:
+            is_doubtful = update_customers(company, claimed, run_key)
+        else:
+            demote_primaries(kind, claimed)
+            is_doubtful = merge_children_of_known(company, kind, claimed, run_key)
+        if is_doubtful:
+            replay_events(kind, claimed)
+        restore_removals(kind, claimed)
+        record_conflicts(kind, claimed)
+        return Applied(claimed.rows, failed, updated)
 
 
 @contextmanager
@@ -119,8 +131,7 @@ def claimed_events(
 
 def claim_statement(kind: EventKind) -> sql.Composed:
     return CLAIM_EVENTS.format(
-        event=sql.Identifier(kind.event),
-        is_foreign=is_foreign("s", channel=("b", "channel_id")),
+        event=sql.Identifier(kind.event), is_foreign=is_foreign("s", channel=("b", "channel_id"))
     )
 
 
@@ -157,13 +168,13 @@ def bump_versions(company: Company, claimed: WorkTable) -> int:
     return int(customers)
 
 
-def update_customers(step: RunStep, company: Company, claimed: WorkTable) -> bool:
+def update_customers(company: Company, claimed: WorkTable, run_key: str | None) -> bool:
     """Apply claimed edits and deactivations of customers; what came too late is superseded.
 
     Says whether something was, or several events were about one customer.
     """
     events, customers = fetch_one(
-        update_statement(claimed), {"company": company.pk, "run": step.run_key}
+        update_statement(claimed), {"company": company.pk, "run": run_key}
     )
     superseded = run_sql(
         sql.SQL(

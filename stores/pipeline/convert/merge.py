@@ -121,7 +121,7 @@ def insert_children(kind: EventKind, guids: WorkTable, values: Mapping[str, obje
 
 
 def merge_children_of_known(
-    step: RunStep, company: Company, kind: EventKind, events: WorkTable
+    company: Company, kind: EventKind, events: WorkTable, run_key: str | None
 ) -> bool:
     """Merge claimed events of one kind into the table of the kind. Says whether a replay is needed.
 
@@ -130,7 +130,7 @@ def merge_children_of_known(
     """
     merged = fetch_one(
         merge_statement(kind, events, BY_EVENT, is_known=True),
-        {"company": company.pk, "run": step.run_key},
+        {"company": company.pk, "run": run_key},
     )
     return is_doubtful(kind, events, merged)
 

@@ -16,7 +16,7 @@ from django.db.models import Q, QuerySet
 
 from stores.hqdb.retry import TRANSIENT, sqlstate_of
 from stores.hqdb.sql import lock_until_commit, run_sql
-from stores.models import Customer, RunStep
+from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.models.staging import Event, StagingStatus
 from stores.pipeline.convert.known_customers import apply_claimed, apply_to_known_customers
@@ -77,7 +77,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
             edited = zip(made, edits, strict=True)
             event_ids = [event_id for event_id, edit in edited if edit.kind is kind]
             if event_ids:
-                apply_claimed(RunStep(), customer.company, kind, only=event_ids)
+                apply_claimed(customer.company, kind, run_key=None, only=event_ids)
         settle_fields(customer.company, customer)
     return made
 
@@ -99,7 +99,7 @@ def apply_pending(customer: Customer) -> None:
     """Apply the events of the customer that channels sent and no conversion has applied yet."""
     for kind in EVENT_KINDS:
         if event_ids := list(pending_events_of(customer, kind).values_list("pk", flat=True)):
-            apply_to_known_customers(RunStep(), customer.company, kind, only=event_ids)
+            apply_to_known_customers(customer.company, kind, run_key=None, only=event_ids)
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:

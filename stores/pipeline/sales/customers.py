@@ -90,7 +90,10 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
     """Apply the pending addresses of the sales, so that none is posted with an old one."""
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
-            apply_to_known_customers(step, company, ADDRESS, only=event_ids)
+            applied = apply_to_known_customers(
+                company, ADDRESS, run_key=step.run_key, only=event_ids
+            )
+            step.add(failed=applied.failed, updated=applied.updated)
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:

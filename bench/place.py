@@ -32,7 +32,7 @@ Options = Namespace
 HQ, EMPTY_HQ = "bench_hq", "bench_hq_empty"
 SHOPS = ("houston", "seattle", "web", "austin")
 SEED = 77
-START_S = 3
+START_S = 60
 
 
 @dataclass
@@ -158,13 +158,18 @@ class Place:
 
     @contextmanager
     def served(self, workers: int, *others: str) -> Iterator[None]:
-        """Workers, and other commands that serve until they are told to stop, already at work."""
+        """Workers that listen already, and other commands; they serve until they are stopped."""
+        from stores.jobs.queue import count_workers
+
         with ExitStack() as stack:
             for words in [("worker", "--processes", str(workers)), *((other,) for other in others)]:
                 process = stack.enter_context(self.process(*words))
                 stack.callback(os.kill, process.pid, signal.SIGTERM)
-            # They take a moment to start.
-            time.sleep(START_S)
+            give_up = time.monotonic() + START_S
+            while (count_workers() or 0) < workers:
+                if time.monotonic() > give_up:
+                    raise SystemExit(f"{workers} workers did not start within {START_S} s.")
+                time.sleep(0.05)
             yield
 
 

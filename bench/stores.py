@@ -14,7 +14,7 @@ from psycopg2 import sql
 
 from bench.burst import COLUMNS, serve_one, watched
 from bench.idle import copy
-from bench.place import SHOPS, Options, Place, customers_of, execute, so_many, table
+from bench.place import SHOPS, Options, Place, customers_of, execute, table
 from bench.ring import span
 from stores.models import ChannelDatabase, JobRun, Package
 
@@ -26,8 +26,8 @@ STATISTICS_S = 1.5
 def measure(place: Place, options: Options) -> None:
     customers = customers_of(options, BURST)
     columns = [
-        figures(place, so_many(options, count, tiny), customers, max(options.workers, 2))
-        for count, tiny in zip(DATABASES, (6, 9), strict=True)
+        figures(place, databases, customers, max(options.workers, 2))
+        for databases in ([6] if options.tiny else DATABASES)
     ]
     first, *others = columns
     table(

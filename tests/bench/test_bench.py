@@ -25,7 +25,7 @@ TABLE_HEADS = {
     "idle": "| channels | of them SQLite | workers |",
     "burst": "| channels, of them SQLite |",
     "fleet": "| 8 channels, 2 workers | outcome |",
-    "stores": "| measure | 6 databases | 9 databases |",
+    "stores": "| measure | 6 databases |",
 }
 
 

@@ -1,4 +1,4 @@
-"""A whole ring on this computer: servers, four channels, two workers, a scheduler."""
+"""A whole ring on this computer: servers, four channels, a worker, a pool of two, a scheduler."""
 
 import os
 import signal
@@ -28,8 +28,8 @@ SHOPS = {
 }
 FIRST_NUMBER = 5001
 SERVICES = {
-    "worker 1": ("-m", "tests.proofs.chaos.worker"),
-    "worker 2": ("-m", "tests.proofs.chaos.worker"),
+    "worker 1": ("-m", "tests.proofs.chaos.worker", "1"),
+    "worker 2": ("-m", "tests.proofs.chaos.worker", "2"),
     "scheduler": ("manage.py", "scheduler"),
 }
 

@@ -1,4 +1,6 @@
-"""`manage.py worker` with small chunks, so that a kill can fall between any two commits."""
+"""`manage.py worker --processes N` with small chunks: a kill can fall between any commits."""
+
+import sys
 
 from django.core.management import execute_from_command_line
 
@@ -8,4 +10,4 @@ CHUNK = 10
 
 if __name__ == "__main__":
     shrink_chunks(CHUNK)
-    execute_from_command_line(["manage.py", "worker", "--processes", "1"])
+    execute_from_command_line(["manage.py", "worker", "--processes", sys.argv[1]])

@@ -21,7 +21,9 @@ class Malformed(Exception):
 class RefuseMalformed:
     """Refuse requests with text that PostgreSQL cannot hold; ignore cookies of that kind.
 
-    A query with NUL would raise. Bytes that are no UTF-8 would not be saved as they were sent.
+    NUL can be in no text of the database, so each query with it would raise. Bytes that are no
+    UTF-8 would be replaced, and saved otherwise than they were sent. What a text means, such as
+    a date or a number, is judged by the forms.
     """
 
     def __init__(self, get_response: Answer) -> None:

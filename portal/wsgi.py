@@ -13,7 +13,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 class Request(WSGIRequest):
     """A request that is read as UTF-8, whatever it says of itself; the middleware refuses others.
 
-    With some codecs that Django takes, the first look at the query raises.
+    Django takes any codec that Python knows. With some of them the first look at the query raises,
+    before there is anything that could answer.
     """
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

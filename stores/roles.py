@@ -64,6 +64,7 @@ def find_permission(name: str) -> Permission | None:
 
 
 def groups_with(*permissions: str) -> list[str]:
+    """The names of the groups that have all of the permissions, in their order."""
     groups = Group.objects.order_by("name")
     for permission in permissions:
         app, codename = permission.split(".")

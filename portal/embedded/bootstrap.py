@@ -30,7 +30,8 @@ GUARD = "SYNCLINE_BOOTSTRAPPED"
 def ensure(root: Path, extras: Sequence[str], *, must_be_current: bool) -> None:
     """Return when this interpreter has the packages; else start again in `.venv`.
 
-    With must_be_current, `.venv` must match pyproject.toml and constraints.txt.
+    Shape: must_be_current says that `.venv` must match pyproject.toml and constraints.txt; else one
+    that was finished once will do. Effects: may make and fill `.venv` and replace this process.
     Errors: Unavailable.
     """
     filled = os.environ.pop(GUARD, "")
@@ -66,7 +67,11 @@ def is_installed(name: str, versions: str) -> bool:
         found = numbers(importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return False
-    tests = {">=": lambda a, b: a >= b, "==": lambda a, b: a == b, "<": lambda a, b: a < b}
+    tests = {
+        ">=": lambda a, b: a >= b,
+        "==": lambda a, b: a == b,
+        "<": lambda a, b: a < b,
+    }
     clauses = re.findall(r"(>=|==|<)\s*([^,\s]+)", versions)
     return all(tests[sign](found, numbers(version)) for sign, version in clauses)
 
@@ -95,7 +100,11 @@ def start_again(root: Path) -> NoReturn:
 
 
 def fill(root: Path, extras: Sequence[str], *, again: bool) -> bool:
-    """Fill `.venv` with the packages of the extras, and those it held before. False: it had all."""
+    """See that `.venv` holds the packages of the extras, and those it held before.
+
+    Shape: False when nothing had to be done. Effects: makes, mends or completes `.venv`, one
+    process at a time. Errors: Unavailable.
+    """
     with alone(root / "pyproject.toml"):
         stamp = read_stamp(root) or {}
         new = new_stamp(root, sorted({*extras, *stamp.get("extras", [])}))
@@ -124,6 +133,7 @@ def alone(file: Path) -> Iterator[None]:
 
 
 def stamp_file(root: Path) -> Path:
+    """Where `.venv` says that it was filled, and with what."""
     return root / ".venv" / "installed"
 
 
@@ -204,7 +214,10 @@ def python_with_pip() -> str:
 
 
 def call(argv: Sequence[str], root: Path, trouble: str) -> None:
-    """Run a program whose output goes to stderr: stdout is the command's. Errors: Unavailable."""
+    """Run a program whose output goes to stderr: stdout belongs to the command.
+
+    Errors: Unavailable.
+    """
     try:
         answer = subprocess.run(argv, cwd=root, stdout=STDERR, check=False)  # noqa: S603
     except OSError as error:
@@ -214,5 +227,6 @@ def call(argv: Sequence[str], root: Path, trouble: str) -> None:
 
 
 def say(sentence: str) -> None:
+    """Tell the person who waits."""
     sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()

@@ -26,7 +26,10 @@ NOT_THERE = {"57P01", "57P02", "57P03", None}
 
 
 def run(root: Path, argv: Sequence[str]) -> None:
-    """Run one command of `manage.py`. Errors: Unavailable; SystemExit with one sentence."""
+    """Run one command of `manage.py`.
+
+    Errors: Unavailable and, for the rest that is expected, SystemExit with one sentence.
+    """
     name = argv[1] if len(argv) > 1 else "help"
     bootstrap.ensure(root, extras(name), must_be_current=name in {"demo", "test"})
     if name == "test":
@@ -56,6 +59,7 @@ def from_here(word: str) -> str:
 
 
 def run_django(name: str, argv: Sequence[str]) -> None:
+    """Run a command of Django's or ours, with the servers it needs."""
     import psycopg2
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -1,6 +1,7 @@
 """Says on the terminal where a demo answers, once it does.
 
-A process of its own, since the demo becomes a supervisor, which waits for nobody.
+Started by the demo just before it becomes its supervisor: a process of its own, since a supervisor
+waits for nobody. It ends with the supervisor, its parent, at the latest.
 """
 
 import http.client

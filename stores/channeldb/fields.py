@@ -1,9 +1,11 @@
 """Model fields that read and write the contract's form of a value on both engines.
 
-On SQLite Django would write a uuid without hyphens, a time without its zone and money as a
-floating number; the contract's form is 36-character lower-case text, ISO 8601 with offset, and
-exact text. Reading is strict: whoever wants rows with faults reads them raw. Django's field
-classes take no type arguments when the program runs, hence the ignored type-arg.
+PostgreSQL has native types, and Django's own fields do there. On SQLite Django would write a uuid
+without hyphens, a time without its zone and money as a floating number; the contract's form is
+36-character lower-case text, ISO 8601 with offset, and exact text. Dates, booleans and JSON need
+nothing of their own. Reading is strict: whoever wants rows with faults reads them raw.
+
+Django's field classes take no type arguments when the program runs, hence the ignored type-arg.
 """
 
 import re
@@ -28,6 +30,7 @@ class UnreadableValue(ValueError):
 
 
 def native(connection: BaseDatabaseWrapper) -> bool:
+    """Whether the engine knows these types by itself."""
     return connection.vendor == "postgresql"
 
 

@@ -60,6 +60,7 @@ def create_file(database: Database) -> None:
 
 
 def create_embedded(database: Database) -> None:
+    """Make the database in the embedded server unless it is there."""
     name = url.embedded_name(database)
     with translated(database, always=True):
         server = psycopg2.connect(

@@ -125,7 +125,8 @@ def bisect_keys(
 def retry_on_conflict(work: Callable[[], Result], what: str) -> Result:
     """Do the work, and again, a little later, when another transaction of HQ got in its way.
 
-    Work of many commits goes on from what it has committed, as every step does.
+    Work of many commits goes on from what it has committed, as every step does. Who waited is named
+    in the log. Errors: the database's own after the last try.
     """
     for attempt in range(1, MAX_TRIES):
         try:

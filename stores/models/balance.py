@@ -30,7 +30,7 @@ class Arrival(Place):
         constraints = [
             models.UniqueConstraint(
                 fields=["database", "table", "day"], name="arrivals_are_counted_once"
-            )
+            ),
         ]
         indexes = [models.Index(fields=["-day"], name="arrival_newest")]
 
@@ -51,11 +51,18 @@ BALANCE_PARTS = (
 
 
 class BalanceParts(Place):
-    """The number of rows in each state; lines and payments count with their sale.
+    """The number of rows in each state.
 
-    `converted` rows were applied, or superseded by a later event that was; `linked` ones for a GUID
-    that was linked to an existing account. `posted` sales and orders became a sales order, `voided`
-    ones never will. Rows that were dismissed or replaced still count as `quarantined`.
+    converted
+        Applied to the account of their customer, or superseded by a later event that was.
+    linked
+        The same, for a GUID that was linked to an existing account.
+    posted, voided
+        Sales and orders that became a sales order, and those that never will.
+    waiting, failed, quarantined, erased
+        As they say. Rows that were dismissed or replaced still count as quarantined.
+
+    Lines and payments count with their sale.
     """
 
     captured = models.BigIntegerField(default=0)
@@ -81,7 +88,7 @@ class Balance(BalanceParts):
         constraints = [
             models.UniqueConstraint(
                 fields=["database", "table", "day"], name="a_day_is_balanced_once"
-            )
+            ),
         ]
 
     def __str__(self) -> str:

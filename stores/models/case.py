@@ -24,7 +24,10 @@ UNSETTLED_STATUSES = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
 
 @dataclass(frozen=True)
 class Cause:
-    """Why rows failed, written as CHANNEL:TABLE:REASON:FIELD."""
+    """Why rows failed; those of one cause can be resolved together.
+
+    Written as CHANNEL:TABLE:REASON:FIELD.
+    """
 
     database: str
     table: str

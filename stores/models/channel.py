@@ -254,6 +254,7 @@ class ChannelDatabase(models.Model):
 
     @property
     def label(self) -> str:
+        """The code of the channel, with the name of the register if it has one."""
         return database_label(self.channel.code, self.name)
 
 

@@ -1,4 +1,8 @@
-"""Normalization: removes blanks of every kind and invisible letters, as normalization.sql does."""
+"""Normalization: removes blanks of every kind and invisible letters.
+
+The SQL functions of `migrations/sql/normalization.sql` do the same. A test compares both, letter by
+letter.
+"""
 
 import re
 import unicodedata

@@ -24,7 +24,10 @@ class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
 
 
 class ExcludedSale(models.Model):
-    """One row of the view excluded_sale. An empty reason is an error; invariant I24 reports it."""
+    """One row of the view excluded_sale: a sale, return or prepaid order, and the reason.
+
+    An empty reason is an error, which invariant I24 reports.
+    """
 
     transaction = models.OneToOneField(
         "RetailTransaction", models.DO_NOTHING, primary_key=True, related_name="exclusion"

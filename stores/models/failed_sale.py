@@ -11,7 +11,10 @@ SALE_PARTS = ("header", "line", "payment")
 
 @dataclass(frozen=True)
 class SaleCause:
-    """The common cause of failed transactions, written as REASON:FIELD:PART; see SALE_PARTS."""
+    """The common cause of failed transactions, written as REASON:FIELD:PART.
+
+    PART is the part of the transaction with the field: header, line or payment.
+    """
 
     reason: str
     field: str
@@ -26,6 +29,7 @@ class SaleCause:
 
     @classmethod
     def parse(cls, text: str) -> "SaleCause | None":
+        """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
         is_one = len(parts) == 3 and parts[2] in SALE_PARTS and "\0" not in text
         return cls(*parts) if is_one else None

@@ -50,7 +50,7 @@ class FieldToCorrect(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["event_id", "field"], name="a_field_of_an_event_is_marked_once"
-            )
+            ),
         ]
         indexes = [
             # The open fields of a company, which each conversion checks.
@@ -72,4 +72,5 @@ class FieldToCorrect(models.Model):
 
     @property
     def sentence(self) -> str:
+        """What is wrong with the field."""
         return explain(self.rule, label(self.field))

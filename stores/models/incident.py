@@ -61,12 +61,15 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
         return self.open().filter(kind__in=BLOCKS_DATABASE)
 
     def blocking_conversion(self) -> Self:
+        """Open incidents that stop the issuing of account numbers."""
         return self.open().filter(kind__in=BLOCKS_CONVERSION)
 
     def blocking_posting(self) -> Self:
+        """Open incidents that stop sales orders and posting."""
         return self.open().filter(kind__in=BLOCKS_POSTING)
 
     def blocking(self, database: ChannelDatabase) -> Self:
+        """Open incidents that keep jobs from visiting this database."""
         return self.blocking_databases().filter(database=database)
 
     def oldest_blocking_pk(self) -> "models.QuerySet[Incident, Any]":
@@ -187,6 +190,7 @@ class Incident(models.Model):
         return bool(open_incident.update(closed_at=Now(), closed_by=by, closing_reason=reason))
 
 
+# What a person does about an incident. The manual is docs/recovery.md.
 NEXT_STEPS = {
     IncidentKind.HQ_BEHIND: (
         "Stop the workers and the scheduler, make sure that no second headquarters is running, and"

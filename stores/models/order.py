@@ -1,4 +1,7 @@
-"""Sales orders of accounts: each of one customer order, or of one customer's sales."""
+"""Sales orders of accounts.
+
+A sales order is made of one customer order of a till, or by a statement of one customer's sales.
+"""
 
 from typing import Any, Self
 
@@ -126,7 +129,7 @@ class SalesOrder(models.Model):
             # The orders that a person has to release: the list by state, and its count.
             models.Index(
                 fields=["id"], condition=Q(state=SalesOrderState.ON_HOLD), name="order_on_hold"
-            )
+            ),
         ]
         permissions = [("release_hold", "Can release orders on hold")]
 

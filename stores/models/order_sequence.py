@@ -5,7 +5,10 @@ from django.db.models import Q
 
 
 class OrderSequence(models.Model):
-    """The next order and invoice numbers of one company. A trigger keeps them from decreasing."""
+    """The next order and invoice numbers of one company.
+
+    They never decrease, which a trigger guards, so that no number is issued twice.
+    """
 
     company = models.OneToOneField("Company", models.PROTECT, primary_key=True)
     order_format = models.CharField(max_length=20, default="SO-######")
@@ -19,7 +22,7 @@ class OrderSequence(models.Model):
             models.CheckConstraint(
                 condition=Q(next_order__gte=1, next_invoice__gte=1),
                 name="orders_and_invoices_are_numbered_from_one",
-            )
+            ),
         ]
 
     def __str__(self) -> str:

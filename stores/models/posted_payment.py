@@ -75,7 +75,9 @@ class PostedPayment(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(
-                    kind=PaymentKind.PREPAYMENT, transaction__isnull=False, sales_order__isnull=True
+                    kind=PaymentKind.PREPAYMENT,
+                    transaction__isnull=False,
+                    sales_order__isnull=True,
                 )
                 | (
                     ~Q(kind=PaymentKind.PREPAYMENT)

@@ -28,11 +28,15 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         return self.order_by("-pk")
 
     def of_people(self) -> Self:
+        """The newest open rows of customers and contacts."""
         rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
         return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_SEARCHED])
 
     def reached_at(self, key: str) -> Self:
-        """Rows of customers and contacts with this e-mail or phone: a key of contact_key()."""
+        """Rows of customers and contacts with this e-mail address or phone number.
+
+        `key` is one of stores.models.search.contact_key().
+        """
         own = function_of("reach_keys", "email", "receipt_email", "phone")
         of_contact = function_of("contact_keys", "kind", "locator")
         return self.of_people().filter(contains_key(own, key) | contains_key(of_contact, key))
@@ -40,7 +44,8 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def with_name(self, text: str) -> Self:
         """Rows of customers whose name has all words of a text.
 
-        Only whole words match: nobody without the right to see a name can find it out by letters.
+        Only whole words match. Otherwise people without the right to see a name could find it out
+        letter by letter.
         """
         columns = ("name", "first_name", "middle_name", "last_name")
         name = Func(*map(column_value, columns), function="search_name", output_field=TextField())

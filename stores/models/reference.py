@@ -6,9 +6,10 @@ from django.db import models
 
 
 class Reference(models.ForeignKey):  # type: ignore[type-arg]
-    """A foreign key without index and constraint, to rows that are never deleted.
+    """A reference to a row that is never deleted, with neither an index nor a constraint.
 
-    With a constraint, half a million rows a run would each lock the row they point at.
+    Half a million rows a run would each lock the row they point at. Django knows it as a foreign
+    key like others.
     """
 
     def __init__(self, to: Any, on_delete: Any = models.PROTECT, **options: Any) -> None:

@@ -96,6 +96,7 @@ class Outcome(models.Model):
         return ", ".join([word, *(f"{counts[name]:,} {name}" for name in remaining)])
 
     def remaining_counts(self, *words: str) -> list[str]:
+        """Those of the words that count rows of it."""
         counts = getattr(self, "counts", {})
         return [word for word in words if counts.get(word)]
 

@@ -1,6 +1,7 @@
 """Conditions that find people: by a part of the name, or by e-mail address or phone number.
 
-They call the SQL functions of `migrations/sql/search.sql`. Staged events have no index on these.
+They call the SQL functions of `migrations/sql/search.sql`, which prepare both the stored and the
+searched text. Customers and contacts have indexes on these functions. Staged events do not.
 """
 
 import re
@@ -61,6 +62,7 @@ def matches_name(text: str) -> Q:
 
 
 def searchable(text: str) -> Func:
+    """A text as `search_text` prepares it for a search."""
     return Func(Value(text), function="search_text", output_field=TextField())
 
 
@@ -82,6 +84,7 @@ KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:
+    """Condition: an array of keys contains this key."""
     normalized = Func(Value(key), function="normalize_email", output_field=TextField())
     searched: Any = Func(
         Lower(normalized), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY

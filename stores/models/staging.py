@@ -137,7 +137,9 @@ class Event(models.Model):
             ),
             # The events of a customer.
             models.Index(
-                fields=["customer"], condition=Q(customer__isnull=False), name="%(class)s_history"
+                fields=["customer"],
+                condition=Q(customer__isnull=False),
+                name="%(class)s_history",
             ),
         ]
 

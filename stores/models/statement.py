@@ -57,6 +57,7 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         )
 
     def posted_since(self, day: date) -> Self:
+        """Posted statements of this business date and of later ones."""
         return self.filter(state=StatementState.POSTED, business_date__gte=day)
 
     def numbered(self, number: str) -> "Statement | None":
@@ -81,7 +82,10 @@ class StatementQuerySet(models.QuerySet["Statement"]):
 
 
 class Statement(models.Model):
-    """The sales of one channel and business date; those that arrive after posting have another."""
+    """The sales of one channel and business date.
+
+    Sales that arrive after posting get a supplementary statement, with the next sequence.
+    """
 
     id = models.BigAutoField(primary_key=True)
     company = models.ForeignKey("Company", models.PROTECT, db_index=False, related_name="+")

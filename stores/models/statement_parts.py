@@ -28,7 +28,7 @@ class StatementTender(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["statement", "tender_type", "currency"], name="a_tender_is_summed_once"
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ class StatementTotal(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["statement", "currency"], name="a_currency_is_summed_once"
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -67,7 +67,10 @@ class AggregateState(models.TextChoices):
 
 
 class StatementAggregate(models.Model):
-    """The sales of one customer in one currency, which become one sales order."""
+    """The sales of one customer in one currency, which become one sales order.
+
+    Sales without a customer belong to the channel's default customer.
+    """
 
     id = models.BigAutoField(primary_key=True)
     statement = models.ForeignKey(Statement, models.PROTECT, related_name="aggregates")

@@ -1,4 +1,8 @@
-"""Transactions of tills: sales, returns and customer orders, and their progress at headquarters."""
+"""Transactions of tills: sales, returns and customer orders, and their progress at headquarters.
+
+A transaction arrives together with its lines and payments, and is accepted or quarantined with
+them.
+"""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -80,6 +84,7 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
         )
 
     def orders_numbered(self, number: str, channels: Sequence[str] = ()) -> Self:
+        """Customer orders with a confirmation number, in the given channels or in all."""
         orders = self.orders().filter(confirmation_number=number)
         return orders.filter(channel__code__in=channels) if channels else orders
 
@@ -347,7 +352,7 @@ class TransactionError(models.Model):
                 fields=["transaction", "rule", "field", "line_number"],
                 nulls_distinct=False,
                 name="a_rule_is_broken_once_a_field",
-            )
+            ),
         ]
 
     def __str__(self) -> str:
@@ -377,7 +382,7 @@ class TransactionChange(models.Model):
                 fields=["correction", "transaction"],
                 condition=Q(correction__isnull=False),
                 name="changes_of_a_correction",
-            )
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=~Q(reason=""), name="a_change_has_a_reason"),

@@ -71,7 +71,10 @@ class ChannelResult:
 
 
 def search_channels(criteria: Criteria) -> list[ChannelResult]:
-    """Look for somebody in every enabled channel database; an unreachable one has an error."""
+    """Look for somebody in every enabled channel database, one after the other.
+
+    A channel that cannot be looked into is part of the answer. Effects: none, in any database.
+    """
     databases = ChannelDatabase.objects.enabled().with_channel()
     return [search_channel(database, criteria) for database in databases]
 

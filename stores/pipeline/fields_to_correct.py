@@ -30,7 +30,8 @@ def record_fields(
 ) -> int:
     """Mark the optional fields of incoming customers that break a rule. Returns fields.
 
-    `unread` are values that no column can hold, by counter and column.
+    `unread` are values that no column can hold, by counter and column. Effects: field_to_correct,
+    in the caller's transaction; what is marked already stays as it is.
     """
     values = rule_parameters(company.pk) | {"database": database, "unread": json.dumps(unread)}
     recorded = run_sql(record_statement(incoming), values)
@@ -64,7 +65,10 @@ def record_statement(incoming: WorkTable) -> sql.Composed:
 
 
 def settle_fields(company: Company, customer: Customer | None = None) -> int:
-    """Close the marks of fields that are right by now, of a company or of one customer."""
+    """Close the marks of fields that are right by now, of a company or of one customer.
+
+    Returns how many. Effects: field_to_correct, in the caller's transaction.
+    """
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     run_sql(
         """UPDATE field_to_correct f SET customer_id = event.customer_id

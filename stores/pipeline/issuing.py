@@ -19,7 +19,11 @@ SERVER_START = Func(function="pg_postmaster_start_time", output_field=DateTimeFi
 
 
 def require_numbers() -> None:
-    """Refuse to issue numbers if HQ seems to have forgotten some. Errors: StepFailed."""
+    """Refuse to issue numbers if HQ seems to have forgotten some.
+
+    Effects: those of journal.compare(); channels are visited, once after each start of HQ's server.
+    Errors: StepFailed with one sentence.
+    """
     number_journal.check_journal()
     check_channels()
 
@@ -34,9 +38,10 @@ def require_posting() -> None:
 
 
 def check_channels() -> None:
-    """See that HQ was compared with its channels since its server was started. Errors: StepFailed.
+    """See that HQ was compared with its channels since its server was started.
 
-    One that cannot be visited keeps nobody waiting, unless none can.
+    One that cannot be visited keeps nobody waiting, unless none can. Effects: an incident when a
+    channel knows more than HQ, which stops conversion. Errors: StepFailed.
     """
     # One that HQ has never written to has nothing to tell.
     databases = ChannelDatabase.objects.enabled().filter(confirmed_epoch__gt=0)

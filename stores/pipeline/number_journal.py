@@ -133,7 +133,10 @@ class Height:
 
 @dataclass(frozen=True)
 class LoadedJournal:
-    """The lines of a journal in work tables: issued numbers, and how far documents are numbered."""
+    """The lines of a journal in work tables: what was issued, and how far documents are numbered.
+
+    Shape: as NUMBER_COLUMNS and HEIGHT_COLUMN_TYPES say.
+    """
 
     numbers: WorkTable
     heights: WorkTable
@@ -148,7 +151,11 @@ class JournalUnusable(StepFailed):
 
 
 def check_journal() -> None:
-    """Refuse to issue numbers if HQ seems to have forgotten some. Errors: StepFailed."""
+    """Refuse to issue numbers if HQ seems to have forgotten some.
+
+    Effects: HQ notes how far it has followed the journal, which is completed; or an incident.
+    Errors: StepFailed with one sentence.
+    """
     sentence = check_server() or append_missing()
     if sentence:
         raise StepFailed(sentence)
@@ -157,7 +164,8 @@ def check_journal() -> None:
 def append_missing() -> str | None:
     """Append to the journal what it lacks. Returns a sentence if it knows more than the database.
 
-    The file is synced before HQ commits what it remembers of it. Errors: JournalUnusable.
+    Effects: the file, synced, before HQ commits what it remembers of it; an incident while the file
+    cannot be read or written. Errors: JournalUnusable then.
     """
     failpoint("journal:before_append")
     try:
@@ -245,8 +253,8 @@ def sync_file(file: IO[bytes]) -> None:
 def catch_up(known: NumberJournal, file: IO[bytes]) -> str | None:
     """Compare the lines that HQ has not followed yet with the database.
 
-    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence,
-    and opens an incident, if the database does not know one.
+    All of them, if the file is new to HQ, or was cut or exchanged meanwhile. Returns a sentence if
+    the database does not know one. Effects: an incident then; else `known` is brought up to date.
     """
     beginning = file.tell()
     is_whole = not was_followed(known, file)
@@ -407,7 +415,7 @@ def check_server() -> str | None:
     """See that HQ still runs on the server and database on which it last issued numbers.
 
     Returns a sentence if it does not, until every enabled channel was visited and agreed, or a
-    person has closed the incident.
+    person has closed the incident. Effects: the incident, opened and closed.
     """
     here = server_identity()
     known, is_first = Headquarters.objects.get_or_create(pk=1, defaults={"identity": here})
@@ -443,7 +451,8 @@ def not_visited_since(incident: Incident) -> list[str]:
 def server_identity() -> dict[str, Any]:
     """By what HQ knows its server and database again.
 
-    A promoted standby has another timeline, a restored dump another oid.
+    Shape: the database's oid, and the cluster's identifier and timeline where the role may read
+    them; a promoted standby has another timeline, a restored dump another oid.
     """
     (oid,) = fetch_one("SELECT oid::bigint FROM pg_database WHERE datname = current_database()")
     (may_read,) = fetch_one(

@@ -17,7 +17,10 @@ MAX_REPORTED_ROWS = 20
 def report_refused_rows(
     what: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None = None
 ) -> None:
-    """Report the rows of one kind that a database refuses; without any the report is closed."""
+    """Report the rows of one kind that a database refuses; without any the report is closed.
+
+    `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
+    """
     incidents = Incident.objects.open().filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )

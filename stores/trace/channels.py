@@ -51,6 +51,7 @@ def is_name(ref: str, matches: Sequence[Match]) -> bool:
 
 
 def candidates(ref: str, results: Iterable[ChannelResult]) -> list[Match]:
+    """The matches of a reference, newest first, including those that only a channel has."""
     at_hq = matches(ref)
     if at_hq and not is_name(ref, at_hq):
         return at_hq

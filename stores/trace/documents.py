@@ -10,10 +10,12 @@ from stores.models import Company, Customer, RetailTransaction, SalesOrder
 from stores.models.statement import StatementState
 from stores.models.transaction import NOT_ORDERED, OrderStatus, ValidationStatus
 
+# How many a trace shows. The list of transactions has all.
 MAX_DOCUMENTS = 50
 
 
 def documents_of(customer: Customer | None, guids: Iterable[UUID]) -> list[dict[str, Any]]:
+    """The newest documents of the account or one of the GUIDs, as the trace shows them."""
     condition = Q(async_account__in=list(guids))
     if customer:
         condition |= Q(customer=customer)
@@ -46,7 +48,10 @@ def document_state(sale: RetailTransaction) -> str:
 
 
 def customers_in_documents(ref: str) -> tuple[set[int], set[UUID]]:
-    """Ids of the customers of sales or orders with this number, and GUIDs without an account."""
+    """Find customers by the number of a document. Returns their ids, and GUIDs without an account.
+
+    The number is one of the till (transaction, receipt, confirmation), or of a sales order.
+    """
     sales = RetailTransaction.objects.filter(
         Q(transaction_id=ref) | Q(receipt_number=ref) | Q(confirmation_number=ref)
     )

@@ -59,6 +59,7 @@ def matches_by_account(ref: str) -> list[Match]:
 
 
 def matches_by_document(ref: str) -> list[Match]:
+    """The customers of the sales and orders with this number."""
     customers, guids = customers_in_documents(ref)
     return newest_first(
         [*known_matches(Customer.objects.filter(pk__in=customers)), *matches_by_guid(guids)]
@@ -84,6 +85,7 @@ def matches_by_contact(key: str) -> list[Match]:
 
 
 def known_matches(customers: QuerySet[Customer]) -> list[Match]:
+    """The newest of these customers, each with the GUID that created it, if there is one."""
     first = GuidMap.objects.filter(customer=OuterRef("pk")).order_by("origin", "created_at")
     rows = customers.annotate(guid=Subquery(first.values("async_account")[:1])).order_by("-pk")
     return [
@@ -93,6 +95,7 @@ def known_matches(customers: QuerySet[Customer]) -> list[Match]:
 
 
 def pending_matches(guids: Iterable[UUID]) -> list[Match]:
+    """The GUIDs without an account for which HQ has staged or quarantined events."""
     by_guid: dict[UUID | None, Match] = {}
     for model in STAGING_MODELS.values():
         rows = model.objects.open().filter(

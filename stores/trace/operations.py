@@ -96,7 +96,11 @@ class CustomerOperation:
 
 
 def in_event_order(events: Iterable[Any]) -> list[Any]:
-    """Sort events of one entity as the conversion does in SQL (`pipeline/convert/merge.py`)."""
+    """Sort events of one entity as the conversion does in SQL (`pipeline/convert/merge.py`).
+
+    The time of an event is the time at the till, but not later than its arrival, and not earlier
+    than an earlier event of the same database.
+    """
     latest: dict[int, datetime] = {}
     keyed = []
     for row in sorted(events, key=lambda row: (row.generation, row.replication_counter)):

@@ -96,6 +96,7 @@ def waiting_for_reason(row: Any) -> WaitingFor:
 
 
 def case_id(row: Any) -> str | None:
+    """The case id of a quarantined row or a failed event. Other events have none."""
     is_open = isinstance(row, Quarantine) or row.status == StagingStatus.FAILED
     return str(row.pk) if is_open else None
 
@@ -112,6 +113,7 @@ def waiting_for_delivery(pending: Sequence[ChannelDatabase]) -> WaitingFor:
 
 
 def channels_of(history: CustomerHistory) -> list[TraceChannel]:
+    """The enabled channels of the company, and all others that received the account."""
     channels = []
     for database in history.databases:
         held = history.held.get(database.pk)
@@ -193,6 +195,7 @@ def outcome_events(operation: CustomerOperation, guids: Sequence[GuidMap]) -> It
 
 
 def outcome_of(operation: CustomerOperation) -> tuple[str, str]:
+    """The kind and the text of the event that tells what HQ did with an operation."""
     row = operation.row
     if row.status == StagingStatus.APPLIED:
         verb = operation.verb

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+# The kinds of events, in the order of events with the same time.
 EVENT_ORDER = (
     "captured",
     "uploaded",
@@ -54,7 +55,10 @@ class WaitingFor:
 
 @dataclass(frozen=True)
 class TraceEvent:
-    """One event of a trace; `case` is the case id of a row that a person may settle."""
+    """One event of a trace: a kind of EVENT_ORDER, its place, and the run and session that did it.
+
+    `case` is the case id of a row that a person may settle.
+    """
 
     at: datetime
     kind: str

@@ -78,9 +78,11 @@ def write_traffic(
 ) -> Written:
     """Let the tills of a channel database serve new customers, edit some they know, and sell.
 
-    `faulty` is the share (0 to 1) of new customers, sales and orders that a broken till writes.
-    Errors: ChannelError; FakerMissing; SeedTaken if the seed once made other rows, as with another
-    release of Faker.
+    Units: `faulty` is the share of the new customers, and of sales and orders, 0 to 1, that a
+    broken till writes.
+    Effects: the event tables of the channel, committed every 500 customers; nothing in HQ.
+    Errors: ChannelError if the channel cannot be written; FakerMissing; SeedTaken where the rows
+    once made from the seed were others (another release of Faker, another country).
     """
     if min(customers, edits, sales, orders) < 0 or not 0 <= faulty <= 1:
         raise ValueError("they all count from 0 on, and faulty is a share from 0 to 1")

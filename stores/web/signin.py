@@ -63,7 +63,10 @@ def sign_in_link(username: str) -> str:
 
 
 def redeem(token: str) -> User | None:
-    """The user of a link, who has then used it up; None when it is used, too old or not ours."""
+    """The user of a link, who has then used it up; None when it is used, too old or not ours.
+
+    Effects: the user's last sign-in. Of two who use a link at once, one gets in.
+    """
     try:
         require_embedded()
         pk, fingerprint = signing.loads(token, salt=SALT, max_age=VALID_S)

@@ -104,6 +104,7 @@ SQLITE_UNREACHABLE = {
     sqlite3.SQLITE_NOTADB,
     sqlite3.SQLITE_INTERRUPT,
 }
+# What a check of a whole file may take, in seconds.
 FILE_CHECK_TIMEOUT_S = 600
 
 _open = threading.local()
@@ -115,7 +116,10 @@ def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str
 
     With `migrate` the tables may still be missing, or other ones. Trouble with the channel inside
     the block comes out as ChannelUnreachable; errors of HQ's own database and of single rows pass
-    as they are. Errors: those of stores.channeldb.errors.
+    as they are.
+
+    Errors: ChannelNotChosen, ChannelMisconfigured, ChannelUnreachable, ChannelUnmigrated,
+    ChannelDrifted, ChannelAlreadyOpen.
     """
     if database is None or database.pk is None:
         raise ChannelNotChosen
@@ -134,6 +138,7 @@ def connect(database: Database | None, *, migrate: bool = False) -> Iterator[str
 
 
 def alias_of(database: Database) -> str:
+    """The name under which the channel is open while it is open."""
     return f"{ALIAS}{database.pk}"
 
 
@@ -173,17 +178,25 @@ def close_quietly(wrapper: BaseDatabaseWrapper) -> None:
         wrapper.connection = None
 
 
+# ------------------------------------------------------------------- tables
+
+
 @cache
 def needed_migrations() -> frozenset[str]:
+    """The names of the migrations that a channel must have."""
     return frozenset(module.name for module in iter_modules(migrations.__path__))
 
 
 def missing_migrations(applied: set[tuple[str, str]]) -> frozenset[str]:
+    """Those migrations that a database with these, by app and name, still needs."""
     return needed_migrations() - {name for app, name in applied if app == APP}
 
 
 def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate: bool) -> None:
-    """Refuse HQ's own database, and one without our tables. Errors: those of connect()."""
+    """Refuse HQ's own database, and one without our tables unless they are about to be made.
+
+    Errors: ChannelUnmigrated, ChannelMisconfigured, ChannelUnreachable.
+    """
     with translated(database, always=True):
         applied = applied_migrations(wrapper)
     if "stores" in {app for app, _ in applied}:
@@ -199,7 +212,10 @@ def require_channel(database: Database, wrapper: BaseDatabaseWrapper, *, migrate
 
 
 def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
-    """Refuse tables that were changed, before anything is read of them. Errors: ChannelDrifted."""
+    """Refuse tables that were changed, before anything is read of them.
+
+    Errors: ChannelDrifted, whose sentence names the first difference; ChannelUnreachable.
+    """
     with translated(database, always=True):
         changes = differences(wrapper)
     if changes:
@@ -216,7 +232,10 @@ def require_schema(database: Database, wrapper: BaseDatabaseWrapper) -> None:
 
 
 def require_intact_file(database: Database, wrapper: BaseDatabaseWrapper) -> None:
-    """Refuse a damaged SQLite file: asked at first contact, and after a visit that failed."""
+    """Refuse a damaged SQLite file: asked at first contact, and after a visit that failed.
+
+    Errors: ChannelUnreachable.
+    """
     if wrapper.vendor != "sqlite":
         return
     extend_timeout(wrapper, FILE_CHECK_TIMEOUT_S)
@@ -243,11 +262,16 @@ def applied_migrations(wrapper: BaseDatabaseWrapper) -> set[tuple[str, str]]:
         return set(cursor.fetchall())
 
 
+# ------------------------------------------------------------------- errors
+
+
 @contextmanager
 def translated(database: Database, *, always: bool = False) -> Iterator[None]:
     """Turn trouble with the channel's server, file or line into ChannelUnreachable or ChannelBusy.
 
-    Errors about a row or a statement pass as they are, unless `always`.
+    For blocks that talk to this channel only. Errors about a row or a statement pass as they are,
+    for a caller that tries the rows one by one; with `always` every driver error is translated.
+    Errors: ChannelUnreachable, ChannelBusy.
     """
     try:
         yield
@@ -258,7 +282,10 @@ def translated(database: Database, *, always: bool = False) -> Iterator[None]:
 
 
 def raise_translated(database: Database, error: Exception) -> NoReturn:
-    """Say in our words what the driver said in its own."""
+    """Say in our words what the driver said in its own.
+
+    Errors: ChannelUnreachable, ChannelBusy, ChannelMisconfigured.
+    """
     otherwise = (
         TOO_MANY_CONNECTIONS
         if is_connection_limit(error)
@@ -280,11 +307,15 @@ def is_connection_error(error: Exception) -> bool:
 
 
 def is_connection_limit(error: Exception) -> bool:
+    """Whether a server, in English, let us not in because too many are there already."""
     return bool(CONNECTION_REJECTED.search(str(driver_error(error))))
 
 
 def is_from_channel(ours: tuple[Any, ...], error: Exception) -> bool:
-    """Whether an error is trouble of this channel; `ours` are the driver's connections to it."""
+    """Whether an error that leaves the block is trouble of this channel, and not of HQ.
+
+    `ours` are the driver's connections: Django drops one that died within a transaction.
+    """
     driver = driver_error(error)
     if not is_connection_error(error):
         return False

@@ -1,8 +1,9 @@
 """Which machines HQ connects to for a channel, whatever name or spelling leads to them.
 
-Whoever may write a channel's address could otherwise make HQ talk to its own network, or to the
-cloud's metadata. Addresses of the public internet are fine; any other must be allowed by setting
-CHANNEL_HOSTS. The address that was checked goes to the driver beside the name.
+Whoever may write a channel's address could otherwise make HQ talk to its own network: to a service
+of this machine, or to the cloud's metadata. Addresses of the public internet are fine; any other
+must be allowed by the setting CHANNEL_HOSTS. What was checked is what is connected to: the address
+goes to the driver beside the name, which is not looked up a second time.
 """
 
 import socket
@@ -28,7 +29,11 @@ NOT_ALLOWED = "its host is not a public address, and SYNCLINE_CHANNEL_HOSTS does
 
 
 def resolve_and_pin(database: Database, conf: dict[str, Any]) -> dict[str, Any]:
-    """The settings with the one checked address. Errors: ChannelError."""
+    """The connection settings with the one address that was checked; files and sockets have none.
+
+    Errors: ChannelMisconfigured for an address that is not allowed, ChannelUnreachable for a name
+    that leads nowhere.
+    """
     host = conf.get("HOST", "")
     if not host or host.startswith("/"):
         return conf
@@ -56,6 +61,7 @@ def addresses_of(host: str) -> list[IPAddress]:
 
 
 def resolve(host: str, answers: list[Any]) -> None:
+    """Ask the system's resolver; a name it does not know has no answers."""
     try:
         answers.extend(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError):

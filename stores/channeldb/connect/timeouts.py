@@ -1,9 +1,11 @@
 """Connections that give up: no statement takes longer than a channel is allowed.
 
-PostgreSQL keeps statement_timeout by itself, as long as the line is there. Behind a line that
-takes everything and answers nothing, no limit ends the wait. So each connection has a thread that
-cuts the line when the server should have spoken long ago. SQLite works in our own process and is
-asked to stop. Times are in seconds.
+PostgreSQL keeps statement_timeout by itself, as long as the line is there. Behind a line that takes
+everything and answers nothing neither that nor a limit of libpq or of the kernel ends the wait. So
+each connection has a watch of its own, a thread that cuts the line when the server should have
+spoken long ago. SQLite works in our own process and is asked to stop.
+
+Units: seconds.
 """
 
 import os
@@ -27,13 +29,19 @@ MAX_VALUE_BYTES = 8 << 20
 
 
 def extend_timeout(wrapper: BaseDatabaseWrapper, seconds: int) -> None:
-    """Let statements of an open channel take longer, such as those that read all of it."""
+    """Let statements of an open channel take longer, such as those that read all of it.
+
+    Effects: the open connection, until it is closed.
+    """
     wrapper.ensure_connection()
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
             cursor.execute("SET statement_timeout = %s", [seconds * 1000])
         seconds += settings.CHANNEL_GRACE_S
     wrapper.connection.limit_s = seconds
+
+
+# ---------------------------------------------------------------- PostgreSQL
 
 
 class WatchedConnection(extensions.connection):
@@ -48,6 +56,7 @@ class WatchedConnection(extensions.connection):
 
     @contextmanager
     def statement(self) -> Iterator[None]:
+        """Watch what happens inside: the server has to answer."""
         self._since = monotonic()
         try:
             yield
@@ -80,6 +89,8 @@ class WatchedConnection(extensions.connection):
 
 
 class WatchedCursor(extensions.cursor):
+    """Every way in which a cursor asks the server something."""
+
     connection: WatchedConnection
 
     def execute(self, *args: Any, **kwargs: Any) -> None:
@@ -97,6 +108,9 @@ class WatchedCursor(extensions.cursor):
     def copy_expert(self, *args: Any, **kwargs: Any) -> None:
         with self.connection.statement():
             super().copy_expert(*args, **kwargs)
+
+
+# -------------------------------------------------------------------- SQLite
 
 
 class LimitedConnection(sqlite3.Connection):

@@ -32,15 +32,23 @@ class Database(Protocol):
     """What must be known of a channel's database to open it: HQ's ChannelDatabase has it."""
 
     @property
-    def pk(self) -> Any: ...
+    def pk(self) -> Any:
+        """HQ's number of the database."""
+
     @property
-    def url(self) -> str: ...
+    def url(self) -> str:
+        """Its address, in one of the four forms."""
+
     @property
-    def label(self) -> str: ...
+    def label(self) -> str:
+        """Its name for people, such as "houston" or "houston/till-1"."""
 
 
 def postgresql_options() -> dict[str, Any]:
-    """Time limits, messages and dates as Django expects them, whatever the server's defaults."""
+    """Time limits, and messages and dates as Django expects them, whatever the server's defaults.
+
+    Longer work says limits.extend_timeout() for itself.
+    """
     session = {
         "statement_timeout": f"{settings.CHANNEL_STATEMENT_S}s",
         "lock_timeout": f"{settings.CHANNEL_LOCK_S}s",
@@ -91,7 +99,10 @@ def connection_settings(database: Database) -> dict[str, Any]:
 
 
 def till_url(database: Database) -> str:
-    """The address for a till: a URL that its client reads, or the reference to one."""
+    """The address for a till: a URL that PostgreSQL and SQLite clients read, or the reference.
+
+    Errors: ChannelMisconfigured.
+    """
     if database.url.startswith("sqlite:"):
         return f"sqlite:///{sqlite_path(database)}"
     if database.url.startswith("embedded:"):
@@ -110,7 +121,10 @@ def is_embedded(database: Database) -> bool:
 
 
 def resolved_url(database: Database) -> str:
-    """The address itself, from the environment if it is there. Errors: ChannelMisconfigured."""
+    """The address itself, fetched from the environment if the URL refers to it.
+
+    Errors: ChannelMisconfigured.
+    """
     if not database.url.startswith("env:"):
         return database.url
     name = database.url.removeprefix("env:")
@@ -129,8 +143,14 @@ def refusal(database: Database, why: str) -> ChannelMisconfigured:
     return ChannelMisconfigured(f"Channel {database.label} has an address that is refused: {why}.")
 
 
+# ------------------------------------------------------------------- SQLite
+
+
 def sqlite_path(database: Database) -> Path:
-    """The path of a file below SYNCLINE_DATA_DIR, if it is plain. Errors: ChannelMisconfigured."""
+    """The real path of the file, which lies below SYNCLINE_DATA_DIR; it need not exist yet.
+
+    Errors: ChannelMisconfigured for any path that leads elsewhere or to something else.
+    """
     relative = resolved_url(database).removeprefix("sqlite:///")
     if not all(PATH_PART.fullmatch(part) for part in relative.split("/")):
         raise refusal(database, "sqlite:/// needs a plain path below SYNCLINE_DATA_DIR")
@@ -154,6 +174,9 @@ def sqlite_settings(path: Path) -> dict[str, Any]:
         "NAME": f"{path.as_uri()}?mode=rw",
         "OPTIONS": sqlite_options(),
     }
+
+
+# --------------------------------------------------------------- PostgreSQL
 
 
 def embedded_name(database: Database) -> str:
@@ -227,7 +250,11 @@ def one_host(host: str) -> str:
 
 
 def transport(host: str, has_password: bool, query: dict[str, str]) -> dict[str, str]:
-    """How the connection is secured. In production a remote host needs TLS. Errors: ValueError."""
+    """How the connection is secured: a password goes to nobody unproven, remote only by TLS.
+
+    A socket needs neither. A URL may say otherwise, but not for a remote host in production.
+    Errors: ValueError.
+    """
     options = {name: query[name] for name in query if name not in ("host", "port")}
     if host.startswith("/"):
         return options

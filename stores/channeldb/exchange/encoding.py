@@ -60,7 +60,8 @@ def copy_parts(cursor: Any, source: EventTable, chosen: sql.Composable) -> dict[
 def parts_of(part: EventTable, chosen: sql.Composable) -> sql.Composable:
     """The rows t of a table that travel with the chosen documents d.
 
-    OFFSET 0 has them looked up for each document, whatever the statistics say.
+    OFFSET 0 has them looked up for each document, whatever the statistics say; else the server may
+    read the whole table for each.
     """
     return sql.SQL(
         """(SELECT replication_counter, transaction_id {}) d CROSS JOIN LATERAL
@@ -71,7 +72,10 @@ def parts_of(part: EventTable, chosen: sql.Composable) -> sql.Composable:
 def read_part_rows(
     cursor: Any, source: EventTable, waiting: sql.Composable
 ) -> tuple[dict[int, dict[str, list[Values]]], dict[int, str]]:
-    """The rows that travel with those waiting, by counter and table, and their wrong fields."""
+    """The rows that travel with those waiting, by counter and table, and what is no text in them.
+
+    Shape: counter -> table -> rows; counter -> the first such field.
+    """
     parts: dict[int, dict[str, list[Values]]] = defaultdict(dict)
     broken: dict[int, str] = {}
     for part in source.parts:

@@ -14,7 +14,10 @@ from stores.channeldb.exchange.sqlite import SQLiteVisit
 
 @contextmanager
 def visit(database: Any, *, check_file: bool = False) -> Iterator[Visit]:
-    """Open a channel database for a visit; `check_file` first refuses a damaged SQLite file."""
+    """Open a channel database for reading events and applying packages.
+
+    `check_file` reads a SQLite file from end to end first and refuses a damaged one.
+    """
     with connect(database) as alias:
         wrapper = connections[alias]
         if check_file:

@@ -78,6 +78,7 @@ class EventBatch:
 
     @property
     def total(self) -> int:
+        """All rows read, usable or not."""
         return self.rows + len(self.unreadable)
 
 

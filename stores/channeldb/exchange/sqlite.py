@@ -397,6 +397,7 @@ class PartReader:
         self.lines: list[str] = []
 
     def add(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Add rows. Errors: sqlite3.DataError at one that is too large."""
         required = self.columns.index("line_number")
         document = self.columns.index("transaction_id")
         for values in rows:

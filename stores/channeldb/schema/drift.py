@@ -1,12 +1,14 @@
-"""Compare a channel's tables with those that Syncline made, before each visit.
+"""Are a channel's tables still the ones that Syncline made? Asked before each visit.
 
-A trigger that somebody switched off, or a column of another type, must stop the visit before
-anything is read. A channel may have columns that can be null, tables, views, indexes and AFTER
-triggers of its own.
+Tills rely on the tables and the guards in them, and so does HQ: a trigger that somebody switched
+off, or a column of another type, must stop the visit before anything is read. A channel may have
+columns that can be null, tables, views, indexes and AFTER triggers of its own beside ours.
 
-The schema is told in facts, such as "column async_customer.email" -> "text". PostgreSQL sends one
-digest of its facts; SQLite keeps the words its schema was made with. Only when these differ are the
-facts themselves read, to say what is different. Source: reliability 3.10 and 3.11.
+What is looked at is told in facts, such as "column async_customer.email" -> "text". PostgreSQL
+sends one digest of its facts; SQLite keeps the words its schema was made with, which are compared
+as they are. Only when these differ are the facts themselves read, to say what is different.
+
+Source: reliability 3.10 and 3.11.
 """
 
 import hashlib
@@ -30,7 +32,10 @@ REPORTED_IN_FULL = ("table ", "view ", "column ", "key ")
 
 
 def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
-    """What is different from the schema that HQ knows, in sentences without a full stop."""
+    """What is different from the schema that HQ knows, in sentences without a full stop.
+
+    One round trip if nothing is. Errors: those of the driver.
+    """
     if wrapper.vendor == "postgresql":
         with wrapper.cursor() as cursor:
             cursor.execute(READ_DIGEST, fact_parameters())
@@ -42,7 +47,10 @@ def differences(wrapper: BaseDatabaseWrapper) -> list[str]:
 
 
 def drifted_objects(wrapper: BaseDatabaseWrapper) -> dict[str, str]:
-    """What holds no rows and is missing or changed, with the statement that makes it."""
+    """What holds no rows and is missing or changed, with the statement that makes it.
+
+    Errors: those of the driver.
+    """
     helpers = ddl.object_statements(ddl.vendor_of(wrapper))
     expected, actual = facts_of(wrapper)
     return {
@@ -62,6 +70,7 @@ def facts_of(wrapper: BaseDatabaseWrapper) -> tuple[Facts, Facts]:
 
 
 def compare_facts(expected: Facts, actual: Facts) -> list[str]:
+    """Say what is missing, changed or added, table by table."""
     lines = []
     for thing in sorted(expected.keys() | actual.keys(), key=lambda thing: thing.split(" ", 1)[1]):
         if thing not in actual:
@@ -80,11 +89,13 @@ def compare_facts(expected: Facts, actual: Facts) -> list[str]:
 
 
 def can_be_recreated(lines: list[str]) -> bool:
+    """Whether differences are only about what `ddl.helpers` makes."""
     kinds = tuple(f"{kind.lower()} " for kind in ddl.OBJECT_KINDS)
     return all(line.startswith(kinds) and not line.endswith(UNEXPECTED) for line in lines)
 
 
 def belongs_to(line: str, table: str) -> bool:
+    """Whether a difference is about something within a table."""
     return line.split()[1].partition(".")[0] == table
 
 
@@ -197,11 +208,15 @@ SELECT encode(sha256(convert_to(string_agg(
            thing || E'\t' || description, E'\n' ORDER BY thing COLLATE "C"), 'UTF8')), 'hex')
   FROM facts"""
 )
-TYPE_NAMES = {"counter": "bigint not null identity", "time": "timestamp with time zone"}
+TYPE_NAMES = {
+    "counter": "bigint not null identity",
+    "time": "timestamp with time zone",
+}
 
 
 @cache
 def postgresql_facts() -> Facts:
+    """The facts of a channel as the migrations make it."""
     facts = {}
     for table in CHANNEL_TABLES:
         facts[f"table {table.name}"] = "a table"
@@ -262,6 +277,7 @@ def fact_parameters() -> dict[str, list[str]]:
 
 @cache
 def expected_digest() -> str:
+    """The digest of the facts of an unchanged channel."""
     lines = sorted(f"{thing}\t{words}" for thing, words in postgresql_facts().items())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -349,6 +365,7 @@ def sqlite_keys(raw: Any, table: Table) -> Iterator[tuple[str, str]]:
 
 
 def sqlite_objects(raw: Any) -> Iterator[tuple[str, str]]:
+    """Indexes and triggers that are ours, and triggers that could swallow a row."""
     for kind, name, table, words in raw.execute(
         "SELECT type, name, lower(tbl_name), sql FROM sqlite_master"
         " WHERE type IN ('index', 'trigger') AND sql IS NOT NULL"

@@ -1,7 +1,8 @@
 """What HQ's role may do in a channel on PostgreSQL beyond what it needs.
 
-docs/channel-schema.md has the grants that it needs. A role that may do more works as well: it is
-told, not refused.
+HQ needs to read events and to acknowledge them, and to write its own tables; docs/channel-schema.md
+has the grants. A role that may do more works as well, but a fault of HQ, or a stolen password,
+could then do more harm: it is told, not refused.
 """
 
 from django.db.backends.base.base import BaseDatabaseWrapper

@@ -1,7 +1,8 @@
 """The triggers that keep what a till wrote, whoever writes to the database.
 
 An event may be added unacknowledged, be acknowledged (and that be taken back), and be deleted after
-that. Lines and payments never change. Source: reliability 3.2.
+that; nothing else. Lines and payments never change: they come before their header is acknowledged
+and may go after. The column lists come from `schema`, as the tables do. Source: reliability 3.2.
 """
 
 from collections.abc import Iterator
@@ -110,6 +111,7 @@ def postgresql_part(table: Table) -> Iterator[str]:
 
 
 def postgresql_trigger(table: Table, action: str, message: str, condition: str = "") -> str:
+    """One trigger that refuses `action`, where the condition holds."""
     return POSTGRESQL_TRIGGER.format(
         name=action.lower(),
         action=action,

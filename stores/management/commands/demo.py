@@ -163,7 +163,11 @@ def running_address() -> str:
 
 
 def prepare_demo(customers: int) -> dict[str, int]:
-    """Make tables, channels, users and, in empty databases, traffic. Returns events by channel."""
+    """Make tables, channels, users and, in empty databases, traffic.
+
+    Shape: the events written into each channel. Effects: HQ and the four channels; harmless to
+    repeat. Errors: Unavailable, ChannelError.
+    """
     try:
         with processes.locked(settings.EMBEDDED.prepare_lock, seconds=PREPARE_TIMEOUT_S):
             call_command("migrate", interactive=False, verbosity=0)

@@ -56,7 +56,10 @@ def migration_result(database: ChannelDatabase) -> dict[str, str]:
 
 
 def migrate_or_repair(database: ChannelDatabase) -> tuple[str, str]:
-    """Apply missing migrations, else recreate missing or changed objects. Returns how that went."""
+    """Apply missing migrations, else recreate missing or changed objects.
+
+    Returns the outcome and its sentence. Errors: ChannelError.
+    """
     if migrate_database(database):
         return "migrated", f"{database.label}: migrated."
     objects = recreate_objects(database)

@@ -265,7 +265,10 @@ def get_scope(options: dict[str, Any]) -> CorrectionScope:
 
 
 def bulk_form_data(options: dict[str, Any]) -> dict[str, str]:
-    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value."""
+    """Return the data of `BulkCorrectionForm`: for each field the way it changes, and its value.
+
+    Errors: CommandError with status 2 for an unknown field.
+    """
     values = dict(options["assignments"])
     ways = {name: TO_VALUE if value else TO_NOTHING for name, value in values.items()}
     ways |= dict.fromkeys(options["expected"], TO_EXPECTED)

@@ -28,7 +28,10 @@ SETTLING_TIME = "interval '5 minutes'"
 
 
 def count_balance(company: Company, *, is_moved: bool) -> None:
-    """Count the company's days again that may have changed; `is_moved`: rows were just settled."""
+    """Count the company's days again that may have changed; `is_moved`: rows were just settled.
+
+    Effects: table balance; one row for each database, table and day, in the caller's transaction.
+    """
     left: dict[str, str] = {}
     for kind in EVENT_KINDS:
         left |= count_table(
@@ -43,7 +46,10 @@ def count_balance(company: Company, *, is_moved: bool) -> None:
 
 
 def count_sales(channel: Channel) -> None:
-    """Count the channel's sales and orders again, of which some were just settled."""
+    """Count the channel's sales and orders again, of which some were just settled.
+
+    Effects: as those of count_balance, in the caller's transaction.
+    """
     for part in (HEADER, *DOCUMENT_PARTS):
         count_table(part.event, held_documents(part), OF_CHANNEL, {"channel": channel.pk}, True)
 

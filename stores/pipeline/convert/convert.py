@@ -40,7 +40,8 @@ MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 def convert_customers(step: RunStep, company: Company) -> None:
     """Give each staged customer of the company its account, then apply edits of known ones.
 
-    Edits need no number, so they go on without the journal. Errors: JournalUnusable at the end.
+    Edits need no number, so they go on while the number journal cannot be written. Effects: see
+    create_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
     """
     unusable: JournalUnusable | None = None
     with step.chunk():

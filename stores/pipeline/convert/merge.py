@@ -125,8 +125,8 @@ def merge_children_of_known(
 ) -> bool:
     """Merge claimed events of one kind into the table of the kind. Says whether a replay is needed.
 
-    An event older than what is there becomes superseded; one that names another customer's row
-    becomes failed.
+    Effects: the kind's table and its staging, in the caller's transaction. An event older than
+    what is there becomes superseded; one that names another customer's row becomes failed.
     """
     merged = fetch_one(
         merge_statement(kind, events, BY_EVENT, is_known=True),

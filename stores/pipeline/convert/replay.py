@@ -18,7 +18,10 @@ DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
 def replay_events(kind: EventKind, claimed: WorkTable) -> None:
-    """Replay claimed customers of whom this transaction took several events, or one too late."""
+    """Replay claimed customers of whom this transaction took several events, or one too late.
+
+    Effects: the kind's table, in the caller's transaction.
+    """
     with query_table("again", customers_to_replay(kind, claimed)) as again:
         run_sql(replay_statement(kind, again))
         if kind.primary:

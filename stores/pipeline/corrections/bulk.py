@@ -60,7 +60,12 @@ def replace_values(
     parameters: Mapping[str, Any],
     note: ChangeNote,
 ) -> set[int]:
-    """Write a field of a part of many transactions. Returns the transactions that changed."""
+    """Write a field of a part of many transactions. Returns the transactions that changed.
+
+    `new_values` is a query for sale, line_number and new. `condition` is true if a row, `part`, may
+    get the value of a row of the query, `change`. Effects: the table of the part, and
+    transaction_change.
+    """
     changed = fetch(
         replace_statement(part, name, new_values, condition),
         {

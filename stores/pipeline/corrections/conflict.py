@@ -28,14 +28,21 @@ def can_be_closed(conflict: EditConflict) -> bool:
 def resolve_conflict(
     conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
 ) -> bool:
-    """Keep the present value, or use the other one. Returns False if somebody has closed it."""
+    """Keep the present value of a conflict, or use the other one.
+
+    Returns False if somebody else has closed the conflict. Errors: as those of save_edits().
+    """
     if choice == Choice.KEEP:
         return conflict.settle(Choice.KEEP, reason, by=by)
     return use_other_value(conflict, reason, version=version, by=by)
 
 
 def use_other_value(conflict: EditConflict, reason: str, *, version: int, by: Any) -> bool:
-    """Save the replaced value as a new event of HQ. Returns False if somebody has closed it."""
+    """Save the value that was replaced, as a new event of HQ, and close the conflict.
+
+    Returns False, and saves nothing, if somebody else has closed the conflict. Errors: as those of
+    save_edits().
+    """
     with transaction.atomic():
         edits = [edit_of_conflict(conflict)]
         [event] = save_edits(conflict.customer, edits, version=version, by=by)

@@ -77,7 +77,11 @@ def unsettled_events(events: Sequence[UUID]) -> list[str]:
 
 
 def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
-    """Stage the rows that pass the present rules, and make failed events pending again."""
+    """Check rows by the present rules and definitions, and stage those that pass.
+
+    Failed events become pending again. Waiting events stay as they are. Effects: staging and
+    quarantine, in a transaction for each batch.
+    """
     resolution = Resolution()
     numbers, events = split_ids(cases)
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -137,7 +141,10 @@ def retry_failed(events: Sequence[UUID]) -> int:
 
 
 def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
-    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed."""
+    """Close quarantined rows until somebody reopens them. Staged events cannot be dismissed.
+
+    Effects: quarantine, in a statement for each batch.
+    """
     numbers, events = split_ids(cases)
     resolution = Resolution(still_open=unsettled_events(events))
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -152,7 +159,10 @@ def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resol
 
 
 def reopen_rows(cases: Sequence[str]) -> int:
-    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why."""
+    """Open dismissed rows again. Returns how many. They keep who dismissed them, and why.
+
+    Effects: quarantine, in a statement for each batch.
+    """
     numbers, _ = split_ids(cases)
     done = 0
     for batch in batched(numbers, CASES_PER_CHUNK):
@@ -182,7 +192,8 @@ class LockedCase:
 def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
     """Make an event at HQ with the values that the row should have had. Returns its id.
 
-    The row is closed and keeps its values. Errors: EventRefused; ChangedMeanwhile.
+    The row keeps its values. Effects: one event in staging, and the row is closed, in one
+    transaction. Errors: EventRefused with the broken rules; ChangedMeanwhile.
     """
     with transaction.atomic():
         locked = lock_case(case)
@@ -203,7 +214,8 @@ def correct_document(case: str, values: Mapping[str, Any], *, by: Any = None) ->
     """Make a sale at HQ with the values that the quarantined sale should have had. Returns its id.
 
     `values` are the columns of its header, and under the name of each other table a list of rows.
-    The row is closed and keeps its values. Errors: EventRefused; ChangedMeanwhile.
+    The quarantined row keeps its values. Effects: the sale, and the row is closed, in one
+    transaction. Errors: EventRefused with the broken rule; ChangedMeanwhile.
     """
     with transaction.atomic():
         row = lock_row(case)

@@ -208,7 +208,10 @@ def record_attempts(kind: StagedTable, flaws: Mapping[int, Flaw]) -> None:
 
 
 def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> UUID:
-    """Stage a sale made at HQ for a quarantined one. Returns its event id. Errors: EventRefused."""
+    """Stage a sale made at HQ, which replaces a quarantined one. Returns its event id.
+
+    Effects: one sale, in the caller's transaction. Errors: EventRefused with the broken rule.
+    """
     made = uuid4()
     (counter,) = fetch_one("SELECT nextval('hq_event_counter')")
     own = {"event_id": str(made), "replication_counter": counter, "operation": "create"}

@@ -15,9 +15,11 @@ STILL_FAILING = load(__file__, "still_failing")
 
 
 def revalidate(sales: Sequence[int]) -> int:
-    """Delete the errors of corrected sales, and check the rules again. Returns how many fail.
+    """Delete the errors of corrected sales, and check the rules again.
 
     A sale whose customer HQ does not have is left to the next run, which converts the customer.
+    Returns how many sales still break a rule. Effects: customers, validation, errors and order
+    status of the sales, in the caller's transaction, which has locked them.
     """
     run_sql("DELETE FROM transaction_error WHERE transaction_id = ANY(%s)", [list(sales)])
     run_sql(

@@ -66,7 +66,10 @@ def correctable_by(user: Any) -> Q:
 
 
 def lease_transaction(sale: RetailTransaction, user: Any) -> None:
-    """Keep jobs and other people away while a person corrects it. Errors: CorrectionRefused."""
+    """Keep jobs and other people away from the transaction while a person corrects it.
+
+    Effects: the lease and, of a customer order, status Editing. Errors: CorrectionRefused.
+    """
     correctable = RetailTransaction.objects.filter(correctable_by(user), pk=sale.pk)
     is_leased = correctable.update(
         editing_by=user,
@@ -90,20 +93,30 @@ def refusal_message(pk: int) -> str:
 
 
 def release_lease(sale: RetailTransaction, user: Any) -> None:
-    """Give a transaction back to the jobs, if the user has a lease on it."""
+    """Give a transaction back to the jobs, if the user has a lease on it.
+
+    Effects: as those of return_to_jobs().
+    """
     with transaction.atomic():
         leased = RetailTransaction.objects.select_for_update().filter(pk=sale.pk, editing_by=user)
         return_to_jobs(list(leased.values_list("pk", flat=True)))
 
 
 def return_to_jobs(sales: Sequence[int]) -> None:
-    """End the leases of transactions, and forget refusals: the next run tries each again."""
+    """End the leases of transactions. The next run tries each again.
+
+    A transaction that the database had refused is tried again too, because the cause may be gone.
+    Effects: leases, order status and refusals, in the caller's transaction, which holds the rows.
+    """
     clear_refusals(sales)
     end_leases(RetailTransaction.objects.filter(pk__in=sales))
 
 
 def clear_refusals(sales: Sequence[int]) -> int:
-    """Let jobs try transactions again that the database had refused. Returns how many these are."""
+    """Let jobs try transactions again that the database had refused. Returns how many these are.
+
+    Effects: their errors and validation status, in the caller's transaction, which holds the rows.
+    """
     refusals = TransactionError.objects.filter(transaction__in=sales, rule__in=REFUSAL_REASONS)
     refused_sales = set(refusals.values_list("transaction", flat=True))
     refusals.delete()
@@ -128,8 +141,9 @@ def end_leases(sales: models.QuerySet[RetailTransaction]) -> None:
 def correct_transaction(sale: RetailTransaction, user: Any, reason: str, changes: Changes) -> int:
     """Write corrected values into a leased transaction, then give it back to the jobs.
 
-    Each change is recorded. Returns how many values changed. Errors: CorrectionRefused if the lease
-    has ended, or if a statement has the prepayments that would change.
+    Effects: the rows, a record of each changed value, and a new validation, in one transaction.
+    Returns how many values changed. Errors: CorrectionRefused if the lease has ended, or if a
+    statement has the prepayments that would change.
     """
     with transaction.atomic():
         rows = RetailTransaction.objects.select_for_update()

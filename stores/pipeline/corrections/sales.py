@@ -156,7 +156,10 @@ def correct_all(
 
 
 def retry_refused(cause: SaleCause, scope: CorrectionScope, user: Any) -> CorrectionResult:
-    """Let jobs try transactions again that the database had refused, without a change."""
+    """Let jobs try transactions again that the database had refused, without a change.
+
+    Effects: as those of clear_refusals(), in a database transaction for each batch.
+    """
     result = CorrectionResult()
     sales = scope.of(cause).order_by("transaction").values_list("transaction", flat=True)
     for ids in batched(list(sales.distinct()[:MAX_TRANSACTIONS]), BATCH_SIZE):

@@ -22,7 +22,11 @@ REPLACED_VALUES = load(__file__, "_replaced_values")
 
 
 def undo_bulk_correction(correction: UUID, user: Any, reason: str) -> tuple[int, int]:
-    """Write old values back that nobody changed since. Returns how many were undone, or not."""
+    """Write the old values back, unless a value was changed or its transaction posted since.
+
+    Returns how many transactions have their old values again, and how many do not. Effects: as
+    those of correct_all().
+    """
     undone = kept = last = 0
     changes = TransactionChange.objects.filter(correction=correction).order_by("transaction")
     while True:

@@ -22,9 +22,10 @@ MAX_PRIVILEGES = 10
 
 @contextmanager
 def open_visit(database: ChannelDatabase) -> Iterator[Visit]:
-    """Open a channel database whose tables are as HQ knows them. Errors: ChannelError.
+    """Open a channel database whose tables are as HQ knows them.
 
-    While they are not, an incident "schema_drift" is open.
+    Effects: an incident "schema_drift" with all differences, committed, when they are not; it is
+    closed by itself at the first visit that finds them right again. Errors: ChannelError.
     """
     try:
         # What went wrong at the last visit may have left a file damaged, or be a sign of it.

@@ -8,7 +8,10 @@ from stores.pipeline.integrity.verify import Check, verify
 
 
 def check_promises(step: RunStep) -> None:
-    """Check all invariants and save the results. Errors: StepFailed with the broken invariants."""
+    """Check all invariants and save the results.
+
+    Effects: table promise, in one transaction. Errors: StepFailed with the broken invariants.
+    """
     checks = verify()
     with step.chunk():
         step.add(checked=len(checks))

@@ -23,7 +23,11 @@ BLOCKERS = load(__file__, "blockers")
 
 
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
-    """Convert the pending customers of the sales, then assign them. Returns how many."""
+    """Convert the pending customers of the sales, then assign each sale its customer.
+
+    Effects: accounts as those of create_accounts(), and the customers of the sales, in the caller's
+    transaction. Returns how many customers were converted. Errors: those of create_accounts().
+    """
     converted = 0
     if guids := pending_guids(sales):
         accounts = create_accounts(step, company, only=guids, limit=len(guids))
@@ -77,7 +81,10 @@ def assign_default_customer(sales: Sequence[int]) -> None:
 
 @contextmanager
 def blockers_of(sales: Sequence[int]) -> Iterator[WorkTable]:
-    """The sales that cannot become orders now, each with the first reason. See blockers.sql."""
+    """A work table of the sales that cannot become orders now, each with the first reason.
+
+    Shape: id, what, reason, field, waits.
+    """
     with query_table("blocker", blockers_query(), {"sales": list(sales)}) as blockers:
         yield blockers
 
@@ -87,7 +94,11 @@ def blockers_query() -> sql.Composed:
 
 
 def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> None:
-    """Apply the pending addresses of the sales, so that none is posted with an old one."""
+    """Apply the pending addresses of the sales: delivery addresses, and all of their customers.
+
+    No sale is posted while HQ has an address of its customer that it has not applied. Effects:
+    addresses and their events, in the caller's transaction.
+    """
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
             applied = apply_to_known_customers(

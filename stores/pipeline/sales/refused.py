@@ -95,7 +95,11 @@ def too_large(sales: Sequence[int]) -> list[Refusal]:
 
 
 def record_refusals(refusals: Sequence[Refusal]) -> None:
-    """Record the errors, and mark the sales as failed, unless the database refuses even that."""
+    """Record the errors of the sales, and mark the sales as failed.
+
+    A sale that the database refuses even to mark keeps its error, which is enough to keep it out of
+    all runs. Effects: transaction_error, validation and order status, in the caller's transaction.
+    """
     for refusal in refusals:
         run_sql(
             """INSERT INTO transaction_error (transaction_id, rule, field, line_number, expected,

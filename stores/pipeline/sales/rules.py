@@ -220,7 +220,10 @@ SALE_RULES = (*HEADER_RULES, *LINE_RULES, *PAYMENT_RULES)
 
 
 def check_sales(sales: Sequence[int]) -> tuple[int, int]:
-    """Check and save. Returns how many sales changed their status, and how many have errors."""
+    """Check all rules. Returns how many sales changed their status, and how many have errors.
+
+    Effects: validation status, time and errors of the sales, in the caller's transaction.
+    """
     with errors_of(sales) as errors:
         write_errors(sales, errors)
     changed, failed = fetch_one(

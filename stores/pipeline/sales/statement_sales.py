@@ -87,7 +87,11 @@ def sales_to_try(statement: Statement) -> list[int]:
 
 
 def release_sales(statement: Statement) -> list[int]:
-    """Remove all sales from a locked statement, and cancel its orders. Returns the sales' ids."""
+    """Remove all sales from a statement, and cancel its orders. Returns the sales' ids.
+
+    Effects: totals, tenders and aggregates are deleted; orders keep their numbers. In the caller's
+    transaction, which has locked the statement.
+    """
     statement.aggregates.all().delete()
     statement.totals.all().delete()
     statement.tenders.all().delete()
@@ -128,7 +132,9 @@ def mark_cancelled(statement: Statement) -> None:
 def cancel_open_statement(statement: Statement, reason: str, *, by: Any = None) -> int:
     """Cancel a statement that is not posted, so that its sales can be corrected.
 
-    Returns how many sales were released. Errors: CancellationRefused.
+    Effects: the statement and its orders are cancelled, its sales are validated and calculated
+    again, and the log says who cancelled it and why. Returns how many sales were released. Errors:
+    CancellationRefused.
     """
     with transaction.atomic():
         locked = Statement.objects.select_for_update().get(pk=statement.pk)

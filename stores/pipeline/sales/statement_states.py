@@ -112,7 +112,11 @@ def refuse_closed_period(statement: Statement) -> None:
 
 
 def aggregate(step: RunStep, statement: Statement) -> None:
-    """Make one aggregate per customer and currency; anonymous sales get the default customer."""
+    """Make one aggregate for each customer and currency.
+
+    Anonymous sales become those of the channel's default customer. Errors: StatementRefused if
+    there is none.
+    """
     is_anonymous = f"id IN (SELECT id FROM {IN_STATEMENT} document WHERE customer_id IS NULL)"  # noqa: S608
     default_customer = statement.channel.default_customer_id
     values = {"statement": statement.pk, "default": default_customer}

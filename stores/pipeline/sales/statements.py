@@ -42,8 +42,9 @@ STATES_IN_ORDER = [StatementState.STARTED, *STATE_ACTIONS]
 def calculate_statements(step: RunStep, channel: Channel) -> None:
     """Take all ready sales into statements of their business dates, and calculate these.
 
-    Errors: StepFailed at the end if a statement could not be calculated, or if HQ does not know
-    which days have ended.
+    Sales that arrive later enter the open statement of their date, or a supplementary one. Effects:
+    statements up to state calculated, with their sales, tenders and totals. Errors: StepFailed at
+    the end if a statement could not be calculated, or if HQ does not know which days have ended.
     """
     knows_days = takes_all_day(channel) or database_knows_zone(channel.time_zone)
     with step.chunk():
@@ -66,10 +67,11 @@ def calculate_statements(step: RunStep, channel: Channel) -> None:
 
 
 def post_statements(step: RunStep, channel: Channel) -> None:
-    """Post the calculated statements of the channel, oldest first, with orders and invoices.
+    """Post the calculated statements of the channel, oldest first.
 
-    Errors: StatementRefused at the end if one could not be posted; the others are. StepFailed while
-    HQ may have lost numbers that it issued.
+    A statement that fails does not stop the others. Effects: orders, invoices and payments of the
+    statements, and their numbers in the number journal. Errors: StatementRefused at the end if a
+    statement could not be posted; StepFailed while HQ may have lost numbers that it issued.
     """
     OrderSequence.objects.get_or_create(company=channel.company)
     of_day = Statement.objects.of(channel, step.run.business_date)
@@ -107,7 +109,8 @@ def takes_all_day(channel: Channel) -> bool:
 def start_statements(step: RunStep, channel: Channel) -> dict[date, str]:
     """Start a statement for each business date with ready sales, or restart the open one.
 
-    Returns the dates whose statement the database refuses, with its error.
+    Without trickle feed, a date must have ended by the channel's clock. Effects: statements in
+    state started. Returns the dates whose statement the database refuses, with its error.
     """
     has_ended = "true" if takes_all_day(channel) else DAY_HAS_ENDED
     rows = fetch(
@@ -142,8 +145,9 @@ def start_day(step: RunStep, channel: Channel, day: date) -> None:
 def advance(step: RunStep, statement: Statement, *, until: StatementState) -> Statement | None:
     """Advance a statement to a state, with a commit for each state on the way.
 
-    Sales that the database refuses are removed, and the statement goes on with the others. Returns
-    the statement if it did not reach the state, else None.
+    Sales that the database refuses are removed, and the statement goes on with the others. Effects:
+    the statement, its log, and the effects of each state. Returns the statement if it did not reach
+    the state, else None.
     """
     while (state := next_state(statement, until)) is not None:
         try:

@@ -23,7 +23,11 @@ LOCK_SALES = load(__file__, "lock_sales_to_validate").format(
 
 
 def validate_transactions(step: RunStep, channel: Channel) -> None:
-    """Validate open sales, also those in error: a missing customer may have arrived meanwhile."""
+    """Validate the open sales of the channel, oldest first.
+
+    Sales in error are validated again, because a missing customer may have arrived. Effects:
+    accounts, addresses, and the sales with their errors, in one transaction for each chunk.
+    """
     last = 0
     if not step.is_dry:
         require_numbers()

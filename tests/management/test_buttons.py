@@ -23,7 +23,6 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run
 from stores.models import (
     AsyncCustomer,
-    ChannelDatabase,
     Customer,
     EditConflict,
     Incident,
@@ -40,7 +39,7 @@ from stores.pipeline.corrections import customer as customer_corrections
 from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 from stores.urls import urlpatterns
-from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.make import make_customer, make_event, make_sale, out_of_reach, run
 from tests.support.processes import hq_url
 
 pytestmark = pytest.mark.slow
@@ -348,11 +347,9 @@ def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
 
 
 def test_a10_downloads_are_listed_changed_and_repeated(houston, popup, call):
-    url = popup.url
-    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     make_customer(houston, "Ann")
-    run("pipeline")
-    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    with out_of_reach(popup):
+        run("pipeline")
     (failed,) = call("downloads", "list")[1]["sessions"]
     assert (failed["database"], failed["status"]) == ("popup", "download_failed")
 

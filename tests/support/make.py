@@ -1,6 +1,7 @@
 """Write events and sales as a till would, run jobs, and read what a channel holds."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -187,6 +188,16 @@ def query(database: ChannelDatabase, statement: str, *params: Any) -> list[tuple
     with till(database) as alias, connections[alias].cursor() as cursor:
         cursor.execute(statement, params)
         return cursor.fetchall() if cursor.description else []
+
+
+@contextmanager
+def out_of_reach(database: ChannelDatabase) -> Iterator[None]:
+    """Let jobs find no file for a SQLite database inside the block."""
+    found = ChannelDatabase.objects.filter(pk=database.pk)
+    url = found.get().url
+    found.update(url="sqlite:///channels/away.sqlite3")
+    yield
+    found.update(url=url)
 
 
 def carry_out(started: JobRun) -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
+from stores.models import Customer, DownloadException, DownloadSession
 from stores.models.session import DownloadStatus
-from tests.support.make import lookup, make_customer, query, run
+from tests.support.make import lookup, make_customer, out_of_reach, query, run
 
 pytestmark = pytest.mark.slow
 
@@ -20,11 +20,9 @@ def session(houston, popup) -> DownloadSession:
 @pytest.fixture
 def failed_session(houston, popup) -> DownloadSession:
     """A session for popup, which could not be reached."""
-    url = popup.url
-    ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     make_customer(houston, "Ann")
-    run("pipeline")
-    ChannelDatabase.objects.filter(pk=popup.pk).update(url=url)
+    with out_of_reach(popup):
+        run("pipeline")
     return DownloadSession.objects.get(database=popup)
 
 

@@ -60,7 +60,7 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
         start_pipeline: 0,
         start_for_slow_channels: 0,
         share_turns: 0,
-        maintain_runs: MAINTENANCE_S,
+        run_maintenance: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
         start_scheduled: CLOCK_POLL_S,
         compare_after_incidents: CLOCK_POLL_S,
@@ -75,10 +75,6 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
                 for sentence in task() or ():
                     log(sentence)
         stop.wait(1)
-
-
-def maintain_runs() -> list[str]:
-    return run_maintenance()
 
 
 def start_pipeline() -> None:

@@ -180,12 +180,16 @@ def cancel(session: DownloadSession) -> None:
         raise SessionRefused("Only a session whose data is not on its way can be canceled.")
 
 
+def is_offered(session: DownloadSession) -> bool:
+    """Whether an open session brings its database the same package."""
+    sessions = DownloadSession.objects.open()
+    return sessions.filter(database=session.database_id, package=session.package_id).exists()
+
+
 def can_rerun(session: DownloadSession) -> bool:
     """Whether the data of the session's package is there, and the package not on offer already."""
-    offered = DownloadSession.objects.open().filter(
-        database=session.database_id, package=session.package
-    )
-    return session.package is not None and not session.package.dropped_at and not offered.exists()
+    package = session.package
+    return package is not None and not package.dropped_at and not is_offered(session)
 
 
 def rerun(session: DownloadSession) -> DownloadSession:
@@ -197,11 +201,7 @@ def rerun(session: DownloadSession) -> DownloadSession:
         package = Package.objects.select_for_update().filter(sessions=session).first()
         if package is None or package.dropped_at:
             raise SessionRefused(DROPPED)
-        if (
-            DownloadSession.objects.open()
-            .filter(database=session.database, package=package)
-            .exists()
-        ):
+        if is_offered(session):
             raise SessionRefused("The package is still on offer to this database.")
         return DownloadSession.objects.create(
             database=session.database, package=package, status=DownloadStatus.AVAILABLE

@@ -44,7 +44,7 @@ def download_list(request: Request) -> HttpResponseBase:
 @require_safe
 def download_detail(request: Request, session: UUID) -> HttpResponse:
     """One download: the package, the way it went, and what may be done with it."""
-    found = get_object_or_404(all_downloads().select_related("package", "run"), pk=session)
+    found = get_object_or_404(all_downloads().select_related("run"), pk=session)
     context = {
         "session": found,
         "can_cancel": found.status in sessions.CANCELABLE,

@@ -21,7 +21,10 @@ class Place(models.Model):
 
 
 class Arrival(Place):
-    """The number of rows that arrived. Triggers count them when they are staged or quarantined."""
+    """The number of rows that arrived. Triggers count them when they are staged or quarantined.
+
+    A row is never deleted, and its number only grows.
+    """
 
     rows = models.BigIntegerField(default=0)
 
@@ -51,7 +54,7 @@ BALANCE_PARTS = (
 
 
 class BalanceParts(Place):
-    """The number of rows in each state.
+    """The number of rows in each state. `captured` is the sum of the others, if none is missing.
 
     converted
         Applied to the account of their customer, or superseded by a later event that was.
@@ -81,7 +84,7 @@ class BalanceParts(Place):
 
 
 class Balance(BalanceParts):
-    """The last count of a day, of the rows that had arrived by then."""
+    """The last count of a day, of the rows that had arrived by then. Runs count it again."""
 
     class Meta:
         db_table = "balance"

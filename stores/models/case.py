@@ -11,6 +11,8 @@ from stores.models.channel import ChannelDatabase, database_label
 
 
 class CaseStatus(models.TextChoices):
+    """Of quarantined rows: open, released, dismissed, superseded. Of staged events: the others."""
+
     OPEN = "open", "Open"
     FAILED = "failed", "Failed"
     WAITING = "waiting", "Waiting"
@@ -26,7 +28,7 @@ UNSETTLED_STATUSES = (CaseStatus.OPEN, CaseStatus.FAILED, CaseStatus.WAITING)
 class Cause:
     """Why rows failed; those of one cause can be resolved together.
 
-    Written as CHANNEL:TABLE:REASON:FIELD.
+    Written as CHANNEL:TABLE:REASON:FIELD, or CHANNEL/REGISTER for an offline register.
     """
 
     database: str
@@ -39,11 +41,13 @@ class Cause:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Cause":
+        """The cause of a row of CaseQuerySet.by_cause()."""
         label = database_label(row["database__channel__code"], row["database__name"])
         return cls(label, row["table"], row["reason"], row["field"])
 
     @classmethod
     def parse(cls, text: str) -> "Cause | None":
+        """The cause that a text names, if it has the form of one."""
         parts = text.split(":")
         return cls(*parts) if len(parts) == 4 else None
 
@@ -54,6 +58,7 @@ class CaseQuerySet(models.QuerySet["Case"]):
         return self.filter(status__in=UNSETTLED_STATUSES)
 
     def with_cause(self, cause: Cause) -> Self:
+        """Cases of one cause, settled or not."""
         code, _, name = cause.database.partition("/")
         return self.filter(
             database__channel__code=code,
@@ -64,6 +69,7 @@ class CaseQuerySet(models.QuerySet["Case"]):
         )
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
+        """One row for each cause: its fields, the number of cases, the oldest, and one rule."""
         grouped = self.order_by().values(
             "database", "database__channel__code", "database__name", "table", "reason", "field"
         )
@@ -82,15 +88,17 @@ class Case(models.Model):
     id = models.CharField(primary_key=True, max_length=36)
     database = models.ForeignKey(ChannelDatabase, models.DO_NOTHING, null=True, related_name="+")
     table = models.CharField(max_length=40)
+    # The row's counter in the channel's table.
     row_key = models.CharField(max_length=80)
     event_id = models.UUIDField(null=True)
     async_account = models.UUIDField(null=True)
     account_number = models.CharField(max_length=20, blank=True)
+    # One of stores.models.reason.REASONS, the column it is about, and what that may hold.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=120)
     status = models.CharField(max_length=10, choices=CaseStatus.choices)
-    # Of staged events nobody counts them.
+    # How often HQ has tried to stage a quarantined row. None for staged events.
     attempts = models.IntegerField(null=True)
     since = models.DateTimeField()
 

@@ -13,18 +13,26 @@ from stores.models.labels import label
 
 
 class Choice(models.TextChoices):
+    """How a conflict was closed: the first and the last by the program, the others by a person."""
+
     RULE = "rule", "Later edit kept"
     KEEP = "keep", "Kept value confirmed"
     TAKE = "take", "Other value used"
     BACK = "back", "Brought back by an edit that had seen the removal"
 
 
+CHOICES_OF_PEOPLE = [Choice.KEEP, Choice.TAKE]
+# The edit that was lost says that something is active which somebody else had removed.
 OF_REMOVAL = {"field": "is_active", "lost_value": "true"}
 
 
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
-        """Conflicts for a person: edits of something removed, and edits with a wrong clock."""
+        """Conflicts that a person has to close.
+
+        They are edits of something removed, and edits with a wrong clock; a rule closes all others
+        when it finds them.
+        """
         return self.filter(closed_at__isnull=True)
 
     def of_removals(self) -> Self:
@@ -35,25 +43,28 @@ class EditConflictQuerySet(models.QuerySet["EditConflict"]):
         return self.order_by("-pk")
 
     def with_places(self) -> Self:
+        """Select also what a page shows: customer, both databases, and who closed it."""
         return self.select_related(
             "customer", "lost_database__channel", "kept_database__channel", "closed_by"
         )
 
     def for_customer(self, customer: Any) -> Self:
+        """All conflicts of a customer, oldest first."""
         return self.filter(customer=customer).with_places().order_by("pk")
 
 
 class EditConflict(models.Model):
     """One field of a customer that was changed in two places, each without the other's change.
 
-    The later edit is kept, the other one is lost. An edit without a database was made at HQ. Values
-    are texts, as HQ stores them.
+    The conversion records it, and it is never deleted. The later edit is kept, the other one is
+    lost. An edit without a database was made at HQ. Values are texts, as HQ stores them.
     """
 
     id = models.BigAutoField(primary_key=True)
     customer = models.ForeignKey(
         "Customer", models.PROTECT, db_constraint=False, related_name="conflicts"
     )
+    # The event table of the edits, such as async_address.
     table = models.CharField(max_length=20)
     # Which of the customer's addresses, contacts, affiliations or attributes.
     key = models.CharField(max_length=60, blank=True)
@@ -68,8 +79,10 @@ class EditConflict(models.Model):
     kept_database = models.ForeignKey(
         "ChannelDatabase", models.PROTECT, null=True, db_index=False, related_name="+"
     )
+    # When the edits were made, by the clocks of their places.
     lost_at = models.DateTimeField()
     kept_at = models.DateTimeField()
+    # Whether a clock was more than 15 minutes wrong: the later edit may not be the later one.
     clock_skewed = models.BooleanField()
     found_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True)
@@ -78,6 +91,7 @@ class EditConflict(models.Model):
     )
     choice = models.CharField(max_length=4, choices=Choice.choices, blank=True)
     reason = models.CharField(max_length=300, blank=True)
+    # The event of HQ that wrote the lost value after all.
     made_event = models.UUIDField(null=True)
 
     objects = EditConflictQuerySet.as_manager()
@@ -102,7 +116,7 @@ class EditConflict(models.Model):
                 condition=~Q(choice=Choice.RULE, **OF_REMOVAL), name="no_rule_undoes_a_removal"
             ),
             models.CheckConstraint(
-                condition=~Q(choice__in=[Choice.KEEP, Choice.TAKE])
+                condition=~Q(choice__in=CHOICES_OF_PEOPLE)
                 | Q(closed_by__isnull=False) & ~Q(reason=""),
                 name="a_person_says_why",
             ),
@@ -126,15 +140,17 @@ class EditConflict(models.Model):
 
     @property
     def lost_place(self) -> str:
+        """Where the lost edit was made, for people."""
         return self.lost_database.label if self.lost_database else "headquarters"
 
     @property
     def kept_place(self) -> str:
+        """Where the kept edit was made, for people."""
         return self.kept_database.label if self.kept_database else "headquarters"
 
     @property
     def subject(self) -> str:
-        """For example Customer phone, or Customer VAT number."""
+        """What was edited, for example Customer phone, or Customer VAT number."""
         name = label(self.field)
         is_abbreviation = name[:2].isupper()
         if not is_abbreviation:
@@ -148,7 +164,7 @@ class EditConflict(models.Model):
 
     @property
     def is_left_to_people(self) -> bool:
-        """Whether a person may still decide. The decision of the rule is not final."""
+        """Whether pages ask a person to decide: it is open, or only the rule has decided."""
         return self.choice in ("", Choice.RULE)
 
     @property
@@ -157,16 +173,16 @@ class EditConflict(models.Model):
 
     @property
     def is_settled_by_person(self) -> bool:
-        return self.choice in (Choice.KEEP, Choice.TAKE)
+        return self.choice in CHOICES_OF_PEOPLE
 
     def settle(self, choice: Choice, reason: str, *, by: Any, event: UUID | None = None) -> bool:
-        """Close it with a decision and its reason. Returns False if somebody has decided already.
+        """Close it with a decision and its reason. Returns False if a person has decided already.
 
-        A decision about something removed also closes all other conflicts about the same removal.
+        What the program has decided can be decided again. A decision about something removed also
+        closes all other conflicts about the same removal. The instance is not updated. Effects: two
+        updates, in the caller's transaction.
         """
-        unsettled = EditConflict.objects.filter(
-            pk=self.pk, choice__in=["", Choice.RULE, Choice.BACK]
-        )
+        unsettled = EditConflict.objects.filter(pk=self.pk).exclude(choice__in=CHOICES_OF_PEOPLE)
         closed = {"choice": choice, "reason": reason, "closed_by": by, "made_event": event}
         is_closed_now = bool(unsettled.update(closed_at=Now(), **closed))
         if is_closed_now and self.is_of_removal:

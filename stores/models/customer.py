@@ -46,6 +46,8 @@ class CustomerColumns(models.Model):
 
 
 class AddressColumns(models.Model):
+    """The columns of an address that tills send."""
+
     purpose = models.CharField(max_length=10, null=True)
     description = models.CharField(max_length=60, null=True)
     street = models.CharField(max_length=250, null=True)
@@ -76,7 +78,10 @@ class ContactColumns(models.Model):
 
 
 class LatestEvent(models.Model):
-    """The event that wrote the row last. An older event that arrives late must not overwrite it."""
+    """The event that wrote the row last. An older event that arrives late must not overwrite it.
+
+    The columns tell which of two events is the later one. Without a database it was made at HQ.
+    """
 
     event_at = models.DateTimeField(db_default=Now())
     event_database = models.IntegerField(null=True)
@@ -88,6 +93,8 @@ class LatestEvent(models.Model):
 
 
 class AccountState(models.TextChoices):
+    """Erased: its personal data was removed. Void: a number whose customer recovery cannot find."""
+
     ACTIVE = "active", "Active"
     ERASED = "erased", "Erased"
     VOID = "void", "Void"
@@ -113,7 +120,9 @@ class Customer(CustomerColumns, LatestEvent):
         max_length=8, choices=AccountState.choices, db_default=AccountState.ACTIVE
     )
     is_blocked = models.BooleanField(db_default=False)
+    # False after a till has deactivated it.
     is_active = models.BooleanField(db_default=True)
+    # Raised by every change, also of what belongs to the customer. Forms post the one they showed.
     hq_version = models.BigIntegerField(db_default=1)
     # The latest change of the customer or what belongs to it; null: no channel is to have it, as
     # with default customers.
@@ -233,6 +242,8 @@ class CustomerAffiliation(Child):
 
 
 class CustomerAttribute(Child):
+    """A named property of a customer, such as a shoe size. Its value is a text of any type."""
+
     pk = models.CompositePrimaryKey("customer_id", "attribute")
     customer = Reference(Customer, related_name="attributes")
     attribute = models.CharField(max_length=60)

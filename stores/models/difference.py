@@ -17,7 +17,10 @@ class DifferenceKind(models.TextChoices):
 
 
 class Difference(models.Model):
-    """One row that differs. `key` is the id of an event, a GUID or an account number."""
+    """One row that differs. `key` is the id of an event, a GUID or an account number.
+
+    Comparing a channel with HQ writes it, and it goes with the run that found it.
+    """
 
     id = models.BigAutoField(primary_key=True)
     step = models.ForeignKey("RunStep", models.CASCADE, related_name="differences")

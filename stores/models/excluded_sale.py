@@ -26,7 +26,8 @@ class ExcludedSaleQuerySet(models.QuerySet["ExcludedSale"]):
 class ExcludedSale(models.Model):
     """One row of the view excluded_sale: a sale, return or prepaid order, and the reason.
 
-    An empty reason is an error, which invariant I24 reports.
+    A sale leaves the view when its statement is posted. An empty reason is an error: `verify`
+    checks that every sale outside posted statements has one (invariant I24).
     """
 
     transaction = models.OneToOneField(
@@ -36,6 +37,7 @@ class ExcludedSale(models.Model):
     business_date = models.DateField()
     currency = models.CharField(max_length=3)
     gross_amount = MoneyField()
+    # One of stores.models.reason.REASONS or EntryStatus.VOIDED, and the column it is about.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40)
 

@@ -25,6 +25,7 @@ class SaleCause:
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "SaleCause":
+        """The cause of a row of FailedSaleQuerySet.by_cause()."""
         return cls(row["reason"], row["field"], row["part"])
 
     @classmethod
@@ -37,9 +38,11 @@ class SaleCause:
 
 class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
     def with_cause(self, cause: SaleCause) -> Self:
+        """The failures of one cause."""
         return self.filter(reason=cause.reason, field=cause.field, part=cause.part)
 
     def by_cause(self) -> models.QuerySet[Any, Any]:
+        """One row for each cause: its fields, and how many sales of which days and channels."""
         grouped = self.order_by().values("reason", "field", "part")
         counted: models.QuerySet[Any, Any] = grouped.annotate(
             sales=Count("transaction", distinct=True),
@@ -51,7 +54,10 @@ class FailedSaleQuerySet(models.QuerySet["FailedSale"]):
 
 
 class FailedSale(models.Model):
-    """One row of the view failed_sale: a broken rule, or the reason why an order failed."""
+    """One row of the view failed_sale: a broken rule, or the reason why an order failed.
+
+    `expected` and `found` are what the rule compared; both are empty if it compares nothing.
+    """
 
     id = models.CharField(primary_key=True, max_length=30)
     transaction = models.ForeignKey("RetailTransaction", models.DO_NOTHING, related_name="failures")

@@ -13,19 +13,22 @@ from stores.models.reference import Reference
 
 class FieldToCorrectQuerySet(models.QuerySet["FieldToCorrect"]):
     def open(self) -> Self:
+        """Fields that no later event has corrected yet."""
         return self.filter(settled_at__isnull=True)
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
 
     def with_customer(self) -> Self:
+        """Select the customer and the channel too."""
         return self.select_related("customer", "database__channel")
 
 
 class FieldToCorrect(models.Model):
     """One optional field of a customer that breaks a rule.
 
-    The customer gets an account all the same. `customer` is empty until the event is converted.
+    Uploads write it. The customer gets an account all the same, and `customer` is empty until the
+    event is converted. A later event that corrects the field settles it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -36,6 +39,7 @@ class FieldToCorrect(models.Model):
     async_account = models.UUIDField(null=True)
     customer = Reference("Customer", null=True, related_name="fields_to_correct")
     field = models.CharField(max_length=40)
+    # One of stores.models.reason.REASONS.
     rule = models.CharField(max_length=40)
     # Only a value that the customer's column cannot hold. Otherwise the customer has it.
     value = models.TextField(blank=True, db_default="")

@@ -51,6 +51,7 @@ BLOCKS_POSTING = (*BLOCKS_CONVERSION, IncidentKind.POSTED_BEFORE)
 
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
+        """Incidents that neither a person nor the program has closed."""
         return self.filter(closed_at__isnull=True)
 
     def newest_first(self) -> Self:
@@ -88,8 +89,8 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     ) -> "Incident":
         """Open an incident, or count another occurrence of one that is open.
 
-        `subject` distinguishes incidents of the same kind and database. `message` and `detail` must
-        not contain personal data. Effects: one row, in the caller's transaction.
+        `subject` distinguishes incidents of the same kind and database. Effects: one row, in the
+        caller's transaction.
         """
         detail = detail or {}
         incidents = self.open().select_for_update()
@@ -106,14 +107,20 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
 
 
 class Incident(models.Model):
-    """One problem. At most one incident of a kind, database and subject is open."""
+    """One problem. At most one incident of a kind, database and subject is open.
+
+    A problem that is found again is counted while its incident is open, and opens a new one after.
+    Incidents are never deleted.
+    """
 
     id = models.BigAutoField(primary_key=True)
     kind = models.CharField(max_length=20, choices=IncidentKind.choices)
     database = models.ForeignKey(
         ChannelDatabase, models.PROTECT, null=True, blank=True, related_name="incidents"
     )
+    # What it is about, where one database has several problems of a kind, such as a job's name.
     subject = models.CharField(max_length=120, blank=True)
+    # A sentence for people, and keys and counts for programs. Neither holds personal data.
     message = models.CharField(max_length=500)
     detail = models.JSONField(default=dict, blank=True)
     opened_at = models.DateTimeField(db_default=Now())
@@ -169,6 +176,7 @@ class Incident(models.Model):
 
     @property
     def status(self) -> str:
+        """Open or closed, as pages and JSON say it."""
         return "closed" if self.closed_at else "open"
 
     @property

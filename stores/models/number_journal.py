@@ -26,9 +26,14 @@ class NumberJournal(models.Model):
 
 
 class Headquarters(models.Model):
-    """The server and the database on which HQ last issued a number. There is one row."""
+    """The server and the database on which HQ last issued a number. There is one row.
+
+    A conversion compares it with where it runs. If they differ, HQ was moved or restored, and an
+    incident stops the issuing of numbers until every channel was visited.
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    # The oid of the database, and the server's identifier and timeline where HQ may read them.
     identity = models.JSONField()
     noted_at = models.DateTimeField(db_default=Now())
 

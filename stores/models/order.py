@@ -33,7 +33,10 @@ class SalesOrderQuerySet(models.QuerySet["SalesOrder"]):
 
 
 class SalesOrder(models.Model):
-    """One order of one customer. Its lines are the lines of its transactions."""
+    """One order of one customer. Its lines are the lines of its transactions.
+
+    It is never deleted; see SalesOrderState for what becomes of it.
+    """
 
     id = models.BigAutoField(primary_key=True)
     # The unique constraints of the company index it. Nothing looks for orders by delivery address,
@@ -62,6 +65,7 @@ class SalesOrder(models.Model):
     state = models.CharField(
         max_length=9, choices=SalesOrderState.choices, db_default=SalesOrderState.OPEN
     )
+    # The channel's code for orders on hold. It stays after the release.
     hold_code = models.CharField(max_length=20, null=True)
     released_at = models.DateTimeField(null=True)
     # None: released with a command that names nobody.

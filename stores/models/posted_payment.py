@@ -20,7 +20,7 @@ class PaymentKind(models.TextChoices):
 
 class PostedPaymentQuerySet(models.QuerySet["PostedPayment"]):
     def differences_of(self, statement: "Statement") -> models.QuerySet[Any, Any]:
-        """One row for each currency and kind of difference: the number of sales and the amount."""
+        """One row for each currency and kind of difference: `sales`, their number, and `total`."""
         kinds = [PaymentKind.ROUNDING_DIFFERENCE, PaymentKind.PAYMENT_DIFFERENCE]
         return (
             self.filter(statement=statement, kind__in=kinds)
@@ -36,6 +36,7 @@ class PostedPayment(models.Model):
 
     A prepayment refers to the till's customer order, because its sales order may be made later. A
     difference is the amount by which an order's sales exceed their payments; it has no tender.
+    Posting a statement writes the rows, and nothing changes them.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -5,11 +5,16 @@ from django.db import models
 
 
 class Promise(models.Model):
-    """One invariant of Syncline, with the result of the last run that checked it."""
+    """One invariant of Syncline, with the result of the last run that checked it.
 
+    Each check overwrites it. An invariant that is no longer in the catalogue is deleted.
+    """
+
+    # The code that `verify` prints: I1, I2, ….
     id = models.CharField(max_length=8, primary_key=True)
     position = models.PositiveIntegerField(help_text="Its place in the catalogue.")
     title = models.CharField(max_length=300)
+    # Whether it holds, and of how many rows.
     ok = models.BooleanField()
     checked = models.BigIntegerField(help_text="How many rows were looked at.")
     late = models.BigIntegerField(

@@ -20,32 +20,43 @@ class QuarantineStatus(models.TextChoices):
     SUPERSEDED = "superseded", "Superseded"
 
 
+IS_OPEN = Q(status=QuarantineStatus.OPEN)
+# How many rows a search reads. It parses each of them, because there is no index.
+MAX_SEARCHED = 10_000
+
+
 class QuarantineQuerySet(models.QuerySet["Quarantine"]):
     def open(self) -> Self:
-        return self.filter(status=QuarantineStatus.OPEN)
+        """Rows that nobody has released, dismissed or superseded yet."""
+        return self.filter(IS_OPEN)
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
 
-    def of_people(self) -> Self:
-        """The newest open rows of customers and contacts."""
+    def searched(self) -> Self:
+        """The rows that a search for people reads: the newest open ones of customers and contacts.
+
+        The limit counts before all other filters, so that every search reads the same rows.
+        """
         rows = Quarantine.objects.open().filter(table__in=("async_customer", "async_contact"))
         return self.filter(pk__in=rows.newest_first().values("pk")[:MAX_SEARCHED])
 
-    def reached_at(self, key: str) -> Self:
+    def with_contact_key(self, key: str) -> Self:
         """Rows of customers and contacts with this e-mail address or phone number.
 
         `key` is one of stores.models.search.contact_key().
         """
-        own = function_of("reach_keys", "email", "receipt_email", "phone")
-        of_contact = function_of("contact_keys", "kind", "locator")
-        return self.of_people().filter(contains_key(own, key) | contains_key(of_contact, key))
+        customer_keys = sql_keys("reach_keys", "email", "receipt_email", "phone")
+        contact_keys = sql_keys("contact_keys", "kind", "locator")
+        return self.searched().filter(
+            contains_key(customer_keys, key) | contains_key(contact_keys, key)
+        )
 
     def with_name(self, text: str) -> Self:
         """Rows of customers whose name has all words of a text.
 
-        Only whole words match. Otherwise people without the right to see a name could find it out
-        letter by letter.
+        Matches whole words only, so that people who may not see a name cannot guess it letter by
+        letter.
         """
         columns = ("name", "first_name", "middle_name", "last_name")
         name = Func(*map(column_value, columns), function="search_name", output_field=TextField())
@@ -55,7 +66,7 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
             function="regexp_split_to_array",
             output_field=ArrayField(TextField()),
         )
-        rows = self.of_people().annotate(words=words)
+        rows = self.searched().annotate(words=words)
         for word in filter(None, map(normalize_key, text.split())):
             searched_word = Func(
                 searchable(word), template="ARRAY[%(expressions)s]", output_field=KEY_ARRAY
@@ -64,26 +75,23 @@ class QuarantineQuerySet(models.QuerySet["Quarantine"]):
         return rows
 
 
-def function_of(function: str, *columns: str) -> Func:
-    """Call a SQL function that returns keys, for columns of the quarantined row."""
+def sql_keys(function: str, *columns: str) -> Func:
+    """The array of search keys that a SQL function makes of columns of the quarantined row."""
     return Func(*map(column_value, columns), function=function, output_field=KEY_ARRAY)
 
 
 def column_value(column: str) -> KeyTextTransform:
-    """The value of a column in the JSON of the quarantined row. NULL if it has none."""
-    text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
-    return KeyTextTransform(column, Cast(text, JSONField()))
-
-
-# How many rows a search reads. It parses each of them, because there is no index.
-MAX_SEARCHED = 10_000
+    """The value of a column of the quarantined row as text. NULL if the row has none."""
+    raw_text = Func(F("raw"), Value("UTF8"), function="convert_from", output_field=TextField())
+    raw_json = Cast(raw_text, JSONField())
+    return KeyTextTransform(column, raw_json)
 
 
 class Quarantine(models.Model):
     """One row of a channel table that broke a rule on its way into HQ.
 
-    `raw` has all its values and never changes. A correction is an event of its own; `became` then
-    has the id of that event.
+    Uploads write it and acknowledge the event to the channel. It is never deleted: a person
+    releases or dismisses it, or a later row of the same event supersedes it.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -94,16 +102,20 @@ class Quarantine(models.Model):
     event_id = models.UUIDField(null=True, db_index=True)
     async_account = models.UUIDField(null=True, db_index=True)
     account_number = models.CharField(max_length=20, blank=True, db_default="")
+    # SHA-256 of the row as the channel has it: the same row is quarantined once.
     payload_hash = models.BinaryField(max_length=32)
+    # One of stores.models.reason.REASONS, and the column that breaks the rule.
     reason = models.CharField(max_length=40)
     field = models.CharField(max_length=40, blank=True)
     rule = models.CharField(
         max_length=120, blank=True, db_default="", help_text="What the field may hold."
     )
+    # The row as JSON in UTF-8, with all its values. It never changes: a correction is a new event.
     raw = models.BinaryField()
     status = models.CharField(
         max_length=10, choices=QuarantineStatus.choices, db_default=QuarantineStatus.OPEN
     )
+    # How often HQ has tried to stage it: uploads that read it again, and releases that failed.
     attempts = models.PositiveIntegerField(db_default=1)
     session = models.ForeignKey("UploadSession", models.PROTECT, related_name="quarantine")
     first_seen_at = models.DateTimeField(db_default=Now())
@@ -131,8 +143,8 @@ class Quarantine(models.Model):
                 condition=Q(status__in=QuarantineStatus.values), name="quarantine_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status=QuarantineStatus.OPEN, settled_at__isnull=True)
-                | (~Q(status=QuarantineStatus.OPEN) & Q(settled_at__isnull=False)),
+                condition=Q(settled_at__isnull=True) & IS_OPEN
+                | ~IS_OPEN & Q(settled_at__isnull=False),
                 name="a_settled_row_says_since_when",
             ),
             models.CheckConstraint(
@@ -144,14 +156,10 @@ class Quarantine(models.Model):
             # Open rows by cause, and in the list by reason.
             models.Index(
                 fields=["database", "table", "reason", "field"],
-                condition=Q(status=QuarantineStatus.OPEN),
+                condition=IS_OPEN,
                 name="quarantine_open_causes",
             ),
-            models.Index(
-                fields=["reason", "id"],
-                condition=Q(status=QuarantineStatus.OPEN),
-                name="quarantine_open",
-            ),
+            models.Index(fields=["reason", "id"], condition=IS_OPEN, name="quarantine_open"),
         ]
         permissions = [
             ("resolve_quarantine", "Can release and correct quarantined rows"),

@@ -14,6 +14,11 @@ from stores.models.transaction import RetailTransaction
 
 
 class RunStatus(models.TextChoices):
+    """Queued and running are live; a run or step with any other status has ended.
+
+    Partly: some steps failed. Busy: another run was at work in the same place all the time.
+    """
+
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
     SUCCEEDED = "succeeded", "Succeeded"
@@ -57,6 +62,7 @@ class ClockTime(Func):
 
 class JobRunQuerySet(models.QuerySet["JobRun"]):
     def live(self) -> Self:
+        """Runs that have not ended."""
         return self.filter(status__in=LIVE_STATUSES)
 
     def newest_first(self) -> Self:
@@ -72,11 +78,14 @@ class JobRunQuerySet(models.QuerySet["JobRun"]):
 
 
 class Outcome(models.Model):
-    """What a run and each of its steps have: a status, a beginning and an end."""
+    """What a run and each of its steps have: how it went, when, and what was done."""
 
     status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
+    # The number of rows for each word of docs/jobs.md, such as "staged".
+    counts = models.JSONField(default=dict)
+    message = models.CharField(max_length=500, blank=True)
 
     class Meta:
         abstract = True
@@ -85,7 +94,6 @@ class Outcome(models.Model):
     def verdict(self) -> str:
         """The status in words, with the rows that a run which ended well left behind."""
         word = str(RunStatus(self.status).label)
-        counts = getattr(self, "counts", {})
         if self.status == RunStatus.NOTHING_TO_DO:
             remaining = self.remaining_counts(*LEFT_BEHIND, "waiting")
             word = "Nothing done" if remaining else word
@@ -93,12 +101,11 @@ class Outcome(models.Model):
             remaining = self.remaining_counts(*LEFT_BEHIND)
         else:
             remaining = []
-        return ", ".join([word, *(f"{counts[name]:,} {name}" for name in remaining)])
+        return ", ".join([word, *remaining])
 
     def remaining_counts(self, *words: str) -> list[str]:
-        """Those of the words that count rows of it."""
-        counts = getattr(self, "counts", {})
-        return [word for word in words if counts.get(word)]
+        """The counts of those words that are not zero, such as "3 failed"."""
+        return [f"{self.counts[word]:,} {word}" for word in words if self.counts.get(word)]
 
     @property
     def seconds(self) -> float | None:
@@ -109,11 +116,16 @@ class Outcome(models.Model):
 
 
 class JobRun(Outcome):
-    """One started job: all its steps on all its channels."""
+    """One started job: all its steps on all its channels.
+
+    It is written before the queue hears of it, and stays as the record of what was done.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     job = models.CharField(max_length=40)
+    # What the run covers, as one text for the constraint below; the next four fields say it.
     scope = models.CharField(max_length=500, default="*", help_text="Its channels; *: all.")
+    # Codes; empty: all.
     channels = models.JSONField(default=list, blank=True)
     companies = models.JSONField(default=list, blank=True)
     business_date = models.DateField(
@@ -135,8 +147,6 @@ class JobRun(Outcome):
     stage = models.PositiveSmallIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     cancel_requested_at = models.DateTimeField(null=True)
-    counts = models.JSONField(default=dict)
-    message = models.CharField(max_length=500, blank=True)
     error = models.TextField(blank=True, help_text="Technical detail of an unforeseen failure.")
 
     objects = JobRunQuerySet.as_manager()
@@ -185,6 +195,7 @@ class JobRun(Outcome):
 
     @property
     def about(self) -> str:
+        """What the run covers, in words."""
         named = [*self.channels, *(f"company {code}" for code in self.companies)]
         words = [summarize_codes(named) or "all channels"]
         words += [f"business date {self.business_date}"] if self.business_date else []
@@ -207,5 +218,6 @@ class JobRun(Outcome):
 
 
 def summarize_codes(codes: list[str]) -> str:
+    """The first five codes, and how many more there are."""
     more = f" and {len(codes) - 5} more" if len(codes) > 5 else ""
     return ", ".join(codes[:5]) + more

@@ -41,7 +41,11 @@ class ScheduleQuerySet(models.QuerySet["Schedule"]):
 
 
 class Schedule(models.Model):
-    """When a job starts, by HQ's database clock, which keeps UTC, and for which channels."""
+    """When a job starts, by HQ's database clock, which keeps UTC, and for which channels.
+
+    People make and delete schedules. The scheduler notes each start before it makes it, so that of
+    several schedulers only one does.
+    """
 
     id = models.BigAutoField(primary_key=True)
     job = models.CharField(
@@ -76,7 +80,7 @@ class Schedule(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(MINUTES_A_DAY)],
         help_text="Instead of a time of day: from one start to the next.",
     )
-    # One start a day, whichever process comes first: it must write this day before it starts.
+    # The day, in UTC, of the last start of a daily schedule. It starts once a day.
     started_on = models.DateField(null=True, blank=True, editable=False)
     started_at = models.DateTimeField(null=True, editable=False)
     last_run = models.ForeignKey(
@@ -134,12 +138,16 @@ class Schedule(models.Model):
         return bool(retry.update(started_at=now))
 
     def start_after(self, now: datetime) -> None:
-        """Count today's start as done if its time is over: a new time means the next one."""
+        """Let a schedule that is saved now begin with its next time, not with one already past.
+
+        Counts today's start as done if its time is over. Does not save.
+        """
         is_over = self.at is not None and self.at <= now.time()
         self.started_on = now.date() if is_over else None
 
     @property
     def cadence(self) -> str:
+        """When it starts, for people."""
         if self.at is not None:
             return f"every day at {self.at:%H:%M} UTC"
         return "every minute" if self.every_minutes == 1 else f"every {self.every_minutes} minutes"

@@ -24,6 +24,7 @@ PHONE_FORM = re.compile(
 GUID_PATTERN = re.compile(
     r"(?:urn:uuid:)?\{?[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}\}?", re.I | re.ASCII
 )
+KEY_ARRAY = ArrayField(TextField())
 # A shorter piece of a name has no trigram, so it is searched at the beginning of a word only.
 MIN_PIECE_LENGTH = 3
 
@@ -78,9 +79,6 @@ def matches_contact(key: str) -> Q:
     return contains_key(
         Func("kind", "locator", function="contact_keys", output_field=KEY_ARRAY), key
     )
-
-
-KEY_ARRAY = ArrayField(TextField())
 
 
 def contains_key(keys: Func, key: str) -> Q:

@@ -31,8 +31,11 @@ class StatementState(models.TextChoices):
 
 
 FINAL_STATES = (StatementState.POSTED, StatementState.CANCELLED)
+NOT_CALCULATED = "statement_not_calculated"
+NOT_POSTED = "statement_not_posted"
 # The reasons of an open statement that only waits for the next job. All other reasons are errors.
-NOT_CALCULATED, NOT_POSTED = "statement_not_calculated", "statement_not_posted"
+WAITING_REASONS = [NOT_CALCULATED, NOT_POSTED]
+# Channel, business date and sequence: houston-20261120, or houston-20261120-2.
 STATEMENT_NUMBER = re.compile(r"([\w-]+)-(\d{8})(?:-([1-9]\d{0,8}))?", re.ASCII)
 
 
@@ -50,7 +53,10 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return statements.filter(business_date=day) if day else statements
 
     def start(self, channel: "Channel", day: date) -> "Statement":
-        """Create the next statement of a business date, without sales."""
+        """Create the next statement of a business date, without sales.
+
+        Of two processes that start one at the same time, the constraints refuse the second.
+        """
         sequence = self.of(channel, day).count() + 1
         return self.create(
             company=channel.company, channel=channel, business_date=day, sequence=sequence
@@ -74,17 +80,19 @@ class StatementQuerySet(models.QuerySet["Statement"]):
         return statements.select_related("channel").first()
 
     def open(self) -> Self:
+        """Statements that are neither posted nor cancelled."""
         return self.exclude(state__in=FINAL_STATES)
 
     def stuck(self) -> Self:
         """Open statements that an error keeps from reaching their next state."""
-        return self.open().exclude(reason__in=[NOT_CALCULATED, NOT_POSTED])
+        return self.open().exclude(reason__in=WAITING_REASONS)
 
 
 class Statement(models.Model):
     """The sales of one channel and business date.
 
-    Sales that arrive after posting get a supplementary statement, with the next sequence.
+    The end of day starts it. Sales that arrive after posting get a supplementary statement, with
+    the next sequence. Triggers keep a posted statement from being changed or deleted.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -97,9 +105,11 @@ class Statement(models.Model):
     state = models.CharField(
         max_length=15, choices=StatementState.choices, db_default=StatementState.STARTED
     )
-    # Why it has not reached the state after `state`; empty in a final state.
+    # Why it has not reached the state after `state`, one of stores.models.reason.REASONS; empty in
+    # a final state.
     reason = models.CharField(max_length=40, blank=True, db_default=NOT_CALCULATED)
     message = models.CharField(max_length=500, blank=True)
+    # How often an error has stopped it.
     attempts = models.PositiveIntegerField(db_default=0)
     created_at = models.DateTimeField(db_default=Now())
     calculated_at = models.DateTimeField(null=True)
@@ -165,7 +175,7 @@ class Statement(models.Model):
     @property
     def is_stuck(self) -> bool:
         """Whether an error keeps it from reaching its next state."""
-        return self.is_open and self.reason not in (NOT_CALCULATED, NOT_POSTED)
+        return self.is_open and self.reason not in WAITING_REASONS
 
     def log(
         self,

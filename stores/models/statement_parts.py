@@ -10,7 +10,10 @@ from stores.models.transaction import MoneyField
 
 
 class StatementTender(models.Model):
-    """The payments in one tender and currency, for sales and for customer orders."""
+    """The payments in one tender and currency, for sales and for customer orders.
+
+    Like the totals and the aggregates, each calculation of an open statement writes it anew.
+    """
 
     id = models.BigAutoField(primary_key=True)
     statement = models.ForeignKey(Statement, models.PROTECT, related_name="tenders")
@@ -61,6 +64,8 @@ class StatementTotal(models.Model):
 
 
 class AggregateState(models.TextChoices):
+    """Whether the sales order of an aggregate has been created."""
+
     WAITING = "waiting", "Waiting"
     ORDERED = "ordered", "Order created"
     FAILED = "failed", "Failed"

@@ -24,6 +24,7 @@ from stores.models.run import (
 
 class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
+        """Steps that have not ended."""
         return self.filter(status__in=LIVE_STATUSES)
 
     def claimed_as(self, step: "RunStep") -> Self:
@@ -31,6 +32,7 @@ class RunStepQuerySet(models.QuerySet["RunStep"]):
         return self.filter(pk=step.pk, fencing_no=step.fencing_no, status=RunStatus.RUNNING)
 
     def with_place(self) -> Self:
+        """Select also the database, the channel or the company of each step."""
         return self.select_related("database__channel", "channel", "company")
 
 
@@ -45,11 +47,13 @@ class RunStep(Outcome):
     id = models.BigAutoField(primary_key=True)
     run = models.ForeignKey(JobRun, models.CASCADE, related_name="steps")
     position = models.PositiveIntegerField()
+    # A StepCode: the catalogue of jobs says what it does, and in which kind of place.
     step = models.CharField(max_length=40)
     # Steps of a stage may be done at the same time; the next stage begins when all have ended.
     stage = models.PositiveSmallIntegerField(default=1)
     # Steps with the same turn are claimed together, by one job of the queue.
     turn = models.PositiveIntegerField(default=1)
+    # Its place is one of these three; none of them: everything.
     database = models.ForeignKey(
         ChannelDatabase, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -59,6 +63,7 @@ class RunStep(Outcome):
     company = models.ForeignKey(
         Company, models.PROTECT, null=True, db_index=False, related_name="+"
     )
+    # A new number with each claim. A worker with an older one has lost the step.
     fencing_no = models.BigIntegerField(null=True)
     worker = models.CharField(max_length=60, blank=True, db_default="")
     heartbeat_at = models.DateTimeField(null=True)
@@ -69,8 +74,6 @@ class RunStep(Outcome):
     busy_since = models.DateTimeField(null=True)
     # How often its worker died, or was silent beyond its lease.
     losses = models.PositiveSmallIntegerField(default=0)
-    counts = models.JSONField(default=dict)
-    message = models.CharField(max_length=500, blank=True)
 
     objects = RunStepQuerySet.as_manager()
 
@@ -95,19 +98,21 @@ class RunStep(Outcome):
 
     @property
     def place(self) -> str:
+        """Where it is done, for people: a database, a channel, a company, or everything."""
         if self.database:
             return self.database.label
         return self.channel.code if self.channel else str(self.company_id or "everything")
 
     @property
     def its_database(self) -> ChannelDatabase:
+        """The database of a step that is done per database. Errors: TypeError for others."""
         if self.database is None:
             raise TypeError(f"{self.step} is not done per database")
         return self.database
 
     @property
     def run_key(self) -> str | None:
-        """The run as rows name it that the step writes; None where no run does the work."""
+        """The id of the run, for SQL that notes who wrote a row; None if the step is not saved."""
         return str(self.run_id) if self.run_id else None
 
     @property
@@ -119,12 +124,15 @@ class RunStep(Outcome):
 
     @property
     def is_dry(self) -> bool:
-        """A dry run reads and computes all, and writes neither to channels nor, at last, to HQ."""
+        """Whether its run writes nothing to channels and rolls back what it wrote to HQ."""
         return self.run.is_dry
 
     @property
     def time_slice_used(self) -> bool:
-        """Whether a channel should let the others have their turn, and go on in the next run."""
+        """Whether a step of a recurring run has had its time, and leaves the rest to the next run.
+
+        So one channel with much to do cannot keep the others waiting.
+        """
         return self.run.is_recurring and time.monotonic() - self.began_at > settings.VISIT_SHARE_S
 
     @contextmanager
@@ -177,7 +185,7 @@ class RunStep(Outcome):
             raise RunCancelled
 
     def add(self, **counts: int) -> None:
-        """Count rows, in the words of the contract; inside chunk()."""
+        """Count rows, in the words of docs/jobs.md. Used inside chunk(), which saves the counts."""
         totals: dict[str, Any] = dict(self.counts)
         for word, rows in counts.items():
             if rows:

@@ -45,6 +45,8 @@ class TransactionType(models.TextChoices):
 
 
 class EntryStatus(models.TextChoices):
+    """How the sale ended at the till. A voided one is kept, and never posted."""
+
     CONCLUDED = "concluded", "Concluded"
     VOIDED = "voided", "Voided"
 
@@ -56,6 +58,8 @@ class ValidationStatus(models.TextChoices):
 
 
 class OrderStatus(models.TextChoices):
+    """Whether a customer order has become a sales order. Editing: a person is correcting it."""
+
     NONE = "none", "None"
     FAILED = "failed", "Failed"
     SUCCEEDED = "succeeded", "Succeeded"
@@ -79,6 +83,7 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
         )
 
     def orders(self) -> Self:
+        """Customer orders that were not voided."""
         return self.filter(
             transaction_type=TransactionType.CUSTOMER_ORDER, entry_status=EntryStatus.CONCLUDED
         )
@@ -90,7 +95,11 @@ class RetailTransactionQuerySet(models.QuerySet["RetailTransaction"]):
 
 
 class RetailTransaction(models.Model):
-    """One sale, return or customer order of a till. Only a person changes what the till wrote."""
+    """One sale, return or customer order of a till.
+
+    Uploads write it, and it is never deleted. Only a person changes what the till wrote; each
+    change is kept as a TransactionChange.
+    """
 
     id = models.BigAutoField(primary_key=True)
     event_id = models.UUIDField(unique=True)
@@ -118,11 +127,14 @@ class RetailTransaction(models.Model):
     )
     corrects = models.CharField(max_length=36, null=True)
     staged_at = models.DateTimeField(db_default=Now())
+    # SHA-256 of what the till wrote, lines and payments too: it tells a repetition from a conflict.
     content_hash = models.BinaryField(max_length=32)
 
+    # The number that the till gave, unique in its store.
     transaction_id = models.CharField(max_length=44)
     transaction_type = models.CharField(max_length=14, choices=TransactionType.choices)
     entry_status = models.CharField(max_length=9, choices=EntryStatus.choices)
+    # Of a customer order: the number by which customer and store know it.
     confirmation_number = models.CharField(max_length=50, null=True)
     # The till's, or computed from the time of the sale and the end of the store's day.
     business_date = models.DateField()
@@ -149,6 +161,7 @@ class RetailTransaction(models.Model):
     order_status = models.CharField(
         max_length=9, choices=OrderStatus.choices, db_default=OrderStatus.NONE
     )
+    # Of a customer order: how often and when a sales order was tried, and why there is none yet.
     order_attempts = models.PositiveIntegerField(db_default=0)
     order_tried_at = models.DateTimeField(null=True)
     order_reason = models.CharField(max_length=40, null=True)
@@ -167,6 +180,7 @@ class RetailTransaction(models.Model):
     shares_number = models.BooleanField(
         db_default=False, help_text="A person found that it is not another channel's of its number."
     )
+    # Who is correcting it, and until when jobs and others leave it alone. See LEASE.
     editing_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, db_index=False, related_name="+"
     )
@@ -290,6 +304,8 @@ class RetailTransaction(models.Model):
 
 
 class RetailTransactionLine(models.Model):
+    """An item sold or returned. A voided line counts for nothing."""
+
     pk = models.CompositePrimaryKey("transaction_id", "line_number")
     transaction = models.ForeignKey(
         RetailTransaction, models.PROTECT, db_index=False, related_name="lines"
@@ -334,7 +350,10 @@ class RetailTransactionPayment(models.Model):
 
 
 class TransactionError(models.Model):
-    """A rule that a transaction breaks, which keeps it out of orders and statements."""
+    """A rule that a transaction breaks, which keeps it out of orders and statements.
+
+    Each validation replaces the errors of a transaction.
+    """
 
     id = models.BigAutoField(primary_key=True)
     transaction = models.ForeignKey(RetailTransaction, models.PROTECT, related_name="errors")
@@ -397,7 +416,10 @@ class TransactionChange(models.Model):
 
 
 class IncompleteDocument(models.Model):
-    """A header that arrived without all of its lines, and when HQ first saw it."""
+    """A header that arrived without all of its lines, and when HQ first saw it.
+
+    It goes when the lines have arrived, or when the header is quarantined for lack of them.
+    """
 
     pk = models.CompositePrimaryKey("database_id", "event_id")
     database = models.ForeignKey(

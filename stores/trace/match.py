@@ -76,7 +76,7 @@ def matches_by_contact(key: str) -> list[Match]:
     pending = [
         AsyncCustomer.objects.open().filter(matches_own_contact(key)),
         AsyncContact.objects.open().filter(matches_contact(key)),
-        Quarantine.objects.reached_at(key).filter(async_account__isnull=False),
+        Quarantine.objects.with_contact_key(key).filter(async_account__isnull=False),
     ]
     guids = {guid for rows in pending for guid in rows.values_list("async_account", flat=True)}
     known = known_matches(Customer.objects.filter(pk__in=customer_ids))

@@ -32,7 +32,7 @@ class QuarantineFilter(base.ListFilter):
         if guid := parse_guid(value):
             return self.filter_event(rows, name, guid)
         if key := contact_key(value):
-            matches = Quarantine.objects.reached_at(key)
+            matches = Quarantine.objects.with_contact_key(key)
         else:
             matches = Quarantine.objects.with_name(value)
         # Few rows match: their ids keep the planner from reading the whole list.

@@ -63,7 +63,7 @@ class Job:
         return next(step for step in self.steps if step.code == code)
 
     @property
-    def is_everywhere(self) -> bool:
+    def covers_everything(self) -> bool:
         """Whether it looks at everything, and cannot be limited to a channel."""
         return all(step.per == "run" for step in self.steps)
 

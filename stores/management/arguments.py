@@ -1,6 +1,7 @@
 """Converters, options and checks for the arguments that several commands take.
 
-Converters are for argparse and read no database. Checks do; their errors have status 2.
+Functions named parse_ convert a text for argparse and read no database. Those named get_, known_
+and check_ do, and refuse what is not there with CommandError, status 2.
 """
 
 import sys
@@ -15,6 +16,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.core.management.base import CommandError, CommandParser
 from django.db.models import Model, QuerySet
 
+from stores.management.base import WRONG_ARGUMENTS
 from stores.models import Channel, Company, RetailTransaction
 from stores.pipeline.dates import NoBusinessDate, business_date
 from stores.web.forms.reason import ReasonField
@@ -24,7 +26,7 @@ Row = TypeVar("Row", bound=Model)
 
 def wrong_argument(sentence: str) -> CommandError:
     """Return the error of an argument that cannot be used; the exit status is 2."""
-    return CommandError(sentence, returncode=2)
+    return CommandError(sentence, returncode=WRONG_ARGUMENTS)
 
 
 def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], int]:
@@ -115,15 +117,17 @@ def add_user(parser: CommandParser, *, required: bool = True) -> None:
     )
 
 
-def check_channels(codes: Sequence[str]) -> list[str]:
-    return check_codes("channel", codes, Channel.objects.all())
+def known_channels(codes: Sequence[str]) -> list[str]:
+    """Return the codes, if there is a channel for each."""
+    return known_codes("channel", codes, Channel.objects.all())
 
 
-def check_companies(codes: Sequence[str]) -> list[str]:
-    return check_codes("company", codes, Company.objects.all())
+def known_companies(codes: Sequence[str]) -> list[str]:
+    """Return the codes, if there is a company for each."""
+    return known_codes("company", codes, Company.objects.all())
 
 
-def check_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
+def known_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[str]:
     known = set(rows.values_list("code", flat=True))
     for code in codes:
         if code not in known:
@@ -134,16 +138,17 @@ def check_codes(noun: str, codes: Sequence[str], rows: QuerySet[Any]) -> list[st
 def check_channel(code: str | None) -> None:
     """Refuse the code of an unknown channel; None stands for all channels."""
     if code is not None:
-        check_channels([code])
+        known_channels([code])
 
 
 def check_company(code: str | None) -> None:
     """Refuse the code of an unknown company; None stands for all companies."""
     if code is not None:
-        check_companies([code])
+        known_companies([code])
 
 
-def check_order(number: str, channels: Sequence[str]) -> str:
+def known_order(number: str, channels: Sequence[str]) -> str:
+    """Return the confirmation number, if the channels have a customer order with it."""
     orders = RetailTransaction.objects.orders_numbered(number, channels)
     if not is_searchable(number) or not orders.exists():
         where = f" in {', '.join(channels)}" if channels else ""
@@ -152,6 +157,7 @@ def check_order(number: str, channels: Sequence[str]) -> str:
 
 
 def get_user(name: str) -> User:
+    """Return the user of the portal who signs in with this name."""
     users = User.objects.filter(is_active=True)
     user = users.filter(username=name).first() if is_searchable(name) else None
     if user is None:
@@ -160,6 +166,7 @@ def get_user(name: str) -> User:
 
 
 def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
+    """Return the row with this id; `noun` is what the error calls it."""
     row = rows.filter(pk=pk).first()
     if row is None:
         raise wrong_argument(f"There is no {noun} {pk}.")
@@ -167,7 +174,10 @@ def get_row(noun: str, pk: Any, rows: QuerySet[Row]) -> Row:
 
 
 def get_only_row(noun: str, name: str, rows: QuerySet[Row], owner: str) -> Row:
-    """Return the only row of these; an option named after the owner chooses one of several."""
+    """Return the only row of these, which are already filtered by the name.
+
+    `owner` is the field by which several differ, and the option that chooses one.
+    """
     matches = list(rows.select_related(owner)) if is_searchable(name) else []
     if not matches:
         raise wrong_argument(f"There is no {noun} {name!r}.")
@@ -213,6 +223,7 @@ def check_fields(values: Mapping[str, Any], names: Sequence[str]) -> None:
 
 
 def raise_form_errors(bound_forms: Sequence[forms.Form]) -> None:
+    """Refuse what was typed if a form has errors. Errors: CommandError with all of them."""
     errors = []
     for form in bound_forms:
         for name, messages in form.errors.items():

@@ -11,6 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from stores.models.labels import counted, plural
 
+# Exit statuses besides 0, which docs/commands.md lists; 75 is EX_TEMPFAIL of sysexits.h.
+FAILED, WRONG_ARGUMENTS, BUSY = 1, 2, 75
+GOOD_OUTCOMES = ("succeeded", "nothing_to_do", "queued", "recovered", "planned")
 # Unicode categories that a terminal would obey: control characters, characters that change the
 # direction of text, and line separators. Lone surrogates (Cs) cannot be printed at all.
 ESCAPED_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
@@ -88,13 +91,16 @@ class SynclineCommand(BaseCommand):
         finally:
             self.stdout.flush()
 
-    def answer(self, document: Any, *sentences: str) -> None:
-        """Print the sentences, one a line, or with --json the document."""
-        if self.as_json:
-            self.stdout.write(json.dumps(document, default=str))
-            return
-        for sentence in sentences:
-            self.stdout.write(sentence)
+    def answer(self, document: Any, *sentences: str, status: int = 0) -> None:
+        """Print the sentences, one a line, or with --json the document.
+
+        Errors: SystemExit with the exit status, unless it is 0.
+        """
+        lines = [json.dumps(document, default=str)] if self.as_json else sentences
+        for line in lines:
+            self.stdout.write(line)
+        if status:
+            raise SystemExit(status)
 
     def answer_rows(self, noun: str, rows: Sequence[Any], row_format: str) -> None:
         """Print a line for each row and their number, or with --json a document of the rows."""
@@ -105,6 +111,13 @@ class SynclineCommand(BaseCommand):
         """Print a line for each field, or with --json the document with the fields in it."""
         lines = [f"{name:<30} {'-' if value is None else value}" for name, value in fields.items()]
         self.answer(document | {"fields": fields}, *lines)
+
+
+def exit_status(outcome: str) -> int:
+    """The exit status for the outcome of a run or a recovery."""
+    if outcome in GOOD_OUTCOMES:
+        return 0
+    return BUSY if outcome == "busy" else FAILED
 
 
 def add_actions(parser: CommandParser) -> Any:
@@ -125,6 +138,6 @@ def add_json(parser: CommandParser) -> None:
 def refuse_arguments(parser: CommandParser, message: str) -> NoReturn:
     """Refuse the arguments in one sentence; the usage is what --help is for."""
     if not parser.called_from_command_line:
-        raise CommandError(message, returncode=2)
+        raise CommandError(message, returncode=WRONG_ARGUMENTS)
     sys.stderr.write(f"{parser.prog}: {escaped(message)}\n")
-    sys.exit(2)
+    sys.exit(WRONG_ARGUMENTS)

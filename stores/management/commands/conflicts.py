@@ -6,9 +6,9 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import add_id, add_reason, add_user, get_row, get_user
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import BUSY, SynclineCommand, add_actions
 from stores.models import EditConflict
-from stores.models.conflict import Choice
+from stores.models.conflict import CHOICES_OF_PEOPLE, Choice
 from stores.pipeline.corrections.conflict import can_be_closed, resolve_conflict
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
 
@@ -31,7 +31,7 @@ class Command(SynclineCommand):
         add_id(close_parser, "conflict")
         close_parser.add_argument(
             "--choice",
-            choices=[Choice.KEEP.value, Choice.TAKE.value],
+            choices=[choice.value for choice in CHOICES_OF_PEOPLE],
             required=True,
             help="Whether to keep the current value or take the other one.",
         )
@@ -41,13 +41,8 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
             self.list_conflicts(include_closed=options["all"])
-            return
-        conflicts = EditConflict.objects.select_related("customer__company")
-        conflict = get_row("conflict", options["id"], conflicts)
-        user = get_user(options["user"])
-        close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
-        conflict.refresh_from_db()
-        self.answer(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
+        else:
+            self.close_conflict(options)
 
     def list_conflicts(self, *, include_closed: bool) -> None:
         conflicts = EditConflict.objects.select_related("customer").order_by("pk")
@@ -55,6 +50,14 @@ class Command(SynclineCommand):
             conflicts = conflicts.open()
         rows = [conflict_as_dict(conflict) for conflict in conflicts]
         self.answer_rows("conflict", rows, LINE_FORMAT)
+
+    def close_conflict(self, options: dict[str, Any]) -> None:
+        conflicts = EditConflict.objects.select_related("customer__company")
+        conflict = get_row("conflict", options["id"], conflicts)
+        user = get_user(options["user"])
+        close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
+        conflict.refresh_from_db()
+        self.answer(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
 
 
 def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
@@ -66,7 +69,7 @@ def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: Us
     try:
         is_closed = resolve_conflict(conflict, choice, reason, version=version, by=user)
     except Busy as error:
-        raise CommandError(str(error), returncode=75) from error
+        raise CommandError(str(error), returncode=BUSY) from error
     except Stale as error:
         raise CommandError(str(error)) from error
     except EditsRefused as error:

@@ -6,7 +6,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import BUSY, SynclineCommand, add_actions
 from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.models.labels import counted
@@ -34,16 +34,21 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         customer = get_customer(options["account"], options["company"])
-        account = {"account": customer.account_number}
         if options["action"] == "show":
-            fields = arguments.form_values(CustomerForms(customer).all)
-            self.answer_fields(account, {name: value or None for name, value in fields.items()})
-            return
-        changes = change_customer(
-            customer, options["assignments"], arguments.get_user(options["user"])
-        )
+            self.show_customer(customer)
+        else:
+            self.change_customer(customer, options)
+
+    def show_customer(self, customer: Customer) -> None:
+        values = arguments.form_values(CustomerForms(customer).all)
+        fields = {name: value or None for name, value in values.items()}
+        self.answer_fields({"account": customer.account_number}, fields)
+
+    def change_customer(self, customer: Customer, options: dict[str, Any]) -> None:
+        user = arguments.get_user(options["user"])
+        changes = save_assignments(customer, options["assignments"], user)
         sentence = f"{counted(changes, 'change')} saved." if changes else "No changes."
-        self.answer(account | {"changes": changes}, sentence)
+        self.answer({"account": customer.account_number, "changes": changes}, sentence)
 
 
 def add_account(parser: CommandParser) -> None:
@@ -62,13 +67,14 @@ def get_customer(account: str, company: str | None) -> Customer:
     return arguments.get_only_row("account", account, customers, "company")
 
 
-def change_customer(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
+def save_assignments(customer: Customer, assignments: list[tuple[str, str]], user: User) -> int:
     """Save the assigned values as edits. Returns the number of edits. Errors: CommandError."""
     if customer.state != AccountState.ACTIVE:
         raise CommandError(f"Account {customer} is {customer.get_state_display().lower()}.")
-    unbound = CustomerForms(customer)
-    version = {"version": str(unbound.version)}
-    forms = CustomerForms(customer, arguments.form_data(unbound.all, assignments) | version)
+    shown = CustomerForms(customer)
+    # The forms refuse an edit if the customer has changed since this version.
+    version = {"version": str(shown.version)}
+    forms = CustomerForms(customer, arguments.form_data(shown.all, assignments) | version)
     if not forms.is_valid():
         arguments.raise_form_errors(forms.all)
     edits = [edit for _, edit in forms.edits()]
@@ -77,7 +83,7 @@ def change_customer(customer: Customer, assignments: list[tuple[str, str]], user
     try:
         save_edits(customer, edits, version=forms.posted_version, by=user)
     except Busy as error:
-        raise CommandError(str(error), returncode=75) from error
+        raise CommandError(str(error), returncode=BUSY) from error
     except Stale as error:
         raise CommandError(str(error)) from error
     except EditsRefused as error:

@@ -19,8 +19,8 @@ from portal.embedded.command_line import end_on_signals
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.schema.tables import EVENT_TABLES
-from stores.management.arguments import whole_number
-from stores.management.base import SynclineCommand
+from stores.management.arguments import whole_number, wrong_argument
+from stores.management.base import SynclineCommand, exit_status
 from stores.models import ChannelDatabase
 from stores.models.job import JobCode
 from stores.pipeline.register import RegistrationRefused, register_channel
@@ -28,7 +28,6 @@ from stores.pipeline.register import RegistrationRefused, register_channel
 COMPANY = "USRT"
 USERS = ("viewer", "operator", "manager", "auditor", "administrator")
 PREPARE_TIMEOUT_S = 600
-EXIT_CODES = {"partly": 1, "failed": 1, "cancelled": 1, "busy": 75}
 ALWAYS_SHOWN = ("read", "staged", "converted", "distributed")
 SHOWN_IF_ANY = ("unchanged", "updated", "linked", "waiting", "quarantined", "failed")
 
@@ -93,7 +92,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["json"] and not options["once"]:
-            raise CommandError("--json can only be used with --once.", returncode=2)
+            raise wrong_argument("--json can only be used with --once.")
         if settings.PRODUCTION:
             raise CommandError("The demo does not run in production (SYNCLINE_PRODUCTION).")
         end_on_signals()
@@ -118,9 +117,8 @@ class Command(SynclineCommand):
             *result_table(channels, run["counts"]),
             "",
             run["message"],
+            status=exit_status(run["outcome"]),
         )
-        if code := EXIT_CODES.get(run["outcome"]):
-            raise SystemExit(code)
 
     def serve(self, port: int, workers: int, customers: int) -> None:
         """Prepare the databases and become the supervisor, unless a demo is running already."""

@@ -39,8 +39,9 @@ class Command(SynclineCommand):
             "--seed",
             type=int,
             metavar="S",
-            help="A whole number: the same seed writes the same rows, and never twice. With sales "
-            "or orders, it must begin with their date: 20260301000007.",
+            help="A whole number. The same seed makes the same rows; rows that are there already "
+            "are not written again. With sales or orders, it must begin with their date: "
+            "20260301000007.",
         )
         parser.add_argument(
             "--faulty",
@@ -54,8 +55,7 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        counts = {name: options[name] for name in COUNTS}
-        if all(count is None for count in counts.values()):
+        if all(options[name] is None for name in COUNTS):
             raise wrong_argument("Enter at least one of --customers, --edits, --sales or --orders.")
         database = get_database(options["code"], options["register"])
         if options["sales"] or options["orders"]:
@@ -63,7 +63,10 @@ class Command(SynclineCommand):
         try:
             written = write_traffic(
                 database,
-                **{name: count or 0 for name, count in counts.items()},
+                customers=options["customers"] or 0,
+                edits=options["edits"] or 0,
+                orders=options["orders"] or 0,
+                sales=options["sales"] or 0,
                 seed=options["seed"],
                 faulty=options["faulty"],
             )
@@ -84,7 +87,7 @@ def parse_share(text: str) -> float:
 
 
 def check_seed(seed: int | None, database: ChannelDatabase) -> None:
-    """Refuse a seed that does not begin with a day: HQ refuses sales of its default day."""
+    """Refuse a seed without a date: its sales would be dated long ago, and HQ rejects those."""
     if seed is not None and not day_named_by(seed):
         example = yesterday_seed(database.channel.country, seed)
         raise wrong_argument(
@@ -96,7 +99,7 @@ def check_seed(seed: int | None, database: ChannelDatabase) -> None:
 def get_database(code: str, register: str) -> ChannelDatabase:
     """Return the database of a channel, or of one of its registers. Errors: CommandError."""
     databases = ChannelDatabase.objects.select_related("channel")
-    # Compared in Python, because PostgreSQL refuses text that is not UTF-8.
+    # Compared in Python: a shell can pass bytes that PostgreSQL does not take as text.
     by_name = {database.name: database for database in databases if database.channel.code == code}
     if not by_name:
         raise wrong_argument(f"There is no channel {code!r}.")
@@ -106,6 +109,7 @@ def get_database(code: str, register: str) -> ChannelDatabase:
 
 
 def written_message(written: Written) -> str:
+    """How many events were written to which tables, and what will become of the faulty ones."""
     message = f"{written.database}: {written.rows.total()} events written"
     if written.rows:
         counts = [f"{rows} {table.removeprefix('async_')}" for table, rows in written.rows.items()]
@@ -116,9 +120,9 @@ def written_message(written: Written) -> str:
         message += f", {written.faulty} customers faulty"
     if written.faulty_sales:
         message += f", {written.faulty_sales} sales and orders faulty"
-    if written.faulty or written.faulty_sales:
-        results = [f"{written.quarantined.total()} to quarantine"]
-        if written.faulty_sales:
-            results.append(f"{written.invalid.total()} to break a rule")
-        message += f" ({', '.join(results)})"
+    if written.faulty_sales:
+        quarantined, invalid = written.quarantined.total(), written.invalid.total()
+        message += f" ({quarantined} to quarantine, {invalid} to break a rule)"
+    elif written.faulty:
+        message += f" ({written.quarantined.total()} to quarantine)"
     return f"{message}. Seed {written.seed}."

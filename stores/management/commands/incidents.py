@@ -38,14 +38,8 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
             self.list_incidents(include_closed=options["all"])
-            return
-        incident = get_open_incident(options["id"])
-        if options["action"] == "close":
-            close_incident(incident, options["reason"])
         else:
-            resolve_incident(incident, options["action"], options["reason"])
-        incident.refresh_from_db()
-        self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
+            self.resolve_incident(options["id"], options["action"], options["reason"])
 
     def list_incidents(self, *, include_closed: bool) -> None:
         incidents = Incident.objects.select_related("database__channel").order_by("pk")
@@ -53,6 +47,15 @@ class Command(SynclineCommand):
             incidents = incidents.open()
         rows = [incident_as_dict(incident) for incident in incidents]
         self.answer_rows("incident", rows, LINE_FORMAT)
+
+    def resolve_incident(self, pk: int, action: str, reason: str) -> None:
+        incident = get_open_incident(pk)
+        if action == "close":
+            close_incident(incident, reason)
+        else:
+            settle_database(incident, action, reason)
+        incident.refresh_from_db()
+        self.answer(incident_as_dict(incident), f"Incident {incident.pk} is closed.")
 
 
 def get_open_incident(pk: int) -> Incident:
@@ -70,14 +73,14 @@ def close_incident(incident: Incident, reason: str) -> None:
     incident.close(reason)
 
 
-def resolve_incident(incident: Incident, action: str, reason: str) -> None:
+def settle_database(incident: Incident, action: str, reason: str) -> None:
     """Accept or renew the channel's database, then close the incident. Errors: CommandError."""
     if incident.database is None:
         raise CommandError("This incident is not about a channel: close it.")
     try:
         if action == "accept":
             accept_database(incident.database, reason)
-        elif action == "renew":
+        else:
             renew_database(incident.database, reason)
     except (AcceptanceRefused, ChannelError) as error:
         raise CommandError(str(error)) from error

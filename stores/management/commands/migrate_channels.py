@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.connection import ChannelError
 from stores.channeldb.provision import migrate_database, recreate_objects
-from stores.management.arguments import check_channels
+from stores.management.arguments import known_channels
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 
@@ -26,7 +26,7 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         databases = ChannelDatabase.objects.with_channel()
-        if codes := check_channels(options["codes"]):
+        if codes := known_channels(options["codes"]):
             databases = databases.filter(channel__code__in=codes)
         results = []
         for database in databases:

@@ -32,18 +32,21 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
             self.list_orders()
-            return
-        order = get_order(options["number"], options["company"])
-        if not order.release(get_user(options["user"])):
-            raise CommandError(f"{order} is not on hold.")
-        order.refresh_from_db()
-        self.answer(order_as_dict(order), f"{order} is released.")
+        else:
+            self.release_order(options)
 
     def list_orders(self) -> None:
         on_hold = SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)
         orders = on_hold.select_related("channel").order_by("pk")
         rows = [order_as_dict(order) for order in orders]
         self.answer_rows("order", rows, LINE_FORMAT)
+
+    def release_order(self, options: dict[str, Any]) -> None:
+        order = get_order(options["number"], options["company"])
+        if not order.release(get_user(options["user"])):
+            raise CommandError(f"{order} is not on hold.")
+        order.refresh_from_db()
+        self.answer(order_as_dict(order), f"{order} is released.")
 
 
 def get_order(number: str, company: str | None) -> SalesOrder:

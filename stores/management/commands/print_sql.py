@@ -30,20 +30,24 @@ class Command(SynclineCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        name = options["name"]
         statements = composed_statements()
-        if name is None:
-            for line in list_lines(statements):
-                self.stdout.write(line)
-            return
-        matches = [
-            statement for statement in statements if name in (statement.name, statement.file_name)
-        ]
-        if not matches:
-            raise wrong_argument(
-                f"There is no statement {name!r}; print_sql without a name lists them."
-            )
-        self.stdout.write("\n".join(statement.script() for statement in matches))
+        if options["name"] is None:
+            lines = list_lines(statements)
+        else:
+            lines = (statement.script() for statement in named(options["name"], statements))
+        self.stdout.write("\n".join(lines))
+
+
+def named(name: str, statements: Iterable[ComposedStatement]) -> list[ComposedStatement]:
+    """The statements of a file, or the one with this name. Errors: CommandError if none has it."""
+    matches = [
+        statement for statement in statements if name in (statement.name, statement.file_name)
+    ]
+    if not matches:
+        raise wrong_argument(
+            f"There is no statement {name!r}; print_sql without a name lists them."
+        )
+    return matches
 
 
 def list_lines(statements: Iterable[ComposedStatement]) -> Iterator[str]:

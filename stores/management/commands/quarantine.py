@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import SynclineCommand, add_actions, single_line
+from stores.management.base import FAILED, SynclineCommand, add_actions, single_line
 from stores.models import Case
 from stores.models.case import UNSETTLED_STATUSES, CaseStatus, Cause
 from stores.models.reason import REASONS, explain
@@ -142,9 +142,8 @@ class Command(SynclineCommand):
             {verb: resolution.done, "left": still_open},
             *lines,
             f"{resolution.done} {verb}, {len(still_open)} still open.",
+            status=FAILED if still_open else 0,
         )
-        if still_open:
-            raise SystemExit(1)
 
     def reopen_cases(self, options: dict[str, Any]) -> None:
         count = 0

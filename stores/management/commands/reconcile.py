@@ -7,12 +7,10 @@ from django.core.management.base import CommandParser
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.inline import run_inline
-from stores.management.arguments import add_codes, check_channels
-from stores.management.base import SynclineCommand
+from stores.management.arguments import add_codes, known_channels
+from stores.management.base import SynclineCommand, exit_status
 from stores.models import RunStep
 from stores.models.job import JobCode
-
-OUTCOMES_WITHOUT_DIFFERENCE = ("succeeded", "nothing_to_do")
 
 
 class Command(SynclineCommand):
@@ -29,18 +27,17 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         job = JOBS[JobCode.REPAIR if options["fix"] else JobCode.RECONCILE]
-        run = run_inline(job, channels=check_channels(options["channel"]))
+        run = run_inline(job, channels=known_channels(options["channel"]))
         steps = RunStep.objects.filter(run=run["run"]).select_related("database__channel")
+        status = exit_status(run["outcome"])
         document = {
-            "ok": run["outcome"] in OUTCOMES_WITHOUT_DIFFERENCE,
+            "ok": status == 0,
             "run": run["run"],
             "outcome": run["outcome"],
             "message": run["message"],
             "channels": [step_as_dict(step) for step in steps],
         }
-        self.answer(document, *report_lines(document))
-        if not document["ok"]:
-            raise SystemExit(75 if run["outcome"] == "busy" else 1)
+        self.answer(document, *report_lines(document), status=status)
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:

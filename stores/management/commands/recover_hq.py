@@ -6,11 +6,9 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from stores.jobs.recover_hq import recover_headquarters
-from stores.management.arguments import add_codes, check_channels, whole_number
-from stores.management.base import SynclineCommand
+from stores.management.arguments import add_codes, known_channels, whole_number
+from stores.management.base import SynclineCommand, exit_status
 from stores.pipeline.integrity.recover import MAX_VOID
-
-EXIT_STATUS = {"recovered": 0, "nothing_to_do": 0, "planned": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -45,11 +43,10 @@ class Command(SynclineCommand):
         document = recover_headquarters(
             dry_run=options["dry_run"],
             most_void=options["void"],
-            distrusted=check_channels(options["distrust"]),
+            distrusted=known_channels(options["distrust"]),
         )
-        self.answer(document, *report_lines(document))
-        if status := EXIT_STATUS.get(document["outcome"], 1):
-            raise SystemExit(status)
+        status = exit_status(document["outcome"])
+        self.answer(document, *report_lines(document), status=status)
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:

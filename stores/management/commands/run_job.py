@@ -13,19 +13,18 @@ from stores.jobs.outcome import busy_document, run_document
 from stores.jobs.start import start_job
 from stores.management.arguments import (
     add_codes,
-    check_channels,
-    check_companies,
-    check_order,
+    known_channels,
+    known_companies,
+    known_order,
     parse_date,
     wrong_argument,
 )
-from stores.management.base import SynclineCommand
+from stores.management.base import SynclineCommand, exit_status
 from stores.models import JobRun
 from stores.models.job import JobCode
 
-# Takes what a terminal shows from here to the end of the line.
+# Erases what a terminal shows from here to the end of the line.
 CLEAR = "\x1b[K"
-JOB_EXIT_STATUS = {"succeeded": 0, "nothing_to_do": 0, "queued": 0, "busy": 75}
 
 
 class Command(SynclineCommand):
@@ -58,38 +57,54 @@ class Command(SynclineCommand):
         how.add_argument("--queue", action="store_true", help="Leaves the run to a worker.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        job = find_job(options["job"])
-        if job is None:
-            raise wrong_argument(f"There is no job {options['job']!r}. Jobs: {', '.join(JOBS)}.")
-        if options["date"] and not job.takes_date:
-            known = ", ".join(DATED_JOBS)
-            raise wrong_argument(f"--date cannot be used with {job.code}, only with {known}.")
-        if options["order"] is not None and not job.takes_order:
-            raise wrong_argument(f"--order can only be used with {JobCode.ORDERS}.")
-        for option in ("channel", "company"):
-            if options[option] and job.is_everywhere:
-                raise wrong_argument(
-                    f"--{option} cannot be used with {job.code}, which always covers everything."
-                )
-        scope: dict[str, Any] = {
-            "channels": check_channels(options["channel"]),
-            "companies": check_companies(options["company"]),
-            "business_date": options["date"],
-        }
-        if options["order"] is not None:
-            scope["order_number"] = check_order(options["order"], scope["channels"])
+        job = get_job(options["job"])
+        scope = get_scope(job, options)
         if options["queue"]:
             document = enqueue_job(job, scope)
         else:
             with progress_line() as report:
                 document = run_inline(job, dry_run=options["dry_run"], report=report, **scope)
-        sentence = f"{document['job']}: {document['outcome']}. {document['message']}"
-        self.answer(document, *map(step_line, document["steps"]), sentence)
-        if status := JOB_EXIT_STATUS.get(document["outcome"], 1):
-            raise SystemExit(status)
+        lines = [step_line(step) for step in document["steps"]]
+        summary = f"{document['job']}: {document['outcome']}. {document['message']}"
+        self.answer(document, *lines, summary, status=exit_status(document["outcome"]))
+
+
+def get_job(name: str) -> Job:
+    """Return the job with this code or other name. Errors: CommandError with status 2."""
+    job = find_job(name)
+    if job is None:
+        raise wrong_argument(f"There is no job {name!r}. Jobs: {', '.join(JOBS)}.")
+    return job
+
+
+def get_scope(job: Job, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what the run is limited to, as start_job() and run_inline() take it.
+
+    Errors: CommandError with status 2 for an option that the job does not take, and for a channel,
+    company or order that does not exist.
+    """
+    date, order = options["date"], options["order"]
+    if date is not None and not job.takes_date:
+        known = ", ".join(DATED_JOBS)
+        raise wrong_argument(f"--date cannot be used with {job.code}, only with {known}.")
+    if order is not None and not job.takes_order:
+        raise wrong_argument(f"--order can only be used with {JobCode.ORDERS}.")
+    for option in ("channel", "company"):
+        if options[option] and job.covers_everything:
+            raise wrong_argument(
+                f"--{option} cannot be used with {job.code}, which always covers everything."
+            )
+    channels = known_channels(options["channel"])
+    return {
+        "channels": channels,
+        "companies": known_companies(options["company"]),
+        "business_date": date,
+        "order_number": "" if order is None else known_order(order, channels),
+    }
 
 
 def step_line(step: dict[str, Any]) -> str:
+    """One step of the run: where, how it ended, how long it took, and what it counted."""
     counts = ", ".join(f"{rows:,} {word}" for word, rows in step["counts"].items())
     place = step["channel"] or step["company"] or ""
     return (
@@ -100,22 +115,26 @@ def step_line(step: dict[str, Any]) -> str:
 
 @contextmanager
 def progress_line() -> Iterator[Callable[[JobRun], None]]:
-    """Tells how far a run has come, in one line of a terminal that is gone at the end."""
+    """Show how far a run has come, in one line of a terminal that is gone at the end.
 
-    def show(run: JobRun) -> None:
-        steps = run.steps.count()
-        sys.stderr.write(f"\r{CLEAR}{steps - run.steps.live().count()} of {steps} steps done")
+    Gives the function to call as the run goes on; where stderr is no terminal, it shows nothing.
+    """
+
+    def show_progress(run: JobRun) -> None:
+        total = run.steps.count()
+        done = total - run.steps.live().count()
+        sys.stderr.write(f"\r{CLEAR}{done} of {total} steps done")
         sys.stderr.flush()
 
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    yield show
-    sys.stderr.write(f"\r{CLEAR}")
+    if sys.stderr.isatty():
+        yield show_progress
+        sys.stderr.write(f"\r{CLEAR}")
+    else:
+        yield lambda run: None
 
 
 def enqueue_job(job: Job, scope: dict[str, Any]) -> dict[str, Any]:
-    """Leave the run to a worker; the document says queued, or busy if one is live already."""
+    """Leave the run to a worker. Returns the run's document: queued, or busy if one is live."""
     started = start_job(job, **scope)
     if not started.is_new:
         return busy_document(started.run)

@@ -36,16 +36,8 @@ class Command(SynclineCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if options["action"] == "list":
             self.list_statements(include_ended=options["all"])
-            return
-        statement = get_statement(options["number"])
-        try:
-            released = cancel_open_statement(statement, options["reason"])
-        except CancellationRefused as error:
-            raise CommandError(str(error)) from error
-        self.answer(
-            {"statement": statement.number, "sales": released},
-            f"{statement} is cancelled, {released:,} sales are released.",
-        )
+        else:
+            self.cancel_statement(get_statement(options["number"]), options["reason"])
 
     def list_statements(self, *, include_ended: bool) -> None:
         statements = Statement.objects.select_related("channel").order_by("business_date", "pk")
@@ -53,6 +45,16 @@ class Command(SynclineCommand):
             statements = statements.open()
         rows = [statement_as_dict(statement) for statement in statements]
         self.answer_rows("statement", rows, LINE_FORMAT)
+
+    def cancel_statement(self, statement: Statement, reason: str) -> None:
+        try:
+            released = cancel_open_statement(statement, reason)
+        except CancellationRefused as error:
+            raise CommandError(str(error)) from error
+        self.answer(
+            {"statement": statement.number, "sales": released},
+            f"{statement} is cancelled, {released:,} sales are released.",
+        )
 
 
 def get_statement(number: str) -> Statement:

@@ -44,7 +44,9 @@ class Command(SynclineCommand):
             raise wrong_argument("Enter a GUID, an account, an e-mail address or a phone number.")
         results: list[ChannelResult] = []
         if options["look_in_channels"]:
-            results = search_channels(search_criteria(ref, matches(ref)))
+            known = matches(ref)
+            results = search_channels(search_criteria(ref, known))
+        # The newest first.
         customers = candidates(ref, results)
         if not customers:
             errors = [result.error for result in results if result.error]
@@ -72,6 +74,7 @@ def match_line(match: Match) -> str:
 
 
 def trace_lines(trace: Trace) -> Iterator[str]:
+    """The customer, the history, the channels, and the sales and orders, with lines between."""
     for guid in trace.async_accounts:
         yield f"GUID     {guid}"
     yield f"Account  {trace.account_number or 'none yet'} ({trace.company})"
@@ -89,5 +92,6 @@ def trace_lines(trace: Trace) -> Iterator[str]:
     if trace.documents:
         yield ""
     for document in trace.documents:
-        kind, state = (document[key].replace("_", " ") for key in ("kind", "state"))
+        kind = document["kind"].replace("_", " ")
+        state = document["state"].replace("_", " ")
         yield f"{document['id']:<28} {kind:<14} {document['channel']:<16} {state}"

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management import arguments
-from stores.management.base import SynclineCommand, add_actions
+from stores.management.base import FAILED, SynclineCommand, add_actions
 from stores.models import Channel, FailedSale, RetailTransaction, TransactionChange
 from stores.models.failed_sale import SaleCause
 from stores.models.labels import counted, label
@@ -179,20 +179,16 @@ class Command(SynclineCommand):
     def correct_cause(self, options: dict[str, Any]) -> None:
         if options["reason"] is None:
             raise arguments.wrong_argument("--reason is required for a correction.")
-        cause, user, is_preview = (
-            options["cause"],
-            arguments.get_user(options["user"]),
-            options["preview"],
-        )
+        cause, is_preview = options["cause"], options["preview"]
+        user = arguments.get_user(options["user"])
         form = BulkCorrectionForm(cause, bulk_form_data(options))
         arguments.raise_form_errors([form])
         result = correct_all(
             cause, get_scope(options), user, form.reason, form.values, preview=is_preview
         )
         document = result_as_dict(result, is_preview=is_preview)
-        self.answer(document, *result_lines(document))
-        if result.refused or result.skipped:
-            raise SystemExit(1)
+        status = FAILED if result.refused or result.skipped else 0
+        self.answer(document, *result_lines(document), status=status)
 
     def retry_cause(self, options: dict[str, Any]) -> None:
         cause = options["cause"]
@@ -210,9 +206,11 @@ class Command(SynclineCommand):
                 f", {result.skipped} skipped: someone is correcting them, or a job is processing"
                 " them"
             )
-        self.answer({"given_back": result.unchanged, "skipped": result.skipped}, f"{sentence}.")
-        if result.skipped:
-            raise SystemExit(1)
+        self.answer(
+            {"given_back": result.unchanged, "skipped": result.skipped},
+            f"{sentence}.",
+            status=FAILED if result.skipped else 0,
+        )
 
     def undo_correction(self, options: dict[str, Any]) -> None:
         """Undo a correction where nothing was posted or changed since."""
@@ -224,9 +222,8 @@ class Command(SynclineCommand):
         self.answer(
             {"undone": undone, "left": unchanged},
             f"Undone in {counted(undone, 'transaction')}, {unchanged} left unchanged.",
+            status=FAILED if unchanged else 0,
         )
-        if unchanged:
-            raise SystemExit(1)
 
 
 def parse_cause(text: str) -> SaleCause:

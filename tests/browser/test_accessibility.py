@@ -13,6 +13,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -50,7 +51,7 @@ def customer_pages(houston: ChannelDatabase, popup: ChannelDatabase) -> list[str
     pipeline = run("pipeline")
     bo = make_customer(popup, "Bo")
     make_customer(popup, "C" * 61)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_error="Channel popup does not answer.")
     account = Customer.objects.get(first_name="Ann").account_number
     return [

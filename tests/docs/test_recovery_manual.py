@@ -20,6 +20,7 @@ from stores.models import (
     RetailTransaction,
     SalesOrder,
 )
+from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from tests.support.backups import Backup, HQBackup
 from tests.support.make import make_customer, make_sale, query, run
@@ -110,7 +111,7 @@ def backups():
         backup.remove()
 
 
-@pytest.mark.fault("F-31")
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_a_channel_was_restored(follow, popup, backups):
     backups.append(Backup(popup))
     post_sale_and_order(popup, 0)
@@ -126,11 +127,11 @@ def test_a_channel_was_restored(follow, popup, backups):
     assert numbers == list(sales.values_list("transaction_id", flat=True))
     assert (count_documents(), document_numbers()) == (counts, issued)
     make_sale(popup, transaction_id=numbers[0])
-    run("P-0001")
+    run(JobCode.UPLOAD)
     assert Quarantine.objects.get().reason == "document_conflict"
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_a_channel_exists_twice(follow, popup):
     query(popup, f"UPDATE exchange_state SET nonce = '{uuid4()}'")  # noqa: S608
     guid = make_customer(popup)
@@ -144,13 +145,13 @@ def test_a_channel_exists_twice(follow, popup):
     assert ChannelDatabase.objects.get().generation == 2
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_a_copy_becomes_a_new_database(follow, popup, register, houston):
     identity = uuid4()
     query(popup, f"UPDATE exchange_state SET database_id = '{identity}'")  # noqa: S608
     guid = make_customer(popup)
     make_sale(popup, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     follow("A copy becomes a new database")
 
@@ -164,7 +165,7 @@ def test_an_address_leads_to_another_database(follow, popup):
     query(popup, f"UPDATE exchange_state SET database_id = '{uuid4()}'")  # noqa: S608
     guid = make_customer(popup)
     make_sale(popup, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # The URL is corrected: it leads to the registered database again.
     query(popup, f"UPDATE exchange_state SET database_id = '{popup_id(popup)}'")  # noqa: S608
 
@@ -178,7 +179,7 @@ def popup_id(popup):
     return ChannelDatabase.objects.get(pk=popup.pk).database_id
 
 
-@pytest.mark.fault("F-34")
+@pytest.mark.fault("F-34")  # two HQs use the same channels
 def test_a_second_headquarters(follow, popup, backups, tmp_path):
     make_customer(popup)
     run("pipeline")
@@ -206,7 +207,7 @@ def test_a_second_headquarters(follow, popup, backups, tmp_path):
     assert query(popup, "SELECT count(*) FROM account_map") == [(2,)]
 
 
-@pytest.mark.fault("F-33")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
 def test_headquarters_was_restored(follow, popup, backups):
     post_sale_and_order(popup, 1)
     numbers_in_backup = document_numbers()
@@ -227,7 +228,7 @@ def test_headquarters_was_restored(follow, popup, backups):
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-35")
+@pytest.mark.fault("F-35")  # HQ and a channel were both restored
 def test_both_were_restored(follow, popup, backups):
     make_customer(popup)
     channel_backup = Backup(popup)
@@ -265,7 +266,7 @@ def test_a_channel_claims_a_number(follow, popup):
 def test_the_server_was_started(follow, popup):
     post_sale_and_order(popup, 1)
     make_customer(popup)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     ChannelDatabase.objects.update(recognised_start="2026-01-01T00:00Z")
 
     follow("The server was started")

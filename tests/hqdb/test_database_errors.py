@@ -10,6 +10,7 @@ import pytest
 from django.db import connection, transaction
 
 from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence, RunStep
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import create_accounts
 from tests.support.concurrency import count_blocked_sessions, start_in_thread
 from tests.support.make import make_customer, make_event, run
@@ -34,7 +35,7 @@ def issued_accounts() -> list[tuple[int, str]]:
     return list(customers.values_list("number", "first_name"))
 
 
-@pytest.mark.fault("F-59")
+@pytest.mark.fault("F-59")  # one bad row among many
 def test_a_customer_whom_the_database_refuses_fails_alone(houston):
     for _ in range(30):
         make_customer(houston, "Ann")
@@ -54,7 +55,7 @@ def test_a_customer_whom_the_database_refuses_fails_alone(houston):
     assert AsyncAddress.objects.get().reason == "parent_failed"
 
 
-@pytest.mark.fault("F-59")
+@pytest.mark.fault("F-59")  # one bad row among many
 def test_an_edit_that_the_database_refuses_fails_alone(houston):
     guids = [make_customer(houston, "Ann") for _ in range(12)]
     run("pipeline")
@@ -92,10 +93,10 @@ def other_session() -> Iterator[Any]:
         yield cursor
 
 
-@pytest.mark.fault("F-15")
+@pytest.mark.fault("F-15")  # a deadlock
 def test_a_conversion_that_is_the_victim_of_a_deadlock_is_repeated(houston):
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with other_session() as other:
         # PostgreSQL ends the session whose timeout is over first: the conversion.
@@ -109,10 +110,10 @@ def test_a_conversion_that_is_the_victim_of_a_deadlock_is_repeated(houston):
     assert NumberSequence.objects.get().next == 5002
 
 
-@pytest.mark.fault("F-16")
+@pytest.mark.fault("F-16")  # a serialization failure
 def test_a_conversion_with_a_serialization_failure_is_repeated(houston):
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with other_session() as other:
         other.execute("UPDATE number_sequence SET largest = largest")
@@ -132,7 +133,7 @@ def convert_serializable() -> dict[str, Any]:
 
 def test_two_sessions_that_create_one_account_at_once_create_it_once(houston):
     guid = make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     barrier = threading.Barrier(2)
 
     def create_account() -> int:

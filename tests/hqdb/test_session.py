@@ -31,14 +31,14 @@ def asynchronous_commit(hq) -> Iterator[None]:
         ("client_connection_check_interval", "10s"),
     ],
 )
-def test_v8_a_session_of_hq_has_its_own_settings(asynchronous_commit, setting, value):
+def test_a_session_of_hq_has_its_own_settings_v8(asynchronous_commit, setting, value):
     with connection.cursor() as cursor:
         cursor.execute(f"SHOW {setting}")
 
         assert cursor.fetchone() == (value,)
 
 
-def test_v8_a_session_of_a_channel_commits_synchronously(houston):
+def test_a_session_of_a_channel_commits_synchronously_v8(houston):
     name = houston.url.removeprefix("embedded:")
     on_server(f"ALTER DATABASE {name} SET synchronous_commit = off")
     try:

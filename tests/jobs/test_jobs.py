@@ -41,6 +41,7 @@ from stores.models import (
     RunStep,
     UploadSession,
 )
+from stores.models.job import JobCode
 from stores.models.run import RunLost
 from stores.traffic import write_traffic
 from tests.support.make import carry_out, make_customer, make_event, run
@@ -184,7 +185,7 @@ def test_another_scope_or_job_is_another_run(houston):
         create_run(PIPELINE),
         create_run(PIPELINE, channels=["houston"]),
         create_run(PIPELINE, companies=["USRT"]),
-        create_run(JOBS["P-0001"]),
+        create_run(JOBS[JobCode.UPLOAD]),
     ]
 
     assert all(started.is_new for started in runs)
@@ -243,14 +244,14 @@ def test_what_is_done_here_is_not_enqueued(houston, queue):
 
 
 def test_a_claim_is_won_once(houston):
-    [waiting] = waiting_steps(create_run(JOBS["P-0001"]).run.pk)
+    [waiting] = waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)
 
     found = at_once(lambda: claim_steps(waiting, "worker"))
 
     assert sorted(len(rows) for rows in found) == [0, 1]
 
 
-@pytest.mark.fault("F-45")
+@pytest.mark.fault("F-45")  # a message arrives several times
 def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popup):
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
@@ -261,16 +262,16 @@ def test_however_the_server_plans_a_claim_every_channel_is_visited(houston, popu
                SET enable_indexscan = off; SET enable_bitmapscan = off"""
         )
         try:
-            found = run("P-0001")
+            found = run(JobCode.UPLOAD)
         finally:
             cursor.execute("RESET ALL")
 
     assert [step["counts"].get("staged") for step in found["steps"]] == [1, 1]
 
 
-@pytest.mark.fault("F-45")
+@pytest.mark.fault("F-45")  # a message arrives several times
 def test_a_second_message_for_a_step_does_nothing(houston):
-    started = create_run(JOBS["P-0001"]).run
+    started = create_run(JOBS[JobCode.UPLOAD]).run
     [step] = waiting_steps(started.pk)
     execute(str(step))
     make_customer(houston)
@@ -370,7 +371,7 @@ def test_two_who_recover_at_once_count_one_loss(houston):
     assert RunStep.objects.get(pk=lost.pk).losses == 1
 
 
-@pytest.mark.fault("F-37")
+@pytest.mark.fault("F-37")  # the queue was emptied or is old
 def test_a_step_of_which_the_queue_lost_the_message_is_enqueued_again(houston, queue):
     waiting = start_job(PIPELINE).run
     queue.connection.flushall()
@@ -423,7 +424,7 @@ def test_a_step_that_is_lost_too_often_fails_with_an_incident_and_its_run_goes_o
 
 def test_a_step_that_ends_its_workers_takes_no_other_channel_with_it(houston, popup):
     ChannelDatabase.objects.update(last_duration_s=0.01)
-    started = create_run(JOBS["P-0001"]).run
+    started = create_run(JOBS[JobCode.UPLOAD]).run
     together = claim_steps(waiting_steps(started.pk)[0], "dead")
     assert len(together) == 2
 
@@ -657,7 +658,7 @@ def test_without_the_queue_a_start_succeeds_and_the_run_waits(houston, queue_awa
     assert status_of(started.run) == "queued"
 
 
-@pytest.mark.fault("F-39")
+@pytest.mark.fault("F-39")  # the queue is down when a button is pressed
 def test_a_run_started_without_the_queue_is_enqueued_once_it_is_back(houston, queue, queue_away):
     waiting = start_job(PIPELINE).run
     assert run_maintenance() == []
@@ -668,7 +669,7 @@ def test_a_run_started_without_the_queue_is_enqueued_once_it_is_back(houston, qu
     assert enqueued_steps() == waiting_steps(waiting.pk)
 
 
-@pytest.mark.fault("F-40")
+@pytest.mark.fault("F-40")  # the queue dies during a run
 def test_without_the_queue_a_worker_ends_its_step_and_the_next_stage_waits(houston, queue_away):
     make_customer(houston)
     started = create_run(PIPELINE).run
@@ -740,7 +741,7 @@ class Impatient(threading.Event):
         return super().wait(0.001)
 
 
-@pytest.mark.fault("F-08")
+@pytest.mark.fault("F-08")  # two schedulers run at once
 def test_of_two_schedulers_one_acts(hq, monkeypatch):
     acted = []
     monkeypatch.setattr(scheduler, "start_pipeline", lambda: acted.append(threading.get_ident()))

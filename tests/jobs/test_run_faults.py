@@ -26,6 +26,7 @@ from stores.jobs.stalled import is_hung, run_maintenance
 from stores.jobs.start import create_run, start_job
 from stores.jobs.worker import EvictingQueue, require_noeviction
 from stores.models import AsyncCustomer, ChannelDatabase, GuidMap, JobRun, RunStep
+from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.traffic import write_traffic
 from tests.support.make import carry_out, make_customer, query, run
@@ -78,6 +79,7 @@ def step_at_work(run: JobRun) -> RunStep:
 # Processes
 
 
+# A worker process dies; a worker and its parent die; a process is frozen longer than its lease.
 @pytest.mark.fault("F-02", "F-03", "F-05")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_scheduler(
@@ -105,7 +107,7 @@ def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_schedu
     assert query(large, "SELECT count(*) FROM account_map") == [(30_000,)]
 
 
-@pytest.mark.fault("F-06")
+@pytest.mark.fault("F-06")  # a run is asked to stop in a batch
 def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
     fill(large, 20_000)
     with running("manage.py", "worker", "--processes", "2") as worker:
@@ -123,10 +125,10 @@ def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
     assert run("pipeline")["outcome"] == "succeeded"
 
 
-@pytest.mark.fault("F-10")
+@pytest.mark.fault("F-10")  # a command is interrupted
 @pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
-def test_a17_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again(large, number):
+def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again_a17(large, number):
     fill(large, 30_000)
     with running("manage.py", "run_job", "pipeline") as command:
         until(lambda: AsyncCustomer.objects.exists())
@@ -137,7 +139,7 @@ def test_a17_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_agai
     assert GuidMap.objects.count() == 30_000
 
 
-@pytest.mark.fault("F-10")
+@pytest.mark.fault("F-10")  # a command is interrupted
 def test_a_command_whose_reader_went_away_still_does_its_work(houston):
     make_customer(houston)
     with running("manage.py", "run_job", "pipeline") as command:
@@ -147,7 +149,7 @@ def test_a_command_whose_reader_went_away_still_does_its_work(houston):
     assert JobRun.objects.get().status == "succeeded"
 
 
-@pytest.mark.fault("F-07")
+@pytest.mark.fault("F-07")  # memory is short
 def test_a_large_backlog_needs_no_more_memory_than_a_batch(large):
     fill(large, 60_000)
 
@@ -165,7 +167,7 @@ def test_a_large_backlog_needs_no_more_memory_than_a_batch(large):
     assert AsyncCustomer.objects.count() == 60_000
 
 
-@pytest.mark.fault("F-46")
+@pytest.mark.fault("F-46")  # a command is called twice at once
 def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
     fill(large, 10_000)
     with (
@@ -178,7 +180,7 @@ def test_of_two_commands_at_the_same_time_one_is_told_that_it_is_busy(large):
     assert JobRun.objects.count() == 1
 
 
-@pytest.mark.fault("F-04")
+@pytest.mark.fault("F-04")  # the web process dies in a request
 @pytest.mark.parametrize("point", ["run:before_enqueue", ""])
 def test_a_web_process_that_dies_in_a_post_saved_the_run_or_nothing(houston, point):
     User.objects.create_superuser("boss")
@@ -213,7 +215,7 @@ client.post("/runs/start/", {{"job": "pipeline"}}, HTTP_HOST="localhost")
 # The queue
 
 
-@pytest.mark.fault("F-40")
+@pytest.mark.fault("F-40")  # the queue dies during a run
 def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, settings):
     make_customer(houston)
     with running("manage.py", "worker", "--processes", "1") as worker:
@@ -228,7 +230,7 @@ def test_a_worker_survives_a_queue_that_dies_and_comes_back(houston, impatient, 
     assert JobRun.objects.get().status == "succeeded"
 
 
-@pytest.mark.fault("F-39")
+@pytest.mark.fault("F-39")  # the queue is down when a button is pressed
 def test_the_button_answers_at_once_without_the_queue_and_says_so(houston, settings):
     settings.REDIS_URL = "unix:///nowhere/valkey.sock?db=0"
     client = Client()
@@ -242,7 +244,7 @@ def test_the_button_answers_at_once_without_the_queue_and_says_so(houston, setti
     assert JobRun.objects.get().status == "queued"
 
 
-@pytest.mark.fault("F-41")
+@pytest.mark.fault("F-41")  # the queue is full or evicts
 def test_production_refuses_a_queue_that_may_drop_messages(hq, settings):
     redis = django_rq.get_connection("default")
     redis.config_set("maxmemory-policy", "allkeys-lru")
@@ -254,7 +256,7 @@ def test_production_refuses_a_queue_that_may_drop_messages(hq, settings):
         redis.config_set("maxmemory-policy", "noeviction")
 
 
-@pytest.mark.fault("F-41")
+@pytest.mark.fault("F-41")  # the queue is full or evicts
 def test_a_full_queue_costs_a_start_nothing_but_time(houston):
     redis = django_rq.get_connection("default")
     redis.config_set("maxmemory", "1")
@@ -267,7 +269,7 @@ def test_a_full_queue_costs_a_start_nothing_but_time(houston):
     assert queue.enqueued_steps() == []
 
 
-@pytest.mark.fault("F-44")
+@pytest.mark.fault("F-44")  # a button is pressed several times at once
 def test_twenty_presses_at_once_make_one_run(houston):
     User.objects.create_superuser("boss")
     barrier, found = threading.Barrier(20), []
@@ -291,7 +293,7 @@ def test_twenty_presses_at_once_make_one_run(houston):
 # Rights
 
 
-@pytest.mark.fault("F-52")
+@pytest.mark.fault("F-52")  # a right is withdrawn while a run waits
 def test_a_run_whose_starter_lost_the_right_meanwhile_is_refused(houston):
     make_customer(houston)
     ann = User.objects.create_user("ann")
@@ -315,7 +317,7 @@ def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(ho
     ChannelDatabase.objects.filter(pk=houston.pk).update(url="embedded:not_there")
     pauses = []
     for _ in range(3):
-        run("P-0001")
+        run(JobCode.UPLOAD)
         houston.refresh_from_db()
         pauses.append(houston.next_try_at - timezone.now())
         ChannelDatabase.objects.filter(pk=houston.pk).update(next_try_at=None)
@@ -332,7 +334,7 @@ def test_a_channel_in_trouble_is_left_alone_by_schedules_for_longer_each_time(ho
 def test_a_good_visit_ends_the_pause(houston):
     ChannelDatabase.objects.update(failures=7, next_try_at=timezone.now(), last_error="Was away.")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     houston.refresh_from_db()
     assert (houston.failures, houston.next_try_at, houston.last_error) == (0, None, "")
@@ -355,12 +357,12 @@ def test_schedules_visit_slow_channels_in_runs_of_their_own(houston, popup):
 def test_in_a_scheduled_run_a_channel_leaves_the_rest_to_the_next_one(large, settings):
     settings.VISIT_SHARE_S = 0
     fill(large, 12_000)
-    scheduled = create_run(JOBS["P-0001"], started_by=StartedBy.SCHEDULE).run
+    scheduled = create_run(JOBS[JobCode.UPLOAD], started_by=StartedBy.SCHEDULE).run
 
     carry_out(scheduled)
 
     assert 0 < AsyncCustomer.objects.count() < 12_000
-    run("P-0001")
+    run(JobCode.UPLOAD)
     assert AsyncCustomer.objects.count() == 12_000
 
 
@@ -396,7 +398,7 @@ def test_idle_scheduled_runs_are_forgotten_and_all_others_kept(houston, settings
 
 def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, settings):
     settings.STEP_SILENT_S = -1
-    hanging = create_run(JOBS["P-0001"]).run
+    hanging = create_run(JOBS[JobCode.UPLOAD]).run
     with Locks() as locks:
         [step] = claim_steps(waiting_steps(hanging.pk)[0], locks.worker)
         assert not is_hung(os.getpid())
@@ -415,7 +417,7 @@ def test_a_step_that_hangs_fails_and_its_process_is_to_be_ended(houston, setting
 def test_a_step_that_waits_for_its_turn_does_not_hang(houston, popup, settings):
     settings.STEP_SILENT_S = -1
     ChannelDatabase.objects.update(last_duration_s=0.01)
-    waiting = create_run(JOBS["P-0001"]).run
+    waiting = create_run(JOBS[JobCode.UPLOAD]).run
     with Locks() as locks:
         assert len(claim_steps(waiting_steps(waiting.pk)[0], locks.worker)) == 2
 

@@ -28,6 +28,7 @@ from stores.jobs.stages import cancel_run, waiting_steps
 from stores.jobs.stalled import recover_lost_steps, run_maintenance, share_turns
 from stores.jobs.start import create_run, start_job
 from stores.models import ChannelDatabase, Company, JobRun, RunStep
+from stores.models.job import JobCode
 from stores.models.run import RunLost, StartedBy
 from stores.traffic import write_traffic
 from tests.support.make import carry_out, make_customer, query, run
@@ -196,7 +197,7 @@ def test_a_pool_has_between_one_and_sixty_four_processes(hq, number):
     assert "a whole number from 1 to 64" in ended.stderr
 
 
-@pytest.mark.fault("F-02")
+@pytest.mark.fault("F-02")  # a worker process dies
 def test_the_step_of_a_work_horse_that_is_killed_is_done_by_the_next_one_at_once(houston):
     make_customer(houston)
     with running("manage.py", "worker", "--processes", "1") as worker:
@@ -236,7 +237,7 @@ def test_a_message_too_many_leaves_without_a_trace(houston, trial, workers):
     assert statuses(run) == ["nothing_to_do"]
 
 
-@pytest.mark.fault("F-37")
+@pytest.mark.fault("F-37")  # the queue was emptied or is old
 @pytest.mark.parametrize("number", ["0", "99999999"])
 def test_a_message_for_a_step_that_nobody_knows_does_nothing(hq, number):
     execute(number)
@@ -244,7 +245,7 @@ def test_a_message_for_a_step_that_nobody_knows_does_nothing(hq, number):
     assert not JobRun.objects.exists()
 
 
-@pytest.mark.fault("F-09")
+@pytest.mark.fault("F-09")  # an old and a new release run side by side
 def test_a_run_of_a_job_that_this_release_does_not_know_is_left_to_the_newer_one(
     houston, trial, monkeypatch
 ):
@@ -265,7 +266,7 @@ def test_channels_of_which_little_is_expected_are_visited_by_one_job(houston, se
     ChannelDatabase.objects.update(last_duration_s=0.01)
     ChannelDatabase.objects.filter(pk=web.pk).update(last_duration_s=3)
 
-    started = create_run(JOBS["P-0001"]).run
+    started = create_run(JOBS[JobCode.UPLOAD]).run
 
     jobs = [{row.place for row in claim_steps(step, "w")} for step in waiting_steps(started.pk)]
     assert sorted(jobs, key=sorted) == [{"houston", "popup", "seattle"}, {"web"}]
@@ -317,7 +318,7 @@ def test_channels_never_visited_come_first_then_those_visited_longest_ago(housto
     ChannelDatabase.objects.filter(pk=houston.pk).update(last_visited_at=now)
     ChannelDatabase.objects.filter(pk=web.pk).update(last_visited_at=now - timedelta(hours=1))
 
-    started = start_job(JOBS["P-0001"]).run
+    started = start_job(JOBS[JobCode.UPLOAD]).run
 
     steps = {step.pk: step.place for step in started.steps.with_place()}
     assert [steps[step] for step in enqueued_steps()] == ["seattle", "web", "houston"]
@@ -345,7 +346,7 @@ def test_slow_channels_never_occupy_a_second_worker(houston, seattle, web):
 @pytest.fixture
 def held(houston) -> RunStep:
     """A step that a worker, dead by now, has claimed."""
-    [step] = claim_steps(waiting_steps(create_run(JOBS["P-0001"]).run.pk)[0], "worker")
+    [step] = claim_steps(waiting_steps(create_run(JOBS[JobCode.UPLOAD]).run.pk)[0], "worker")
     return step
 
 
@@ -376,7 +377,7 @@ def test_a_step_whose_worker_died_keeps_its_counts_and_the_next_claim_has_a_high
         pytest.fail("the chunk was begun")
 
 
-@pytest.mark.fault("F-05")
+@pytest.mark.fault("F-05")  # a process is frozen longer than its lease
 def test_a_worker_silent_beyond_its_lease_is_cut_off_and_replaced(held):
     with Locks() as frozen:
         past = timezone.now() - timedelta(seconds=1)
@@ -460,9 +461,9 @@ def test_cancelling_stops_all_workers_of_the_run(houston, seattle, trial, worker
 
 def test_a_run_that_is_asked_to_stop_sends_nothing_more_to_a_channel(houston, seattle, monkeypatch):
     write_traffic(houston, customers=3, seed=1)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
-    started = create_run(JOBS["1010"]).run
+    started = create_run(JOBS[JobCode.DOWNLOAD]).run
     claim = executing.claim_steps
 
     def cancel(*args: Any) -> list[RunStep]:

@@ -35,6 +35,7 @@ from stores.models import (
     TransactionChange,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.corrections import customer as customer_corrections
 from stores.pipeline.corrections.sale import lease_transaction
 from stores.pipeline.sales.refused import record_refusals, refusals_of
@@ -96,7 +97,7 @@ def call(hq, capsys) -> Callable[..., tuple[int, Any]]:
     return run_command
 
 
-def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
+def test_every_button_has_a_command_that_is_described_and_prints_json_a10(hq):
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
     buttons = set()
@@ -120,7 +121,7 @@ def test_a10_every_button_has_a_command_that_is_described_and_prints_json(hq):
         assert "--json" in parser.format_help(), words
 
 
-def test_a10_a_run_is_cancelled(houston, call):
+def test_a_run_is_cancelled_a10(houston, call):
     waiting = create_run(JOBS["pipeline"]).run
 
     assert [one["id"] for one in call("runs", "list")[1]["runs"]] == [str(waiting.pk)]
@@ -132,10 +133,10 @@ def test_a10_a_run_is_cancelled(houston, call):
     assert (status, "has already ended" in said) == (1, True)
 
 
-def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, hq_user, call):
+def test_quarantined_rows_are_corrected_dismissed_and_reopened_a10(houston, hq_user, call):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     row, sale = (
         str(Quarantine.objects.get(table=table).pk)
         for table in ("async_customer", "retail_transaction")
@@ -156,9 +157,9 @@ def test_a10_quarantined_rows_are_corrected_dismissed_and_reopened(houston, hq_u
     assert (status, RetailTransaction.objects.get().currency) == (0, "USD")
 
 
-def test_a10_a_sale_is_corrected_and_given_back(houston, hq_user, call):
+def test_a_sale_is_corrected_and_given_back_a10(houston, hq_user, call):
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     sale = RetailTransaction.objects.get()
     why = ("--reason", "Typo.", "--user", "robin")
@@ -180,10 +181,10 @@ def test_a10_a_sale_is_corrected_and_given_back(houston, hq_user, call):
     assert (kept.changed_by, kept.reason, kept.field) == (hq_user, "Typo.", "gross_amount")
 
 
-def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_user, call):
+def test_all_that_failed_alike_are_corrected_and_that_is_undone_a10(houston, hq_user, call):
     for number in ("T-1", "T-2"):
         make_sale(houston, transaction_id=number, gross_amount="99.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     cause = "gross_differs:gross_amount:header"
     assert cause in [one["cause"] for one in call("transactions", "causes")[1]["causes"]]
@@ -205,10 +206,10 @@ def test_a10_all_that_failed_alike_are_corrected_and_that_is_undone(houston, hq_
     assert {one.gross_amount for one in RetailTransaction.objects.all()} == {99}
 
 
-def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle, hq_user, call):
+def test_what_the_database_refused_is_given_back_unchanged_a10(houston, seattle, hq_user, call):
     for shop, number in ((houston, "T-1"), (houston, "T-2"), (seattle, "T-3"), (seattle, "T-4")):
         make_sale(shop, transaction_id=number)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     sales = RetailTransaction.objects.values_list("pk", flat=True)
     record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))
@@ -234,10 +235,10 @@ def test_a10_what_the_database_refused_is_given_back_unchanged(houston, seattle,
     assert [call(*one)[0] for one in wrong] == [2, 2]
 
 
-def test_a10_an_order_on_hold_is_released(houston, hq_user, call):
+def test_an_order_on_hold_is_released_a10(houston, hq_user, call):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
     make_sale(houston, confirmation_number="SO-1", **order)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-orders")
     SalesOrder.objects.update(state="on_hold", hold_code="X")
     (held,) = call("orders", "list")[1]["orders"]
@@ -250,7 +251,7 @@ def test_a10_an_order_on_hold_is_released(houston, hq_user, call):
 
 
 @pytest.mark.parametrize(("choice", "phone"), [("keep", "333 333"), ("take", "222 222")])
-def test_a10_a_conflict_is_closed(houston, seattle, hq_user, call, choice, phone):
+def test_a_conflict_is_closed_a10(houston, seattle, hq_user, call, choice, phone):
     guid = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
     whole = {"operation": "update", "first_name": "Ann", "async_account": guid}
@@ -258,7 +259,7 @@ def test_a10_a_conflict_is_closed(houston, seattle, hq_user, call, choice, phone
     run("pipeline", channels=["seattle"])
     far = timezone.now() + timedelta(days=365)
     make_event("customer", houston, **whole, phone="333 333", occurred_at=far)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     (found,) = call("conflicts", "list")[1]["conflicts"]
     words = ("conflicts", "close", str(found["id"]), "--choice", choice)
@@ -272,7 +273,7 @@ def test_a10_a_conflict_is_closed(houston, seattle, hq_user, call, choice, phone
     assert call(*words, "--reason", "x", "--user", "robin")[0] == 1
 
 
-def test_a10_a_customer_is_changed(houston, hq_user, call, monkeypatch):
+def test_a_customer_is_changed_a10(houston, hq_user, call, monkeypatch):
     guid = make_customer(houston, "Ann")
     make_event("address", houston, async_account=guid)
     run("pipeline")
@@ -296,7 +297,7 @@ def test_a10_a_customer_is_changed(houston, hq_user, call, monkeypatch):
     assert (status, "being converted" in said) == (75, True)
 
 
-def test_a10_schedules_are_added_changed_and_removed(houston, call):
+def test_schedules_are_added_changed_and_removed_a10(houston, call):
     status, made = call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")
     assert (status, made["rhythm"], made["channels"]) == (0, "every day at 22:30 UTC", "houston")
     assert call("schedules", "add", "eod", "--at", "22:30", "--channel", "houston")[0] == 2
@@ -320,13 +321,13 @@ def test_a10_schedules_are_added_changed_and_removed(houston, call):
     ],
     ids=["unseen", "long", "no text"],
 )
-def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
+def test_a_reason_that_nobody_can_read_is_refused_by_every_command_a10(
     houston, hq_user, call, reason, sentence
 ):
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     make_sale(houston, transaction_id="T-2")
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     incident = Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many.", database=houston)
     alike = ("correct-alike", "gross_differs:gross_amount:header", "--expected", "gross_amount")
@@ -346,7 +347,7 @@ def test_a10_a_reason_that_nobody_can_read_is_refused_by_every_command(
     assert not TransactionChange.objects.exists()
 
 
-def test_a10_downloads_are_listed_changed_and_repeated(houston, popup, call):
+def test_downloads_are_listed_changed_and_repeated_a10(houston, popup, call):
     make_customer(houston, "Ann")
     with out_of_reach(popup):
         run("pipeline")
@@ -356,7 +357,7 @@ def test_a10_downloads_are_listed_changed_and_repeated(houston, popup, call):
     assert call("downloads", "cancel", failed["id"])[0] == 0
     assert call("downloads", "cancel", failed["id"])[0] == 1
     assert call("downloads", "delete", failed["id"])[0] == 0
-    run("1010")
+    run(JobCode.DOWNLOAD)
     (applied,) = [
         session
         for session in call("downloads", "list", "--all")[1]["sessions"]
@@ -374,7 +375,7 @@ def test_a10_downloads_are_listed_changed_and_repeated(houston, popup, call):
     status, preview = call("downloads", "full", "popup", "--dry-run")
     assert (status, preview["rows"]["customer"], preview["dry_run"]) == (0, 1, True)
     assert call("downloads", "full", "popup")[0] == 0
-    assert run("1010")["counts"] == {"distributed": 2}
+    assert run(JobCode.DOWNLOAD)["counts"] == {"distributed": 2}
     assert call("downloads", "list")[1] == {"sessions": [], "exceptions": []}
 
 
@@ -424,7 +425,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("words", "sentence"), WRONG, ids=[words for words, _ in WRONG])
-def test_a10_wrong_arguments_end_with_one_line_and_status_2(hq_user, call, words, sentence):
+def test_wrong_arguments_end_with_one_line_and_status_2_a10(hq_user, call, words, sentence):
     status, said = call(*words.split())
 
     assert (status, said.count("\n")) == (2, 1)

@@ -4,6 +4,7 @@ import json
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import Channel, ChannelDatabase
+from stores.models.job import JobCode
 from stores.pipeline.register import add_register
 from tests.support.make import make_customer, make_event, run
 
@@ -17,7 +18,7 @@ def list_channels(command) -> dict[str, dict]:
 def test_each_channel_is_listed_with_its_counts(houston, popup, command):
     make_event("address", houston, async_account=make_customer(houston), county="far too long")
     make_event("address", popup, account_number="009999")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
     rows = list_channels(command)
@@ -55,7 +56,7 @@ def test_a_disabled_or_unreachable_channel_is_marked(houston, seattle, popup, co
     ChannelDatabase.objects.filter(pk=houston.pk).update(is_enabled=False)
     path = sqlite_path(popup)
     path.rename(path.with_suffix(".away"))
-    run("P-0001")
+    run(JobCode.UPLOAD)
     path.with_suffix(".away").rename(path)
 
     rows = list_channels(command)

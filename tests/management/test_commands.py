@@ -392,7 +392,7 @@ def test_a_run_that_only_failed_does_not_say_that_there_was_nothing_to_do(housto
         ("1010", "1010"),
     ],
 )
-def test_a13_a_job_answers_to_all_its_names_in_any_case(name, code):
+def test_a_job_answers_to_all_its_names_in_any_case_a13(name, code):
     assert find_job(name) == find_job(name.upper()) == find_job(name.title()) == JOBS[code]
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.core.management import CommandError, call_command, execute_from_command_line
 
 from stores.models import AsyncAttribute, AttributeDefinition, NumberSequence, Quarantine
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, run
 
 
@@ -15,7 +16,7 @@ from tests.support.make import make_customer, make_event, run
 def row_id(store) -> str:
     """The id of a quarantined row: a customer with an invalid e-mail address."""
     make_customer(store, "Ann", email="none")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return str(Quarantine.objects.get().pk)
 
 
@@ -26,7 +27,7 @@ def list_rows(command, *options: str) -> list[dict]:
 def test_quarantined_rows_are_listed_with_field_and_reason(store, command):
     make_customer(store, email="none")
     make_event("address", store, async_account=make_customer(store), county="far too long")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     rows = list_rows(command)
 
@@ -54,7 +55,7 @@ def test_rows_that_failed_in_conversion_are_listed_too(houston, command):
 def test_the_list_is_filtered_by_channel_and_reason(houston, popup, command):
     make_customer(houston, email="none")
     make_customer(popup, "A" * 61)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     [row_of_popup] = list_rows(command, "--channel", "popup")
     [row_with_reason] = list_rows(command, "--reason", "email_format")
@@ -82,7 +83,7 @@ def test_all_rows_of_a_cause_are_dismissed(store, row_id, command):
 
 def test_the_list_shows_the_reason_and_no_value(houston, command):
     make_customer(houston, last_name="Canary", email="canary")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     line, total = command("quarantine", "list").splitlines()
 
@@ -98,7 +99,7 @@ def test_an_empty_list_says_that_it_has_no_rows(hq, command):
 def test_causes_are_listed_with_their_number_of_rows(houston, popup, command):
     for channel in (houston, houston, popup):
         make_customer(channel, email="none")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     causes = json.loads(command("quarantine", "causes", "--json"))["causes"]
 
@@ -142,7 +143,7 @@ def test_all_rows_of_a_cause_are_released(store, command):
     )
     for _ in range(3):
         make_event("attribute", store, async_account=uuid4(), attribute="HAT", value="XXL")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     definition.options = ["S", "XXL"]
     definition.save()
     cause = f"{store.label}:async_attribute:attribute_invalid:value"

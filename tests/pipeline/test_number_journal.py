@@ -21,7 +21,9 @@ from stores.models import (
     NumberSequence,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline import number_journal
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
 from tests.support.promises import get_check
@@ -79,11 +81,11 @@ def test_every_number_is_in_the_journal_once(houston, popup):
 
 def test_a_number_that_only_the_journal_has_fails_a_check(houston):
     make_customer(houston)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     lose_last_customer()
 
-    check = get_check("I31")
+    check = get_check(Invariant.NO_NUMBER_IS_AHEAD_OF_HQ)
 
     assert not check.ok
     assert check.offending == [
@@ -105,7 +107,7 @@ def test_the_journal_is_completed_after_a_process_died_while_writing_it(
 ):
     make_customer(houston)
     run("sync-customers")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, failpoint, die)
         with pytest.raises(Died):
@@ -129,19 +131,19 @@ def test_a_number_is_not_distributed_before_it_is_in_the_journal(houston, monkey
     assert pipeline["counts"]["converted"] == 1
     assert query(houston, "SELECT 1 FROM account_map") == []
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert query(houston, "SELECT account_number FROM account_map") == [("005001",)]
     assert journal_entries() == issued_numbers()
 
 
-@pytest.mark.fault("F-36")
+@pytest.mark.fault("F-36")  # HQ lost its last seconds
 def test_numbers_in_the_journal_that_hq_has_lost_stop_conversion(houston):
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     lose_last_customer()
     make_customer(houston, "Bo")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     first = run("sync-customers")
     second = run("sync-customers")
@@ -213,12 +215,12 @@ def test_after_a_move_no_number_is_issued_until_every_channel_was_visited(housto
     run("sync-customers")
     other_server = {"database": 1}
     Headquarters.objects.update(identity=other_server)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert run("sync-customers")["outcome"] == "failed"
-    run("P-0001", channels=["houston"])
+    run(JobCode.UPLOAD, channels=["houston"])
     after_houston = run("sync-customers")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     after_both = run("sync-customers")
 
     assert after_houston["outcome"] == "failed"
@@ -254,7 +256,7 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_v14a_a_full_disk_is_an_incident_and_issued_accounts_are_distributed(houston):
+def test_a_full_disk_is_an_incident_and_issued_accounts_are_distributed_v14a(houston):
     guid = make_customer(houston, "Ann")
     run("pipeline")
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
@@ -270,7 +272,7 @@ def test_v14a_a_full_disk_is_an_incident_and_issued_accounts_are_distributed(hou
     assert query(houston, "SELECT account_number, first_name FROM customer") == [("005001", "Eve")]
 
 
-def test_v14a_the_journal_is_written_once_the_disk_has_room_again(houston):
+def test_the_journal_is_written_once_the_disk_has_room_again_v14a(houston):
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")
@@ -284,7 +286,7 @@ def test_v14a_the_journal_is_written_once_the_disk_has_room_again(houston):
     assert query(houston, "SELECT count(*) FROM account_map") == [(2,)]
 
 
-def test_v15_no_number_is_issued_if_the_folder_of_the_journal_is_a_file(
+def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(
     houston, settings, tmp_path
 ):
     settings.NUMBER_JOURNAL_DIR = tmp_path / "file"
@@ -297,7 +299,7 @@ def test_v15_no_number_is_issued_if_the_folder_of_the_journal_is_a_file(
     assert Customer.objects.filter(number__isnull=False).count() == 0
 
 
-def test_v16_a_writer_that_was_paused_does_not_overwrite_another_writer(houston, monkeypatch):
+def test_a_writer_that_was_paused_does_not_overwrite_another_writer_v16(houston, monkeypatch):
     make_customer(houston, "Ann")
     run("pipeline")
     make_customer(houston, "Bo")

@@ -38,11 +38,11 @@ def load_settings(**variables: str) -> str:
 
 
 @pytest.mark.parametrize("value", ["1", "TRUE", " yes ", "On"])
-def test_s10_production_is_switched_on(value):
+def test_production_is_switched_on_s10(value):
     assert load_settings(SYNCLINE_PRODUCTION=value, **PRODUCTION) == "True False"
 
 
-def test_s10_an_empty_value_means_off():
+def test_an_empty_value_means_off_s10():
     assert load_settings(SYNCLINE_PRODUCTION="", SYNCLINE_DEBUG="off") == "False False"
 
 
@@ -60,5 +60,5 @@ def test_s10_an_empty_value_means_off():
         ("SYNCLINE_DISPATCH_S", "0", "SYNCLINE_DISPATCH_S must be a whole number of at least 1"),
     ],
 )
-def test_s10_an_invalid_value_is_an_error(name, value, message):
+def test_an_invalid_value_is_an_error_s10(name, value, message):
     assert load_settings(**{name: value}) == message

@@ -195,7 +195,7 @@ def shuffled_in_fours(seed: int) -> list[list[Event]]:
     [one_by_one_in_reverse(), shuffled_in_fours(seed=0), shuffled_in_fours(seed=1)],
     ids=["one by one in reverse", "shuffled, seed 0", "shuffled, seed 1"],
 )
-def test_i33_the_order_of_arrival_does_not_change_the_data(register, batches):
+def test_the_order_of_arrival_does_not_change_the_data_i33(register, batches):
     at_once = data_after(register, [EVENTS])
     in_batches = data_after(register, batches)
 

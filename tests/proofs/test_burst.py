@@ -89,7 +89,7 @@ def register_copy(database: ChannelDatabase, code: str) -> ChannelDatabase:
     )
 
 
-@pytest.mark.fault("F-61")
+@pytest.mark.fault("F-61")  # a burst of rows
 def test_a_burst_takes_bounded_memory_and_delays_no_channel_and_no_page(register, tmp_path):
     houston = register("houston", account_format="C-######", first_number=1)
     popup = register("popup")
@@ -113,7 +113,7 @@ def test_a_burst_takes_bounded_memory_and_delays_no_channel_and_no_page(register
     assert slow_pages() == {}
 
 
-@pytest.mark.fault("F-61")
+@pytest.mark.fault("F-61")  # a burst of rows
 def test_many_channels_do_not_wait_for_one_with_a_burst(
     register, sqlite_channels, settings, tmp_path
 ):

@@ -21,6 +21,7 @@ from stores.models import (
     RunStep,
     SalesOrder,
 )
+from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline.convert.accounts import create_accounts
 from stores.pipeline.convert.convert import convert_customers
@@ -116,8 +117,8 @@ def test_two_uploads_of_one_channel_stage_each_event_once(store):
     make_customers(store, 40)
 
     results = run_together(
-        lambda: run("P-0001"),
-        lambda: run("P-0001", channels=[store.channel.code]),
+        lambda: run(JobCode.UPLOAD),
+        lambda: run(JobCode.UPLOAD, channels=[store.channel.code]),
     )
 
     assert outcomes_of(results) <= {"succeeded", "busy", "nothing_to_do"}
@@ -126,7 +127,7 @@ def test_two_uploads_of_one_channel_stage_each_event_once(store):
     assert_converges(store)
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_of_a_sale_that_two_channels_send_at_once_one_copy_is_staged(store, seattle):
     event_id, moment = uuid4(), timezone.now()
     codes = [store.channel.code, seattle.channel.code]
@@ -139,7 +140,9 @@ def test_of_a_sale_that_two_channels_send_at_once_one_copy_is_staged(store, seat
         make_sale(database, transaction_id="T-3", **same_event)
 
     def upload_both():
-        return run_together(*[lambda code=code: run("P-0001", channels=[code]) for code in codes])
+        return run_together(
+            *[lambda code=code: run(JobCode.UPLOAD, channels=[code]) for code in codes]
+        )
 
     with background() as start, other_session() as session:
         # Both uploads write their headers and wait here, so that each meets the other's rows.
@@ -155,7 +158,7 @@ def test_of_a_sale_that_two_channels_send_at_once_one_copy_is_staged(store, seat
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_two_channels_that_send_the_same_sales_in_opposite_orders_lose_none(store, seattle):
     ids = [f"T-{number}" for number in range(60)]
     for transaction_id in ids:
@@ -164,8 +167,8 @@ def test_two_channels_that_send_the_same_sales_in_opposite_orders_lose_none(stor
         make_sale(seattle, transaction_id=transaction_id, store_number="007")
 
     run_together(
-        lambda: run("P-0001", channels=[store.channel.code]),
-        lambda: run("P-0001", channels=[seattle.channel.code]),
+        lambda: run(JobCode.UPLOAD, channels=[store.channel.code]),
+        lambda: run(JobCode.UPLOAD, channels=[seattle.channel.code]),
     )
 
     assert transaction_ids() == sorted(ids)
@@ -173,10 +176,10 @@ def test_two_channels_that_send_the_same_sales_in_opposite_orders_lose_none(stor
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-47")
+@pytest.mark.fault("F-47")  # real-time requests are repeated and parallel
 def test_fifty_calls_for_one_guid_get_the_same_account(houston):
     guid = make_customer(houston)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     accounts = run_together(*[lambda: request_account(guid)] * 50)
 
@@ -185,15 +188,15 @@ def test_fifty_calls_for_one_guid_get_the_same_account(houston):
     assert_converges(houston)
 
 
-@pytest.mark.fault("F-48")
+@pytest.mark.fault("F-48")  # a real-time request and an upload meet
 def test_an_upload_a_conversion_and_calls_for_one_guid_agree(houston):
     guid = make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eva")
     make_event("address", houston, async_account=guid)
 
     upload, conversion, *accounts = run_together(
-        lambda: run("P-0001")["outcome"],
+        lambda: run(JobCode.UPLOAD)["outcome"],
         lambda: run("sync-customers")["outcome"],
         *[lambda: request_account(guid)] * 8,
     )
@@ -208,7 +211,7 @@ def test_an_upload_a_conversion_and_calls_for_one_guid_agree(houston):
 
 def test_calls_for_many_guids_leave_no_gap_between_accounts(houston):
     guids = make_customers(houston, 24)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     accounts = run_together(*[lambda guid=guid: request_account(guid) for guid in guids])
 
@@ -219,7 +222,7 @@ def test_calls_for_many_guids_leave_no_gap_between_accounts(houston):
 def test_two_conversions_of_one_company_convert_each_customer_once(houston, popup):
     make_customers(houston, 60)
     make_customers(popup, 60)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     first, second = running_step(), running_step()
 
     run_together(
@@ -234,9 +237,9 @@ def test_two_conversions_of_one_company_convert_each_customer_once(houston, popu
     assert_converges(houston, popup)
 
 
-def test_t8_orders_and_customers_synchronized_at_once_create_one_account_each(store, caplog):
+def test_orders_and_customers_synchronized_at_once_create_one_account_each_t8(store, caplog):
     guids = {make_order_of_new_customer(store, number) for number in range(30)}
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     results = run_together(lambda: run("sync-orders"), lambda: run("sync-customers"))
 
@@ -251,11 +254,11 @@ def test_t8_orders_and_customers_synchronized_at_once_create_one_account_each(st
     assert run("sync-orders")["outcome"] == "nothing_to_do"
 
 
-def test_t8_the_end_of_day_may_start_at_the_same_moment(store):
+def test_the_end_of_day_may_start_at_the_same_moment_t8(store):
     guids = {make_order_of_new_customer(store, number) for number in range(10)}
     for guid in guids:
         make_sale(store, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     results = run_together(
         lambda: run("sync-orders"), lambda: run("sync-customers"), lambda: run("eod")
@@ -276,7 +279,7 @@ def ann(store) -> Customer:
     run("pipeline")
     edit = {"operation": "update", "async_account": guid, "first_name": "Ann"}
     make_event("customer", store, **edit, phone="222 222")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return Customer.objects.get(number=5001)
 
 
@@ -290,7 +293,7 @@ def save_phone(customer: Customer, phone: str) -> str:
     return "saved"
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 def test_users_and_a_conversion_do_not_overwrite_each_other_s_edits(store, ann):
     saves = [lambda n=number: save_phone(ann, f"333 33{n}") for number in range(6)]
 
@@ -310,7 +313,7 @@ def test_users_and_a_conversion_do_not_overwrite_each_other_s_edits(store, ann):
 
 def test_a_channel_registered_during_a_conversion_gets_all_customers(houston, register):
     make_customers(houston, 60)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     popup, _ = run_together(lambda: register("popup"), lambda: run("sync-customers"))
 

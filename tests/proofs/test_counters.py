@@ -18,7 +18,7 @@ INSERT = """INSERT INTO async_customer (event_id, occurred_at, operation, async_
 LARGEST_COUNTER = 2**63 - 1
 
 
-@pytest.mark.fault("F-20")
+@pytest.mark.fault("F-20")  # a lower counter commits late
 def test_an_event_that_commits_after_one_with_a_higher_counter_is_not_lost(houston):
     late_guid = uuid4()
     with closing(Place.of(houston).open(write=True)) as slow_till:
@@ -38,7 +38,7 @@ def test_an_event_that_commits_after_one_with_a_higher_counter_is_not_lost(houst
     assert_converges(houston)
 
 
-@pytest.mark.fault("F-62")
+@pytest.mark.fault("F-62")  # counters near their limit
 def test_after_the_last_account_number_customers_fail_and_no_number_is_reused(register):
     houston = register("houston", account_format="C-##", first_number=97, last_number=99)
     for name in ("Ann", "Bo", "Cy", "Dee", "Eva"):
@@ -70,7 +70,7 @@ def set_next_counter(database, counter: int) -> None:
         connection.commit()
 
 
-@pytest.mark.fault("F-62")
+@pytest.mark.fault("F-62")  # counters near their limit
 def test_after_the_largest_counter_the_till_is_refused_and_earlier_events_arrive(store):
     make_customer(store, "Ann")
     set_next_counter(store, LARGEST_COUNTER)

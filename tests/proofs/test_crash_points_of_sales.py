@@ -19,6 +19,7 @@ from stores.models import (
     Statement,
     TransactionError,
 )
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale
 from tests.support.processes import forking
 from tests.support.promises import broken_promises
@@ -41,7 +42,7 @@ def test_a_killed_job_is_finished_by_the_next_run(houston, run_forked, failpoint
     make_sale(houston, "5.00")
     order = {"transaction_type": "customer_order", "confirmation_number": "SO-1"}
     make_sale(houston, async_account=ann, **order)
-    assert run_forked("P-0001") == 0
+    assert run_forked(JobCode.UPLOAD) == 0
     job = "sync-orders" if failpoint.startswith("orders") else "eod"
 
     assert run_forked(job, dies_at=failpoint) == -signal.SIGKILL
@@ -66,7 +67,7 @@ def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
     make_sale(houston, "20.00", transaction_id="T-2")
     points = {"tender_type": "points", "amount": "10.70", "currency": "USD"}
     make_sale(houston, transaction_id="T-3", payments=[points])
-    assert run_forked("P-0001") == 0
+    assert run_forked(JobCode.UPLOAD) == 0
 
     assert run_forked("eod", dies_at=failpoint) == -signal.SIGKILL
 
@@ -88,7 +89,7 @@ def test_a_job_killed_while_it_removes_a_refused_sale_posts_the_others_once(
 
 def test_a_job_killed_while_it_stops_a_statement_leaves_it_to_the_next_run(houston, run_forked):
     make_sale(houston, transaction_id="T-1")
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         assert run_forked(job) == 0
     Company.objects.update(closed_until=RetailTransaction.objects.get().business_date)
 

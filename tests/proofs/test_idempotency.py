@@ -71,7 +71,7 @@ def run_every_job_and_command() -> dict[str, str]:
     return outcomes
 
 
-def test_i32_repeating_every_job_and_command_changes_no_data(idle_channels):
+def test_repeating_every_job_and_command_changes_no_data_i32(idle_channels):
     before = read_data(idle_channels)
 
     first = run_every_job_and_command()

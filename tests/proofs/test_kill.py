@@ -240,6 +240,7 @@ def recover_lost(job_run: JobRun) -> None:
     recover_lost_steps()
 
 
+# A worker's parent process dies; a worker process dies; a worker and its parent die.
 @pytest.mark.fault("F-01", "F-02", "F-03")
 @pytest.mark.timeout(240)
 def test_killing_a_worker_or_its_child_loses_nothing_and_writes_nothing_twice(open_channels):

@@ -13,6 +13,7 @@ from stores.channeldb.connect.url import till_url
 from stores.channeldb.schema.grants import excess_privileges
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES
 from stores.models import ChannelDatabase
+from stores.models.job import JobCode
 from tests.support.channel_page import grant
 from tests.support.channels import Channel, Till, on_server
 from tests.support.make import lookup, make_customer, make_event, run
@@ -125,9 +126,9 @@ def test_an_excess_privilege_is_logged_once(restricted_houston, caplog, statemen
     owner.close()
     caplog.set_level(logging.WARNING, "stores")
 
-    first_run = run("P-0001")
+    first_run = run(JobCode.UPLOAD)
     first_warnings = warnings_about_privileges(caplog)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     all_warnings = warnings_about_privileges(caplog)
 
     assert first_run["outcome"] == "nothing_to_do"

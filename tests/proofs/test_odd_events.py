@@ -14,6 +14,7 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
+from stores.models.job import JobCode
 from tests.support.make import article, make_customer, make_event, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 NIL_UUID, MAX_UUID = UUID(int=0), UUID(int=2**128 - 1)
 
 
-def test_v10_events_with_a_reserved_guid_are_quarantined(store):
+def test_events_with_a_reserved_guid_are_quarantined_v10(store):
     good = make_customer(store, "Good")
     make_customer(store, guid=NIL_UUID)
     make_customer(store, guid=MAX_UUID)
@@ -41,9 +42,9 @@ def test_v10_events_with_a_reserved_guid_are_quarantined(store):
     assert Customer.objects.filter(guids__async_account=good).exists()
 
 
-def test_v10_a_customer_with_the_nil_guid_that_is_staged_already_is_converted(houston):
+def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted_v10(houston):
     make_customer(houston, "Old")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     AsyncCustomer.objects.update(async_account=NIL_UUID)
 
     run("sync-customers")
@@ -51,7 +52,7 @@ def test_v10_a_customer_with_the_nil_guid_that_is_staged_already_is_converted(ho
     assert Customer.objects.filter(guids__async_account=NIL_UUID).exists()
 
 
-def test_s9_s11_oversized_values_and_unprintable_keys_are_quarantined(store):
+def test_oversized_values_and_unprintable_keys_are_quarantined_s9_s11(store):
     good = make_customer(store, "Good")
     make_event("attribute", store, async_account=good, attribute="A", value="x" * 1001)
     make_event("attribute", store, async_account=good, attribute="B", value="ü" * 1000)
@@ -71,7 +72,7 @@ def test_s9_s11_oversized_values_and_unprintable_keys_are_quarantined(store):
     assert RetailTransaction.objects.get().transaction_id == "../../admin/"
 
 
-def test_v14b_an_address_id_stays_with_the_first_of_two_customers(houston):
+def test_an_address_id_stays_with_the_first_of_two_customers_v14b(houston):
     known = make_customer(houston, "Known")
     run("pipeline")
     address_id = uuid4()

@@ -139,7 +139,7 @@ class RandomFaults:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_s3_rows_with_two_or_three_faults_stop_no_other_row(store, seattle, seed):
+def test_rows_with_two_or_three_faults_stop_no_other_row_s3(store, seattle, seed):
     used_ids = [uuid4() for _ in range(3)]
     for used_id in used_ids:
         make_customer(seattle, event_id=used_id, guid=used_id)

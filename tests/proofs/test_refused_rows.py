@@ -17,6 +17,7 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
+from stores.models.job import JobCode
 from stores.pipeline.corrections.quarantine import release_rows
 from tests.support.after_a_fault import waiting
 from tests.support.make import article, lookup, make_customer, make_event, make_sale, run
@@ -65,7 +66,7 @@ def count_waiting(store: ChannelDatabase) -> int:
 
 
 @pytest.mark.parametrize("code", ["P0001", "23514", "40001", "57014", "53100", "42P01", "XX000"])
-def test_s3_a_refusal_with_any_error_code_concerns_one_row(popup, code):
+def test_a_refusal_with_any_error_code_concerns_one_row_s3(popup, code):
     make_customer(popup, "Bad")
     make_customer(popup, "Good")
 
@@ -76,7 +77,7 @@ def test_s3_a_refusal_with_any_error_code_concerns_one_row(popup, code):
     assert Quarantine.objects.get().reason == "refused"
 
 
-def test_s3_refused_rows_of_every_table_are_quarantined_and_can_be_released_later(store):
+def test_refused_rows_of_every_table_are_quarantined_and_can_be_released_later_s3(store):
     guid = make_customer(store, "Ann")
     # Bad rows are between good ones.
     for number in (0, 3, 6):
@@ -107,7 +108,7 @@ def test_s3_refused_rows_of_every_table_are_quarantined_and_can_be_released_late
     assert (count_customers(), RetailTransaction.objects.count()) == (10, 11)
 
 
-def test_s3_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
+def test_a_row_that_cannot_even_be_quarantined_stays_in_its_channel_s3(store):
     make_customer(store, "Bad", email="no address")
     good = make_customer(store, "Good")
     make_sale(store, transaction_type="gift")
@@ -129,7 +130,7 @@ def test_s3_a_row_that_cannot_even_be_quarantined_stays_in_its_channel(store):
     assert count_waiting(store) == 0
 
 
-def test_s3_a_customer_or_address_that_is_refused_at_conversion_stops_no_other(houston, popup):
+def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other_s3(houston, popup):
     make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
     make_event("address", houston, async_account=good, city="Bad")
@@ -146,10 +147,10 @@ def test_s3_a_customer_or_address_that_is_refused_at_conversion_stops_no_other(h
     assert [case.reason for case in Case.objects.unsettled()] == ["refused", "refused"]
 
 
-def test_s3_an_event_whose_status_cannot_be_written_stops_no_other(houston, popup):
+def test_an_event_whose_status_cannot_be_written_stops_no_other_s3(houston, popup):
     bad = make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_event("address", houston, async_account=good, city="Bad")
     make_event("address", houston, async_account=good, city="Bonn")
     make_event("customer", houston, async_account=good, operation="update", first_name="Better")
@@ -174,7 +175,7 @@ def test_s3_an_event_whose_status_cannot_be_written_stops_no_other(houston, popu
     assert open_problems() == set()
 
 
-def test_s3_a_refused_day_of_the_balance_stops_no_other(houston, popup):
+def test_a_refused_day_of_the_balance_stops_no_other_s3(houston, popup):
     make_customer(houston)
     make_customer(popup)
     condition = f"NEW.database_id = {houston.pk} AND NEW.\"table\" = 'async_customer'"
@@ -193,7 +194,7 @@ def test_s3_a_refused_day_of_the_balance_stops_no_other(houston, popup):
     assert open_problems() == set()
 
 
-def test_s3_a_channel_that_refuses_one_customer_gets_the_others(store, seattle):
+def test_a_channel_that_refuses_one_customer_gets_the_others_s3(store, seattle):
     make_customer(seattle, "Good")
     make_customer(seattle, "Bad")
     make_customer(store, "Marked")
@@ -219,7 +220,7 @@ def test_s3_a_channel_that_refuses_one_customer_gets_the_others(store, seattle):
     assert waiting(store) == 0
 
 
-def test_s3_a_failed_upload_still_counts_after_a_good_download(houston, popup):
+def test_a_failed_upload_still_counts_after_a_good_download_s3(houston, popup):
     make_customer(popup, "Ann")
     make_customer(houston, "Bo")
 

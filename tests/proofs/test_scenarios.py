@@ -22,6 +22,7 @@ from stores.models import (
     NumberSequence,
     Quarantine,
 )
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from tests.support.after_a_fault import waiting
 from tests.support.channels import on_server
@@ -70,20 +71,20 @@ def ann(store, seattle) -> UUID:
     return guid
 
 
-def test_t1_before_any_run_the_till_finds_a_pending_customer(store, ann):
+def test_before_any_run_the_till_finds_a_pending_customer_t1(store, ann):
     assert lookup(store) == [("Pending sync", "Ann")]
     assert not AsyncCustomer.objects.exists()
 
 
-def test_t1_an_upload_stages_and_acknowledges_the_event(store, ann):
-    run("P-0001")
+def test_an_upload_stages_and_acknowledges_the_event_t1(store, ann):
+    run(JobCode.UPLOAD)
 
     assert AsyncCustomer.objects.get().status == "pending"
     assert waiting(store) == 0
 
 
-def test_t1_a_conversion_creates_the_customer_with_its_account(store, ann):
-    run("P-0001")
+def test_a_conversion_creates_the_customer_with_its_account_t1(store, ann):
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
     customer = get_customer("005001")
@@ -98,28 +99,28 @@ def test_t1_a_conversion_creates_the_customer_with_its_account(store, ann):
     assert AsyncCustomer.objects.get().status == "applied"
 
 
-def test_t1_a_download_delivers_the_account_to_every_channel(store, seattle, ann):
-    for job in ("P-0001", "sync-customers", "1010"):
+def test_a_download_delivers_the_account_to_every_channel_t1(store, seattle, ann):
+    for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
         run(job)
 
     assert lookup(store) == [("005001", "Ann")]
     assert lookup(seattle) == [("005001", "Ann")]
 
 
-def test_t2_jobs_run_too_early_change_nothing(store, ann):
-    too_early = [run(job)["outcome"] for job in ("sync-customers", "1010")]
-    in_order = [run(job)["outcome"] for job in ("P-0001", "sync-customers", "1010")]
+def test_jobs_run_too_early_change_nothing_t2(store, ann):
+    too_early = [run(job)["outcome"] for job in (JobCode.CONVERT, JobCode.DOWNLOAD)]
+    in_order = [run(job)["outcome"] for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD)]
 
     assert too_early == ["nothing_to_do"] * 2
     assert in_order == ["succeeded"] * 3
     assert lookup(store) == [("005001", "Ann")]
 
 
-def test_t3_jobs_run_again_create_nothing_and_issue_no_number(store, ann):
+def test_jobs_run_again_create_nothing_and_issue_no_number_t3(store, ann):
     run("pipeline")
     before = read_hq()
 
-    jobs = ("P-0001", "sync-customers", "1010", "pipeline")
+    jobs = (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD, JobCode.PIPELINE)
     outcomes = [run(job)["outcome"] for job in (*jobs, *jobs)]
 
     assert outcomes == ["nothing_to_do"] * 8
@@ -127,11 +128,11 @@ def test_t3_jobs_run_again_create_nothing_and_issue_no_number(store, ann):
     assert DownloadSession.objects.filter(database=store).count() == 1
 
 
-def test_t4_a_guid_sent_twice_becomes_one_customer(store):
+def test_a_guid_sent_twice_becomes_one_customer_t4(store):
     event = {"event_id": uuid4(), "occurred_at": timezone.now(), "operation": "create"}
     event |= {"async_account": uuid4(), "first_name": "Ann", "last_name": "Lee"}
     write(store, "async_customer", event)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # The till sends the same customer again, as a new event.
     write(store, "async_customer", event | {"event_id": uuid4()})
 
@@ -140,7 +141,7 @@ def test_t4_a_guid_sent_twice_becomes_one_customer(store):
     assert issued_accounts() == ["005001"]
 
 
-def test_t4_of_two_events_that_create_a_customer_the_later_wins(store):
+def test_of_two_events_that_create_a_customer_the_later_wins_t4(store):
     guid = make_customer(store, "Ann")
     make_customer(store, "Anna", guid=guid)
 
@@ -150,18 +151,18 @@ def test_t4_of_two_events_that_create_a_customer_the_later_wins(store):
     assert AsyncCustomer.objects.filter(async_account=guid).count() == 2
 
 
-def test_t4_an_event_whose_acknowledgement_was_lost_is_not_staged_twice(houston):
+def test_an_event_whose_acknowledgement_was_lost_is_not_staged_twice_t4(houston):
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
 
     assert result["counts"] == {"read": 1, "unchanged": 1}
     assert AsyncCustomer.objects.count() == 1
 
 
-def test_t5_an_address_waits_for_its_customer(store):
+def test_an_address_waits_for_its_customer_t5(store):
     guid = uuid4()
     make_event("address", store, async_account=guid, is_primary=True)
 
@@ -178,7 +179,7 @@ def test_t5_an_address_waits_for_its_customer(store):
     assert address.customer.account_number == "005001"
 
 
-def test_t6_an_address_of_a_known_customer_creates_no_customer(store):
+def test_an_address_of_a_known_customer_creates_no_customer_t6(store):
     import_account(store.channel.company, "004009", first_name="Bo", last_name="Berg")
     make_event("address", store, account_number="004009")
 
@@ -192,7 +193,7 @@ def test_t6_an_address_of_a_known_customer_creates_no_customer(store):
     ]
 
 
-def test_t14_edits_before_the_conversion_are_applied_in_order(store):
+def test_edits_before_the_conversion_are_applied_in_order_t14(store):
     guid = make_customer(store, "Ann", phone="111")
     edit = {"operation": "update", "async_account": guid, "first_name": "Ann"}
     make_event("customer", store, **edit, phone="222")
@@ -204,9 +205,9 @@ def test_t14_edits_before_the_conversion_are_applied_in_order(store):
     assert AsyncCustomer.objects.filter(async_account=guid, status="applied").count() == 3
 
 
-def test_t15_an_edit_by_guid_changes_the_account(store):
+def test_an_edit_by_guid_changes_the_account_t15(store):
     guid = make_customer(store, "Ann", email="ann@example.com")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     edit = {"operation": "update", "async_account": guid, "first_name": "Ann"}
     make_event("customer", store, **edit, email="lee@example.com")
@@ -219,7 +220,7 @@ def test_t15_an_edit_by_guid_changes_the_account(store):
     assert query(store, "SELECT email FROM customer") == [("lee@example.com",)]
 
 
-def test_t16_an_address_removed_before_the_upload_is_not_active(store):
+def test_an_address_removed_before_the_upload_is_not_active_t16(store):
     address = {"async_account": make_customer(store, "Ann"), "address_id": uuid4()}
     make_event("address", store, **address)
     make_event("address", store, operation="deactivate", **address)
@@ -230,7 +231,7 @@ def test_t16_an_address_removed_before_the_upload_is_not_active(store):
     assert AsyncAddress.objects.filter(status="applied").count() == 2
 
 
-def test_t16_an_address_removed_after_the_conversion_is_inactive_in_every_channel(store, seattle):
+def test_an_address_removed_after_the_conversion_is_inactive_in_every_channel_t16(store, seattle):
     address = {"async_account": make_customer(store, "Ann"), "address_id": uuid4()}
     make_event("address", store, **address)
     run("pipeline")
@@ -254,20 +255,20 @@ def test_no_till_finds_a_deactivated_customer(store, seattle):
     assert lookup(store) == lookup(seattle) == []
 
 
-def test_t20_a_second_upload_of_the_same_database_is_busy(houston, seattle):
+def test_a_second_upload_of_the_same_database_is_busy_t20(houston, seattle):
     make_customer(houston, "Ann")
     with Locks() as other_upload:
         assert other_upload.acquire(f"upload:{houston.pk}")
-        houston_only = run("P-0001", channels=["houston"])
-        both_channels = run("P-0001")
-    afterwards = run("P-0001")
+        houston_only = run(JobCode.UPLOAD, channels=["houston"])
+        both_channels = run(JobCode.UPLOAD)
+    afterwards = run(JobCode.UPLOAD)
 
     assert houston_only["outcome"] == "busy"
     assert both_channels["outcome"] == "partly"
     assert afterwards["counts"] == {"read": 1, "staged": 1}
 
 
-def test_t21_an_event_that_commits_after_a_later_one_is_not_lost(houston):
+def test_an_event_that_commits_after_a_later_one_is_not_lost_t21(houston):
     with closing(psycopg2.connect(till_url(houston))) as slow_till:
         # The event has a lower counter than Bo's and commits after the upload.
         slow_till.cursor().execute(
@@ -276,15 +277,15 @@ def test_t21_an_event_that_commits_after_a_later_one_is_not_lost(houston):
                VALUES (gen_random_uuid(), now(), 'create', gen_random_uuid(), 'X')"""
         )
         make_customer(houston, "Bo")
-        first = run("P-0001")
+        first = run(JobCode.UPLOAD)
         slow_till.commit()
 
-    second = run("P-0001")
+    second = run(JobCode.UPLOAD)
 
     assert (first["counts"]["staged"], second["counts"]["staged"]) == (1, 1)
 
 
-def test_t25_customers_beyond_the_last_number_are_converted_once_there_are_more(store):
+def test_customers_beyond_the_last_number_are_converted_once_there_are_more_t25(store):
     NumberSequence.objects.update(largest=5002)
     for name in ("Ann", "Bo", "Cy", "Di", "Ed"):
         make_customer(store, name)
@@ -307,7 +308,7 @@ def test_a_channel_added_later_gets_all_customers(store, register):
     run("pipeline")
     web = register("web")
 
-    result = run("1010", channels=["web"])
+    result = run(JobCode.DOWNLOAD, channels=["web"])
 
     assert result["counts"] == {"distributed": 1}
     assert lookup(web) == [("005001", "Ann")]

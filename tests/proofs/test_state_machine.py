@@ -29,6 +29,7 @@ from stores.jobs.recover_hq import recover_headquarters
 from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, Quarantine
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.register import RegistrationRefused, register_channel
 from tests.proofs.chaos.checker import Breach, Checker
 from tests.proofs.chaos.journal import Promises
@@ -37,6 +38,7 @@ from tests.proofs.chaos.places import SQLITE, Place
 from tests.support.backups import HQBackup
 from tests.support.channels import on_server
 from tests.support.hq import empty_hq
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import hq_url
 
@@ -49,7 +51,12 @@ PROFILES = {
 }
 CODES = ("houston", "popup")
 # These promises may be broken between a restore of HQ and its recovery (docs/reliability.md).
-BREAKABLE_BEHIND = {"I5", "I7", "I17", "I19"}
+BREAKABLE_BEHIND = {
+    Invariant.GUID_KEEPS_ITS_ACCOUNT,
+    Invariant.ACKNOWLEDGED_IS_AT_HQ,
+    Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+    Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS,
+}
 IGNORED_HEALTH_CHECKS = [
     HealthCheck.too_slow,
     HealthCheck.filter_too_much,
@@ -151,7 +158,7 @@ class SynclineMachine(RuleBasedStateMachine):
 
     @rule(code=st.sampled_from([*CODES, ""]))
     def upload(self, code: str) -> None:
-        self.run("P-0001", code)
+        self.run(JobCode.UPLOAD, code)
 
     @rule()
     def convert(self) -> None:
@@ -159,7 +166,7 @@ class SynclineMachine(RuleBasedStateMachine):
 
     @rule(code=st.sampled_from([*CODES, ""]))
     def deliver(self, code: str) -> None:
-        self.run("1010", code)
+        self.run(JobCode.DOWNLOAD, code)
 
     @rule()
     def enqueue_pipeline(self) -> None:
@@ -264,7 +271,7 @@ class SynclineMachine(RuleBasedStateMachine):
         invariant = breach.kind.split()[0]
         if self.is_hq_behind:
             return invariant in BREAKABLE_BEHIND
-        return invariant == "I19" and breach.place in self.unnoticed
+        return invariant == Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS and breach.place in self.unnoticed
 
     def teardown(self) -> None:
         """Run the pipeline until there is nothing to do; then HQ and channels must agree."""

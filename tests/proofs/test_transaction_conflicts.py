@@ -4,6 +4,7 @@ import pytest
 from django.db import OperationalError, connection, connections, transaction
 
 from stores.hqdb.retry import MAX_TRIES, retry_on_conflict
+from stores.models.job import JobCode
 from tests.support.channels import on_server
 from tests.support.concurrency import background, is_blocking, other_session, run_together
 from tests.support.convergence import assert_converges
@@ -26,10 +27,10 @@ def serializable_hq(houston):
     on_server(f"{setting} = DEFAULT")
 
 
-@pytest.mark.fault("F-15")
+@pytest.mark.fault("F-15")  # a deadlock
 def test_a_conversion_aborted_by_a_deadlock_is_repeated(houston, caplog):
     make_event("address", houston, async_account=make_customer(houston))
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with background() as start, other_session() as session:
         session.execute("UPDATE async_address SET terminal_id = '7'")
@@ -44,7 +45,7 @@ def test_a_conversion_aborted_by_a_deadlock_is_repeated(houston, caplog):
     assert_converges(houston)
 
 
-@pytest.mark.fault("F-16")
+@pytest.mark.fault("F-16")  # a serialization failure
 def test_jobs_do_not_depend_on_the_server_s_isolation_level(serializable_hq, houston):
     for number in range(20):
         make_customer(houston, f"Ann {number}")
@@ -52,7 +53,9 @@ def test_jobs_do_not_depend_on_the_server_s_isolation_level(serializable_hq, hou
     with connection.cursor() as cursor:
         cursor.execute("SHOW transaction_isolation")
         isolation = cursor.fetchone()
-    results = run_together(lambda: run("P-0001"), lambda: run("pipeline"), lambda: run("1010"))
+    results = run_together(
+        lambda: run(JobCode.UPLOAD), lambda: run("pipeline"), lambda: run(JobCode.DOWNLOAD)
+    )
     results += run_together(lambda: run("sync-customers"), lambda: run("pipeline"))
 
     assert isolation == ("read committed",)
@@ -61,7 +64,7 @@ def test_jobs_do_not_depend_on_the_server_s_isolation_level(serializable_hq, hou
     assert_converges(houston)
 
 
-@pytest.mark.fault("F-16")
+@pytest.mark.fault("F-16")  # a serialization failure
 def test_work_is_repeated_only_a_few_times(houston):
     attempts = []
 

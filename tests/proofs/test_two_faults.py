@@ -29,7 +29,7 @@ def open_reasons() -> Counter[str]:
 
 
 @pytest.mark.parametrize("is_converted", [False, True], ids=["pending", "converted"])
-def test_s3_a_row_with_a_used_event_id_and_another_fault_stops_no_other_row(
+def test_a_row_with_a_used_event_id_and_another_fault_stops_no_other_row_s3(
     store, seattle, is_converted
 ):
     faults = list(FAULTS.values())

@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from stores.models import Case, Channel, Customer, RetailTransaction, Statement
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -26,7 +27,7 @@ def set_unknown_time_zone() -> None:
         cursor.execute("SET session_replication_role = DEFAULT")
 
 
-def test_p7_a_channel_cannot_be_saved_with_an_unknown_time_zone(houston):
+def test_a_channel_cannot_be_saved_with_an_unknown_time_zone_p7(houston):
     channel = Channel.objects.get(pk=houston.channel_id)
     channel.time_zone = "localtime"
 
@@ -36,7 +37,7 @@ def test_p7_a_channel_cannot_be_saved_with_an_unknown_time_zone(houston):
         channel.save()
 
 
-def test_p7_sales_without_a_business_date_are_quarantined(houston):
+def test_sales_without_a_business_date_are_quarantined_p7(houston):
     set_unknown_time_zone()
     good = make_customer(houston, "Good")
     make_sale(houston, business_date=None)
@@ -51,7 +52,7 @@ def test_p7_sales_without_a_business_date_are_quarantined(houston):
     assert (case.reason, case.field) == ("time_zone_unknown", "business_date")
 
 
-def test_p7_days_of_the_channel_cannot_end_and_other_channels_are_posted(
+def test_days_of_the_channel_cannot_end_and_other_channels_are_posted_p7(
     houston, seattle, hq_user, client
 ):
     client.force_login(hq_user)
@@ -59,7 +60,7 @@ def test_p7_days_of_the_channel_cannot_end_and_other_channels_are_posted(
     day = timezone.now().date() - timedelta(days=2)
     # The statement of the day before is calculated already.
     make_sale(houston, business_date=day - timedelta(days=1))
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     make_sale(houston, business_date=day)
     make_sale(seattle, business_date=day)
@@ -80,7 +81,7 @@ def test_p7_days_of_the_channel_cannot_end_and_other_channels_are_posted(
     assert "time zone of houston" not in client.get("/").content.decode()
 
 
-def test_p7_a_channel_that_posts_all_day_long_needs_no_time_zone(houston):
+def test_a_channel_that_posts_all_day_long_needs_no_time_zone_p7(houston):
     Channel.objects.update(statement_mode="trickle_feed")
     set_unknown_time_zone()
     make_sale(houston, business_date=timezone.now().date() - timedelta(days=2))

@@ -2,6 +2,7 @@
 
 from uuid import uuid4
 
+from stores.models.job import JobCode
 from stores.trace.match import matches
 from stores.trace.types import trace_as_json
 from tests.support.make import make_customer, make_event, query, run
@@ -31,11 +32,11 @@ def test_edits_before_the_upload_are_shown_with_old_and_new_values(store):
 
 def test_an_edit_by_guid_is_in_the_trace_of_the_account(houston):
     guid = make_customer(houston, email="old@example.com", occurred_at=minute(0))
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     edit = {"guid": guid, "operation": "update", "occurred_at": minute(9)}
     make_customer(houston, **edit, email="new@example.com")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert get_trace("005001").waiting_for.code == "not_applied"
 
@@ -83,11 +84,11 @@ def test_an_event_sent_again_with_other_content_names_the_fields_that_differ(sto
     event_id, guid = uuid4(), uuid4()
     event = {"guid": guid, "event_id": event_id, "occurred_at": minute(0)}
     make_customer(store, **event, phone="+1 713 555 0111")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # The channel may delete an event that HQ has acknowledged.
     query(store, "DELETE FROM async_customer WHERE event_id = %s", str(event_id))
     make_customer(store, **event, phone="+1 713 555 0222")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     found = get_trace(guid)
 

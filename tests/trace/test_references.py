@@ -6,6 +6,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from stores.models import Company
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from stores.trace.match import matches
 from tests.support.make import make_customer, make_event, make_sale, run
@@ -15,7 +16,7 @@ from tests.support.traces import get_trace, trace_document
 @pytest.mark.parametrize("form", ["{}", "{{{}}}", " {} "], ids=["plain", "braces", "spaces"])
 def test_a_guid_may_be_in_upper_case_and_in_braces(houston, form):
     guid = make_customer(houston)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert get_trace(form.format(str(guid).upper())).async_accounts == [str(guid)]
 
@@ -33,7 +34,7 @@ def test_a_customer_is_found_by_contact_or_account(houston, ref):
 def test_a_pending_customer_is_found_by_contact(houston, ref):
     guid = make_customer(houston, email="Ann@example.com", phone="(713) 555 0100")
     make_event("contact", houston, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert get_trace(ref).async_accounts == [str(guid)]
 
@@ -69,7 +70,7 @@ def test_of_several_customers_with_a_phone_number_the_json_has_the_newest(housto
     older = make_customer(houston, phone="713 555 0100")
     run("pipeline")
     newer = make_customer(houston, first_name="Bo", phone="713 555 0100")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with pytest.raises(CommandError, match="2 customers match") as error:
         command("trace", "7135550100")
@@ -106,7 +107,7 @@ def test_the_command_prints_every_event_in_order(houston, command):
 def test_the_command_prints_the_sales_of_the_customer(houston, command):
     guid = make_customer(houston)
     make_sale(houston, transaction_id="T-1", async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     lines = command("trace", str(guid)).splitlines()
 

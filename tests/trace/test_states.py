@@ -7,6 +7,7 @@ import pytest
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import Company, Customer, GuidMap, NumberSequence
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from stores.trace.timeline import trace
 from tests.support.make import make_customer, make_event, run
@@ -22,7 +23,7 @@ def test_each_job_brings_a_customer_to_the_next_state(store, seattle, command):
     assert in_channel["state"] == "pending_upload"
     assert at_hq is None
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
     staged = get_trace(guid)
     assert staged.state == "not_synchronized"
     assert staged.waiting_for.code == "not_synchronized"
@@ -32,7 +33,7 @@ def test_each_job_brings_a_customer_to_the_next_state(store, seattle, command):
     assert converted.state == "synchronized"
     assert "seattle" in converted.waiting_for.text
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
     delivered = get_trace(guid)
     assert (delivered.state, delivered.waiting_for) == ("distributed", None)
     assert (delivered.account_number, delivered.company) == ("005001", "USRT")
@@ -42,7 +43,7 @@ def test_each_job_brings_a_customer_to_the_next_state(store, seattle, command):
 def test_a_trace_has_every_event_from_the_till_to_the_channels(store, seattle):
     guid = make_customer(store, occurred_at=minute(0))
     make_event("address", store, async_account=guid, occurred_at=minute(0))
-    for job in ("P-0001", "sync-customers", "1010"):
+    for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
         run(job)
 
     found = get_trace(guid)
@@ -73,7 +74,7 @@ def test_an_event_names_its_run_and_session(houston):
 
 def test_the_json_document_has_the_keys_of_the_contract(houston, command):
     guid = make_customer(houston)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     document = trace_document(command, guid)
 

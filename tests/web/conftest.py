@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from stores.models import JobRun
+from stores.models.job import JobCode
 from stores.roles import make_groups
 from tests.support.make import make_customer, make_event, run
 
@@ -82,7 +83,7 @@ def people(houston, popup) -> dict[str, UUID]:
     run("pipeline")
     bo = make_customer(popup, "Bo", email="bo@example.com")
     cy = make_customer(popup, "C" * 61)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return {"Ann": ann, "Bo": bo, "Cy": cy}
 
 

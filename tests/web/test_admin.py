@@ -18,6 +18,7 @@ from stores.models import (
     JobRun,
     Quarantine,
 )
+from stores.models.job import JobCode
 from tests.support.make import lookup, make_customer, run
 
 pytestmark = pytest.mark.slow
@@ -155,7 +156,7 @@ def test_a_channel_that_is_enabled_gets_the_customers_that_it_missed(boss, houst
 
     form = channel_form(popup, is_enabled="on", **{"databases-0-is_enabled": "on"})
     boss.post(f"/admin/stores/channel/{popup.channel_id}/change/", form)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(popup) == lookup(houston)
 
@@ -167,7 +168,7 @@ def test_a_database_that_is_enabled_gets_the_customers_that_it_missed(boss, hous
 
     form = {"group": str(popup.group_id), "url": popup.url, "is_enabled": "on"}
     boss.post(f"/admin/stores/channeldatabase/{popup.pk}/change/", form)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(popup) == lookup(houston)
 
@@ -216,14 +217,14 @@ def test_the_action_needs_a_permission(houston):
         ("uploadsession", "database__url__startswith"),
     ],
 )
-def test_s5_a_hidden_value_cannot_be_guessed_letter_by_letter(boss, houston, model, lookup):
+def test_a_hidden_value_cannot_be_guessed_letter_by_letter_s5(boss, houston, model, lookup):
     url = f"/admin/stores/{model}/?{lookup}=a"
 
     assert boss.get(url).status_code == 400
     assert boss.get(f"{url}&id=1").status_code == 400
 
 
-def test_s5_the_filters_of_every_list_work(boss, people):
+def test_the_filters_of_every_list_work_s5(boss, people):
     statuses = {}
     for model in MODELS:
         page = boss.get(list_url(model)).content.decode()

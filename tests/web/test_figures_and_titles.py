@@ -4,15 +4,16 @@ import pytest
 
 from stores.jobs.catalog import JOBS
 from stores.models import AsyncAttribute, Case, DownloadSession
+from stores.models.job import JobCode
 from stores.web.lists.runs import RunFilter, all_runs
 from tests.support.make import make_customer, make_event, run
 
 pytestmark = pytest.mark.slow
 
 
-def test_a8_an_event_that_failed_in_conversion_has_no_count_of_attempts(reader, houston):
+def test_an_event_that_failed_in_conversion_has_no_count_of_attempts_a8(reader, houston):
     make_event("attribute", houston, async_account=make_customer(houston), attribute="SIZE")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     AsyncAttribute.objects.update(status="failed", reason="attribute_invalid")
 
     case = Case.objects.get()
@@ -22,7 +23,7 @@ def test_a8_an_event_that_failed_in_conversion_has_no_count_of_attempts(reader, 
     assert '<td class="num">\N{EN DASH}</td>' in page
 
 
-def test_a8_downloads_to_both_engines_have_a_similar_size(houston, popup):
+def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
     make_customer(houston, "Ann")
     run("pipeline")
 
@@ -54,14 +55,14 @@ def test_a8_downloads_to_both_engines_have_a_similar_size(houston, popup):
     ],
     ids=["uploads", "downloads"],
 )
-def test_a8_a_filter_offers_only_the_states_that_a_session_can_have(reader, url, statuses):
+def test_a_filter_offers_only_the_states_that_a_session_can_have_a8(reader, url, statuses):
     filters = reader.get(url).context["filters"]
 
     offered = {value for value, _ in filters.form.fields["status"].choices if value}
     assert offered == statuses
 
 
-def test_a13_the_conversion_has_its_present_title(reader, houston):
+def test_the_conversion_has_its_present_title_a13(reader, houston):
     title = "Synchronize customers and channel requests"
 
     assert JOBS["sync-customers"].title == title

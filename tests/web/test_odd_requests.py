@@ -36,6 +36,7 @@ from stores.models import (
     SalesOrder,
     Statement,
 )
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -112,7 +113,7 @@ def world(houston, seattle) -> dict[str, Any]:
     run("pipeline", channels=["seattle"])
     far = timezone.now() + timedelta(days=365)
     make_event("customer", houston, **whole, phone="333 333", occurred_at=far)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     make_event("customer", houston, async_account=uuid4(), first_name="C" * 61)
     make_event("contact", houston, async_account=uuid4())
@@ -120,7 +121,7 @@ def world(houston, seattle) -> dict[str, Any]:
     make_sale(houston, transaction_type="layaway")
     run("eod")
     make_sale(houston, net_amount="11.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     Incident.objects.report("schema_drift", "A trigger is missing.", subject="houston")
     aside = Quarantine.objects.order_by("pk")
@@ -243,7 +244,7 @@ class Asker:
             self.wrong.append(f"{status} {method} {path[:100]!r} {told}")
 
 
-def test_s6_no_odd_request_is_answered_by_a_fault_of_the_server(world):
+def test_no_odd_request_is_answered_by_a_fault_of_the_server_s6(world):
     chance = random.Random(SEED)  # noqa: S311 - repeatable on purpose
     asker = Asker()
     tries: list[tuple[str, str, dict[str, str]]] = []
@@ -290,7 +291,7 @@ COOKIES = [
 
 
 @pytest.mark.parametrize("cookie", COOKIES)
-def test_s6_a_broken_cookie_leads_to_the_sign_in(hq, cookie):
+def test_a_broken_cookie_leads_to_the_sign_in_s6(hq, cookie):
     stranger = Client(raise_request_exception=False)
     for path in ("/", "/sign-in/", "/admin/"):
         answer = stranger.get(path, headers={"Cookie": cookie})
@@ -298,7 +299,7 @@ def test_s6_a_broken_cookie_leads_to_the_sign_in(hq, cookie):
         assert answer.status_code == (200 if path == "/sign-in/" else 302), path
 
 
-def test_s6_a_broken_cookie_beside_the_session_s_own_ends_no_session(reader):
+def test_a_broken_cookie_beside_the_session_s_own_ends_no_session_s6(reader):
     cookie = f'other="\\000"; sessionid={reader.cookies["sessionid"].value}'
 
     assert reader.get("/", headers={"Cookie": cookie}).status_code == 200
@@ -363,7 +364,7 @@ ODD_PARTS = [*((URLENCODED, b"reason=a", one) for one in HEADERS), *((*one, {}) 
 
 
 @pytest.mark.parametrize(("kind", "sent", "headers"), ODD_PARTS)
-def test_s6_no_header_or_body_is_answered_by_a_fault_of_the_server(boss, kind, sent, headers):
+def test_no_header_or_body_is_answered_by_a_fault_of_the_server_s6(boss, kind, sent, headers):
     mine = f"sessionid={boss.cookies['sessionid'].value}"
     for cookie in (mine, ""):
         for url in ("/customers/?q=%c3%a9", f"/?{'a=1&' * 1_100}", "/sign-in/?next=http://["):
@@ -372,7 +373,7 @@ def test_s6_no_header_or_body_is_answered_by_a_fault_of_the_server(boss, kind, s
             assert status_of("POST", url, cookie, kind, sent, headers) < 500, url
 
 
-def test_p17_a_refusal_names_the_field_and_says_what_is_wrong(boss):
+def test_a_refusal_names_the_field_and_says_what_is_wrong_p17(boss):
     in_a_form = boss.post("/quarantine/dismiss/", {"case": "1", "reason": "a\0b"})
     in_a_query = boss.get("/customers/C-000001/?company=%00")
     no_utf8 = boss.get("/customers/?q=%ff")
@@ -395,7 +396,7 @@ def test_p17_a_refusal_names_the_field_and_says_what_is_wrong(boss):
         "/trace/a%00/",
     ],
 )
-def test_p17_an_address_with_nul_is_not_there(boss, path):
+def test_an_address_with_nul_is_not_there_p17(boss, path):
     assert boss.get(path).status_code == 404
 
 
@@ -414,7 +415,7 @@ DATED = [
 
 
 @pytest.mark.parametrize("path", DATED)
-def test_s6_the_last_and_the_first_day_of_all_are_days_like_others(reader, people, path):
+def test_the_last_and_the_first_day_of_all_are_days_like_others_s6(reader, people, path):
     everything = reader.get(path).context["table"].paginator.count
 
     for day in FAR:
@@ -425,13 +426,13 @@ def test_s6_the_last_and_the_first_day_of_all_are_days_like_others(reader, peopl
 
 
 @pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
-def test_s6_a_place_beyond_all_times_is_the_first_page(reader, people, moment):
+def test_a_place_beyond_all_times_is_the_first_page_s6(reader, people, moment):
     answer = reader.get("/async-customers/", {"after": f"{moment}~{people['Ann']}"})
 
     assert answer.context["table"].page.number == 1
 
 
-def test_v14e_while_postgresql_is_away_pages_say_so_and_when_to_ask_again(reader, tmp_path):
+def test_while_postgresql_is_away_pages_say_so_and_when_to_ask_again_v14e(reader, tmp_path):
     """Really away: nothing listens where HQ's database is said to be."""
     stranger = Client(raise_request_exception=False)
     reader.raise_request_exception = False
@@ -456,7 +457,7 @@ def test_v14e_while_postgresql_is_away_pages_say_so_and_when_to_ask_again(reader
     assert reader.get("/").status_code == 200
 
 
-def test_v14e_what_is_no_trouble_of_the_database_stays_a_500(reader, monkeypatch):
+def test_what_is_no_trouble_of_the_database_stays_a_500_v14e(reader, monkeypatch):
     reader.raise_request_exception = False
     monkeypatch.delattr("stores.web.views.overview.pipeline_counts")
 

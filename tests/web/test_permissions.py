@@ -12,6 +12,7 @@ from django.urls import reverse
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import create_run, start_job
 from stores.models import JobRun
+from stores.models.job import JobCode
 from stores.roles import ROLE_PERMISSIONS, make_groups
 from stores.urls import urlpatterns
 from tests.support.make import carry_out, make_customer, run
@@ -161,7 +162,7 @@ def access_table() -> Iterator[Access]:
         yield Access("post", url_of("start-run"), roles, {"job": job, "date": "no day"})
 
 
-def test_s1_each_url_is_open_to_its_roles_only(clients, houston):
+def test_each_url_is_open_to_its_roles_only_s1(clients, houston):
     mistakes = []
     for access in access_table():
         for role, client in clients.items():
@@ -178,13 +179,13 @@ def test_s1_each_url_is_open_to_its_roles_only(clients, houston):
     assert not JobRun.objects.exists()
 
 
-def test_s1_the_access_table_has_every_url():
+def test_the_access_table_has_every_url_s1():
     names = {pattern.name for pattern in urlpatterns}
 
     assert names - SIGN_IN_URLS == {*LISTS, *PAGES, *BUTTONS, "start-run"}
 
 
-def test_s1_the_access_table_has_every_button(clients):
+def test_the_access_table_has_every_button_s1(clients):
     buttons = set()
     for name in {pattern.name for pattern in urlpatterns} - SIGN_IN_URLS:
         # The response to OPTIONS, allowed or not, names the methods of the view.
@@ -195,7 +196,7 @@ def test_s1_the_access_table_has_every_button(clients):
     assert buttons == {*BUTTONS, "start-run"}
 
 
-def test_s1_only_administrators_open_the_admin(clients, houston):
+def test_only_administrators_open_the_admin_s1(clients, houston):
     roles = {model: set() for model in ADMIN_MODELS}
     for model in ADMIN_MODELS:
         for role, client in clients.items():
@@ -206,7 +207,7 @@ def test_s1_only_administrators_open_the_admin(clients, houston):
     assert roles == {model: {"administrator"} for model in ADMIN_MODELS}
 
 
-def test_s1_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
+def test_a_viewer_cannot_start_or_cancel_a_run_s1(clients, houston):
     make_customer(houston)
     queued = start_job(JOBS["pipeline"], user=User.objects.get(username="manager")).run
 
@@ -225,7 +226,7 @@ def test_s1_a_viewer_cannot_start_or_cancel_a_run(clients, houston):
 @pytest.mark.parametrize(
     ("job", "permission"), [("pipeline", "run_job"), ("eod", "post_statement")]
 )
-def test_s1_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston, job, permission):
+def test_a_run_is_refused_if_its_user_has_lost_a_permission_s1(clients, houston, job, permission):
     user = User.objects.get(username="manager")
     job_run = create_run(JOBS[job], user=user).run
     group_permissions = Group.objects.get(name="manager").permissions
@@ -239,10 +240,10 @@ def test_s1_a_run_is_refused_if_its_user_has_lost_a_permission(clients, houston,
     assert job_run.message == "Refused: manager no longer has permission to start this."
 
 
-def test_s1_a_button_is_shown_only_to_the_roles_that_may_press_it(clients, houston):
+def test_a_button_is_shown_only_to_the_roles_that_may_press_it_s1(clients, houston):
     make_customer(houston)
-    queued = create_run(JOBS["1010"], user=User.objects.get(username="manager")).run
-    run("P-0001")
+    queued = create_run(JOBS[JobCode.DOWNLOAD], user=User.objects.get(username="manager")).run
+    run(JobCode.UPLOAD)
     expected = {
         ("/", "Run pipeline"): RUNNERS,
         ("/end-of-day/", "Run end of day"): {"manager"},

@@ -14,6 +14,7 @@ from stores.models import (
     TransactionChange,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 
 # Zero width space, Hangul filler, word joiner, no-break space.
@@ -41,7 +42,7 @@ def actions(houston) -> list[Action]:
     make_customer(houston, "Ann", email="nobody")
     make_sale(houston, transaction_id="T-1", gross_amount="99.00")
     make_sale(houston, transaction_id="T-2")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     run("calculate-statements")
     Incident.objects.report(IncidentKind.MANY_QUARANTINED, "Many rows.", database=houston)

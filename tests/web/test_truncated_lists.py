@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from stores.jobs.liveness import liveness_problems
 from stores.models import ChannelDatabase, Incident, Quarantine, Schedule, UploadSession
+from stores.models.job import JobCode
 from stores.web.views import statements
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import rows_of
@@ -29,9 +30,9 @@ def quarantine_customer(database: ChannelDatabase, reason: str, field: str) -> N
     )
 
 
-def test_u3_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked(reader, houston):
+def test_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked_u3(reader, houston):
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     reasons = ("too_long", "unknown_word", "value_missing", "date_format")
     fields = ("first_name", "last_name", "language", "title", "email", "phone")
     for reason, field in list(product(reasons, fields))[:22]:
@@ -46,7 +47,7 @@ def test_u3_the_causes_of_quarantine_beyond_twenty_are_counted_and_linked(reader
     assert "more cause" not in page_of_all.content.decode()
 
 
-def test_u3_the_incidents_beyond_ten_are_counted(reader, houston):
+def test_the_incidents_beyond_ten_are_counted_u3(reader, houston):
     for number in range(12):
         Incident.objects.report("message_refused", "A message.", subject=str(number))
 
@@ -56,11 +57,11 @@ def test_u3_the_incidents_beyond_ten_are_counted(reader, houston):
     assert "2 older incidents open." in texts
 
 
-def test_u3_the_statements_beyond_the_limit_are_counted_and_linked(reader, houston, monkeypatch):
+def test_the_statements_beyond_the_limit_are_counted_and_linked_u3(reader, houston, monkeypatch):
     monkeypatch.setattr(statements, "MAX_STATEMENTS_SHOWN", 1)
     today = timezone.now().date()
     # Three posted statements and three that are calculated only.
-    for jobs in (["eod"], ["P-0001", "validate", "calculate-statements"]):
+    for jobs in (["eod"], [JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE]):
         for days in (1, 2, 3):
             make_sale(houston, business_date=today - timedelta(days=days))
         for job in jobs:
@@ -74,7 +75,7 @@ def test_u3_the_statements_beyond_the_limit_are_counted_and_linked(reader, houst
         assert len(rows_of(reader.get(link.replace("&amp;", "&")))) == 3
 
 
-def test_u3_the_overdue_schedules_beyond_ten_are_counted(houston):
+def test_the_overdue_schedules_beyond_ten_are_counted_u3(houston):
     yesterday = timezone.now() - timedelta(days=1)
     for minutes in range(1, 14):
         Schedule.objects.create(job="eod", every_minutes=minutes, started_at=yesterday)

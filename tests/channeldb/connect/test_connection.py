@@ -174,7 +174,7 @@ def test_a_database_without_tables_is_refused(nowhere):
         pass
 
 
-@pytest.mark.fault("F-29")
+@pytest.mark.fault("F-29")  # a migration is half done
 def test_a_database_with_old_tables_is_refused(channel):
     with connect(channel) as alias:
         Till(alias).sql("UPDATE django_migrations SET name = '0000_older'")
@@ -196,7 +196,7 @@ def test_the_message_about_a_register_names_its_channel_for_the_migration(nowher
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migrate", [False, True])
-def test_e3_the_database_of_hq_is_refused(migrate):
+def test_the_database_of_hq_is_refused_e3(migrate):
     hq = Channel(1, f"embedded:{connection.settings_dict['NAME']}")
 
     with pytest.raises(ChannelMisconfigured, match="this is HQ's own database"):
@@ -221,7 +221,7 @@ def test_a_channel_that_does_not_exist_is_unreachable(url):
     assert error.value.__suppress_context__
 
 
-def test_e4_a_missing_file_is_not_created():
+def test_a_missing_file_is_not_created_e4():
     missing = Channel(1, "sqlite:///not_there.sqlite3")
 
     with pytest.raises(ChannelUnreachable), connect(missing, migrate=True):

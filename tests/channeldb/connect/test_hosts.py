@@ -71,18 +71,18 @@ def only_public(settings):
         "255.255.255.255",
     ],
 )
-def test_e2_an_address_that_is_not_public_is_refused_in_any_notation(only_public, host):
+def test_an_address_that_is_not_public_is_refused_in_any_notation_e2(only_public, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
 @pytest.mark.parametrize("host", ["trap.example.com", "both.example.com"])
-def test_e2_a_name_that_resolves_to_such_an_address_is_refused(only_public, resolver, host):
+def test_a_name_that_resolves_to_such_an_address_is_refused_e2(only_public, resolver, host):
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
         resolve_and_pin(HOUSTON, settings_for(host))
 
 
-def test_e2_the_connection_is_pinned_to_the_address_that_was_checked(only_public, resolver):
+def test_the_connection_is_pinned_to_the_address_that_was_checked_e2(only_public, resolver):
     pinned = resolve_and_pin(HOUSTON, settings_for("db.example.com"))
 
     assert pinned["HOST"] == "db.example.com"
@@ -90,7 +90,7 @@ def test_e2_the_connection_is_pinned_to_the_address_that_was_checked(only_public
 
 
 @pytest.mark.parametrize("host", ["93.184.215.14", "v6.example.com"])
-def test_e2_a_public_address_needs_no_permission(only_public, resolver, host):
+def test_a_public_address_needs_no_permission_e2(only_public, resolver, host):
     assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
@@ -104,19 +104,19 @@ def test_e2_a_public_address_needs_no_permission(only_public, resolver, host):
         ("169.254.169.254", "169.254.169.254"),
     ],
 )
-def test_e2_the_setting_allows_an_address_a_network_or_a_name(settings, resolver, allowed, host):
+def test_the_setting_allows_an_address_a_network_or_a_name_e2(settings, resolver, allowed, host):
     settings.CHANNEL_HOSTS = [allowed]
 
     assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
 
 
-def test_e2_an_allowed_address_may_be_written_in_another_notation(settings):
+def test_an_allowed_address_may_be_written_in_another_notation_e2(settings):
     settings.CHANNEL_HOSTS = ["127.0.0.1"]
 
     assert resolve_and_pin(HOUSTON, settings_for("127.1"))["OPTIONS"]["hostaddr"] == "127.0.0.1"
 
 
-def test_e2_the_metadata_address_is_not_allowed_as_part_of_a_network(settings):
+def test_the_metadata_address_is_not_allowed_as_part_of_a_network_e2(settings):
     settings.CHANNEL_HOSTS = ["169.254.0.0/16", "0.0.0.0/0", "::/0"]
 
     with pytest.raises(ChannelMisconfigured, match=REFUSED):
@@ -128,11 +128,11 @@ def test_e2_the_metadata_address_is_not_allowed_as_part_of_a_network(settings):
     [settings_for("/run/postgresql"), {"NAME": "file:x", "OPTIONS": {}}],
     ids=["socket", "file"],
 )
-def test_e2_a_socket_or_a_file_is_not_resolved(fields):
+def test_a_socket_or_a_file_is_not_resolved_e2(fields):
     assert resolve_and_pin(HOUSTON, fields) == fields
 
 
-def test_e2_an_address_is_refused_before_any_connection(only_public):
+def test_an_address_is_refused_before_any_connection_e2(only_public):
     with (
         pytest.raises(ChannelMisconfigured, match=REFUSED),
         connect(Channel(1, "postgresql://u@localhost:1/ch")),
@@ -140,13 +140,13 @@ def test_e2_an_address_is_refused_before_any_connection(only_public):
         pass
 
 
-@pytest.mark.fault("F-42")
+@pytest.mark.fault("F-42")  # a name does not resolve
 def test_a_name_that_cannot_be_resolved_is_unreachable(resolver):
     with pytest.raises(ChannelUnreachable, match=r"^Channel houston cannot be reached\.$"):
         resolve_and_pin(HOUSTON, settings_for("nowhere.example.com"))
 
 
-@pytest.mark.fault("F-42")
+@pytest.mark.fault("F-42")  # a name does not resolve
 def test_a_resolver_that_does_not_answer_in_time_makes_the_channel_unreachable(
     monkeypatch, settings
 ):

@@ -28,7 +28,7 @@ def houston_by_proxy(houston, proxy, settings):
     return Channel(houston.pk, proxy.url(houston.url.removeprefix("embedded:")))
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
 def test_a_query_without_an_answer_is_cut_off(houston_by_proxy, proxy, fault):
     with (
@@ -43,7 +43,7 @@ def test_a_query_without_an_answer_is_cut_off(houston_by_proxy, proxy, fault):
 
 
 @pytest.mark.slow
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 def test_a_commit_without_an_answer_is_cut_off(houston_by_proxy, proxy):
     start = time.monotonic()
     with pytest.raises(ChannelUnreachable), connect(houston_by_proxy) as alias:

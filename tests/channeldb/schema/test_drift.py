@@ -202,7 +202,7 @@ def refusal(channel: Channel) -> ChannelDrifted:
     return refusal.value
 
 
-@pytest.mark.fault("F-28")
+@pytest.mark.fault("F-28")  # a channel's schema was changed
 @pytest.mark.parametrize("schema_change", POSTGRESQL, ids=first_words)
 def test_a_change_of_a_postgresql_channel_is_named(houston, schema_change):
     change(houston, schema_change.sql)
@@ -210,7 +210,7 @@ def test_a_change_of_a_postgresql_channel_is_named(houston, schema_change):
     assert schema_change.difference in refusal(houston).differences
 
 
-@pytest.mark.fault("F-28")
+@pytest.mark.fault("F-28")  # a channel's schema was changed
 @pytest.mark.parametrize("schema_change", SQLITE, ids=first_words)
 def test_a_change_of_a_sqlite_channel_is_named(register, schema_change):
     change(register, schema_change.sql)
@@ -320,13 +320,13 @@ SHADOWING = [
 
 
 @pytest.mark.parametrize("schema_change", SHADOWING, ids=first_words)
-def test_e5_a_function_or_operator_that_shadows_another_is_named(houston, schema_change):
+def test_a_function_or_operator_that_shadows_another_is_named_e5(houston, schema_change):
     change(houston, schema_change.sql)
 
     assert schema_change.difference in refusal(houston).differences
 
 
-def test_e5_an_operator_cannot_hide_itself_from_the_comparison(houston):
+def test_an_operator_cannot_hide_itself_from_the_comparison_e5(houston):
     change(
         houston,
         "CREATE FUNCTION never(name, text) RETURNS boolean LANGUAGE sql AS 'SELECT false'",

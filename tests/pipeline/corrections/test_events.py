@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, CustomerAddress, CustomerContact
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import ADDRESS, CONTACT, CUSTOMER, EventKind
@@ -61,11 +62,11 @@ def test_an_edit_at_hq_is_applied_and_distributed(store, seattle, ann):
         assert query(channel, "SELECT first_name FROM customer") == [("Anna",)]
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
 def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converted_between):
     edit_at_till(store, ann, "Till")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     if is_converted_between:
         run("sync-customers")
     edit_at_hq(first_name="Headquarters")
@@ -76,7 +77,7 @@ def test_an_edit_at_hq_replaces_an_earlier_one_at_a_till(store, ann, is_converte
     assert AsyncCustomer.objects.filter(first_name="Till").exists()
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
 def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converted_between):
     edit_at_hq(first_name="Headquarters")
@@ -90,7 +91,7 @@ def test_an_edit_at_a_till_replaces_an_earlier_one_at_hq(store, ann, is_converte
     assert AsyncCustomer.objects.filter(first_name="Headquarters").exists()
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 def test_an_edit_at_a_till_that_arrives_after_a_later_one_at_hq_is_superseded(store, ann):
     edit_at_hq(first_name="Headquarters")
     run("sync-customers")

@@ -18,6 +18,7 @@ from stores.models import (
     NumberSequence,
     Quarantine,
 )
+from stores.models.job import JobCode
 from stores.pipeline.corrections.events import EventRefused
 from stores.pipeline.corrections.quarantine import (
     ChangedMeanwhile,
@@ -66,7 +67,7 @@ def test_a_row_is_released_once_the_rule_that_it_broke_is_gone(store, hq_user):
 
 def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle):
     guid = make_customer(store, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_customer(seattle, "Anna", guid=guid, operation="update")
     run("pipeline")
 
@@ -78,9 +79,9 @@ def test_a_row_is_released_once_its_guid_was_sent_to_its_channel(store, seattle)
 
 def test_a_released_row_does_not_replace_a_later_one_of_its_till(houston):
     guid = make_customer(houston, "First", middle_name="M" * 61)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_customer(houston, "Second", guid=guid, operation="update")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     raw = bytes(Quarantine.objects.get().raw)
     Quarantine.objects.update(raw=raw.replace(b"M" * 61, b"M"))
 
@@ -93,7 +94,7 @@ def test_a_released_row_does_not_replace_a_later_one_of_its_till(houston):
 def test_a_row_that_cannot_be_read_stays_in_quarantine(popup):
     make_customer(popup, occurred_at="yesterday")
     make_customer(popup, first_name=b"\x00\x01")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     before = set(Quarantine.objects.values_list("reason", "field", "rule"))
 
     result = release_rows([str(row.pk) for row in Quarantine.objects.all()])
@@ -135,7 +136,7 @@ def test_a_correction_is_an_event_of_hq_and_leaves_the_row_as_it_was(store, hq_u
 
 def test_a_correction_that_breaks_rules_changes_nothing(store):
     guid = make_customer(store, "Ann", email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with pytest.raises(EventRefused) as refusal:
         correct_event(only_case(), corrected_customer(guid, email="none", phone="none"))
@@ -146,7 +147,7 @@ def test_a_correction_that_breaks_rules_changes_nothing(store):
 
 def test_a_correction_cannot_name_an_account_that_does_not_exist(store):
     make_customer(store, "Ann", email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with pytest.raises(EventRefused, match="account_number"):
         correct_event(only_case(), corrected_customer(None, account_number="005009"))
@@ -154,7 +155,7 @@ def test_a_correction_cannot_name_an_account_that_does_not_exist(store):
 
 def test_a_row_cannot_be_corrected_twice(store):
     guid = make_customer(store, "Ann", email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     correct_event(case, corrected_customer(guid))
 
@@ -183,11 +184,11 @@ def test_a_failed_event_is_superseded_by_its_correction(store):
 
 def test_a_dismissed_row_stays_dismissed_when_it_is_uploaded_again(store, hq_user):
     make_customer(store, email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     dismiss_rows([only_case()], by=hq_user, because="A test till.")
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     row = Quarantine.objects.get()
     assert (row.status, row.settled_by, row.attempts) == ("dismissed", hq_user, 2)
@@ -204,7 +205,7 @@ def test_a_failed_event_cannot_be_dismissed(store):
     assert Case.objects.get(pk=case).status == "failed"
 
 
-@pytest.mark.fault("F-49")
+@pytest.mark.fault("F-49")  # events arrive in another order
 def test_an_address_whose_customer_is_missing_for_a_day_is_listed(store):
     make_event("address", store, async_account=uuid4())
     run("pipeline")

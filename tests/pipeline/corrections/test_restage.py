@@ -15,6 +15,7 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.case import describe_case
 from stores.pipeline.corrections.events import EventRefused
@@ -42,7 +43,7 @@ def corrected_values(case: str, changes: dict[str, Any] | None = None) -> dict[s
 @pytest.mark.slow
 def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_user):
     make_sale(store, "10.00", "5.00", transaction_id="T-1", account_number="LEGACY-1")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     assert release_rows([case]).still_open == [case]
 
@@ -60,7 +61,7 @@ def test_a_released_sale_is_staged_as_its_till_wrote_it_and_posted(store, hq_use
 
 def test_a_correction_is_a_sale_of_hq_and_leaves_the_row_as_it_was(store, hq_user):
     make_sale(store, transaction_id="T-1", entry_status="training")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case, raw = only_case(), bytes(Quarantine.objects.get().raw)
 
     values = corrected_values(case, {"header-entry_status": "voided"})
@@ -79,9 +80,9 @@ def test_a_correction_is_a_sale_of_hq_and_leaves_the_row_as_it_was(store, hq_use
 @pytest.mark.slow
 def test_missing_lines_of_a_sale_are_added_at_hq(store):
     make_sale(store, "10.00", transaction_id="T-1", line_count=2)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     IncompleteDocument.objects.update(first_seen_at=timezone.now() - timedelta(minutes=16))
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     with pytest.raises(EventRefused, match="document_incomplete"):
         correct_document(case, corrected_values(case))
@@ -97,7 +98,7 @@ def test_missing_lines_of_a_sale_are_added_at_hq(store):
 
 def test_a_value_that_is_no_text_is_shown_in_hexadecimal_and_corrected(popup):
     make_sale(popup, transaction_id="T-1", lines=[article("10.00", description=b"\xff\xfe")])
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     lines, _ = describe_case(Case.objects.get()).parts
     assert "bytes ff fe" in lines.rows[0]
@@ -111,7 +112,7 @@ def test_a_value_that_is_no_text_is_shown_in_hexadecimal_and_corrected(popup):
 def test_a_correction_cannot_use_the_transaction_id_of_another_sale(store):
     make_sale(store, "10.00", transaction_id="T-1")
     make_sale(store, "10.00", transaction_id="T-2", currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     changes = {"header-currency": "USD", "header-transaction_id": "T-1"}
 
@@ -128,7 +129,7 @@ def test_a_correction_cannot_use_the_transaction_id_of_another_sale(store):
 def test_a_correction_cannot_duplicate_a_sale_of_another_channel(houston, seattle):
     make_sale(houston, transaction_id="T-1", store_number="007")
     make_sale(seattle, transaction_id="T-1", store_number="007", currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     changes = {"header-currency": "USD"}
 
@@ -144,7 +145,7 @@ def test_a_correction_cannot_duplicate_a_sale_of_another_channel(houston, seattl
 
 def test_a_sale_cannot_be_corrected_twice(store):
     make_sale(store, currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     values = corrected_values(case, {"header-currency": "USD"})
     correct_document(case, values)
@@ -158,7 +159,7 @@ def test_a_sale_cannot_be_corrected_twice(store):
 def test_of_two_sales_with_one_transaction_id_only_the_first_is_released(houston, seattle, command):
     for store in (houston, seattle):
         make_sale(store, transaction_id="T-1", account_number="LEGACY-1")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # As if both had been written in one channel.
     Quarantine.objects.filter(database=seattle).update(database=houston)
     import_account(houston.channel.company, "LEGACY-1", last_name="Lee")
@@ -172,11 +173,11 @@ def test_of_two_sales_with_one_transaction_id_only_the_first_is_released(houston
 
 def test_a_quarantined_sale_is_released_by_an_upload_once_it_is_valid(store):
     make_sale(store, account_number="LEGACY-1")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     import_account(store.channel.company, "LEGACY-1", last_name="Lee")
     query(store, "UPDATE retail_transaction SET acknowledged_at = NULL")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert Quarantine.objects.get().status == "released"
     assert RetailTransaction.objects.count() == 1
@@ -184,7 +185,7 @@ def test_a_quarantined_sale_is_released_by_an_upload_once_it_is_valid(store):
 
 def test_a_person_corrects_a_document_on_its_page(store):
     make_sale(store, "10.00", transaction_id="T-1", tax_amount="NaN")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = only_case()
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
@@ -203,7 +204,7 @@ def test_a_person_corrects_a_document_on_its_page(store):
 
 def test_the_command_shows_every_part_of_a_sale(store, command):
     make_sale(store, "10.00", transaction_id="T-1", currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     output = command("quarantine", "show", only_case())
 

@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from stores.models import RetailTransaction, TransactionChange
+from stores.models.job import JobCode
 from stores.pipeline.corrections.sale import correct_transaction, lease_transaction
 from tests.support.make import make_sale, run
 
@@ -13,7 +14,7 @@ from tests.support.make import make_sale, run
 def leased_sale(channel):
     """A sale that clerk is correcting, and clerk."""
     make_sale(channel)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     sale, clerk = RetailTransaction.objects.get(), User.objects.create_user("clerk")
     lease_transaction(sale, clerk)
     return sale, clerk
@@ -41,7 +42,7 @@ def test_a_field_that_identifies_a_transaction_cannot_be_corrected(houston):
 def test_a_line_of_another_transaction_cannot_be_corrected(houston):
     sale, clerk = leased_sale(houston)
     make_sale(houston, transaction_id="T-2")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     line = RetailTransaction.objects.get(transaction_id="T-2").lines.get()
 
     with pytest.raises(KeyError):

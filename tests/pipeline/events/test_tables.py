@@ -12,8 +12,10 @@ from stores.channeldb.provision import renew_identity
 from stores.channeldb.schema.tables import EVENT_TABLES, PART_TABLES
 from stores.models import Incident, Quarantine, RetailTransaction
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.events import tables
 from tests.support.damage import damage, damage_channel
+from tests.support.invariants import Invariant
 from tests.support.make import (
     make_customer,
     make_event,
@@ -73,7 +75,7 @@ def reconcile(capsys):
     return call
 
 
-def test_v1_every_table_that_tills_write_is_uploaded():
+def test_every_table_that_tills_write_is_uploaded_v1():
     uploaded = {source.table for source in tables.UPLOAD_SOURCES}
     uploaded_parts = {part.table for source in tables.UPLOAD_SOURCES for part in source.parts}
 
@@ -82,8 +84,8 @@ def test_v1_every_table_that_tills_write_is_uploaded():
     assert set(tables.TRAVELLING_TABLES) == ALL_TABLES
 
 
-@pytest.mark.fault("F-33")
-def test_v1_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
+def test_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table_v1(
     houston, popup, back_up_hq, recover_hq
 ):
     backup = back_up_hq()
@@ -94,7 +96,7 @@ def test_v1_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
     assert all(before.values())
     backup.restore()
 
-    lost = get_check("I7").offending
+    lost = get_check(Invariant.ACKNOWLEDGED_IS_AT_HQ).offending
     recovery = recover_hq()
     run("pipeline")
 
@@ -106,7 +108,7 @@ def test_v1_rows_that_a_restored_hq_has_lost_are_fetched_again_from_every_table(
     assert broken_promises() == []
 
 
-def test_v1_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, popup, reconcile):
+def test_rows_that_hq_has_lost_are_fetched_again_after_a_comparison_v1(houston, popup, reconcile):
     for store in (houston, popup):
         write_all_tables(store)
     run("pipeline")
@@ -122,8 +124,8 @@ def test_v1_rows_that_hq_has_lost_are_fetched_again_after_a_comparison(houston, 
     assert reconcile() == {"houston": set(), "popup": set()}
 
 
-@pytest.mark.fault("F-31")
-def test_v13_the_incident_of_a_restored_channel_lists_every_event_that_it_lost(store, back_up):
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
+def test_the_incident_of_a_restored_channel_lists_every_event_that_it_lost_v13(store, back_up):
     backup = back_up(store)
     write_all_tables(store)
     quarantined = make_sale(store, currency="X")
@@ -139,12 +141,12 @@ def test_v13_the_incident_of_a_restored_channel_lists_every_event_that_it_lost(s
     assert lost["retail_transaction"]["numbers"] == [staged, quarantined]
 
 
-def test_v14c_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcile):
+def test_a_sale_that_was_changed_in_its_channel_is_reported_v14c(store, reconcile):
     # Microseconds and an offset must not make a difference by themselves.
     occurred_at = "2026-03-01T10:00:00.123456+01:00"
     for transaction_id, price in (("T-1", "1"), ("T-2", "2"), ("T-3", "3"), ("T-4", "4")):
         make_sale(store, price, transaction_id=transaction_id, occurred_at=occurred_at)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # A correction at headquarters is no difference.
     damage("UPDATE retail_transaction_line SET price = 5 WHERE price = 4")
     assert broken_promises() == []
@@ -159,32 +161,34 @@ def test_v14c_a_sale_that_was_changed_in_its_channel_is_reported(store, reconcil
            VALUES ('T-3', 2, 'card', '1.00', 'USD')""",
     )
 
-    assert len(get_check("I40").offending) == 3
+    assert len(get_check(Invariant.EVENTS_NEVER_CHANGE).offending) == 3
     assert reconcile() == {store.label: {("changed", "retail_transaction")}}
     assert len(Incident.objects.get(kind=IncidentKind.CONTENT_CHANGED).detail["keys"]) == 3
 
 
-def test_v12_lines_and_payments_are_fetched_once_their_header_is_there(store, reconcile):
+def test_lines_and_payments_are_fetched_once_their_header_is_there_v12(store, reconcile):
     parts = sale_rows(store, "10.00", "5.00", transaction_id="T-1")
     header = {"retail_transaction": parts.pop("retail_transaction")}
     write_rows(store, parts)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
-    assert {row["table"] for row in get_check("I8").offending} == parts.keys()
+    assert {
+        row["table"] for row in get_check(Invariant.NO_EVENT_IS_SKIPPED).offending
+    } == parts.keys()
     assert reconcile("--fix") == {store.label: {("without_header", table) for table in parts}}
     incident = Incident.objects.open().get()
     assert incident.kind == IncidentKind.PARTS_ALONE
     assert incident.detail["keys"] == ["T-1", "T-1"]
 
     write_rows(store, header)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert reconcile() == {store.label: set()}
     assert not Incident.objects.open().exists()
     assert broken_promises() == []
 
 
-def test_v14d_rows_with_an_unusable_id_are_fetched_again(popup, reconcile):
+def test_rows_with_an_unusable_id_are_fetched_again_v14d(popup, reconcile):
     for table in TABLES_OF_EVENTS:
         values = {"event_id": f"not a GUID in {table}", "occurred_at": "2026-03-01T10:00:00Z"}
         if table == "async_address":
@@ -192,25 +196,27 @@ def test_v14d_rows_with_an_unusable_id_are_fetched_again(popup, reconcile):
         if table == "async_contact":
             values["contact_id"] = str(uuid4())
         write(popup, table, values)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     assert Quarantine.objects.count() == len(TABLES_OF_EVENTS)
     assert broken_promises() == []
     # As if the channel were a copy, of whose rows HQ has never read any.
     damage("DELETE FROM quarantine")
     damage("UPDATE upload_session SET read = 0, quarantined = 0; DELETE FROM arrival")
 
-    assert {row["table"] for row in get_check("I7").offending} == TABLES_OF_EVENTS
+    assert {
+        row["table"] for row in get_check(Invariant.ACKNOWLEDGED_IS_AT_HQ).offending
+    } == TABLES_OF_EVENTS
     assert reconcile("--fix") == {"popup": {("unknown_at_hq", table) for table in TABLES_OF_EVENTS}}
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert reconcile() == {"popup": set()}
     assert broken_promises() == []
 
 
-def test_v14d_a_copied_channel_sends_rows_with_an_unusable_id_again(popup):
+def test_a_copied_channel_sends_rows_with_an_unusable_id_again_v14d(popup):
     write(popup, "async_customer", {"event_id": "nobody", "occurred_at": "2026-03-01T10:00:00Z"})
     make_customer(popup)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with till(popup) as alias:
         renew_identity(alias)

@@ -11,6 +11,7 @@ from stores.channeldb.exchange.postgresql import PostgreSQLVisit
 from stores.channeldb.exchange.sqlite import SQLiteVisit
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, Incident
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.download import packages
 from stores.pipeline.upload import upload
 from tests.support.make import make_customer, query, run
@@ -65,19 +66,19 @@ def in_other_thread(action: Callable[[], None]) -> Callable[[], None]:
         ("fence:after_intention", 3),
     ],
 )
-def test_v7_a_backup_made_between_two_chunks_of_a_download_is_noticed(
+def test_a_backup_made_between_two_chunks_of_a_download_is_noticed_v7(
     popup, back_up, monkeypatch, failpoint, n
 ):
     for name in ("Ann", "Bo", "Cy", "Di", "Eve", "Flo"):
         make_customer(popup, name)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     backups = []
     make_backup = on_nth_pass(n, lambda: backups.append(back_up(popup)))
     with monkeypatch.context() as patch:
         patch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
         patch.setitem(failpoints.actions, failpoint, make_backup)
-        assert run("1010")["counts"]["distributed"] == 6
+        assert run(JobCode.DOWNLOAD)["counts"]["distributed"] == 6
     [backup] = backups
     backup.restore()
     [(restored,)] = query(popup, "SELECT count(*) FROM customer WHERE hq_version > 0")
@@ -90,10 +91,10 @@ def test_v7_a_backup_made_between_two_chunks_of_a_download_is_noticed(
     assert broken_promises() == []
 
 
-def test_v7_each_chunk_of_a_download_is_committed_with_the_next_epoch(store, monkeypatch):
+def test_each_chunk_of_a_download_is_committed_with_the_next_epoch_v7(store, monkeypatch):
     for name in ("Ann", "Bo", "Cy"):
         make_customer(store, name)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     epochs, customers = [], []
 
@@ -106,13 +107,13 @@ def test_v7_each_chunk_of_a_download_is_committed_with_the_next_epoch(store, mon
 
     monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 1)
     monkeypatch.setitem(failpoints.actions, "fence:after_channel", in_other_thread(read_channel))
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert customers == [1, 2, 3]
     assert epochs == [epochs[0], epochs[0] + 1, epochs[0] + 2]
 
 
-def test_v7_a_backup_made_between_two_chunks_of_an_upload_is_noticed(popup, back_up, monkeypatch):
+def test_a_backup_made_between_two_chunks_of_an_upload_is_noticed_v7(popup, back_up, monkeypatch):
     for name in ("Ann", "Bo"):
         make_customer(popup, name)
     backups = []
@@ -125,7 +126,7 @@ def test_v7_a_backup_made_between_two_chunks_of_an_upload_is_noticed(popup, back
     with monkeypatch.context() as patch:
         patch.setattr(upload, "EVENTS_PER_CHUNK", 1)
         patch.setitem(failpoints.actions, "upload:after_acknowledge", make_backup)
-        run("P-0001")
+        run(JobCode.UPLOAD)
     [backup] = backups
     backup.restore()
     make_customer(popup, "Di")
@@ -140,7 +141,7 @@ def test_v7_a_backup_made_between_two_chunks_of_an_upload_is_noticed(popup, back
     assert cy.replication_counter == di.replication_counter
 
 
-def test_v7b_a_restore_is_noticed_though_the_upload_before_it_died(store, back_up, monkeypatch):
+def test_a_restore_is_noticed_though_the_upload_before_it_died_v7b(store, back_up, monkeypatch):
     ann = make_customer(store, "Ann")
     run("pipeline")
     backup = back_up(store)
@@ -150,7 +151,7 @@ def test_v7b_a_restore_is_noticed_though_the_upload_before_it_died(store, back_u
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, "upload:after_hq_commit", die)
         with pytest.raises(Died):
-            run("P-0001")
+            run(JobCode.UPLOAD)
     backup.restore()
     make_customer(store, "Ann after the restore", guid=ann, operation="update")
 
@@ -167,7 +168,7 @@ def test_v7b_a_restore_is_noticed_though_the_upload_before_it_died(store, back_u
 @pytest.mark.parametrize(
     ("channel", "visit"), [("houston", PostgreSQLVisit), ("popup", SQLiteVisit)]
 )
-def test_v7b_events_are_not_staged_before_the_channel_is_fenced(
+def test_events_are_not_staged_before_the_channel_is_fenced_v7b(
     request, monkeypatch, channel, visit
 ):
     make_customer(request.getfixturevalue(channel))
@@ -177,12 +178,12 @@ def test_v7b_events_are_not_staged_before_the_channel_is_fenced(
 
     monkeypatch.setattr(visit, "fence", refuse_fence)
     with pytest.raises(Died):
-        run("P-0001")
+        run(JobCode.UPLOAD)
 
     assert not AsyncCustomer.objects.exists()
 
 
-def test_v7b_a_restore_is_noticed_by_the_event_counter_alone(store, back_up):
+def test_a_restore_is_noticed_by_the_event_counter_alone_v7b(store, back_up):
     backup = back_up(store)
     make_customer(store, "Ann")
     run("pipeline")
@@ -204,7 +205,7 @@ def test_v7b_a_restore_is_noticed_by_the_event_counter_alone(store, back_up):
     assert run("pipeline")["outcome"] == "nothing_to_do"
 
 
-def test_v7b_deleted_events_are_no_restore(store):
+def test_deleted_events_are_no_restore_v7b(store):
     make_customer(store, "Ann")
     run("pipeline")
     query(store, "DELETE FROM async_customer")

@@ -11,6 +11,7 @@ from stores.models import (
     Incident,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.fence.visit import enter
 from tests.support.after_a_fault import waiting
 from tests.support.fence import make_step, open_incidents, token_at_hq, token_in_channel
@@ -19,7 +20,7 @@ from tests.support.make import make_customer, pending, query, run
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.fault("F-31")
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, seattle, back_up):
     make_customer(store, "Ann")
     run("pipeline")
@@ -49,16 +50,16 @@ def test_a_restored_channel_is_an_incident_and_is_sent_everything_again(store, s
     assert token_in_channel(store) == token_at_hq(store)
 
 
-@pytest.mark.fault("F-31")
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_known_events_that_a_restored_channel_sends_again_change_nothing(store, back_up):
     make_customer(store, "Ann")
     backup = back_up(store)
     run("pipeline")
     make_customer(store, "Bo")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     backup.restore()
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 1, "unchanged": 1}
     assert AsyncCustomer.objects.get(first_name="Ann").generation == 1
@@ -72,7 +73,7 @@ def test_a_channel_that_is_restored_twice_within_a_day_counts_as_copied(store, b
         make_customer(store, name)
         run("pipeline")
         backup.restore()
-        upload = run("P-0001")
+        upload = run(JobCode.UPLOAD)
 
     assert upload["outcome"] == "failed"
     assert open_incidents(store) == [IncidentKind.CHANNEL_RESTORED, IncidentKind.CHANNEL_FORKED]
@@ -88,14 +89,14 @@ def test_customers_that_a_restored_channel_had_are_pending_again(store, back_up)
         assert len(pending(store)) == 1
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_a_channel_with_an_unknown_nonce_is_blocked_and_others_go_on(store, seattle):
     query(store, f"UPDATE exchange_state SET nonce = '{uuid4()}'")  # noqa: S608
     make_customer(store)
     make_customer(seattle)
 
-    first = run("P-0001")
-    second = run("P-0001")
+    first = run(JobCode.UPLOAD)
+    second = run(JobCode.UPLOAD)
 
     assert first["outcome"] == "partly"
     assert first["counts"]["staged"] == 1
@@ -106,14 +107,14 @@ def test_a_channel_with_an_unknown_nonce_is_blocked_and_others_go_on(store, seat
     assert f"is blocked until incident {incident.pk} is closed." in second["message"]
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_the_database_of_another_channel_is_not_visited(houston, seattle, back_up):
     backup = back_up(seattle)
     backup.database = houston
     make_customer(seattle)
     backup.restore()
 
-    found = run("P-0001")
+    found = run(JobCode.UPLOAD)
 
     assert [step["outcome"] for step in found["steps"]] == ["failed", "succeeded"]
     assert open_incidents(houston) == [IncidentKind.WRONG_DATABASE]
@@ -122,16 +123,16 @@ def test_the_database_of_another_channel_is_not_visited(houston, seattle, back_u
 def test_a_database_without_an_identity_is_not_visited(popup):
     query(popup, "UPDATE exchange_state SET account_high = 'nonsense'")
 
-    assert "has no identity" in run("P-0001")["message"]
+    assert "has no identity" in run(JobCode.UPLOAD)["message"]
     assert open_incidents(popup) == [IncidentKind.WRONG_DATABASE]
 
 
-@pytest.mark.fault("F-34")
+@pytest.mark.fault("F-34")  # two HQs use the same channels
 def test_a_channel_with_a_later_epoch_means_that_hq_is_behind(store):
     query(store, "UPDATE exchange_state SET epoch = epoch + 1")
     make_customer(store)
 
-    assert run("P-0001")["outcome"] == "failed"
+    assert run(JobCode.UPLOAD)["outcome"] == "failed"
 
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
     assert waiting(store) == 1
@@ -140,7 +141,7 @@ def test_a_channel_with_a_later_epoch_means_that_hq_is_behind(store):
 def test_a_channel_with_a_number_still_to_be_issued_means_that_hq_is_behind(store):
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 5001}'""")
 
-    assert run("P-0001")["outcome"] == "failed"
+    assert run(JobCode.UPLOAD)["outcome"] == "failed"
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 
 
@@ -148,11 +149,11 @@ def test_at_first_contact_a_database_is_accepted_only_if_it_was_never_visited(st
     ChannelDatabase.objects.filter(pk=store.pk).update(
         confirmed_nonce=None, database_id=uuid4(), confirmed_epoch=0
     )
-    assert run("P-0001")["outcome"] == "nothing_to_do"
+    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
 
     ChannelDatabase.objects.filter(pk=store.pk).update(confirmed_nonce=None)
     query(store, "UPDATE exchange_state SET epoch = 3")
-    assert run("P-0001")["outcome"] == "failed"
+    assert run(JobCode.UPLOAD)["outcome"] == "failed"
     assert open_incidents(store) == [IncidentKind.HQ_BEHIND]
 
 

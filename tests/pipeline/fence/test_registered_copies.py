@@ -8,6 +8,7 @@ from stores.models import (
     Quarantine,
     RetailTransaction,
 )
+from stores.models.job import JobCode
 from stores.pipeline.register import RegistrationRefused, register_channel
 from tests.support.after_a_fault import waiting
 from tests.support.make import make_customer, make_sale, query, run
@@ -30,13 +31,13 @@ def register_copy(backup):
     return register_channel(**values, database=url, renew_identity=True)
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back_up):
     make_customer(store, "Ann")
     austin = register_copy(back_up(store))
 
-    first = run("P-0001", channels=[store.channel.code])
-    second = run("P-0001", channels=["austin"])
+    first = run(JobCode.UPLOAD, channels=[store.channel.code])
+    second = run(JobCode.UPLOAD, channels=["austin"])
     run("pipeline")
 
     assert first["counts"] == {"read": 1, "staged": 1}
@@ -47,10 +48,10 @@ def test_events_that_a_copy_shares_with_its_original_are_staged_once(store, back
     assert not Incident.objects.open().exists()
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(store, back_up):
     make_customer(store, "Ann", email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     register_copy(back_up(store))
 
     comparison = run("reconcile")
@@ -60,7 +61,7 @@ def test_a_row_of_a_copy_that_is_quarantined_for_its_original_is_no_difference(s
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-32")
+@pytest.mark.fault("F-32")  # a channel database was copied
 def test_sales_that_a_copy_shares_with_its_original_are_posted_once(store, back_up, command):
     ann = make_customer(store, "Ann")
     make_sale(store, "10.00", transaction_id="T-1", async_account=ann)

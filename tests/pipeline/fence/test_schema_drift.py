@@ -4,6 +4,7 @@ import pytest
 
 from stores.models import Incident
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from tests.support.channels import change
 from tests.support.make import lookup, make_customer, run
 
@@ -12,13 +13,13 @@ CREATE_INDEX = """CREATE INDEX async_customer_waiting ON async_customer (replica
                    WHERE acknowledged_at IS NULL"""
 
 
-@pytest.mark.fault("F-28")
+@pytest.mark.fault("F-28")  # a channel's schema was changed
 def test_a_changed_channel_fails_alone_with_an_incident(store, seattle):
     make_customer(store, "Ann")
     make_customer(seattle, "Bo")
     change(store, DROP_INDEX)
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["outcome"] == "partly"
     assert upload["counts"]["staged"] == 1
@@ -31,7 +32,7 @@ def test_a_changed_channel_fails_alone_with_an_incident(store, seattle):
 
 
 @pytest.mark.slow
-@pytest.mark.fault("F-28")
+@pytest.mark.fault("F-28")  # a channel's schema was changed
 def test_a_repaired_channel_goes_on_and_closes_its_incident(store):
     make_customer(store, "Ann")
     change(store, DROP_INDEX)
@@ -51,7 +52,7 @@ def test_a_repaired_channel_goes_on_and_closes_its_incident(store):
 def test_a_dry_run_fails_and_opens_no_incident(store):
     change(store, DROP_INDEX)
 
-    upload = run("P-0001", dry_run=True)
+    upload = run(JobCode.UPLOAD, dry_run=True)
 
     assert upload["outcome"] == "failed"
     assert not Incident.objects.exists()

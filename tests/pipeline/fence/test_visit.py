@@ -11,6 +11,7 @@ from stores.models import (
     ChannelDatabase,
     NumberSequence,
 )
+from stores.models.job import JobCode
 from stores.models.run import RunLost
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.upload.upload import UPLOAD_SOURCES
@@ -38,7 +39,7 @@ def count_applied_sessions(database):
 def test_a_visit_that_finds_nothing_to_do_writes_nothing(store):
     before = token_in_channel(store), token_at_hq(store)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert (token_in_channel(store), token_at_hq(store)) == before
 
@@ -47,7 +48,7 @@ def test_a_dry_run_writes_nothing(store):
     make_customer(store)
     before = token_in_channel(store), token_at_hq(store)
 
-    assert run("P-0001", dry_run=True)["counts"]["staged"] == 1
+    assert run(JobCode.UPLOAD, dry_run=True)["counts"]["staged"] == 1
 
     assert (token_in_channel(store), token_at_hq(store)) == before
 
@@ -56,7 +57,7 @@ def test_the_first_write_of_a_visit_renews_the_token_once(store):
     make_customer(store)
     epoch, nonce = token_in_channel(store)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     new_epoch, new_nonce = token_in_channel(store)
     assert (new_epoch, new_nonce) == token_at_hq(store)
@@ -73,7 +74,7 @@ def test_a_visit_that_died_while_it_took_the_fence_is_continued_by_the_next_one(
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, failpoint, die)
         with pytest.raises(Died):
-            run("P-0001")
+            run(JobCode.UPLOAD)
     has_intention = ChannelDatabase.objects.get(pk=store.pk).intended_nonce is not None
     is_unused = has_intention and token_in_channel(store)[0] == epoch
     recover_lost_steps()
@@ -106,7 +107,7 @@ def test_an_upload_and_a_download_of_one_database_do_not_break_each_other(store)
     assert open_incidents(store) == []
 
 
-@pytest.mark.fault("F-05")
+@pytest.mark.fault("F-05")  # a process is frozen longer than its lease
 def test_a_worker_that_was_paused_and_replaced_writes_nothing_when_it_goes_on(store):
     make_customer(store, "Ann")
     make_customer(store, "Bo")

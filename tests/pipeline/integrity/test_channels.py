@@ -10,6 +10,7 @@ from django.core.management import call_command
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import ChannelDatabase
 from tests.support.damage import damage_channel
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query
 from tests.support.promises import failed_checks
 
@@ -28,58 +29,81 @@ class Damage:
 
 
 DAMAGES = {
-    "a channel lost its map": Damage(["DELETE FROM account_map"], {"I18"}),
+    "a channel lost its map": Damage(
+        ["DELETE FROM account_map"], {Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT}
+    ),
     "a channel has another account for a GUID": Damage(
-        ["UPDATE account_map SET account_number = '005099'"], {"I5", "I17", "I31"}
+        ["UPDATE account_map SET account_number = '005099'"],
+        {
+            Invariant.GUID_KEEPS_ITS_ACCOUNT,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+            Invariant.NO_NUMBER_IS_AHEAD_OF_HQ,
+        },
     ),
     "a channel has an account of another company for a GUID": Damage(
-        ["UPDATE account_map SET company = 'NLRT'"], {"I5", "I6", "I17"}
+        ["UPDATE account_map SET company = 'NLRT'"],
+        {
+            Invariant.GUID_KEEPS_ITS_ACCOUNT,
+            Invariant.COMPANIES_STAY_APART,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+        },
     ),
     "a channel knows a GUID that HQ does not know": Damage(
         [
             """INSERT INTO account_map (async_account, company, account_number)
                VALUES ('7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0001', 'USRT', '005001')"""
         ],
-        {"I17"},
+        {Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS},
     ),
     "a channel acknowledged a customer that HQ does not hold": Damage(
-        [f"UPDATE async_customer SET acknowledged_at = {MOMENT} WHERE first_name = 'Cy'"], {"I7"}
+        [f"UPDATE async_customer SET acknowledged_at = {MOMENT} WHERE first_name = 'Cy'"],
+        {Invariant.ACKNOWLEDGED_IS_AT_HQ},
     ),
     "a channel acknowledged an address that HQ does not hold": Damage(
-        [f"UPDATE async_address SET acknowledged_at = {MOMENT} WHERE city = 'Lost'"], {"I7", "I15"}
+        [f"UPDATE async_address SET acknowledged_at = {MOMENT} WHERE city = 'Lost'"],
+        {Invariant.ACKNOWLEDGED_IS_AT_HQ, Invariant.ADDRESS_HAS_ONE_OWNER},
     ),
     "a channel acknowledged a sale that HQ does not hold": Damage(
-        [f"UPDATE retail_transaction SET acknowledged_at = {MOMENT}"], {"I7"}
+        [f"UPDATE retail_transaction SET acknowledged_at = {MOMENT}"],
+        {Invariant.ACKNOWLEDGED_IS_AT_HQ},
     ),
     "an upload skipped an event": Damage(
         [
             "UPDATE async_address SET acknowledged_at = NULL WHERE county IS NULL",
             f"UPDATE async_address SET acknowledged_at = {MOMENT} WHERE county IS NOT NULL",
         ],
-        {"I8"},
+        {Invariant.NO_EVENT_IS_SKIPPED},
     ),
-    "an event vanished from a channel": Damage(["DELETE FROM async_contact"], {"I9"}),
+    "an event vanished from a channel": Damage(
+        ["DELETE FROM async_contact"], {Invariant.HQ_INVENTS_NO_EVENT}
+    ),
     "an event was changed after it was written": Damage(
-        ["UPDATE async_customer SET phone = '1' WHERE first_name <> 'Cy'"], {"I40"}
+        ["UPDATE async_customer SET phone = '1' WHERE first_name <> 'Cy'"],
+        {Invariant.EVENTS_NEVER_CHANGE},
     ),
     "an event got another date": Damage(
-        [f"UPDATE async_contact SET occurred_at = {MOMENT}"], {"I40"}
+        [f"UPDATE async_contact SET occurred_at = {MOMENT}"], {Invariant.EVENTS_NEVER_CHANGE}
     ),
-    "a channel lost its customers": Damage(["DELETE FROM customer"], {"I19"}),
+    "a channel lost its customers": Damage(
+        ["DELETE FROM customer"], {Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS}
+    ),
     "a channel holds older customers than it was given": Damage(
-        ["UPDATE customer SET hq_version = 0"], {"I19"}
+        ["UPDATE customer SET hq_version = 0"], {Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS}
     ),
     "a channel is at the epoch of another visit": Damage(
-        ["UPDATE exchange_state SET epoch = epoch + 7"], {"I30"}
+        ["UPDATE exchange_state SET epoch = epoch + 7"], {Invariant.CHANNEL_IS_THE_REGISTERED_ONE}
     ),
     "a channel has the nonce of another HQ": Damage(
-        ["UPDATE exchange_state SET nonce = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0002'"], {"I30"}
+        ["UPDATE exchange_state SET nonce = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0002'"],
+        {Invariant.CHANNEL_IS_THE_REGISTERED_ONE},
     ),
     "a channel is another database": Damage(
-        ["UPDATE exchange_state SET database_id = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0003'"], {"I30"}
+        ["UPDATE exchange_state SET database_id = '7c0e5a52-3a0b-4f0e-9d67-0f3f2c1a0003'"],
+        {Invariant.CHANNEL_IS_THE_REGISTERED_ONE},
     ),
     "a channel was told numbers that HQ has not issued": Damage(
-        ["""UPDATE exchange_state SET account_high = '{"USRT": 5003, "NLRT": 1}'"""], {"I31"}
+        ["""UPDATE exchange_state SET account_high = '{"USRT": 5003, "NLRT": 1}'"""],
+        {Invariant.NO_NUMBER_IS_AHEAD_OF_HQ},
     ),
     "the lookup shows a GUID instead of an account": Damage(
         [
@@ -89,7 +113,7 @@ DAMAGES = {
                       async_account, 1 = 0 AS is_pending
                  FROM customer""",
         ],
-        {"I20"},
+        {Invariant.LOOKUP_SHOWS_EACH_ONCE},
     ),
     "the lookup shows every customer twice": Damage(
         [
@@ -102,7 +126,7 @@ DAMAGES = {
                SELECT account_number, company, account_number, async_account, 1 = 0
                  FROM customer""",
         ],
-        {"I20"},
+        {Invariant.LOOKUP_SHOWS_EACH_ONCE},
     ),
 }
 
@@ -142,7 +166,10 @@ def test_an_unreadable_guid_in_a_channel_fails_its_checks(ring, popup):
            VALUES (CAST(x'FF00' AS TEXT), CAST(x'FE' AS TEXT), 'a\tb')""",
     )
 
-    assert failed_checks().keys() == {"I6", "I17"}
+    assert failed_checks().keys() == {
+        Invariant.COMPANIES_STAY_APART,
+        Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+    }
 
 
 def test_an_unreachable_channel_fails_every_check_that_reads_channels(ring, popup):

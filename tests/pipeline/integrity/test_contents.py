@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 
 from stores.models import ChannelDatabase, Incident
+from stores.models.job import JobCode
 from tests.support.damage import kinds_of_differences, reconcile
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.promises import failed_checks
 
@@ -80,7 +82,10 @@ def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys
         for statement in statements:
             query(store, statement)
 
-    assert {"I18", "I19"} & failed_checks(full=True).keys()
+    assert {
+        Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT,
+        Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS,
+    } & failed_checks(full=True).keys()
     _, document = reconcile(capsys)
     assert kinds_of_differences(document).keys() == {"houston", "popup"}
 
@@ -88,7 +93,7 @@ def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys
     for store in full_ring:
         status, _ = reconcile(capsys, "--fix", "--channel", store.channel.code)
         assert status in (0, 1)
-        run("1010")
+        run(JobCode.DOWNLOAD)
 
     assert [rows_of_hq(store) for store in full_ring] == before
     assert failed_checks(full=True) == {}
@@ -97,7 +102,7 @@ def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys
     assert not Incident.objects.exists()
 
 
-def test_a6_a_row_of_an_account_that_hq_does_not_have_is_reported(full_ring, capsys):
+def test_a_row_of_an_account_that_hq_does_not_have_is_reported_a6(full_ring, capsys):
     for store in full_ring:
         query(
             store,
@@ -105,7 +110,7 @@ def test_a6_a_row_of_an_account_that_hq_does_not_have_is_reported(full_ring, cap
                VALUES ('USRT', 'X-9', 'Nobody', 1)""",
         )
 
-    assert "I19" in failed_checks(full=True)
+    assert Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS in failed_checks(full=True)
     _, document = reconcile(capsys, "--fix")
 
     assert kinds_of_differences(document) == {"houston": {"not_sent"}, "popup": {"not_sent"}}
@@ -113,7 +118,7 @@ def test_a6_a_row_of_an_account_that_hq_does_not_have_is_reported(full_ring, cap
         assert query(store, "SELECT is_active FROM customer WHERE account_number = 'X-9'")
 
 
-def test_a6_an_account_with_another_guid_is_an_incident(full_ring, houston, capsys):
+def test_an_account_with_another_guid_is_an_incident_a6(full_ring, houston, capsys):
     query(
         houston,
         "UPDATE customer SET async_account = %s WHERE account_number = '005001'",
@@ -126,15 +131,15 @@ def test_a6_an_account_with_another_guid_is_an_incident(full_ring, houston, caps
     assert Incident.objects.open().get().kind == "forgotten_account"
 
 
-def test_a6_a_customer_with_a_pending_delivery_is_no_difference(full_ring, houston, popup, capsys):
+def test_a_customer_with_a_pending_delivery_is_no_difference_a6(full_ring, houston, popup, capsys):
     query(houston, "UPDATE customer SET first_name = 'Wrong' WHERE account_number = '005001'")
     update = {"account_number": "005001", "operation": "update", "first_name": "New"}
     make_event("customer", popup, **update)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
     _, before = reconcile(capsys)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     status, _ = reconcile(capsys)
 
     assert kinds_of_differences(before) == {}

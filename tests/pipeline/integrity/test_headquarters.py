@@ -7,6 +7,7 @@ from django.db import connection
 
 from stores.models import Customer
 from tests.support.damage import checks_failed_by, damage, without_constraint
+from tests.support.invariants import Invariant
 from tests.support.make import make_event, run
 from tests.support.promises import failed_checks
 
@@ -16,161 +17,236 @@ pytestmark = pytest.mark.slow
 DAMAGES = {
     "a customer vanished": (
         "DELETE FROM customer WHERE number = 5002",
-        {"I3", "I13", "I15", "I17"},
+        {
+            Invariant.NUMBERS_HAVE_NO_GAPS,
+            Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER,
+            Invariant.ADDRESS_HAS_ONE_OWNER,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+        },
     ),
-    "the next number jumped": ("UPDATE number_sequence SET next = next + 5", {"I3"}),
-    "the next number fell": ("UPDATE number_sequence SET next = 5001", {"I3", "I31"}),
-    "the number sequence vanished": ("DELETE FROM number_sequence", {"I3", "I31"}),
+    "the next number jumped": (
+        "UPDATE number_sequence SET next = next + 5",
+        {Invariant.NUMBERS_HAVE_NO_GAPS},
+    ),
+    "the next number fell": (
+        "UPDATE number_sequence SET next = 5001",
+        {Invariant.NUMBERS_HAVE_NO_GAPS, Invariant.NO_NUMBER_IS_AHEAD_OF_HQ},
+    ),
+    "the number sequence vanished": (
+        "DELETE FROM number_sequence",
+        {Invariant.NUMBERS_HAVE_NO_GAPS, Invariant.NO_NUMBER_IS_AHEAD_OF_HQ},
+    ),
     "an imported account took a number that is still to be issued": (
         "INSERT INTO customer (company_id, account_number) VALUES ('USRT', '005077')",
-        {"I3"},
+        {Invariant.NUMBERS_HAVE_NO_GAPS},
     ),
     "an account was renamed": (
         "UPDATE customer SET account_number = 'X-1' WHERE number = 5001",
-        {"I4", "I5", "I17", "I19"},
+        {
+            Invariant.NUMBERS_FOLLOW_THE_FORMAT,
+            Invariant.GUID_KEEPS_ITS_ACCOUNT,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+            Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS,
+        },
     ),
     "two GUIDs were exchanged": (
         """UPDATE guid_map SET origin = 'linked', customer_id =
                (SELECT sum(customer_id) FROM guid_map) - customer_id""",
-        {"I2", "I5", "I15", "I17", "I29"},
+        {
+            Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
+            Invariant.GUID_KEEPS_ITS_ACCOUNT,
+            Invariant.ADDRESS_HAS_ONE_OWNER,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+            Invariant.EVERY_RUN_ENDS,
+        },
     ),
     "HQ lost a GUID": (
         "DELETE FROM guid_map WHERE customer_id = (SELECT id FROM customer WHERE number = 5001)",
-        {"I2", "I13", "I17", "I29"},
+        {
+            Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
+            Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER,
+            Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
+            Invariant.EVERY_RUN_ENDS,
+        },
     ),
-    "staging lost its contacts": ("DELETE FROM async_contact", {"I7", "I10", "I11"}),
-    "staging lost its addresses": ("DELETE FROM async_address", {"I7", "I10", "I11", "I15"}),
-    "staging lost its customers": ("DELETE FROM async_customer", {"I7", "I10", "I11", "I13"}),
-    "the quarantine was emptied": ("DELETE FROM quarantine", {"I7", "I11", "I15"}),
-    "an upload session vanished": ("DELETE FROM upload_session", {"I11", "I29"}),
+    "staging lost its contacts": (
+        "DELETE FROM async_contact",
+        {
+            Invariant.ACKNOWLEDGED_IS_AT_HQ,
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+        },
+    ),
+    "staging lost its addresses": (
+        "DELETE FROM async_address",
+        {
+            Invariant.ACKNOWLEDGED_IS_AT_HQ,
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+            Invariant.ADDRESS_HAS_ONE_OWNER,
+        },
+    ),
+    "staging lost its customers": (
+        "DELETE FROM async_customer",
+        {
+            Invariant.ACKNOWLEDGED_IS_AT_HQ,
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+            Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER,
+        },
+    ),
+    "the quarantine was emptied": (
+        "DELETE FROM quarantine",
+        {
+            Invariant.ACKNOWLEDGED_IS_AT_HQ,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+            Invariant.ADDRESS_HAS_ONE_OWNER,
+        },
+    ),
+    "an upload session vanished": (
+        "DELETE FROM upload_session",
+        {Invariant.EVERY_ROW_READ_IS_COUNTED, Invariant.EVERY_RUN_ENDS},
+    ),
     "an upload counts rows that it did not read": (
         "UPDATE upload_session SET read = read + 1, staged = staged + 1",
-        {"I11", "I29"},
+        {Invariant.EVERY_ROW_READ_IS_COUNTED, Invariant.EVERY_RUN_ENDS},
     ),
     "a customer is to go to no channel": (
         "UPDATE customer SET change_no = NULL WHERE number = 5001",
-        {"I13"},
+        {Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER},
     ),
     "a change was forgotten": (
         "DELETE FROM customer_change WHERE change_no = (SELECT max(change_no) FROM customer)",
-        {"I13"},
+        {Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER},
     ),
     "a change took no number": (
         "UPDATE customer SET hq_version = hq_version + 1 WHERE number = 5001",
-        {"I13", "I19"},
+        {Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER, Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS},
     ),
     "the company forgot changes": (
         "UPDATE company SET change_no = 1",
-        {"I13", "I19"},
+        {Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER, Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS},
     ),
     "a position was noted that never was": (
         "UPDATE channel_database SET position = position + 1",
-        {"I19"},
+        {Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS},
     ),
     "a package lost a row": (
         "UPDATE package_table SET rows = rows - 1 WHERE name = 'customer'",
-        {"I19"},
+        {Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS},
     ),
     "a conversion was half done": (
         "UPDATE async_customer SET status = 'pending', applied_at = NULL",
-        {"I10", "I13"},
+        {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER},
     ),
     "a GUID was linked without a change": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT gen_random_uuid(), company_id, customer_id, channel_id, 'linked' FROM guid_map""",
-        {"I13", "I18"},
+        {Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER, Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT},
     ),
     "an address lost its owner": (
         "UPDATE customer_address SET customer_id = -customer_id",
-        {"I15"},
+        {Invariant.ADDRESS_HAS_ONE_OWNER},
     ),
     "an event was applied to another customer": (
         """UPDATE async_address SET customer_id = (SELECT max(id) FROM customer) + 1
             WHERE status = 'applied'""",
-        {"I10", "I15"},
+        {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.ADDRESS_HAS_ONE_OWNER},
     ),
     "an event is of another company than its account": (
         "UPDATE async_customer SET company_id = 'NLRT'",
-        {"I6"},
+        {Invariant.COMPANIES_STAY_APART},
     ),
     "there is an event that no till wrote": (
         """INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
                   'event_id', gen_random_uuid(), 'staged_at', c.staged_at - interval '1 day',
                   'replication_counter', 0))).* FROM async_contact c""",
-        {"I9", "I11"},
+        {Invariant.HQ_INVENTS_NO_EVENT, Invariant.EVERY_ROW_READ_IS_COUNTED},
     ),
     "a customer shows an event that does not exist": (
         "UPDATE customer SET event_counter = event_counter + 7 WHERE number = 5001",
-        {"I10"},
+        {Invariant.LATEST_EVENT_IS_SHOWN},
     ),
     "a contact shows values that a later event replaced": (
         """UPDATE async_contact SET replication_counter = replication_counter + 1;
            INSERT INTO async_contact SELECT (jsonb_populate_record(c, jsonb_build_object(
                   'event_id', gen_random_uuid(),
                   'replication_counter', c.replication_counter - 1))).* FROM async_contact c""",
-        {"I9", "I10", "I11"},
+        {
+            Invariant.HQ_INVENTS_NO_EVENT,
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+        },
     ),
     "a quarantined row was truncated": (
         "UPDATE quarantine SET raw = substr(raw, 1, 9)",
-        {"I12"},
+        {Invariant.QUARANTINE_KEEPS_ROWS_WHOLE},
     ),
     "a quarantined row is pending in staging as well": (
         """UPDATE quarantine SET event_id = (SELECT min(event_id::text)::uuid FROM async_address);
            UPDATE async_address SET status = 'pending', reason = 'parent_missing'""",
-        {"I7", "I10", "I12", "I15"},
+        {
+            Invariant.ACKNOWLEDGED_IS_AT_HQ,
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.QUARANTINE_KEEPS_ROWS_WHOLE,
+            Invariant.ADDRESS_HAS_ONE_OWNER,
+        },
     ),
     "a failed event lost its reason": (
         """ALTER TABLE async_contact DROP CONSTRAINT asynccontact_failed_says_why;
            UPDATE async_contact SET status = 'failed', reason = NULL""",
-        {"I10", "I14"},
+        {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.WAITING_HAS_A_REASON},
     ),
     "a field of a customer was changed by hand": (
         "UPDATE customer SET last_name = 'X' WHERE number = 5001",
-        {"I16"},
+        {Invariant.FIELDS_ARE_AS_WRITTEN},
     ),
     "a field of an address was truncated": (
         "UPDATE customer_address SET street = left(street, 3)",
-        {"I16"},
+        {Invariant.FIELDS_ARE_AS_WRITTEN},
     ),
     "a worker has not extended its lease": (
         """UPDATE run_step SET status = 'running', ended_at = NULL,
                   lease_until = now() - interval '1 hour';
            UPDATE job_run SET status = 'running', ended_at = NULL
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
-        {"I29"},
+        {Invariant.EVERY_RUN_ENDS},
     ),
-    "a step has no end": ("UPDATE run_step SET ended_at = NULL", {"I29"}),
+    "a step has no end": ("UPDATE run_step SET ended_at = NULL", {Invariant.EVERY_RUN_ENDS}),
     "a step counts accounts that it did not create": (
         """UPDATE run_step SET counts = '{"converted": 9}' WHERE step = 'convert'""",
-        {"I29"},
+        {Invariant.EVERY_RUN_ENDS},
     ),
     "a run without steps left has not ended": (
         """UPDATE job_run SET status = 'running', ended_at = NULL
             WHERE id = (SELECT id FROM job_run ORDER BY created_at LIMIT 1)""",
-        {"I29"},
+        {Invariant.EVERY_RUN_ENDS},
     ),
     "a run with rows says that there was nothing to do": (
         "UPDATE job_run SET status = 'nothing_to_do'",
-        {"I32"},
+        {Invariant.IDLE_RUN_LEAVES_NOTHING},
     ),
     "a customer is dated after its latest event": (
         "UPDATE customer SET event_at = event_at + interval '1 day' WHERE event_at IS NOT NULL",
-        {"I34"},
+        {Invariant.NO_EVENT_IS_FROM_THE_FUTURE},
     ),
     "an event was staged in the future": (
         "UPDATE async_customer SET staged_at = staged_at + interval '1 day'",
-        {"I11", "I34"},
+        {Invariant.EVERY_ROW_READ_IS_COUNTED, Invariant.NO_EVENT_IS_FROM_THE_FUTURE},
     ),
     "a download skipped a customer": (
         """UPDATE channel_database SET position = 0;
            UPDATE customer SET created_at = created_at - interval '1 hour',
                   modified_at = modified_at - interval '1 hour'""",
-        {"I18"},
+        {Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT},
     ),
-    "two steps have one fencing number": ("UPDATE run_step SET fencing_no = 1", {"I28"}),
+    "two steps have one fencing number": (
+        "UPDATE run_step SET fencing_no = 1",
+        {Invariant.ONE_LIVE_RUN},
+    ),
     "a fencing number is higher than any that was issued": (
         "UPDATE run_step SET fencing_no = fencing_no + 1000000",
-        {"I28"},
+        {Invariant.ONE_LIVE_RUN},
     ),
 }
 
@@ -188,7 +264,7 @@ def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
 
     damage("UPDATE async_affiliation SET reason = NULL, staged_at = staged_at - interval '1 hour'")
 
-    assert {row["what"] for row in failed_checks()["I14"]} == {"passed by"}
+    assert {row["what"] for row in failed_checks()[Invariant.WAITING_HAS_A_REASON]} == {"passed by"}
 
 
 def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, popup):
@@ -204,7 +280,7 @@ def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, p
                    ORDER BY staged_at LIMIT 1) WHERE first_name = 'Ann'"""
     )
 
-    assert failed_checks().keys() == {"I33"}
+    assert failed_checks().keys() == {Invariant.ARRIVAL_ORDER_IS_IRRELEVANT}
 
 
 # A constraint, a statement that it would refuse, and the check that names both.
@@ -212,34 +288,37 @@ REFUSED_BY_CONSTRAINT = {
     "guid_map_pkey": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id, origin)
            SELECT async_account, company_id, customer_id, channel_id, 'linked' FROM guid_map""",
-        "I1",
+        Invariant.ONE_ACCOUNT_PER_GUID,
     ),
     "account_is_unique_in_its_company": (
         """INSERT INTO customer (company_id, account_number)
            SELECT company_id, account_number FROM customer WHERE number IS NULL""",
-        "I2",
+        Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
     ),
     "one_guid_creates_an_account": (
         """INSERT INTO guid_map (async_account, company_id, customer_id, channel_id)
            SELECT gen_random_uuid(), company_id, customer_id, channel_id FROM guid_map""",
-        "I2",
+        Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
     ),
     "number_is_issued_once_in_its_company": (
         "UPDATE customer SET number = 5001 WHERE number = 5002",
-        "I3",
+        Invariant.NUMBERS_HAVE_NO_GAPS,
     ),
-    "every_row_read_is_accounted_for": ("UPDATE upload_session SET read = read + 1", "I11"),
+    "every_row_read_is_accounted_for": (
+        "UPDATE upload_session SET read = read + 1",
+        Invariant.EVERY_ROW_READ_IS_COUNTED,
+    ),
     "one_primary_address_per_purpose": (
         """INSERT INTO customer_address (address_id, customer_id, purpose, is_primary)
            SELECT gen_random_uuid(), customer_id, purpose, true FROM customer_address""",
-        "I15",
+        Invariant.ADDRESS_HAS_ONE_OWNER,
     ),
     "one_live_run_per_job_and_scope": (
         """INSERT INTO job_run (id, job, scope, status, channels, companies, started_by, stage,
                                 counts, message, error)
            SELECT gen_random_uuid(), '1010', '*', 'queued', '[]', '[]', 'command', 1, '{}', '', ''
              FROM generate_series(1, 2)""",
-        "I28",
+        Invariant.ONE_LIVE_RUN,
     ),
 }
 
@@ -260,16 +339,16 @@ def test_a_missing_constraint_fails_a_check_and_so_does_what_it_would_refuse(rin
 @pytest.mark.parametrize(
     ("table", "trigger", "check"),
     [
-        ("guid_map", "the_map_never_changes", "I5"),
-        ("customer", "accounts_fit_their_sequence", "I3"),
-        ("customer", "a_customer_is_never_deleted", "I3"),
-        ("customer", "an_account_never_changes", "I4"),
-        ("number_sequence", "the_next_number_never_falls", "I3"),
-        ("customer", "a_change_takes_a_new_number", "I13"),
-        ("customer", "changes_are_remembered", "I13"),
-        ("company", "the_change_number_never_falls", "I13"),
-        ("run_step", "fencing_numbers_only_grow", "I28"),
-        ("customer_address", "ALL", "I15"),
+        ("guid_map", "the_map_never_changes", Invariant.GUID_KEEPS_ITS_ACCOUNT),
+        ("customer", "accounts_fit_their_sequence", Invariant.NUMBERS_HAVE_NO_GAPS),
+        ("customer", "a_customer_is_never_deleted", Invariant.NUMBERS_HAVE_NO_GAPS),
+        ("customer", "an_account_never_changes", Invariant.NUMBERS_FOLLOW_THE_FORMAT),
+        ("number_sequence", "the_next_number_never_falls", Invariant.NUMBERS_HAVE_NO_GAPS),
+        ("customer", "a_change_takes_a_new_number", Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER),
+        ("customer", "changes_are_remembered", Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER),
+        ("company", "the_change_number_never_falls", Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER),
+        ("run_step", "fencing_numbers_only_grow", Invariant.ONE_LIVE_RUN),
+        ("customer_address", "ALL", Invariant.ADDRESS_HAS_ONE_OWNER),
     ],
 )
 def test_a_disabled_trigger_fails_a_check(hq, table, trigger, check):

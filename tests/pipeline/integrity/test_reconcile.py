@@ -5,6 +5,7 @@ from django.core.management import CommandError, call_command
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncContact, Incident
+from stores.models.job import JobCode
 from tests.support.damage import damage, damage_channel, kinds_of_differences, reconcile
 from tests.support.make import pending, query, run
 from tests.support.promises import failed_checks
@@ -20,7 +21,7 @@ def test_without_a_difference_nothing_is_reported_or_written(ring, capsys):
     assert [pending(channel) for channel in ring] == [[]] * len(ring)
 
 
-@pytest.mark.fault("F-36")
+@pytest.mark.fault("F-36")  # HQ lost its last seconds
 def test_events_that_hq_has_lost_are_fetched_again(ring, capsys):
     damage(
         "DELETE FROM async_contact; UPDATE upload_session SET read = read - 1, staged = staged - 1"
@@ -33,7 +34,7 @@ def test_events_that_hq_has_lost_are_fetched_again(ring, capsys):
         "popup": {"unknown_at_hq"},
     }
     # Only --fix lets the channels send them again.
-    assert run("P-0001")["outcome"] == "nothing_to_do"
+    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
 
     status, _ = reconcile(capsys, "--fix")
     run("pipeline")
@@ -49,7 +50,7 @@ def test_customers_that_a_channel_has_lost_or_set_back_are_sent_again(ring, hous
     query(popup, "UPDATE customer SET hq_version = 0, last_name = 'X'")
 
     status, document = reconcile(capsys, "--fix")
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert status == 1
     assert kinds_of_differences(document) == {"houston": {"not_arrived"}, "popup": {"not_arrived"}}
@@ -83,7 +84,7 @@ def test_an_account_that_hq_did_not_give_is_an_incident_and_blocks(ring, houston
 
     assert "foreign_account" in kinds_of_differences(document)["houston"]
     assert Incident.objects.open().get().kind == "forgotten_account"
-    assert run("P-0001")["outcome"] == "partly"
+    assert run(JobCode.UPLOAD)["outcome"] == "partly"
 
 
 def test_an_unreachable_channel_does_not_stop_the_others(ring, popup, capsys):

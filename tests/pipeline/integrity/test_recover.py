@@ -11,6 +11,7 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.recover_hq import lock_names
 from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline import number_journal
 from stores.pipeline.convert import known_customers
 from tests.support.make import lookup, make_customer, make_event, query, run
@@ -35,7 +36,7 @@ def open_incidents():
     return set(Incident.objects.open().values_list("kind", flat=True))
 
 
-@pytest.mark.fault("F-33")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
 def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_account(
     houston, popup, back_up_hq, recover_hq
 ):
@@ -74,11 +75,11 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
     assert failed_checks() == {}
 
 
-@pytest.mark.fault("F-36")
+@pytest.mark.fault("F-36")  # HQ lost its last seconds
 def test_acknowledged_events_that_hq_has_lost_are_fetched_again(houston, back_up_hq, recover_hq):
     backup = back_up_hq()
     make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     backup.restore()
 
     recovery = recover_hq()
@@ -89,7 +90,7 @@ def test_acknowledged_events_that_hq_has_lost_are_fetched_again(houston, back_up
     assert failed_checks() == {}
 
 
-@pytest.mark.fault("F-35")
+@pytest.mark.fault("F-35")  # HQ and a channel were both restored
 def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
     houston, popup, back_up_hq, back_up, recover_hq
 ):
@@ -115,17 +116,17 @@ def test_an_hq_and_a_channel_restored_to_different_times_agree_again(
 
 
 @pytest.mark.parametrize("journal_survives", [True, False])
-def test_v1_a_recovered_guid_belongs_to_the_channel_that_created_it(
+def test_a_recovered_guid_belongs_to_the_channel_that_created_it_v1(
     houston, seattle, back_up_hq, recover_hq, journal_survives
 ):
     guid = make_customer(seattle, "Ann")
     make_event("address", seattle, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     backup = back_up_hq()
     run("sync-customers")
-    run("1010", channels=["houston"])
+    run(JobCode.DOWNLOAD, channels=["houston"])
     make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     backup.restore()
     if not journal_survives:
         number_journal.journal_path().unlink()
@@ -186,7 +187,7 @@ def test_an_unreachable_channel_prevents_the_recovery(houston, popup, recover_hq
         path.with_suffix(".away").rename(path)
 
 
-def test_v16_a_recovery_takes_the_locks_of_every_step_of_every_job(houston, popup):
+def test_a_recovery_takes_the_locks_of_every_step_of_every_job_v16(houston, popup):
     run("pipeline")
     locks_of_jobs = set()
     for job in JOBS:

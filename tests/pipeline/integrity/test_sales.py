@@ -7,6 +7,7 @@ import pytest
 from stores.models import ExcludedSale, PaymentRounding
 from stores.pipeline.integrity.verify import verify
 from tests.support.damage import damage, without_constraint
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_sale, run
 from tests.support.promises import failed_checks
 
@@ -17,82 +18,110 @@ CHECKS_OF_SALES = [f"I{n}" for n in range(21, 28)]
 DAMAGES = {
     "a line was lost": (
         "DELETE FROM retail_transaction_line WHERE line_number = 2",
-        {"I11", "I21", "I22", "I26"},
+        {
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+            Invariant.EVERY_SALE_IS_KEPT_ONCE,
+            Invariant.SALES_ADD_UP,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "a payment was changed": (
         "UPDATE retail_transaction_payment SET amount = amount + 1",
-        {"I22", "I25", "I26"},
+        {
+            Invariant.SALES_ADD_UP,
+            Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "a sale was assigned to another customer": (
         "UPDATE retail_transaction SET customer_id = (SELECT min(id) FROM customer)",
-        {"I23", "I26"},
+        {Invariant.NOTHING_IS_POSTED_WITHOUT_ACCOUNT, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "an order was assigned to another customer": (
         "UPDATE sales_order SET customer_id = (SELECT min(id) FROM customer)",
-        {"I23", "I26"},
+        {Invariant.NOTHING_IS_POSTED_WITHOUT_ACCOUNT, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a sale was taken out of its order": (
         "UPDATE retail_transaction SET sales_order_id = NULL WHERE transaction_type = 'sale'",
-        {"I24", "I26"},
+        {Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a total was changed": (
         "UPDATE statement_total SET gross_amount = gross_amount + 0.01",
-        {"I25", "I26"},
+        {Invariant.STATEMENT_POSTS_WHAT_WAS_PAID, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a sale moved to another day": (
         """UPDATE retail_transaction SET business_date = business_date + 1
             WHERE statement_id IS NOT NULL""",
-        {"I25"},
+        {Invariant.STATEMENT_POSTS_WHAT_WAS_PAID},
     ),
     "a posted sale was voided": (
         "UPDATE retail_transaction SET entry_status = 'voided' WHERE statement_id IS NOT NULL",
-        {"I24"},
+        {Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED},
     ),
-    "the reason why a sale is left out vanished": ("DELETE FROM transaction_error", {"I24", "I25"}),
+    "the reason why a sale is left out vanished": (
+        "DELETE FROM transaction_error",
+        {Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED, Invariant.STATEMENT_POSTS_WHAT_WAS_PAID},
+    ),
     "a posted payment vanished": (
         "DELETE FROM posted_payment WHERE kind = 'payment'",
-        {"I22", "I25", "I26"},
+        {
+            Invariant.SALES_ADD_UP,
+            Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "a posted prepayment vanished": (
         "DELETE FROM posted_payment WHERE kind = 'prepayment'",
-        {"I24", "I25", "I26"},
+        {
+            Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED,
+            Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "a posted rounding difference vanished": (
         "DELETE FROM posted_payment WHERE kind = 'rounding_difference'",
-        {"I22", "I26"},
+        {Invariant.SALES_ADD_UP, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a posted prepayment was assigned to another customer": (
         """UPDATE posted_payment SET customer_id = (SELECT min(id) FROM customer)
             WHERE kind = 'prepayment'""",
-        {"I23", "I26"},
+        {Invariant.NOTHING_IS_POSTED_WITHOUT_ACCOUNT, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a prepayment was changed": (
         """UPDATE retail_transaction_payment SET amount = amount + 1
             WHERE transaction_id = (SELECT id FROM retail_transaction
                                      WHERE transaction_type = 'customer_order')""",
-        {"I22", "I25", "I26"},
+        {
+            Invariant.SALES_ADD_UP,
+            Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "an order was taken out of its statement": (
         "UPDATE retail_transaction SET prepayment_statement_id = NULL",
-        {"I24", "I25", "I26"},
+        {
+            Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED,
+            Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+            Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+        },
     ),
     "the prepaid amount of a tender was changed": (
         "UPDATE statement_tender SET prepaid_amount = prepaid_amount + 1",
-        {"I25", "I26"},
+        {Invariant.STATEMENT_POSTS_WHAT_WAS_PAID, Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
     "a prepaid order was voided": (
         """UPDATE retail_transaction SET entry_status = 'voided'
             WHERE prepayment_statement_id IS NOT NULL""",
-        {"I24"},
+        {Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED},
     ),
     "a posted sale was made a return": (
         """UPDATE retail_transaction SET transaction_type = 'return'
             WHERE statement_id IS NOT NULL""",
-        {"I22"},
+        {Invariant.SALES_ADD_UP},
     ),
     "the hash of a statement was replaced": (
         "UPDATE statement SET content_hash = '\\x00'",
-        {"I26"},
+        {Invariant.POSTED_STATEMENT_NEVER_CHANGES},
     ),
 }
 
@@ -127,7 +156,7 @@ def test_a_posted_day_passes_every_check(posted_day):
 
 
 @pytest.mark.parametrize(("statement", "checks"), DAMAGES.values(), ids=DAMAGES)
-def test_p6_p42_damage_to_sales_fails_its_checks(posted_day, statement, checks):
+def test_damage_to_sales_fails_its_checks_p6_p42(posted_day, statement, checks):
     damage(statement)
 
     assert failed_checks().keys() == checks
@@ -139,10 +168,12 @@ def test_a_transaction_id_that_two_channels_used_fails_a_check(houston, seattle)
     run("eod")
 
     with without_constraint("a_number_of_a_store_is_one_transaction"):
-        missing = failed_checks()["I21"]
+        missing = failed_checks()[Invariant.EVERY_SALE_IS_KEPT_ONCE]
         damage("UPDATE retail_transaction SET store_number = '007'")
         failed = failed_checks()
 
     assert len(missing) == 1
-    assert failed.keys() == {"I21"}
-    assert {"transaction_id": "T-1", "store_number": "007", "channels": 2} in failed["I21"]
+    assert failed.keys() == {Invariant.EVERY_SALE_IS_KEPT_ONCE}
+    assert {"transaction_id": "T-1", "store_number": "007", "channels": 2} in failed[
+        Invariant.EVERY_SALE_IS_KEPT_ONCE
+    ]

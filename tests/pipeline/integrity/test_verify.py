@@ -8,8 +8,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from stores.models import ChannelDatabase, NumberSequence
+from stores.models.job import JobCode
 from stores.pipeline.integrity.verify import verify
 from tests.support.damage import damage
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.promises import failed_checks, get_check
 
@@ -35,7 +37,7 @@ def test_an_empty_hq_passes_every_check(hq):
 
 @pytest.mark.slow
 def test_every_check_passes_between_two_jobs(ring, houston, popup):
-    for job in ("P-0001", "sync-customers", "1010"):
+    for job in (JobCode.UPLOAD, JobCode.CONVERT, JobCode.DOWNLOAD):
         guid = make_customer(houston)
         make_event("address", popup, async_account=uuid4())
         make_event("attribute", houston, async_account=guid)
@@ -46,10 +48,10 @@ def test_every_check_passes_between_two_jobs(ring, houston, popup):
 @pytest.mark.slow
 def test_pending_deliveries_are_counted_as_late_and_fail_no_check(ring, houston):
     make_customer(houston)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
-    check = get_check("I18")
+    check = get_check(Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT)
 
     assert check.ok
     assert check.late == 2
@@ -85,7 +87,7 @@ def test_at_most_twenty_rows_of_a_check_are_named(ring):
              FROM guid_map, generate_series(1, 20)"""
     )
 
-    assert len(failed_checks()["I13"]) == 20
+    assert len(failed_checks()[Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER]) == 20
 
 
 def test_the_command_fails_with_status_1_and_names_the_failed_check(ring, capsys):

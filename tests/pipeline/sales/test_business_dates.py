@@ -21,6 +21,7 @@ THURSDAY = date(2026, 11, 19)
 FRIDAY = date(2026, 11, 20)
 
 
+# An hour that is there twice, or is missing; days that end late, leap days, year ends.
 @pytest.mark.fault("F-55", "F-56")
 @pytest.mark.parametrize(
     ("moment", "zone", "ends", "expected"),
@@ -50,8 +51,9 @@ def test_the_clock_of_the_store_decides_the_business_date(hq, moment, zone, ends
         assert cursor.fetchone() == (expected,)
 
 
+# An hour that is there twice, or is missing; days that end late, leap days, year ends.
 @pytest.mark.fault("F-55", "F-56")
-def test_c7_each_sale_is_in_one_statement_also_when_clocks_change(store):
+def test_each_sale_is_in_one_statement_also_when_clocks_change_c7(store):
     Channel.objects.update(time_zone="Europe/Amsterdam", day_ends_at="04:00")
     autumn, spring = last_sunday(10), last_sunday(3)
     # In autumn the day ends at 03:00 UTC, in spring at 02:00 UTC.

@@ -25,6 +25,7 @@ from stores.models import (
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
 from stores.pipeline import number_journal
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_sale, query, run
 from tests.support.promises import broken_promises, get_check
 
@@ -97,7 +98,7 @@ def numbers_told_to(store):
     return json.loads(value) if isinstance(value, str) else value
 
 
-def test_v2_issued_numbers_are_in_the_journal_and_in_the_channels(store):
+def test_issued_numbers_are_in_the_journal_and_in_the_channels_v2(store):
     post_sale_and_order(store, "WEB-1")
 
     assert run(JobCode.PIPELINE)["counts"] == {"distributed": 1}
@@ -111,7 +112,7 @@ def test_v2_issued_numbers_are_in_the_journal_and_in_the_channels(store):
     assert run(JobCode.PIPELINE)["outcome"] == "nothing_to_do"
 
 
-def test_v2_numbers_that_a_channel_cannot_read_are_written_anew(store):
+def test_numbers_that_a_channel_cannot_read_are_written_anew_v2(store):
     post_sale_and_order(store, "WEB-1")
     run(JobCode.PIPELINE)
     query(store, "UPDATE channel_setting SET value = '[\"nonsense\"]' WHERE key <> 'company'")
@@ -122,7 +123,7 @@ def test_v2_numbers_that_a_channel_cannot_read_are_written_anew(store):
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-33")
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
 @pytest.mark.parametrize(
     "journal_is_restored", [False, True], ids=["v2_database", "v9_with_its_journal"]
 )
@@ -151,7 +152,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     if journal_is_restored:
         assert "its database knows more than headquarters" in customers["message"]
     assert "converted" not in run(JobCode.PIPELINE)["counts"]
-    series = {row.get("series") for row in get_check("I31").offending}
+    series = {row.get("series") for row in get_check(Invariant.NO_NUMBER_IS_AHEAD_OF_HQ).offending}
     assert series >= {"USRT/order", "USRT/invoice"}
 
     recovery = recover_hq()
@@ -183,7 +184,7 @@ def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     assert broken_promises() == []
 
 
-def test_v9_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston, popup):
+def test_after_a_start_numbers_are_issued_once_a_channel_was_visited_v9(houston, popup):
     for store in (houston, popup):
         make_customer(store)
     run(JobCode.UPLOAD)
@@ -210,7 +211,7 @@ def test_v9_after_a_start_numbers_are_issued_once_a_channel_was_visited(houston,
     assert not Incident.objects.exists()
 
 
-def test_s12_a_number_that_only_one_channel_has_seen_is_not_believed(houston, store, recover_hq):
+def test_a_number_that_only_one_channel_has_seen_is_not_believed_s12(houston, store, recover_hq):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(store, """UPDATE exchange_state SET account_high = '{"USRT": 9998}'""")
@@ -241,7 +242,7 @@ WRONG_NUMBERS = {
 
 
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_s12_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsys, kind):
+def test_a_person_may_distrust_the_number_of_a_channel_s12(houston, popup, capsys, kind):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(popup, WRONG_NUMBERS[kind])
@@ -260,7 +261,7 @@ def test_s12_a_person_may_distrust_the_number_of_a_channel(houston, popup, capsy
 
 
 @pytest.mark.parametrize("kind", WRONG_NUMBERS)
-def test_s12_a_person_may_believe_the_number_of_a_channel(houston, capsys, kind):
+def test_a_person_may_believe_the_number_of_a_channel_s12(houston, capsys, kind):
     make_customer(houston)
     run(JobCode.PIPELINE)
     query(houston, WRONG_NUMBERS[kind])

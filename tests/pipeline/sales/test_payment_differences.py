@@ -77,7 +77,7 @@ def sell(database, transaction_id, currency, total, payments):
     )
 
 
-def test_p42_an_allowed_difference_is_posted_under_its_kind(houston, tolerances, subtests):
+def test_an_allowed_difference_is_posted_under_its_kind_p42(houston, tolerances, subtests):
     for name, (currency, total, payments, _) in ALLOWED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 
@@ -93,7 +93,7 @@ def test_p42_an_allowed_difference_is_posted_under_its_kind(houston, tolerances,
     assert broken_promises() == []
 
 
-def test_p42_a_difference_beyond_the_tolerance_is_refused(houston, tolerances):
+def test_a_difference_beyond_the_tolerance_is_refused_p42(houston, tolerances):
     for name, (currency, total, payments) in REFUSED_DIFFERENCES.items():
         sell(houston, name, currency, total, payments)
 

@@ -107,7 +107,7 @@ def account_of(guid):
     return GuidMap.objects.get(async_account=guid).customer.account_number
 
 
-def test_p6_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
+def test_payments_of_orders_are_posted_on_their_day_p6(store, ann, posted_day):
     account = account_of(ann)
     default_account = store.channel.default_customer.account_number
 
@@ -132,7 +132,7 @@ def test_p6_payments_of_orders_are_posted_on_their_day(store, ann, posted_day):
     assert broken_promises() == []
 
 
-def test_p6_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann, posted_day):
+def test_an_order_is_created_for_the_customer_who_paid_the_deposit_p6(store, ann, posted_day):
     account = account_of(ann)
 
     run(JobCode.ORDERS)
@@ -153,7 +153,7 @@ def test_p6_an_order_is_created_for_the_customer_who_paid_the_deposit(store, ann
     assert broken_promises() == []
 
 
-def test_p6_a_payment_is_not_posted_again_once_its_order_is_created(store, posted_day):
+def test_a_payment_is_not_posted_again_once_its_order_is_created_p6(store, posted_day):
     before = list(PostedPayment.objects.values_list("id", flat=True))
     run(JobCode.ORDERS)
 
@@ -163,7 +163,7 @@ def test_p6_a_payment_is_not_posted_again_once_its_order_is_created(store, poste
     assert broken_promises() == []
 
 
-def test_p6_a_corrected_order_is_posted_by_a_supplementary_statement(store, clerk, posted_day):
+def test_a_corrected_order_is_posted_by_a_supplementary_statement_p6(store, clerk, posted_day):
     order = get_order("overpaid")
     lease_transaction(order, clerk)
     changes = {order: {"payment_amount": Decimal(9)}, order.payments.get(): {"amount": Decimal(9)}}
@@ -189,7 +189,7 @@ def leased_order(houston, clerk) -> RetailTransaction:
     return get_order("deposit")
 
 
-def test_p6_posted_payments_of_an_order_cannot_be_corrected(clerk, leased_order):
+def test_posted_payments_of_an_order_cannot_be_corrected_p6(clerk, leased_order):
     for changes in (
         {leased_order.payments.get(): {"amount": Decimal("4.00")}},
         {leased_order: {"business_date": date(2026, 11, 21)}},
@@ -199,7 +199,7 @@ def test_p6_posted_payments_of_an_order_cannot_be_corrected(clerk, leased_order)
             correct_transaction(get_order("deposit"), clerk, "Wrong.", changes)
 
 
-def test_p6_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, leased_order):
+def test_an_order_with_a_posted_deposit_can_be_corrected_otherwise_p6(clerk, leased_order):
     customer = leased_order.customer
 
     changes = {leased_order: {"delivery_address_id": None}}
@@ -213,7 +213,7 @@ def test_p6_an_order_with_a_posted_deposit_can_be_corrected_otherwise(clerk, lea
     assert broken_promises() == []
 
 
-def test_p6_the_deposit_of_a_guest_waits_for_a_default_customer(houston):
+def test_the_deposit_of_a_guest_waits_for_a_default_customer_p6(houston):
     make_order(houston, "guest", ("card", "3.00"))
     channel = houston.channel
     default_customer = channel.default_customer

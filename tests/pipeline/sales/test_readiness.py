@@ -56,7 +56,7 @@ def blocked_sales(houston):
     run(JobCode.UPLOAD)
 
 
-def test_a2_the_board_names_blocked_sales_before_validation(blocked_sales):
+def test_the_board_names_blocked_sales_before_validation_a2(blocked_sales):
     assert blockers() == {
         ("identity_mismatch", "account_number"): 1,
         ("customer_missing", "async_account"): 1,
@@ -64,7 +64,7 @@ def test_a2_the_board_names_blocked_sales_before_validation(blocked_sales):
     }
 
 
-def test_a2_validation_finds_what_the_board_has_named(blocked_sales):
+def test_validation_finds_what_the_board_has_named_a2(blocked_sales):
     run(JobCode.VALIDATE)
     run(JobCode.ORDERS)
 

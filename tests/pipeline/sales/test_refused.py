@@ -99,7 +99,7 @@ REFUSALS = {
 
 
 @pytest.mark.slow
-def test_p2_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(houston, raise_on):
+def test_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted_p2(houston, raise_on):
     days = {name: MONDAY + timedelta(days=n) for n, name in enumerate(REFUSALS)}
     for name, refusal in REFUSALS.items():
         raise_on(refusal.table, refusal.event, refusal.condition)
@@ -128,7 +128,7 @@ def test_p2_a_sale_that_cannot_be_posted_is_left_out_and_all_others_are_posted(h
     assert run(JobCode.END_OF_DAY)["outcome"] == "nothing_to_do"
 
 
-def test_p2_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected(houston, clerk):
+def test_sales_whose_sum_is_too_large_are_named_and_posted_once_corrected_p2(houston, clerk):
     # A bar code was scanned as an amount.
     bar_code = [("card", "87189074007180.00"), ("cash", "-87189074007169.30")]
     sell(houston, "T-1", MONDAY, payments=bar_code)
@@ -179,7 +179,7 @@ def sell_for_60_trillion(channel, transaction_id, day):
     )
 
 
-def test_p2_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise_on):
+def test_a_sale_or_order_that_the_database_refuses_fails_alone_p2(houston, raise_on):
     raise_on("retail_transaction", "UPDATE OF validation_status", "NEW.transaction_id = 'T-1'")
     raise_on("sales_order", "INSERT", "NEW.confirmation_number = 'W-1'", code="XX000")
     sell(houston, "T-1", MONDAY)
@@ -203,7 +203,7 @@ def test_p2_a_sale_or_order_that_the_database_refuses_fails_alone(houston, raise
     assert run(JobCode.ORDERS, order_number="W-1")["counts"]["failed"] == 1
 
 
-def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted(houston, raise_on):
+def test_a_statement_that_the_database_refuses_says_why_and_others_are_posted_p2(houston, raise_on):
     raise_on("statement", "INSERT", f"NEW.business_date = '{MONDAY}'")
     raise_on("statement", "UPDATE OF posted_at", f"NEW.business_date = '{TUESDAY}'", code="22000")
     for transaction_id, day in (("T-0", MONDAY), ("T-1", TUESDAY), ("T-2", WEDNESDAY)):
@@ -230,13 +230,13 @@ def test_p2_a_statement_that_the_database_refuses_says_why_and_others_are_posted
         ("invoiced", "statements:before_payments_posted"),
     ],
 )
-def test_v11_an_open_statement_is_cancelled_and_its_sales_are_posted_again(
+def test_an_open_statement_is_cancelled_and_its_sales_are_posted_again_v11(
     houston, clerk, command, monkeypatch, state, failpoint
 ):
     sell(houston, "T-1", MONDAY)
     ann = make_customer(houston)
     sell(houston, "T-2", MONDAY, async_account=ann)
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     if failpoint:
         with monkeypatch.context() as patch:

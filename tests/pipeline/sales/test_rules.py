@@ -148,14 +148,14 @@ def documents_by_broken_rule(
     }
 
 
-def test_a9_there_is_a_document_for_every_rule():
+def test_there_is_a_document_for_every_rule_a9():
     rules = {(part, rule.code, rule.field) for part in RULES for rule in RULES[part]}
 
     assert documents_by_broken_rule(uuid4(), "005001").keys() == rules
     assert sum(len(rules) for rules in RULES.values()) == len(SALE_RULES)
 
 
-def test_a9_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule(houston):
+def test_a_document_that_breaks_a_rule_is_not_posted_and_names_the_rule_a9(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
     run(JobCode.PIPELINE)
     inactive = GuidMap.objects.get(async_account=bo).customer
@@ -224,7 +224,7 @@ ALLOWED = {
 }
 
 
-def test_p5_a_till_may_exchange_return_order_and_weigh(store):
+def test_a_till_may_exchange_return_order_and_weigh_p5(store):
     for name, document in ALLOWED.items():
         document.write(store, transaction_id=name)
 
@@ -275,7 +275,7 @@ REFUSED = {
 }
 
 
-def test_p5_signs_agree_with_the_type_and_lines_add_up(store, subtests):
+def test_signs_agree_with_the_type_and_lines_add_up_p5(store, subtests):
     for name, (document, _) in REFUSED.items():
         document.write(store, transaction_id=name)
 

@@ -37,7 +37,7 @@ def customer_of(guid):
     return GuidMap.objects.get(async_account=guid).customer
 
 
-def test_t10_a_sale_is_posted_for_the_account_that_its_guid_became(store):
+def test_a_sale_is_posted_for_the_account_that_its_guid_became_t10(store):
     ann = make_customer(store)
     sell(store, "40.00", "10.00", async_account=ann)
 
@@ -52,7 +52,7 @@ def test_t10_a_sale_is_posted_for_the_account_that_its_guid_became(store):
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_t11_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer(store):
+def test_a_named_customer_gets_one_order_and_guests_share_that_of_the_default_customer_t11(store):
     ann = make_customer(store)
     run(JobCode.PIPELINE)
     account = customer_of(ann).account_number
@@ -69,7 +69,7 @@ def test_t11_a_named_customer_gets_one_order_and_guests_share_that_of_the_defaul
     )
 
 
-def test_t29_a_statement_continues_where_it_failed_and_creates_nothing_twice(store, monkeypatch):
+def test_a_statement_continues_where_it_failed_and_creates_nothing_twice_t29(store, monkeypatch):
     sell(store, "10.00", business_date=MONDAY)
     sell(store, "20.00", business_date=TUESDAY)
     # The process dies when the orders of Monday are created.
@@ -102,10 +102,10 @@ def test_t29_a_statement_continues_where_it_failed_and_creates_nothing_twice(sto
     assert broken_promises() == []
 
 
-def test_t29_a_statement_of_guests_fails_alone_without_a_default_customer(store):
+def test_a_statement_of_guests_fails_alone_without_a_default_customer_t29(store):
     sell(store, "10.00", business_date=MONDAY)
     sell(store, "20.00", business_date=TUESDAY, async_account=make_customer(store))
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     default_customer = store.channel.default_customer
     Channel.objects.update(default_customer=None)
@@ -125,7 +125,7 @@ def test_t29_a_statement_of_guests_fails_alone_without_a_default_customer(store)
     assert SalesOrder.objects.count() == 2
 
 
-def test_c6_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(store):
+def test_a_sale_that_arrives_after_posting_gets_a_supplementary_statement_c6(store):
     sell(store, "10.00")
     run(JobCode.END_OF_DAY)
     content_hash = bytes(Statement.objects.get().content_hash)
@@ -138,7 +138,7 @@ def test_c6_a_sale_that_arrives_after_posting_gets_a_supplementary_statement(sto
     assert (second.sequence, second.state) == (2, StatementState.POSTED)
 
 
-def test_c1_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store):
+def test_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted_c1(store):
     sell(store, "10.00", transaction_id="T-1", net_amount="11.00")
     sell(store, "20.00", transaction_id="T-2")
 
@@ -151,7 +151,7 @@ def test_c1_a_sale_that_does_not_add_up_is_left_out_and_the_rest_is_posted(store
     assert right.statement is not None
 
 
-def test_c4_a_sale_of_an_unknown_customer_is_not_posted(store):
+def test_a_sale_of_an_unknown_customer_is_not_posted_c4(store):
     sell(store, "10.00", async_account=uuid4())
 
     run(JobCode.END_OF_DAY)
@@ -161,7 +161,7 @@ def test_c4_a_sale_of_an_unknown_customer_is_not_posted(store):
     assert sale.sales_order is None
 
 
-def test_c3_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houston):
+def test_postgresql_refuses_an_amount_that_does_not_fit_into_its_column_c3(houston):
     with pytest.raises(DataError, match="overflow"):
         sell(houston, net_amount="1e20")
     sell(houston, "10.00")
@@ -169,7 +169,7 @@ def test_c3_postgresql_refuses_an_amount_that_does_not_fit_into_its_column(houst
     assert run(JobCode.END_OF_DAY)["counts"]["posted"] == 1
 
 
-@pytest.mark.fault("F-57")
+@pytest.mark.fault("F-57")  # amounts in binary fractions
 @pytest.mark.parametrize(
     ("currency", "unit", "half_unit"),
     [("JPY", "1", "0.5"), ("USD", "0.01", "0.005"), ("KWD", "0.001", "0.0005")],
@@ -235,10 +235,10 @@ def test_a_posted_statement_refuses_every_change(houston):
 @pytest.mark.parametrize(
     ("before", "after"), [("end_of_day", "trickle_feed"), ("trickle_feed", "end_of_day")]
 )
-def test_t28_the_mode_of_statements_changes_only_between_statements(store, before, after):
+def test_the_mode_of_statements_changes_only_between_statements_t28(store, before, after):
     Channel.objects.update(statement_mode=before)
     sell(store, "10.00")
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
 
     with pytest.raises(IntegrityError, match="a statement is open"):

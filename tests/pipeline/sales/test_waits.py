@@ -51,7 +51,7 @@ def status_and_reason(number):
     return order.order_status, order.order_reason
 
 
-def test_p3_orders_of_guests_wait_for_a_default_customer(store):
+def test_orders_of_guests_wait_for_a_default_customer_p3(store):
     home = uuid4()
     default_customer = store.channel.default_customer
     account = default_customer.account_number
@@ -77,7 +77,7 @@ def test_p3_orders_of_guests_wait_for_a_default_customer(store):
     assert get_order("unknown-address").order_reason == "address_missing"
 
 
-def test_p4_an_order_keeps_its_address_though_it_was_removed(store):
+def test_an_order_keeps_its_address_though_it_was_removed_p4(store):
     ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
     ann_home, bo_home = uuid4(), uuid4()
     # HQ knows the address of Ann already; that of Bo comes and goes in one upload.
@@ -108,7 +108,7 @@ def remove_address(store, guid, address_id):
     )
 
 
-def test_p4_an_order_names_what_is_wrong_with_its_address(houston):
+def test_an_order_names_what_is_wrong_with_its_address_p4(houston):
     ann, bo = make_customer(houston, "Ann"), make_customer(houston, "Bo")
     bo_home, invalid_address = uuid4(), uuid4()
     make_event("address", houston, async_account=bo, address_id=bo_home)
@@ -128,7 +128,7 @@ def test_p4_an_order_names_what_is_wrong_with_its_address(houston):
     assert status_and_reason("of-bo") == ("succeeded", None)
 
 
-def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(store):
+def test_end_of_day_applies_the_addresses_of_its_customers_before_it_posts_a1(store):
     ann = make_customer(store, "Ann")
     make_customer(store, "Bo")
     run(JobCode.PIPELINE)
@@ -146,7 +146,7 @@ def test_a1_end_of_day_applies_the_addresses_of_its_customers_before_it_posts(st
     assert Statement.objects.get().state == StatementState.POSTED
 
 
-def test_a3_v6_an_order_under_correction_is_synchronized_once_the_lease_has_expired(houston):
+def test_an_order_under_correction_is_synchronized_once_the_lease_has_expired_a3_v6(houston):
     make_order(houston, "W-1", async_account=make_customer(houston))
     run(JobCode.UPLOAD)
     lease_transaction(get_order("W-1"), User.objects.create_user("clerk"))
@@ -158,7 +158,7 @@ def test_a3_v6_an_order_under_correction_is_synchronized_once_the_lease_has_expi
     assert get_order("W-1").order_status == "succeeded"
 
 
-def test_a16_v14f_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(houston):
+def test_a_scheduled_run_counts_no_attempt_where_nothing_has_changed_a16_v14f(houston):
     make_order(houston, "W-1", async_account=make_customer(houston, title="x" * 21))
     run(JobCode.UPLOAD)
     run(JobCode.ORDERS)
@@ -175,9 +175,9 @@ def test_a16_v14f_a_scheduled_run_counts_no_attempt_where_nothing_has_changed(ho
     assert get_order("W-1").order_attempts == 2
 
 
-def test_v4_a_statement_that_another_run_is_posting_is_not_started_again(houston):
+def test_a_statement_that_another_run_is_posting_is_not_started_again_v4(houston):
     make_sale(houston, "10.00", business_date=DAY, transaction_id="T-1")
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     make_sale(houston, "20.00", business_date=DAY, transaction_id="T-2")
     run(JobCode.UPLOAD)
@@ -197,7 +197,7 @@ def test_v4_a_statement_that_another_run_is_posting_is_not_started_again(houston
 
 
 @pytest.mark.parametrize(("clock_error_days", "rules"), [(-500, []), (500, ["business_date_far"])])
-def test_v16_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
+def test_a_business_date_is_refused_only_if_far_from_arrival_and_from_today_v16(
     houston, clock_error_days, rules
 ):
     make_sale(houston, business_date=DAY, transaction_id="recent")
@@ -218,7 +218,7 @@ def test_v16_a_business_date_is_refused_only_if_far_from_arrival_and_from_today(
     assert list(old.errors.values_list("rule", flat=True)) == rules
 
 
-def test_a16_a_daily_end_of_day_that_ends_partly_is_tried_again_on_the_same_day(houston):
+def test_a_daily_end_of_day_that_ends_partly_is_tried_again_on_the_same_day_a16(houston):
     schedule = Schedule.objects.create(job="eod", at=time(0, 0))
     assert len(start_scheduled()) == 1
     schedule.refresh_from_db()

@@ -90,7 +90,7 @@ def count_times_far_from_now() -> int:
         return int(cursor.fetchone()[0])
 
 
-@pytest.mark.fault("F-53")
+@pytest.mark.fault("F-53")  # a clock jumps
 def test_a_worker_whose_clock_jumps_two_days_back_keeps_its_lease_and_ends_its_run(
     houston, faketime, monkeypatch, tmp_path
 ):
@@ -147,7 +147,7 @@ def channel_backups(houston, popup, back_up) -> list[Backup]:
 
 
 @pytest.mark.parametrize("days", [-1, 1])
-def test_i34_an_hq_whose_clock_is_a_day_off_issues_and_posts_the_same(
+def test_an_hq_whose_clock_is_a_day_off_issues_and_posts_the_same_i34(
     channel_backups, own_server, faketime, monkeypatch, tmp_path, days
 ):
     """The clocks of HQ's database server and of the process are wrong, those of channels right."""

@@ -61,7 +61,7 @@ def write_row_with_invalid_byte(cursor, table, row):
     cursor.execute(statement, params)
 
 
-@pytest.mark.fault("F-30")
+@pytest.mark.fault("F-30")  # a database has another encoding
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_customers_in_another_encoding_are_converted(register_with_encoding, popup, encoding):
     austin = register_with_encoding(encoding)
@@ -72,7 +72,7 @@ def test_customers_in_another_encoding_are_converted(register_with_encoding, pop
     assert lookup(popup) == lookup(austin) == [("005001", "Zoë")]
 
 
-@pytest.mark.fault("F-30")
+@pytest.mark.fault("F-30")  # a database has another encoding
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_sales_in_another_encoding_are_posted(register_with_encoding, popup, encoding):
     austin = register_with_encoding(encoding)
@@ -84,7 +84,7 @@ def test_sales_in_another_encoding_are_posted(register_with_encoding, popup, enc
     assert (sale.lines.get().description, sale.receipt_number) == ("Café crème", "N° 1")
 
 
-@pytest.mark.fault("F-30")
+@pytest.mark.fault("F-30")  # a database has another encoding
 def test_a_customer_with_an_invalid_byte_is_quarantined_and_stops_no_other(
     register_with_encoding, popup
 ):
@@ -113,7 +113,7 @@ def test_a_customer_with_an_invalid_byte_is_quarantined_and_stops_no_other(
     assert waiting(austin) == 0
 
 
-@pytest.mark.fault("F-30")
+@pytest.mark.fault("F-30")  # a database has another encoding
 def test_a_sale_with_an_invalid_byte_is_quarantined_whole_and_stops_no_other(
     register_with_encoding, popup
 ):
@@ -143,7 +143,7 @@ def test_a_sale_with_an_invalid_byte_is_quarantined_whole_and_stops_no_other(
     assert waiting(austin, "retail_transaction") == 0
 
 
-@pytest.mark.fault("F-30")
+@pytest.mark.fault("F-30")  # a database has another encoding
 def test_a_name_that_a_channel_s_encoding_lacks_is_reported_and_stops_no_other(
     register_with_encoding, popup
 ):

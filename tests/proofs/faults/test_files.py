@@ -22,6 +22,7 @@ from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from tests.support.after_a_fault import waiting
 from tests.support.channels import TIME, Channel
 from tests.support.make import lookup, make_customer, run
@@ -61,7 +62,7 @@ def message_of(result) -> str:
     return result["steps"][0]["message"]
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_missing_file_is_not_created(popup, houston, path):
     make_customer(popup, "Ann")
     moved = path.rename(path.with_suffix(".moved"))
@@ -92,7 +93,7 @@ def cut_in_half(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -106,7 +107,7 @@ def cut_in_half(path: Path) -> None:
 def test_a_file_that_is_no_channel_database_is_refused(popup, path, damage, message):
     damage(path)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
 
     assert result["outcome"] == "failed"
     assert message in message_of(result)
@@ -123,7 +124,7 @@ def overwrite_root_page(path: Path, table: str, byte: bytes | None = None) -> No
         file.write(os.urandom(size) if byte is None else byte * size)
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_file_with_a_damaged_page_is_not_read_until_it_is_repaired(popup, path):
     for _ in range(60):
         make_customer(popup, "Ann", name="x" * 200)
@@ -131,28 +132,28 @@ def test_a_file_with_a_damaged_page_is_not_read_until_it_is_repaired(popup, path
     whole_file = path.read_bytes()
     overwrite_root_page(path, "async_customer")
 
-    first, second = run("P-0001"), run("P-0001")
+    first, second = run(JobCode.UPLOAD), run(JobCode.UPLOAD)
     staged = AsyncCustomer.objects.count()
     path.write_bytes(whole_file)
-    third = run("P-0001")
+    third = run(JobCode.UPLOAD)
 
     assert message_of(first) == message_of(second) == DAMAGED
     assert staged == 0
     assert third["counts"]["staged"] == 60
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_file_is_checked_whole_after_a_failed_visit(popup, path):
     ChannelDatabase.objects.filter(pk=popup.pk).update(last_error="Something was wrong.")
     # An upload without sales would not read this table.
     overwrite_root_page(path, "retail_transaction_payment", b"\xff")
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
 
     assert message_of(result) == DAMAGED
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_copy_without_its_write_ahead_log_is_recognised_as_a_restore(popup, path):
     run("pipeline")
     till = open_file(path)
@@ -171,7 +172,7 @@ def test_a_copy_without_its_write_ahead_log_is_recognised_as_a_restore(popup, pa
     assert ("005001", "Ann") in lookup(popup)
 
 
-@pytest.mark.fault("F-27")
+@pytest.mark.fault("F-27")  # a SQLite file is missing or damaged
 def test_a_read_only_file_fails_the_upload(popup, path):
     make_customer(popup, "Ann")
     empty_wal(path)
@@ -197,10 +198,10 @@ def test_a_read_only_file_fails_the_upload(popup, path):
         "Channel popup cannot be reached.",
     )
     assert waiting(popup) == 1
-    assert run("P-0001")["counts"]["read"] == 1
+    assert run(JobCode.UPLOAD)["counts"]["read"] == 1
 
 
-@pytest.mark.fault("F-25")
+@pytest.mark.fault("F-25")  # a SQLite file cannot grow
 def test_a_full_disk_leaves_all_events_unacknowledged(popup, path, monkeypatch):
     for _ in range(200):
         make_customer(popup, "Ann", name="x" * 250)
@@ -215,7 +216,7 @@ def test_a_full_disk_leaves_all_events_unacknowledged(popup, path, monkeypatch):
 
     with monkeypatch.context() as full_disk:
         full_disk.setattr(url, "sqlite_options", options_without_room)
-        result = run("P-0001")
+        result = run(JobCode.UPLOAD)
     with closing(open_file(path)) as raw:
         [(quick_check,)] = raw.execute("PRAGMA quick_check")
     still_waiting = waiting(popup)
@@ -229,7 +230,7 @@ def test_a_full_disk_leaves_all_events_unacknowledged(popup, path, monkeypatch):
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-26")
+@pytest.mark.fault("F-26")  # a SQLite file is locked
 def test_a_locked_file_makes_the_channel_busy(popup, path, short_timeouts):
     make_customer(popup, "Ann")
     writer = open_file(path)
@@ -267,7 +268,7 @@ provision.migrate_database(channel)
 """
 
 
-@pytest.mark.fault("F-29")
+@pytest.mark.fault("F-29")  # a migration is half done
 def test_a_migration_that_is_killed_leaves_no_tables_and_can_be_repeated(hq):
     channel = Channel(1, "sqlite:///half.sqlite3")
     path = sqlite_path(channel)
@@ -301,7 +302,7 @@ def make_customer_with_giant_name(store):
             )
 
 
-def test_e5_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other(store):
+def test_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other_e5(store):
     make_customer(store, "Ann")
     make_customer_with_giant_name(store)
     make_customer(store, "Bo")
@@ -313,11 +314,11 @@ def test_e5_an_event_with_a_giant_value_stays_in_its_channel_and_stops_no_other(
     assert Incident.objects.open().get().kind == IncidentKind.EVENT_TOO_LARGE
 
 
-def test_e5_many_large_events_are_uploaded_in_small_batches(store):
+def test_many_large_events_are_uploaded_in_small_batches_e5(store):
     for _ in range(12):
         make_customer(store, "Ann", name="x" * 4_000_000)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
 
     assert result["counts"] == {"read": 12, "quarantined": 12}
     assert waiting(store) == 0

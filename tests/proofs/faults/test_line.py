@@ -8,6 +8,7 @@ from django.db import connection
 from stores.channeldb.connect import hosts
 from stores.models import AsyncCustomer, ChannelDatabase, Customer, GuidMap, Incident
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from tests.support.after_a_fault import step_of, waiting
 from tests.support.make import lookup, make_customer, query, run
 from tests.support.promises import broken_promises
@@ -28,7 +29,7 @@ def names_in(database: ChannelDatabase) -> list[str]:
     return sorted(name for _, name in lookup(database))
 
 
-@pytest.mark.fault("F-14")
+@pytest.mark.fault("F-14")  # the outcome of a COMMIT is unknown
 def test_an_acknowledgement_that_did_not_arrive_is_repeated(proxy, proxied_houston):
     make_customer(proxied_houston, "Ann")
     proxy.cut_before_commit(of=b"SET acknowledged_at")
@@ -43,12 +44,12 @@ def test_an_acknowledgement_that_did_not_arrive_is_repeated(proxy, proxied_houst
     assert lookup(proxied_houston) == [("005001", "Ann")]
 
 
-@pytest.mark.fault("F-14")
+@pytest.mark.fault("F-14")  # the outcome of a COMMIT is unknown
 def test_an_acknowledgement_that_arrived_unnoticed_is_not_repeated(proxy, proxied_houston):
     make_customer(proxied_houston, "Ann")
     proxy.cut_after_commit(of=b"SET acknowledged_at")
 
-    first = run("P-0001")
+    first = run(JobCode.UPLOAD)
     second = run("pipeline")
 
     assert first["outcome"] == "failed"
@@ -58,20 +59,20 @@ def test_an_acknowledgement_that_arrived_unnoticed_is_not_repeated(proxy, proxie
     assert lookup(proxied_houston) == [("005001", "Ann")]
 
 
-@pytest.mark.fault("F-14")
+@pytest.mark.fault("F-14")  # the outcome of a COMMIT is unknown
 @pytest.mark.parametrize(("cut", "delivered"), [("cut_before_commit", 0), ("cut_after_commit", 1)])
 def test_a_download_whose_commit_is_uncertain_is_applied_once(
     proxy, proxied_houston, cut, delivered
 ):
     make_customer(proxied_houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     getattr(proxy, cut)(of=b"applied_session")
 
-    first = run("1010")
+    first = run(JobCode.DOWNLOAD)
     customers = query(proxied_houston, "SELECT count(*) FROM customer")
-    second = run("1010")
-    third = run("1010")
+    second = run(JobCode.DOWNLOAD)
+    third = run(JobCode.DOWNLOAD)
 
     assert proxy.cuts == 1
     assert first["outcome"] == "failed"
@@ -82,7 +83,7 @@ def test_a_download_whose_commit_is_uncertain_is_applied_once(
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-14")
+@pytest.mark.fault("F-14")  # the outcome of a COMMIT is unknown
 @pytest.mark.parametrize("cut", ["cut_before_commit", "cut_after_commit"])
 @pytest.mark.parametrize("step", HQ_STATEMENTS)
 def test_a_commit_at_hq_that_is_uncertain_is_repeated_without_harm(hq_proxy, houston, step, cut):
@@ -102,7 +103,7 @@ def test_a_commit_at_hq_that_is_uncertain_is_repeated_without_harm(hq_proxy, hou
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize("fault", ["refuse", "reset_at_connect", "go_black", "go_half_open"])
 def test_a_channel_that_cannot_be_connected_to_fails_alone_and_soon(
     proxy, proxied_houston, popup, short_timeouts, fault
@@ -112,7 +113,7 @@ def test_a_channel_that_cannot_be_connected_to_fails_alone_and_soon(
     getattr(proxy, fault)()
 
     start = time.monotonic()
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     seconds = time.monotonic() - start
     proxy.heal()
     retry = run("pipeline")
@@ -125,20 +126,20 @@ def test_a_channel_that_cannot_be_connected_to_fails_alone_and_soon(
     assert names_in(proxied_houston) == ["Ann", "Bo"]
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 def test_a_connection_reset_during_a_query_changes_nothing(proxy, proxied_houston):
     make_customer(proxied_houston, "Ann")
     proxy.cut_mid_query(of=b"COPY (SELECT")
 
-    first = run("P-0001")
-    second = run("P-0001")
+    first = run(JobCode.UPLOAD)
+    second = run(JobCode.UPLOAD)
 
     assert (first["outcome"], first["counts"]) == ("failed", {})
     assert second["counts"] == {"read": 1, "staged": 1}
     assert waiting(proxied_houston) == 0
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize("fault", ["go_black", "go_half_open"])
 def test_a_connection_that_goes_silent_during_a_visit_is_given_up(
     proxy, proxied_houston, popup, short_timeouts, at_failpoint, fault
@@ -148,7 +149,7 @@ def test_a_connection_that_goes_silent_during_a_visit_is_given_up(
     at_failpoint("upload:after_hq_commit", getattr(proxy, fault))
 
     start = time.monotonic()
-    result = run("P-0001", channels=["houston"])
+    result = run(JobCode.UPLOAD, channels=["houston"])
     seconds = time.monotonic() - start
     proxy.heal()
     run("pipeline")
@@ -159,7 +160,7 @@ def test_a_connection_that_goes_silent_during_a_visit_is_given_up(
     assert names_in(proxied_houston) == ["Ann", "Bo"]
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 @pytest.mark.parametrize(
     "limits",
     [{"delay_s": 0.03}, {"bytes_per_s": 200_000}, {"slice_bytes": 7}],
@@ -175,7 +176,7 @@ def test_a_slow_connection_carries_everything(proxy, proxied_houston, limits):
     assert lookup(proxied_houston) == [("005001", "Zoë")]
 
 
-@pytest.mark.fault("F-38", "F-42")
+@pytest.mark.fault("F-38", "F-42")  # the network fails; a name does not resolve
 def test_a_channel_whose_host_name_does_not_resolve_fails_alone(houston, popup, monkeypatch):
     make_customer(popup, "Bo")
     ChannelDatabase.objects.filter(pk=houston.pk).update(
@@ -183,7 +184,7 @@ def test_a_channel_whose_host_name_does_not_resolve_fails_alone(houston, popup, 
     )
     monkeypatch.setattr(hosts, "resolve", lambda host, answers: None)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
 
     assert step_of(result, "houston")["message"] == UNREACHABLE
     assert step_of(result, "popup")["counts"]["staged"] == 1
@@ -192,7 +193,7 @@ def test_a_channel_whose_host_name_does_not_resolve_fails_alone(houston, popup, 
 def test_the_driver_s_error_message_is_not_stored(proxy, proxied_houston):
     proxy.refuse()
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT message, error FROM job_run")
@@ -201,7 +202,7 @@ def test_the_driver_s_error_message_is_not_stored(proxy, proxied_houston):
     assert "127.0.0.1" not in error
 
 
-def test_e6_a_run_keeps_its_connection_when_the_url_changes(houston, seattle, at_failpoint):
+def test_a_run_keeps_its_connection_when_the_url_changes_e6(houston, seattle, at_failpoint):
     """The next run finds another database at the new URL and refuses it."""
     make_customer(houston, "Ann")
     # Two registered databases may not have the same URL.
@@ -209,8 +210,8 @@ def test_e6_a_run_keeps_its_connection_when_the_url_changes(houston, seattle, at
     row = ChannelDatabase.objects.filter(pk=houston.pk)
     at_failpoint("upload:after_hq_commit", lambda: row.update(url="embedded:ch_seattle"))
 
-    first = run("P-0001", channels=["houston"])
-    second = run("P-0001", channels=["houston"])
+    first = run(JobCode.UPLOAD, channels=["houston"])
+    second = run(JobCode.UPLOAD, channels=["houston"])
 
     assert first["outcome"] == "succeeded"
     assert waiting(houston) == 0

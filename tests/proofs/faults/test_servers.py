@@ -16,6 +16,7 @@ from stores.models import (
     JobRun,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline.register import register_channel
 from tests.support.after_a_fault import step_of, waiting
@@ -51,7 +52,7 @@ def own_hq(hq, own_server, houston, popup):
     connection.settings_dict |= original
 
 
-@pytest.mark.fault("F-11")
+@pytest.mark.fault("F-11")  # a connection to HQ is killed
 @pytest.mark.parametrize(
     "failpoint", ["upload:before_hq_commit", "upload:after_hq_commit", "convert:before_commit"]
 )
@@ -78,7 +79,7 @@ def test_hq_continues_after_one_of_its_backends_is_killed(
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-12")
+@pytest.mark.fault("F-12")  # HQ's server is killed
 @pytest.mark.parametrize("failpoint", ["upload:after_hq_commit", "convert:after_commit"])
 def test_hq_continues_after_its_server_is_killed(
     own_hq, own_server, houston, popup, at_failpoint, failpoint
@@ -109,7 +110,7 @@ def austin(own_server, register_austin, popup):
     return register_austin("ch_austin")
 
 
-@pytest.mark.fault("F-13")
+@pytest.mark.fault("F-13")  # a channel's server is down
 @pytest.mark.parametrize("stop", ["stop_at_once", "kill"])
 def test_a_channel_whose_server_is_down_fails_alone(own_server, austin, popup, stop):
     make_customer(austin, "Ann")
@@ -126,24 +127,24 @@ def test_a_channel_whose_server_is_down_fails_alone(own_server, austin, popup, s
     assert lookup(austin) == lookup(popup) == [("005001", "Bo"), ("005002", "Ann")]
 
 
-@pytest.mark.fault("F-13")
+@pytest.mark.fault("F-13")  # a channel's server is down
 def test_events_staged_before_a_channel_s_server_dies_are_acknowledged_later(
     own_server, austin, popup, at_failpoint
 ):
     make_customer(austin, "Ann")
     at_failpoint("upload:after_hq_commit", own_server.kill)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     own_server.start()
     still_waiting = waiting(austin)
-    retry = run("P-0001")
+    retry = run(JobCode.UPLOAD)
 
     assert step_of(result, "austin")["outcome"] == "failed"
     assert (still_waiting, waiting(austin)) == (1, 0)
     assert retry["counts"] == {"read": 1, "unchanged": 1}
 
 
-@pytest.mark.fault("F-21")
+@pytest.mark.fault("F-21")  # an old transaction is open elsewhere
 def test_open_transactions_in_other_databases_do_not_delay_a_channel(own_server, austin):
     """One is idle in another database, the other is prepared and never finished."""
     idle = psycopg2.connect(host=own_server.sockets, user="syncline", dbname="syncline")
@@ -159,38 +160,38 @@ def test_open_transactions_in_other_databases_do_not_delay_a_channel(own_server,
     assert lookup(austin) == [("005001", "Ann")]
 
 
-@pytest.mark.fault("F-17")
+@pytest.mark.fault("F-17")  # a lock or statement timeout
 def test_a_locked_table_makes_the_channel_busy(houston, popup, short_timeouts):
     make_customer(houston, "Ann")
     make_customer(popup, "Bo")
     session = connect_as_owner(houston)
     session.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     session.close()
-    retry = run("P-0001")
+    retry = run(JobCode.UPLOAD)
 
     assert step_of(result, "houston")["message"] == "Channel houston is busy."
     assert step_of(result, "popup")["counts"]["staged"] == 1
     assert retry["counts"] == {"read": 1, "staged": 1}
 
 
-@pytest.mark.fault("F-17")
+@pytest.mark.fault("F-17")  # a lock or statement timeout
 def test_a_statement_that_takes_too_long_makes_the_channel_slow(houston, settings):
     make_customer(houston, "Ann")
     session = connect_as_owner(houston)
     session.cursor().execute("LOCK TABLE async_address IN ACCESS EXCLUSIVE MODE")
     settings.CHANNEL_STATEMENT_S, settings.CHANNEL_LOCK_S = 0.2, 20
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     session.close()
-    retry = run("P-0001")
+    retry = run(JobCode.UPLOAD)
 
     assert result["message"] == "Channel houston is too slow: a statement timed out."
     assert retry["counts"] == {"read": 1, "staged": 1}
 
 
-@pytest.mark.fault("F-17")
+@pytest.mark.fault("F-17")  # a lock or statement timeout
 def test_timeouts_of_the_channel_s_database_do_not_apply_to_hq(houston):
     on_server("ALTER DATABASE ch_houston SET lock_timeout = '1ms'")
     on_server("ALTER DATABASE ch_houston SET statement_timeout = '1ms'")
@@ -199,7 +200,7 @@ def test_timeouts_of_the_channel_s_database_do_not_apply_to_hq(houston):
     assert run("pipeline")["outcome"] == "succeeded"
 
 
-@pytest.mark.fault("F-18")
+@pytest.mark.fault("F-18")  # no connection is left
 def test_a_channel_without_a_free_connection_fails_alone(houston, popup):
     on_server("DROP ROLE IF EXISTS lonely")
     on_server("CREATE ROLE lonely LOGIN CONNECTION LIMIT 1")
@@ -210,9 +211,9 @@ def test_a_channel_without_a_free_connection_fails_alone(houston, popup):
     make_customer(popup, "Bo")
     only_connection = psycopg2.connect(url)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     only_connection.close()
-    retry = run("P-0001")
+    retry = run(JobCode.UPLOAD)
 
     run_as_owner(houston, "DROP OWNED BY lonely")
     on_server("DROP ROLE lonely")
@@ -221,7 +222,7 @@ def test_a_channel_without_a_free_connection_fails_alone(houston, popup):
     assert retry["counts"] == {"read": 1, "staged": 1}
 
 
-@pytest.mark.fault("F-19")
+@pytest.mark.fault("F-19")  # HQ's server is read-only
 def test_a_read_only_channel_fails_and_is_uploaded_later(houston, popup):
     make_customer(houston, "Ann")
     on_server("ALTER DATABASE ch_houston SET default_transaction_read_only = on")
@@ -236,7 +237,7 @@ def test_a_read_only_channel_fails_and_is_uploaded_later(houston, popup):
     assert lookup(houston) == lookup(popup) == [("005001", "Ann")]
 
 
-@pytest.mark.fault("F-23")
+@pytest.mark.fault("F-23")  # a row is deleted between read and acknowledgement
 def test_an_event_cannot_be_deleted_before_hq_has_acknowledged_it(houston, at_failpoint):
     make_customer(houston, "Ann")
     refusals = []
@@ -254,7 +255,7 @@ def test_an_event_cannot_be_deleted_before_hq_has_acknowledged_it(houston, at_fa
     assert lookup(houston) == [("005001", "Ann")]
 
 
-@pytest.mark.fault("F-23")
+@pytest.mark.fault("F-23")  # a row is deleted between read and acknowledgement
 def test_an_event_deleted_in_spite_of_its_trigger_is_kept_by_hq_and_reported(houston, at_failpoint):
     make_customer(houston, "Ann")
     make_customer(houston, "Bo")
@@ -262,8 +263,8 @@ def test_an_event_deleted_in_spite_of_its_trigger_is_kept_by_hq_and_reported(hou
                     DELETE FROM async_customer WHERE first_name = 'Ann'"""
     at_failpoint("upload:after_hq_commit", lambda: run_as_owner(houston, statements))
 
-    first = run("P-0001")
-    second = run("P-0001")
+    first = run(JobCode.UPLOAD)
+    second = run(JobCode.UPLOAD)
 
     assert first["outcome"] == "succeeded"
     assert second["outcome"] == "failed"
@@ -294,7 +295,7 @@ def fill_disk(file):
             stream.write(b"x" * 4096)
 
 
-@pytest.mark.fault("F-24")
+@pytest.mark.fault("F-24")  # HQ's disk is full
 def test_a_full_disk_at_hq_leaves_all_events_unacknowledged(
     own_hq, own_server, houston, at_failpoint, small_disk
 ):
@@ -305,10 +306,10 @@ def test_a_full_disk_at_hq_leaves_all_events_unacknowledged(
     filler = small_disk / "filler"
     fill_disk(filler)
 
-    result = run("P-0001")
+    result = run(JobCode.UPLOAD)
     still_waiting = waiting(houston)
     filler.unlink()
-    retry = run("P-0001")
+    retry = run(JobCode.UPLOAD)
 
     own_server.ask("ALTER TABLE async_customer SET TABLESPACE pg_default", database=own_hq)
     own_server.ask("DROP TABLESPACE small")
@@ -328,7 +329,7 @@ def table_names(url):
     return names
 
 
-@pytest.mark.fault("F-29")
+@pytest.mark.fault("F-29")  # a migration is half done
 def test_a_migration_that_loses_its_connection_leaves_no_tables_and_can_be_repeated(hq, proxy):
     on_server("DROP DATABASE IF EXISTS ch_new WITH (FORCE)")
     on_server("CREATE DATABASE ch_new")

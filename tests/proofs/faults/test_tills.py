@@ -37,7 +37,7 @@ def count_waiting_as_till(store):
     return count
 
 
-@pytest.mark.fault("F-22")
+@pytest.mark.fault("F-22")  # a till writes between read and acknowledgement
 @pytest.mark.parametrize("failpoint", BEFORE_ACKNOWLEDGE)
 def test_an_event_written_before_the_acknowledgement_is_in_the_next_batch(
     store, at_failpoint, failpoint
@@ -57,7 +57,7 @@ def test_an_event_written_before_the_acknowledgement_is_in_the_next_batch(
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-22")
+@pytest.mark.fault("F-22")  # a till writes between read and acknowledgement
 @pytest.mark.parametrize("failpoint", BEFORE_ACKNOWLEDGE)
 def test_a_till_cannot_change_an_event_before_the_acknowledgement(store, at_failpoint, failpoint):
     make_customer(store, "Ann")
@@ -77,7 +77,7 @@ def test_a_till_cannot_change_an_event_before_the_acknowledgement(store, at_fail
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-54")
+@pytest.mark.fault("F-54")  # a till's clock is far off
 @pytest.mark.parametrize("clock", WRONG_CLOCKS)
 def test_a_sale_of_a_till_in_another_century_fails_validation_alone(store, seattle, clock):
     guid = make_customer(store, "Ann", occurred_at=clock)
@@ -95,7 +95,7 @@ def test_a_sale_of_a_till_in_another_century_fails_validation_alone(store, seatt
     assert broken_promises() == []
 
 
-@pytest.mark.fault("F-54")
+@pytest.mark.fault("F-54")  # a till's clock is far off
 @pytest.mark.parametrize("clock", WRONG_CLOCKS)
 def test_an_edit_of_a_till_in_another_century_does_not_win_over_later_edits(store, seattle, clock):
     guid = make_customer(store, "Ann", occurred_at=timezone.now() - timedelta(hours=1))

@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import Customer, Quarantine, RetailTransaction
+from stores.models.job import JobCode
 from tests.support.make import DEFAULTS, article, make_customer, make_sale, run, write_rows
 
 
@@ -22,7 +23,7 @@ def form_data(*forms):
 @pytest.mark.slow
 def test_a_sale_of_200_lines_can_be_corrected(clerk, houston):
     make_sale(houston, transaction_id="T-1", lines=[article()] * 200, gross_amount="99.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     sale = RetailTransaction.objects.get()
     url = f"/transactions/{sale.pk}/correct/"
     form = clerk.post(url, {"open": "1"}).context["form"]
@@ -38,7 +39,7 @@ def test_a_sale_of_200_lines_can_be_corrected(clerk, houston):
 @pytest.mark.slow
 def test_a_quarantined_sale_of_200_lines_can_be_corrected(boss, houston):
     make_sale(houston, transaction_id="T-1", lines=[article()] * 200, currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     url = f"/quarantine/{Quarantine.objects.get().pk}/correct/"
     data = form_data(boss.get(url).context["form"]) | {"header-currency": "USD"}
     assert len(data) > 2_000

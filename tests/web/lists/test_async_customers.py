@@ -4,6 +4,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import AsyncCustomer, ChannelDatabase, Customer
+from stores.models.job import JobCode
 from stores.web.lists import async_customers
 from tests.support.make import make_customer, run
 from tests.support.pages import rows_of
@@ -80,11 +81,11 @@ def test_every_event_has_exactly_one_state(people):
 def test_an_event_is_synchronized_until_every_enabled_channel_has_its_customer(reader, people):
     ChannelDatabase.objects.filter(channel__code="popup").update(is_enabled=False)
     make_customer(ChannelDatabase.objects.get(channel__code="houston"), "Di")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     before_delivery = states(reader)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert before_delivery == {"Ann": "distributed", "Bo": "synchronized", "Di": "synchronized"}
     assert set(states(reader).values()) == {"distributed"}
@@ -95,6 +96,6 @@ def test_an_event_is_synchronized_until_every_enabled_channel_has_its_customer(r
 )
 def test_customers_are_listed_by_the_channel_that_lacks_them(reader, people, owed, expected):
     run("sync-customers")
-    run("1010", channels=["houston"])
+    run(JobCode.DOWNLOAD, channels=["houston"])
 
     assert names(reader.get(f"/customers/?owed={owed}")) == expected

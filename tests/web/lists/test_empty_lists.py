@@ -3,6 +3,7 @@
 import pytest
 
 from stores.models import ChannelDatabase
+from stores.models.job import JobCode
 from tests.support.make import make_sale, run
 from tests.support.pages import LISTS
 
@@ -28,9 +29,9 @@ def text_of(client, url):
         "/transactions/?q=nothing",
     ],
 )
-def test_u1_a_list_whose_filters_match_nothing_says_so(reader, people, url):
+def test_a_list_whose_filters_match_nothing_says_so_u1(reader, people, url):
     make_sale(ChannelDatabase.objects.get(channel__code="houston"))
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page = text_of(reader, url)
 
@@ -39,25 +40,25 @@ def test_u1_a_list_whose_filters_match_nothing_says_so(reader, people, url):
     assert "yet" not in empty_text
 
 
-def test_u1_the_list_of_customers_always_has_a_default_customer(reader, houston):
+def test_the_list_of_customers_always_has_a_default_customer_u1(reader, houston):
     assert NO_MATCH in text_of(reader, "/customers/?q=nobody")
 
 
 @pytest.mark.parametrize("url", ["/orders/?q=x", "/statements/?state=posted"])
-def test_u1_a_list_without_rows_says_what_creates_them(reader, houston, url):
+def test_a_list_without_rows_says_what_creates_them_u1(reader, houston, url):
     page = text_of(reader, url)
 
     assert NO_MATCH not in page
     assert "yet" in page
 
 
-def test_u1_a_list_with_an_invalid_filter_says_so(reader, people):
+def test_a_list_with_an_invalid_filter_says_so_u1(reader, people):
     assert "one of the filters is invalid" in text_of(reader, "/customers/?company=x")
 
 
-def test_u1_a_channel_without_errors_says_so(reader, houston, popup):
+def test_a_channel_without_errors_says_so_u1(reader, houston, popup):
     make_sale(houston, net_amount="11.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
     page_of_popup = text_of(reader, "/transactions/failed/?channel=popup")

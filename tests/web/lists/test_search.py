@@ -112,7 +112,7 @@ NAMES = [
         ("o'ahu", [OAHU]),
     ],
 )
-def test_p15_p45_a_name_is_found_in_any_spelling(db, text, names):
+def test_a_name_is_found_in_any_spelling_p15_p45(db, text, names):
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT '%%' || search_text(w) || '%%' FROM unnest(%s::text[]) w", [text.split()]
@@ -138,12 +138,12 @@ def test_p15_p45_a_name_is_found_in_any_spelling(db, text, names):
     ],
     ids=ascii,
 )
-def test_p11_p15_a_pasted_address_or_account_is_found_in_lists_and_traces(zoe, text):
+def test_a_pasted_address_or_account_is_found_in_lists_and_traces_p11_p15(zoe, text):
     assert search(text) == ["Zo\u00eb"]
     assert len(matches(text)) == 1
 
 
-def test_p11_p15_a_pasted_name_is_found_in_lists_only(zoe):
+def test_a_pasted_name_is_found_in_lists_only_p11_p15(zoe):
     text = "Zoe O'Neil\u00a0"
 
     assert search(text) == ["Zo\u00eb"]
@@ -155,7 +155,7 @@ def test_p11_p15_a_pasted_name_is_found_in_lists_only(zoe):
     ["tel:+1\u2013281\u2013555\u20130100", "\uff11\uff12\uff18\uff11 5550100"],
     ids=ascii,
 )
-def test_p11_p15_a_pasted_phone_number_is_found(customers, text):
+def test_a_pasted_phone_number_is_found_p11_p15(customers, text):
     assert search(text) == ["Ann"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 
 from stores.models import RetailTransaction
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 
 
@@ -25,7 +26,7 @@ def sales(houston, sales_day) -> None:
     order = {"transaction_type": "customer_order", "confirmation_number": "SO-W1"}
     make_sale(houston, business_date=sales_day, async_account=ann, transaction_id="T-2", **order)
     make_sale(houston, business_date=sales_day, transaction_id="T-3", net_amount="11.00")
-    for job in ("P-0001", "validate", "sync-orders"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.ORDERS):
         run(job)
 
 

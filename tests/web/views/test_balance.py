@@ -7,11 +7,13 @@ from django.db.models import Sum
 
 from stores.models import Company, DayBalance, Quarantine
 from stores.models.balance import BALANCE_PARTS
+from stores.models.job import JobCode
 from stores.pipeline.convert.balance import count_balance
 from stores.pipeline.events.tables import TRAVELLING_TABLES
 from stores.pipeline.integrity.checks import offending_rows
 from stores.pipeline.integrity.upload import lost_or_doubled_query
 from tests.support.damage import damage
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, make_sale, run
 from tests.support.promises import broken_promises
 
@@ -30,7 +32,7 @@ def customer_balance(people, houston, popup):
     make_event("customer", houston, async_account=people["Ann"], operation="update")
     run("pipeline")
     make_customer(popup, "Dee")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return DayBalance.objects.filter(table="async_customer")
 
 
@@ -110,7 +112,7 @@ def test_a_lost_row_is_shown_as_an_error(reader, customer_balance, houston):
     run("pipeline")
 
     assert totals(customer_balance)["difference"] > 0
-    assert "I11" in broken_promises()
+    assert Invariant.EVERY_ROW_READ_IS_COUNTED in broken_promises()
     assert "missing rows in" in reader.get("/").content.decode()
     assert "state-danger" in reader.get("/balance/?odd=yes").content.decode()
 
@@ -138,7 +140,7 @@ def test_a_run_with_nothing_to_do_counts_only_days_with_quarantined_rows(custome
     assert counting_times() == before
 
 
-def test_a4_sales_are_counted_with_their_lines_and_payments(reader, sales):
+def test_sales_are_counted_with_their_lines_and_payments_a4(reader, sales):
     sale_counts = {"posted": 2, "voided": 2, "failed": 2, "quarantined": 2, "waiting": 2}
     line_counts = {"posted": 4, "voided": 2, "failed": 2, "quarantined": 6, "waiting": 2}
 
@@ -151,7 +153,7 @@ def test_a4_sales_are_counted_with_their_lines_and_payments(reader, sales):
     assert reader.get("/balance/").status_code == 200
 
 
-def test_a4_a_released_sale_moves_to_posted_on_the_day_it_arrived(sales, houston):
+def test_a_released_sale_moves_to_posted_on_the_day_it_arrived_a4(sales, houston):
     damage(
         "UPDATE quarantine SET raw = replace(convert_from(raw, 'UTF8'), '\"X\"', '\"USD\"')::bytea"
     )
@@ -188,7 +190,7 @@ def tables_with_losses(table):
     return verified, shown
 
 
-def test_a4_a_loss_in_any_table_is_found_by_verify_and_by_the_balance(sales):
+def test_a_loss_in_any_table_is_found_by_verify_and_by_the_balance_a4(sales):
     expected = {table: {table} for table in TRAVELLING_TABLES}
     # A lost sale or quarantined sale takes its lines and payments with it.
     expected |= {"retail_transaction": SALE_TABLES, "quarantine": SALE_TABLES}

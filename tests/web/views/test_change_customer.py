@@ -11,6 +11,7 @@ from django.utils import timezone
 from psycopg2 import connect
 
 from stores.models import AsyncCustomer, Customer, CustomerAddress, CustomerAffiliation
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import hq_url
@@ -83,7 +84,7 @@ def test_a_changed_field_is_applied_at_once_and_delivered_to_every_channel(
     assert response.status_code == 302
     ann = get_ann()
     assert (ann.phone, ann.first_name, ann.hq_version) == ("222 222", "Ann", 2)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     for channel in (houston, popup):
         assert query(channel, "SELECT phone, hq_version FROM customer") == [("222 222", 2)]
     assert broken_promises() == []
@@ -111,7 +112,7 @@ def test_addresses_contacts_affiliations_and_attributes_are_changed(manager, hou
             "attribute-0-value": "L",
         },
     )
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert query(houston, "SELECT city, street, is_active FROM customer_address ORDER BY 2") == [
         ("Austin", "Main Street", True),
@@ -135,7 +136,7 @@ def test_a_removed_affiliation_can_be_added_again(manager, houston, guid):
 
 def test_a_customer_is_deactivated_and_activated_again(manager, houston, guid):
     save(manager, {"customer-is_active": "false", "customer-phone": "222 222"})
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert (get_ann().is_active, get_ann().phone) == (False, "222 222")
     assert query(houston, "SELECT count(*) FROM customer_lookup") == [(0,)]
@@ -200,7 +201,7 @@ def test_an_edit_is_refused_if_a_channel_has_changed_the_customer_meanwhile(
     form = form_data(manager)
     edit = {"operation": "update", "first_name": "Ann", "phone": "444 444"}
     make_event("customer", houston, async_account=guid, **edit)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     if is_converted:
         run("sync-customers")
 

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from stores.models import AsyncCustomer, Customer, EditConflict
+from stores.models.job import JobCode
 from stores.models.labels import label
 from stores.web.lists.conflicts import ConflictTable, field_choices
 from tests.support.make import make_customer, make_event, query, run
@@ -26,7 +27,7 @@ def conflict(houston, seattle) -> EditConflict:
     run("pipeline", channels=["seattle"])
     next_year = timezone.now() + timedelta(days=365)
     make_event("customer", houston, **edit, phone="333 333", occurred_at=next_year)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     return EditConflict.objects.get()
 
@@ -114,7 +115,7 @@ def test_using_the_other_value_makes_an_event_of_hq_for_every_channel(
     boss, houston, seattle, conflict, command
 ):
     close(boss, conflict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert get_ann().phone == "222 222"
     for store in (houston, seattle):
@@ -178,7 +179,7 @@ def test_closing_needs_a_choice_and_a_reason(boss, conflict, field, message):
 def test_a_conflict_stays_open_if_the_customer_was_changed_meanwhile(boss, seattle, conflict):
     guid = get_ann().guids.get().pk
     make_event("customer", seattle, operation="update", async_account=guid, phone="444 444")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page = close(boss, conflict).content.decode()
 

@@ -9,6 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from stores.models import RetailTransaction, SalesOrder, TransactionChange
+from stores.models.job import JobCode
 from stores.pipeline.corrections import sales
 from stores.pipeline.corrections.sale import correct_transaction, lease_transaction
 from tests.support.make import article, make_customer, make_sale, run
@@ -30,7 +31,7 @@ def make_sales(store, *transaction_ids, **columns):
     """Write sales with these columns, upload and validate them."""
     for transaction_id in transaction_ids:
         make_sale(store, business_date=DAY, transaction_id=transaction_id, **columns)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
 
@@ -69,7 +70,7 @@ def test_causes_are_listed_by_the_number_of_sales(reader, houston):
 def test_each_sale_gets_the_value_that_its_rule_expects(clerk, houston):
     for transaction_id, price in (("T-1", "10.00"), ("T-2", "20.00")):
         make_sale(houston, price, transaction_id=transaction_id, gross_amount="99.00")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
     page = correct(clerk, GROSS_DIFFERS, USE_EXPECTED_GROSS)
@@ -219,7 +220,7 @@ def test_an_unknown_cause_is_not_found(reader, houston):
     assert reader.get(URL, {"cause": "nonsense"}).status_code == 404
 
 
-def test_u4_a_value_that_breaks_the_same_rule_is_not_written(clerk, houston):
+def test_a_value_that_breaks_the_same_rule_is_not_written_u4(clerk, houston):
     lines = [article("10.00") | {"price": "-10.00"}, article("5.00")]
     make_sales(houston, "T-1", "T-2", lines=lines)
 
@@ -242,7 +243,7 @@ def test_u4_a_value_that_breaks_the_same_rule_is_not_written(clerk, houston):
     ],
     ids=["wrong amount", "fraction of a cent", "unknown account", "unknown guid"],
 )
-def test_u4_a_wrong_value_does_not_replace_a_wrong_value(clerk, houston, cause, form):
+def test_a_wrong_value_does_not_replace_a_wrong_value_u4(clerk, houston, cause, form):
     make_sales(houston, "T-1", net_amount="11.00", async_account=uuid4())
 
     page = correct(clerk, cause, form)
@@ -252,7 +253,7 @@ def test_u4_a_wrong_value_does_not_replace_a_wrong_value(clerk, houston, cause, 
     assert corrected_ids() == []
 
 
-def test_u4_only_sales_that_become_right_are_corrected(clerk, houston):
+def test_only_sales_that_become_right_are_corrected_u4(clerk, houston):
     amounts = {"net_amount": "11.00", "gross_amount": "11.70", "payment_amount": "11.70"}
     make_sales(houston, "T-1", "T-2", **amounts)
     make_sales(houston, "T-3", lines=[article("20.00")], net_amount="21.00")
@@ -272,7 +273,7 @@ def net_and_gross_differ(houston):
     make_sales(houston, "T-2", net_amount="11.00")
 
 
-def test_u4_the_message_counts_sales_that_are_right_or_break_another_rule(
+def test_the_message_counts_sales_that_are_right_or_break_another_rule_u4(
     clerk, net_and_gross_differ
 ):
     page = correct(clerk, NET_DIFFERS, USE_EXPECTED_NET)
@@ -283,7 +284,7 @@ def test_u4_the_message_counts_sales_that_are_right_or_break_another_rule(
     assert get_sale("T-1").errors.get(rule="gross_differs")
 
 
-def test_u4_the_preview_counts_the_same_and_writes_nothing(clerk, net_and_gross_differ):
+def test_the_preview_counts_the_same_and_writes_nothing_u4(clerk, net_and_gross_differ):
     form = USE_EXPECTED_NET | {"why": "Typo at the till."}
 
     response = clerk.post(f"{URL}?cause={NET_DIFFERS}", form)
@@ -297,7 +298,7 @@ def test_u4_the_preview_counts_the_same_and_writes_nothing(clerk, net_and_gross_
     assert not TransactionChange.objects.exists()
 
 
-def test_u4_the_confirmation_of_a_preview_is_not_valid_for_another_correction(
+def test_the_confirmation_of_a_preview_is_not_valid_for_another_correction_u4(
     clerk, net_and_gross_differ
 ):
     form = USE_EXPECTED_NET | {"why": "Typo at the till."}
@@ -322,7 +323,7 @@ def correction_url(clerk, houston):
     return f"/transactions/corrections/{correction}/"
 
 
-def test_u4_a_correction_is_undone_except_in_sales_changed_since(clerk, correction_url):
+def test_a_correction_is_undone_except_in_sales_changed_since_u4(clerk, correction_url):
     page = clerk.post(f"{correction_url}undo/", follow=True).content.decode()
 
     assert "Undone in 2 transactions." in page
@@ -332,7 +333,7 @@ def test_u4_a_correction_is_undone_except_in_sales_changed_since(clerk, correcti
     assert get_sale("T-1").errors.filter(rule="net_differs").exists()
 
 
-def test_u4_a_user_without_the_permission_cannot_undo_a_correction(reader, correction_url):
+def test_a_user_without_the_permission_cannot_undo_a_correction_u4(reader, correction_url):
     page = reader.get(correction_url).content.decode()
     response = reader.post(f"{correction_url}undo/")
 
@@ -341,5 +342,5 @@ def test_u4_a_user_without_the_permission_cannot_undo_a_correction(reader, corre
     assert response.status_code == 403
 
 
-def test_u4_an_unknown_correction_is_not_found(clerk):
+def test_an_unknown_correction_is_not_found_u4(clerk):
     assert clerk.get(f"/transactions/corrections/{uuid4()}/").status_code == 404

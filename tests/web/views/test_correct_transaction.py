@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from stores.models import RetailTransaction, SalesOrder, Statement, TransactionChange
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def test_jobs_skip_a_transaction_that_a_user_is_correcting(
     clerk, houston, sales, sales_day, open_correction
 ):
     make_sale(houston, business_date=sales_day, transaction_id="T-4")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     open_correction(clerk, get_sale("T-4"))
 
     run("eod")
@@ -104,7 +105,7 @@ def test_a_corrected_order_is_on_hold_until_it_is_released(
         async_account=make_customer(houston),
         net_amount="11.00",
     )
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-orders")
     sale = get_sale("T-1")
     form = open_correction(clerk, sale)
@@ -169,7 +170,7 @@ def test_the_overview_counts_what_needs_attention_with_links(reader, sales):
 )
 def test_the_overview_advises_only_what_the_user_may_do(user_of, houston, sales, role, next_steps):
     make_customer(houston, email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     hold_order()
 
     alerts = user_of(role).get("/").context["alerts"]
@@ -209,7 +210,7 @@ def test_no_page_advises_what_the_user_may_not_do(
 ):
     make_customer(houston, email="nobody")
     make_sale(houston, currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page_of_manager = text_of(user_of("manager").get(url))
     page_of_auditor = text_of(user_of("auditor").get(url))

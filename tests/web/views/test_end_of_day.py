@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import Statement
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import rows_of
 
@@ -27,7 +28,7 @@ def blockers_of(day):
 def test_a_sale_of_a_missing_customer_blocks_its_day(reader, houston, sales_day):
     make_sale(houston, business_date=sales_day, async_account=make_customer(houston))
     make_sale(houston, business_date=sales_day, async_account=uuid4())
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     [day] = get_board(reader)
 
@@ -46,7 +47,7 @@ def test_a_missing_customer_is_called_unknown_after_validation(reader, houston, 
 
 def test_a_day_without_blockers_is_ready_and_can_be_posted(reader, houston, sales_day):
     make_sale(houston, business_date=sales_day, async_account=make_customer(houston))
-    run("P-0001")
+    run(JobCode.UPLOAD)
     [day] = get_board(reader)
 
     result = run("eod")
@@ -60,7 +61,7 @@ def test_voided_sales_are_counted_apart(reader, houston):
     today = timezone.now().date()
     make_sale(houston, business_date=today, transaction_id="T-1", entry_status="voided")
     make_sale(houston, business_date=today, transaction_id="T-2")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     context = reader.get(URL).context
     [excluded] = rows_of(reader.get("/transactions/", {"posted": "excluded"}))
@@ -72,7 +73,7 @@ def test_voided_sales_are_counted_apart(reader, houston):
 
 def test_quarantined_sales_are_counted_with_a_link(reader, houston, sales_day):
     make_sale(houston, business_date=sales_day, currency="usd")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     response = reader.get(URL)
 

@@ -10,6 +10,7 @@ from stores.models import Customer, FieldToCorrect, Quarantine, RetailTransactio
 from stores.models.cards import mask_cards
 from stores.models.channel import Channel
 from stores.models.country import is_country
+from stores.models.job import JobCode
 from tests.support.make import article, make_customer, make_event, make_sale, run
 
 pytestmark = pytest.mark.slow
@@ -22,7 +23,7 @@ def text(response: Any) -> str:
 LANGUAGES = ["es-419", "es_419", "en-001", "zh-Hans", "sr_Latn", "en-us", "nl"]
 
 
-def test_p13_a_language_may_have_a_numeric_region_or_a_script(store):
+def test_a_language_may_have_a_numeric_region_or_a_script_p13(store):
     for language in LANGUAGES:
         make_customer(store, language, language=language)
 
@@ -33,7 +34,7 @@ def test_p13_a_language_may_have_a_numeric_region_or_a_script(store):
     assert dict(rows) == {language: language for language in LANGUAGES}
 
 
-def test_p13_a_language_too_long_for_its_column_is_quarantined(store):
+def test_a_language_too_long_for_its_column_is_quarantined_p13(store):
     make_customer(store, "Ann", language="zh-Hant-TW")
 
     run("pipeline")
@@ -42,7 +43,7 @@ def test_p13_a_language_too_long_for_its_column_is_quarantined(store):
     assert (row.reason, row.field) == ("too_long", "language")
 
 
-def test_p44_a_state_too_long_for_its_column_is_quarantined_and_not_cut(store):
+def test_a_state_too_long_for_its_column_is_quarantined_and_not_cut_p44(store):
     ann = make_customer(store, "Ann")
     for state in ("New South Wales", "NSW"):
         make_event("address", store, async_account=ann, state=state)
@@ -56,16 +57,16 @@ def test_p44_a_state_too_long_for_its_column_is_quarantined_and_not_cut(store):
 
 
 @pytest.mark.parametrize("code", ["NLD", "XKX", "XAA", "QMA", "AAZ", "ZZA"])
-def test_p23_official_and_user_assigned_codes_are_countries(code):
+def test_official_and_user_assigned_codes_are_countries_p23(code):
     assert is_country(code)
 
 
 @pytest.mark.parametrize("code", ["XXX", "ZZZ", "QLA", "ABA", "WQZ", "xkx", "XK", ""])
-def test_p23_other_codes_are_no_countries(code):
+def test_other_codes_are_no_countries_p23(code):
     assert not is_country(code)
 
 
-def test_p23_an_address_and_a_channel_may_be_in_kosovo(store):
+def test_an_address_and_a_channel_may_be_in_kosovo_p23(store):
     guid = make_customer(store, "Ann")
     make_event("address", store, async_account=guid, country="XKX")
     make_event("address", store, async_account=guid, country="WQZ")
@@ -80,12 +81,12 @@ def test_p23_an_address_and_a_channel_may_be_in_kosovo(store):
     assert Quarantine.objects.get().reason == "country_unknown"
 
 
-def test_v15_a_sale_in_an_unknown_currency_is_quarantined(store):
+def test_a_sale_in_an_unknown_currency_is_quarantined_v15(store):
     for currency in ("XXQ", "XXX", "usd", ""):
         make_sale(store, currency=currency)
     make_sale(store, currency="USD\u00a0")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     reasons = Quarantine.objects.values_list("reason", "field")
     assert list(reasons) == [("unknown_word", "currency")] * 4
@@ -114,7 +115,7 @@ def add_attribute_definition(client: Client, changes: dict[str, str]) -> Any:
         {"smallest": "1", "largest": "1", "data_type": "decimal"},
     ],
 )
-def test_p22_an_attribute_definition_that_some_value_fits_is_saved(boss, houston, changes):
+def test_an_attribute_definition_that_some_value_fits_is_saved_p22(boss, houston, changes):
     assert add_attribute_definition(boss, changes).status_code == 302
 
 
@@ -135,7 +136,7 @@ def test_p22_an_attribute_definition_that_some_value_fits_is_saved(boss, houston
         ({"name": "\u200b"}, "Name"),
     ],
 )
-def test_p22_an_attribute_definition_that_no_value_fits_is_refused(boss, houston, changes, message):
+def test_an_attribute_definition_that_no_value_fits_is_refused_p22(boss, houston, changes, message):
     response = add_attribute_definition(boss, changes)
 
     assert response.status_code == 200
@@ -150,13 +151,13 @@ CARD_NUMBERS = [
 ]
 
 
-def test_v15_a_card_number_breaks_a_rule_and_is_masked_on_the_page(boss, houston):
+def test_a_card_number_breaks_a_rule_and_is_masked_on_the_page_v15(boss, houston):
     for number in CARD_NUMBERS:
         make_sale(houston, lines=[article(description=f"Paid {number} 12/29")])
     payment = {"tender_type": "5555555555554444", "amount": "10.70", "currency": "USD"}
     make_sale(houston, payments=[payment])
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
     errors = list(TransactionError.objects.order_by("transaction", "rule"))
@@ -182,23 +183,23 @@ def test_v15_a_card_number_breaks_a_rule_and_is_masked_on_the_page(boss, houston
         "352099001761481x",
     ],
 )
-def test_v15_another_long_number_breaks_no_rule_and_is_not_masked(houston, number):
+def test_another_long_number_breaks_no_rule_and_is_not_masked_v15(houston, number):
     make_sale(houston, lines=[article(description=f"Paid {number} 12/29")])
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
     assert not TransactionError.objects.exists()
     assert mask_cards(number) == number
 
 
-def test_v15_texts_with_another_writing_direction_are_isolated(boss, houston):
+def test_texts_with_another_writing_direction_are_isolated_v15(boss, houston):
     name = "\u05d0\u05d1\u202eevil"
     guid = make_customer(houston, name, last_name="Lee")
     make_event("address", houston, async_account=guid, street=name)
     make_sale(houston, lines=[article(description=name)])
     run("pipeline")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     account = Customer.objects.get(number__isnull=False).account_number
     customer_page = text(boss.get(f"/customers/{account}/"))

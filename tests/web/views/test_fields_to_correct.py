@@ -77,7 +77,7 @@ def change_customer(client: Client, first_name: str, /, **changes: str) -> str:
     return text(client.post(url, data, follow=True))
 
 
-def test_p14_a_customer_with_an_invalid_optional_field_gets_an_account(store):
+def test_a_customer_with_an_invalid_optional_field_gets_an_account_p14(store):
     invalid_fields = INVALID_FIELDS + INVALID_FIELDS_OF_ENGINE[engine_of(store)]
     expected = {
         make_customer(store, "Ann", **{field: value}): (field, rule, str(value))
@@ -99,7 +99,7 @@ def test_p14_a_customer_with_an_invalid_optional_field_gets_an_account(store):
     assert broken_promises() == []
 
 
-def test_p14_a_customer_with_an_invalid_optional_field_can_order(store):
+def test_a_customer_with_an_invalid_optional_field_can_order_p14(store):
     order = {"transaction_type": "customer_order", "confirmation_number": "WEB-1"}
     unpaid = {"payments": [], "payment_amount": "0"}
     make_sale(store, async_account=make_customer(store, "Ann", phone="call me"), **order, **unpaid)
@@ -110,7 +110,7 @@ def test_p14_a_customer_with_an_invalid_optional_field_can_order(store):
     assert SalesOrder.objects.count() == 1
 
 
-def test_p14_a_run_with_nothing_new_lists_no_field_again(store):
+def test_a_run_with_nothing_new_lists_no_field_again_p14(store):
     make_customer(store, "Ann", phone="call me")
     make_customer(store, "Bo", language="english")
     run("pipeline")
@@ -121,7 +121,7 @@ def test_p14_a_run_with_nothing_new_lists_no_field_again(store):
     assert open_fields() == [("Bo", "language")]
 
 
-def test_p14_a_row_that_breaks_another_rule_is_quarantined_unchanged(popup):
+def test_a_row_that_breaks_another_rule_is_quarantined_unchanged_p14(popup):
     make_customer(popup, "A" * 61, birth_date="1.3.1990")
     make_customer(popup, "Ann", birth_date="", last_name=RawText(b"\xff"))
     make_customer(popup, "Bo", birth_date="")
@@ -134,7 +134,7 @@ def test_p14_a_row_that_breaks_another_rule_is_quarantined_unchanged(popup):
     assert not FieldToCorrect.objects.exists(), "an empty text is no date to be corrected"
 
 
-def test_p14_fields_to_correct_are_on_the_overview_and_in_a_list(store, manager):
+def test_fields_to_correct_are_on_the_overview_and_in_a_list_p14(store, manager):
     make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     make_customer(store, "Bo", phone="none")
     run("pipeline")
@@ -147,7 +147,7 @@ def test_p14_fields_to_correct_are_on_the_overview_and_in_a_list(store, manager)
     assert phones.count("not a phone number") == 2
 
 
-def test_p14_a_later_event_settles_the_fields_that_it_contains(store):
+def test_a_later_event_settles_the_fields_that_it_contains_p14(store):
     invalid_date = "infinity" if engine_of(store) == "postgresql" else "0000-00-00"
     ann = make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     bo = make_customer(store, "Bo", phone="none", birth_date=invalid_date)
@@ -167,7 +167,7 @@ def test_p14_a_later_event_settles_the_fields_that_it_contains(store):
     assert open_fields() == fields_of_ann
 
 
-def test_p14_a_manager_settles_a_field_by_correcting_it(store, manager):
+def test_a_manager_settles_a_field_by_correcting_it_p14(store, manager):
     make_customer(store, "Ann", phone="none", birth_date="1899-12-30")
     run("pipeline")
 

@@ -7,6 +7,7 @@ import pytest
 from django.utils import timezone
 
 from stores.models import JobRun, RetailTransaction, Statement
+from stores.models.job import JobCode
 from stores.pipeline.sales.refused import record_refusals, refusals_of
 from tests.support.make import make_customer, make_sale, run
 
@@ -38,13 +39,13 @@ def orders(houston):
     make_order(houston, "W-1")
     make_order(houston, "W-2", async_account=uuid4())
     make_order(houston, "W-3", async_account=make_customer(houston, title="x" * 21))
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
 
 @pytest.mark.slow
-def test_a14_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, reader):
+def test_uploaded_orders_and_sales_wait_for_their_jobs_a14(houston, orders, reader):
     make_sale(houston, business_date=DAY)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page = text_of(reader)
 
@@ -53,12 +54,12 @@ def test_a14_uploaded_orders_and_sales_wait_for_their_jobs(houston, orders, read
 
 
 @pytest.mark.slow
-def test_a14_sales_wait_for_their_statement_and_a_statement_to_be_posted(houston, reader):
+def test_sales_wait_for_their_statement_and_a_statement_to_be_posted_a14(houston, reader):
     make_sale(houston, business_date=DAY)
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     make_sale(houston, business_date=DAY)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
 
     page = text_of(reader)
@@ -70,7 +71,7 @@ def test_a14_sales_wait_for_their_statement_and_a_statement_to_be_posted(houston
 
 
 @pytest.mark.slow
-def test_a14_an_order_waits_for_its_customer(orders, reader):
+def test_an_order_waits_for_its_customer_a14(orders, reader):
     run("sync-orders")
 
     page = text_of(reader)
@@ -86,7 +87,7 @@ def test_a14_an_order_waits_for_its_customer(orders, reader):
 
 
 @pytest.mark.slow
-def test_a14_an_order_that_waits_for_days_needs_attention(orders, reader):
+def test_an_order_that_waits_for_days_needs_attention_a14(orders, reader):
     run("sync-orders")
     waiting = RetailTransaction.objects.filter(confirmation_number="W-2")
     waiting.update(staged_at=timezone.now() - timedelta(days=2))
@@ -95,7 +96,7 @@ def test_a14_an_order_that_waits_for_days_needs_attention(orders, reader):
 
 
 @pytest.mark.slow
-def test_a14_a_run_that_left_rows_behind_says_so(orders, reader):
+def test_a_run_that_left_rows_behind_says_so_a14(orders, reader):
     first = run("sync-orders")
     page_after_first = text_of(reader)
     second = run("sync-orders")
@@ -109,10 +110,10 @@ def test_a14_a_run_that_left_rows_behind_says_so(orders, reader):
     assert "Nothing to do" not in text_of(reader, run_url)
 
 
-def test_p2_sales_that_the_database_refused_can_be_retried_together(houston, clerk):
+def test_sales_that_the_database_refused_can_be_retried_together_p2(houston, clerk):
     for number in ("T-1", "T-2"):
         make_sale(houston, business_date=DAY, transaction_id=number)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("validate")
     sales = list(RetailTransaction.objects.values_list("pk", flat=True))
     record_refusals(refusals_of(dict.fromkeys(sales, "SQLSTATE P0001")))

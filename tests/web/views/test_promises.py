@@ -6,6 +6,7 @@ import pytest
 
 from stores.models import JobRun, Promise, Schedule
 from tests.support.damage import damage
+from tests.support.invariants import Invariant
 from tests.support.make import run
 
 
@@ -32,7 +33,7 @@ def test_the_page_shows_each_promise_as_a_sentence(reader, checked):
     page = text_of(reader)
 
     assert f"All {Promise.objects.count()} hold" in page
-    assert Promise.objects.get(pk="I1").title.split(" (")[0] in page
+    assert Promise.objects.get(pk=Invariant.ONE_ACCOUNT_PER_GUID).title.split(" (")[0] in page
     assert "Broken" not in page
 
 
@@ -44,7 +45,7 @@ def test_a_broken_promise_is_shown_with_its_rows(reader, checked):
 
     page = text_of(reader)
     assert result["outcome"] == "failed"
-    assert "I3" in result["message"]
+    assert Invariant.NUMBERS_HAVE_NO_GAPS in result["message"]
     assert "is broken" in page
     assert "company <strong>USRT</strong>" in page
 
@@ -53,11 +54,11 @@ def test_a_broken_promise_is_shown_with_its_rows(reader, checked):
 def test_a_promise_keeps_the_time_since_when_it_is_broken(checked):
     damage("UPDATE number_sequence SET next = next + 5")
     run("verify")
-    broken_since = Promise.objects.get(pk="I3").broken_since
+    broken_since = Promise.objects.get(pk=Invariant.NUMBERS_HAVE_NO_GAPS).broken_since
 
     run("verify")
 
-    promise = Promise.objects.get(pk="I3")
+    promise = Promise.objects.get(pk=Invariant.NUMBERS_HAVE_NO_GAPS)
     assert promise.broken_since == broken_since < promise.checked_at
 
 

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, UploadSession
+from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import make_customer, make_event, make_sale, query, run
 
@@ -21,7 +22,7 @@ def row_url(houston) -> str:
     """The URL of the first of two rows with the same cause."""
     make_customer(houston, "Canary", email="nobody")
     make_customer(houston, "Canary", email="nowhere")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return f"/quarantine/{Quarantine.objects.order_by('pk')[0].pk}/"
 
 
@@ -113,7 +114,7 @@ def test_dismissing_needs_a_reason(user_of, row_url):
     [("case", 1, "Dismiss 1 row?"), ("cause", 2, "Dismiss 2 rows?")],
     ids=["one row", "all of a cause"],
 )
-def test_u6_dismissing_asks_for_confirmation_and_can_be_undone(
+def test_dismissing_asks_for_confirmation_and_can_be_undone_u6(
     user_of, row_url, field, count, question
 ):
     manager, operator = user_of("manager"), user_of("operator")
@@ -172,11 +173,11 @@ def test_two_events_with_the_same_id_are_shown_side_by_side(user_of, houston, se
     event_id = "00000000-0000-4000-8000-00000000000a"
     occurred_at = f"2026-03-01T10:00:{seconds}+00:00"
     make_customer(houston, "Ann", event_id=event_id, occurred_at=occurred_at)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     # The same event is sent again, and HQ has other content.
     AsyncCustomer.objects.update(first_name="Held")
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 
@@ -199,10 +200,10 @@ def quarantine_attribute(database: ChannelDatabase, event_id: UUID, value: str) 
     )
 
 
-def test_s4_a_long_value_is_shortened_without_delay(user_of, houston, command):
+def test_a_long_value_is_shortened_without_delay_s4(user_of, houston, command):
     guid, event_id = make_customer(houston, "Ann"), uuid4()
     make_event("attribute", houston, async_account=guid, event_id=event_id, value="M")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     row = quarantine_attribute(houston, event_id, f"2024-01-01 00:00:00.{'0' * LONG}x")
     url = f"/quarantine/{row.pk}/"
     client = user_of("operator")
@@ -230,16 +231,16 @@ def test_s4_a_long_value_is_shortened_without_delay(user_of, houston, command):
     ],
     ids=["fraction", "zero fraction", "one millisecond", "long"],
 )
-def test_s4_times_are_compared_without_delay(value, other_value, is_equal):
+def test_times_are_compared_without_delay_s4(value, other_value, is_equal):
     start = time.process_time()
 
     assert (comparable_value(value) == comparable_value(other_value)) is is_equal
     assert time.process_time() - start < 0.5
 
 
-def test_s4_a_sale_of_many_lines_is_shown_with_its_first_lines(user_of, houston):
+def test_a_sale_of_many_lines_is_shown_with_its_first_lines_s4(user_of, houston):
     make_sale(houston, *["1.00"] * 230, transaction_type="layaway")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     page = text(user_of("operator").get(f"/quarantine/{Quarantine.objects.get().pk}/"))
 

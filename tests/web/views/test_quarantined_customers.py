@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from stores.models import AsyncAttribute, ChannelDatabase, Quarantine
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, run
 from tests.support.pages import rows_of
 
@@ -19,7 +20,7 @@ def cy(people) -> UUID:
     guid = make_customer(
         popup, "Cy", last_name="L" * 61, email="Cy@Example.com", phone="+1 281 555-0100"
     )
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return guid
 
 
@@ -32,7 +33,7 @@ def search_quarantine(client: Any, text: str) -> list[UUID]:
     return [row.async_account for row in rows_of(client.get("/quarantine/", {"q": text}))]
 
 
-def test_u5_a_trace_links_to_the_quarantined_row(reader, cy):
+def test_a_trace_links_to_the_quarantined_row_u5(reader, cy):
     row = Quarantine.objects.get(async_account=cy)
 
     trace = text_of(reader, f"/trace/{cy}/")
@@ -41,10 +42,10 @@ def test_u5_a_trace_links_to_the_quarantined_row(reader, cy):
     assert reader.get(f"/quarantine/{row.pk}/").status_code == 200
 
 
-def test_u5_a_trace_links_to_an_event_that_failed_in_conversion(reader, people):
+def test_a_trace_links_to_an_event_that_failed_in_conversion_u5(reader, people):
     houston = ChannelDatabase.objects.get(channel__code="houston")
     event = make_event("attribute", houston, async_account=people["Ann"], attribute="SIZE")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     AsyncAttribute.objects.filter(pk=event).update(status="failed", reason="attribute_invalid")
 
     trace = text_of(reader, f"/trace/{people['Ann']}/")
@@ -52,26 +53,26 @@ def test_u5_a_trace_links_to_an_event_that_failed_in_conversion(reader, people):
     assert f'href="/quarantine/{event}/"' in trace
 
 
-def test_u5_an_email_address_leads_to_the_trace(reader, cy):
+def test_an_email_address_leads_to_the_trace_u5(reader, cy):
     response = reader.get("/trace/", {"ref": "cy@example.COM"})
 
     assert response.status_code == 302
     assert response["Location"] == f"/trace/{cy}/"
 
 
-def test_u5_a_quarantined_contact_leads_to_the_trace(reader, people):
+def test_a_quarantined_contact_leads_to_the_trace_u5(reader, people):
     houston = ChannelDatabase.objects.get(channel__code="houston")
     guid = uuid4()
     contact = {"locator": "second@example.com", "staff_id": "s" * 200}
     make_event("contact", houston, async_account=guid, **contact)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     response = reader.get("/trace/", {"ref": "SECOND@example.com"})
 
     assert response["Location"] == f"/trace/{guid}/"
 
 
-def test_u5_a_phone_number_of_two_customers_lists_both(reader, people, cy):
+def test_a_phone_number_of_two_customers_lists_both_u5(reader, people, cy):
     response = reader.get("/trace/", {"ref": "+1 (281) 5550100"})
 
     guids = {match.async_account for match in response.context["found"]}
@@ -79,25 +80,25 @@ def test_u5_a_phone_number_of_two_customers_lists_both(reader, people, cy):
 
 
 @pytest.mark.parametrize("text", ["cy@example.com", "12815550100", "cy", "CY " + "l" * 61])
-def test_u5_the_list_of_quarantine_finds_whole_values(reader, cy, text):
+def test_the_list_of_quarantine_finds_whole_values_u5(reader, cy, text):
     assert search_quarantine(reader, text) == [cy]
 
 
 @pytest.mark.parametrize("text", ["c", "y@example.com", "1281", "Ann", "%"])
-def test_u5_the_list_of_quarantine_finds_no_parts_of_values(reader, cy, text):
+def test_the_list_of_quarantine_finds_no_parts_of_values_u5(reader, cy, text):
     assert search_quarantine(reader, text) == []
 
 
 @pytest.mark.parametrize(
     "text", ["zoe", "ZO\u00cb", "Zoe\u0308", "o'neil", "Zo\u00eb O\u2019Neil\u200b"], ids=ascii
 )
-def test_p15_a_quarantined_name_is_found_in_any_spelling(reader, houston, text):
+def test_a_quarantined_name_is_found_in_any_spelling_p15(reader, houston, text):
     guid = make_customer(houston, "Zo\u00eb", last_name="O\u2019Neil", email="nobody")
     make_customer(houston, "Zo", last_name="Neil", email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert search_quarantine(reader, text) == [guid]
 
 
-def test_u5_a_trace_as_json_does_not_name_the_case(cy, command):
+def test_a_trace_as_json_does_not_name_the_case_u5(cy, command):
     assert '"case"' not in command("trace", str(cy), "--json")

@@ -9,6 +9,7 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.claim import claim_steps
 from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
+from stores.models.job import JobCode
 from tests.support.make import carry_out, make_customer, make_sale, run
 
 HTMX = {"HX-Request": "true"}
@@ -116,7 +117,7 @@ def test_one_order_is_synchronized_from_its_page(starter, houston, newest_run):
     order = {"transaction_type": "customer_order", "async_account": make_customer(houston)}
     make_sale(houston, confirmation_number="SO 1", **order)
     make_sale(houston, confirmation_number="SO 2", **order)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     url = RetailTransaction.objects.get(confirmation_number="SO 1").get_absolute_url()
     page_before = text_of(starter, url)
 

@@ -5,6 +5,7 @@ import csv
 import pytest
 
 from stores.models import Customer, RetailTransaction, SalesOrder, Statement
+from stores.models.job import JobCode
 from tests.support.make import make_customer, make_sale, run
 from tests.support.pages import SALES, csv_rows, rows_of
 
@@ -100,14 +101,14 @@ def statement_with_failure(houston, sales_day) -> Statement:
     """A statement that could not be posted, because Bo's account is not active."""
     for name in ("Ann", "Bo"):
         make_sale(houston, business_date=sales_day, async_account=make_customer(houston, name))
-    for job in ("P-0001", "validate", "calculate-statements"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE):
         run(job)
     Customer.objects.filter(first_name="Bo").update(state="void")
     assert run("post-statements")["outcome"] == "failed"
     return Statement.objects.get()
 
 
-def test_a9_the_failed_orders_of_a_statement_are_shown_and_exported(reader, statement_with_failure):
+def test_the_failed_orders_of_a_statement_are_shown_and_exported_a9(reader, statement_with_failure):
     url = f"{statement_with_failure.get_absolute_url()}?show=failures"
 
     [failed] = reader.get(url).context["aggregates"]
@@ -119,7 +120,7 @@ def test_a9_the_failed_orders_of_a_statement_are_shown_and_exported(reader, stat
     assert (row["State"], row["Reason"]) == ("Failed", "customer_not_active")
 
 
-def test_a9_a_statement_has_no_failed_orders_once_it_is_posted(reader, statement_with_failure):
+def test_a_statement_has_no_failed_orders_once_it_is_posted_a9(reader, statement_with_failure):
     url = f"{statement_with_failure.get_absolute_url()}?show=failures"
     Customer.objects.filter(first_name="Bo").update(state="active")
 
@@ -133,7 +134,7 @@ def test_a_statement_lists_the_excluded_sales_of_its_day_by_reason(
     reader, sales, houston, sales_day
 ):
     make_sale(houston, business_date=sales_day, transaction_id="T-4", entry_status="voided")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     excluded = reader.get(Statement.objects.get().get_absolute_url()).context["excluded"]
 

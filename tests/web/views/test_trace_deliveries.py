@@ -14,7 +14,7 @@ def update_first_name(store, guid, first_name):
     run("pipeline")
 
 
-def test_u2_a_trace_shows_the_first_and_every_later_delivery(reader, store, seattle):
+def test_a_trace_shows_the_first_and_every_later_delivery_u2(reader, store, seattle):
     guid = make_customer(store, "Ann")
     run("pipeline")
     first_times = set(CustomerDelivery.objects.values_list("delivered_at", flat=True))

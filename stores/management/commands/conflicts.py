@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.arguments import add_id, add_reason, add_user, get_row, get_user
 from stores.management.base import BUSY, SynclineCommand, add_actions
 from stores.models import EditConflict
 from stores.models.conflict import CHOICES_OF_PEOPLE, Choice
-from stores.pipeline.corrections.conflict import can_be_closed, resolve_conflict
-from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
+from stores.pipeline.corrections.conflict import ConflictRefused, resolve_conflict
+from stores.pipeline.corrections.customer import Busy
 
 LINE_FORMAT = "{id:<6} {state:<7} {found:%Y-%m-%d %H:%M}  {account:<20} {subject}"
 
@@ -54,29 +53,21 @@ class Command(SynclineCommand):
     def close_conflict(self, options: dict[str, Any]) -> None:
         conflicts = EditConflict.objects.select_related("customer__company")
         conflict = get_row("conflict", options["id"], conflicts)
-        user = get_user(options["user"])
-        close_conflict(conflict, Choice(options["choice"]), options["reason"], user)
+        try:
+            resolve_conflict(
+                conflict,
+                Choice(options["choice"]),
+                options["reason"],
+                # A change since this customer was read is refused.
+                version=conflict.customer.hq_version,
+                by=get_user(options["user"]),
+            )
+        except Busy as error:
+            raise CommandError(str(error), returncode=BUSY) from error
+        except ConflictRefused as error:
+            raise CommandError(str(error)) from error
         conflict.refresh_from_db()
         self.answer(conflict_as_dict(conflict), f"Conflict {conflict.pk} closed.")
-
-
-def close_conflict(conflict: EditConflict, choice: Choice, reason: str, user: User) -> None:
-    """Keep the current value or take the other one. Errors: CommandError with status 1 or 75."""
-    if not can_be_closed(conflict):
-        raise CommandError("The conflict is already closed.")
-    # A change since this customer was read is refused as stale.
-    version = conflict.customer.hq_version
-    try:
-        is_closed = resolve_conflict(conflict, choice, reason, version=version, by=user)
-    except Busy as error:
-        raise CommandError(str(error), returncode=BUSY) from error
-    except Stale as error:
-        raise CommandError(str(error)) from error
-    except EditsRefused as error:
-        fields = ", ".join(error.fields)
-        raise CommandError(f"The other value breaks a current rule: {fields}.") from error
-    if not is_closed:
-        raise CommandError("The conflict is already closed.")
 
 
 def conflict_as_dict(conflict: EditConflict) -> dict[str, Any]:

@@ -8,7 +8,13 @@ from stores.models import EditConflict
 from stores.models.conflict import Choice
 from stores.models.customer import AccountState
 from stores.models.staging import Operation
-from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
+from stores.pipeline.corrections.customer import (
+    Edit,
+    EditsRefused,
+    Stale,
+    complete_state,
+    save_edits,
+)
 from stores.pipeline.events.kinds import (
     ADDRESS,
     AFFILIATION,
@@ -20,35 +26,45 @@ from stores.pipeline.events.kinds import (
 )
 
 
+class ConflictRefused(Exception):
+    """A conflict cannot be closed in this way; the message says why. Nothing was saved."""
+
+
 def can_be_closed(conflict: EditConflict) -> bool:
     """Whether a person may still decide. An erased customer has nothing to decide about."""
     return conflict.is_left_to_people and conflict.customer.state == AccountState.ACTIVE
 
 
+def require_open(conflict: EditConflict) -> None:
+    """Refuse a conflict that a person cannot close any more. Errors: ConflictRefused."""
+    if not can_be_closed(conflict):
+        raise ConflictRefused("The conflict is already closed.")
+
+
 def resolve_conflict(
     conflict: EditConflict, choice: Choice, reason: str, *, version: int, by: Any
-) -> bool:
-    """Keep the present value of a conflict, or use the other one.
+) -> None:
+    """Close a conflict: keep the current value, or replace it with the other one.
 
-    Returns False if somebody else has closed the conflict. Errors: as those of save_edits().
+    `version` is the one of the customer that the person has seen. Effects: the conflict; with the
+    other value also an event of HQ, applied at once. Errors: ConflictRefused; Busy while customers
+    are being converted.
     """
-    if choice == Choice.KEEP:
-        return conflict.settle(Choice.KEEP, reason, by=by)
-    return use_other_value(conflict, reason, version=version, by=by)
-
-
-def use_other_value(conflict: EditConflict, reason: str, *, version: int, by: Any) -> bool:
-    """Save the value that was replaced, as a new event of HQ, and close the conflict.
-
-    Returns False, and saves nothing, if somebody else has closed the conflict. Errors: as those of
-    save_edits().
-    """
-    with transaction.atomic():
-        edits = [edit_of_conflict(conflict)]
-        [event] = save_edits(conflict.customer, edits, version=version, by=by)
-        is_closed_now = conflict.settle(Choice.TAKE, reason, by=by, event=event)
-        transaction.set_rollback(not is_closed_now)
-    return is_closed_now
+    require_open(conflict)
+    try:
+        with transaction.atomic():
+            event = None
+            if choice == Choice.TAKE:
+                edits = [edit_of_conflict(conflict)]
+                [event] = save_edits(conflict.customer, edits, version=version, by=by)
+            if not conflict.settle(choice, reason, by=by, event=event):
+                # Somebody else was faster: the event is rolled back.
+                raise ConflictRefused("The conflict is already closed.")
+    except Stale as error:
+        raise ConflictRefused(str(error)) from error
+    except EditsRefused as error:
+        fields = ", ".join(error.fields)
+        raise ConflictRefused(f"The other value breaks a current rule: {fields}.") from error
 
 
 def edit_of_conflict(conflict: EditConflict) -> Edit:

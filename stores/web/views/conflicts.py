@@ -1,23 +1,30 @@
 """The pages of edit conflicts: the list, one conflict, and closing it."""
 
 from django.contrib import messages
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from stores.models import EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.conflict import can_be_closed, conflict_row, resolve_conflict
-from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale
+from stores.pipeline.corrections.conflict import (
+    ConflictRefused,
+    can_be_closed,
+    conflict_row,
+    require_open,
+    resolve_conflict,
+)
+from stores.pipeline.corrections.customer import Busy
 from stores.web.forms.conflict import ConflictForm
 from stores.web.lists.conflicts import ConflictFilter, ConflictTable, all_conflicts
 from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
 from stores.web.request import Request
 
+CLOSING_PERMISSION = "stores.change_customer"
 may_close_conflicts = require_permission(
-    "stores.change_customer", "You do not have permission to close edit conflicts."
+    CLOSING_PERMISSION, "You do not have permission to close edit conflicts."
 )
 
 
@@ -42,10 +49,10 @@ def get_conflict(number: int) -> EditConflict:
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
     kind, row = conflict_row(conflict)
-    may_close = request.user.has_perm("stores.change_customer")
+    may_close = request.user.has_perm(CLOSING_PERMISSION)
     context = {
         "conflict": conflict,
-        "now": getattr(row, conflict.field),
+        "current_value": getattr(row, conflict.field),
         "kind": kind,
         "form": form,
         "can_close": may_close and can_be_closed(conflict),
@@ -56,36 +63,22 @@ def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) 
 @require_POST
 @may_close_conflicts
 def close_conflict(request: Request, number: int) -> HttpResponse:
-    """Keep the current value, or take the other one by an event of headquarters."""
+    """Close a conflict: keep the current value, or replace it with the other one."""
     conflict = get_conflict(number)
     form = ConflictForm(request.POST)
-    if not can_be_closed(conflict):
-        return redirect_with_warning(request, conflict, "The conflict is already closed.")
-    if not form.is_valid():
-        return conflict_page(request, conflict, form)
     try:
-        is_closed = resolve_conflict(
+        require_open(conflict)
+        if not form.is_valid():
+            return conflict_page(request, conflict, form)
+        resolve_conflict(
             conflict,
             Choice(form.cleaned_data["choice"]),
             form.cleaned_data["reason"],
             version=form.cleaned_data["version"],
             by=request.user,
         )
-    except (Stale, Busy) as error:
-        return redirect_with_warning(request, conflict, str(error))
-    except EditsRefused as error:
-        fields = ", ".join(error.fields)
-        return redirect_with_warning(
-            request, conflict, f"The other value breaks a current rule: {fields}."
-        )
-    if not is_closed:
-        return redirect_with_warning(request, conflict, "The conflict is already closed.")
-    messages.success(request, f"Conflict {conflict.pk} closed.")
-    return redirect(conflict)
-
-
-def redirect_with_warning(
-    request: Request, conflict: EditConflict, message: str
-) -> HttpResponseRedirect:
-    messages.warning(request, message)
+    except (ConflictRefused, Busy) as error:
+        messages.warning(request, str(error))
+    else:
+        messages.success(request, f"Conflict {conflict.pk} closed.")
     return redirect(conflict)

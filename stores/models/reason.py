@@ -199,7 +199,7 @@ REASONS = {
         "mend_transaction",
         "Ask someone with permission to correct transactions.",
     ),
-    "not_ordered": Reason("No sales order has been created for it yet.", "Run Synchronize orders."),
+    "not_ordered": Reason("No sales order has been created yet.", "Run Synchronize orders."),
     "nothing_ordered": Reason(
         "It orders nothing; only its payments count.",
         "Nothing to do: the end of day posts its payments.",
@@ -212,22 +212,22 @@ REASONS = {
         "Someone is correcting it.", "Nothing to do: jobs process it afterwards."
     ),
     "not_validated": Reason(
-        "It has not been validated yet.",
+        "Not validated yet.",
         "Run Validate store transactions.",
         "run_job",
         "Ask someone with permission to run jobs to validate it.",
     ),
     "not_calculated": Reason(
-        "It is valid but not yet in a statement.",
+        "Valid but not yet in a statement.",
         "Calculate statements.",
         "calc_statement",
         "Ask someone with permission to calculate statements.",
     ),
     "statement_not_calculated": Reason(
-        "Its totals have not been calculated yet.", "Calculate statements, or run the end of day."
+        "The totals have not been calculated yet.", "Calculate statements, or run the end of day."
     ),
     "statement_not_posted": Reason(
-        "It is calculated but not yet posted.", "Post statements, or run the end of day."
+        "Calculated but not yet posted.", "Post statements, or run the end of day."
     ),
     "statement_refused": Reason(
         "The database rejected it, and no single sale is the cause.",

@@ -49,8 +49,8 @@ def test_uploaded_orders_and_sales_wait_for_their_jobs_a14(houston, orders, read
 
     page = text_of(reader)
 
-    assert "3</strong> customer orders: No sales order has been created for it yet" in page
-    assert "1</strong> sale: It has not been validated yet" in page
+    assert "3</strong> customer orders: No sales order has been created yet" in page
+    assert "1</strong> sale: Not validated yet" in page
 
 
 @pytest.mark.slow
@@ -64,8 +64,8 @@ def test_sales_wait_for_their_statement_and_a_statement_to_be_posted_a14(houston
 
     page = text_of(reader)
 
-    assert "1</strong> statement: It is calculated but not yet posted" in page
-    assert "1</strong> sale: It is valid but not yet in a statement" in page
+    assert "1</strong> statement: Calculated but not yet posted" in page
+    assert "1</strong> sale: Valid but not yet in a statement" in page
     # The page of the end of day lists the statement instead of its sales.
     assert Statement.objects.get().number in text_of(reader, "/end-of-day/")
 

@@ -15,7 +15,8 @@ from django.db.models.functions import Cast, Lower, Replace
 from django.db.models.lookups import Exact
 
 from stores.channeldb import models as channeldb
-from stores.channeldb.connect.connection import ChannelError, connect
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import GUID_FORM
 from stores.models import ChannelDatabase
 

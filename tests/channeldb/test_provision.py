@@ -9,13 +9,9 @@ from django.db import connections
 from django.db.migrations.executor import MigrationExecutor
 
 from stores.channeldb import provision
-from stores.channeldb.connect.connection import (
-    ChannelError,
-    ChannelMisconfigured,
-    ChannelUnreachable,
-    connect,
-)
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.errors import ChannelError, ChannelMisconfigured, ChannelUnreachable
 from stores.channeldb.schema import ddl
 from stores.channeldb.schema.tables import EVENT_TABLES, HQ_TABLES, PART_TABLES, TABLE_BY_NAME
 from tests.support.channels import Channel, Till, event, full_row, guid, on_server

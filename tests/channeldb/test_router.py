@@ -7,7 +7,8 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, router
 
 from stores.channeldb import models
-from stores.channeldb.connect.connection import ChannelNotChosen, connect
+from stores.channeldb.connect.connection import connect
+from stores.channeldb.errors import ChannelNotChosen
 
 
 def test_a_query_without_a_channel_raises():

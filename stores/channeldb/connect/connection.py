@@ -25,7 +25,7 @@ from psycopg2 import errorcodes
 from stores.channeldb import migrations
 from stores.channeldb.connect.hosts import resolve_and_pin
 from stores.channeldb.connect.timeouts import extend_timeout
-from stores.channeldb.connect.url import Database, connection_settings, till_url
+from stores.channeldb.connect.url import Database, connection_settings
 from stores.channeldb.errors import (
     ChannelAlreadyOpen,
     ChannelBusy,
@@ -38,22 +38,6 @@ from stores.channeldb.errors import (
 )
 from stores.channeldb.router import ALIAS, APP
 from stores.channeldb.schema.drift import can_be_recreated, differences
-
-__all__ = [
-    "ChannelAlreadyOpen",
-    "ChannelBusy",
-    "ChannelDrifted",
-    "ChannelError",
-    "ChannelMisconfigured",
-    "ChannelNotChosen",
-    "ChannelUnmigrated",
-    "ChannelUnreachable",
-    "Database",
-    "alias_of",
-    "connect",
-    "till_url",
-    "translated",
-]
 
 DRIVER_ERRORS = (DjangoError, psycopg2.Error, sqlite3.Error)
 # Trouble that has a sentence of its own, by PostgreSQL's state or SQLite's primary code.

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connect.connection import ChannelError, ChannelMisconfigured, till_url
+from stores.channeldb.connect.url import till_url
+from stores.channeldb.errors import ChannelError, ChannelMisconfigured
 from stores.management.arguments import wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase

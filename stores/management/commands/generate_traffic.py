@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.errors import ChannelError
 from stores.management.arguments import whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase

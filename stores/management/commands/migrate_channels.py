@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.errors import ChannelError
 from stores.channeldb.provision import migrate_database, recreate_objects
 from stores.management.arguments import known_channels
 from stores.management.base import SynclineCommand

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import PositionMove, PositionMoved, TableData
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing

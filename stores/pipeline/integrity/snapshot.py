@@ -11,8 +11,9 @@ from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg2 import sql
 
-from stores.channeldb.connect.connection import ChannelError, connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import extend_timeout
+from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import READ_ISSUED
 from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, session_table

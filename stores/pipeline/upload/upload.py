@@ -12,7 +12,7 @@ from typing import TypeAlias
 from django.db.models import F
 from django.db.models.functions import Now
 
-from stores.channeldb.connect.connection import ChannelError
+from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import EventBatch
 from stores.failpoints import failpoint
 from stores.hqdb.retry import bisect_rows, self_committing

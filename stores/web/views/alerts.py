@@ -94,6 +94,14 @@ def list_url(name: str, **filters: str) -> str:
     return reverse(name, query=filters)
 
 
+def count_alert(
+    icon: str, rows: QuerySet[Any], noun: str, text: str, next_step: str, url: str
+) -> Iterator[Alert]:
+    """One alert for all of these rows, such as "3 orders on hold", or none if there are none."""
+    if count := capped_count(rows):
+        yield Alert(icon, count, f"{plural(noun, count)} {text}", next_step, url)
+
+
 def next_step_for(user: Reader, permission: str, allowed: str, otherwise: str) -> str:
     """Choose the next step that the user has the permission for."""
     return allowed if user.has_perm(f"stores.{permission}") else otherwise
@@ -218,38 +226,37 @@ def unknown_time_zones(user: Reader) -> Iterator[Alert]:
 
 
 def open_conflicts(user: Reader) -> Iterator[Alert]:
-    if count := capped_count(EditConflict.objects.open()):
-        yield Alert(
-            "exclamation-triangle-fill",
-            count,
-            f"{plural('edit conflict', count)} to review: a removed record was edited, or a clock"
-            " was wrong",
-            next_step_for(
-                user,
-                "change_customer",
-                "Restore the removed record or leave it removed; where a clock was wrong, choose"
-                " the value.",
-                "Ask someone with permission to change customers. If a till's clock is wrong,"
-                " correct it.",
-            ),
-            list_url("conflicts", status="open"),
-        )
+    yield from count_alert(
+        "exclamation-triangle-fill",
+        EditConflict.objects.open(),
+        "edit conflict",
+        "to review: a removed record was edited, or a clock was wrong",
+        next_step_for(
+            user,
+            "change_customer",
+            "Restore the removed record or leave it removed; where a clock was wrong, choose the"
+            " value.",
+            "Ask someone with permission to change customers. If a till's clock is wrong, correct"
+            " it.",
+        ),
+        list_url("conflicts", status="open"),
+    )
 
 
 def fields_to_correct(user: Reader) -> Iterator[Alert]:
-    if count := capped_count(FieldToCorrect.objects.open()):
-        yield Alert(
-            "people",
-            count,
-            f"{plural('customer field', count)} to correct",
-            next_step_for(
-                user,
-                "change_customer",
-                "Correct them on the customer pages or at the till.",
-                "Correct them at the till, or ask someone with permission to change customers.",
-            ),
-            list_url("fields-to-correct", status="open"),
-        )
+    yield from count_alert(
+        "people",
+        FieldToCorrect.objects.open(),
+        "customer field",
+        "to correct",
+        next_step_for(
+            user,
+            "change_customer",
+            "Correct them on the customer pages or at the till.",
+            "Correct them at the till, or ask someone with permission to change customers.",
+        ),
+        list_url("fields-to-correct", status="open"),
+    )
 
 
 def unfinished_operations(state: str, user: Reader) -> Iterator[Alert]:
@@ -272,14 +279,14 @@ def quarantined_rows(user: Reader) -> Iterator[Alert]:
 
 
 def blocked_statements() -> Iterator[Alert]:
-    if count := capped_count(Statement.objects.stuck()):
-        yield Alert(
-            "receipt",
-            count,
-            f"{plural('statement', count)} not posted",
-            "See what is blocking them; the next run continues where the last one stopped.",
-            list_url("statements", only="failed"),
-        )
+    yield from count_alert(
+        "receipt",
+        Statement.objects.stuck(),
+        "statement",
+        "not posted",
+        "See what is blocking them; the next run continues where the last one stopped.",
+        list_url("statements", only="failed"),
+    )
 
 
 def failed_sales(user: Reader) -> Iterator[Alert]:
@@ -291,39 +298,28 @@ def failed_sales(user: Reader) -> Iterator[Alert]:
         "Ask someone with permission to correct transactions.",
     )
     unposted = RetailTransaction.objects.filter(statement=None, sales_order=None)
-    if count := capped_count(unposted.filter(validation_status=ValidationStatus.ERROR)):
-        yield Alert(
-            "receipt",
-            count,
-            f"{plural('transaction', count)} with errors",
-            next_step,
-            list_url("transactions", validation=ValidationStatus.ERROR),
-        )
-    if count := capped_count(unposted.filter(order_status=OrderStatus.FAILED)):
-        yield Alert(
-            "receipt",
-            count,
-            f"{plural('customer order', count)} failed",
-            next_step,
-            list_url("transactions", order=OrderStatus.FAILED),
-        )
+    invalid = unposted.filter(validation_status=ValidationStatus.ERROR)
+    url = list_url("transactions", validation=ValidationStatus.ERROR)
+    yield from count_alert("receipt", invalid, "transaction", "with errors", next_step, url)
+    failed = unposted.filter(order_status=OrderStatus.FAILED)
+    url = list_url("transactions", order=OrderStatus.FAILED)
+    yield from count_alert("receipt", failed, "customer order", "failed", next_step, url)
 
 
 def orders_on_hold(user: Reader) -> Iterator[Alert]:
-    if count := capped_count(SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD)):
-        yield Alert(
-            "receipt",
-            count,
-            f"{plural('order', count)} on hold",
-            next_step_for(
-                user,
-                "release_hold",
-                "They failed before or were corrected. Review and release them.",
-                "They failed before or were corrected. Ask someone with permission to release"
-                " them.",
-            ),
-            list_url("orders", state=SalesOrderState.ON_HOLD),
-        )
+    yield from count_alert(
+        "receipt",
+        SalesOrder.objects.filter(state=SalesOrderState.ON_HOLD),
+        "order",
+        "on hold",
+        next_step_for(
+            user,
+            "release_hold",
+            "They failed before or were corrected. Review and release them.",
+            "They failed before or were corrected. Ask someone with permission to release them.",
+        ),
+        list_url("orders", state=SalesOrderState.ON_HOLD),
+    )
 
 
 def waiting_orders() -> QuerySet[RetailTransaction]:
@@ -337,19 +333,19 @@ def waiting_orders() -> QuerySet[RetailTransaction]:
 
 def long_waiting_orders(user: Reader) -> Iterator[Alert]:
     """Orders that have waited for more than a day, or that cannot go on by themselves."""
-    orders = waiting_orders().filter(
-        Q(order_reason="default_customer_missing") | Q(staged_at__lt=timezone.now() - LONG_WAIT)
-    )
-    for reason, count in count_by_reason(orders, "order_reason"):
-        text = f"{plural('customer order', count)} waiting"
-        url = list_url("transactions", posted="waiting", reason=reason)
-        yield reason_alert("inbox", count, text, reason, user, url)
+    is_long = Q(staged_at__lt=timezone.now() - LONG_WAIT)
+    needs_setting = Q(order_reason="default_customer_missing")
+    yield from order_alerts(waiting_orders().filter(is_long | needs_setting), " waiting", user)
 
 
 def recent_orders(user: Reader) -> Iterator[Alert]:
     orders = waiting_orders().filter(staged_at__gte=timezone.now() - LONG_WAIT)
+    yield from order_alerts(orders, "", user)
+
+
+def order_alerts(orders: QuerySet[Any], state: str, user: Reader) -> Iterator[Alert]:
     for reason, count in count_by_reason(orders, "order_reason"):
-        text = plural("customer order", count)
+        text = plural("customer order", count) + state
         url = list_url("transactions", posted="waiting", reason=reason)
         yield reason_alert("inbox", count, text, reason, user, url)
 

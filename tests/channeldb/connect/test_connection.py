@@ -10,7 +10,9 @@ from django.db import DatabaseError, connection, connections, transaction
 from django.utils.connection import ConnectionDoesNotExist
 
 from stores.channeldb import provision
-from stores.channeldb.connect.connection import (
+from stores.channeldb.connect.connection import connect, translated
+from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.errors import (
     ChannelAlreadyOpen,
     ChannelBusy,
     ChannelError,
@@ -18,10 +20,7 @@ from stores.channeldb.connect.connection import (
     ChannelNotChosen,
     ChannelUnmigrated,
     ChannelUnreachable,
-    connect,
-    translated,
 )
-from stores.channeldb.connect.url import sqlite_path
 from tests.support.channels import Channel, Till, event, on_server
 from tests.support.concurrency import start_in_thread
 

@@ -5,8 +5,9 @@ from threading import Event
 import pytest
 
 from stores.channeldb.connect import hosts
-from stores.channeldb.connect.connection import ChannelMisconfigured, ChannelUnreachable, connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.hosts import resolve_and_pin
+from stores.channeldb.errors import ChannelMisconfigured, ChannelUnreachable
 from tests.support.channels import Channel
 
 HOUSTON = Channel(1, "postgresql://shop@db/ch")

@@ -6,8 +6,9 @@ import time
 import pytest
 from django.db import DataError, connections, transaction
 
-from stores.channeldb.connect.connection import ChannelBusy, ChannelUnreachable, connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES, extend_timeout
+from stores.channeldb.errors import ChannelBusy, ChannelUnreachable
 from tests.support.channels import Channel, Till, event
 from tests.support.proxy import Proxy
 

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from stores.channeldb.connect.connection import ChannelMisconfigured
 from stores.channeldb.connect.url import connection_settings, sqlite_path, till_url
+from stores.channeldb.errors import ChannelMisconfigured
 from tests.support.channels import Channel
 
 

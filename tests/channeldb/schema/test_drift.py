@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import pytest
 from django.db import connections
 
-from stores.channeldb.connect.connection import ChannelDrifted, connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.errors import ChannelDrifted
 from stores.channeldb.schema.drift import differences
 from tests.support.channels import Channel, Till, change, event
 

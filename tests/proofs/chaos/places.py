@@ -9,7 +9,7 @@ from typing import Any, Self
 import psycopg2
 from psycopg2.extensions import ISOLATION_LEVEL_REPEATABLE_READ
 
-from stores.channeldb.connect.connection import till_url
+from stores.channeldb.connect.url import till_url
 from stores.models import ChannelDatabase
 
 SQLITE = "sqlite:///"

@@ -17,9 +17,10 @@ from django.db import connection, connections
 from portal.embedded.postgres import as_user
 from stores.channeldb import provision
 from stores.channeldb.connect import url
-from stores.channeldb.connect.connection import ChannelUnmigrated, connect
+from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.timeouts import MAX_VALUE_BYTES
 from stores.channeldb.connect.url import sqlite_path
+from stores.channeldb.errors import ChannelUnmigrated
 from stores.models import AsyncCustomer, ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode

@@ -8,24 +8,9 @@ from django.db.models import JSONField, Model, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from stores import models
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_job
-from stores.models import (
-    AttributeDefinition,
-    Channel,
-    ChannelDatabase,
-    ChannelDatabaseGroup,
-    Company,
-    Customer,
-    DownloadSession,
-    GuidMap,
-    JobRun,
-    NumberSequence,
-    PaymentRounding,
-    Quarantine,
-    Schedule,
-    UploadSession,
-)
 from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.web.forms.json import JsonField
@@ -82,7 +67,7 @@ class NumberSequenceForm(forms.ModelForm):  # type: ignore[type-arg]
     """A sequence starts at its smallest number; while jobs draw from it only the rest is saved."""
 
     class Meta:
-        model = NumberSequence
+        model = models.NumberSequence
         fields = ("format", "start", "largest")
 
     def clean_start(self) -> int:
@@ -121,25 +106,25 @@ class NumberSequenceForm(forms.ModelForm):  # type: ignore[type-arg]
         return ["next"] if "start" in self.changed_data else []
 
 
-def was_issued(sequence: NumberSequence | None) -> bool:
+def was_issued(sequence: models.NumberSequence | None) -> bool:
     """Whether the sequence has given out a number; its format and start are then fixed."""
     if sequence is None or sequence._state.adding:
         return False
-    saved = NumberSequence.objects.get(pk=sequence.pk)
+    saved = models.NumberSequence.objects.get(pk=sequence.pk)
     return saved.next > saved.start
 
 
 class NumberSequenceInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
-    model = NumberSequence
+    model = models.NumberSequence
     form = NumberSequenceForm
     fields = ("format", "start", "largest", "next")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        sequence = NumberSequence.objects.filter(company=obj).first() if obj else None
+        sequence = models.NumberSequence.objects.filter(company=obj).first() if obj else None
         return ("format", "start", "next") if was_issued(sequence) else ("next",)
 
 
-@admin.register(Company)
+@admin.register(models.Company)
 class CompanyAdmin(NeverDeleted, Listed):
     list_display = ("code", "name", "numbers_left")
     list_select_related = ("numbersequence",)
@@ -149,24 +134,24 @@ class CompanyAdmin(NeverDeleted, Listed):
         return ("code",) if obj else ()
 
     @admin.display(description="account numbers left")
-    def numbers_left(self, company: Company) -> str:
+    def numbers_left(self, company: models.Company) -> str:
         sequence = getattr(company, "numbersequence", None)
         return f"{sequence.left:,}" if sequence else "no number sequence"
 
 
-@admin.register(PaymentRounding)
+@admin.register(models.PaymentRounding)
 class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_display = ("company", "currency", "tender", "rounding_unit", "tolerance")
     list_display_links = ("company", "currency")
     list_filter = ("company", "currency")
 
     @admin.display(description="tender", ordering="tender_type")
-    def tender(self, rounding: PaymentRounding) -> str:
+    def tender(self, rounding: models.PaymentRounding) -> str:
         return rounding.tender_type or "all others"
 
 
 class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
-    model = ChannelDatabase
+    model = models.ChannelDatabase
     fields = ("name", "group", "url", "is_enabled", "last_visited_at", "last_error")
     readonly_fields = ("name", "last_visited_at", "last_error")
     extra = 0
@@ -175,7 +160,7 @@ class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-ar
         return False
 
 
-@admin.register(Channel)
+@admin.register(models.Channel)
 class ChannelAdmin(NeverDeleted, Listed):
     """The command create_channel adds channels: it also makes their databases."""
 
@@ -194,7 +179,7 @@ class ChannelAdmin(NeverDeleted, Listed):
         return request.user.has_perm("stores.run_job")
 
     @admin.action(description="Run pipeline for the selected channels", permissions=["run_job"])
-    def run_pipeline(self, request: HttpRequest, chosen: QuerySet[Channel]) -> None:
+    def run_pipeline(self, request: HttpRequest, chosen: QuerySet[models.Channel]) -> None:
         started = start_job(
             JOBS[JobCode.PIPELINE],
             channels=[channel.code for channel in chosen],
@@ -208,7 +193,7 @@ class ChannelAdmin(NeverDeleted, Listed):
             self.message_user(request, message, messages.WARNING)
 
 
-@admin.register(ChannelDatabase)
+@admin.register(models.ChannelDatabase)
 class ChannelDatabaseAdmin(NeverDeleted, Listed):
     list_display = ("__str__", "group", "is_enabled", "last_visited_at", "last_error")
     list_filter = ("is_enabled", "group")
@@ -226,12 +211,12 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
         return False
 
 
-@admin.register(ChannelDatabaseGroup)
+@admin.register(models.ChannelDatabaseGroup)
 class ChannelDatabaseGroupAdmin(Listed):
     list_display = ("name",)
 
 
-@admin.register(AttributeDefinition)
+@admin.register(models.AttributeDefinition)
 class AttributeDefinitionAdmin(Listed):
     list_display = ("name", "company", "data_type")
     list_filter = ("company", "data_type")
@@ -247,7 +232,7 @@ class ScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
 
-@admin.register(Schedule)
+@admin.register(models.Schedule)
 class ScheduleAdmin(Listed):
     form = ScheduleForm
     list_display = ("job", "cadence", "channels", "is_enabled", "next_start")
@@ -255,7 +240,7 @@ class ScheduleAdmin(Listed):
     fields = ("job", "channel", "group", "at", "every_minutes", "is_enabled")
 
     @admin.display(description="channels")
-    def channels(self, schedule: Schedule) -> str:
+    def channels(self, schedule: models.Schedule) -> str:
         if schedule.channel:
             return schedule.channel.code
         return f"group {schedule.group}" if schedule.group else "all"
@@ -269,7 +254,7 @@ class ScheduleAdmin(Listed):
 # ------------------------------------------------------------------ what jobs write
 
 
-@admin.register(Customer)
+@admin.register(models.Customer)
 class CustomerAdmin(ReadOnly, Listed):
     list_display = ("account_number", "company", "is_active", "created_at")
     list_filter = ("company", "is_active")
@@ -278,7 +263,7 @@ class CustomerAdmin(ReadOnly, Listed):
     show_full_result_count = False
 
 
-@admin.register(GuidMap)
+@admin.register(models.GuidMap)
 class GuidMapAdmin(ReadOnly, Listed):
     list_display = ("async_account", "customer", "company", "origin", "channel", "created_at")
     list_select_related = ("customer", "company", "channel")
@@ -288,7 +273,7 @@ class GuidMapAdmin(ReadOnly, Listed):
     ordering = ("-customer", "async_account")
 
 
-@admin.register(JobRun)
+@admin.register(models.JobRun)
 class JobRunAdmin(ReadOnly, Listed):
     list_display = ("__str__", "status", "scope", "started_by", "created_at", "ended_at")
     list_filter = ("status", "job", "started_by")
@@ -303,17 +288,17 @@ class SessionAdmin(ReadOnly, Listed):
     ordering = ("-started_at", "id")
 
 
-@admin.register(UploadSession)
+@admin.register(models.UploadSession)
 class UploadSessionAdmin(SessionAdmin):
     list_display = ("id", "database", "status", "read", "staged", "quarantined", "started_at")
 
 
-@admin.register(DownloadSession)
+@admin.register(models.DownloadSession)
 class DownloadSessionAdmin(SessionAdmin):
     list_display = ("id", "database", "status", "customers", "rows", "started_at")
 
 
-@admin.register(Quarantine)
+@admin.register(models.Quarantine)
 class QuarantineAdmin(ReadOnly, Listed):
     list_display = ("id", "database", "table", "field", "reason", "status", "first_seen_at")
     list_filter = ("status", "reason", "table")

@@ -11,20 +11,13 @@ from stores.models import Channel, ChannelDatabase, Company, Incident, RunStep
 from stores.models.job import JobCode
 from stores.models.run import RunStatus
 from stores.pipeline import number_journal
-from stores.pipeline.integrity.recover import (
-    MAX_VOID,
-    Recovery,
-    close_incidents,
-    correct_heights,
-    import_everything,
-    reopen_events,
-)
+from stores.pipeline.integrity import recover
 
 DONE_STATUSES = (RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO)
 
 
 def recover_headquarters(
-    *, dry_run: bool, most_void: int = MAX_VOID, distrusted: Sequence[str] = ()
+    *, dry_run: bool, most_void: int = recover.MAX_VOID, distrusted: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Import what channels and journal know, fetch what HQ lost, release. Returns a document.
 
@@ -34,7 +27,9 @@ def recover_headquarters(
     with Locks() as locks:
         if not all(locks.acquire(name) for name in lock_names()):
             return {"outcome": "busy", "message": "A job is running: wait for it, or stop it."}
-        recovery = import_everything(dry_run=dry_run, most_void=most_void, distrusted=distrusted)
+        recovery = recover.import_everything(
+            dry_run=dry_run, most_void=most_void, distrusted=distrusted
+        )
         if recovery.unreachable:
             return recovery_document(
                 recovery, "failed", "A channel cannot be read. Nothing was changed."
@@ -46,8 +41,8 @@ def recover_headquarters(
         if dry_run:
             return recovery_document(recovery, "planned", "Nothing was changed.")
         try:
-            correct_heights(recovery)
-            reopen_events(recovery)
+            recover.correct_heights(recovery)
+            recover.reopen_events(recovery)
         except ChannelError as error:
             return recovery_document(recovery, "failed", f"{error} Run recover_hq again.")
     imported = run_inline(JOBS[JobCode.UPLOAD])
@@ -55,7 +50,7 @@ def recover_headquarters(
         return recovery_document(recovery, "failed", f"{imported['message']} Run recover_hq again.")
     if still_unknown := number_journal.append_missing():
         return recovery_document(recovery, "failed", still_unknown)
-    released = close_incidents()
+    released = recover.close_incidents()
     if not (recovery.has_effect or released):
         return recovery_document(recovery, "nothing_to_do", "Headquarters lacks nothing.") | {
             "released": 0
@@ -85,7 +80,7 @@ def lock_names() -> list[str]:
     ]
 
 
-def recovery_document(recovery: Recovery, outcome: str, message: str) -> dict[str, Any]:
+def recovery_document(recovery: recover.Recovery, outcome: str, message: str) -> dict[str, Any]:
     labels = {
         database.pk: database.label
         for database in ChannelDatabase.objects.with_channel().filter(pk__in=recovery.unknown)

@@ -23,6 +23,7 @@ from stores.management.arguments import whole_number, wrong_argument
 from stores.management.base import SynclineCommand, exit_status
 from stores.models import ChannelDatabase
 from stores.models.job import JobCode
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.register import RegistrationRefused, register_channel
 
 COMPANY = "USRT"
@@ -216,16 +217,8 @@ def make_users() -> None:
 
 
 def are_empty(databases: Iterable[ChannelDatabase]) -> bool:
-    from stores import models
-
-    staged = (
-        models.AsyncCustomer,
-        models.AsyncAddress,
-        models.AsyncContact,
-        models.AsyncAffiliation,
-        models.AsyncAttribute,
-    )
-    if any(model.objects.exists() for model in staged):
+    """Whether HQ has no staged events, and no till has written any. Errors: ChannelError."""
+    if any(model.objects.exists() for model in STAGING_MODELS.values()):
         return False
     return not any(holds_events(database) for database in databases)
 

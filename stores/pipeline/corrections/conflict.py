@@ -15,15 +15,7 @@ from stores.pipeline.corrections.customer import (
     complete_state,
     save_edits,
 )
-from stores.pipeline.events.kinds import (
-    ADDRESS,
-    AFFILIATION,
-    ATTRIBUTE,
-    CONTACT,
-    CUSTOMER,
-    EVENT_KINDS,
-    EventKind,
-)
+from stores.pipeline.events import kinds
 
 
 class ConflictRefused(Exception):
@@ -78,16 +70,16 @@ def edit_of_conflict(conflict: EditConflict) -> Edit:
     return Edit(kind, {"operation": operation, **complete_state(kind, row)})
 
 
-def conflict_row(conflict: EditConflict) -> tuple[EventKind, Any]:
+def conflict_row(conflict: EditConflict) -> tuple[kinds.EventKind, Any]:
     """The kind and the row of the conflict: the customer, or one of its addresses or details."""
-    kind = next(kind for kind in EVENT_KINDS if kind.event == conflict.table)
+    kind = next(kind for kind in kinds.EVENT_KINDS if kind.event == conflict.table)
     customer = conflict.customer
-    if kind is CUSTOMER:
+    if kind is kinds.CUSTOMER:
         return kind, customer
-    details: dict[EventKind, Any] = {
-        ADDRESS: customer.addresses,
-        CONTACT: customer.contacts,
-        AFFILIATION: customer.affiliations,
-        ATTRIBUTE: customer.attributes,
+    details: dict[kinds.EventKind, Any] = {
+        kinds.ADDRESS: customer.addresses,
+        kinds.CONTACT: customer.contacts,
+        kinds.AFFILIATION: customer.affiliations,
+        kinds.ATTRIBUTE: customer.attributes,
     }
     return kind, details[kind].get(**{kind.key[0]: conflict.key})

@@ -11,16 +11,10 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from stores.jobs.catalog import JOBS
-from stores.models import (
-    AsyncAddress,
-    AsyncAffiliation,
-    AsyncAttribute,
-    AsyncContact,
-    Channel,
-    Customer,
-    JobRun,
-)
+from stores.models import Channel, Customer, JobRun
 from stores.models.job import JobCode
+from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.events.rules import STAGING_MODELS
 from stores.web.counts import MAX_COUNTED, capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.channels import with_counts
@@ -29,8 +23,6 @@ from stores.web.lists.quarantine import filter_quarantine
 from stores.web.request import Request
 from stores.web.views.alerts import alerts, list_url, waiting_rows
 from stores.web.views.balance import latest_balance
-
-CHILD_EVENTS = (AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute)
 
 
 @require_safe
@@ -68,7 +60,9 @@ def pipeline_counts() -> dict[str, Any]:
         "not_synchronized": count_operations("not_synchronized"),
         "waiting": count_operations("waiting"),
         "failed": count_operations("failed"),
-        "children": sum(capped_count(model.objects.open()) for model in CHILD_EVENTS),
+        "children": sum(
+            capped_count(STAGING_MODELS[kind.name].objects.open()) for kind in CHILDREN
+        ),
         "quarantined": count_rows(
             filter_quarantine(status="open"), "first_seen_at", list_url("quarantine", status="open")
         ),

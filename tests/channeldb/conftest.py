@@ -15,7 +15,8 @@ from django.db import transaction
 from stores.channeldb import provision
 from stores.channeldb.connect.connection import connect
 from stores.channeldb.connect.url import sqlite_path
-from tests.support.channels import Channel, Till, on_server
+from tests.support.channels import Channel, Till
+from tests.support.databases import copy_database, drop_database
 
 ENGINES = ("postgresql", "sqlite")
 NUMBER = itertools.count(7001)
@@ -53,7 +54,7 @@ def empty_channel(engine: str) -> Iterator[Channel]:
             Path(f"{sqlite_path(channel)}{ending}").unlink(missing_ok=True)
     else:
         yield Channel(pk, f"embedded:ch_{pk}")
-        on_server(f"DROP DATABASE IF EXISTS ch_{pk} WITH (FORCE)")
+        drop_database(f"ch_{pk}")
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def migrated_channel(engine: str, templates: dict[str, Channel]) -> Iterator[Cha
             provision.create_file(channel)
             shutil.copyfile(sqlite_path(templates[engine]), sqlite_path(channel))
         else:
-            on_server(f"CREATE DATABASE ch_{channel.pk} TEMPLATE ch_template STRATEGY FILE_COPY")
+            copy_database("ch_template", f"ch_{channel.pk}")
         with connect(channel) as alias:
             provision.renew_identity(alias)
         yield channel

@@ -35,8 +35,8 @@ from tests.proofs.chaos.checker import Breach, Checker
 from tests.proofs.chaos.journal import Promises
 from tests.proofs.chaos.observer import EVENTS, observe_channel, observe_hq
 from tests.proofs.chaos.places import SQLITE, Place
+from tests.support import databases
 from tests.support.backups import HQBackup
-from tests.support.channels import on_server
 from tests.support.hq import empty_hq
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, run
@@ -312,8 +312,7 @@ def copy_database(place: Place, suffix: str) -> None:
         ):
             source.backup(target)
         return
-    on_server(f"DROP DATABASE IF EXISTS {name_of(place)}_{suffix} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name_of(place)}_{suffix} TEMPLATE {name_of(place)}")
+    databases.copy_database(name_of(place), f"{name_of(place)}_{suffix}")
 
 
 def restore_database(place: Place, suffix: str) -> None:
@@ -326,8 +325,7 @@ def restore_database(place: Place, suffix: str) -> None:
         ):
             source.backup(target)
         return
-    on_server(f"DROP DATABASE {name_of(place)} WITH (FORCE)")
-    on_server(f"CREATE DATABASE {name_of(place)} TEMPLATE {name_of(place)}_{suffix}")
+    databases.copy_database(f"{name_of(place)}_{suffix}", name_of(place))
 
 
 @pytest.fixture
@@ -335,7 +333,7 @@ def machine(register) -> type[SynclineMachine]:
     """The state machine, which registers its channels anew for each order of rules."""
     yield type("MachineOfThisTest", (SynclineMachine,), {"register": staticmethod(register)})
     for suffix in ("backup", "clone"):
-        on_server(f"DROP DATABASE IF EXISTS ch_houston_{suffix} WITH (FORCE)")
+        databases.drop_database(f"ch_houston_{suffix}")
 
 
 @pytest.mark.fault("F-31", "F-32", "F-33", "F-35", "F-37")

@@ -9,7 +9,7 @@ from django.db import connection
 
 from stores.channeldb.connect.url import sqlite_path
 from stores.models import ChannelDatabase
-from tests.support.channels import on_server
+from tests.support.databases import copy_database, drop_database
 
 NUMBER = count(1)
 
@@ -22,7 +22,7 @@ class Backup:
         if self.file:
             copy_file(sqlite_path(database), self.file)
         else:
-            on_server(f"CREATE DATABASE {self.name} TEMPLATE {self.original}")
+            copy_database(self.original, self.name)
 
     @property
     def original(self) -> str:
@@ -47,14 +47,13 @@ class Backup:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             copy_file(self.file, sqlite_path(self.database))
         else:
-            on_server(f"DROP DATABASE {self.original} WITH (FORCE)")
-            on_server(f"CREATE DATABASE {self.original} TEMPLATE {self.name}")
+            copy_database(self.name, self.original)
 
     def remove(self) -> None:
         if self.file:
             self.file.unlink()
         else:
-            on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+            drop_database(self.name)
 
 
 def copy_file(source: Path, target: Path) -> None:
@@ -70,13 +69,12 @@ class HQBackup:
         self.original = connection.settings_dict["NAME"]
         self.name = f"{self.original}_backup_{next(NUMBER)}"
         connection.close()
-        on_server(f"CREATE DATABASE {self.name} TEMPLATE {self.original}")
+        copy_database(self.original, self.name)
 
     def restore(self) -> None:
         """Replace HQ's database by the backup."""
         connection.close()
-        on_server(f"DROP DATABASE {self.original} WITH (FORCE)")
-        on_server(f"CREATE DATABASE {self.original} TEMPLATE {self.name}")
+        copy_database(self.name, self.original)
 
     def remove(self) -> None:
-        on_server(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
+        drop_database(self.name)

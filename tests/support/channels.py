@@ -85,10 +85,11 @@ def shared_server() -> Any:
     return server()
 
 
-def on_server(statement: str) -> None:
-    """Run a statement on the embedded server, outside of any channel."""
+def on_server(statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement on the embedded server, outside of any channel. Returns its rows, if any."""
     with shared_server().cursor() as cursor:
         cursor.execute(statement)
+        return cursor.fetchall() if cursor.description else []
 
 
 def guid() -> str:

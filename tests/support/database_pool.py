@@ -14,7 +14,7 @@ import psycopg2
 from django.conf import settings
 from psycopg2 import sql
 
-from tests.support.channels import on_server
+from tests.support.databases import copy_database, drop_database, rename_database
 
 TEMPLATE = "ring_template"
 # Everything in a database but its rows; and whether a large test was here, which left dead ones.
@@ -61,7 +61,6 @@ REWIND = """
      WHERE relkind = 'S' AND relname LIKE '%_replication_counter_seq'"""
 NEW_IDENTITY = """
     UPDATE exchange_state SET database_id = gen_random_uuid(), nonce = gen_random_uuid()"""
-LEAVE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'"
 
 
 class DatabasePool:
@@ -75,12 +74,11 @@ class DatabasePool:
 
     def take(self, name: str) -> None:
         """A database of this name: the template's tables and rows, an identity of its own."""
-        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        drop_database(name)
         if self.free:
-            on_server(f"ALTER DATABASE {self.free.pop()} RENAME TO {name}")
+            rename_database(self.free.pop(), name)
             return
-        # Copies files instead of logging every page: half the time, and a test keeps no log.
-        on_server(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+        copy_database(TEMPLATE, name)
         with opened(name) as cursor:
             if not self.shape:
                 self.learn(cursor)
@@ -100,10 +98,10 @@ class DatabasePool:
         with suppress(psycopg2.Error):
             if self.is_as_it_was(name):
                 kept = f"kept_{next(self.numbers)}"
-                on_server(f"{LEAVE.format(name)}; ALTER DATABASE {name} RENAME TO {kept}")
+                rename_database(name, kept)
                 self.free.append(kept)
                 return
-        on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        drop_database(name)
 
     def is_as_it_was(self, name: str) -> bool:
         """Whether only rows had changed; they are as they were then."""

@@ -7,6 +7,7 @@ from django.conf import settings
 
 from portal.embedded.postgres import binary
 from tests.support.channels import on_server
+from tests.support.databases import drop_database
 
 
 def dump(name: str, *options: str) -> str:
@@ -21,7 +22,7 @@ def restore(name: str, script: str) -> None:
     The first error ends the script. Commits are synchronous, because tests may kill the server.
     Errors: AssertionError with the output of psql.
     """
-    on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    drop_database(name)
     on_server(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     psql = [binary("psql"), *server(), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", name]
     environ = os.environ | {"PGOPTIONS": "-c synchronous_commit=on"}

@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 
 from tests.support.channels import on_server, server
+from tests.support.databases import drop_database
 from tests.support.processes import until
 from tests.support.proxy import Proxy
 
@@ -17,7 +18,7 @@ CONNECTION_ERRORS = (psycopg2.OperationalError, psycopg2.InterfaceError)
 def database() -> Iterator[str]:
     on_server("CREATE DATABASE proxied")
     yield "proxied"
-    on_server("DROP DATABASE proxied WITH (FORCE)")
+    drop_database("proxied")
 
 
 @pytest.fixture

@@ -68,30 +68,34 @@ def test_the_overview_links_to_the_open_conflicts(reader, conflict):
     assert "/conflicts/?status=open" in reader.get("/").content.decode()
 
 
-@pytest.mark.parametrize(
-    ("query", "count"),
-    [
-        ("status=open", 1),
-        ("status=closed", 0),
-        ("field=phone", 1),
-        ("field=email", 0),
-        ("place=seattle", 1),
-        ("place=hq:", 0),
-        ("won=houston", 1),
-        ("won=seattle", 0),
-        ("since=2000-01-01", 1),
-        ("until=2000-01-01", 0),
-        ("field=nonsense", 0),
-    ],
-)
-def test_the_list_is_filtered(reader, conflict, query, count):
-    assert len(rows_of(reader.get(f"/conflicts/?{query}"))) == count
+def test_the_list_is_filtered(reader, conflict, subtests):
+    for filters in (
+        "status=open",
+        "field=phone",
+        "place=seattle",
+        "won=houston",
+        "since=2000-01-01",
+    ):
+        with subtests.test(filters):
+            assert rows_of(reader.get(f"/conflicts/?{filters}")) == [conflict]
+
+    for filters in (
+        "status=closed",
+        "field=email",
+        "place=hq:",
+        "won=seattle",
+        "until=2000-01-01",
+        "field=nonsense",
+    ):
+        with subtests.test(filters):
+            assert rows_of(reader.get(f"/conflicts/?{filters}")) == []
 
 
-@pytest.mark.parametrize("column", ConflictTable.base_columns)
-def test_every_column_sorts_in_both_directions(reader, conflict, column):
-    assert rows_of(reader.get("/conflicts/", {"sort": column})) == [conflict]
-    assert rows_of(reader.get("/conflicts/", {"sort": f"-{column}"})) == [conflict]
+def test_every_column_sorts_in_both_directions(reader, conflict, subtests):
+    for column in ConflictTable.base_columns:
+        with subtests.test(column):
+            assert rows_of(reader.get("/conflicts/", {"sort": column})) == [conflict]
+            assert rows_of(reader.get("/conflicts/", {"sort": f"-{column}"})) == [conflict]
 
 
 def test_the_csv_file_has_both_values(reader, conflict):

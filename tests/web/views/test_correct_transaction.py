@@ -178,44 +178,45 @@ def test_the_overview_advises_only_what_the_user_may_do(user_of, houston, sales,
     assert [alert.next_step for alert in alerts if alert.count] == next_steps
 
 
-@pytest.mark.parametrize(
-    ("url", "advice_to_manager", "advice_to_auditor"),
-    [
-        (
-            "/end-of-day/",
-            "Correct the transaction, or all",
-            "Ask someone with permission to correct",
-        ),
-        (
-            "/end-of-day/",
-            "Release or correct them in quarantine",
-            "Ask someone with permission to release",
-        ),
-        (
-            "/transactions/failed/",
-            "Correct the transaction, or all",
-            "Ask someone with permission to",
-        ),
-        (
-            "/transactions/failed/",
-            "to correct all of them at once",
-            "Ask someone with permission to",
-        ),
-        ("/quarantine/", "Correct it here or at the till", "Correct it at the till, or ask"),
-        ("/quarantine/?_export=csv", "Correct it here or at", "Correct it at the till, or ask"),
-    ],
-)
-def test_no_page_advises_what_the_user_may_not_do(
-    user_of, houston, sales, url, advice_to_manager, advice_to_auditor
-):
+# On each page: what a manager may do, and what an auditor is told instead.
+ADVICE = [
+    (
+        "/end-of-day/",
+        "Correct the transaction, or all",
+        "Ask someone with permission to correct",
+    ),
+    (
+        "/end-of-day/",
+        "Release or correct them in quarantine",
+        "Ask someone with permission to release",
+    ),
+    (
+        "/transactions/failed/",
+        "Correct the transaction, or all",
+        "Ask someone with permission to",
+    ),
+    (
+        "/transactions/failed/",
+        "to correct all of them at once",
+        "Ask someone with permission to",
+    ),
+    ("/quarantine/", "Correct it here or at the till", "Correct it at the till, or ask"),
+    ("/quarantine/?_export=csv", "Correct it here or at", "Correct it at the till, or ask"),
+]
+
+
+def test_no_page_advises_what_the_user_may_not_do(user_of, houston, sales, subtests):
     make_customer(houston, email="nobody")
     make_sale(houston, currency="usd")
     run(JobCode.UPLOAD)
+    manager, auditor = user_of("manager"), user_of("auditor")
 
-    page_of_manager = text_of(user_of("manager").get(url))
-    page_of_auditor = text_of(user_of("auditor").get(url))
+    for url, advice_to_manager, advice_to_auditor in ADVICE:
+        with subtests.test(f"{url}: {advice_to_manager}"):
+            page_of_manager = text_of(manager.get(url))
+            page_of_auditor = text_of(auditor.get(url))
 
-    assert advice_to_manager in page_of_manager
-    assert advice_to_auditor not in page_of_manager
-    assert advice_to_auditor in page_of_auditor
-    assert advice_to_manager not in page_of_auditor
+            assert advice_to_manager in page_of_manager
+            assert advice_to_auditor not in page_of_manager
+            assert advice_to_auditor in page_of_auditor
+            assert advice_to_manager not in page_of_auditor

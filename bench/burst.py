@@ -27,6 +27,7 @@ CHANNELS, BURST = 500, 200_000
 COLUMNS = (
     """event_id, occurred_at, operation, async_account, customer_type, first_name, last_name"""
 )
+PAGES_EVERY_S, POLL_S = 2, 0.1
 PAGES = ("/", "/customers/", "/async-customers/", "/channels/", "/runs/", "/sessions/uploads/")
 
 
@@ -98,7 +99,9 @@ def watched(place: Place, workers: int) -> tuple[JobRun, list[tuple[float, str]]
                 began = time.monotonic()
                 client.get(path)
                 pages.append((time.monotonic() - began, path))
-            time.sleep(2)
-            run.refresh_from_db()
+            again = time.monotonic() + PAGES_EVERY_S
+            while not run.is_final and time.monotonic() < again:
+                time.sleep(POLL_S)
+                run.refresh_from_db()
     connection.close()
     return run, pages

@@ -32,6 +32,7 @@ Options = Namespace
 HQ, EMPTY_HQ = "bench_hq", "bench_hq_empty"
 SHOPS = ("houston", "seattle", "web", "austin")
 SEED = 77
+FEW = 100
 START_S = 60
 
 
@@ -118,12 +119,21 @@ class Place:
 
     def fill_with_traffic(self, customers: int, seed: int = SEED) -> None:
         """What generate_traffic invents: names and addresses as long as people's are."""
+        each = customers // len(SHOPS)
         with ThreadPoolExecutor() as pool:
-            each = customers // len(SHOPS)
-            list(pool.map(lambda code: self.write_traffic(code, each, seed), SHOPS))
+            # Where there are few, starting four processes would take longer.
+            spread = map if each <= FEW else pool.map
+            list(spread(lambda code: self.write_traffic(code, each, seed), SHOPS))
 
     def write_traffic(self, code: str, customers: int, seed: int = SEED) -> None:
         """Let the tills of a channel serve so many new customers; others for another seed."""
+        if customers <= FEW:
+            from stores.models import ChannelDatabase
+            from stores.traffic import write_traffic
+
+            channel = ChannelDatabase.objects.with_channel().get(channel__code=code)
+            write_traffic(channel, customers=customers, seed=seed)
+            return
         words = ["generate_traffic", code, "--customers", str(customers), "--seed", str(seed)]
         command = [sys.executable, "manage.py", *words]
         subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)

@@ -85,7 +85,7 @@ def step_at_work(run: JobRun) -> RunStep:
 def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_scheduler(
     large, impatient, end
 ):
-    fill(large, 30_000)
+    fill(large, 15_000)
     with running("manage.py", "worker", "--processes", "2"):
         until(lambda: queue.count_workers() == 2)
         started = start_job(PIPELINE).run
@@ -103,8 +103,8 @@ def test_the_step_of_a_dead_or_frozen_worker_is_done_by_another_without_a_schedu
 
     assert given_back < 60
     assert JobRun.objects.count() == 2
-    assert GuidMap.objects.count() == 30_000
-    assert query(large, "SELECT count(*) FROM account_map") == [(30_000,)]
+    assert GuidMap.objects.count() == 15_000
+    assert query(large, "SELECT count(*) FROM account_map") == [(15_000,)]
 
 
 @pytest.mark.fault("F-06")  # a run is asked to stop in a batch
@@ -129,14 +129,14 @@ def test_a_worker_that_is_asked_to_end_finishes_its_step_first(large):
 @pytest.mark.usefixtures("ignored")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_a_command_that_is_interrupted_leaves_no_lock_and_can_be_called_again_a17(large, number):
-    fill(large, 30_000)
+    fill(large, 15_000)
     with running("manage.py", "run_job", "pipeline") as command:
         until(lambda: AsyncCustomer.objects.exists())
         command.send_signal(number)
         assert command.wait(60) != 0
 
     assert run("pipeline")["outcome"] == "succeeded"
-    assert GuidMap.objects.count() == 30_000
+    assert GuidMap.objects.count() == 15_000
 
 
 @pytest.mark.fault("F-10")  # a command is interrupted

@@ -33,6 +33,17 @@ from tests.support.database_pool import TEMPLATE, DatabasePool
 from tests.support.hq import CAST, empty_hq
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with the tests that may take long, lest one of them runs alone at the end."""
+    usual = float(config.getini("timeout"))
+
+    def is_long(item: pytest.Item) -> bool:
+        mark = item.get_closest_marker("timeout")
+        return mark is not None and mark.args[0] > usual
+
+    items.sort(key=is_long, reverse=True)
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(request, django_test_environment, django_db_blocker) -> Iterator[None]:
     """HQ's test database, also for tests without the mark `django_db`."""

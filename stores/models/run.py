@@ -151,7 +151,7 @@ class JobRun(Outcome):
 
     objects = JobRunQuerySet.as_manager()
 
-    # A dry run, of which nothing stays.
+    # Set while a dry run is executed, of which nothing stays. Not a column.
     is_dry = False
 
     class Meta:

@@ -1,4 +1,7 @@
-"""axe finds no fault on any page, in light and dark, and no page scrolls sideways on a phone."""
+"""axe finds no fault on any page, in light and dark, and no page scrolls sideways on a phone.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite.
+"""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe

@@ -1,4 +1,7 @@
-"""A user signs in with a browser, runs the pipeline, watches it and traces a customer."""
+"""A user signs in with a browser, runs the pipeline, watches it and traces a customer.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite.
+"""
 
 import pytest
 from playwright.sync_api import Page, expect

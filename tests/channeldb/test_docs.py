@@ -1,4 +1,7 @@
-"""The SQL of docs/channel-schema.md is run as it is printed, and does what the page says."""
+"""The SQL of docs/channel-schema.md is run as it is printed, and does what the page says.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite.
+"""
 
 import re
 from dataclasses import dataclass

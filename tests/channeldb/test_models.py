@@ -1,4 +1,8 @@
-"""The models of a channel read and write values in the form of the contract, on both engines."""
+"""The models of a channel read and write values in the form of the contract, on both engines.
+
+From conftest.py: `till` writes into a channel, once on PostgreSQL and once on SQLite; `sqlite_till`
+writes into a channel on SQLite.
+"""
 
 import datetime
 from decimal import Decimal

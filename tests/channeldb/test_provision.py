@@ -1,4 +1,9 @@
-"""Channel databases are created and migrated, and their tills get rights, once or repeatedly."""
+"""Channel databases are created and migrated, and their tills get rights, once or repeatedly.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite; `channel`
+is a channel, once on PostgreSQL and once on SQLite; `nowhere` is a channel without a database, once
+on each engine.
+"""
 
 import stat
 from urllib.parse import quote

@@ -1,4 +1,7 @@
-"""The router keeps the tables of channels and HQ apart; a query must name its channel."""
+"""The router keeps the tables of channels and HQ apart; a query must name its channel.
+
+From conftest.py: `channel` is a channel, once on PostgreSQL and once on SQLite.
+"""
 
 from types import SimpleNamespace
 

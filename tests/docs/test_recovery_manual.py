@@ -1,4 +1,8 @@
-"""The commands in docs/recovery.md work and print what the page says."""
+"""The commands in docs/recovery.md work and print what the page says.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `register` registers a channel by its code.
+"""
 
 import os
 import re

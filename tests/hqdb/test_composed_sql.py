@@ -1,4 +1,7 @@
-"""Composed statements are whole files, and `print_sql` prints each of them for EXPLAIN."""
+"""Composed statements are whole files, and `print_sql` prints each of them for EXPLAIN.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 import ast
 import re

@@ -1,4 +1,7 @@
-"""A customer whom the database refuses, or a lock that is taken, stops no other customer."""
+"""A customer whom the database refuses, or a lock that is taken, stops no other customer.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001).
+"""
 
 import threading
 from collections.abc import Iterator

@@ -1,4 +1,7 @@
-"""Sessions of HQ and channels do not depend on the defaults of their server or database."""
+"""Sessions of HQ and channels do not depend on the defaults of their server or database.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 from collections.abc import Iterator
 

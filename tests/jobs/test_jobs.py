@@ -1,4 +1,8 @@
-"""The ledger is the truth, the queue carries ids: starting, claiming, recovering, cancelling."""
+"""The ledger is the truth, the queue carries ids: starting, claiming, recovering, cancelling.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite; `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 
 import json
 import threading

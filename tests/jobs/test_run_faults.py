@@ -1,4 +1,8 @@
-"""What may happen to runs: killed, frozen, interrupted; no Redis; rights and clocks that change."""
+"""What may happen to runs: killed, frozen, interrupted; no Redis; rights and clocks that change.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `register` registers
+a channel by its code.
+"""
 
 import os
 import signal

@@ -1,4 +1,8 @@
-"""What starts by itself: jobs by their schedules, and a comparison once an incident is closed."""
+"""What starts by itself: jobs by their schedules, and a comparison once an incident is closed.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite.
+"""
 
 from datetime import UTC, date, datetime, time, timedelta
 from importlib import import_module

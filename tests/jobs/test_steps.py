@@ -1,4 +1,8 @@
-"""Steps are jobs of the queue: workers take steps of one run, and nobody leads."""
+"""Steps are jobs of the queue: workers take steps of one run, and nobody leads.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`web` is a web shop on PostgreSQL; `popup` is one on SQLite.
+"""
 
 import os
 import signal

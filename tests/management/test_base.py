@@ -1,4 +1,8 @@
-"""Commands escape control characters, so that no text from a till controls a terminal."""
+"""Commands escape control characters, so that no text from a till controls a terminal.
+
+From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
+returns its output.
+"""
 
 import json
 

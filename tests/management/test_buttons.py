@@ -1,4 +1,8 @@
-"""Every button has its command, which does the same by the same functions (A10)."""
+"""Every button has its command, which does the same by the same functions (A10).
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `hq_user` is robin, a user at headquarters.
+"""
 
 import json
 import re

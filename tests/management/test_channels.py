@@ -1,4 +1,8 @@
-"""The command `channels` lists each channel database as HQ last saw it."""
+"""The command `channels` lists each channel database as HQ last saw it.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite; `command` calls a management command and returns its output.
+"""
 
 import json
 

@@ -1,4 +1,9 @@
-"""Commands as a person or a script meets them: what they print, and the status they end with."""
+"""Commands as a person or a script meets them: what they print, and the status they end with.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite; `register` registers a channel by its code; `command` calls a management
+command and returns its output.
+"""
 
 import io
 import json

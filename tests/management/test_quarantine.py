@@ -1,4 +1,9 @@
-"""The command `quarantine` lists, shows, releases and dismisses rows."""
+"""The command `quarantine` lists, shows, releases and dismisses rows.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a management
+command and returns its output.
+"""
 
 import json
 from io import StringIO

@@ -1,4 +1,7 @@
-"""Incidents: opened once, seen again, closed with a reason."""
+"""Incidents: opened once, seen again, closed with a reason.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL.
+"""
 
 import pytest
 from django.core.management import CommandError, call_command

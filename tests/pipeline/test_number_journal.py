@@ -1,4 +1,8 @@
-"""The number journal records issued numbers outside of HQ, and shows that HQ was restored."""
+"""The number journal records issued numbers outside of HQ, and shows that HQ was restored.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite.
+"""
 
 import re
 import resource

@@ -2,6 +2,8 @@
 
 The same events of two channels are uploaded all at once, one by one in reverse, and in shuffled
 batches. Each time HQ and both channels must end with the same data.
+
+From conftest.py: `register` registers a channel by its code.
 """
 
 import random

@@ -1,4 +1,9 @@
-"""Uploads, conversions and calls for the same customer at the same moment, on real connections."""
+"""Uploads, conversions and calls for the same customer at the same moment, on real connections.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
+once on SQLite; `register` registers a channel by its code.
+"""
 
 from typing import Any
 from uuid import UUID, uuid4

@@ -1,4 +1,8 @@
-"""Counters of events and account numbers at their limits, and events that commit out of order."""
+"""Counters of events and account numbers at their limits, and events that commit out of order.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `register` registers a channel by its code.
+"""
 
 from contextlib import closing
 from uuid import uuid4

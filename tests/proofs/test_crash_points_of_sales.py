@@ -1,6 +1,9 @@
 """A process that dies while it validates or posts sales does not post anything twice.
 
 It is killed at each failpoint between two commits; the next runs must finish the work.
+
+From conftest.py: `houston` is a store on PostgreSQL; `raise_on` lets HQ refuse certain rows of a
+table.
 """
 
 import signal

@@ -2,6 +2,10 @@
 
 The expected totals are read from the channels' own databases. docs/performance.md says how long
 such a day takes.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`web` is a web shop on PostgreSQL; `popup` is one on SQLite; `command` calls a management command
+and returns its output.
 """
 
 import json

@@ -1,4 +1,9 @@
-"""A database restored from a dump is the same database, at HQ and in channels."""
+"""A database restored from a dump is the same database, at HQ and in channels.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a management
+command and returns its output.
+"""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,8 @@
-"""The end of day waits for a channel that another run is uploading."""
+"""The end of day waits for a channel that another run is uploading.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -2,6 +2,9 @@
 
 Each test takes a few events of one customer and stages them in every possible order, each order
 for a customer of its own. All these customers must end with the same data.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite.
 """
 
 from collections.abc import Callable, Iterable

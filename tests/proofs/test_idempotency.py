@@ -1,4 +1,7 @@
-"""When there is nothing new, running every job and command again changes no data (I32)."""
+"""When there is nothing new, running every job and command again changes no data (I32).
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite.
+"""
 
 from uuid import uuid4
 

@@ -1,4 +1,7 @@
-"""Processes killed at random moments and started again leave the same accounts as a whole run."""
+"""Processes killed at random moments and started again leave the same accounts as a whole run.
+
+From conftest.py: `register` registers a channel by its code.
+"""
 
 import json
 import subprocess

@@ -1,4 +1,7 @@
-"""The role that docs/channel-schema.md creates for HQ has the privileges it needs and no others."""
+"""The role that docs/channel-schema.md creates for HQ has the privileges it needs and no others.
+
+From conftest.py: `popup` is a store on SQLite; `register` registers a channel by its code.
+"""
 # ruff: noqa: S608 - names of the schema
 
 import logging

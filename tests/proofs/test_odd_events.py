@@ -1,4 +1,8 @@
-"""Events with reserved GUIDs, oversized or unprintable texts stop no other event."""
+"""Events with reserved GUIDs, oversized or unprintable texts stop no other event.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from collections import Counter
 from uuid import UUID, uuid4

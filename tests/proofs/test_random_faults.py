@@ -1,4 +1,8 @@
-"""Rows with two or three random faults fail no run and hold up no other row."""
+"""Rows with two or three random faults fail no run and hold up no other row.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from contextlib import suppress
 from random import Random

@@ -1,6 +1,9 @@
 """A row that a database refuses stops no other row, and a user sees it (S3).
 
 The refusals come from triggers that the product does not know.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite; `store` is a store, once on PostgreSQL and once on SQLite.
 """
 
 from contextlib import ExitStack

@@ -1,4 +1,9 @@
-"""What becomes of customers on the usual ways from a till to HQ and back to every channel."""
+"""What becomes of customers on the usual ways from a till to HQ and back to every channel.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite; `register`
+registers a channel by its code.
+"""
 
 from contextlib import closing
 from datetime import timedelta

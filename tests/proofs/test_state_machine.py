@@ -3,6 +3,8 @@
 The databases are real, one of each engine. CI tries the same few dozen orders each time;
 `HYPOTHESIS_PROFILE=long python3 manage.py test tests/proofs/test_state_machine.py` tries new ones
 for about half an hour.
+
+From conftest.py: `register` registers a channel by its code.
 """
 
 import os

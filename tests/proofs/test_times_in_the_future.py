@@ -1,4 +1,7 @@
-"""Times in the future, written while HQ's clock was ahead, delay nothing once it is right (V5)."""
+"""Times in the future, written while HQ's clock was ahead, delay nothing once it is right (V5).
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 import os
 from datetime import timedelta

@@ -1,4 +1,7 @@
-"""Work that PostgreSQL aborts, because of a deadlock or a serialization failure, is repeated."""
+"""Work that PostgreSQL aborts, because of a deadlock or a serialization failure, is repeated.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction

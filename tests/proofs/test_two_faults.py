@@ -1,4 +1,8 @@
-"""A row with two faults is quarantined once and holds up no other row."""
+"""A row with two faults is quarantined once and holds up no other row.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from collections import Counter
 from uuid import uuid4

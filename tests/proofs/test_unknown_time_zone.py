@@ -1,4 +1,8 @@
-"""A channel whose time zone the database does not know stops no other channel (P7)."""
+"""A channel whose time zone the database does not know stops no other channel (P7).
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`hq_user` is robin, a user at headquarters.
+"""
 
 from datetime import timedelta
 

@@ -1,4 +1,9 @@
-"""With --look-in-channels the trace includes what is still in the channels' own databases."""
+"""With --look-in-channels the trace includes what is still in the channels' own databases.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a management
+command and returns its output.
+"""
 
 from uuid import uuid4
 

@@ -1,4 +1,8 @@
-"""Edits in a trace: which fields changed, with old and new values, without personal data."""
+"""Edits in a trace: which fields changed, with old and new values, without personal data.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 
 from uuid import uuid4
 

@@ -1,4 +1,8 @@
-"""A customer is traced by GUID, account, e-mail address or phone number."""
+"""A customer is traced by GUID, account, e-mail address or phone number.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `command` calls
+a management command and returns its output.
+"""
 
 from uuid import UUID
 

@@ -1,4 +1,9 @@
-"""The state of a traced customer, what it waits for, and the events that led there."""
+"""The state of a traced customer, what it waits for, and the events that led there.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
+once on SQLite; `command` calls a management command and returns its output.
+"""
 
 from datetime import datetime, timedelta
 from uuid import uuid4

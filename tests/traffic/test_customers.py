@@ -1,4 +1,7 @@
-"""Generated customers look like those of real tills, without reaching real people."""
+"""Generated customers look like those of real tills, without reaching real people.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 # ruff: noqa: S608 - the names put into SQL are those of the schema
 
 import re

@@ -1,4 +1,7 @@
-"""Generated edits name a customer as a till knows it, and carry the customer's complete data."""
+"""Generated edits name a customer as a till knows it, and carry the customer's complete data.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 # ruff: noqa: S608 - the names put into SQL are those of the schema
 
 import pytest

@@ -1,4 +1,8 @@
-"""Generated faults: each is one wrong row that the channel's own tables accept."""
+"""Generated faults: each is one wrong row that the channel's own tables accept.
+
+From conftest.py: `popup` is a store on SQLite; `store` is a store, once on PostgreSQL and once on
+SQLite.
+"""
 
 from collections import Counter
 

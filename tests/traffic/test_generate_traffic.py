@@ -1,4 +1,8 @@
-"""The command `generate_traffic`: its output, its arguments and its exit status."""
+"""The command `generate_traffic`: its output, its arguments and its exit status.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite.
+"""
 
 import json
 import re

@@ -1,4 +1,8 @@
-"""Generated traffic is reproducible: the same seed writes the same rows, and only once."""
+"""Generated traffic is reproducible: the same seed writes the same rows, and only once.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite.
+"""
 # ruff: noqa: S608 - the names put into SQL are those of the schema
 
 from itertools import count

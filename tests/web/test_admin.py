@@ -1,4 +1,9 @@
-"""The admin: settings can be changed where that is safe, and what jobs wrote is read-only."""
+"""The admin: settings can be changed where that is safe, and what jobs wrote is read-only.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `boss` is a client of an administrator; `people` has Ann with an account, Bo who is
+pending, and Cy in quarantine.
+"""
 
 import re
 

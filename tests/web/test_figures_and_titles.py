@@ -1,4 +1,8 @@
-"""Pages show a count only where HQ counts it, and call jobs and states by their present names."""
+"""Pages show a count only where HQ counts it, and call jobs and states by their present names.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
+of a user who may see every page.
+"""
 
 import pytest
 

@@ -2,6 +2,11 @@
 
 Which names a page reads is found out by asking it, so a new field is tried without a change here.
 SYNCLINE_FUZZ_SEED and SYNCLINE_FUZZ_REQUESTS try others, and more of them.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `reader` is a client of a user who may see every page; `boss` is a
+client of an administrator; `people` has Ann with an account, Bo who is pending, and Cy in
+quarantine.
 """
 
 import io

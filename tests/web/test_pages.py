@@ -1,4 +1,9 @@
-"""Every page needs a signed-in user, works without data, and serves its list alone to htmx."""
+"""Every page needs a signed-in user, works without data, and serves its list alone to htmx.
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `boss` is a client of an administrator; `people` has Ann with an account, Bo who is
+pending, and Cy in quarantine.
+"""
 
 import re
 

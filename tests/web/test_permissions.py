@@ -1,4 +1,7 @@
-"""Which roles may open each page and press each button (S1)."""
+"""Which roles may open each page and press each button (S1).
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field

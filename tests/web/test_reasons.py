@@ -1,4 +1,7 @@
-"""Each action that asks for a reason refuses one that nobody can read, and stores it trimmed."""
+"""Each action that asks for a reason refuses one that nobody can read, and stores it trimmed.
+
+From conftest.py: `houston` is a store on PostgreSQL; `boss` is a client of an administrator.
+"""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,7 @@
-"""Signing in with a password, and with a link that works once."""
+"""Signing in with a password, and with a link that works once.
+
+From conftest.py: `command` calls a management command and returns its output.
+"""
 
 import json
 from urllib.parse import parse_qs, urlsplit

@@ -1,4 +1,8 @@
-"""Where a page shows only some rows, it says how many more there are and links to them (U3)."""
+"""Where a page shows only some rows, it says how many more there are and links to them (U3).
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page.
+"""
 
 import re
 from datetime import timedelta

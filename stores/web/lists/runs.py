@@ -11,12 +11,23 @@ from stores.web.format import took
 from stores.web.lists import base
 
 
+NOT_IDLE = "not_idle"
+STATUS_CHOICES = [(NOT_IDLE, "All but nothing to do"), *RunStatus.choices]
+
+
 class RunFilter(base.ListFilter):
+    """Scheduled runs mostly have nothing to do; a choice of the status leaves them out."""
+
     job = base.choice_filter([(job.code, job.title) for job in JOBS.values()], "Job", field="job")
-    status = base.choice_filter(RunStatus.choices, "Status", field="status")
+    status = base.choice_filter(STATUS_CHOICES, "Status", method="filter_status")
     started_by = base.choice_filter(StartedBy.choices, "Started by", field="started_by")
     since = base.first_day_filter("From", "created_at")
     until = base.last_day_filter("To", "created_at")
+
+    def filter_status(self, runs: QuerySet[JobRun], name: str, status: str) -> QuerySet[JobRun]:
+        if status == NOT_IDLE:
+            return runs.exclude(status=RunStatus.NOTHING_TO_DO)
+        return runs.filter(status=status)
 
 
 class RunTable(base.ListTable):

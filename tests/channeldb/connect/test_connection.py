@@ -1,4 +1,9 @@
-"""A channel is open within one block and one thread; its errors are sentences."""
+"""A channel is open within one block and one thread; its errors are sentences.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite; `channel`
+is a channel, once on PostgreSQL and once on SQLite; `nowhere` is a channel without a database, once
+on each engine.
+"""
 # ruff: noqa: PT012, SIM117 - what happens within the open channel is what is tested
 
 import os

@@ -20,7 +20,7 @@ def settings_for(host):
 
 @pytest.fixture
 def resolver(monkeypatch):
-    """A resolver that knows a few names."""
+    """A resolver that knows four names, and fills its list of answers as getaddrinfo would."""
     addresses = {
         "db.example.com": ["93.184.215.14"],
         "trap.example.com": ["10.0.0.7"],
@@ -90,25 +90,37 @@ def test_the_connection_is_pinned_to_the_address_that_was_checked_e2(only_public
     assert pinned["OPTIONS"] == {"connect_timeout": 5, "hostaddr": "93.184.215.14"}
 
 
-@pytest.mark.parametrize("host", ["93.184.215.14", "v6.example.com"])
-def test_a_public_address_needs_no_permission_e2(only_public, resolver, host):
-    assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("93.184.215.14", "93.184.215.14"),
+        ("v6.example.com", "2606:2800:21f:cb07:6820:80da:af6b:8b2c"),
+    ],
+)
+def test_a_public_address_needs_no_permission_e2(only_public, resolver, host, address):
+    pinned = resolve_and_pin(HOUSTON, settings_for(host))
+
+    assert pinned["OPTIONS"]["hostaddr"] == address
 
 
 @pytest.mark.parametrize(
-    ("allowed", "host"),
+    ("allowed", "host", "address"),
     [
-        ("10.0.0.7", "trap.example.com"),
-        ("10.0.0.0/8", "trap.example.com"),
-        ("Trap.Example.com", "trap.example.com"),
-        ("::1", "::1"),
-        ("169.254.169.254", "169.254.169.254"),
+        ("10.0.0.7", "trap.example.com", "10.0.0.7"),
+        ("10.0.0.0/8", "trap.example.com", "10.0.0.7"),
+        ("Trap.Example.com", "trap.example.com", "10.0.0.7"),
+        ("::1", "::1", "::1"),
+        ("169.254.169.254", "169.254.169.254", "169.254.169.254"),
     ],
 )
-def test_the_setting_allows_an_address_a_network_or_a_name_e2(settings, resolver, allowed, host):
+def test_the_setting_allows_an_address_a_network_or_a_name_e2(
+    settings, resolver, allowed, host, address
+):
     settings.CHANNEL_HOSTS = [allowed]
 
-    assert resolve_and_pin(HOUSTON, settings_for(host))["OPTIONS"]["hostaddr"]
+    pinned = resolve_and_pin(HOUSTON, settings_for(host))
+
+    assert pinned["OPTIONS"]["hostaddr"] == address
 
 
 def test_an_allowed_address_may_be_written_in_another_notation_e2(settings):
@@ -147,15 +159,20 @@ def test_a_name_that_cannot_be_resolved_is_unreachable(resolver):
         resolve_and_pin(HOUSTON, settings_for("nowhere.example.com"))
 
 
-@pytest.mark.fault("F-42")  # a name does not resolve
-def test_a_resolver_that_does_not_answer_in_time_makes_the_channel_unreachable(
-    monkeypatch, settings
-):
+@pytest.fixture
+def silent_resolver(monkeypatch):
+    """A resolver that does not answer until the test has ended."""
     end_of_test = Event()
     monkeypatch.setattr(hosts, "resolve", lambda host, answers: end_of_test.wait(60))
+    yield
+    end_of_test.set()
+
+
+@pytest.mark.fault("F-42")  # a name does not resolve
+def test_a_resolver_that_does_not_answer_in_time_makes_the_channel_unreachable(
+    silent_resolver, settings
+):
     settings.CHANNEL_CONNECT_S = 0.05
 
     with pytest.raises(ChannelUnreachable):
         resolve_and_pin(HOUSTON, settings_for("slow.example.com"))
-
-    end_of_test.set()

@@ -1,4 +1,7 @@
-"""No statement takes longer than its timeout, even if the server has stopped answering."""
+"""No statement takes longer than its timeout, even if the server has stopped answering.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite.
+"""
 # ruff: noqa: PT012, SIM117 - what happens within the open channel is what is tested
 
 import time

@@ -1,4 +1,8 @@
-"""A channel whose schema was changed is refused before it is read, and each change is named."""
+"""A channel whose schema was changed is refused before it is read, and each change is named.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite; `channel`
+is a channel, once on PostgreSQL and once on SQLite.
+"""
 
 import re
 import sqlite3

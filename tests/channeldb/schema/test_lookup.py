@@ -1,4 +1,7 @@
-"""customer_lookup shows each active person once, under the account or as "Pending sync"."""
+"""customer_lookup shows each active person once, under the account or as "Pending sync".
+
+From conftest.py: `till` writes into a channel, once on PostgreSQL and once on SQLite.
+"""
 
 import pytest
 from django.db import connections

@@ -1,4 +1,9 @@
-"""Triggers keep the lines and payments of a transaction as its till wrote them."""
+"""Triggers keep the lines and payments of a transaction as its till wrote them.
+
+From conftest.py: `till` writes into a channel, once on PostgreSQL and once on SQLite;
+`postgresql_till` writes into a channel on PostgreSQL; `sqlite_till` writes into a channel on
+SQLite.
+"""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 import re

@@ -1,4 +1,7 @@
-"""Triggers of PostgreSQL refuse every statement that would change an event."""
+"""Triggers of PostgreSQL refuse every statement that would change an event.
+
+From conftest.py: `postgresql_till` writes into a channel on PostgreSQL.
+"""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 import re

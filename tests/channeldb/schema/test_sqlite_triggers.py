@@ -1,4 +1,7 @@
-"""Triggers of SQLite refuse every statement that would change or replace an event."""
+"""Triggers of SQLite refuse every statement that would change or replace an event.
+
+From conftest.py: `sqlite_till` writes into a channel on SQLite.
+"""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 import re

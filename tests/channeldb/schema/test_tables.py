@@ -1,4 +1,10 @@
-"""The tables of a channel are those of the contract, on both engines and in the models."""
+"""The tables of a channel are those of the contract, on both engines and in the models.
+
+From conftest.py: `houston` is a channel on PostgreSQL; `register` is a channel on SQLite; `channel`
+is a channel, once on PostgreSQL and once on SQLite; `till` writes into a channel, once on
+PostgreSQL and once on SQLite; `postgresql_till` writes into a channel on PostgreSQL; `sqlite_till`
+writes into a channel on SQLite.
+"""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 import hashlib

@@ -1,4 +1,7 @@
-"""Triggers of both engines keep every event as its till wrote it."""
+"""Triggers of both engines keep every event as its till wrote it.
+
+From conftest.py: `till` writes into a channel, once on PostgreSQL and once on SQLite.
+"""
 # ruff: noqa: S608 - the names in the SQL come from the schema
 
 from stores.channeldb.schema.tables import TABLE_BY_NAME

@@ -1,4 +1,8 @@
-"""Events that a person creates at HQ follow the rules and the order of those from tills."""
+"""Events that a person creates at HQ follow the rules and the order of those from tills.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `command` calls a management command and returns its output.
+"""
 
 from datetime import timedelta
 from typing import Any

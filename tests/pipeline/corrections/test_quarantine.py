@@ -1,4 +1,9 @@
-"""People release, correct or dismiss quarantined rows and failed events."""
+"""People release, correct or dismiss quarantined rows and failed events.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
+once on SQLite; `hq_user` is robin, a user at headquarters.
+"""
 
 from datetime import timedelta
 from typing import Any

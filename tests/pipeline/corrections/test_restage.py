@@ -1,4 +1,9 @@
-"""Quarantined sales are staged after all: released as they were written, or corrected."""
+"""Quarantined sales are staged after all: released as they were written, or corrected.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`popup` is one on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `hq_user` is
+robin, a user at headquarters; `command` calls a management command and returns its output.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,7 @@
-"""Corrections of one transaction: what is recorded, and what cannot be changed."""
+"""Corrections of one transaction: what is recorded, and what cannot be changed.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 from decimal import Decimal
 

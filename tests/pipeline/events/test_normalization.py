@@ -1,4 +1,7 @@
-"""Texts are normalized: spaces of every kind and invisible characters make no difference."""
+"""Texts are normalized: spaces of every kind and invisible characters make no difference.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 
 from typing import Any
 

@@ -1,4 +1,9 @@
-"""Upload, checks, comparison and recovery cover every table that tills write, sales included."""
+"""Upload, checks, comparison and recovery cover every table that tills write, sales included.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite; `back_up` backs up a channel database; `back_up_hq` backs up
+HQ; `recover_hq` calls the command and returns its document.
+"""
 
 import json
 from contextlib import suppress

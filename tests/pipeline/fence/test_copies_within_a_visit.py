@@ -1,4 +1,8 @@
-"""A backup that was made while HQ visited the channel: HQ notices when it is restored."""
+"""A backup that was made while HQ visited the channel: HQ notices when it is restored.
+
+From conftest.py: `popup` is a store on SQLite; `store` is a store, once on PostgreSQL and once on
+SQLite; `back_up` backs up a channel database.
+"""
 
 from collections.abc import Callable
 from threading import Thread

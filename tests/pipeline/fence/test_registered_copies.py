@@ -1,4 +1,8 @@
-"""A copy of a channel, registered as a store of its own, doubles no customer and no sale."""
+"""A copy of a channel, registered as a store of its own, doubles no customer and no sale.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `back_up` backs up a
+channel database; `command` calls a management command and returns its output.
+"""
 
 import pytest
 from django.utils import timezone

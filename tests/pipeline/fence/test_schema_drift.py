@@ -1,4 +1,8 @@
-"""A channel whose tables were changed is not visited, and an incident names the differences."""
+"""A channel whose tables were changed is not visited, and an incident names the differences.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 import pytest
 

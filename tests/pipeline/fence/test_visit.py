@@ -1,4 +1,8 @@
-"""The fence: only the latest visit of a channel may write to it."""
+"""The fence: only the latest visit of a channel may write to it.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from contextlib import ExitStack
 from uuid import uuid4

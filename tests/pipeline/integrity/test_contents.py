@@ -1,4 +1,8 @@
-"""Customers in a channel are compared with HQ row by row, and repaired by reconcile."""
+"""Customers in a channel are compared with HQ row by row, and repaired by reconcile.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `ring` has houston and popup after a run, with Ann, Bo and two quarantined addresses.
+"""
 # ruff: noqa: S608 - only constants of this file are put into SQL
 
 from uuid import uuid4

@@ -1,4 +1,8 @@
-"""Damage at HQ is named by the checks of verify, and so is a missing rule of its database."""
+"""Damage at HQ is named by the checks of verify, and so is a missing rule of its database.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `ring` has houston and popup after a run, with Ann, Bo and two quarantined addresses.
+"""
 
 from uuid import uuid4
 

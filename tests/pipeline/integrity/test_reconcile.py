@@ -1,4 +1,8 @@
-"""Reconcile finds, names and repairs the differences between HQ and its channels."""
+"""Reconcile finds, names and repairs the differences between HQ and its channels.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `ring` has houston and popup after a run, with Ann, Bo and two quarantined addresses.
+"""
 
 import pytest
 from django.core.management import CommandError, call_command

@@ -1,4 +1,9 @@
-"""A restored HQ issues no number twice, and recovers what it has lost from its channels."""
+"""A restored HQ issues no number twice, and recovers what it has lost from its channels.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `back_up` backs up a channel database;
+`back_up_hq` backs up HQ; `recover_hq` calls the command and returns its document.
+"""
 
 from uuid import uuid4
 

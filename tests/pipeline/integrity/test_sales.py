@@ -1,4 +1,7 @@
-"""Damage to sales, orders and statements is named by the checks of verify."""
+"""Damage to sales, orders and statements is named by the checks of verify.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL.
+"""
 
 from decimal import Decimal
 
@@ -13,7 +16,15 @@ from tests.support.promises import failed_checks
 
 pytestmark = pytest.mark.slow
 
-CHECKS_OF_SALES = [f"I{n}" for n in range(21, 28)]
+CHECKS_OF_SALES = {
+    Invariant.EVERY_SALE_IS_KEPT_ONCE,
+    Invariant.SALES_ADD_UP,
+    Invariant.NOTHING_IS_POSTED_WITHOUT_ACCOUNT,
+    Invariant.EVERY_SALE_IS_POSTED_OR_EXCLUDED,
+    Invariant.STATEMENT_POSTS_WHAT_WAS_PAID,
+    Invariant.POSTED_STATEMENT_NEVER_CHANGES,
+    Invariant.ONE_SALES_ORDER_PER_ORDER,
+}
 # A statement that damages HQ, and the checks that must fail afterwards.
 DAMAGES = {
     "a line was lost": (
@@ -133,6 +144,7 @@ def posted_day(houston):
     make_sale(houston, "7.00", entry_status="voided")
     make_sale(houston, "8.00", net_amount="9.00")
     make_sale(houston, "10.00", "5.00", async_account=ann)
+    # Coins of 0.05: USD 1.05 pays for USD 1.07.
     PaymentRounding.objects.create(
         company=houston.channel.company, currency="USD", tender_type="cash", rounding_unit="0.05"
     )
@@ -147,6 +159,7 @@ def posted_day(houston):
 def test_every_sale_that_is_not_posted_is_excluded_with_a_reason(posted_day):
     excluded = dict(ExcludedSale.objects.values_list("gross_amount", "reason"))
 
+    # Gross amounts, with 7 % tax.
     assert excluded == {Decimal("7.49"): "voided", Decimal("8.56"): "net_differs"}
 
 

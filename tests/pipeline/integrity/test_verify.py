@@ -1,4 +1,9 @@
-"""The command verify: an intact installation passes every check, also while jobs run."""
+"""The command verify: an intact installation passes every check, also while jobs run.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `command` calls a
+management command and returns its output; `ring` has houston and popup after a run, with Ann, Bo
+and two quarantined addresses.
+"""
 
 import json
 from uuid import uuid4

@@ -1,4 +1,8 @@
-"""Business dates: which day a sale belongs to, and jobs that are limited to one day."""
+"""Business dates: which day a sale belongs to, and jobs that are limited to one day.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `command` calls a management command and returns its output.
+"""
 
 from datetime import date, timedelta
 

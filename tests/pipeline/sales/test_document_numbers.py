@@ -1,4 +1,9 @@
-"""Order and invoice numbers are issued once, even if HQ and its number journal are restored."""
+"""Order and invoice numbers are issued once, even if HQ and its number journal are restored.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `back_up_hq` backs up HQ;
+`recover_hq` calls the command and returns its document.
+"""
 
 import json
 import shutil

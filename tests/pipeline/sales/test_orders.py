@@ -1,4 +1,8 @@
-"""Synchronizing orders: each customer order of a till becomes one sales order of an account."""
+"""Synchronizing orders: each customer order of a till becomes one sales order of an account.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `command` calls a
+management command and returns its output.
+"""
 
 from datetime import date
 from uuid import uuid4

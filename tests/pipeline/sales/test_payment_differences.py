@@ -1,4 +1,7 @@
-"""Payments that differ from the total: which differences are allowed, and how they are posted."""
+"""Payments that differ from the total: which differences are allowed, and how they are posted.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 from decimal import Decimal
 

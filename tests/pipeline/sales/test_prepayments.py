@@ -1,4 +1,8 @@
-"""Payments for customer orders are posted on the day on which the till took them, and once."""
+"""Payments for customer orders are posted on the day on which the till took them, and once.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from datetime import date
 from decimal import Decimal

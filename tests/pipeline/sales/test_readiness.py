@@ -1,4 +1,7 @@
-"""The end-of-day board names, before validation, what validation and orders will refuse."""
+"""The end-of-day board names, before validation, what validation and orders will refuse.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 from datetime import date
 from uuid import uuid4

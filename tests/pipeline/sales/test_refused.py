@@ -1,4 +1,8 @@
-"""A sale, a day or a statement that cannot be posted: the others are posted without it."""
+"""A sale, a day or a statement that cannot be posted: the others are posted without it.
+
+From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
+returns its output; `raise_on` lets HQ refuse certain rows of a table.
+"""
 
 from dataclasses import dataclass, field
 from datetime import date, timedelta

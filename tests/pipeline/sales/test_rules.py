@@ -1,4 +1,8 @@
-"""Validation of sales: every rule is broken once, and what a till may do passes all of them."""
+"""Validation of sales: every rule is broken once, and what a till may do passes all of them.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `store` is a
+store, once on PostgreSQL and once on SQLite.
+"""
 
 from dataclasses import dataclass, field
 from datetime import timedelta

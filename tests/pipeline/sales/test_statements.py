@@ -1,4 +1,8 @@
-"""End of day posts every sale once, in a statement of its day and for a permanent account."""
+"""End of day posts every sale once, in a statement of its day and for a permanent account.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from datetime import date
 from decimal import Decimal

@@ -1,4 +1,8 @@
-"""Sales and orders that wait for a customer, an address, a person or a clock: none for ever."""
+"""Sales and orders that wait for a customer, an address, a person or a clock: none for ever.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 from datetime import date, time, timedelta
 from uuid import uuid4

@@ -1,4 +1,9 @@
-"""Clocks that are wrong: that of a worker, and that of HQ and its database server."""
+"""Clocks that are wrong: that of a worker, and that of HQ and its database server.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `back_up` backs up a channel database; `own_server` is a PostgreSQL server of the test's
+own.
+"""
 
 import os
 import subprocess

@@ -1,4 +1,8 @@
-"""Channels whose databases have another encoding than UTF-8."""
+"""Channels whose databases have another encoding than UTF-8.
+
+From conftest.py: `popup` is a store on SQLite; `own_server` is a PostgreSQL server of the test's
+own; `register_austin` registers a store whose database is on the own server.
+"""
 
 import json
 

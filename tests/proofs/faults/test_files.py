@@ -1,4 +1,9 @@
-"""A SQLite file is missing, replaced, damaged, full, locked, or half migrated."""
+"""A SQLite file is missing, replaced, damaged, full, locked, or half migrated.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `short_timeouts` lets channels
+time out after fractions of a second.
+"""
 
 import json
 import os

@@ -1,4 +1,11 @@
-"""The network connection to a channel, or to HQ's own database, breaks or is slow."""
+"""The network connection to a channel, or to HQ's own database, breaks or is slow.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `at_failpoint` calls a function at a named
+point of the code; `proxy` stands between HQ and the server of the channels; `hq_proxy` stands
+between HQ and its own server; `proxied_houston` is a store that HQ reaches through the proxy;
+`short_timeouts` lets channels time out after fractions of a second.
+"""
 
 import time
 

@@ -1,4 +1,11 @@
-"""A database server dies, stops, refuses, fills up, or has another encoding."""
+"""A database server dies, stops, refuses, fills up, or has another encoding.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `own_server` is a PostgreSQL server of the test's own; `at_failpoint` calls a function at
+a named point of the code; `proxy` stands between HQ and the server of the channels;
+`short_timeouts` lets channels time out after fractions of a second; `register_austin` registers a
+store whose database is on the own server.
+"""
 
 import os
 import subprocess

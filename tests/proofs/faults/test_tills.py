@@ -1,4 +1,8 @@
-"""Tills that write while HQ visits their channel, and tills whose clock is wrong."""
+"""Tills that write while HQ visits their channel, and tills whose clock is wrong.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `at_failpoint` calls a function at a named point of the code.
+"""
 
 from contextlib import closing
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,8 @@
-"""Forms with hundreds of rows and thousands of fields can be submitted."""
+"""Forms with hundreds of rows and thousands of fields can be submitted.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `boss` is a
+client of an administrator; `clerk` is a client of a user who may correct sales.
+"""
 
 from uuid import uuid4
 

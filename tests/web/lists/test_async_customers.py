@@ -1,4 +1,8 @@
-"""The list of async customers, and the customers that are not yet delivered to each channel."""
+"""The list of async customers, and the customers that are not yet delivered to each channel.
+
+From conftest.py: `reader` is a client of a user who may see every page; `people` has Ann with an
+account, Bo who is pending, and Cy in quarantine.
+"""
 
 import pytest
 from django.utils import timezone

@@ -1,4 +1,9 @@
-"""Lists as CSV files: all rows of the list, numbers as numbers, and no formulas."""
+"""Lists as CSV files: all rows of the list, numbers as numbers, and no formulas.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `reader` is a
+client of a user who may see every page; `people` has Ann with an account, Bo who is pending, and Cy
+in quarantine.
+"""
 
 import time
 from decimal import Decimal

@@ -1,4 +1,9 @@
-"""An empty list says why it is empty: its filters match nothing, or it has no rows yet (U1)."""
+"""An empty list says why it is empty: its filters match nothing, or it has no rows yet (U1).
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
+of a user who may see every page; `people` has Ann with an account, Bo who is pending, and Cy in
+quarantine.
+"""
 
 import pytest
 

@@ -1,4 +1,9 @@
-"""What all lists have in common: sorting, pages, tolerant URLs and a constant number of queries."""
+"""What all lists have in common: sorting, pages, tolerant URLs and a constant number of queries.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
+of a user who may see every page; `people` has Ann with an account, Bo who is pending, and Cy in
+quarantine; `queries_of` counts the queries of a page.
+"""
 
 import pytest
 

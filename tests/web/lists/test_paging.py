@@ -1,4 +1,8 @@
-"""Pages of long lists follow an index in both directions and start at any row."""
+"""Pages of long lists follow an index in both directions and start at any row.
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `people` has Ann with an account, Bo who is pending, and Cy in quarantine.
+"""
 
 from collections.abc import Iterator
 from typing import Any

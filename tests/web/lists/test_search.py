@@ -1,4 +1,7 @@
-"""Customers are found by a part of their name, an e-mail address or a phone number."""
+"""Customers are found by a part of their name, an e-mail address or a phone number.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001).
+"""
 
 import pytest
 from django.db import connection

@@ -1,4 +1,9 @@
-"""The balance: each row that arrived is counted at its present place, and a lost row shows up."""
+"""The balance: each row that arrived is counted at its present place, and a lost row shows up.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
+of a user who may see every page; `people` has Ann with an account, Bo who is pending, and Cy in
+quarantine.
+"""
 
 import pytest
 from django.core.management import call_command

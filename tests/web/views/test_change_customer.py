@@ -1,4 +1,9 @@
-"""Changing a customer at HQ: the form follows the rules of events and overwrites no unseen edit."""
+"""Changing a customer at HQ: the form follows the rules of events and overwrites no unseen edit.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `command` calls a management command and returns its output; `boss` is a client of an
+administrator; `user_of` makes a client of a user with a role.
+"""
 
 from contextlib import closing
 from datetime import timedelta

@@ -1,4 +1,10 @@
-"""The pages of edit conflicts: the list, and closing a conflict with a choice and a reason."""
+"""The pages of edit conflicts: the list, and closing a conflict with a choice and a reason.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `command` calls a management command and returns its output; `reader`
+is a client of a user who may see every page; `boss` is a client of an administrator; `queries_of`
+counts the queries of a page.
+"""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,9 @@
-"""Correcting all transactions that failed for the same cause at once."""
+"""Correcting all transactions that failed for the same cause at once.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `reader` is a client of a user who may see every page; `clerk` is a client of a user who
+may correct sales.
+"""
 
 from contextlib import closing
 from datetime import date

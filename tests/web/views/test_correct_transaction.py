@@ -1,4 +1,11 @@
-"""Correcting a transaction and releasing an order, and what pages advise users of each role."""
+"""Correcting a transaction and releasing an order, and what pages advise users of each role.
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `boss` is a client of an administrator; `clerk` is a client of a user who may correct
+sales; `user_of` makes a client of a user with a role; `sales_day` is a business date that has
+ended; `sales` has T-1, a posted sale, T-2, a synchronized order, and T-3, which does not add up;
+`open_correction` opens the form that corrects a sale.
+"""
 
 from datetime import date
 

@@ -1,4 +1,8 @@
-"""The page of the end of day: what is ready to be posted, what blocks it, and what was posted."""
+"""The page of the end of day: what is ready to be posted, what blocks it, and what was posted.
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `sales_day` is a business date that has ended.
+"""
 
 from uuid import uuid4
 

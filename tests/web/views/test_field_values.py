@@ -1,4 +1,8 @@
-"""The field values that HQ accepts for customers, addresses and sales, and how pages show them."""
+"""The field values that HQ accepts for customers, addresses and sales, and how pages show them.
+
+From conftest.py: `houston` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `boss` is a client of an administrator.
+"""
 
 import re
 from typing import Any

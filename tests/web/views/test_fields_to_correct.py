@@ -1,4 +1,8 @@
-"""Customers with an invalid optional field get an account, and the field is listed to correct."""
+"""Customers with an invalid optional field get an account, and the field is listed to correct.
+
+From conftest.py: `popup` is a store on SQLite; `store` is a store, once on PostgreSQL and once on
+SQLite; `user_of` makes a client of a user with a role.
+"""
 
 from typing import Any
 

@@ -1,4 +1,9 @@
-"""The pages of incidents: every user sees them, and users with the permission close them."""
+"""The pages of incidents: every user sees them, and users with the permission close them.
+
+From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store on PostgreSQL;
+`command` calls a management command and returns its output; `ann` is a user who may see every page;
+`reader` is a client of a user who may see every page.
+"""
 
 import pytest
 from django.contrib.auth.models import Permission

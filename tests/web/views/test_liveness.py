@@ -1,4 +1,8 @@
-"""The overview and the command `channels` warn when no scheduler, worker or pipeline runs (A15)."""
+"""The overview and the command `channels` warn when no scheduler, worker or pipeline runs (A15).
+
+From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
+returns its output; `reader` is a client of a user who may see every page.
+"""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,8 @@
-"""The overview names everything that waits, with its reason and a link to it (A14)."""
+"""The overview names everything that waits, with its reason and a link to it (A14).
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `clerk` is a client of a user who may correct sales.
+"""
 
 from datetime import date, timedelta
 from uuid import uuid4

@@ -1,4 +1,9 @@
-"""The page of promises: the result of the last check, and the button that starts the next."""
+"""The page of promises: the result of the last check, and the button that starts the next.
+
+From conftest.py: `reader` is a client of a user who may see every page; `starter` is a client of a
+user who may also start jobs; `people` has Ann with an account, Bo who is pending, and Cy in
+quarantine.
+"""
 
 from datetime import time
 

@@ -1,4 +1,9 @@
-"""The pages of quarantine: rows by cause, a single row, and what each role may do with them."""
+"""The pages of quarantine: rows by cause, a single row, and what each role may do with them.
+
+From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
+returns its output; `reader` is a client of a user who may see every page; `boss` is a client of an
+administrator; `user_of` makes a client of a user with a role.
+"""
 
 import json
 import time

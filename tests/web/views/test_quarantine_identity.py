@@ -1,4 +1,8 @@
-"""Correcting a quarantined row may change whom it is about only for users who may do that (S2)."""
+"""Correcting a quarantined row may change whom it is about only for users who may do that (S2).
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `user_of` makes
+a client of a user with a role.
+"""
 
 from uuid import uuid4
 

@@ -1,4 +1,9 @@
-"""A customer whose rows are in quarantine can be found and traced (U5)."""
+"""A customer whose rows are in quarantine can be found and traced (U5).
+
+From conftest.py: `houston` is a store on PostgreSQL; `command` calls a management command and
+returns its output; `reader` is a client of a user who may see every page; `people` has Ann with an
+account, Bo who is pending, and Cy in quarantine.
+"""
 
 from typing import Any
 from uuid import UUID, uuid4

@@ -1,4 +1,7 @@
-"""RQ's own pages, for administrators."""
+"""RQ's own pages, for administrators.
+
+From conftest.py: `houston` is a store on PostgreSQL.
+"""
 
 import re
 from base64 import b64encode

@@ -1,4 +1,9 @@
-"""Starting, watching and cancelling runs on the pages."""
+"""Starting, watching and cancelling runs on the pages.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `ann` is a user who
+may see every page; `starter` is a client of a user who may also start jobs; `newest_run` returns
+the run that was created last.
+"""
 
 from datetime import date
 
@@ -11,6 +16,7 @@ from stores.jobs.stages import waiting_steps
 from stores.models import JobRun, RetailTransaction, SalesOrder
 from stores.models.job import JobCode
 from tests.support.make import carry_out, make_customer, make_sale, run
+from tests.support.pages import rows_of
 
 HTMX = {"HX-Request": "true"}
 
@@ -46,6 +52,14 @@ def test_the_button_creates_and_enqueues_one_run(starter, ann, houston, newest_r
     assert (job_run.status, job_run.started_by, job_run.requested_by) == ("queued", "page", ann)
     assert queue.enqueued_steps() == waiting_steps(job_run.pk)
     assert len(queue.enqueued_steps()) == 1
+
+
+def test_the_list_leaves_out_runs_with_nothing_to_do(starter, ended_run):
+    assert run("pipeline")["outcome"] == "nothing_to_do"
+
+    rows = rows_of(starter.get("/runs/", {"status": "not_idle"}))
+
+    assert [row.pk for row in rows] == [ended_run.pk]
 
 
 def test_pressing_the_button_twice_leads_to_the_same_run(starter, houston):

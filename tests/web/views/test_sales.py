@@ -1,4 +1,9 @@
-"""The pages of transactions, orders and statements."""
+"""The pages of transactions, orders and statements.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `reader` is a
+client of a user who may see every page; `sales_day` is a business date that has ended; `sales` has
+T-1, a posted sale, T-2, a synchronized order, and T-3, which does not add up.
+"""
 
 import csv
 

@@ -1,4 +1,8 @@
-"""The page of schedules, and the admin in which they are changed."""
+"""The page of schedules, and the admin in which they are changed.
+
+From conftest.py: `houston` is a store on PostgreSQL; `reader` is a client of a user who may see
+every page; `boss` is a client of an administrator.
+"""
 
 from datetime import date, time, timedelta
 

@@ -1,4 +1,8 @@
-"""A trace shows when a channel first had the customer, and each later delivery (U2)."""
+"""A trace shows when a channel first had the customer, and each later delivery (U2).
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `reader` is a client of a user who may see every page.
+"""
 
 import pytest
 

@@ -10,7 +10,6 @@ from stores.web.components import outcome, when
 from stores.web.format import took
 from stores.web.lists import base
 
-
 NOT_IDLE = "not_idle"
 STATUS_CHOICES = [(NOT_IDLE, "All but nothing to do"), *RunStatus.choices]
 

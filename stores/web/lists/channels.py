@@ -20,7 +20,7 @@ class CappedCount(Subquery):
         super().__init__(rows.order_by()[: MAX_COUNTED + 1])
 
 
-def with_counts() -> QuerySet[ChannelDatabase]:
+def databases_with_counts() -> QuerySet[ChannelDatabase]:
     """All channel databases with the operations and customers that are pending in each."""
     # The index of open operations has the condition database > 0.
     waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0)

@@ -12,7 +12,7 @@ from stores.pipeline.download.sessions import start_over
 from stores.web.counts import capped_count
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
-from stores.web.lists.channels import ChannelTable, with_counts
+from stores.web.lists.channels import ChannelTable, databases_with_counts
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
@@ -25,7 +25,7 @@ may_send_everything = require_permission(
 
 @require_safe
 def channel_list(request: Request) -> HttpResponseBase:
-    filters = ListFilter(request.GET, with_counts())
+    filters = ListFilter(request.GET, databases_with_counts())
     return list_response(request, filters, ChannelTable, "channels/list.html")
 
 
@@ -35,7 +35,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
     channel = get_object_or_404(channels, code=code)
     context = {
         "channel": channel,
-        "databases": with_counts().filter(channel=channel),
+        "databases": databases_with_counts().filter(channel=channel),
         "open": capped_count(filter_async_customers(channel=code, state="open")),
         "sent": capped_count(filter_async_customers(channel=code)),
         "quarantined": capped_count(filter_quarantine(channel=code, status="open")),

@@ -48,12 +48,11 @@ def get_conflict(number: int) -> EditConflict:
 
 
 def conflict_page(request: Request, conflict: EditConflict, form: ConflictForm) -> HttpResponse:
-    kind, row = conflict_row(conflict)
+    _, row = conflict_row(conflict)
     may_close = request.user.has_perm(CLOSING_PERMISSION)
     context = {
         "conflict": conflict,
         "current_value": getattr(row, conflict.field),
-        "kind": kind,
         "form": form,
         "can_close": may_close and can_be_closed(conflict),
     }

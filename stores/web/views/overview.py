@@ -10,14 +10,13 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from stores.jobs.catalog import JOBS
-from stores.models import Channel, Customer, JobRun
+from stores.models import Customer, JobRun
 from stores.models.job import JobCode
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.web.counts import MAX_COUNTED, capped_count
 from stores.web.lists.async_customers import filter_async_customers
-from stores.web.lists.channels import with_counts
+from stores.web.lists.channels import databases_with_counts
 from stores.web.lists.customers import filter_customers
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.request import Request
@@ -25,29 +24,34 @@ from stores.web.views.alerts import alerts, list_url, waiting_rows
 from stores.web.views.balance import latest_balance
 
 
+MAX_RUNS_SHOWN = 5
+
+
 @require_safe
 def overview(request: Request) -> HttpResponse:
-    databases = list(with_counts())
+    databases = list(databases_with_counts())
     visits = [database.last_visited_at for database in databases if database.last_visited_at]
+    pipeline_runs = JobRun.objects.live().filter(job=JobCode.PIPELINE)
     context = {
         "now": timezone.now(),
         "stations": pipeline_counts(),
         "databases": databases,
-        "channels": Channel.objects.count(),
-        "visited": max(visits, default=None),
+        "last_visited_at": max(visits, default=None),
         "balance": latest_balance(),
         "alerts": list(alerts(databases, request.user)),
-        "waits": list(waiting_rows(request.user)),
-        "runs": JobRun.objects.newest_first().defer("error")[:5],
-        "live": JobRun.objects.live().filter(job=JobCode.PIPELINE).newest_first().first(),
-        "pipeline": JOBS[JobCode.PIPELINE],
+        "waiting_rows": list(waiting_rows(request.user)),
+        "runs": JobRun.objects.newest_first().defer("error")[:MAX_RUNS_SHOWN],
+        "live_run": pipeline_runs.newest_first().first(),
     }
     return render(request, "home/overview.html", context)
 
 
 @dataclass(frozen=True)
 class RowCount:
-    """The number of rows of a list, the time of the oldest one, and the URL of the list."""
+    """The number of rows of a list, the time of the oldest one, and the URL of the list.
+
+    A count above MAX_COUNTED stands for any larger one; `oldest` is then that of the rows counted.
+    """
 
     count: int
     oldest: datetime | None
@@ -55,7 +59,11 @@ class RowCount:
 
 
 def pipeline_counts() -> dict[str, Any]:
-    """The rows at each station of the pipeline; each count is that of the list it links to."""
+    """What the overview shows at each station of the pipeline.
+
+    A RowCount links to a list of just those rows. `children` counts the open events of addresses,
+    contacts, affiliations and attributes; `newest` is the time of the newest account.
+    """
     return {
         "not_synchronized": count_operations("not_synchronized"),
         "waiting": count_operations("waiting"),
@@ -75,6 +83,7 @@ def pipeline_counts() -> dict[str, Any]:
 
 
 def count_operations(state: str) -> RowCount:
+    """The customer operations in a state, as the list of customer operations counts them."""
     operations = filter_async_customers(state=state)
     return count_rows(operations, "staged_at", list_url("async-customers", state=state))
 

@@ -23,7 +23,6 @@ from stores.web.request import Request
 from stores.web.views.alerts import alerts, list_url, waiting_rows
 from stores.web.views.balance import latest_balance
 
-
 MAX_RUNS_SHOWN = 5
 
 

@@ -1,4 +1,4 @@
--- What must hold of channels and their databases.
+-- Rules for channels and their databases.
 
 -- Channels and their databases are never deleted, because the rows that came from them refer to them.
 CREATE TRIGGER a_channel_is_never_deleted BEFORE DELETE OR TRUNCATE ON channel

@@ -1,4 +1,4 @@
--- What must hold of companies, their number sequences and their attribute definitions.
+-- Rules for companies, their number sequences and their attribute definitions.
 
 -- A company with customers cannot be deleted and cannot change its code. Customers have no foreign key to their
 -- company: see guards_customer.sql.

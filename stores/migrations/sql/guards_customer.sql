@@ -1,4 +1,4 @@
--- What must hold of customers, their GUIDs, their addresses and other details.
+-- Rules for customers, their GUIDs, their addresses and other details.
 --
 -- Triggers check references to customers once per statement, instead of foreign keys once per row (ADR 0007). Each
 -- look-up is a subquery of its own, and sequential scans are off. So PostgreSQL uses an index, even if its statistics or

@@ -1,4 +1,4 @@
--- What must hold of packages, the sessions that carry them, and their exceptions.
+-- Rules for packages, the sessions that carry them, and their exceptions.
 
 -- The rows were written once and are read whole: compressing them costs more than it saves.
 ALTER TABLE package_table ALTER data SET STORAGE EXTERNAL;

@@ -1,4 +1,4 @@
--- What must hold of runs and their steps.
+-- Rules for runs and their steps.
 
 -- Fencing numbers only grow, so that a worker that has lost a step cannot take it back.
 CREATE TRIGGER fencing_numbers_only_grow BEFORE UPDATE ON run_step FOR EACH ROW

@@ -1,4 +1,4 @@
--- What must hold of the sales that channels sent: transactions, their lines and payments, and what people changed.
+-- Rules for the sales that channels sent: transactions, their lines and payments, and what people changed.
 
 -- Amounts are numbers. NaN is greater than every number, and a single one makes a sum NaN.
 ALTER TABLE retail_transaction ADD CONSTRAINT amounts_are_numbers CHECK (

@@ -1,4 +1,4 @@
--- What must hold of statements, the orders they make and the payments they post.
+-- Rules for statements, the orders they make and the payments they post.
 --
 -- These triggers see what other transactions have committed. The pipeline therefore locks a statement before it adds
 -- to the statement, posts it or cancels it.

@@ -19,8 +19,9 @@ from tests.support.promises import failed_checks
 pytestmark = pytest.mark.slow
 
 TRUE, FALSE = "(1 = 1)", "(1 = 0)"  # understood by both engines
+# Statements that damage a channel's tables of customers, each run in both channels.
 DAMAGES = {
-    "a6_values_at_the_right_version": [
+    "values_at_the_right_version_a6": [
         "UPDATE customer SET first_name = 'Wrong' WHERE account_number = '005001'",
         f"UPDATE customer SET title = '', birth_date = '1990-01-01', is_blocked = {TRUE}",
         "DELETE FROM customer_address",
@@ -28,18 +29,18 @@ DAMAGES = {
         "UPDATE customer_affiliation SET affiliation = 'VIP'",
         "UPDATE customer_attribute SET value = 'Wrong'",
     ],
-    "a6_values_at_a_version_far_ahead": [
+    "values_at_a_version_far_ahead_a6": [
         "UPDATE customer SET hq_version = 900, last_name = 'Wrong'",
         "UPDATE customer_attribute SET value = 'Wrong', hq_version = 5000",
         f"UPDATE customer_contact SET hq_version = 7000, marketing_opt_in = {TRUE}",
     ],
-    "a6_keys": [
+    "keys_a6": [
         "UPDATE customer SET async_account = NULL",
         "UPDATE customer_address SET account_number = '005002'",
         f"UPDATE customer_contact SET contact_id = '{uuid4()}' WHERE account_number = '005001'",
         "DELETE FROM account_map",
     ],
-    "a6_an_added_row": [
+    "an_added_row_a6": [
         """INSERT INTO customer_affiliation (company, account_number, affiliation, hq_version)
            VALUES ('USRT', '005001', 'VIP', 1)""",
     ],
@@ -80,16 +81,16 @@ def rows_of_hq(store: ChannelDatabase) -> dict[str, list[tuple]]:
 def test_damaged_customers_of_a_channel_are_found_and_repaired(full_ring, capsys, statements):
     before = [rows_of_hq(store) for store in full_ring]
     assert failed_checks(full=True) == {}
-    assert reconcile(capsys, "--fix")[0] == 0
+    status, _ = reconcile(capsys, "--fix")
+    assert status == 0
 
     for store in full_ring:
         for statement in statements:
             query(store, statement)
 
-    assert {
-        Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT,
-        Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS,
-    } & failed_checks(full=True).keys()
+    # Which of the two finds it depends on what was damaged: the account map, or rows.
+    found_by = {Invariant.EVERY_CHANNEL_GETS_EVERY_ACCOUNT, Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS}
+    assert found_by & failed_checks(full=True).keys()
     _, document = reconcile(capsys)
     assert kinds_of_differences(document).keys() == {"houston", "popup"}
 

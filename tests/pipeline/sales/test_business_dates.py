@@ -16,6 +16,7 @@ from stores.jobs.stages import waiting_steps
 from stores.jobs.stalled import recover_lost_steps
 from stores.jobs.start import create_run
 from stores.models import Channel, RetailTransaction, Statement
+from stores.models.job import JobCode
 from stores.models.statement import StatementState
 from tests.support.make import carry_out, make_sale, run
 
@@ -116,15 +117,16 @@ def test_end_of_day_can_be_limited_to_a_business_date(store, command):
 @pytest.mark.parametrize(
     ("earlier_jobs", "job"),
     [
-        ([], "validate"),
-        (["validate"], "calculate-statements"),
-        (["validate", "calculate-statements"], "post-statements"),
+        ([JobCode.UPLOAD], JobCode.VALIDATE),
+        ([JobCode.UPLOAD, JobCode.VALIDATE], JobCode.CALCULATE),
+        ([JobCode.UPLOAD, JobCode.VALIDATE, JobCode.CALCULATE], JobCode.POST),
     ],
+    ids=["validate", "calculate", "post"],
 )
 def test_a_job_for_a_business_date_leaves_other_days_alone(store, earlier_jobs, job):
     make_sale(store, business_date=THURSDAY)
     make_sale(store, business_date=FRIDAY)
-    for earlier_job in ("P-0001", *earlier_jobs):
+    for earlier_job in earlier_jobs:
         run(earlier_job)
 
     run(job, business_date=FRIDAY)

@@ -130,7 +130,7 @@ def test_numbers_that_a_channel_cannot_read_are_written_anew_v2(store):
 
 @pytest.mark.fault("F-33")  # HQ was restored from a backup
 @pytest.mark.parametrize(
-    "journal_is_restored", [False, True], ids=["v2_database", "v9_with_its_journal"]
+    "journal_is_restored", [False, True], ids=["database_v2", "database_with_its_journal_v9"]
 )
 def test_after_a_restore_no_number_of_an_order_or_invoice_is_given_twice(
     houston, popup, back_up_hq, back_up_journal, recover_hq, journal_is_restored

@@ -72,6 +72,8 @@ SQLITE_VALUES: dict[str, list[Any]] = dict.fromkeys(ODD_VALUES, ANY_VALUE) | {
     "guid": [*ANY_VALUE, None],
 }
 
+FAULTY_ROWS = 60
+GOOD_RECEIPT = "GOOD"
 # The channel assigns the counter, and the rows of a sale must name the same transaction.
 CONSISTENT_COLUMNS = {"replication_counter", "transaction_id", "line_number"}
 EVENT_COLUMNS = {
@@ -142,26 +144,37 @@ class RandomFaults:
         return self.random.choice(values)
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_rows_with_two_or_three_faults_stop_no_other_row_s3(store, seattle, seed):
-    used_ids = [uuid4() for _ in range(3)]
-    for used_id in used_ids:
+@pytest.fixture
+def used_ids(seattle) -> list[UUID]:
+    """Ids of events, customers, addresses and sales that HQ already has, from another channel."""
+    ids = [uuid4() for _ in range(3)]
+    for used_id in ids:
         make_customer(seattle, event_id=used_id, guid=used_id)
         make_event("address", seattle, event_id=used_id, async_account=used_id, address_id=used_id)
         make_sale(seattle, event_id=used_id, async_account=used_id)
     run("pipeline")
-    faults = RandomFaults(store, seed, used_ids)
-    good_guids = []
-    faulty_rows = 0
-    for number in range(60):
+    return ids
+
+
+def write_good_and_faulty_rows(store: ChannelDatabase, faults: RandomFaults) -> list[UUID]:
+    """Write faulty rows, and after every fifth a good customer with a sale. Returns their GUIDs."""
+    good_guids: list[UUID] = []
+    written = 0
+    for number in range(FAULTY_ROWS):
         if number % 5 == 0:
             good_guids.append(make_customer(store, f"Good {number}"))
-            make_sale(store, async_account=good_guids[-1], receipt_number="GOOD")
+            make_sale(store, async_account=good_guids[-1], receipt_number=GOOD_RECEIPT)
         # The channel's own tables refuse some of the rows.
         with suppress(DatabaseError, ValueError, OverflowError):
             faults.write_event_or_sale(good_guids[0])
-            faulty_rows += 1
-    assert faulty_rows > 20
+            written += 1
+    assert written > FAULTY_ROWS / 3
+    return good_guids
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_rows_with_two_or_three_faults_stop_no_other_row_s3(store, used_ids, seed):
+    good_guids = write_good_and_faulty_rows(store, RandomFaults(store, seed, used_ids))
 
     for job in ("pipeline", "sync-orders", "eod", "pipeline"):
         assert_no_unexpected_error(run(job))
@@ -170,7 +183,7 @@ def test_rows_with_two_or_three_faults_stop_no_other_row_s3(store, seattle, seed
         guids__async_account__in=good_guids, number__isnull=False
     )
     assert good_customers.count() == len(good_guids)
-    good_sales = RetailTransaction.objects.filter(receipt_number="GOOD")
+    good_sales = RetailTransaction.objects.filter(receipt_number=GOOD_RECEIPT)
     assert good_sales.filter(statement__state="posted").count() == len(good_guids)
     # Releasing the faulty rows fails no run either.
     release_rows([str(row.pk) for row in Quarantine.objects.open()])

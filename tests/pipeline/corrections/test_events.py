@@ -25,6 +25,7 @@ from tests.support.promises import broken_promises
 pytestmark = pytest.mark.slow
 
 EARLIER = timezone.now() - timedelta(hours=1)
+ANNS_ACCOUNT = "005001"
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def ann(store) -> UUID:
 
 def edit_at_hq(kind: EventKind = CUSTOMER, /, *, by: User | None = None, **values: Any) -> None:
     """Create an event about Ann at HQ, now."""
-    event = {"operation": "update", "account_number": "005001"}
+    event = {"operation": "update", "account_number": ANNS_ACCOUNT}
     if kind is CUSTOMER:
         event["last_name"] = "Lee"
     with transaction.atomic():
@@ -174,7 +175,7 @@ def test_the_trace_names_the_user_who_edited(store, ann, command):
     edit_at_hq(first_name="Anna", by=User.objects.create_user("robin"))
     run("pipeline")
 
-    output = command("trace", "005001")
+    output = command("trace", ANNS_ACCOUNT)
 
     assert "headquarters Customer edited: first_name, by robin." in " ".join(output.split())
 

@@ -1,5 +1,6 @@
 """The tables, view and guards of a channel, in the SQL of its engine; Django state beside it."""
 
+from typing import Any
 from uuid import uuid4
 
 from django.apps.registry import Apps
@@ -32,6 +33,28 @@ def unmake(_apps: Apps, editor: BaseDatabaseSchemaEditor) -> None:
             cursor.execute(statement)
 
 
+def event_fields() -> list[tuple[str, Any]]:
+    """The columns that the events of all tables share."""
+    return [
+        ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
+        ("replication_counter", fields.ChannelCounterField(editable=False, null=True, unique=True)),
+        ("occurred_at", fields.ChannelTimeField()),
+        ("operation", models.TextField(null=True)),
+        ("async_account", fields.ChannelUUIDField(null=True)),
+        ("account_number", models.TextField(null=True)),
+        ("staff_id", models.TextField(null=True)),
+        ("terminal_id", models.TextField(null=True)),
+        ("created_offline", models.BooleanField(default=False, null=True)),
+        ("acknowledged_at", fields.ChannelTimeField(null=True)),
+    ]
+
+
+def composite_key(*columns: str) -> models.CompositePrimaryKey:
+    return models.CompositePrimaryKey(
+        *columns, blank=True, editable=False, primary_key=True, serialize=False
+    )
+
+
 STATE = [
     migrations.CreateModel(
         name="AccountMap",
@@ -41,27 +64,12 @@ STATE = [
             ("account_number", models.TextField()),
             ("received_at", fields.ChannelTimeField()),
         ],
-        options={
-            "db_table": "account_map",
-            "default_permissions": (),
-        },
+        options={"db_table": "account_map", "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="AddressEvent",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("address_id", fields.ChannelUUIDField()),
             ("purpose", models.TextField(null=True)),
             ("description", models.TextField(null=True)),
@@ -75,85 +83,36 @@ STATE = [
             ("country", models.TextField(null=True)),
             ("is_primary", models.BooleanField(null=True)),
         ],
-        options={
-            "db_table": "async_address",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "async_address", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="AffiliationEvent",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("affiliation", models.TextField(null=True)),
         ],
-        options={
-            "db_table": "async_affiliation",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "async_affiliation", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="AppliedSession",
         fields=[
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "session_id",
-                    "part",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("session_id", "part")),
             ("session_id", fields.ChannelUUIDField()),
             ("part", models.IntegerField()),
             ("job", models.TextField(null=True)),
             ("rows", models.IntegerField(null=True)),
             ("applied_at", fields.ChannelTimeField()),
         ],
-        options={
-            "db_table": "applied_session",
-            "default_permissions": (),
-        },
+        options={"db_table": "applied_session", "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="AttributeEvent",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("attribute", models.TextField(null=True)),
             ("value", models.TextField(null=True)),
         ],
-        options={
-            "db_table": "async_attribute",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "async_attribute", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="ChannelSetting",
@@ -161,27 +120,12 @@ STATE = [
             ("key", models.TextField(primary_key=True, serialize=False)),
             ("value", models.JSONField(null=True)),
         ],
-        options={
-            "db_table": "channel_setting",
-            "default_permissions": (),
-        },
+        options={"db_table": "channel_setting", "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="ContactEvent",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("contact_id", fields.ChannelUUIDField()),
             ("kind", models.TextField(null=True)),
             ("locator", models.TextField(null=True)),
@@ -189,11 +133,7 @@ STATE = [
             ("is_primary", models.BooleanField(null=True)),
             ("marketing_opt_in", models.BooleanField(null=True)),
         ],
-        options={
-            "db_table": "async_contact",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "async_contact", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="Customer",
@@ -216,25 +156,11 @@ STATE = [
             ("account_number", models.TextField()),
             ("is_active", models.BooleanField(default=True)),
             ("hq_version", models.BigIntegerField(default=0)),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "company",
-                    "account_number",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("company", "account_number")),
             ("async_account", fields.ChannelUUIDField(null=True)),
             ("is_blocked", models.BooleanField(default=False)),
         ],
-        options={
-            "db_table": "customer",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "customer", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="CustomerAddress",
@@ -256,11 +182,7 @@ STATE = [
             ("hq_version", models.BigIntegerField(default=0)),
             ("address_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
         ],
-        options={
-            "db_table": "customer_address",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "customer_address", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="CustomerAffiliation",
@@ -269,25 +191,10 @@ STATE = [
             ("account_number", models.TextField()),
             ("is_active", models.BooleanField(default=True)),
             ("hq_version", models.BigIntegerField(default=0)),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "company",
-                    "account_number",
-                    "affiliation",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("company", "account_number", "affiliation")),
             ("affiliation", models.TextField()),
         ],
-        options={
-            "db_table": "customer_affiliation",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "customer_affiliation", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="CustomerAttribute",
@@ -296,26 +203,11 @@ STATE = [
             ("account_number", models.TextField()),
             ("is_active", models.BooleanField(default=True)),
             ("hq_version", models.BigIntegerField(default=0)),
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "company",
-                    "account_number",
-                    "attribute",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("company", "account_number", "attribute")),
             ("attribute", models.TextField()),
             ("value", models.TextField(null=True)),
         ],
-        options={
-            "db_table": "customer_attribute",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "customer_attribute", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="CustomerContact",
@@ -331,28 +223,12 @@ STATE = [
             ("hq_version", models.BigIntegerField(default=0)),
             ("contact_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
         ],
-        options={
-            "db_table": "customer_contact",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "customer_contact", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="CustomerEvent",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("customer_type", models.TextField(null=True)),
             ("first_name", models.TextField(null=True)),
             ("middle_name", models.TextField(null=True)),
@@ -368,11 +244,7 @@ STATE = [
             ("vat_number", models.TextField(null=True)),
             ("birth_date", models.DateField(null=True)),
         ],
-        options={
-            "db_table": "async_customer",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "async_customer", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="ExchangeState",
@@ -383,27 +255,12 @@ STATE = [
             ("account_high", models.JSONField(default=dict)),
             ("updated_at", fields.ChannelTimeField()),
         ],
-        options={
-            "db_table": "exchange_state",
-            "default_permissions": (),
-        },
+        options={"db_table": "exchange_state", "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="RetailTransaction",
         fields=[
-            ("event_id", fields.ChannelUUIDField(primary_key=True, serialize=False)),
-            (
-                "replication_counter",
-                fields.ChannelCounterField(editable=False, null=True, unique=True),
-            ),
-            ("occurred_at", fields.ChannelTimeField()),
-            ("operation", models.TextField(null=True)),
-            ("async_account", fields.ChannelUUIDField(null=True)),
-            ("account_number", models.TextField(null=True)),
-            ("staff_id", models.TextField(null=True)),
-            ("terminal_id", models.TextField(null=True)),
-            ("created_offline", models.BooleanField(default=False, null=True)),
-            ("acknowledged_at", fields.ChannelTimeField(null=True)),
+            *event_fields(),
             ("transaction_id", models.TextField(null=True, unique=True)),
             ("transaction_type", models.TextField(null=True)),
             ("entry_status", models.TextField(null=True)),
@@ -427,26 +284,12 @@ STATE = [
             ("delivery_mode", models.TextField(null=True)),
             ("receipt_number", models.TextField(null=True)),
         ],
-        options={
-            "db_table": "retail_transaction",
-            "abstract": False,
-            "default_permissions": (),
-        },
+        options={"db_table": "retail_transaction", "abstract": False, "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="RetailTransactionLine",
         fields=[
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "transaction_id",
-                    "line_number",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("transaction_id", "line_number")),
             ("transaction_id", models.TextField()),
             ("line_number", models.IntegerField()),
             ("item_id", models.TextField(null=True)),
@@ -462,35 +305,19 @@ STATE = [
             ("net_amount", fields.ChannelMoneyField(decimal_places=4, max_digits=18, null=True)),
             ("is_voided", models.BooleanField(null=True)),
         ],
-        options={
-            "db_table": "retail_transaction_line",
-            "default_permissions": (),
-        },
+        options={"db_table": "retail_transaction_line", "default_permissions": ()},
     ),
     migrations.CreateModel(
         name="RetailTransactionPayment",
         fields=[
-            (
-                "pk",
-                models.CompositePrimaryKey(
-                    "transaction_id",
-                    "line_number",
-                    blank=True,
-                    editable=False,
-                    primary_key=True,
-                    serialize=False,
-                ),
-            ),
+            ("pk", composite_key("transaction_id", "line_number")),
             ("transaction_id", models.TextField()),
             ("line_number", models.IntegerField()),
             ("tender_type", models.TextField(null=True)),
             ("amount", fields.ChannelMoneyField(decimal_places=4, max_digits=18, null=True)),
             ("currency", models.TextField(null=True)),
         ],
-        options={
-            "db_table": "retail_transaction_payment",
-            "default_permissions": (),
-        },
+        options={"db_table": "retail_transaction_payment", "default_permissions": ()},
     ),
 ]
 

@@ -8,7 +8,7 @@ from django.db.models import Q
 from stores.models.reference import Reference
 
 
-class Place(models.Model):
+class CountKey(models.Model):
     """The key of all counts: a channel database, an event table, and the day of arrival (UTC)."""
 
     id = models.BigAutoField(primary_key=True)
@@ -20,7 +20,7 @@ class Place(models.Model):
         abstract = True
 
 
-class Arrival(Place):
+class Arrival(CountKey):
     """The number of rows that arrived. Triggers count them when they are staged or quarantined.
 
     A row is never deleted, and its number only grows.
@@ -41,6 +41,7 @@ class Arrival(Place):
         return f"{self.database_id} {self.table} {self.day}"
 
 
+# The columns of BalanceParts that add up to `captured`.
 BALANCE_PARTS = (
     "converted",
     "linked",
@@ -53,7 +54,7 @@ BALANCE_PARTS = (
 )
 
 
-class BalanceParts(Place):
+class BalanceParts(CountKey):
     """The number of rows in each state. `captured` is the sum of the others, if none is missing.
 
     converted
@@ -77,6 +78,7 @@ class BalanceParts(Place):
     failed = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)
     erased = models.BigIntegerField(default=0)
+    # None: never counted.
     counted_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -19,7 +19,7 @@ from stores.models.country import is_country
 
 
 class ChannelDatabaseGroup(models.Model):
-    """Databases that receive the same packages; a database is in exactly one group."""
+    """A named set of databases, whose channels a schedule can be for; each database is in one."""
 
     name = models.CharField(max_length=60, unique=True)
 
@@ -72,7 +72,10 @@ class StatementMode(models.TextChoices):
 
 
 class Channel(models.Model):
-    """A store, a web shop or a call center that creates customers of one company."""
+    """A store, a web shop or a call center that creates customers of one company.
+
+    The command create_channel adds it. It is never deleted, only switched off.
+    """
 
     # With the prefix "DEFAULT-" it fits into an account number.
     code = models.CharField(
@@ -140,6 +143,7 @@ class Channel(models.Model):
         return reverse("channel", args=[self.code])
 
     def clean(self) -> None:
+        """Refuse an unknown country, and another statement mode while a statement is open."""
         if self.country and not is_country(self.country):
             raise ValidationError({"country": "Not a country of ISO 3166-1 (three letters)."})
         changed = Channel.objects.filter(pk=self.pk).exclude(statement_mode=self.statement_mode)
@@ -168,6 +172,7 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         )
 
     def slow(self) -> Self:
+        """Databases whose last visit took long; they get runs of their own."""
         return self.filter(last_duration_s__gt=settings.SLOW_VISIT_S)
 
     def quick(self) -> Self:

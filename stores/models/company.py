@@ -10,7 +10,10 @@ from django.db.models.functions import Lower
 
 
 class Company(models.Model):
-    """A legal entity, within which account numbers are unique."""
+    """A legal entity, within which account numbers are unique.
+
+    The command create_channel makes it with its first channel. With customers it cannot be deleted.
+    """
 
     code = models.CharField(max_length=4, primary_key=True)
     name = models.CharField(max_length=100)
@@ -138,6 +141,7 @@ class NumberSequence(models.Model):
         return f"{self.company_id} {self.format}"
 
     def clean(self) -> None:
+        """Refuse a range that does not fit the format, or that holds an imported account."""
         if self.start is not None and self.start < 0:
             raise ValidationError({"start": "May not be negative."})
         if self.start is None or self.largest is None or not self.format:
@@ -164,8 +168,10 @@ class NumberSequence(models.Model):
 
     @property
     def width(self) -> int:
+        """How many digits a number has."""
         return self.format.count("#")
 
     @property
     def left(self) -> int:
+        """How many numbers can still be issued."""
         return self.largest - self.next + 1

@@ -1,6 +1,6 @@
-"""Which rows of HQ belong to customers, for which tables of a channel, and how they are read."""
+"""The rows of customers that HQ sends to channels: from which tables, and in which columns."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -9,82 +9,107 @@ from psycopg2 import sql
 
 from stores.channeldb.exchange import copy
 from stores.channeldb.exchange.protocol import TableData, Target
-from stores.hqdb.sql import copy_out_text, fetch, fetch_one, identifiers, run_sql
+from stores.hqdb.sql import copy_out_text, fetch, fetch_one, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EventKind
 
 
+class Column(NamedTuple):
+    """A column of a channel's table, its PostgreSQL type, and HQ's value for it.
+
+    The value is SQL: `k` is the customer, `r` the row that belongs to it, `m` its GUID.
+    """
+
+    name: str
+    type: str
+    value: str
+
+
 @dataclass(frozen=True)
 class OutboundTable:
-    """A table of the channel, and HQ's query for the rows of customers, by their `customer_id`."""
+    """A table of the channel, and where HQ finds the rows of a customer for it."""
 
     target: Target
-    rows_of: Callable[[WorkTable], sql.Composable]
+    columns: tuple[Column, ...]
+    joined: sql.Composable
 
-
-def outbound_customer() -> OutboundTable:
-    owner, own = ("company", "account_number"), CUSTOMER.columns
-
-    def rows_of(customers: WorkTable) -> sql.Composable:
+    def rows_of(self, customers: WorkTable) -> sql.Composable:
+        """The query for the rows of these customers, in the order of the target's columns."""
         return sql.SQL(
-            """SELECT k.company_id, k.account_number, m.async_account, {columns}, k.is_blocked,
-                      k.is_active, k.hq_version
-                 FROM {customers} c JOIN customer k ON k.id = c.customer_id
-                 LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'"""
-        ).format(columns=identifiers(own, of="k"), customers=customers.identifier)
+            "SELECT {values} FROM {customers} c JOIN customer k ON k.id = c.customer_id {joined}"
+        ).format(
+            values=listed(sql.SQL(column.value) for column in self.columns),
+            customers=customers.identifier,
+            joined=self.joined,
+        )
 
-    target = Target(
-        "customer",
-        (*owner, "async_account", *own, "is_blocked", "is_active", "hq_version"),
-        ("text", "text", "uuid", *map(CUSTOMER.type_of, own), "boolean", "boolean", "bigint"),
-        owner,
-        immutable=("async_account",),
-    )
-    return OutboundTable(target, rows_of)
+
+OWNER = (
+    Column("company", "text", "k.company_id"),
+    Column("account_number", "text", "k.account_number"),
+)
+
+
+def outbound_table(
+    name: str,
+    columns: Sequence[Column],
+    joined: sql.Composable,
+    *,
+    key: tuple[str, ...],
+    version: str | None = "hq_version",
+    immutable: tuple[str, ...] = (),
+) -> OutboundTable:
+    names, types = [column.name for column in columns], [column.type for column in columns]
+    target = Target(name, tuple(names), tuple(types), key, version, immutable)
+    return OutboundTable(target, tuple(columns), joined)
+
+
+def columns_of(kind: EventKind, alias: str) -> list[Column]:
+    """The columns that HQ has from the events of a kind, in the row with this alias."""
+    return [Column(name, kind.type_of(name), f'{alias}."{name}"') for name in kind.columns]
 
 
 def outbound_child(kind: EventKind) -> OutboundTable:
     """Addresses, contacts, affiliations or attributes of the customers."""
-
-    def rows_of(customers: WorkTable) -> sql.Composable:
-        return sql.SQL(
-            """SELECT k.company_id, k.account_number, {columns}, r.is_active, r.hq_version
-                 FROM {customers} c JOIN customer k ON k.id = c.customer_id
-                 JOIN {table} r ON r.customer_id = k.id"""
-        ).format(
-            columns=identifiers(kind.columns, of="r"),
-            customers=customers.identifier,
-            table=sql.Identifier(kind.table),
-        )
-
-    owner = ("company", "account_number")
-    columns = (*owner, *kind.columns, "is_active", "hq_version")
-    types = ("text", "text", *map(kind.type_of, kind.columns), "boolean", "bigint")
-    # Ids of addresses and contacts are unique by themselves; names only within their customer.
-    key = kind.key if kind.key == kind.conflict else (*owner, *kind.key)
-    return OutboundTable(Target(kind.table, columns, types, key), rows_of)
-
-
-def outbound_map() -> OutboundTable:
-    def rows_of(customers: WorkTable) -> sql.Composable:
-        return sql.SQL(
-            """SELECT m.async_account, k.company_id, k.account_number
-                 FROM {customers} c JOIN customer k ON k.id = c.customer_id
-                 JOIN guid_map m ON m.customer_id = k.id"""
-        ).format(customers=customers.identifier)
-
-    target = Target(
-        "account_map",
-        ("async_account", "company", "account_number"),
-        ("uuid", "text", "text"),
-        ("async_account",),
-        version=None,
-        immutable=("company", "account_number"),
+    has_id_of_its_own = kind.key == kind.conflict
+    return outbound_table(
+        kind.table,
+        [
+            *OWNER,
+            *columns_of(kind, "r"),
+            Column("is_active", "boolean", "r.is_active"),
+            Column("hq_version", "bigint", "r.hq_version"),
+        ],
+        sql.SQL("JOIN {} r ON r.customer_id = k.id").format(sql.Identifier(kind.table)),
+        # The name of an affiliation or attribute is unique only within its customer.
+        key=kind.key if has_id_of_its_own else ("company", "account_number", *kind.key),
     )
-    return OutboundTable(target, rows_of)
 
 
-OUTBOUND_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN), outbound_map()]
+OUTBOUND_CUSTOMER = outbound_table(
+    "customer",
+    [
+        *OWNER,
+        Column("async_account", "uuid", "m.async_account"),
+        *columns_of(CUSTOMER, "k"),
+        Column("is_blocked", "boolean", "k.is_blocked"),
+        Column("is_active", "boolean", "k.is_active"),
+        Column("hq_version", "bigint", "k.hq_version"),
+    ],
+    sql.SQL("LEFT JOIN guid_map m ON m.customer_id = k.id AND m.origin = 'created'"),
+    key=("company", "account_number"),
+    immutable=("async_account",),
+)
+OUTBOUND_CHILDREN = [outbound_child(kind) for kind in CHILDREN]
+OUTBOUND_MAP = outbound_table(
+    "account_map",
+    [Column("async_account", "uuid", "m.async_account"), *OWNER],
+    sql.SQL("JOIN guid_map m ON m.customer_id = k.id"),
+    key=("async_account",),
+    version=None,
+    immutable=("company", "account_number"),
+)
+OUTBOUND_TABLES = [OUTBOUND_CUSTOMER, *OUTBOUND_CHILDREN, OUTBOUND_MAP]
 TARGETS = {table.target.table: table.target for table in OUTBOUND_TABLES}
 
 
@@ -97,6 +122,8 @@ def read_tables(customers: WorkTable, *, is_first: bool) -> list[TableData]:
 
 
 class SentCustomer(NamedTuple):
+    """A customer, by id and account number, in the version that is sent."""
+
     id: int
     account: str
     version: int
@@ -120,7 +147,8 @@ def read_customers(ids: Sequence[int]) -> ChosenCustomers:
             [list(ids)],
         ) as chosen:
             run_sql("ANALYZE chosen")
-            customers = [SentCustomer(*row) for row in fetch("SELECT * FROM chosen ORDER BY 1")]
+            rows = fetch("SELECT customer_id, account_number, hq_version FROM chosen ORDER BY 1")
+            customers = [SentCustomer(*row) for row in rows]
             return ChosenCustomers(customers, read_tables(chosen, is_first=False))
 
 

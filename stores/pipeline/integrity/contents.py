@@ -21,11 +21,14 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import Row, fetch, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase
-from stores.pipeline.download.outbound import OutboundTable, outbound_child, outbound_customer
-from stores.pipeline.events.kinds import CHILDREN
+from stores.pipeline.download.outbound import (
+    OUTBOUND_CHILDREN,
+    OUTBOUND_CUSTOMER,
+    OutboundTable,
+)
 from stores.pipeline.integrity.sqlite_values import LENIENT_READERS
 
-CONTENT_TABLES = [outbound_customer(), *map(outbound_child, CHILDREN)]
+CONTENT_TABLES = [OUTBOUND_CUSTOMER, *OUTBOUND_CHILDREN]
 # What a copy between two databases may hold in memory.
 IN_MEMORY = 1 << 24
 HASHED_ROWS = load(__file__, "_hashed_rows")

@@ -1,11 +1,10 @@
--- Rules for quarantined rows.
+-- What must hold of quarantined rows.
 
--- No event is both open in quarantine and pending in staging. This trigger refuses an open row whose event is pending.
--- The pipeline does the rest: when it stages an event, it closes the quarantined row in the same transaction.
+-- No event is both open in quarantine and pending in staging. This trigger checks rows that enter quarantine. The
+-- pipeline does the rest: when it stages an event, it closes the quarantined row in the same transaction.
 --
--- A sale has no pending status, so an open row of a sale may not be staged at all. The function takes the table from the
--- row, which may name one that HQ does not have. An event that conflicts with a staged one of the same id
--- (event_conflict, see WHEN) is quarantined beside it.
+-- Two exceptions: a sale has no pending status, so it may not be staged at all; and an event that conflicts with a
+-- staged event of the same id (event_conflict) is quarantined beside it.
 CREATE FUNCTION an_open_row_is_not_pending() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE is_pending boolean;
 BEGIN

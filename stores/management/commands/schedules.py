@@ -50,26 +50,36 @@ class Command(SynclineCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
-        schedules = Schedule.objects.select_related("channel", "group")
         if action == "list":
-            rows = [schedule_as_dict(schedule) for schedule in schedules]
-            lines = [schedule_line(row) for row in rows]
-            self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
+            self.list_schedules()
         elif action == "add":
-            schedule = Schedule(job=options["job"], is_enabled=not options["off"])
-            update_schedule(schedule, options)
-            self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
+            self.add_schedule(options)
         elif action == "change":
-            schedule = arguments.get_row("schedule", options["id"], schedules)
-            if options["on"] or options["off"]:
-                schedule.is_enabled = options["on"]
-            update_schedule(schedule, options)
-            self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
+            self.change_schedule(get_schedule(options["id"]), options)
         elif action == "remove":
-            schedule = arguments.get_row("schedule", options["id"], schedules)
-            removed = schedule_as_dict(schedule)
-            schedule.delete()
-            self.answer(removed, f"{schedule}: removed.")
+            self.remove_schedule(get_schedule(options["id"]))
+
+    def list_schedules(self) -> None:
+        schedules = Schedule.objects.select_related("channel", "group")
+        rows = [schedule_as_dict(schedule) for schedule in schedules]
+        lines = [schedule_line(row) for row in rows]
+        self.answer({"schedules": rows}, *lines, f"{counted(len(rows), 'schedule')}.")
+
+    def add_schedule(self, options: dict[str, Any]) -> None:
+        schedule = Schedule(job=options["job"], is_enabled=not options["off"])
+        update_schedule(schedule, options)
+        self.answer(schedule_as_dict(schedule), f"{schedule}: added.")
+
+    def change_schedule(self, schedule: Schedule, options: dict[str, Any]) -> None:
+        if options["on"] or options["off"]:
+            schedule.is_enabled = options["on"]
+        update_schedule(schedule, options)
+        self.answer(schedule_as_dict(schedule), f"{schedule}: changed.")
+
+    def remove_schedule(self, schedule: Schedule) -> None:
+        removed = schedule_as_dict(schedule)
+        schedule.delete()
+        self.answer(removed, f"{schedule}: removed.")
 
 
 def add_times(parser: CommandParser, *, required: bool) -> None:
@@ -96,6 +106,12 @@ def parse_time(text: str) -> time:
         return datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007 - a time has no zone
     except ValueError:
         raise ArgumentTypeError(f"{text!r} is not a time of day such as 22:30") from None
+
+
+def get_schedule(pk: int) -> Schedule:
+    """Return the schedule with this id. Errors: CommandError with status 2."""
+    schedules = Schedule.objects.select_related("channel", "group")
+    return arguments.get_row("schedule", pk, schedules)
 
 
 def get_group(name: str) -> ChannelDatabaseGroup:

@@ -118,7 +118,8 @@ class Outcome(models.Model):
 class JobRun(Outcome):
     """One started job: all its steps on all its channels.
 
-    It is written before the queue hears of it, and stays as the record of what was done.
+    It is written before the queue hears of it, and stays as the record of what was done. Runs of
+    schedules that found nothing to do are deleted after some minutes.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)

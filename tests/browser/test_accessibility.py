@@ -36,6 +36,7 @@ PAGES = [
     "/channels/",
     "/channels/houston/",
 ]
+LISTS = {*PAGES, "/conflicts/", "/transactions/", "/orders/", "/statements/"}
 ADMIN_PAGES = [
     "/admin/",
     "/admin/stores/channel/",
@@ -121,8 +122,12 @@ def axe_violations(page: Page, path: str) -> list[str]:
     ]
 
 
-def scrolls_sideways(page: Page) -> bool:
-    return page.evaluate("document.documentElement.scrollWidth > innerWidth")
+def scrolls_sideways(page: Page, path: str) -> bool:
+    """Whether the page is wider than the screen, or the table of a list wider than its place."""
+    parts = "[document.documentElement"
+    if path in LISTS:
+        parts += ", ...document.querySelectorAll('.table-wrap')"
+    return page.evaluate(f"{parts}].some(part => part.scrollWidth > part.clientWidth + 1)")
 
 
 def assert_accessible_on_a_phone(page: Page, site: str, paths: list[str]) -> None:
@@ -131,7 +136,7 @@ def assert_accessible_on_a_phone(page: Page, site: str, paths: list[str]) -> Non
     for path in paths:
         assert page.goto(site + path).status == 200, path
         faults += axe_violations(page, path)
-        if scrolls_sideways(page):
+        if scrolls_sideways(page, path):
             faults.append(f"{path}: scrolls sideways")
     assert faults == []
 
@@ -179,7 +184,7 @@ def test_no_page_scrolls_sideways_on_a_phone(watched: Page, site, link_for, cust
     wide_pages = []
     for path in PAGES + customer_pages:
         page.goto(site + path)
-        if scrolls_sideways(page):
+        if scrolls_sideways(page, path):
             wide_pages.append(path)
 
     assert wide_pages == []

@@ -49,7 +49,12 @@ class ConflictTable(base.ListTable):
     caption = "Edit conflicts"
 
     found_at = base.Formatted(when, verbose_name="Found", order_by="pk", linkify=True)
-    customer = tables.Column("Customer", order_by="customer__account_number", linkify=True)
+    customer = tables.Column(
+        "Customer",
+        order_by="customer__account_number",
+        linkify=True,
+        attrs=base.wide_only("sm"),
+    )
     subject = tables.Column("Field", order_by=("table", "field"))
     kept_value = base.Cell("value", verbose_name="Kept value")
     kept_place = tables.Column(
@@ -58,14 +63,19 @@ class ConflictTable(base.ListTable):
         attrs=base.wide_only("md"),
     )
     kept_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
-    lost_value = base.Cell("value", verbose_name="Other value")
+    lost_value = base.Cell("value", verbose_name="Other value", attrs=base.wide_only("sm"))
     lost_place = tables.Column(
         "Other from",
         order_by=("lost_database__channel__code", "lost_database__name"),
         attrs=base.wide_only("md"),
     )
     lost_at = base.Formatted(when, verbose_name="Its time", attrs=base.wide_only("xxl"))
-    state = base.Cell("badge_of_conflict", verbose_name="Status", order_by=("closed_at", "choice"))
+    state = base.Cell(
+        "badge_of_conflict",
+        verbose_name="Status",
+        order_by=("closed_at", "choice"),
+        attrs=base.wide_only("sm"),
+    )
 
     class Meta(base.ListTable.Meta):
         empty_text = (

@@ -38,7 +38,7 @@ class OrderTable(base.ListTable):
         attrs=base.wide_only("sm"),
     )
     business_date = base.DayColumn("Business date", attrs=base.wide_only("xl", "text-nowrap"))
-    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.NUMERIC)
+    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.wide_only("sm", "num"))
     currency = tables.Column("Currency", visible=False)
     state = base.State(order_look, verbose_name="State")
     invoice_number = tables.Column("Invoice", attrs=base.wide_only("xl"))

@@ -57,8 +57,8 @@ def count_cell(title: str, screen: str = "") -> base.Formatted:
 class UploadTable(SessionTable):
     caption = "Upload sessions"
 
-    read = count_cell("Rows", "sm")
-    staged = count_cell("Staged")
+    read = count_cell("Rows", "md")
+    staged = count_cell("Staged", "sm")
     unchanged = count_cell("Unchanged", "xl")
     quarantined = count_cell("Quarantined", "md")
     waiting = count_cell("Left", "xl")
@@ -76,7 +76,7 @@ class DownloadTable(SessionTable):
 
     package = tables.Column("Package", linkify=True, empty_values=(), attrs=base.wide_only("lg"))
     tries = count_cell("Tries", "xl")
-    customers = count_cell("Customers")
+    customers = count_cell("Customers", "sm")
     rows = count_cell("Rows", "md")
     size_bytes = base.Formatted(size, verbose_name="Size", attrs=base.wide_only("xl", "num"))
     run = base.Cell("run_link", verbose_name="Run", accessor="run_id", attrs=base.wide_only("md"))

@@ -32,7 +32,7 @@ class StatementTable(base.ListTable):
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("md"))
     business_date = base.DayColumn("Business date", attrs=base.NOWRAP)
     state = base.Cell("badge_of_statement", verbose_name="State")
-    sales = tables.Column("Sales", attrs=base.NUMERIC)
+    sales = tables.Column("Sales", attrs=base.wide_only("sm", "num"))
     message = tables.Column("Blocked by", attrs=base.wide_only("xl"), orderable=False)
     posted_at = base.Formatted(when, verbose_name="Posted", attrs=base.wide_only("xl"))
 

@@ -89,16 +89,16 @@ class TransactionTable(base.ListTable):
 
     transaction_id = tables.Column("Transaction", orderable=False, linkify=True)
     channel = tables.Column("Channel", accessor="channel__name", attrs=base.wide_only("xl"))
-    transaction_type = tables.Column("Type", attrs=base.wide_only("sm"))
+    transaction_type = tables.Column("Type", attrs=base.wide_only("md"))
     business_date = base.DayColumn("Business date", attrs=base.wide_only("xl", "text-nowrap"))
     customer = base.Cell(
         "buyer",
         verbose_name="Customer",
         empty_values=(),
         orderable=False,
-        attrs=base.wide_only("sm"),
+        attrs=base.wide_only("md"),
     )
-    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.NUMERIC)
+    gross_amount = base.Cell("amount", verbose_name="Total", attrs=base.wide_only("sm", "num"))
     currency = tables.Column("Currency", visible=False)
     receipt_number = tables.Column("Receipt", attrs=base.wide_only("xxl"))
     validation_status = base.Cell("badge_of_validation", verbose_name="Validation")

@@ -42,9 +42,9 @@ INSERT INTO upload_session (id, run_id, database_id, parts, size_bytes, message,
 SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '',
        now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', 5, 5, 0, 0, 0
   FROM generate_series(1, %(rows)s / 5) n;
-INSERT INTO download_session (id, run_id, database_id, parts, size_bytes, message, started_at,
-                              applied_at, status, job, customers, rows)
-SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, 1, 4000, '',
+INSERT INTO download_session (id, run_id, database_id, sends_single_customers, parts, size_bytes, message,
+                              started_at, applied_at, status, job, customers, rows)
+SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4, true, 1, 4000, '',
        now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', '1010', 5, 9
   FROM generate_series(1, %(rows)s / 5) n;
 

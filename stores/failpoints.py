@@ -30,6 +30,8 @@ PIPELINE_FAILPOINTS = (
     "convert:before_edits_commit",
     "convert:after_edits_commit",
     "convert:before_last_commit",
+    "download:after_start",
+    "download:after_package",
     "download:after_request",
     "download:after_downloaded",
     "download:before_channel_commit",

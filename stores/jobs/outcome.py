@@ -49,15 +49,17 @@ def close_sessions(run_id: UUID, message: str, **where: Any) -> None:
     uploads.filter(status__in=[UploadStatus.STARTED, UploadStatus.AVAILABLE]).update(
         status=UploadStatus.UPLOAD_FAILED, message=message
     )
-    open_downloads = [
-        DownloadStatus.STARTED,
-        DownloadStatus.AVAILABLE,
-        DownloadStatus.REQUESTED,
-        DownloadStatus.DOWNLOADED,
-    ]
-    DownloadSession.objects.filter(run=run_id, status__in=open_downloads, **where).update(
-        status=DownloadStatus.DOWNLOAD_FAILED, message=message
+    downloads = DownloadSession.objects.filter(run=run_id, **where)
+    downloads.filter(status=DownloadStatus.STARTED).update(
+        status=DownloadStatus.CREATE_FAILED, message=message
     )
+    downloads.filter(
+        status__in=[
+            DownloadStatus.AVAILABLE,
+            DownloadStatus.REQUESTED,
+            DownloadStatus.DOWNLOADED,
+        ]
+    ).update(status=DownloadStatus.DOWNLOAD_FAILED, message=message)
 
 
 def outcome_of(steps: Sequence[RunStep]) -> RunStatus:

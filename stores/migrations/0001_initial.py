@@ -1142,6 +1142,7 @@ class Migration(migrations.Migration):
                         null=True, on_delete=models.PROTECT, related_name="sessions", to="stores.package"
                     ),
                 ),
+                ("sends_single_customers", models.BooleanField(db_default=False, default=False)),
                 ("tries", models.PositiveIntegerField(db_default=0)),
                 ("requested_at", models.DateTimeField(null=True)),
                 ("downloaded_at", models.DateTimeField(null=True)),
@@ -1195,6 +1196,36 @@ class Migration(migrations.Migration):
                             )
                         ),
                         name="download_status_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(
+                                ("package__isnull", False),
+                                ("sends_single_customers", False),
+                                models.Q(
+                                    ("status__in", ("started", "create_failed", "no_data")), _negated=True
+                                ),
+                            ),
+                            models.Q(
+                                ("package__isnull", True),
+                                ("sends_single_customers", True),
+                                models.Q(
+                                    ("status__in", ("started", "create_failed", "no_data")), _negated=True
+                                ),
+                            ),
+                            models.Q(
+                                ("package__isnull", True),
+                                ("sends_single_customers", False),
+                                ("status__in", ("started", "create_failed", "no_data", "canceled")),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="a_session_sends_a_package_or_customers",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("status__in", ("started", "create_failed", "no_data"))),
+                        fields=("database",),
+                        name="one_package_is_made_for_a_database",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(

@@ -35,6 +35,12 @@ class DownloadStatus(models.TextChoices):
     SUSPENDED = "suspended", "Suspended"
 
 
+# Its package is to be made; there is one such session of a database, which each try goes on with.
+UNMADE_DOWNLOADS = (
+    DownloadStatus.STARTED,
+    DownloadStatus.CREATE_FAILED,
+    DownloadStatus.NO_DATA,
+)
 # The package still has to reach the database; a failed download is tried again.
 OPEN_DOWNLOADS = (
     DownloadStatus.AVAILABLE,
@@ -97,15 +103,25 @@ class UploadSession(Session):
 
 class DownloadSessionQuerySet(models.QuerySet["DownloadSession"]):
     def open(self) -> Self:
+        """Sessions whose package, or whose customers, still have to reach the database."""
         return self.filter(status__in=OPEN_DOWNLOADS)
+
+    def unmade(self) -> Self:
+        """Sessions whose package is still to be made."""
+        return self.filter(status__in=UNMADE_DOWNLOADS)
+
+    def unfinished(self) -> Self:
+        return self.filter(status__in=(*UNMADE_DOWNLOADS, *OPEN_DOWNLOADS))
 
 
 class DownloadSession(Session):
     """One package for one channel database, or single customers that it lacks."""
 
+    # None until it is made.
     package = models.ForeignKey(
         "stores.Package", models.PROTECT, null=True, related_name="sessions"
     )
+    sends_single_customers = models.BooleanField(default=False, db_default=False)
     tries = models.PositiveIntegerField(db_default=0)
     requested_at = models.DateTimeField(null=True)
     downloaded_at = models.DateTimeField(null=True)
@@ -123,6 +139,23 @@ class DownloadSession(Session):
         constraints = [
             models.CheckConstraint(
                 condition=Q(status__in=DownloadStatus.values), name="download_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(package__isnull=False, sends_single_customers=False)
+                & ~Q(status__in=UNMADE_DOWNLOADS)
+                | Q(package__isnull=True, sends_single_customers=True)
+                & ~Q(status__in=UNMADE_DOWNLOADS)
+                | Q(
+                    package__isnull=True,
+                    sends_single_customers=False,
+                    status__in=(*UNMADE_DOWNLOADS, DownloadStatus.CANCELED),
+                ),
+                name="a_session_sends_a_package_or_customers",
+            ),
+            models.UniqueConstraint(
+                fields=["database"],
+                condition=Q(status__in=UNMADE_DOWNLOADS),
+                name="one_package_is_made_for_a_database",
             ),
             models.UniqueConstraint(
                 fields=["database", "package"],

@@ -464,6 +464,19 @@ PACKAGES = [
         INSERT_SESSION.format("%(houston_database)s") + ", generate_series(1, 2)",
     ),
     Violation(
+        "a session that sends neither a package nor customers",
+        "a_session_sends_a_package_or_customers",
+        "UPDATE download_session SET status = 'applied' WHERE package_id IS NULL",
+    ),
+    Violation(
+        "a second package that is being made for one database",
+        "one_package_is_made_for_a_database",
+        """INSERT INTO download_session (id, database_id, status, job, parts, size_bytes, message,
+                                         customers, rows)
+           SELECT gen_random_uuid(), database_id, 'create_failed', '1010', 0, 0, '', 0, 0
+             FROM download_session""",
+    ),
+    Violation(
         "a package for a database of another company",
         "packages_stay_in_their_company",
         INSERT_SESSION.format("%(paris_database)s"),
@@ -613,7 +626,7 @@ EVENTS += [
     Violation(
         "an unknown status of a download",
         "download_status_is_known",
-        "UPDATE download_session SET status = 'fine'",
+        "UPDATE download_session SET status = 'fine', sends_single_customers = true",
     ),
 ]
 RUNS = [

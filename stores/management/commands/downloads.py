@@ -70,7 +70,7 @@ class Command(SynclineCommand):
         """List the latest sessions, newest first, and the open exceptions, oldest first."""
         found = DownloadSession.objects.select_related("database__channel")
         if not include_ended:
-            found = found.open()
+            found = found.unfinished()
         exceptions = DownloadException.objects.open().select_related(
             "database__channel", "customer"
         )

@@ -11,10 +11,10 @@ from typing import NamedTuple
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import PositionMove, PositionMoved, TableData
 from stores.failpoints import failpoint
-from stores.hqdb.retry import bisect_rows, self_committing
+from stores.hqdb.retry import DATABASE_ERRORS, bisect_rows, describe_error, self_committing
 from stores.hqdb.sql import batched, fetch_one
-from stores.models import ChannelDatabase, DownloadSession, RunStep
-from stores.models.run import RunLost, StepFailed
+from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
+from stores.models.run import RunCancelled, RunLost, StepFailed
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.exceptions import (
@@ -25,10 +25,17 @@ from stores.pipeline.download.exceptions import (
     settle,
 )
 from stores.pipeline.download.outbound import accounts_in, read_customers, select_accounts
-from stores.pipeline.download.packages import PackageDropped, load_tables, package_for
+from stores.pipeline.download.packages import (
+    PackageDropped,
+    find_package,
+    is_up_to_date,
+    load_tables,
+    package_for,
+)
 from stores.pipeline.download.sessions import (
     CANCELED,
     DROPPED,
+    NO_DATA,
     REFUSED,
     SessionCanceled,
     close_session,
@@ -38,7 +45,9 @@ from stores.pipeline.download.sessions import (
     note_downloaded,
     request,
     request_session,
+    request_single_customers,
     resends,
+    start_session,
 )
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
@@ -123,18 +132,27 @@ class ChannelDownload:
             raise
         except Exception as error:
             if self.session:
-                # A driver's own text may quote a row.
-                message = str(error) if isinstance(error, ChannelError) else ""
-                fail_session(self.session, error, message)
+                fail_session(self.session, error, describe_failure(error))
             raise
 
     def next_session(self) -> DownloadSession | None:
         """Request the next package for the database, from its position as HQ has noted it."""
+        self.session = None
         self.database.refresh_from_db(fields=["position", "starts_over"])
-        package = package_for(
-            self.database.channel.company_id, self.database.position, self.step.run_id
-        )
+        company, position = self.database.channel.company_id, self.database.position
+        if is_up_to_date(company, position):
+            return None
+        package = find_package(company, position) or self.make_package(company, position)
         return request_session(self.step, package) if package else None
+
+    def make_package(self, company: str, position: int) -> Package | None:
+        """Make the package, or wait for another database's download that does. None: no data."""
+        self.session = session = start_session(self.step)
+        package = package_for(company, position, self.step.run_id)
+        failpoint("download:after_package")
+        if package is None:
+            close_session(session, DownloadStatus.NO_DATA, NO_DATA)
+        return package
 
     def note_position(self, channel: FencedChannel) -> None:
         """Copy what the channel says it has. HQ has noted less if a run died before it could.
@@ -256,7 +274,7 @@ class ChannelDownload:
         ]
         for customers in batched(untried, CUSTOMERS_PER_CHUNK):
             chosen = read_customers(customers)
-            self.session = session = request_session(self.step, None)
+            self.session = session = request_single_customers(self.step)
             note_downloaded(self.step, session, chosen.tables)
             written = self.write(channel, session, chosen.tables, None)
             settled = [
@@ -277,6 +295,14 @@ class ChannelDownload:
             report_refused_rows(
                 "customers", refused_customers(self.database), database=self.database
             )
+
+
+def describe_failure(error: Exception) -> str:
+    """Why a session failed, without a driver's own text, which may quote a row."""
+    if isinstance(error, ChannelError | StepFailed | RunCancelled):
+        return str(error)
+    kind = describe_error(error) if isinstance(error, DATABASE_ERRORS) else type(error).__name__
+    return f"Unexpected error ({kind}); see the run's technical details."
 
 
 class Written(NamedTuple):

@@ -38,7 +38,7 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
     """
     if is_up_to_date(company, position):
         return None
-    if (found := find_package(company, position)) and not is_detour(found):
+    if found := find_package(company, position):
         return found
     journaled = first_unjournaled(company)
     with transaction.atomic():
@@ -46,7 +46,7 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
         # What the transaction sees begins after this lock: also what others have made meanwhile.
         run_sql("LOCK TABLE package IN SHARE ROW EXCLUSIVE MODE")
         drop_delivered(company)
-        if (found := find_package(company, position)) and not is_detour(found):
+        if found := find_package(company, position):
             return found
         return make_package(company, position, journaled, run)
 
@@ -62,7 +62,7 @@ def is_up_to_date(company: str, position: int) -> bool:
 def find_package(company: str, position: int) -> Package | None:
     """The package that leads furthest of those that hold all that follows a position.
 
-    It may begin beyond the position if nothing lies between.
+    It may begin beyond the position if nothing lies between. None also if it is a detour.
     """
     found = fetch(
         """SELECT p.id FROM package p
@@ -73,7 +73,8 @@ def find_package(company: str, position: int) -> Package | None:
             ORDER BY p.to_no DESC LIMIT 1""",
         {"company": company, "position": position},
     )
-    return Package.objects.get(pk=found[0][0]) if found else None
+    package = Package.objects.get(pk=found[0][0]) if found else None
+    return None if package and is_detour(package) else package
 
 
 def is_detour(package: Package) -> bool:

@@ -18,8 +18,16 @@ CANCELED = "Someone canceled the session. The next download sends what the datab
 HELD = "The channel has its package already."
 REFUSED = "The channel refuses these customers."
 DROPPED = "The data of its package is no longer there."
+NO_DATA = "What the database lacks may not leave headquarters yet: see the number journal."
+# What a session is that failed in these states.
+FAILED_AS: dict[str | None, DownloadStatus] = {
+    DownloadStatus.STARTED: DownloadStatus.CREATE_FAILED,
+    DownloadStatus.DOWNLOADED: DownloadStatus.APPLY_FAILED,
+}
 # What a person may cancel, and what may be deleted because it brought nothing.
 CANCELABLE = (
+    DownloadStatus.CREATE_FAILED,
+    DownloadStatus.NO_DATA,
     DownloadStatus.AVAILABLE,
     DownloadStatus.REQUESTED,
     DownloadStatus.DOWNLOAD_FAILED,
@@ -46,21 +54,52 @@ class SessionCanceled(Exception):
 # ------------------------------------------------------------------ the way of a session
 
 
-def request_session(step: RunStep, package: Package | None) -> DownloadSession:
-    """The open session of the step's database for the package, tried once more.
+def start_session(step: RunStep) -> DownloadSession:
+    """The session of the step's database whose package is about to be made, also after a failure.
 
-    Without a package it is the one for single customers. Effects: that session, and sessions for
-    other packages that the database will not need; committed.
+    Effects: that session, committed.
     """
     with step.chunk():
         sessions = DownloadSession.objects.filter(database=step.its_database)
-        if package:
-            outdated = sessions.open().filter(package__to_no__gt=package.from_no)
-            outdated.exclude(package=package).update(
-                status=DownloadStatus.CANCELED, message=REPLACED
-            )
-        session = sessions.open().filter(package=package).first() or DownloadSession.objects.create(
-            database=step.its_database, package=package, status=DownloadStatus.AVAILABLE
+        session = sessions.unmade().first() or sessions.create(database=step.its_database)
+        sessions.filter(pk=session.pk).update(
+            run=step.run, status=DownloadStatus.STARTED, message=""
+        )
+    failpoint("download:after_start")
+    return session
+
+
+def request_session(step: RunStep, package: Package) -> DownloadSession:
+    """The open session of the step's database for the package, tried once more.
+
+    Effects: that session, and sessions for other packages that the database will not need;
+    committed.
+    """
+    with step.chunk():
+        sessions = DownloadSession.objects.filter(database=step.its_database)
+        session = (
+            sessions.open().filter(package=package).first()
+            or sessions.unmade().first()
+            or sessions.create(database=step.its_database)
+        )
+        outdated = sessions.open().filter(package__to_no__gt=package.from_no) | sessions.unmade()
+        outdated.exclude(pk=session.pk).update(status=DownloadStatus.CANCELED, message=REPLACED)
+        session.package = package
+        request(step, session)
+    failpoint("download:after_request")
+    return session
+
+
+def request_single_customers(step: RunStep) -> DownloadSession:
+    """The open session of the step's database for single customers, tried once more; committed."""
+    with step.chunk():
+        sessions = DownloadSession.objects.open().filter(
+            database=step.its_database, sends_single_customers=True
+        )
+        session = sessions.first() or DownloadSession.objects.create(
+            database=step.its_database,
+            sends_single_customers=True,
+            status=DownloadStatus.AVAILABLE,
         )
         request(step, session)
     failpoint("download:after_request")
@@ -68,11 +107,12 @@ def request_session(step: RunStep, package: Package | None) -> DownloadSession:
 
 
 def request(step: RunStep, session: DownloadSession) -> None:
-    """Try an open session once more, in the caller's transaction."""
+    """Try a session once more, in the caller's transaction."""
     session.run, session.status = step.run, DownloadStatus.REQUESTED
     session.tries += 1
     DownloadSession.objects.filter(pk=session.pk).update(
         run=step.run,
+        package=session.package,
         status=DownloadStatus.REQUESTED,
         tries=F("tries") + 1,
         requested_at=Now(),
@@ -142,15 +182,14 @@ def note_arrived(step: RunStep, *, since: int, position: int) -> int:
 
 def fail_session(session: DownloadSession, error: Exception, message: str) -> None:
     """Note why the session did not get through; the next download tries it again."""
-    was_downloaded = DownloadSession.objects.filter(
-        pk=session.pk, status=DownloadStatus.DOWNLOADED
-    ).exists()
-    status = DownloadStatus.APPLY_FAILED if was_downloaded else DownloadStatus.DOWNLOAD_FAILED
+    unfinished = DownloadSession.objects.unfinished().filter(pk=session.pk)
+    status = unfinished.values_list("status", flat=True).first()
+    failed = FAILED_AS.get(status, DownloadStatus.DOWNLOAD_FAILED)
     if isinstance(error, RunCancelled):
-        status = DownloadStatus.CANCELED
-    DownloadSession.objects.open().filter(pk=session.pk).update(
-        status=status, message=message[:300]
-    )
+        failed = DownloadStatus.CANCELED
+    # Other tries are counted when they are requested.
+    tries = F("tries") + (1 if failed == DownloadStatus.CREATE_FAILED else 0)
+    unfinished.filter(status=status).update(status=failed, message=message[:300], tries=tries)
 
 
 def close_session(session: DownloadSession, status: DownloadStatus, message: str = "") -> None:

@@ -34,9 +34,7 @@ class UploadFilter(SessionFilter):
 
 class DownloadFilter(SessionFilter):
     status = base.choice_filter(
-        status_choices(DownloadStatus, {"STARTED", "CREATE_FAILED", "NO_DATA", "SUSPENDED"}),
-        "Status",
-        field="status",
+        status_choices(DownloadStatus, {"SUSPENDED"}), "Status", field="status"
     )
 
 
@@ -83,7 +81,9 @@ class DownloadTable(SessionTable):
     message = tables.Column("Message", visible=False)
 
     def render_package(self, record: DownloadSession) -> str:
-        return str(record.package or "Single customers")
+        if record.sends_single_customers:
+            return "Single customers"
+        return str(record.package or "Not made")
 
     class Meta(base.ListTable.Meta):
         sequence = ("started_at", "database", "status", "...")

@@ -115,6 +115,7 @@ urlpatterns = [
     path("channels/", channels.channel_list, name="channels"),
     path("channels/<slug:code>/", channels.channel_detail, name="channel"),
     path("channels/<slug:code>/full/", channels.send_everything, name="send-everything"),
+    path("channels/<slug:code>/hold/", channels.hold_downloads, name="hold-downloads"),
     path("balance/", balance.balance_list, name="balance"),
     path("promises/", promises.promise_list, name="promises"),
     path("sign-in/", signin.SignIn.as_view(), name="sign-in"),

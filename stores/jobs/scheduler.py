@@ -177,4 +177,5 @@ def delete_idle_runs() -> None:
         schedules=None,
         uploadsessions=None,
         downloadsessions=None,
+        packages=None,
     ).delete()

@@ -605,6 +605,19 @@ class Migration(migrations.Migration):
                 ("fenced_at", models.DateTimeField(editable=False, null=True)),
                 ("position", models.BigIntegerField(db_default=0, default=0, editable=False)),
                 ("starts_over", models.BooleanField(db_default=False, default=False, editable=False)),
+                ("held_since", models.DateTimeField(editable=False, null=True)),
+                (
+                    "held_by",
+                    models.ForeignKey(
+                        editable=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("hold_reason", models.CharField(blank=True, db_default="", editable=False, max_length=300)),
+                ("resumed_at", models.DateTimeField(editable=False, null=True)),
                 ("recognised_start", models.DateTimeField(editable=False, null=True)),
                 ("failed_start", models.DateTimeField(editable=False, null=True)),
                 ("is_enabled", models.BooleanField(default=True)),
@@ -630,6 +643,16 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="an_intention_is_ahead_of_what_is_confirmed",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("held_by__isnull", True), ("held_since__isnull", True), ("hold_reason", "")),
+                            models.Q(
+                                ("held_since__isnull", False), models.Q(("hold_reason", ""), _negated=True)
+                            ),
+                            _connector="OR",
+                        ),
+                        name="downloads_are_held_for_a_reason",
                     ),
                 ],
             },
@@ -1231,7 +1254,14 @@ class Migration(migrations.Migration):
                         condition=models.Q(
                             (
                                 "status__in",
-                                ("available", "requested", "downloaded", "download_failed", "apply_failed"),
+                                (
+                                    "available",
+                                    "requested",
+                                    "downloaded",
+                                    "download_failed",
+                                    "apply_failed",
+                                    "suspended",
+                                ),
                             )
                         ),
                         fields=("database", "package"),

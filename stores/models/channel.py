@@ -217,6 +217,14 @@ class ChannelDatabase(models.Model):
     position = models.BigIntegerField(default=0, db_default=0, editable=False)
     # What the database says of its position does not count until the next package is written.
     starts_over = models.BooleanField(default=False, db_default=False, editable=False)
+    # Since when it is sent nothing, by whom (None: with a command) and why.
+    held_since = models.DateTimeField(null=True, editable=False)
+    held_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
+    )
+    hold_reason = models.CharField(max_length=300, blank=True, db_default="", editable=False)
+    # When the last hold ended.
+    resumed_at = models.DateTimeField(null=True, editable=False)
     # The start of HQ's server since which the database was last recognised, and since which a visit
     # last failed. They are compared for equality only, so clocks do not matter.
     recognised_start = models.DateTimeField(null=True, editable=False)
@@ -246,10 +254,20 @@ class ChannelDatabase(models.Model):
                 ),
                 name="an_intention_is_ahead_of_what_is_confirmed",
             ),
+            models.CheckConstraint(
+                condition=Q(held_since__isnull=True, held_by__isnull=True, hold_reason="")
+                | Q(held_since__isnull=False) & ~Q(hold_reason=""),
+                name="downloads_are_held_for_a_reason",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.label
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an administrator has put its downloads on hold."""
+        return self.held_since is not None
 
     @property
     def is_paused(self) -> bool:

@@ -41,14 +41,16 @@ UNMADE_DOWNLOADS = (
     DownloadStatus.CREATE_FAILED,
     DownloadStatus.NO_DATA,
 )
-# The package still has to reach the database; a failed download is tried again.
-OPEN_DOWNLOADS = (
+# The next download tries it.
+DUE_DOWNLOADS = (
     DownloadStatus.AVAILABLE,
     DownloadStatus.REQUESTED,
     DownloadStatus.DOWNLOADED,
     DownloadStatus.DOWNLOAD_FAILED,
     DownloadStatus.APPLY_FAILED,
 )
+# The package still has to reach the database.
+OPEN_DOWNLOADS = (*DUE_DOWNLOADS, DownloadStatus.SUSPENDED)
 
 
 class Session(models.Model):
@@ -105,6 +107,10 @@ class DownloadSessionQuerySet(models.QuerySet["DownloadSession"]):
     def open(self) -> Self:
         """Sessions whose package, or whose customers, still have to reach the database."""
         return self.filter(status__in=OPEN_DOWNLOADS)
+
+    def due(self) -> Self:
+        """Open sessions that the next download tries."""
+        return self.filter(status__in=DUE_DOWNLOADS)
 
     def unmade(self) -> Self:
         """Sessions whose package is still to be made."""

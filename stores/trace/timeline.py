@@ -105,7 +105,14 @@ def waiting_for_delivery(pending: Sequence[ChannelDatabase]) -> WaitingFor:
     """The channels that lack the account or its latest change, with their errors."""
     labels = ", ".join(database.label for database in pending)
     errors = "".join(f" {database.last_error}" for database in pending if database.last_error)
-    if errors:
+    errors += "".join(
+        f" Downloads to {database.label} are on hold: {database.hold_reason}"
+        for database in pending
+        if database.is_held
+    )
+    if all(database.is_held for database in pending):
+        next_step = "Resume the downloads when the reason is gone."
+    elif errors:
         next_step = "Check the channel; 1010 then delivers automatically."
     else:
         next_step = "Run 1010, or wait for its schedule."

@@ -65,6 +65,7 @@ COMMANDS = {
     "delete-download": "downloads delete",
     "resend-customer": "downloads resend",
     "send-everything": "downloads full",
+    "hold-downloads": "downloads hold",
     "correct-transaction": "transactions correct",
     "failed-cause": "transactions correct-alike",
     "undo-correction": "transactions undo",

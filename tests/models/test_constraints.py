@@ -469,6 +469,11 @@ PACKAGES = [
         "UPDATE download_session SET status = 'applied' WHERE package_id IS NULL",
     ),
     Violation(
+        "downloads that are held for no reason",
+        "downloads_are_held_for_a_reason",
+        "UPDATE channel_database SET held_since = now()",
+    ),
+    Violation(
         "a second package that is being made for one database",
         "one_package_is_made_for_a_database",
         """INSERT INTO download_session (id, database_id, status, job, parts, size_bytes, message,

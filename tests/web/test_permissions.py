@@ -71,6 +71,7 @@ PAGES = [
 FORMS = {
     "change-customer": {"manager"},
     "correct-transaction": {"manager"},
+    "hold-downloads": {"administrator"},
     "quarantine-correct": RUNNERS,
     "send-everything": RUNNERS,
 }

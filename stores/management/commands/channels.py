@@ -49,6 +49,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "database": database.label,
             "status": database_status(database, is_blocked=database.pk in blocked_ids),
             "error": database.last_error or None,
+            "hold": database.hold_reason or None,
             "counts": {
                 "waiting": waiting[database.pk],
                 "quarantined": quarantined[database.pk],
@@ -110,6 +111,8 @@ def database_line(row: dict[str, Any]) -> str:
         f"{last_visit:<17} {counts['waiting']:,} waiting, {counts['quarantined']:,} quarantined, "
         f"{counts['owed']:,} pending"
     )
+    if row["hold"]:
+        line += f"  Downloads on hold: {row['hold']}"
     if row["error"]:
         line += f"  {row['error']}"
     if row["next_try"]:

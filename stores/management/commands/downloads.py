@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import get_row
+from stores.management.arguments import add_reason, get_row
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.labels import counted
@@ -29,7 +29,8 @@ DONE = {
 class Command(SynclineCommand):
     help = (
         "Lists the download sessions that are not applied yet and the customers that channels "
-        "reject; cancels, reruns or deletes a session; sends customers, or everything, again. "
+        "reject; cancels, reruns or deletes a session; sends customers, or everything, again; "
+        "holds and resumes the downloads of a database. "
         "Exit status: 0 done, 1 not possible, 2 wrong arguments."
     )
     example = "downloads full kiosk/till-1 --dry-run"
@@ -53,6 +54,10 @@ class Command(SynclineCommand):
         full_parser = actions.add_parser("full", help="Sends everything again.")
         add_database(full_parser)
         full_parser.add_argument("--dry-run", action="store_true", help="Only counts the rows.")
+        hold_parser = actions.add_parser("hold", help="Sends a database nothing until resume.")
+        add_database(hold_parser)
+        add_reason(hold_parser)
+        add_database(actions.add_parser("resume", help="Sends it again what it lacks."))
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
@@ -62,6 +67,10 @@ class Command(SynclineCommand):
             self.resend(get_database(options["database"]), options["accounts"])
         elif action == "full":
             self.send_everything(get_database(options["database"]), dry_run=options["dry_run"])
+        elif action == "hold":
+            self.hold(get_database(options["database"]), options["reason"])
+        elif action == "resume":
+            self.resume(get_database(options["database"]))
         else:
             session = get_row("session", options["id"], DownloadSession.objects.all())
             self.change_session(session, action)
@@ -118,6 +127,25 @@ class Command(SynclineCommand):
         self.answer(
             {"database": database.label, "rows": rows, "dry_run": dry_run},
             f"The next download {verb} {database.label} these rows: {counts}.",
+        )
+
+    def hold(self, database: ChannelDatabase, reason: str) -> None:
+        suspended = sessions.hold(database, reason)
+        self.answer(
+            {"database": database.label, "hold": reason, "suspended": suspended},
+            f"Downloads to {database.label} are on hold; "
+            f"{counted(suspended, 'session')} suspended.",
+        )
+
+    def resume(self, database: ChannelDatabase) -> None:
+        """Errors: CommandError if it is not on hold."""
+        try:
+            resumed = sessions.resume(database)
+        except sessions.SessionRefused as refusal:
+            raise CommandError(str(refusal)) from None
+        self.answer(
+            {"database": database.label, "hold": None, "resumed": resumed},
+            f"The next download sends {database.label} what it lacks.",
         )
 
 

@@ -15,7 +15,7 @@ from stores.hqdb.retry import DATABASE_ERRORS, bisect_rows, describe_error, self
 from stores.hqdb.sql import batched, fetch_one
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
-from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
+from stores.models.session import DUE_DOWNLOADS, DownloadStatus
 from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK
 from stores.pipeline.download.exceptions import (
     Refusals,
@@ -48,6 +48,7 @@ from stores.pipeline.download.sessions import (
     request_single_customers,
     resends,
     start_session,
+    suspend_session,
 )
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
@@ -61,12 +62,13 @@ MAX_COUNTED_TRIES = 1 << 14
 def download_accounts(step: RunStep) -> None:
     """Send a channel database the customers that it lacks, oldest change first.
 
-    One that lacks none is not opened. Effects: packages; the channel's tables, a package a
-    transaction, then sessions, position and counts in HQ.
+    One that lacks none, or whose downloads are on hold, is not opened. Effects: packages; the
+    channel's tables, a package a transaction, then sessions, position and counts in HQ.
     """
     if step.is_dry:
         with step.chunk():
-            step.add(distributed=count_pending(step.its_database))
+            if not step.its_database.is_held:
+                step.add(distributed=count_pending(step.its_database))
     elif has_pending(step.its_database):
         ChannelDownload(step).visit()
 
@@ -79,11 +81,11 @@ def has_pending(database: ChannelDatabase) -> bool:
                OR EXISTS (SELECT FROM download_exception e
                            WHERE e.database_id = b.id AND e.settled_at IS NULL)
                OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
-                           WHERE s.database_id = b.id AND s.status = ANY(%(open)s)
+                           WHERE s.database_id = b.id AND s.status = ANY(%(due)s)
                              AND p.to_no <= b.position)
              FROM channel_database b JOIN channel h ON h.id = b.channel_id
             WHERE b.id = %(database)s""",
-        {"database": database.pk, "open": [status.value for status in OPEN_DOWNLOADS]},
+        {"database": database.pk, "due": [status.value for status in DUE_DOWNLOADS]},
     )
     return bool(is_pending)
 
@@ -120,11 +122,14 @@ class ChannelDownload:
         try:
             # Before the channel is opened: one that cannot be has a session that says so.
             self.session = self.next_session()
+            if self.database.is_held:
+                return
             with enter(self.step) as channel:
                 self.note_position(channel)
                 self.send_packages(channel)
-                self.send_again(channel)
-                self.retry_exceptions(channel)
+                if not self.database.is_held:
+                    self.send_again(channel)
+                    self.retry_exceptions(channel)
         except SessionCanceled:
             raise StepFailed(CANCELED) from None
         except RunLost:
@@ -136,14 +141,22 @@ class ChannelDownload:
             raise
 
     def next_session(self) -> DownloadSession | None:
-        """Request the next package for the database, from its position as HQ has noted it."""
+        """Request the next package for the database, from its position as HQ has noted it.
+
+        None if there is none, or downloads are on hold: then it is suspended.
+        """
         self.session = None
-        self.database.refresh_from_db(fields=["position", "starts_over"])
-        company, position = self.database.channel.company_id, self.database.position
+        self.database.refresh_from_db(fields=["position", "starts_over", "held_since"])
+        package = self.next_package(self.database.channel.company_id, self.database.position)
+        if self.database.is_held:
+            suspend_session(self.step, package)
+            return None
+        return request_session(self.step, package) if package else None
+
+    def next_package(self, company: str, position: int) -> Package | None:
         if is_up_to_date(company, position):
             return None
-        package = find_package(company, position) or self.make_package(company, position)
-        return request_session(self.step, package) if package else None
+        return find_package(company, position) or self.make_package(company, position)
 
     def make_package(self, company: str, position: int) -> Package | None:
         """Make the package, or wait for another database's download that does. None: no data."""

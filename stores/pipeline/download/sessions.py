@@ -1,6 +1,7 @@
 """Download sessions: one package for one channel database, or single customers that it lacks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -18,6 +19,7 @@ CANCELED = "Someone canceled the session. The next download sends what the datab
 HELD = "The channel has its package already."
 REFUSED = "The channel refuses these customers."
 DROPPED = "The data of its package is no longer there."
+ON_HOLD = "Downloads to this database are on hold."
 NO_DATA = "What the database lacks may not leave headquarters yet: see the number journal."
 # What a session is that failed in these states.
 FAILED_AS: dict[str | None, DownloadStatus] = {
@@ -32,6 +34,13 @@ CANCELABLE = (
     DownloadStatus.REQUESTED,
     DownloadStatus.DOWNLOAD_FAILED,
     DownloadStatus.APPLY_FAILED,
+    DownloadStatus.SUSPENDED,
+)
+# What a hold suspends; what is on its way still arrives.
+SUSPENDABLE = (
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
 )
 DELETABLE = (
     DownloadStatus.AVAILABLE,
@@ -40,6 +49,7 @@ DELETABLE = (
     DownloadStatus.DOWNLOAD_FAILED,
     DownloadStatus.APPLY_FAILED,
     DownloadStatus.NO_DATA,
+    DownloadStatus.SUSPENDED,
 )
 
 
@@ -76,17 +86,38 @@ def request_session(step: RunStep, package: Package) -> DownloadSession:
     committed.
     """
     with step.chunk():
-        sessions = DownloadSession.objects.filter(database=step.its_database)
-        session = (
-            sessions.open().filter(package=package).first()
-            or sessions.unmade().first()
-            or sessions.create(database=step.its_database)
-        )
-        outdated = sessions.open().filter(package__to_no__gt=package.from_no) | sessions.unmade()
-        outdated.exclude(pk=session.pk).update(status=DownloadStatus.CANCELED, message=REPLACED)
-        session.package = package
+        session = offer(step.its_database, package)
         request(step, session)
     failpoint("download:after_request")
+    return session
+
+
+def suspend_session(step: RunStep, package: Package | None) -> None:
+    """Offer the package to the step's database, whose downloads are on hold.
+
+    Effects: as request_session(); all that is on offer to the database is suspended. Nothing is
+    written if it is already.
+    """
+    with step.chunk():
+        if package:
+            offer(step.its_database, package)
+        suspend_all(step.its_database)
+
+
+def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
+    """The open session of a database for a package, in the caller's transaction.
+
+    It is the one that was started for it, if there is none. Others that the database will not need
+    are canceled.
+    """
+    sessions = DownloadSession.objects.filter(database=database)
+    session = sessions.open().filter(package=package).first()
+    if session is None:
+        session = sessions.unmade().first() or DownloadSession(database=database)
+        session.package, session.status, session.message = package, DownloadStatus.AVAILABLE, ""
+        session.save()
+    outdated = sessions.open().filter(package__to_no__gt=package.from_no) | sessions.unmade()
+    outdated.exclude(pk=session.pk).update(status=DownloadStatus.CANCELED, message=REPLACED)
     return session
 
 
@@ -112,7 +143,6 @@ def request(step: RunStep, session: DownloadSession) -> None:
     session.tries += 1
     DownloadSession.objects.filter(pk=session.pk).update(
         run=step.run,
-        package=session.package,
         status=DownloadStatus.REQUESTED,
         tries=F("tries") + 1,
         requested_at=Now(),
@@ -198,7 +228,7 @@ def close_session(session: DownloadSession, status: DownloadStatus, message: str
 
 def resends(database: ChannelDatabase) -> list[DownloadSession]:
     """The sessions that bring the database again what it has already."""
-    sessions = DownloadSession.objects.open().filter(
+    sessions = DownloadSession.objects.due().filter(
         database=database, package__to_no__lte=database.position
     )
     return list(sessions.select_related("package").order_by("started_at"))
@@ -254,6 +284,39 @@ def delete(session: DownloadSession) -> None:
     ).delete()
     if not deleted:
         raise SessionRefused("Only a session that brought nothing can be deleted.")
+
+
+def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
+    """Send a database nothing until someone resumes it. Returns how many sessions are suspended.
+
+    A package that is on its way still arrives.
+    """
+    with transaction.atomic():
+        ChannelDatabase.objects.filter(pk=database.pk).update(
+            held_since=Now(), held_by=by, hold_reason=reason
+        )
+        return suspend_all(database)
+
+
+def suspend_all(database: ChannelDatabase) -> int:
+    """Suspend what is on offer to a database on hold, in the caller's transaction."""
+    return DownloadSession.objects.filter(database=database, status__in=SUSPENDABLE).update(
+        status=DownloadStatus.SUSPENDED, message=ON_HOLD
+    )
+
+
+def resume(database: ChannelDatabase) -> int:
+    """Send a database again what it lacks. Returns how many sessions were suspended.
+
+    Errors: SessionRefused if it is not on hold.
+    """
+    with transaction.atomic():
+        held = ChannelDatabase.objects.filter(pk=database.pk, held_since__isnull=False)
+        if not held.update(held_since=None, held_by=None, hold_reason="", resumed_at=Now()):
+            raise SessionRefused(f"Downloads to {database.label} are not on hold.")
+        return DownloadSession.objects.filter(
+            database=database, status=DownloadStatus.SUSPENDED
+        ).update(status=DownloadStatus.AVAILABLE, message="")
 
 
 def start_over(database: ChannelDatabase) -> None:

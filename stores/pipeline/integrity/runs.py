@@ -26,7 +26,7 @@ def last_good_starts() -> Iterator[WorkTable]:
     """A work table of the start of the last successful run of each step and place.
 
     Shape: step, database_id, company_id, since. Runs before an incident or a repair of the database
-    do not count.
+    do not count, nor downloads while they were on hold.
     """
     with query_table(
         "last_start",
@@ -37,8 +37,12 @@ def last_good_starts() -> Iterator[WorkTable]:
              LEFT JOIN (SELECT database_id, max(ended_at) AS at
                           FROM run_step WHERE step = 'repair'
                          GROUP BY database_id) repair USING (database_id)
+             LEFT JOIN channel_database held
+                    ON held.id = step.database_id AND step.step = 'download'
             WHERE step.status IN ('succeeded', 'nothing_to_do')
-              AND step.started_at > coalesce(greatest(incident.at, repair.at), '-infinity')
+              AND step.started_at
+                  > coalesce(greatest(incident.at, repair.at, held.resumed_at), '-infinity')
+              AND held.held_since IS NULL
             GROUP BY step.step, step.database_id, step.company_id""",
     ) as last_starts:
         yield last_starts

@@ -1,7 +1,5 @@
 """Upload and download sessions: what went up from the channels, and down to them."""
 
-from typing import Any
-
 import django_filters as filters
 import django_tables2 as tables
 from django import forms
@@ -13,10 +11,8 @@ from stores.web.components import when
 from stores.web.format import number, size
 from stores.web.lists import base
 
-
-def status_choices(statuses: Any, never: set[str]) -> list[tuple[str, str]]:
-    """The states that a session can be found in; the others are words that nothing sets yet."""
-    return [(status.value, status.label) for status in statuses if status.name not in never]
+# A session is started only while its transaction lasts, which nobody sees.
+UPLOAD_STATUSES = [choice for choice in UploadStatus.choices if choice[0] != UploadStatus.STARTED]
 
 
 class SessionFilter(base.ListFilter):
@@ -29,13 +25,11 @@ class SessionFilter(base.ListFilter):
 
 
 class UploadFilter(SessionFilter):
-    status = base.choice_filter(status_choices(UploadStatus, {"STARTED"}), "Status", field="status")
+    status = base.choice_filter(UPLOAD_STATUSES, "Status", field="status")
 
 
 class DownloadFilter(SessionFilter):
-    status = base.choice_filter(
-        status_choices(DownloadStatus, {"SUSPENDED"}), "Status", field="status"
-    )
+    status = base.choice_filter(DownloadStatus.choices, "Status", field="status")
 
 
 class SessionTable(base.ListTable):

@@ -6,10 +6,11 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from stores.models import Channel, Customer
+from stores.models import Channel, ChannelDatabase, Customer
 from stores.pipeline.download.outbound import count_rows_of
-from stores.pipeline.download.sessions import start_over
+from stores.pipeline.download.sessions import SessionRefused, hold, resume, start_over
 from stores.web.counts import capped_count
+from stores.web.forms.reason import posted_reason
 from stores.web.lists.async_customers import filter_async_customers
 from stores.web.lists.base import ListFilter
 from stores.web.lists.channels import ChannelTable, databases_with_counts
@@ -20,6 +21,10 @@ from stores.web.request import Request
 
 may_send_everything = require_permission(
     "stores.control_job", "You do not have permission to send everything again."
+)
+
+may_hold_downloads = require_permission(
+    "stores.change_channeldatabase", "You do not have permission to hold downloads."
 )
 
 
@@ -51,11 +56,43 @@ def send_everything(request: Request, code: str) -> HttpResponse:
     channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
     databases = channel.databases.select_related("channel")
     if request.method == "POST":
-        number = request.POST.get("database", "")
-        database = get_object_or_404(databases, pk=number if number.isdecimal() else 0)
+        database = posted_database(request, channel)
         start_over(database)
         messages.success(request, f"The next download sends {database.label} everything again.")
         return redirect(channel)
     rows = count_rows_of(channel.company_id)
     context = {"channel": channel, "databases": databases, "rows": rows.items()}
     return render(request, "channels/full.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may_hold_downloads
+def hold_downloads(request: Request, code: str) -> HttpResponse:
+    """Which databases of a channel are sent nothing, and why; hold one, or resume it."""
+    channel = get_object_or_404(Channel, code=code)
+    if request.method == "POST":
+        database = posted_database(request, channel)
+        if "action" in request.POST:
+            resume_downloads(request, database)
+        elif reason := posted_reason(request):
+            hold(database, reason, by=request.user)
+            messages.success(request, f"Downloads to {database.label} are on hold.")
+        return redirect("hold-downloads", channel.code)
+    databases = channel.databases.select_related("channel", "held_by").order_by("name")
+    return render(request, "channels/hold.html", {"channel": channel, "databases": databases})
+
+
+def resume_downloads(request: Request, database: ChannelDatabase) -> None:
+    try:
+        resume(database)
+    except SessionRefused as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.success(request, f"The next download sends {database.label} what it lacks.")
+
+
+def posted_database(request: Request, channel: Channel) -> ChannelDatabase:
+    """The database of the channel that a form names. Errors: Http404."""
+    number = request.POST.get("database", "")
+    databases = channel.databases.select_related("channel")
+    return get_object_or_404(databases, pk=number if number.isdecimal() else 0)

@@ -1,18 +1,22 @@
-"""The states of a session before its package is on offer: it is made, cannot be, or has no data."""
+"""The states of a session whose package is made, cannot be, has no data, or is on hold."""
 
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import connection
+from django.db.models.functions import Now
 
 from stores import failpoints
 from stores.jobs.stalled import recover_lost_steps
-from stores.models import DownloadSession, Package
+from stores.models import ChannelDatabase, Customer, DownloadSession, Package
 from stores.models.session import DownloadStatus
 from stores.pipeline import number_journal
-from stores.pipeline.download import packages
+from stores.pipeline.download import packages, sessions
+from stores.trace.timeline import trace
 from tests.support.make import lookup, make_customer, out_of_reach, run
 from tests.support.processes import Died, die
+from tests.support.promises import failed_checks
 
 
 @contextmanager
@@ -138,3 +142,119 @@ def test_a_session_whose_worker_dies_while_its_package_is_made_has_failed(
     run("1010")
     session.refresh_from_db()
     assert (session.status, session.package) == (DownloadStatus.APPLIED, Package.objects.get())
+
+
+# ------------------------------------------------------------------------------- on hold
+
+
+@pytest.fixture
+def held(houston, popup) -> ChannelDatabase:
+    """Popup's database, whose downloads were put on hold before Ann came to houston."""
+    sessions.hold(popup, "Stocktaking.")
+    make_customer(houston, "Ann")
+    run("pipeline")
+    return popup
+
+
+def test_a_database_on_hold_is_sent_nothing_and_its_session_is_suspended(houston, held):
+    assert len(lookup(houston)) == 1
+    assert lookup(held) == []
+    session = DownloadSession.objects.get(database=held)
+    assert (session.status, session.package) == (DownloadStatus.SUSPENDED, Package.objects.get())
+    assert failed_checks() == {}
+
+
+def test_visits_to_a_database_on_hold_do_nothing(houston, held, monkeypatch):
+    monkeypatch.setattr("stores.pipeline.download.download.enter", lambda step: 1 / 0)
+
+    outcomes = [run("1010", dry_run=dry_run)["outcome"] for dry_run in (True, False, False)]
+
+    assert outcomes == ["nothing_to_do"] * 3
+    assert DownloadSession.objects.filter(database=held).count() == 1
+
+
+def test_a_resumed_database_is_sent_what_it_missed(houston, held):
+    make_customer(houston, "Bo")
+    run("pipeline")
+
+    sessions.resume(held)
+    run("1010")
+
+    assert lookup(held) == lookup(houston)
+    assert not DownloadSession.objects.unfinished().exists()
+    assert failed_checks() == {}
+
+
+def test_what_is_on_offer_when_the_hold_begins_is_suspended(houston, popup):
+    make_customer(houston, "Ann")
+    with out_of_reach(popup):
+        run("pipeline")
+    session = DownloadSession.objects.get(database=popup)
+    assert session.status == DownloadStatus.DOWNLOAD_FAILED
+
+    assert sessions.hold(popup, "Stocktaking.") == 1
+
+    session.refresh_from_db()
+    assert session.status == DownloadStatus.SUSPENDED
+    assert sessions.resume(popup) == 1
+    session.refresh_from_db()
+    assert session.status == DownloadStatus.AVAILABLE
+
+
+def test_a_package_that_is_sent_again_waits_for_the_end_of_the_hold(houston, popup):
+    make_customer(houston, "Ann")
+    run("pipeline")
+    sessions.hold(popup, "Stocktaking.")
+
+    again = sessions.rerun(DownloadSession.objects.get(database=popup))
+    run("1010")
+
+    again.refresh_from_db()
+    assert again.status == DownloadStatus.SUSPENDED
+    sessions.resume(popup)
+    run("1010")
+    again.refresh_from_db()
+    assert again.status == DownloadStatus.APPLIED
+
+
+def test_a_hold_that_begins_during_a_visit_lets_the_package_on_its_way_arrive(
+    houston, popup, monkeypatch
+):
+    convert(houston, "Ann")
+    monkeypatch.setitem(
+        failpoints.actions, "download:after_request", lambda: sessions.hold(popup, "Stocktaking.")
+    )
+    run("1010", channels=["popup"])
+    monkeypatch.delitem(failpoints.actions, "download:after_request")
+    assert len(lookup(popup)) == 1
+
+    convert(houston, "Bo")
+    run("1010")
+
+    assert {name for _, name in lookup(popup)} == {"Ann"}
+    assert {name for _, name in lookup(houston)} == {"Ann", "Bo"}
+
+
+def test_what_waits_for_the_end_of_a_hold_was_not_skipped(houston, held):
+    Customer.objects.update(
+        created_at=Now() - timedelta(hours=1), modified_at=Now() - timedelta(hours=1)
+    )
+    run("1010")
+    assert failed_checks() == {}
+
+    sessions.resume(held)
+
+    assert failed_checks() == {}
+
+
+def test_a_trace_says_why_a_database_lacks_a_customer(houston, held):
+    waiting_for = trace("005001").waiting_for
+
+    assert waiting_for.code == "not_distributed"
+    assert "Downloads to popup are on hold: Stocktaking." in waiting_for.text
+    assert waiting_for.next_step == "Resume the downloads when the reason is gone."
+
+
+def test_only_downloads_on_hold_are_resumed(popup):
+    with pytest.raises(sessions.SessionRefused):
+        sessions.resume(popup)

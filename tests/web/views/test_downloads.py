@@ -97,3 +97,21 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
     assert "The next download sends" in response.content.decode()
     exception = DownloadException.objects.get()
     assert (exception.database, exception.customer) == (popup, customer)
+
+
+def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popup):
+    url = "/channels/popup/hold/"
+
+    without = boss.post(url, {"database": popup.pk}, follow=True).content.decode()
+    held = boss.post(url, {"database": popup.pk, "reason": "Stocktaking."}, follow=True)
+    popup.refresh_from_db()
+    shown = boss.get("/channels/popup/").content.decode()
+    resumed = boss.post(url, {"database": popup.pk, "action": "resume"}, follow=True)
+    again = boss.post(url, {"database": popup.pk, "action": "resume"}, follow=True)
+
+    assert "Enter a reason." in without
+    assert "Stocktaking." in held.content.decode()
+    assert (popup.is_held, popup.held_by.username) == (True, "boss")
+    assert "Downloads on hold" in shown
+    assert "The next download sends popup what it lacks." in resumed.content.decode()
+    assert "Downloads to popup are not on hold." in again.content.decode()

@@ -174,6 +174,8 @@ BACK_OFF_MOST_S = 180
 # a channel that was away is made another one.
 PACKAGE_DAYS = 1
 PACKAGE_MAX_DAYS = 30
+# In strict order a package that a channel refuses in part so often waits for a person.
+STRICT_ORDER_TRIES = 3
 # The scheduler starts the pipeline so long after the last one ended.
 PIPELINE_PAUSE_S = whole_number("SYNCLINE_PIPELINE_PAUSE_S", 3)
 # Scheduled runs that found nothing to do are forgotten after so long.

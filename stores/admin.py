@@ -152,7 +152,10 @@ class PaymentRoundingAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 class DatabaseInline(NeverDeleted, admin.StackedInline):  # type: ignore[type-arg]
     model = models.ChannelDatabase
-    fields = ("name", "group", "url", "is_enabled", "last_visited_at", "last_error")
+    fields = (
+        *("name", "group", "url", "is_enabled", "strict_order"),
+        *("last_visited_at", "last_error"),
+    )
     readonly_fields = ("name", "last_visited_at", "last_error")
     extra = 0
 
@@ -199,7 +202,7 @@ class ChannelDatabaseAdmin(NeverDeleted, Listed):
     list_filter = ("is_enabled", "group")
     list_select_related = ("channel", "group")
     fields = (
-        *("channel", "name", "group", "url", "is_enabled"),
+        *("channel", "name", "group", "url", "is_enabled", "strict_order"),
         *("database_id", "generation", "last_visited_at", "last_error"),
     )
     readonly_fields = (

@@ -605,6 +605,14 @@ class Migration(migrations.Migration):
                 ("fenced_at", models.DateTimeField(editable=False, null=True)),
                 ("position", models.BigIntegerField(db_default=0, default=0, editable=False)),
                 ("starts_over", models.BooleanField(db_default=False, default=False, editable=False)),
+                (
+                    "strict_order",
+                    models.BooleanField(
+                        db_default=False,
+                        default=False,
+                        help_text="A package that the database refuses in part holds up all later ones.",
+                    ),
+                ),
                 ("held_since", models.DateTimeField(editable=False, null=True)),
                 (
                     "held_by",
@@ -1399,6 +1407,7 @@ class Migration(migrations.Migration):
                         max_length=11,
                     ),
                 ),
+                ("holds_up", models.BooleanField(db_default=False, default=False)),
                 ("message", models.CharField(blank=True, max_length=300)),
                 ("since", models.DateTimeField(db_default=Now())),
                 ("tries", models.PositiveIntegerField(default=0)),
@@ -1428,6 +1437,14 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("reason__in", ["refused", "not_arrived", "requested"])),
                         name="exception_reason_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("holds_up", False),
+                            models.Q(("reason", "refused"), ("settled_at__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="only_a_refused_customer_holds_up_others",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("settled_at", None)),

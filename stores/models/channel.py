@@ -217,6 +217,11 @@ class ChannelDatabase(models.Model):
     position = models.BigIntegerField(default=0, db_default=0, editable=False)
     # What the database says of its position does not count until the next package is written.
     starts_over = models.BooleanField(default=False, db_default=False, editable=False)
+    strict_order = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="A package that the database refuses in part holds up all later ones.",
+    )
     # Since when it is sent nothing, by whom (None: with a command) and why.
     held_since = models.DateTimeField(null=True, editable=False)
     held_by = models.ForeignKey(

@@ -143,6 +143,8 @@ class DownloadException(models.Model):
     database = models.ForeignKey("ChannelDatabase", models.PROTECT, related_name="exceptions")
     customer = models.ForeignKey("Customer", models.PROTECT, related_name="exceptions")
     reason = models.CharField(max_length=11, choices=ExceptionReason.choices)
+    # In strict order: the package that brings it is not passed, until someone cancels its session.
+    holds_up = models.BooleanField(default=False, db_default=False)
     # What the channel said, without values of the row.
     message = models.CharField(max_length=300, blank=True)
     since = models.DateTimeField(db_default=Now())
@@ -162,6 +164,11 @@ class DownloadException(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(reason__in=ExceptionReason.values), name="exception_reason_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(holds_up=False)
+                | Q(reason=ExceptionReason.REFUSED, settled_at__isnull=True),
+                name="only_a_refused_customer_holds_up_others",
             ),
             models.UniqueConstraint(
                 fields=["database", "customer"],

@@ -469,6 +469,13 @@ PACKAGES = [
         "UPDATE download_session SET status = 'applied' WHERE package_id IS NULL",
     ),
     Violation(
+        "a customer who was asked for and holds up others",
+        "only_a_refused_customer_holds_up_others",
+        """INSERT INTO download_exception
+                  (database_id, customer_id, reason, message, tries, holds_up)
+           VALUES (%(houston_database)s, %(ann)s, 'requested', '', 0, true)""",
+    ),
+    Violation(
         "downloads that are held for no reason",
         "downloads_are_held_for_a_reason",
         "UPDATE channel_database SET held_since = now()",

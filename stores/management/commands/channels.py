@@ -50,6 +50,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "status": database_status(database, is_blocked=database.pk in blocked_ids),
             "error": database.last_error or None,
             "hold": database.hold_reason or None,
+            "strict_order": database.strict_order,
             "counts": {
                 "waiting": waiting[database.pk],
                 "quarantined": quarantined[database.pk],

@@ -58,6 +58,11 @@ class Command(SynclineCommand):
         add_database(hold_parser)
         add_reason(hold_parser)
         add_database(actions.add_parser("resume", help="Sends it again what it lacks."))
+        order_parser = actions.add_parser(
+            "strict-order", help="Says whether a package that is refused in part holds up others."
+        )
+        add_database(order_parser)
+        order_parser.add_argument("switch", choices=("on", "off"))
 
     def handle(self, *args: Any, **options: Any) -> None:
         action = options["action"]
@@ -71,6 +76,8 @@ class Command(SynclineCommand):
             self.hold(get_database(options["database"]), options["reason"])
         elif action == "resume":
             self.resume(get_database(options["database"]))
+        elif action == "strict-order":
+            self.set_order(get_database(options["database"]), is_strict=options["switch"] == "on")
         else:
             session = get_row("session", options["id"], DownloadSession.objects.all())
             self.change_session(session, action)
@@ -146,6 +153,15 @@ class Command(SynclineCommand):
         self.answer(
             {"database": database.label, "hold": None, "resumed": resumed},
             f"The next download sends {database.label} what it lacks.",
+        )
+
+    def set_order(self, database: ChannelDatabase, *, is_strict: bool) -> None:
+        database.strict_order = is_strict
+        database.save(update_fields=["strict_order"])
+        words = "in strict order" if is_strict else "without those it refuses"
+        self.answer(
+            {"database": database.label, "strict_order": is_strict},
+            f"{database.label} is sent customers {words}.",
         )
 
 

@@ -40,6 +40,7 @@ from stores.pipeline.download.sessions import (
     SessionCanceled,
     close_session,
     fail_session,
+    hold_up,
     note_applied,
     note_arrived,
     note_downloaded,
@@ -143,10 +144,11 @@ class ChannelDownload:
     def next_session(self) -> DownloadSession | None:
         """Request the next package for the database, from its position as HQ has noted it.
 
-        None if there is none, or downloads are on hold: then it is suspended.
+        None if there is none, or its session is suspended, as it is while downloads are on hold.
         """
         self.session = None
-        self.database.refresh_from_db(fields=["position", "starts_over", "held_since"])
+        fields = ["position", "starts_over", "held_since", "strict_order"]
+        self.database.refresh_from_db(fields=fields)
         package = self.next_package(self.database.channel.company_id, self.database.position)
         if self.database.is_held:
             suspend_session(self.step, package)
@@ -198,8 +200,10 @@ class ChannelDownload:
         while self.session:
             if not self.database.starts_over and channel.position != self.database.position:
                 raise PositionMoved
-            self.send(channel, self.session, is_next=True)
-            self.session = None if self.step.time_slice_used else self.next_session()
+            may_go_on = self.send(channel, self.session, is_next=True)
+            self.session = None
+            if may_go_on and not self.step.time_slice_used:
+                self.session = self.next_session()
 
     def send_again(self, channel: FencedChannel) -> None:
         """Send packages again that a person has asked for. Errors: SessionCanceled."""
@@ -211,10 +215,11 @@ class ChannelDownload:
             self.send(channel, session, is_next=False)
         self.session = None
 
-    def send(self, channel: FencedChannel, session: DownloadSession, *, is_next: bool) -> None:
+    def send(self, channel: FencedChannel, session: DownloadSession, *, is_next: bool) -> bool:
         """Write the package of a session, but for customers that the channel refuses.
 
-        One whose data is gone is closed; if it `is_next`, another one takes its place.
+        One whose data is gone is closed; if it `is_next`, another one takes its place. Returns
+        whether the next one may follow: in strict order not after a refusal.
         """
         package = session.package
         if package is None:
@@ -223,10 +228,15 @@ class ChannelDownload:
             tables = load_tables(package)
         except PackageDropped:
             close_session(session, DownloadStatus.CANCELED, DROPPED)
-            return
+            return True
         note_downloaded(self.step, session, tables)
         move = PositionMove(channel.company, channel.position, package.to_no) if is_next else None
         written = self.write(channel, session, tables, move)
+        if written.times_held_up:
+            with self.step.chunk(may_stop=False):
+                self.step.add(failed=len(written.refused))
+                hold_up(session, times=written.times_held_up, parts=written.parts)
+            return False
         with self.step.chunk(may_stop=False):
             delivered = package.customers - len(written.refused)
             self.step.add(distributed=delivered, failed=len(written.refused))
@@ -238,6 +248,7 @@ class ChannelDownload:
                 ).update(position=move.to, starts_over=False)
             failpoint("download:before_delivered")
         failpoint("download:after_delivered")
+        return True
 
     def write(
         self,
@@ -248,7 +259,8 @@ class ChannelDownload:
     ) -> "Written":
         """Write rows into the channel, all at once or, if it refuses some, without these.
 
-        Those refused are noted in HQ before the channel's position passes them.
+        Those refused are noted in HQ before the channel's position passes them; in strict order it
+        does not.
         """
         parts = count(session.tries % MAX_COUNTED_TRIES * PARTS_PER_TRY + 1)
         rows: list[int] = []
@@ -269,13 +281,17 @@ class ChannelDownload:
         _, refused = bisect_rows(
             apply_accounts, lambda: accounts_in(tables), attempt=self_committing
         )
+        times_held_up = 0
         if refused:
+            may_hold_up = self.database.strict_order and move is not None
             with self.step.chunk(may_stop=False):
-                self.refused |= record_refused(self.database, refused)
+                recorded = record_refused(self.database, refused, hold_up=may_hold_up)
+            self.refused |= recorded.customers
+            times_held_up = recorded.times if may_hold_up else 0
             failpoint("download:after_refused")
-        if move and channel.position != move.to:
+        if move and channel.position != move.to and not times_held_up:
             apply([], move)
-        return Written(sum(rows), len(rows), refused)
+        return Written(sum(rows), len(rows), refused, times_held_up)
 
     def retry_exceptions(self, channel: FencedChannel) -> None:
         """Send customers that the database lacks although its position is past them.
@@ -319,8 +335,12 @@ def describe_failure(error: Exception) -> str:
 
 
 class Written(NamedTuple):
-    """What was written of a session: rows, in how many transactions, and who was refused."""
+    """What was written of a session: rows, in how many transactions, and who was refused.
+
+    `times_held_up` is how often its customers were refused that hold it up in strict order.
+    """
 
     rows: int
     parts: int
     refused: Refusals
+    times_held_up: int

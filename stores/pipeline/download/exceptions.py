@@ -1,6 +1,7 @@
 """Customers that a channel database lacks although its position is past their change."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
@@ -26,33 +27,58 @@ def add_exceptions(
     )
 
 
-def record_refused(database: ChannelDatabase, refused: Refusals) -> set[int]:
-    """Note the customers that a channel has refused, in the caller's transaction. Returns them."""
+@dataclass(frozen=True)
+class RefusedCustomers:
+    """Who was refused; and how often those who hold up their package, if any does."""
+
+    customers: frozenset[int] = frozenset()
+    times: int = 0
+
+
+def record_refused(
+    database: ChannelDatabase, refused: Refusals, *, hold_up: bool
+) -> RefusedCustomers:
+    """Note the customers that a channel has refused, in the caller's transaction.
+
+    With `hold_up` they hold up their package; not those whose refusal was known and passed before,
+    and nobody without strict order.
+    """
     rows = fetch(
         """INSERT INTO download_exception AS e
-                  (database_id, customer_id, reason, message, tries, tried_at)
-           SELECT %(database)s, k.id, 'refused', given.message, 1, now()
+                  (database_id, customer_id, reason, message, tries, tried_at, holds_up)
+           SELECT %(database)s, k.id, 'refused', given.message, 1, now(), %(hold_up)s
              FROM unnest(%(accounts)s::text[], %(messages)s::text[]) given (account, message)
              JOIN customer k ON k.company_id = %(company)s AND k.account_number = given.account
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL
                DO UPDATE SET reason = excluded.reason, message = excluded.message,
-                             tries = e.tries + 1, tried_at = now()
-           RETURNING e.customer_id""",
+                             tries = e.tries + 1, tried_at = now(),
+                             holds_up = e.holds_up AND %(is_strict)s
+           RETURNING e.customer_id, e.holds_up, e.tries""",
         {
             "database": database.pk,
             "company": database.channel.company_id,
             "accounts": list(refused),
             "messages": [message[:300] for message in refused.values()],
+            "hold_up": hold_up,
+            "is_strict": database.strict_order,
         },
     )
-    return {customer for (customer,) in rows}
+    return RefusedCustomers(
+        frozenset(customer for customer, _, _ in rows),
+        max((tries for _, holds_up, tries in rows if holds_up), default=0),
+    )
+
+
+def pass_refused(database: ChannelDatabase) -> None:
+    """Let no refused customer hold up a package any more, in the caller's transaction."""
+    DownloadException.objects.filter(database=database, holds_up=True).update(holds_up=False)
 
 
 def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
     """Note that a session has brought customers, in their versions; in the caller's transaction."""
     run_sql(
         """UPDATE download_exception e
-              SET settled_at = now(), tried_at = now(), tries = e.tries + 1,
+              SET settled_at = now(), tried_at = now(), tries = e.tries + 1, holds_up = false,
                   session_id = %(session)s, version = given.version
              FROM unnest(%(customers)s::bigint[], %(versions)s::bigint[])
                   AS given (customer_id, version)
@@ -68,8 +94,12 @@ def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
 
 
 def open_exceptions(database: ChannelDatabase) -> list[int]:
-    """The customers to be tried again."""
-    rows = DownloadException.objects.open().filter(database=database).order_by("customer")
+    """The customers to be tried again; a package brings those who have changed since."""
+    rows = (
+        DownloadException.objects.open()
+        .filter(database=database, customer__change_no__lte=database.position)
+        .order_by("customer")
+    )
     return list(rows.values_list("customer_id", flat=True))
 
 

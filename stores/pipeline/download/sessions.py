@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
@@ -13,10 +14,12 @@ from stores.hqdb.sql import fetch
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
+from stores.pipeline.download.exceptions import pass_refused
 
 REPLACED = "Another package brings what it would have brought."
 CANCELED = "Someone canceled the session. The next download sends what the database lacks."
 HELD = "The channel has its package already."
+HELD_UP = "The channel refuses some of its customers; in strict order, later packages wait for it."
 REFUSED = "The channel refuses these customers."
 DROPPED = "The data of its package is no longer there."
 ON_HOLD = "Downloads to this database are on hold."
@@ -79,14 +82,16 @@ def start_session(step: RunStep) -> DownloadSession:
     return session
 
 
-def request_session(step: RunStep, package: Package) -> DownloadSession:
+def request_session(step: RunStep, package: Package) -> DownloadSession | None:
     """The open session of the step's database for the package, tried once more.
 
-    Effects: that session, and sessions for other packages that the database will not need;
-    committed.
+    None if it is suspended in strict order: someone has to rerun or cancel it. Effects: that
+    session, and sessions for other packages that the database will not need; committed.
     """
     with step.chunk():
         session = offer(step.its_database, package)
+        if session.status == DownloadStatus.SUSPENDED and step.its_database.strict_order:
+            return None
         request(step, session)
     failpoint("download:after_request")
     return session
@@ -222,6 +227,20 @@ def fail_session(session: DownloadSession, error: Exception, message: str) -> No
     unfinished.filter(status=status).update(status=failed, message=message[:300], tries=tries)
 
 
+def hold_up(session: DownloadSession, *, times: int, parts: int) -> None:
+    """Note that the channel refuses some of the package, so that no later one may follow.
+
+    `times` is how often it has; after a few it is not tried again. Effects: the session, in the
+    caller's transaction.
+    """
+    is_last = times >= settings.STRICT_ORDER_TRIES
+    DownloadSession.objects.filter(pk=session.pk).update(
+        status=DownloadStatus.SUSPENDED if is_last else DownloadStatus.APPLY_FAILED,
+        message=HELD_UP,
+        parts=F("parts") + parts,
+    )
+
+
 def close_session(session: DownloadSession, status: DownloadStatus, message: str = "") -> None:
     DownloadSession.objects.filter(pk=session.pk).update(status=status, message=message)
 
@@ -240,13 +259,16 @@ def resends(database: ChannelDatabase) -> list[DownloadSession]:
 def cancel(session: DownloadSession) -> None:
     """Give the session up. What the database lacks comes with the next download, in another one.
 
-    Errors: SessionRefused once its data is on the way.
+    In strict order, that one is not held up by the customers that the channel has refused. Errors:
+    SessionRefused once its data is on the way.
     """
-    canceled = DownloadSession.objects.filter(pk=session.pk, status__in=CANCELABLE).update(
-        status=DownloadStatus.CANCELED, message="Canceled by hand."
-    )
-    if not canceled:
-        raise SessionRefused("Only a session whose data is not on its way can be canceled.")
+    with transaction.atomic():
+        canceled = DownloadSession.objects.filter(pk=session.pk, status__in=CANCELABLE).update(
+            status=DownloadStatus.CANCELED, message="Canceled by hand."
+        )
+        if not canceled:
+            raise SessionRefused("Only a session whose data is not on its way can be canceled.")
+        pass_refused(session.database)
 
 
 def is_offered(session: DownloadSession) -> bool:
@@ -257,16 +279,24 @@ def is_offered(session: DownloadSession) -> bool:
 
 def can_rerun(session: DownloadSession) -> bool:
     """Whether the data of the session's package is there, and the package not on offer already."""
+    if session.status == DownloadStatus.SUSPENDED:
+        return not session.database.is_held
     package = session.package
     return package is not None and not package.dropped_at and not is_offered(session)
 
 
 def rerun(session: DownloadSession) -> DownloadSession:
-    """Offer the package of a session to its database once more. Returns the new session.
+    """Offer the package of a session to its database once more. Returns the session that does.
 
-    Errors: SessionRefused.
+    It is the same one if it was suspended. Errors: SessionRefused.
     """
     with transaction.atomic():
+        suspended = DownloadSession.objects.filter(pk=session.pk, status=DownloadStatus.SUSPENDED)
+        if suspended.exists():
+            if session.database.is_held:
+                raise SessionRefused(ON_HOLD)
+            suspended.update(status=DownloadStatus.AVAILABLE, message="")
+            return session
         package = Package.objects.select_for_update().filter(sessions=session).first()
         if package is None or package.dropped_at:
             raise SessionRefused(DROPPED)

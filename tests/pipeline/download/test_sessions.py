@@ -21,7 +21,6 @@ from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.outbound import count_rows_of
 from stores.trace.timeline import trace
 from tests.support.make import (
-    engine_of,
     lookup,
     make_customer,
     make_event,
@@ -32,6 +31,7 @@ from tests.support.make import (
 )
 from tests.support.processes import Died, die
 from tests.support.promises import failed_checks
+from tests.support.refused_customers import allow_customers, refuse_customer
 
 
 @pytest.fixture
@@ -45,32 +45,6 @@ def ann(store, seattle):
 
 def session_of(database, **filters) -> DownloadSession:
     return DownloadSession.objects.get(database=database, **filters)
-
-
-def refuse(store, name: str, *, event: str = "INSERT") -> None:
-    """Have the channel refuse a customer of this name, as its owner may."""
-    condition = f"NEW.first_name = '{name}'"
-    if engine_of(store) == "sqlite":
-        query(
-            store,
-            f"""CREATE TRIGGER till_refuses AFTER {event} ON customer WHEN {condition}
-                BEGIN SELECT RAISE(ABORT, 'refused'); END""",
-        )
-    else:
-        query(
-            store,
-            f"""CREATE FUNCTION till_refuses() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
-                CREATE TRIGGER till_refuses AFTER {event} ON customer FOR EACH ROW
-                WHEN ({condition}) EXECUTE FUNCTION till_refuses()""",
-        )
-
-
-def allow(store) -> None:
-    query(
-        store,
-        "DROP TRIGGER till_refuses" + ("" if engine_of(store) == "sqlite" else " ON customer"),
-    )
 
 
 # ------------------------------------------------------------------ the way of a session
@@ -182,7 +156,7 @@ def test_a_new_channel_is_sent_everything_and_needs_no_preparation(houston, regi
 
 def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, ann):
     make_customer(seattle, "Bad")
-    refuse(store, "Bad")
+    refuse_customer(store, "Bad")
 
     found = run("pipeline")
 
@@ -200,7 +174,7 @@ def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, a
     assert (refused.tries, refused.settled_at) == (2, None)
     assert sorted(name for _, name in lookup(store)) == ["Ann", "Cy"]
 
-    allow(store)
+    allow_customers(store)
     assert run("1010")["counts"] == {"distributed": 1}
     refused.refresh_from_db()
     assert (refused.session.database, refused.version) == (store, 1)
@@ -212,14 +186,14 @@ def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, a
 
 def test_when_a_refused_customer_arrived_is_told_by_the_session_that_brought_it(store, seattle):
     bad = make_customer(seattle, "Bad")
-    refuse(store, "Bad")
+    refuse_customer(store, "Bad")
     run("pipeline")
     assert {one.database: one.knows_account for one in trace(str(bad)).channels} == {
         store.label: False,
         seattle.label: True,
     }
     assert trace(str(bad)).state == "synchronized"
-    allow(store)
+    allow_customers(store)
 
     run("1010")
 
@@ -237,7 +211,7 @@ def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkey
     make_customer(seattle, "Bad")
     run("P-0001")
     run("sync-customers")
-    refuse(store, "Bad")
+    refuse_customer(store, "Bad")
     # The channel commits what it takes, and the download dies before it is known who is refused.
     monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
     with pytest.raises(Died):
@@ -259,12 +233,12 @@ def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkey
 def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monkeypatch, point):
     run("1010")
     make_customer(seattle, "Bad")
-    refuse(store, "Bad")
+    refuse_customer(store, "Bad")
     run("P-0001")
     run("sync-customers")
     if point != "download:after_refused":
         run("1010")
-        allow(store)
+        allow_customers(store)
         first = DownloadSession.objects.filter(database=store, package__isnull=False)
         sessions.rerun(first.earliest("started_at"))
     if point == "download:after_noting":
@@ -274,7 +248,7 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
         run("1010", channels=[store.channel.code])
     monkeypatch.delitem(failpoints.actions, point)
     if point == "download:after_refused":
-        allow(store)
+        allow_customers(store)
 
     run("1010")
 
@@ -286,14 +260,14 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
 
 @pytest.mark.fault("F-31")
 def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, ann, back_up):
-    refuse(store, "Ann")
+    refuse_customer(store, "Ann")
     run("1010")
     backup = back_up(store)
-    allow(store)
+    allow_customers(store)
     run("1010")
     assert lookup(store) == [("005001", "Ann")]
     backup.restore()
-    allow(store)
+    allow_customers(store)
 
     run("pipeline")
 
@@ -304,7 +278,7 @@ def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, a
 
 def test_an_edit_that_is_refused_leaves_the_earlier_version_known(store, seattle, ann):
     run("1010")
-    refuse(store, "Anna", event="UPDATE")
+    refuse_customer(store, "Anna", event="UPDATE")
     make_event("customer", seattle, async_account=ann, operation="update", first_name="Anna")
 
     run("pipeline")

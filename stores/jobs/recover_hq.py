@@ -92,6 +92,7 @@ def recovery_document(recovery: recover.Recovery, outcome: str, message: str) ->
         "guids": recovery.guids,
         "void": recovery.void,
         "versions": recovery.versions,
+        "owed_again": recovery.owed_again,
         "next_numbers": recovery.counters,
         "documents": recovery.documents,
         "corrected": [database.label for database in recovery.distrusted],

@@ -50,7 +50,7 @@ class Command(SynclineCommand):
 
 
 def report_lines(document: dict[str, Any]) -> Iterator[str]:
-    for count in ("accounts", "guids", "void", "versions", "released"):
+    for count in ("accounts", "guids", "void", "versions", "owed_again", "released"):
         if document.get(count):
             yield f"{count:<12} {document[count]:,}"
     for company, number in document.get("next_numbers", {}).items():

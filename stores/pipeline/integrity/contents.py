@@ -69,6 +69,19 @@ HELD_VERSIONS = f"""
        AND NOT EXISTS (SELECT FROM download_exception e
                         WHERE e.database_id = b.id AND e.customer_id = k.id
                           AND (e.settled_at IS NULL OR e.settled_at > c.read_at))"""  # noqa: S608
+# Customers of whom a channel says that it has the change, and lacks them, the version or a GUID.
+NOT_ARRIVED = sql.SQL(
+    f"""SELECT DISTINCT held.database_id, k.account_number, k.id AS customer_id
+          FROM ({HELD_VERSIONS}) held JOIN customer k ON k.id = held.customer_id
+          LEFT JOIN guid_map m ON m.customer_id = k.id
+          LEFT JOIN {{map}} v
+                 ON v.database_id = held.database_id AND v.async_account = m.async_account
+          LEFT JOIN {{customers}} s
+                 ON s.database_id = held.database_id
+                AND s.company = k.company_id AND s.account_number = k.account_number
+         WHERE coalesce(s.hq_version, -1) < held.version
+            OR held.is_latest AND m.async_account IS NOT NULL AND v.async_account IS NULL"""  # noqa: S608
+)
 SENT = sql.SQL(
     f"SELECT customer_id FROM ({HELD_CUSTOMERS}) s WHERE database_id = %(database)s"  # noqa: S608
 )

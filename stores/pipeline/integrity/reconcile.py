@@ -230,7 +230,7 @@ def find_differences(
     ]
     differences[DifferenceKind.NOT_ARRIVED] += [
         ("customer", account, customer)
-        for account, customer in fetch(NOT_ARRIVED.format(**copies.names))
+        for _, account, customer in fetch(contents.NOT_ARRIVED.format(**copies.names))
     ]
     return differences
 
@@ -274,18 +274,6 @@ OTHER_GUID = sql.SQL(
                  WHERE v.async_account IS NOT NULL
                    AND v.async_account IS DISTINCT FROM m.async_account"""
 )
-# The channel says that it has the change, and lacks the customer, its version or a GUID.
-NOT_ARRIVED = sql.SQL(
-    f"""SELECT DISTINCT k.account_number, k.id
-          FROM ({contents.HELD_VERSIONS}) held JOIN customer k ON k.id = held.customer_id
-          LEFT JOIN guid_map m ON m.customer_id = k.id
-          LEFT JOIN {{map}} v USING (async_account)
-          LEFT JOIN {{customers}} s
-                 ON s.company = k.company_id AND s.account_number = k.account_number
-         WHERE coalesce(s.hq_version, -1) < held.version
-            OR held.is_latest AND m.async_account IS NOT NULL AND v.async_account IS NULL"""  # noqa: S608
-)
-
 
 # -------------------------------------------------------------------- telling
 

@@ -20,11 +20,14 @@ from stores.hqdb.sql import batched, fetch, identifiers, run_sql
 from stores.hqdb.work_table import WorkTable, query_table, session_table
 from stores.models import ChannelDatabase, Headquarters, Incident, OrderSequence
 from stores.models.incident import BLOCKS_CONVERSION, IncidentKind
+from stores.models.package import ExceptionReason
 from stores.pipeline import number_journal
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.chunk_sizes import EVENTS_PER_CHUNK as ROWS
+from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER
 from stores.pipeline.fence.visit import FencedChannel
+from stores.pipeline.integrity.contents import NOT_ARRIVED
 from stores.pipeline.integrity.snapshot import Copies, channels_snapshot
 from stores.pipeline.integrity.tables import COMPARED_CONTENTS, COMPARED_EVENTS
 from stores.pipeline.integrity.upload import receipts
@@ -51,6 +54,8 @@ class Recovery:
     guids: int = 0
     void: int = 0
     versions: int = 0
+    # Customers that channels refused, which HQ has forgotten; they are sent again.
+    owed_again: int = 0
     counters: dict[str, int] = field(default_factory=dict)
     # Orders and invoices that were issued and forgotten, for people.
     documents: list[dict[str, Any]] = field(default_factory=list)
@@ -76,6 +81,7 @@ class Recovery:
             or self.guids
             or self.void
             or self.versions
+            or self.owed_again
             or self.events
             or self.documents
             or self.distrusted
@@ -90,9 +96,9 @@ def import_everything(
     A highest number that one channel alone has seen is believed up to `most_void` beyond all that
     others know; of the channels with the codes `distrusted` it is not.
 
-    Effects: customers, GUID map, number sequences, change numbers and the fence's pairs of HQ, and
-    an incident about orders and invoices, in one transaction; none in a dry run, or when a channel
-    is away or two sources contradict each other.
+    Effects: customers, GUID map, number sequences, change numbers, exceptions and the fence's pairs
+    of HQ, and an incident about orders and invoices, in one transaction; none in a dry run, or when
+    a channel is away or two sources contradict each other.
     """
     databases = ChannelDatabase.objects.enabled().with_channel()
     recovery = Recovery(distrusted=list(databases.filter(channel__code__in=distrusted)))
@@ -114,6 +120,7 @@ def import_everything(
             recovery.accounts, recovery.guids = import_accounts(sources)
             recovery.void = fill_gaps()
             recovery.versions = raise_versions(sources)
+            recovery.owed_again = send_lacking_again(sources)
             confirm_visits(sources)
             recovery.unknown = unknown_events(sources)
             transaction.set_rollback(dry_run)
@@ -568,6 +575,24 @@ def raise_versions(sources: Sources) -> int:
                 ).format(table=sql.Identifier(kind.table), behind=behind.identifier)
             )
     return customers
+
+
+def send_lacking_again(sources: Sources) -> int:
+    """Have channels sent again what they lack although they say that they have the change.
+
+    They refused it, and HQ has forgotten that. Returns how many customers, of each channel.
+    """
+    rows = fetch(
+        sql.SQL(
+            """SELECT database_id, array_agg(customer_id) FROM ({}) lacking
+                GROUP BY database_id ORDER BY database_id"""
+        ).format(NOT_ARRIVED.format(**sources.names))
+    )
+    databases = ChannelDatabase.objects.in_bulk([database for database, _ in rows])
+    return sum(
+        add_exceptions(databases[database], customers, ExceptionReason.NOT_ARRIVED)
+        for database, customers in rows
+    )
 
 
 def confirm_visits(sources: Sources) -> None:

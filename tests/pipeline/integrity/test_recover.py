@@ -14,13 +14,23 @@ from stores.hqdb.locks import Locks
 from stores.jobs import plan
 from stores.jobs.catalog import JOBS
 from stores.jobs.recover_hq import lock_names
-from stores.models import AsyncCustomer, Customer, GuidMap, Incident, JobRun, NumberSequence
+from stores.models import (
+    AsyncCustomer,
+    Customer,
+    DownloadException,
+    GuidMap,
+    Incident,
+    JobRun,
+    NumberSequence,
+)
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
+from stores.models.package import ExceptionReason
 from stores.pipeline import number_journal
 from stores.pipeline.convert import known_customers
-from tests.support.make import lookup, make_customer, make_event, query, run
+from tests.support.make import lookup, make_customer, make_event, pending, query, run
 from tests.support.promises import failed_checks
+from tests.support.refused_customers import allow_customers, refuse_customer
 
 pytestmark = pytest.mark.slow
 
@@ -77,6 +87,35 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
     customer = Customer.objects.get(account_number=before[str(bo)])
     assert (customer.first_name, customer.addresses.count()) == ("Bo", 1)
     assert open_incidents() == set()
+    assert failed_checks() == {}
+
+
+@pytest.mark.fault("F-33")  # HQ restored from a backup
+def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accepted(
+    store, seattle, back_up_hq, recover_hq
+):
+    make_customer(seattle, "Ann")
+    run("pipeline")
+    make_customer(seattle, "Bad")
+    run("P-0001")
+    run("sync-customers")
+    backup = back_up_hq()
+    refuse_customer(store, "Bad")
+    run("1010")
+    backup.restore()
+    assert not DownloadException.objects.exists()
+
+    plan = recover_hq("--dry-run")
+    recovery = recover_hq()
+    run("pipeline")
+
+    assert (plan["owed_again"], recovery["owed_again"]) == (1, 1)
+    refused = DownloadException.objects.open().get()
+    assert (refused.database, refused.reason) == (store, ExceptionReason.REFUSED)
+    assert pending(store) == [refused.customer.account_number]
+    allow_customers(store)
+    run("1010")
+    assert lookup(store) == lookup(seattle)
     assert failed_checks() == {}
 
 

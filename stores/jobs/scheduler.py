@@ -22,6 +22,7 @@ from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.job import JobCode, StepCode
 from stores.models.run import LIVE_STATUSES, ClockTime, RunStatus, StartedBy, summarize_codes
+from stores.pipeline.download.packages import drop_delivered
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def run_as_leader(locks: Locks, stop: threading.Event, log: Callable[[str], obje
         share_turns: 0,
         run_maintenance: MAINTENANCE_S,
         delete_idle_runs: CLEANUP_S,
+        drop_delivered: CLEANUP_S,
         start_scheduled: CLOCK_POLL_S,
         compare_after_incidents: CLOCK_POLL_S,
     }

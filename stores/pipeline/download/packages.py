@@ -240,12 +240,16 @@ def drop(package: Package) -> None:
         )
 
 
-def drop_delivered(company: str) -> None:
-    """Drop the data of packages that every enabled database has, or that are very old."""
+def drop_delivered(company: str | None = None) -> None:
+    """Drop the data of packages that every enabled database has, or that are very old.
+
+    Of all companies, unless one is given.
+    """
     run_sql(
         """WITH dropped AS (
              UPDATE package p SET dropped_at = now()
-              WHERE p.company_id = %(company)s AND p.dropped_at IS NULL
+              WHERE p.dropped_at IS NULL
+                AND (%(company)s::text IS NULL OR p.company_id = %(company)s)
                 AND (p.made_at < now() - %(days)s * interval '1 day'
                      AND NOT EXISTS (SELECT FROM channel_database b
                                        JOIN channel h ON h.id = b.channel_id

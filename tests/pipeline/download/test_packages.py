@@ -194,6 +194,18 @@ def test_the_data_goes_when_everybody_has_it_and_its_day_is_over(houston, popup)
     assert PackageTable.objects.values("package").distinct().count() == 2
 
 
+def test_the_data_goes_also_where_nothing_changes_any_more(houston):
+    convert(houston, "Ann")
+    run("1010")
+    age_packages("2 days")
+
+    packages.drop_delivered()
+
+    assert not Package.objects.available().exists()
+    assert not PackageTable.objects.exists()
+    assert failed_checks() == {}
+
+
 def test_old_data_goes_in_any_case_and_who_was_away_gets_a_package_made(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")

@@ -41,6 +41,25 @@ UNMADE_DOWNLOADS = (
     DownloadStatus.CREATE_FAILED,
     DownloadStatus.NO_DATA,
 )
+# What a person may cancel, and what may be deleted because it brought nothing.
+CANCELABLE = (
+    DownloadStatus.CREATE_FAILED,
+    DownloadStatus.NO_DATA,
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.REQUESTED,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
+    DownloadStatus.SUSPENDED,
+)
+DELETABLE = (
+    DownloadStatus.AVAILABLE,
+    DownloadStatus.CANCELED,
+    DownloadStatus.CREATE_FAILED,
+    DownloadStatus.DOWNLOAD_FAILED,
+    DownloadStatus.APPLY_FAILED,
+    DownloadStatus.NO_DATA,
+    DownloadStatus.SUSPENDED,
+)
 # The next download tries it.
 DUE_DOWNLOADS = (
     DownloadStatus.AVAILABLE,
@@ -118,6 +137,14 @@ class DownloadSessionQuerySet(models.QuerySet["DownloadSession"]):
 
     def unfinished(self) -> Self:
         return self.filter(status__in=(*UNMADE_DOWNLOADS, *OPEN_DOWNLOADS))
+
+    def cancelable(self) -> Self:
+        """Sessions that are not over, and whose data is not on its way."""
+        return self.filter(status__in=CANCELABLE)
+
+    def deletable(self) -> Self:
+        """Sessions that are not on their way, and brought nothing."""
+        return self.filter(status__in=DELETABLE, parts=0, exceptions=None)
 
 
 class DownloadSession(Session):

@@ -29,30 +29,11 @@ FAILED_AS: dict[str | None, DownloadStatus] = {
     DownloadStatus.STARTED: DownloadStatus.CREATE_FAILED,
     DownloadStatus.DOWNLOADED: DownloadStatus.APPLY_FAILED,
 }
-# What a person may cancel, and what may be deleted because it brought nothing.
-CANCELABLE = (
-    DownloadStatus.CREATE_FAILED,
-    DownloadStatus.NO_DATA,
-    DownloadStatus.AVAILABLE,
-    DownloadStatus.REQUESTED,
-    DownloadStatus.DOWNLOAD_FAILED,
-    DownloadStatus.APPLY_FAILED,
-    DownloadStatus.SUSPENDED,
-)
 # What a hold suspends; what is on its way still arrives.
 SUSPENDABLE = (
     DownloadStatus.AVAILABLE,
     DownloadStatus.DOWNLOAD_FAILED,
     DownloadStatus.APPLY_FAILED,
-)
-DELETABLE = (
-    DownloadStatus.AVAILABLE,
-    DownloadStatus.CANCELED,
-    DownloadStatus.CREATE_FAILED,
-    DownloadStatus.DOWNLOAD_FAILED,
-    DownloadStatus.APPLY_FAILED,
-    DownloadStatus.NO_DATA,
-    DownloadStatus.SUSPENDED,
 )
 
 
@@ -263,8 +244,10 @@ def cancel(session: DownloadSession) -> None:
     SessionRefused once its data is on the way.
     """
     with transaction.atomic():
-        canceled = DownloadSession.objects.filter(pk=session.pk, status__in=CANCELABLE).update(
-            status=DownloadStatus.CANCELED, message="Canceled by hand."
+        canceled = (
+            DownloadSession.objects.cancelable()
+            .filter(pk=session.pk)
+            .update(status=DownloadStatus.CANCELED, message="Canceled by hand.")
         )
         if not canceled:
             raise SessionRefused("Only a session whose data is not on its way can be canceled.")
@@ -309,9 +292,7 @@ def rerun(session: DownloadSession) -> DownloadSession:
 
 def delete(session: DownloadSession) -> None:
     """Remove a session that brought nothing. Errors: SessionRefused."""
-    deleted, _ = DownloadSession.objects.filter(
-        pk=session.pk, status__in=DELETABLE, exceptions=None, parts=0
-    ).delete()
+    deleted, _ = DownloadSession.objects.deletable().filter(pk=session.pk).delete()
     if not deleted:
         raise SessionRefused("Only a session that brought nothing can be deleted.")
 

@@ -45,11 +45,12 @@ def download_list(request: Request) -> HttpResponseBase:
 def download_detail(request: Request, session: UUID) -> HttpResponse:
     """One download: the package, the way it went, and what may be done with it."""
     found = get_object_or_404(all_downloads().select_related("run"), pk=session)
+    itself = DownloadSession.objects.filter(pk=session)
     context = {
         "session": found,
-        "can_cancel": found.status in sessions.CANCELABLE,
+        "can_cancel": itself.cancelable().exists(),
         "can_rerun": sessions.can_rerun(found),
-        "can_delete": found.status in sessions.DELETABLE and not found.parts,
+        "can_delete": itself.deletable().exists(),
     }
     return render(request, "sessions/download.html", context)
 

@@ -1,6 +1,7 @@
 """The pages of downloads: a session with its package, and what a user may do with it."""
 
 import pytest
+from django.utils import timezone
 
 from stores.models import Customer, DownloadException, DownloadSession
 from stores.models.session import DownloadStatus
@@ -71,6 +72,20 @@ def test_a_failed_session_is_deleted_and_an_applied_one_is_not(starter, failed_s
     assert not DownloadSession.objects.filter(pk=failed_session.pk).exists()
     assert "Only a session that brought nothing can be deleted." in refused
     assert DownloadSession.objects.filter(pk=applied.pk).exists()
+
+
+def test_a_session_that_settled_an_exception_is_not_offered_for_deletion(
+    starter, failed_session, popup
+):
+    customer = Customer.objects.get(number__isnull=False)
+    failed_session.exceptions.create(
+        database=popup, customer=customer, reason="requested", settled_at=timezone.now(), version=1
+    )
+
+    page = starter.get(failed_session.get_absolute_url()).content.decode()
+
+    assert "Cancel" in page
+    assert "Delete" not in page
 
 
 def test_a_full_synchronization_shows_its_rows_first(starter, session, popup):

@@ -6,7 +6,9 @@ is made a shortcut, which leads to the end of the chain.
 """
 
 import hashlib
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import chain
 from uuid import UUID
 
@@ -210,7 +212,7 @@ def store_package(packed: WorkTable, package: Package) -> Package:
     return package
 
 
-def digest(tables: list[TableData]) -> str:
+def digest(tables: Sequence[TableData]) -> str:
     hashed = hashlib.sha256()
     for table in tables:
         hashed.update(table.target.table.encode() + b"\n" + table.data)
@@ -219,13 +221,26 @@ def digest(tables: list[TableData]) -> str:
 
 def load_tables(package: Package) -> list[TableData]:
     """The rows of a package. Errors: PackageDropped, also when they are not what was stored."""
-    rows = fetch(
-        "SELECT name, data FROM package_table WHERE package_id = %s ORDER BY position",
-        [package.pk],
-    )
-    tables = [TableData(TARGETS[name], data.encode(), package.is_all_new) for name, data in rows]
-    if not tables or digest(tables) != package.sha256:
+    if not Package.objects.available().filter(pk=package.pk).exists():
+        raise PackageDropped
+    try:
+        return list(read_verified(package.pk, package.sha256, package.is_all_new))
+    except PackageDropped:
         drop(package)
+        raise
+
+
+@lru_cache(maxsize=1)
+def read_verified(package: int, sha256: str, is_all_new: bool) -> tuple[TableData, ...]:
+    """The rows of a package with this digest. Errors: PackageDropped.
+
+    The latest one stays in memory: a process often sends the same one to many databases.
+    """
+    rows = fetch(
+        "SELECT name, data FROM package_table WHERE package_id = %s ORDER BY position", [package]
+    )
+    tables = tuple(TableData(TARGETS[name], data.encode(), is_all_new) for name, data in rows)
+    if not tables or digest(tables) != sha256:
         raise PackageDropped
     return tables
 

@@ -175,6 +175,28 @@ def test_a_damaged_package_is_dropped_and_made_anew(houston, popup):
     assert failed_checks() == {}
 
 
+def test_a_process_reads_and_verifies_a_package_once(houston, popup, django_assert_num_queries):
+    convert(houston, "Ann")
+    package = package_for("USRT", 0, None)
+
+    first = load_tables(package)
+    with django_assert_num_queries(1):
+        second = load_tables(package)
+
+    assert second == first
+
+
+def test_a_package_in_memory_is_not_sent_once_its_data_is_dropped(houston):
+    convert(houston, "Ann")
+    package = package_for("USRT", 0, None)
+    load_tables(package)
+
+    packages.drop(package)
+
+    with pytest.raises(PackageDropped):
+        load_tables(package)
+
+
 def test_the_data_goes_when_everybody_has_it_and_its_day_is_over(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")

@@ -31,6 +31,7 @@ PIPELINE_FAILPOINTS = (
     "convert:after_edits_commit",
     "convert:before_last_commit",
     "download:after_start",
+    "download:before_package",
     "download:after_package",
     "download:after_request",
     "download:after_downloaded",

@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from stores.channeldb.exchange.protocol import TableData
+from stores.failpoints import failpoint
 from stores.hqdb.sql import copy_in, fetch, fetch_one, prefer_ordered_scan, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Package
@@ -50,7 +51,9 @@ def package_for(company: str, position: int, run: UUID | None) -> Package | None
         drop_delivered(company)
         if found := find_package(company, position):
             return found
-        return make_package(company, position, journaled, run)
+        package = make_package(company, position, journaled, run)
+        failpoint("download:before_package")
+        return package
 
 
 def is_up_to_date(company: str, position: int) -> bool:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import django_rq
@@ -22,6 +23,9 @@ from django.db import close_old_connections
 
 from stores.jobs.catalog import JOBS
 from stores.jobs.start import start_job
+from stores.models import ChannelDatabase
+from stores.pipeline.download import sessions
+from tests.proofs.chaos.package_kills import POINTS, mark
 from tests.proofs.chaos.places import Place
 from tests.proofs.chaos.ring import Services
 from tests.support.processes import children_of
@@ -60,6 +64,8 @@ class Disruptor:
         self.done: Counter[str] = Counter()
         self.over = threading.Event()
         self.frozen: dict[int, threading.Timer] = {}
+        # Where the next process that comes by dies, and the word for it.
+        self.marked: dict[Path, str] = {}
         self.actions: dict[Callable[[], object], int] = {
             self.press_a_button: 10,
             self.kill_a_horse: 5,
@@ -67,6 +73,8 @@ class Disruptor:
             self.kill_a_worker_and_its_horse: 1,
             self.ask_a_worker_to_end: 1,
             self.kill_the_scheduler: 1,
+            self.kill_at_a_package: 6,
+            self.hold_or_resume: 3,
             self.freeze_a_horse: 4,
             self.freeze_a_worker: 2,
             self.empty_the_queue: 3,
@@ -102,12 +110,19 @@ class Disruptor:
         self.done[appointment.word] += 1
 
     def make_peace(self) -> None:
-        """Nothing stays frozen, cut or slow."""
+        """Nothing stays frozen, cut, slow, marked or on hold."""
+        self.count_kills_at_packages()
+        for path in self.marked:
+            path.unlink(missing_ok=True)
+        self.marked.clear()
         for pid, timer in list(self.frozen.items()):
             timer.cancel()
             self.thaw(pid)
         for line in self.lines:
             line.heal()
+        close_old_connections()
+        for database in ChannelDatabase.objects.filter(held_since__isnull=False):
+            sessions.resume(database)
 
     @property
     def cuts(self) -> int:
@@ -123,6 +138,17 @@ class Disruptor:
         close_old_connections()
         if start_job(job, channels=channels).is_new:
             self.done["started"] += 1
+
+    def hold_or_resume(self) -> None:
+        """Somebody puts the downloads of a shop on hold, or ends that."""
+        close_old_connections()
+        databases = ChannelDatabase.objects.with_channel()
+        database = databases.get(pk=self.dice.choice(self.places).pk)
+        if database.is_held:
+            sessions.resume(database)
+        else:
+            sessions.hold(database, "Stocktaking.")
+            self.done["put on hold"] += 1
 
     def kill_a_horse(self) -> None:
         self.hit(self.horse(), signal.SIGKILL, "killed")
@@ -142,6 +168,19 @@ class Disruptor:
     def kill_the_scheduler(self) -> None:
         for pid in self.services.pids("scheduler"):
             self.hit(pid, signal.SIGKILL, "killed")
+
+    def kill_at_a_package(self) -> None:
+        """The next process that makes a package, or brings one to a channel, dies at it."""
+        self.count_kills_at_packages()
+        word = self.dice.choice([*POINTS])
+        path = mark(self.dice.choice(POINTS[word]))
+        if path not in self.marked:
+            path.touch()
+            self.marked[path] = word
+
+    def count_kills_at_packages(self) -> None:
+        for path in [path for path in self.marked if not path.exists()]:
+            self.done[self.marked.pop(path)] += 1
 
     def freeze_a_horse(self) -> None:
         self.freeze(self.horse())

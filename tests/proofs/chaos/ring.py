@@ -1,4 +1,8 @@
-"""A whole ring on this computer: servers, four channels, a worker, a pool of two, a scheduler."""
+"""A whole ring on this computer: servers, four channels, a worker, a pool of two, a scheduler.
+
+The pool is on a machine of its own: as the manual says, it shares the folder with the files of
+shops, and has its own number journal.
+"""
 
 import os
 import signal
@@ -10,10 +14,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
+from django.conf import settings
 from django.core.management import call_command
 
 from stores.models import Channel, ChannelDatabase
 from stores.models.channel import StatementMode
+from stores.pipeline import number_journal
 from stores.pipeline.register import register_channel
 from tests.proofs.chaos.documents import ON_TRICKLE_FEED
 from tests.proofs.chaos.places import Place
@@ -32,6 +38,7 @@ SERVICES = {
     "worker 2": ("-m", "tests.proofs.chaos.worker", "2"),
     "scheduler": ("manage.py", "scheduler"),
 }
+ON_SECOND_MACHINE = ("worker 2",)
 
 
 def open_shops(lines: Sequence[Proxy]) -> list[Place]:
@@ -75,6 +82,11 @@ def wrong_clock(shift: str) -> dict[str, str]:
     }
 
 
+def second_journal() -> Path:
+    """The number journal of the second machine."""
+    return Path(settings.SYNCLINE_DATA_DIR) / "machine-2" / number_journal.FILE_NAME
+
+
 class Services:
     """The processes, kept running as a supervisor would, until `close`; some have a wrong clock."""
 
@@ -93,10 +105,9 @@ class Services:
         while not self.closed.wait(0.1):
             with self.pausing:
                 for name in SERVICES.keys() - self.retired:
-                    words = SERVICES[name]
                     process = self.running.get(name)
                     if process is None or process.poll() is not None:
-                        self.running[name] = self.start(words)
+                        self.running[name] = self.start(name)
 
     def retire(self, name: str) -> None:
         """Have one of them start nothing any more."""
@@ -111,16 +122,18 @@ class Services:
             self.end_all()
             yield
 
-    def start(self, words: Sequence[str]) -> "subprocess.Popen[bytes]":
+    def start(self, name: str) -> "subprocess.Popen[bytes]":
         self.started += 1
-        clock = {}
+        clock, machine = {}, {}
         if self.clocks and self.clocks.random() < WRONG:
             clock = wrong_clock(self.clocks.choice(["+1d", "-1d"]))
         self.wrong_clocks += bool(clock)
+        if name in ON_SECOND_MACHINE:
+            machine = {"SYNCLINE_JOURNAL_DIR": str(second_journal().parent)}
         return subprocess.Popen(
-            [sys.executable, *words],
+            [sys.executable, *SERVICES[name]],
             cwd=ROOT,
-            env=environment() | clock,
+            env=environment() | clock | machine,
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,

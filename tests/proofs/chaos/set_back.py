@@ -14,6 +14,7 @@ from stores.jobs.inline import run_inline
 from stores.jobs.recover_hq import recover_headquarters
 from stores.models import Incident
 from stores.models.incident import IncidentKind
+from stores.pipeline import number_journal
 from stores.pipeline.fence.acceptance import accept_database
 from tests.proofs.chaos.checker import Checker
 from tests.proofs.chaos.disruptor import Appointment, Disruptor
@@ -21,7 +22,7 @@ from tests.proofs.chaos.door import Door
 from tests.proofs.chaos.journal import Journal
 from tests.proofs.chaos.places import Place
 from tests.proofs.chaos.restores import HQBackup, ShopBackup
-from tests.proofs.chaos.ring import FAKETIME, wrong_clock
+from tests.proofs.chaos.ring import FAKETIME, second_journal, wrong_clock
 from tests.proofs.chaos.tills import Till
 
 TRIES = 60
@@ -93,6 +94,7 @@ class Restorer:
         self.mayhem.make_peace()
         with self.looking.shut(), self.mayhem.services.stopped():
             self.hq.put_back()
+            join_journals()
             settings_of = recover_until_done()
             assert settings_of in ("recovered", "nothing_to_do"), settings_of
             run_inline("pipeline")
@@ -126,6 +128,16 @@ def stop_at_once() -> None:
     """As `pg_ctl stop -m immediate`: no farewell, a recovery at the next start."""
     argv = [postgres.binary("pg_ctl"), "stop", "-m", "immediate", "-D"]
     assert processes.run(postgres.as_user([*argv, str(settings.EMBEDDED.pgdata)])).returncode == 0
+
+
+def join_journals() -> None:
+    """Append the lines of the second machine's number journal to that of the first."""
+    if second_journal().exists():
+        first = number_journal.journal_path()
+        first.parent.mkdir(parents=True, exist_ok=True)
+        with first.open("ab") as file:
+            # Its last line may be torn.
+            file.write(b"\n" + second_journal().read_bytes())
 
 
 def recover_until_done() -> str:

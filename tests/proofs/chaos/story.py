@@ -17,7 +17,7 @@ from tests.proofs.chaos.door import Door
 from tests.proofs.chaos.evidence import evidence_of_failed_sales
 from tests.proofs.chaos.expected_totals import compare_books, drawers
 from tests.proofs.chaos.journal import Journal
-from tests.proofs.chaos.ring import Services, open_shops
+from tests.proofs.chaos.ring import Services, open_shops, second_journal
 from tests.proofs.chaos.set_back import Restorer, settle_incidents
 from tests.proofs.chaos.tills import open_tills
 from tests.support.processes import hq_url
@@ -97,8 +97,14 @@ def run_chaos(seed: int, seconds: float, folder: Path, *, sets_back: bool = Fals
             report.evidence = evidence_of_failed_sales(places, journal.read().bad)
         report.done, report.cuts = dict(mayhem.done), mayhem.cuts
         report.done["wrong clocks of processes"] = services.wrong_clocks
+        report.done["lines of the second journal"] = count_lines(second_journal())
         report.done["events lost by shops"] = restorer.lost
     return report
+
+
+def count_lines(path: Path) -> int:
+    """The lines of a number journal but its title."""
+    return max(len(path.read_bytes().splitlines()) - 1, 0) if path.exists() else 0
 
 
 class Watch(threading.Thread):

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from stores import failpoints
 from stores.jobs.stalled import recover_lost_steps
 from stores.models import ChannelDatabase, Customer, DownloadSession, Package
+from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline import number_journal
 from stores.pipeline.download import packages, sessions
@@ -38,7 +39,7 @@ def headquarters_stores_no_package():
 
 def convert(store, name: str) -> None:
     make_customer(store, name)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
 
@@ -51,7 +52,7 @@ def test_a_session_is_started_while_its_package_is_made(houston, monkeypatch):
 
     monkeypatch.setattr(packages, "read_tables", look)
     convert(houston, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert seen == [(DownloadStatus.STARTED, None, 0)]
     session = DownloadSession.objects.get()
@@ -61,10 +62,10 @@ def test_a_session_is_started_while_its_package_is_made(houston, monkeypatch):
 
 def test_who_finds_a_package_does_not_start_another(houston, popup, monkeypatch):
     convert(houston, "Ann")
-    run("1010", channels=["houston"])
+    run(JobCode.DOWNLOAD, channels=["houston"])
     monkeypatch.setattr(packages, "read_tables", lambda packed, is_first: 1 / 0)
 
-    run("1010", channels=["popup"])
+    run(JobCode.DOWNLOAD, channels=["popup"])
 
     assert len(lookup(popup)) == 1
 
@@ -76,7 +77,9 @@ def test_a_package_that_cannot_be_made_stops_only_those_who_need_it(houston, sea
     convert(houston, "Bo")
 
     with headquarters_stores_no_package():
-        outcomes = [run("1010", channels=[code])["outcome"] for code in ("houston", "popup")]
+        outcomes = [
+            run(JobCode.DOWNLOAD, channels=[code])["outcome"] for code in ("houston", "popup")
+        ]
 
         assert outcomes == ["failed", "failed"]
         assert {name for _, name in lookup(popup)} == {"Ann"}
@@ -91,7 +94,7 @@ def test_a_package_that_cannot_be_made_stops_only_those_who_need_it(houston, sea
             "Unexpected error (SQLSTATE 53100); see the run's technical details."
         }
 
-    assert run("1010")["outcome"] == "succeeded"
+    assert run(JobCode.DOWNLOAD)["outcome"] == "succeeded"
     assert not DownloadSession.objects.unfinished().exists()
     session = DownloadSession.objects.filter(database=houston).first()
     assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 2, "")
@@ -103,13 +106,13 @@ def test_what_may_not_leave_headquarters_yet_is_a_session_without_data(houston, 
         patch.setattr(number_journal, "append_missing", lambda: None)
         convert(houston, "Ann")
         for _ in range(2):
-            assert run("1010")["outcome"] == "nothing_to_do"
+            assert run(JobCode.DOWNLOAD)["outcome"] == "nothing_to_do"
 
         session = DownloadSession.objects.get()
         assert (session.status, session.package) == (DownloadStatus.NO_DATA, None)
         assert "number journal" in session.message
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session.refresh_from_db()
     assert session.status == DownloadStatus.APPLIED
@@ -120,7 +123,7 @@ def test_an_idle_visit_leaves_no_session(houston):
     make_customer(houston, "Ann")
     run("pipeline")
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert DownloadSession.objects.count() == 1
 
@@ -133,13 +136,13 @@ def test_a_session_whose_worker_dies_while_its_package_is_made_has_failed(
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, point, die)
         with pytest.raises(Died):
-            run("1010")
+            run(JobCode.DOWNLOAD)
     recover_lost_steps()
 
     session = DownloadSession.objects.get()
     assert (session.status, session.package) == (DownloadStatus.CREATE_FAILED, None)
     assert session.message
-    run("1010")
+    run(JobCode.DOWNLOAD)
     session.refresh_from_db()
     assert (session.status, session.package) == (DownloadStatus.APPLIED, Package.objects.get())
 
@@ -167,7 +170,9 @@ def test_a_database_on_hold_is_sent_nothing_and_its_session_is_suspended(houston
 def test_visits_to_a_database_on_hold_do_nothing(houston, held, monkeypatch):
     monkeypatch.setattr("stores.pipeline.download.download.enter", lambda step: 1 / 0)
 
-    outcomes = [run("1010", dry_run=dry_run)["outcome"] for dry_run in (True, False, False)]
+    outcomes = [
+        run(JobCode.DOWNLOAD, dry_run=dry_run)["outcome"] for dry_run in (True, False, False)
+    ]
 
     assert outcomes == ["nothing_to_do"] * 3
     assert DownloadSession.objects.filter(database=held).count() == 1
@@ -178,7 +183,7 @@ def test_a_resumed_database_is_sent_what_it_missed(houston, held):
     run("pipeline")
 
     sessions.resume(held)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(held) == lookup(houston)
     assert not DownloadSession.objects.unfinished().exists()
@@ -207,12 +212,12 @@ def test_a_package_that_is_sent_again_waits_for_the_end_of_the_hold(houston, pop
     sessions.hold(popup, "Stocktaking.")
 
     again = sessions.rerun(DownloadSession.objects.get(database=popup))
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     again.refresh_from_db()
     assert again.status == DownloadStatus.SUSPENDED
     sessions.resume(popup)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     again.refresh_from_db()
     assert again.status == DownloadStatus.APPLIED
 
@@ -224,12 +229,12 @@ def test_a_hold_that_begins_during_a_visit_lets_the_package_on_its_way_arrive(
     monkeypatch.setitem(
         failpoints.actions, "download:after_request", lambda: sessions.hold(popup, "Stocktaking.")
     )
-    run("1010", channels=["popup"])
+    run(JobCode.DOWNLOAD, channels=["popup"])
     monkeypatch.delitem(failpoints.actions, "download:after_request")
     assert len(lookup(popup)) == 1
 
     convert(houston, "Bo")
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert {name for _, name in lookup(popup)} == {"Ann"}
     assert {name for _, name in lookup(houston)} == {"Ann", "Bo"}
@@ -239,7 +244,7 @@ def test_what_waits_for_the_end_of_a_hold_was_not_skipped(houston, held):
     Customer.objects.update(
         created_at=Now() - timedelta(hours=1), modified_at=Now() - timedelta(hours=1)
     )
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert failed_checks() == {}
 
     sessions.resume(held)

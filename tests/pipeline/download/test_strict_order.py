@@ -3,6 +3,7 @@
 import pytest
 
 from stores.models import ChannelDatabase, DownloadException, DownloadSession, Incident
+from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
 from tests.support.make import lookup, make_customer, pending, run
@@ -33,7 +34,7 @@ def session_of(database: ChannelDatabase) -> DownloadSession:
 
 def fail_thrice(seattle) -> None:
     """Two more downloads, and a customer who comes between them."""
-    run("1010")
+    run(JobCode.DOWNLOAD)
     make_customer(seattle, "Cy")
     run("pipeline")
 
@@ -50,7 +51,7 @@ def test_a_package_that_is_refused_in_part_is_not_passed(strict, seattle):
 def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait(strict, seattle):
     fail_thrice(seattle)
     before = session_of(strict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session = session_of(strict)
     assert (session.pk, session.status, session.tries) == (before.pk, DownloadStatus.SUSPENDED, 3)
@@ -64,11 +65,11 @@ def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait
 def test_a_suspended_package_that_is_tried_again_lets_the_later_ones_follow(strict, seattle):
     fail_thrice(seattle)
     allow_customers(strict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert "Cy" not in names(strict)
 
     session = sessions.rerun(session_of(strict))
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session.refresh_from_db()
     assert session.status == DownloadStatus.APPLIED
@@ -84,13 +85,13 @@ def test_a_suspended_package_that_is_canceled_lets_the_later_ones_follow_without
     fail_thrice(seattle)
 
     sessions.cancel(session_of(strict))
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert names(strict) == ["Cy", "Good"]
     refused = DownloadException.objects.open().get()
     assert pending(strict) == [refused.customer.account_number]
     allow_customers(strict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert names(strict) == names(seattle)
     assert failed_checks() == {}
 
@@ -98,7 +99,7 @@ def test_a_suspended_package_that_is_canceled_lets_the_later_ones_follow_without
 def test_a_package_that_is_accepted_in_time_is_never_suspended(strict, seattle):
     allow_customers(strict)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert names(strict) == names(seattle)
     assert not DownloadException.objects.open().exists()
@@ -109,11 +110,11 @@ def test_without_strict_order_again_the_others_go_on(strict, seattle):
     fail_thrice(seattle)
     ChannelDatabase.objects.filter(pk=strict.pk).update(strict_order=False)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert names(strict) == ["Cy", "Good"]
     allow_customers(strict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert names(strict) == names(seattle)
 
 
@@ -125,6 +126,6 @@ def test_a_hold_that_ends_tries_a_suspended_package_again(strict, seattle):
     with pytest.raises(sessions.SessionRefused):
         sessions.rerun(session_of(strict))
     sessions.resume(strict)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert names(strict) == names(seattle)

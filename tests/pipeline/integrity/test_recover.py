@@ -90,18 +90,18 @@ def test_a_restored_hq_stops_until_it_is_recovered_and_every_customer_keeps_the_
     assert failed_checks() == {}
 
 
-@pytest.mark.fault("F-33")  # HQ restored from a backup
+@pytest.mark.fault("F-33")  # HQ was restored from a backup
 def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accepted(
     store, seattle, back_up_hq, recover_hq
 ):
     make_customer(seattle, "Ann")
     run("pipeline")
     make_customer(seattle, "Bad")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     backup = back_up_hq()
     refuse_customer(store, "Bad")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     backup.restore()
     assert not DownloadException.objects.exists()
 
@@ -114,7 +114,7 @@ def test_what_a_channel_refused_after_the_backup_is_sent_again_once_it_is_accept
     assert (refused.database, refused.reason) == (store, ExceptionReason.REFUSED)
     assert pending(store) == [refused.customer.account_number]
     allow_customers(store)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert lookup(store) == lookup(seattle)
     assert failed_checks() == {}
 

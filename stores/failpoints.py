@@ -62,11 +62,13 @@ REFUSAL_POINTS = (
     "statements:after_taken_out",
     "statements:before_stopped",
 )
-# What a download comes by only where a channel refused customers, is to be sent something again, or
-# has more than HQ noted.
+# What a download comes by only where a channel refused customers, is to be sent something again,
+# has more than HQ noted, or is on hold.
 EXCEPTION_POINTS = (
     "download:after_noting",
     "download:after_refused",
+    "download:after_suspended",
+    "download:before_retry",
     "download:after_retried",
     "download:after_rerun",
 )

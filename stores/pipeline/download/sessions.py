@@ -88,6 +88,7 @@ def suspend_session(step: RunStep, package: Package | None) -> None:
         if package:
             offer(step.its_database, package)
         suspend_all(step.its_database)
+    failpoint("download:after_suspended")
 
 
 def offer(database: ChannelDatabase, package: Package) -> DownloadSession:
@@ -119,7 +120,7 @@ def request_single_customers(step: RunStep) -> DownloadSession:
             status=DownloadStatus.AVAILABLE,
         )
         request(step, session)
-    failpoint("download:after_request")
+    failpoint("download:before_retry")
     return session
 
 

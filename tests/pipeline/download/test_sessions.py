@@ -243,12 +243,16 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
         sessions.rerun(first.earliest("started_at"))
     if point == "download:after_noting":
         ChannelDatabase.objects.update(position=0)
+    if point == "download:after_suspended":
+        sessions.hold(store, "Stocktaking.")
     monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
         run("1010", channels=[store.channel.code])
     monkeypatch.delitem(failpoints.actions, point)
     if point == "download:after_refused":
         allow_customers(store)
+    if point == "download:after_suspended":
+        sessions.resume(store)
 
     run("1010")
 

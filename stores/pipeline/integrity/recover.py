@@ -582,16 +582,12 @@ def send_lacking_again(sources: Sources) -> int:
 
     They refused it, and HQ has forgotten that. Returns how many customers, of each channel.
     """
-    rows = fetch(
-        sql.SQL(
-            """SELECT database_id, array_agg(customer_id) FROM ({}) lacking
-                GROUP BY database_id ORDER BY database_id"""
-        ).format(NOT_ARRIVED.format(**sources.names))
-    )
-    databases = ChannelDatabase.objects.in_bulk([database for database, _ in rows])
+    lacking: dict[int, list[int]] = defaultdict(list)
+    for database_id, _, customer in fetch(NOT_ARRIVED.format(**sources.names)):
+        lacking[database_id].append(customer)
     return sum(
-        add_exceptions(databases[database], customers, ExceptionReason.NOT_ARRIVED)
-        for database, customers in rows
+        add_exceptions(database, lacking[database.pk], ExceptionReason.NOT_ARRIVED)
+        for database in ChannelDatabase.objects.filter(pk__in=lacking)
     )
 
 

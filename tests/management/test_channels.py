@@ -39,6 +39,8 @@ def test_each_channel_is_listed_with_its_counts(houston, popup, command):
         "database",
         "status",
         "error",
+        "hold",
+        "strict_order",
         "counts",
         "last_visit",
         "failures",

@@ -47,6 +47,9 @@ def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
         (
             "/sessions/downloads/",
             {
+                "started",
+                "create_failed",
+                "no_data",
                 "available",
                 "requested",
                 "downloaded",
@@ -54,6 +57,7 @@ def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):
                 "canceled",
                 "download_failed",
                 "apply_failed",
+                "suspended",
             },
         ),
     ],

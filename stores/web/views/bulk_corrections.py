@@ -28,7 +28,8 @@ from stores.web.permissions import check_permissions
 from stores.web.request import Request
 from stores.web.views.transactions import may_correct
 
-MAX_CAUSES_SHOWN, MAX_TRANSACTIONS_SHOWN = 50, 100
+MAX_CAUSES_SHOWN = 50
+MAX_TRANSACTIONS_SHOWN = 100
 
 
 @require_safe
@@ -40,18 +41,21 @@ def failed_sales(request: Request) -> HttpResponse:
         counts = counts.filter(channel=channel)
     rows = list(counts)
     limit = None if "causes" in request.GET else MAX_CAUSES_SHOWN
-    causes = [row | cause_details(SaleCause.of(row)) for row in rows[:limit]]
+    causes = []
+    for row in rows[:limit]:
+        cause = SaleCause.of(row)
+        causes.append(row | {"cause": cause, "fields": correctable_fields(cause)})
     context = {"causes": causes, "more_causes": len(rows) - len(causes), "form": form}
     return render(request, "transactions/failed.html", context)
 
 
-def cause_details(cause: SaleCause) -> dict[str, Any]:
-    return {"cause": cause, "fields": correctable_fields(cause)}
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 def failed_cause(request: Request) -> HttpResponse:
-    """All transactions of a cause; a POST previews a correction, and a second one saves it."""
+    """All transactions of a cause, with the form that corrects them.
+
+    A POST shows a preview; the same form, posted again with the digest of the preview in `sure`,
+    saves it. A POST with `again` retries what the database refused.
+    """
     cause = SaleCause.parse(request.GET.get("cause", ""))
     if cause is None:
         raise Http404("No such cause.")
@@ -86,6 +90,11 @@ def failed_cause(request: Request) -> HttpResponse:
 
 
 def affected_sales(request: Request, cause: SaleCause, scope: CorrectionScope) -> dict[str, Any]:
+    """What the page shows of the failing transactions.
+
+    Shape: count; upto, the highest id; held, how many others are correcting; failures, the first of
+    them; shows_values, whether any of these has an expected and a found value.
+    """
     rows = scope.of(cause)
     by_others = being_corrected("transaction__") & ~Q(transaction__editing_by=request.user)
     totals = rows.aggregate(

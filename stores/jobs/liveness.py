@@ -99,12 +99,9 @@ def duration_words(moment: datetime | None, now: datetime) -> str:
 
 
 def overdue_schedules() -> Iterator[LivenessProblem]:
-    now = timezone.now()
-    overdue = [
-        schedule
-        for schedule in Schedule.objects.filter(is_enabled=True)
-        if is_overdue(schedule.next_start, now)
-    ]
+    latest = timezone.now() - GRACE_PERIOD
+    schedules = Schedule.objects.filter(is_enabled=True)
+    overdue = [row for row in schedules if row.next_start and row.next_start < latest]
     for schedule in overdue[:MAX_NAMED]:
         due = f"{schedule.next_start:%Y-%m-%d %H:%M} UTC"
         yield LivenessProblem(
@@ -120,7 +117,3 @@ def overdue_schedules() -> Iterator[LivenessProblem]:
             "Look at all schedules.",
             "schedules",
         )
-
-
-def is_overdue(start: datetime | None, now: datetime) -> bool:
-    return start is not None and start < now - GRACE_PERIOD

@@ -78,7 +78,8 @@ class SynclineCommand(BaseCommand):
         if self.example:
             kwargs["epilog"] = f"Example: python3 manage.py {self.example}"
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        if self.takes_json and not has_actions(parser):
+        # Where a command has actions, each of them has the option.
+        if self.takes_json and parser._subparsers is None:
             add_json(parser)
         parser.error = partial(refuse_arguments, parser)  # type: ignore[method-assign]
         return parser
@@ -125,10 +126,6 @@ def add_actions(parser: CommandParser) -> Any:
     return parser.add_subparsers(
         dest="action", required=True, parser_class=ActionParser, help="What to do."
     )
-
-
-def has_actions(parser: CommandParser) -> bool:
-    return parser._subparsers is not None
 
 
 def add_json(parser: CommandParser) -> None:

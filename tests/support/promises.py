@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from stores.pipeline.integrity.verify import Check, verify
+from stores.pipeline.integrity.checks import Check
+from stores.pipeline.integrity.verify import verify
 
 
 def broken_promises() -> list[str]:

@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.management.base import FAILED, SynclineCommand
-from stores.pipeline.integrity.verify import Check, verify
+from stores.pipeline.integrity.checks import Check
+from stores.pipeline.integrity.verify import verify
 
 
 class Command(SynclineCommand):

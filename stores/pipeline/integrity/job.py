@@ -4,7 +4,8 @@ from django.db.models.functions import Now
 
 from stores.models import Promise, RunStep
 from stores.models.run import StepFailed
-from stores.pipeline.integrity.verify import Check, verify
+from stores.pipeline.integrity.checks import Check
+from stores.pipeline.integrity.verify import verify
 
 
 def check_promises(step: RunStep) -> None:

@@ -22,8 +22,6 @@ from stores.pipeline.integrity.checks import Check
 from stores.pipeline.integrity.evidence import Evidence
 from stores.pipeline.integrity.snapshot import SET_TIMEOUT, channels_snapshot
 
-__all__ = ["Check", "verify"]
-
 CHECKS: tuple[Callable[[Evidence], Check], ...] = (
     identity.one_account_per_guid,
     identity.one_guid_creates_an_account,

@@ -21,7 +21,7 @@ from stores.jobs.start import start_job
 from stores.models import ChannelDatabase, Incident, JobRun, RunStep, Schedule
 from stores.models.incident import BLOCKS_CONVERSION
 from stores.models.job import JobCode, StepCode
-from stores.models.run import LIVE_STATUSES, ClockTime, RunStatus, StartedBy, summarize_codes
+from stores.models.run import IS_LIVE, ClockTime, RunStatus, StartedBy, summarize_codes
 from stores.pipeline.download.packages import drop_delivered
 
 logger = logging.getLogger(__name__)
@@ -163,7 +163,7 @@ def is_recent(runs: QuerySet[JobRun]) -> bool:
     """
     moment = ClockTime() - timedelta(seconds=settings.PIPELINE_PAUSE_S)
     ended = Q(ended_at__gt=moment, ended_at__lte=ClockTime())
-    return runs.filter(Q(status__in=LIVE_STATUSES) | ended).exists()
+    return runs.filter(IS_LIVE | ended).exists()
 
 
 def delete_idle_runs() -> None:

@@ -26,6 +26,9 @@ CHOICES_OF_PEOPLE = [Choice.KEEP, Choice.TAKE]
 OF_REMOVAL = {"field": "is_active", "lost_value": "true"}
 
 
+IS_OPEN = Q(closed_at__isnull=True)
+
+
 class EditConflictQuerySet(models.QuerySet["EditConflict"]):
     def open(self) -> Self:
         """Conflicts that a person has to close.
@@ -33,7 +36,7 @@ class EditConflictQuerySet(models.QuerySet["EditConflict"]):
         They are edits of something removed, and edits with a wrong clock; a rule closes all others
         when it finds them.
         """
-        return self.filter(closed_at__isnull=True)
+        return self.filter(IS_OPEN)
 
     def of_removals(self) -> Self:
         """Edits of something that somebody else had removed."""
@@ -126,11 +129,7 @@ class EditConflict(models.Model):
                 name="a_taken_value_has_its_event",
             ),
         ]
-        indexes = [
-            models.Index(
-                fields=["id"], condition=Q(closed_at__isnull=True), name="edit_conflict_open"
-            )
-        ]
+        indexes = [models.Index(fields=["id"], condition=IS_OPEN, name="edit_conflict_open")]
 
     def __str__(self) -> str:
         return f"conflict {self.pk}"

@@ -49,10 +49,13 @@ BLOCKS_CONVERSION = (IncidentKind.HQ_BEHIND, IncidentKind.HQ_MOVED)
 BLOCKS_POSTING = (*BLOCKS_CONVERSION, IncidentKind.POSTED_BEFORE)
 
 
+IS_OPEN = Q(closed_at__isnull=True)
+
+
 class IncidentQuerySet(models.QuerySet["Incident"]):
     def open(self) -> Self:
         """Incidents that neither a person nor the program has closed."""
-        return self.filter(closed_at__isnull=True)
+        return self.filter(IS_OPEN)
 
     def newest_first(self) -> Self:
         return self.order_by("-pk")
@@ -140,7 +143,7 @@ class Incident(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["kind", "database", "subject"],
-                condition=Q(closed_at__isnull=True),
+                condition=IS_OPEN,
                 nulls_distinct=False,
                 name="one_open_incident_of_a_kind",
             ),
@@ -148,7 +151,7 @@ class Incident(models.Model):
                 condition=Q(kind__in=IncidentKind.values), name="incident_kind_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(closed_at__isnull=True) | ~Q(closing_reason=""),
+                condition=IS_OPEN | ~Q(closing_reason=""),
                 name="an_incident_is_closed_with_a_reason",
             ),
             models.CheckConstraint(

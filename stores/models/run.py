@@ -30,6 +30,7 @@ class RunStatus(models.TextChoices):
 
 
 LIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
+IS_LIVE = Q(status__in=LIVE_STATUSES)
 # Rows that a run left behind; its outcome alone does not tell of them.
 LEFT_BEHIND = ("failed", "quarantined")
 
@@ -63,7 +64,7 @@ class ClockTime(Func):
 class JobRunQuerySet(models.QuerySet["JobRun"]):
     def live(self) -> Self:
         """Runs that have not ended."""
-        return self.filter(status__in=LIVE_STATUSES)
+        return self.filter(IS_LIVE)
 
     def newest_first(self) -> Self:
         return self.order_by("-created_at", "-pk")
@@ -159,16 +160,13 @@ class JobRun(Outcome):
         db_table = "job_run"
         constraints = [
             models.UniqueConstraint(
-                fields=["job", "scope"],
-                condition=Q(status__in=LIVE_STATUSES),
-                name="one_live_run_per_job_and_scope",
+                fields=["job", "scope"], condition=IS_LIVE, name="one_live_run_per_job_and_scope"
             ),
             models.CheckConstraint(
                 condition=Q(status__in=RunStatus.values), name="run_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=LIVE_STATUSES, ended_at__isnull=True)
-                | (~Q(status__in=LIVE_STATUSES) & Q(ended_at__isnull=False)),
+                condition=Q(ended_at__isnull=True) & IS_LIVE | ~IS_LIVE & Q(ended_at__isnull=False),
                 name="a_run_has_an_end_once_it_ended",
             ),
         ]

@@ -31,6 +31,7 @@ class StatementState(models.TextChoices):
 
 
 FINAL_STATES = (StatementState.POSTED, StatementState.CANCELLED)
+IS_FINAL = Q(state__in=FINAL_STATES)
 NOT_CALCULATED = "statement_not_calculated"
 NOT_POSTED = "statement_not_posted"
 # The reasons of an open statement that only waits for the next job. All other reasons are errors.
@@ -81,7 +82,7 @@ class StatementQuerySet(models.QuerySet["Statement"]):
 
     def open(self) -> Self:
         """Statements that are neither posted nor cancelled."""
-        return self.exclude(state__in=FINAL_STATES)
+        return self.exclude(IS_FINAL)
 
     def stuck(self) -> Self:
         """Open statements that an error keeps from reaching their next state."""
@@ -129,7 +130,7 @@ class Statement(models.Model):
             # Sales that arrive before posting enter the open statement.
             models.UniqueConstraint(
                 fields=["channel", "business_date"],
-                condition=~Q(state__in=FINAL_STATES),
+                condition=~IS_FINAL,
                 name="one_open_statement_per_day",
             ),
             models.CheckConstraint(
@@ -141,8 +142,7 @@ class Statement(models.Model):
                 name="a_posted_statement_is_sealed",
             ),
             models.CheckConstraint(
-                condition=Q(state__in=FINAL_STATES) | ~Q(reason=""),
-                name="an_open_statement_says_why",
+                condition=IS_FINAL | ~Q(reason=""), name="an_open_statement_says_why"
             ),
         ]
         permissions = [

@@ -12,7 +12,7 @@ from django.db.models import Q
 from stores.models.channel import Channel, ChannelDatabase
 from stores.models.company import Company
 from stores.models.run import (
-    LIVE_STATUSES,
+    IS_LIVE,
     ClockTime,
     JobRun,
     Outcome,
@@ -25,7 +25,7 @@ from stores.models.run import (
 class RunStepQuerySet(models.QuerySet["RunStep"]):
     def live(self) -> Self:
         """Steps that have not ended."""
-        return self.filter(status__in=LIVE_STATUSES)
+        return self.filter(IS_LIVE)
 
     def claimed_as(self, step: "RunStep") -> Self:
         """The step's row, as long as no other worker has claimed it since."""
@@ -89,9 +89,7 @@ class RunStep(Outcome):
                 condition=Q(status__in=RunStatus.values), name="step_status_is_known"
             ),
         ]
-        indexes = [
-            models.Index(fields=["run"], condition=Q(status__in=LIVE_STATUSES), name="live_steps")
-        ]
+        indexes = [models.Index(fields=["run"], condition=IS_LIVE, name="live_steps")]
 
     def __str__(self) -> str:
         return f"{self.step} {self.place}"

@@ -1,4 +1,8 @@
-"""1010: every database of the company is given every account, and nothing newer is overwritten."""
+"""1010: every database of the company is given every account, and nothing newer is overwritten.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `register` registers a channel by its code.
+"""
 
 import signal
 from collections.abc import Iterator
@@ -25,6 +29,7 @@ from stores.models import (
     JobRun,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.models.run import StartedBy
 from stores.models.session import DownloadStatus
 from stores.pipeline.changes import reserve_changes
@@ -62,7 +67,7 @@ def ann(store) -> UUID:
     guid = make_customer(store, "Ann")
     for kind in ("address", "contact", "affiliation", "attribute"):
         make_event(kind, store, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     return guid
 
@@ -99,7 +104,7 @@ def touch(customer: Customer) -> None:
 
 
 def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     for channel in (store, seattle):
         found = contents(channel)
@@ -109,13 +114,13 @@ def test_a_channel_is_given_all_that_belongs_to_a_customer(store, seattle, ann):
 
 @pytest.mark.slow
 def test_a_lost_note_of_a_delivery_is_made_up_for_and_nothing_sent_again(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     before = contents(store), contents(seattle)
     # As after a crash between the channel's commit and HQ's.
     ChannelDatabase.objects.update(position=0)
     DownloadSession.objects.update(status=DownloadStatus.DOWNLOADED, applied_at=None)
 
-    found = run("1010")
+    found = run(JobCode.DOWNLOAD)
 
     assert found["counts"] == {"distributed": 2}
     assert (contents(store), contents(seattle)) == before
@@ -158,7 +163,7 @@ def test_a_channel_takes_rows_only_where_hq_saw_it_stand(store, ann):
     assert contents(store) == {table: [] for table in HQ_TABLES}
 
 
-@pytest.mark.fault("F-49")
+@pytest.mark.fault("F-49")  # events arrive in another order
 def test_an_older_version_never_overwrites_a_newer_one(store, ann):
     query(
         store,
@@ -166,7 +171,7 @@ def test_an_older_version_never_overwrites_a_newer_one(store, ann):
         " VALUES ('USRT', '005001', 'Newer', 9)",
     )
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert query(store, "SELECT first_name, hq_version FROM customer") == [("Newer", 9)]
 
@@ -174,7 +179,7 @@ def test_an_older_version_never_overwrites_a_newer_one(store, ann):
 def test_an_account_that_a_channel_knows_for_a_guid_is_not_overwritten(store, ann):
     query(store, f"INSERT INTO account_map VALUES ('{ann}', 'USRT', '004711', '{NOW}')")  # noqa: S608
 
-    found = run("1010", channels=[store.channel.code])
+    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
     assert found["outcome"] == "failed"
     assert account_map(store) == {str(ann): "004711"}
@@ -193,16 +198,16 @@ def test_an_account_that_a_channel_knows_under_another_guid_is_not_overwritten(s
         str(uuid4()),
     )
 
-    found = run("1010", channels=[store.channel.code])
+    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
     assert "holds another account" in found["message"]
     assert query(store, "SELECT 1 FROM account_map") == []
-    assert run("1010", channels=[store.channel.code])["message"].endswith("is closed.")
+    assert run(JobCode.DOWNLOAD, channels=[store.channel.code])["message"].endswith("is closed.")
 
 
 @pytest.mark.slow
 def test_a_change_replaces_what_the_channel_has(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
     make_event("attribute", store, async_account=ann, value="XL")
     make_event("affiliation", store, async_account=ann, operation="deactivate")
@@ -230,7 +235,7 @@ def test_two_guids_of_one_account_are_one_person_in_every_lookup(store, seattle,
     )
     touch(customer)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     for channel in (store, seattle):
         assert lookup(channel) == [("005001", "Ann")]
@@ -240,7 +245,7 @@ def test_two_guids_of_one_account_are_one_person_in_every_lookup(store, seattle,
 
 
 def test_an_offline_register_is_given_everything_from_the_start(store, ann, till):
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert till.label == f"{store.channel.code}/till-1"
     assert lookup(till) == lookup(store) == [("005001", "Ann")]
@@ -258,7 +263,7 @@ def test_what_an_offline_register_made_comes_home_and_goes_everywhere(store, sea
 def test_imported_accounts_are_given_and_default_customers_are_not(store):
     import_account(store.channel.company, "004009", first_name="Bo", last_name="Berg")
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(store) == [("004009", "Bo")]
 
@@ -266,7 +271,7 @@ def test_imported_accounts_are_given_and_default_customers_are_not(store):
 def test_a_database_that_is_owed_nothing_is_not_opened(store):
     ChannelDatabase.objects.update(url="sqlite:///channels/not_there.sqlite3")
 
-    found = run("1010")
+    found = run(JobCode.DOWNLOAD)
 
     assert found["outcome"] == "nothing_to_do"
     assert not DownloadSession.objects.exists()
@@ -275,7 +280,7 @@ def test_a_database_that_is_owed_nothing_is_not_opened(store):
 def test_a_channel_that_is_switched_off_is_not_visited_and_the_others_are(store, seattle, ann):
     ChannelDatabase.objects.filter(pk=seattle.pk).update(is_enabled=False)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(store) == [("005001", "Ann")]
     assert lookup(seattle) == []
@@ -308,10 +313,10 @@ def test_ctrl_c_while_a_channel_is_written_leaves_nothing_half_done(
 
     with monkeypatch.context() as patch:
         patch.setattr(engine, "apply", interrupted)
-        assert run("1010")["outcome"] == "cancelled"
+        assert run(JobCode.DOWNLOAD)["outcome"] == "cancelled"
     assert [len(rows) for rows in contents(store).values()] == [is_written] * len(HQ_TABLES)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     account = GuidMap.objects.get(async_account=ann).customer.account_number
     assert [shown for shown, _ in lookup(store)] == [account]
@@ -327,7 +332,7 @@ def test_a_scheduled_download_leaves_the_rest_to_the_next_one_when_it_had_its_sh
         import_account(store.channel.company, f"00400{number}", first_name="Bo", last_name="Berg")
 
     for shown in (2, 3):
-        carry_out(create_run(JOBS["1010"], started_by=StartedBy.SCHEDULE).run)
+        carry_out(create_run(JOBS[JobCode.DOWNLOAD], started_by=StartedBy.SCHEDULE).run)
         assert len(lookup(store)) == shown
 
 
@@ -337,5 +342,5 @@ def test_ctrl_c_inside_a_driver_ends_the_run_like_any_other(ann, monkeypatch):
 
     monkeypatch.setattr(download, "has_pending", wrapped)
 
-    assert run("1010")["outcome"] == "cancelled"
+    assert run(JobCode.DOWNLOAD)["outcome"] == "cancelled"
     assert JobRun.objects.newest_first()[0].error == ""

@@ -1,4 +1,9 @@
-"""Packages: made once for all who stand alike, in order, and gone when nobody needs them."""
+"""Packages: made once for all who stand alike, in order, and gone when nobody needs them.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `command` calls a management command and
+returns its output.
+"""
 
 import json
 
@@ -13,6 +18,7 @@ from stores.models import (
     Package,
     PackageTable,
 )
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.download import packages
 from stores.pipeline.download.outbound import accounts_in
@@ -28,7 +34,7 @@ from tests.support.promises import failed_checks
 def convert(database, *names: str) -> list:
     """Customers of a till with their accounts, which no channel knows yet; their GUIDs."""
     guids = [make_customer(database, name) for name in names]
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     return guids
 
@@ -55,7 +61,7 @@ def test_every_change_takes_the_next_number(houston, popup):
     [ann, _] = convert(houston, "Ann", "Bo")
     make_event("customer", houston, async_account=ann, operation="update", first_name="Anna")
     make_event("address", houston, async_account=ann)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     import_account(houston.channel.company, "IMPORTED")
 
@@ -84,7 +90,7 @@ def test_default_customers_have_no_change_number_and_stay_at_home(houston):
 def test_a_package_is_made_once_for_all_who_stand_alike(houston, seattle, popup):
     convert(houston, "Ann", "Bo")
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     package = Package.objects.get()
     assert (package.from_no, package.customers, package.is_shortcut) == (0, 2, False)
@@ -101,7 +107,7 @@ def test_one_further_back_takes_several_packages(houston, popup):
         run("pipeline")
     ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=True)
 
-    found = run("1010")
+    found = run(JobCode.DOWNLOAD)
 
     assert found["counts"] == {"distributed": 3}
     assert lookup(popup) == lookup(houston)
@@ -117,7 +123,7 @@ def test_one_far_behind_is_made_a_shortcut_that_leads_to_the_others(houston, pop
         run("pipeline")
     ChannelDatabase.objects.filter(pk=popup.pk).update(is_enabled=True)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     shortcut = Package.objects.get(is_shortcut=True)
     assert (shortcut.customers, shortcut.to_no) == (3, position(houston))
@@ -137,7 +143,7 @@ def test_a_package_holds_so_many_customers_and_the_next_begins_where_it_ends(
     monkeypatch.setattr(packages, "CUSTOMERS_PER_CHUNK", 2)
     convert(houston, "Ann", "Bo", "Cy")
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     first, second = Package.objects.order_by("from_no")
     assert (first.customers, second.customers) == (2, 1)
@@ -150,7 +156,7 @@ def test_a_customer_who_changed_since_is_left_to_the_later_package(houston):
     early = package_for("USRT", 0, None)
     assert len(accounts_in(load_tables(early))) == 2
     make_event("customer", houston, async_account=ann, operation="update", first_name="Anna")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     packages.drop(early)
 
@@ -158,7 +164,7 @@ def test_a_customer_who_changed_since_is_left_to_the_later_package(houston):
 
     assert late.is_shortcut
     assert len(accounts_in(load_tables(late))) == 1
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert sorted(name for _, name in lookup(houston)) == ["Anna", "Bo"]
 
 
@@ -169,7 +175,7 @@ def test_a_damaged_package_is_dropped_and_made_anew(houston, popup):
 
     with pytest.raises(PackageDropped):
         load_tables(package)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(houston) == lookup(popup) == [("005001", "Ann")]
     assert failed_checks() == {}
@@ -200,7 +206,7 @@ def test_a_package_in_memory_is_not_sent_once_its_data_is_dropped(houston):
 def test_the_data_goes_when_everybody_has_it_and_its_day_is_over(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     age_packages("2 days")
     popup.refresh_from_db()
     make_customer(houston, "Bo")
@@ -218,7 +224,7 @@ def test_the_data_goes_when_everybody_has_it_and_its_day_is_over(houston, popup)
 
 def test_the_data_goes_also_where_nothing_changes_any_more(houston):
     convert(houston, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     age_packages("2 days")
 
     packages.drop_delivered()
@@ -231,23 +237,23 @@ def test_the_data_goes_also_where_nothing_changes_any_more(houston):
 def test_old_data_goes_in_any_case_and_who_was_away_gets_a_package_made(houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(url="sqlite:///channels/away.sqlite3")
     convert(houston, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     age_packages("60 days")
     make_customer(houston, "Bo")
     run("pipeline")
     assert Package.objects.exclude(dropped_at=None).count() == 1
 
     ChannelDatabase.objects.filter(pk=popup.pk).update(url=popup.url, next_try_at=None)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(popup) == lookup(houston)
 
 
 def test_an_erased_customer_leaves_no_package(houston):
     [ann] = convert(houston, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     convert(houston, "Bo")
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     Customer.objects.filter(guids=ann).update(state="erased", first_name=None)
 

@@ -1,4 +1,8 @@
-"""The states of a session whose package is made, cannot be, has no data, or is on hold."""
+"""The states of a session whose package is made, cannot be, has no data, or is on hold.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite.
+"""
 
 from contextlib import contextmanager
 from datetime import timedelta

@@ -1,4 +1,9 @@
-"""Download sessions: their states, tries and times, what people do with them, and exceptions."""
+"""Download sessions: their states, tries and times, what people do with them, and exceptions.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
+once on SQLite; `register` registers a channel by its code; `back_up` backs up a channel database.
+"""
 
 import pytest
 from django.utils import timezone
@@ -14,6 +19,7 @@ from stores.models import (
     Incident,
     Package,
 )
+from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
 from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
@@ -38,7 +44,7 @@ from tests.support.refused_customers import allow_customers, refuse_customer
 def ann(store, seattle):
     """Ann's GUID; she has an account, and no channel knows it yet."""
     guid = make_customer(store, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     return guid
 
@@ -53,7 +59,7 @@ def session_of(database, **filters) -> DownloadSession:
 def test_a_session_tells_when_it_came_to_each_state(store, ann):
     before = timezone.now()
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session = session_of(store)
     assert (session.status, session.tries, session.customers) == (DownloadStatus.APPLIED, 1, 1)
@@ -76,7 +82,7 @@ def test_a_channel_that_is_away_has_one_session_that_counts_its_tries(popup, sea
     finally:
         path.with_suffix(".away").rename(path)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session.refresh_from_db()
     assert (session.status, session.tries, session.message) == (DownloadStatus.APPLIED, 3, "")
@@ -95,10 +101,10 @@ def test_a_channel_that_is_away_has_one_session_that_counts_its_tries(popup, sea
 def test_a_download_that_dies_is_found_as_the_channel_left_it(store, ann, monkeypatch, point):
     monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
-        run("1010", channels=[store.channel.code])
+        run(JobCode.DOWNLOAD, channels=[store.channel.code])
     monkeypatch.delitem(failpoints.actions, point)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     applied = session_of(store, status=DownloadStatus.APPLIED)
     assert (applied.customers, bool(applied.applied_at)) == (1, True)
@@ -112,10 +118,10 @@ def test_a_download_that_dies_is_found_as_the_channel_left_it(store, ann, monkey
 
 
 def test_a_position_set_back_at_hq_is_taken_from_the_channel(store, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     ChannelDatabase.objects.update(position=0)
 
-    found = run("1010")
+    found = run(JobCode.DOWNLOAD)
 
     assert found["outcome"] == "nothing_to_do"
     assert pending(store) == []
@@ -144,7 +150,7 @@ def test_a_new_channel_is_sent_everything_and_needs_no_preparation(houston, regi
     popup = register("popup")
     assert len(pending(popup)) == 2
 
-    found = run("1010")
+    found = run(JobCode.DOWNLOAD)
 
     assert found["counts"] == {"distributed": 2}
     assert lookup(popup) == lookup(houston)
@@ -175,7 +181,7 @@ def test_a_refused_customer_holds_up_nobody_and_is_tried_again(store, seattle, a
     assert sorted(name for _, name in lookup(store)) == ["Ann", "Cy"]
 
     allow_customers(store)
-    assert run("1010")["counts"] == {"distributed": 1}
+    assert run(JobCode.DOWNLOAD)["counts"] == {"distributed": 1}
     refused.refresh_from_db()
     assert (refused.session.database, refused.version) == (store, 1)
     assert refused.settled_at
@@ -195,7 +201,7 @@ def test_when_a_refused_customer_arrived_is_told_by_the_session_that_brought_it(
     assert trace(str(bad)).state == "synchronized"
     allow_customers(store)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     told = trace(str(bad))
     [tick] = [
@@ -209,20 +215,20 @@ def test_when_a_refused_customer_arrived_is_told_by_the_session_that_brought_it(
 def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkeypatch):
     make_customer(seattle, "Good")
     make_customer(seattle, "Bad")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     refuse_customer(store, "Bad")
     # The channel commits what it takes, and the download dies before it is known who is refused.
     monkeypatch.setitem(failpoints.actions, "download:after_channel_commit", die)
     with pytest.raises(Died):
-        run("1010", channels=[store.channel.code])
+        run(JobCode.DOWNLOAD, channels=[store.channel.code])
     monkeypatch.delitem(failpoints.actions, "download:after_channel_commit")
     assert "Good" in {name for _, name in lookup(store)}
     assert query(store, "SELECT positions FROM exchange_state") == [("{}",)] or query(
         store, "SELECT positions FROM exchange_state"
     ) == [({},)]
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert len(pending(store)) == 1
     assert {name for _, name in lookup(store)} == {"Good"}
@@ -231,13 +237,13 @@ def test_a_refusal_is_noted_before_the_position_passes_it(store, seattle, monkey
 
 @pytest.mark.parametrize("point", failpoints.EXCEPTION_POINTS)
 def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monkeypatch, point):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     make_customer(seattle, "Bad")
     refuse_customer(store, "Bad")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     if point != "download:after_refused":
-        run("1010")
+        run(JobCode.DOWNLOAD)
         allow_customers(store)
         first = DownloadSession.objects.filter(database=store, package__isnull=False)
         sessions.rerun(first.earliest("started_at"))
@@ -247,14 +253,14 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
         sessions.hold(store, "Stocktaking.")
     monkeypatch.setitem(failpoints.actions, point, die)
     with pytest.raises(Died):
-        run("1010", channels=[store.channel.code])
+        run(JobCode.DOWNLOAD, channels=[store.channel.code])
     monkeypatch.delitem(failpoints.actions, point)
     if point == "download:after_refused":
         allow_customers(store)
     if point == "download:after_suspended":
         sessions.resume(store)
 
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert sorted(name for _, name in lookup(store)) == ["Ann", "Bad"]
     assert not DownloadException.objects.open().exists()
@@ -262,13 +268,13 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
     assert failed_checks() == {}
 
 
-@pytest.mark.fault("F-31")
+@pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, ann, back_up):
     refuse_customer(store, "Ann")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     backup = back_up(store)
     allow_customers(store)
-    run("1010")
+    run(JobCode.DOWNLOAD)
     assert lookup(store) == [("005001", "Ann")]
     backup.restore()
     allow_customers(store)
@@ -281,7 +287,7 @@ def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, a
 
 
 def test_an_edit_that_is_refused_leaves_the_earlier_version_known(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     refuse_customer(store, "Anna", event="UPDATE")
     make_event("customer", seattle, async_account=ann, operation="update", first_name="Anna")
 
@@ -297,24 +303,24 @@ def test_an_edit_that_is_refused_leaves_the_earlier_version_known(store, seattle
 
 
 def test_a_customer_is_sent_again_on_request(store, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     query(store, "DELETE FROM customer")
     customer = Customer.objects.get(guids=ann)
 
     add_exceptions(store, [customer.pk], ExceptionReason.REQUESTED)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert lookup(store) == [("005001", "Ann")]
     assert session_of(store, package=None).status == DownloadStatus.APPLIED
 
 
 def test_a_package_is_sent_again_and_changes_nothing_that_is_there(store, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     first = session_of(store)
     query(store, "DELETE FROM customer_affiliation")
 
     again = sessions.rerun(first)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     again.refresh_from_db()
     assert (again.status, again.customers) == (DownloadStatus.APPLIED, 1)
@@ -324,7 +330,7 @@ def test_a_package_is_sent_again_and_changes_nothing_that_is_there(store, ann):
 
 
 def test_a_package_whose_data_is_gone_is_not_sent_again(store, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     Package.objects.update(dropped_at=timezone.now())
 
     with pytest.raises(sessions.SessionRefused):
@@ -338,7 +344,7 @@ def test_a_session_is_cancelled_and_the_next_download_sends_what_is_lacking(popu
     session = session_of(popup)
 
     sessions.cancel(session)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     session.refresh_from_db()
     assert session.status == DownloadStatus.CANCELED
@@ -356,7 +362,7 @@ def test_a_session_that_is_cancelled_while_it_begins_writes_nothing(store, ann, 
         enter_channel(step, session, tables)
 
     monkeypatch.setattr("stores.pipeline.download.download.note_downloaded", canceled_meanwhile)
-    found = run("1010", channels=[store.channel.code])
+    found = run(JobCode.DOWNLOAD, channels=[store.channel.code])
 
     assert found["outcome"] == "failed"
     assert lookup(store) in ([], [("Pending sync", "Ann")])
@@ -370,7 +376,7 @@ def test_only_a_session_that_brought_nothing_is_deleted(popup, seattle):
     session = session_of(popup)
 
     sessions.delete(session)
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert not DownloadSession.objects.filter(pk=session.pk).exists()
     with pytest.raises(sessions.SessionRefused):
@@ -378,7 +384,7 @@ def test_only_a_session_that_brought_nothing_is_deleted(popup, seattle):
 
 
 def test_a_full_synchronization_sends_everything_again_after_a_preview(store, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     query(store, "DELETE FROM customer")
     query(store, "DELETE FROM account_map")
     rows = count_rows_of("USRT")
@@ -386,7 +392,7 @@ def test_a_full_synchronization_sends_everything_again_after_a_preview(store, an
 
     sessions.start_over(store)
     assert len(pending(store)) == 1
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     store.refresh_from_db()
     assert not store.starts_over

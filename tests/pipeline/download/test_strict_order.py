@@ -1,4 +1,8 @@
-"""Strict order: a package that a channel refuses in part holds up all that follow."""
+"""Strict order: a package that a channel refuses in part holds up all that follow.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite.
+"""
 
 import pytest
 

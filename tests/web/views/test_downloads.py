@@ -1,9 +1,15 @@
-"""The pages of downloads: a session with its package, and what a user may do with it."""
+"""The pages of downloads: a session with its package, and what a user may do with it.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `reader` is a client
+of a user who may see every page; `boss` is a client of an administrator; `starter` is a client of a
+user who may also start jobs.
+"""
 
 import pytest
 from django.utils import timezone
 
 from stores.models import Customer, DownloadException, DownloadSession
+from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from tests.support.make import lookup, make_customer, out_of_reach, query, run
 
@@ -45,7 +51,7 @@ def test_a_package_is_sent_again(starter, session, popup):
     query(popup, "DELETE FROM customer")
 
     starter.post(f"{session.get_absolute_url()}rerun/")
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert len(lookup(popup)) == 1
     assert DownloadSession.objects.filter(database=popup).count() == 2
@@ -65,7 +71,7 @@ def test_a_failed_session_is_cancelled_once(starter, failed_session):
 
 def test_a_failed_session_is_deleted_and_an_applied_one_is_not(starter, failed_session, popup):
     starter.post(f"{failed_session.get_absolute_url()}delete/")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     applied = DownloadSession.objects.get(database=popup)
     refused = starter.post(f"{applied.get_absolute_url()}delete/", follow=True).content.decode()
 
@@ -93,7 +99,7 @@ def test_a_full_synchronization_shows_its_rows_first(starter, session, popup):
 
     preview = starter.get("/channels/popup/full/").content.decode()
     starter.post("/channels/popup/full/", {"database": popup.pk})
-    run("1010")
+    run(JobCode.DOWNLOAD)
 
     assert "customer_address" in preview
     assert len(lookup(popup)) == 1

@@ -492,7 +492,6 @@ PACKAGES = [
         "a package for a database of another company",
         "packages_stay_in_their_company",
         INSERT_SESSION.format("%(paris_database)s"),
-        "the package is of another company",
     ),
     Violation(
         "an exception for an unknown reason",
@@ -510,7 +509,6 @@ PACKAGES = [
         "an exception for a customer of another company",
         "exceptions_stay_in_their_company",
         INSERT_EXCEPTION + "(%(paris_database)s, %(ann)s, 'refused', '', 0)",
-        "the customer is of another company",
     ),
 ]
 PARTS = [

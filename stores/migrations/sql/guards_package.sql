@@ -30,31 +30,15 @@ CREATE TRIGGER the_erased_leave_no_package AFTER UPDATE ON customer FOR EACH ROW
     WHEN (NEW.state = 'erased' AND OLD.state <> 'erased') EXECUTE FUNCTION the_erased_leave_no_package();
 
 -- A database is sent only what belongs to its company.
-CREATE FUNCTION packages_stay_in_their_company() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT EXISTS (
-        SELECT FROM channel_database b JOIN channel h ON h.id = b.channel_id
-          JOIN package p ON p.company_id = h.company_id
-         WHERE b.id = NEW.database_id AND p.id = NEW.package_id)
-    THEN
-        RAISE EXCEPTION 'download_session: the package is of another company'
-            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
-    END IF;
-    RETURN NULL;
-END $$;
+CREATE FUNCTION company_of_database(bigint) RETURNS text LANGUAGE sql STABLE AS
+    'SELECT h.company_id FROM channel_database b JOIN channel h ON h.id = b.channel_id WHERE b.id = $1';
+CREATE FUNCTION company_of_package(bigint) RETURNS text LANGUAGE sql STABLE AS
+    'SELECT company_id FROM package WHERE id = $1';
+CREATE FUNCTION company_of_customer(bigint) RETURNS text LANGUAGE sql STABLE AS
+    'SELECT company_id FROM customer WHERE id = $1';
 CREATE TRIGGER packages_stay_in_their_company AFTER INSERT OR UPDATE OF database_id, package_id ON download_session
-    FOR EACH ROW WHEN (NEW.package_id IS NOT NULL) EXECUTE FUNCTION packages_stay_in_their_company();
-CREATE FUNCTION exceptions_stay_in_their_company() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    IF NOT EXISTS (
-        SELECT FROM channel_database b JOIN channel h ON h.id = b.channel_id
-          JOIN customer c ON c.company_id = h.company_id
-         WHERE b.id = NEW.database_id AND c.id = NEW.customer_id)
-    THEN
-        RAISE EXCEPTION 'download_exception: the customer is of another company'
-            USING ERRCODE = 'foreign_key_violation', CONSTRAINT = TG_NAME;
-    END IF;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER exceptions_stay_in_their_company AFTER INSERT OR UPDATE OF database_id, customer_id
-    ON download_exception FOR EACH ROW EXECUTE FUNCTION exceptions_stay_in_their_company();
+    FOR EACH ROW WHEN (company_of_package(NEW.package_id) <> company_of_database(NEW.database_id))
+    EXECUTE FUNCTION refuse();
+CREATE TRIGGER exceptions_stay_in_their_company AFTER INSERT OR UPDATE OF database_id, customer_id ON download_exception
+    FOR EACH ROW WHEN (company_of_customer(NEW.customer_id) <> company_of_database(NEW.database_id))
+    EXECUTE FUNCTION refuse();

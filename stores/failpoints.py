@@ -27,8 +27,6 @@ PIPELINE_FAILPOINTS = (
     "journal:before_append",
     "journal:before_commit",
     "journal:after_commit",
-    "convert:before_edits_commit",
-    "convert:after_edits_commit",
     "convert:before_last_commit",
     "download:after_start",
     "download:before_package",

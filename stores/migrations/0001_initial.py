@@ -1478,7 +1478,83 @@ class Migration(migrations.Migration):
         ),
         # Staging, and what in it needs a person.
         migrations.CreateModel(
-            name="AsyncCustomer",
+            name="UploadBatch",
+            fields=[
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                (
+                    "session",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadsession",
+                    ),
+                ),
+                (
+                    "number",
+                    models.PositiveIntegerField(db_default=1, help_text="Place among the batches of its session."),
+                ),
+                ("rows", models.PositiveIntegerField(db_default=0)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("converted_at", models.DateTimeField(null=True)),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.jobrun",
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name_plural": "upload batches",
+                "db_table": "upload_batch",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("converted_at__isnull", True)),
+                        fields=["company", "id"],
+                        name="upload_batch_unconverted",
+                    ),
+                    models.Index(
+                        condition=models.Q(("session__isnull", False)), fields=["session"], name="upload_batch_session"
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("run__isnull", True), ("converted_at__isnull", False), _connector="OR"),
+                        name="only_a_converted_batch_has_a_run",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StagedCustomer",
             fields=[
                 ("customer_type", models.CharField(max_length=12, null=True)),
                 ("first_name", models.CharField(max_length=60, null=True)),
@@ -1502,6 +1578,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
                     "database",
                     models.ForeignKey(
                         db_constraint=False,
@@ -1537,57 +1623,7 @@ class Migration(migrations.Migration):
                 ("staff_id", models.CharField(max_length=25, null=True)),
                 ("terminal_id", models.CharField(max_length=10, null=True)),
                 ("created_offline", models.BooleanField(null=True)),
-                (
-                    "status",
-                    models.CharField(
-                        choices=[
-                            ("pending", "Pending"),
-                            ("applied", "Applied"),
-                            ("failed", "Failed"),
-                            ("superseded", "Superseded"),
-                            ("erased", "Erased"),
-                        ],
-                        db_default="pending",
-                        max_length=10,
-                    ),
-                ),
-                ("reason", models.CharField(max_length=40, null=True)),
-                ("field", models.CharField(max_length=40, null=True)),
-                (
-                    "session",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadsession",
-                    ),
-                ),
                 ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="%(class)s_events",
-                        to="stores.customer",
-                    ),
-                ),
-                ("applied_at", models.DateTimeField(null=True)),
-                (
-                    "applied_run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.jobrun",
-                    ),
-                ),
                 (
                     "made_by",
                     models.ForeignKey(
@@ -1611,60 +1647,533 @@ class Migration(migrations.Migration):
                         to="stores.channeldatabase",
                     ),
                 ),
+                ("erased_at", models.DateTimeField(null=True)),
             ],
             options={
                 "db_table": "async_customer",
                 "abstract": False,
                 "indexes": [
+                    models.Index(fields=["batch"], name="stagedcustomer_batch"),
+                    models.Index(fields=["async_account"], name="stagedcustomer_guid"),
                     models.Index(
-                        condition=models.Q(("status__in", ["pending", "failed"])),
-                        fields=["company", "async_account"],
-                        name="asynccustomer_open",
-                    ),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False), ("status__in", ["pending", "failed"])),
+                        condition=models.Q(("account_number__isnull", False)),
                         fields=["company", "account_number"],
-                        name="asynccustomer_open_account",
+                        name="stagedcustomer_account",
                     ),
-                    models.Index(
-                        condition=models.Q(("customer__isnull", False)),
-                        fields=["customer"],
-                        name="asynccustomer_history",
-                    ),
+                    BrinIndex(fields=["staged_at"], name="stagedcustomer_arrived"),
                     models.Index(fields=["staged_at", "event_id"], name="async_customer_newest"),
-                    models.Index(
-                        condition=models.Q(("status", "failed"), ("reason__isnull", False), _connector="OR"),
-                        fields=["reason", "staged_at", "event_id"],
-                        name="async_customer_reason",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="asynccustomer_arrived"),
-                    models.Index(
-                        condition=models.Q(("status", "failed")), fields=["reason"], name="asynccustomer_failed"
-                    ),
-                    models.Index(
-                        condition=models.Q(("reason__isnull", False), ("status", "pending")),
-                        fields=["staged_at"],
-                        name="asynccustomer_waiting",
-                    ),
-                    models.Index(
-                        condition=models.Q(("database__gt", 0), ("status__in", ["pending", "failed"])),
-                        fields=["database"],
-                        name="async_customer_open_database",
-                    ),
                 ],
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("status__in", ["pending", "applied", "failed", "superseded", "erased"])),
-                        name="asynccustomer_status_is_known",
+                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                        name="stagedcustomer_comes_from_somewhere",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status__in", ["applied", "superseded"]), _negated=True),
-                            ("customer__isnull", False),
-                            models.Q(("reason", "corrected"), ("reason__isnull", False), ("status", "superseded")),
-                            _connector="OR",
-                        ),
-                        name="asynccustomer_applied_has_customer",
+                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedcustomer_origin_is_known"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StagedAddress",
+            fields=[
+                ("purpose", models.CharField(max_length=10, null=True)),
+                ("description", models.CharField(max_length=60, null=True)),
+                ("street", models.CharField(max_length=250, null=True)),
+                ("street_number", models.CharField(max_length=20, null=True)),
+                ("building", models.CharField(max_length=60, null=True)),
+                ("city", models.CharField(max_length=60, null=True)),
+                ("county", models.CharField(max_length=10, null=True)),
+                ("state", models.CharField(max_length=10, null=True)),
+                ("postal_code", models.CharField(max_length=10, null=True)),
+                ("country", models.CharField(max_length=3, null=True)),
+                ("is_primary", models.BooleanField(null=True)),
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                ("generation", models.IntegerField(db_default=1)),
+                ("replication_counter", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                        max_length=10,
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("staff_id", models.CharField(max_length=25, null=True)),
+                ("terminal_id", models.CharField(max_length=10, null=True)),
+                ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                (
+                    "for_database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                ("erased_at", models.DateTimeField(null=True)),
+                ("address_id", models.UUIDField()),
+            ],
+            options={
+                "db_table": "async_address",
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["batch"], name="stagedaddress_batch"),
+                    models.Index(fields=["async_account"], name="stagedaddress_guid"),
+                    models.Index(
+                        condition=models.Q(("account_number__isnull", False)),
+                        fields=["company", "account_number"],
+                        name="stagedaddress_account",
+                    ),
+                    BrinIndex(fields=["staged_at"], name="stagedaddress_arrived"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                        name="stagedaddress_comes_from_somewhere",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedaddress_origin_is_known"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StagedContact",
+            fields=[
+                ("kind", models.CharField(max_length=5, null=True)),
+                ("locator", models.CharField(max_length=255, null=True)),
+                ("description", models.CharField(max_length=60, null=True)),
+                ("is_primary", models.BooleanField(null=True)),
+                ("marketing_opt_in", models.BooleanField(null=True)),
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                ("generation", models.IntegerField(db_default=1)),
+                ("replication_counter", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                        max_length=10,
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("staff_id", models.CharField(max_length=25, null=True)),
+                ("terminal_id", models.CharField(max_length=10, null=True)),
+                ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                (
+                    "for_database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                ("erased_at", models.DateTimeField(null=True)),
+                ("contact_id", models.UUIDField()),
+            ],
+            options={
+                "db_table": "async_contact",
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["batch"], name="stagedcontact_batch"),
+                    models.Index(fields=["async_account"], name="stagedcontact_guid"),
+                    models.Index(
+                        condition=models.Q(("account_number__isnull", False)),
+                        fields=["company", "account_number"],
+                        name="stagedcontact_account",
+                    ),
+                    BrinIndex(fields=["staged_at"], name="stagedcontact_arrived"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                        name="stagedcontact_comes_from_somewhere",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedcontact_origin_is_known"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StagedAffiliation",
+            fields=[
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                ("generation", models.IntegerField(db_default=1)),
+                ("replication_counter", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                        max_length=10,
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("staff_id", models.CharField(max_length=25, null=True)),
+                ("terminal_id", models.CharField(max_length=10, null=True)),
+                ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                (
+                    "for_database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                ("erased_at", models.DateTimeField(null=True)),
+                ("affiliation", models.CharField(max_length=20)),
+            ],
+            options={
+                "db_table": "async_affiliation",
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["batch"], name="stagedaffiliation_batch"),
+                    models.Index(fields=["async_account"], name="stagedaffiliation_guid"),
+                    models.Index(
+                        condition=models.Q(("account_number__isnull", False)),
+                        fields=["company", "account_number"],
+                        name="stagedaffiliation_account",
+                    ),
+                    BrinIndex(fields=["staged_at"], name="stagedaffiliation_arrived"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                        name="stagedaffiliation_comes_from_somewhere",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedaffiliation_origin_is_known"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="StagedAttribute",
+            fields=[
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                    ),
+                ),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                ("generation", models.IntegerField(db_default=1)),
+                ("replication_counter", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                        max_length=10,
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("staff_id", models.CharField(max_length=25, null=True)),
+                ("terminal_id", models.CharField(max_length=10, null=True)),
+                ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                (
+                    "made_by",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                (
+                    "for_database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+                ("erased_at", models.DateTimeField(null=True)),
+                ("attribute", models.CharField(max_length=60)),
+                ("value", models.TextField(max_length=1000, null=True)),
+            ],
+            options={
+                "db_table": "async_attribute",
+                "abstract": False,
+                "indexes": [
+                    models.Index(fields=["batch"], name="stagedattribute_batch"),
+                    models.Index(fields=["async_account"], name="stagedattribute_guid"),
+                    models.Index(
+                        condition=models.Q(("account_number__isnull", False)),
+                        fields=["company", "account_number"],
+                        name="stagedattribute_account",
+                    ),
+                    BrinIndex(fields=["staged_at"], name="stagedattribute_arrived"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
+                        name="stagedattribute_comes_from_somewhere",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("origin__in", ["till", "hq"])), name="stagedattribute_origin_is_known"
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="OpenEvent",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "table", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("table", models.CharField(max_length=40)),
+                ("event_id", models.UUIDField()),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "company",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.company",
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("status", models.CharField(choices=[("waiting", "Waiting"), ("failed", "Failed")], max_length=7)),
+                ("reason", models.CharField(max_length=40, null=True)),
+                ("field", models.CharField(max_length=40, null=True)),
+                ("attempts", models.PositiveIntegerField(db_default=1)),
+                ("last_tried_at", models.DateTimeField(db_default=Now())),
+                ("released_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "db_table": "open_event",
+                "indexes": [
+                    models.Index(fields=["async_account"], name="open_event_guid"),
+                    models.Index(
+                        condition=models.Q(("account_number__isnull", False)),
+                        fields=["company", "account_number"],
+                        name="open_event_account",
+                    ),
+                    models.Index(fields=["company", "status"], name="open_event_company"),
+                    models.Index(fields=["table", "status", "reason"], name="open_event_reason"),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("status__in", ["waiting", "failed"])), name="open_event_status_is_known"
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
@@ -1672,16 +2181,167 @@ class Migration(migrations.Migration):
                             models.Q(("reason__isnull", False), models.Q(("reason", ""), _negated=True)),
                             _connector="OR",
                         ),
-                        name="asynccustomer_failed_says_why",
+                        name="a_failed_event_says_why",
                     ),
                     models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="asynccustomer_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="asynccustomer_origin_is_known"
+                        condition=models.Q(
+                            models.Q(("reason__isnull", False), ("released_at__isnull", True)),
+                            models.Q(("reason__isnull", True), ("released_at__isnull", False), ("status", "waiting")),
+                            _connector="OR",
+                        ),
+                        name="a_waiting_event_has_a_reason_or_was_released",
                     ),
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="SettledEvent",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "table", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("table", models.CharField(max_length=40)),
+                ("event_id", models.UUIDField()),
+                (
+                    "batch",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.uploadbatch",
+                    ),
+                ),
+                (
+                    "outcome",
+                    models.CharField(choices=[("applied", "Applied"), ("superseded", "Superseded")], max_length=10),
+                ),
+                ("reason", models.CharField(max_length=40, null=True)),
+                ("applied_at", models.DateTimeField(db_default=Now())),
+                (
+                    "run",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.jobrun",
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "settled_event",
+                "indexes": [models.Index(fields=["batch"], name="settled_event_batch")],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("outcome__in", ["applied", "superseded"])),
+                        name="settled_event_outcome_is_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("reason__isnull", True),
+                            models.Q(("outcome", "superseded"), ("reason", "corrected"), ("reason__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="only_a_corrected_event_has_a_reason",
+                    ),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="UnfinishedEvent",
+            fields=[
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "table", "event_id", blank=True, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("table", models.CharField(max_length=40)),
+                ("event_id", models.UUIDField()),
+                (
+                    "database",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="+",
+                        to="stores.channeldatabase",
+                    ),
+                ),
+            ],
+            options={"db_table": "unfinished_event", "managed": False, "default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="AsyncCustomer",
+            fields=[
+                ("customer_type", models.CharField(max_length=12, null=True)),
+                ("first_name", models.CharField(max_length=60, null=True)),
+                ("middle_name", models.CharField(max_length=60, null=True)),
+                ("last_name", models.CharField(max_length=60, null=True)),
+                ("name", models.CharField(max_length=300, null=True)),
+                ("title", models.CharField(max_length=20, null=True)),
+                ("language", models.CharField(max_length=7, null=True)),
+                ("currency", models.CharField(max_length=3, null=True)),
+                ("customer_group", models.CharField(max_length=20, null=True)),
+                ("email", models.CharField(max_length=255, null=True)),
+                ("phone", models.CharField(max_length=60, null=True)),
+                ("receipt_email", models.CharField(max_length=255, null=True)),
+                ("vat_number", models.CharField(max_length=30, null=True)),
+                ("birth_date", models.DateField(null=True)),
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
+                    ),
+                ),
+                ("generation", models.IntegerField(db_default=1)),
+                ("replication_counter", models.BigIntegerField()),
+                ("occurred_at", models.DateTimeField()),
+                (
+                    "operation",
+                    models.CharField(
+                        choices=[("create", "Create"), ("update", "Update"), ("deactivate", "Deactivate")],
+                        max_length=10,
+                    ),
+                ),
+                ("async_account", models.UUIDField(null=True)),
+                ("account_number", models.CharField(max_length=20, null=True)),
+                ("staff_id", models.CharField(max_length=25, null=True)),
+                ("terminal_id", models.CharField(max_length=10, null=True)),
+                ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                ("erased_at", models.DateTimeField(null=True)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("applied", "Applied"),
+                            ("failed", "Failed"),
+                            ("superseded", "Superseded"),
+                            ("erased", "Erased"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("reason", models.CharField(max_length=40, null=True)),
+                ("field", models.CharField(max_length=40, null=True)),
+                ("attempts", models.IntegerField(null=True)),
+                ("applied_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "db_table": "staged_customer",
+                "abstract": False,
+                "managed": False,
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -1705,27 +2365,6 @@ class Migration(migrations.Migration):
                         choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
                     ),
                 ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
                 ("generation", models.IntegerField(db_default=1)),
                 ("replication_counter", models.BigIntegerField()),
                 ("occurred_at", models.DateTimeField()),
@@ -1741,6 +2380,9 @@ class Migration(migrations.Migration):
                 ("staff_id", models.CharField(max_length=25, null=True)),
                 ("terminal_id", models.CharField(max_length=10, null=True)),
                 ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                ("erased_at", models.DateTimeField(null=True)),
                 (
                     "status",
                     models.CharField(
@@ -1751,131 +2393,20 @@ class Migration(migrations.Migration):
                             ("superseded", "Superseded"),
                             ("erased", "Erased"),
                         ],
-                        db_default="pending",
                         max_length=10,
                     ),
                 ),
                 ("reason", models.CharField(max_length=40, null=True)),
                 ("field", models.CharField(max_length=40, null=True)),
-                (
-                    "session",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadsession",
-                    ),
-                ),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="%(class)s_events",
-                        to="stores.customer",
-                    ),
-                ),
+                ("attempts", models.IntegerField(null=True)),
                 ("applied_at", models.DateTimeField(null=True)),
-                (
-                    "applied_run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.jobrun",
-                    ),
-                ),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
                 ("address_id", models.UUIDField()),
             ],
             options={
-                "db_table": "async_address",
+                "db_table": "staged_address",
                 "abstract": False,
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("status__in", ["pending", "failed"])),
-                        fields=["company", "async_account"],
-                        name="asyncaddress_open",
-                    ),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False), ("status__in", ["pending", "failed"])),
-                        fields=["company", "account_number"],
-                        name="asyncaddress_open_account",
-                    ),
-                    models.Index(
-                        condition=models.Q(("customer__isnull", False)),
-                        fields=["customer"],
-                        name="asyncaddress_history",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="asyncaddress_arrived"),
-                    models.Index(
-                        condition=models.Q(("status", "failed")), fields=["reason"], name="asyncaddress_failed"
-                    ),
-                    models.Index(
-                        condition=models.Q(("reason__isnull", False), ("status", "pending")),
-                        fields=["staged_at"],
-                        name="asyncaddress_waiting",
-                    ),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("status__in", ["pending", "applied", "failed", "superseded", "erased"])),
-                        name="asyncaddress_status_is_known",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status__in", ["applied", "superseded"]), _negated=True),
-                            ("customer__isnull", False),
-                            models.Q(("reason", "corrected"), ("reason__isnull", False), ("status", "superseded")),
-                            _connector="OR",
-                        ),
-                        name="asyncaddress_applied_has_customer",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status", "failed"), _negated=True),
-                            models.Q(("reason__isnull", False), models.Q(("reason", ""), _negated=True)),
-                            _connector="OR",
-                        ),
-                        name="asyncaddress_failed_says_why",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="asyncaddress_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="asyncaddress_origin_is_known"
-                    ),
-                ],
+                "managed": False,
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -1893,27 +2424,6 @@ class Migration(migrations.Migration):
                         choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
                     ),
                 ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
                 ("generation", models.IntegerField(db_default=1)),
                 ("replication_counter", models.BigIntegerField()),
                 ("occurred_at", models.DateTimeField()),
@@ -1929,6 +2439,9 @@ class Migration(migrations.Migration):
                 ("staff_id", models.CharField(max_length=25, null=True)),
                 ("terminal_id", models.CharField(max_length=10, null=True)),
                 ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                ("erased_at", models.DateTimeField(null=True)),
                 (
                     "status",
                     models.CharField(
@@ -1939,131 +2452,20 @@ class Migration(migrations.Migration):
                             ("superseded", "Superseded"),
                             ("erased", "Erased"),
                         ],
-                        db_default="pending",
                         max_length=10,
                     ),
                 ),
                 ("reason", models.CharField(max_length=40, null=True)),
                 ("field", models.CharField(max_length=40, null=True)),
-                (
-                    "session",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadsession",
-                    ),
-                ),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="%(class)s_events",
-                        to="stores.customer",
-                    ),
-                ),
+                ("attempts", models.IntegerField(null=True)),
                 ("applied_at", models.DateTimeField(null=True)),
-                (
-                    "applied_run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.jobrun",
-                    ),
-                ),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
                 ("contact_id", models.UUIDField()),
             ],
             options={
-                "db_table": "async_contact",
+                "db_table": "staged_contact",
                 "abstract": False,
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("status__in", ["pending", "failed"])),
-                        fields=["company", "async_account"],
-                        name="asynccontact_open",
-                    ),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False), ("status__in", ["pending", "failed"])),
-                        fields=["company", "account_number"],
-                        name="asynccontact_open_account",
-                    ),
-                    models.Index(
-                        condition=models.Q(("customer__isnull", False)),
-                        fields=["customer"],
-                        name="asynccontact_history",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="asynccontact_arrived"),
-                    models.Index(
-                        condition=models.Q(("status", "failed")), fields=["reason"], name="asynccontact_failed"
-                    ),
-                    models.Index(
-                        condition=models.Q(("reason__isnull", False), ("status", "pending")),
-                        fields=["staged_at"],
-                        name="asynccontact_waiting",
-                    ),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("status__in", ["pending", "applied", "failed", "superseded", "erased"])),
-                        name="asynccontact_status_is_known",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status__in", ["applied", "superseded"]), _negated=True),
-                            ("customer__isnull", False),
-                            models.Q(("reason", "corrected"), ("reason__isnull", False), ("status", "superseded")),
-                            _connector="OR",
-                        ),
-                        name="asynccontact_applied_has_customer",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status", "failed"), _negated=True),
-                            models.Q(("reason__isnull", False), models.Q(("reason", ""), _negated=True)),
-                            _connector="OR",
-                        ),
-                        name="asynccontact_failed_says_why",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="asynccontact_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="asynccontact_origin_is_known"
-                    ),
-                ],
+                "managed": False,
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -2076,27 +2478,6 @@ class Migration(migrations.Migration):
                         choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
                     ),
                 ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
                 ("generation", models.IntegerField(db_default=1)),
                 ("replication_counter", models.BigIntegerField()),
                 ("occurred_at", models.DateTimeField()),
@@ -2112,6 +2493,9 @@ class Migration(migrations.Migration):
                 ("staff_id", models.CharField(max_length=25, null=True)),
                 ("terminal_id", models.CharField(max_length=10, null=True)),
                 ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                ("erased_at", models.DateTimeField(null=True)),
                 (
                     "status",
                     models.CharField(
@@ -2122,131 +2506,20 @@ class Migration(migrations.Migration):
                             ("superseded", "Superseded"),
                             ("erased", "Erased"),
                         ],
-                        db_default="pending",
                         max_length=10,
                     ),
                 ),
                 ("reason", models.CharField(max_length=40, null=True)),
                 ("field", models.CharField(max_length=40, null=True)),
-                (
-                    "session",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadsession",
-                    ),
-                ),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="%(class)s_events",
-                        to="stores.customer",
-                    ),
-                ),
+                ("attempts", models.IntegerField(null=True)),
                 ("applied_at", models.DateTimeField(null=True)),
-                (
-                    "applied_run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.jobrun",
-                    ),
-                ),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
                 ("affiliation", models.CharField(max_length=20)),
             ],
             options={
-                "db_table": "async_affiliation",
+                "db_table": "staged_affiliation",
                 "abstract": False,
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("status__in", ["pending", "failed"])),
-                        fields=["company", "async_account"],
-                        name="asyncaffiliation_open",
-                    ),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False), ("status__in", ["pending", "failed"])),
-                        fields=["company", "account_number"],
-                        name="asyncaffiliation_open_account",
-                    ),
-                    models.Index(
-                        condition=models.Q(("customer__isnull", False)),
-                        fields=["customer"],
-                        name="asyncaffiliation_history",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="asyncaffiliation_arrived"),
-                    models.Index(
-                        condition=models.Q(("status", "failed")), fields=["reason"], name="asyncaffiliation_failed"
-                    ),
-                    models.Index(
-                        condition=models.Q(("reason__isnull", False), ("status", "pending")),
-                        fields=["staged_at"],
-                        name="asyncaffiliation_waiting",
-                    ),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("status__in", ["pending", "applied", "failed", "superseded", "erased"])),
-                        name="asyncaffiliation_status_is_known",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status__in", ["applied", "superseded"]), _negated=True),
-                            ("customer__isnull", False),
-                            models.Q(("reason", "corrected"), ("reason__isnull", False), ("status", "superseded")),
-                            _connector="OR",
-                        ),
-                        name="asyncaffiliation_applied_has_customer",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status", "failed"), _negated=True),
-                            models.Q(("reason__isnull", False), models.Q(("reason", ""), _negated=True)),
-                            _connector="OR",
-                        ),
-                        name="asyncaffiliation_failed_says_why",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="asyncaffiliation_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="asyncaffiliation_origin_is_known"
-                    ),
-                ],
+                "managed": False,
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -2259,27 +2532,6 @@ class Migration(migrations.Migration):
                         choices=[("till", "Till"), ("hq", "Headquarters")], db_default="till", max_length=4
                     ),
                 ),
-                (
-                    "database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                (
-                    "company",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.company",
-                    ),
-                ),
                 ("generation", models.IntegerField(db_default=1)),
                 ("replication_counter", models.BigIntegerField()),
                 ("occurred_at", models.DateTimeField()),
@@ -2295,6 +2547,11 @@ class Migration(migrations.Migration):
                 ("staff_id", models.CharField(max_length=25, null=True)),
                 ("terminal_id", models.CharField(max_length=10, null=True)),
                 ("created_offline", models.BooleanField(null=True)),
+                ("staged_at", models.DateTimeField(db_default=Now())),
+                ("corrects", models.CharField(max_length=36, null=True)),
+                ("erased_at", models.DateTimeField(null=True)),
+                ("attribute", models.CharField(max_length=60)),
+                ("value", models.TextField(max_length=1000, null=True)),
                 (
                     "status",
                     models.CharField(
@@ -2305,132 +2562,19 @@ class Migration(migrations.Migration):
                             ("superseded", "Superseded"),
                             ("erased", "Erased"),
                         ],
-                        db_default="pending",
                         max_length=10,
                     ),
                 ),
                 ("reason", models.CharField(max_length=40, null=True)),
                 ("field", models.CharField(max_length=40, null=True)),
-                (
-                    "session",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.uploadsession",
-                    ),
-                ),
-                ("staged_at", models.DateTimeField(db_default=Now())),
-                (
-                    "customer",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="%(class)s_events",
-                        to="stores.customer",
-                    ),
-                ),
+                ("attempts", models.IntegerField(null=True)),
                 ("applied_at", models.DateTimeField(null=True)),
-                (
-                    "applied_run",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.jobrun",
-                    ),
-                ),
-                (
-                    "made_by",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to=settings.AUTH_USER_MODEL,
-                    ),
-                ),
-                ("corrects", models.CharField(max_length=36, null=True)),
-                (
-                    "for_database",
-                    models.ForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=models.PROTECT,
-                        related_name="+",
-                        to="stores.channeldatabase",
-                    ),
-                ),
-                ("attribute", models.CharField(max_length=60)),
-                ("value", models.TextField(max_length=1000, null=True)),
             ],
             options={
-                "db_table": "async_attribute",
+                "db_table": "staged_attribute",
                 "abstract": False,
-                "indexes": [
-                    models.Index(
-                        condition=models.Q(("status__in", ["pending", "failed"])),
-                        fields=["company", "async_account"],
-                        name="asyncattribute_open",
-                    ),
-                    models.Index(
-                        condition=models.Q(("account_number__isnull", False), ("status__in", ["pending", "failed"])),
-                        fields=["company", "account_number"],
-                        name="asyncattribute_open_account",
-                    ),
-                    models.Index(
-                        condition=models.Q(("customer__isnull", False)),
-                        fields=["customer"],
-                        name="asyncattribute_history",
-                    ),
-                    BrinIndex(fields=["staged_at"], name="asyncattribute_arrived"),
-                    models.Index(
-                        condition=models.Q(("status", "failed")), fields=["reason"], name="asyncattribute_failed"
-                    ),
-                    models.Index(
-                        condition=models.Q(("reason__isnull", False), ("status", "pending")),
-                        fields=["staged_at"],
-                        name="asyncattribute_waiting",
-                    ),
-                ],
-                "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(("status__in", ["pending", "applied", "failed", "superseded", "erased"])),
-                        name="asyncattribute_status_is_known",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status__in", ["applied", "superseded"]), _negated=True),
-                            ("customer__isnull", False),
-                            models.Q(("reason", "corrected"), ("reason__isnull", False), ("status", "superseded")),
-                            _connector="OR",
-                        ),
-                        name="asyncattribute_applied_has_customer",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(("status", "failed"), _negated=True),
-                            models.Q(("reason__isnull", False), models.Q(("reason", ""), _negated=True)),
-                            _connector="OR",
-                        ),
-                        name="asyncattribute_failed_says_why",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("database__isnull", False), ("origin", "hq"), _connector="OR"),
-                        name="asyncattribute_comes_from_somewhere",
-                    ),
-                    models.CheckConstraint(
-                        condition=models.Q(("origin__in", ["till", "hq"])), name="asyncattribute_origin_is_known"
-                    ),
-                ],
+                "managed": False,
+                "default_permissions": (),
             },
         ),
         migrations.CreateModel(
@@ -3964,11 +4108,12 @@ class Migration(migrations.Migration):
         sql("guards_channel"),
         sql("guards_customer"),
         sql("guards_package"),
-        sql("guards_quarantine"),
         sql("guards_sale"),
         sql("guards_statement"),
-        sql("guards_run"),
+        sql("guards_staging"),
         sql("arrivals"),
         sql("views"),
+        sql("guards_quarantine"),
+        sql("guards_run"),
         migrations.RunPython(make_nightly),
     ]

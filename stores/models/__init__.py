@@ -20,6 +20,7 @@ from stores.models.failed_sale import FailedSale
 from stores.models.field_to_correct import FieldToCorrect
 from stores.models.incident import Incident
 from stores.models.number_journal import Headquarters, NumberJournal
+from stores.models.open_event import OpenEvent, SettledEvent, UnfinishedEvent
 from stores.models.order import SalesOrder
 from stores.models.order_sequence import OrderSequence
 from stores.models.package import (
@@ -41,6 +42,11 @@ from stores.models.staging import (
     AsyncAttribute,
     AsyncContact,
     AsyncCustomer,
+    StagedAddress,
+    StagedAffiliation,
+    StagedAttribute,
+    StagedContact,
+    StagedCustomer,
 )
 from stores.models.statement import Statement
 from stores.models.statement_parts import (
@@ -58,3 +64,4 @@ from stores.models.transaction import (
     TransactionChange,
     TransactionError,
 )
+from stores.models.upload_batch import UploadBatch

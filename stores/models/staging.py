@@ -1,7 +1,9 @@
-"""Staging tables: the events that channels sent, and the status of each.
+"""Staging: the events that channels sent, and the state of each.
 
-The events themselves never change. Edits that people make at headquarters are events too, so that
-there is only one way to write a customer.
+The tables are a log: an event is inserted once and never updated, unless its person is erased. Its
+state follows from its batch, and from a row of `open_event` or `settled_event` where it fared
+otherwise; the views `staged_customer`, `staged_address`, … tell it. Edits that people make at
+headquarters are events too, so that there is only one way to write a customer.
 """
 
 from typing import Self
@@ -12,8 +14,16 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from stores.models.customer import AddressColumns, ContactColumns, CustomerColumns
+from stores.models.customer import (
+    AddressColumns,
+    ContactColumns,
+    Customer,
+    CustomerColumns,
+    GuidMap,
+)
+from stores.models.open_event import OpenEvent
 from stores.models.reference import Reference
+from stores.models.upload_batch import UploadBatch
 
 
 class StagingStatus(models.TextChoices):
@@ -27,6 +37,8 @@ class StagingStatus(models.TextChoices):
 
 
 OPEN_STATUSES = (StagingStatus.PENDING, StagingStatus.FAILED)
+# With more open events than this, a statement does not name them one by one.
+MAX_OPEN_IDS = 10_000
 
 
 class Operation(models.TextChoices):
@@ -40,22 +52,15 @@ class Origin(models.TextChoices):
     HQ = "hq", "Headquarters"
 
 
-class EventQuerySet(models.QuerySet["Event"]):
-    def open(self) -> Self:
-        return self.filter(status__in=OPEN_STATUSES)
+class StagedEvent(models.Model):
+    """One operation that a till, or a person at HQ, performed on a customer, as it was staged.
 
-    def in_order(self) -> Self:
-        return self.order_by("database_id", "generation", "replication_counter")
-
-
-class Event(models.Model):
-    """One operation that a till, or a person at HQ, performed on a customer.
-
-    An event of HQ has neither a channel database nor a session, and a counter of HQ's own.
+    An event of HQ has no channel database, and a counter of HQ's own.
     """
 
     event_id = models.UUIDField(primary_key=True)
     origin = models.CharField(max_length=4, choices=Origin.choices, db_default=Origin.TILL)
+    batch = Reference("stores.UploadBatch")
     database = Reference("stores.ChannelDatabase", null=True)
     company = Reference("stores.Company")
     generation = models.IntegerField(db_default=1)
@@ -67,44 +72,18 @@ class Event(models.Model):
     staff_id = models.CharField(max_length=25, null=True)
     terminal_id = models.CharField(max_length=10, null=True)
     created_offline = models.BooleanField(null=True)
-
-    status = models.CharField(
-        max_length=10, choices=StagingStatus.choices, db_default=StagingStatus.PENDING
-    )
-    reason = models.CharField(max_length=40, null=True)
-    field = models.CharField(max_length=40, null=True)
-    # None: made at HQ, or released from quarantine; the quarantined row then has the session.
-    session = Reference("stores.UploadSession", null=True)
     staged_at = models.DateTimeField(db_default=Now())
-    customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
-    applied_at = models.DateTimeField(null=True)
-    applied_run = Reference("stores.JobRun", null=True)
     made_by = Reference(settings.AUTH_USER_MODEL, null=True)
     # Of a correction made at HQ: the id of the row it replaces, and the database that sent that
     # row. A customer that the correction creates belongs to the channel of that database.
     corrects = models.CharField(max_length=36, null=True)
     for_database = Reference("stores.ChannelDatabase", null=True)
-
-    objects = EventQuerySet.as_manager()
+    # Since when nothing is left of what it said, because the person was erased.
+    erased_at = models.DateTimeField(null=True)
 
     class Meta:
         abstract = True
         constraints = [
-            models.CheckConstraint(
-                condition=Q(status__in=StagingStatus.values), name="%(class)s_status_is_known"
-            ),
-            # An event that was applied, or came too late to be applied, has its customer. An event
-            # that a correction replaced may never have had one.
-            models.CheckConstraint(
-                condition=~Q(status__in=["applied", "superseded"])
-                | Q(customer__isnull=False)
-                | Q(status="superseded", reason="corrected", reason__isnull=False),
-                name="%(class)s_applied_has_customer",
-            ),
-            models.CheckConstraint(
-                condition=~Q(status="failed") | (Q(reason__isnull=False) & ~Q(reason="")),
-                name="%(class)s_failed_says_why",
-            ),
             models.CheckConstraint(
                 condition=Q(database__isnull=False) | Q(origin="hq"),
                 name="%(class)s_comes_from_somewhere",
@@ -114,33 +93,17 @@ class Event(models.Model):
             ),
         ]
         indexes = [
-            # Open events of a GUID, for conversion, and of a company in GUID order.
-            models.Index(
-                fields=["company", "async_account"],
-                condition=Q(status__in=["pending", "failed"]),
-                name="%(class)s_open",
-            ),
-            # Open events that refer to an account number.
+            # The events of a batch, for conversion.
+            models.Index(fields=["batch"], name="%(class)s_batch"),
+            # The events of a customer, by GUID and by account number.
+            models.Index(fields=["async_account"], name="%(class)s_guid"),
             models.Index(
                 fields=["company", "account_number"],
-                condition=Q(status__in=["pending", "failed"], account_number__isnull=False),
-                name="%(class)s_open_account",
+                condition=Q(account_number__isnull=False),
+                name="%(class)s_account",
             ),
             # Events that arrived on a day. Rows are stored almost in this order, so BRIN is enough.
             BrinIndex(fields=["staged_at"], name="%(class)s_arrived"),
-            # Cases for people: failed events, and events that have waited for long.
-            models.Index(fields=["reason"], condition=Q(status="failed"), name="%(class)s_failed"),
-            models.Index(
-                fields=["staged_at"],
-                condition=Q(status="pending", reason__isnull=False),
-                name="%(class)s_waiting",
-            ),
-            # The events of a customer.
-            models.Index(
-                fields=["customer"],
-                condition=Q(customer__isnull=False),
-                name="%(class)s_history",
-            ),
         ]
 
     def __str__(self) -> str:
@@ -152,54 +115,136 @@ class Event(models.Model):
         return self.database.label if self.database else "headquarters"
 
 
-class AsyncCustomer(CustomerColumns, Event):
-    class Meta(Event.Meta):
+class StagedCustomer(CustomerColumns, StagedEvent):
+    class Meta(StagedEvent.Meta):
         db_table = "async_customer"
         indexes = [
-            *Event.Meta.indexes,
+            *StagedEvent.Meta.indexes,
             # The list, newest first.
             models.Index(fields=["staged_at", "event_id"], name="async_customer_newest"),
-            # Open events of each database, for counting. The condition `database > 0` is always
-            # true, but keeps the planner from using this index to look for one GUID: while no
-            # event is open, its statistics make reading this whole index seem as cheap.
-            models.Index(
-                fields=["database"],
-                condition=Q(status__in=["pending", "failed"], database__gt=0),
-                name="async_customer_open_database",
-            ),
-            # The list by reason. Few events fail or wait, so it costs the others nothing.
-            models.Index(
-                fields=["reason", "staged_at", "event_id"],
-                condition=Q(status="failed") | Q(reason__isnull=False),
-                name="async_customer_reason",
-            ),
         ]
+
+
+class StagedAddress(AddressColumns, StagedEvent):
+    address_id = models.UUIDField()
+
+    class Meta(StagedEvent.Meta):
+        db_table = "async_address"
+
+
+class StagedContact(ContactColumns, StagedEvent):
+    contact_id = models.UUIDField()
+
+    class Meta(StagedEvent.Meta):
+        db_table = "async_contact"
+
+
+class StagedAffiliation(StagedEvent):
+    affiliation = models.CharField(max_length=20)
+
+    class Meta(StagedEvent.Meta):
+        db_table = "async_affiliation"
+
+
+class AttributeColumns(models.Model):
+    """The columns of an attribute that tills send."""
+
+    attribute = models.CharField(max_length=60)
+    value = models.TextField(null=True, max_length=1000)
+
+    class Meta:
+        abstract = True
+
+
+class StagedAttribute(AttributeColumns, StagedEvent):
+    class Meta(StagedEvent.Meta):
+        db_table = "async_attribute"
+
+
+class EventQuerySet(models.QuerySet["Event"]):
+    def open(self) -> Self:
+        return self.filter(self.model.is_open())
+
+    def of_customer(self, customer: Customer) -> Self:
+        """Those that name the customer, by its account number or by a GUID alone."""
+        guids = GuidMap.objects.filter(customer=customer).values_list("pk", flat=True)
+        names_account = Q(account_number=customer.account_number, company=customer.company_id)
+        return self.filter(names_account | Q(async_account__in=list(guids), account_number=None))
+
+    def in_order(self) -> Self:
+        return self.order_by("database_id", "generation", "replication_counter")
+
+
+class Event(StagedEvent):
+    """A staged event with its state: a row of a view.
+
+    The customer is the one that HQ knows under the account number that the event names, or else
+    under its GUID.
+    """
+
+    status = models.CharField(max_length=10, choices=StagingStatus.choices)
+    reason = models.CharField(max_length=40, null=True)
+    field = models.CharField(max_length=40, null=True)
+    attempts = models.IntegerField(null=True)
+    # None: made at HQ, or released from quarantine; the quarantined row then has the session.
+    session = Reference("stores.UploadSession", null=True)
+    customer = Reference("stores.Customer", null=True, related_name="%(class)s_events")
+    applied_at = models.DateTimeField(null=True)
+    applied_run = Reference("stores.JobRun", null=True)
+
+    objects = EventQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        managed = False
+        default_permissions = ()
+
+    @classmethod
+    def log_table(cls) -> str:
+        """The table in which the events are staged."""
+        return cls._meta.db_table.replace("staged_", "async_")
+
+    @classmethod
+    def is_open(cls) -> Q:
+        """Condition: the event waits or failed.
+
+        Where they are is looked up first, so that nobody reads all events to find a few.
+        """
+        batches = UploadBatch.objects.unconverted().values_list("pk", flat=True)
+        opened = OpenEvent.objects.filter(table=cls.log_table())
+        ids = list(opened.values_list("event_id", flat=True)[: MAX_OPEN_IDS + 1])
+        condition = Q(status__in=OPEN_STATUSES)
+        if len(ids) <= MAX_OPEN_IDS:
+            condition &= Q(batch__in=list(batches)) | Q(pk__in=ids)
+        return condition
+
+
+class AsyncCustomer(CustomerColumns, Event):
+    class Meta(Event.Meta):
+        db_table = "staged_customer"
 
 
 class AsyncAddress(AddressColumns, Event):
     address_id = models.UUIDField()
 
     class Meta(Event.Meta):
-        db_table = "async_address"
+        db_table = "staged_address"
 
 
 class AsyncContact(ContactColumns, Event):
     contact_id = models.UUIDField()
 
     class Meta(Event.Meta):
-        db_table = "async_contact"
+        db_table = "staged_contact"
 
 
 class AsyncAffiliation(Event):
     affiliation = models.CharField(max_length=20)
 
     class Meta(Event.Meta):
-        db_table = "async_affiliation"
+        db_table = "staged_affiliation"
 
 
-class AsyncAttribute(Event):
-    attribute = models.CharField(max_length=60)
-    value = models.TextField(null=True, max_length=1000)
-
+class AsyncAttribute(AttributeColumns, Event):
     class Meta(Event.Meta):
-        db_table = "async_attribute"
+        db_table = "staged_attribute"

@@ -19,6 +19,10 @@ from stores.pipeline.events.rules import OPTIONAL_RULES, rule_parameters, stored
 
 RECORD_FIELDS = load(__file__, "record_fields")
 SETTLE_FIELDS = load(__file__, "settle_fields")
+# Another event was applied after the marked one, and is of a later time.
+IS_LATER = """later.status = 'applied' AND later.operation <> 'deactivate'
+              AND later.event_id <> marked.event_id AND later.applied_at >= marked.applied_at
+              AND least(later.occurred_at, later.staged_at) > marked.at"""
 IS_LOST = f"birth_date IS NOT NULL AND ({stored_value(CUSTOMER, 'birth_date')}) IS NULL"
 
 
@@ -72,9 +76,10 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
     values = rule_parameters(company.pk) | {"customer": customer.pk if customer else None}
     run_sql(
         """UPDATE field_to_correct f SET customer_id = event.customer_id
-             FROM async_customer event
+             FROM staged_customer event
             WHERE f.settled_at IS NULL AND f.company_id = %(company)s AND f.customer_id IS NULL
-              AND event.event_id = f.event_id AND event.customer_id IS NOT NULL""",
+              AND event.event_id = f.event_id
+              AND event.status IN ('applied', 'superseded')""",
         values,
     )
     return run_sql(settle_statement(), values)
@@ -82,4 +87,6 @@ def settle_fields(company: Company, customer: Customer | None = None) -> int:
 
 def settle_statement() -> sql.Composed:
     cases = (f"WHEN '{rule.field}' THEN ({rule.broken}) IS NOT TRUE" for rule in OPTIONAL_RULES)
-    return SETTLE_FIELDS.format(is_right=sql.SQL(f"CASE f.field {' '.join(cases)} END"))
+    return SETTLE_FIELDS.format(
+        is_right=sql.SQL(f"CASE f.field {' '.join(cases)} END"), is_later=sql.SQL(IS_LATER)
+    )

@@ -1,15 +1,10 @@
 """Rows that a database refuses, and that cannot be set aside: they wait, and a person is told."""
 
-from collections.abc import Mapping, Sequence
-from uuid import UUID
+from collections.abc import Mapping
 
-from psycopg2 import sql
-
-from stores.hqdb.retry import Key, bisect_keys
-from stores.hqdb.sql import run_sql
+from stores.hqdb.retry import Key
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
-from stores.pipeline.events.kinds import EventKind
 
 MAX_REPORTED_ROWS = 20
 
@@ -39,19 +34,3 @@ def report_refused_rows(
     else:
         for incident in incidents:
             incident.close("The database no longer rejects any row.")
-
-
-def fail_events(kind: EventKind, column: str, company: str, ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Fail pending events whose result a database refuses. Returns those that stay pending."""
-
-    def fail(keys: Sequence[UUID]) -> int:
-        return run_sql(
-            sql.SQL(
-                """UPDATE {event} SET status = 'failed', reason = 'refused', field = NULL
-                    WHERE company_id = %s AND {column} = ANY(%s::uuid[]) AND status = 'pending'"""
-            ).format(event=sql.Identifier(kind.event), column=sql.Identifier(column)),
-            [company, [str(key) for key in keys]],
-        )
-
-    _, refused = bisect_keys(fail, ids)
-    return refused

@@ -15,14 +15,18 @@ from psycopg2 import sql
 
 from stores.hqdb.files import heading, path_of
 from stores.hqdb.work_table import WorkTable, creation, creation_from
+from stores.models import Company
 from stores.pipeline import fields_to_correct
 from stores.pipeline.convert import (
     accounts,
+    apply,
     balance,
+    chunk,
     conflicts,
     convert,
     known_customers,
     merge,
+    open_events,
     removals,
     replay,
 )
@@ -71,12 +75,15 @@ PARAMETER_TYPES = {
     **dict.fromkeys(("codes", "fields", "allowed", "days", "names"), "text[]"),
     **dict.fromkeys(("countries", "currencies", "languages"), "text[]"),
     **dict.fromkeys(("run", "session", "beyond", "correction", "of"), "uuid"),
-    **dict.fromkeys(("only", "passed", "apart"), "uuid[]"),
+    **dict.fromkeys(("only", "passed", "apart", "events"), "uuid[]"),
     **dict.fromkeys(("channel", "database", "statement", "customer", "last"), "bigint"),
     **dict.fromkeys(("first", "limit", "user", "by", "made_by", "generation", "listed"), "bigint"),
     "first_change": "bigint",
-    **dict.fromkeys(("sales", "ids", "locked", "counters", "others", "some"), "bigint[]"),
+    **dict.fromkeys(
+        ("sales", "ids", "locked", "counters", "others", "some", "batches"), "bigint[]"
+    ),
     **dict.fromkeys(("is_moved", "is_free", "clears"), "boolean"),
+    **dict.fromkeys(("batch", "left"), "bigint"),
     "earliest": "timestamptz",
     "day": "date",
     "day_ends_at": "time",
@@ -309,83 +316,119 @@ def of_documents() -> Iterator[ComposedStatement]:
 # ----------------------------------------------------------------------------- convert
 
 
-GUIDS = made_from("claimed_guid", accounts.claim_statement(None))
+NEW_GUIDS_COLUMNS = "async_account uuid, customer_id bigint, hq_version bigint, databases bigint[]"
+DUE = made("due_event", chunk.DUE_COLUMNS)
+CHUNK = chunk.Chunk(Company(code="NONE"), (), DUE.table, None)
+GUIDS = made_from("claimed_guid", accounts.claim_statement(CHUNK), DUE)
 
 
 def events_of(kind: EventKind) -> Made:
-    return made_from("claimed_event", known_customers.claim_statement(kind))
+    return made_from(
+        "claimed_event", known_customers.claim_statement(CHUNK, kind, GUIDS.table), GUIDS
+    )
+
+
+def history_of(kind: EventKind, customers: Made) -> Made:
+    return made_from("event_history", chunk.history_query(kind, customers.table), customers)
 
 
 def of_convert() -> Iterator[ComposedStatement]:
+    for kind in EVENT_KINDS:
+        yield from of_open_events(kind)
+    due = open_events.take_due_statement(DUE.table, sql.SQL(open_events.IS_DUE))
+    yield listed_file(open_events.__file__, "take_due", due, DUE)
+    due = open_events.due_statement(sql.SQL(open_events.IS_DUE))
+    yield listed_file(open_events.__file__, "due_events", due)
+    yield listed_file(open_events.__file__, "write_wait_reasons", open_events.WRITE_WAIT_REASONS)
     yield from of_new_customers()
     for kind in EVENT_KINDS:
         yield from of_known_customers(kind)
         statement = convert.supersede_statement(kind)
         yield listed_file(convert.__file__, "supersede_quarantined", statement, of=kind.name)
+        known = convert.known_statement(kind)
+        yield listed_file(convert.__file__, "events_of_known", known, of=kind.name)
     yield from of_balance()
+
+
+def of_open_events(kind: EventKind) -> Iterator[ComposedStatement]:
+    file = partial(listed_file, open_events.__file__, of=kind.name)
+    yield file("take_events", open_events.take_events_statement(kind, DUE.table), DUE)
+    in_order = convert.in_order_statement(CHUNK, kind)
+    yield file("events_in_order", in_order, DUE)
+    claimed = events_of(kind)
+    open_claimed = open_events.open_claimed_statement(CHUNK, kind, claimed.table)
+    yield file("open_claimed", open_claimed, claimed)
+    yield file("fail_refused", open_events.refused_statement(kind, DUE.table), DUE)
+    if kind in merge.KINDS_WITH_ID:
+        yield file("contested_ids", apply.contested_statement(CHUNK, kind), DUE)
 
 
 def of_new_customers() -> Iterator[ComposedStatement]:
     file, guids = partial(listed_file, accounts.__file__), GUIDS.table
     new_customers = made("new_customer", accounts.NEW_CUSTOMER_COLUMNS)
-    first = accounts.CLAIM_GUIDS.format(pending_guids=accounts.pending_guids(None))
-    beyond = accounts.CLAIM_GUIDS.format(
-        pending_guids=accounts.PENDING_GUIDS.format(after=sql.SQL(">"))
-    )
-    yield file("claim_guids", first, of="first")
-    yield file("claim_guids", beyond, of="beyond")
+    yield file("claim_guids", accounts.claim_statement(CHUNK), DUE)
+    exhausted = open_events.exhausted_statement(CHUNK, CUSTOMER, guids)
+    yield file("fail_exhausted", exhausted, GUIDS)
     yield file(
         "create_customers",
-        accounts.create_statement(guids, new_customers.table),
+        accounts.create_statement(CHUNK, guids, new_customers.table),
         GUIDS,
         new_customers,
     )
     for kind in CHILDREN:
         name = "merge_addresses" if kind in merge.KINDS_WITH_ID else "merge_attributes"
-        by_guid = merge.by_guid(guids, kind)
-        statement = partial(merge.merge_statement, kind, guids, by_guid, is_known=False)
+        claim = merge.claim_of_new(CHUNK, kind, guids, apart=True)
         if kind is not AFFILIATION:
-            yield file(name, statement(is_new=True), GUIDS, of=f"{kind.name}.insert")
-        yield file(name, statement(), GUIDS, of=f"{kind.name}.new")
+            insert = merge.merge_statement(claim, is_new=True)
+            yield file(name, insert, GUIDS, of=f"{kind.name}.insert")
+        yield file(name, merge.merge_statement(claim), GUIDS, of=f"{kind.name}.new")
+        unapplied = merge.unapplied_statement(claim, DUE.table)
+        yield file("settle_unapplied", unapplied, GUIDS, of=f"{kind.name}.new")
 
 
 def of_known_customers(kind: EventKind) -> Iterator[ComposedStatement]:
     claimed = events_of(kind)
+    history = history_of(kind, claimed)
+    claim = merge.claim_of_known(kind, claimed.table)
     file = partial(listed_file, merge.__file__, of=kind.name)
-    yield file("claim_events", known_customers.claim_statement(kind))
+    yield file("claim_events", known_customers.claim_statement(CHUNK, kind, GUIDS.table), GUIDS)
+    yield file("history", chunk.history_query(kind, claimed.table), claimed)
     if kind is CUSTOMER:
+        yield file("update_customers", known_customers.update_statement(claim), claimed)
+        yield file("settle_superseded", known_customers.superseded_statement(claim), claimed)
         bump = known_customers.BUMP_VERSIONS.format(claimed=claimed.table.identifier)
-        yield file("bump_versions", bump, claimed)
-        yield file("update_customers", known_customers.update_statement(claimed.table), claimed)
+        yield listed_file(known_customers.__file__, "bump_versions", bump, claimed)
     else:
         name = "merge_addresses" if kind in merge.KINDS_WITH_ID else "merge_attributes"
-        statement = merge.merge_statement(kind, claimed.table, merge.BY_EVENT, is_known=True)
-        known = file(name, statement, claimed)
+        statement = merge.merge_statement(claim, history=history.table)
+        known = file(name, statement, history)
         yield replace(known, name=f"{known.name}.known")
-        yield file(
-            "write_unapplied_reasons", merge.unapplied_statement(kind, claimed.table), claimed
-        )
-    again = made_from("again", replay.customers_to_replay(kind, claimed.table), claimed)
-    yield file("replay", replay.replay_statement(kind, again.table), again)
+        unapplied = file("settle_unapplied", merge.unapplied_statement(claim, DUE.table), claimed)
+        yield replace(unapplied, name=f"{unapplied.name}.known")
+    yield file("customers_to_replay", replay.customers_to_replay(claim), claimed)
+    again = made_from("again", replay.customers_to_replay(claim), claimed)
+    table = history.table
+    yield file("replay", replay.replay_statement(kind, again.table, table), again, history)
     if kind in merge.KINDS_WITH_ID:
         yield file("demote_primaries", merge.demote_statement(kind, claimed.table), claimed)
-        yield file("demote_superseded", replay.demote_statement(kind, again.table), again)
-    yield from of_removals(kind, claimed)
+        demote = replay.demote_statement(kind, again.table, table)
+        yield file("demote_superseded", demote, again, history)
+    yield from of_removals(kind, claimed, history)
     yield ComposedStatement(
         f"convert/record_conflicts:{kind.name}",
         "-- What claimed edits conflict with, each field with both values.",
-        conflicts.record_statement(kind, claimed.table),
-        claimed.makers,
+        conflicts.record_statement(kind, claimed.table, table),
+        history.makers,
     )
 
 
-def of_removals(kind: EventKind, claimed: Made) -> Iterator[ComposedStatement]:
+def of_removals(kind: EventKind, claimed: Made, history: Made) -> Iterator[ComposedStatement]:
     file = partial(listed_file, removals.__file__, of=kind.name)
-    removed_query = removals.removed_query(kind, claimed.table)
-    removed = made_from("removed_row", removed_query, claimed)
-    edits_query = removals.later_edits_query(kind, removed.table)
+    removed_query = removals.removed_query(kind, claimed.table, history.table)
+    removed = made_from("removed_row", removed_query, history)
+    edits_query = removals.later_edits_query(kind, removed.table, history.table)
     edits = made_from("later_edit", edits_query, removed)
-    yield file("removed", removed_query, claimed)
+    yield file("removed", removed_query, history)
     yield ComposedStatement(
         f"convert/later_edits:{kind.name}",
         "-- The edits after the last removal of each entity, and whether their makers had seen it.",
@@ -526,10 +569,13 @@ def of_integrity() -> Iterator[ComposedStatement]:
     shown = made("shown", shown_customers.SHOWN_COLUMNS)
     for kind in EVENT_KINDS:
         file = partial(listed_file, shown_customers.__file__, of=kind.name)
-        statement = shown_customers.shown_statement(kind, looked_at.table, shown.table)
-        yield file("shown_rows", statement, looked_at, shown)
-        changed = shown_customers.changed_fields(kind, looked_at.table)
-        yield file("changed_fields", changed, looked_at)
+        history = history_of(kind, looked_at)
+        statement = shown_customers.shown_statement(
+            kind, looked_at.table, shown.table, history.table
+        )
+        yield file("shown_rows", statement, history, shown)
+        changed = shown_customers.changed_fields(kind, looked_at.table, history.table)
+        yield file("changed_fields", changed, history)
     file = partial(listed_file, upload_checks.__file__)
     for copy in COMPARED_EVENTS:
         copied = COPIED[copy.target]
@@ -539,6 +585,7 @@ def of_integrity() -> Iterator[ComposedStatement]:
         gone = upload_checks.vanished(copy, COPIES)
         yield file("vanished", gone, CHANNELS, copied, of=copy.source)
     yield file("miscounted_uploads", upload_checks.miscounted_uploads())
+    yield file("miscounted_batches", upload_checks.miscounted_batches())
     yield file("lost_or_doubled", upload_checks.lost_or_doubled_query())
     changed_events = upload_checks.changed(COPIES)
     for content in COMPARED_CONTENTS:

@@ -22,6 +22,9 @@ from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.operations import CustomerOperation, in_event_order
 from stores.trace.types import Match
 
+# An event that names no account is about its GUID's customer.
+HAS_NO_ACCOUNT = Q(account_number=None)
+
 
 @dataclass(frozen=True)
 class CustomerHistory:
@@ -91,9 +94,9 @@ def operations_of_kind(
 ) -> Iterator[CustomerOperation]:
     """The staged events of one kind. Those of each address or detail are in event order."""
     is_open = Q(status__in=OPEN_STATUSES, company=match.company)
-    condition = is_open & Q(async_account__in=guids)
+    condition = Q(async_account__in=guids) & (is_open if not customer else is_open | HAS_NO_ACCOUNT)
     if customer:
-        condition |= Q(customer=customer) | is_open & Q(account_number=match.account_number)
+        condition |= Q(account_number=match.account_number, company=match.company)
     rows = STAGING_MODELS[kind.name].objects.filter(condition)
     rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)

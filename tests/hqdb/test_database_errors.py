@@ -14,7 +14,7 @@ from django.db import connection, transaction
 
 from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence, RunStep
 from stores.models.job import JobCode
-from stores.pipeline.convert.accounts import create_accounts
+from stores.pipeline.convert.apply import convert_guids
 from tests.support.concurrency import count_blocked_sessions, start_in_thread
 from tests.support.make import make_customer, make_event, run
 from tests.support.processes import hq_url, until
@@ -104,7 +104,7 @@ def test_a_conversion_that_is_the_victim_of_a_deadlock_is_repeated(houston):
     with other_session() as other:
         # PostgreSQL ends the session whose timeout is over first: the conversion.
         other.execute("SET deadlock_timeout = '1min'")
-        other.execute("UPDATE async_customer SET field = field")
+        other.execute("UPDATE company SET name = name")
         conversion = start_in_thread(run, "sync-customers")
         until(count_blocked_sessions)
         other.execute("UPDATE number_sequence SET largest = largest")
@@ -142,7 +142,7 @@ def test_two_sessions_that_create_one_account_at_once_create_it_once(houston):
     def create_account() -> int:
         with transaction.atomic():
             barrier.wait(30)
-            return create_accounts(RunStep(), houston.channel.company, only=[guid]).converted
+            return convert_guids(RunStep(), houston.channel.company, [guid])
 
     first, second = start_in_thread(create_account), start_in_thread(create_account)
 

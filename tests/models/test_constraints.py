@@ -10,11 +10,6 @@ from django.db.models import CheckConstraint, UniqueConstraint
 from django.utils import timezone
 
 from stores.models import (
-    AsyncAddress,
-    AsyncAffiliation,
-    AsyncAttribute,
-    AsyncContact,
-    AsyncCustomer,
     AttributeDefinition,
     Channel,
     ChannelDatabase,
@@ -30,6 +25,12 @@ from stores.models import (
     Package,
     Quarantine,
     RunStep,
+    StagedAddress,
+    StagedAffiliation,
+    StagedAttribute,
+    StagedContact,
+    StagedCustomer,
+    UploadBatch,
     UploadSession,
 )
 from tests.support.sale_constraints import RULES_OF_SALES, post_one_of_each
@@ -552,38 +553,121 @@ PARTS = [
            VALUES (%(ann)s, 'STAFF'), (%(ann)s, 'STAFF')""",
     ),
 ]
-STAGED = (
-    "async_customer",
-    "async_address",
-    "async_contact",
-    "async_affiliation",
-    "async_attribute",
-)
+STAGED = ("customer", "address", "contact", "affiliation", "attribute")
 OF_EVENTS = (
-    ("an unknown status", "status_is_known", "status = 'forgotten'"),
-    ("applied to nobody", "applied_has_customer", "status = 'applied'"),
-    ("failed without a reason", "failed_says_why", "status = 'failed', reason = ''"),
-    ("of an unknown origin", "origin_is_known", "origin = '?'"),
-    ("from nowhere", "comes_from_somewhere", "database_id = NULL"),
-    ("superseded for nobody", "applied_has_customer", "status = 'superseded'"),
+    ("of an unknown origin", "origin_is_known", "'origin', '?'"),
+    ("from nowhere", "comes_from_somewhere", "'database_id', NULL"),
 )
+# What no update of a staged event may do. An erasure keeps what identifies the event.
+UPDATES_OF_EVENTS = (
+    ("that is edited", "created_offline = true"),
+    ("that forgets its batch", "batch_id = batch_id + 1, erased_at = now()"),
+    ("that gets another id", "event_id = gen_random_uuid(), erased_at = now()"),
+    ("that is erased for another person", "account_number = 'C-1', erased_at = now()"),
+    ("that is no longer erased", "erased_at = now(); UPDATE {} SET erased_at = NULL"),
+)
+OPEN_EVENT = """INSERT INTO open_event ("table", event_id, batch_id, company_id, status, reason)
+                SELECT 'async_customer', event_id, batch_id, company_id, {} FROM async_customer"""
+OPEN_ONE = OPEN_EVENT.format("'waiting', 'parent_missing'")
+SETTLED_EVENT = """INSERT INTO settled_event ("table", event_id, batch_id, outcome, reason)
+                   SELECT 'async_customer', event_id, batch_id, {} FROM async_customer"""
+SETTLE_ONE = SETTLED_EVENT.format("'applied', NULL")
 EVENTS = [
     Violation(
-        f"an event of {table}: {what}",
-        f"{table.replace('_', '')}_{rule}",
-        f"UPDATE {table} SET {breaks}",  # noqa: S608 - our own table names
+        f"an {kind} event {what}",
+        f"staged{kind}_{rule}",
+        f"""INSERT INTO async_{kind} SELECT (jsonb_populate_record(e, jsonb_build_object(
+               'event_id', gen_random_uuid(), {columns}))).* FROM async_{kind} e""",  # noqa: S608 - our own table names
     )
-    for table in STAGED
-    for what, rule, breaks in OF_EVENTS
+    for kind in STAGED
+    for what, rule, columns in OF_EVENTS
+]
+EVENTS += [
+    Violation(
+        f"an {kind} event {what}",
+        "a_staged_event_never_changes",
+        f"UPDATE async_{kind} SET {breaks.format(f'async_{kind}')}",  # noqa: S608 - our own table names
+        f"async_{kind}: update refused",
+    )
+    for kind in STAGED
+    for what, breaks in UPDATES_OF_EVENTS
 ]
 EVENTS += [
     Violation(
         "an event that a conversion passed by without a word",
         "what_waits_in_staging_says_why",
-        """UPDATE async_address SET staged_at = now() - interval '1 hour';
+        """INSERT INTO upload_batch (company_id, staged_at)
+           VALUES ('USRT', now() - interval '1 hour');
            UPDATE run_step SET step = 'convert', company_id = 'USRT', status = 'running',
                   started_at = now();
            UPDATE run_step SET status = 'succeeded'""",
+    ),
+    Violation(
+        "an open event that a conversion passed by without a word",
+        "what_waits_in_staging_says_why",
+        """UPDATE upload_batch SET converted_at = now();
+           INSERT INTO open_event ("table", event_id, batch_id, company_id, status, released_at)
+           SELECT 'async_customer', event_id, batch_id, company_id, 'waiting',
+                  now() - interval '1 hour' FROM async_customer;
+           UPDATE run_step SET step = 'convert', company_id = 'USRT', status = 'running',
+                  started_at = now();
+           UPDATE run_step SET status = 'succeeded'""",
+    ),
+    Violation(
+        "a batch converted again",
+        "a_batch_is_converted_once",
+        """UPDATE upload_batch SET converted_at = now();
+           UPDATE upload_batch SET converted_at = NULL""",
+        "upload_batch: update refused",
+    ),
+    Violation(
+        "a batch of another company",
+        "a_batch_is_converted_once",
+        "UPDATE upload_batch SET company_id = 'EURT'",
+        "upload_batch: update refused",
+    ),
+    Violation(
+        "a batch with a run that did not convert it",
+        "only_a_converted_batch_has_a_run",
+        "UPDATE upload_batch SET run_id = %(live)s",
+    ),
+    Violation(
+        "an open event of an unknown status",
+        "open_event_status_is_known",
+        OPEN_EVENT.format("'lost', 'parent_missing'"),
+    ),
+    Violation(
+        "an event that failed for no reason",
+        "a_failed_event_says_why",
+        OPEN_EVENT.format("'failed', ''"),
+    ),
+    Violation(
+        "an event that waits for nothing",
+        "a_waiting_event_has_a_reason_or_was_released",
+        OPEN_EVENT.format("'waiting', NULL"),
+    ),
+    Violation("an event opened twice", "open_event_pkey", f"{OPEN_ONE}; {OPEN_ONE}"),
+    Violation(
+        "an event with an unknown outcome",
+        "settled_event_outcome_is_known",
+        SETTLED_EVENT.format("'lost', NULL"),
+    ),
+    Violation(
+        "an applied event with a reason",
+        "only_a_corrected_event_has_a_reason",
+        SETTLED_EVENT.format("'applied', 'corrected'"),
+    ),
+    Violation(
+        "an open event that is settled",
+        "an_event_is_open_or_settled",
+        f"{OPEN_ONE}; {SETTLE_ONE}",
+        "settled_event: an event is open or settled, not both",
+    ),
+    Violation(
+        "a settled event that is opened",
+        "an_event_is_open_or_settled",
+        f"{SETTLE_ONE}; {OPEN_ONE}",
+        "open_event: an event is open or settled, not both",
     ),
     Violation(
         "an event staged twice",
@@ -904,13 +988,15 @@ def stage_one_of_each(database: ChannelDatabase, run: JobRun) -> None:
         database=database, run=run, read=6, staged=5, quarantined=1
     )
     DownloadSession.objects.create(database=database, run=run)
-    event = {"database": database, "company": database.channel.company, "session": session}
+    company = database.channel.company
+    batch = UploadBatch.objects.create(company=company, database=database, session=session, rows=5)
+    event = {"database": database, "company": company, "batch": batch}
     event |= {"replication_counter": 1, "occurred_at": timezone.now(), "operation": "create"}
-    AsyncCustomer.objects.create(event_id=uuid4(), **event)
-    AsyncAddress.objects.create(event_id=uuid4(), address_id=uuid4(), **event)
-    AsyncContact.objects.create(event_id=uuid4(), contact_id=uuid4(), **event)
-    AsyncAffiliation.objects.create(event_id=uuid4(), affiliation="STAFF", **event)
-    AsyncAttribute.objects.create(event_id=uuid4(), attribute="SIZE", **event)
+    StagedCustomer.objects.create(event_id=uuid4(), **event)
+    StagedAddress.objects.create(event_id=uuid4(), address_id=uuid4(), **event)
+    StagedContact.objects.create(event_id=uuid4(), contact_id=uuid4(), **event)
+    StagedAffiliation.objects.create(event_id=uuid4(), affiliation="STAFF", **event)
+    StagedAttribute.objects.create(event_id=uuid4(), attribute="SIZE", **event)
     Quarantine.objects.create(
         database=database,
         session=session,
@@ -956,9 +1042,14 @@ def test_the_database_refuses(ring, violation):
         "UPDATE channel_database SET url = 'embedded:moved', generation = 2 "
         "WHERE id = %(houston_database)s",
         "UPDATE run_step SET fencing_no = 8",
-        "UPDATE async_customer SET status = 'applied', customer_id = %(ann)s",
-        "UPDATE async_customer SET status = 'superseded', reason = 'corrected'",
-        "UPDATE async_customer SET database_id = NULL, origin = 'hq'",
+        "UPDATE async_customer SET last_name = NULL, staff_id = NULL, erased_at = now()",
+        """WITH batch AS (INSERT INTO upload_batch (company_id) VALUES ('USRT') RETURNING id)
+           INSERT INTO async_customer SELECT (jsonb_populate_record(e, jsonb_build_object(
+               'event_id', gen_random_uuid(), 'batch_id', batch.id, 'database_id', NULL,
+               'origin', 'hq'))).*
+             FROM async_customer e, batch""",
+        "UPDATE upload_batch SET converted_at = now(), run_id = %(live)s",
+        SETTLED_EVENT.format("'superseded', 'corrected'"),
         "UPDATE quarantine SET event_id = gen_random_uuid(), reason = 'too_long'",
     ],
 )

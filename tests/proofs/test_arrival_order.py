@@ -98,21 +98,15 @@ EVENTS = [
 COMPARED_TABLES = {
     "guid_map",
     "number_sequence",
+    "open_event",
     "quarantine",
     "account_map",
     *(kind.table for kind in EVENT_KINDS),
     *(kind.event for kind in EVENT_KINDS),
 }
-# These depend on when a run happened. So does an event's status: events that arrive together are
+# These depend on when a run happened. So does what was settled: events that arrive together are
 # merged, and only the last of them counts as applied.
-EVENT_COLUMNS_OF_RUNS = (
-    "acknowledged_at",
-    "applied_at",
-    "applied_run_id",
-    "session_id",
-    "staged_at",
-    "status",
-)
+EVENT_COLUMNS_OF_RUNS = ("acknowledged_at", "batch_id", "staged_at")
 COLUMNS_OF_RUNS = {
     "account_map.received_at",
     "customer.change_no",
@@ -122,6 +116,9 @@ COLUMNS_OF_RUNS = {
     "customer.number",
     "guid_map.created_at",
     "guid_map.run_id",
+    "open_event.attempts",
+    "open_event.batch_id",
+    "open_event.last_tried_at",
     "quarantine.first_seen_at",
     "quarantine.id",
     "quarantine.last_seen_at",

@@ -28,7 +28,7 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from stores.models.run import RunStatus
-from stores.pipeline.convert.accounts import create_accounts
+from stores.pipeline.convert.apply import convert_guids
 from stores.pipeline.convert.convert import convert_customers
 from stores.pipeline.corrections.customer import Edit, Stale, complete_state, save_edits
 from stores.pipeline.events.kinds import CUSTOMER
@@ -84,7 +84,7 @@ def request_account(guid: UUID) -> str:
     """Create or find the account of a GUID at once, as the real-time service will."""
     step = running_step()
     with transaction.atomic():
-        create_accounts(step, Company.objects.get(), only=[guid])
+        convert_guids(step, Company.objects.get(), [guid])
     end(step)
     return GuidMap.objects.get(async_account=guid).customer.account_number
 

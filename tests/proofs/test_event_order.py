@@ -7,7 +7,7 @@ From conftest.py: `houston` is a store on PostgreSQL; `seattle` is another store
 `popup` is one on SQLite.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import permutations
@@ -18,9 +18,9 @@ import pytest
 from django.db.models import Model
 from django.utils import timezone
 
-from stores.models import ChannelDatabase, Company, GuidMap
+from stores.models import ChannelDatabase, Company, GuidMap, UploadBatch
 from stores.models.job import JobCode
-from stores.pipeline.events.rules import STAGING_MODELS
+from stores.pipeline.events.rules import STAGED_MODELS
 from tests.support.damage import damage
 from tests.support.make import DEFAULTS, query, run
 
@@ -107,15 +107,20 @@ def results_of_all_orders(sources) -> Callable[..., list[Any]]:
 
 
 def stage(
-    sources: dict[str, ChannelDatabase | None], guid: UUID, events: Iterable[tuple[int, Event]]
+    sources: dict[str, ChannelDatabase | None], guid: UUID, events: Sequence[tuple[int, Event]]
 ) -> None:
-    """Stage a customer's events as an upload would."""
+    """Stage a customer's events as an upload would, in one batch."""
+    batch = UploadBatch.objects.create(company=Company.objects.get(), rows=len(events))
     for number, event in events:
-        staged_event(sources, guid, number, event).save(force_insert=True)
+        staged_event(sources, batch, guid, number, event).save(force_insert=True)
 
 
 def staged_event(
-    sources: dict[str, ChannelDatabase | None], guid: UUID, number: int, event: Event
+    sources: dict[str, ChannelDatabase | None],
+    batch: UploadBatch,
+    guid: UUID,
+    number: int,
+    event: Event,
 ) -> Model:
     """The staging row of a customer's event; the number says when it was written."""
     database = sources[event.source]
@@ -127,13 +132,14 @@ def staged_event(
         "origin": "till" if database else "hq",
         "database": database,
         "for_database": None if database else sources["houston"],
-        "company": Company.objects.get(),
+        "company": batch.company,
+        "batch": batch,
         "replication_counter": guid.int % 10**12 * 100 + number,
         "occurred_at": NOON + timedelta(minutes=event.minute),
         "operation": "update" if number else "create",
         "async_account": guid,
     }
-    return STAGING_MODELS[event.kind](**(values | columns))
+    return STAGED_MODELS[event.kind](**(values | columns))
 
 
 def customer_data(guid: UUID) -> list[list[tuple[str, str]]]:

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 import pytest
 
 from stores.models import (
-    AsyncCustomer,
     Case,
     Customer,
     CustomerAddress,
@@ -20,6 +19,7 @@ from stores.models import (
 )
 from stores.models.job import JobCode
 from tests.support.make import article, make_customer, make_event, make_sale, run
+from tests.support.staged import overwrite_events
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def test_events_with_a_reserved_guid_are_quarantined_v10(store):
 def test_a_customer_with_the_nil_guid_that_is_staged_already_is_converted_v10(houston):
     make_customer(houston, "Old")
     run(JobCode.UPLOAD)
-    AsyncCustomer.objects.update(async_account=NIL_UUID)
+    overwrite_events("async_customer", f"async_account = '{NIL_UUID}'")
 
     run("sync-customers")
 

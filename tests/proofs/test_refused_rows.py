@@ -19,6 +19,7 @@ from stores.models import (
     Incident,
     Quarantine,
     RetailTransaction,
+    UploadBatch,
 )
 from stores.models.job import JobCode
 from stores.pipeline.corrections.quarantine import release_rows
@@ -150,23 +151,22 @@ def test_a_customer_or_address_that_is_refused_at_conversion_stops_no_other_s3(h
     assert [case.reason for case in Case.objects.unsettled()] == ["refused", "refused"]
 
 
-def test_an_event_whose_status_cannot_be_written_stops_no_other_s3(houston, popup):
-    bad = make_customer(houston, "Bad")
+def test_a_refused_event_that_cannot_be_marked_stops_no_other_s3(houston, popup):
+    make_customer(houston, "Bad")
     good = make_customer(houston, "Good")
     run(JobCode.UPLOAD)
     make_event("address", houston, async_account=good, city="Bad")
     make_event("address", houston, async_account=good, city="Bonn")
     make_event("customer", houston, async_account=good, operation="update", first_name="Better")
-    of_bad = f"NEW.status <> 'pending' AND NEW.async_account = '{bad}'"
-    of_address = "NEW.status <> 'pending' AND NEW.city = 'Bad'"
 
     with (
-        hq_refuses("async_customer", of_bad, on="UPDATE"),
-        hq_refuses("async_address", of_address, on="UPDATE"),
+        hq_refuses("customer", "NEW.first_name = 'Bad'"),
+        hq_refuses("customer_address", "NEW.city = 'Bad'"),
+        hq_refuses("open_event", "NEW.reason = 'refused'"),
     ):
         result = run("pipeline")
 
-    assert result["outcome"] == "succeeded"
+    assert (result["outcome"], result["counts"]["waiting"]) == ("succeeded", 2)
     assert Customer.objects.filter(first_name="Better").exists()
     assert CustomerAddress.objects.get().city == "Bonn"
     assert open_problems() == {"incident: events of USRT"}
@@ -176,6 +176,7 @@ def test_an_event_whose_status_cannot_be_written_stops_no_other_s3(houston, popu
     assert Customer.objects.filter(first_name="Bad").exists()
     assert CustomerAddress.objects.count() == 2
     assert open_problems() == set()
+    assert not UploadBatch.objects.unconverted().exists()
 
 
 def test_a_refused_day_of_the_balance_stops_no_other_s3(houston, popup):

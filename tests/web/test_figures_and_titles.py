@@ -11,20 +11,21 @@ from stores.models import AsyncAttribute, Case, DownloadSession
 from stores.models.job import JobCode
 from stores.web.lists.runs import RunFilter, all_runs
 from tests.support.make import make_customer, make_event, run
+from tests.support.staged import open_event
 
 pytestmark = pytest.mark.slow
 
 
-def test_an_event_that_failed_in_conversion_has_no_count_of_attempts_a8(reader, houston):
+def test_an_event_that_failed_in_conversion_says_how_often_it_was_tried_a8(reader, houston):
     make_event("attribute", houston, async_account=make_customer(houston), attribute="SIZE")
     run(JobCode.UPLOAD)
-    AsyncAttribute.objects.update(status="failed", reason="attribute_invalid")
+    open_event(AsyncAttribute.objects.get(), "failed", "attribute_invalid", attempts=7)
 
     case = Case.objects.get()
     page = reader.get("/quarantine/cause/", {"cause": str(case.cause)}).content.decode()
 
-    assert case.attempts is None
-    assert '<td class="num">\N{EN DASH}</td>' in page
+    assert case.attempts == 7
+    assert '<td class="num">7</td>' in page
 
 
 def test_downloads_to_both_engines_have_a_similar_size_a8(houston, popup):

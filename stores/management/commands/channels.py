@@ -36,7 +36,7 @@ class Command(SynclineCommand):
 def database_rows() -> Iterator[dict[str, Any]]:
     waiting: Counter[int] = Counter()
     for model in STAGING_MODELS.values():
-        waiting += count_by_database(model.objects.filter(status=StagingStatus.PENDING))
+        waiting += count_by_database(model.objects.open().filter(status=StagingStatus.PENDING))
     quarantined = count_by_database(Quarantine.objects.open())
     pending = pending_by_database()
     blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))

@@ -1,13 +1,14 @@
 -- Triggers that count the rows that arrive from channels, by database, table and day (UTC). They count in the
 -- transaction that stages or quarantines the rows. The balance of each day is compared with these counts.
 
--- Count staged rows. A row without a session does not count: headquarters made it, or it was counted when it was
--- quarantined.
+-- Count staged events. An event whose batch has no session does not count: headquarters made it, or it was counted when
+-- it was quarantined.
 CREATE FUNCTION count_staged() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO arrival (database_id, "table", day, rows)
-    SELECT database_id, TG_TABLE_NAME, (staged_at AT TIME ZONE 'UTC')::date, count(*)
-      FROM fresh WHERE session_id IS NOT NULL GROUP BY 1, 2, 3
+    SELECT fresh.database_id, TG_TABLE_NAME, (fresh.staged_at AT TIME ZONE 'UTC')::date, count(*)
+      FROM fresh JOIN upload_batch batch ON batch.id = fresh.batch_id
+     WHERE batch.session_id IS NOT NULL GROUP BY 1, 2, 3
         ON CONFLICT (database_id, "table", day) DO UPDATE SET rows = arrival.rows + excluded.rows;
     RETURN NULL;
 END $$;
@@ -21,8 +22,18 @@ CREATE TRIGGER arrivals_are_counted AFTER INSERT ON async_affiliation
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_staged();
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON async_attribute
     REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_staged();
+
+-- Count sales, for which the same holds of their own session.
+CREATE FUNCTION count_sales() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO arrival (database_id, "table", day, rows)
+    SELECT database_id, TG_TABLE_NAME, (staged_at AT TIME ZONE 'UTC')::date, count(*)
+      FROM fresh WHERE session_id IS NOT NULL GROUP BY 1, 2, 3
+        ON CONFLICT (database_id, "table", day) DO UPDATE SET rows = arrival.rows + excluded.rows;
+    RETURN NULL;
+END $$;
 CREATE TRIGGER arrivals_are_counted AFTER INSERT ON retail_transaction
-    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_staged();
+    REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION count_sales();
 
 -- Count lines and payments. Database and day are those of their transaction.
 CREATE FUNCTION count_parts() RETURNS trigger LANGUAGE plpgsql

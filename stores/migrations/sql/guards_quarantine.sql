@@ -12,7 +12,7 @@ BEGIN
         is_pending := EXISTS (SELECT FROM retail_transaction WHERE event_id = NEW.event_id);
     ELSIF to_regclass(NEW."table") IS NOT NULL THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE event_id = $1 AND status = ''pending'')',
-                       NEW."table") INTO is_pending USING NEW.event_id;
+                       replace(NEW."table", 'async_', 'staged_')) INTO is_pending USING NEW.event_id;
     END IF;
     IF is_pending THEN
         RAISE EXCEPTION 'quarantine: its event is pending in staging'

@@ -1,4 +1,4 @@
--- Views. Each except staged_event has an unmanaged model of the same name, or is read by the pipeline alone.
+-- Views. Each has an unmanaged model, or is read by the pipeline alone.
 
 -- What became of the rows that a channel sent on each day. Rows that have arrived since the last count are waiting.
 CREATE VIEW day_balance AS
@@ -12,49 +12,185 @@ SELECT arrival.id, arrival.database_id, arrival."table", arrival.day, arrival.ro
                 - balance.waiting - balance.failed - balance.quarantined - balance.erased, 0) AS difference
   FROM arrival LEFT JOIN balance USING (database_id, "table", day);
 
--- The events of all staging tables, in the columns they share.
-CREATE VIEW staged_event AS
-SELECT 'async_customer' AS "table", event_id, company_id, coalesce(database_id, for_database_id) AS database_id,
-       replication_counter, async_account, account_number, status, reason, field, staged_at
-  FROM async_customer
+-- The staged events of each kind, with their state. What an event is follows from its batch, unless a row of open_event
+-- or settled_event says otherwise. Its customer is the one of the account number that it names, or else of its GUID.
+CREATE VIEW staged_customer AS
+SELECT event.*, batch.session_id,
+       CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
+            WHEN open.status = 'waiting' THEN 'pending' WHEN settled.outcome IS NOT NULL THEN settled.outcome
+            WHEN batch.converted_at IS NULL THEN 'pending' ELSE 'applied' END::text AS status,
+       coalesce(open.reason, settled.reason) AS reason, open.field, open.attempts,
+       CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
+       CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
+            ELSE batch.run_id END AS applied_run_id,
+       CASE WHEN event.account_number IS NULL
+            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
+            ELSE (SELECT id FROM customer
+                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+  FROM async_customer event
+  JOIN upload_batch batch ON batch.id = event.batch_id
+  LEFT JOIN open_event open ON open."table" = 'async_customer' AND open.event_id = event.event_id
+  LEFT JOIN settled_event settled ON settled."table" = 'async_customer' AND settled.event_id = event.event_id;
+CREATE VIEW staged_address AS
+SELECT event.*, batch.session_id,
+       CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
+            WHEN open.status = 'waiting' THEN 'pending' WHEN settled.outcome IS NOT NULL THEN settled.outcome
+            WHEN batch.converted_at IS NULL THEN 'pending' ELSE 'applied' END::text AS status,
+       coalesce(open.reason, settled.reason) AS reason, open.field, open.attempts,
+       CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
+       CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
+            ELSE batch.run_id END AS applied_run_id,
+       CASE WHEN event.account_number IS NULL
+            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
+            ELSE (SELECT id FROM customer
+                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+  FROM async_address event
+  JOIN upload_batch batch ON batch.id = event.batch_id
+  LEFT JOIN open_event open ON open."table" = 'async_address' AND open.event_id = event.event_id
+  LEFT JOIN settled_event settled ON settled."table" = 'async_address' AND settled.event_id = event.event_id;
+CREATE VIEW staged_contact AS
+SELECT event.*, batch.session_id,
+       CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
+            WHEN open.status = 'waiting' THEN 'pending' WHEN settled.outcome IS NOT NULL THEN settled.outcome
+            WHEN batch.converted_at IS NULL THEN 'pending' ELSE 'applied' END::text AS status,
+       coalesce(open.reason, settled.reason) AS reason, open.field, open.attempts,
+       CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
+       CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
+            ELSE batch.run_id END AS applied_run_id,
+       CASE WHEN event.account_number IS NULL
+            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
+            ELSE (SELECT id FROM customer
+                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+  FROM async_contact event
+  JOIN upload_batch batch ON batch.id = event.batch_id
+  LEFT JOIN open_event open ON open."table" = 'async_contact' AND open.event_id = event.event_id
+  LEFT JOIN settled_event settled ON settled."table" = 'async_contact' AND settled.event_id = event.event_id;
+CREATE VIEW staged_affiliation AS
+SELECT event.*, batch.session_id,
+       CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
+            WHEN open.status = 'waiting' THEN 'pending' WHEN settled.outcome IS NOT NULL THEN settled.outcome
+            WHEN batch.converted_at IS NULL THEN 'pending' ELSE 'applied' END::text AS status,
+       coalesce(open.reason, settled.reason) AS reason, open.field, open.attempts,
+       CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
+       CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
+            ELSE batch.run_id END AS applied_run_id,
+       CASE WHEN event.account_number IS NULL
+            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
+            ELSE (SELECT id FROM customer
+                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+  FROM async_affiliation event
+  JOIN upload_batch batch ON batch.id = event.batch_id
+  LEFT JOIN open_event open ON open."table" = 'async_affiliation' AND open.event_id = event.event_id
+  LEFT JOIN settled_event settled ON settled."table" = 'async_affiliation' AND settled.event_id = event.event_id;
+CREATE VIEW staged_attribute AS
+SELECT event.*, batch.session_id,
+       CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
+            WHEN open.status = 'waiting' THEN 'pending' WHEN settled.outcome IS NOT NULL THEN settled.outcome
+            WHEN batch.converted_at IS NULL THEN 'pending' ELSE 'applied' END::text AS status,
+       coalesce(open.reason, settled.reason) AS reason, open.field, open.attempts,
+       CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
+       CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
+            ELSE batch.run_id END AS applied_run_id,
+       CASE WHEN event.account_number IS NULL
+            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
+            ELSE (SELECT id FROM customer
+                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+  FROM async_attribute event
+  JOIN upload_batch batch ON batch.id = event.batch_id
+  LEFT JOIN open_event open ON open."table" = 'async_attribute' AND open.event_id = event.event_id
+  LEFT JOIN settled_event settled ON settled."table" = 'async_attribute' AND settled.event_id = event.event_id;
+
+-- The staged events that conversion is not done with: open ones, and those of batches that were not converted.
+CREATE VIEW unfinished_event AS
+SELECT open."table", open.event_id, batch.database_id
+  FROM open_event open JOIN upload_batch batch ON batch.id = open.batch_id
  UNION ALL
-SELECT 'async_address', event_id, company_id, coalesce(database_id, for_database_id),
-       replication_counter, async_account, account_number, status, reason, field, staged_at
-  FROM async_address
+SELECT 'async_customer', event.event_id, event.database_id
+  FROM upload_batch batch JOIN async_customer event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event o WHERE o."table" = 'async_customer' AND o.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event o WHERE o."table" = 'async_customer' AND o.event_id = event.event_id)
  UNION ALL
-SELECT 'async_contact', event_id, company_id, coalesce(database_id, for_database_id),
-       replication_counter, async_account, account_number, status, reason, field, staged_at
-  FROM async_contact
+SELECT 'async_address', event.event_id, event.database_id
+  FROM upload_batch batch JOIN async_address event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event o WHERE o."table" = 'async_address' AND o.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event o WHERE o."table" = 'async_address' AND o.event_id = event.event_id)
  UNION ALL
-SELECT 'async_affiliation', event_id, company_id, coalesce(database_id, for_database_id),
-       replication_counter, async_account, account_number, status, reason, field, staged_at
-  FROM async_affiliation
+SELECT 'async_contact', event.event_id, event.database_id
+  FROM upload_batch batch JOIN async_contact event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event o WHERE o."table" = 'async_contact' AND o.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event o WHERE o."table" = 'async_contact' AND o.event_id = event.event_id)
  UNION ALL
-SELECT 'async_attribute', event_id, company_id, coalesce(database_id, for_database_id),
-       replication_counter, async_account, account_number, status, reason, field, staged_at
-  FROM async_attribute;
+SELECT 'async_affiliation', event.event_id, event.database_id
+  FROM upload_batch batch JOIN async_affiliation event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event o WHERE o."table" = 'async_affiliation' AND o.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event o WHERE o."table" = 'async_affiliation' AND o.event_id = event.event_id)
+ UNION ALL
+SELECT 'async_attribute', event.event_id, event.database_id
+  FROM upload_batch batch JOIN async_attribute event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.erased_at IS NULL
+   AND NOT EXISTS (SELECT FROM open_event o WHERE o."table" = 'async_attribute' AND o.event_id = event.event_id)
+   AND NOT EXISTS (SELECT FROM settled_event o WHERE o."table" = 'async_attribute' AND o.event_id = event.event_id);
+
+-- The addresses that conversion has not applied yet, as sales look for them.
+CREATE VIEW pending_address AS
+SELECT event.event_id, event.company_id, event.address_id
+  FROM upload_batch batch JOIN staged_address event ON event.batch_id = batch.id
+ WHERE batch.converted_at IS NULL AND event.status = 'pending'
+ UNION
+SELECT event.event_id, event.company_id, event.address_id
+  FROM open_event open JOIN async_address event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_address' AND open.status = 'waiting';
 
 -- The rows that a person has to deal with: quarantined rows, failed events, and events that have waited for more than
--- a day for a known reason. The attempts of events are not counted.
---
--- Failed and waiting events are two branches, because each has a partial index of its own.
+-- a day for a known reason.
 CREATE VIEW quarantine_case AS
 SELECT id::text AS id, database_id, "table", row_key, event_id, async_account, account_number,
        reason, field, rule, status, attempts, first_seen_at AS since
   FROM quarantine
  UNION ALL
-SELECT event_id::text AS id, database_id, "table", replication_counter::text AS row_key, event_id,
-       async_account, coalesce(account_number, '') AS account_number, coalesce(reason, '') AS reason,
-       coalesce(field, '') AS field, '' AS rule, 'failed' AS status, NULL::integer AS attempts,
-       staged_at AS since
-  FROM staged_event WHERE status = 'failed'
+SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), open."table",
+       event.replication_counter::text, open.event_id, open.async_account, coalesce(open.account_number, ''),
+       coalesce(open.reason, ''), coalesce(open.field, ''), '', open.status, open.attempts, event.staged_at
+  FROM open_event open JOIN async_customer event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_customer'
+   AND (open.status = 'failed'
+        OR open.status = 'waiting' AND open.released_at IS NULL AND event.staged_at < now() - interval '24 hours')
  UNION ALL
-SELECT event_id::text AS id, database_id, "table", replication_counter::text AS row_key, event_id,
-       async_account, coalesce(account_number, '') AS account_number, coalesce(reason, '') AS reason,
-       coalesce(field, '') AS field, '' AS rule, 'waiting' AS status, NULL::integer AS attempts,
-       staged_at AS since
-  FROM staged_event
- WHERE status = 'pending' AND reason IS NOT NULL AND staged_at < now() - interval '24 hours';
+SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), open."table",
+       event.replication_counter::text, open.event_id, open.async_account, coalesce(open.account_number, ''),
+       coalesce(open.reason, ''), coalesce(open.field, ''), '', open.status, open.attempts, event.staged_at
+  FROM open_event open JOIN async_address event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_address'
+   AND (open.status = 'failed'
+        OR open.status = 'waiting' AND open.released_at IS NULL AND event.staged_at < now() - interval '24 hours')
+ UNION ALL
+SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), open."table",
+       event.replication_counter::text, open.event_id, open.async_account, coalesce(open.account_number, ''),
+       coalesce(open.reason, ''), coalesce(open.field, ''), '', open.status, open.attempts, event.staged_at
+  FROM open_event open JOIN async_contact event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_contact'
+   AND (open.status = 'failed'
+        OR open.status = 'waiting' AND open.released_at IS NULL AND event.staged_at < now() - interval '24 hours')
+ UNION ALL
+SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), open."table",
+       event.replication_counter::text, open.event_id, open.async_account, coalesce(open.account_number, ''),
+       coalesce(open.reason, ''), coalesce(open.field, ''), '', open.status, open.attempts, event.staged_at
+  FROM open_event open JOIN async_affiliation event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_affiliation'
+   AND (open.status = 'failed'
+        OR open.status = 'waiting' AND open.released_at IS NULL AND event.staged_at < now() - interval '24 hours')
+ UNION ALL
+SELECT open.event_id::text, coalesce(event.database_id, event.for_database_id), open."table",
+       event.replication_counter::text, open.event_id, open.async_account, coalesce(open.account_number, ''),
+       coalesce(open.reason, ''), coalesce(open.field, ''), '', open.status, open.attempts, event.staged_at
+  FROM open_event open JOIN async_attribute event ON event.event_id = open.event_id
+ WHERE open."table" = 'async_attribute'
+   AND (open.status = 'failed'
+        OR open.status = 'waiting' AND open.released_at IS NULL AND event.staged_at < now() - interval '24 hours');
 
 -- The sales, returns and prepaid orders that no posted statement contains, and why. The amount of an order is what was
 -- paid for it.

@@ -108,7 +108,7 @@ def for_each_place(words: str) -> sql.Composed:
 
 
 def held_events(kind: EventKind) -> sql.Composed:
-    return HELD_EVENTS.format(name=sql.Literal(kind.event), event=sql.Identifier(kind.event))
+    return HELD_EVENTS.format(name=sql.Literal(kind.event), view=sql.Identifier(kind.view))
 
 
 def held_documents(part: DocumentTable) -> sql.Composed:

@@ -21,10 +21,9 @@ RECORD_CONFLICTS = sql.SQL(
          SELECT DISTINCT ON (w.event_id, l.database_id)
                 w.event_id AS kept, l.event_id AS lost
            FROM {table} r
-           JOIN {event} l ON l.customer_id = r.{owner}
-                AND coalesce(l.database_id, 0) <> r.event_database
-                AND l.status IN ('applied', 'superseded') AND l.reason IS NULL {is_edit} {same_key}
-           JOIN {event} w ON w.customer_id = r.{owner}
+           JOIN {history} l ON l.customer_id = r.{owner}
+                AND coalesce(l.database_id, 0) <> r.event_database {is_edit} {same_key}
+           JOIN {history} w ON w.customer_id = r.{owner}
                 AND coalesce(w.database_id, 0) = r.event_database
                 AND w.generation = r.event_generation
                 AND w.replication_counter = r.event_counter
@@ -40,8 +39,8 @@ RECORD_CONFLICTS = sql.SQL(
                            SELECT max(x.change_no) FROM customer_change x
                             WHERE x.customer_id = w.customer_id AND x.made_at <= l.applied_at)))
           ORDER BY w.event_id, l.database_id, l.generation DESC, l.replication_counter DESC),
-       lost AS (SELECT p.kept, {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.lost),
-       kept AS (SELECT {pair_columns} FROM pair p JOIN {event} t ON t.event_id = p.kept)
+       lost AS (SELECT p.kept, {pair_columns} FROM pair p JOIN {history} t ON t.event_id = p.lost),
+       kept AS (SELECT {pair_columns} FROM pair p JOIN {history} t ON t.event_id = p.kept)
        INSERT INTO edit_conflict (customer_id, "table", key, field, lost_value, kept_value,
                                   lost_event, kept_event, lost_database_id, kept_database_id,
                                   lost_at, kept_at, clock_skewed, closed_at, choice, reason)
@@ -51,9 +50,8 @@ RECORD_CONFLICTS = sql.SQL(
               CASE WHEN l.is_off OR w.is_off THEN '' ELSE 'rule' END, ''
          FROM lost l JOIN kept w ON w.event_id = l.kept
          LEFT JOIN LATERAL (
-              SELECT {pair_columns} FROM {event} t
-               WHERE t.customer_id = l.customer_id AND t.status IN ('applied', 'superseded')
-                 AND t.reason IS NULL {same_key_as_lost}
+              SELECT {pair_columns} FROM {history} t
+               WHERE t.customer_id = l.customer_id {same_key_as_lost}
                  AND (least(t.occurred_at, t.staged_at), database_place(t.database_id),
                       t.generation, t.replication_counter)
                    < (l.at, l.place, l.generation, l.replication_counter)
@@ -74,11 +72,13 @@ CLOCK_SKEWED = """(t.occurred_at > t.staged_at + interval '15 minutes'
              OR t.operation <> 'create' AND t.occurred_at < interval '-15 minutes' + (
                 SELECT CASE WHEN t.account_number IS NOT NULL THEN k.created_at
                             ELSE coalesce(min(least(c.occurred_at, c.staged_at)), k.created_at) END
-                  FROM customer k LEFT JOIN async_customer c
-                       ON c.customer_id = k.id AND c.operation = 'create'
+                  FROM customer k LEFT JOIN guid_map m ON m.customer_id = k.id
+                  LEFT JOIN async_customer c
+                       ON c.async_account = m.async_account AND c.operation = 'create'
+                      AND c.account_number IS NULL
                  WHERE k.id = t.customer_id GROUP BY k.id)
              OR EXISTS (
-                SELECT FROM {event} x
+                SELECT FROM {history} x
                  WHERE x.customer_id = t.customer_id AND x.database_id = t.database_id
                    AND (x.generation, x.replication_counter)
                      < (t.generation, t.replication_counter)
@@ -86,20 +86,19 @@ CLOCK_SKEWED = """(t.occurred_at > t.staged_at + interval '15 minutes'
                      > t.occurred_at + interval '15 minutes'))"""
 
 
-def record_conflicts(kind: EventKind, claimed: WorkTable) -> int:
+def record_conflicts(kind: EventKind, claimed: WorkTable, history: WorkTable) -> int:
     """Record what the claimed edits conflict with, each field with both values. Returns fields.
 
     Open are those where a clock was more than 15 minutes wrong: the later edit may not be the later
     one. The others are closed by the rule. Effects: edit_conflict, in the caller's transaction.
     """
-    return run_sql(record_statement(kind, claimed))
+    return run_sql(record_statement(kind, claimed, history))
 
 
-def record_statement(kind: EventKind, claimed: WorkTable) -> sql.Composed:
-    event = sql.Identifier(kind.event)
+def record_statement(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sql.Composed:
     fields = [column for column in kind.columns if column not in kind.key]
     pair_columns = sql.SQL(PAIR_COLUMNS).format(
-        is_off=sql.SQL(CLOCK_SKEWED).format(event=event),
+        is_off=sql.SQL(CLOCK_SKEWED).format(history=history.identifier),
         columns=sql.SQL(", ").join(
             sql.SQL("{} AS {}").format(column_text(kind, column), sql.Identifier(column))
             for column in kind.columns
@@ -107,7 +106,7 @@ def record_statement(kind: EventKind, claimed: WorkTable) -> sql.Composed:
     )
     return RECORD_CONFLICTS.format(
         table=sql.Identifier(kind.table),
-        event=event,
+        history=history.identifier,
         claimed=claimed.identifier,
         owner=sql.Identifier(kind.owner),
         name=sql.Literal(kind.event),

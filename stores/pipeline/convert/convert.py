@@ -1,6 +1,12 @@
-"""Synchronize customers and channel requests: staging -> HQ customers."""
+"""Synchronize customers and channel requests: staging -> HQ customers.
 
-from collections.abc import Sequence
+A chunk takes whole batches that were not converted yet, with the open events that are due, applies
+their events, and marks the batches. It commits all of it or nothing.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -8,60 +14,83 @@ from psycopg2 import sql
 
 from stores.failpoints import failpoint
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_rows, in_chunks
-from stores.hqdb.sql import fetch, fetch_one, identifiers, prefer_index_scans, run_sql
+from stores.hqdb.retry import (
+    DATABASE_ERRORS,
+    bisect_rows,
+    describe_error,
+    in_chunks,
+    in_savepoint,
+    is_data_error,
+)
+from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
 from stores.models import Company, RunStep
 from stores.pipeline import number_journal
-from stores.pipeline.convert.accounts import create_accounts, retry_exhausted
+from stores.pipeline.chunk_sizes import CUSTOMERS_PER_CHUNK, EVENTS_PER_CHUNK
+from stores.pipeline.convert.accounts import require_issuing_allowed
+from stores.pipeline.convert.apply import (
+    EventKey,
+    apply_ahead,
+    apply_chunk,
+    apply_or_fail,
+    lock_accounts,
+)
 from stores.pipeline.convert.balance import count_balance
-from stores.pipeline.convert.known_customers import apply_to_known_customers
-from stores.pipeline.events.kinds import ADDRESS, CONTACT, EVENT_KINDS, EventKind
+from stores.pipeline.convert.chunk import Chunk, due_events, mark_batches
+from stores.pipeline.convert.open_events import (
+    count_waiting,
+    due_keys,
+    take_due,
+    write_wait_reasons,
+)
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.fields_to_correct import settle_fields
 from stores.pipeline.issuing import require_numbers
 from stores.pipeline.number_journal import JournalUnusable
 from stores.pipeline.refused_rows import report_refused_rows
 
+logger = logging.getLogger(__name__)
 SUPERSEDE_QUARANTINED = load(__file__, "supersede_quarantined")
-# Below this the planner's old figures serve as well, and so they do of a table not much smaller.
-MIN_ROWS_TO_ANALYZE = 1_000
-GROWTH_TO_ANALYZE = 1.1
-LOOKUP_COLUMNS = (
-    "event_id",
-    "company_id",
-    "async_account",
-    "account_number",
-    "status",
-    "customer_id",
-)
+EVENTS_IN_ORDER = load(__file__, "events_in_order")
+EVENTS_OF_KNOWN = load(__file__, "events_of_known")
+# How many batches a chunk looks at.
+MAX_BATCHES = 1_000
 # Counts that say that rows have gone on, and the balance is another one.
 MOVING_COUNTS = ("converted", "updated", "linked", "failed")
 
 
-def convert_customers(step: RunStep, company: Company) -> None:
-    """Give each staged customer of the company its account, then apply edits of known ones.
+@dataclass
+class Passed:
+    """What a conversion leaves where it is: events that the database does not let it mark.
 
-    Edits need no number, so they go on while the number journal cannot be written. Effects: see
-    create_accounts; a chunk a transaction. Errors: JournalUnusable at the end.
+    `events` with what the database said, `batches` those that cannot be marked because of them.
+    """
+
+    events: dict[UUID, str] = field(default_factory=dict)
+    batches: set[int] = field(default_factory=set)
+
+
+def convert_customers(step: RunStep, company: Company) -> None:
+    """Give each staged customer of the company its account, and apply the edits of known ones.
+
+    Edits need no number, so they go on while the number journal cannot be written. Effects: those
+    of apply_chunk; a chunk a transaction. Errors: JournalUnusable at the end.
     """
     unusable: JournalUnusable | None = None
-    with step.chunk():
-        analyze_staging()
-        retry_exhausted(company)
-    refused: dict[UUID, str] = {}
+    passed = Passed()
     try:
         if not step.is_dry:
             require_numbers()
-        create_all_accounts(step, company, refused)
+        in_chunks(partial(convert_chunk, step, company, passed))
     except JournalUnusable as error:
         unusable = error
-    for kind in EVENT_KINDS:
-        in_chunks(partial(apply_edits, step, company, kind, refused))
+        in_chunks(partial(edit_known_customers, step, company, passed))
     with step.chunk(), prefer_index_scans():
         unclosed: dict[int, str] = {}
         for kind in EVENT_KINDS:
             unclosed |= supersede_quarantined(company, kind)
-        step.add(waiting=sum(write_wait_reasons(company, kind, refused) for kind in EVENT_KINDS))
-        report_refused_rows(f"events of {company}", refused)
+        passed.events |= write_wait_reasons(company)
+        step.add(waiting=count_waiting(company))
+        report_refused_rows(f"events of {company}", passed.events)
         report_refused_rows(f"quarantine of {company}", unclosed)
         failpoint("convert:before_last_commit")
     with step.chunk():
@@ -71,75 +100,155 @@ def convert_customers(step: RunStep, company: Company) -> None:
         raise unusable
 
 
-def create_all_accounts(step: RunStep, company: Company, refused: dict[UUID, str]) -> None:
-    """Give each staged customer its account; those refused are added with the database's words."""
-    beyond: UUID | None = None
-    contested = find_contested_ids(company)
-
-    def create_some() -> bool:
-        nonlocal beyond
-        with step.chunk():
-            created = create_accounts(step, company, beyond=beyond, contested=contested)
-            step.add(converted=created.converted, failed=created.failed)
-            failpoint("convert:before_commit")
-        failpoint("convert:after_commit")
-        refused.update(created.refused)
-        if created.converted and not step.is_dry:
-            number_journal.append_missing()
-        beyond = created.last or beyond
-        return created.last is not None
-
-    in_chunks(create_some)
-
-
-def find_contested_ids(company: Company) -> dict[str, list[UUID]]:
-    """Ids of addresses and contacts that several customers name in events that wait, by kind."""
-    return {
-        kind.name: [
-            key
-            for (key,) in fetch(
-                sql.SQL(
-                    """SELECT {key} FROM {event} WHERE company_id = %s AND status = 'pending'
-                        GROUP BY 1 HAVING min(async_account::text) <> max(async_account::text)
-                            OR count(async_account) BETWEEN 1 AND count(*) - 1"""
-                ).format(key=sql.Identifier(kind.key[0]), event=sql.Identifier(kind.event)),
-                [company.pk],
+def convert_chunk(step: RunStep, company: Company, passed: Passed) -> bool:
+    """Convert the next batches, and the open events that are due. Says whether there were any."""
+    with step.chunk():
+        require_issuing_allowed()
+        lock_accounts(company)
+        with due_events() as due:
+            batches = claim_batches(company, passed.batches)
+            converted = convert_batches(
+                step, Chunk(company, tuple(batches), due, step.run_key), passed
             )
-        ]
-        for kind in (ADDRESS, CONTACT)
+        failpoint("convert:before_commit")
+    failpoint("convert:after_commit")
+    if converted.customers and not step.is_dry:
+        number_journal.append_missing()
+    return converted.was_work
+
+
+def claim_batches(company: Company, passed: Iterable[int]) -> list[int]:
+    """Lock the next batches to convert, oldest first: one, or several small ones."""
+    rows = fetch(
+        """SELECT id, rows FROM upload_batch
+            WHERE company_id = %s AND converted_at IS NULL AND id <> ALL(%s::bigint[])
+            ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED""",
+        [company.pk, list(passed), MAX_BATCHES],
+    )
+    claimed: list[int] = []
+    total = 0
+    for batch, count in rows:
+        total += count
+        if claimed and total > EVENTS_PER_CHUNK:
+            break
+        claimed.append(batch)
+    return claimed
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What came of one chunk."""
+
+    customers: int
+    was_work: bool
+
+
+def convert_batches(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
+    """Apply the chunk's batches and the open events that are due, and mark the batches.
+
+    Should the database refuse what comes of them, they are applied apart from the culprits.
+    """
+    try:
+        return in_savepoint(lambda _: convert_whole(step, chunk, passed), None)
+    except DATABASE_ERRORS as error:
+        if not is_data_error(error):
+            raise
+        logger.warning("a chunk of events was refused (%s)", describe_error(error))
+    return convert_apart(step, chunk, passed)
+
+
+def convert_whole(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
+    with step.counts_restored():
+        mark_batches(chunk, chunk.batches)
+        take_due(chunk, passed=passed.events)
+        if not (chunk.batches or chunk.due.count()):
+            return Converted(0, was_work=False)
+        return Converted(apply_chunk(step, chunk), was_work=True)
+
+
+def convert_apart(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
+    """Apply the chunk's events one by one, as far as needed to find those that are refused.
+
+    These fail. A batch with an event that the database does not let be marked stays as it is.
+    """
+    keys = [*batch_keys(chunk), *due_keys(chunk, passed=passed.events)]
+    done, unmarked = apply_or_fail(step, replace(chunk, batches=()), keys)
+    passed.events |= unmarked
+    stuck = batches_of(chunk, unmarked)
+    passed.batches |= stuck
+    mark_batches(chunk, [batch for batch in chunk.batches if batch not in stuck])
+    forget_settled(chunk)
+    return Converted(sum(done), was_work=bool(keys))
+
+
+def batch_keys(chunk: Chunk) -> list[EventKey]:
+    """The events of the chunk's batches, parents first, in the order of each database."""
+    return [
+        (kind.event, event)
+        for kind in EVENT_KINDS
+        for (event,) in fetch(in_order_statement(chunk, kind), chunk.values)
+    ]
+
+
+def in_order_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
+    return EVENTS_IN_ORDER.format(events=chunk.events(kind))
+
+
+def batches_of(chunk: Chunk, events: Iterable[UUID]) -> set[int]:
+    """Those of the chunk's batches in which some events are."""
+    chosen = list(map(str, events))
+    return {
+        batch
+        for kind in EVENT_KINDS
+        for (batch,) in fetch(
+            sql.SQL(
+                """SELECT DISTINCT batch_id FROM {event}
+                    WHERE event_id = ANY(%s::uuid[]) AND batch_id = ANY(%s::bigint[])"""
+            ).format(event=sql.Identifier(kind.event)),
+            [chosen, list(chunk.batches)],
+        )
     }
 
 
-def analyze_staging() -> None:
-    """Refresh the statistics of staging after a large upload, of the columns that find events.
+def forget_settled(chunk: Chunk) -> None:
+    """Forget of single events what their batch says as well, now that it is marked."""
+    run_sql(
+        """DELETE FROM settled_event s USING upload_batch b
+            WHERE b.id = ANY(%s::bigint[]) AND s.batch_id = b.id AND s.outcome = 'applied'
+              AND s.applied_at = b.converted_at AND s.run_id IS NOT DISTINCT FROM b.run_id""",
+        [list(chunk.batches)],
+    )
 
-    With old ones a large backlog could take quadratic time.
+
+def edit_known_customers(step: RunStep, company: Company, passed: Passed) -> bool:
+    """Apply some events that name customers HQ knows, ahead of their batches.
+
+    They need no number. Says whether there were any.
     """
-    for kind in EVENT_KINDS:
-        (known, rows) = fetch_one(
-            """SELECT greatest(c.reltuples, 0), s.n_live_tup
-                 FROM pg_class c JOIN pg_stat_user_tables s ON s.relid = c.oid
-                WHERE c.oid = %s::regclass""",
-            [kind.event],
-        )
-        if rows > MIN_ROWS_TO_ANALYZE and rows > known * GROWTH_TO_ANALYZE:
-            run_sql(
-                sql.SQL("ANALYZE {} ({})").format(
-                    sql.Identifier(kind.event), identifiers(LOOKUP_COLUMNS)
-                )
-            )
+    with step.chunk():
+        lock_accounts(company)
+        events = {kind: events_of_known(company, kind, passed.events) for kind in EVENT_KINDS}
+        passed.events |= apply_ahead(step, company, events)[1]
+        failpoint("convert:before_commit")
+    failpoint("convert:after_commit")
+    return any(events.values())
 
 
-def apply_edits(step: RunStep, company: Company, kind: EventKind, refused: dict[UUID, str]) -> bool:
-    """Apply one chunk of events that name a customer HQ knows. Says whether there were any."""
-    with step.chunk(), prefer_index_scans():
-        applied = apply_to_known_customers(
-            company, kind, run_key=step.run_key, refused_before=refused
-        )
-        step.add(failed=applied.failed, updated=applied.updated)
-        failpoint("convert:before_edits_commit")
-    failpoint("convert:after_edits_commit")
-    return applied.events > 0
+def events_of_known(company: Company, kind: EventKind, passed: Iterable[UUID]) -> list[UUID]:
+    """Some pending events of one kind whose customer HQ knows."""
+    rows = fetch(
+        known_statement(kind),
+        {
+            "company": company.pk,
+            "passed": list(map(str, passed)),
+            "limit": CUSTOMERS_PER_CHUNK,
+        },
+    )
+    return [event for (event,) in rows]
+
+
+def known_statement(kind: EventKind) -> sql.Composed:
+    return EVENTS_OF_KNOWN.format(view=sql.Identifier(kind.view))
 
 
 def supersede_quarantined(company: Company, kind: EventKind) -> dict[int, str]:
@@ -170,52 +279,7 @@ def supersede_statement(kind: EventKind) -> sql.Composed:
         for column in kind.key
     ]
     return SUPERSEDE_QUARANTINED.format(
-        event=sql.Identifier(kind.event),
+        view=sql.Identifier(kind.view),
         name=sql.Literal(kind.event),
         is_same=sql.SQL(" AND ").join(same or [sql.SQL("true")]),
     )
-
-
-def write_wait_reasons(company: Company, kind: EventKind, refused: dict[UUID, str]) -> int:
-    """Write the reason on what waits, or add it to `refused`. Returns how many events wait."""
-    statement = sql.SQL(
-        """UPDATE {event} s SET reason = why.reason
-                 FROM (SELECT w.event_id,
-                              CASE WHEN w.account_number IS NOT NULL THEN 'account_unknown'
-                                   WHEN EXISTS (SELECT FROM async_customer p
-                                                 WHERE p.company_id = %(company)s
-                                                   AND p.async_account = w.async_account
-                                                   AND p.status = 'failed')
-                                     OR EXISTS (SELECT FROM quarantine q
-                                                 WHERE q.async_account = w.async_account
-                                                   AND q.table = 'async_customer'
-                                                   AND q.status = 'open')
-                                   THEN 'parent_failed'
-                                   ELSE 'parent_missing' END AS reason
-                         FROM {event} w
-                        WHERE w.company_id = %(company)s AND w.status = 'pending') why
-                WHERE s.event_id = why.event_id AND s.reason IS DISTINCT FROM why.reason
-                  AND (%(some)s::uuid[] IS NULL OR s.event_id = ANY(%(some)s::uuid[]))"""
-    ).format(event=sql.Identifier(kind.event))
-
-    def write(keys: Sequence[UUID] | None) -> int:
-        chosen = None if keys is None else list(map(str, keys))
-        return run_sql(statement, {"company": company.pk, "some": chosen})
-
-    def pending() -> list[UUID]:
-        rows = fetch(
-            sql.SQL("SELECT event_id FROM {} WHERE company_id = %s AND status = 'pending'").format(
-                sql.Identifier(kind.event)
-            ),
-            [company.pk],
-        )
-        return [event for (event,) in rows]
-
-    refused |= bisect_rows(write, pending)[1]
-    (waiting,) = fetch_one(
-        sql.SQL("SELECT count(*) FROM {} WHERE company_id = %s AND status = 'pending'").format(
-            sql.Identifier(kind.event)
-        ),
-        [company.pk],
-    )
-    return int(waiting)

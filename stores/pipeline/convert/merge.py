@@ -1,8 +1,8 @@
 """Events -> rows: merge what tills did to one entity into its present state, for many at once.
 
-A work table says which pending events belong to which customer: of new customers by GUID, of known
-ones event by event. One statement marks the events and writes the rows that come of them, so that
-an event staged meanwhile is in both or in neither.
+A work table says which events of a chunk belong to which customer: of new customers by GUID, of
+known ones event by event. Nothing is written on the events: those of a chunk count as applied but
+for the few that are settled otherwise.
 
 Order of events (reliability 3.4): within a channel database as it wrote them; between databases by
 the earlier of the till's time and HQ's, so that a clock in the future does not win for ever, and at
@@ -12,15 +12,16 @@ is 0; at one moment they come first.
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from uuid import UUID
+from dataclasses import dataclass
 
 from django.db import IntegrityError, transaction
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.sql import Row, assignments, equal, fetch_one, identifiers, listed, run_sql
+from stores.hqdb.sql import Row, assignments, equal, fetch, fetch_one, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable
-from stores.models import Company, RunStep
+from stores.pipeline.convert.chunk import Chunk
+from stores.pipeline.convert.open_events import open_failing
 from stores.pipeline.events.kinds import ADDRESS, AFFILIATION, CONTACT, EventKind
 from stores.pipeline.events.kinds import normalized as normalized_text
 
@@ -29,21 +30,18 @@ OR_REPLACE = load(__file__, "_or_replace")
 MERGE_ADDRESSES = load(__file__, "merge_addresses")
 MERGE_ATTRIBUTES = load(__file__, "merge_attributes")
 DEMOTE_PRIMARIES = load(__file__, "demote_primaries")
-WRITE_UNAPPLIED_REASONS = load(__file__, "write_unapplied_reasons")
+PRIMARY_IS_FREE = load(__file__, "_primary_is_free")
+SETTLE_UNAPPLIED = load(__file__, "settle_unapplied")
 
-# How events belong to claimed customers: those of new ones by GUID, named events one by one. A
-# chunk's GUIDs lie side by side in the index, so that it costs the same in a backlog of any size. A
-# new GUID is known to the channel that made it and to nobody else.
+# How events belong to claimed customers: those of new ones by GUID, named events one by one. A new
+# GUID is known to the channel that made it and to nobody else.
 BY_GUID = sql.SQL(
-    """t.async_account = c.async_account
-       AND coalesce(t.database_id, t.for_database_id) = ANY(c.databases)
-       AND t.async_account BETWEEN
-           (SELECT async_account FROM {claimed} ORDER BY 1 LIMIT 1)
-       AND (SELECT async_account FROM {claimed} ORDER BY 1 DESC LIMIT 1)"""
+    """t.async_account = c.async_account AND t.account_number IS NULL
+       AND coalesce(t.database_id, t.for_database_id) = ANY(c.databases)"""
 )
 BY_EVENT = sql.SQL("t.event_id = c.event_id")
-# Ids that several customers name are decided over all events that wait.
-NOT_APART = sql.SQL(" AND t.{key} <> ALL(%(apart)s::uuid[])")
+# Ids that several customers name are decided over all events of the chunk.
+NOT_APART = sql.SQL(" AND {id} <> ALL(%(apart)s::uuid[])")
 # Kinds whose rows have an id of their own, one of them primary; the others have a name.
 KINDS_WITH_ID = (ADDRESS, CONTACT)
 
@@ -71,89 +69,110 @@ def normalized_column(
     return sql.Identifier(event, column)
 
 
-def normalized_columns(kind: EventKind, columns: Sequence[str]) -> sql.Composed:
+def normalized_columns(
+    kind: EventKind, columns: Sequence[str], *, customer: str = "t.customer_id"
+) -> sql.Composed:
     return listed(
-        sql.SQL("{} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
+        sql.SQL("{} AS {}").format(
+            normalized_column(kind, column, customer=customer), sql.Identifier(column)
+        )
         for column in columns
     )
 
 
-def newest_events(kind: EventKind, claimed: WorkTable, is_claimed: sql.Composable) -> sql.Composed:
+@dataclass(frozen=True)
+class Claim:
+    """Events of one kind, and the customers that they belong to.
+
+    `claimed` are the customers, `events` a table or query of the events, and `is_claimed` the
+    condition that event t belongs to customer c.
+    """
+
+    kind: EventKind
+    claimed: WorkTable
+    events: sql.Composable
+    is_claimed: sql.Composable
+
+
+def claim_of_new(chunk: Chunk, kind: EventKind, guids: WorkTable, *, apart: bool = False) -> Claim:
+    """The events of a chunk that belong to new customers; `apart`: but for contested ids."""
+    is_claimed: sql.Composable = BY_GUID
+    if apart and kind in KINDS_WITH_ID:
+        is_claimed = BY_GUID + NOT_APART.format(id=sql.Identifier("t", kind.key[0]))
+    return Claim(kind, guids, sql.SQL("({})").format(chunk.events(kind)), is_claimed)
+
+
+def claim_of_known(kind: EventKind, events: WorkTable) -> Claim:
+    """Events that were claimed one by one."""
+    return Claim(kind, events, sql.Identifier(kind.event), BY_EVENT)
+
+
+def newest_events(claim: Claim) -> sql.Composed:
     """The beginning of each statement that merges claimed events; see its file."""
+    kind = claim.kind
     return NEWEST_EVENTS.format(
-        event=sql.Identifier(kind.event),
-        claimed=claimed.identifier,
-        is_claimed=is_claimed,
-        columns=normalized_columns(kind, kind.columns),
+        claimed=claim.claimed.identifier,
+        events=claim.events,
+        is_claimed=claim.is_claimed,
+        columns=normalized_columns(kind, kind.columns, customer="c.customer_id"),
         entity=identifiers(kind.entity),
         same_entity=equal(kind.entity, "v", "t"),
     )
 
 
-def by_guid(guids: WorkTable, kind: EventKind) -> sql.Composed:
-    """That event t is of a claimed GUID; one about an id, that it is not set apart."""
-    is_claimed = BY_GUID.format(claimed=guids.identifier)
-    if kind in KINDS_WITH_ID:
-        is_claimed += NOT_APART.format(key=sql.Identifier(kind.key[0]))
-    return is_claimed
-
-
 def merge_children_of_new(
-    step: RunStep, company: Company, kind: EventKind, guids: WorkTable, *, apart: Sequence[UUID]
+    chunk: Chunk, kind: EventKind, guids: WorkTable, *, apart: Sequence[str]
 ) -> bool:
-    """Merge events of one kind into what new customers have. Says whether a replay is needed."""
-    values = {"company": company.pk, "run": step.run_key, "apart": list(map(str, apart))}
-    merged = insert_children(kind, guids, values) or fetch_one(
-        merge_statement(kind, guids, by_guid(guids, kind), is_known=False), values
-    )
-    return is_doubtful(kind, guids, merged)
+    """Merge events of one kind into what new customers have, but for the ids in `apart`.
+
+    Says whether a replay is needed. Effects and errors: those of merge_children_of_known.
+    """
+    claim = claim_of_new(chunk, kind, guids, apart=True)
+    values = chunk.values | {"apart": list(apart)}
+    merged = insert_children(claim, values) or fetch_one(merge_statement(claim), values)
+    return is_doubtful(claim, chunk.due, merged, values)
 
 
-def insert_children(kind: EventKind, guids: WorkTable, values: Mapping[str, object]) -> Row | None:
+def insert_children(claim: Claim, values: Mapping[str, object]) -> Row | None:
     """Insert without looking, which costs a fifth less; None if a row is there already."""
-    if kind is AFFILIATION:
+    if claim.kind is AFFILIATION:
         return None
     with suppress(IntegrityError), transaction.atomic():
-        return fetch_one(
-            merge_statement(kind, guids, by_guid(guids, kind), is_known=False, is_new=True), values
-        )
+        return fetch_one(merge_statement(claim, is_new=True), values)
     return None
 
 
 def merge_children_of_known(
-    company: Company, kind: EventKind, events: WorkTable, run_key: str | None
+    chunk: Chunk, kind: EventKind, events: WorkTable, history: WorkTable
 ) -> bool:
     """Merge claimed events of one kind into the table of the kind. Says whether a replay is needed.
 
-    Effects: the kind's table and its staging, in the caller's transaction. An event older than
-    what is there becomes superseded; one that names another customer's row becomes failed.
+    Effects: the kind's table, and what is settled of its events, in the caller's transaction. An
+    event older than what is there becomes superseded; one that names another customer's row fails.
     """
-    merged = fetch_one(
-        merge_statement(kind, events, BY_EVENT, is_known=True),
-        {"company": company.pk, "run": run_key},
-    )
-    return is_doubtful(kind, events, merged)
+    claim = claim_of_known(kind, events)
+    merged = fetch_one(merge_statement(claim, history=history), chunk.values)
+    return is_doubtful(claim, chunk.due, merged, chunk.values)
 
 
-def is_doubtful(kind: EventKind, claimed: WorkTable, merged: Row) -> bool:
-    """Whether several events were about one entity, or one changed nothing, which is told why."""
+def is_doubtful(claim: Claim, due: WorkTable, merged: Row, values: Mapping[str, object]) -> bool:
+    """Whether several events were about one entity, or one changed nothing, which is settled."""
     events, entities, written = merged
     if written < entities:
-        write_unapplied_reasons(kind, claimed)
+        fetch(unapplied_statement(claim, due), values)
     return bool(events > entities or written < entities)
 
 
 def merge_statement(
-    kind: EventKind,
-    claimed: WorkTable,
-    is_claimed: sql.Composable,
-    *,
-    is_known: bool,
-    is_new: bool = False,
+    claim: Claim, *, history: WorkTable | None = None, is_new: bool = False
 ) -> sql.Composed:
-    """The statement for one kind; with `is_new` it is refused if a row is there already."""
+    """The statement for one kind; with `is_new` it is refused if a row is there already.
+
+    `history` is what was applied of the customers, where HQ knew them before.
+    """
+    kind = claim.kind
     names = {
-        "newest_events": newest_events(kind, claimed, is_claimed),
+        "newest_events": newest_events(claim),
         "table": sql.Identifier(kind.table),
         "key": sql.Identifier(kind.key[0]),
         "or_replace": sql.SQL("") if is_new else or_replace(kind),
@@ -164,10 +183,19 @@ def merge_statement(
         columns=identifiers(
             [column for column in kind.columns if column not in (*kind.key, "is_primary")]
         ),
-        is_known=sql.Literal(is_known),
-        event=sql.Identifier(kind.event),
-        **primary_names(kind),
+        is_known=sql.Literal(history is not None),
+        within=sql.Identifier(str(kind.primary)),
+        primary_is_free=primary_is_free(kind, history) if history else sql.SQL("true"),
         **names,
+    )
+
+
+def primary_is_free(kind: EventKind, history: WorkTable) -> sql.Composed:
+    return PRIMARY_IS_FREE.format(
+        table=sql.Identifier(kind.table),
+        key=sql.Identifier(kind.key[0]),
+        history=history.identifier,
+        **primary_names(kind),
     )
 
 
@@ -199,22 +227,22 @@ def demote_statement(kind: EventKind, events: WorkTable) -> sql.Composed:
         event=sql.Identifier(kind.event),
         claimed=events.identifier,
         key=sql.Identifier(kind.key[0]),
-        # What is pending has no customer yet.
+        # What is claimed does not say whose it is.
         **primary_names(kind, customer="c.customer_id"),
     )
 
 
-def write_unapplied_reasons(kind: EventKind, claimed: WorkTable) -> None:
-    """Say of this transaction's events that changed nothing why: too late, or not theirs."""
-    run_sql(unapplied_statement(kind, claimed))
-
-
-def unapplied_statement(kind: EventKind, claimed: WorkTable) -> sql.Composed:
-    return WRITE_UNAPPLIED_REASONS.format(
-        event=sql.Identifier(kind.event),
+def unapplied_statement(claim: Claim, due: WorkTable) -> sql.Composed:
+    """Settle the claimed events that changed nothing: too late, or not theirs. See its file."""
+    kind = claim.kind
+    return SETTLE_UNAPPLIED.format(
+        claimed=claim.claimed.identifier,
+        events=claim.events,
+        is_claimed=claim.is_claimed,
         table=sql.Identifier(kind.table),
-        claimed=claimed.identifier,
+        name=sql.Literal(kind.event),
         field=sql.Literal(kind.key[0]),
         key=sql.Identifier(kind.key[0]),
         is_customers_own=sql.Literal(kind not in KINDS_WITH_ID),
+        open_failing=open_failing(kind, due),
     )

@@ -30,9 +30,7 @@ LATER_EDITS = sql.SQL(
                     PARTITION BY t.customer_id, {entity} t.database_id
                     ORDER BY t.generation, t.replication_counter) AS at,
                 database_place(t.database_id) AS place
-           FROM {event} t
-          WHERE t.customer_id IN (SELECT customer_id FROM {removed})
-            AND t.status IN ('applied', 'superseded') AND t.reason IS NULL),
+           FROM {history} t WHERE t.customer_id IN (SELECT customer_id FROM {removed})),
        stated AS (
          SELECT m.*, row_number() OVER (PARTITION BY customer_id {key} ORDER BY at, place,
                                         generation, replication_counter) AS turn
@@ -64,15 +62,15 @@ LATER_EDITS = sql.SQL(
 )
 
 
-def restore_removals(kind: EventKind, claimed: WorkTable) -> int:
+def restore_removals(kind: EventKind, claimed: WorkTable, history: WorkTable) -> int:
     """Remove again what the claimed edits brought back unseen, and ask a person. Returns rows.
 
     Effects: the kind's table and edit_conflict, in the caller's transaction.
     """
-    with query_table("removed_row", removed_query(kind, claimed)) as removed:
+    with query_table("removed_row", removed_query(kind, claimed, history)) as removed:
         if not removed.rows:
             return 0
-        with query_table("later_edit", later_edits_query(kind, removed)) as edits:
+        with query_table("later_edit", later_edits_query(kind, removed, history)) as edits:
             restored = run_sql(remove_statement(kind, edits))
             if restored:
                 run_sql(record_statement(kind, edits))
@@ -80,7 +78,7 @@ def restore_removals(kind: EventKind, claimed: WorkTable) -> int:
     return restored
 
 
-def removed_query(kind: EventKind, claimed: WorkTable) -> sql.Composed:
+def removed_query(kind: EventKind, claimed: WorkTable, history: WorkTable) -> sql.Composed:
     """What claimed edits show as active and an event had removed. Shape: what names the entity."""
     owner = sql.Identifier("r", kind.owner)
     return REMOVED.format(
@@ -91,7 +89,7 @@ def removed_query(kind: EventKind, claimed: WorkTable) -> sql.Composed:
             ]
         ),
         table=sql.Identifier(kind.table),
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         owner=sql.Identifier(kind.owner),
         claimed=claimed.identifier,
         is_about_row=sql.SQL(" AND ").join(
@@ -108,14 +106,14 @@ def removed_query(kind: EventKind, claimed: WorkTable) -> sql.Composed:
     )
 
 
-def later_edits_query(kind: EventKind, removed: WorkTable) -> sql.Composed:
+def later_edits_query(kind: EventKind, removed: WorkTable, history: WorkTable) -> sql.Composed:
     """The edits after the last removal of each entity, and whether their makers had seen it.
 
     Shape: what names the entity, edit, removal, edited_in, removed_in, edited_at, removed_at,
     has_seen.
     """
     return LATER_EDITS.format(
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         of_event=sql.SQL("").join(
             sql.SQL(", {} AS {}").format(normalized_column(kind, column), sql.Identifier(column))
             for column in kind.key

@@ -5,44 +5,67 @@ arrive in their order. An event that came too late may still have been the last 
 before a deactivation, or of a field that a later one left out.
 """
 
+from collections.abc import Mapping
+
 from psycopg2 import sql
 
 from stores.hqdb.files import load
 from stores.hqdb.sql import equal, identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
-from stores.pipeline.convert.merge import normalized_column, normalized_columns, primary_names
+from stores.pipeline.convert.chunk import applied_history
+from stores.pipeline.convert.merge import (
+    Claim,
+    normalized_column,
+    normalized_columns,
+    primary_names,
+)
 from stores.pipeline.events.kinds import CUSTOMER, INHERITED_COLUMNS, EventKind
 
+CUSTOMERS_TO_REPLAY = load(__file__, "customers_to_replay")
 REPLAY = load(__file__, "replay")
 DEMOTE_SUPERSEDED = load(__file__, "demote_superseded")
 
 
-def replay_events(kind: EventKind, claimed: WorkTable) -> None:
-    """Replay claimed customers of whom this transaction took several events, or one too late.
+def replay_new(claim: Claim, values: Mapping[str, object]) -> None:
+    """Replay new customers of whom the chunk has several events, or one that came too late.
 
-    Effects: the kind's table, in the caller's transaction.
+    `values` are the parameters of the claim. Effects: the kind's table, in the caller's
+    transaction.
     """
-    with query_table("again", customers_to_replay(kind, claimed)) as again:
-        run_sql(replay_statement(kind, again))
-        if kind.primary:
-            run_sql(demote_statement(kind, again))
+    with query_table("again", customers_to_replay(claim), values) as again:
+        if again.rows:
+            with applied_history(claim.kind, again) as history:
+                replay(claim.kind, again, history)
 
 
-def customers_to_replay(kind: EventKind, claimed: WorkTable) -> sql.Composed:
-    return sql.SQL(
-        """SELECT s.customer_id FROM {event} s
-            WHERE s.customer_id IN (SELECT customer_id FROM {claimed}) AND s.applied_at = now()
-            GROUP BY 1 HAVING count(*) > 1 OR bool_or(s.status = 'superseded')"""
-    ).format(event=sql.Identifier(kind.event), claimed=claimed.identifier)
+def replay_known(claim: Claim, history: WorkTable) -> None:
+    """The same for known customers, whose history is given."""
+    with query_table("again", customers_to_replay(claim)) as again:
+        replay(claim.kind, again, history)
 
 
-def replay_statement(kind: EventKind, again: WorkTable) -> sql.Composed:
+def replay(kind: EventKind, again: WorkTable, history: WorkTable) -> None:
+    run_sql(replay_statement(kind, again, history))
+    if kind.primary:
+        run_sql(demote_statement(kind, again, history))
+
+
+def customers_to_replay(claim: Claim) -> sql.Composed:
+    return CUSTOMERS_TO_REPLAY.format(
+        claimed=claim.claimed.identifier,
+        events=claim.events,
+        is_claimed=claim.is_claimed,
+        name=sql.Literal(claim.kind.event),
+    )
+
+
+def replay_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
     """Write the rows of one kind of some customers as all their events say."""
     stated = [column for column in kind.columns if column not in (*kind.key, "is_primary")]
     of_customer = sql.SQL("{} = w.customer_id").format(sql.Identifier("r", kind.owner))
     same_key = [equal([column], "r", "w") for column in kind.key]
     return REPLAY.format(
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         table=sql.Identifier(kind.table),
         again=again.identifier,
         entity=identifiers(kind.entity),
@@ -63,10 +86,10 @@ def entity_of_event(kind: EventKind) -> sql.Composed:
     return listed([sql.Identifier("t", "customer_id"), *keys])
 
 
-def demote_statement(kind: EventKind, again: WorkTable) -> sql.Composed:
+def demote_statement(kind: EventKind, again: WorkTable, history: WorkTable) -> sql.Composed:
     return DEMOTE_SUPERSEDED.format(
         table=sql.Identifier(kind.table),
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         again=again.identifier,
         key=sql.Identifier(kind.key[0]),
         **primary_names(kind),

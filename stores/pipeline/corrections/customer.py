@@ -12,18 +12,19 @@ from typing import Any
 from uuid import UUID
 
 from django.db import OperationalError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from stores.hqdb.retry import TRANSIENT, sqlstate_of
 from stores.hqdb.sql import lock_until_commit, run_sql
 from stores.models import Customer
 from stores.models.customer import AccountState
 from stores.models.staging import Event, StagingStatus
-from stores.pipeline.convert.known_customers import apply_claimed, apply_to_known_customers
+from stores.pipeline.convert.apply import apply_events, convert_batch
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, INHERITED_COLUMNS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS, Rule
 from stores.pipeline.fields_to_correct import settle_fields
+from stores.pipeline.upload.batches import close_batch, open_batch
 
 MAX_WAIT_S = 5
 
@@ -72,12 +73,10 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
     with wait_briefly():
         lock_until_commit(f"accounts:{customer.company_id}")
         refuse_stale(customer, version)
-        made = make_events(customer, edits, by=by)
-        for kind in EVENT_KINDS:
-            edited = zip(made, edits, strict=True)
-            event_ids = [event_id for event_id, edit in edited if edit.kind is kind]
-            if event_ids:
-                apply_claimed(customer.company, kind, run_key=None, only=event_ids)
+        batch = open_batch(customer.company)
+        made = make_events(customer, edits, batch=batch, by=by)
+        close_batch(batch, len(made))
+        convert_batch(RunStep(), customer.company, batch)
         settle_fields(customer.company, customer)
     return made
 
@@ -97,16 +96,17 @@ def wait_briefly() -> Iterator[None]:
 
 def apply_pending(customer: Customer) -> None:
     """Apply the events of the customer that channels sent and no conversion has applied yet."""
-    for kind in EVENT_KINDS:
-        if event_ids := list(pending_events_of(customer, kind).values_list("pk", flat=True)):
-            apply_to_known_customers(customer.company, kind, run_key=None, only=event_ids)
+    events = {
+        kind: list(pending_events_of(customer, kind).values_list("pk", flat=True))
+        for kind in EVENT_KINDS
+    }
+    if any(events.values()):
+        apply_events(RunStep(), customer.company, events)
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:
-    guids = list(customer.guids.values_list("pk", flat=True))
-    is_of_customer = Q(async_account__in=guids) | Q(account_number=customer.account_number)
-    pending = STAGING_MODELS[kind.name].objects.filter(status=StagingStatus.PENDING)
-    return pending.filter(is_of_customer, company=customer.company_id)
+    events = STAGING_MODELS[kind.name].objects.of_customer(customer)
+    return events.filter(status=StagingStatus.PENDING)
 
 
 def refuse_stale(customer: Customer, version: int) -> None:
@@ -119,7 +119,7 @@ def refuse_stale(customer: Customer, version: int) -> None:
         raise Stale
 
 
-def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[UUID]:
+def make_events(customer: Customer, edits: Sequence[Edit], *, batch: int, by: Any) -> list[UUID]:
     """Stage one event for each edit. Errors: EditsRefused."""
     made: list[UUID] = []
     broken: dict[int, Sequence[Rule]] = {}
@@ -130,6 +130,7 @@ def make_events(customer: Customer, edits: Sequence[Edit], *, by: Any) -> list[U
                 edit.kind,
                 {**edit.values, "account_number": customer.account_number},
                 by=by,
+                batch=batch,
                 unchanged=unchanged_fields(customer, edit),
             )
             made.append(event_id)

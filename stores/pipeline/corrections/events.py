@@ -24,6 +24,7 @@ from stores.pipeline.events.rules import (
     stored_values,
 )
 from stores.pipeline.fields_to_correct import record_fields
+from stores.pipeline.upload.batches import close_batch, open_batch
 
 BROKEN_RULES = load(__file__, "broken_rules")
 STAGE_EVENT = load(__file__, "stage_event")
@@ -44,12 +45,14 @@ def create_event(
     corrects: str | None = None,
     for_database: ChannelDatabase | None = None,
     unchanged: Collection[str] = (),
+    batch: int | None = None,
 ) -> UUID:
     """Stage one event of HQ, which takes effect now. Returns its id.
 
     `values` are its columns; those left out are empty. Optional fields that are `unchanged` may be
-    as wrong as they were. Effects: one pending row of staging, in the caller's transaction. Errors:
-    EventRefused with all broken rules, and then nothing is staged.
+    as wrong as they were. `batch` is one that the caller has opened; else it has one of its own.
+    Effects: one pending row of staging, in the caller's transaction. Errors: EventRefused with all
+    broken rules, and then nothing is staged.
     """
     event_id = uuid4()
     with incoming_event(kind, {**values, "event_id": event_id}) as incoming:
@@ -58,9 +61,18 @@ def create_event(
         if rules and not broken:
             record_fields(incoming, company)
         if not broken:
+            own = open_batch(company) if batch is None else batch
             stage_event(
-                kind, company, incoming, by=by, corrects=corrects, for_database=for_database
+                kind,
+                company,
+                incoming,
+                batch=own,
+                by=by,
+                corrects=corrects,
+                for_database=for_database,
             )
+            if batch is None:
+                close_batch(own, 1)
     if broken:
         raise EventRefused(broken)
     return event_id
@@ -107,6 +119,7 @@ def stage_event(
     company: Company,
     incoming: WorkTable,
     *,
+    batch: int,
     by: Any,
     corrects: str | None,
     for_database: ChannelDatabase | None,
@@ -114,6 +127,7 @@ def stage_event(
     run_sql(
         stage_statement(kind, incoming),
         {
+            "batch": batch,
             "company": company.pk,
             "by": by.pk if by else None,
             "corrects": corrects,

@@ -17,10 +17,10 @@ from django.db.models.functions import Now
 
 from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import batched
-from stores.models import Case, ChannelDatabase, Customer, Quarantine
+from stores.models import Case, ChannelDatabase, Customer, OpenEvent, Quarantine, SettledEvent
 from stores.models.case import UNSETTLED_STATUSES, Cause
+from stores.models.open_event import OpenStatus, Outcome
 from stores.models.quarantine import QuarantineStatus
-from stores.models.staging import StagingStatus
 from stores.pipeline.corrections.events import EventRefused, create_event
 from stores.pipeline.corrections.restage import (
     record_attempts,
@@ -31,7 +31,7 @@ from stores.pipeline.corrections.restage import (
 from stores.pipeline.events.document_tables import HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS, Rule
-from stores.pipeline.upload.quarantine import UploadBatch
+from stores.pipeline.upload.quarantine import UploadSource
 
 # How many rows one transaction settles.
 CASES_PER_CHUNK = 1_000
@@ -79,7 +79,7 @@ def unsettled_events(events: Sequence[UUID]) -> list[str]:
 def release_rows(cases: Sequence[str], *, by: Any = None, because: str = "") -> Resolution:
     """Check rows by the present rules and definitions, and stage those that pass.
 
-    Failed events become pending again. Waiting events stay as they are. Effects: staging and
+    Failed events become due again. Waiting events stay as they are. Effects: staging and
     quarantine, in a transaction for each batch.
     """
     resolution = Resolution()
@@ -110,9 +110,9 @@ def release_together(numbers: Sequence[int], *, by: Any, because: str) -> Resolu
 
 
 def release_group(rows: Sequence[Quarantine], *, by: Any, because: str) -> Resolution:
-    upload = UploadBatch(rows[0].database, None, rows[0].generation)
     kind = event_kind_of(rows[0].table)
-    failing = restage(upload, kind, rows) if kind else restage_documents(upload, rows)
+    source = UploadSource(rows[0].database, None, rows[0].generation)
+    failing = restage(source, kind, rows) if kind else restage_documents(source, rows)
     record_attempts(kind or HEADER, failing)
     passed = [row.pk for row in rows if row.pk not in failing]
     Quarantine.objects.filter(pk__in=passed).update(
@@ -131,13 +131,9 @@ def event_kind_of(table: str) -> EventKind | None:
 
 
 def retry_failed(events: Sequence[UUID]) -> int:
-    """Make failed events pending, for the next conversion. Returns how many."""
-    return sum(
-        model.objects.filter(pk__in=events, status=StagingStatus.FAILED).update(
-            status=StagingStatus.PENDING, reason=None, field=None
-        )
-        for model in STAGING_MODELS.values()
-    )
+    """Make failed events due, for the next conversion. Returns how many."""
+    failed = OpenEvent.objects.failed().filter(event_id__in=events)
+    return failed.update(status=OpenStatus.WAITING, reason=None, field=None, released_at=Now())
 
 
 def dismiss_rows(cases: Sequence[str], *, by: Any = None, because: str) -> Resolution:
@@ -184,9 +180,7 @@ class LockedCase:
         if self.row:
             supersede_row(self.row.pk, made, by)
         else:
-            type(self.event).objects.filter(pk=self.event.pk).update(
-                status=StagingStatus.SUPERSEDED, reason="corrected", field=None
-            )
+            supersede_event(self.kind, self.event)
 
 
 def correct_event(case: str, values: Mapping[str, Any], *, by: Any = None) -> UUID:
@@ -242,9 +236,12 @@ def lock_case(case: str) -> LockedCase:
         return LockedCase(kind, row.database, row=row)
     _, event_ids = split_ids([case])
     for kind in EVENT_KINDS:
-        events = STAGING_MODELS[kind.name].objects.select_for_update()
-        event = events.filter(pk__in=event_ids, status=StagingStatus.FAILED).first()
-        if event and (database_id := event.database_id or event.for_database_id):
+        failed = OpenEvent.objects.failed().select_for_update()
+        locked = failed.filter(table=kind.event, event_id__in=event_ids).first()
+        if locked is None:
+            continue
+        event = STAGING_MODELS[kind.name].objects.get(pk=locked.event_id)
+        if database_id := event.database_id or event.for_database_id:
             database = ChannelDatabase.objects.with_channel().get(pk=database_id)
             return LockedCase(kind, database, event=event)
     raise ChangedMeanwhile
@@ -257,6 +254,18 @@ def supersede_row(number: int, made: UUID, by: Any) -> None:
         settled_by=by,
         settled_because=CORRECTED_MESSAGE,
         became=made,
+    )
+
+
+def supersede_event(kind: EventKind, event: Any) -> None:
+    """Settle a failed event, which an event made at HQ replaces."""
+    OpenEvent.objects.filter(table=kind.event, event_id=event.pk).delete()
+    SettledEvent.objects.create(
+        table=kind.event,
+        event_id=event.pk,
+        batch_id=event.batch_id,
+        outcome=Outcome.SUPERSEDED,
+        reason="corrected",
     )
 
 

@@ -1,7 +1,7 @@
 """Stage quarantined rows that pass the present rules and definitions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -19,9 +19,10 @@ from stores.pipeline.events.kinds import CUSTOMER, EventKind, StagedTable
 from stores.pipeline.events.payloads import decode
 from stores.pipeline.events.rules import Rule
 from stores.pipeline.fields_to_correct import record_fields
+from stores.pipeline.upload.batches import close_batch, open_batch
 from stores.pipeline.upload.documents import reinserted_documents
 from stores.pipeline.upload.quarantine import (
-    UploadBatch,
+    UploadSource,
     drop_rejected,
     reject_refused,
     rejected_rows,
@@ -43,8 +44,11 @@ class Flaw:
     rule: str
 
 
-def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
-    """Stage the events that pass. Returns the flaws of the others by their quarantine number."""
+def restage(source: UploadSource, kind: EventKind, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+    """Stage the events that pass, as one batch.
+
+    Returns the flaws of the others by their quarantine number.
+    """
     failing: dict[int, Flaw] = {}
     lines: list[str] = []
     number_of: dict[int, int] = {}
@@ -56,17 +60,19 @@ def restage(upload: UploadBatch, kind: EventKind, rows: Sequence[Quarantine]) ->
             failing[row.pk] = unreadable_flaw(row, error)
     data = "".join(lines).encode()
     with incoming_rows(kind, data, binary=False) as incoming, rejected_rows() as rejected:
-        reject_invalid_rows(upload, kind, incoming, rejected)
+        reject_invalid_rows(source, kind, incoming, rejected)
         failing |= flaws_by_number(rejected, number_of)
         drop_rejected(incoming, rejected)
-        _, refused = insert_staged(upload, kind, incoming)
+        batch = open_batch(source.database.channel.company, database=source.database)
+        staged, refused = insert_staged(replace(source, batch=batch), kind, incoming)
+        close_batch(batch, staged)
         rejected.empty()
         reject_conflicting(kind, incoming, rejected)
         reject_refused(refused, rejected)
         failing |= flaws_by_number(rejected, number_of)
         drop_rejected(incoming, rejected)
         if kind is CUSTOMER:
-            record_fields(incoming, upload.database.channel.company, upload.database.pk)
+            record_fields(incoming, source.database.channel.company, source.database.pk)
     return failing
 
 
@@ -77,13 +83,13 @@ def unreadable_flaw(row: Quarantine, error: InvalidRow) -> Flaw:
     return Flaw(error.reason, error.field, "")
 
 
-def restage_documents(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def restage_documents(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Stage the sales that pass. Returns the flaws of the others by their quarantine number."""
     failing: dict[int, Flaw] = {}
     remaining = list(rows)
     while remaining:
         batch, remaining = split_independent(remaining)
-        failing |= restage_batch(upload, batch)
+        failing |= restage_batch(source, batch)
     return failing
 
 
@@ -103,7 +109,7 @@ def split_independent(rows: Sequence[Quarantine]) -> tuple[list[Quarantine], lis
     return independent, others
 
 
-def restage_batch(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
+def restage_batch(source: UploadSource, rows: Sequence[Quarantine]) -> dict[int, Flaw]:
     """Stage sales with different transaction numbers. Returns the flaws of those that fail."""
     failing: dict[int, Flaw] = {}
     documents: list[dict[str, str]] = []
@@ -116,7 +122,7 @@ def restage_batch(upload: UploadBatch, rows: Sequence[Quarantine]) -> dict[int, 
             failing[row.pk] = unreadable_flaw(row, error)
     # Whoever releases one of these has decided that both sales took place.
     others = [int(row.row_key) for row in rows if row.reason == "document_elsewhere"]
-    with reinserted_documents(upload, as_events(documents), others=others) as rejected:
+    with reinserted_documents(source, as_events(documents), others=others) as rejected:
         failing |= flaws_by_number(rejected, number_of)
     return failing
 
@@ -225,8 +231,8 @@ def replace_document(row: Quarantine, values: Mapping[str, Any], *, by: Any) -> 
         "corrects": str(row.pk),
         "made_by": by.pk if by else None,
     }
-    upload = UploadBatch(row.database, None, row.generation)
-    with reinserted_documents(upload, events, made=origin) as rejected:
+    source = UploadSource(row.database, None, row.generation)
+    with reinserted_documents(source, events, made=origin) as rejected:
         flaws = flaws_by_number(rejected, {counter: 0}).values()
         rules = [Rule(flaw.reason, flaw.field, "", flaw.rule) for flaw in flaws]
     if rules:

@@ -73,6 +73,11 @@ class EventKind:
         return f"async_{self.name}"
 
     @property
+    def view(self) -> str:
+        """The events with their state."""
+        return f"staged_{self.name}"
+
+    @property
     def table(self) -> str:
         return "customer" if self.name == "customer" else f"customer_{self.name}"
 

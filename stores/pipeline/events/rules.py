@@ -19,14 +19,27 @@ from stores.models import (
     AsyncAttribute,
     AsyncContact,
     AsyncCustomer,
+    StagedAddress,
+    StagedAffiliation,
+    StagedAttribute,
+    StagedContact,
+    StagedCustomer,
 )
 from stores.models.country import COUNTRIES, USER_ASSIGNED
 from stores.models.currency import CURRENCIES
 from stores.models.language import LANGUAGES
-from stores.models.staging import Event
+from stores.models.staging import Event, StagedEvent
 from stores.pipeline.dates import EARLIEST_DATE, LATEST_DATE
 from stores.pipeline.events.kinds import EventKind, normalized
 
+# The tables of the log, and the views that tell the state of each event.
+STAGED_MODELS: dict[str, type[StagedEvent]] = {
+    "customer": StagedCustomer,
+    "address": StagedAddress,
+    "contact": StagedContact,
+    "affiliation": StagedAffiliation,
+    "attribute": StagedAttribute,
+}
 STAGING_MODELS: dict[str, type[Event]] = {
     "customer": AsyncCustomer,
     "address": AsyncAddress,
@@ -261,7 +274,7 @@ def max_lengths(kind: EventKind) -> dict[str, int]:
     """The texts of a kind of event that HQ holds only up to a length, in characters."""
     return {
         str(field.column): int(field.max_length)
-        for field in STAGING_MODELS[kind.name]._meta.concrete_fields
+        for field in STAGED_MODELS[kind.name]._meta.concrete_fields
         if field.column in kind.sent_columns
         and isinstance(field, models.CharField | models.TextField)
         and field.max_length

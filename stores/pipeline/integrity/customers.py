@@ -9,6 +9,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
+from stores.pipeline.convert.chunk import applied_history
 from stores.pipeline.convert.merge import normalized_column
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.kinds import normalized as normalized_text
@@ -58,11 +59,15 @@ def shown_rows(looked_at: WorkTable) -> Iterator[WorkTable]:
     """A work table of the rows of these customers, with the event that each of them shows."""
     with empty_table("shown", SHOWN_COLUMNS) as shown:
         for kind in EVENT_KINDS:
-            run_sql(shown_statement(kind, looked_at, shown))
+            with applied_history(kind, looked_at) as history:
+                run_sql(sql.SQL("ANALYZE {}").format(history.identifier))
+                run_sql(shown_statement(kind, looked_at, shown, history))
         yield shown
 
 
-def shown_statement(kind: EventKind, looked_at: WorkTable, shown: WorkTable) -> sql.Composed:
+def shown_statement(
+    kind: EventKind, looked_at: WorkTable, shown: WorkTable, history: WorkTable
+) -> sql.Composed:
     is_about_row = [
         sql.SQL("{} = {}").format(
             sql.Identifier("row", column), normalized_column(kind, column, event="event")
@@ -74,7 +79,7 @@ def shown_statement(kind: EventKind, looked_at: WorkTable, shown: WorkTable) -> 
         looked_at=looked_at.identifier,
         name=sql.Literal(kind.table),
         table=sql.Identifier(kind.table),
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         owner=sql.Identifier(kind.owner),
         key=sql.SQL("concat_ws(' ', {})").format(identifiers(kind.conflict, of="row")),
         is_about_row=sql.SQL(" AND ").join([sql.SQL("true"), *is_about_row]),
@@ -147,9 +152,10 @@ def addresses_have_one_owner(evidence: Evidence) -> Check:
         ),
         offending_rows(
             """SELECT event.address_id::text, 'owner is not what its GUID became' AS what
-                 FROM async_address event JOIN guid_map USING (async_account)
+                 FROM staged_address event JOIN guid_map USING (async_account)
+                 LEFT JOIN customer_address address USING (address_id)
                 WHERE event.status = 'applied' AND event.account_number IS NULL
-                  AND event.customer_id <> guid_map.customer_id"""
+                  AND address.customer_id IS DISTINCT FROM guid_map.customer_id"""
         ),
         offending_rows(
             """SELECT customer.account_number, address.purpose, count(*) AS primaries
@@ -172,11 +178,17 @@ def fields_arrive_unchanged(evidence: Evidence) -> Check:
         "Fields are as the till wrote them, apart from the documented normalization"
         f" ({sample_description(evidence.snapshot)}).",
         count_rows(evidence.shown),
-        *(offending_rows(changed_fields(kind, evidence.looked_at)) for kind in EVENT_KINDS),
+        *(fields_that_changed(kind, evidence.looked_at) for kind in EVENT_KINDS),
     )
 
 
-def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
+def fields_that_changed(kind: EventKind, looked_at: WorkTable) -> list[dict[str, Any]]:
+    with applied_history(kind, looked_at) as history:
+        run_sql(sql.SQL("ANALYZE {}").format(history.identifier))
+        return offending_rows(changed_fields(kind, looked_at, history))
+
+
+def changed_fields(kind: EventKind, looked_at: WorkTable, history: WorkTable) -> sql.Composed:
     """Query for the rows that differ from the event that they show, and the differing columns."""
     expected = {
         column: expected_value(kind, column) for column in kind.columns if column != "is_primary"
@@ -191,7 +203,7 @@ def changed_fields(kind: EventKind, looked_at: WorkTable) -> sql.Composed:
         looked_at=looked_at.identifier,
         name=sql.Literal(kind.table),
         table=sql.Identifier(kind.table),
-        event=sql.Identifier(kind.event),
+        history=history.identifier,
         owner=sql.Identifier(kind.owner),
         differing=listed(differing),
         columns=identifiers(list(expected), of="row"),

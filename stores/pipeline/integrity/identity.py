@@ -138,9 +138,11 @@ def accounts_are_never_rewritten(evidence: Evidence) -> Check:
                       customer.account_number AS at_headquarters
                  FROM async_customer event JOIN guid_map USING (async_account)
                  JOIN customer ON customer.id = guid_map.customer_id
-                 LEFT JOIN customer was ON was.id = event.customer_id
-                WHERE event.status IN ('applied', 'superseded') AND event.account_number IS NULL
-                  AND event.customer_id <> guid_map.customer_id"""
+                 JOIN customer was ON was.event_database = coalesce(event.database_id, 0)
+                  AND was.event_generation = event.generation
+                  AND was.event_counter = event.replication_counter
+                WHERE event.account_number IS NULL AND was.id <> guid_map.customer_id
+                  AND was.company_id = event.company_id"""
         ),
     )
 
@@ -189,25 +191,40 @@ def accounts_stay_in_their_company(evidence: Evidence) -> Check:
             )
             for copy in (COMPARED_MAP, COMPARED_CUSTOMERS)
         ),
-        *(offending_rows(ACROSS_COMPANIES.format(table=table)) for table in NAMING),
+        *(offending_rows(ACROSS_COMPANIES.format(view=kind.view)) for kind in EVENT_KINDS),
+        offending_rows(SALES_ACROSS_COMPANIES),
         *(offending_rows(never_given(table, evidence.copies)) for table in NAMING),
     )
 
 
 # The tables with rows that refer to a customer.
 NAMING = (*(kind.event for kind in EVENT_KINDS), document_tables.DOCUMENT_TABLE)
-ACROSS_COMPANIES = """SELECT event.event_id::text, '{table}' AS "table",
+ACROSS_COMPANIES = """SELECT event.event_id::text, '{view}' AS "table",
                              event.company_id AS company,
-                             customer.company_id AS of_customer
-                        FROM {table} event JOIN customer ON customer.id = event.customer_id
-                       WHERE customer.company_id <> event.company_id"""
+                             guid_map.company_id AS of_customer
+                        FROM {view} event JOIN guid_map USING (async_account)
+                       WHERE guid_map.company_id <> event.company_id
+                         AND event.status IN ('applied', 'superseded')
+                         AND event.account_number IS NULL"""
+SALES_ACROSS_COMPANIES = """SELECT sale.event_id::text, 'retail_transaction' AS "table",
+                                   sale.company_id AS company,
+                                   customer.company_id AS of_customer
+                              FROM retail_transaction sale
+                              JOIN customer ON customer.id = sale.customer_id
+                             WHERE customer.company_id <> sale.company_id"""
 
 
 def never_given(table: str, copies: Copies) -> sql.Composed:
     """Query for rows with a GUID that their channel never received. See its file."""
+    view = next((kind.view for kind in EVENT_KINDS if kind.event == table), None)
     return NEVER_GIVEN.format(
         name=sql.Literal(table),
-        event=sql.Identifier(table),
+        event=sql.Identifier(view or table),
+        is_of_guid=sql.SQL(
+            "event.status IN ('applied', 'superseded')"
+            if view
+            else "event.customer_id = m.customer_id"
+        ),
         is_given=sql.SQL(GIVEN_TO_CHANNEL).format(channel=sql.Identifier("b", "channel_id")),
         map=copies.of(COMPARED_MAP).identifier,
     )
@@ -229,7 +246,7 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
         ),
         offending_rows(
             """SELECT event.async_account::text, 'applied without account' AS what
-                 FROM async_customer event LEFT JOIN guid_map USING (async_account)
+                 FROM staged_customer event LEFT JOIN guid_map USING (async_account)
                 WHERE event.status IN ('applied', 'superseded') AND event.account_number IS NULL
                   AND event.reason IS DISTINCT FROM 'corrected'
                   AND guid_map.async_account IS NULL"""
@@ -241,7 +258,7 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
         ),
         offending_rows(
             """SELECT guid_map.async_account::text, 'account without event' AS what FROM guid_map
-                WHERE NOT EXISTS (SELECT FROM async_customer event
+                WHERE NOT EXISTS (SELECT FROM staged_customer event
                                    WHERE event.async_account = guid_map.async_account
                                      -- Replaced: a later edit reached a recovered HQ before it.
                                      AND event.status IN ('applied', 'superseded', 'erased'))"""

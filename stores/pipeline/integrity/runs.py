@@ -135,8 +135,11 @@ def idle_runs_leave_nothing(evidence: Evidence) -> Check:
         ),
         offending_rows(
             """SELECT run.id::text AS run, run.job, 'applied an event' AS what
-                 FROM (SELECT DISTINCT applied_run_id FROM async_customer) applied
-                 JOIN job_run run ON run.id = applied.applied_run_id
-                WHERE run.status = 'nothing_to_do'"""
+                 FROM job_run run
+                WHERE run.status = 'nothing_to_do'
+                  AND (EXISTS (SELECT FROM settled_event settled WHERE settled.run_id = run.id)
+                       OR EXISTS (SELECT FROM upload_batch batch
+                                    JOIN staged_customer event ON event.batch_id = batch.id
+                                   WHERE batch.run_id = run.id AND event.status = 'applied'))"""
         ),
     )

@@ -11,6 +11,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import identifiers, listed
 from stores.models import Quarantine
+from stores.pipeline.events import document_tables
 from stores.pipeline.events.document_tables import DOCUMENT_KEY, DOCUMENT_PARTS, HEADER
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import stored_value
@@ -37,8 +38,12 @@ from stores.pipeline.upload.documents import description_query
 
 CHANGED_EVENTS = load(__file__, "changed_events")
 CHANGED_DOCUMENTS = load(__file__, "changed_documents")
-# The staging tables of customers, and those together with the table of sales.
+# The tables of staged events; and by table their views, and the table of sales.
 STAGING_TABLES = [kind.event for kind in EVENT_KINDS]
+CAPTURED_ROWS = {
+    **{kind.event: kind.view for kind in EVENT_KINDS},
+    document_tables.DOCUMENT_TABLE: document_tables.DOCUMENT_TABLE,
+}
 CAPTURED_TABLES = [table.event for table in STAGED_TABLES]
 # Channels may delete events this long after HQ has acknowledged them.
 RETENTION = "interval '35 days'"
@@ -60,6 +65,7 @@ def no_false_receipts(evidence: Evidence) -> Check:
 RECEIPTS = load(__file__, "receipts")
 VANISHED = load(__file__, "vanished")
 MISCOUNTED_UPLOADS = load(__file__, "miscounted_uploads")
+MISCOUNTED_BATCHES = load(__file__, "miscounted_batches")
 LOST_OR_DOUBLED = load(__file__, "lost_or_doubled")
 FALSE_RECEIPT = """seen.label AS channel, {source} AS "table", held.event_id::text,
        held.replication_counter"""
@@ -167,24 +173,32 @@ def every_row_is_accounted_for(evidence: Evidence) -> Check:
             ),
             DatabaseRule("constraint", "upload_session", "every_row_read_is_accounted_for"),
             *(
-                DatabaseRule("constraint", table, f"{table.replace('_', '')}_status_is_known")
+                DatabaseRule("trigger", table, "a_staged_event_never_changes")
                 for table in STAGING_TABLES
             ),
+            DatabaseRule("trigger", "upload_batch", "a_batch_is_converted_once"),
         ),
         offending_rows(miscounted_uploads()),
+        offending_rows(miscounted_batches()),
     )
 
 
 def miscounted_uploads() -> sql.Composed:
-    rows = (f"SELECT session_id FROM {table}" for table in CAPTURED_TABLES)  # noqa: S608
+    rows = (f"SELECT session_id FROM {rows}" for rows in CAPTURED_ROWS.values())  # noqa: S608
     return MISCOUNTED_UPLOADS.format(staged=sql.SQL(" UNION ALL ".join(rows)))
+
+
+def miscounted_batches() -> sql.Composed:
+    """Query for batches with other events than they count, and events without a batch."""
+    rows = (f"SELECT batch_id FROM {table}" for table in STAGING_TABLES)  # noqa: S608
+    return MISCOUNTED_BATCHES.format(staged=sql.SQL(" UNION ALL ".join(rows)))
 
 
 def lost_or_doubled_query() -> sql.Composed:
     events = (
         f"""SELECT database_id, '{table}' AS "table", staged_at AS at, 1::bigint AS rows
-              FROM {table} WHERE session_id IS NOT NULL"""  # noqa: S608
-        for table in CAPTURED_TABLES
+              FROM {rows} WHERE session_id IS NOT NULL"""  # noqa: S608
+        for table, rows in CAPTURED_ROWS.items()
     )
     parts = (
         f"""SELECT t.database_id, '{part.event}', t.staged_at, 1
@@ -208,15 +222,18 @@ def quarantine_is_lossless(evidence: Evidence) -> Check:
             DatabaseRule("constraint", "quarantine", "quarantine_has_a_reason"),
         ),
         list(islice(damaged_rows(), MAX_OFFENDING)),
-        offending_rows(
-            """SELECT quarantine.id, quarantine.event_id::text, 'pending as well' AS what
-                 FROM quarantine
-                 JOIN staged_event event ON event.event_id = quarantine.event_id
-                  AND event."table" = quarantine."table"
-                WHERE quarantine.status = 'open' AND quarantine.reason <> 'event_conflict'
-                  AND event.status = 'pending'"""
-        ),
+        *(offending_rows(pending_as_well(kind)) for kind in EVENT_KINDS),
     )
+
+
+def pending_as_well(kind: EventKind) -> sql.Composed:
+    """Query for open quarantined rows of which an event of the same id is pending."""
+    return sql.SQL(
+        """SELECT quarantine.id, quarantine.event_id::text, 'pending as well' AS what
+             FROM quarantine JOIN {view} event ON event.event_id = quarantine.event_id
+            WHERE quarantine."table" = {name} AND quarantine.status = 'open'
+              AND quarantine.reason <> 'event_conflict' AND event.status = 'pending'"""
+    ).format(view=sql.Identifier(kind.view), name=sql.Literal(kind.event))
 
 
 def damaged_rows() -> Iterator[dict[str, Any]]:
@@ -245,34 +262,50 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
         + count_rows("retail_transaction")
         + count_rows("statement"),
         missing_rules(
-            *(
-                DatabaseRule("constraint", table, f"{table.replace('_', '')}_failed_says_why")
-                for table in STAGING_TABLES
-            ),
+            DatabaseRule("constraint", "open_event", "a_failed_event_says_why"),
+            DatabaseRule("constraint", "open_event", "open_event_status_is_known"),
+            DatabaseRule("trigger", "open_event", "an_event_is_open_or_settled"),
+            DatabaseRule("trigger", "settled_event", "an_event_is_open_or_settled"),
             DatabaseRule("constraint", "retail_transaction", "an_order_that_waits_says_why"),
             DatabaseRule("constraint", "statement", "an_open_statement_says_why"),
         ),
         offending_rows(
             """SELECT "table", event_id::text, 'failed without reason' AS what
-                 FROM staged_event WHERE status = 'failed' AND coalesce(reason, '') = ''"""
+                 FROM open_event WHERE status = 'failed' AND coalesce(reason, '') = ''"""
         ),
-        # A later conversion has left an event without a reason, or an event that has its account.
+        offending_rows(
+            """SELECT open."table", open.event_id::text, 'open and settled' AS what
+                 FROM open_event open JOIN settled_event USING ("table", event_id)"""
+        ),
+        # A later conversion has left a batch, an event without a reason, or one with an account.
+        offending_rows(
+            f"""SELECT batch.id AS batch, batch.rows, 'passed by' AS what
+                  FROM upload_batch batch
+                  JOIN {{last_starts}} conversion ON conversion.step = 'convert'
+                   AND conversion.company_id = batch.company_id
+                 WHERE batch.converted_at IS NULL
+                   AND batch.staged_at < conversion.since - {GRACE}""",  # noqa: S608
+            evidence.names,
+        ),
         offending_rows(
             f"""SELECT event."table", event.event_id::text,
                        coalesce(event.reason, 'none') AS reason, 'passed by' AS what
-                  FROM staged_event event
+                  FROM open_event event
                   JOIN {{last_starts}} conversion ON conversion.step = 'convert'
                    AND conversion.company_id = event.company_id
                   LEFT JOIN guid_map ON guid_map.async_account = event.async_account
+                   AND event.account_number IS NULL
                   LEFT JOIN customer ON customer.company_id = event.company_id
                    AND customer.account_number = event.account_number
-                 WHERE event.status = 'pending' AND event.staged_at < conversion.since - {GRACE}
-                   AND (coalesce(event.reason, '') = ''
-                        OR least(guid_map.created_at, customer.created_at)
-                           < conversion.since - {GRACE})""",  # noqa: S608
+                 WHERE event.status = 'waiting'
+                   AND coalesce(event.released_at, guid_map.created_at, customer.created_at)
+                       < conversion.since - {GRACE}
+                   AND coalesce(event.released_at, event.last_tried_at)
+                       < conversion.since - {GRACE}""",  # noqa: S608
             evidence.names,
         ),
-        late=sum(count_rows(table, "status = 'pending'") for table in STAGING_TABLES),
+        late=count_rows("open_event", "status = 'waiting'")
+        + count_rows("upload_batch", "converted_at IS NULL"),
     )
 
 

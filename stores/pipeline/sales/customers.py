@@ -13,8 +13,7 @@ from stores.hqdb.files import load
 from stores.hqdb.sql import fetch, prefer_index_scans, run_sql
 from stores.hqdb.work_table import WorkTable, query_table
 from stores.models import Company, RunStep
-from stores.pipeline.convert.accounts import create_accounts
-from stores.pipeline.convert.known_customers import apply_to_known_customers
+from stores.pipeline.convert.apply import apply_events, convert_guids
 from stores.pipeline.events.kinds import ADDRESS
 from stores.pipeline.guids import is_foreign
 
@@ -25,14 +24,12 @@ BLOCKERS = load(__file__, "blockers")
 def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> int:
     """Convert the pending customers of the sales, then assign each sale its customer.
 
-    Effects: accounts as those of create_accounts(), and the customers of the sales, in the caller's
-    transaction. Returns how many customers were converted. Errors: those of create_accounts().
+    Effects: accounts as those of convert_guids(), and the customers of the sales, in the caller's
+    transaction. Returns how many customers were converted. Errors: those of convert_guids().
     """
     converted = 0
     if guids := pending_guids(sales):
-        accounts = create_accounts(step, company, only=guids, limit=len(guids))
-        converted = accounts.converted
-        step.add(converted=accounts.converted, failed=accounts.failed)
+        converted = convert_guids(step, company, guids)
     assign_customers(sales)
     return converted
 
@@ -43,7 +40,7 @@ def pending_guids(sales: Sequence[int]) -> list[UUID]:
         """SELECT DISTINCT sale.async_account
              FROM retail_transaction sale
             WHERE sale.id = ANY(%s) AND sale.customer_id IS NULL AND sale.account_number IS NULL
-              AND EXISTS (SELECT FROM async_customer event
+              AND EXISTS (SELECT FROM staged_customer event
                            WHERE event.company_id = sale.company_id
                              AND event.async_account = sale.async_account
                              AND event.status = 'pending')
@@ -101,10 +98,7 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
     """
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
-            applied = apply_to_known_customers(
-                company, ADDRESS, run_key=step.run_key, only=event_ids
-            )
-            step.add(failed=applied.failed, updated=applied.updated)
+            apply_events(step, company, {ADDRESS: event_ids})
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:
@@ -117,16 +111,16 @@ def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]
                 AND (delivery_address_id IS NOT NULL OR async_account IS NOT NULL
                      OR account_number IS NOT NULL))
            SELECT event.event_id
-             FROM sale JOIN async_address event ON event.async_account = sale.async_account
+             FROM sale JOIN staged_address event ON event.async_account = sale.async_account
             WHERE event.company_id = %(company)s AND event.status = 'pending'
             UNION
            SELECT event.event_id
-             FROM sale JOIN async_address event ON event.account_number = sale.account_number
+             FROM sale JOIN staged_address event ON event.account_number = sale.account_number
             WHERE event.company_id = %(company)s AND event.status = 'pending'
             UNION
            SELECT event.event_id
-             FROM sale JOIN async_address event ON event.address_id = sale.delivery_address_id
-            WHERE event.company_id = %(company)s AND event.status = 'pending'""",
+             FROM sale JOIN pending_address event ON event.address_id = sale.delivery_address_id
+            WHERE event.company_id = %(company)s""",
         {"company": company.pk, "sales": list(sales)},
     )
     return [event_id for (event_id,) in rows]

@@ -1,10 +1,11 @@
 -- Close the marks of fields that are right by now, or were said anew by a later event.
 --
--- {is_right}: by the name of field f.field, that the customer has a right value in it.
+-- {is_right}: by the name of field f.field, that the customer has a right value in it. {is_later}: that
+-- event `later` says it anew.
 WITH marked AS (
   SELECT f.id, f.customer_id, f.field, f.value, event.event_id, event.applied_at,
          present.is_right, present.is_empty, least(event.occurred_at, event.staged_at) AS at
-    FROM field_to_correct f JOIN async_customer event USING (event_id)
+    FROM field_to_correct f JOIN staged_customer event USING (event_id)
    CROSS JOIN LATERAL (
          SELECT {is_right} AS is_right, birth_date IS NULL AS is_empty
            FROM customer WHERE id = f.customer_id) present
@@ -18,8 +19,13 @@ UPDATE field_to_correct f SET settled_at = now()
                     WHERE later.customer_id = marked.customer_id AND later.field = marked.field
                       AND later.id > marked.id)
         OR marked.value <> '' AND EXISTS (
-           SELECT FROM async_customer later
-            WHERE later.customer_id = marked.customer_id AND later.status = 'applied'
-              AND later.operation <> 'deactivate' AND later.event_id <> marked.event_id
-              AND later.applied_at >= marked.applied_at
-              AND least(later.occurred_at, later.staged_at) > marked.at))
+           SELECT FROM guid_map guid
+             JOIN staged_customer later
+               ON later.async_account = guid.async_account AND later.account_number IS NULL
+            WHERE guid.customer_id = marked.customer_id AND {is_later})
+        OR marked.value <> '' AND EXISTS (
+           SELECT FROM customer
+             JOIN staged_customer later
+               ON later.company_id = customer.company_id
+              AND later.account_number = customer.account_number
+            WHERE customer.id = marked.customer_id AND {is_later}))

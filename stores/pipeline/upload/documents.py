@@ -33,7 +33,7 @@ from stores.pipeline.events.rules import CODE_LISTS
 from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
     StagingCounts,
-    UploadBatch,
+    UploadSource,
     drop_rejected,
     insert_quarantined,
     names_and_texts,
@@ -97,34 +97,34 @@ def incoming_documents(events: EventBatch) -> Iterator[IncomingDocuments]:
         yield IncomingDocuments(headers, lines, payments, rejected)
 
 
-def stage_documents(batch: UploadBatch, events: EventBatch) -> StagingCounts:
+def stage_documents(source: UploadSource, events: EventBatch) -> StagingCounts:
     """Keep documents, set the unusable ones aside, leave the incomplete ones in the channel.
 
     Effects: sales and quarantine in HQ, in the caller's transaction.
     """
     with incoming_documents(events) as incoming:
-        reject_invalid_documents(batch, incoming)
-        taken = quarantine_documents(batch, incoming)
+        reject_invalid_documents(source, incoming)
+        taken = quarantine_documents(source, incoming)
         with described_documents(incoming) as described:
-            waiting = find_incomplete(batch, incoming, described)
+            waiting = find_incomplete(source, incoming, described)
             taken += StagingCounts(incomplete=tuple(waiting))
-            taken += quarantine_documents(batch, incoming)
-            with inserted_documents(batch, incoming, described) as kept:
+            taken += quarantine_documents(source, incoming)
+            with inserted_documents(source, incoming, described) as kept:
                 taken += StagingCounts(staged=kept.rows)
-                reject_conflicting_documents(batch, incoming, described, kept)
-                reject_copies(batch, incoming, kept)
-        taken += quarantine_documents(batch, incoming)
-        close_returned(batch, HEADER, incoming.headers)
+                reject_conflicting_documents(source, incoming, described, kept)
+                reject_copies(source, incoming, kept)
+        taken += quarantine_documents(source, incoming)
+        close_returned(source, HEADER, incoming.headers)
     return taken
 
 
 def quarantine_refused_documents(
-    batch: UploadBatch, events: EventBatch, refused: Mapping[int, str]
+    source: UploadSource, events: EventBatch, refused: Mapping[int, str]
 ) -> StagingCounts:
     """Set documents aside, whole, with what the database said of each."""
     with incoming_documents(events) as incoming:
         reject_refused(refused, incoming.rejected)
-        return quarantine_documents(batch, incoming)
+        return quarantine_documents(source, incoming)
 
 
 def select_documents(events: EventBatch, rows: Sequence[bytes]) -> EventBatch:
@@ -168,7 +168,7 @@ def unreadable_document(events: EventBatch, row: bytes, refusal: str) -> Unreada
 
 @contextmanager
 def reinserted_documents(
-    batch: UploadBatch,
+    source: UploadSource,
     events: EventBatch,
     *,
     made: Mapping[str, Any] | None = None,
@@ -181,14 +181,14 @@ def reinserted_documents(
     person found to be others than another channel's of their numbers.
     """
     with incoming_documents(events) as incoming:
-        reject_invalid_documents(batch, incoming)
+        reject_invalid_documents(source, incoming)
         incoming.drop_rejected()
         with described_documents(incoming) as described:
             reject_incomplete(incoming, described)
             incoming.drop_rejected()
-            with inserted_documents(batch, incoming, described, made, others) as kept:
-                reject_conflicting_documents(batch, incoming, described, kept)
-                reject_copies(batch, incoming, kept)
+            with inserted_documents(source, incoming, described, made, others) as kept:
+                reject_conflicting_documents(source, incoming, described, kept)
+                reject_copies(source, incoming, kept)
         yield incoming.rejected
 
 
@@ -209,7 +209,7 @@ def reject_incomplete(incoming: IncomingDocuments, described: WorkTable) -> None
     )
 
 
-def reject_invalid_documents(batch: UploadBatch, incoming: IncomingDocuments) -> None:
+def reject_invalid_documents(source: UploadSource, incoming: IncomingDocuments) -> None:
     """Name the documents that break a rule, in whichever of their rows; its first rule counts.
 
     What HQ holds already is not judged again: the rules may have changed since.
@@ -224,9 +224,9 @@ def reject_invalid_documents(batch: UploadBatch, incoming: IncomingDocuments) ->
                 "allowed": [rule.allows for rule in part.rules],
             },
         )
-    channel = batch.database.channel
+    channel = source.database.channel
     reject_foreign_accounts(channel, incoming.headers, incoming.rejected)
-    reject_foreign_guids(batch, HEADER, incoming.headers, incoming.rejected)
+    reject_foreign_guids(source, HEADER, incoming.headers, incoming.rejected)
     reject_dateless(channel, incoming)
     run_sql(
         sql.SQL(
@@ -305,13 +305,13 @@ def description_query(
 
 
 def find_incomplete(
-    batch: UploadBatch, incoming: IncomingDocuments, described: WorkTable
+    source: UploadSource, incoming: IncomingDocuments, described: WorkTable
 ) -> list[int]:
     """Leave headers in the channel whose announced lines are not there, but not for ever.
 
     Those that have waited too long are named as broken. Returns the counters of the others.
     """
-    database = batch.database.pk
+    database = source.database.pk
     tables = {
         "headers": incoming.headers.identifier,
         "rejected": incoming.rejected.identifier,
@@ -380,7 +380,7 @@ def row_text(part: DocumentTable, alias: str, without: Sequence[str] = ()) -> sq
 
 @contextmanager
 def inserted_documents(
-    batch: UploadBatch,
+    source: UploadSource,
     incoming: IncomingDocuments,
     described: WorkTable,
     made: Mapping[str, Any] | None = None,
@@ -390,9 +390,9 @@ def inserted_documents(
 
     Shape: their ids in HQ, by the number that their lines and payments name; their event_id.
     """
-    channel = batch.database.channel
+    channel = source.database.channel
     values = {
-        **origin_columns(batch),
+        **origin_columns(source),
         "origin": Origin.TILL,
         "made_by": None,
         "corrects": None,
@@ -442,7 +442,7 @@ def normalized_values(part: DocumentTable, columns: Sequence[str]) -> sql.SQL:
 
 
 def reject_conflicting_documents(
-    batch: UploadBatch, incoming: IncomingDocuments, described: WorkTable, kept: WorkTable
+    source: UploadSource, incoming: IncomingDocuments, described: WorkTable, kept: WorkTable
 ) -> None:
     """Name what clashes with a document that HQ holds; equal ones are merely known.
 
@@ -476,11 +476,11 @@ def reject_conflicting_documents(
             described=described.identifier,
             kept=kept.identifier,
         ),
-        [batch.database.channel_id],
+        [source.database.channel_id],
     )
 
 
-def reject_copies(batch: UploadBatch, incoming: IncomingDocuments, kept: WorkTable) -> None:
+def reject_copies(source: UploadSource, incoming: IncomingDocuments, kept: WorkTable) -> None:
     """Name documents that another channel has sent under another event: a copied till sells on.
 
     The database did not keep them, though nothing of their own channel clashes with them.
@@ -502,17 +502,17 @@ def reject_copies(batch: UploadBatch, incoming: IncomingDocuments, kept: WorkTab
             headers=incoming.headers.identifier,
             kept=kept.identifier,
         ),
-        [batch.database.channel_id],
+        [source.database.channel_id],
     )
 
 
-def quarantine_documents(batch: UploadBatch, incoming: IncomingDocuments) -> StagingCounts:
+def quarantine_documents(source: UploadSource, incoming: IncomingDocuments) -> StagingCounts:
     """Move the rejected documents to quarantine, whole."""
     with rows_to_quarantine() as rows:
         moved = run_sql(gather_statement(incoming, rows))
         incoming.drop_rejected()
         incoming.rejected.empty()
-        return insert_quarantined(batch, HEADER, rows) if moved else StagingCounts()
+        return insert_quarantined(source, HEADER, rows) if moved else StagingCounts()
 
 
 def gather_statement(incoming: IncomingDocuments, rows: WorkTable) -> sql.Composed:

@@ -13,20 +13,20 @@ from stores.hqdb.sql import fetch, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.pipeline.events.kinds import StagedTable
 from stores.pipeline.guids import GIVEN_TO_CHANNEL
-from stores.pipeline.upload.quarantine import UploadBatch
+from stores.pipeline.upload.quarantine import UploadSource
 
 FOREIGN_GUIDS = load(__file__, "foreign_guids")
 
 
 def reject_foreign_guids(
-    batch: UploadBatch, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
+    source: UploadSource, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
 ) -> None:
     """Name incoming rows whose GUID another channel made and never shared with this one.
 
     An event that HQ holds already is no conflict: a copied channel sends those of its original.
     """
-    channel = batch.database.channel
-    foreign = not_held(batch, foreign_by_hq(batch, incoming))
+    channel = source.database.channel
+    foreign = not_held(source, foreign_by_hq(source, incoming))
     if not foreign:
         return
     run_sql(
@@ -56,12 +56,12 @@ def reject_foreign_guids(
     )
 
 
-def foreign_by_hq(batch: UploadBatch, incoming: WorkTable) -> list[tuple[Any, ...]]:
+def foreign_by_hq(source: UploadSource, incoming: WorkTable) -> list[tuple[Any, ...]]:
     """GUIDs of the incoming rows that are another channel's, as far as HQ knows.
 
     Shape: GUID, the company it belongs to, its account if it has one.
     """
-    return fetch(foreign_statement(incoming), {"channel": batch.database.channel_id})
+    return fetch(foreign_statement(incoming), {"channel": source.database.channel_id})
 
 
 def foreign_statement(incoming: WorkTable) -> sql.Composed:
@@ -71,14 +71,14 @@ def foreign_statement(incoming: WorkTable) -> sql.Composed:
     )
 
 
-def not_held(batch: UploadBatch, foreign: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+def not_held(source: UploadSource, foreign: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Those of the GUIDs that the channel was never given, by its own account_map.
 
     Read after the events: a GUID that arrived in between is not refused.
     """
-    company = batch.database.channel.company_id
+    company = source.database.channel.company_id
     asked = [guid for guid, home, account in foreign if account and home == company]
-    if not asked or batch.accounts_of is None:
+    if not asked or source.accounts_of is None:
         return foreign
-    known = batch.accounts_of(asked)
+    known = source.accounts_of(asked)
     return [row for row in foreign if known.get(row[0]) != (company, row[2])]

@@ -35,16 +35,18 @@ TO_QUARANTINE_COLUMNS = """row_key text, event_id uuid, async_account uuid, acco
 
 
 @dataclass(frozen=True)
-class UploadBatch:
+class UploadSource:
     """Where rows come from: a channel database as it was in one generation, in one session.
 
-    `accounts_of` asks the channel, while it is open, which accounts it knows of some GUIDs.
-    `unread` are values of rows that no column of HQ can hold, by counter and column.
+    `batch` is the one in which events are staged; sales have none. `accounts_of` asks the channel,
+    while it is open, which accounts it knows of some GUIDs. `unread` are values of rows that no
+    column of HQ can hold, by counter and column.
     """
 
     database: ChannelDatabase
     session: UploadSession | None
     generation: int
+    batch: int | None = None
     accounts_of: Callable[[Sequence[str]], dict[str, tuple[str, str]]] | None = None
     unread: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
@@ -103,15 +105,15 @@ def reject_refused(refused: Mapping[int, str], rejected: WorkTable) -> int:
 
 
 def quarantine_rejected(
-    batch: UploadBatch, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
+    source: UploadSource, kind: StagedTable, incoming: WorkTable, rejected: WorkTable
 ) -> StagingCounts:
     """Move the incoming rows that are rejected to quarantine."""
     with rows_to_quarantine() as rows:
         run_sql(
-            gather_statement(kind, incoming, rejected, rows), {"unread": json.dumps(batch.unread)}
+            gather_statement(kind, incoming, rejected, rows), {"unread": json.dumps(source.unread)}
         )
         drop_rejected(incoming, rejected)
-        return insert_quarantined(batch, kind, rows)
+        return insert_quarantined(source, kind, rows)
 
 
 def gather_statement(
@@ -144,7 +146,7 @@ def names_and_texts(kind: StagedTable, row: str) -> sql.Composed:
 
 
 def quarantine_unreadable(
-    batch: UploadBatch, kind: StagedTable, rows: Sequence[Unreadable]
+    source: UploadSource, kind: StagedTable, rows: Sequence[Unreadable]
 ) -> StagingCounts:
     """Quarantine rows whose form no table of HQ can hold."""
     if not rows:
@@ -161,7 +163,7 @@ def quarantine_unreadable(
             ).format(gathered=gathered.identifier),
             list(map(list, columns)),
         )
-        return insert_quarantined(batch, kind, gathered)
+        return insert_quarantined(source, kind, gathered)
 
 
 def quarantined_row(kind: StagedTable, row: Unreadable) -> tuple[Any, ...]:
@@ -205,7 +207,7 @@ def without_erased_data(kind: StagedTable, rows: Sequence[Unreadable]) -> list[U
     ]
 
 
-def insert_quarantined(batch: UploadBatch, kind: StagedTable, rows: WorkTable) -> StagingCounts:
+def insert_quarantined(source: UploadSource, kind: StagedTable, rows: WorkTable) -> StagingCounts:
     """Write the rows into quarantine; what is there already was seen once more.
 
     What quarantine refuses too is left in the channel. Whatever else is wrong with a row, an id
@@ -218,7 +220,7 @@ def insert_quarantined(batch: UploadBatch, kind: StagedTable, rows: WorkTable) -
                  FROM {event} held WHERE held.event_id = a.event_id"""
         ).format(rows=rows.identifier, event=sql.Identifier(kind.event))
     )
-    new, refused = bisect_rows(partial(insert_rows, batch, kind, rows), partial(row_keys, rows))
+    new, refused = bisect_rows(partial(insert_rows, source, kind, rows), partial(row_keys, rows))
     return StagingCounts(
         quarantined=sum(new), refused={int(key): refusal for key, refusal in refused.items()}
     )
@@ -230,7 +232,7 @@ def row_keys(rows: WorkTable) -> list[str]:
 
 
 def insert_rows(
-    batch: UploadBatch, kind: StagedTable, rows: WorkTable, keys: Sequence[str] | None
+    source: UploadSource, kind: StagedTable, rows: WorkTable, keys: Sequence[str] | None
 ) -> int:
     """Write all rows into quarantine, or only those of some keys. Returns how many are new."""
     (new,) = fetch_one(
@@ -249,10 +251,10 @@ def insert_rows(
                SELECT count(*) FROM kept WHERE is_new"""
         ).format(rows=rows.identifier),
         {
-            "database": batch.database.pk,
+            "database": source.database.pk,
             "table": kind.event,
-            "generation": batch.generation,
-            "session": str(batch.session.pk) if batch.session else None,
+            "generation": source.generation,
+            "session": str(source.session.pk) if source.session else None,
             "keys": None if keys is None else list(keys),
         },
     )

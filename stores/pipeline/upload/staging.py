@@ -35,7 +35,7 @@ from stores.pipeline.fields_to_correct import record_fields
 from stores.pipeline.upload.foreign_guids import reject_foreign_guids
 from stores.pipeline.upload.quarantine import (
     StagingCounts,
-    UploadBatch,
+    UploadSource,
     quarantine_rejected,
     quarantine_unreadable,
     reject_refused,
@@ -60,19 +60,19 @@ class TableStaging:
     """
 
     kind: StagedTable
-    stage: Callable[[UploadBatch, EventBatch], StagingCounts]
-    quarantine: Callable[[UploadBatch, EventBatch, Mapping[int, str]], StagingCounts]
+    stage: Callable[[UploadSource, EventBatch], StagingCounts]
+    quarantine: Callable[[UploadSource, EventBatch, Mapping[int, str]], StagingCounts]
     select: Callable[[EventBatch, Sequence[bytes]], EventBatch]
     unreadable: Callable[[EventBatch, bytes, str], Unreadable]
 
 
-def stage_events(intake: TableStaging, batch: UploadBatch, events: EventBatch) -> StagingCounts:
+def stage_events(intake: TableStaging, source: UploadSource, events: EventBatch) -> StagingCounts:
     """Take rows in; those that the database refuses, for whatever reason, are set aside alone.
 
     Trouble with the connection is no trouble with a row: it flies on, and the batch is forgotten.
     """
     kind = intake.kind
-    taken = quarantine_unreadable(batch, kind, events.unreadable)
+    taken = quarantine_unreadable(source, kind, events.unreadable)
     if not events.rows:
         return taken
 
@@ -80,17 +80,17 @@ def stage_events(intake: TableStaging, batch: UploadBatch, events: EventBatch) -
         return events if rows is None else intake.select(events, rows)
 
     done, refused = bisect_rows(
-        lambda rows: intake.stage(batch, selected(rows)),
+        lambda rows: intake.stage(source, selected(rows)),
         lambda: copy.split_rows(events.data, binary=events.binary),
     )
     if refused:
         refusals = {counter_of(kind, events, row): refusal for row, refusal in refused.items()}
         quarantined, unreadable = bisect_rows(
-            lambda rows: intake.quarantine(batch, selected(rows or list(refused)), refusals),
+            lambda rows: intake.quarantine(source, selected(rows or list(refused)), refusals),
             lambda: list(refused),
         )
         rows_without_form = [intake.unreadable(events, row, refused[row]) for row in unreadable]
-        done += [*quarantined, quarantine_unreadable(batch, kind, rows_without_form)]
+        done += [*quarantined, quarantine_unreadable(source, kind, rows_without_form)]
     return sum(done, taken)
 
 
@@ -110,19 +110,19 @@ def values_of(kind: StagedTable, events: EventBatch, row: bytes) -> tuple[Any, .
 
 
 def staging_of(kind: EventKind) -> TableStaging:
-    def stage(batch: UploadBatch, events: EventBatch) -> StagingCounts:
+    def stage(source: UploadSource, events: EventBatch) -> StagingCounts:
         with incoming_rows(kind, events.data, binary=events.binary) as incoming:
-            return stage_batch(replace(batch, unread=events.unread), kind, incoming)
+            return stage_batch(replace(source, unread=events.unread), kind, incoming)
 
     def quarantine(
-        batch: UploadBatch, events: EventBatch, refused: Mapping[int, str]
+        source: UploadSource, events: EventBatch, refused: Mapping[int, str]
     ) -> StagingCounts:
         with (
             incoming_rows(kind, events.data, binary=events.binary) as incoming,
             rejected_rows() as rejected,
         ):
             reject_refused(refused, rejected)
-            unread = replace(batch, unread=events.unread)
+            unread = replace(source, unread=events.unread)
             return quarantine_rejected(unread, kind, incoming, rejected)
 
     def unreadable(events: EventBatch, row: bytes, refusal: str) -> Unreadable:
@@ -157,36 +157,36 @@ def incoming_columns(kind: StagedTable) -> sql.Composed:
     )
 
 
-def stage_batch(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> StagingCounts:
+def stage_batch(source: UploadSource, kind: EventKind, incoming: WorkTable) -> StagingCounts:
     """Stage the incoming rows, or quarantine them; what is known already is neither.
 
     Effects: staging and quarantine, in the caller's transaction.
     """
-    erased = stage_erased(batch, kind, incoming)
+    erased = stage_erased(source, kind, incoming)
     drop_known(kind, incoming)
     taken = StagingCounts(erased=erased)
     if not incoming.count():
         return taken
     with rejected_rows() as rejected:
-        if reject_invalid_rows(batch, kind, incoming, rejected):
-            taken += quarantine_rejected(batch, kind, incoming, rejected)
-        staged, refused = insert_staged(batch, kind, incoming)
+        if reject_invalid_rows(source, kind, incoming, rejected):
+            taken += quarantine_rejected(source, kind, incoming, rejected)
+        staged, refused = insert_staged(source, kind, incoming)
         taken += StagingCounts(staged=staged)
         if staged < incoming.count():
             rejected.empty()
             if reject_conflicting(kind, incoming, rejected) + reject_refused(refused, rejected):
-                taken += quarantine_rejected(batch, kind, incoming, rejected)
+                taken += quarantine_rejected(source, kind, incoming, rejected)
     if kind is CUSTOMER:
-        company, database = batch.database.channel.company, batch.database.pk
-        record_fields(incoming, company, database, batch.unread)
-    close_returned(batch, kind, incoming)
+        company, database = source.database.channel.company, source.database.pk
+        record_fields(incoming, company, database, source.unread)
+    close_returned(source, kind, incoming)
     return taken
 
 
 def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     """Take out of the incoming rows what HQ holds already, word for word: nothing is to be done.
 
-    Rows come again as a batch, after a crash or when a channel sends everything once more; so only
+    Rows come again as a source, after a crash or when a channel sends everything once more; so only
     when the first is known is it worth looking for the others.
     """
     known = sql.SQL(
@@ -216,13 +216,13 @@ def content_columns(kind: EventKind) -> list[str]:
 
 
 def reject_invalid_rows(
-    batch: UploadBatch, kind: EventKind, incoming: WorkTable, rejected: WorkTable
+    source: UploadSource, kind: EventKind, incoming: WorkTable, rejected: WorkTable
 ) -> int:
     """Name the incoming rows that break a rule. Returns how many.
 
     What HQ holds already is not judged again: the rules may have changed since.
     """
-    channel, rules = batch.database.channel, rules_for(kind)
+    channel, rules = source.database.channel, rules_for(kind)
     run_sql(
         reject_statement(kind, incoming, rejected),
         rule_parameters(channel.company_id)
@@ -233,7 +233,7 @@ def reject_invalid_rows(
         },
     )
     reject_foreign_accounts(channel, incoming, rejected)
-    reject_foreign_guids(batch, kind, incoming, rejected)
+    reject_foreign_guids(source, kind, incoming, rejected)
     count = rejected.count()
     if not count:
         return 0
@@ -285,7 +285,7 @@ def reject_foreign_accounts(channel: Channel, incoming: WorkTable, rejected: Wor
 
 
 def insert_staged(
-    batch: UploadBatch, kind: EventKind, incoming: WorkTable
+    source: UploadSource, kind: EventKind, incoming: WorkTable
 ) -> tuple[int, dict[int, str]]:
     """Stage the incoming rows. Returns how many were new, and the counters of refused ones.
 
@@ -294,12 +294,12 @@ def insert_staged(
     # To look for known rows costs half as much again as to insert, and mostly there are none.
     try:
         with transaction.atomic():
-            return insert_incoming(batch, kind, incoming, ""), {}
+            return insert_incoming(source, kind, incoming, ""), {}
     except DatabaseError as error:
         if not is_data_error(error):
             raise
     staged, refused = bisect_rows(
-        partial(insert_incoming, batch, kind, incoming, SKIP_KNOWN),
+        partial(insert_incoming, source, kind, incoming, SKIP_KNOWN),
         partial(fetch_counters, incoming),
     )
     return sum(staged), refused
@@ -311,7 +311,7 @@ def fetch_counters(incoming: WorkTable) -> list[int]:
 
 
 def insert_incoming(
-    batch: UploadBatch,
+    source: UploadSource,
     kind: EventKind,
     incoming: WorkTable,
     or_skip: str,
@@ -320,7 +320,7 @@ def insert_incoming(
     """Insert incoming rows into staging; `or_skip` is what to do with those it holds."""
     return run_sql(
         insert_statement(kind, incoming, or_skip),
-        origin_columns(batch) | {"counters": None if counters is None else list(counters)},
+        origin_columns(source) | {"counters": None if counters is None else list(counters)},
     )
 
 
@@ -334,12 +334,13 @@ def insert_statement(kind: EventKind, incoming: WorkTable, or_skip: str) -> sql.
     )
 
 
-def origin_columns(batch: UploadBatch) -> dict[str, Any]:
+def origin_columns(source: UploadSource) -> dict[str, Any]:
     return {
-        "database": batch.database.pk,
-        "company": batch.database.channel.company_id,
-        "generation": batch.generation,
-        "session": str(batch.session.pk) if batch.session else None,
+        "batch": source.batch,
+        "database": source.database.pk,
+        "company": source.database.channel.company_id,
+        "generation": source.generation,
+        "session": str(source.session.pk) if source.session else None,
     }
 
 
@@ -358,7 +359,7 @@ def conflict_statement(kind: EventKind, incoming: WorkTable, rejected: WorkTable
     )
 
 
-def close_returned(batch: UploadBatch, kind: StagedTable, incoming: WorkTable) -> None:
+def close_returned(source: UploadSource, kind: StagedTable, incoming: WorkTable) -> None:
     """Close quarantined rows that came again and now pass: the rules may have changed."""
     run_sql(
         sql.SQL(
@@ -370,16 +371,16 @@ def close_returned(batch: UploadBatch, kind: StagedTable, incoming: WorkTable) -
                   AND q.generation = %(generation)s AND q.event_id = i.event_id
                   AND q.row_key = i.replication_counter::text AND q.reason <> 'event_conflict'"""
         ).format(incoming=incoming.identifier),
-        origin_columns(batch) | {"table": kind.event},
+        origin_columns(source) | {"table": kind.event},
     )
 
 
 # ----------------------------------------------------------------- erased people
 
 
-def stage_erased(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> int:
+def stage_erased(source: UploadSource, kind: EventKind, incoming: WorkTable) -> int:
     """Stage events of erased customers without what they say. Returns how many were new."""
-    company = batch.database.channel.company_id
+    company = source.database.channel.company_id
     (has_erased,) = fetch_one(
         "SELECT EXISTS (SELECT FROM customer WHERE company_id = %s AND state = 'erased')", [company]
     )
@@ -388,7 +389,7 @@ def stage_erased(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> in
     with query_table("of_erased", rows_of_erased(incoming), {"company": company}) as of_erased:
         staged = run_sql(
             erase_statement(kind, incoming, of_erased),
-            origin_columns(batch) | {"earliest": EARLIEST_DATE},
+            origin_columns(source) | {"earliest": EARLIEST_DATE},
         )
         run_sql(
             sql.SQL(
@@ -401,7 +402,10 @@ def stage_erased(batch: UploadBatch, kind: EventKind, incoming: WorkTable) -> in
 
 def rows_of_erased(incoming: WorkTable) -> sql.Composed:
     return sql.SQL(
-        """SELECT i.replication_counter, k.id AS customer_id FROM {incoming} i
+        """SELECT i.replication_counter,
+                  CASE WHEN normalize_key(i.account_number) = k.account_number
+                       THEN k.account_number END AS account_number
+             FROM {incoming} i
              LEFT JOIN guid_map m
                     ON m.async_account = i.async_account AND m.company_id = %(company)s
              JOIN customer k ON k.company_id = %(company)s AND k.state = 'erased'
@@ -414,12 +418,11 @@ def erase_statement(kind: EventKind, incoming: WorkTable, of_erased: WorkTable) 
         event=sql.Identifier(kind.event),
         incoming=incoming.identifier,
         of_erased=of_erased.identifier,
-        columns=identifiers(kind.entity),
-        values=listed(
-            [
-                sql.Identifier("e", "customer_id"),
-                *(erased_value(kind, column) for column in kind.key),
-            ]
+        columns=sql.SQL("").join(
+            sql.SQL(", {}").format(sql.Identifier(column)) for column in kind.key
+        ),
+        values=sql.SQL("").join(
+            sql.SQL(", {}").format(erased_value(kind, column)) for column in kind.key
         ),
     )
 

@@ -28,7 +28,8 @@ from stores.pipeline.events.tables import UPLOAD_SOURCES
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
 from stores.pipeline.upload import documents
-from stores.pipeline.upload.quarantine import UploadBatch
+from stores.pipeline.upload.batches import close_batch, open_batch
+from stores.pipeline.upload.quarantine import StagingCounts, UploadSource
 from stores.pipeline.upload.staging import counters_of, stage_events, staging_of
 
 # So many rows of one visit in quarantine are no till's slip: somebody should look at the channel.
@@ -51,11 +52,10 @@ def upload_events(step: RunStep) -> None:
     refused: RefusedRows = {}
     try:
         with enter(step) as channel:
-            for batch in read_batches(step, channel, refused):
+            for number, batch in enumerate(read_batches(step, channel, refused), 1):
                 with step.chunk():
                     session = session or open_session(step)
-                    for events in batch:
-                        refused.update(stage_table(step, channel, session, events))
+                    refused.update(stage_tables(step, channel, session, number, batch))
                     note_counters(step.its_database, batch)
                     failpoint("upload:before_hq_commit")
                 failpoint("upload:after_hq_commit")
@@ -231,17 +231,41 @@ def report_flood(step: RunStep) -> None:
         )
 
 
-def stage_table(
-    step: RunStep, channel: FencedChannel, session: UploadSession, events: EventBatch
+def stage_tables(
+    step: RunStep,
+    channel: FencedChannel,
+    session: UploadSession,
+    number: int,
+    tables: Sequence[EventBatch],
 ) -> RefusedRows:
+    """Stage what was read, of all tables: its events are one batch of the session.
+
+    Returns the rows that HQ's database takes neither into staging nor into quarantine.
+    """
+    database = session.database
+    batch = open_batch(database.channel.company, database=database, session=session, number=number)
+    source = UploadSource(
+        database, session, database.generation, batch, channel.channel.accounts_of
+    )
+    refused: RefusedRows = {}
+    rows = 0
+    for events in tables:
+        result = stage_table(step, session, source, events)
+        refused |= {(events.table, counter): text for counter, text in result.refused.items()}
+        if events.table != document_tables.DOCUMENT_TABLE:
+            rows += result.staged + result.erased
+    close_batch(batch, rows)
+    return refused
+
+
+def stage_table(
+    step: RunStep, session: UploadSession, source: UploadSource, events: EventBatch
+) -> StagingCounts:
     """Put one table's rows into staging, the unusable ones into quarantine, and count them.
 
-    Returns those that HQ's database takes into neither; they stay in the channel.
+    Those that HQ's database takes into neither stay in the channel.
     """
-    batch = UploadBatch(
-        session.database, session, session.database.generation, channel.channel.accounts_of
-    )
-    result = stage_events(STAGINGS[events.table], batch, events)
+    result = stage_events(STAGINGS[events.table], source, events)
     events.waiting = [*result.incomplete, *result.refused]
     done = result.staged + result.erased
     waiting = len(events.waiting)
@@ -264,4 +288,4 @@ def stage_table(
         erased=result.erased,
         waiting=waiting,
     )
-    return {(events.table, counter): refusal for counter, refusal in result.refused.items()}
+    return result

@@ -1,11 +1,17 @@
 """The list of async customer operations: every customer event that a channel sent."""
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import or_
+from typing import Any
+
 import django_tables2 as tables
 from django.db.models import Case, CharField, Exists, OuterRef, Q, QuerySet, Value, When
 
-from stores.models import AsyncCustomer, Company, GuidMap
+from stores.models import AsyncCustomer, Customer, GuidMap, OpenEvent, SettledEvent
 from stores.models.characters import normalize_key
 from stores.models.customer import GuidOrigin
+from stores.models.open_event import OpenStatus
 from stores.models.search import contact_key, matches_name, matches_own_contact, parse_guid
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
 from stores.web.components import when
@@ -31,6 +37,9 @@ OPEN_STATES = {
     "failed": Q(status=StagingStatus.FAILED),
     "erased": Q(status=StagingStatus.ERASED),
 }
+# The states of operations that conversion is not done with; those of open events are found there.
+UNFINISHED = ("not_synchronized", "open", "pending")
+OPENED = (OpenStatus.WAITING, OpenStatus.FAILED)
 # Further choices of the filter, to which the numbers of the balance link. They overlap the states.
 STATE_GROUPS = {
     "open": Q(status__in=OPEN_STATUSES),
@@ -66,18 +75,38 @@ def states() -> dict[str, Q]:
 
 def matching_operations(text: str) -> Q:
     """The operations of the customers that a text names, and open ones that name it themselves."""
-    # An operation without a customer is found by its own columns, through the index of open ones.
-    companies = list(Company.objects.values_list("pk", flat=True))
-    is_open = Q(status__in=OPEN_STATUSES, company__in=companies)
     if guid := parse_guid(text):
         customers = list(GuidMap.objects.filter(pk=guid).values_list("customer", flat=True))
-        return Q(pk=guid) | Q(customer__in=customers) | (is_open & Q(async_account=guid))
+        is_open = Q(async_account=guid, status__in=OPEN_STATUSES)
+        return Q(pk=guid) | of_customers(customers) | is_open
     text = normalize_key(text)
     names_text = Q(account_number=text) | matches_name(text)
     if key := contact_key(text):
         names_text |= matches_own_contact(key)
-    open_ids = AsyncCustomer.objects.filter(is_open & names_text).values_list("pk", flat=True)
-    return Q(customer__in=customer_ids(text)) | Q(pk__in=list(open_ids[: MAX_FOUND + 1]))
+    # An operation without a customer is found by its own columns, among the open ones.
+    open_ids = AsyncCustomer.objects.open().filter(names_text).values_list("pk", flat=True)
+    return of_customers(customer_ids(text)) | Q(pk__in=list(open_ids[: MAX_FOUND + 1]))
+
+
+def of_customers(customers: Iterable[int]) -> Q:
+    """The operations that name one of the customers, by its account number or a GUID alone."""
+    chosen = Customer.objects.filter(pk__in=list(customers))
+    guids = GuidMap.objects.filter(customer__in=chosen).values_list("pk", flat=True)
+    names_guid = Q(async_account__in=list(guids), account_number=None)
+    accounts: dict[str, list[str]] = {}
+    for company, account in chosen.values_list("company", "account_number"):
+        accounts.setdefault(company, []).append(account)
+    return reduce(
+        or_,
+        (Q(company=company, account_number__in=found) for company, found in accounts.items()),
+        names_guid,
+    )
+
+
+def opened(**condition: str) -> QuerySet[Any, Any]:
+    """The ids of open events of customers."""
+    events = OpenEvent.objects.filter(table=AsyncCustomer.log_table(), **condition)
+    return events.values("event_id")
 
 
 class AsyncCustomerFilter(base.ListFilter):
@@ -87,14 +116,24 @@ class AsyncCustomerFilter(base.ListFilter):
     channel = base.choice_filter(base.channels, "Channel", field="database__channel__code")
     state = base.choice_filter(STATE_CHOICES, "State", method="filter_state")
     operation = base.choice_filter(Operation.choices, "Operation", field="operation")
-    reason = base.choice_filter(base.reasons, "Reason", field="reason")
+    reason = base.choice_filter(base.reasons, "Reason", method="filter_reason")
     since = base.first_day_filter("Arrived from", "staged_at")
     until = base.last_day_filter("Arrived to", "staged_at")
 
     def search(self, operations: base.Rows, name: str, value: str) -> base.Rows:
         return operations.filter(matching_operations(value))
 
+    def filter_reason(self, operations: base.Rows, name: str, value: str) -> base.Rows:
+        if value == "corrected":
+            corrected = SettledEvent.objects.filter(table=AsyncCustomer.log_table(), reason=value)
+            return operations.filter(pk__in=corrected.values("event_id"))
+        return operations.filter(pk__in=opened(reason=value), reason=value)
+
     def filter_state(self, operations: base.Rows, name: str, value: str) -> base.Rows:
+        if value in UNFINISHED:
+            operations = operations.filter(AsyncCustomer.is_open())
+        if value in OPENED:
+            operations = operations.filter(pk__in=opened(status=value))
         if value in STATE_GROUPS:
             return operations.filter(STATE_GROUPS[value])
         if value == "synchronized":
@@ -108,7 +147,8 @@ def filter_synchronized(operations: QuerySet[AsyncCustomer]) -> QuerySet[AsyncCu
     if len(customers) > MAX_COUNTED:
         return operations.filter(states()["synchronized"])
     # Few customers: look their operations up first, or the planner might read all operations.
-    ids = AsyncCustomer.objects.filter(IS_DONE, customer__in=customers).values_list("pk", flat=True)
+    done = AsyncCustomer.objects.filter(IS_DONE & of_customers(customers))
+    ids = done.values_list("pk", flat=True)
     return operations.filter(pk__in=list(ids[: MAX_COUNTED + 1]))
 
 

@@ -3,7 +3,14 @@
 import django_tables2 as tables
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
 
-from stores.models import AsyncCustomer, ChannelDatabase, Customer, DownloadException, Incident
+from stores.models import (
+    AsyncCustomer,
+    ChannelDatabase,
+    Customer,
+    DownloadException,
+    Incident,
+    UnfinishedEvent,
+)
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
@@ -22,8 +29,9 @@ class CappedCount(Subquery):
 
 def databases_with_counts() -> QuerySet[ChannelDatabase]:
     """All channel databases with the operations and customers that are pending in each."""
-    # The index of open operations has the condition database > 0.
-    waiting = AsyncCustomer.objects.open().filter(database=OuterRef("pk"), database__gt=0)
+    waiting = UnfinishedEvent.objects.filter(
+        table=AsyncCustomer.log_table(), database=OuterRef("pk")
+    )
     pending = Customer.objects.filter(
         company=OuterRef("channel__company"), change_no__gt=OuterRef("position")
     )
@@ -31,7 +39,7 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
         database=OuterRef("pk"), customer__change_no__lte=OuterRef("position")
     )
     return ChannelDatabase.objects.with_channel().annotate(
-        waiting=CappedCount(waiting.values("pk")),
+        waiting=CappedCount(waiting.values("event_id")),
         pending=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
         blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
     )

@@ -5,12 +5,10 @@ another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once 
 once on SQLite; `hq_user` is robin, a user at headquarters.
 """
 
-from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.utils import timezone
 
 from stores.models import (
     AsyncAddress,
@@ -33,6 +31,7 @@ from stores.pipeline.corrections.quarantine import (
 )
 from tests.support.make import make_customer, make_event, only_case, query, run
 from tests.support.promises import broken_promises
+from tests.support.staged import overwrite_events
 
 pytestmark = pytest.mark.slow
 
@@ -216,7 +215,7 @@ def test_an_address_whose_customer_is_missing_for_a_day_is_listed(store):
     run("pipeline")
     assert not Case.objects.unsettled().exists()
 
-    AsyncAddress.objects.update(staged_at=timezone.now() - timedelta(hours=25))
+    overwrite_events("async_address", "staged_at = staged_at - interval '25 hours'")
 
     case = Case.objects.get()
     assert (case.status, case.reason) == ("waiting", "parent_missing")

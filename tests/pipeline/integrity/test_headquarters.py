@@ -59,6 +59,7 @@ DAMAGES = {
         {
             Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
             Invariant.GUID_KEEPS_ITS_ACCOUNT,
+            Invariant.LATEST_EVENT_IS_SHOWN,
             Invariant.ADDRESS_HAS_ONE_OWNER,
             Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
             Invariant.EVERY_RUN_ENDS,
@@ -68,6 +69,7 @@ DAMAGES = {
         "DELETE FROM guid_map WHERE customer_id = (SELECT id FROM customer WHERE number = 5001)",
         {
             Invariant.ONE_GUID_CREATES_AN_ACCOUNT,
+            Invariant.LATEST_EVENT_IS_SHOWN,
             Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER,
             Invariant.CHANNEL_KNOWS_HQ_ACCOUNTS,
             Invariant.EVERY_RUN_ENDS,
@@ -140,7 +142,7 @@ DAMAGES = {
         {Invariant.CHANNEL_HOLDS_WHAT_IT_SAYS},
     ),
     "a conversion was half done": (
-        "UPDATE async_customer SET status = 'pending', applied_at = NULL",
+        "UPDATE upload_batch SET converted_at = NULL, run_id = NULL",
         {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER},
     ),
     "a GUID was linked without a change": (
@@ -152,10 +154,22 @@ DAMAGES = {
         "UPDATE customer_address SET customer_id = -customer_id",
         {Invariant.ADDRESS_HAS_ONE_OWNER},
     ),
-    "an event was applied to another customer": (
-        """UPDATE async_address SET customer_id = (SELECT max(id) FROM customer) + 1
-            WHERE status = 'applied'""",
+    "an address was given to another customer": (
+        """UPDATE customer_address SET is_primary = false, customer_id = (
+               SELECT max(id) FROM customer WHERE id <> customer_address.customer_id)""",
         {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.ADDRESS_HAS_ONE_OWNER},
+    ),
+    "an upload batch vanished": (
+        "DELETE FROM upload_batch",
+        {
+            Invariant.LATEST_EVENT_IS_SHOWN,
+            Invariant.EVERY_ROW_READ_IS_COUNTED,
+            Invariant.ACCOUNT_AND_CHANGE_COME_TOGETHER,
+        },
+    ),
+    "a batch counts events that it does not have": (
+        "UPDATE upload_batch SET rows = rows + 1",
+        {Invariant.EVERY_ROW_READ_IS_COUNTED},
     ),
     "an event is of another company than its account": (
         "UPDATE async_customer SET company_id = 'NLRT'",
@@ -188,7 +202,9 @@ DAMAGES = {
     ),
     "a quarantined row is pending in staging as well": (
         """UPDATE quarantine SET event_id = (SELECT min(event_id::text)::uuid FROM async_address);
-           UPDATE async_address SET status = 'pending', reason = 'parent_missing'""",
+           INSERT INTO open_event ("table", event_id, batch_id, company_id, status, reason)
+           SELECT 'async_address', event_id, batch_id, company_id, 'waiting', 'parent_missing'
+             FROM async_address""",
         {
             Invariant.ACKNOWLEDGED_IS_AT_HQ,
             Invariant.LATEST_EVENT_IS_SHOWN,
@@ -197,8 +213,10 @@ DAMAGES = {
         },
     ),
     "a failed event lost its reason": (
-        """ALTER TABLE async_contact DROP CONSTRAINT asynccontact_failed_says_why;
-           UPDATE async_contact SET status = 'failed', reason = NULL""",
+        """ALTER TABLE open_event DROP CONSTRAINT a_failed_event_says_why,
+                  DROP CONSTRAINT a_waiting_event_has_a_reason_or_was_released;
+           INSERT INTO open_event ("table", event_id, batch_id, company_id, status)
+           SELECT 'async_contact', event_id, batch_id, company_id, 'failed' FROM async_contact""",
         {Invariant.LATEST_EVENT_IS_SHOWN, Invariant.WAITING_HAS_A_REASON},
     ),
     "a field of a customer was changed by hand": (
@@ -266,7 +284,7 @@ def test_an_event_that_conversion_skipped_fails_a_check(ring, houston):
     run("pipeline")
     assert failed_checks() == {}
 
-    damage("UPDATE async_affiliation SET reason = NULL, staged_at = staged_at - interval '1 hour'")
+    damage("UPDATE open_event SET reason = NULL, released_at = now() - interval '1 hour'")
 
     assert {row["what"] for row in failed_checks()[Invariant.WAITING_HAS_A_REASON]} == {"passed by"}
 
@@ -280,7 +298,7 @@ def test_a_customer_who_shows_the_event_that_arrived_first_fails_a_check(ring, p
     damage(
         """UPDATE customer SET (event_at, event_database, event_generation, event_counter) = (
                   SELECT least(occurred_at, staged_at), database_id, generation, replication_counter
-                    FROM async_customer s WHERE s.customer_id = customer.id
+                    FROM staged_customer s WHERE s.customer_id = customer.id
                    ORDER BY staged_at LIMIT 1) WHERE first_name = 'Ann'"""
     )
 

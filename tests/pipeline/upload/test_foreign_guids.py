@@ -4,20 +4,21 @@ from collections.abc import Iterable
 from uuid import UUID, uuid4
 
 import pytest
+from django.utils import timezone
 
 from stores import failpoints
 from stores.models import (
-    AsyncCustomer,
     Case,
     ChannelDatabase,
     Customer,
     CustomerAddress,
     Quarantine,
     RetailTransaction,
+    UploadBatch,
 )
 from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS, EventKind
 from tests.support.concurrency import start_in_thread
-from tests.support.damage import checks_failed_by
+from tests.support.damage import checks_failed_by, damage
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.support.processes import Died, die
 from tests.support.promises import broken_promises
@@ -155,9 +156,9 @@ def test_a5_a_guid_that_two_channels_created_belongs_to_the_first(store, seattle
     run("P-0001", channels=[store.channel.code])
     make_customer(seattle, "Eve", guid=guid)
     # Hide Ann from the second upload, as if both channels had been read at the same moment.
-    AsyncCustomer.objects.update(status="superseded", reason="corrected")
+    UploadBatch.objects.update(converted_at=timezone.now())
     run("P-0001", channels=["seattle"])
-    AsyncCustomer.objects.filter(first_name="Ann").update(status="pending", reason=None)
+    damage("UPDATE upload_batch SET converted_at = NULL")
 
     run("sync-customers")
 
@@ -183,10 +184,14 @@ def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
 
 @pytest.mark.parametrize("table", ALL_TABLES)
 def test_a5_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_cy, table):
-    ann, cy = ann_and_cy
+    ann, cy = (customer.guids.get().pk for customer in ann_and_cy)
+    # An event is about the customer of its GUID, a sale about the one that it was given.
+    of_cy = f"async_account = '{cy}'"
+    if table == "retail_transaction":
+        of_cy = f"customer_id = {ann_and_cy[1].pk}"
 
     failed = checks_failed_by(
-        f"UPDATE {table} SET customer_id = {cy.pk} WHERE customer_id = {ann.pk}"  # noqa: S608
+        f"UPDATE {table} SET {of_cy} WHERE async_account = '{ann}'"  # noqa: S608
     )
 
     assert "I6" in failed
@@ -196,8 +201,9 @@ def test_a5_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_
 def test_a5_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check(
     ann_and_cy, seattle, table
 ):
-    ann, _ = ann_and_cy
-    move_to_seattle = f"UPDATE {table} SET database_id = {seattle.pk} WHERE customer_id = {ann.pk}"  # noqa: S608
+    guid = ann_and_cy[0].guids.get().pk
+    of_ann = f"WHERE async_account = '{guid}'"
+    move_to_seattle = f"UPDATE {table} SET database_id = {seattle.pk} {of_ann}"  # noqa: S608
     forget_deliveries = "UPDATE download_session SET applied_at = NULL"
 
     # Seattle was sent Ann.

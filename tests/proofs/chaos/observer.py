@@ -232,7 +232,9 @@ def _staged(cursor: Any, table: str) -> Iterator[tuple[str, Event, str]]:
                    {name_in(table)}, s.operation, coalesce(s.reason, ''), s.generation,
                    coalesce((SELECT k.account_number FROM customer k WHERE k.id = s.customer_id),
                             '')
-              FROM {table} s""".replace("(first_name", "(s.first_name"),
+              FROM {table.replace("async_", "staged_")} s""".replace(
+            "(first_name", "(s.first_name"
+        ),
     ):
         yield event_id, Event(*columns), origin
 

@@ -46,14 +46,17 @@ AT_HQ = {
     "I10 not the last event's": f"UPDATE customer SET first_name = 'Eve' WHERE id = {ANN}",
     "I7 false receipt of a sale": f"{PARTS}; DELETE FROM retail_transaction",
     "I13 applied without an account": f"DELETE FROM guid_map WHERE customer_id = {BO}",
-    "I14 open without a reason": f"""UPDATE async_customer SET status = 'pending'
-                                      WHERE event_id = {EVENT}""",
+    "I14 open without a reason": f"""INSERT INTO open_event ("table", event_id, batch_id,
+                                        company_id, status, released_at)
+                                     SELECT 'async_customer', event_id, batch_id, company_id,
+                                            'waiting', now()
+                                       FROM async_customer WHERE event_id = {EVENT}""",
     "I18 owed and not delivered": "UPDATE channel_database SET position = 0",
     "good row in quarantine": """INSERT INTO quarantine (database_id, "table", row_key, event_id,
                                         payload_hash, reason, field, raw, session_id)
                                 SELECT database_id, 'async_customer', '900', event_id,
                                        sha256('x'), 'too_long', 'first_name', '{}', session_id
-                                  FROM async_customer LIMIT 1""",
+                                  FROM staged_customer LIMIT 1""",
     "I29 run has not ended": "UPDATE job_run SET status = 'running', ended_at = NULL",
 }
 IN_THE_CHANNEL = {

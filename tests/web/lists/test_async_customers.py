@@ -12,6 +12,7 @@ from stores.models.job import JobCode
 from stores.web.lists import async_customers
 from tests.support.make import make_customer, run
 from tests.support.pages import rows_of
+from tests.support.staged import overwrite_events
 
 pytestmark = pytest.mark.slow
 
@@ -61,8 +62,9 @@ def test_the_events_of_today_are_found_by_date(reader, people):
 
 
 def test_a_day_begins_and_ends_at_midnight(reader, people):
-    AsyncCustomer.objects.filter(first_name="Ann").update(staged_at="2026-03-01T00:00:00Z")
-    AsyncCustomer.objects.filter(first_name="Bo").update(staged_at="2026-03-01T23:59:59.999Z")
+    for name, time in {"Ann": "00:00:00", "Bo": "23:59:59.999"}.items():
+        staged_at = f"staged_at = '2026-03-01T{time}Z'"
+        overwrite_events("async_customer", staged_at, f"first_name = '{name}'")
 
     day = reader.get("/async-customers/?since=2026-03-01&until=2026-03-01")
     next_day = reader.get("/async-customers/?since=2026-03-02")

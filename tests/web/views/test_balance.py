@@ -110,7 +110,10 @@ def test_each_count_links_to_a_list_of_that_length(reader, customer_balance, sub
 
 
 def test_a_lost_row_is_shown_as_an_error(reader, customer_balance, houston):
-    damage("DELETE FROM async_customer WHERE status = 'superseded'")
+    damage(
+        """DELETE FROM async_customer WHERE event_id IN (
+               SELECT event_id FROM settled_event WHERE outcome = 'superseded')"""
+    )
     damage("DELETE FROM async_customer WHERE first_name = 'Bo'")
     run("pipeline")
 

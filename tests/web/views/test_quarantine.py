@@ -16,6 +16,7 @@ from stores.models import AsyncCustomer, Case, ChannelDatabase, Quarantine, Uplo
 from stores.models.job import JobCode
 from stores.pipeline.corrections.case import comparable_value
 from tests.support.make import make_customer, make_event, make_sale, query, run
+from tests.support.staged import overwrite_events
 
 CAUSE = "houston:async_customer:email_format:email"
 CAUSE_URL = f"/quarantine/cause/?cause={CAUSE}"
@@ -180,7 +181,7 @@ def test_two_events_with_the_same_id_are_shown_side_by_side(user_of, houston, se
     make_customer(houston, "Ann", event_id=event_id, occurred_at=occurred_at)
     run(JobCode.UPLOAD)
     # The same event is sent again, and HQ has other content.
-    AsyncCustomer.objects.update(first_name="Held")
+    overwrite_events("async_customer", "first_name = 'Held'")
     query(houston, "UPDATE async_customer SET acknowledged_at = NULL")
     run(JobCode.UPLOAD)
 

@@ -14,6 +14,7 @@ from stores.models import AsyncAttribute, ChannelDatabase, Quarantine
 from stores.models.job import JobCode
 from tests.support.make import make_customer, make_event, run
 from tests.support.pages import rows_of
+from tests.support.staged import open_event
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +52,7 @@ def test_a_trace_links_to_an_event_that_failed_in_conversion_u5(reader, people):
     houston = ChannelDatabase.objects.get(channel__code="houston")
     event = make_event("attribute", houston, async_account=people["Ann"], attribute="SIZE")
     run(JobCode.UPLOAD)
-    AsyncAttribute.objects.filter(pk=event).update(status="failed", reason="attribute_invalid")
+    open_event(AsyncAttribute.objects.get(pk=event), "failed", "attribute_invalid")
 
     trace = text_of(reader, f"/trace/{people['Ann']}/")
 

@@ -1,25 +1,20 @@
--- The events of claimed customers: marked as applied, and of each entity the one that counts.
+-- The claimed events, and of each entity the one that counts.
 --
--- The statements that write what comes of them begin with this, so that an event staged meanwhile
--- is in both or in neither. An entity is a customer, or one of its addresses, contacts, and so on:
--- {entity} names one.
+-- The statements that write what comes of them begin with this. An entity is a customer, or one of
+-- its addresses, contacts, and so on: {entity} names one.
 --
 -- `newest` has one row an entity. Its columns are those of the newest event that is no
 -- deactivation; last_… tell of the newest event of all. Most entities have one event, and nothing
 -- is to be sorted for them.
 --
--- {is_claimed}: that event t belongs to claimed customer c. {columns}: those of the event, as HQ
--- keeps them.
+-- {events}: where the events are; {is_claimed}: that event t belongs to claimed customer c.
+-- {columns}: those of the event, as HQ keeps them.
 taken AS (
-  UPDATE {event} t
-     SET status = 'applied', customer_id = c.customer_id, reason = NULL, field = NULL,
-         applied_at = now(), applied_run_id = %(run)s
-    FROM {claimed} c
-   WHERE t.company_id = %(company)s AND t.status = 'pending' AND {is_claimed}
-   RETURNING c.customer_id, c.hq_version, t.async_account, t.operation,
+  SELECT c.customer_id, c.hq_version, t.async_account, t.operation,
          coalesce(t.database_id, 0) AS database_id, t.generation, t.replication_counter,
          coalesce(t.database_id, t.for_database_id) AS home_database_id,
-         least(t.occurred_at, t.staged_at) AS seen_at, {columns}),
+         least(t.occurred_at, t.staged_at) AS seen_at, {columns}
+    FROM {claimed} c JOIN {events} t ON {is_claimed}),
 several AS (
   SELECT {entity} FROM taken GROUP BY {entity} HAVING count(*) > 1),
 dated AS (

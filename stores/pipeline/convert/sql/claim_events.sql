@@ -1,18 +1,23 @@
--- Pending events whose customer is known, by GUID or by account number.
+-- The events of a chunk that are not those of its new customers, with the customer that each names.
 --
--- `refusal` is the reason for which one may not be applied. {is_foreign}: that the channel of event
--- s named GUID m, which it could not know.
-SELECT s.event_id, coalesce(m.customer_id, k.id) AS customer_id, 0::bigint AS hq_version,
+-- `reason` says why one cannot be applied: its customer is not known, or may not be named.
+-- {is_of_new}: that event s belongs to new customer c, of whom nothing has to be looked up.
+-- {is_foreign}: that the channel of event s named GUID m, which it could not know.
+WITH other AS MATERIALIZED (
+  SELECT s.event_id, s.batch_id, s.company_id, s.async_account, s.account_number, s.database_id,
+         s.staged_at
+    FROM ({events}) s
+   WHERE NOT EXISTS (SELECT FROM {new_customers} c WHERE {is_of_new}))
+SELECT s.event_id, s.batch_id, s.company_id, s.async_account, s.account_number,
+       0::bigint AS hq_version,
+       CASE WHEN s.account_number IS NULL THEN m.customer_id ELSE k.id END AS customer_id,
        CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
             WHEN {is_foreign} THEN 'guid_conflict'
-            WHEN m.customer_id <> k.id THEN 'identity_mismatch' END AS refusal
-  FROM {event} s
+            WHEN m.customer_id <> k.id THEN 'identity_mismatch'
+            WHEN s.account_number IS NOT NULL AND k.id IS NULL THEN 'account_unknown'
+            WHEN s.account_number IS NULL AND m.customer_id IS NULL THEN 'parent_missing'
+            END AS reason
+  FROM other s
   LEFT JOIN channel_database b ON b.id = s.database_id
   LEFT JOIN guid_map m ON m.async_account = s.async_account
   LEFT JOIN customer k ON k.company_id = %(company)s AND k.account_number = s.account_number
- WHERE s.company_id = %(company)s AND s.status = 'pending'
-   AND coalesce(m.customer_id, k.id) IS NOT NULL
-   AND (%(only)s::uuid[] IS NULL OR s.event_id = ANY(%(only)s::uuid[]))
-   AND s.event_id <> ALL(%(passed)s::uuid[])
- ORDER BY s.database_id, s.generation, s.replication_counter
- LIMIT %(limit)s

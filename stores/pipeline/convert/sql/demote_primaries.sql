@@ -4,7 +4,7 @@
 -- kind; {within_of_event}: of event t, as HQ keeps it.
 UPDATE {table} old SET is_primary = false, hq_version = c.hq_version
   FROM {claimed} c JOIN {event} t ON t.event_id = c.event_id
- WHERE t.status = 'pending' AND t.is_primary AND t.operation <> 'deactivate'
+ WHERE t.is_primary AND t.operation <> 'deactivate'
    AND old.customer_id = c.customer_id AND old.is_primary AND old.is_active
    AND old.{within} = {within_of_event} AND old.{key} <> t.{key}
    AND CASE WHEN coalesce(t.database_id, 0) = old.event_database

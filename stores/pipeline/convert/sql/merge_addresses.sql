@@ -1,12 +1,12 @@
 -- Claimed events become rows that have an id of their own: addresses or contacts.
 --
--- An event older than what is there changes nothing, and nobody gets a row of another customer.
--- Of several primaries of a customer the latest event's wins, for each {within}: purpose or kind.
--- Says how many events and rows there were, and how many rows were written.
+-- An event older than what is there changes nothing, and nobody gets a row of another customer. Of
+-- several primaries of a customer the latest event's wins, for each {within}: purpose or kind. Says
+-- how many events and rows there were, and how many rows were written.
 --
 -- {key}: the id. {columns}: all others but is_primary. {is_known}: whether the customers were there
--- before; new ones own nothing yet. {within_of_event}: {within} of event t, as HQ keeps it.
--- {or_replace}: what is done about a row that is there.
+-- before; new ones own nothing yet. {primary_is_free}: that event n may become the primary of one
+-- who was. {or_replace}: what is done about a row that is there.
 WITH {newest_events},
 -- Whose an id is that several customers name at once: its owner's, else the earliest's.
 owners AS (
@@ -25,19 +25,7 @@ fresh AS (
                               n.last_operation = 'deactivate'
                  ORDER BY n.last_at DESC, n.last_database DESC, n.last_generation DESC,
                           n.last_counter DESC) = 1
-             AND (n.hq_version = 1 OR NOT EXISTS (
-                 SELECT FROM {table} other
-                  WHERE other.customer_id = n.customer_id AND other.{within} = n.{within}
-                    AND other.is_primary AND other.is_active AND other.{key} <> n.{key})
-                 -- Nor had a later event given the place to another one, for good.
-                 AND NOT EXISTS (
-                     SELECT FROM {event} t
-                      WHERE t.customer_id = n.customer_id
-                        AND t.status IN ('applied', 'superseded')
-                        AND t.is_primary AND t.operation <> 'deactivate'
-                        AND t.{key} <> n.{key} AND {within_of_event} = n.{within}
-                        AND (least(t.occurred_at, t.staged_at), database_place(t.database_id))
-                          > (n.last_at, database_place(n.last_database))))))
+             AND (n.hq_version = 1 OR {primary_is_free})))
          AS is_primary,
          n.operation = 'deactivate' AS is_removal, n.last_operation <> 'deactivate' AS is_active,
          n.hq_version, n.last_at AS event_at, n.last_database AS event_database,

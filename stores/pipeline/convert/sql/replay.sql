@@ -2,11 +2,11 @@
 --
 -- Those of customers of whom several events met, or one came too late. Which are primary stays.
 --
--- {entity}: the customer, and which of its addresses, contacts, and so on; {entity_of_event}: the
--- same of event t. {columns_of_event}: what names the entity, and the columns, as HQ keeps them.
--- {last_values}: what names the entity, and each column as it was said last. {new_values}: each
--- column of {columns} as it should be, from w or, where no event said it, from row r, whose values
--- are {held_values}.
+-- {history}: what was applied of these customers. {entity}: the customer, and which of its
+-- addresses, contacts, and so on; {entity_of_event}: the same of event t. {columns_of_event}: what
+-- names the entity, and the columns, as HQ keeps them. {last_values}: what names the entity, and
+-- each column as it was said last. {new_values}: each column of {columns} as it should be, from w
+-- or, where no event said it, from row r, whose values are {held_values}.
 WITH mine AS (
   SELECT t.customer_id, t.operation, coalesce(t.database_id, 0) AS database_id, t.generation,
          t.replication_counter, database_place(t.database_id) AS place,
@@ -14,9 +14,7 @@ WITH mine AS (
              PARTITION BY {entity_of_event}, t.database_id
              ORDER BY t.generation, t.replication_counter) AS at,
          {columns_of_event}
-    FROM {event} t
-   WHERE t.status IN ('applied', 'superseded') AND t.reason IS NULL
-     AND t.customer_id IN (SELECT customer_id FROM {again})),
+    FROM {history} t WHERE t.customer_id IN (SELECT customer_id FROM {again})),
 -- An account that no till made begins with what it was made with: what is older says nothing of it.
 stated AS (
   SELECT m.*, m.operation <> 'deactivate' AS has_values,

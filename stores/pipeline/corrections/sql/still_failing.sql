@@ -5,12 +5,12 @@
 -- part of the sale that row `error` is about.
 WITH pending AS (
   SELECT sale.id,
-         EXISTS (SELECT FROM async_customer event
+         EXISTS (SELECT FROM staged_customer event
                   WHERE event.company_id = sale.company_id AND event.status = 'pending'
                     AND event.async_account = sale.async_account
                     AND sale.account_number IS NULL) AS has_customer,
-         EXISTS (SELECT FROM async_address event
-                  WHERE event.company_id = sale.company_id AND event.status = 'pending'
+         EXISTS (SELECT FROM pending_address event
+                  WHERE event.company_id = sale.company_id
                     AND event.address_id = sale.delivery_address_id) AS has_address
     FROM retail_transaction sale WHERE sale.id = ANY(%(sales)s))
 -- Broken rules: the one of the cause, or a new one in a corrected field.

@@ -9,4 +9,4 @@ SELECT seen.label AS channel, {name} AS "table", event.event_id::text,
   FROM {contents} held
   JOIN {channels} seen USING (database_id)
   JOIN {event} event USING (event_id, database_id)
- WHERE event.status <> 'erased' AND ({columns}) IS DISTINCT FROM ({sent})
+ WHERE event.erased_at IS NULL AND ({columns}) IS DISTINCT FROM ({sent})

@@ -8,8 +8,8 @@
 --   is_ahead: the row's time is later than the arrival of all events.
 --
 -- {shown}: the work table of the findings. {looked_at}: the customers. {name}, {table}: the table of
--- the rows. {owner}: its column with the customer. {event}: the staged events. {key}: the key of `row`
--- as one text. {is_about_row}: that `event` is about `row`.
+-- the rows. {owner}: its column with the customer. {history}: what was applied of these customers.
+-- {key}: the key of `row` as one text. {is_about_row}: that `event` is about `row`.
 INSERT INTO {shown} ("table", customer_id, key, has_event, is_outdated, is_overtaken, is_ahead)
 WITH candidate AS (
   SELECT checked.customer_id, {key} AS key, row.event_at,
@@ -24,8 +24,7 @@ WITH candidate AS (
            AS is_last_of_database
     FROM {looked_at} checked
     JOIN {table} row ON row.{owner} = checked.customer_id
-    LEFT JOIN {event} event ON event.customer_id = checked.customer_id
-     AND event.status IN ('applied', 'superseded') AND {is_about_row}
+    LEFT JOIN {history} event ON event.customer_id = checked.customer_id AND {is_about_row}
    -- No event has written a row without a counter.
    WHERE row.event_counter IS NOT NULL)
 SELECT {name}, customer_id, key,

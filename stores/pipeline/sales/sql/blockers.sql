@@ -37,7 +37,7 @@ SELECT t.id, blocker.what, blocker.reason, blocker.field, blocker.waits
    -- The conversion of the customer failed.
    SELECT 'customer' AS what, event.reason, event.field, false AS waits, 4 AS rank,
           event.replication_counter AS age
-     FROM async_customer event
+     FROM staged_customer event
     WHERE t.customer_id IS NULL AND event.company_id = t.company_id
       AND event.async_account = t.async_account AND event.status = 'failed'
    UNION ALL
@@ -69,11 +69,11 @@ SELECT t.id, blocker.what, blocker.reason, blocker.field, blocker.waits
                        WHERE address.address_id = t.delivery_address_id)
    UNION ALL
    -- The conversion of the address failed, or of a change: the order would go to the old address.
-   SELECT 'address' AS what, event.reason, event.field, false AS waits, 9 AS rank,
+   SELECT 'address' AS what, open.reason, open.field, false AS waits, 9 AS rank,
           event.replication_counter AS age
-     FROM async_address event
-    WHERE event.address_id = t.delivery_address_id AND event.company_id = t.company_id
-      AND event.status = 'failed'
+     FROM open_event open JOIN async_address event ON event.event_id = open.event_id
+    WHERE open."table" = 'async_address' AND open.status = 'failed'
+      AND open.company_id = t.company_id AND event.address_id = t.delivery_address_id
    UNION ALL
    -- The address has not arrived yet.
    SELECT 'address' AS what, 'address_missing' AS reason, 'delivery_address_id' AS field,

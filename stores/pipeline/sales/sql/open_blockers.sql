@@ -38,7 +38,7 @@ SELECT sale.channel_id, sale.business_date, blocker.reason, blocker.field, count
    UNION ALL
    -- The conversion of the customer failed.
    SELECT event.reason, event.field, 3 AS rank, event.replication_counter AS age
-     FROM async_customer event
+     FROM staged_customer event
     WHERE sale.customer_id IS NULL AND event.company_id = sale.company_id
       AND event.async_account = sale.async_account AND event.status = 'failed'
    UNION ALL
@@ -49,7 +49,7 @@ SELECT sale.channel_id, sale.business_date, blocker.reason, blocker.field, count
    -- HQ does not have the GUID, and no event is pending that creates its customer.
    SELECT sale.missing_reason AS reason, 'async_account' AS field, 5 AS rank, 0 AS age
     WHERE sale.customer_id IS NULL AND sale.async_account IS NOT NULL
-      AND NOT EXISTS (SELECT FROM async_customer event
+      AND NOT EXISTS (SELECT FROM staged_customer event
                        WHERE event.company_id = sale.company_id
                          AND event.async_account = sale.async_account
                          AND event.status = 'pending' AND event.account_number IS NULL)

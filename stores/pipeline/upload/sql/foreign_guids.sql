@@ -7,9 +7,8 @@ WITH named AS MATERIALIZED (
   SELECT array_agg(DISTINCT async_account) AS guids FROM {incoming}),
 waiting AS (
   SELECT DISTINCT ON (s.async_account) s.async_account, s.company_id, b.channel_id
-    FROM async_customer s JOIN channel_database b ON b.id = s.database_id
-   WHERE s.company_id = ANY(ARRAY(SELECT code FROM company))
-     AND s.async_account = ANY((SELECT guids FROM named)::uuid[])
+    FROM staged_customer s JOIN channel_database b ON b.id = s.database_id
+   WHERE s.async_account = ANY((SELECT guids FROM named)::uuid[])
      AND s.status IN ('pending', 'failed') AND s.reason IS DISTINCT FROM 'guid_conflict'
    ORDER BY s.async_account, s.staged_at),
 known AS (

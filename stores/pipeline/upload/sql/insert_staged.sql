@@ -2,8 +2,8 @@
 --
 -- In the order of the GUIDs, as conversion takes them: the events of a chunk lie side by side.
 -- {values}: {columns} as staging holds them. {or_skip}: what is done about an event that is there.
-INSERT INTO {event} (database_id, company_id, generation, session_id, {columns})
-SELECT %(database)s, %(company)s, %(generation)s, %(session)s, {values}
+INSERT INTO {event} (batch_id, database_id, company_id, generation, {columns})
+SELECT %(batch)s, %(database)s, %(company)s, %(generation)s, {values}
   FROM {incoming} i
  WHERE %(counters)s::bigint[] IS NULL OR i.replication_counter = ANY(%(counters)s::bigint[])
  ORDER BY i.async_account, i.replication_counter {or_skip}

@@ -5,5 +5,5 @@
 INSERT INTO {rejected} (replication_counter, reason, field, rule)
 SELECT i.replication_counter, 'event_conflict', 'event_id', 'an id of its own'
   FROM {incoming} i JOIN {event} s USING (event_id)
- WHERE s.status <> 'erased' AND ({content}) IS DISTINCT FROM ({held_content})
+ WHERE s.erased_at IS NULL AND ({content}) IS DISTINCT FROM ({held_content})
     ON CONFLICT DO NOTHING

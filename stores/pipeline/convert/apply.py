@@ -1,0 +1,180 @@
+"""Apply the events of one chunk: new customers get an account, known ones are edited."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.hqdb.files import load
+from stores.hqdb.retry import bisect_rows
+from stores.hqdb.sql import fetch, lock_until_commit, prefer_index_scans
+from stores.models import Company, RunStep
+from stores.pipeline.convert.accounts import (
+    NewCustomers,
+    new_customers,
+    require_issuing_allowed,
+)
+from stores.pipeline.convert.chunk import Chunk, due_events, mark_batches
+from stores.pipeline.convert.known_customers import apply_to_known_customers, claimed_events
+from stores.pipeline.convert.merge import KINDS_WITH_ID, claim_of_new, merge_children_of_new
+from stores.pipeline.convert.open_events import (
+    events_by_kind,
+    fail_refused,
+    take_events,
+    take_waiting_for,
+)
+from stores.pipeline.convert.replay import replay_new
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS, EventKind
+
+CONTESTED_IDS = load(__file__, "contested_ids")
+# An event by its table and id.
+EventKey = tuple[str, UUID]
+
+
+def lock_accounts(company: Company) -> None:
+    """Wait until nobody else converts events of the company.
+
+    It would wait for the number sequence anyhow, and so no two jobs ever hold the same event.
+    """
+    lock_until_commit(f"accounts:{company.pk}")
+
+
+def apply_chunk(step: RunStep, chunk: Chunk) -> int:
+    """Apply all events of a chunk, or open those that cannot be applied. Returns new customers.
+
+    Effects: customers and all that belongs to them, open and settled events; in the caller's
+    transaction, which has locked the company's accounts. Errors: the database's own, when it
+    refuses what comes of an event.
+    """
+    with prefer_index_scans(), new_customers(step, chunk) as created:
+        if created.count:
+            take_waiting_for(chunk, created.claimed)
+        for kind in EVENT_KINDS:
+            apart = contested_ids(chunk, kind) if kind in KINDS_WITH_ID else []
+            with claimed_events(step, chunk, kind, created.claimed, apart=apart) as claimed:
+                if created.count:
+                    complete_new_customers(chunk, kind, created, apart=apart)
+                if claimed.rows:
+                    apply_to_known_customers(step, chunk, kind, claimed)
+    return created.count
+
+
+def complete_new_customers(
+    chunk: Chunk, kind: EventKind, created: NewCustomers, *, apart: list[str]
+) -> None:
+    """Give new customers what belongs to them of one kind; of themselves, what all events say."""
+    claim = claim_of_new(chunk, kind, created.claimed, apart=True)
+    values = chunk.values | {"apart": apart}
+    if kind is CUSTOMER:
+        is_doubtful = created.is_doubtful
+    else:
+        is_doubtful = merge_children_of_new(chunk, kind, created.claimed, apart=apart)
+    if is_doubtful:
+        replay_new(claim, values)
+
+
+def contested_ids(chunk: Chunk, kind: EventKind) -> list[str]:
+    """Ids of addresses or contacts that several customers name in the chunk.
+
+    Whose they are is decided over all its events, those of new and of known customers together.
+    """
+    return [str(key) for (key,) in fetch(contested_statement(chunk, kind), chunk.values)]
+
+
+def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
+    return CONTESTED_IDS.format(events=chunk.events(kind), key=sql.Identifier(kind.key[0]))
+
+
+def convert_batch(step: RunStep, company: Company, batch: int) -> None:
+    """Convert one batch. The caller has locked the company's accounts.
+
+    Effects and errors: those of apply_chunk.
+    """
+    with due_events() as due:
+        chunk = Chunk(company, (batch,), due, step.run_key)
+        mark_batches(chunk, chunk.batches)
+        apply_chunk(step, chunk)
+
+
+# ----------------------------------------------------------------------- ahead of batches
+
+
+def apply_events(
+    step: RunStep, company: Company, events: Mapping[EventKind, Sequence[UUID]]
+) -> int:
+    """Apply pending events ahead of their batch. Returns new customers.
+
+    An event of which the database refuses what comes of it fails. Effects: those of apply_chunk.
+    """
+    return sum(apply_ahead(step, company, events)[0])
+
+
+def apply_ahead(
+    step: RunStep, company: Company, events: Mapping[EventKind, Sequence[UUID]]
+) -> tuple[list[int], dict[UUID, str]]:
+    """The same; returns what apply_or_fail returns."""
+    lock_accounts(company)
+    with due_events() as due:
+        chunk = Chunk(company, (), due, step.run_key)
+        keys = [(kind.event, event) for kind, ids in events.items() for event in ids]
+        return apply_or_fail(step, chunk, keys)
+
+
+def apply_or_fail(
+    step: RunStep, chunk: Chunk, keys: Sequence[EventKey]
+) -> tuple[list[int], dict[UUID, str]]:
+    """Apply single events, and fail those of which the database refuses what comes of them.
+
+    Returns the new customers of each part, and the events that it refuses even to mark, with what
+    it said.
+    """
+
+    def apply(part: Sequence[EventKey] | None) -> int:
+        chunk.due.empty()
+        with step.counts_restored():
+            for kind, events in events_by_kind(keys if part is None else part).items():
+                take_events(chunk, kind, events)
+            return apply_chunk(step, chunk)
+
+    done, refused = bisect_rows(apply, lambda: keys)
+    return done, fail_events(step, chunk, refused)
+
+
+def fail_events(step: RunStep, chunk: Chunk, refused: Iterable[EventKey]) -> dict[UUID, str]:
+    """Fail events of which the database refuses what comes of them.
+
+    Returns those that it refuses even to mark, with what it said.
+    """
+    unmarked: dict[UUID, str] = {}
+    chunk.due.empty()
+    for kind, events in events_by_kind(refused).items():
+        unmarked |= fail_refused(chunk, kind, events)
+        step.add(failed=len(events))
+    return unmarked
+
+
+def convert_guids(step: RunStep, company: Company, guids: Sequence[UUID]) -> int:
+    """Give GUIDs whose events are pending their accounts, ahead of their batches.
+
+    Returns how many. Effects and errors: those of apply_chunk; StepFailed while an incident stops
+    conversion.
+    """
+    require_issuing_allowed()
+    lock_accounts(company)
+    return apply_events(step, company, pending_events_of(company, guids))
+
+
+def pending_events_of(company: Company, guids: Sequence[UUID]) -> dict[EventKind, list[UUID]]:
+    """The pending events that name these GUIDs and no account, by kind."""
+    found = {}
+    for kind in EVENT_KINDS:
+        rows = fetch(
+            sql.SQL(
+                """SELECT event_id FROM {view}
+                    WHERE async_account = ANY(%s::uuid[]) AND account_number IS NULL
+                      AND company_id = %s AND status = 'pending'"""
+            ).format(view=sql.Identifier(kind.view)),
+            [list(map(str, guids)), company.pk],
+        )
+        found[kind] = [event for (event,) in rows]
+    return found

@@ -1,0 +1,199 @@
+"""The exceptions of conversion: events that cannot be applied, and those applied apart.
+
+What could not be applied is a row of `open_event` and says why. It is taken up again when what it
+waits for has come. Whatever ends in another way than its batch is a row of `settled_event`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from psycopg2 import sql
+
+from stores.hqdb.files import load
+from stores.hqdb.retry import bisect_rows
+from stores.hqdb.sql import fetch, fetch_one, run_sql
+from stores.hqdb.work_table import WorkTable
+from stores.models import Company, NumberSequence
+from stores.pipeline.convert.chunk import Chunk, event_names
+from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
+
+OPEN_FAILING = load(__file__, "_open_failing")
+OPEN_CLAIMED = load(__file__, "open_claimed")
+FAIL_EXHAUSTED = load(__file__, "fail_exhausted")
+FAIL_REFUSED = load(__file__, "fail_refused")
+DUE_EVENTS = load(__file__, "due_events")
+TAKE_DUE = load(__file__, "take_due")
+TAKE_EVENTS = load(__file__, "take_events")
+WRITE_WAIT_REASONS = load(__file__, "write_wait_reasons")
+
+# Events wait for a customer, by the GUID or the account that they name, or were released.
+IS_DUE = """o.status = 'waiting' AND (
+           o.released_at IS NOT NULL
+           OR o.account_number IS NULL AND EXISTS (
+              SELECT FROM guid_map m WHERE m.async_account = o.async_account)
+           OR o.account_number IS NOT NULL AND EXISTS (
+              SELECT FROM customer k
+               WHERE k.company_id = o.company_id AND k.account_number = o.account_number))"""
+IS_EXHAUSTED = "o.status = 'failed' AND o.reason IN ('sequence_exhausted', 'sequence_missing')"
+IS_OF_NEW_GUID = sql.SQL(
+    """o.status = 'waiting' AND o.account_number IS NULL
+       AND o.async_account IN (SELECT async_account FROM {new_customers})"""
+)
+# How many events one chunk takes up again.
+MAX_DUE = 10_000
+
+
+def open_failing(kind: EventKind, due: WorkTable) -> sql.Composed:
+    """The end of each statement that opens events; see its file."""
+    return OPEN_FAILING.format(due=due.identifier, name=sql.Literal(kind.event))
+
+
+# ------------------------------------------------------------------------- taking up
+
+
+def take_due(chunk: Chunk, *, passed: Iterable[UUID] = ()) -> None:
+    """Take up the company's open events that can be tried again, up to MAX_DUE.
+
+    Those that failed for want of a number are among them while there are numbers.
+    """
+    take_open(chunk, due_condition(chunk), passed)
+
+
+def due_condition(chunk: Chunk) -> sql.Composable:
+    """That open event o is due."""
+    sequence = NumberSequence.objects.filter(company=chunk.company).first()
+    has_numbers = sequence is not None and sequence.left > 0
+    return sql.SQL(f"{IS_DUE} OR {IS_EXHAUSTED}" if has_numbers else IS_DUE)
+
+
+def due_keys(chunk: Chunk, *, passed: Iterable[UUID]) -> list[tuple[str, UUID]]:
+    """The events that take_due() takes, each with its table."""
+    rows = fetch(due_statement(due_condition(chunk)), due_values(chunk, passed))
+    return [(table, event) for table, event in rows]
+
+
+def due_statement(is_due: sql.Composable) -> sql.Composed:
+    return DUE_EVENTS.format(is_due=is_due)
+
+
+def due_values(chunk: Chunk, passed: Iterable[UUID]) -> dict[str, object]:
+    return chunk.values | {"passed": list(map(str, passed)), "limit": MAX_DUE}
+
+
+def take_waiting_for(chunk: Chunk, new_customers: WorkTable) -> None:
+    """Take up the open events that have waited for new customers."""
+    take_open(chunk, IS_OF_NEW_GUID.format(new_customers=new_customers.identifier), ())
+
+
+def take_open(chunk: Chunk, is_due: sql.Composable, passed: Iterable[UUID]) -> None:
+    run_sql(take_due_statement(chunk.due, is_due), due_values(chunk, passed))
+
+
+def take_due_statement(due: WorkTable, is_due: sql.Composable) -> sql.Composed:
+    return TAKE_DUE.format(due=due.identifier, is_due=is_due)
+
+
+def take_events(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> int:
+    """Take pending events ahead of their batch, those that are given. Returns how many."""
+    return run_sql(
+        take_events_statement(kind, chunk.due), chunk.values | {"events": list(map(str, events))}
+    )
+
+
+def take_events_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
+    return TAKE_EVENTS.format(due=due.identifier, **event_names(kind))
+
+
+# --------------------------------------------------------------------------- opening
+
+
+def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> tuple[int, int]:
+    """Open the claimed events that cannot be applied. Returns how many failed, and were opened."""
+    failed, opened = fetch_one(open_claimed_statement(chunk, kind, claimed), chunk.values)
+    return int(failed), int(opened)
+
+
+def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
+    return OPEN_CLAIMED.format(
+        claimed=claimed.identifier, open_failing=open_failing(kind, chunk.due)
+    )
+
+
+def fail_exhausted(chunk: Chunk, kind: EventKind, claimed: WorkTable, left: int, why: str) -> None:
+    """Fail the events of the claimed GUIDs for which no number is left."""
+    fetch(exhausted_statement(chunk, kind, claimed), chunk.values | {"left": left, "reason": why})
+
+
+def exhausted_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
+    return FAIL_EXHAUSTED.format(
+        claimed=claimed.identifier,
+        events=chunk.events(kind),
+        open_failing=open_failing(kind, chunk.due),
+    )
+
+
+def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[UUID, str]:
+    """Fail events of which the database refuses what comes of them.
+
+    Returns those that it refuses even to mark, with what it said; they stay pending.
+    """
+
+    def fail(keys: Sequence[UUID] | None) -> int:
+        chosen = list(map(str, events if keys is None else keys))
+        return int(fetch_one(refused_statement(kind, chunk.due), {"events": chosen})[0])
+
+    _, refused = bisect_rows(fail, lambda: events)
+    return refused
+
+
+def refused_statement(kind: EventKind, due: WorkTable) -> sql.Composed:
+    return FAIL_REFUSED.format(
+        event=sql.Identifier(kind.event), open_failing=open_failing(kind, due)
+    )
+
+
+# --------------------------------------------------------------------------- waiting
+
+
+def write_wait_reasons(company: Company) -> dict[UUID, str]:
+    """Write the reason on what could not be applied yet.
+
+    Returns the events on which the database does not let it be written, with what it said.
+    """
+
+    def write(keys: Sequence[UUID] | None) -> int:
+        chosen = None if keys is None else list(map(str, keys))
+        return run_sql(WRITE_WAIT_REASONS, {"company": company.pk, "events": chosen})
+
+    def waiting() -> list[UUID]:
+        rows = fetch(
+            "SELECT event_id FROM open_event WHERE company_id = %s AND status = 'waiting'",
+            [company.pk],
+        )
+        return [event for (event,) in rows]
+
+    return bisect_rows(write, waiting)[1]
+
+
+def count_waiting(company: Company) -> int:
+    """How many events of the company wait, or are in a batch that could not be converted."""
+    (waiting,) = fetch_one(
+        """SELECT (SELECT count(*) FROM open_event
+                    WHERE company_id = %(company)s AND status = 'waiting')
+                + (SELECT coalesce(sum(b.rows - (SELECT count(*) FROM open_event o
+                                                  WHERE o.batch_id = b.id)
+                                              - (SELECT count(*) FROM settled_event s
+                                                  WHERE s.batch_id = b.id)), 0)
+                     FROM upload_batch b
+                    WHERE b.company_id = %(company)s AND b.converted_at IS NULL)""",
+        {"company": company.pk},
+    )
+    return int(waiting)
+
+
+def events_by_kind(events: Iterable[tuple[str, UUID]]) -> Mapping[EventKind, list[UUID]]:
+    """Ids of events, each with its table, by kind; parents first."""
+    found: dict[str, list[UUID]] = {}
+    for table, event in events:
+        found.setdefault(table, []).append(event)
+    return {kind: found[kind.event] for kind in EVENT_KINDS if kind.event in found}

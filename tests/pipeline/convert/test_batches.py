@@ -1,0 +1,221 @@
+"""Conversion takes whole batches, marks them, and never touches an event again."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+
+from stores.models import (
+    AsyncAddress,
+    AsyncCustomer,
+    Customer,
+    CustomerAddress,
+    JobRun,
+    OpenEvent,
+    SettledEvent,
+    UploadBatch,
+)
+from stores.pipeline.convert import convert as conversion
+from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
+from stores.pipeline.corrections.quarantine import release_rows
+from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
+from tests.support.conversion import convert, get_ann
+from tests.support.make import make_customer, make_event, make_sale, run
+from tests.support.promises import broken_promises
+from tests.support.refusals import hq_refuses
+
+
+def row_versions() -> set[tuple[Any, ...]]:
+    """Where each staged event is stored, and which transaction has written it."""
+    versions = set()
+    with connection.cursor() as cursor:
+        for kind in EVENT_KINDS:
+            cursor.execute(f"SELECT event_id, ctid::text, xmin::text FROM {kind.event}")  # noqa: S608
+            versions |= set(cursor.fetchall())
+    return versions
+
+
+def make_one_of_each(store, guid, **columns: Any) -> None:
+    for kind in EVENT_KINDS:
+        make_event(kind.name, store, async_account=guid, **columns)
+
+
+def test_an_upload_is_one_batch_of_all_tables_that_its_conversion_marks(store):
+    make_one_of_each(store, uuid4())
+    run("P-0001")
+    [batch] = UploadBatch.objects.all()
+    before = (batch.rows, batch.number, batch.converted_at, batch.run)
+
+    run("sync-customers")
+
+    batch.refresh_from_db()
+    assert before == (5, 1, None, None)
+    assert batch.session.database == batch.database == store
+    assert batch.converted_at is not None
+    assert batch.run == JobRun.objects.get(job="sync-customers")
+    assert {AsyncCustomer.objects.get().applied_run, AsyncAddress.objects.get().applied_run} == {
+        batch.run
+    }
+
+
+def test_rows_that_headquarters_knows_make_no_batch(store):
+    make_customer(store, "Ann")
+    make_sale(store)
+    run("P-0001")
+    run("reconcile")
+
+    run("P-0001")
+
+    assert UploadBatch.objects.count() == 1
+
+
+@pytest.mark.slow
+def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
+    """Applied, edited, superseded, waiting, failed, released and delivered."""
+    ann = make_customer(store, "Ann")
+    make_one_of_each(store, ann)
+    make_event("address", store, async_account=uuid4())
+    bo, address = make_customer(store, "Bo"), uuid4()
+    for guid in (ann, bo):
+        make_event("address", store, async_account=guid, address_id=address)
+    run("pipeline")
+    make_event("customer", seattle, account_number="005001", operation="update", first_name="Anna")
+    make_event(
+        "customer",
+        store,
+        account_number="005001",
+        operation="update",
+        first_name="Old",
+        occurred_at="2020-01-01T10:00:00Z",
+    )
+    run("P-0001")
+    staged = row_versions()
+
+    run("pipeline")
+    release_rows([str(event.event_id) for event in OpenEvent.objects.failed()])
+    run("pipeline")
+
+    assert row_versions() == staged
+    assert broken_promises() == []
+
+
+@pytest.mark.slow
+def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monkeypatch):
+    for database in (store, seattle):
+        make_customer(database, "Ann")
+        make_customer(database, "Bo")
+    run("P-0001")
+
+    together = [batch.pk for batch in UploadBatch.objects.order_by("pk")]
+    assert conversion.claim_batches(store.channel.company, []) == together
+    monkeypatch.setattr(conversion, "EVENTS_PER_CHUNK", 1)
+    assert conversion.claim_batches(store.channel.company, []) == together[:1]
+    run("sync-customers")
+
+    assert not UploadBatch.objects.unconverted().exists()
+    assert Customer.objects.exclude(number=None).count() == 4
+    assert UploadBatch.objects.values("converted_at").distinct().count() == 2
+
+
+def test_attempts_count_what_was_tried_and_not_the_conversions_that_passed_by(store):
+    guid = uuid4()
+    make_event("address", store, async_account=guid)
+    for _ in range(3):
+        convert()
+    waiting = OpenEvent.objects.get()
+    make_customer(store, "Ann", guid=guid)
+
+    convert()
+
+    assert (waiting.status, waiting.reason, waiting.attempts) == ("waiting", "parent_missing", 1)
+    assert not OpenEvent.objects.exists()
+    assert AsyncAddress.objects.get().status == "applied"
+    assert CustomerAddress.objects.get().customer == get_ann()
+
+
+@pytest.mark.slow
+def test_an_event_that_fails_again_says_how_often(store):
+    ann, bo, address = make_customer(store, "Ann"), make_customer(store, "Bo"), uuid4()
+    for guid in (ann, bo):
+        make_event("address", store, async_account=guid, address_id=address)
+    convert()
+    first = OpenEvent.objects.get()
+
+    for _ in range(2):
+        release_rows([str(first.event_id)])
+        convert()
+
+    failed = OpenEvent.objects.get()
+    assert (first.attempts, failed.attempts) == (1, 3)
+    assert (failed.status, failed.reason, failed.field) == (
+        "failed",
+        "belongs_to_another",
+        "address_id",
+    )
+    assert failed.last_tried_at > first.last_tried_at
+    assert not SettledEvent.objects.exists()
+
+
+@pytest.mark.slow
+def test_an_order_converts_its_customer_ahead_of_the_batch_and_the_batch_leaves_it_out(store):
+    ann = make_customer(store, "Ann")
+    make_event("address", store, async_account=ann)
+    make_customer(store, "Bo")
+    make_sale(
+        store, transaction_type="customer_order", confirmation_number="W-1", async_account=ann
+    )
+    run("P-0001")
+    run("sync-orders")
+    [ahead] = Customer.objects.exclude(number=None)
+    states = dict(AsyncCustomer.objects.values_list("first_name", "status"))
+    settled = SettledEvent.objects.count()
+
+    run("sync-customers")
+
+    ahead.refresh_from_db()
+    assert (ahead.first_name, ahead.hq_version) == ("Ann", 1)
+    assert states == {"Ann": "applied", "Bo": "pending"}
+    assert settled == SettledEvent.objects.count() == 2
+    assert set(AsyncCustomer.objects.values_list("status", flat=True)) == {"applied"}
+    assert broken_promises() == []
+
+
+@pytest.mark.slow
+def test_what_the_batch_says_as_well_is_forgotten_after_a_refusal(store):
+    make_customer(store, "Bad")
+    for name in ("Ann", "Bo", "Cy"):
+        make_customer(store, name)
+
+    with hq_refuses("customer", "NEW.first_name = 'Bad'"):
+        convert()
+
+    assert not UploadBatch.objects.unconverted().exists()
+    assert not SettledEvent.objects.exists()
+    assert OpenEvent.objects.get().reason == "refused"
+
+
+def test_an_event_with_an_unknown_account_waits_even_if_its_guid_is_known(store, ann):
+    make_event("address", store, async_account=ann, account_number="005777")
+
+    convert()
+
+    assert (AsyncAddress.objects.get().status, OpenEvent.objects.get().reason) == (
+        "pending",
+        "account_unknown",
+    )
+    assert not CustomerAddress.objects.exists()
+
+
+@pytest.mark.slow
+def test_an_edit_at_headquarters_is_a_batch_of_its_own(store, ann, hq_user):
+    customer = get_ann()
+    state = complete_state(CUSTOMER, customer, {"first_name": "Anna"})
+
+    edit = Edit(CUSTOMER, {"operation": "update", **state})
+    save_edits(customer, [edit], version=customer.hq_version, by=hq_user)
+
+    batch = UploadBatch.objects.get(session=None)
+    assert (batch.rows, batch.database, batch.run) == (1, None, None)
+    assert batch.converted_at is not None
+    assert get_ann().first_name == "Anna"

@@ -128,7 +128,7 @@ class Sample:
         self.customers = list(Customer.objects.filter(pk__in=self.ids))
         mapped = GuidMap.objects.filter(customer__in=self.ids)
         self.guids = [str(guid) for guid in mapped.values_list("pk", flat=True)]
-        self.operations = list(AsyncCustomer.objects.filter(customer__in=self.ids))
+        self.operations = list(AsyncCustomer.objects.filter(async_account__in=self.guids))
         newest = JobRun.objects.newest_first()
         count = newest.count()
         self.runs = [newest[place] for place in range(count // 10, count, count // 10)] * 6

@@ -48,27 +48,35 @@ SELECT gen_random_uuid(), NULL, (SELECT min(id) FROM channel_database) + n %% 4,
        now() - n * interval '1 minute', now() - n * interval '1 minute', 'applied', '1010', 5, 9
   FROM generate_series(1, %(rows)s / 5) n;
 
--- Of the newest events one in a hundred waits for conversion, one in five thousand has failed.
-INSERT INTO async_customer (event_id, database_id, company_id, replication_counter, occurred_at,
-                            operation, async_account, status, reason, session_id, staged_at,
-                            customer_id, applied_at, customer_type, first_name, last_name, name, email,
-                            phone)
-SELECT gen_random_uuid(), (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create',
-       CASE WHEN is_open THEN gen_random_uuid() ELSE guid END,
-       CASE WHEN has_failed THEN 'failed' WHEN is_open THEN 'pending' ELSE 'applied' END,
-       CASE WHEN has_failed THEN 'identity_mismatch' WHEN is_open AND n %% 7 = 0
-            THEN 'account_unknown' END,
-       session, at, CASE WHEN is_open THEN NULL ELSE n END, CASE WHEN is_open THEN NULL ELSE at END,
-       'person', first_name, last_name, first_name || ' ' || last_name,
+-- A hundred batches. Of the newest events one in a hundred waits for conversion, a seventh of them for its account; one in
+-- five thousand has failed.
+INSERT INTO upload_batch (id, company_id, database_id, session_id, rows, staged_at, converted_at)
+SELECT b, 'BNCH', (SELECT min(id) FROM channel_database), (SELECT id FROM upload_session LIMIT 1),
+       2 * %(rows)s / 100, now() - (101 - b) * interval '1 hour',
+       CASE WHEN b < 100 THEN now() - (101 - b) * interval '1 hour' END
+  FROM generate_series(1, 100) b;
+SELECT setval('upload_batch_id_seq', 100);
+INSERT INTO async_customer (event_id, batch_id, database_id, company_id, replication_counter, occurred_at,
+                            operation, async_account, staged_at, customer_type, first_name, last_name,
+                            name, email, phone)
+SELECT gen_random_uuid(), 1 + (n - 1)::bigint * 100 / %(rows)s,
+       (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create',
+       CASE WHEN n > %(rows)s * 0.99 OR n %% 5000 = 0 THEN gen_random_uuid() ELSE guid END,
+       at, 'person', first_name, last_name, first_name || ' ' || last_name,
        lower(first_name || '.' || last_name) || n || '@example.com', phone
-  FROM (SELECT *, (SELECT id FROM upload_session LIMIT 1) AS session,
-               n %% 5000 = 0 AS has_failed, n > %(rows)s * 0.99 OR n %% 5000 = 0 AS is_open
-          FROM person) p;
-INSERT INTO async_contact (event_id, database_id, company_id, replication_counter, occurred_at,
-                           operation, async_account, status, session_id, staged_at, customer_id,
-                           applied_at, contact_id, kind, locator)
-SELECT gen_random_uuid(), (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create', guid,
-       'applied', (SELECT id FROM upload_session LIMIT 1), at, n, at, gen_random_uuid(), 'phone', phone
+  FROM person;
+INSERT INTO open_event ("table", event_id, batch_id, company_id, async_account, status, reason)
+SELECT 'async_customer', event_id, batch_id, company_id, async_account,
+       CASE WHEN replication_counter %% 5000 = 0 THEN 'failed' ELSE 'waiting' END,
+       CASE WHEN replication_counter %% 5000 = 0 THEN 'identity_mismatch' ELSE 'account_unknown' END
+  FROM async_customer
+ WHERE replication_counter %% 5000 = 0
+    OR replication_counter > %(rows)s * 0.99 AND replication_counter %% 7 = 0;
+INSERT INTO async_contact (event_id, batch_id, database_id, company_id, replication_counter, occurred_at,
+                           operation, async_account, staged_at, contact_id, kind, locator)
+SELECT gen_random_uuid(), 1 + (n - 1)::bigint * 100 / %(rows)s,
+       (SELECT min(id) FROM channel_database) + n %% 4, 'BNCH', n, at, 'create', guid, at,
+       gen_random_uuid(), 'phone', phone
   FROM person;
 
 INSERT INTO quarantine (database_id, "table", row_key, event_id, async_account, payload_hash, reason,

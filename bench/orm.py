@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from django.db import models, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from bench.place import Options, Place, customers_of, table
@@ -18,11 +18,6 @@ from bench.ring import alone
 from stores.channeldb import models as channel
 from stores.channeldb.connect.connection import connect
 from stores.models import (
-    AsyncAddress,
-    AsyncAffiliation,
-    AsyncAttribute,
-    AsyncContact,
-    AsyncCustomer,
     ChannelDatabase,
     Company,
     Customer,
@@ -32,6 +27,12 @@ from stores.models import (
     CustomerContact,
     GuidMap,
     NumberSequence,
+    StagedAddress,
+    StagedAffiliation,
+    StagedAttribute,
+    StagedContact,
+    StagedCustomer,
+    UploadBatch,
 )
 from stores.pipeline.events.kinds import CHILDREN, CUSTOMER, EVENT_KINDS, EventKind
 
@@ -40,7 +41,7 @@ T = TypeVar("T")
 STAGED: dict[EventKind, Any] = dict(
     zip(
         EVENT_KINDS,
-        (AsyncCustomer, AsyncAddress, AsyncContact, AsyncAffiliation, AsyncAttribute),
+        (StagedCustomer, StagedAddress, StagedContact, StagedAffiliation, StagedAttribute),
         strict=True,
     )
 )
@@ -77,7 +78,6 @@ EVENTS: dict[EventKind, Any] = dict(
     )
 )
 ACCOUNT = ("company", "account_number")
-SESSION = uuid4()
 
 
 def measure(place: Place, options: Options) -> None:
@@ -113,6 +113,8 @@ def values(source: models.Model, columns: Sequence[str]) -> dict[str, Any]:
 
 def upload(shop: ChannelDatabase) -> None:
     """Events -> staging, then acknowledged."""
+    company = shop.channel.company
+    upload_batch = UploadBatch.objects.create(company=company, database=shop)
     with connect(shop) as alias:
         for kind, staged in STAGED.items():
             events = EVENTS[kind].objects.using(alias)
@@ -121,8 +123,8 @@ def upload(shop: ChannelDatabase) -> None:
                 rows = [
                     staged(
                         database=shop,
-                        company=shop.channel.company,
-                        session_id=SESSION,
+                        company=company,
+                        batch=upload_batch,
                         **values(event, kind.sent_columns),
                     )
                     for event in batch
@@ -136,7 +138,8 @@ def upload(shop: ChannelDatabase) -> None:
 def convert(shops: Sequence[ChannelDatabase]) -> int:
     """A batch of staged customers -> customers with numbers, children, map."""
     company = shops[0].channel.company
-    pending = AsyncCustomer.objects.select_for_update(skip_locked=True).filter(status="pending")
+    has_account = GuidMap.objects.filter(async_account=OuterRef("async_account"))
+    pending = StagedCustomer.objects.filter(~Exists(has_account))
     staged: list[Any] = list(pending.order_by("async_account")[:BATCH])
     sequence = NumberSequence.objects.select_for_update().get(company=company)
     first, sequence.next = sequence.next, sequence.next + len(staged)
@@ -171,20 +174,10 @@ def convert(shops: Sequence[ChannelDatabase]) -> int:
         BATCH,
     )
     for kind, owned in OWNED.items():
-        events = list(STAGED[kind].objects.filter(async_account__in=owner, status="pending"))
+        events = STAGED[kind].objects.filter(async_account__in=owner)
         rows = [owned(customer=owner[e.async_account], **values(e, kind.columns)) for e in events]
         owned.objects.bulk_create(rows, BATCH, ignore_conflicts=True)
-        mark(STAGED[kind], events, owner)
-    mark(AsyncCustomer, staged, owner)
     return len(staged)
-
-
-def mark(staged: Any, events: Sequence[Any], owner: dict[Any, Customer]) -> None:
-    """The events are applied."""
-    for event in events:
-        event.status, event.applied_at = "applied", timezone.now()
-        event.customer = owner[event.async_account]
-    staged.objects.bulk_update(events, ["status", "customer", "applied_at"], BATCH)
 
 
 def download(shop: ChannelDatabase) -> None:

@@ -119,10 +119,10 @@ def compare(ours: dict[str, float], plain: dict[str, float], workers: int) -> No
 def chunk_seconds() -> list[float]:
     """How long each chunk of the conversion took, the last one left out: nothing follows it.
 
-    All rows of one chunk carry the moment at which its transaction began.
+    All batches of one chunk carry the moment at which its transaction began.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT DISTINCT applied_at FROM async_customer ORDER BY 1")
+        cursor.execute("SELECT DISTINCT converted_at FROM upload_batch ORDER BY 1")
         begun = [moment for (moment,) in cursor.fetchall() if moment]
     return [(after - before).total_seconds() for before, after in pairwise(begun)]
 

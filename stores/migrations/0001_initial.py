@@ -2881,7 +2881,7 @@ class Migration(migrations.Migration):
                         max_length=10,
                     ),
                 ),
-                ("attempts", models.IntegerField(null=True)),
+                ("attempts", models.IntegerField()),
                 ("since", models.DateTimeField()),
             ],
             options={"db_table": "quarantine_case", "managed": False, "default_permissions": ()},

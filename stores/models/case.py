@@ -98,8 +98,8 @@ class Case(models.Model):
     field = models.CharField(max_length=40)
     rule = models.CharField(max_length=120)
     status = models.CharField(max_length=10, choices=CaseStatus.choices)
-    # How often HQ has tried to stage a quarantined row. None for staged events.
-    attempts = models.IntegerField(null=True)
+    # How often HQ has tried to stage a quarantined row, or to apply a staged event.
+    attempts = models.IntegerField()
     since = models.DateTimeField()
 
     objects = CaseQuerySet.as_manager()

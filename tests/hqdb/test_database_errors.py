@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from django.db import connection, transaction
 
-from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence, RunStep
+from stores.models import AsyncAddress, AsyncCustomer, Customer, GuidMap, NumberSequence
 from stores.models.job import JobCode
 from stores.pipeline.convert.apply import convert_guids
 from tests.support.concurrency import count_blocked_sessions, start_in_thread
@@ -142,7 +142,7 @@ def test_two_sessions_that_create_one_account_at_once_create_it_once(houston):
     def create_account() -> int:
         with transaction.atomic():
             barrier.wait(30)
-            return convert_guids(RunStep(), houston.channel.company, [guid])
+            return convert_guids(houston.channel.company, [guid], run_key=None).converted
 
     first, second = start_in_thread(create_account), start_in_thread(create_account)
 

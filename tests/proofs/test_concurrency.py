@@ -84,7 +84,7 @@ def request_account(guid: UUID) -> str:
     """Create or find the account of a GUID at once, as the real-time service will."""
     step = running_step()
     with transaction.atomic():
-        convert_guids(step, Company.objects.get(), [guid])
+        convert_guids(Company.objects.get(), [guid], run_key=step.run_key)
     end(step)
     return GuidMap.objects.get(async_account=guid).customer.account_number
 

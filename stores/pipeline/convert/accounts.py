@@ -15,7 +15,7 @@ from psycopg2 import sql
 from stores.hqdb.files import load
 from stores.hqdb.sql import fetch_one, identifiers, listed, reserve_numbers, run_sql
 from stores.hqdb.work_table import WorkTable, empty_table, query_table
-from stores.models import Company, Customer, Incident, NumberSequence, RunStep
+from stores.models import Company, Customer, Incident, NumberSequence
 from stores.models.run import StepFailed
 from stores.pipeline.changes import reserve_changes
 from stores.pipeline.convert.chunk import Chunk
@@ -32,16 +32,18 @@ NEW_CUSTOMER_COLUMNS = "async_account uuid, customer_id bigint, channel_id bigin
 class NewCustomers:
     """The customers that a chunk has created, and whether one of them had several events.
 
-    Shape of `claimed`: async_account, customer_id, hq_version, databases.
+    `failed` is for how many no number was left. Shape of `claimed`: async_account, customer_id,
+    hq_version, databases.
     """
 
     claimed: WorkTable
     count: int
+    failed: int
     is_doubtful: bool
 
 
 @contextmanager
-def new_customers(step: RunStep, chunk: Chunk) -> Iterator[NewCustomers]:
+def new_customers(chunk: Chunk) -> Iterator[NewCustomers]:
     """Give each GUID of the chunk that needs one its account, in the order of the GUIDs.
 
     Effects: customers with their change numbers, GUID map, number sequence; in the caller's
@@ -50,13 +52,11 @@ def new_customers(step: RunStep, chunk: Chunk) -> Iterator[NewCustomers]:
     """
     with query_table("claimed_guid", claim_statement(chunk), chunk.values) as claimed:
         failed = drop_exhausted(chunk, claimed) if claimed.rows else 0
-        step.add(failed=failed)
         count, is_doubtful = claimed.rows - failed, False
         if count:
             run_sql(sql.SQL("ANALYZE {}").format(claimed.identifier))
             is_doubtful = insert_customers(chunk, claimed, count)
-        step.add(converted=count)
-        yield NewCustomers(claimed, count, is_doubtful)
+        yield NewCustomers(claimed, count, failed, is_doubtful)
 
 
 def claim_statement(chunk: Chunk) -> sql.Composed:

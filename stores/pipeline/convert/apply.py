@@ -6,15 +6,15 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys
 from stores.hqdb.sql import fetch, lock_until_commit, prefer_index_scans
-from stores.models import Company, RunStep
+from stores.models import Company
 from stores.pipeline.convert.accounts import (
     NewCustomers,
     new_customers,
     require_issuing_allowed,
 )
-from stores.pipeline.convert.chunk import Chunk, due_events, mark_batches
+from stores.pipeline.convert.chunk import Applied, Chunk, add_up, due_events, mark_batches
 from stores.pipeline.convert.known_customers import apply_to_known_customers, claimed_events
 from stores.pipeline.convert.merge import KINDS_WITH_ID, claim_of_new, merge_children_of_new
 from stores.pipeline.convert.open_events import (
@@ -39,24 +39,26 @@ def lock_accounts(company: Company) -> None:
     lock_until_commit(f"accounts:{company.pk}")
 
 
-def apply_chunk(step: RunStep, chunk: Chunk) -> int:
-    """Apply all events of a chunk, or open those that cannot be applied. Returns new customers.
+def apply_chunk(chunk: Chunk) -> Applied:
+    """Apply all events of a chunk, or open those that cannot be applied.
 
     Effects: customers and all that belongs to them, open and settled events; in the caller's
     transaction, which has locked the company's accounts. Errors: the database's own, when it
     refuses what comes of an event.
     """
-    with prefer_index_scans(), new_customers(step, chunk) as created:
+    updated, failed = 0, 0
+    with prefer_index_scans(), new_customers(chunk) as created:
         if created.count:
             take_waiting_for(chunk, created.claimed)
         for kind in EVENT_KINDS:
             apart = contested_ids(chunk, kind) if kind in KINDS_WITH_ID else []
-            with claimed_events(step, chunk, kind, created.claimed, apart=apart) as claimed:
+            with claimed_events(chunk, kind, created.claimed, apart=apart) as claimed:
+                failed += claimed.failed
                 if created.count:
                     complete_new_customers(chunk, kind, created, apart=apart)
-                if claimed.rows:
-                    apply_to_known_customers(step, chunk, kind, claimed)
-    return created.count
+                if claimed.count:
+                    updated += apply_to_known_customers(chunk, kind, claimed.table)
+    return Applied(created.count, updated, created.failed + failed)
 
 
 def complete_new_customers(
@@ -85,62 +87,58 @@ def contested_statement(chunk: Chunk, kind: EventKind) -> sql.Composed:
     return CONTESTED_IDS.format(events=chunk.events(kind), key=sql.Identifier(kind.key[0]))
 
 
-def convert_batch(step: RunStep, company: Company, batch: int) -> None:
+def convert_batch(company: Company, batch: int) -> None:
     """Convert one batch. The caller has locked the company's accounts.
 
     Effects and errors: those of apply_chunk.
     """
     with due_events() as due:
-        chunk = Chunk(company, (batch,), due, step.run_key)
+        chunk = Chunk(company, (batch,), due, run=None)
         mark_batches(chunk, chunk.batches)
-        apply_chunk(step, chunk)
+        apply_chunk(chunk)
 
 
 # ----------------------------------------------------------------------- ahead of batches
 
 
 def apply_events(
-    step: RunStep, company: Company, events: Mapping[EventKind, Sequence[UUID]]
-) -> int:
-    """Apply pending events ahead of their batch. Returns new customers.
+    company: Company, events: Mapping[EventKind, Sequence[UUID]], *, run_key: str | None
+) -> Applied:
+    """Apply pending events ahead of their batch.
 
     An event of which the database refuses what comes of it fails. Effects: those of apply_chunk.
     """
-    return sum(apply_ahead(step, company, events)[0])
+    return apply_ahead(company, events, run_key=run_key)[0]
 
 
 def apply_ahead(
-    step: RunStep, company: Company, events: Mapping[EventKind, Sequence[UUID]]
-) -> tuple[list[int], dict[UUID, str]]:
+    company: Company, events: Mapping[EventKind, Sequence[UUID]], *, run_key: str | None
+) -> tuple[Applied, dict[UUID, str]]:
     """The same; returns what apply_or_fail returns."""
     lock_accounts(company)
     with due_events() as due:
-        chunk = Chunk(company, (), due, step.run_key)
+        chunk = Chunk(company, (), due, run_key)
         keys = [(kind.event, event) for kind, ids in events.items() for event in ids]
-        return apply_or_fail(step, chunk, keys)
+        return apply_or_fail(chunk, keys)
 
 
-def apply_or_fail(
-    step: RunStep, chunk: Chunk, keys: Sequence[EventKey]
-) -> tuple[list[int], dict[UUID, str]]:
+def apply_or_fail(chunk: Chunk, keys: Sequence[EventKey]) -> tuple[Applied, dict[UUID, str]]:
     """Apply single events, and fail those of which the database refuses what comes of them.
 
-    Returns the new customers of each part, and the events that it refuses even to mark, with what
-    it said.
+    Returns also the events that it refuses even to mark, with what it said.
     """
 
-    def apply(part: Sequence[EventKey] | None) -> int:
+    def apply(part: Sequence[EventKey]) -> Applied:
         chunk.due.empty()
-        with step.counts_restored():
-            for kind, events in events_by_kind(keys if part is None else part).items():
-                take_events(chunk, kind, events)
-            return apply_chunk(step, chunk)
+        for kind, events in events_by_kind(part).items():
+            take_events(chunk, kind, events)
+        return apply_chunk(chunk)
 
-    done, refused = bisect_rows(apply, lambda: keys)
-    return done, fail_events(step, chunk, refused)
+    done, refused = bisect_keys(apply, keys)
+    return add_up([*done, Applied(failed=len(refused))]), fail_events(chunk, refused)
 
 
-def fail_events(step: RunStep, chunk: Chunk, refused: Iterable[EventKey]) -> dict[UUID, str]:
+def fail_events(chunk: Chunk, refused: Iterable[EventKey]) -> dict[UUID, str]:
     """Fail events of which the database refuses what comes of them.
 
     Returns those that it refuses even to mark, with what it said.
@@ -149,19 +147,17 @@ def fail_events(step: RunStep, chunk: Chunk, refused: Iterable[EventKey]) -> dic
     chunk.due.empty()
     for kind, events in events_by_kind(refused).items():
         unmarked |= fail_refused(chunk, kind, events)
-        step.add(failed=len(events))
     return unmarked
 
 
-def convert_guids(step: RunStep, company: Company, guids: Sequence[UUID]) -> int:
+def convert_guids(company: Company, guids: Sequence[UUID], *, run_key: str | None) -> Applied:
     """Give GUIDs whose events are pending their accounts, ahead of their batches.
 
-    Returns how many. Effects and errors: those of apply_chunk; StepFailed while an incident stops
-    conversion.
+    Effects and errors: those of apply_chunk; StepFailed while an incident stops conversion.
     """
     require_issuing_allowed()
     lock_accounts(company)
-    return apply_events(step, company, pending_events_of(company, guids))
+    return apply_events(company, pending_events_of(company, guids), run_key=run_key)
 
 
 def pending_events_of(company: Company, guids: Sequence[UUID]) -> dict[EventKind, list[UUID]]:

@@ -1,8 +1,9 @@
 """What one transaction of conversion applies: whole batches, and single events that are due."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg2 import sql
 
@@ -18,6 +19,18 @@ HISTORY = load(__file__, "history")
 DUE_COLUMNS = '"table" text, event_id uuid, attempts integer, PRIMARY KEY ("table", event_id)'
 # What the view of a kind tells of an event beside what was staged.
 STATE_COLUMNS = ("status", "reason", "applied_at")
+
+
+class Applied(NamedTuple):
+    """How many customers events created, how many they changed, and how many events failed."""
+
+    converted: int = 0
+    updated: int = 0
+    failed: int = 0
+
+
+def add_up(parts: Iterable[Applied]) -> Applied:
+    return Applied(*map(sum, zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from stores.pipeline.convert.apply import (
     lock_accounts,
 )
 from stores.pipeline.convert.balance import count_balance
-from stores.pipeline.convert.chunk import Chunk, due_events, mark_batches
+from stores.pipeline.convert.chunk import Applied, Chunk, due_events, mark_batches
 from stores.pipeline.convert.open_events import (
     count_waiting,
     due_keys,
@@ -107,14 +107,14 @@ def convert_chunk(step: RunStep, company: Company, passed: Passed) -> bool:
         lock_accounts(company)
         with due_events() as due:
             batches = claim_batches(company, passed.batches)
-            converted = convert_batches(
-                step, Chunk(company, tuple(batches), due, step.run_key), passed
-            )
+            applied = convert_batches(Chunk(company, tuple(batches), due, step.run_key), passed)
+        if applied:
+            step.add(**applied._asdict())
         failpoint("convert:before_commit")
     failpoint("convert:after_commit")
-    if converted.customers and not step.is_dry:
+    if applied and applied.converted and not step.is_dry:
         number_journal.append_missing()
-    return converted.was_work
+    return applied is not None
 
 
 def claim_batches(company: Company, passed: Iterable[int]) -> list[int]:
@@ -135,50 +135,40 @@ def claim_batches(company: Company, passed: Iterable[int]) -> list[int]:
     return claimed
 
 
-@dataclass(frozen=True)
-class Converted:
-    """What came of one chunk."""
-
-    customers: int
-    was_work: bool
-
-
-def convert_batches(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
+def convert_batches(chunk: Chunk, passed: Passed) -> Applied | None:
     """Apply the chunk's batches and the open events that are due, and mark the batches.
 
-    Should the database refuse what comes of them, they are applied apart from the culprits.
+    Should the database refuse what comes of them, they are applied apart from the culprits. None if
+    there was nothing to apply.
     """
     try:
-        return in_savepoint(lambda _: convert_whole(step, chunk, passed), None)
+        return in_savepoint(lambda _: convert_whole(chunk, passed), None)
     except DATABASE_ERRORS as error:
         if not is_data_error(error):
             raise
         logger.warning("a chunk of events was refused (%s)", describe_error(error))
-    return convert_apart(step, chunk, passed)
+    return convert_apart(chunk, passed)
 
 
-def convert_whole(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
-    with step.counts_restored():
-        mark_batches(chunk, chunk.batches)
-        take_due(chunk, passed=passed.events)
-        if not (chunk.batches or chunk.due.count()):
-            return Converted(0, was_work=False)
-        return Converted(apply_chunk(step, chunk), was_work=True)
+def convert_whole(chunk: Chunk, passed: Passed) -> Applied | None:
+    mark_batches(chunk, chunk.batches)
+    take_due(chunk, passed=passed.events)
+    return apply_chunk(chunk) if chunk.batches or chunk.due.count() else None
 
 
-def convert_apart(step: RunStep, chunk: Chunk, passed: Passed) -> Converted:
+def convert_apart(chunk: Chunk, passed: Passed) -> Applied | None:
     """Apply the chunk's events one by one, as far as needed to find those that are refused.
 
     These fail. A batch with an event that the database does not let be marked stays as it is.
     """
     keys = [*batch_keys(chunk), *due_keys(chunk, passed=passed.events)]
-    done, unmarked = apply_or_fail(step, replace(chunk, batches=()), keys)
+    applied, unmarked = apply_or_fail(replace(chunk, batches=()), keys)
     passed.events |= unmarked
     stuck = batches_of(chunk, unmarked)
     passed.batches |= stuck
     mark_batches(chunk, [batch for batch in chunk.batches if batch not in stuck])
     forget_settled(chunk)
-    return Converted(sum(done), was_work=bool(keys))
+    return applied if keys else None
 
 
 def batch_keys(chunk: Chunk) -> list[EventKey]:
@@ -228,7 +218,9 @@ def edit_known_customers(step: RunStep, company: Company, passed: Passed) -> boo
     with step.chunk():
         lock_accounts(company)
         events = {kind: events_of_known(company, kind, passed.events) for kind in EVENT_KINDS}
-        passed.events |= apply_ahead(step, company, events)[1]
+        applied, unmarked = apply_ahead(company, events, run_key=step.run_key)
+        step.add(**applied._asdict())
+        passed.events |= unmarked
         failpoint("convert:before_commit")
     failpoint("convert:after_commit")
     return any(events.values())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 
 from psycopg2 import sql
 
@@ -39,23 +39,31 @@ SETTLE_SUPERSEDED = load(__file__, "settle_superseded")
 BUMP_VERSIONS = load(__file__, "bump_versions")
 
 
+@dataclass(frozen=True)
+class ClaimedEvents:
+    """Events that can be applied, how many there are, and how many others failed.
+
+    Shape of `table`: event_id, customer_id, hq_version, and what an open event has.
+    """
+
+    table: WorkTable
+    count: int
+    failed: int
+
+
 @contextmanager
 def claimed_events(
-    step: RunStep, chunk: Chunk, kind: EventKind, new_customers: WorkTable, *, apart: list[str]
-) -> Iterator[WorkTable]:
+    chunk: Chunk, kind: EventKind, new_customers: WorkTable, *, apart: list[str]
+) -> Iterator[ClaimedEvents]:
     """The events of the chunk that are not those of its new customers, and can be applied.
 
     The others are opened. `apart` are contested ids, which new customers do not get with their
-    account. Shape: event_id, customer_id, hq_version, and what an open event has. Effects: open
-    events, in the caller's transaction.
+    account. Effects: open events, in the caller's transaction.
     """
     statement = claim_statement(chunk, kind, new_customers)
     with query_table("claimed_event", statement, chunk.values | {"apart": apart}) as claimed:
-        opened = 0
-        if claimed.rows:
-            failed, opened = open_claimed(chunk, kind, claimed)
-            step.add(failed=failed)
-        yield replace(claimed, rows=claimed.rows - opened)
+        failed, opened = open_claimed(chunk, kind, claimed) if claimed.rows else (0, 0)
+        yield ClaimedEvents(claimed, claimed.rows - opened, failed)
 
 
 def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> sql.Composed:
@@ -70,15 +78,13 @@ def claim_statement(chunk: Chunk, kind: EventKind, new_customers: WorkTable) -> 
     )
 
 
-def apply_to_known_customers(
-    step: RunStep, chunk: Chunk, kind: EventKind, claimed: WorkTable
-) -> None:
-    """Apply claimed events to the customers that they name.
+def apply_to_known_customers(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> int:
+    """Apply claimed events to the customers that they name. Returns how many customers.
 
     Effects: customers or children, change numbers, and what is settled; in the caller's
     transaction.
     """
-    step.add(updated=bump_versions(chunk.company, claimed))
+    updated = bump_versions(chunk.company, claimed)
     with applied_history(kind, claimed) as history:
         claim = claim_of_known(kind, claimed)
         if kind is CUSTOMER:
@@ -90,6 +96,7 @@ def apply_to_known_customers(
             replay_known(claim, history)
         restore_removals(kind, claimed, history)
         record_conflicts(kind, claimed, history)
+    return updated
 
 
 def bump_versions(company: Company, claimed: WorkTable) -> int:

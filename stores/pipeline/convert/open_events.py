@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg2 import sql
 
 from stores.hqdb.files import load
-from stores.hqdb.retry import bisect_rows
+from stores.hqdb.retry import bisect_keys, bisect_rows
 from stores.hqdb.sql import fetch, fetch_one, run_sql
 from stores.hqdb.work_table import WorkTable
 from stores.models import Company, NumberSequence
@@ -138,11 +138,11 @@ def fail_refused(chunk: Chunk, kind: EventKind, events: Sequence[UUID]) -> dict[
     Returns those that it refuses even to mark, with what it said; they stay pending.
     """
 
-    def fail(keys: Sequence[UUID] | None) -> int:
-        chosen = list(map(str, events if keys is None else keys))
-        return int(fetch_one(refused_statement(kind, chunk.due), {"events": chosen})[0])
+    def fail(keys: Sequence[UUID]) -> int:
+        values = {"events": list(map(str, keys))}
+        return int(fetch_one(refused_statement(kind, chunk.due), values)[0])
 
-    _, refused = bisect_rows(fail, lambda: events)
+    _, refused = bisect_keys(fail, events)
     return refused
 
 

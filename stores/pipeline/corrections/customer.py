@@ -76,7 +76,7 @@ def save_edits(customer: Customer, edits: Sequence[Edit], *, version: int, by: A
         batch = open_batch(customer.company)
         made = make_events(customer, edits, batch=batch, by=by)
         close_batch(batch, len(made))
-        convert_batch(RunStep(), customer.company, batch)
+        convert_batch(customer.company, batch)
         settle_fields(customer.company, customer)
     return made
 
@@ -101,7 +101,7 @@ def apply_pending(customer: Customer) -> None:
         for kind in EVENT_KINDS
     }
     if any(events.values()):
-        apply_events(RunStep(), customer.company, events)
+        apply_events(customer.company, events, run_key=None)
 
 
 def pending_events_of(customer: Customer, kind: EventKind) -> QuerySet[Event]:

@@ -29,7 +29,9 @@ def resolve_customers(step: RunStep, company: Company, sales: Sequence[int]) -> 
     """
     converted = 0
     if guids := pending_guids(sales):
-        converted = convert_guids(step, company, guids)
+        applied = convert_guids(company, guids, run_key=step.run_key)
+        converted = applied.converted
+        step.add(**applied._asdict())
     assign_customers(sales)
     return converted
 
@@ -98,7 +100,8 @@ def resolve_addresses(step: RunStep, company: Company, sales: Sequence[int]) -> 
     """
     with prefer_index_scans():
         if event_ids := pending_address_events(company, sales):
-            apply_events(step, company, {ADDRESS: event_ids})
+            applied = apply_events(company, {ADDRESS: event_ids}, run_key=step.run_key)
+            step.add(**applied._asdict())
 
 
 def pending_address_events(company: Company, sales: Sequence[int]) -> list[UUID]:

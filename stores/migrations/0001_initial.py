@@ -2220,6 +2220,13 @@ class Migration(migrations.Migration):
                     models.CharField(choices=[("applied", "Applied"), ("superseded", "Superseded")], max_length=10),
                 ),
                 ("reason", models.CharField(max_length=40, null=True)),
+                (
+                    "by_guid",
+                    models.BooleanField(
+                        db_default=False,
+                        help_text="Belongs to the customer of its GUID, though it names another account.",
+                    ),
+                ),
                 ("applied_at", models.DateTimeField(db_default=Now())),
                 (
                     "run",

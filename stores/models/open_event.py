@@ -104,7 +104,8 @@ class SettledEvent(models.Model):
     """A staged event that ended in another way, or at another time, than its batch.
 
     Applied: before its batch, because a sale or an edit at HQ needed it, or after it, when what it
-    waited for had come. Superseded: a newer event had been applied, or a correction replaced it.
+    waited for had come, or with it to the customer of its GUID, since HQ did not know its account.
+    Superseded: a newer event had been applied, or a correction replaced it.
     """
 
     pk = models.CompositePrimaryKey("table", "event_id")
@@ -113,6 +114,10 @@ class SettledEvent(models.Model):
     batch = Reference("UploadBatch")
     outcome = models.CharField(max_length=10, choices=Outcome.choices)
     reason = models.CharField(max_length=40, null=True)
+    by_guid = models.BooleanField(
+        db_default=False,
+        help_text="Belongs to the customer of its GUID, though it names another account.",
+    )
     applied_at = models.DateTimeField(db_default=Now())
     run = Reference("JobRun", null=True)
 

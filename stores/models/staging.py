@@ -166,10 +166,10 @@ class EventQuerySet(models.QuerySet["Event"]):
         return self.filter(self.model.is_open())
 
     def of_customer(self, customer: Customer) -> Self:
-        """Those that name the customer, by its account number or by a GUID alone."""
+        """Those of the customer, found by its account number and its GUIDs."""
         guids = GuidMap.objects.filter(customer=customer).values_list("pk", flat=True)
         names_account = Q(account_number=customer.account_number, company=customer.company_id)
-        return self.filter(names_account | Q(async_account__in=list(guids), account_number=None))
+        return self.filter(names_account | Q(async_account__in=list(guids)), customer=customer)
 
     def in_order(self) -> Self:
         return self.order_by("database_id", "generation", "replication_counter")
@@ -178,7 +178,7 @@ class EventQuerySet(models.QuerySet["Event"]):
 class Event(StagedEvent):
     """A staged event with its state: a row of a view.
 
-    The customer is the one that HQ knows under the account number that the event names, or else
+    The customer is the one that HQ knew under the account number that the event names, or else
     under its GUID.
     """
 

@@ -22,9 +22,6 @@ from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.operations import CustomerOperation, in_event_order
 from stores.trace.types import Match
 
-# An event that names no account is about its GUID's customer.
-HAS_NO_ACCOUNT = Q(account_number=None)
-
 
 @dataclass(frozen=True)
 class CustomerHistory:
@@ -93,11 +90,12 @@ def operations_of_kind(
     kind: EventKind, match: Match, customer: Customer | None, guids: Sequence[UUID]
 ) -> Iterator[CustomerOperation]:
     """The staged events of one kind. Those of each address or detail are in event order."""
-    is_open = Q(status__in=OPEN_STATUSES, company=match.company)
-    condition = Q(async_account__in=guids) & (is_open if not customer else is_open | HAS_NO_ACCOUNT)
+    names_customer = Q(async_account__in=guids)
+    is_shown = Q(status__in=OPEN_STATUSES, company=match.company)
     if customer:
-        condition |= Q(account_number=match.account_number, company=match.company)
-    rows = STAGING_MODELS[kind.name].objects.filter(condition)
+        names_customer |= Q(account_number=match.account_number, company=match.company)
+        is_shown |= Q(customer=customer)
+    rows = STAGING_MODELS[kind.name].objects.filter(names_customer, is_shown)
     rows = rows.select_related("database__channel", "session", "made_by")
     entities: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     for row in rows:

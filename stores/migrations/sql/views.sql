@@ -13,7 +13,8 @@ SELECT arrival.id, arrival.database_id, arrival."table", arrival.day, arrival.ro
   FROM arrival LEFT JOIN balance USING (database_id, "table", day);
 
 -- The staged events of each kind, with their state. What an event is follows from its batch, unless a row of open_event
--- or settled_event says otherwise. Its customer is the one of the account number that it names, or else of its GUID.
+-- or settled_event says otherwise. Its customer is the one of the account number that it names, or else of its GUID; so
+-- it stays, should HQ come to know the account number after the event was applied by its GUID.
 CREATE VIEW staged_customer AS
 SELECT event.*, batch.session_id,
        CASE WHEN event.erased_at IS NOT NULL THEN 'erased' WHEN open.status = 'failed' THEN 'failed'
@@ -23,10 +24,11 @@ SELECT event.*, batch.session_id,
        CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
        CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
             ELSE batch.run_id END AS applied_run_id,
-       CASE WHEN event.account_number IS NULL
-            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
-            ELSE (SELECT id FROM customer
-                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+       event.account_number IS NULL OR coalesce(settled.by_guid, false) AS is_by_guid,
+       coalesce(CASE WHEN settled.by_guid IS NOT TRUE
+                     THEN (SELECT id FROM customer
+                            WHERE company_id = event.company_id AND account_number = event.account_number) END,
+                (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)) AS customer_id
   FROM async_customer event
   JOIN upload_batch batch ON batch.id = event.batch_id
   LEFT JOIN open_event open ON open."table" = 'async_customer' AND open.event_id = event.event_id
@@ -40,10 +42,11 @@ SELECT event.*, batch.session_id,
        CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
        CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
             ELSE batch.run_id END AS applied_run_id,
-       CASE WHEN event.account_number IS NULL
-            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
-            ELSE (SELECT id FROM customer
-                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+       event.account_number IS NULL OR coalesce(settled.by_guid, false) AS is_by_guid,
+       coalesce(CASE WHEN settled.by_guid IS NOT TRUE
+                     THEN (SELECT id FROM customer
+                            WHERE company_id = event.company_id AND account_number = event.account_number) END,
+                (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)) AS customer_id
   FROM async_address event
   JOIN upload_batch batch ON batch.id = event.batch_id
   LEFT JOIN open_event open ON open."table" = 'async_address' AND open.event_id = event.event_id
@@ -57,10 +60,11 @@ SELECT event.*, batch.session_id,
        CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
        CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
             ELSE batch.run_id END AS applied_run_id,
-       CASE WHEN event.account_number IS NULL
-            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
-            ELSE (SELECT id FROM customer
-                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+       event.account_number IS NULL OR coalesce(settled.by_guid, false) AS is_by_guid,
+       coalesce(CASE WHEN settled.by_guid IS NOT TRUE
+                     THEN (SELECT id FROM customer
+                            WHERE company_id = event.company_id AND account_number = event.account_number) END,
+                (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)) AS customer_id
   FROM async_contact event
   JOIN upload_batch batch ON batch.id = event.batch_id
   LEFT JOIN open_event open ON open."table" = 'async_contact' AND open.event_id = event.event_id
@@ -74,10 +78,11 @@ SELECT event.*, batch.session_id,
        CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
        CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
             ELSE batch.run_id END AS applied_run_id,
-       CASE WHEN event.account_number IS NULL
-            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
-            ELSE (SELECT id FROM customer
-                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+       event.account_number IS NULL OR coalesce(settled.by_guid, false) AS is_by_guid,
+       coalesce(CASE WHEN settled.by_guid IS NOT TRUE
+                     THEN (SELECT id FROM customer
+                            WHERE company_id = event.company_id AND account_number = event.account_number) END,
+                (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)) AS customer_id
   FROM async_affiliation event
   JOIN upload_batch batch ON batch.id = event.batch_id
   LEFT JOIN open_event open ON open."table" = 'async_affiliation' AND open.event_id = event.event_id
@@ -91,10 +96,11 @@ SELECT event.*, batch.session_id,
        CASE WHEN open.status IS NULL THEN coalesce(settled.applied_at, batch.converted_at) END AS applied_at,
        CASE WHEN open.status IS NOT NULL THEN NULL WHEN settled.outcome IS NOT NULL THEN settled.run_id
             ELSE batch.run_id END AS applied_run_id,
-       CASE WHEN event.account_number IS NULL
-            THEN (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)
-            ELSE (SELECT id FROM customer
-                   WHERE company_id = event.company_id AND account_number = event.account_number) END AS customer_id
+       event.account_number IS NULL OR coalesce(settled.by_guid, false) AS is_by_guid,
+       coalesce(CASE WHEN settled.by_guid IS NOT TRUE
+                     THEN (SELECT id FROM customer
+                            WHERE company_id = event.company_id AND account_number = event.account_number) END,
+                (SELECT customer_id FROM guid_map WHERE async_account = event.async_account)) AS customer_id
   FROM async_attribute event
   JOIN upload_batch batch ON batch.id = event.batch_id
   LEFT JOIN open_event open ON open."table" = 'async_attribute' AND open.event_id = event.event_id

@@ -204,7 +204,8 @@ def forget_settled(chunk: Chunk) -> None:
     """Forget of single events what their batch says as well, now that it is marked."""
     run_sql(
         """DELETE FROM settled_event s USING upload_batch b
-            WHERE b.id = ANY(%s::bigint[]) AND s.batch_id = b.id AND s.outcome = 'applied'
+            WHERE b.id = ANY(%s::bigint[]) AND s.batch_id = b.id
+              AND s.outcome = 'applied' AND NOT s.by_guid
               AND s.applied_at = b.converted_at AND s.run_id IS NOT DISTINCT FROM b.run_id""",
         [list(chunk.batches)],
     )

@@ -29,14 +29,13 @@ WRITE_WAIT_REASONS = load(__file__, "write_wait_reasons")
 # Events wait for a customer, by the GUID or the account that they name, or were released.
 IS_DUE = """o.status = 'waiting' AND (
            o.released_at IS NOT NULL
-           OR o.account_number IS NULL AND EXISTS (
-              SELECT FROM guid_map m WHERE m.async_account = o.async_account)
-           OR o.account_number IS NOT NULL AND EXISTS (
+           OR EXISTS (SELECT FROM guid_map m WHERE m.async_account = o.async_account)
+           OR EXISTS (
               SELECT FROM customer k
                WHERE k.company_id = o.company_id AND k.account_number = o.account_number))"""
 IS_EXHAUSTED = "o.status = 'failed' AND o.reason IN ('sequence_exhausted', 'sequence_missing')"
 IS_OF_NEW_GUID = sql.SQL(
-    """o.status = 'waiting' AND o.account_number IS NULL
+    """o.status = 'waiting'
        AND o.async_account IN (SELECT async_account FROM {new_customers})"""
 )
 # How many events one chunk takes up again.
@@ -115,7 +114,9 @@ def open_claimed(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> tuple[int
 
 def open_claimed_statement(chunk: Chunk, kind: EventKind, claimed: WorkTable) -> sql.Composed:
     return OPEN_CLAIMED.format(
-        claimed=claimed.identifier, open_failing=open_failing(kind, chunk.due)
+        claimed=claimed.identifier,
+        name=sql.Literal(kind.event),
+        open_failing=open_failing(kind, chunk.due),
     )
 
 

@@ -204,8 +204,7 @@ ACROSS_COMPANIES = """SELECT event.event_id::text, '{view}' AS "table",
                              guid_map.company_id AS of_customer
                         FROM {view} event JOIN guid_map USING (async_account)
                        WHERE guid_map.company_id <> event.company_id
-                         AND event.status IN ('applied', 'superseded')
-                         AND event.account_number IS NULL"""
+                         AND event.status IN ('applied', 'superseded') AND event.is_by_guid"""
 SALES_ACROSS_COMPANIES = """SELECT sale.event_id::text, 'retail_transaction' AS "table",
                                    sale.company_id AS company,
                                    customer.company_id AS of_customer
@@ -247,7 +246,7 @@ def conversion_is_atomic(evidence: Evidence) -> Check:
         offending_rows(
             """SELECT event.async_account::text, 'applied without account' AS what
                  FROM staged_customer event LEFT JOIN guid_map USING (async_account)
-                WHERE event.status IN ('applied', 'superseded') AND event.account_number IS NULL
+                WHERE event.status IN ('applied', 'superseded') AND event.is_by_guid
                   AND event.reason IS DISTINCT FROM 'corrected'
                   AND guid_map.async_account IS NULL"""
         ),

@@ -294,7 +294,6 @@ def what_waits_has_a_reason(evidence: Evidence) -> Check:
                   JOIN {{last_starts}} conversion ON conversion.step = 'convert'
                    AND conversion.company_id = event.company_id
                   LEFT JOIN guid_map ON guid_map.async_account = event.async_account
-                   AND event.account_number IS NULL
                   LEFT JOIN customer ON customer.company_id = event.company_id
                    AND customer.account_number = event.account_number
                  WHERE event.status = 'waiting'

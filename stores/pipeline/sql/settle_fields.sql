@@ -21,11 +21,11 @@ UPDATE field_to_correct f SET settled_at = now()
         OR marked.value <> '' AND EXISTS (
            SELECT FROM guid_map guid
              JOIN staged_customer later
-               ON later.async_account = guid.async_account AND later.account_number IS NULL
+               ON later.async_account = guid.async_account AND later.is_by_guid
             WHERE guid.customer_id = marked.customer_id AND {is_later})
         OR marked.value <> '' AND EXISTS (
            SELECT FROM customer
              JOIN staged_customer later
                ON later.company_id = customer.company_id
-              AND later.account_number = customer.account_number
+              AND later.account_number = customer.account_number AND NOT later.is_by_guid
             WHERE customer.id = marked.customer_id AND {is_later}))

@@ -89,18 +89,19 @@ def matching_operations(text: str) -> Q:
 
 
 def of_customers(customers: Iterable[int]) -> Q:
-    """The operations that name one of the customers, by its account number or a GUID alone."""
-    chosen = Customer.objects.filter(pk__in=list(customers))
+    """The operations of some customers, found by their account numbers and GUIDs."""
+    chosen = list(customers)
     guids = GuidMap.objects.filter(customer__in=chosen).values_list("pk", flat=True)
-    names_guid = Q(async_account__in=list(guids), account_number=None)
     accounts: dict[str, list[str]] = {}
-    for company, account in chosen.values_list("company", "account_number"):
+    names = Customer.objects.filter(pk__in=chosen).values_list("company", "account_number")
+    for company, account in names:
         accounts.setdefault(company, []).append(account)
-    return reduce(
+    names_customer = reduce(
         or_,
         (Q(company=company, account_number__in=found) for company, found in accounts.items()),
-        names_guid,
+        Q(async_account__in=list(guids)),
     )
+    return names_customer & Q(customer__in=chosen)
 
 
 def opened(**condition: str) -> QuerySet[Any, Any]:

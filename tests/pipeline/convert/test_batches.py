@@ -17,6 +17,7 @@ from stores.models import (
     UploadBatch,
 )
 from stores.pipeline.convert import convert as conversion
+from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
 from stores.pipeline.corrections.quarantine import release_rows
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
@@ -195,16 +196,55 @@ def test_what_the_batch_says_as_well_is_forgotten_after_a_refusal(store):
     assert OpenEvent.objects.get().reason == "refused"
 
 
-def test_an_event_with_an_unknown_account_waits_even_if_its_guid_is_known(store, ann):
-    make_event("address", store, async_account=ann, account_number="005777")
+def test_an_event_with_an_unknown_account_goes_to_the_customer_of_its_guid(store, ann):
+    make_event("address", store, async_account=ann, account_number="000777")
 
     convert()
 
-    assert (AsyncAddress.objects.get().status, OpenEvent.objects.get().reason) == (
-        "pending",
-        "account_unknown",
+    assert CustomerAddress.objects.get().customer == get_ann()
+    assert (AsyncAddress.objects.get().customer, AsyncAddress.objects.get().status) == (
+        get_ann(),
+        "applied",
     )
-    assert not CustomerAddress.objects.exists()
+    assert not OpenEvent.objects.exists()
+    assert broken_promises() == []
+
+
+@pytest.mark.slow
+def test_an_event_stays_with_the_customer_of_its_guid_when_its_account_becomes_known(store, ann):
+    both = {"async_account": ann, "account_number": "000777"}
+    make_event("customer", store, **both, operation="update", first_name="Anna", phone="111 111")
+    make_event("address", store, **both)
+    convert()
+    old = import_account(store.channel.company, "000777", first_name="Old")
+    make_event("customer", store, account_number="000777", operation="update", first_name="Olda")
+    # After two edits at once, all that Ann's events say is read again.
+    for name in ("Annie", "Anne"):
+        make_customer(store, name, guid=ann, operation="update")
+
+    convert()
+
+    old.refresh_from_db()
+    assert (old.first_name, get_ann().first_name) == ("Olda", "Anne")
+    assert CustomerAddress.objects.get().customer == get_ann()
+    assert AsyncAddress.objects.get().customer == get_ann()
+    assert AsyncCustomer.objects.of_customer(old).count() == 1
+    assert broken_promises() == []
+
+
+@pytest.mark.slow
+def test_an_event_with_an_unknown_account_waits_for_the_customer_of_its_guid(store):
+    ann = uuid4()
+    make_event("address", store, async_account=ann, account_number="000777")
+    convert()
+    waiting = OpenEvent.objects.get().reason
+    make_customer(store, "Ann", guid=ann)
+
+    convert()
+
+    assert waiting == "account_unknown"
+    assert CustomerAddress.objects.get().customer == get_ann()
+    assert not OpenEvent.objects.exists()
 
 
 @pytest.mark.slow

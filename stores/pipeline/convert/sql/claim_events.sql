@@ -1,6 +1,7 @@
 -- The events of a chunk that are not those of its new customers, with the customer that each names.
 --
--- `reason` says why one cannot be applied: its customer is not known, or may not be named.
+-- `reason` says why one cannot be applied: its customer is not known, or may not be named. `by_guid`:
+-- HQ does not know the account that it names, and it belongs to the customer of its GUID.
 -- {is_of_new}: that event s belongs to new customer c, of whom nothing has to be looked up.
 -- {is_foreign}: that the channel of event s named GUID m, which it could not know.
 WITH other AS MATERIALIZED (
@@ -10,13 +11,14 @@ WITH other AS MATERIALIZED (
    WHERE NOT EXISTS (SELECT FROM {new_customers} c WHERE {is_of_new}))
 SELECT s.event_id, s.batch_id, s.company_id, s.async_account, s.account_number,
        0::bigint AS hq_version,
-       CASE WHEN s.account_number IS NULL THEN m.customer_id ELSE k.id END AS customer_id,
+       coalesce(m.customer_id, k.id) AS customer_id,
+       s.account_number IS NOT NULL AND k.id IS NULL AS by_guid,
        CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
             WHEN {is_foreign} THEN 'guid_conflict'
             WHEN m.customer_id <> k.id THEN 'identity_mismatch'
-            WHEN s.account_number IS NOT NULL AND k.id IS NULL THEN 'account_unknown'
-            WHEN s.account_number IS NULL AND m.customer_id IS NULL THEN 'parent_missing'
-            END AS reason
+            WHEN coalesce(m.customer_id, k.id) IS NOT NULL THEN NULL
+            WHEN s.account_number IS NOT NULL THEN 'account_unknown'
+            ELSE 'parent_missing' END AS reason
   FROM other s
   LEFT JOIN channel_database b ON b.id = s.database_id
   LEFT JOIN guid_map m ON m.async_account = s.async_account

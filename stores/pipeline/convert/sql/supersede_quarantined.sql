@@ -8,11 +8,12 @@ UPDATE quarantine q
   FROM guid_map m
  CROSS JOIN LATERAL (
        SELECT t.* FROM guid_map o
-         JOIN {view} t ON t.async_account = o.async_account AND t.account_number IS NULL
+         JOIN {view} t ON t.async_account = o.async_account AND t.is_by_guid
         WHERE o.customer_id = m.customer_id
        UNION ALL
        SELECT t.* FROM customer k
          JOIN {view} t ON t.company_id = k.company_id AND t.account_number = k.account_number
+                      AND NOT t.is_by_guid
         WHERE k.id = m.customer_id) s
  WHERE q.status = 'open' AND q.table = {name}
    AND m.async_account = q.async_account AND m.company_id = %(company)s

@@ -27,7 +27,6 @@ from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
 from stores.models.package import ExceptionReason
 from stores.pipeline import number_journal
-from stores.pipeline.convert import known_customers
 from tests.support.make import lookup, make_customer, make_event, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
@@ -251,7 +250,7 @@ def test_a_running_job_prevents_the_recovery(houston, recover_hq):
 
 
 def test_an_account_is_whole_whose_event_a_later_edit_replaces(
-    seattle, houston, back_up_hq, recover_hq, monkeypatch
+    seattle, houston, back_up_hq, recover_hq
 ):
     backup = back_up_hq()
     guid = uuid4()
@@ -264,7 +263,8 @@ def test_an_account_is_whole_whose_event_a_later_edit_replaces(
     backup.restore()
     recover_hq()
     # The later edit is applied before the earlier one.
-    monkeypatch.setattr(known_customers, "CUSTOMERS_PER_CHUNK", 1)
+    run("P-0001", channels=["seattle"])
+    run("sync-customers")
 
     assert run("pipeline")["outcome"] == "succeeded"
 

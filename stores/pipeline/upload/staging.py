@@ -186,7 +186,7 @@ def stage_batch(source: UploadSource, kind: EventKind, incoming: WorkTable) -> S
 def drop_known(kind: EventKind, incoming: WorkTable) -> None:
     """Take out of the incoming rows what HQ holds already, word for word: nothing is to be done.
 
-    Rows come again as a source, after a crash or when a channel sends everything once more; so only
+    Rows come again as a batch, after a crash or when a channel sends everything once more; so only
     when the first is known is it worth looking for the others.
     """
     known = sql.SQL(

@@ -51,6 +51,7 @@ IGNORED_COLUMNS = [
     "customer_id",
     "account_number",
     "number",
+    "change_no",
     "hq_version",
     "event_database",
     "created_at",

@@ -36,10 +36,10 @@ def test_a_conversion_aborted_by_a_deadlock_is_repeated(houston, caplog):
     run(JobCode.UPLOAD)
 
     with background() as start, other_session() as session:
-        session.execute("UPDATE async_address SET terminal_id = '7'")
+        session.execute("UPDATE company SET name = name")
         conversion = start(lambda: run("sync-customers"))
         until(lambda: is_blocking(session))
-        # The conversion has this lock and waits for the address.
+        # The conversion has this lock and waits for the company.
         session.execute(LOCK_ACCOUNTS)
     result = conversion.result()
 

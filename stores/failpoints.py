@@ -54,6 +54,8 @@ SALES_FAILPOINTS = (
     "statements:before_posted",
     "statements:after_commit",
 )
+# What conversion comes by only while the number journal cannot be written.
+EDITS_POINTS = ("convert:before_edits_commit", "convert:after_edits_commit")
 # What posting comes by only where something is refused.
 REFUSAL_POINTS = (
     "statements:before_taken_out",
@@ -70,7 +72,13 @@ EXCEPTION_POINTS = (
     "download:after_retried",
     "download:after_rerun",
 )
-FAILPOINTS = (*PIPELINE_FAILPOINTS, *SALES_FAILPOINTS, *REFUSAL_POINTS, *EXCEPTION_POINTS)
+FAILPOINTS = (
+    *PIPELINE_FAILPOINTS,
+    *EDITS_POINTS,
+    *SALES_FAILPOINTS,
+    *REFUSAL_POINTS,
+    *EXCEPTION_POINTS,
+)
 
 actions: dict[str, Callable[[], object]] = {}
 

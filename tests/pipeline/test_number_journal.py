@@ -23,6 +23,7 @@ from stores.models import (
     Incident,
     NumberJournal,
     NumberSequence,
+    SettledEvent,
 )
 from stores.models.incident import IncidentKind
 from stores.models.job import JobCode
@@ -30,7 +31,7 @@ from stores.pipeline import number_journal
 from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, query, run
 from tests.support.processes import Died, die
-from tests.support.promises import get_check
+from tests.support.promises import broken_promises, get_check
 
 pytestmark = pytest.mark.slow
 
@@ -288,6 +289,35 @@ def test_the_journal_is_written_once_the_disk_has_room_again_v14a(houston):
     assert journal_entries() == issued_numbers()
     assert not Incident.objects.open()
     assert query(houston, "SELECT count(*) FROM account_map") == [(2,)]
+
+
+@pytest.mark.parametrize("failpoint", failpoints.EDITS_POINTS)
+def test_edits_go_on_after_a_process_died_while_the_disk_was_full_v14a(
+    houston, monkeypatch, failpoint
+):
+    guid = make_customer(houston, "Ann")
+    run("pipeline")
+    make_customer(houston, "Bo")
+    with full_disk():
+        run("pipeline")
+    make_event("customer", houston, operation="update", async_account=guid, first_name="Eve")
+    make_customer(houston, "Cy")
+    run(JobCode.UPLOAD)
+    with full_disk(), monkeypatch.context() as patch:
+        patch.setitem(failpoints.actions, failpoint, die)
+        with pytest.raises(Died):
+            run("sync-customers")
+    recover_lost_steps()
+
+    with full_disk():
+        run("sync-customers")
+
+    assert Customer.objects.get(number=5001).first_name == "Eve"
+    assert SettledEvent.objects.count() == 1
+    assert Customer.objects.filter(number__isnull=False).count() == 2
+    run("pipeline")
+    assert journal_entries() == issued_numbers()
+    assert broken_promises() == []
 
 
 def test_no_number_is_issued_if_the_folder_of_the_journal_is_a_file_v15(

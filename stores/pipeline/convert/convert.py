@@ -222,8 +222,8 @@ def edit_known_customers(step: RunStep, company: Company, passed: Passed) -> boo
         applied, unmarked = apply_ahead(company, events, run_key=step.run_key)
         step.add(**applied._asdict())
         passed.events |= unmarked
-        failpoint("convert:before_commit")
-    failpoint("convert:after_commit")
+        failpoint("convert:before_edits_commit")
+    failpoint("convert:after_edits_commit")
     return any(events.values())
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from stores.models import AsyncAddress, ChannelDatabase, EditConflict
 from stores.models.conflict import Choice
-from stores.pipeline.corrections.conflict import use_other_value
+from stores.pipeline.corrections.conflict import resolve_conflict
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
@@ -143,7 +143,7 @@ def test_p19_a_person_decides_what_is_restored(store, seattle, ann, hq_user, rem
         conflict.customer.refresh_from_db()
         if conflict.table in ("async_customer", "async_address"):
             version = conflict.customer.hq_version
-            assert use_other_value(conflict, "Asked her.", version=version, by=hq_user)
+            resolve_conflict(conflict, Choice.TAKE, "Asked her.", version=version, by=hq_user)
         else:
             assert conflict.settle(Choice.KEEP, "Asked her.", by=hq_user)
 

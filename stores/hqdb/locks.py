@@ -52,7 +52,10 @@ class Locks:
 
     def __exit__(self, *error: object) -> None:
         with suppress(psycopg2.Error):
-            self.connection.close()
+            # The server frees those of a closed connection a moment later, and whoever comes
+            # within it would find us busy.
+            self.fetch_value("SELECT pg_advisory_unlock_all()")
+        self.connection.close()
 
     def acquire(self, name: str) -> bool:
         """Take the lock unless somebody else has it."""

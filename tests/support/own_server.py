@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg2
@@ -10,6 +11,10 @@ from django.db import connection
 from portal.embedded import postgres, processes
 from portal.embedded.paths import Paths
 from tests.support.processes import children_of, hq_url, kill
+
+# Another one after each restart of the server's processes.
+CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
+RESTART_S = 30
 
 
 class OwnServer:
@@ -53,12 +58,22 @@ class OwnServer:
         processes.wait_until(lambda: postgres.running_pid(self.paths) is None, 10)
 
     def kill_one(self, database: str) -> None:
-        """SIGKILL the idle backends of a database, which makes the server restart all of them."""
-        for (pid,) in self.ask(
+        """SIGKILL the idle backends of a database. Returns when the server has restarted all."""
+        idle = self.ask(
             "SELECT pid FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in%%'",
             database,
-        ):
+        )
+        assert idle
+        before = self.ask(CHECKPOINTER)
+        for (pid,) in idle:
             kill(pid)
+        assert processes.wait_until(lambda: self.has_restarted_since(before), RESTART_S)
+
+    def has_restarted_since(self, checkpointer: list) -> bool:
+        """Whether the server takes connections, and has another checkpointer than this one."""
+        with suppress(psycopg2.OperationalError):
+            return self.ask(CHECKPOINTER) not in ([], checkpointer)
+        return False
 
     def ask(self, statement: str, *params: object, database: str = "postgres") -> list:
         """Execute and commit a statement on a connection of its own. Returns its rows."""

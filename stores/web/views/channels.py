@@ -17,7 +17,7 @@ from stores.web.lists.channels import ChannelTable, databases_with_counts
 from stores.web.lists.quarantine import filter_quarantine
 from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
-from stores.web.request import Request
+from stores.web.request import Request, posted_id
 
 may_send_everything = require_permission(
     "stores.control_job", "You do not have permission to send everything again."
@@ -93,6 +93,5 @@ def resume_downloads(request: Request, database: ChannelDatabase) -> None:
 
 def posted_database(request: Request, channel: Channel) -> ChannelDatabase:
     """The database of the channel that a form names. Errors: Http404."""
-    number = request.POST.get("database", "")
     databases = channel.databases.select_related("channel")
-    return get_object_or_404(databases, pk=number if number.isdecimal() else 0)
+    return get_object_or_404(databases, pk=posted_id(request, "database"))

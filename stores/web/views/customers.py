@@ -20,7 +20,7 @@ from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.response import list_response
 from stores.web.permissions import require_permission
-from stores.web.request import Request
+from stores.web.request import Request, posted_id
 
 may_change_customers = require_permission(
     "stores.change_customer", "You do not have permission to change customers."
@@ -149,9 +149,8 @@ def customer_details(customer: Customer) -> dict[str, Any]:
 def resend(request: Request, account: str) -> HttpResponseRedirect:
     """Have one database sent a customer again with the next download."""
     customer = customers_with_account(request, account)[0]
-    number = request.POST.get("database", "")
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
-    database = get_object_or_404(databases, pk=number if number.isdecimal() else 0)
+    database = get_object_or_404(databases, pk=posted_id(request, "database"))
     if customer.change_no is None:
         messages.error(request, f"Account {customer} is for no channel.")
     else:

@@ -136,3 +136,14 @@ def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popu
     assert "Downloads on hold" in shown
     assert "The next download sends popup what it lacks." in resumed.content.decode()
     assert "Downloads to popup are not on hold." in again.content.decode()
+
+
+@pytest.mark.parametrize("number", ["", "x", "-1", "0", "\u0663", "9" * 19, "9" * 5000], ids=ascii)
+def test_a_database_that_a_form_does_not_name_by_its_id_is_not_found(boss, houston, number):
+    run("pipeline")
+    account = Customer.objects.get().account_number
+    form = {"database": number, "reason": "Stocktaking."}
+
+    paths = ("/channels/houston/full/", "/channels/houston/hold/", f"/customers/{account}/resend/")
+
+    assert [boss.post(path, form).status_code for path in paths] == [404] * 3

@@ -1,4 +1,9 @@
-"""Conversion takes whole batches, marks them, and never touches an event again."""
+"""Conversion takes whole batches, marks them, and never touches an event again.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `hq_user` is robin, a user at headquarters; `ann` is the GUID of Ann, who has the
+account 005001.
+"""
 
 from typing import Any
 from uuid import uuid4
@@ -16,6 +21,7 @@ from stores.models import (
     SettledEvent,
     UploadBatch,
 )
+from stores.models.job import JobCode
 from stores.pipeline.convert import convert as conversion
 from stores.pipeline.convert.accounts import import_account
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
@@ -44,7 +50,7 @@ def make_one_of_each(store, guid, **columns: Any) -> None:
 
 def test_an_upload_is_one_batch_of_all_tables_that_its_conversion_marks(store):
     make_one_of_each(store, uuid4())
-    run("P-0001")
+    run(JobCode.UPLOAD)
     [batch] = UploadBatch.objects.all()
     before = (batch.rows, batch.number, batch.converted_at, batch.run)
 
@@ -63,10 +69,10 @@ def test_an_upload_is_one_batch_of_all_tables_that_its_conversion_marks(store):
 def test_rows_that_headquarters_knows_make_no_batch(store):
     make_customer(store, "Ann")
     make_sale(store)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("reconcile")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert UploadBatch.objects.count() == 1
 
@@ -90,7 +96,7 @@ def test_no_staged_event_is_updated_whatever_becomes_of_it(store, seattle):
         first_name="Old",
         occurred_at="2020-01-01T10:00:00Z",
     )
-    run("P-0001")
+    run(JobCode.UPLOAD)
     staged = row_versions()
 
     run("pipeline")
@@ -106,7 +112,7 @@ def test_a_chunk_takes_whole_batches_and_several_small_ones(store, seattle, monk
     for database in (store, seattle):
         make_customer(database, "Ann")
         make_customer(database, "Bo")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     together = [batch.pk for batch in UploadBatch.objects.order_by("pk")]
     assert conversion.claim_batches(store.channel.company, []) == together
@@ -166,7 +172,7 @@ def test_an_order_converts_its_customer_ahead_of_the_batch_and_the_batch_leaves_
     make_sale(
         store, transaction_type="customer_order", confirmation_number="W-1", async_account=ann
     )
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-orders")
     [ahead] = Customer.objects.exclude(number=None)
     states = dict(AsyncCustomer.objects.values_list("first_name", "status"))

@@ -1,4 +1,9 @@
-"""Conflicting edits: of two that had not seen each other the later wins, and both are kept."""
+"""Conflicting edits: of two that had not seen each other the later wins, and both are kept.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `popup` is one on SQLite; `store` is a store, once on PostgreSQL and
+once on SQLite; `command` calls a management command and returns its output.
+"""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from stores.models import ChannelDatabase, EditConflict
+from stores.models.job import JobCode
 from stores.pipeline.corrections.customer import Edit, complete_state, save_edits
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.events.kinds import CUSTOMER
@@ -55,7 +61,7 @@ def conflicts() -> list[tuple[str, ...]]:
     ]
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_converted_between", [False, True])
 def test_a_later_edit_of_a_till_replaces_an_edit_of_hq_that_it_had_not_seen(
     store, ann, is_converted_between
@@ -72,14 +78,14 @@ def test_a_later_edit_of_a_till_replaces_an_edit_of_hq_that_it_had_not_seen(
     assert EditConflict.objects.get().choice == "rule"
 
 
-@pytest.mark.fault("F-50")
+@pytest.mark.fault("F-50")  # HQ and a channel edit the same customer
 @pytest.mark.parametrize("is_uploaded_first", [False, True])
 def test_an_edit_of_a_till_that_arrives_late_is_replaced_by_a_later_one_of_hq(
     store, ann, is_uploaded_first
 ):
     edit(store, 60, phone="333 333")
     if is_uploaded_first:
-        run("P-0001")
+        run(JobCode.UPLOAD)
         # The page would apply the pending edit first and be refused; a correction is not.
         with transaction.atomic():
             values = {"operation": "update", "account_number": "005001"}
@@ -121,7 +127,7 @@ def test_an_edit_that_had_seen_the_other_one_is_no_conflict(store, seattle, ann)
     edit(seattle, 0, phone="333 333")
     convert()
     edit_at_hq(phone="444 444")
-    run("1010")
+    run(JobCode.DOWNLOAD)
     edit(store, 0, phone="555 555")
     convert()
 
@@ -220,7 +226,7 @@ def test_new_customers_are_not_compared(houston, seattle):
     for name in ("Ann", "Bo"):
         guid = make_customer(houston, name)
         make_event("address", houston, async_account=guid)
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     with CaptureQueriesContext(connection) as captured:
         run("sync-customers")

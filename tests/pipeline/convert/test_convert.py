@@ -1,4 +1,8 @@
-"""Conversion creates each account once and applies edits in their order."""
+"""Conversion creates each account once and applies edits in their order.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite.
+"""
 
 from datetime import timedelta
 from threading import Barrier
@@ -15,6 +19,7 @@ from stores.models import (
     GuidMap,
     NumberSequence,
 )
+from stores.models.job import JobCode
 from tests.support.concurrency import start_in_thread
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, run
@@ -51,7 +56,7 @@ def test_converting_twice_is_the_same_as_once(store):
 def test_two_conversions_at_once_leave_no_gap_and_issue_no_number_twice(store, seattle):
     for number in range(40):
         make_customer(store, f"Ann {number}")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     barrier = Barrier(2)
 
     def run_at_once(job: str) -> None:
@@ -80,7 +85,7 @@ def test_accounts_are_issued_in_the_order_of_the_guids(store):
 
 @pytest.mark.slow
 def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
     convert()
     make_event(
@@ -101,7 +106,7 @@ def test_an_older_edit_that_arrives_late_is_superseded(store, seattle, ann):
 @pytest.mark.slow
 def test_an_older_edit_of_an_address_that_arrives_late_is_superseded(store, seattle, ann):
     address = uuid4()
-    run("1010")
+    run(JobCode.DOWNLOAD)
     keys = {"async_account": ann, "address_id": address}
     make_event("address", store, **keys, city="New", occurred_at=LATER)
     convert()

@@ -1,4 +1,8 @@
-"""Conversion applies each event to the customer that it names, and to no other."""
+"""Conversion applies each event to the customer that it names, and to no other.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once on PostgreSQL and
+once on SQLite; `ann` is the GUID of Ann, who has the account 005001.
+"""
 
 from uuid import uuid4
 
@@ -13,6 +17,7 @@ from stores.models import (
     CustomerContact,
     NumberSequence,
 )
+from stores.models.job import JobCode
 from stores.pipeline.convert.accounts import import_account
 from tests.support.conversion import convert, get_ann
 from tests.support.make import make_customer, make_event, pending, run
@@ -41,7 +46,7 @@ def test_an_edit_may_name_its_customer_by_guid_or_account_or_both(store, seattle
 
 @pytest.mark.slow
 def test_a_changed_customer_is_pending_for_every_channel(store, seattle, ann):
-    run("1010")
+    run(JobCode.DOWNLOAD)
     make_event("customer", store, async_account=ann, operation="update", first_name="Anna")
 
     convert()

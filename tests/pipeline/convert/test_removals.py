@@ -2,6 +2,10 @@
 
 An edit restores what was removed only if its channel had been told of the removal. Any other edit
 is applied without restoring anything, and opens a conflict that a person decides.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `web` is a web shop on PostgreSQL; `store` is a store, once on
+PostgreSQL and once on SQLite; `hq_user` is robin, a user at headquarters.
 """
 
 from datetime import datetime, timedelta
@@ -14,12 +18,14 @@ from django.utils import timezone
 
 from stores.models import AsyncAddress, ChannelDatabase, EditConflict
 from stores.models.conflict import Choice
+from stores.models.job import JobCode
 from stores.pipeline.corrections.conflict import resolve_conflict
 from stores.pipeline.corrections.events import create_event
 from stores.pipeline.corrections.quarantine import correct_event
 from stores.pipeline.events.kinds import CUSTOMER, EVENT_KINDS
 from tests.support.conversion import convert, get_ann
 from tests.support.damage import checks_failed_by
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, only_case, query, run
 from tests.support.promises import broken_promises
 
@@ -108,7 +114,7 @@ def edit_then_remove(store: ChannelDatabase, seattle: ChannelDatabase, ann: UUID
 
 
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_p19_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
+def test_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen_p19(
     store, seattle, ann, remove_and_edit
 ):
     remove_and_edit(store, seattle, ann)
@@ -128,15 +134,19 @@ def test_p19_an_edit_does_not_undo_a_removal_that_its_channel_had_not_seen(
     assert broken_promises() == []
 
 
-def test_p19_a_removed_row_that_is_made_active_by_hand_fails_a_check(store, seattle, ann):
+def test_a_removed_row_that_is_made_active_by_hand_fails_a_check_p19(store, seattle, ann):
     remove_then_edit(store, seattle, ann)
 
-    assert "I10" in checks_failed_by("UPDATE customer SET is_active = true")
-    assert "I10" in checks_failed_by("UPDATE customer_address SET is_active = true")
+    assert Invariant.LATEST_EVENT_IS_SHOWN in checks_failed_by(
+        "UPDATE customer SET is_active = true"
+    )
+    assert Invariant.LATEST_EVENT_IS_SHOWN in checks_failed_by(
+        "UPDATE customer_address SET is_active = true"
+    )
 
 
 @pytest.mark.parametrize("remove_and_edit", [remove_then_edit, edit_then_remove])
-def test_p19_a_person_decides_what_is_restored(store, seattle, ann, hq_user, remove_and_edit):
+def test_a_person_decides_what_is_restored_p19(store, seattle, ann, hq_user, remove_and_edit):
     remove_and_edit(store, seattle, ann)
 
     for conflict in EditConflict.objects.open().order_by("pk"):
@@ -165,7 +175,7 @@ def test_p19_a_person_decides_what_is_restored(store, seattle, ann, hq_user, rem
     assert broken_promises() == []
 
 
-def test_p19_one_decision_settles_every_edit_that_had_not_seen_the_removal(
+def test_one_decision_settles_every_edit_that_had_not_seen_the_removal_p19(
     store, seattle, web, hq_user
 ):
     ann = make_customer(store, "Ann", occurred_at=ago(60))
@@ -184,12 +194,12 @@ def test_p19_one_decision_settles_every_edit_that_had_not_seen_the_removal(
     assert not EditConflict.objects.open().exists()
 
 
-def test_p19_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not(store, seattle, ann):
+def test_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not_p19(store, seattle, ann):
     change_all(store, ann, "deactivate", 30)
     convert()
     # HQ reads the edit of seattle first, though the store wrote its own before.
     change_all(seattle, ann, "update", 10)
-    run("P-0001", channels=["seattle"])
+    run(JobCode.UPLOAD, channels=["seattle"])
     run("sync-customers")
     assert tables_in_conflict()
 
@@ -203,7 +213,7 @@ def test_p19_an_edit_that_had_seen_the_removal_restores_for_those_that_had_not(s
     assert broken_promises() == []
 
 
-def test_p19_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann, hq_user):
+def test_an_edit_does_not_undo_a_removal_at_headquarters_p19(store, seattle, ann, hq_user):
     removal = {"operation": "deactivate", "account_number": "005001"}
     with transaction.atomic():
         create_event(store.channel.company, CUSTOMER, removal, by=hq_user)
@@ -216,7 +226,7 @@ def test_p19_an_edit_does_not_undo_a_removal_at_headquarters(store, seattle, ann
     assert EditConflict.objects.open().get().kept_place == "headquarters"
 
 
-def test_p19_a_till_restores_what_it_removed_itself(store, seattle, ann):
+def test_a_till_restores_what_it_removed_itself_p19(store, seattle, ann):
     change_all(store, ann, "deactivate", 20)
     change_all(store, ann, "update", 10)
 
@@ -226,7 +236,7 @@ def test_p19_a_till_restores_what_it_removed_itself(store, seattle, ann):
     assert not EditConflict.objects.exists()
 
 
-def test_a7_a_corrected_address_without_a_country_gets_that_of_its_channel(houston, hq_user):
+def test_a_corrected_address_without_a_country_gets_that_of_its_channel_a7(houston, hq_user):
     houston.channel.country = "NLD"
     houston.channel.save()
     ann = make_customer(houston, "Ann")

@@ -1,4 +1,8 @@
-"""Conversion normalizes the values of events and fills in those that are missing."""
+"""Conversion normalizes the values of events and fills in those that are missing.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `register` registers a
+channel by its code; `ann` is the GUID of Ann, who has the account 005001.
+"""
 
 from uuid import uuid4
 

@@ -1,4 +1,8 @@
-"""Events that no till should write: upload quarantines each one as it came and says why."""
+"""Events that no till should write: upload quarantines each one as it came and says why.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `other_company` is a
+company with the account E-0001.
+"""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import AttributeDefinition, ChannelDatabase, Customer, Quarantine
+from stores.models.job import JobCode
 from stores.models.reason import explain
 from stores.pipeline.events.kinds import EVENT_KINDS
 from stores.traffic.faults import RawText
@@ -145,7 +150,7 @@ def write_bad_events(database: ChannelDatabase) -> dict[RowKey, BadValue]:
 def bad_events(store, other_company, attribute_definitions) -> dict[RowKey, BadValue]:
     """Uploaded events with one bad value each, by row."""
     written = write_bad_events(store)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return written
 
 

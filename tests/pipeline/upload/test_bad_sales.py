@@ -1,4 +1,8 @@
-"""Sales that no till should write: upload quarantines each one whole and stages the others."""
+"""Sales that no till should write: upload quarantines each one whole and stages the others.
+
+From conftest.py: `store` is a store, once on PostgreSQL and once on SQLite; `other_company` is a
+company with the account E-0001.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from stores.models import ChannelDatabase, Quarantine, RetailTransaction, StatementTender
+from stores.models.job import JobCode
 from stores.models.reason import explain
 from stores.pipeline.events import document_tables
 from stores.pipeline.events.document_tables import DocumentTable
@@ -131,7 +136,7 @@ def quarantined_sales() -> dict[str, Quarantine]:
 def bad_sales(store, other_company) -> dict[str, BadValue]:
     """Uploaded sales with one bad value each, by transaction id."""
     written = write_bad_sales(store)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     return written
 
 
@@ -181,7 +186,7 @@ def only(columns: list[str], rows: list[Row]) -> list[str]:
 def test_a_customer_order_without_a_confirmation_number_is_quarantined(store):
     make_sale(store, transaction_type="customer_order")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     case = Quarantine.objects.get()
     assert (case.reason, case.field) == ("value_missing", "confirmation_number")

@@ -1,4 +1,8 @@
-"""Upload stages a sale once and with all of its parts, or quarantines it with the reason."""
+"""Upload stages a sale once and with all of its parts, or quarantines it with the reason.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite; `command` calls a management command and returns its output.
+"""
 
 from collections import Counter
 from datetime import UTC, date, datetime, timedelta
@@ -18,6 +22,7 @@ from stores.models import (
     TransactionError,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.register import add_register
 from stores.traffic import write_traffic
 from stores.traffic.store import fresh_seed
@@ -46,7 +51,7 @@ def unacknowledged(store):
 def test_a_sale_arrives_with_its_lines_and_payments(store):
     make_sale(store, "10.00", "5.00", transaction_id="T-1")
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     sale = RetailTransaction.objects.get()
     assert upload["counts"] == {"read": 1, "staged": 1}
@@ -57,9 +62,9 @@ def test_a_sale_arrives_with_its_lines_and_payments(store):
 
 def test_uploading_a_sale_twice_stages_it_once(store):
     make_sale(store, transaction_id="T-1")
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
-    assert run("P-0001")["outcome"] == "nothing_to_do"
+    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
     assert staged() == ["T-1"]
 
 
@@ -67,7 +72,7 @@ def test_a_header_without_its_lines_waits_in_the_channel(store):
     make_sale(store, transaction_id="T-1", line_count=2)
     make_sale(store, transaction_id="T-2")
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 2, "staged": 1, "waiting": 1}
     assert staged() == ["T-2"]
@@ -76,25 +81,25 @@ def test_a_header_without_its_lines_waits_in_the_channel(store):
 
 def test_a_waiting_header_is_staged_once_its_lines_are_there(store):
     make_sale(store, transaction_id="T-1", line_count=2)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     write(
         store,
         "retail_transaction_line",
         {"transaction_id": "T-1", "line_number": 2} | article(),
     )
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert staged() == ["T-1"]
 
 
 def test_a_header_whose_lines_never_arrive_is_quarantined(store):
     make_sale(store, transaction_id="T-1", line_count=2)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     long_ago = timezone.now() - timedelta(minutes=16)
     IncompleteDocument.objects.update(first_seen_at=long_ago)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert quarantined() == [("document_incomplete", "line_count")]
     assert unacknowledged(store) == []
@@ -110,7 +115,7 @@ def test_a_sale_that_is_too_large_stays_in_its_channel_and_does_not_stop_others(
     )
     make_sale(store, transaction_id="T-2")
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 1, "staged": 1, "waiting": 1}
     assert staged() == ["T-2"]
@@ -128,13 +133,13 @@ def lane(store):
     sqlite_path(database).unlink()
 
 
-def test_c5_a_sale_that_a_second_register_sends_again_is_staged_once(store, lane):
+def test_a_sale_that_a_second_register_sends_again_is_staged_once_c5(store, lane):
     moment = timezone.now()
     make_sale(store, "10.00", transaction_id="T-1", occurred_at=moment)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_sale(lane, "10.00", transaction_id="T-1", occurred_at=moment)
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 1, "unchanged": 1}
     assert staged() == ["T-1"]
@@ -142,34 +147,34 @@ def test_c5_a_sale_that_a_second_register_sends_again_is_staged_once(store, lane
     assert unacknowledged(lane) == []
 
 
-def test_c5_another_sale_with_the_same_transaction_id_is_quarantined(store, lane):
+def test_another_sale_with_the_same_transaction_id_is_quarantined_c5(store, lane):
     first = uuid4()
     make_sale(store, "10.00", transaction_id="T-1", event_id=first)
-    run("P-0001")
+    run(JobCode.UPLOAD)
     make_sale(lane, "99.00", transaction_id="T-1")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert quarantined() == [("document_conflict", "transaction_id")]
     assert RetailTransaction.objects.get().event_id == first
 
 
-def test_c2_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines(store):
+def test_a_sale_with_an_amount_that_is_no_number_is_quarantined_with_its_lines_c2(store):
     make_sale(store, transaction_id="T-1", tax_amount="NaN")
     make_sale(store, transaction_id="T-2")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert quarantined() == [("amount_format", "tax_amount")]
     assert staged() == ["T-2"]
     assert b"Lamp" in bytes(Quarantine.objects.get().raw)
 
 
-def test_c3_a_sale_with_an_amount_that_is_too_large_is_quarantined(popup):
+def test_a_sale_with_an_amount_that_is_too_large_is_quarantined_c3(popup):
     make_sale(popup, transaction_id="T-1", lines=[article() | {"price": "1" + 20 * "0"}])
     make_sale(popup, transaction_id="T-2")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert quarantined() == [("overflow", "price")]
     assert staged() == ["T-2"]
@@ -181,7 +186,7 @@ def test_sales_of_a_broken_till_are_refused_for_the_expected_reasons(store):
     # With the same seed the same sales would be written again.
     faulty = write_traffic(store, customers=0, sales=18, orders=12, faulty=1, seed=seed - 1)
 
-    for job in ("P-0001", "validate"):
+    for job in (JobCode.UPLOAD, JobCode.VALIDATE):
         run(job)
 
     assert (good.faulty_sales, faulty.faulty_sales) == (0, 30)
@@ -195,7 +200,7 @@ def test_a_sale_without_a_business_date_gets_that_of_its_store(store):
     moment = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
     make_sale(store, occurred_at=moment, business_date=None)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert RetailTransaction.objects.get().business_date == date(2026, 3, 1)
 
@@ -204,14 +209,14 @@ def test_a_sale_may_name_a_customer_who_is_pending(store):
     ann = make_customer(store)
     make_sale(store, async_account=ann)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert RetailTransaction.objects.get().async_account == ann
 
 
 def test_a_quarantined_sale_is_shown_and_can_be_dismissed(houston, command):
     make_sale(houston, transaction_id="T-1", tax_amount="NaN")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     case = str(Quarantine.objects.get().pk)
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))

@@ -1,4 +1,11 @@
-"""A channel may only name the GUIDs that it created or was sent, in events of every table."""
+"""A channel may only name the GUIDs that it created or was sent, in events of every table.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `seattle` is
+another store on PostgreSQL; `store` is a store, once on PostgreSQL and once on SQLite; `register`
+registers a channel by its code; `back_up` backs up a channel database; `back_up_hq` backs up HQ;
+`command` calls a management command and returns its output; `recover_hq` calls the command and
+returns its document.
+"""
 
 from collections.abc import Iterable
 from uuid import UUID, uuid4
@@ -16,9 +23,11 @@ from stores.models import (
     RetailTransaction,
     UploadBatch,
 )
+from stores.models.job import JobCode
 from stores.pipeline.events.kinds import CHILDREN, EVENT_KINDS, EventKind
 from tests.support.concurrency import start_in_thread
 from tests.support.damage import checks_failed_by, damage
+from tests.support.invariants import Invariant
 from tests.support.make import make_customer, make_event, make_sale, query, run, unacknowledged
 from tests.support.processes import Died, die
 from tests.support.promises import broken_promises
@@ -63,11 +72,11 @@ def refused_rows() -> dict[str, set[tuple[str, str]]]:
     return refused
 
 
-def test_a5_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table(
+def test_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table_a5(
     store, seattle, foreign_shop
 ):
     ann = make_customer(store, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers", companies=["USRT"])
     name_guid(seattle, ann)
     name_guid(foreign_shop, ann)
@@ -87,11 +96,11 @@ def test_a5_a_guid_that_was_not_sent_to_a_channel_is_refused_in_every_table(
     assert broken_promises() == []
 
 
-def test_a5_a_guid_is_accepted_from_a_channel_once_it_was_sent_there(
+def test_a_guid_is_accepted_from_a_channel_once_it_was_sent_there_a5(
     store, seattle, foreign_shop, command
 ):
     ann = make_customer(store, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers", companies=["USRT"])
     name_guid(seattle, ann)
     name_guid(foreign_shop, ann)
@@ -111,7 +120,7 @@ def test_a5_a_guid_is_accepted_from_a_channel_once_it_was_sent_there(
     assert broken_promises() == []
 
 
-def test_a5_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
+def test_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it_a5(
     store, seattle, foreign_shop, command
 ):
     ann = uuid4()
@@ -123,7 +132,7 @@ def test_a5_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
 
     make_customer(store, "Ann", guid=ann)
     make_event("address", store, async_account=ann, city="Ours")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     # The other company may have been converted first, so convert once more.
     run("sync-customers")
@@ -143,7 +152,7 @@ def test_a5_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
     assert broken_promises() == []
 
     # Once the customer was sent to seattle, a person releases its rows.
-    run("1010")
+    run(JobCode.DOWNLOAD)
     cases = [case.id for case in Case.objects.unsettled() if case.reason == "guid_conflict"]
     command("quarantine", "release", *cases)
     run("sync-customers")
@@ -151,13 +160,13 @@ def test_a5_naming_a_guid_before_its_customer_arrives_gives_no_right_to_it(
     assert "seattle" not in refused_rows()
 
 
-def test_a5_a_guid_that_two_channels_created_belongs_to_the_first(store, seattle):
+def test_a_guid_that_two_channels_created_belongs_to_the_first_a5(store, seattle):
     guid = make_customer(store, "Ann")
-    run("P-0001", channels=[store.channel.code])
+    run(JobCode.UPLOAD, channels=[store.channel.code])
     make_customer(seattle, "Eve", guid=guid)
     # Hide Ann from the second upload, as if both channels had been read at the same moment.
     UploadBatch.objects.update(converted_at=timezone.now())
-    run("P-0001", channels=["seattle"])
+    run(JobCode.UPLOAD, channels=["seattle"])
     damage("UPDATE upload_batch SET converted_at = NULL")
 
     run("sync-customers")
@@ -183,7 +192,7 @@ def ann_and_cy(houston, foreign_shop) -> tuple[Customer, Customer]:
 
 
 @pytest.mark.parametrize("table", ALL_TABLES)
-def test_a5_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_cy, table):
+def test_an_event_with_the_customer_of_another_company_fails_a_check_a5(ann_and_cy, table):
     ann, cy = (customer.guids.get().pk for customer in ann_and_cy)
     # An event is about the customer of its GUID, a sale about the one that it was given.
     of_cy = f"async_account = '{cy}'"
@@ -194,11 +203,11 @@ def test_a5_an_event_with_the_customer_of_another_company_fails_a_check(ann_and_
         f"UPDATE {table} SET {of_cy} WHERE async_account = '{ann}'"  # noqa: S608
     )
 
-    assert "I6" in failed
+    assert Invariant.COMPANIES_STAY_APART in failed
 
 
 @pytest.mark.parametrize("table", ALL_TABLES)
-def test_a5_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check(
+def test_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check_a5(
     ann_and_cy, seattle, table
 ):
     guid = ann_and_cy[0].guids.get().pk
@@ -207,10 +216,12 @@ def test_a5_an_event_of_a_channel_that_was_never_sent_the_customer_fails_a_check
     forget_deliveries = "UPDATE download_session SET applied_at = NULL"
 
     # Seattle was sent Ann.
-    assert "I6" not in checks_failed_by(move_to_seattle)
+    assert Invariant.COMPANIES_STAY_APART not in checks_failed_by(move_to_seattle)
 
     query(seattle, "DELETE FROM account_map")
-    assert "I6" in checks_failed_by(f"{move_to_seattle}; {forget_deliveries}")
+    assert Invariant.COMPANIES_STAY_APART in checks_failed_by(
+        f"{move_to_seattle}; {forget_deliveries}"
+    )
 
 
 def edit(shop: ChannelDatabase, guid: UUID) -> None:
@@ -225,7 +236,7 @@ def assert_edited() -> None:
     assert CustomerAddress.objects.exists()
 
 
-def test_v3_an_edit_of_a_restored_channel_is_accepted(houston, seattle, back_up):
+def test_an_edit_of_a_restored_channel_is_accepted_v3(houston, seattle, back_up):
     ann = make_customer(houston, "Ann", phone="111 111")
     run("pipeline")
     backup = back_up(seattle)
@@ -240,7 +251,7 @@ def test_v3_an_edit_of_a_restored_channel_is_accepted(houston, seattle, back_up)
     assert not Quarantine.objects.exists()
 
 
-def test_v3_an_edit_is_accepted_again_after_hq_was_restored(
+def test_an_edit_is_accepted_again_after_hq_was_restored_v3(
     houston, seattle, back_up_hq, recover_hq
 ):
     backup = back_up_hq()
@@ -258,41 +269,41 @@ def test_v3_an_edit_is_accepted_again_after_hq_was_restored(
     assert query(houston, "SELECT first_name FROM customer") == [("Anna",)]
 
 
-def test_v3_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery(
+def test_an_edit_is_accepted_though_hq_died_before_it_noted_the_delivery_v3(
     houston, seattle, monkeypatch
 ):
     ann = make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
     with monkeypatch.context() as patch:
         patch.setitem(failpoints.actions, AFTER_CHANNEL_COMMIT, die)
         with pytest.raises(Died):
-            run("1010", channels=["seattle"])
+            run(JobCode.DOWNLOAD, channels=["seattle"])
     edit(seattle, ann)
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
     assert_edited()
 
 
-def test_v3_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery(
+def test_an_edit_is_accepted_by_another_run_before_hq_notes_the_delivery_v3(
     houston, seattle, monkeypatch
 ):
     ann = make_customer(houston, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     run("sync-customers")
 
     def upload_edit() -> None:
         edit(seattle, ann)
-        run("P-0001")
+        run(JobCode.UPLOAD)
 
     def upload_edit_once() -> None:
         monkeypatch.delitem(failpoints.actions, AFTER_CHANNEL_COMMIT)
         start_in_thread(upload_edit).result(timeout=60)
 
     monkeypatch.setitem(failpoints.actions, AFTER_CHANNEL_COMMIT, upload_edit_once)
-    run("1010", channels=["seattle"])
+    run(JobCode.DOWNLOAD, channels=["seattle"])
     assert not Quarantine.objects.exists()
 
     run("sync-customers")

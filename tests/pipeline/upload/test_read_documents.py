@@ -1,4 +1,8 @@
-"""A visit reads a sale from its channel with all of its lines and payments."""
+"""A visit reads a sale from its channel with all of its lines and payments.
+
+From conftest.py: `houston` is a store on PostgreSQL; `popup` is one on SQLite; `store` is a store,
+once on PostgreSQL and once on SQLite.
+"""
 
 import pytest
 

@@ -1,4 +1,9 @@
-"""Staging: rows that the database refuses are quarantined one by one, however many there are."""
+"""Staging: rows that the database refuses are quarantined one by one, however many there are.
+
+From conftest.py: `houston` is a store on PostgreSQL (its first account is 005001); `popup` is one
+on SQLite; `store` is a store, once on PostgreSQL and once on SQLite; `raise_on` lets HQ refuse
+certain rows of a table.
+"""
 
 import json
 from uuid import UUID, uuid4
@@ -17,6 +22,7 @@ from stores.models import (
     Quarantine,
 )
 from stores.models.incident import IncidentKind
+from stores.models.job import JobCode
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.pipeline.upload import staging, upload
 from tests.support.make import make_customer, make_event, make_many, query, run, unacknowledged
@@ -25,14 +31,14 @@ from tests.support.staged import overwrite_events
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.fault("F-59")
+@pytest.mark.fault("F-59")  # one bad row among many
 def test_of_a_thousand_rows_the_one_that_the_database_refuses_is_quarantined(store, raise_on):
     raise_on("async_customer", "INSERT", "NEW.last_name = 'Refused'")
     make_many(store, 500)
     guid = make_customer(store, "Ann", last_name="Refused")
     make_many(store, 499)
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 1000, "staged": 999, "quarantined": 1}
     row = Quarantine.objects.get()
@@ -42,17 +48,17 @@ def test_of_a_thousand_rows_the_one_that_the_database_refuses_is_quarantined(sto
     assert unacknowledged(store) == 0
 
 
-@pytest.mark.fault("F-60")
+@pytest.mark.fault("F-60")  # thousands of bad rows
 def test_ten_thousand_bad_rows_are_quarantined_at_once_and_open_an_incident(store):
     make_many(store, 10_000, last_name="L" * 61)
     make_customer(store, "Bo")
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert (upload["counts"]["quarantined"], upload["counts"]["staged"]) == (10_000, 1)
     incident = Incident.objects.get(kind=IncidentKind.MANY_QUARANTINED)
     assert (incident.database, incident.detail) == (store, {"quarantined": 10_000})
-    assert run("P-0001")["outcome"] == "nothing_to_do"
+    assert run(JobCode.UPLOAD)["outcome"] == "nothing_to_do"
 
 
 def test_a_lost_connection_fails_the_run_and_quarantines_nothing(houston, monkeypatch):
@@ -64,7 +70,7 @@ def test_a_lost_connection_fails_the_run_and_quarantines_nothing(houston, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(staging, "copy_in", lose_connection)
-        upload = run("P-0001")
+        upload = run(JobCode.UPLOAD)
 
     assert upload["outcome"] == "failed"
     assert not Quarantine.objects.exists()
@@ -94,11 +100,11 @@ def test_a_quarantined_row_is_released_by_an_upload_once_it_is_valid(store):
         company=store.channel.company, name="HAT", options=["S"]
     )
     make_event("attribute", store, async_account=uuid4(), attribute="HAT", value="XXL")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     definition.delete()
     query(store, "UPDATE async_attribute SET acknowledged_at = NULL")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert Quarantine.objects.get().status == "released"
     assert AsyncAttribute.objects.get().status == "pending"
@@ -106,11 +112,11 @@ def test_a_quarantined_row_is_released_by_an_upload_once_it_is_valid(store):
 
 def test_a_staged_row_that_is_uploaded_again_is_not_validated_again(store):
     make_customer(store, email="nobody@example.com")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
     overwrite_events("async_customer", "email = 'nobody'")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     assert Quarantine.objects.get().reason == "event_conflict"
 
@@ -122,7 +128,7 @@ def erase_customer() -> None:
     )
 
 
-@pytest.mark.fault("F-51")
+@pytest.mark.fault("F-51")  # a customer is erased during a conversion
 @pytest.mark.parametrize("kind", ["customer", "address", "contact", "affiliation", "attribute"])
 def test_an_event_of_an_erased_customer_is_acknowledged_and_leaves_no_data(store, kind):
     guid = make_customer(store, "Ann")
@@ -143,7 +149,7 @@ def test_an_event_of_an_erased_customer_is_acknowledged_and_leaves_no_data(store
     assert Customer.objects.get(account_number="005001").last_name is None
 
 
-@pytest.mark.fault("F-51")
+@pytest.mark.fault("F-51")  # a customer is erased during a conversion
 def test_a_bad_row_of_an_erased_customer_is_not_kept_in_quarantine(popup):
     guid = make_customer(popup, "Ann")
     run("pipeline")

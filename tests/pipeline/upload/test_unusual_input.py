@@ -1,6 +1,9 @@
 """Events that are unusual: upload and conversion treat each as the contract says.
 
 Each is written between a thousand good customers, all of whom are converted.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is a store on SQLite; `store` is a
+store, once on PostgreSQL and once on SQLite.
 """
 
 import json
@@ -24,6 +27,7 @@ from stores.models import (
     GuidMap,
     Quarantine,
 )
+from stores.models.job import JobCode
 from stores.pipeline.events.kinds import CHILDREN
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.traffic.faults import FAMILY, FLAG, IDEOGRAPH
@@ -57,7 +61,7 @@ def assert_good_customers_are_converted(database: ChannelDatabase) -> None:
     assert broken_promises() == []
 
 
-def test_a1_a_row_without_an_event_id_is_known_by_its_counter(popup):
+def test_a_row_without_an_event_id_is_known_by_its_counter_a1(popup):
     with between_good_customers(popup):
         make_customer(popup, event_id="till-9-1")
 
@@ -70,7 +74,7 @@ def test_a1_a_row_without_an_event_id_is_known_by_its_counter(popup):
     assert (case.table, case.row_key, case.event_id) == ("async_customer", str(counter), None)
 
 
-def test_a2_a_guid_in_another_notation_is_not_read_as_the_same_guid(popup):
+def test_a_guid_in_another_notation_is_not_read_as_the_same_guid_a2(popup):
     guid = uuid4()
     with between_good_customers(popup):
         make_customer(popup, "Ann", guid=guid)
@@ -83,10 +87,10 @@ def test_a2_a_guid_in_another_notation_is_not_read_as_the_same_guid(popup):
     assert not AsyncCustomer.objects.filter(first_name="Bo").exists()
 
 
-def test_a3_of_two_events_with_one_id_the_first_is_kept(store, seattle):
+def test_of_two_events_with_one_id_the_first_is_kept_a3(store, seattle):
     event_id = uuid4()
     make_customer(store, "First", event_id=event_id)
-    run("P-0001", channels=[store.channel.code])
+    run(JobCode.UPLOAD, channels=[store.channel.code])
     with between_good_customers(seattle):
         make_customer(seattle, "Second", event_id=event_id)
 
@@ -99,9 +103,9 @@ def test_a3_of_two_events_with_one_id_the_first_is_kept(store, seattle):
     assert json.loads(bytes(case.raw))["first_name"] == "Second"
 
 
-def test_a4_a_guid_of_another_channel_that_was_never_sent_is_quarantined(store, seattle):
+def test_a_guid_of_another_channel_that_was_never_sent_is_quarantined_a4(store, seattle):
     guid = make_customer(store, "Ann")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     with between_good_customers(seattle):
         make_customer(seattle, "Eve", guid=guid)
 
@@ -113,7 +117,7 @@ def test_a4_a_guid_of_another_channel_that_was_never_sent_is_quarantined(store, 
     assert GuidMap.objects.get(pk=guid).customer.first_name == "Ann"
 
 
-def test_a6_every_character_arrives_at_hq_and_in_every_channel(store, seattle):
+def test_every_character_arrives_at_hq_and_in_every_channel_a6(store, seattle):
     with between_good_customers(store):
         for first_name, last_name in UNUSUAL_NAMES:
             make_customer(store, first_name, last_name=last_name)
@@ -128,7 +132,7 @@ def test_a6_every_character_arrives_at_hq_and_in_every_channel(store, seattle):
         assert sorted(query(channel, statement)) == sorted(UNUSUAL_NAMES)
 
 
-def test_a7_markup_in_a_name_is_escaped_on_every_page(store):
+def test_markup_in_a_name_is_escaped_on_every_page_a7(store):
     first_name, last_name = MARKUP
     client = Client()
     client.force_login(User.objects.create_superuser("boss"))
@@ -153,7 +157,7 @@ def test_a7_markup_in_a_name_is_escaped_on_every_page(store):
         assert last_name not in page, path
 
 
-def test_a10_an_empty_consent_means_no(store, seattle):
+def test_an_empty_consent_means_no_a10(store, seattle):
     with between_good_customers(store):
         guid = make_customer(store, "Ann")
         make_event("contact", store, async_account=guid, marketing_opt_in=None)
@@ -167,7 +171,7 @@ def test_a10_an_empty_consent_means_no(store, seattle):
         assert consent in (False, 0)
 
 
-def test_b1_parts_that_arrive_before_their_customer_wait_for_it(store):
+def test_parts_that_arrive_before_their_customer_wait_for_it_b1(store):
     guid = uuid4()
     with between_good_customers(store):
         for kind in CHILDREN:
@@ -188,7 +192,7 @@ def test_b1_parts_that_arrive_before_their_customer_wait_for_it(store):
         assert model.objects.get().customer == customer
 
 
-def test_b2_of_two_primary_addresses_the_later_is_primary(store):
+def test_of_two_primary_addresses_the_later_is_primary_b2(store):
     with between_good_customers(store):
         ann, bo = make_customer(store, "Ann"), make_customer(store, "Bo")
         make_event("address", store, async_account=ann, is_primary=True, city="Old")
@@ -211,7 +215,7 @@ def test_b2_of_two_primary_addresses_the_later_is_primary(store):
     assert query(store, statement) == [("New",), ("New",)]
 
 
-def test_b3_an_edit_by_guid_after_the_conversion_is_applied_to_the_account(store):
+def test_an_edit_by_guid_after_the_conversion_is_applied_to_the_account_b3(store):
     guid, address_id = make_customer(store, "Ann"), uuid4()
     make_event("address", store, async_account=guid, address_id=address_id, city="Old")
     run("pipeline")

@@ -1,20 +1,25 @@
-"""Upload stages valid rows and quarantines all others once, until a correction arrives."""
+"""Upload stages valid rows and quarantines all others once, until a correction arrives.
+
+From conftest.py: `seattle` is a store on PostgreSQL; `popup` is a store on SQLite; `store` is a
+store, once on PostgreSQL and once on SQLite.
+"""
 
 from uuid import uuid4
 
 import pytest
 
 from stores.models import Customer, CustomerAddress, Quarantine, UploadSession
+from stores.models.job import JobCode
 from stores.traffic.faults import IDEOGRAPH
 from tests.support.make import make_customer, make_event, query, run, unacknowledged
 
 
 def test_a_bad_row_that_is_uploaded_again_is_not_quarantined_twice(store):
     make_customer(store, email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
 
-    upload = run("P-0001")
+    upload = run(JobCode.UPLOAD)
 
     assert upload["counts"] == {"read": 1, "unchanged": 1}
     assert Quarantine.objects.get().attempts == 2
@@ -73,11 +78,11 @@ def test_texts_of_the_maximum_length_are_kept_whole(store):
 def test_the_upload_session_counts_every_row(store):
     make_customer(store, "Ann")
     make_customer(store, email="nobody")
-    run("P-0001")
+    run(JobCode.UPLOAD)
     query(store, "UPDATE async_customer SET acknowledged_at = NULL")
     make_customer(store, "Bo")
 
-    run("P-0001")
+    run(JobCode.UPLOAD)
 
     first, second = UploadSession.objects.order_by("started_at")
     assert (first.read, first.staged, first.unchanged, first.quarantined) == (2, 1, 0, 1)

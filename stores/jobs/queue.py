@@ -25,6 +25,9 @@ ENTRY_POINT = "stores.jobs.run.execute"
 STEP_ID = re.compile("[0-9]{1,18}")
 # Retained only so that a look into the queue shows what failed there; the ledger has the rest.
 FAILURE_TTL_S = 24 * 60 * 60
+# Where a caller names no serializer, as some pages of django_rq do, RQ would unpickle what it
+# reads: our messages are none, and one of somebody else would be carried out.
+rq.serializers.PickleSerializer = rq.serializers.JSONSerializer  # type: ignore[assignment]
 # Nobody waits longer for a queue that does not answer: the steps are saved anyway.
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 1, 2
 

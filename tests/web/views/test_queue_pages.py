@@ -3,15 +3,19 @@
 From conftest.py: `houston` is a store on PostgreSQL.
 """
 
+import pickle
 import re
 from base64 import b64encode
 from hashlib import sha256
+from pathlib import Path
 from unittest import mock
 
 import django_rq
 import pytest
+import rq
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from rq.executions import Execution
 from rq.registry import FailedJobRegistry
 
 from stores.jobs import queue
@@ -29,6 +33,36 @@ PAGES = (
     "queues/0/started/",
     "workers/0/",
 )
+
+
+class Working:
+    """A worker, the message that it takes, and what RQ writes of both."""
+
+    def __init__(self):
+        found = django_rq.get_queue("default")
+        self.redis = found.connection
+        self.message = found.fetch_job(found.job_ids[0])
+        self.worker = rq.Worker([found], connection=self.redis, serializer=found.serializer)
+        self.worker.register_birth()
+        with self.redis.pipeline() as pipeline:
+            self.execution = Execution.create(self.message, 60, pipeline, self.worker.name)
+            pipeline.execute()
+
+
+@pytest.fixture
+def working(houston) -> Working:
+    start_job(JOBS["pipeline"])
+    return Working()
+
+
+class MadeByPickle:
+    """Makes a directory where it is unpickled."""
+
+    def __init__(self, directory: Path):
+        self.directory = directory
+
+    def __reduce__(self):
+        return (Path.mkdir, (self.directory,))
 
 
 @pytest.fixture
@@ -77,6 +111,47 @@ def test_a_worker_is_listed(administrator, houston):
     assert page.count("/admin/queue/workers/0/") >= 1
 
 
+def test_a_worker_at_work_has_a_page_and_is_in_the_list(administrator, working):
+    for name in (working.worker.key, working.worker.name):
+        page = administrator.get(f"/admin/queue/workers/0/{name}/").content.decode()
+        assert working.message.id in page
+    started = administrator.get("/admin/queue/queues/0/started/").content.decode()
+    assert working.execution.id in started
+    assert "stores.jobs.run.execute" in started
+
+
+def end_of_the_message(working):
+    working.redis.delete(working.message.key)
+
+
+def last_heartbeat_after_the_end(working):
+    working.redis.delete(working.execution.key)
+    working.redis.hset(working.execution.key, "last_heartbeat", 1.0)
+
+
+@pytest.mark.parametrize("happen", [end_of_the_message, last_heartbeat_after_the_end])
+def test_a_message_that_ends_while_a_page_is_read_is_left_out(administrator, working, happen):
+    happen(working)
+
+    worker = administrator.get(f"/admin/queue/workers/0/{working.worker.key}/")
+    started = administrator.get("/admin/queue/queues/0/started/")
+
+    assert (worker.status_code, started.status_code) == (200, 200)
+    assert working.worker.name in worker.content.decode()
+    assert working.message.id not in worker.content.decode()
+    assert working.execution.id not in started.content.decode()
+
+
+def test_no_page_unpickles_a_message(administrator, working, tmp_path):
+    made = tmp_path / "made"
+    working.redis.hset(working.message.key, "data", pickle.dumps(MadeByPickle(made)))
+
+    for page in (f"workers/0/{working.worker.key}/", "queues/0/started/", "queues/0/details/"):
+        assert administrator.get(f"/admin/queue/{page}").status_code == 200, page
+
+    assert not made.exists()
+
+
 @pytest.mark.parametrize("role", ["viewer", "operator", "manager", "auditor"])
 def test_nobody_else_sees_the_queue(hq, role):
     client = signed_in(role)
@@ -93,7 +168,16 @@ def test_strangers_are_led_to_the_sign_in(hq, client):
         assert answer["Location"].startswith(("/sign-in/", "/admin/login/")), page
 
 
-@pytest.mark.parametrize("page", ["queues/7/", "queues/0/no-such-message/", "workers/0/nobody/"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "queues/7/",
+        "queues/7/started/",
+        "queues/0/no-such-message/",
+        "workers/0/nobody/",
+        "workers/0/rq:worker:nobody/",
+    ],
+)
 def test_what_is_not_there_is_not_found(administrator, page):
     assert administrator.get(f"/admin/queue/{page}").status_code == 404
 

@@ -91,3 +91,17 @@ def test_the_theme_is_remembered(watched: Page, site, link_for):
     page.goto(f"{site}/jobs/")
 
     expect(html).to_have_attribute("data-bs-theme", "dark")
+
+
+def test_the_settings_leave_the_theme_to_the_system(watched: Page, site, link_for):
+    page = watched
+    page.emulate_media(color_scheme="dark")
+    page.goto(site + link_for("administrator", is_staff=True))
+    html = page.locator("html")
+    expect(html).to_have_attribute("data-bs-theme", "dark")
+
+    page.goto(f"{site}/admin/")
+    expect(html).to_have_attribute("data-theme", "auto")
+    page.goto(f"{site}/jobs/")
+
+    expect(html).to_have_attribute("data-bs-theme", "dark")

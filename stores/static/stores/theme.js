@@ -2,7 +2,7 @@
 (() => {
   const root = document.documentElement;
   const system = matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => {
+  const stored = () => {
     try {
       return localStorage.getItem("theme");
     } catch {
@@ -10,7 +10,10 @@
     }
   };
   const apply = () => {
-    root.dataset.bsTheme = chosen() || (system.matches ? "dark" : "light");
+    // Django's admin shares the entry, and writes "auto" where nobody has chosen.
+    const theme = stored();
+    const isChosen = theme === "light" || theme === "dark";
+    root.dataset.bsTheme = isChosen ? theme : system.matches ? "dark" : "light";
   };
   root.classList.add("js");
   system.addEventListener("change", apply);

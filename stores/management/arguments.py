@@ -9,6 +9,7 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django import forms
 from django.contrib.auth.models import User
@@ -33,10 +34,7 @@ def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], in
     """Return a converter to an integer in a range."""
 
     def parse(text: str) -> int:
-        try:
-            number = int(text)
-        except ValueError:
-            raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+        number = parse_whole_number(text)
         if number < minimum:
             raise ArgumentTypeError(f"{number} is less than {minimum:,}")
         if number > maximum:
@@ -44,6 +42,20 @@ def whole_number(minimum: int, maximum: int = sys.maxsize) -> Callable[[str], in
         return number
 
     return parse
+
+
+def parse_whole_number(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def parse_uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not an id such as {UUID(int=0)}") from None
 
 
 def parse_date(text: str) -> date:
@@ -86,7 +98,8 @@ def add_codes(parser: CommandParser, option: str, help_text: str) -> None:
 
 
 def add_id(parser: CommandParser, noun: str) -> None:
-    parser.add_argument("id", type=int, metavar="ID", help=f"The {noun}, as printed by list.")
+    help_text = f"The {noun}, as printed by list."
+    parser.add_argument("id", type=parse_whole_number, metavar="ID", help=help_text)
 
 
 def add_set(parser: CommandParser) -> None:

@@ -193,12 +193,21 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "65", "many", "²"])
-def test_a_pool_has_between_one_and_sixty_four_processes(hq, number):
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        ("0", "0 is less than 1"),
+        ("-1", "-1 is less than 1"),
+        ("65", "65 is more than 64"),
+        ("many", "'many' is not a whole number"),
+        ("²", "'²' is not a whole number"),
+    ],
+)
+def test_a_pool_has_between_one_and_sixty_four_processes(hq, number, sentence):
     ended = manage("worker", "--processes", number)
 
     assert ended.returncode == 2
-    assert "a whole number from 1 to 64" in ended.stderr
+    assert ended.stderr == f"manage.py worker: argument --processes: {sentence}\n"
 
 
 @pytest.mark.fault("F-02")  # a worker process dies

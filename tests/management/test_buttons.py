@@ -386,13 +386,13 @@ def test_downloads_are_listed_changed_and_repeated_a10(houston, popup, call):
 
 NO_ID = "00000000-0000-0000-0000-000000000000"
 WRONG = [
-    ("runs cancel x", "argument ID: invalid UUID value: 'x'"),
+    ("runs cancel x", "argument ID: 'x' is not an id such as 0"),
     ("runs cancel", "the following arguments are required: ID"),
     (f"runs cancel {NO_ID}", f"There is no run {NO_ID}."),
     ("runs list --reason x", "unrecognized arguments: --reason x"),
     ("orders release SO-9 --user robin", "There is no sales order 'SO-9'."),
     ("orders release SO-9", "the following arguments are required: --user"),
-    ("conflicts close x --choice keep --reason x --user robin", "ID: invalid int value: 'x'"),
+    ("conflicts close x --choice keep --reason x --user robin", "ID: 'x' is not a whole number"),
     ("conflicts close 9 --choice keep --reason x --user robin", "There is no conflict 9."),
     ("conflicts close 9 --reason x --user robin", "arguments are required: --choice"),
     ("conflicts list 9 --choice keep", "unrecognized arguments: 9 --choice keep"),
@@ -404,7 +404,7 @@ WRONG = [
     ("transactions correct-alike a:b:header --reason x --user nobody", "no user 'nobody'."),
     ("transactions correct-alike a:b:header --user robin", "--reason is required"),
     ("transactions correct-alike a:b:header", "the following arguments are required: --user"),
-    ("transactions undo x --user robin", "argument CORRECTION: invalid UUID value: 'x'"),
+    ("transactions undo x --user robin", "argument CORRECTION: 'x' is not an id such as 0"),
     (f"transactions undo {NO_ID} --user robin", f"There is no correction {NO_ID}."),
     ("transactions causes --channel nowhere", "There is no channel 'nowhere'."),
     (
@@ -422,7 +422,7 @@ WRONG = [
     ("quarantine reopen", "one of the arguments ID --cause is required"),
     ("quarantine dismiss 9 --reason x --user nobody", "There is no user 'nobody'."),
     ("quarantine dismiss 9 --reason x --user robin", "There is no row '9'."),
-    ("downloads cancel x", "argument ID: invalid UUID value: 'x'"),
+    ("downloads cancel x", "argument ID: 'x' is not an id such as 0"),
     (f"downloads rerun {NO_ID}", f"There is no session {NO_ID}."),
     ("downloads full nowhere", "There is no channel database 'nowhere'."),
     ("downloads resend nowhere 1", "There is no channel database 'nowhere'."),

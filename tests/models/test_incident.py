@@ -61,10 +61,21 @@ def test_an_incident_that_does_not_exist_is_told_in_words(hq, number):
     assert str(refused.value) == f"There is no incident {number}."
 
 
+def test_a_closed_incident_cannot_be_closed_by_the_command(houston):
+    incident = report(houston)
+    incident.close("The backup was wanted.")
+
+    with pytest.raises(CommandError) as refused:
+        call_command("incidents", "close", str(incident.pk), "--reason", "Again.")
+
+    assert refused.value.returncode == 1
+    assert str(refused.value) == f"Incident {incident.pk} is already closed."
+
+
 @pytest.mark.parametrize("number", ["abc", "-"])
 def test_an_incident_is_named_by_a_number(hq, number):
     with pytest.raises(CommandError) as refused:
         call_command("incidents", "close", number, "--reason", "A test.")
 
     assert refused.value.returncode == 2
-    assert str(refused.value) == f"argument ID: invalid int value: {number!r}"
+    assert str(refused.value) == f"argument ID: {number!r} is not a whole number"

@@ -6,7 +6,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.connect.url import till_url
 from stores.channeldb.errors import ChannelError, ChannelMisconfigured
-from stores.management.arguments import wrong_argument
+from stores.management.arguments import parse_whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.models.channel import ChannelKind
@@ -66,10 +66,16 @@ class Command(SynclineCommand):
             help="How a new company numbers its accounts, such as C-###### or 00####.",
         )
         parser.add_argument(
-            "--first-number", type=int, metavar="N", help="The first number of a new company."
+            "--first-number",
+            type=parse_whole_number,
+            metavar="N",
+            help="The first number of a new company.",
         )
         parser.add_argument(
-            "--last-number", type=int, metavar="N", help="The last number of a new company."
+            "--last-number",
+            type=parse_whole_number,
+            metavar="N",
+            help="The last number of a new company.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
-from stores.management.arguments import add_reason, get_row
+from stores.management.arguments import add_reason, get_row, parse_uuid
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.labels import counted
@@ -15,7 +14,7 @@ from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.outbound import count_rows_of
 
-SESSION_FORMAT = "{id}  {database:<16} {status:<16} {at:%Y-%m-%d %H:%M}  {customers} customers"
+SESSION_FORMAT = "{id}  {database:<16} {status:<16} {at:%Y-%m-%d %H:%M}"
 EXCEPTION_FORMAT = "{database:<16} {account:<20} {reason:<12} since {since:%Y-%m-%d %H:%M}"
 MAX_LISTED = 100
 CHANGES = {"cancel": sessions.cancel, "rerun": sessions.rerun, "delete": sessions.delete}
@@ -46,7 +45,7 @@ class Command(SynclineCommand):
         ):
             change_parser = actions.add_parser(action, help=words)
             change_parser.add_argument(
-                "id", type=UUID, metavar="ID", help="The session, as printed by list."
+                "id", type=parse_uuid, metavar="ID", help="The session, as printed by list."
             )
         resend_parser = actions.add_parser("resend", help="Sends customers again.")
         add_database(resend_parser)
@@ -59,7 +58,7 @@ class Command(SynclineCommand):
         add_reason(hold_parser)
         add_database(actions.add_parser("resume", help="Sends it again what it lacks."))
         order_parser = actions.add_parser(
-            "strict-order", help="Says whether a package that is refused in part holds up others."
+            "strict-order", help="Sets whether a package that is refused in part holds up others."
         )
         add_database(order_parser)
         order_parser.add_argument("switch", choices=("on", "off"))
@@ -96,7 +95,10 @@ class Command(SynclineCommand):
         ]
         self.answer(
             {"sessions": session_rows, "exceptions": exception_rows},
-            *(SESSION_FORMAT.format_map(row) for row in session_rows),
+            *(
+                f"{SESSION_FORMAT.format_map(row)}  {counted(row['customers'], 'customer')}"
+                for row in session_rows
+            ),
             *(EXCEPTION_FORMAT.format_map(row) for row in exception_rows),
             f"{counted(len(session_rows), 'session')}, "
             f"{counted(len(exception_rows), 'exception')}.",
@@ -125,7 +127,7 @@ class Command(SynclineCommand):
         )
 
     def send_everything(self, database: ChannelDatabase, *, dry_run: bool) -> None:
-        """Count the rows of a full synchronization and, unless it is a dry run, ask for it."""
+        """Count the rows that everything is and, unless it is a dry run, have it sent again."""
         rows = count_rows_of(database.channel.company_id)
         if not dry_run:
             sessions.start_over(database)

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.arguments import whole_number, wrong_argument
+from stores.management.arguments import parse_whole_number, whole_number, wrong_argument
 from stores.management.base import SynclineCommand
 from stores.models import ChannelDatabase
 from stores.traffic import FakerMissing, SeedTaken, Written, write_traffic
@@ -37,7 +37,7 @@ class Command(SynclineCommand):
             )
         parser.add_argument(
             "--seed",
-            type=int,
+            type=parse_whole_number,
             metavar="S",
             help="A whole number. The same seed makes the same rows; rows that are there already "
             "are not written again. With sales or orders, it must begin with their date: "

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from stores.channeldb.errors import ChannelError
-from stores.management.arguments import add_id, add_reason, get_row, wrong_argument
+from stores.management.arguments import add_id, add_reason, get_row
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import Incident
 from stores.pipeline.fence.acceptance import AcceptanceRefused, accept_database, renew_database
@@ -59,10 +59,10 @@ class Command(SynclineCommand):
 
 
 def get_open_incident(pk: int) -> Incident:
-    """Return the open incident with this id. Errors: CommandError with status 2."""
+    """Return the open incident with this id. Errors: CommandError; status 2 if it is unknown."""
     incident = get_row("incident", pk, Incident.objects.select_related("database__channel"))
     if incident.closed_at:
-        raise wrong_argument(f"Incident {pk} is already closed.")
+        raise CommandError(f"Incident {pk} is already closed.")
     return incident
 
 

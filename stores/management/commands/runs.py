@@ -1,12 +1,11 @@
 """List job runs and cancel them."""
 
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs.stages import cancel_run
-from stores.management.arguments import get_row
+from stores.management.arguments import get_row, parse_uuid
 from stores.management.base import SynclineCommand, add_actions
 from stores.models import JobRun
 
@@ -32,7 +31,7 @@ class Command(SynclineCommand):
         )
         cancel_parser = actions.add_parser("cancel", help="Asks a run to stop.")
         cancel_parser.add_argument(
-            "id", type=UUID, metavar="ID", help="The run, as printed by list."
+            "id", type=parse_uuid, metavar="ID", help="The run, as printed by list."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

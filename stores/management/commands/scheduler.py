@@ -10,8 +10,8 @@ from stores.management.base import SynclineCommand
 
 class Command(SynclineCommand):
     help = (
-        "Starts the pipeline again and again and other jobs on their schedules, and replaces lost "
-        "runs. Stops on SIGTERM."
+        "Starts the pipeline again and again and other jobs on their schedules, gives back lost "
+        "steps, and enqueues waiting steps again. Stops on SIGTERM."
     )
     example = "scheduler"
     takes_json = False

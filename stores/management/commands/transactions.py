@@ -3,7 +3,6 @@
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 from django.core.management.base import CommandError, CommandParser
 
@@ -108,7 +107,7 @@ class Command(SynclineCommand):
         undo_parser = actions.add_parser("undo", help="Reverts a correction of a cause.")
         undo_parser.add_argument(
             "correction",
-            type=UUID,
+            type=arguments.parse_uuid,
             metavar="CORRECTION",
             help="The correction, as printed by correct-alike.",
         )

@@ -1,11 +1,11 @@
 """Do the steps of runs that wait in the queue."""
 
-import argparse
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from stores.jobs import worker
+from stores.management.arguments import whole_number
 from stores.management.base import SynclineCommand
 
 # Each takes some 100 MB and up to three connections to HQ.
@@ -21,10 +21,11 @@ class Command(SynclineCommand):
         parser.add_argument("--burst", action="store_true", help="Stops when the queue is empty.")
         parser.add_argument(
             "--processes",
-            type=process_count,
+            type=whole_number(1, MAX_PROCESSES),
             default=worker.default_processes(),
             metavar="N",
-            help="How many steps are done at the same time. The default here is %(default)s.",
+            help=f"How many steps are done at the same time, at most {MAX_PROCESSES}. "
+            "The default here is %(default)s.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,9 +33,3 @@ class Command(SynclineCommand):
             worker.run_workers(burst=options["burst"], processes=options["processes"])
         except worker.EvictingQueue as error:
             raise CommandError(str(error)) from None
-
-
-def process_count(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MAX_PROCESSES:
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {MAX_PROCESSES}")
-    return int(text)

@@ -179,7 +179,7 @@ def failed_runs() -> Iterator[Alert]:
     ended = JobRun.objects.filter(ended_at__lte=Now()).defer("error").newest_first()
     first, *others = [ended.filter(job=job)[:1] for job in JOBS]
     for run in first.union(*others, all=True):
-        if run.status in FAILED_STATUSES:
+        if run.status in FAILED_STATUSES and not was_made_up_for(run):
             yield Alert(
                 "clock-history",
                 None,
@@ -187,6 +187,19 @@ def failed_runs() -> Iterator[Alert]:
                 run.message,
                 run.get_absolute_url(),
             )
+
+
+def was_made_up_for(run: JobRun) -> bool:
+    """Whether a later run of a larger job, such as the pipeline, did all its steps, and well."""
+    steps = set(JOBS[run.job].steps)
+    later = JobRun.objects.filter(
+        job__in=[job.code for job in JOBS.values() if steps < set(job.steps)],
+        scope__in=("*", run.scope),
+        status__in=(RunStatus.SUCCEEDED, RunStatus.NOTHING_TO_DO),
+        started_at__gt=run.ended_at,
+        ended_at__lte=Now(),
+    )
+    return later.exists()
 
 
 def short_sequences() -> Iterator[Alert]:

@@ -17,6 +17,7 @@ from stores.hqdb.locks import Locks
 from stores.jobs import queue
 from stores.jobs.liveness import liveness_problems
 from stores.models import JobRun, Schedule
+from stores.models.job import JobCode
 from tests.support.make import run
 
 ONE_DAY = timedelta(days=1)
@@ -108,6 +109,23 @@ def test_a_daily_job_that_did_not_start_today_is_a_problem_a15(
     Schedule.objects.create(job="eod", at=due.time(), started_on=last_day)
 
     assert problem_codes() == codes
+
+
+@pytest.mark.parametrize("job", [JobCode.DOWNLOAD, JobCode.UPLOAD])
+def test_a_failed_run_is_shown_until_a_pipeline_has_done_its_steps(everything_runs, reader, job):
+    run(job)
+    JobRun.objects.filter(job=job).update(status="failed")
+    sentence = f"Last run of {job}: failed."
+    shown_before = [alert.text for alert in reader.get("/").context["alerts"]]
+
+    run("pipeline")
+    shown_after = [alert.text for alert in reader.get("/").context["alerts"]]
+    JobRun.objects.filter(job="pipeline").update(status="partly")
+    shown_after_a_partial_one = [alert.text for alert in reader.get("/").context["alerts"]]
+
+    assert sentence in shown_before
+    assert sentence not in shown_after
+    assert sentence in shown_after_a_partial_one
 
 
 def test_a_run_that_failed_tomorrow_is_not_shown_as_the_last_one_v5(everything_runs, reader):

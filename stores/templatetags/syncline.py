@@ -27,6 +27,7 @@ for function in (
     formats.reason_words,
     formats.rows_word,
     formats.signed,
+    formats.size,
     step_word,
     formats.took,
     formats.who_may_start,

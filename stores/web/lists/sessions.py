@@ -66,7 +66,11 @@ class UploadTable(SessionTable):
 class DownloadTable(SessionTable):
     caption = "Download sessions"
 
-    package = tables.Column("Package", linkify=True, empty_values=(), attrs=base.wide_only("lg"))
+    # The link is here, because narrow windows leave out the package.
+    started_at = base.Formatted(
+        when, verbose_name="Started", order_by=("started_at", "pk"), linkify=True
+    )
+    package = tables.Column("Package", empty_values=(), attrs=base.wide_only("lg"))
     tries = count_cell("Tries", "xl")
     customers = count_cell("Customers", "sm")
     rows = count_cell("Rows", "md")

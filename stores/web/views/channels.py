@@ -7,6 +7,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from stores.models import Channel, ChannelDatabase, Customer
+from stores.models.labels import label
 from stores.pipeline.download.outbound import count_rows_of
 from stores.pipeline.download.sessions import SessionRefused, hold, resume, start_over
 from stores.web.counts import capped_count
@@ -52,7 +53,7 @@ def channel_detail(request: Request, code: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @may_send_everything
 def send_everything(request: Request, code: str) -> HttpResponse:
-    """How many rows a full synchronization of a database is, and the button that asks for it."""
+    """How many rows everything is for a database, and the button that has it sent again."""
     channel = get_object_or_404(Channel.objects.select_related("company"), code=code)
     databases = channel.databases.select_related("channel")
     if request.method == "POST":
@@ -61,7 +62,11 @@ def send_everything(request: Request, code: str) -> HttpResponse:
         messages.success(request, f"The next download sends {database.label} everything again.")
         return redirect(channel)
     rows = count_rows_of(channel.company_id)
-    context = {"channel": channel, "databases": databases, "rows": rows.items()}
+    context = {
+        "channel": channel,
+        "databases": databases,
+        "rows": [(label(table), count) for table, count in rows.items()],
+    }
     return render(request, "channels/full.html", context)
 
 

@@ -1,9 +1,12 @@
 """Template tags of components escape what they are given, and cope with missing values."""
 
+from datetime import UTC, date, datetime
+
 import pytest
 from django.contrib.auth.models import AnonymousUser
 from django.template import Context, Template
 
+AT_THREE = datetime(2026, 11, 30, 15, 34, tzinfo=UTC)
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -11,6 +14,12 @@ def render(source: str, **context: object) -> str:
     """Render a template with the components. Returns the HTML with single spaces."""
     html = Template("{% load components %}" + source).render(Context(context))
     return " ".join(html.split())
+
+
+def test_dates_are_written_as_in_lists():
+    html = render("{{ day }}, {{ moment }}", day=date(2006, 5, 11), moment=AT_THREE)
+
+    assert html == "2006-05-11, 2026-11-30 15:34"
 
 
 @pytest.mark.parametrize(

@@ -215,7 +215,7 @@ REASONS = {
         "Not validated yet.",
         "Run Validate store transactions.",
         "run_job",
-        "Ask someone with permission to run jobs to validate it.",
+        "Ask someone with permission to run jobs.",
     ),
     "not_calculated": Reason(
         "Valid but not yet in a statement.",

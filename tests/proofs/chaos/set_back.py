@@ -136,8 +136,8 @@ def join_journals() -> None:
         first = number_journal.journal_path()
         first.parent.mkdir(parents=True, exist_ok=True)
         with first.open("ab") as file:
-            # Its last line may be torn.
-            file.write(b"\n" + second_journal().read_bytes())
+            # Its last line may be torn; a machine that never converted has none.
+            file.write((b"\n" if file.tell() else b"") + second_journal().read_bytes())
 
 
 def recover_until_done() -> str:

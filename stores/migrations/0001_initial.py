@@ -604,6 +604,7 @@ class Migration(migrations.Migration):
                 ("intended_nonce", models.UUIDField(editable=False, null=True)),
                 ("fenced_at", models.DateTimeField(editable=False, null=True)),
                 ("position", models.BigIntegerField(db_default=0, default=0, editable=False)),
+                ("received_no", models.BigIntegerField(db_default=0, default=0, editable=False)),
                 ("starts_over", models.BooleanField(db_default=False, default=False, editable=False)),
                 (
                     "strict_order",
@@ -1177,6 +1178,7 @@ class Migration(migrations.Migration):
                 ("tries", models.PositiveIntegerField(db_default=0)),
                 ("requested_at", models.DateTimeField(null=True)),
                 ("downloaded_at", models.DateTimeField(null=True)),
+                ("partly_applied_at", models.DateTimeField(null=True)),
                 ("job", models.CharField(default="1010", max_length=20)),
                 (
                     "status",

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import DataError, connection, models, transaction
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import Greatest, Now
 from django.urls import reverse
 from django.utils import timezone
 
@@ -179,9 +179,17 @@ class ChannelDatabaseQuerySet(models.QuerySet["ChannelDatabase"]):
         """Databases whose last visit did not take long, or that were never visited."""
         return self.filter(Q(last_duration_s=None) | Q(last_duration_s__lte=settings.SLOW_VISIT_S))
 
+    def lacking_change(self, change_no: int) -> Self:
+        """Databases that did not receive everything up to a change."""
+        return self.filter(position__lt=change_no, received_no__lt=change_no)
+
     def with_channel(self) -> Self:
         """Select channel and group too, by channel, with the channel's own database first."""
         return self.select_related("channel", "group").order_by("channel__code", "name")
+
+
+# Up to which change a database received everybody, but for open exceptions.
+RECEIVED_UP_TO = Greatest("position", "received_no")
 
 
 class ChannelDatabase(models.Model):
@@ -215,6 +223,9 @@ class ChannelDatabase(models.Model):
     # Up to which change of its company's customers the database has everything. A copy: the
     # database says so itself.
     position = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Up to which change it received everybody, but for open exceptions, if that is further than its
+    # position: a package is held up in strict order, or everything is sent again.
+    received_no = models.BigIntegerField(default=0, db_default=0, editable=False)
     # What the database says of its position does not count until the next package is written.
     starts_over = models.BooleanField(default=False, db_default=False, editable=False)
     strict_order = models.BooleanField(

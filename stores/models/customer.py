@@ -169,8 +169,8 @@ class Customer(CustomerColumns, LatestEvent):
         databases = ChannelDatabase.objects.filter(channel__company=self.company_id)
         if self.change_no is None:
             return databases.none()
-        excepted = DownloadException.objects.open().filter(customer=self).values("database")
-        return databases.filter(Q(position__lt=self.change_no) | Q(pk__in=excepted))
+        excepted = DownloadException.objects.lacking().filter(customer=self).values("database")
+        return databases.lacking_change(self.change_no) | databases.filter(pk__in=excepted)
 
 
 class Child(LatestEvent):

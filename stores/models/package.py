@@ -132,6 +132,14 @@ class DownloadExceptionQuerySet(models.QuerySet["DownloadException"]):
     def open(self) -> Self:
         return self.filter(settled_at=None)
 
+    def lacking(self) -> Self:
+        """Customers that the database lacks; what is only asked for again, it has."""
+        return self.open().exclude(reason=ExceptionReason.REQUESTED)
+
+    def holding_up(self) -> Self:
+        """Refused customers for whom, in strict order, later packages wait."""
+        return self.open().filter(holds_up=True)
+
 
 class DownloadException(models.Model):
     """A customer that a channel database lacks, although its position is past the change.
@@ -179,6 +187,19 @@ class DownloadException(models.Model):
 
     def __str__(self) -> str:
         return f"{self.database_id} {self.customer_id} {self.reason}"
+
+
+MAX_LISTED_ACCOUNTS = 3
+
+
+def listed_accounts(exceptions: DownloadExceptionQuerySet) -> str:
+    """The accounts of the first exceptions as they stand in a sentence: A, B, C and 2 more."""
+    accounts = exceptions.order_by("customer__account_number").values_list(
+        "customer__account_number", flat=True
+    )
+    text = ", ".join(str(account) for account in accounts[:MAX_LISTED_ACCOUNTS])
+    more = accounts.count() - MAX_LISTED_ACCOUNTS
+    return f"{text} and {more:,} more" if more > 0 else text
 
 
 class CustomerDeliveryQuerySet(models.QuerySet["CustomerDelivery"]):
@@ -230,4 +251,5 @@ class CustomerDelivery(models.Model):
     @property
     def is_held(self) -> bool:
         """Whether the database is not set back behind it."""
-        return self.to_no is None or self.to_no <= self.database.position
+        database = self.database
+        return self.to_no is None or self.to_no <= max(database.position, database.received_no)

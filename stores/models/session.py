@@ -158,6 +158,8 @@ class DownloadSession(Session):
     tries = models.PositiveIntegerField(db_default=0)
     requested_at = models.DateTimeField(null=True)
     downloaded_at = models.DateTimeField(null=True)
+    # When the database first took a part of it, and refused the rest, which held it up.
+    partly_applied_at = models.DateTimeField(null=True)
     job = models.CharField(max_length=20, default=JobCode.DOWNLOAD)
     status = models.CharField(
         max_length=15, choices=DownloadStatus.choices, default=DownloadStatus.STARTED

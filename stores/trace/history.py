@@ -12,11 +12,14 @@ from stores.models import (
     ChannelDatabase,
     Customer,
     CustomerDelivery,
+    DownloadException,
+    DownloadSession,
     EditConflict,
     GuidMap,
     Quarantine,
 )
 from stores.models.staging import OPEN_STATUSES, Operation, StagingStatus
+from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.kinds import EVENT_KINDS, EventKind
 from stores.pipeline.events.rules import STAGING_MODELS
 from stores.trace.operations import CustomerOperation, in_event_order
@@ -35,6 +38,9 @@ class CustomerHistory:
     deliveries: dict[int, list[CustomerDelivery]]
     held: dict[int, list[CustomerDelivery]]
     lacking: set[int]
+    # Why: open exceptions, and sessions suspended in strict order; by database.
+    exceptions: dict[int, DownloadException]
+    suspended: dict[int, DownloadSession]
     conflicts: list[EditConflict]
 
     @property
@@ -82,6 +88,14 @@ def load_history(match: Match) -> CustomerHistory:
         CustomerDelivery.objects.of(customer) if customer else {},
         CustomerDelivery.objects.held_of(customer) if customer else {},
         set(customer.databases_lacking().values_list("pk", flat=True)) if customer else set(),
+        {
+            exception.database_id: exception
+            for exception in DownloadException.objects.open().filter(customer=customer)
+        },
+        {
+            session.database_id: session
+            for session in suspended_in_strict_order().filter(database__in=databases)
+        },
         list(EditConflict.objects.for_customer(customer)) if customer else [],
     )
 

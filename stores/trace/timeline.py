@@ -6,9 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from stores.models import ChannelDatabase, CustomerDelivery, EditConflict, GuidMap, Quarantine
+from stores.models import (
+    ChannelDatabase,
+    CustomerDelivery,
+    DownloadException,
+    EditConflict,
+    GuidMap,
+    Quarantine,
+)
 from stores.models.customer import AccountState, GuidOrigin
 from stores.models.labels import counted
+from stores.models.package import ExceptionReason, listed_accounts
 from stores.models.quarantine import QuarantineStatus
 from stores.models.reason import REASONS, explain
 from stores.models.staging import StagingStatus
@@ -85,7 +93,7 @@ def waiting_reason(history: CustomerHistory) -> WaitingFor | None:
             return TO_APPLY
         has_own_event = any(operation.kind is CUSTOMER for operation in history.operations)
         return TO_CONVERT if has_own_event else PARENT_MISSING
-    return waiting_for_delivery(history.pending) if history.pending else None
+    return waiting_for_delivery(history) if history.pending else None
 
 
 def waiting_for_reason(row: Any) -> WaitingFor:
@@ -101,22 +109,68 @@ def case_id(row: Any) -> str | None:
     return str(row.pk) if is_open else None
 
 
-def waiting_for_delivery(pending: Sequence[ChannelDatabase]) -> WaitingFor:
-    """The channels that lack the account or its latest change, with their errors."""
-    labels = ", ".join(database.label for database in pending)
-    errors = "".join(f" {database.last_error}" for database in pending if database.last_error)
-    errors += "".join(
-        f" Downloads to {database.label} are on hold: {database.hold_reason}"
-        for database in pending
-        if database.is_held
+def waiting_for_delivery(history: CustomerHistory) -> WaitingFor:
+    """The channels that lack the account or its latest change, and why."""
+    obstacles = [
+        obstacle for database in history.pending for obstacle in obstacles_to(database, history)
+    ]
+    labels = ", ".join(database.label for database in history.pending)
+    sentences = [f"Not delivered yet to {labels}.", *(text for text, _ in obstacles)]
+    # Each advice once, in their order.
+    steps = dict.fromkeys(step for _, step in obstacles)
+    suspended = [
+        history.suspended[database.pk]
+        for database in history.pending
+        if database.pk in history.suspended
+    ]
+    return WaitingFor(
+        "not_distributed",
+        " ".join(sentences),
+        " ".join(steps) or "Run 1010, or wait for its schedule.",
+        session=str(suspended[0].pk) if suspended else None,
     )
-    if all(database.is_held for database in pending):
-        next_step = "Resume the downloads when the reason is gone."
-    elif errors:
-        next_step = "Check the channel; 1010 then delivers automatically."
-    else:
-        next_step = "Run 1010, or wait for its schedule."
-    return WaitingFor("not_distributed", f"Not delivered yet to {labels}.{errors}", next_step)
+
+
+def obstacles_to(database: ChannelDatabase, history: CustomerHistory) -> Iterator[tuple[str, str]]:
+    """Why a database lacks the customer, and what to do about it: pairs of sentences."""
+    if database.last_error:
+        yield database.last_error, "Check the channel; 1010 then delivers automatically."
+    if database.is_held:
+        yield (
+            f"Downloads to {database.label} are on hold: {as_sentence(database.hold_reason)}",
+            "Resume the downloads when the reason is gone.",
+        )
+    exception = history.exceptions.get(database.pk)
+    is_refused = exception is not None and exception.reason == ExceptionReason.REFUSED
+    is_suspended = database.pk in history.suspended
+    if exception and is_refused:
+        yield (
+            f"{database.label} refuses this customer ({exception.message}).",
+            "Correct what it refuses"
+            + ("." if is_suspended else "; each download tries the customer again."),
+        )
+    if is_suspended:
+        whom = (
+            "" if is_refused else f" since it refused {refused_names(database) or 'some customers'}"
+        )
+        yield (
+            f"Downloads to {database.label} are suspended{whom}.",
+            "Open the download session and choose Send again or Cancel.",
+        )
+    elif not is_refused and not database.is_held and (names := refused_names(database)):
+        yield (
+            f"{database.label} refuses {names}; in strict order, the others wait.",
+            "Correct what it refuses; each download tries again.",
+        )
+
+
+def as_sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def refused_names(database: ChannelDatabase) -> str:
+    """The accounts of the customers for whom, in strict order, later packages wait."""
+    return listed_accounts(DownloadException.objects.holding_up().filter(database=database))
 
 
 def channels_of(history: CustomerHistory) -> list[TraceChannel]:

@@ -45,12 +45,17 @@ class Match:
 
 @dataclass(frozen=True)
 class WaitingFor:
-    """What the customer is waiting for, and what to do. `case` is the case id of a failed row."""
+    """What the customer is waiting for, and what to do.
+
+    `case` is the case id of a failed row, `session` a download session that a person has to decide
+    about.
+    """
 
     code: str
     text: str
     next_step: str
     case: str | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,7 @@ def test_each_channel_is_listed_with_its_counts(houston, popup, command):
         "error",
         "hold",
         "strict_order",
+        "suspended",
         "counts",
         "last_visit",
         "failures",

@@ -217,11 +217,12 @@ def lookup(database: ChannelDatabase) -> list[tuple[Any, ...]]:
 
 
 def pending(database: ChannelDatabase) -> list[str]:
-    """The accounts of the customers that a database lacks, by HQ's note of its position."""
-    database.refresh_from_db(fields=["position"])
+    """The accounts of the customers that a database lacks, by HQ's note of what it received."""
+    database.refresh_from_db(fields=["position", "received_no"])
     customers = Customer.objects.filter(company=database.channel.company)
-    excepted = DownloadException.objects.open().filter(database=database).values("customer")
-    lacking = customers.filter(Q(change_no__gt=database.position) | Q(pk__in=excepted))
+    excepted = DownloadException.objects.lacking().filter(database=database).values("customer")
+    received = max(database.position, database.received_no)
+    lacking = customers.filter(Q(change_no__gt=received) | Q(pk__in=excepted))
     return list(lacking.order_by("change_no").values_list("account_number", flat=True))
 
 

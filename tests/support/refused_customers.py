@@ -23,5 +23,7 @@ def refuse_customer(database: ChannelDatabase, name: str, *, event: str = "INSER
 
 
 def allow_customers(database: ChannelDatabase) -> None:
-    on_table = "" if engine_of(database) == "sqlite" else " ON customer"
-    query(database, f"DROP TRIGGER till_refuses{on_table}")
+    if engine_of(database) == "sqlite":
+        query(database, "DROP TRIGGER till_refuses")
+    else:
+        query(database, "DROP FUNCTION till_refuses() CASCADE")

@@ -9,9 +9,20 @@ from django.db.models import Count, QuerySet
 from stores.hqdb.sql import fetch
 from stores.jobs.liveness import LivenessProblem, liveness_problems
 from stores.management.base import SynclineCommand
-from stores.models import ChannelDatabase, Incident, Quarantine
+from stores.models import (
+    ChannelDatabase,
+    DownloadException,
+    DownloadSession,
+    Incident,
+    Quarantine,
+)
+from stores.models.labels import counted
 from stores.models.staging import StagingStatus
+from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.pipeline.events.rules import STAGING_MODELS
+
+# How many refused customers of a database are listed.
+MAX_LISTED = 100
 
 
 class Command(SynclineCommand):
@@ -39,6 +50,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
         waiting += count_by_database(model.objects.open().filter(status=StagingStatus.PENDING))
     quarantined = count_by_database(Quarantine.objects.open())
     pending = pending_by_database()
+    suspended = {session.database_id: session for session in suspended_in_strict_order()}
     blocked_ids = set(Incident.objects.blocking_databases().values_list("database", flat=True))
     for database in ChannelDatabase.objects.with_channel():
         yield {
@@ -51,6 +63,7 @@ def database_rows() -> Iterator[dict[str, Any]]:
             "error": database.last_error or None,
             "hold": database.hold_reason or None,
             "strict_order": database.strict_order,
+            "suspended": suspension_as_dict(suspended.get(database.pk)),
             "counts": {
                 "waiting": waiting[database.pk],
                 "quarantined": quarantined[database.pk],
@@ -62,24 +75,33 @@ def database_rows() -> Iterator[dict[str, Any]]:
         }
 
 
+def suspension_as_dict(session: DownloadSession | None) -> dict[str, Any] | None:
+    """The session that, in strict order, all later ones wait for, and whom its channel refuses."""
+    if session is None:
+        return None
+    refused = DownloadException.objects.holding_up().filter(database=session.database_id)
+    accounts = refused.order_by("customer").values_list("customer__account_number", flat=True)
+    return {"session": session.pk, "refuses": list(accounts[:MAX_LISTED])}
+
+
 def pending_by_database() -> dict[int, int]:
-    """How many customers each database lacks: counted once for all that stand at one position."""
+    """How many customers each database lacks: counted once for all that received the same."""
     return dict(
         fetch(
             """WITH base AS (
-                 SELECT b.id, h.company_id, b.position
+                 SELECT b.id, h.company_id, greatest(b.position, b.received_no) AS received
                    FROM channel_database b JOIN channel h ON h.id = b.channel_id),
                beyond AS (
                  SELECT p.*, (SELECT count(*) FROM customer k
-                               WHERE k.company_id = p.company_id AND k.change_no > p.position)
+                               WHERE k.company_id = p.company_id AND k.change_no > p.received)
                         AS customers
-                   FROM (SELECT DISTINCT company_id, position FROM base) p)
+                   FROM (SELECT DISTINCT company_id, received FROM base) p)
                SELECT base.id, beyond.customers
                       + (SELECT count(*) FROM download_exception e
                            JOIN customer k ON k.id = e.customer_id
                           WHERE e.database_id = base.id AND e.settled_at IS NULL
-                            AND k.change_no <= base.position)
-                 FROM base JOIN beyond USING (company_id, position)"""
+                            AND e.reason <> 'requested' AND k.change_no <= base.received)
+                 FROM base JOIN beyond USING (company_id, received)"""
         )
     )
 
@@ -114,6 +136,11 @@ def database_line(row: dict[str, Any]) -> str:
     )
     if row["hold"]:
         line += f"  Downloads on hold: {row['hold']}"
+    if row["suspended"]:
+        line += (
+            f"  Downloads suspended: {row['database']} refuses"
+            f" {counted(len(row['suspended']['refuses']), 'customer')}."
+        )
     if row["error"]:
         line += f"  {row['error']}"
     if row["next_try"]:

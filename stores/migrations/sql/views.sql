@@ -254,19 +254,23 @@ SELECT company_id AS company, 'invoice' AS series, next_invoice - 1 AS number, i
 
 
 -- When a customer arrived at a channel database, in which version, and by which session. A package holds the customers
--- whose latest change lay in its range when it was made. While an exception is open, a session that covers the change
--- has not brought the customer; what settled the exception has.
+-- whose latest change lay in its range when it was made; in strict order it may arrive in part before it is applied.
+-- While an exception is open, a session that covers the change has not brought the customer, unless it is only asked for
+-- again; what settled the exception has.
 CREATE VIEW customer_delivery AS
-SELECT s.database_id, c.customer_id, c.change_no, c.version, s.id AS session_id, s.applied_at AS delivered_at, p.to_no
+SELECT s.database_id, c.customer_id, c.change_no, c.version, s.id AS session_id, arrival.at AS delivered_at, p.to_no
   FROM customer_change c JOIN customer k ON k.id = c.customer_id
   JOIN package p ON p.company_id = k.company_id AND int8range(p.from_no, p.to_no, '(]') @> c.change_no
-  JOIN download_session s ON s.package_id = p.id AND s.applied_at IS NOT NULL
- WHERE NOT EXISTS (SELECT FROM customer_change later
+  JOIN download_session s ON s.package_id = p.id
+ CROSS JOIN LATERAL (VALUES (s.partly_applied_at), (s.applied_at)) arrival (at)
+ WHERE arrival.at IS NOT NULL
+   AND NOT EXISTS (SELECT FROM customer_change later
                     WHERE later.customer_id = c.customer_id AND later.change_no > c.change_no
                       AND later.change_no <= p.latest_no)
    AND NOT EXISTS (SELECT FROM download_exception e
                     WHERE e.database_id = s.database_id AND e.customer_id = c.customer_id
-                      AND e.since <= s.applied_at AND (e.settled_at IS NULL OR e.settled_at > s.applied_at))
+                      AND e.reason <> 'requested'
+                      AND e.since <= arrival.at AND (e.settled_at IS NULL OR e.settled_at > arrival.at))
  UNION ALL
 SELECT e.database_id, e.customer_id,
        (SELECT max(c.change_no) FROM customer_change c

@@ -23,6 +23,7 @@ from stores.pipeline.download.exceptions import (
     record_refused,
     refused_customers,
     settle,
+    settle_accepted,
 )
 from stores.pipeline.download.outbound import accounts_in, read_customers, select_accounts
 from stores.pipeline.download.packages import (
@@ -50,6 +51,7 @@ from stores.pipeline.download.sessions import (
     resends,
     start_session,
     suspend_session,
+    suspended_in_strict_order,
 )
 from stores.pipeline.fence.visit import FencedChannel, enter
 from stores.pipeline.refused_rows import report_refused_rows
@@ -63,30 +65,42 @@ MAX_COUNTED_TRIES = 1 << 14
 def download_accounts(step: RunStep) -> None:
     """Send a channel database the customers that it lacks, oldest change first.
 
-    One that lacks none, or whose downloads are on hold, is not opened. Effects: packages; the
-    channel's tables, a package a transaction, then sessions, position and counts in HQ.
+    One that lacks none, or whose downloads are on hold or suspended, is not opened. Effects:
+    packages; the channel's tables, a package a transaction, then sessions, position and counts in
+    HQ.
     """
     if step.is_dry:
         with step.chunk():
-            if not step.its_database.is_held:
+            if not step.its_database.is_held and not is_suspended(step.its_database):
                 step.add(distributed=count_pending(step.its_database))
     elif has_pending(step.its_database):
         ChannelDownload(step).visit()
 
 
+def is_suspended(database: ChannelDatabase) -> bool:
+    """Whether, in strict order, a person has to decide before the next package is sent."""
+    return suspended_in_strict_order().filter(database=database).exists()
+
+
 def has_pending(database: ChannelDatabase) -> bool:
-    """Whether the database lacks a customer, or is to be sent something again."""
+    """Whether a customer whom the database lacks may be sent, or something is sent again."""
     (is_pending,) = fetch_one(
-        """SELECT EXISTS (SELECT FROM customer k
-                           WHERE k.company_id = h.company_id AND k.change_no > b.position)
-               OR EXISTS (SELECT FROM download_exception e
-                           WHERE e.database_id = b.id AND e.settled_at IS NULL)
+        """SELECT NOT %(is_suspended)s AND EXISTS (
+                     SELECT FROM customer k
+                      WHERE k.company_id = h.company_id AND k.change_no > b.position)
+               OR EXISTS (SELECT FROM download_exception e JOIN customer k ON k.id = e.customer_id
+                           WHERE e.database_id = b.id AND e.settled_at IS NULL
+                             AND k.change_no <= b.position)
                OR EXISTS (SELECT FROM download_session s JOIN package p ON p.id = s.package_id
                            WHERE s.database_id = b.id AND s.status = ANY(%(due)s)
                              AND p.to_no <= b.position)
              FROM channel_database b JOIN channel h ON h.id = b.channel_id
             WHERE b.id = %(database)s""",
-        {"database": database.pk, "due": [status.value for status in DUE_DOWNLOADS]},
+        {
+            "database": database.pk,
+            "due": [status.value for status in DUE_DOWNLOADS],
+            "is_suspended": is_suspended(database),
+        },
     )
     return bool(is_pending)
 
@@ -182,9 +196,13 @@ class ChannelDownload:
             with self.step.chunk(may_stop=False):
                 arrived = note_arrived(self.step, since=noted, position=channel.position)
                 self.step.add(distributed=arrived)
+                noting: dict[str, int] = {"position": channel.position}
+                if channel.position < noted:
+                    # It was set back.
+                    noting["received_no"] = 0
                 ChannelDatabase.objects.filter(
                     pk=self.database.pk, position=noted, starts_over=False
-                ).update(position=channel.position)
+                ).update(**noting)
             failpoint("download:after_noting")
             self.database.refresh_from_db(fields=["position", "starts_over"])
         if self.database.position != requested_for:
@@ -235,7 +253,15 @@ class ChannelDownload:
         if written.times_held_up:
             with self.step.chunk(may_stop=False):
                 self.step.add(failed=len(written.refused))
-                hold_up(session, times=written.times_held_up, parts=written.parts)
+                settle_accepted(session, written.refused)
+                hold_up(
+                    session,
+                    package,
+                    customers=package.customers - len(written.refused),
+                    rows=written.rows,
+                    parts=written.parts,
+                    times=written.times_held_up,
+                )
             return False
         with self.step.chunk(may_stop=False):
             delivered = package.customers - len(written.refused)

@@ -93,6 +93,38 @@ def settle(session: DownloadSession, customers: Sequence[SentCustomer]) -> None:
     )
 
 
+def settle_accepted(session: DownloadSession, refused: Refusals) -> None:
+    """Note that a package brought customers whom the channel had refused, and refuses no longer.
+
+    The channel still refuses others of it. Effects: exceptions, in the caller's transaction.
+    """
+    run_sql(
+        """UPDATE download_exception e
+              SET settled_at = now(), tried_at = now(), tries = e.tries + 1, holds_up = false,
+                  session_id = %(session)s, version = accepted.version
+             FROM (SELECT c.customer_id, max(c.version) AS version
+                     FROM package p
+                     JOIN customer k ON k.company_id = p.company_id
+                     JOIN customer_change c ON c.customer_id = k.id
+                                           AND c.change_no > p.from_no AND c.change_no <= p.to_no
+                    WHERE p.id = %(package)s AND k.account_number <> ALL(%(refused)s)
+                      AND NOT EXISTS (SELECT FROM customer_change later
+                                       WHERE later.customer_id = k.id AND later.change_no > p.to_no
+                                         AND later.change_no <= p.latest_no)
+                      AND k.id IN (SELECT customer_id FROM download_exception
+                                    WHERE database_id = %(database)s AND holds_up)
+                    GROUP BY 1) accepted
+            WHERE e.database_id = %(database)s AND e.customer_id = accepted.customer_id
+              AND e.holds_up""",
+        {
+            "session": str(session.pk),
+            "package": session.package_id,
+            "database": session.database_id,
+            "refused": list(refused),
+        },
+    )
+
+
 def open_exceptions(database: ChannelDatabase) -> list[int]:
     """The customers to be tried again; a package brings those who have changed since."""
     rows = (

@@ -5,13 +5,14 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Now
+from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from stores.channeldb.exchange.protocol import TableData
 from stores.failpoints import failpoint
 from stores.hqdb.sql import fetch
-from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
+from stores.models import ChannelDatabase, Customer, DownloadSession, Package, RunStep
+from stores.models.channel import RECEIVED_UP_TO
 from stores.models.run import RunCancelled
 from stores.models.session import OPEN_DOWNLOADS, DownloadStatus
 from stores.pipeline.download.exceptions import pass_refused
@@ -158,7 +159,7 @@ def note_applied(session: DownloadSession, *, customers: int, rows: int, parts: 
         status=DownloadStatus.APPLIED,
         applied_at=Now(),
         customers=customers,
-        rows=rows,
+        rows=F("rows") + rows,
         parts=F("parts") + parts,
         message="",
     )
@@ -209,17 +210,26 @@ def fail_session(session: DownloadSession, error: Exception, message: str) -> No
     unfinished.filter(status=status).update(status=failed, message=message[:300], tries=tries)
 
 
-def hold_up(session: DownloadSession, *, times: int, parts: int) -> None:
+def hold_up(
+    session: DownloadSession, package: Package, *, customers: int, rows: int, parts: int, times: int
+) -> None:
     """Note that the channel refuses some of the package, so that no later one may follow.
 
-    `times` is how often it has; after a few it is not tried again. Effects: the session, in the
-    caller's transaction.
+    The rest is there: `customers`, and of their rows those new or newer. `times` is how often the
+    channel has refused; after a few the package is not tried again. Effects: session and database,
+    in the caller's transaction.
     """
     is_last = times >= settings.STRICT_ORDER_TRIES
     DownloadSession.objects.filter(pk=session.pk).update(
         status=DownloadStatus.SUSPENDED if is_last else DownloadStatus.APPLY_FAILED,
         message=HELD_UP,
+        partly_applied_at=Coalesce("partly_applied_at", Now()),
+        customers=customers,
+        rows=F("rows") + rows,
         parts=F("parts") + parts,
+    )
+    ChannelDatabase.objects.filter(pk=session.database_id).update(
+        received_no=Greatest(RECEIVED_UP_TO, package.to_no)
     )
 
 
@@ -233,6 +243,26 @@ def resends(database: ChannelDatabase) -> list[DownloadSession]:
         database=database, package__to_no__lte=database.position
     )
     return list(sessions.select_related("package").order_by("started_at"))
+
+
+def suspended_in_strict_order() -> QuerySet[DownloadSession]:
+    """The suspended sessions that all later ones of their databases wait for.
+
+    Not those of downloads on hold, nor those that a database does not need any more, or not yet.
+    """
+    needed_before = Customer.objects.filter(
+        company=OuterRef("package__company"),
+        change_no__gt=OuterRef("database__position"),
+        change_no__lte=OuterRef("package__from_no"),
+    )
+    return DownloadSession.objects.filter(
+        ~Exists(needed_before),
+        status=DownloadStatus.SUSPENDED,
+        database__strict_order=True,
+        database__held_since=None,
+        package__dropped_at=None,
+        package__to_no__gt=F("database__position"),
+    )
 
 
 # --------------------------------------------------------------------- what people do
@@ -332,5 +362,7 @@ def resume(database: ChannelDatabase) -> int:
 
 
 def start_over(database: ChannelDatabase) -> None:
-    """Have a database sent everything again, from the first change on."""
-    ChannelDatabase.objects.filter(pk=database.pk).update(position=0, starts_over=True)
+    """Have a database sent everything again, from the first change on. What it has, it keeps."""
+    ChannelDatabase.objects.filter(pk=database.pk).update(
+        position=0, received_no=RECEIVED_UP_TO, starts_over=True
+    )

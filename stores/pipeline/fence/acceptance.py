@@ -37,7 +37,7 @@ def accept_database(database: ChannelDatabase, reason: str) -> int:
         ChannelDatabase.objects.select_for_update().get(pk=database.pk)
         accept(database, state)
         ChannelDatabase.objects.filter(pk=database.pk).update(
-            database_id=state.database_id, position=0, starts_over=True
+            database_id=state.database_id, position=0, received_no=0, starts_over=True
         )
         blocking = Incident.objects.open().filter(database=database, kind__in=SETTLED_BY_ACCEPTANCE)
         return sum(incident.close(reason) for incident in blocking)

@@ -131,6 +131,7 @@ def accept(database: ChannelDatabase, state: ChannelState) -> None:
     run_sql(
         """UPDATE channel_database
               SET generation = generation + 1, staged = '{}', position = %(position)s,
+                  received_no = 0,
                   intended_epoch = greatest(confirmed_epoch, intended_epoch, %(epoch)s) + 1,
                   intended_nonce = %(next)s,
                   confirmed_epoch = %(epoch)s, confirmed_nonce = %(nonce)s

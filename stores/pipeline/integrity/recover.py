@@ -416,7 +416,7 @@ def raise_change_numbers(sources: Sources, distrusted: Sequence[ChannelDatabase]
         [[database.pk for database in distrusted]],
     )
     ChannelDatabase.objects.filter(pk__in=[database.pk for database in distrusted]).update(
-        position=0, starts_over=True
+        position=0, received_no=0, starts_over=True
     )
 
 

@@ -74,7 +74,9 @@ CARRIED = {
     "converted": """SELECT run_id, count(*) AS carried FROM guid_map
                      WHERE origin = 'created' GROUP BY run_id""",
     "staged": "SELECT run_id, sum(staged) AS carried FROM upload_session GROUP BY run_id",
-    "distributed": "SELECT run_id, sum(customers) AS carried FROM download_session GROUP BY run_id",
+    # What arrived of a package that is held up counts when it is applied.
+    "distributed": """SELECT run_id, sum(customers) AS carried FROM download_session
+                       WHERE status = 'applied' GROUP BY run_id""",
 }
 
 

@@ -11,6 +11,8 @@ from stores.models import (
     Incident,
     UnfinishedEvent,
 )
+from stores.models.channel import RECEIVED_UP_TO
+from stores.pipeline.download.sessions import suspended_in_strict_order
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
 from stores.web.format import capped
@@ -33,15 +35,19 @@ def databases_with_counts() -> QuerySet[ChannelDatabase]:
         table=AsyncCustomer.log_table(), database=OuterRef("pk")
     )
     pending = Customer.objects.filter(
-        company=OuterRef("channel__company"), change_no__gt=OuterRef("position")
+        company=OuterRef("channel__company"), change_no__gt=OuterRef("received")
     )
-    excepted = DownloadException.objects.open().filter(
-        database=OuterRef("pk"), customer__change_no__lte=OuterRef("position")
+    excepted = DownloadException.objects.lacking().filter(
+        database=OuterRef("pk"), customer__change_no__lte=OuterRef("received")
     )
-    return ChannelDatabase.objects.with_channel().annotate(
+    databases = ChannelDatabase.objects.with_channel().annotate(received=RECEIVED_UP_TO)
+    return databases.annotate(
         waiting=CappedCount(waiting.values("event_id")),
         pending=CappedCount(pending.values("pk")) + CappedCount(excepted.values("pk")),
         blocked_by=Subquery(Incident.objects.oldest_blocking_pk()),
+        suspended_by=Subquery(
+            suspended_in_strict_order().filter(database=OuterRef("pk")).values("pk")[:1]
+        ),
     )
 
 

@@ -8,6 +8,7 @@ from django.db.models import Exists, Min, OuterRef, Q, QuerySet
 
 from stores.hqdb.sql import fetch
 from stores.models import ChannelDatabase, Customer, DownloadException
+from stores.models.channel import RECEIVED_UP_TO
 from stores.models.search import parse_guid
 from stores.web.components import when
 from stores.web.counts import MAX_COUNTED
@@ -39,18 +40,18 @@ def pending_condition(databases: Sequence[ChannelDatabase], owner: str = "") -> 
 
     `owner` is the path to the customer, where the rows are not customers themselves.
     """
-    exceptions = DownloadException.objects.open().filter(database__in=databases)
+    exceptions = DownloadException.objects.lacking().filter(database__in=databases)
     condition = Q(Exists(exceptions.filter(customer=OuterRef(owner or "pk"))))
     path = f"{owner}__" if owner else ""
-    for company, position in lowest_positions(databases):
-        condition |= Q(**{f"{path}company": company, f"{path}change_no__gt": position})
+    for company, received in least_received(databases):
+        condition |= Q(**{f"{path}company": company, f"{path}change_no__gt": received})
     return condition
 
 
-def lowest_positions(databases: Sequence[ChannelDatabase]) -> list[tuple[str, int]]:
-    """Of each company, the position of the database that is furthest back."""
+def least_received(databases: Sequence[ChannelDatabase]) -> list[tuple[str, int]]:
+    """Of each company, up to which change the database received everybody that is furthest back."""
     rows = ChannelDatabase.objects.filter(pk__in=[database.pk for database in databases])
-    lowest = rows.order_by().values("channel__company").annotate(lowest=Min("position"))
+    lowest = rows.order_by().values("channel__company").annotate(lowest=Min(RECEIVED_UP_TO))
     return list(lowest.values_list("channel__company", "lowest"))
 
 
@@ -60,20 +61,20 @@ def pending_customers(databases: Sequence[ChannelDatabase]) -> list[int]:
     One more than MAX_COUNTED ids means that there may be more.
     """
     # Read by the index of change numbers: there can be millions.
-    lowest = lowest_positions(databases)
+    lowest = least_received(databases)
     rows = fetch(
         """SELECT pending.id
-             FROM unnest(%(companies)s::text[], %(positions)s::bigint[]) base (company, position),
+             FROM unnest(%(companies)s::text[], %(received)s::bigint[]) base (company, received),
                   LATERAL (SELECT k.id FROM customer k
-                            WHERE k.company_id = base.company AND k.change_no > base.position
+                            WHERE k.company_id = base.company AND k.change_no > base.received
                             ORDER BY k.change_no LIMIT %(limit)s) pending
             UNION
            SELECT customer_id FROM download_exception
-            WHERE database_id = ANY(%(databases)s) AND settled_at IS NULL
+            WHERE database_id = ANY(%(databases)s) AND settled_at IS NULL AND reason <> 'requested'
             LIMIT %(limit)s""",
         {
             "companies": [company for company, _ in lowest],
-            "positions": [position for _, position in lowest],
+            "received": [received for _, received in lowest],
             "databases": [database.pk for database in databases],
             "limit": MAX_COUNTED + 1,
         },

@@ -18,6 +18,7 @@ from stores.jobs.catalog import JOBS
 from stores.jobs.liveness import liveness_problems
 from stores.models import (
     Channel,
+    DownloadException,
     EditConflict,
     FieldToCorrect,
     Incident,
@@ -31,6 +32,7 @@ from stores.models import (
 from stores.models.channel import database_knows_zone
 from stores.models.labels import plural
 from stores.models.order import SalesOrderState
+from stores.models.package import listed_accounts
 from stores.models.reason import REASONS
 from stores.models.run import RunStatus
 from stores.models.statement import NOT_CALCULATED, NOT_POSTED
@@ -70,6 +72,7 @@ def alerts(databases: Iterable[Any], user: Reader) -> Iterator[Alert]:
     yield from liveness_alerts()
     yield from open_conflicts(user)
     yield from unreachable_databases(databases)
+    yield from suspended_downloads(databases)
     yield from failed_runs()
     yield from short_sequences()
     yield from unknown_time_zones(user)
@@ -171,6 +174,22 @@ def unreachable_databases(databases: Iterable[Any]) -> Iterator[Alert]:
                 "Nothing is lost: the next run tries again. Check the channel's server and"
                 " network.",
                 database.channel.get_absolute_url(),
+            )
+
+
+def suspended_downloads(databases: Iterable[Any]) -> Iterator[Alert]:
+    """Databases in strict order that are sent nothing more until a person decides."""
+    for database in databases:
+        is_enabled = database.is_enabled and database.channel.is_enabled
+        if database.suspended_by and is_enabled:
+            refused = DownloadException.objects.holding_up().filter(database=database)
+            yield Alert(
+                "pause-circle",
+                None,
+                f"Downloads to {database.label} are suspended: it refuses"
+                f" {listed_accounts(refused) or 'some customers'}.",
+                "Correct what it refuses and choose Send again, or choose Cancel to go on without.",
+                reverse("download", args=[database.suspended_by]),
             )
 
 

@@ -26,6 +26,7 @@ from stores.pipeline.download import sessions
 from stores.pipeline.download.exceptions import add_exceptions
 from stores.pipeline.download.outbound import count_rows_of
 from stores.trace.timeline import trace
+from stores.web.lists.customers import filter_customers
 from tests.support.make import (
     lookup,
     make_customer,
@@ -268,6 +269,24 @@ def test_a_download_that_dies_at_an_exception_goes_on(store, seattle, ann, monke
     assert failed_checks() == {}
 
 
+def test_what_is_sent_again_stays_distributed_meanwhile(store, seattle, ann):
+    run(JobCode.DOWNLOAD)
+    customer = Customer.objects.get(first_name="Ann")
+
+    add_exceptions(store, [customer.pk], ExceptionReason.REQUESTED)
+    sessions.start_over(seattle)
+
+    assert (pending(store), pending(seattle)) == ([], [])
+    found = trace(str(ann))
+    assert (found.state, found.waiting_for) == ("distributed", None)
+    assert all(channel.knows_account for channel in found.channels)
+    assert not filter_customers(owed="any").exists()
+    query(store, "DELETE FROM customer")
+    query(seattle, "DELETE FROM customer")
+    run(JobCode.DOWNLOAD)
+    assert len(lookup(store)) == len(lookup(seattle)) == 1
+
+
 @pytest.mark.fault("F-31")  # a channel was restored from a backup
 def test_a_restored_channel_is_sent_again_what_it_once_refused(store, seattle, ann, back_up):
     refuse_customer(store, "Ann")
@@ -391,7 +410,6 @@ def test_a_full_synchronization_sends_everything_again_after_a_preview(store, an
     assert (rows["customer"], rows["account_map"], rows["customer_address"]) == (1, 1, 0)
 
     sessions.start_over(store)
-    assert len(pending(store)) == 1
     run(JobCode.DOWNLOAD)
 
     store.refresh_from_db()

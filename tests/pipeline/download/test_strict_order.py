@@ -4,13 +4,17 @@ From conftest.py: `seattle` is a store on PostgreSQL; `store` is a store, once o
 once on SQLite.
 """
 
+import json
+
 import pytest
 
-from stores.models import ChannelDatabase, DownloadException, DownloadSession, Incident
+from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession, Incident
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline.download import sessions
-from tests.support.make import lookup, make_customer, pending, run
+from stores.trace.timeline import trace
+from stores.web.lists.customers import filter_customers
+from tests.support.make import lookup, make_customer, pending, query, run
 from tests.support.promises import failed_checks
 from tests.support.refused_customers import allow_customers, refuse_customer
 
@@ -31,6 +35,10 @@ def names(database: ChannelDatabase) -> list[str]:
     return sorted(name for _, name in lookup(database))
 
 
+def account_of(name: str) -> str:
+    return Customer.objects.get(first_name=name).account_number
+
+
 def session_of(database: ChannelDatabase) -> DownloadSession:
     """The latest session of a database."""
     return DownloadSession.objects.filter(database=database).latest("started_at")
@@ -48,8 +56,58 @@ def test_a_package_that_is_refused_in_part_is_not_passed(strict, seattle):
     assert (session.status, session.tries) == (DownloadStatus.APPLY_FAILED, 1)
     strict.refresh_from_db()
     assert strict.position == 0
-    assert len(pending(strict)) == 2
+    assert pending(strict) == [account_of("Bad")]
+    assert session.customers == 1
+    assert session.rows > 0
     assert names(seattle) == ["Bad", "Good"]
+
+
+def test_a_database_knows_whom_it_took_of_a_package_that_it_refused_in_part(strict, seattle):
+    good, bad = trace(account_of("Good")), trace(account_of("Bad"))
+
+    assert {one.database: one.knows_account for one in good.channels} == {
+        strict.label: True,
+        seattle.label: True,
+    }
+    assert {one.database: one.knows_account for one in bad.channels} == {
+        strict.label: False,
+        seattle.label: True,
+    }
+    assert (good.state, bad.state) == ("distributed", "synchronized")
+    listed = filter_customers(owed=strict.label).values_list("first_name", flat=True)
+    assert list(listed) == ["Bad"]
+
+
+def test_a_database_knows_whom_it_refused_and_takes_at_the_next_try(strict, seattle):
+    query(strict, "DELETE FROM customer")
+    allow_customers(strict)
+    refuse_customer(strict, "Good")
+
+    run(JobCode.DOWNLOAD)
+
+    assert pending(strict) == [account_of("Good")]
+    assert session_of(strict).status == DownloadStatus.APPLY_FAILED
+    knows = {one.database: one.knows_account for one in trace(account_of("Bad")).channels}
+    assert knows[strict.label]
+
+
+def test_a_database_that_is_set_back_lacks_what_it_had_taken(strict, seattle, back_up):
+    allow_customers(strict)
+    run(JobCode.DOWNLOAD)
+    backup = back_up(strict)
+    refuse_customer(strict, "Cy")
+    make_customer(seattle, "Cy")
+    make_customer(seattle, "Dee")
+    run("pipeline")
+    assert pending(strict) == [account_of("Cy")]
+
+    backup.restore()
+    run(JobCode.UPLOAD)
+
+    assert {account_of("Cy"), account_of("Dee")} <= set(pending(strict))
+    run("pipeline")
+    assert names(strict) == names(seattle)
+    assert failed_checks() == {}
 
 
 def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait(strict, seattle):
@@ -64,6 +122,39 @@ def test_a_package_that_was_refused_three_times_is_suspended_and_later_ones_wait
     assert Incident.objects.open().get().kind == "row_refused"
     assert failed_checks() == {}
     assert run("reconcile", channels=[strict.channel.code])["outcome"] == "succeeded"
+
+
+def test_while_a_package_is_suspended_everybody_is_told_and_the_channel_is_left_alone(
+    strict, seattle, command
+):
+    fail_thrice(seattle)
+    bad, session = account_of("Bad"), session_of(strict)
+    visited = ChannelDatabase.objects.get(pk=strict.pk).confirmed_epoch
+
+    run(JobCode.DOWNLOAD)
+
+    assert ChannelDatabase.objects.get(pk=strict.pk).confirmed_epoch == visited
+    refused, behind = trace(bad).waiting_for, trace(account_of("Cy")).waiting_for
+    assert f"{strict.label} refuses this customer (" in refused.text
+    assert f"Downloads to {strict.label} are suspended since it refused {bad}." in behind.text
+    for waiting_for in (refused, behind):
+        assert "Send again or Cancel" in waiting_for.next_step
+        assert waiting_for.session == str(session.pk)
+    rows = {row["database"]: row for row in json.loads(command("channels", "--json"))["channels"]}
+    assert rows[strict.label]["suspended"] == {"session": str(session.pk), "refuses": [bad]}
+    assert rows[strict.label]["counts"]["owed"] == 2
+    assert f"{strict.label} refuses 1 customer." in command("channels")
+
+
+def test_without_strict_order_a_trace_says_who_is_refused(store, seattle):
+    refuse_customer(store, "Bad")
+    make_customer(seattle, "Bad")
+    run("pipeline")
+
+    waiting_for = trace(account_of("Bad")).waiting_for
+
+    assert f"{store.label} refuses this customer (" in waiting_for.text
+    assert "each download tries" in waiting_for.next_step
 
 
 def test_a_suspended_package_that_is_tried_again_lets_the_later_ones_follow(strict, seattle):

@@ -8,11 +8,12 @@ user who may also start jobs.
 import pytest
 from django.utils import timezone
 
-from stores.models import Customer, DownloadException, DownloadSession
+from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.web.format import size
 from tests.support.make import lookup, make_customer, out_of_reach, query, run
+from tests.support.refused_customers import refuse_customer
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +123,23 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
     assert "The next download sends" in response.content.decode()
     exception = DownloadException.objects.get()
     assert (exception.database, exception.customer) == (popup, customer)
+
+
+def test_a_suspended_session_is_shown_where_its_channel_is(boss, houston, popup):
+    ChannelDatabase.objects.filter(pk=popup.pk).update(strict_order=True)
+    refuse_customer(popup, "Bad")
+    make_customer(houston, "Bad")
+    run("pipeline")
+    run(JobCode.DOWNLOAD)
+    run(JobCode.DOWNLOAD)
+    session = DownloadSession.objects.get(database=popup)
+    account = Customer.objects.get(first_name="Bad").account_number
+
+    for page in ("/channels/popup/", "/channels/", "/", f"/trace/{account}/"):
+        shown = boss.get(page, follow=True).content.decode()
+        assert session.get_absolute_url() in shown, page
+    assert "Downloads suspended" in boss.get("/channels/popup/").content.decode()
+    assert f"suspended: it refuses {account}." in boss.get("/").content.decode()
 
 
 def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popup):

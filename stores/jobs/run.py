@@ -81,6 +81,8 @@ def attempt_step(row: RunStep, locks: Locks) -> Result:
     except ChannelError as error:
         return Result(RunStatus.FAILED, str(error), time.monotonic() - row.began_at)
     except StepFailed as error:
+        if error.__cause__:
+            note_detail(row, error.__cause__)
         return Result(RunStatus.FAILED, str(error))
     except RunCancelled:
         return Result(RunStatus.CANCELLED, STOPPED)
@@ -92,11 +94,17 @@ def attempt_step(row: RunStep, locks: Locks) -> Result:
         row.require_ownership(may_stop=False, lock=False)
         locks.fetch_value("SELECT 1")
         # One place must not stop the others, whatever went wrong in it.
-        detail = f"{row}\n{technical_detail(error)}\n"
-        logger.error("run=%s step=%s", row.run_id, detail)
-        row.run.append_detail(detail)
-        return Result(RunStatus.FAILED, UNEXPECTED_ERROR, time.monotonic() - row.began_at)
+        note_detail(row, error)
+        # HQ's own errors before a channel is opened do not keep others from visiting it.
+        seconds = time.monotonic() - row.began_at if row.has_entered else None
+        return Result(RunStatus.FAILED, UNEXPECTED_ERROR, seconds)
     return Result(seconds=time.monotonic() - row.began_at)
+
+
+def note_detail(row: RunStep, error: BaseException) -> None:
+    detail = f"{row}\n{technical_detail(error)}\n"
+    logger.error("run=%s step=%s", row.run_id, detail)
+    row.run.append_detail(detail)
 
 
 def wait_for_place(row: RunStep) -> Result:

@@ -79,6 +79,8 @@ class RunStep(Outcome):
 
     # When this process began with it, by its own clock.
     began_at = 0.0
+    # Whether its channel was opened: what fails before is no fault of the channel.
+    has_entered = False
 
     class Meta:
         db_table = "run_step"

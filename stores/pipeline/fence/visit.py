@@ -45,6 +45,7 @@ def enter(step: RunStep) -> Iterator["FencedChannel"]:
     Errors: ChannelBlocked with one sentence; those of connect().
     """
     known = read_known_state(step.its_database)
+    step.has_entered = True
     if known.blocked_by:
         raise ChannelBlocked(
             f"Channel {step.place} is blocked until incident {known.blocked_by} is closed."

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from stores import failpoints
 from stores.jobs.stalled import recover_lost_steps
-from stores.models import ChannelDatabase, Customer, DownloadSession, Package
+from stores.models import ChannelDatabase, Customer, DownloadSession, JobRun, Package
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
 from stores.pipeline import number_journal
@@ -64,6 +64,29 @@ def test_a_session_is_started_while_its_package_is_made(houston, monkeypatch):
     assert session.package == Package.objects.get()
 
 
+def test_a_package_that_cannot_be_made_is_no_fault_of_a_channel(houston, popup):
+    convert(houston, "Ann")
+
+    with headquarters_stores_no_package():
+        document = run(JobCode.DOWNLOAD)
+
+        assert "Headquarters cannot make the next package (SQLSTATE 53100)." in document["message"]
+        assert "53100" in JobRun.objects.get(pk=document["run"]).error
+        for database in ChannelDatabase.objects.all():
+            assert (database.last_error, database.failures, database.next_try_at) == ("", 0, None)
+
+
+def test_an_error_before_a_channel_is_opened_is_no_fault_of_the_channel(houston, monkeypatch):
+    convert(houston, "Ann")
+    monkeypatch.setattr(packages, "read_tables", lambda packed, is_first: 1 / 0)
+
+    document = run(JobCode.DOWNLOAD)
+
+    assert document["outcome"] == "failed"
+    houston.refresh_from_db()
+    assert (houston.last_error, houston.failures) == ("", 0)
+
+
 def test_who_finds_a_package_does_not_start_another(houston, popup, monkeypatch):
     convert(houston, "Ann")
     run(JobCode.DOWNLOAD, channels=["houston"])
@@ -95,7 +118,7 @@ def test_a_package_that_cannot_be_made_stops_only_those_who_need_it(houston, sea
             (popup, DownloadStatus.CREATE_FAILED, None, 1),
         }
         assert {session.message for session in failed} == {
-            "Unexpected error (SQLSTATE 53100); see the run's technical details."
+            "Headquarters cannot make the next package (SQLSTATE 53100)."
         }
 
     assert run(JobCode.DOWNLOAD)["outcome"] == "succeeded"

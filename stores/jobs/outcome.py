@@ -6,11 +6,23 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
-from stores.models import DownloadSession, JobRun, RunStep, UploadSession
-from stores.models.labels import label
+from django.db.models import Q
+
+from stores.models import (
+    ChannelDatabase,
+    Customer,
+    DownloadException,
+    DownloadSession,
+    JobRun,
+    RunStep,
+    UploadSession,
+)
+from stores.models.job import StepCode
+from stores.models.labels import counted, label
 from stores.models.reason import explain
 from stores.models.run import RunStatus
 from stores.models.session import DownloadStatus, UploadStatus
+from stores.pipeline.download.sessions import suspended_in_strict_order
 
 # Words that mean that a run did something: those of the contract, and of the jobs that look.
 EFFECT_COUNTS = (
@@ -24,6 +36,8 @@ EFFECT_COUNTS = (
     "checked",
     "compared",
 )
+# More customers than these are not counted: a run that does nothing must stay cheap.
+MAX_COUNTED = 1000
 STOPPED = "Stopped. Committed changes are kept."
 # What Ctrl-C and SIGTERM raise.
 SIGNALS = (KeyboardInterrupt, SystemExit)
@@ -96,7 +110,7 @@ def run_message(run: JobRun, steps: Sequence[RunStep]) -> str:
     parts = []
     if run.status == RunStatus.NOTHING_TO_DO:
         # What it could not do, or knew already.
-        parts.append(f"No changes ({done})." if done else nothing_to_do_message(run))
+        parts.append(f"No changes ({done})." if done else nothing_to_do_message(run, steps))
         if done and run.order_number:
             parts.append(order_obstacle(run))
     elif done:
@@ -107,13 +121,43 @@ def run_message(run: JobRun, steps: Sequence[RunStep]) -> str:
     return " ".join(parts)[:500] or "Done."
 
 
-def nothing_to_do_message(run: JobRun) -> str:
-    """That nothing was to do; of a run for one order also why."""
+def nothing_to_do_message(run: JobRun, steps: Sequence[RunStep]) -> str:
+    """That nothing was to do; of a run for one order, and of stopped downloads, also why."""
     if not run.order_number:
-        return "Nothing to do."
+        return " ".join(["Nothing to do.", *stopped_downloads(steps)])
     if made := run.orders.exclude(sales_order=None).select_related("sales_order").first():
         return f"Nothing to do: the order is already {made.sales_order}."
     return "Nothing to do: someone is correcting the order, or another run is processing it."
+
+
+def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[str]:
+    """Which databases lack customers and are sent none: on hold, or suspended in strict order."""
+    downloads = [step.database_id for step in steps if step.step == StepCode.DOWNLOAD]
+    if not downloads:
+        return
+    suspended = suspended_in_strict_order().filter(database__in=downloads).values("database")
+    for database in ChannelDatabase.objects.with_channel().filter(
+        Q(held_since__isnull=False) | Q(pk__in=suspended), pk__in=downloads
+    ):
+        if customers := count_lacking(database):
+            most = "More than " if customers > MAX_COUNTED else ""
+            why = "on hold" if database.is_held else "suspended"
+            yield (
+                f"{most}{counted(min(customers, MAX_COUNTED), 'customer')} pending for"
+                f" {database.label}, whose downloads are {why}."
+            )
+
+
+def count_lacking(database: ChannelDatabase) -> int:
+    """How many customers a database lacks; more than MAX_COUNTED stands for any larger number."""
+    received = max(database.position, database.received_no)
+    beyond = Customer.objects.filter(
+        company=database.channel.company_id, change_no__gt=received
+    ).order_by()
+    excepted = DownloadException.objects.lacking().filter(
+        database=database, customer__change_no__lte=received
+    )
+    return beyond[: MAX_COUNTED + 1].count() + excepted.count()
 
 
 def order_obstacle(run: JobRun) -> str:

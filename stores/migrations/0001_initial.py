@@ -3960,7 +3960,7 @@ class Migration(migrations.Migration):
                             ("journal_unusable", "The number journal cannot be written"),
                             ("run_given_up", "A run was lost repeatedly"),
                             ("many_quarantined", "Channel sends many invalid rows"),
-                            ("row_refused", "A database rejects a row"),
+                            ("row_refused", "A database refuses a row"),
                             ("message_refused", "The queue held a message that is not a run"),
                         ],
                         max_length=20,

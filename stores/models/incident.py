@@ -31,7 +31,7 @@ class IncidentKind(models.TextChoices):
     JOURNAL_UNUSABLE = "journal_unusable", "The number journal cannot be written"
     RUN_GIVEN_UP = "run_given_up", "A run was lost repeatedly"
     MANY_QUARANTINED = "many_quarantined", "Channel sends many invalid rows"
-    ROW_REFUSED = "row_refused", "A database rejects a row"
+    ROW_REFUSED = "row_refused", "A database refuses a row"
     MESSAGE_REFUSED = "message_refused", "The queue held a message that is not a run"
 
 
@@ -240,8 +240,9 @@ NEXT_STEPS = {
         " say what you did. Nothing is posted until then."
     ),
     IncidentKind.ROW_REFUSED: (
-        "Read what the database said, and correct the rule there or the row. Every run tries"
-        " again, and this incident closes automatically."
+        "Read what the database said, and correct the rule there or the row. This incident closes"
+        " automatically once the row is accepted. Send a suspended download session again, or cancel"
+        " it."
     ),
     IncidentKind.JOURNAL_UNUSABLE: (
         "Make room for the number journal, or correct SYNCLINE_JOURNAL_DIR. The next run writes"

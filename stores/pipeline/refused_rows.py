@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from stores.hqdb.retry import Key
 from stores.models import ChannelDatabase, Incident
 from stores.models.incident import IncidentKind
+from stores.models.labels import counted
 
 MAX_REPORTED_ROWS = 20
 
@@ -16,21 +17,38 @@ def report_refused_rows(
 
     `what` says in a word or two what they are. Effects: an incident, in the caller's transaction.
     """
+    if not refused:
+        close_report(what, database)
+        return
+    who = f"Channel {database.label}" if database else "Headquarters' database"
+    wait = "It waits" if len(refused) == 1 else "They wait"
+    open_report(
+        what,
+        f"{who} refuses {counted(len(refused), 'row')} of {what} ({reasons_of(refused)})."
+        f" {wait}, the others go on.",
+        refused,
+        database=database,
+    )
+
+
+def reasons_of(refused: Mapping[Key, str]) -> str:
+    """The first things that the database said."""
+    return ", ".join(sorted(set(refused.values()))[:3])
+
+
+def open_report(
+    what: str, message: str, refused: Mapping[Key, str], *, database: ChannelDatabase | None
+) -> None:
+    """Report rows that a database has just refused. Effects: an incident, as above."""
+    rows = {str(key): text for key, text in list(refused.items())[:MAX_REPORTED_ROWS]}
+    Incident.objects.report(
+        IncidentKind.ROW_REFUSED, message, database=database, subject=what, detail={"rows": rows}
+    )
+
+
+def close_report(what: str, database: ChannelDatabase | None) -> None:
     incidents = Incident.objects.open().filter(
         kind=IncidentKind.ROW_REFUSED, database=database, subject=what
     )
-    if refused:
-        who = f"Channel {database.label}" if database else "Headquarters' database"
-        reasons = ", ".join(sorted(set(refused.values()))[:3])
-        Incident.objects.report(
-            IncidentKind.ROW_REFUSED,
-            f"{who} refuses {len(refused):,} {what} ({reasons}). They wait, the others go on.",
-            database=database,
-            subject=what,
-            detail={
-                "rows": {str(key): text for key, text in list(refused.items())[:MAX_REPORTED_ROWS]}
-            },
-        )
-    else:
-        for incident in incidents:
-            incident.close("The database no longer rejects any row.")
+    for incident in incidents:
+        incident.close("The database refuses no row any more.")

@@ -11,7 +11,13 @@ from typing import NamedTuple
 from stores.channeldb.errors import ChannelError
 from stores.channeldb.exchange.protocol import PositionMove, PositionMoved, TableData
 from stores.failpoints import failpoint
-from stores.hqdb.retry import DATABASE_ERRORS, bisect_rows, describe_error, self_committing
+from stores.hqdb.retry import (
+    DATABASE_ERRORS,
+    bisect_rows,
+    describe_error,
+    is_data_error,
+    self_committing,
+)
 from stores.hqdb.sql import batched, fetch_one
 from stores.models import ChannelDatabase, DownloadSession, Package, RunStep
 from stores.models.run import RunCancelled, RunLost, StepFailed
@@ -21,7 +27,7 @@ from stores.pipeline.download.exceptions import (
     Refusals,
     open_exceptions,
     record_refused,
-    refused_customers,
+    report_refused_customers,
     settle,
     settle_accepted,
 )
@@ -54,7 +60,6 @@ from stores.pipeline.download.sessions import (
     suspended_in_strict_order,
 )
 from stores.pipeline.fence.visit import FencedChannel, enter
-from stores.pipeline.refused_rows import report_refused_rows
 
 JOB = "1010"
 # The parts of one try of a session have numbers that no other try has.
@@ -79,7 +84,8 @@ def download_accounts(step: RunStep) -> None:
 
 def is_suspended(database: ChannelDatabase) -> bool:
     """Whether, in strict order, a person has to decide before the next package is sent."""
-    return suspended_in_strict_order().filter(database=database).exists()
+    sessions = suspended_in_strict_order().filter(database=database)
+    return database.strict_order and sessions.exists()
 
 
 def has_pending(database: ChannelDatabase) -> bool:
@@ -175,9 +181,19 @@ class ChannelDownload:
         return find_package(company, position) or self.make_package(company, position)
 
     def make_package(self, company: str, position: int) -> Package | None:
-        """Make the package, or wait for another database's download that does. None: no data."""
+        """Make the package, or wait for another database's download that does. None: no data.
+
+        Errors: StepFailed if HQ's own database refuses it.
+        """
         self.session = session = start_session(self.step)
-        package = package_for(company, position, self.step.run_id)
+        try:
+            package = package_for(company, position, self.step.run_id)
+        except DATABASE_ERRORS as error:
+            if not is_data_error(error):
+                raise
+            raise StepFailed(
+                f"Headquarters cannot make the next package ({describe_error(error)})."
+            ) from error
         failpoint("download:after_package")
         if package is None:
             close_session(session, DownloadStatus.NO_DATA, NO_DATA)
@@ -347,9 +363,7 @@ class ChannelDownload:
             failpoint("download:after_retried")
             self.session = None
         with self.step.chunk(may_stop=False):
-            report_refused_rows(
-                "customers", refused_customers(self.database), database=self.database
-            )
+            report_refused_customers(self.database, has_refused=bool(self.refused))
 
 
 def describe_failure(error: Exception) -> str:

@@ -5,9 +5,13 @@ from dataclasses import dataclass
 
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
-from stores.models.package import ExceptionReason
+from stores.models.labels import plural
+from stores.models.package import ExceptionReason, listed_accounts
 from stores.pipeline.download.outbound import SentCustomer
+from stores.pipeline.refused_rows import close_report, open_report, reasons_of
 
+# The subject of the incident.
+REPORTED_AS = "customers"
 # What a channel said of a refused customer, by account.
 Refusals = Mapping[str, str]
 
@@ -135,13 +139,29 @@ def open_exceptions(database: ChannelDatabase) -> list[int]:
     return list(rows.values_list("customer_id", flat=True))
 
 
-def refused_customers(database: ChannelDatabase) -> dict[int, str]:
-    """The customers that the channel refuses, and what it said."""
-    return dict(
-        fetch(
-            """SELECT customer_id, message FROM download_exception
-                WHERE database_id = %s AND settled_at IS NULL AND reason = 'refused'
-                ORDER BY customer_id""",
-            [database.pk],
-        )
+def report_refused_customers(database: ChannelDatabase, *, has_refused: bool) -> None:
+    """Report whom a channel has refused at this visit; without any left the report is closed.
+
+    Effects: an incident, in the caller's transaction.
+    """
+    exceptions = DownloadException.objects.open().filter(
+        database=database, reason=ExceptionReason.REFUSED
     )
+    refused = dict(
+        exceptions.order_by("customer").values_list("customer__account_number", "message")
+    )
+    if not refused:
+        close_report(REPORTED_AS, database)
+    elif has_refused:
+        wait = (
+            "In strict order, all later downloads wait."
+            if exceptions.filter(holds_up=True).exists()
+            else "The others go on."
+        )
+        open_report(
+            REPORTED_AS,
+            f"Channel {database.label} refuses {plural('customer', len(refused))}"
+            f" {listed_accounts(exceptions)} ({reasons_of(refused)}). {wait}",
+            refused,
+            database=database,
+        )

@@ -146,6 +146,23 @@ def test_while_a_package_is_suspended_everybody_is_told_and_the_channel_is_left_
     assert f"{strict.label} refuses 1 customer." in command("channels")
 
 
+def test_the_incident_of_a_refusal_says_whom_and_how_often(strict, seattle):
+    fail_thrice(seattle)
+    bad = account_of("Bad")
+
+    document = run(JobCode.DOWNLOAD)
+
+    incident = Incident.objects.open().get()
+    assert incident.message.startswith(f"Channel {strict.label} refuses customer {bad} (")
+    assert incident.message.endswith("In strict order, all later downloads wait.")
+    assert list(incident.detail["rows"]) == [bad]
+    assert incident.times == session_of(strict).tries == 3
+    assert document["outcome"] == "nothing_to_do"
+    assert document["message"] == (
+        f"Nothing to do. 2 customers pending for {strict.label}, whose downloads are suspended."
+    )
+
+
 def test_without_strict_order_a_trace_says_who_is_refused(store, seattle):
     refuse_customer(store, "Bad")
     make_customer(seattle, "Bad")

@@ -132,7 +132,11 @@ def nothing_to_do_message(run: JobRun, steps: Sequence[RunStep]) -> str:
 
 def stopped_downloads(steps: Sequence[RunStep]) -> Iterator[str]:
     """Which databases lack customers and are sent none: on hold, or suspended in strict order."""
-    downloads = [step.database_id for step in steps if step.step == StepCode.DOWNLOAD]
+    downloads = [
+        step.database_id
+        for step in steps
+        if step.step == StepCode.DOWNLOAD and step.database_id is not None
+    ]
     if not downloads:
         return
     suspended = suspended_in_strict_order().filter(database__in=downloads).values("database")

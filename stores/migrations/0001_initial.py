@@ -604,6 +604,12 @@ class Migration(migrations.Migration):
                 ("intended_nonce", models.UUIDField(editable=False, null=True)),
                 ("fenced_at", models.DateTimeField(editable=False, null=True)),
                 ("position", models.BigIntegerField(db_default=0, default=0, editable=False)),
+                (
+                    "started_over_by",
+                    models.ForeignKey(
+                        editable=False, null=True, on_delete=models.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
                 ("received_no", models.BigIntegerField(db_default=0, default=0, editable=False)),
                 ("starts_over", models.BooleanField(db_default=False, default=False, editable=False)),
                 (
@@ -1176,6 +1182,12 @@ class Migration(migrations.Migration):
                 ),
                 ("sends_single_customers", models.BooleanField(db_default=False, default=False)),
                 ("tries", models.PositiveIntegerField(db_default=0)),
+                (
+                    "changed_by",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
                 ("requested_at", models.DateTimeField(null=True)),
                 ("downloaded_at", models.DateTimeField(null=True)),
                 ("partly_applied_at", models.DateTimeField(null=True)),
@@ -1413,6 +1425,12 @@ class Migration(migrations.Migration):
                 ("message", models.CharField(blank=True, max_length=300)),
                 ("since", models.DateTimeField(db_default=Now())),
                 ("tries", models.PositiveIntegerField(default=0)),
+                (
+                    "requested_by",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
                 ("tried_at", models.DateTimeField(null=True)),
                 ("settled_at", models.DateTimeField(null=True)),
                 ("version", models.BigIntegerField(null=True)),

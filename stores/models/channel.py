@@ -228,6 +228,10 @@ class ChannelDatabase(models.Model):
     received_no = models.BigIntegerField(default=0, db_default=0, editable=False)
     # What the database says of its position does not count until the next package is written.
     starts_over = models.BooleanField(default=False, db_default=False, editable=False)
+    # Who last had everything sent again; None: nobody, or somebody with a command.
+    started_over_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, editable=False, related_name="+"
+    )
     strict_order = models.BooleanField(
         default=False,
         db_default=False,

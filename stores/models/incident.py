@@ -241,8 +241,8 @@ NEXT_STEPS = {
     ),
     IncidentKind.ROW_REFUSED: (
         "Read what the database said, and correct the rule there or the row. This incident closes"
-        " automatically once the row is accepted. Send a suspended download session again, or cancel"
-        " it."
+        " automatically once the row is accepted. Send a suspended download session again, or"
+        " cancel it."
     ),
     IncidentKind.JOURNAL_UNUSABLE: (
         "Make room for the number journal, or correct SYNCLINE_JOURNAL_DIR. The next run writes"

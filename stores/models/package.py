@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import TYPE_CHECKING, Self
 
+from django.conf import settings
 from django.contrib.postgres.indexes import GistIndex
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -151,6 +152,10 @@ class DownloadException(models.Model):
     database = models.ForeignKey("ChannelDatabase", models.PROTECT, related_name="exceptions")
     customer = models.ForeignKey("Customer", models.PROTECT, related_name="exceptions")
     reason = models.CharField(max_length=11, choices=ExceptionReason.choices)
+    # Who asked for it; None: nobody, or somebody with a command.
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
     # In strict order: the package that brings it is not passed, until someone cancels its session.
     holds_up = models.BooleanField(default=False, db_default=False)
     # What the channel said, without values of the row.

@@ -3,6 +3,7 @@
 import uuid
 from typing import Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -153,6 +154,10 @@ class DownloadSession(Session):
     # None until it is made.
     package = models.ForeignKey(
         "stores.Package", models.PROTECT, null=True, related_name="sessions"
+    )
+    # Who canceled it or had it sent again; None: nobody, or somebody with a command.
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
     )
     sends_single_customers = models.BooleanField(default=False, db_default=False)
     tries = models.PositiveIntegerField(db_default=0)

@@ -1,6 +1,6 @@
 """List download sessions and change them; send customers, or everything, again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -17,11 +17,16 @@ from stores.pipeline.download.outbound import count_rows_of
 SESSION_FORMAT = "{id}  {database:<16} {status:<16} {at:%Y-%m-%d %H:%M}"
 EXCEPTION_FORMAT = "{database:<16} {account:<20} {reason:<12} since {since:%Y-%m-%d %H:%M}"
 MAX_LISTED = 100
-CHANGES = {"cancel": sessions.cancel, "rerun": sessions.rerun, "delete": sessions.delete}
+CHANGES: dict[str, Callable[[DownloadSession], Any]] = {
+    "cancel": sessions.cancel,
+    "rerun": sessions.rerun,
+    "delete": sessions.delete,
+}
+# What was done, and what the next download does then.
 DONE = {
-    "cancel": "Canceled. The next download sends what the channel lacks.",
-    "rerun": "The next download sends its package again.",
-    "delete": "Deleted.",
+    "cancel": ("Canceled.", "sends what the channel lacks"),
+    "rerun": ("", "sends its package again"),
+    "delete": ("Deleted.", "sends what the channel lacks"),
 }
 
 
@@ -109,7 +114,11 @@ class Command(SynclineCommand):
             CHANGES[action](session)
         except sessions.SessionRefused as refusal:
             raise CommandError(str(refusal)) from None
-        self.answer({"session": session.pk, "action": action}, DONE[action])
+        done, does = DONE[action]
+        self.answer(
+            {"session": session.pk, "action": action},
+            f"{done} {sessions.next_download(session.database, does)}".strip(),
+        )
 
     def resend(self, database: ChannelDatabase, accounts: Sequence[str]) -> None:
         """Send customers again with the next download. Errors: CommandError with status 2."""
@@ -123,7 +132,7 @@ class Command(SynclineCommand):
         add_exceptions(database, list(ids.values()), ExceptionReason.REQUESTED)
         self.answer(
             {"database": database.label, "customers": len(ids)},
-            f"The next download sends {counted(len(ids), 'customer')} again.",
+            sessions.next_download(database, f"sends {counted(len(ids), 'customer')} again"),
         )
 
     def send_everything(self, database: ChannelDatabase, *, dry_run: bool) -> None:
@@ -135,7 +144,7 @@ class Command(SynclineCommand):
         verb = "would send" if dry_run else "sends"
         self.answer(
             {"database": database.label, "rows": rows, "dry_run": dry_run},
-            f"The next download {verb} {database.label} these rows: {counts}.",
+            sessions.next_download(database, f"{verb} {database.label} these rows: {counts}"),
         )
 
     def hold(self, database: ChannelDatabase, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from stores.hqdb.sql import fetch, run_sql
 from stores.models import ChannelDatabase, DownloadException, DownloadSession
@@ -17,17 +18,22 @@ Refusals = Mapping[str, str]
 
 
 def add_exceptions(
-    database: ChannelDatabase, customers: Collection[int], reason: ExceptionReason
+    database: ChannelDatabase,
+    customers: Collection[int],
+    reason: ExceptionReason,
+    *,
+    by: Any = None,
 ) -> int:
     """Have customers sent again to one database. Returns how many were not to be sent already.
 
-    Effects: exceptions, in the caller's transaction.
+    `by` is the user who asked for it. Effects: exceptions, in the caller's transaction.
     """
     return run_sql(
-        """INSERT INTO download_exception (database_id, customer_id, reason, message, tries)
-           SELECT %s, id, %s, '', 0 FROM unnest(%s::bigint[]) AS given (id)
+        """INSERT INTO download_exception
+                  (database_id, customer_id, reason, message, tries, requested_by_id)
+           SELECT %s, id, %s, '', 0, %s FROM unnest(%s::bigint[]) AS given (id)
                ON CONFLICT (database_id, customer_id) WHERE settled_at IS NULL DO NOTHING""",
-        [database.pk, reason.value, sorted(customers)],
+        [database.pk, reason.value, by and by.pk, sorted(customers)],
     )
 
 

@@ -268,7 +268,17 @@ def suspended_in_strict_order() -> QuerySet[DownloadSession]:
 # --------------------------------------------------------------------- what people do
 
 
-def cancel(session: DownloadSession) -> None:
+def next_download(database: ChannelDatabase, does: str) -> str:
+    """When that happens which a person has asked for: "sends it again" by the next download."""
+    if database.is_held:
+        return (
+            f"Once downloads to {database.label} are resumed (on hold: {database.hold_reason}),"
+            f" the next one {does}."
+        )
+    return f"The next download {does}."
+
+
+def cancel(session: DownloadSession, *, by: Any = None) -> None:
     """Give the session up. What the database lacks comes with the next download, in another one.
 
     In strict order, that one is not held up by the customers that the channel has refused. Errors:
@@ -278,7 +288,7 @@ def cancel(session: DownloadSession) -> None:
         canceled = (
             DownloadSession.objects.cancelable()
             .filter(pk=session.pk)
-            .update(status=DownloadStatus.CANCELED, message="Canceled by hand.")
+            .update(status=DownloadStatus.CANCELED, message="Canceled by hand.", changed_by=by)
         )
         if not canceled:
             raise SessionRefused("Only a session whose data is not on its way can be canceled.")
@@ -299,7 +309,7 @@ def can_rerun(session: DownloadSession) -> bool:
     return package is not None and not package.dropped_at and not is_offered(session)
 
 
-def rerun(session: DownloadSession) -> DownloadSession:
+def rerun(session: DownloadSession, *, by: Any = None) -> DownloadSession:
     """Offer the package of a session to its database once more. Returns the session that does.
 
     It is the same one if it was suspended. Errors: SessionRefused.
@@ -309,7 +319,7 @@ def rerun(session: DownloadSession) -> DownloadSession:
         if suspended.exists():
             if session.database.is_held:
                 raise SessionRefused(ON_HOLD)
-            suspended.update(status=DownloadStatus.AVAILABLE, message="")
+            suspended.update(status=DownloadStatus.AVAILABLE, message="", changed_by=by)
             return session
         package = Package.objects.select_for_update().filter(sessions=session).first()
         if package is None or package.dropped_at:
@@ -317,7 +327,10 @@ def rerun(session: DownloadSession) -> DownloadSession:
         if is_offered(session):
             raise SessionRefused("The package is still on offer to this database.")
         return DownloadSession.objects.create(
-            database=session.database, package=package, status=DownloadStatus.AVAILABLE
+            database=session.database,
+            package=package,
+            status=DownloadStatus.AVAILABLE,
+            changed_by=by,
         )
 
 
@@ -331,18 +344,21 @@ def delete(session: DownloadSession) -> None:
 def hold(database: ChannelDatabase, reason: str, *, by: Any = None) -> int:
     """Send a database nothing until someone resumes it. Returns how many sessions are suspended.
 
-    A package that is on its way still arrives.
+    A package that is on its way still arrives. What was suspended before counts too.
     """
     with transaction.atomic():
         ChannelDatabase.objects.filter(pk=database.pk).update(
             held_since=Now(), held_by=by, hold_reason=reason
         )
-        return suspend_all(database)
+        suspend_all(database)
+        return DownloadSession.objects.filter(
+            database=database, status=DownloadStatus.SUSPENDED
+        ).count()
 
 
-def suspend_all(database: ChannelDatabase) -> int:
+def suspend_all(database: ChannelDatabase) -> None:
     """Suspend what is on offer to a database on hold, in the caller's transaction."""
-    return DownloadSession.objects.filter(database=database, status__in=SUSPENDABLE).update(
+    DownloadSession.objects.filter(database=database, status__in=SUSPENDABLE).update(
         status=DownloadStatus.SUSPENDED, message=ON_HOLD
     )
 
@@ -361,8 +377,8 @@ def resume(database: ChannelDatabase) -> int:
         ).update(status=DownloadStatus.AVAILABLE, message="")
 
 
-def start_over(database: ChannelDatabase) -> None:
+def start_over(database: ChannelDatabase, *, by: Any = None) -> None:
     """Have a database sent everything again, from the first change on. What it has, it keeps."""
     ChannelDatabase.objects.filter(pk=database.pk).update(
-        position=0, received_no=RECEIVED_UP_TO, starts_over=True
+        position=0, received_no=RECEIVED_UP_TO, starts_over=True, started_over_by=by
     )

@@ -9,7 +9,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from stores.models import Channel, ChannelDatabase, Customer
 from stores.models.labels import label
 from stores.pipeline.download.outbound import count_rows_of
-from stores.pipeline.download.sessions import SessionRefused, hold, resume, start_over
+from stores.pipeline.download.sessions import (
+    SessionRefused,
+    hold,
+    next_download,
+    resume,
+    start_over,
+)
 from stores.web.counts import capped_count
 from stores.web.forms.reason import posted_reason
 from stores.web.lists.async_customers import filter_async_customers
@@ -39,9 +45,11 @@ def channel_list(request: Request) -> HttpResponseBase:
 def channel_detail(request: Request, code: str) -> HttpResponse:
     channels = Channel.objects.select_related("company", "default_customer")
     channel = get_object_or_404(channels, code=code)
+    databases = list(databases_with_counts().filter(channel=channel))
     context = {
         "channel": channel,
-        "databases": databases_with_counts().filter(channel=channel),
+        "databases": databases,
+        "is_held": any(database.is_held for database in databases),
         "open": capped_count(filter_async_customers(channel=code, state="open")),
         "sent": capped_count(filter_async_customers(channel=code)),
         "quarantined": capped_count(filter_quarantine(channel=code, status="open")),
@@ -58,8 +66,10 @@ def send_everything(request: Request, code: str) -> HttpResponse:
     databases = channel.databases.select_related("channel")
     if request.method == "POST":
         database = posted_database(request, channel)
-        start_over(database)
-        messages.success(request, f"The next download sends {database.label} everything again.")
+        start_over(database, by=request.user)
+        messages.success(
+            request, next_download(database, f"sends {database.label} everything again")
+        )
         return redirect(channel)
     rows = count_rows_of(channel.company_id)
     context = {

@@ -10,12 +10,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from stores.models import ChannelDatabase, Customer, CustomerDelivery
+from stores.models import ChannelDatabase, Customer, CustomerDelivery, DownloadException
 from stores.models.customer import AccountState
 from stores.models.labels import counted, label
 from stores.models.package import ExceptionReason
 from stores.pipeline.corrections.customer import Busy, EditsRefused, Stale, save_edits
 from stores.pipeline.download.exceptions import add_exceptions
+from stores.pipeline.download.sessions import next_download
 from stores.web.forms.customer import CustomerForms
 from stores.web.lists.customers import CustomerFilter, CustomerTable, all_customers
 from stores.web.lists.response import list_response
@@ -154,8 +155,9 @@ def resend(request: Request, account: str) -> HttpResponseRedirect:
     if customer.change_no is None:
         messages.error(request, f"Account {customer} is for no channel.")
     else:
-        add_exceptions(database, [customer.pk], ExceptionReason.REQUESTED)
-        messages.success(request, f"The next download sends {customer} to {database.label} again.")
+        add_exceptions(database, [customer.pk], ExceptionReason.REQUESTED, by=request.user)
+        does = f"sends {customer} to {database.label} again"
+        messages.success(request, next_download(database, does))
     return redirect(customer)
 
 
@@ -168,6 +170,8 @@ class ChannelReach:
     delivery: CustomerDelivery | None
     is_lacking: bool
     is_sent: bool
+    # That somebody has asked for it to be sent again, and it has not been yet.
+    request: DownloadException | None
 
     @property
     def state(self) -> str:
@@ -182,12 +186,15 @@ def deliveries_of(customer: Customer) -> list[ChannelReach]:
     lacking = set(customer.databases_lacking().values_list("pk", flat=True))
     databases = ChannelDatabase.objects.with_channel().filter(channel__company=customer.company)
     held = CustomerDelivery.objects.held_of(customer)
+    asked = customer.exceptions.open().filter(reason=ExceptionReason.REQUESTED)
+    requests = {row.database_id: row for row in asked.select_related("requested_by")}
     return [
         ChannelReach(
             database,
             held[database.pk][-1] if database.pk in held else None,
             is_lacking=database.pk in lacking,
             is_sent=customer.change_no is not None,
+            request=requests.get(database.pk),
         )
         for database in databases
     ]

@@ -1,6 +1,7 @@
 """Visits that carried rows: up from the channels, and down to them."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -44,7 +45,8 @@ def download_list(request: Request) -> HttpResponseBase:
 @require_safe
 def download_detail(request: Request, session: UUID) -> HttpResponse:
     """One download: the package, the way it went, and what may be done with it."""
-    found = get_object_or_404(all_downloads().select_related("run"), pk=session)
+    downloads = all_downloads().select_related("run", "changed_by")
+    found = get_object_or_404(downloads, pk=session)
     itself = DownloadSession.objects.filter(pk=session)
     context = {
         "session": found,
@@ -56,35 +58,41 @@ def download_detail(request: Request, session: UUID) -> HttpResponse:
 
 
 def change_session(
-    request: Request, session: UUID, change: Callable[[DownloadSession], Any], done: str
+    request: Request, session: UUID, change: Callable[[DownloadSession], Any], done: str, does: str
 ) -> DownloadSession:
-    """Do what a button says, and tell whether it was done. Returns the session."""
-    found = get_object_or_404(DownloadSession, pk=session)
+    """Do what a button says, and tell what the next download does then. Returns the session."""
+    found = get_object_or_404(
+        DownloadSession.objects.select_related("database__channel"), pk=session
+    )
     try:
         change(found)
     except sessions.SessionRefused as refusal:
         messages.error(request, str(refusal))
     else:
-        messages.success(request, done)
+        sentences = f"{done} {sessions.next_download(found.database, does)}"
+        messages.success(request, sentences.strip())
     return found
 
 
 @require_POST
 @may_control_downloads
 def cancel_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    done = "Session canceled. The next download sends what the channel lacks."
-    return redirect(change_session(request, session, sessions.cancel, done))
+    cancel = partial(sessions.cancel, by=request.user)
+    does = "sends what the channel lacks"
+    return redirect(change_session(request, session, cancel, "Session canceled.", does))
 
 
 @require_POST
 @may_control_downloads
 def rerun_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    done = "The next download sends its package again."
-    return redirect(change_session(request, session, sessions.rerun, done))
+    rerun = partial(sessions.rerun, by=request.user)
+    does = "sends its package again"
+    return redirect(change_session(request, session, rerun, "", does))
 
 
 @require_POST
 @may_control_downloads
 def delete_download(request: Request, session: UUID) -> HttpResponseRedirect:
-    change_session(request, session, sessions.delete, "Session deleted.")
+    does = "sends what the channel lacks"
+    change_session(request, session, sessions.delete, "Session deleted.", does)
     return redirect("downloads")

@@ -11,6 +11,7 @@ from django.utils import timezone
 from stores.models import ChannelDatabase, Customer, DownloadException, DownloadSession
 from stores.models.job import JobCode
 from stores.models.session import DownloadStatus
+from stores.pipeline.download import sessions
 from stores.web.format import size
 from tests.support.make import lookup, make_customer, out_of_reach, query, run
 from tests.support.refused_customers import refuse_customer
@@ -125,6 +126,30 @@ def test_a_customer_is_sent_again_to_one_channel(starter, session, popup):
     assert (exception.database, exception.customer) == (popup, customer)
 
 
+def test_who_asks_for_a_download_is_recorded_and_told_of_a_hold(
+    starter, boss, failed_session, popup
+):
+    sessions.hold(popup, "Server move")
+    customer = Customer.objects.get(number__isnull=False)
+
+    canceled = starter.post(f"{failed_session.get_absolute_url()}cancel/", follow=True)
+    resent = starter.post(f"/customers/{customer}/resend/", {"database": popup.pk}, follow=True)
+    full = starter.post("/channels/popup/full/", {"database": popup.pk}, follow=True)
+
+    for response in (canceled, resent, full):
+        page = response.content.decode()
+        assert "Once downloads to popup are resumed (on hold: Server move), the next one" in page
+        assert "The next download" not in page
+    failed_session.refresh_from_db()
+    popup.refresh_from_db()
+    user = failed_session.changed_by
+    assert user is not None
+    assert DownloadException.objects.get().requested_by == popup.started_over_by == user
+    assert "Canceled or sent again by" in canceled.content.decode()
+    assert f"by {user}" in resent.content.decode()
+    assert f"asked by {user}" in full.content.decode()
+
+
 def test_a_suspended_session_is_shown_where_its_channel_is(boss, houston, popup):
     ChannelDatabase.objects.filter(pk=popup.pk).update(strict_order=True)
     refuse_customer(popup, "Bad")
@@ -156,6 +181,7 @@ def test_downloads_are_put_on_hold_with_a_reason_and_resumed(boss, session, popu
     assert "Stocktaking." in held.content.decode()
     assert (popup.is_held, popup.held_by.username) == (True, "boss")
     assert "Downloads on hold" in shown
+    assert "Resume downloads" in shown
     assert "The next download sends popup what it lacks." in resumed.content.decode()
     assert "Downloads to popup are not on hold." in again.content.decode()
 

@@ -94,7 +94,7 @@ def test_the_json_document_has_the_keys_of_the_contract(houston, command):
         "documents",
     ]
     assert document["async_accounts"] == [str(guid)]
-    assert list(document["waiting_for"]) == ["code", "text", "next_step"]
+    assert list(document["waiting_for"]) == ["code", "text", "next_step", "session"]
     for event in document["events"]:
         assert list(event) == ["at", "kind", "channel", "text", "run", "session"]
     for channel in document["channels"]:

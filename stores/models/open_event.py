@@ -25,8 +25,8 @@ class OpenEventQuerySet(models.QuerySet["OpenEvent"]):
 class OpenEvent(models.Model):
     """A staged event that conversion tried and could not apply.
 
-    A waiting event is due when HQ knows the customer that it names, or when a person released it.
-    Then it has no reason until it is tried again.
+    A waiting event is tried again once HQ knows the customer that it names, or once a person
+    releases it. Releasing clears the reason and sets `released_at`.
     """
 
     pk = models.CompositePrimaryKey("table", "event_id")
@@ -37,6 +37,7 @@ class OpenEvent(models.Model):
     async_account = models.UUIDField(null=True)
     account_number = models.CharField(max_length=20, null=True)
     status = models.CharField(max_length=7, choices=OpenStatus.choices)
+    # A code of stores.models.reason, and the column of the event that it is about, if it is one.
     reason = models.CharField(max_length=40, null=True)
     field = models.CharField(max_length=40, null=True)
     attempts = models.PositiveIntegerField(db_default=1)
@@ -103,8 +104,9 @@ class Outcome(models.TextChoices):
 class SettledEvent(models.Model):
     """A staged event that ended in another way, or at another time, than its batch.
 
-    Applied: before its batch, because a sale or an edit at HQ needed it, or after it, when what it
-    waited for had come, or with it to the customer of its GUID, since HQ did not know its account.
+    Applied early: a sale or an edit at HQ needed it before its batch was converted.
+    Applied late: what it waited for has come.
+    Applied by its GUID (`by_guid`): HQ did not know the account number that it names.
     Superseded: a newer event had been applied, or a correction replaced it.
     """
 
@@ -134,7 +136,7 @@ class SettledEvent(models.Model):
             ),
         ]
         indexes = [
-            # The settled events of a batch, of which some say no more than it does.
+            # The settled events of a batch, for what asks about whole batches.
             models.Index(fields=["batch"], name="settled_event_batch"),
         ]
 

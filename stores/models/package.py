@@ -66,7 +66,8 @@ class Package(models.Model):
     latest_no = models.BigIntegerField()
     # Made for a database that was further back, and leads it to the others again.
     is_shortcut = models.BooleanField(default=False)
-    # None of its customers has a change before it: no channel that stands there knows any of them.
+    # Every customer in it was created after `from_no`, so that a database which stands there has
+    # none of them yet: rows are inserted without looking for older ones.
     is_all_new = models.BooleanField(default=False)
     customers = models.BigIntegerField()
     rows = models.BigIntegerField()
@@ -218,15 +219,19 @@ class CustomerDeliveryQuerySet(models.QuerySet["CustomerDelivery"]):
         return dict(arrived)
 
     def held_of(self, customer: "Customer") -> dict[int, list["CustomerDelivery"]]:
-        """What of it the databases still hold: not what one was set back behind, or has lost."""
+        """What arrived of a customer and is still there, oldest first, by database.
+
+        Left out: what lies behind the position that a database was set back to, and all of a
+        database that has lost the customer.
+        """
         lost = DownloadException.objects.open().filter(
             customer=customer, reason=ExceptionReason.NOT_ARRIVED
         )
-        losers = set(lost.values_list("database", flat=True))
+        lost_in = set(lost.values_list("database", flat=True))
         held = {
             database: [delivery for delivery in deliveries if delivery.is_held]
             for database, deliveries in self.of(customer).items()
-            if database not in losers
+            if database not in lost_in
         }
         return {database: deliveries for database, deliveries in held.items() if deliveries}
 

@@ -84,7 +84,7 @@ class Outcome(models.Model):
     status = models.CharField(max_length=13, choices=RunStatus.choices, default=RunStatus.QUEUED)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
-    # The number of rows for each word of docs/jobs.md, such as "staged".
+    # Rows by what became of them, such as {"staged": 3, "failed": 1}; docs/jobs.md has the words.
     counts = models.JSONField(default=dict)
     message = models.CharField(max_length=500, blank=True)
 
@@ -96,15 +96,15 @@ class Outcome(models.Model):
         """The status in words, with the rows that a run which ended well left behind."""
         word = str(RunStatus(self.status).label)
         if self.status == RunStatus.NOTHING_TO_DO:
-            remaining = self.remaining_counts(*LEFT_BEHIND, "waiting")
+            remaining = self.nonzero_counts(*LEFT_BEHIND, "waiting")
             word = "Nothing done" if remaining else word
         elif self.status == RunStatus.SUCCEEDED:
-            remaining = self.remaining_counts(*LEFT_BEHIND)
+            remaining = self.nonzero_counts(*LEFT_BEHIND)
         else:
             remaining = []
         return ", ".join([word, *remaining])
 
-    def remaining_counts(self, *words: str) -> list[str]:
+    def nonzero_counts(self, *words: str) -> list[str]:
         """The counts of those words that are not zero, such as "3 failed"."""
         return [f"{self.counts[word]:,} {word}" for word in words if self.counts.get(word)]
 

@@ -115,7 +115,7 @@ def outcome(row: Outcome) -> SafeString:
     """How a run or a step went, with what failed in it."""
     look, spins = LOOKS[row.status], row.status == "running"
     # All went well but for some rows.
-    is_warning = look.colour == "success" and row.remaining_counts(*LEFT_BEHIND)
+    is_warning = look.colour == "success" and row.nonzero_counts(*LEFT_BEHIND)
     colour = "warning" if is_warning else look.colour
     return render("badge", word=row.verdict, colour=colour, icon=look.icon, spins=spins)
 

@@ -56,25 +56,27 @@ def create_event(
     """
     event_id = uuid4()
     with incoming_event(kind, {**values, "event_id": event_id}) as incoming:
-        rules = broken_rules(kind, company, incoming)
-        broken = [rule for rule in rules if not rule.is_optional or rule.field not in unchanged]
-        if rules and not broken:
-            record_fields(incoming, company)
-        if not broken:
-            own = open_batch(company) if batch is None else batch
+        broken = broken_rules(kind, company, incoming)
+        refused = [rule for rule in broken if not rule.is_optional or rule.field not in unchanged]
+        if not refused:
+            if broken:
+                # Optional fields that stay as wrong as they were.
+                record_fields(incoming, company)
+            batch_id = open_batch(company) if batch is None else batch
             stage_event(
                 kind,
                 company,
                 incoming,
-                batch=own,
+                batch=batch_id,
                 by=by,
                 corrects=corrects,
                 for_database=for_database,
             )
             if batch is None:
-                close_batch(own, 1)
-    if broken:
-        raise EventRefused(broken)
+                close_batch(batch_id, 1)
+    # Only now: an error within the block would leave its work table.
+    if refused:
+        raise EventRefused(refused)
     return event_id
 
 
@@ -82,7 +84,8 @@ def create_event(
 def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> Iterator[WorkTable]:
     """One event as rows arrive from channels, with the time and HQ's next counter.
 
-    The time is read now and not when the transaction began: it may have waited for another edit.
+    Its time is clock_timestamp() and not now(): the transaction may have waited for another edit of
+    the same customer.
     """
     given = {column: values.get(column) for column in kind.sent_columns}
     texts = {
@@ -93,10 +96,13 @@ def incoming_event(kind: EventKind, values: Mapping[str, Any]) -> Iterator[WorkT
 
 
 def event_query(kind: EventKind) -> sql.Composed:
-    own = {"replication_counter": "nextval('hq_event_counter')", "occurred_at": "clock_timestamp()"}
+    of_hq = {
+        "replication_counter": "nextval('hq_event_counter')",
+        "occurred_at": "clock_timestamp()",
+    }
     columns = listed(
         sql.SQL("{}::{} AS {}").format(
-            sql.SQL(own[column]) if column in own else sql.Placeholder(column),
+            sql.SQL(of_hq[column]) if column in of_hq else sql.Placeholder(column),
             sql.SQL(kind.type_of(column)),
             sql.Identifier(column),
         )
@@ -106,6 +112,7 @@ def event_query(kind: EventKind) -> sql.Composed:
 
 
 def broken_rules(kind: EventKind, company: Company, incoming: WorkTable) -> list[Rule]:
+    """The rules that an event breaks; the statement tells their places in rules_for(), from 0."""
     (places,) = fetch_one(broken_statement(kind, incoming), rule_parameters(company.pk))
     return [rules_for(kind)[place] for place in places]
 

@@ -26,11 +26,11 @@ class QuarantineFilter(base.ListFilter):
     )
     since = base.first_day_filter("Arrived from", "first_seen_at")
     until = base.last_day_filter("Arrived to", "first_seen_at")
-    event = filters.UUIDFilter(label="Event or GUID", method="filter_event")
+    event = filters.UUIDFilter(label="Event or GUID", method="filter_event_or_guid")
 
     def search(self, rows: base.Rows, name: str, value: str) -> base.Rows:
         if guid := parse_guid(value):
-            return self.filter_event(rows, name, guid)
+            return self.filter_event_or_guid(rows, name, guid)
         if key := contact_key(value):
             matches = Quarantine.objects.with_contact_key(key)
         else:
@@ -39,18 +39,20 @@ class QuarantineFilter(base.ListFilter):
         ids = list(matches.values_list("pk", flat=True))
         return rows.filter(Q(account_number=value) | Q(pk__in=ids))
 
-    def filter_event(self, rows: base.Rows, name: str, value: UUID) -> base.Rows:
+    def filter_event_or_guid(self, rows: base.Rows, name: str, value: UUID) -> base.Rows:
         return rows.filter(Q(event_id=value) | Q(async_account=value))
 
 
-def filter_quarantine(**filters: str) -> QuerySet[Quarantine]:
-    rows: QuerySet[Quarantine] = QuarantineFilter(filters, Quarantine.objects.all()).qs
+def filter_quarantine(**parameters: str) -> QuerySet[Quarantine]:
+    """The rows that the list shows for these parameters of its URL, for counts that link to it."""
+    rows: QuerySet[Quarantine] = QuarantineFilter(parameters, Quarantine.objects.all()).qs
     return rows
 
 
 class QuarantineTable(base.ListTable):
     caption = "Quarantined rows"
 
+    # Ids follow the order of arrival, and have an index.
     first_seen_at = base.Formatted(when, verbose_name="Since", order_by="pk")
     database = tables.Column(
         "Channel",
@@ -73,6 +75,7 @@ class QuarantineTable(base.ListTable):
         )
 
     def value_reason(self, record: Quarantine) -> str:
+        """The reason and the next step as text, for CSV: django-tables2 calls this by its name."""
         reason = REASONS.get(record.reason)
         next_step = reason.advice(self.request.user.has_perm) if reason else ""
         return f"{explain(record.reason, record.field)} {next_step}".strip()

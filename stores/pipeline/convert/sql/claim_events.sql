@@ -1,7 +1,8 @@
 -- The events of a chunk that are not those of its new customers, with the customer that each names.
 --
 -- `reason` says why one cannot be applied: its customer is not known, or may not be named. `by_guid`:
--- HQ does not know the account that it names, and it belongs to the customer of its GUID.
+-- the event names an account that HQ does not know; it belongs to the customer of its GUID then.
+-- `hq_version` is filled in when the events are applied.
 -- {is_of_new}: that event s belongs to new customer c, of whom nothing has to be looked up.
 -- {is_foreign}: that the channel of event s named GUID m, which it could not know.
 WITH other AS MATERIALIZED (
@@ -16,6 +17,7 @@ SELECT s.event_id, s.batch_id, s.company_id, s.async_account, s.account_number,
        CASE WHEN m.company_id <> s.company_id THEN 'company_mismatch'
             WHEN {is_foreign} THEN 'guid_conflict'
             WHEN m.customer_id <> k.id THEN 'identity_mismatch'
+            -- Known: it can be applied.
             WHEN coalesce(m.customer_id, k.id) IS NOT NULL THEN NULL
             WHEN s.account_number IS NOT NULL THEN 'account_unknown'
             ELSE 'parent_missing' END AS reason

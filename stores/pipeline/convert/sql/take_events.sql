@@ -1,25 +1,28 @@
--- Take single events of one kind ahead of their batch, of some that are given those that are
--- pending.
+-- Of the given events of one kind, take those that are pending, ahead of their batch.
 --
--- Until they fail they count as applied. {due}: where they go, with their attempts so far.
+-- They are recorded as applied at once; the caller takes that back for one that fails.
+-- {event}: the staging table of the kind; {name}: its name as text; {due}: the work table that the
+-- events are put in, with their attempts so far.
 WITH pending AS (
-  SELECT t.event_id, t.batch_id
-    FROM {event} t
-    JOIN upload_batch b ON b.id = t.batch_id
-    LEFT JOIN open_event o ON o."table" = {name} AND o.event_id = t.event_id
-   WHERE t.event_id = ANY(%(events)s::uuid[]) AND t.company_id = %(company)s
-     AND t.erased_at IS NULL
-     AND NOT EXISTS (SELECT FROM settled_event s
-                      WHERE s."table" = {name} AND s.event_id = t.event_id)
-     AND CASE WHEN o.event_id IS NULL THEN b.converted_at IS NULL
-              ELSE o.status = 'waiting'
-                   OR o.reason IN ('sequence_exhausted', 'sequence_missing') END),
+  SELECT event.event_id, event.batch_id
+    FROM {event} event
+    JOIN upload_batch batch ON batch.id = event.batch_id
+    LEFT JOIN open_event tried ON tried."table" = {name} AND tried.event_id = event.event_id
+   WHERE event.event_id = ANY(%(events)s::uuid[]) AND event.company_id = %(company)s
+     AND event.erased_at IS NULL
+     AND NOT EXISTS (SELECT FROM settled_event settled
+                      WHERE settled."table" = {name} AND settled.event_id = event.event_id)
+     -- Never tried, and its batch not converted; or waiting; or failed for want of a number.
+     AND CASE WHEN tried.event_id IS NULL THEN batch.converted_at IS NULL
+              ELSE tried.status = 'waiting'
+                   OR tried.reason IN ('sequence_exhausted', 'sequence_missing') END),
 taken AS (
-  DELETE FROM open_event o USING pending c
-   WHERE o."table" = {name} AND o.event_id = c.event_id
-  RETURNING o.event_id, o.attempts),
+  DELETE FROM open_event tried USING pending
+   WHERE tried."table" = {name} AND tried.event_id = pending.event_id
+  RETURNING tried.event_id, tried.attempts),
 settled AS (
   INSERT INTO settled_event ("table", event_id, batch_id, outcome, applied_at, run_id)
   SELECT {name}, event_id, batch_id, 'applied', now(), %(run)s::uuid FROM pending)
-INSERT INTO {due} SELECT {name}, event_id, coalesce(taken.attempts, 0)
+INSERT INTO {due} ("table", event_id, attempts)
+SELECT {name}, event_id, coalesce(taken.attempts, 0)
   FROM pending LEFT JOIN taken USING (event_id)
